@@ -1,0 +1,134 @@
+"""Token-budget-aware reasoning (TALE) for DSPy: ask for a token budget, reason within it, see what it saved.
+
+Every public name is here and loads at first use, so that `import tale_dspy` costs nothing but this file.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tale_dspy.adapter import TaleAdapter
+    from tale_dspy.backends.lm import LM
+    from tale_dspy.budget import Budget, BudgetLimits, read_budget
+    from tale_dspy.datasets import Dataset, load_dataset
+    from tale_dspy.errors import (
+        BackendError,
+        DataError,
+        MissingExtraError,
+        RunFolderError,
+        SignatureError,
+        SpendCapReached,
+        StateError,
+        TaleError,
+        UnpricedModelError,
+        UsageError,
+    )
+    from tale_dspy.ledger import Ledger, track
+    from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+    from tale_dspy.programs.base import receipt
+    from tale_dspy.programs.budgeted import BudgetedChainOfThought
+    from tale_dspy.programs.chain_of_draft import ChainOfDraft
+    from tale_dspy.programs.concise import Concise
+    from tale_dspy.programs.convert import budgeted
+    from tale_dspy.programs.cot import VanillaCoT
+    from tale_dspy.programs.direct import DirectAnswer
+    from tale_dspy.programs.estimator import BudgetEstimator
+    from tale_dspy.programs.saving import load
+    from tale_dspy.programs.tale_ep import TaleEP
+    from tale_dspy.receipts import Call, Price, Receipt
+    from tale_dspy.runs.compare import Comparison
+    from tale_dspy.runs.engine import evaluate
+    from tale_dspy.runs.records import Record, Run, load_run
+
+_HOMES = {
+    "adapter": ("TaleAdapter",),
+    "backends.lm": ("LM",),
+    "budget": ("Budget", "BudgetLimits", "read_budget"),
+    "datasets": ("Dataset", "load_dataset"),
+    "errors": (
+        "BackendError",
+        "DataError",
+        "MissingExtraError",
+        "RunFolderError",
+        "SignatureError",
+        "SpendCapReached",
+        "StateError",
+        "TaleError",
+        "UnpricedModelError",
+        "UsageError",
+    ),
+    "ledger": ("Ledger", "track"),
+    "optimizers.fixed_budget": ("BestFixedBudget",),
+    "programs.base": ("receipt",),
+    "programs.budgeted": ("BudgetedChainOfThought",),
+    "programs.chain_of_draft": ("ChainOfDraft",),
+    "programs.concise": ("Concise",),
+    "programs.convert": ("budgeted",),
+    "programs.cot": ("VanillaCoT",),
+    "programs.direct": ("DirectAnswer",),
+    "programs.estimator": ("BudgetEstimator",),
+    "programs.saving": ("load",),
+    "programs.tale_ep": ("TaleEP",),
+    "receipts": ("Call", "Price", "Receipt"),
+    "runs.compare": ("Comparison",),
+    "runs.engine": ("evaluate",),
+    "runs.records": ("Record", "Run", "load_run"),
+}
+_HOME_OF = {name: f"tale_dspy.{home}" for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "LM",
+    "BackendError",
+    "BestFixedBudget",
+    "Budget",
+    "BudgetEstimator",
+    "BudgetLimits",
+    "BudgetedChainOfThought",
+    "Call",
+    "ChainOfDraft",
+    "Comparison",
+    "Concise",
+    "DataError",
+    "Dataset",
+    "DirectAnswer",
+    "Ledger",
+    "MissingExtraError",
+    "Price",
+    "Receipt",
+    "Record",
+    "Run",
+    "RunFolderError",
+    "SignatureError",
+    "SpendCapReached",
+    "StateError",
+    "TaleAdapter",
+    "TaleEP",
+    "TaleError",
+    "UnpricedModelError",
+    "UsageError",
+    "VanillaCoT",
+    "budgeted",
+    "evaluate",
+    "load",
+    "load_dataset",
+    "load_run",
+    "read_budget",
+    "receipt",
+    "track",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tale-dspy")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'tale_dspy' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,133 @@
+"""A token budget: read one out of a model's reply and keep it within sane limits.
+
+Pure text and numbers; what asks for a budget lives in `tale_dspy.programs`, how it is worded in `tale_dspy.adapter`.
+"""
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from tale_dspy.errors import UsageError
+
+Source = Literal["estimate", "clamped", "fallback", "given"]
+
+DEFAULT_BUDGET = 256
+"""Tokens used when an estimate cannot be read: too large a budget costs tokens, too small a one costs the answer."""
+DEFAULT_FLOOR = 1
+DEFAULT_CEILING = 4096
+
+_TAIL = 4000  # characters of a reply that are searched: an estimator has no business writing more
+_NUMBER = r"(?<![\w.])-?\d+(?:[, ]\d{3})*(?:\.\d+)?(?:[eE]\d{1,3})?(?:\s?[kK](?![\w]))?"
+_RANGE = re.compile(rf"({_NUMBER})(?:\s*(?:-|–|—|~|to|and)\s*({_NUMBER.replace('-?', '')}))?")
+_BRACKET = re.compile(r"\[\[([^\[\]]{0,200})\]\]")
+_LABEL = re.compile(r"(?:budget|预算)[^\w-]{0,6}(?:is|of|be|为|是)?[^\w-]{0,6}(?=-?\d)", re.IGNORECASE)
+_TOKENS = re.compile(r"\s*(?:\*\*|\])?\s*tokens?\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A budget that can be sent, and where it comes from."""
+
+    tokens: int
+    """What is sent, in tokens; within the limits."""
+    source: Source
+    """`estimate` as read and scaled, `clamped` to a limit, `fallback` where none could be read, `given` by a caller."""
+    raw: str | None = None
+    """The reply it was read from."""
+    estimate: float | None = None
+    """The number read from the reply, before scale and limits; None if there was none."""
+
+
+@dataclass(frozen=True)
+class BudgetLimits:
+    """What an estimate is multiplied with and kept between.
+
+    Raises:
+        UsageError: If scale is not a positive number, or not 1 <= floor <= ceiling, or default lies outside.
+    """
+
+    scale: float = 1.0
+    """Factor on the estimate (the paper's alpha, appendix A.8)."""
+    floor: int = DEFAULT_FLOOR
+    """Smallest budget sent, in tokens."""
+    ceiling: int = DEFAULT_CEILING
+    """Largest budget sent, in tokens."""
+    default: int = DEFAULT_BUDGET
+    """Budget sent when the estimate is unreadable, zero or negative, in tokens; kept within floor and ceiling."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scale, bool) or not isinstance(self.scale, int | float) or not 0 < self.scale < math.inf:
+            raise UsageError(f"scale must be a positive number, got {self.scale!r}")
+        for name in ("floor", "ceiling", "default"):
+            check_budget(self.__dict__[name], name)
+        if self.floor > self.ceiling:
+            raise UsageError(f"floor must not be above ceiling, got floor={self.floor} and ceiling={self.ceiling}")
+
+    def apply(self, estimate: float | None, raw: str | None = None) -> Budget:
+        """Turn what was read into a budget that can be sent.
+
+        An estimate that is missing, not finite, zero or negative falls back to `default`; one outside the limits is
+        clamped; every other one is scaled and rounded up to whole tokens.
+        """
+        if estimate is None or math.isnan(estimate) or estimate <= 0:
+            return Budget(min(max(self.default, self.floor), self.ceiling), "fallback", raw, estimate)
+        scaled = estimate * self.scale
+        if scaled > self.ceiling:
+            return Budget(self.ceiling, "clamped", raw, estimate if math.isfinite(estimate) else None)
+        if math.ceil(scaled) < self.floor:
+            return Budget(self.floor, "clamped", raw, estimate)
+        return Budget(math.ceil(scaled), "estimate", raw, estimate)
+
+
+def check_budget(value: object, name: str = "token_budget") -> int:
+    """Return a budget given by a caller, or say what is wrong with it.
+
+    Raises:
+        UsageError: If it is not a whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name} must be a whole number of tokens of at least 1, got {value!r}")
+    return value
+
+
+def read_budget(reply: str | None) -> float | None:
+    """Read a token budget out of an estimator's reply.
+
+    The last `[[...]]` that holds a number counts, then a number after "budget", then one before "tokens", then the last
+    number. Of a range ("50-80") the upper end counts. Thousands separators, decimals, `k`, Unicode minus and full-width
+    digits are read.
+
+    Args:
+        reply: The estimator's text; None and empty text hold no budget.
+
+    Returns:
+        The number as it stands there, zero and negative ones included, or None if there is none. The paper's code
+        sends -1 instead (its `extract_number`); `BudgetLimits.apply` decides what is sent here.
+    """
+    if not reply:
+        return None
+    text = unicodedata.normalize("NFKC", reply[-_TAIL:]).replace("\N{MINUS SIGN}", "-")
+    for content in reversed(_BRACKET.findall(text)):
+        if (number := _last_number(content)) is not None:
+            return number
+    labels = list(_LABEL.finditer(text))
+    if labels and (found := _RANGE.match(text, labels[-1].end())):
+        return _upper(found)
+    before_tokens = [m for m in _RANGE.finditer(text) if _TOKENS.match(text, m.end())]
+    return _upper(before_tokens[-1]) if before_tokens else _last_number(text)
+
+
+def _last_number(text: str) -> float | None:
+    found = list(_RANGE.finditer(text))
+    return _upper(found[-1]) if found else None
+
+
+def _upper(found: re.Match[str]) -> float:
+    return max(_value(part) for part in found.groups() if part)
+
+
+def _value(text: str) -> float:
+    thousand = text[-1] in "kK"
+    return float(text.rstrip("kK ").replace(",", "").replace(" ", "")) * (1000 if thousand else 1)

@@ -1,0 +1,201 @@
+"""What all modules share: the adapter in scope, a receipt for each answer, one file to save to.
+
+A `TaleModule` is one `dspy.Predict` named `predict`, as in `dspy.ChainOfThought`; subclasses decide its signature.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import dspy
+from dspy.signatures.signature import ensure_signature
+
+from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
+from tale_dspy.budget import Budget
+from tale_dspy.errors import SignatureError, StateError
+from tale_dspy.programs.saving import TalePredict, describe
+from tale_dspy.receipts import Call, Receipt, collect, status_of
+
+ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
+"""Names a module adds to a signature or to its predictions."""
+RESERVED_INPUTS = ("lm", "config", "demos", "signature", "prediction")
+"""Input names that `dspy.Predict` takes for itself."""
+
+SignatureLike = str | type[dspy.Signature]
+
+
+class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no types
+    """A prediction that carries its receipt outside the fields, so that `keys()` stay those of the signature."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._receipt: dict[str, Any] | None = None
+
+    @property
+    def receipt(self) -> dict[str, Any] | None:
+        """What the answer asked and spent, as plain JSON; `tale_dspy.receipt(pred)` is the typed view."""
+        return self._receipt
+
+    @property
+    def token_budget(self) -> int | None:
+        """The budget that was sent, in tokens; None where none was."""
+        return self._of_receipt(BUDGET)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Completion tokens of the reasoning call; None if unknown."""
+        return self._of_receipt("output_tokens")
+
+    @property
+    def estimate_tokens(self) -> int | None:
+        """Completion tokens of the budget call; None where none was made."""
+        return self._of_receipt("estimate_tokens")
+
+    def _of_receipt(self, name: str) -> int | None:
+        if name in self._store:
+            value: int | None = self._store[name]
+            return value
+        return None if self._receipt is None else self._receipt[name]
+
+
+class TaleModule(dspy.Module):  # type: ignore[misc]
+    """One budget-aware predictor with a receipt.
+
+    Uses the adapter the user configured, and `TaleAdapter` where none was.
+
+    Args:
+        signature: Inputs and outputs, as a string or a `dspy.Signature`.
+        adapter: Overrides the adapter for this module alone.
+        callbacks: As in `dspy.Module`.
+        **config: Settings of each call, such as `temperature`.
+
+    Raises:
+        SignatureError: If the signature has a field of a name the module adds or reserves.
+    """
+
+    def __init__(
+        self, signature: SignatureLike, *, adapter: Any = None, callbacks: list[Any] | None = None, **config: Any
+    ) -> None:
+        super().__init__(callbacks=callbacks)
+        self.adapter = adapter
+        self.predict = TalePredict(self.extend(check_signature(signature)), **config)
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        """Return the signature of the inner predictor."""
+        return with_reasoning(signature)
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls:
+            raw = self.predict(**kwargs)
+        return self.prediction(raw, calls)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls:
+            raw = await self.predict.acall(**kwargs)
+        return self.prediction(raw, calls)
+
+    @contextmanager
+    def booked(self) -> Iterator[list[Call]]:
+        """Put the module's adapter in force and collect the calls made inside the block."""
+        adapter = self.adapter or dspy.settings.adapter or default_adapter()
+        with dspy.context(adapter=adapter), collect() as calls:
+            yield calls
+
+    def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
+        """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""
+        names = [k for k in self.predict.signature.output_fields if k != REASONING]
+        receipt = Receipt(
+            program=type(self).__name__,
+            status=status_of(calls, any(raw.get(k) is not None for k in names)),
+            token_budget=budget.tokens if budget else None,
+            budget_source=budget.source if budget else None,
+            estimate=budget.estimate if budget else None,
+            estimate_text=budget.raw if budget else None,
+            calls=calls,
+        )
+        return with_receipt(raw, receipt)
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return DSPy's state of each parameter, and under `tale_dspy` what is needed to build the program again."""
+        return {**super().dump_state(json_mode=json_mode), "tale_dspy": describe(self)}
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """Load a state of this class or, by field name, of a plain `dspy.ChainOfThought`.
+
+        What an estimator or the limits are is kept where the state does not tell.
+
+        Raises:
+            StateError: If its fields are not this program's. DSPy itself would assign them by position.
+        """
+        if "predict" not in state:
+            raise StateError(f"the saved state has no predictor 'predict': it is not one of a {type(self).__name__}")
+        own = dspy.Module.dump_state(self)
+        super().load_state({**own, **state}, allow_unsafe_lm_state=allow_unsafe_lm_state)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.predict.signature.signature!r})"
+
+
+def with_receipt(raw: dspy.Prediction, receipt: Receipt) -> TalePrediction:
+    """Return a new prediction with the fields and completions of another and a receipt."""
+    pred = TalePrediction()
+    pred._store = dict(raw._store)
+    pred._completions = raw._completions
+    pred._receipt = receipt.to_json()
+    return pred
+
+
+def receipt(pred: Any) -> Receipt:
+    """Return the typed view of `pred.receipt`.
+
+    Raises:
+        TypeError: If the prediction does not come from a module of this library.
+    """
+    if not isinstance(pred, TalePrediction) or pred.receipt is None:
+        raise TypeError(
+            f"{type(pred).__name__} carries no receipt: only predictions of tale_dspy modules do; "
+            "tale_dspy.track() books any program"
+        )
+    return Receipt.from_json(pred.receipt)
+
+
+@lru_cache(maxsize=1)
+def default_adapter() -> TaleAdapter:
+    """Return the adapter used where the user configured none."""
+    return TaleAdapter()
+
+
+def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
+    """Return a signature class, or say which of its names is taken.
+
+    Raises:
+        SignatureError: If a field has a name of `ADDED`, or an input one of `RESERVED_INPUTS`.
+    """
+    found: type[dspy.Signature] = ensure_signature(signature)
+    taken = [k for k in found.fields if k in ADDED] + [k for k in found.input_fields if k in RESERVED_INPUTS]
+    if taken:
+        raise SignatureError(f"the signature has a field {taken[0]!r}, a name this module adds or reserves: rename it")
+    return found
+
+
+def with_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    """Put `reasoning` before the outputs, as `dspy.ChainOfThought` does."""
+    return signature.prepend(REASONING, dspy.OutputField(desc="${reasoning}"), type_=str)
+
+
+def with_budget(signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    """Put `token_budget` behind the inputs: `TaleAdapter` renders it as the phrase, other adapters as a number."""
+    return signature.append(BUDGET, dspy.InputField(desc="Think in fewer tokens than this"), type_=int)
+
+
+def with_guidance(signature: type[dspy.Signature], guidance: str) -> type[dspy.Signature]:
+    """Add a sentence to the instructions; it replaces those that DSPy generates."""
+    own = own_instructions(signature)
+    return signature.with_instructions(f"{own}\n\n{guidance}" if own else guidance)
+
+
+def only(inputs: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the inputs of these names."""
+    return {k: v for k, v in inputs.items() if k in names}

@@ -1,0 +1,64 @@
+"""Chain of thought within a budget that the caller gives."""
+
+from typing import Any
+
+import dspy
+
+from tale_dspy.adapter import BUDGET
+from tale_dspy.budget import Budget, check_budget
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
+
+
+class BudgetedChainOfThought(TaleModule):
+    """Reason in fewer than `token_budget` tokens (paper, table 1).
+
+    Args:
+        signature: Inputs and outputs without the budget.
+        token_budget: The budget of calls that give none, in tokens; None makes it an input that must be given.
+        adapter: Overrides the adapter for this module alone.
+        callbacks: As in `dspy.Module`.
+        **config: Settings of each call, such as `temperature`.
+
+    Raises:
+        UsageError: At a call without any budget, or if a budget is not a whole number of at least 1.
+
+    Example:
+        >>> cot = BudgetedChainOfThought("question -> answer")
+        >>> cot(question="1+1?", token_budget=20).answer  # doctest: +SKIP
+        '2'
+    """
+
+    def __init__(
+        self,
+        signature: SignatureLike,
+        token_budget: int | None = None,
+        *,
+        adapter: Any = None,
+        callbacks: list[Any] | None = None,
+        **config: Any,
+    ) -> None:
+        super().__init__(signature, adapter=adapter, callbacks=callbacks, **config)
+        self.token_budget = None if token_budget is None else check_budget(token_budget)
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        return with_budget(with_reasoning(signature))
+
+    def _budget(self, kwargs: dict[str, Any]) -> Budget:
+        given = kwargs.get(BUDGET, self.token_budget)
+        if given is None:
+            raise UsageError(f"{type(self).__name__} needs token_budget=..., at the call or at construction")
+        return Budget(check_budget(given), "given")
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        budget = self._budget(kwargs)
+        with self.booked() as calls:
+            raw = self.predict(**{**kwargs, BUDGET: budget.tokens})
+        return self.prediction(raw, calls, budget)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        budget = self._budget(kwargs)
+        with self.booked() as calls:
+            raw = await self.predict.acall(**{**kwargs, BUDGET: budget.tokens})
+        return self.prediction(raw, calls, budget)

@@ -1,0 +1,14 @@
+"""Vanilla chain of thought: "Let's think step by step:", the paper's baseline."""
+
+from tale_dspy.programs.base import TaleModule
+
+
+class VanillaCoT(TaleModule):
+    """Reason without a budget (paper, table 1). A state saved by `dspy.ChainOfThought` loads into it.
+
+    Args: see `TaleModule`.
+
+    Example:
+        >>> VanillaCoT("question -> answer")
+        VanillaCoT('question -> reasoning, answer')
+    """

@@ -1,0 +1,20 @@
+"""Direct answering: no reasoning at all, the paper's lower bound."""
+
+import dspy
+
+from tale_dspy.programs.base import TaleModule
+
+
+class DirectAnswer(TaleModule):
+    """Answer at once, without any reasoning (paper, table 3, "Directly Answering").
+
+    Args: see `TaleModule`.
+
+    Example:
+        >>> DirectAnswer("question -> answer")
+        DirectAnswer('question -> answer')
+    """
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        return signature

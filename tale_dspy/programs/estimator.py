@@ -1,0 +1,114 @@
+"""Ask the model how many tokens a question deserves."""
+
+from dataclasses import asdict
+from typing import Any
+
+import dspy
+from dspy.predict.parameter import Parameter
+
+from tale_dspy.adapter import BUDGET
+from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, read_budget
+from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, check_signature
+from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
+from tale_dspy.receipts import Call, role
+
+
+class Limits(Parameter):  # type: ignore[misc]  # dspy ships no types
+    """The limits of a module as DSPy state: saved and loaded with it, and not a predictor."""
+
+    def __init__(self, limits: BudgetLimits) -> None:
+        self._initial = limits
+        self.value = limits
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return asdict(self.value)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.value = BudgetLimits(**state)
+
+    def reset(self) -> None:
+        self.value = self._initial
+
+
+class BudgetEstimator(TaleModule):
+    """Estimate the minimum tokens a question needs (paper, section 5.1 and figure 5, the zero-shot estimator).
+
+    `token_budget` of its prediction is always a number that can be sent: an unreadable, zero or negative estimate
+    becomes `default`, one outside the limits is clamped, and the receipt tells which.
+
+    Args:
+        signature: The inputs the model sees. Outputs are ignored, so that a task's own signature can be given.
+        floor: Smallest budget, in tokens.
+        ceiling: Largest budget, in tokens.
+        default: Budget where the estimate cannot be used, in tokens.
+        adapter: Overrides the adapter for this module alone.
+        callbacks: As in `dspy.Module`.
+        **config: Settings of each call, such as `temperature`.
+
+    Example:
+        >>> BudgetEstimator("question -> answer")
+        BudgetEstimator('question -> token_budget')
+    """
+
+    def __init__(
+        self,
+        signature: SignatureLike = "question -> answer",
+        *,
+        floor: int = DEFAULT_FLOOR,
+        ceiling: int = DEFAULT_CEILING,
+        default: int = DEFAULT_BUDGET,
+        adapter: Any = None,
+        callbacks: list[Any] | None = None,
+        **config: Any,
+    ) -> None:
+        super().__init__(signature, adapter=adapter, callbacks=callbacks, **config)
+        self.limits = Limits(BudgetLimits(floor=floor, ceiling=ceiling, default=default))
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        fields: dict[str, Any] = {k: (f.annotation, f) for k, f in signature.input_fields.items()}
+        # str, not int: a reply such as "about 50" must reach read_budget instead of failing in an adapter.
+        fields[BUDGET] = (str, dspy.OutputField(desc="the minimum number of tokens"))
+        return dspy.Signature(fields, ESTIMATOR_INSTRUCTIONS)
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls, role("estimate"):
+            raw = self._ask(kwargs)
+        return self._estimate(raw, calls)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls, role("estimate"):
+            raw = await self._aask(kwargs)
+        return self._estimate(raw, calls)
+
+    def _ask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
+        from dspy.utils.exceptions import AdapterParseError
+
+        try:
+            return self.predict(**kwargs)
+        except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
+            return dspy.Prediction(token_budget=e.lm_response)
+
+    async def _aask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
+        from dspy.utils.exceptions import AdapterParseError
+
+        try:
+            return await self.predict.acall(**kwargs)
+        except AdapterParseError as e:
+            return dspy.Prediction(token_budget=e.lm_response)
+
+    def _estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
+        text = raw.get(BUDGET)
+        budget: Budget = self.limits.value.apply(read_budget(text), text)
+        pred = self.prediction(raw, calls, budget)
+        pred._store[BUDGET] = budget.tokens
+        return pred
+
+
+def input_signature(signature: SignatureLike, names: list[str] | None) -> type[dspy.Signature]:
+    """Return a signature with only these inputs of another, for an estimator that should see no more."""
+    found = check_signature(signature)
+    for name in found.input_fields:
+        if names is not None and name not in names:
+            found = found.delete(name)
+    return found

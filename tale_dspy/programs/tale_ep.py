@@ -1,0 +1,121 @@
+"""TALE-EP: ask for a budget, then reason within it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+
+from tale_dspy.adapter import BUDGET
+from tale_dspy.budget import DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, check_budget, read_budget
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.base import (
+    SignatureLike,
+    TaleModule,
+    TalePrediction,
+    check_signature,
+    only,
+    with_budget,
+    with_reasoning,
+)
+from tale_dspy.programs.estimator import BudgetEstimator, Limits, input_signature
+from tale_dspy.receipts import role
+
+
+class TaleEP(TaleModule):
+    """Estimate each question's budget, then reason in fewer tokens than that (paper, section 5.2, TALE-EP).
+
+    Args:
+        signature: Inputs and outputs of the task.
+        estimator: A module that takes the inputs and gives `token_budget`; None asks the same model with the paper's
+            prompt (`BudgetEstimator`).
+        estimate_from: Names of the inputs the estimator sees; None for all. Leave a long context out if the question
+            alone tells how much thought it needs: the estimator's prompt is paid, too.
+        scale: Factor on the estimate (the paper's alpha, appendix A.8).
+        floor: Smallest budget sent, in tokens.
+        ceiling: Largest budget sent, in tokens.
+        adapter: Overrides the adapter for this module alone.
+        callbacks: As in `dspy.Module`.
+        **config: Settings of the reasoning call, such as `temperature`.
+
+    A call may give `token_budget=` itself; then nothing is estimated. `lm=` holds for both calls, `config=` for the
+    reasoning call.
+
+    Raises:
+        SignatureError: If the signature has a field of a name the module adds or reserves.
+        UsageError: If a name in `estimate_from` is no input, or the limits are not usable.
+
+    Example:
+        >>> program = TaleEP("question -> answer")
+        >>> pred = program(question="...")  # doctest: +SKIP
+        >>> print(receipt(pred))  # doctest: +SKIP
+        TaleEP: budget 50 (estimate), 41 output tokens + 5 for the estimate, $0.000031 paid
+    """
+
+    def __init__(
+        self,
+        signature: SignatureLike,
+        estimator: dspy.Module | None = None,
+        estimate_from: Sequence[str] | None = None,
+        scale: float = 1.0,
+        floor: int = DEFAULT_FLOOR,
+        ceiling: int = DEFAULT_CEILING,
+        *,
+        adapter: Any = None,
+        callbacks: list[Any] | None = None,
+        **config: Any,
+    ) -> None:
+        found = check_signature(signature)
+        self.estimate_from = None if estimate_from is None else list(estimate_from)
+        for name in self.estimate_from or ():
+            if name not in found.input_fields:
+                raise UsageError(f"estimate_from names {name!r}, but the inputs are {', '.join(found.input_fields)}")
+        super().__init__(found, adapter=adapter, callbacks=callbacks, **config)
+        seen = input_signature(found, self.estimate_from)
+        self.estimator = estimator or BudgetEstimator(seen, adapter=adapter)
+        self.limits = Limits(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        return with_budget(with_reasoning(signature))
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls:
+            budget = self._given(kwargs)
+            if budget is None:
+                with role("estimate"):
+                    budget = self._read(self.estimator(**self._seen(kwargs)))
+            raw = self.predict(**{**kwargs, BUDGET: budget.tokens})
+        return self.prediction(raw, calls, budget)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls:
+            budget = self._given(kwargs)
+            if budget is None:
+                with role("estimate"):
+                    budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
+            raw = await self.predict.acall(**{**kwargs, BUDGET: budget.tokens})
+        return self.prediction(raw, calls, budget)
+
+    def _given(self, kwargs: dict[str, Any]) -> Budget | None:
+        given = kwargs.get(BUDGET)
+        return None if given is None else Budget(check_budget(given), "given")
+
+    def _seen(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return what the estimator is called with."""
+        names = self.estimate_from or [k for k in self.predict.signature.input_fields if k != BUDGET]
+        return only(kwargs, [*names, "lm"])
+
+    def _read(self, estimated: Any) -> Budget:
+        """Turn an estimator's prediction into the budget that is sent; remember where a fallback came from."""
+        receipt = estimated.receipt if isinstance(estimated, TalePrediction) else None
+        value = estimated.token_budget
+        number = None if value is None or isinstance(value, bool) else _number(value)
+        budget: Budget = self.limits.value.apply(number, receipt["estimate_text"] if receipt else None)
+        if receipt is None:
+            return budget
+        source = receipt["budget_source"] if budget.source == "estimate" else budget.source
+        return Budget(budget.tokens, source, budget.raw, receipt["estimate"])
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else read_budget(str(value))

@@ -1,0 +1,106 @@
+"""The wordings of the paper's prompts, as data.
+
+Source: arXiv 2412.18547 table 1 and figure 5, and `utils/prompt_template.py` of the authors' repository, whose spelling
+and spacing are kept ("Please Give", no space after some full stops): the figures of the paper belong to these strings.
+"""
+
+from dataclasses import dataclass
+
+ESTIMATOR_INSTRUCTIONS = (
+    "Task: Analyze the given question and estimate the minimum number of tokens required to generate a complete and "
+    "accurate response. Please Give the response by strictly following this format: [[budget]],for example: "
+    "Budget: [[12]]."
+)
+"""Figure 5: how TALE-EP asks for a budget."""
+
+CONCISE_INSTRUCTIONS = "Be concise."
+"""The only difference between the standard and the concise prompt of Renze and Guven, arXiv 2401.05618."""
+
+DRAFT_INSTRUCTIONS = "Think step by step, but only keep a minimum draft for each thinking step, with 5 words at most."
+"""Chain of Draft, arXiv 2502.18600, without its last sentence on the answer format: the form has its own."""
+
+_FORMAT = "Please Give the response by strictly following this format: "
+_DIRECTLY = "Please answer the following question and give the answer directly without any reasoning process. "
+
+
+@dataclass(frozen=True)
+class PromptForm:
+    """The wording for one kind of data set: with reasoning, with a budget, and direct."""
+
+    cot: str
+    """The prompt with reasoning; `{question}` and `{think}` are filled in."""
+    direct: str
+    """The prompt without reasoning; `{question}` is filled in."""
+    think: str = "Let's think step by step:\n"
+    """What makes the model reason."""
+    think_budget: str = "Let's think step by step and use less than {budget} tokens:\n"
+    """What makes the model reason within a budget."""
+    budget_only: str = "Use less than {budget} tokens:\n"
+    """The budget for a predictor without a reasoning field; not in the paper."""
+    only: str | None = None
+    """Name of the one output field the wording is for; None for any single output."""
+
+    def fits(self, outputs: list[str]) -> bool:
+        """Whether the wording as published can ask for these outputs."""
+        return len(outputs) == 1 and self.only in (None, outputs[0])
+
+    def phrase(self, thinks: bool, budget: object | None) -> str:
+        """Return what stands at the end of the prompt."""
+        if budget is None:
+            return self.think if thinks else ""
+        return (self.think_budget if thinks else self.budget_only).format(budget=budget)
+
+    def render(self, question: object, *, thinks: bool, budget: object | None) -> str:
+        """Fill in the published wording."""
+        if not thinks and budget is None:
+            return self.direct.replace("{question}", str(question))
+        # The question last: it may hold braces of its own.
+        return self.cot.replace("{think}", self.phrase(thinks, budget)).replace("{question}", str(question))
+
+    def render_fields(self, inputs: str, asked: str, *, thinks: bool, budget: object | None) -> str:
+        """Render any other signature in the same shape: `Name: value` lines, the wanted format, the phrase."""
+        phrase = self.phrase(thinks, budget)
+        if not phrase:
+            return f"{_DIRECTLY}{_FORMAT}{asked}\n{inputs}"
+        return f"{inputs}\n{_FORMAT}{asked}{phrase}"
+
+
+_CHOICE = _FORMAT + "[[choice]],for example: Choice: [[A]].\n"
+_CHOICE_DIRECT = (
+    "Please answer the following question directly and give the answer directly without any reasoning process. "
+    "Please {strictly} follow the format: [[choice]],for example: Choice: [[A]].\n{{question}}\n"
+)
+_ANSWER = _FORMAT + "[[answer]], for example: Answer: [[50]]."
+_CHOICE_ZH = "请严格按照如下格式回答：[[选项]]，例如：选项: [[A]]。\n"
+
+FORMS: dict[str, PromptForm] = {
+    "answer": PromptForm(
+        cot="Q: {question}\n" + _ANSWER + "{think}", direct=_DIRECTLY + _ANSWER + "\nQ: {question}", only="answer"
+    ),
+    "choice": PromptForm(cot="{question}\n" + _CHOICE + "{think}", direct=_CHOICE_DIRECT.format(strictly="strictLy")),
+    "gpqa": PromptForm(cot="Q: {question}\n" + _CHOICE + "{think}", direct=_CHOICE_DIRECT.format(strictly="strictly")),
+    "choice-zh": PromptForm(
+        cot="{question}\n" + _CHOICE_ZH + "{think}",
+        direct="{question}\n请直接回答下面的问题并直接给出答案的选项序号。" + _CHOICE_ZH,
+        think="让我们一步一步思考：\n",
+        think_budget="让我们一步一步思考并使用少于 {budget} tokens:\n",
+        budget_only="使用少于 {budget} tokens:\n",
+    ),
+    "cloze": PromptForm(
+        cot="Q: {question}\n{think}",
+        direct="Please answer the following question and give the answer directly\nQ: {question}",
+    ),
+    "cloze-zh": PromptForm(
+        cot="Q: {question}\n{think}",
+        direct="请直接回答下面的问题并直接给出答案\nQ: {question}",
+        think="让我们一步一步思考来回答这个问题：\n",
+        think_budget="让我们一步一步思考并使用少于 {budget} tokens来回答这个问题:\n",
+        budget_only="使用少于 {budget} tokens来回答这个问题:\n",
+    ),
+}
+"""`answer` is GSM8K's; `choice` and `cloze` (and their Chinese forms) MathBench's; `gpqa` GPQA's."""
+
+
+def form_names() -> str:
+    """Name all forms, for messages."""
+    return ", ".join(FORMS)

@@ -1,0 +1,304 @@
+"""What each LM call asked, sent and spent, and the receipt of a whole answer.
+
+DSPy tells what a call used only in its history, loses it on cache hits and in threads, and mixes the calls of one
+answer. Here every call is booked once, as a `Call`, where DSPy records it: `collect` hangs a listener into
+`settings.caller_modules`, which follows the context into threads and tasks.
+
+This room counts. The cap on what may be spent is in `tale_dspy.ledger`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from tale_dspy.backends.tokens import count_tokens
+
+Role = Literal["reason", "estimate", "metric"]
+UsageSource = Literal["provider", "tokenizer", "unknown"]
+Status = Literal["answered", "unreadable", "empty", "truncated"]
+
+
+@contextmanager
+def role(name: Role) -> Iterator[None]:
+    """Book the calls inside the block under a role; `metric` wins over everything within.
+
+    Kept in DSPy's own context, since that follows into the threads of `dspy.Parallel`.
+    """
+    from dspy.dsp.utils.settings import settings
+
+    with settings.context(tale_role="metric" if current_role() == "metric" else name):
+        yield
+
+
+def current_role() -> Role:
+    """Return the role calls are booked under at this place."""
+    from dspy.dsp.utils.settings import settings
+
+    found: Role = settings.get("tale_role", "reason")
+    return found
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per token. The figures of `--price-in` and `--price-out` are per million."""
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One answered LM call. What the provider did not report is None, never 0."""
+
+    role: Role
+    model: str
+    """The model string that was asked."""
+    response_model: str | None = None
+    """The snapshot that answered."""
+    text: str | None = None
+    """Text of the first choice; None or "" for an empty reply."""
+    thought: str | None = None
+    """The native thinking of the first choice, where the provider shows it."""
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    """Completion tokens of all choices, thinking included."""
+    reasoning_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
+    usage_source: UsageSource = "provider"
+    """`tokenizer` where the provider sent no usage and the text was counted with the model's own tokenizer."""
+    finish_reason: str | None = None
+    cached: bool = False
+    """Served from DSPy's cache: nothing was sent."""
+    replayed: bool = False
+    """Served from the journal of a run folder: paid in an earlier process."""
+    cost_usd: float | None = None
+    """US dollars paid now: 0.0 for a cache hit, None where the price is unknown."""
+    saved_cost_usd: float | None = None
+    """What a cache hit had cost when it was paid."""
+    latency_s: float | None = None
+    """Seconds; None where nothing was sent."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Call":
+        return cls(**row)
+
+
+def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latency_s: float | None = None) -> Call:
+    """Book one entry of DSPy's history.
+
+    Reads the usage of cache hits too: DSPy keeps it in the response of its own engine, and `tale_dspy.LM` keeps it
+    under `tale_usage` in LiteLLM's. A reply whose completion tokens are 0 or missing although it has text is counted
+    with the model's tokenizer; where none is known the count is None.
+
+    Args:
+        entry: One element of `lm.history`.
+        price: Overrides the price DSPy knows.
+        latency_s: Seconds the call took.
+    """
+    usage, cached = _usage(entry)
+    text, thought = output_text(entry["outputs"])
+    prompt, output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    source: UsageSource = "provider"
+    if not output and (text or thought):
+        output = count_tokens(entry["model"], "".join(_all_text(entry["outputs"])))
+        source = "unknown" if output is None else "tokenizer"
+    cost = entry.get("cost")
+    if price is not None:
+        cost = None if prompt is None or output is None else prompt * price.input + output * price.output
+    return Call(
+        role=current_role(),
+        model=entry["model"],
+        response_model=entry.get("response_model"),
+        text=text,
+        thought=thought,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        cached_prompt_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        usage_source=source,
+        finish_reason=_finish_reason(entry["response"]),
+        cached=cached,
+        cost_usd=0.0 if cached else cost,
+        saved_cost_usd=cost if cached else None,
+        latency_s=None if cached else latency_s,
+    )
+
+
+def _usage(entry: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return what the answer had used, and whether it came from the cache."""
+    from dspy.clients.call_result import usage_dict
+    from dspy.clients.legacy_outputs import plain, value
+    from dspy.lm15 import Response
+
+    response, usage = entry["response"], entry["usage"] or {}
+    if isinstance(response, Response):
+        told = usage_dict(response, entry["model"].partition("/")[0])
+        return (usage, False) if usage or not told else (told, True)
+    cached = value(response, "cache_hit", None) is True
+    if not usage:
+        hidden = value(response, "_hidden_params", None) or {}
+        usage = plain(hidden.get("tale_usage") or {})
+    return usage, cached
+
+
+def _finish_reason(response: Any) -> str | None:
+    from dspy.clients.legacy_outputs import value
+
+    if isinstance(response, tuple):
+        return _finish_reason(response[0]) if response else None
+    choices = value(response, "choices", None)
+    reason = value(choices[0], "finish_reason", None) if choices else value(response, "finish_reason", None)
+    return str(reason) if reason else None
+
+
+def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:
+    """Return text and native thinking of the first choice."""
+    if not outputs:
+        return None, None
+    first = outputs[0]
+    return (first.get("text"), first.get("reasoning_content")) if isinstance(first, dict) else (first, None)
+
+
+def _all_text(outputs: Sequence[Any]) -> Iterator[str]:
+    for output in outputs:
+        yield from (part for part in output_text([output])[::-1] if part)
+
+
+class Sink:
+    """A listener in the place of a module: DSPy appends each history entry to `history` of `caller_modules`."""
+
+    def __init__(self, price: Price | None = None) -> None:
+        self.calls: list[Call] = []
+        self.price = price
+        self.history = self
+
+    def __len__(self) -> int:
+        return 0  # never full, so that DSPy never drops an entry
+
+    def append(self, entry: dict[str, Any]) -> None:
+        self.add(call_from_entry(entry, price=self.price))
+
+    def add(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+@contextmanager
+def collect(sink: Sink | None = None) -> Iterator[list[Call]]:
+    """Collect every LM call made inside the block, in this context and those that inherit it.
+
+    Works while `disable_history` is set, too: DSPy's history is switched on inside the block, since it is the only
+    place where usage is told.
+
+    Yields:
+        A list that grows with each call.
+    """
+    from dspy.dsp.utils.settings import settings
+
+    sink = Sink() if sink is None else sink  # an empty sink is falsy
+    with settings.context(
+        caller_modules=[*(settings.caller_modules or []), sink],
+        disable_history=False,
+        max_history_size=settings.max_history_size or 1,
+    ):
+        yield sink.calls
+
+
+def total(values: Sequence[float | int | None]) -> Any:
+    """Sum up; None if any part is unknown or there is no part."""
+    return sum(v for v in values if v is not None) if values and None not in values else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What one answer asked for and what it used. `str(receipt)` is a line to print."""
+
+    program: str
+    """Class of the module that answered."""
+    status: Status = "answered"
+    """Whether an answer could be read, and if not, why."""
+    token_budget: int | None = None
+    """The budget sent, in tokens; None where the module sends none."""
+    budget_source: str | None = None
+    """`estimate`, `clamped`, `fallback` or `given`."""
+    estimate: float | None = None
+    """The number the estimator wrote, before scale and limits."""
+    estimate_text: str | None = None
+    """The estimator's reply."""
+    calls: list[Call] = field(default_factory=list)
+
+    def of(self, *roles: Role) -> list[Call]:
+        """Return the calls of these roles."""
+        return [c for c in self.calls if c.role in roles]
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Completion tokens of the reasoning calls."""
+        return total([c.output_tokens for c in self.of("reason")])  # type: ignore[no-any-return]
+
+    @property
+    def estimate_tokens(self) -> int | None:
+        """Completion tokens of the budget calls; None where none was made."""
+        return total([c.output_tokens for c in self.of("estimate")])  # type: ignore[no-any-return]
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        return total([c.prompt_tokens for c in self.calls])  # type: ignore[no-any-return]
+
+    @property
+    def cost_usd(self) -> float | None:
+        """US dollars paid now."""
+        return total([c.cost_usd for c in self.calls])  # type: ignore[no-any-return]
+
+    @property
+    def saved_cost_usd(self) -> float | None:
+        """US dollars that cache hits had cost before."""
+        return total([c.saved_cost_usd for c in self.calls if c.cached])  # type: ignore[no-any-return]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, with the sums beside the calls."""
+        sums = ("output_tokens", "estimate_tokens", "prompt_tokens", "cost_usd", "saved_cost_usd")
+        return {**asdict(self), **{name: self.__getattribute__(name) for name in sums}}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Receipt":
+        kept = {k: v for k, v in row.items() if k in cls.__dataclass_fields__ and k != "calls"}
+        return cls(**kept, calls=[Call.from_json(c) for c in row["calls"]])
+
+    def __str__(self) -> str:
+        parts = [f"{_known(self.output_tokens)} output tokens"]
+        if self.token_budget is not None:
+            parts.insert(0, f"budget {self.token_budget} ({self.budget_source})")
+        if self.of("estimate"):
+            parts.append(f"+ {_known(self.estimate_tokens)} for the estimate")
+        if any(c.usage_source == "tokenizer" for c in self.calls):
+            parts.append("(counted with the tokenizer)")
+        parts.append("price unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid")
+        if any(c.cached for c in self.calls):
+            parts.append(f"{sum(c.cached for c in self.calls)} of {len(self.calls)} calls from the cache")
+        if self.status != "answered":
+            parts.append(self.status)
+        return f"{self.program}: " + ", ".join(parts).replace(", +", " +").replace(", (", " (")
+
+
+def _known(value: int | None) -> str:
+    return "an unknown number of" if value is None else str(value)
+
+
+def status_of(calls: Sequence[Call], answered: bool) -> Status:
+    """Say how the last reasoning call ended.
+
+    A reply cut at the allowance is `truncated`, or `empty` if nothing but thinking was written; a whole reply without
+    text is `empty`; one in which no answer could be read is `unreadable`.
+    """
+    last = next((c for c in reversed(calls) if c.role == "reason"), None)
+    if last is None:
+        return "answered" if answered else "unreadable"
+    if not (last.text or "").strip():
+        return "answered" if answered else "empty"
+    if last.finish_reason in ("length", "max_tokens"):
+        return "truncated"
+    return "answered" if answered else "unreadable"

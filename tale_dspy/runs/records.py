@@ -1,0 +1,287 @@
+"""What one finished question and one finished run hold, and the figures summed from them.
+
+A `Record` is one line of `records.jsonl`; a `Run` is the whole folder, read or just made. Nothing here calls a model.
+"""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tale_dspy.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from tale_dspy.runs.compare import Comparison
+
+Outcome = Literal["correct", "wrong", "unreadable", "empty", "truncated", "error"]
+OUTCOMES: tuple[Outcome, ...] = ("correct", "wrong", "unreadable", "empty", "truncated", "error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished question. Token counts and costs that nobody reported are None, never 0."""
+
+    id: str
+    """16 hex digits of the content hash, plus `-2`, `-3` ... for identical rows."""
+    repeat: int = 0
+    """Which fresh draw of the question this is, from 0."""
+    question: str | None = None
+    inputs: dict[str, Any] | None = None
+    """All inputs, where there are others than `question`."""
+    gold: Any = None
+    reply: str | None = None
+    """Text of the last reply that was neither an estimate nor the metric's."""
+    answer: Any = None
+    outcome: Outcome
+    score: float | None = None
+    """What the metric gave; None where it was not asked."""
+    token_budget: int | None = None
+    budget_source: str | None = None
+    """`estimate`, `clamped`, `fallback` or `given`."""
+    output_tokens: int | None = None
+    """Completion tokens of the reasoning calls, thinking included."""
+    estimate_tokens: int | None = None
+    """Completion tokens of the budget calls; None where none was made."""
+    prompt_tokens: int | None = None
+    """Prompt tokens of all calls of the program, estimates included."""
+    estimate_prompt_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
+    usage_source: str | None = None
+    """`provider`, `tokenizer` or `unknown`: the weakest source of this question's counts."""
+    cost_usd: float | None = None
+    """US dollars paid for this question; None if the price of any call is unknown."""
+    estimate_cost_usd: float | None = None
+    """The part of the full price (paid or saved) that the budget calls have."""
+    saved_cost_usd: float | None = None
+    """US dollars not paid again because the answer came from the cache."""
+    metric_tokens: int | None = None
+    metric_cost_usd: float | None = None
+    latency_s: float | None = None
+    """Seconds of wall clock; None where any answer came from a cache or the journal."""
+    finish_reason: str | None = None
+    response_model: str | None = None
+    """The snapshot the provider says it used."""
+    calls: int = 0
+    paid_calls: int = 0
+    cached_calls: int = 0
+    error: str | None = None
+    output_tokens_cl100k: int | None = None
+    """The paper's count of the reply (preset `paper` only)."""
+    paper_correct: bool | None = None
+    """The paper's own judge on the reply (preset `paper` only)."""
+
+    @property
+    def correct(self) -> bool:
+        return self.outcome == "correct"
+
+    @property
+    def price_usd(self) -> float | None:
+        """Full price of the question, whether paid or served from a cache; None if unknown."""
+        if self.cost_usd is None:
+            return None
+        return self.cost_usd + (self.saved_cost_usd or 0.0)
+
+    @property
+    def net_tokens(self) -> int | None:
+        """Output tokens with the estimator's counted; None if the output tokens are unknown."""
+        return None if self.output_tokens is None else self.output_tokens + (self.estimate_tokens or 0)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Record":
+        """Build a record from a line of `records.jsonl`; keys of later versions are ignored."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in row.items() if k in known})
+
+
+@dataclass
+class Run:
+    """The finished questions of one program on one data set, with everything that decided the result.
+
+    Attributes:
+        info: The content of `run.json`.
+        records: One per finished question and repeat, in file order.
+        path: The run folder; None for a run that was not written.
+        stopped: Why the run ended early (`cap`, `interrupted`), or None.
+        message: The sentence that says so.
+        wall_s: Seconds this process worked on it.
+    """
+
+    info: dict[str, Any]
+    records: list[Record]
+    path: Path | None = None
+    stopped: str | None = None
+    message: str | None = None
+    wall_s: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return str(self.info.get("program", {}).get("name", "program"))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of questions answered right (mean over repeats first); None without records."""
+        return _mean(list(question_scores(self.records).values()))
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The figures of the run, as `tale eval --json` prints them."""
+        return summarize(self)
+
+    def compare(self, other: "Run") -> "Comparison":
+        """Compare two runs question by question; `self` is the new one, `other` the baseline.
+
+        Returns:
+            Paired differences (`self` minus `other`) on the questions both have.
+
+        Raises:
+            UsageError: If the runs share no question.
+        """
+        from tale_dspy.runs.compare import compare
+
+        return compare(baseline=other, run=self)
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run folder.
+
+    A last line that was cut off by a kill is left out. `wall_s` and `stopped` come from `summary.json` if it is there.
+
+    Args:
+        path: The folder that `evaluate(out=...)` or `tale eval --out` wrote.
+
+    Raises:
+        RunFolderError: If it is not a run folder or a line in the middle is broken.
+    """
+    folder = Path(path)
+    info = read_json(folder / "run.json")
+    records = [Record.from_json(row) for row in read_jsonl(folder / "records.jsonl")]
+    summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
+    return Run(info=info, records=records, path=folder, stopped=summary.get("stopped"), wall_s=summary.get("wall_s"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object from a file of a run folder."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}") from None
+    except (OSError, ValueError) as e:
+        raise RunFolderError(f"{path} cannot be read: {e}") from e
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} must hold one JSON object")
+    return value
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read the whole lines of an appended file; a missing file is empty, a last line without newline is left out."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as e:
+        raise RunFolderError(f"{path} cannot be read: {e}") from e
+    rows = []
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as e:
+                raise RunFolderError(f"{path}, line {number} is not JSON: {e}") from e
+    return rows
+
+
+def question_scores(records: Iterable[Record]) -> dict[str, float]:
+    """Share of right draws of each question: 0 or 1 without repeats."""
+    draws: dict[str, list[bool]] = defaultdict(list)
+    for r in records:
+        draws[r.id].append(r.correct)
+    return {k: sum(v) / len(v) for k, v in draws.items()}
+
+
+def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> tuple[float, float] | None:
+    """95 % interval of the mean of per-question scores, clustered by question.
+
+    One draw a question gives the Wilson score interval; several give the normal interval of the question means, whose
+    spread holds both sources of noise.
+    """
+    n = len(scores)
+    if n == 0:
+        return None
+    z, p = 1.959963984540054, sum(scores) / n
+    if repeats == 1:
+        centre, half = (p + z * z / (2 * n)), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    else:
+        if n == 1:
+            return (0.0, 1.0)
+        half = z * math.sqrt(sum((s - p) ** 2 for s in scores) / (n - 1) / n)
+        low, high = p - half, p + half
+    return (max(0.0, low), min(1.0, high))
+
+
+def summarize(run: Run) -> dict[str, Any]:
+    """Sum a run up under the keys that `tale eval --json` promises, with a few more."""
+    records = run.records
+    scores = question_scores(records)
+    repeats = len({r.repeat for r in records}) or 1
+    latencies = sorted(r.latency_s for r in records if r.latency_s is not None)
+    outcomes = Counter(r.outcome for r in records)
+    config = run.info.get("config", {})
+    return {
+        "program": run.name,
+        "model": config.get("model"),
+        "data": config.get("data", {}).get("name"),
+        "n": len(scores),
+        "accuracy": _mean(list(scores.values())),
+        "accuracy_ci95": accuracy_interval(list(scores.values()), repeats),
+        "output_tokens_mean": _mean([r.output_tokens for r in records]),
+        "estimate_tokens_mean": _mean([r.estimate_tokens for r in records]),
+        "prompt_tokens_mean": _mean([r.prompt_tokens for r in records]),
+        "reasoning_tokens_mean": _mean([r.reasoning_tokens for r in records]),
+        "cost_usd": _total([r.cost_usd for r in records if r.calls]),
+        "saved_cost_usd": _total([r.saved_cost_usd for r in records if r.cached_calls]),
+        "metric_tokens": _total([r.metric_tokens for r in records if r.metric_tokens is not None]),
+        "calls": sum(r.calls for r in records),
+        "paid_calls": sum(r.paid_calls for r in records),
+        "cached_calls": sum(r.cached_calls for r in records),
+        "outcomes": {name: outcomes.get(name, 0) for name in OUTCOMES},
+        "unknown_tokens": sum(r.output_tokens is None for r in records),
+        "estimate_fallbacks": sum(r.budget_source in ("fallback", "clamped") for r in records),
+        "latency_p50": quantile(latencies, 0.50),
+        "latency_p95": quantile(latencies, 0.95),
+        "wall_s": run.wall_s,
+        "repeats": repeats,
+        "stopped": run.stopped,
+        "run_dir": str(run.path) if run.path else None,
+        **run.extra,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    if any(v is None for v in values):
+        return None
+    return math.fsum(v for v in values if v is not None)
+
+
+def quantile(ordered: Sequence[float], q: float) -> float | None:
+    """Linear-interpolation quantile of sorted values, as numpy's default; None without values."""
+    if not ordered:
+        return None
+    at = q * (len(ordered) - 1)
+    low = math.floor(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)

@@ -1,0 +1,292 @@
+"""Questions to test with, and the script that pretends to think about them.
+
+`word_problems` makes arithmetic word problems with known answers; `SolverReply` is a reply function for a
+`ScriptedServer` that knows the answers and writes filler of the length the prompt asks for. It is a script and not a
+model: lengths and mistakes come from hashes of the question, laid out in the shape the TALE paper reports.
+"""
+
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tale_dspy.errors import UsageError
+from tale_dspy.testing import Reply, Request, check_share, draw
+
+_NAMES = ("Ada", "Boris", "Chen", "Dalia", "Emeka", "Farah", "Goran", "Hana", "Ivo", "Jamila", "Kofi", "Lena")
+_THINGS = ("apples", "stamps", "marbles", "books", "shells", "coins", "cards", "tiles", "pencils", "buttons")
+
+_BUDGET = re.compile(r"(?:less than|fewer than|at most|within|under|no more than|使用少于)\s*(-?\d+)\s*tokens", re.I)
+_BUDGET_FIELD = re.compile(r"\[\[ ## token_budget ## \]\]\n(-?\d+)")
+_OUTPUTS = re.compile(r"Respond with (?:the corresponding output fields|a JSON object)[^`]*(`.*)")
+_OUTPUT_NAME = re.compile(r"`(?:\[\[ ## )?(\w+)(?: ## \]\])?`")
+_WORD = re.compile(r"\S+")
+_BUDGET_NAMES = ("token_budget", "budget")
+
+_FILLER = (
+    "we take the number that is given and add the next part to it so that what we know about the first step carries "
+    "over to the second one and then each value is used once in its order before the total can be read off at the end"
+).split()
+_PREFIX = 16  # characters of a question that are looked up first
+
+
+def first_words(text: str, count: int) -> str:
+    """Return the text up to the end of its `count`-th word, or all of it if it has no more; words are what `split` cuts."""
+    if count <= 0:
+        return ""
+    for number, word in enumerate(_WORD.finditer(text), 1):
+        if number == count:
+            return text[: word.end()]
+    return text
+
+
+def budget_of(prompt: str) -> int | None:
+    """Return the token budget a prompt names last, as a phrase or as the field `token_budget`; None without one."""
+    found = _BUDGET.findall(prompt) or _BUDGET_FIELD.findall(prompt)
+    # Longer numbers than any budget are cut: int() refuses more than 4300 digits.
+    return int(found[-1][:18]) if found else None
+
+
+def kind_of(system: str, prompt: str) -> str:
+    """Name what a prompt asks for: `estimate`, `budget`, `direct`, `draft`, `concise` or `cot`.
+
+    The paper's wordings decide and, under DSPy's own adapters, the names of the fields asked for: a budget alone is an
+    estimate, outputs without `reasoning` are a direct answer.
+
+    Args:
+        system: Text of the system messages.
+        prompt: Text of the last user message.
+    """
+    text = f"{system}\n{prompt}".lower()
+    outputs = _outputs(prompt)
+    if "estimate the minimum number of tokens" in text or "[[budget]]" in text or "[[token_budget]]" in text:
+        return "estimate"
+    if outputs and all(name in _BUDGET_NAMES for name in outputs if name != "reasoning"):
+        return "estimate"
+    if budget_of(prompt) is not None:
+        return "budget"
+    if "without any reasoning" in text or "the answer directly" in text:
+        return "direct"
+    if "5 words at most" in text:
+        return "draft"
+    if "concise" in text:
+        return "concise"
+    return "direct" if outputs and "reasoning" not in outputs else "cot"
+
+
+def _outputs(prompt: str) -> list[str]:
+    """Names of the output fields that a prompt of DSPy's chat or JSON adapter ends with; empty for other prompts."""
+    match = _OUTPUTS.search(prompt)
+    return [name for name in _OUTPUT_NAME.findall(match[1]) if name != "completed"] if match else []
+
+
+class SolverReply:
+    """A scripted reasoner: a reply function that knows the answers. It is a script and not a model.
+
+    Every question has hidden constants, made from a hash of its text: the words it needs (16 to 48), the length of its
+    unconstrained chain of thought (2.5 to 5 times that), and the budget below which its answer is wrong. A reply to
+
+    - the estimator's prompt is `Budget: [[k]]`, with k from 0.8 to 1.8 times the need;
+    - a direct prompt is `Answer: [[x]]`, wrong for a fixed share of the questions;
+    - a prompt with a budget of N has about min(N, unconstrained) words; below the need it grows again towards the
+      unconstrained length (the paper's token elasticity), and far below it the answer is wrong;
+    - Chain of Draft has 0.7 times the need, a concise prompt 0.6 times the unconstrained length;
+    - any other prompt is an unconstrained chain of thought.
+
+    It is laid out as the prompt asks: `Answer: [[x]]`, `Choice: [[x]]`, DSPy's `[[ ## field ## ]]` sections or its JSON
+    object, where every field but `reasoning` and a budget gets the answer. `max_tokens` cuts it after so many words.
+    The same prompt gets the same reply, always; of several choices each but the first is wrong for a further 15 % of
+    the questions. A question outside the bank gets a number made from the prompt's hash.
+
+    Args:
+        bank: Question text -> answer.
+        wrong: Share of questions answered wrongly whatever the prompt.
+        direct_wrong: Share of questions answered wrongly without a chain of thought; at least `wrong`.
+        seed: Another seed draws other hidden constants.
+
+    Raises:
+        UsageError: If a question is empty or a share is not between 0 and 1.
+    """
+
+    def __init__(
+        self, bank: Mapping[str, object], *, wrong: float = 0.05, direct_wrong: float = 0.6, seed: int = 0
+    ) -> None:
+        check_share("wrong", wrong)
+        check_share("direct_wrong", direct_wrong)
+        self.bank: dict[str, str] = {question.strip(): str(answer) for question, answer in bank.items()}
+        if "" in self.bank:
+            raise UsageError("a question of the bank must not be empty")
+        self.wrong = wrong
+        self.direct_wrong = direct_wrong
+        self.seed = seed
+        self._prefix = min([_PREFIX, *(len(question) for question in self.bank)])
+        self._starts: dict[str, list[str]] = {}
+        for question in sorted(self.bank, key=len, reverse=True):  # the longest that fits is the one asked
+            self._starts.setdefault(question[: self._prefix], []).append(question)
+
+    def __call__(self, request: Request) -> Reply:
+        """Answer one request."""
+        question = self.find(request.prompt)
+        key = request.prompt if question is None else question
+        right = str(int(self._draw(key, "unknown") * 1000)) if question is None else self.bank[question]
+        if request.kind == "estimate":
+            tail, length = str(round(self.need(key) * (0.8 + self._draw(key, "estimate")))), 0
+        else:
+            length = self.length(key, request.kind, budget_of(request.prompt))
+            tail = _wrong(right) if self._fails(key, request) else right
+        text = _lay_out(request, tail, length, start=int(self._draw(key, f"filler {request.choice}") * len(_FILLER)))
+        return _capped(text, request.body)
+
+    def find(self, prompt: str) -> str | None:
+        """Return the question of the bank that stands last in the prompt, or None."""
+        size = self._prefix
+        for at in range(len(prompt) - size, -1, -1):
+            for question in self._starts.get(prompt[at : at + size], ()):
+                if prompt.startswith(question, at):
+                    return question
+        return None
+
+    def need(self, question: str) -> int:
+        """Return the words that the question needs: a budget of so many is followed and answered as well as any."""
+        return 16 + int(33 * self._draw(question, "need"))
+
+    def length(self, question: str, kind: str, budget: int | None = None) -> int:
+        """Return the words of a reply to a prompt of this kind; 0 for a direct answer, which has no thought."""
+        need = self.need(question)
+        full = round(need * (2.5 + 2.5 * self._draw(question, "full")))
+        if kind == "budget" and budget is not None:
+            if budget >= full:
+                return full
+            if budget >= need:
+                return round(budget * (0.8 + 0.17 * self._draw(question, "follow")))
+            return round(need + (full - need) * 0.9 * (1 - max(0, budget) / need))
+        return {"direct": 0, "estimate": 0, "draft": round(0.7 * need), "concise": round(0.6 * full)}.get(kind, full)
+
+    def _fails(self, key: str, request: Request) -> bool:
+        if self._draw(key, "wrong") < self.wrong:
+            return True
+        if request.choice and self._draw(key, f"choice {request.choice}") < 0.15:
+            return True
+        if request.kind == "direct":
+            # Of the questions a chain of thought gets right, so that the shares add up.
+            return self._draw(key, "direct") * (1 - self.wrong) < self.direct_wrong - self.wrong
+        budget = budget_of(request.prompt) if request.kind == "budget" else None
+        return budget is not None and budget < self.need(key) * (0.35 + 0.55 * self._draw(key, "threshold"))
+
+    def _draw(self, key: str, salt: str) -> float:
+        return draw(key, f"{self.seed} {salt}")
+
+
+def _wrong(answer: str) -> str:
+    """Another answer of the same sort: the next letter of A to D, the next number, or a refusal."""
+    if answer in ("A", "B", "C", "D"):
+        return "BCDA"["ABCD".index(answer)]
+    if re.fullmatch(r"-?\d{1,18}", answer):
+        return str(int(answer) + 1)
+    return "17" if answer == "unknown" else "unknown"
+
+
+def _lay_out(request: Request, value: str, length: int, start: int) -> str:
+    """Write a reply of `length` words in all that ends in `value`; a length of 0 leaves the thought out."""
+    outputs = _outputs(request.prompt)
+    if outputs:
+        spare = length - len(value.split()) - 5 * len(outputs) - 5  # each marker is five words
+        fields = {name: value for name in outputs}
+        if "reasoning" in fields:
+            fields["reasoning"] = _thought(max(3, spare), start)
+        if "Respond with a JSON object" in request.prompt:
+            return json.dumps(fields)
+        sections = "\n\n".join(f"[[ ## {name} ## ]]\n{text}" for name, text in fields.items())
+        return f"{sections}\n\n[[ ## completed ## ]]"
+    label = "Budget" if request.kind == "estimate" else "Choice" if "[[choice]]" in request.prompt else "Answer"
+    tail = f"{label}: [[{value}]]"
+    return f"{_thought(length - len(tail.split()), start)}\n{tail}" if length else tail
+
+
+def _thought(length: int, start: int) -> str:
+    """Return `length` words of filler."""
+    rounds = (start + max(0, length)) // len(_FILLER) + 1
+    return " ".join((_FILLER * rounds)[start : start + max(0, length)])
+
+
+def _capped(text: str, body: Mapping[str, Any]) -> Reply:
+    """Cut a reply at the body's `max_tokens` or `max_completion_tokens`, counted in words."""
+    caps = [cap for cap in (body.get("max_completion_tokens"), body.get("max_tokens")) if isinstance(cap, int)]
+    if caps and len(text.split()) > min(caps):
+        return Reply(first_words(text, min(caps)), finish_reason="length")
+    return Reply(text)
+
+
+def word_problems(n: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Make simple arithmetic word problems of one to four steps.
+
+    The first problems of a longer list are those of a shorter one with the same seed, and no question comes twice.
+
+    Args:
+        n: How many.
+        seed: Another seed gives other questions.
+
+    Returns:
+        Rows of `question`, `answer` (an integer of 0 or more, as text) and `steps` (the operations it takes).
+
+    Raises:
+        UsageError: If `n` is negative.
+    """
+    if n < 0:
+        raise UsageError(f"n must be 0 or more, not {n}")
+    chance = random.Random(seed)
+    rows: dict[str, dict[str, Any]] = {}
+    while len(rows) < n:
+        template = chance.choice(_TEMPLATES)
+        question, answer, steps = template(chance, chance.choice(_NAMES), chance.choice(_THINGS))
+        rows.setdefault(question, {"question": question, "answer": str(answer), "steps": steps})
+    return list(rows.values())
+
+
+_Problem = tuple[str, int, int]
+
+
+def _give_away(r: random.Random, name: str, things: str) -> _Problem:
+    have, given = r.randint(50, 999), r.randint(2, 49)
+    return f"{name} has {have} {things} and gives {given} away. How many {things} are left?", have - given, 1
+
+
+def _boxes(r: random.Random, name: str, things: str) -> _Problem:
+    boxes, each, more = r.randint(3, 40), r.randint(4, 60), r.randint(2, 99)
+    text = (
+        f"{name} fills {boxes} boxes with {each} {things} each and keeps {more} {things} in a bag. "
+        f"How many {things} does {name} have altogether?"
+    )
+    return text, boxes * each + more, 2
+
+
+def _market(r: random.Random, name: str, things: str) -> _Problem:
+    price, had, kept = r.randint(2, 19), r.randint(60, 300), r.randint(5, 50)
+    text = (
+        f"{name} brings {had} {things} to the market, keeps {kept} of them and sells the rest for ${price} each. "
+        f"How many dollars does {name} earn?"
+    )
+    return text, (had - kept) * price, 2
+
+
+def _share(r: random.Random, name: str, things: str) -> _Problem:
+    friends, each, lost = r.randint(3, 15), r.randint(4, 40), r.randint(2, 30)
+    days = r.randint(2, 9)
+    text = (
+        f"{name} collects {friends * each + lost} {things}, loses {lost} of them and shares the others equally among "
+        f"{friends} friends. How many {things} would {days} of these friends have together?"
+    )
+    return text, each * days, 3
+
+
+def _week(r: random.Random, name: str, things: str) -> _Problem:
+    first, more, days, gone = r.randint(5, 60), r.randint(2, 30), r.randint(2, 9), r.randint(1, 5)
+    text = (
+        f"{name} makes {first} {things} on Monday. On each of the next {days} days {name} makes {more} more than on "
+        f"Monday, and on the last evening sells {gone} {things}. How many {things} does {name} have then?"
+    )
+    return text, first + days * (first + more) - gone, 4
+
+
+_TEMPLATES: Sequence[Callable[[random.Random, str, str], _Problem]] = (_give_away, _boxes, _market, _share, _week)
