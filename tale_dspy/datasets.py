@@ -5,6 +5,7 @@ runs code that comes with data, and does not judge replies (`tale_dspy.answers` 
 """
 
 import csv
+import dataclasses
 import difflib
 import functools
 import hashlib
@@ -14,20 +15,20 @@ import keyword
 import math
 import os
 import re
+import reprlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tale_dspy.answers import gold_from_gsm8k
+from tale_dspy.answers import Kind, gold_from_gsm8k
 from tale_dspy.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     import dspy
 
 Form = Literal["answer", "choice", "choice-zh", "cloze", "cloze-zh", "gpqa"]
-Kind = Literal["auto", "number", "choice", "text"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Dataset:
             raise UsageError(f"limit must be at least 1, got {limit}")
         if offset >= len(self):
             raise UsageError(f"offset {offset} leaves none of the {len(self)} questions of {self.name}")
-        return replace(self, examples=self.examples[offset : None if limit is None else offset + limit])
+        return dataclasses.replace(self, examples=self.examples[offset : None if limit is None else offset + limit])
 
 
 def load_dataset(
@@ -101,7 +102,7 @@ def load_dataset(
     if key in _ALIASES:
         if list(wanted or ["question"]) != ["question"] or gold not in (None, "answer", "choice"):
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
-        return _load_named(_ALIASES[key], seed)
+        return _load_named(_NAMED[_ALIASES[key]], seed)
     if name.startswith("hf:"):
         return _load_table(_hub_table(name), wanted, gold, seed)
     if key.split(":")[0] == "embedded":
@@ -157,11 +158,12 @@ def _file_table(path: str) -> _Table:
     if not os.path.isfile(expanded):
         if os.path.isdir(expanded):
             raise DataError(f"{path} is a folder: name one of its files ({', '.join(_READERS)})")
-        if suffix in _READERS or os.path.dirname(path):
+        if suffix in _READERS:
             raise DataError(f"{path} does not exist")
-        close = difflib.get_close_matches(path.lower(), _ALIASES, cutoff=0.7)
+        close = difflib.get_close_matches(_key(path), _ALIASES, cutoff=0.7)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        raise DataError(f"{path!r} is no file and no known set{hint}: known are {', '.join(_NAMED)}, hf:owner/name:split")
+        known = ", ".join([*_NAMED, "hf:owner/name:split", *(f"a file ending in {end}" for end in _READERS)])
+        raise DataError(f"{path!r} is no file and no known set{hint}: known are {known}")
     if suffix not in _READERS:
         raise DataError(f"{path} has the unknown extension {suffix!r}: known are {', '.join(_READERS)}")
     try:
@@ -191,17 +193,19 @@ def _read_jsonl(path: str, data: bytes) -> list[_Row]:
 
 
 def _read_json(path: str, data: bytes) -> list[_Row]:
-    text = _text(path, data).strip()
-    if re.match(r"\{[^\n]*\}\s*\n\s*\{", text):  # what pandas and datasets write as .json by default
+    text = _text(path, data)
+    if re.match(r"\s*\{[^\n]*\}\s*\n\s*\{", text):  # JSON lines, as pandas and datasets write them under this name
         return _read_jsonl(path, data)
-    value = _parse(path, text, 1) if text else []
+    value = _parse(path, text) if text.strip() else []
     rows = value if isinstance(value, list) else [value]
     return [_row(f"{path}, row {n}", row) for n, row in enumerate(rows, 1)]
 
 
-def _parse(path: str, text: str, line: int) -> Any:
+def _parse(path: str, text: str, line: int | None = None) -> Any:
+    where = path if line is None else f"{path}:{line}"
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _refuse_twice(f"{path}:{line}", [k for k, _ in pairs])
+        _refuse_twice(where, (key for key, _ in pairs))
         return dict(pairs)
 
     try:
@@ -209,9 +213,10 @@ def _parse(path: str, text: str, line: int) -> Any:
     except DataError:
         raise
     except json.JSONDecodeError as e:
-        raise DataError(f"{path}:{line + e.lineno - 1}: not JSON: {e.msg}, column {e.colno}") from None
-    except (ValueError, RecursionError) as e:  # a number of thousands of digits, or thousands of brackets
-        raise DataError(f"{path}:{line}: not JSON that can be read: {e}") from None
+        at = e.lineno if line is None else line
+        raise DataError(f"{path}:{at}: not JSON: {e.msg}, column {e.colno}") from None
+    except (ValueError, RecursionError) as e:  # a number of thousands of digits, brackets thousands deep
+        raise DataError(f"{where}: not JSON that can be read: {e}") from None
 
 
 def _row(where: str, value: Any) -> _Row:
@@ -261,7 +266,7 @@ def _read_parquet(path: str, data: bytes) -> list[_Row]:
     return [_Row(f"{path}, row {n}", row) for n, row in enumerate(table.to_pylist(), 1)]
 
 
-_READERS = {
+_READERS: dict[str, Callable[[str, bytes], list[_Row]]] = {
     ".jsonl": _read_jsonl,
     ".json": _read_json,
     ".csv": _read_csv,
@@ -285,7 +290,7 @@ def _download(repo: str, config: str | None, split: str | None) -> _Table:
     except ImportError:
         raise MissingExtraError("datasets", "data") from None
     try:
-        loaded = datasets.load_dataset(repo, config, split=split)
+        loaded: Any = datasets.load_dataset(repo, config, split=split)
         if split is None and len(loaded) == 1:
             ((split, loaded),) = loaded.items()
         rows = [] if split is None else [_Row(f"{repo}, row {n}", dict(row)) for n, row in enumerate(loaded, 1)]
@@ -319,14 +324,14 @@ class _Named(NamedTuple):
     """Repository, config and split on the hub."""
 
 
+_LEVELS = (
+    "primary_knowledge",
+    *(level + kind for level in ("middle", "high", "college") for kind in ("", "_knowledge")),
+)
 _MATHBENCH = (
-    "arithmetic-cloze_en primary-cloze_cn primary-cloze_en "
-    "primary_knowledge-single_choice_cn primary_knowledge-single_choice_en "
-    "middle-single_choice_cn middle-single_choice_en middle_knowledge-single_choice_cn "
-    "middle_knowledge-single_choice_en high-single_choice_cn high-single_choice_en "
-    "high_knowledge-single_choice_cn high_knowledge-single_choice_en college-single_choice_cn "
-    "college-single_choice_en college_knowledge-single_choice_cn college_knowledge-single_choice_en"
-).split()
+    *("arithmetic-cloze_en", "primary-cloze_en", "primary-cloze_cn"),
+    *(f"{level}-single_choice_{language}" for level in _LEVELS for language in ("en", "cn")),
+)
 
 
 def _mathbench(stem: str) -> _Named:
@@ -354,7 +359,6 @@ _NAMED = {
         _gpqa_set("gpqa", "gpqa_diamond", "gpqa_main", "gpqa"),
         _gpqa_set("gpqa-diamond", "gpqa_diamond"),
         _gpqa_set("gpqa-main", "gpqa_main"),
-        _gpqa_set("gpqa-extended", "gpqa_extended"),
     )
 }
 
@@ -376,33 +380,245 @@ _ALIASES = _aliases()
 
 
 def _find_named(spec: _Named) -> _Table:
-    folder = os.environ.get("TALE_DATA")
-    for file in spec.files if folder else ():
-        path = os.path.join(str(folder), file)
-        if os.path.isfile(path):
-            return _file_table(path)._replace(split=spec.split)
+    folder = os.environ.get("TALE_DATA", "")
+    paths = [os.path.join(folder, file) for file in spec.files] if folder else []
+    for path in filter(os.path.isfile, paths):
+        return _file_table(path)
     needed = f"set TALE_DATA to a folder with {' or '.join(spec.files)}" + (f" ({folder} has none)" if folder else "")
     if spec.hub is None:
         raise DataError(f"{spec.name} is not here and not on the hub: {needed}")
     try:
-        return _download(*spec.hub)._replace(split=spec.split)
+        return _download(*spec.hub)
     except (DataError, MissingExtraError) as e:
         raise DataError(f"{spec.name} is not here: {needed}, or pip install 'tale-dspy[data]' with network: {e}") from e
 
 
-def _load_named(name: str, seed: int) -> Dataset:
-    spec = _NAMED[name]
-    table = _find_named(spec)
+def _load_named(spec: _Named, seed: int) -> Dataset:
+    table = dataclasses.replace(_find_named(spec), name=spec.name, split=spec.split)
     if spec.form == "gpqa":
-        return _gpqa(name, table, seed)
+        return _gpqa(table, seed)
     cells = table.cells({"question": "question", "answer": "answer"})
+    gold = "answer"
     if spec.kind == "choice":
-        cells = _inline_options(table, cells, "question", "answer", "options")
+        cells, gold = _with_options(table, "options", cells, "question", "answer"), "choice"
     elif spec.form == "answer":
         cells = [cell | {"answer": gold_from_gsm8k(cell["answer"])} for cell in cells]
     else:
-        cells = [{field: text.strip() for field, text in cell.items()} for cell in cells]
-    gold = "choice" if spec.kind == "choice" else "answer"
+        cells = [{field: str(value).strip() for field, value in cell.items()} for cell in cells]
+    return _dataset(table, cells, gold, spec.form, spec.kind)
+
+
+# ---- rows -> examples
+
+
+def _dataset(table: _Table, cells: list[dict[str, Any]], gold: str, form: Form, kind: Kind) -> Dataset:
+    import dspy
+
+    inputs = [field for field in cells[0] if field != gold]
+    examples = [dspy.Example(cell).with_inputs(*inputs) for cell in cells]
     return Dataset(
-        name, _examples(cells, ["question"]), spec.form, f"question -> {gold}", gold, spec.kind, spec.split, table.source
+        name=table.name,
+        examples=examples,
+        form=form,
+        signature=f"{', '.join(inputs)} -> {gold}",
+        gold=gold,
+        kind=kind,
+        split=table.split,
+        source=table.source,
     )
+
+
+_GOLDS = ("answer", "choice", "gold", "target", "label")
+_LETTERS = "ABCDEFGHIJ"
+
+
+def _load_table(table: _Table, inputs: Sequence[str] | None, gold: str | None, seed: int) -> Dataset:
+    if inputs is None and gold is None and set(_GPQA) <= set(table.columns):
+        return _gpqa(table, seed)
+    fields = _choose_columns(table, ["question"] if inputs is None else inputs, _GOLDS if gold is None else [gold])
+    cells = table.cells(fields)
+    *questions, answer = fields.values()
+    options = next((column for column in [table.find("options")] if column and column not in fields), None)
+    letters = all(isinstance(cell[answer], str) and cell[answer].strip().upper() in tuple(_LETTERS) for cell in cells)
+    if options and (letters or answer == "choice") and "choice" not in questions:
+        question = "question" if "question" in questions else questions[-1]
+        return _dataset(table, _with_options(table, options, cells, question, answer), "choice", "choice", "choice")
+    if options and inputs is None:
+        raise DataError(
+            f"{table.label} has {options}, but its {list(fields)[-1]} is not always one letter A-J: "
+            f"name the inputs, as in inputs=['question', '{options}']"
+        )
+    cells = [
+        cell | {answer: _final_answer(row.where, cell[answer])} for row, cell in zip(table.rows, cells, strict=True)
+    ]
+    if answer == "choice":
+        return _dataset(table, cells, answer, "choice", "choice" if letters else "auto")
+    return _dataset(table, cells, answer, "answer", "auto")
+
+
+def _choose_columns(table: _Table, inputs: Sequence[str], golds: Sequence[str]) -> dict[str, str]:
+    """Return the field of each chosen column: the inputs, then the first gold there is."""
+    columns = {name: table.find(name) for name in [*inputs, *golds]}
+    found = f"{table.label} has the columns {', '.join(table.columns)}"
+    for name in inputs:
+        if columns[name] is None:
+            raise DataError(f"{found}: there is no input {name!r} (inputs= names others)")
+    gold = next((name for name in golds if columns[name] and (len(golds) == 1 or name not in inputs)), None)
+    if gold is None:
+        raise DataError(f"{found}: there is no {' or '.join(map(repr, golds))} (gold= names another)")
+    chosen = [*inputs, gold]
+    fields = {str(columns[name]): _field(name) for name in chosen}
+    if not inputs or len(fields) < len(chosen) or len(set(fields.values())) < len(chosen):
+        raise DataError(f"inputs {list(inputs)} and gold {gold!r} must be at least two different columns")
+    return fields
+
+
+@functools.cache
+def _reserved() -> frozenset[str]:
+    """Return the names that DSPy or a module of this library takes for itself."""
+    import dspy
+
+    own = {"reasoning", "output_tokens", "estimate_tokens", "receipt"}
+    arguments = {"self", "base", "lm", "config", "demos", "signature", "new_signature", "prediction", "completions"}
+    return frozenset({*own, *arguments, *dir(dspy.Example), *dir(dspy.Signature), *dir(type(dspy.Signature))})
+
+
+def _field(column: str) -> str:
+    """Return the field a column becomes: its own name if Python and DSPy can take it."""
+    name = unicodedata.normalize("NFKC", column)  # as Python reads names: a signature is parsed by its grammar
+    if not name.isidentifier() or name.startswith("_"):
+        words = "".join(c if f"a{c}".isidentifier() else "_" for c in name)
+        name = re.sub("_+", "_", words).strip("_").lower()
+    if not name.isidentifier() or name.startswith("dspy_"):  # a digit first, or fields that dspy.Example hides
+        name = f"column_{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name in _reserved() else name
+
+
+def _final_answer(where: str, value: Any) -> Any:
+    """Cut a GSM8K gold down to what follows its last `####`; a longer text that has headings stays whole."""
+    if not (isinstance(value, str) and "####" in value):
+        return value
+    final = value.rpartition("####")[2].strip()
+    if not final:
+        raise DataError(f"{where}: row without answer after ####")
+    return value if "\n" in final else gold_from_gsm8k(value)
+
+
+def _with_options(
+    table: _Table, column: str, cells: list[dict[str, Any]], question: str, gold: str
+) -> list[dict[str, Any]]:
+    """Write the options into the question as the paper's code does: `A. ...` lines, each with its newline."""
+    done = []
+    for row, cell in zip(table.rows, cells, strict=True):
+        options = _options(row, column)
+        letters = _LETTERS[: len(options)]
+        choice = str(cell[gold]).strip().upper()
+        if choice not in tuple(letters):
+            got = reprlib.repr(cell[gold])
+            raise DataError(f"{row.where}: {gold} must be one of the letters {letters}, got {got}")
+        lines = "".join(f"{letter}. {option}\n" for letter, option in zip(letters, options, strict=True))
+        inputs = {field: value for field, value in cell.items() if field != gold}
+        done.append(inputs | {question: f"{str(cell[question]).strip()}\n{lines}", "choice": choice})
+    return done
+
+
+def _options(row: _Row, column: str) -> list[Any]:
+    value = row.values.get(column)
+    if _is_missing(value):
+        raise DataError(f"{row.where}: row without {column}")
+    if isinstance(value, str):  # a table without lists, such as a CSV, may hold them as JSON
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if isinstance(value, dict) and sorted(value) == list(_LETTERS[: len(value)]):
+        value = [value[letter] for letter in sorted(value)]
+    if not isinstance(value, list) or not 2 <= len(value) <= len(_LETTERS) or not all(map(_is_option, value)):
+        got = reprlib.repr(row.values[column])
+        raise DataError(f"{row.where}: {column} must be a list of 2 to {len(_LETTERS)} answers, got {got}")
+    return value
+
+
+def _is_option(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not _is_missing(value)
+
+
+_GPQA = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+
+
+def _gpqa(table: _Table, seed: int) -> Dataset:
+    """Shuffle the options, which are published with the right one first; each row decides its own order."""
+    done = []
+    for cell in table.cells({column: column for column in _GPQA}):
+        question, *answers = (str(cell[column]).strip() for column in _GPQA)
+        ranks = [_digest([seed, question, *answers, place]) for place in range(len(answers))]
+        order = sorted(range(len(answers)), key=ranks.__getitem__)
+        lines = [f"{letter}. {answers[place]}" for letter, place in zip("ABCD", order, strict=True)]
+        done.append({"question": "\n".join([question, *lines]), "choice": "ABCD"[order.index(0)]})
+    return _dataset(table, done, "choice", "gpqa", "choice")
+
+
+# ---- ids
+
+
+def example_id(example: "dspy.Example", gold_field: str) -> str:
+    """Return the content hash of a question: 16 hex digits over its inputs and gold.
+
+    A `token_budget` among the inputs does not count, so a budgeted copy of a question keeps its id. Values that JSON
+    cannot hold count by their content where pydantic knows it, else by their `repr` without the address.
+
+    Args:
+        example: The question, inputs marked.
+        gold_field: The field of the right answer; an example without it counts as having None.
+
+    Raises:
+        DataError: If the inputs are not marked.
+    """
+    try:
+        inputs = dict(example.inputs().items())
+    except ValueError:
+        raise DataError("an example has no inputs: mark them with .with_inputs('question')") from None
+    inputs.pop("token_budget", None)
+    return _digest({"inputs": inputs, "gold": example.get(gold_field)})
+
+
+def example_ids(examples: Iterable["dspy.Example"], gold_field: str) -> list[str]:
+    """Return the ids in order; the 2nd, 3rd ... identical question gets `-2`, `-3` ...: repeated rows are separate."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for example in examples:
+        key = example_id(example, gold_field)
+        seen[key] += 1
+        ids.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return ids
+
+
+def data_hash(ids: Iterable[str]) -> str:
+    """Return 16 hex digits that stand for these questions in this order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def _digest(value: Any) -> str:
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError, RecursionError):  # keys that are no strings, a value that holds itself
+        text = _without_addresses(value)
+    # JSON may hold half of a surrogate pair, which UTF-8 has no bytes for.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    import dspy
+    import pydantic
+
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump()
+    if isinstance(value, dspy.Example):
+        return value.toDict()
+    if isinstance(value, set | frozenset):
+        return sorted(map(_without_addresses, value))  # a set's own order changes from process to process
+    return _without_addresses(value)
+
+
+def _without_addresses(value: Any) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -631,10 +631,15 @@ def change_text(means: PairedMeans, scale: float = 1.0, digits: int = 1) -> str:
     return f"{number(scale * means.difference, digits, sign=True)} [{low}, {high}]"
 
 
+def saving_text(saving: float) -> str:
+    """Write a saved fraction as `saves 12.0 %` or `costs 12.0 % more`."""
+    return f"saves {number(100 * saving)} %" if saving >= 0 else f"costs {number(-100 * saving)} % more"
+
+
 def _figure_lines(c: Comparison) -> Iterator[str]:
     def line(name: str, means: PairedMeans, scale: float = 1.0, digits: int = 1, unit: str = "") -> str:
         before, after = (number(None if v is None else scale * v, digits) for v in (means.baseline, means.run))
-        saving = "" if means.saving is None else f"   saves {number(100 * means.saving)} %"
+        saving = "" if means.saving is None else f"   {saving_text(means.saving)}"
         return f"{name:<15}{before} -> {after}{unit}   {change_text(means, scale, digits)}{saving}"
 
     a, b = c.baseline, c.run
@@ -654,5 +659,5 @@ def _figure_lines(c: Comparison) -> Iterator[str]:
         f"{'latency':<15}p50 {number(a.latency_p50, 2)} -> {number(b.latency_p50, 2)} s, "
         f"p95 {number(a.latency_p95, 2)} -> {number(b.latency_p95, 2)} s"
     )
-    claim = "yes: adapter, instructions and demos are the same" if c.is_budget_saving else f"not claimed: {c.why_not}"
+    claim = "yes, in net tokens: adapter, instructions and demos are the same" if c.is_budget_saving else f"not claimed: {c.why_not}"
     yield f"{'budget saving':<15}{claim}"

@@ -14,9 +14,11 @@ Example:
 """
 
 import importlib
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,26 @@ def draw(key: str, salt: str) -> float:
     # JSON can carry lone surrogates, which plain UTF-8 refuses.
     digest = blake2b(f"{salt}\0{key}".encode("utf-8", "surrogatepass"), digest_size=6).digest()
     return int.from_bytes(digest) / 2**48
+
+
+def count_words(value: object) -> int:
+    """Return the server's token count of a text: its words, as `str.split` cuts them; 0 of None.
+
+    Those of a structure are the words of its JSON.
+    """
+    if value is None:
+        return 0
+    return len((value if isinstance(value, str) else json.dumps(value)).split())
+
+
+def first_words(text: str, count: int) -> str:
+    """Return the text up to the end of its `count`-th word, or all of it if it has no more."""
+    if count <= 0:
+        return ""
+    for number, word in enumerate(re.finditer(r"\S+", text), 1):
+        if number == count:
+            return text[: word.end()]
+    return text
 
 
 def check_share(name: str, value: float) -> None:
@@ -133,6 +155,14 @@ class Reply:
             if set("\r\n") & set(name + text):
                 raise UsageError(f"header {name!r} must not hold a line break: {text!r}")
 
+    @property
+    def tokens(self) -> int:
+        """The completion tokens that go into `usage`, thinking included."""
+        if self.completion_tokens is not None:
+            return self.completion_tokens
+        calls = list(self.tool_calls) or None
+        return count_words(self.text) + count_words(self.reasoning) + count_words(calls)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
@@ -207,6 +237,17 @@ class Faults:
             if at < 0:
                 return name
         return None
+
+
+def spoil(fault: str | None, reply: Reply) -> Reply:
+    """Apply a fault that leaves a valid completion, `null_content` or `cut`; any other returns the reply as it is."""
+    if fault == "null_content":
+        return replace(reply, text=None, tool_calls=(), completion_tokens=reply.tokens)
+    if fault == "cut":
+        given = None if reply.completion_tokens is None else reply.completion_tokens // 2
+        half = first_words(reply.text or "", count_words(reply.text) // 2)
+        return replace(reply, text=half, finish_reason="length", completion_tokens=given)
+    return reply
 
 
 @dataclass

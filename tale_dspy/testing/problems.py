@@ -9,10 +9,11 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from tale_dspy.errors import UsageError
-from tale_dspy.testing import Reply, Request, check_share, draw
+from tale_dspy.errors import DataError, UsageError
+from tale_dspy.testing import Reply, Request, check_share, count_words, draw, first_words
 
 _NAMES = ("Ada", "Boris", "Chen", "Dalia", "Emeka", "Farah", "Goran", "Hana", "Ivo", "Jamila", "Kofi", "Lena")
 _THINGS = ("apples", "stamps", "marbles", "books", "shells", "coins", "cards", "tiles", "pencils", "buttons")
@@ -21,24 +22,14 @@ _BUDGET = re.compile(r"(?:less than|fewer than|at most|within|under|no more than
 _BUDGET_FIELD = re.compile(r"\[\[ ## token_budget ## \]\]\n(-?\d+)")
 _OUTPUTS = re.compile(r"Respond with (?:the corresponding output fields|a JSON object)[^`]*(`.*)")
 _OUTPUT_NAME = re.compile(r"`(?:\[\[ ## )?(\w+)(?: ## \]\])?`")
-_WORD = re.compile(r"\S+")
 _BUDGET_NAMES = ("token_budget", "budget")
 
-_FILLER = (
+_FILLER = re.findall(
+    r"\w+",
     "we take the number that is given and add the next part to it so that what we know about the first step carries "
-    "over to the second one and then each value is used once in its order before the total can be read off at the end"
-).split()
+    "over to the second one and then each value is used once in its order before the total can be read off at the end",
+)
 _PREFIX = 16  # characters of a question that are looked up first
-
-
-def first_words(text: str, count: int) -> str:
-    """Return the text up to the end of its `count`-th word, or all of it if it has no more; words are what `split` cuts."""
-    if count <= 0:
-        return ""
-    for number, word in enumerate(_WORD.finditer(text), 1):
-        if number == count:
-            return text[: word.end()]
-    return text
 
 
 def budget_of(prompt: str) -> int | None:
@@ -191,8 +182,8 @@ def _lay_out(request: Request, value: str, length: int, start: int) -> str:
     """Write a reply of `length` words in all that ends in `value`; a length of 0 leaves the thought out."""
     outputs = _outputs(request.prompt)
     if outputs:
-        spare = length - len(value.split()) - 5 * len(outputs) - 5  # each marker is five words
-        fields = {name: value for name in outputs}
+        spare = length - count_words(value) - 5 * len(outputs) - 5  # each marker is five words
+        fields = dict.fromkeys(outputs, value)
         if "reasoning" in fields:
             fields["reasoning"] = _thought(max(3, spare), start)
         if "Respond with a JSON object" in request.prompt:
@@ -201,7 +192,7 @@ def _lay_out(request: Request, value: str, length: int, start: int) -> str:
         return f"{sections}\n\n[[ ## completed ## ]]"
     label = "Budget" if request.kind == "estimate" else "Choice" if "[[choice]]" in request.prompt else "Answer"
     tail = f"{label}: [[{value}]]"
-    return f"{_thought(length - len(tail.split()), start)}\n{tail}" if length else tail
+    return f"{_thought(length - count_words(tail), start)}\n{tail}" if length else tail
 
 
 def _thought(length: int, start: int) -> str:
@@ -213,7 +204,7 @@ def _thought(length: int, start: int) -> str:
 def _capped(text: str, body: Mapping[str, Any]) -> Reply:
     """Cut a reply at the body's `max_tokens` or `max_completion_tokens`, counted in words."""
     caps = [cap for cap in (body.get("max_completion_tokens"), body.get("max_tokens")) if isinstance(cap, int)]
-    if caps and len(text.split()) > min(caps):
+    if caps and count_words(text) > min(caps):
         return Reply(first_words(text, min(caps)), finish_reason="length")
     return Reply(text)
 
@@ -242,6 +233,19 @@ def word_problems(n: int, seed: int = 0) -> list[dict[str, Any]]:
         question, answer, steps = template(chance, chance.choice(_NAMES), chance.choice(_THINGS))
         rows.setdefault(question, {"question": question, "answer": str(answer), "steps": steps})
     return list(rows.values())
+
+
+def read_bank(path: Path) -> dict[str, str]:
+    """Read a bank from a .jsonl file with `question` and `answer`; as in GSM8K, only what follows `####` is the answer.
+
+    Raises:
+        DataError: If the file cannot be read or a line is no such row.
+    """
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return {row["question"]: str(row["answer"]).split("####")[-1].strip() for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DataError(f"{path} must hold one JSON object with question and answer a line: {e!r}") from e
 
 
 _Problem = tuple[str, int, int]

@@ -1,0 +1,154 @@
+"""What `run.json` says: everything that decides the result of a run, and nothing secret."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit
+
+import dspy
+
+from tale_dspy.adapter import TaleAdapter, own_instructions
+from tale_dspy.backends.lm import public_config
+from tale_dspy.datasets import Dataset, data_hash
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.base import TaleModule
+from tale_dspy.programs.estimator import BudgetEstimator
+from tale_dspy.programs.saving import describe_adapter
+from tale_dspy.runs.folder import FORMAT
+from tale_dspy.runs.options import RunOptions
+from tale_dspy.runs.scoring import Metric, Question
+
+_LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
+
+
+def describe_run(
+    program: Any,
+    lm: Any,
+    questions: Sequence[Question],
+    metric: Metric | None,
+    options: RunOptions,
+    examples: Any,
+) -> dict[str, Any]:
+    """Build the content of `run.json`.
+
+    `config` decides the result: a folder of another one is refused. The rest tells how and when it was made.
+
+    Raises:
+        UsageError: If the program has seen some of the questions, and `allow_leak` is not set.
+    """
+    ids = [q.id for q in questions]
+    seen = dict(options.seen or {})
+    overlap = sorted(set(ids) & seen.keys())
+    if overlap and not options.allow_leak:
+        roles = ", ".join(sorted({seen[i] for i in overlap}))
+        raise UsageError(
+            f"{len(overlap)} of {len(ids)} questions were used to make this program ({roles}): evaluate on others, or "
+            "allow it with --allow-leak (allow_leak=True), which marks the run contaminated"
+        )
+    data = {"name": _data_name(examples), "n": len(ids), "hash": data_hash(ids)}
+    return {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "program": {"name": options.name or type(program).__name__, "class": type(program).__name__},
+        "config": {
+            "program": {"name": options.name or type(program).__name__, "state": state_hash(program)},
+            "model": getattr(lm, "model", None),
+            "engine": _engine(lm),
+            "address": _address(lm, compared=True),
+            "settings": public_config(getattr(lm, "kwargs", {})),
+            "adapter": _adapter(program, options),
+            "prompting": prompting(program),
+            "data": data,
+            "metric": "answer equality" if metric is None else _name(metric),
+            "threshold": options.threshold,
+            "repeats": options.repeats,
+            "price": None if options.price is None else {"input": options.price.input, "output": options.price.output},
+            "paper_counts": options.paper_counts,
+            **dict(options.config or {}),
+        },
+        "address": _address(lm, compared=False),
+        "versions": versions(),
+        "mark": options.mark,
+        "seen": sorted(seen),
+        "contaminated": bool(overlap),
+    }
+
+
+def state_hash(program: Any) -> str:
+    """Hash a program's learned state: instructions, demos, limits; not its language models."""
+    state = {
+        name: {k: v for k, v in param.dump_state().items() if k not in ("lm", "traces", "train")}
+        for name, param in program.named_parameters()
+    }
+    own = {k: v for k, v in vars(program).items() if isinstance(v, int | float | str | bool) and not k.startswith("_")}
+    return _hash({"state": state, "attributes": own})
+
+
+def prompting(program: Any) -> list[list[str]]:
+    """Return name, own instructions and demos of each predictor that is no estimator: what a saving must not rest on."""
+    estimators = {id(m.predict) for _, m in program.named_sub_modules(BudgetEstimator)}
+    return [
+        [name, own_instructions(p.signature), _hash([dict(d) for d in p.demos]) if p.demos else ""]
+        for name, p in program.named_predictors()
+        if id(p) not in estimators
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a run goes through."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in ("tale-dspy", "dspy", "litellm", "math-verify"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _data_name(examples: Any) -> str:
+    return examples.name if isinstance(examples, Dataset) else "examples"
+
+
+def _name(metric: Metric) -> str:
+    return f"{getattr(metric, '__module__', '')}:{getattr(metric, '__qualname__', type(metric).__name__)}"
+
+
+def _engine(lm: Any) -> str | None:
+    if not isinstance(lm, dspy.LM):
+        return None if lm is None else type(lm).__name__
+    return lm.engine if isinstance(lm.engine, str) else type(lm.engine).__name__
+
+
+def _address(lm: Any, *, compared: bool) -> str | None:
+    """Host and path of the endpoint, without user, password and query; a loopback port may change between processes."""
+    kwargs = getattr(lm, "kwargs", {})
+    parts = urlsplit(str(kwargs.get("api_base") or kwargs.get("base_url") or ""))
+    if not parts.hostname:
+        return None
+    if compared and parts.hostname.startswith(_LOOPBACK):
+        return "loopback"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def _adapter(program: Any, options: RunOptions) -> str:
+    """Name the adapters that answers are rendered with, estimates aside."""
+    configured = options.adapter or dspy.settings.adapter
+    names = set()
+    owners = {id(m.predict): m for _, m in program.named_sub_modules(TaleModule)}
+    estimators = {id(m.predict) for _, m in program.named_sub_modules(BudgetEstimator)}
+    for predictor in program.predictors():
+        owner = owners.get(id(predictor))
+        default = TaleAdapter() if owner else dspy.ChatAdapter()
+        if id(predictor) not in estimators:
+            names.add(describe_adapter((owner.adapter if owner else None) or configured or default))
+    return "+".join(sorted(n for n in names if n))

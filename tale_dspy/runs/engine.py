@@ -1,0 +1,240 @@
+"""`evaluate`: ask many questions at once, keep what is paid for, and stop at a cap, a fault or Ctrl-C with it.
+
+Worker threads take one question after the other. Threads, because any DSPy program has a `forward`, and because they
+were measured to be as fast as asyncio for DSPy's own engine (benchmarks/).
+"""
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import dspy
+
+from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.errors import BackendError, DataError, SpendCapReached, UsageError
+from tale_dspy.ledger import Ledger
+from tale_dspy.programs.copying import copy_program, language_models
+from tale_dspy.receipts import collect
+from tale_dspy.runs.describe import describe_run
+from tale_dspy.runs.folder import RunFolder
+from tale_dspy.runs.options import Options, RunOptions, Tally
+from tale_dspy.runs.records import Record, Run
+from tale_dspy.runs.scoring import Metric, Question, answer_metric, ask, record_of
+from tale_dspy.runs.session import RunStopped, Session, Unit, run_lm
+
+GRACE = 5.0
+"""Seconds that calls in flight are given to end after Ctrl-C or a fault, so that their answers are kept."""
+DOOMED = 8
+"""Questions that may end in `error`, before any call was answered, until the run is given up."""
+
+
+def evaluate(
+    program: Any,
+    examples: "Dataset | Sequence[Any]",
+    *,
+    metric: Metric | None = None,
+    out: str | Path | None = None,
+    **options: Unpack[Options],
+) -> Run:
+    """Ask a program every question, and keep the answers.
+
+    Each question ends as exactly one of `correct`, `wrong`, `unreadable`, `empty`, `truncated` and `error`. A folder
+    that exists is continued: what is finished is not asked again, and answers paid for by a killed process are read
+    from its journal. 429, 5xx, time-outs, dropped connections and broken replies are tried again.
+
+    Args:
+        program: Any `dspy.Module`; copied, never changed.
+        examples: A `Dataset`, or `dspy.Example`s with their inputs marked.
+        metric: Called as `metric(example, prediction)`; gives a bool, a number or a Prediction with a score. None
+            compares the answer with the gold in any of its forms.
+        out: The run folder; None keeps everything in memory.
+        **options: See `RunOptions`: `concurrency`, `repeats`, `max_usd`, `timeout` ...
+
+    Returns:
+        The run; `run.stopped` is `cap` where a spend cap ended it early, with what was finished until then.
+
+    Raises:
+        UsageError: If an argument cannot be used, or a cap in dollars meets a model without a price.
+        RunFolderError: If the folder is in use or holds a run of another configuration.
+        BackendError: If the provider refuses every question (key, model, quota), or results cannot be written.
+        KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
+
+    Example:
+        >>> run = evaluate(TaleEP("question -> answer"), examples, out="runs/a", max_usd=2)  # doctest: +SKIP
+        >>> run.summary["accuracy"]  # doctest: +SKIP
+        0.84
+    """
+    checked = RunOptions(**options)
+    questions = _questions(examples)
+    if not isinstance(program, dspy.Module):
+        raise UsageError(f"program must be a dspy.Module, got {type(program).__name__}")
+    lm = checked.lm or dspy.settings.lm
+    if lm is None and not list(language_models(program)):
+        raise UsageError("no language model: pass lm=tale_dspy.LM(...) or call dspy.configure(lm=...)")
+    ledger = Ledger(checked.max_usd, checked.max_total_output_tokens, checked.price)
+    for model in [lm, *language_models(program)]:
+        if model is not None and checked.max_usd is not None:
+            ledger.require_price(model)
+    info = describe_run(program, lm, questions, metric, checked, examples)
+    folder = None if out is None else RunFolder(out, info, retry_errors=checked.retry_errors)
+    try:
+        runner = _Runner(program, lm, questions, metric, checked, ledger, folder, info)
+        return runner.run()
+    finally:
+        if folder:
+            folder.close()
+
+
+def _questions(examples: "Dataset | Sequence[Any]") -> list[Question]:
+    """Give every example its id, its gold and the kind of its answer."""
+    rows = list(examples.examples if isinstance(examples, Dataset) else examples)
+    if not rows:
+        raise DataError("there is no question to ask: examples is empty")
+    for number, example in enumerate(rows, 1):
+        if not isinstance(example, dspy.Example) or not example._input_keys:
+            raise DataError(f"examples[{number - 1}] must be a dspy.Example with its inputs marked by .with_inputs(...)")
+    gold = examples.gold if isinstance(examples, Dataset) else _gold_field(rows[0])
+    kind = examples.kind if isinstance(examples, Dataset) else "auto"
+    return [Question(i, e, gold, kind) for i, e in zip(example_ids(rows, gold), rows, strict=True)]
+
+
+def _gold_field(example: Any) -> str:
+    """Name the field that holds the gold: the only label, or `answer`, or the first."""
+    labels = list(example.labels().keys())
+    return "answer" if "answer" in labels or not labels else labels[0]
+
+
+class _Runner:
+    """The workers of one run and what they share."""
+
+    def __init__(
+        self,
+        program: Any,
+        lm: Any,
+        questions: list[Question],
+        metric: Metric | None,
+        options: RunOptions,
+        ledger: Ledger,
+        folder: RunFolder | None,
+        info: dict[str, Any],
+    ) -> None:
+        self.options, self.ledger, self.folder, self.info = options, ledger, folder, info
+        self.metric = metric or answer_metric(questions[0].gold_field, questions[0].kind)
+        self.stop = threading.Event()
+        self.session = Session(folder, ledger, options.retries, self.stop)
+        self.lm = None if lm is None else run_lm(lm, self.session, options.timeout)
+        self.program = copy_program(program, lambda held: run_lm(held, self.session, options.timeout))
+        self.records: list[Record] = list(folder.records) if folder else []
+        done = {(r.id, r.repeat) for r in self.records}
+        units = [(q, r) for r in range(options.repeats) for q in questions]
+        self.todo = [(q, r) for q, r in units if (q.id, r) not in done]
+        self.tally = Tally(total=len(units), resumed=len(self.records))
+        for record in self.records:
+            self.tally.add(record)
+        self._lock = threading.Lock()
+        self._queue: Iterator[tuple[Question, int]] = iter(self.todo)
+        self._held: list[Record] = []
+        self._fault: BaseException | None = None
+
+    def run(self) -> Run:
+        """Work until all is done or something ends it; write the summary in any case."""
+        started = time.perf_counter()
+        if self.options.progress:
+            self.options.progress(self.tally)
+        try:
+            self._work()
+        except KeyboardInterrupt:
+            self._finish(started, "interrupted")
+            raise
+        if isinstance(self._fault, SpendCapReached):
+            return self._finish(started, "cap", str(self._fault))
+        if self._fault is not None:
+            self._finish(started, "failed")
+            raise self._fault
+        return self._finish(started, None)
+
+    def _work(self) -> None:
+        context = contextvars.copy_context()
+        count = min(self.options.concurrency, len(self.todo))
+        threads = [
+            threading.Thread(target=context.copy().run, args=(self._worker,), name=f"tale-{i}", daemon=True)
+            for i in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive() and not self.stop.is_set():
+                    thread.join(0.2)
+        finally:
+            self.stop.set()
+            deadline = time.monotonic() + GRACE
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _worker(self) -> None:
+        overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": []}
+        if self.options.adapter is not None:
+            overrides["adapter"] = self.options.adapter
+        with dspy.context(**overrides):
+            while not self.stop.is_set():
+                with self._lock:
+                    item = next(self._queue, None)
+                if item is None:
+                    return
+                try:
+                    self._one(*item)
+                except RunStopped:
+                    self._end(self.session.fatal)
+                except BaseException as e:  # the boundary of a worker: whatever it is, the run must know and end
+                    self._end(e)
+
+    def _one(self, question: Question, repeat: int) -> None:
+        started = time.perf_counter()
+        with dspy.context(tale_unit=Unit(question.id, repeat)), collect() as calls:
+            found = ask(self.program, question, self.metric, self.options.threshold, calls)
+        seconds = time.perf_counter() - started
+        self._keep(record_of(question, repeat, found, calls, seconds, self.options.paper_counts))
+
+    def _keep(self, record: Record) -> None:
+        """Append a record; while nothing was answered at all, errors are held back: they may be one fault of the run."""
+        with self._lock:
+            if record.outcome == "error" and not self.session.answered.is_set():
+                self._held.append(record)
+                if len(self._held) >= min(DOOMED, len(self.todo)):
+                    raise BackendError(f"no question could be answered: {record.error}")
+                return
+            for kept in [*self._held, record]:
+                if self.folder:
+                    self.folder.append("records.jsonl", kept.to_json())
+                self.records.append(kept)
+                self.tally.add(kept)
+            self._held.clear()
+            if self.options.progress:
+                self.options.progress(self.tally)
+
+    def _end(self, fault: BaseException | None) -> None:
+        if self._fault is None:
+            self._fault = fault
+        self.stop.set()
+
+    def _finish(self, started: float, stopped: str | None, message: str | None = None) -> Run:
+        for record in self._held if stopped is None else ():
+            self.records.append(record)
+            if self.folder:
+                self.folder.append("records.jsonl", record.to_json())
+        self._held.clear()
+        run = Run(
+            info=self.folder.info if self.folder else self.info,
+            records=list(self.records),
+            path=self.folder.path if self.folder else None,
+            stopped=stopped,
+            message=message,
+            wall_s=round(time.perf_counter() - started, 3),
+        )
+        if self.folder:
+            self.folder.replace("summary.json", {**run.summary, "message": message})
+        return run

@@ -1,0 +1,176 @@
+"""The files of a run: who may write, what is appended when, and what a killed run left behind.
+
+`run.json` is written once, `records.jsonl` and `calls.jsonl` are appended a whole line at a time, `summary.json` is
+replaced at the end. A line cut off by a kill is cut away when the folder is opened again.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.errors import BackendError, RunFolderError
+from tale_dspy.runs.records import Record, read_json, read_jsonl
+
+FORMAT = 1
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+JournalKey = tuple[str, int, str, int]
+"""(question id, repeat, request hash, how many equal requests the question had made before)."""
+
+
+class RunFolder:
+    """A run folder open for writing, by one process at a time.
+
+    Args:
+        path: The folder; made if it is missing.
+        info: What `run.json` must hold. An existing folder must have the same `config`.
+        retry_errors: Whether records that ended in `error` are taken out, to be asked again.
+
+    Raises:
+        RunFolderError: If the folder is in use, holds something else, or was made with another configuration.
+        BackendError: If it cannot be written.
+
+    Attributes:
+        records: What was finished before.
+        journal: Answers that were paid for questions not finished, by `JournalKey`.
+    """
+
+    def __init__(self, path: str | Path, info: dict[str, Any], *, retry_errors: bool = False) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._files: dict[str, int] = {}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._guard = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except FileExistsError:
+            raise RunFolderError(f"{self.path} is a file: give the folder of a run") from None
+        except OSError as e:
+            raise _cannot_write(self.path, e) from e
+        try:
+            self._open(info, retry_errors)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, info: dict[str, Any], retry_errors: bool) -> None:
+        try:
+            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunFolderError(f"{self.path} is in use by another process") from None
+        if (self.path / "run.json").exists():
+            self.info = read_json(self.path / "run.json")
+            _same_config(self.path, self.info, info)
+        else:
+            others = sorted(p.name for p in self.path.iterdir() if p.name != ".lock")
+            if others:
+                raise RunFolderError(f"{self.path} is not empty and no run folder (it holds {others[0]}): give another")
+            self.info = info
+            self.replace("run.json", info)
+        for name in ("records.jsonl", "calls.jsonl"):
+            self._files[name] = self._append_to(name)
+        rows = read_jsonl(self.path / "records.jsonl")
+        if retry_errors and any(row["outcome"] == "error" for row in rows):
+            rows = [row for row in rows if row["outcome"] != "error"]
+            self._rewrite("records.jsonl", rows)
+        self.records = [Record.from_json(row) for row in rows]
+        self.journal = self._read_journal()
+
+    def _append_to(self, name: str) -> int:
+        """Open a file for whole-line appends, without the line a kill cut off."""
+        path = self.path / name
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            data = path.read_bytes()
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data):
+                os.ftruncate(fd, whole)
+        except OSError as e:
+            raise _cannot_write(path, e) from e
+        return fd
+
+    def _read_journal(self) -> dict[JournalKey, dict[str, Any]]:
+        done = {(r.id, r.repeat) for r in self.records}
+        answered: dict[JournalKey, dict[str, Any]] = {}
+        for row in read_jsonl(self.path / "calls.jsonl"):
+            if row.get("error") is None and (row["id"], row["repeat"]) not in done:
+                answered[(row["id"], row["repeat"], row["key"], row["step"])] = row
+        return answered
+
+    def append(self, name: str, row: dict[str, Any]) -> None:
+        """Append one line with one write; it is whole or, on a full disk, taken back.
+
+        Raises:
+            BackendError: If it could not be written.
+        """
+        line = json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock:
+            fd = self._files[name]
+            size = os.fstat(fd).st_size
+            try:
+                written = os.write(fd, line)
+                if written < len(line):
+                    os.write(fd, line[written:])  # tells the reason by raising, or finishes the line
+            except OSError as e:
+                os.ftruncate(fd, size)
+                raise _cannot_write(self.path / name, e) from e
+
+    def replace(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON file so that a reader sees the old or the new one, never half of it."""
+        text = json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n"
+        self._swap(name, text.encode("utf-8", "backslashreplace"))
+
+    def _rewrite(self, name: str, rows: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self._swap(name, lines.encode("utf-8", "backslashreplace"))
+        os.close(self._files[name])
+        self._files[name] = self._append_to(name)
+
+    def _swap(self, name: str, data: bytes) -> None:
+        temporary = self.path / f".{name}.tmp"
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(self.path / name)
+        except OSError as e:
+            temporary.unlink(missing_ok=True)
+            raise _cannot_write(self.path / name, e) from e
+
+    def close(self) -> None:
+        """Close the files and let others in."""
+        for fd in [*self._files.values(), self._guard]:
+            os.close(fd)
+        self._files.clear()
+
+
+def _cannot_write(path: Path, error: OSError) -> BackendError:
+    if error.errno in _FULL:
+        return BackendError(f"the disk is full: {path} could not be written, what was finished before is kept")
+    return BackendError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def _same_config(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    if old.get("format") != FORMAT:
+        raise RunFolderError(f"{path} has format {old.get('format')!r}, this version reads {FORMAT}")
+    before, now = _flat(old.get("config", {})), _flat(json.loads(json.dumps(new["config"], default=str)))
+    changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if changed:
+        told = "; ".join(f"{k} was {_short(before.get(k))}, now {_short(now.get(k))}" for k in changed[:4])
+        raise RunFolderError(f"{path} holds a run of another configuration ({told}): give another folder")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = defaultdict()
+    for k, v in value.items():
+        flat.update(_flat(v, f"{prefix}.{k}" if prefix else str(k)))
+    return flat
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

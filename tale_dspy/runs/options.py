@@ -1,0 +1,117 @@
+"""How a run is done: options of `evaluate` that do not change what is asked."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
+
+from tale_dspy.errors import UsageError
+from tale_dspy.receipts import Price
+from tale_dspy.runs.records import Record
+
+
+@dataclass
+class Tally:
+    """Running figures of a run, for a progress bar. Questions of an earlier process are counted in."""
+
+    total: int
+    """Questions times repeats."""
+    done: int = 0
+    correct: int = 0
+    output_tokens: int = 0
+    counted: int = 0
+    """Records with known output tokens."""
+    spent_usd: float = 0.0
+    resumed: int = 0
+    """Records that were there before."""
+
+    def add(self, record: Record) -> None:
+        """Count one record in."""
+        self.done += 1
+        self.correct += record.correct
+        self.spent_usd += record.cost_usd or 0.0
+        if record.output_tokens is not None:
+            self.output_tokens += record.output_tokens
+            self.counted += 1
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of `evaluate` beside the program, the examples, the metric and the folder."""
+
+    lm: Any
+    adapter: Any
+    name: str
+    concurrency: int
+    repeats: int
+    threshold: float
+    max_usd: float | None
+    max_total_output_tokens: int | None
+    price: Price | None
+    timeout: float | None
+    retries: int
+    retry_errors: bool
+    paper_counts: bool
+    seen: Mapping[str, str]
+    allow_leak: bool
+    mark: str | None
+    config: Mapping[str, Any]
+    progress: Callable[[Tally], None] | None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of a run, checked.
+
+    Raises:
+        UsageError: If one is out of its range.
+    """
+
+    lm: Any = None
+    """Language model of predictors that have none of their own; None takes the configured one."""
+    adapter: Any = None
+    """Adapter in force during the run; None leaves the configured one, or the module's default."""
+    name: str | None = None
+    """Name of the program in tables; None takes its class."""
+    concurrency: int = 32
+    """Questions worked on at the same time."""
+    repeats: int = 1
+    """Fresh draws of each question; beyond the first none comes from a cached reply of another."""
+    threshold: float = 1.0
+    """Score from which on an answer counts as correct."""
+    max_usd: float | None = None
+    """Cap on US dollars for this process; nothing that could pass it is sent."""
+    max_total_output_tokens: int | None = None
+    """Cap on completion tokens for this process."""
+    price: Price | None = None
+    """Price per token that overrides the known one."""
+    timeout: float | None = 120.0
+    """Seconds without an answer after which a request is given up; None leaves the LM's own."""
+    retries: int = 5
+    """Further attempts of a call after 429, 5xx, time-outs, drops and broken replies."""
+    retry_errors: bool = False
+    """Whether questions that ended in `error` before are asked again."""
+    paper_counts: bool = False
+    """Whether the paper's token count (cl100k) and judge are kept beside ours."""
+    seen: Mapping[str, str] | None = None
+    """Ids of questions the program was tuned on, with the role: `train`, `val`, `search`."""
+    allow_leak: bool = False
+    """Whether evaluating on such questions is allowed; the run is then marked contaminated."""
+    mark: str | None = None
+    """Evidence mark of every figure, such as `simulated`."""
+    config: Mapping[str, Any] | None = None
+    """Further settings that decide the result; a folder of other settings is refused."""
+    progress: Callable[[Tally], None] | None = None
+    """Called with the running figures after each question, from any thread."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("concurrency", 1), ("repeats", 1), ("retries", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        for name in ("max_usd", "max_total_output_tokens", "timeout"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
+                raise UsageError(f"{name} must be above 0, got {value!r}")
+
+
+OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))

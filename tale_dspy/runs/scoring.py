@@ -1,0 +1,172 @@
+"""From a prediction and its calls to one of the six outcomes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from tale_dspy.adapter import REASONING
+from tale_dspy.answers import Kind, answers_equal, find_answer, judge, paper_judge
+from tale_dspy.backends.tokens import count_cl100k
+from tale_dspy.budget import Source
+from tale_dspy.programs.base import TalePrediction
+from tale_dspy.receipts import Call, Role, role, status_of, total
+from tale_dspy.runs.records import Outcome, Record
+
+Metric = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One example, as the engine asks it."""
+
+    id: str
+    example: Any
+    gold_field: str
+    kind: Kind = "auto"
+
+    @property
+    def gold(self) -> Any:
+        return self.example.get(self.gold_field)
+
+
+def answer_metric(gold_field: str, kind: Kind) -> Metric:
+    """Return the default metric: whether the predicted answer equals the gold, whatever its form.
+
+    A field that `TaleAdapter` has read is compared as it is. Free text, as other adapters give, may be a sentence: the
+    answer is found in it first.
+    """
+
+    def metric(example: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> bool:
+        value, gold = _answer(pred, gold_field), example.get(gold_field)
+        if value is None:
+            return False
+        return answers_equal(value, gold, kind) or (isinstance(value, str) and _stated(value, gold, kind))
+
+    return metric
+
+
+def _stated(value: str, gold: Any, kind: Kind) -> bool:
+    """Whether a sentence states the gold; a bare list such as "3, 4" is no sentence and two answers."""
+    words = sum(w.isalpha() and len(w) > 1 for w in value.split())
+    return words >= 3 and judge(value, gold, kind)
+
+
+def _answer(pred: Any, gold_field: str) -> Any:
+    if gold_field in pred:
+        return pred[gold_field]
+    names = [k for k in pred.keys() if k != REASONING]  # noqa: SIM118  a Prediction is no dict
+    return pred[names[0]] if len(names) == 1 else None
+
+
+def ask(program: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]) -> dict[str, Any]:
+    """Ask one question and judge the answer.
+
+    Args:
+        program: The run's copy of the program.
+        question: What to ask.
+        metric: Judges the prediction; its LM calls are booked under `metric`.
+        threshold: Score from which on the answer is correct.
+        calls: Grows with each LM call; read for how the last reply ended.
+
+    Returns:
+        The fields of the record that come from the answer.
+    """
+    try:
+        pred = program(**question.example.inputs())
+    except AdapterParseError as e:  # DSPy's own adapters raise where a reply cannot be read
+        status = status_of(calls, answered=False)
+        return {"outcome": status, "reply": e.lm_response, "error": None}
+    except Exception as e:  # the boundary to the user's program: one bad question never ends a run
+        return {"outcome": "error", "error": _told(e)}
+    answer = _answer(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
+    status = status_of(calls, answered=answer is not None)
+    found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
+    try:
+        with role("metric"):
+            score = score_of(metric(question.example, pred))
+    except Exception as e:  # the boundary to the user's metric
+        return {**found, "outcome": "error", "error": f"metric: {_told(e)}"}
+    return {**found, "score": score, "outcome": _outcome(status, score, threshold)}
+
+
+def _outcome(status: str, score: float, threshold: float) -> Outcome:
+    if status == "truncated":
+        return "truncated"
+    if score >= threshold:
+        return "correct"
+    return "wrong" if status == "answered" else status  # type: ignore[return-value]
+
+
+def score_of(value: Any) -> float:
+    """Read what a metric gave: a bool, a number, or a Prediction with a score."""
+    return float(value.score if isinstance(value, dspy.Prediction) else value)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:1000]
+
+
+def _budget_of(pred: Any) -> dict[str, Any]:
+    if not isinstance(pred, TalePrediction) or pred.receipt is None:
+        return {}
+    source: Source | None = pred.receipt["budget_source"]
+    return {"token_budget": pred.receipt["token_budget"], "budget_source": source}
+
+
+def record_of(
+    question: Question, repeat: int, found: dict[str, Any], calls: Sequence[Call], seconds: float, paper: bool
+) -> Record:
+    """Build the record of one finished question from its answer and its calls."""
+    inputs = dict(question.example.inputs())
+    text = inputs.pop("question", None)
+
+    def of(*roles: Role) -> list[Call]:
+        return [c for c in calls if c.role in roles]
+
+    own, estimate, metric = of("reason", "estimate"), of("estimate"), of("metric")
+    last = of("reason")[-1] if of("reason") else None
+    reply = last.text if last else None
+    row: dict[str, Any] = {
+        "question": text,
+        "inputs": inputs or None,
+        "gold": question.gold,
+        "reply": reply,
+        "output_tokens": total([c.output_tokens for c in of("reason")]),
+        "estimate_tokens": total([c.output_tokens for c in estimate]),
+        "prompt_tokens": total([c.prompt_tokens for c in own]),
+        "estimate_prompt_tokens": total([c.prompt_tokens for c in estimate]),
+        "reasoning_tokens": total([c.reasoning_tokens for c in of("reason")]),
+        "cached_prompt_tokens": total([c.cached_prompt_tokens for c in own]),
+        "usage_source": _weakest(own),
+        "cost_usd": total([c.cost_usd for c in own]),
+        "estimate_cost_usd": total([_full_price(c) for c in estimate]),
+        "saved_cost_usd": total([c.saved_cost_usd for c in own if c.cached]),
+        "metric_tokens": total([c.output_tokens for c in metric]),
+        "metric_cost_usd": total([c.cost_usd for c in metric]),
+        "latency_s": None if any(c.cached or c.replayed for c in calls) or not calls else round(seconds, 6),
+        "finish_reason": last.finish_reason if last else None,
+        "response_model": last.response_model if last else None,
+        "calls": len(calls),
+        "paid_calls": sum(not c.cached for c in calls),
+        "cached_calls": sum(c.cached for c in calls),
+    }
+    if paper and reply is not None:
+        kind = "choice" if question.kind == "choice" else "number"
+        row["output_tokens_cl100k"] = count_cl100k(reply)
+        row["paper_correct"] = paper_judge(reply, str(question.gold), cloze=kind != "choice")
+    return Record(id=question.id, repeat=repeat, **{**row, **{k: v for k, v in found.items() if v is not None}})
+
+
+def _full_price(call: Call) -> float | None:
+    return call.saved_cost_usd if call.cached else call.cost_usd
+
+
+def _weakest(calls: Sequence[Call]) -> str | None:
+    sources = [c.usage_source for c in calls]
+    return next((s for s in ("unknown", "tokenizer", "provider") if s in sources), None)
+
+
+__all__ = ["Metric", "Question", "answer_metric", "ask", "find_answer", "record_of", "score_of"]

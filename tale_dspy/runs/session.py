@@ -1,0 +1,279 @@
+"""One LM call inside a run: replayed if it was paid before, else reserved, sent, retried, journalled and booked.
+
+The engine copies the program and puts in the place of each LM a shallow copy of a class of its own (`run_lm`), which
+hands every call to the run's `Session`. Nothing of the user's is touched.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import dspy
+from dspy.dsp.utils.settings import settings
+
+from tale_dspy.backends.lm import KeepsUsage, request_hash
+from tale_dspy.backends.meter import possibly_billed
+from tale_dspy.errors import BackendError
+from tale_dspy.ledger import RESERVED_TOKENS, Ledger, allowance
+from tale_dspy.receipts import Call, Sink, call_from_entry, current_role
+from tale_dspy.runs.folder import RunFolder
+from tale_dspy.runs.retry import verdict, wait_before
+
+_entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
+
+
+class RunStopped(BaseException):
+    """Ends the questions in flight once the run has ended; never seen outside the engine."""
+
+
+@dataclass
+class Unit:
+    """One draw of one question, and the requests it has made so far."""
+
+    id: str
+    repeat: int
+    _seen: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def step(self, key: str) -> int:
+        """Return how many equal requests came before; so the order of concurrent calls does not matter."""
+        with self._lock:
+            self._seen[key] += 1
+            return self._seen[key] - 1
+
+
+@dataclass
+class _Pending:
+    """A call on its way: what it is known by, and how it is sent."""
+
+    lm: Any
+    request: Any
+    kwargs: dict[str, Any]
+    config: dict[str, Any]
+    unit: Unit
+    key: str
+    step: int
+    attempt: int = 0
+    reservation: int | None = None
+    started: float = 0.0
+
+
+class Session:
+    """What all calls of a run share: the journal, the ledger and the stop sign.
+
+    Args:
+        folder: Where answers are journalled; None for a run that is not written.
+        ledger: Books every call and holds the caps.
+        retries: Further attempts of a call that failed in passing.
+        stop: Set when the run has ended; a waiting call then gives up.
+
+    Attributes:
+        answered: Set once any call of this process was answered.
+        fatal: What no other question would fare better with; the run ends with it.
+    """
+
+    def __init__(self, folder: RunFolder | None, ledger: Ledger, retries: int, stop: threading.Event) -> None:
+        self.folder = folder
+        self.ledger = ledger
+        self.retries = retries
+        self.stop = stop
+        self.answered = threading.Event()
+        self.fatal: BackendError | None = None
+        self._journal = dict(folder.journal) if folder else {}
+        self._rng = random.Random(0)
+
+    def call(self, lm: Any, send: Callable[..., Any], request: tuple[Any, Any], kwargs: dict[str, Any]) -> Any:
+        """Answer one synchronous call of an LM."""
+        pending = self._prepare(lm, request, kwargs)
+        if (row := self._replay(pending)) is not None:
+            return row
+        while True:
+            box = self._start(pending, wait=True)
+            token = _entries.set(box)
+            try:
+                outputs = send(request[0], messages=request[1], **pending.kwargs)
+            except Exception as e:
+                self.stop.wait(self._failed(pending, e))
+            except BaseException:
+                self._abandon(pending)
+                raise
+            else:
+                return self._answered(pending, box, outputs)
+            finally:
+                _entries.reset(token)
+
+    async def acall(
+        self, lm: Any, send: Callable[..., Awaitable[Any]], request: tuple[Any, Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Answer one asynchronous call of an LM."""
+        pending = self._prepare(lm, request, kwargs)
+        if (row := self._replay(pending)) is not None:
+            return row
+        while True:
+            box = self._start(pending, wait=False)
+            token = _entries.set(box)
+            try:
+                outputs = await send(request[0], messages=request[1], **pending.kwargs)
+            except Exception as e:
+                await asyncio.sleep(self._failed(pending, e))
+            except BaseException:
+                self._abandon(pending)
+                raise
+            else:
+                return self._answered(pending, box, outputs)
+            finally:
+                _entries.reset(token)
+
+    def _prepare(self, lm: Any, request: tuple[Any, Any], kwargs: dict[str, Any]) -> _Pending:
+        unit: Unit = settings.get("tale_unit") or Unit("-", 0)
+        config = {**lm.kwargs, **kwargs}
+        key = request_hash(lm.model, request[1] or request[0], config)
+        sent = dict(kwargs)
+        if unit.repeat:  # a cached reply of another draw is no repeat
+            own = config.get("rollout_id")
+            sent["rollout_id"] = f"{'' if own is None else own}#{unit.repeat}"
+        if self.ledger.capped and allowance(config) is None:
+            name = "max_completion_tokens" if "max_completion_tokens" in lm.kwargs else "max_tokens"
+            sent[name] = RESERVED_TOKENS
+        return _Pending(lm, request[1] or request[0], sent, {**config, **sent}, unit, key, unit.step(key))
+
+    def _replay(self, p: _Pending) -> list[Any] | None:
+        row = self._journal.get((p.unit.id, p.unit.repeat, p.key, p.step))
+        if row is None:
+            return None
+        call = Call.from_json(row["call"])
+        self._deliver(replace(call, role=current_role(), replayed=True, latency_s=None))
+        return list(row["outputs"])
+
+    def _start(self, p: _Pending, *, wait: bool) -> list[dict[str, Any]]:
+        if self.stop.is_set():
+            raise RunStopped
+        p.attempt += 1
+        p.reservation = self.ledger.reserve(p.lm, p.request, p.config, wait=wait)
+        p.started = time.perf_counter()
+        return []
+
+    def _failed(self, p: _Pending, error: Exception) -> float:
+        """Give the reservation back, journal the attempt, and return how long to wait, or raise."""
+        billed = possibly_billed(error)
+        self._release(p, possibly_billed=billed)
+        judged = verdict(error)
+        row = {"error": type(error).__name__, "message": str(error)[:500], "paid": None if billed else False}
+        self._write(p, row)
+        if judged == "run":
+            self.end(BackendError(f"{p.lm.model} refuses the request: {sentence(error)}"))
+        if judged == "question" or p.attempt > self.retries:
+            raise error
+        return wait_before(p.attempt, error, self._rng)
+
+    def end(self, error: BackendError) -> NoReturn:
+        """End the run for all questions; raised past the user's program, which may catch any `Exception`."""
+        self.fatal = self.fatal or error
+        self.stop.set()
+        raise RunStopped from error
+
+    def _abandon(self, p: _Pending) -> None:
+        self._release(p, possibly_billed=True)
+
+    def _release(self, p: _Pending, *, possibly_billed: bool) -> None:
+        if p.reservation is not None:
+            self.ledger.release(p.reservation, possibly_billed=possibly_billed)
+            p.reservation = None
+
+    def _answered(self, p: _Pending, box: list[dict[str, Any]], outputs: Any) -> Any:
+        seconds = time.perf_counter() - p.started
+        if box:
+            call = call_from_entry(box[-1], price=self.ledger.price, latency_s=seconds)
+        else:  # an LM class that records no history
+            text = outputs[0] if outputs and isinstance(outputs[0], str) else None
+            call = Call(role=current_role(), model=p.lm.model, text=text, usage_source="unknown", latency_s=seconds)
+        try:
+            self._write(p, {"outputs": outputs, "call": call.to_json(), "error": None})
+        finally:
+            if p.reservation is not None:
+                self.ledger.settle(p.reservation, call)
+        self.answered.set()
+        self._deliver(call, booked=True)
+        return outputs
+
+    def _write(self, p: _Pending, row: dict[str, Any]) -> None:
+        if self.folder is None:
+            return
+        known = {"id": p.unit.id, "repeat": p.unit.repeat, "key": p.key, "step": p.step, "attempt": p.attempt}
+        if call := row.get("call"):
+            known |= {
+                "paid": not call["cached"],
+                "cached": call["cached"],
+                "reply": call["text"],
+                "usage": {k: call[k] for k in ("prompt_tokens", "output_tokens", "reasoning_tokens")},
+                "usage_source": call["usage_source"],
+                "cost": call["cost_usd"],
+                "finish_reason": call["finish_reason"],
+            }
+        try:
+            self.folder.append("calls.jsonl", {**known, **row})
+        except BackendError as e:
+            self.end(e)
+
+    def _deliver(self, call: Call, *, booked: bool = False) -> None:
+        """Hand a call to every listener around, as DSPy's history would."""
+        if not booked:
+            self.ledger.book(call)
+        for module in settings.caller_modules or []:
+            if isinstance(module, Sink):
+                module.add(call)
+
+
+def sentence(error: Exception) -> str:
+    """The first line of an error, without the model in front that the message names already."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rpartition("] ")[2][:300]
+
+
+class _RunLM:
+    """What a run changes about an LM: calls go through the session, and history goes nowhere else."""
+
+    _tale_session: Session
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        return self._tale_session.call(self, super().__call__, (prompt, messages), kwargs)  # type: ignore[misc]
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        return await self._tale_session.acall(self, super().acall, (prompt, messages), kwargs)  # type: ignore[misc]
+
+    def update_history(self, entry: dict[str, Any]) -> None:
+        box = _entries.get()
+        if box is not None:
+            box.append(entry)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_RunLM":
+        return self  # BestOfN, Refine and others copy their program in the middle of a question
+
+
+@lru_cache(maxsize=64)
+def _class_for(kind: type) -> type:
+    bases = (_RunLM, KeepsUsage) if kind is dspy.LM else (_RunLM, kind)
+    return type(f"Run{kind.__name__}", bases, {"__module__": __name__})
+
+
+def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
+    """Return a shallow copy of an LM that works for a session; connections and weights are shared.
+
+    Args:
+        lm: Any `dspy.BaseLM`.
+        session: The run's.
+        timeout: Seconds a request may take, unless the LM sets its own; not for engine objects, which own their
+            connection.
+    """
+    settings_ = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
+    copied = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
+    copied.__class__ = _class_for(type(lm))
+    copied._tale_session = session
+    return copied
