@@ -1,11 +1,10 @@
-"""Read one short answer as a value: a number, or an expression compared by math-verify within a fixed time.
+"""Read one short answer as a value: a number, compared exactly here, or an expression, compared by math-verify.
 
-Numbers are read and compared here, exactly, as fractions. Whatever is mathematics but not a number goes to math-verify
-(on sympy). In this process it would be no judge for strangers' text: its time-outs are signals, which only the main
-thread may set, and some inputs keep sympy busy for ever. So it runs in one child process (`python -m` this module),
-started at first use, kept, and answering one question at a time. The child watches itself: a native timer ends it when
-a question takes longer than `LIMIT_S`, even inside one long C call; that question is then answered "not the same" and
-the next one gets a new child.
+math-verify (on sympy) knows the mathematics, but in this process it is no judge for strangers' text: its time-outs are
+signals, which only the main thread may set, and some inputs keep sympy busy for ever. So it runs in one child process
+(`python -m` this module), started at first use, kept, and answering one question at a time. The child watches itself:
+a native timer ends it when a question takes longer than `LIMIT_S`, even inside one long C call; that question is then
+answered "not the same" and the next one gets a new child.
 
 Replies, golds and option letters are not known here: see `tale_dspy.answers`.
 """
@@ -20,11 +19,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import IO
+from typing import IO, Any, cast
 
 from tale_dspy.errors import BackendError
 
@@ -39,37 +38,250 @@ MAX_CHARS = 300
 MAX_EXPONENT = 400
 """Decimal exponents beyond it are not read: `1e999999999` would be an integer of a billion digits."""
 
+# --- typography -----------------------------------------------------------------------------------------------------
+
 # Full-width forms, the many spaces and minus signs, each as its one ASCII twin, so that positions stay the same.
 _TWINS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_TWINS |= dict.fromkeys([0, 0xA0, *range(0x2000, 0x200E), 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF], 0x20)
+_TWINS |= dict.fromkeys([0xA0, *range(0x2000, 0x200E), 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF], 0x20)
 _TWINS |= dict.fromkeys([0x2010, 0x2011, 0x2012, 0x2013, 0x2212, 0xFE63], 0x2D)
 _TWINS |= {0x3010: 0x5B, 0x3011: 0x5D}
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_HALVES = {"½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅛": " 1/8"}
+_TYPOGRAPHY: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s?\{([^{}]*)\}"), r" \1 "),
+    (re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\!|`"), ""),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"(\d)\s*\\[dt]?frac\s?\{\s?(\d+)\s?\}\s?\{\s?(\d+)\s?\}"), r"\1 \2/\3"),
+    (re.compile(r"\\[dtc]?frac\s?\{\s?(-?[\d.,]+)\s?\}\s?\{\s?(-?[\d.,]+)\s?\}"), r"\1/\2"),
+    (re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)"), r"\1/\2"),
+    (re.compile(r"(?<!\\)\\([$%#_])"), r"\1"),
+    (re.compile(r"(?<!\\)\\(?:[][() ,;:]|q?quad(?![A-Za-z]))|~"), " "),
+    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])|[×·]"), "*"),
+    (re.compile(r"\\(?:approx|simeq|sim)(?![A-Za-z])|≃"), "≈"),
+    (re.compile(r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])"), "°"),
+    (re.compile(r"[⁰¹²³⁴-⁹⁻]+"), lambda m: f"^{{{m[0].translate(_RAISED)}}}"),
+    (re.compile("[½¼¾⅓⅔⅛]"), lambda m: _HALVES[m[0]]),
+    # Bold, but not the power sign of `x**2` and `x ** 2`.
+    (re.compile(r"(?<![\w)])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\\])"), ""),
+    # A currency sign or a dollar of LaTeX: neither changes a value. `-$3` keeps its sign attached.
+    (re.compile(r"(?<=-)\s?[$€£¥₹₩]\s?|\b(?:US|HK|AU|NZ|CA)(?=\$)"), ""),
+    (re.compile(r"[$€£¥₹₩]"), " "),
+    (re.compile(r"\b(?:negative|Negative) (?=\d)"), "-"),
+    (re.compile(r"\s+"), " "),
+]
 
-CURRENCY = r"(?:(?:US|HK|AU|NZ|CA)?\$|[€£¥₹₩]|(?:USD|EUR|GBP|CNY|RMB|Rs\.?)\s)"
+
+def ascii_twin(text: str) -> str:
+    """Replace full-width characters, odd spaces and Unicode minus signs one for one; positions stay the same."""
+    return text if text.isascii() else text.translate(_TWINS)
+
+
+def tidy(text: str) -> str:
+    """Take the typography off a short text: LaTeX spacing, `\\text{}`, numeric `\\frac`, currency, dollars, bold."""
+    text = ascii_twin(text)
+    for pattern, replacement in _TYPOGRAPHY:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
 _DIGITS = r"(?:\d{1,3}(?:[,'’]\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d++)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*+)?|\.\d++)"
-_POWER = r"(?:[eE][+-]?\d++(?![A-Za-z])|\s?[x×*]\s?10\s?\^\s?[{(]?[+-]?\d++[})]?)"
-NUMBER = rf"(?:\d++ \d++\s?/\s?\d++|{_DECIMAL}\s?/\s?-?{_DECIMAL}|10\s?\^\s?\{{?-?\d++\}}?|{_DECIMAL}{_POWER}?)"
-"""A number without its sign: mixed, fraction, power of ten, decimal."""
+_POWER = r"(?:[eE][+-]?\d++(?![A-Za-z])|\s?[x*]\s?10\s?\^\s?\{?\(?[+-]?\d++\)?\}?)"
+NUMBER = (
+    rf"(?:\d++ [1-9]\d*+\s?/\s?\d++|{_DECIMAL}\s?/\s?-?{_DECIMAL}"
+    rf"|10\s?\^\s?\{{?\(?[+-]?\d++\)?\}}?|{_DECIMAL}{_POWER}?)"
+)
+"""A number in tidied text, without its sign: mixed number, fraction, power of ten or decimal."""
+SCALE = r"(?:hundred|thousand|million|billion|trillion|万|亿|k(?![A-Za-z]))"
+PERCENT = r"(?:%|percent(?:age)?|per cent|pct)(?![A-Za-z])"
 _NUMBER = re.compile(NUMBER)
-_SIGNED = re.compile(rf"(?P<label>[^-+]*?)(?P<gap>\s*)(?P<sign>[-+]?)\s?{CURRENCY}?\s?(?P<sign2>[-+]?)\s?")
-_SCALE = {"thousand": 10**3, "k": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "万": 10**4, "亿": 10**8}
-SCALE = r"(?:thousand|million|billion|trillion|万|亿|k(?![A-Za-z]))"
+_PLAIN = re.compile(r"-?\d{1,15}")
+_BEFORE = re.compile(r"(?P<label>[^-+]*?)(?P<gap>\s*)(?P<sign>[-+]?)(?P<space>\s?)")
 _SCALED = re.compile(rf"\s?({SCALE})")
-_PERCENT = re.compile(r"\s?(?:%|percent(?:age)?|per cent|pct)(?![A-Za-z])", re.I)
+_SCALES = {"hundred": 100, "thousand": 10**3, "k": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "万": 10**4, "亿": 10**8}
+_PERCENT = re.compile(rf"\s?{PERCENT}", re.I)
 _LETTERS = re.compile(r"[^\W\d_]+")
-# One and two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
-_SHORT_UNITS = frozenset(
-    "m g s h L l d t J N W V A K C F cm mm km dm nm um kg mg ml mL cl dl kL hr lb oz ft in yd mi sq cu mg kW kV mA Hz "
-    "GB MB KB TB am pm AM PM st nd rd th of at on by an as us he it rd US".split()
+# One or two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
+_SYMBOLS = frozenset(
+    ["m", "g", "s", "h", "L", "l", "d", "t", "J", "N", "W", "V", "A", "K", "C", "F", "cm", "mm", "km", "dm", "nm", "um", "kg", "mg", "ml", "mL", "cl", "dl", "kL", "hr", "lb", "oz", "ft", "in", "yd", "mi", "sq", "cu", "kW", "kV", "mA", "Hz", "GB", "MB", "KB", "TB", "am", "pm", "AM", "PM"]
 )
+_LITTLE_WORDS = frozenset(["of", "at", "on", "by", "an", "as", "us", "he", "it", "a", "st", "nd", "rd", "th", "US"])
 _HEDGES = frozenset(
-    "not no never neither nor or if unless without except less fewer more greater than least most between under over "
-    "below above minus plus times half twice double triple square cube root sqrt log ln sin cos tan mod wrong incorrect "
-    "unknown cannot squared cubed factorial to pi theta alpha beta infinity".split()
+    ["not", "no", "never", "neither", "nor", "or", "if", "unless", "without", "except", "less", "fewer", "more", "greater", "than", "least", "most", "between", "under", "over", "up", "below", "above", "minus", "plus", "times", "half", "twice", "double", "triple", "root", "sqrt", "log", "ln", "sin", "cos", "tan", "mod", "wrong", "incorrect", "unknown", "cannot"]
 )
-_UNIT_HEDGES = _HEDGES - {"less", "fewer", "more", "greater", "than", "over", "square", "double", "above", "below"}
-_CHINESE_HEDGE = re.compile(r"[不非]|或|至少|至多|大于|小于|多于|少于|超过|不足")
+_NO_UNITS = frozenset(
+    ["not", "never", "nor", "or", "if", "unless", "without", "except", "minus", "plus", "times", "half", "root", "sqrt", "log", "ln", "sin", "cos", "tan", "mod", "squared", "cubed", "factorial", "to", "pi", "theta", "alpha", "beta", "infinity"]
+)
+_CHINESE_HEDGE = re.compile(r"[不非]|或|至少|至多|大于|小于|多于|少于|超过")
+_COMPARES = re.compile(r"[;<>≤≥≠]|,(?!\d{3})|\b(?:or|and|not)\b|\\(?:ne|neq|le|ge|leq|geq)\b|[或和不]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A number as it was written."""
+
+    value: Fraction
+    """Its value without the percent sign: 50 for `50%`."""
+    percent: bool = False
+    digits: int = 0
+    """Significant digits if it was written as a decimal; 0 for integers and fractions, which are exact."""
+    unit: str = ""
+    """What followed it, if that is a known symbol such as `km`."""
+
+    def same(self, other: "Quantity") -> bool:
+        """Tell whether both are the same number.
+
+        A percentage equals both its number and its hundredth (GSM8K's gold for 50 % is `50`), but another percentage
+        only as written. Values must be equal, except that a decimal of at least four significant digits equals a
+        fraction without finite decimal from which it differs by at most a millionth: 0.333333 is 1/3, 0.333 is not.
+        Two different unit symbols make them different; a missing or spelled-out unit does not.
+        """
+        if self.unit and other.unit and self.unit != other.unit:
+            return False
+        if _close(self.value, self.digits, other.value, other.digits):
+            return True
+        if self.percent == other.percent:
+            return False
+        mine, theirs = (q.value / 100 if q.percent else q.value for q in (self, other))
+        return _close(mine, self.digits, theirs, other.digits)
+
+
+def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
+    """Read a short text as exactly one number; None where it is anything else.
+
+    Currency, units, a label (`Total: 18`, `x = 18`, `9 * 2 = 18`), a harmless phrase around it and an explanation in
+    round brackets behind it (`18 (i.e. 9 x 2)`) do not matter. Two numbers (`3, 4`, `20 or 18`), a hedge (`not 18`,
+    `at least 18`), another factor (`2x`, `18!`) and text longer than `MAX_CHARS` do: they give None.
+
+    Args:
+        text: The content of an answer's brackets, or a gold.
+        bare: Take only a number with its sign, currency, percent sign and a unit in small letters, as golds have it.
+    """
+    if len(text) > MAX_CHARS:
+        return None
+    if _PLAIN.fullmatch(text):  # nearly every gold and most answers: skip the typography
+        return Quantity(value=Fraction(int(text)))
+    text = tidy(text).rstrip(".,;: 。").strip("\"'“”")
+    if not bare:
+        text = _without_explanation(text)
+        left, sign, right = text.rpartition("≈" if "≈" in text else "=")
+        if sign:
+            return read_quantity(right) if _equates(left, right) else None
+    if text[:1] + text[-1:] in ("()", "[]") and not re.search(r"[][,()]", text[1:-1]):
+        text = text[1:-1].strip()
+    number = _NUMBER.search(text)
+    before = number and _BEFORE.fullmatch(text[: number.start()])
+    if number is None or before is None or not _harmless(before, bare):
+        return None
+    return _quantity(number[0], before["sign"] == "-", text[number.end() :], bare)
+
+
+def _without_explanation(text: str) -> str:
+    """Drop `(i.e. 9 x 2)` behind a number, but neither `(or 20)` nor a factor such as `(x + 1)`."""
+    opened = text.rfind(" (")
+    if opened <= 0 or text[-1] != ")" or text.count("(", opened) != 1:
+        return text
+    inside = text[opened + 2 : -1]
+    explains = re.search(r"[^\W\d_]{3}|i\.e|=|[\u2e80-\uffff]", inside)
+    return text[:opened] if explains and not re.search(r"\bor\b|或", inside) else text
+
+
+def _equates(left: str, right: str) -> bool:
+    """Tell whether `left = right` may be read as its right side: no comparison, no list, no false equation."""
+    if _COMPARES.search(left) or left[-1:] in ("<", ">", "!") or right[:1] in ("<", ">"):
+        return False
+    said = _value(left.strip()) if _NUMBER.fullmatch(left.strip()) else None
+    value = read_quantity(right)
+    return said is None or value is None or said == value.value
+
+
+def _harmless(before: re.Match[str], bare: bool) -> bool:
+    """Tell whether what stands before a number leaves its value alone."""
+    label = before["label"]
+    if not label or bare:
+        return not label
+    if before["sign"] and (not before["gap"] or before["space"]) and label[-1] not in ":":
+        return False  # `x-18` and `profit - 18` are differences
+    if not before["gap"] and label[-1].isascii() and label[-1].isalpha():
+        return False  # `x18`, `CO2`
+    words = _LETTERS.findall(label)
+    if _CHINESE_HEDGE.search(label) or any(w.lower() in _HEDGES or w == "t" for w in words):
+        return False  # the `t` is that of `isn't`
+    if label[-1] != ":" and any(w.isascii() and len(w) == 1 and w not in "aAs" for w in words):
+        return False
+    return re.fullmatch(r"[^\W\d_](?:[^\W\d_]|[ .,:'’])*", label) is not None
+
+
+def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity | None:
+    value = _value(number)
+    if value is None:
+        return None
+    if scaled := _SCALED.match(after):
+        value, after = value * _SCALES[scaled[1]], after[scaled.end() :]
+    percent = _PERCENT.match(after)
+    unit = _unit(after[percent.end() :] if percent else after, bare)
+    if unit is None:
+        return None
+    digits = 0
+    if "/" not in number and re.search(r"[.eE^]", number):
+        digits = len(re.sub(r"\D", "", re.split(r"[eEx*]", number)[0]).lstrip("0"))
+    return Quantity(value=-value if negative else value, percent=percent is not None, digits=digits, unit=unit)
+
+
+def _unit(after: str, bare: bool) -> str | None:
+    """Read what follows a number: the symbol if it is a known one, "" for other units, None if it is no unit."""
+    text = re.sub(r"(?<=[^\W\d_])(?:\s?\^\{?-?[1-4]\}?|[23])(?![\w}])", "", after).strip(" .:;'\"")
+    if not re.fullmatch(r"(?:[^\W\d_]|[°℃℉/ '’.,-])*", text) or _CHINESE_HEDGE.search(text):
+        return None
+    words = _LETTERS.findall(text)
+    for word in words:
+        greek = "α" <= word[0] <= "ω" and word[0] != "μ"
+        if greek or (len(word) <= 2 and word.isascii() and word not in _SYMBOLS and word not in _LITTLE_WORDS):
+            return None
+        if word.lower() in _NO_UNITS:
+            return None
+        if bare and word.isascii() and not word.islower() and word not in _SYMBOLS:
+            return None  # `7 Up` is a name
+    if re.search(r"\band (?:an?|one|two|three|half)\b", text):
+        return None
+    return text if text in _SYMBOLS else ""
+
+
+def _value(number: str) -> Fraction | None:
+    """Value of a match of `NUMBER`; None for a zero denominator or an exponent beyond `MAX_EXPONENT`."""
+    if mixed := re.fullmatch(r"(\d+) (\d+)\s?/\s?(\d+)", number):
+        whole, top, bottom = map(int, mixed.groups())
+        if 0 < top < bottom:
+            return whole + Fraction(top, bottom)
+    if "/" in number:
+        above, below = (_decimal(part) for part in number.split("/"))
+        return above / below if below else None
+    mantissa, _, exponent = re.sub(r"\s?[x*]\s?10\s?\^|[eE]", "^", number.replace(" ^", "^")).partition("^")
+    if number.startswith("10") and re.match(r"10\s?\^", number):
+        mantissa = "1"
+    power = int(re.sub(r"[^\d-]", "", exponent) or 0) if len(exponent) < 10 else MAX_EXPONENT + 1
+    return _decimal(mantissa) * Fraction(10) ** power if abs(power) <= MAX_EXPONENT else None
+
+
+def _decimal(text: str) -> Fraction:
+    whole, _, part = re.sub(r"[^\d.-]", "", text).partition(".")
+    return Fraction(int(whole + part or 0), 10 ** len(part))
+
+
+def _close(mine: Fraction, my_digits: int, theirs: Fraction, their_digits: int) -> bool:
+    if mine == theirs:
+        return True
+    if bool(my_digits) == bool(their_digits):
+        return False
+    exact, digits = (theirs, my_digits) if my_digits else (mine, their_digits)
+    bottom = exact.denominator
+    finite = pow(10, bottom.bit_length(), bottom) == 0 or bottom == 1
+    return digits >= 4 and not finite and abs(mine - theirs) * 10**6 <= abs(exact)
+
+
+# --- expressions ----------------------------------------------------------------------------------------------------
 
 # Whatever could make sympy build a huge integer. The child's timer would catch these too, but a second later.
 _BOMB = re.compile(
@@ -83,179 +295,194 @@ _PROSE = re.compile(
 _SIGN = re.compile(r"[\d+\-*/^=<>|√π∞≤≥\\]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """A number as it was written."""
-
-    value: Fraction
-    """Its value without the percent sign: 50 for `50%`."""
-    percent: bool = False
-    digits: int = 0
-    """Significant digits, if it was written as a decimal; 0 for integers and fractions."""
-    unit: str = ""
-    """What followed it, if that is a known symbol such as `km`."""
-
-    def same(self, other: "Quantity") -> bool:
-        """Tell whether both are the same number.
-
-        A percentage equals both its number and its hundredth (GSM8K's gold for 50 % is `50`), but another percentage
-        only as written. The values must be equal, except that a decimal of at least four significant digits equals a
-        fraction with no finite decimal from which it differs by at most a millionth: 0.333333 is 1/3, 0.333 is not.
-        Two different unit symbols make two quantities different; a missing or spelled-out unit does not.
-        """
-        if self.unit and other.unit and self.unit != other.unit:
-            return False
-        if self.percent == other.percent:
-            return self._close(self.value, other.value, other)
-        low, high = (self.value / 100, other.value) if self.percent else (self.value, other.value / 100)
-        return self._close(low, high, other) or self._close(self.value, other.value, other)
-
-    def _close(self, mine: Fraction, theirs: Fraction, other: "Quantity") -> bool:
-        if mine == theirs:
-            return True
-        if (self.digits >= 4) == (other.digits >= 4):
-            return False
-        exact, written = (theirs, other.digits) if self.digits else (mine, self.digits)
-        return not written and not _finite(exact) and abs(mine - theirs) * 10**6 <= abs(exact)
+def mathematical(text: str) -> bool:
+    """Tell whether a text reads as one expression that may be given to sympy: short, no prose, no bomb."""
+    if len(text) > MAX_CHARS or not _SIGN.search(text) or _BOMB.search(text):
+        return False
+    if re.search(r"\d\s+[\d.]", text):
+        return False  # sympy adds or multiplies two numbers that merely stand side by side
+    return not _PROSE.search(_FUNCTION.sub(" ", _COMMAND.sub(" ", text))) and _depth(text) <= 10
 
 
-def ascii_twin(text: str) -> str:
-    """Replace full-width characters, odd spaces and Unicode minus signs one for one; positions stay the same."""
-    return text if text.isascii() else text.translate(_TWINS)
+def all_same(pairs: tuple[tuple[str, str], ...]) -> bool:
+    """Tell whether each (answer, gold) pair is the same expression, all of them within `LIMIT_S`.
 
-
-def tidy(text: str) -> str:
-    """Take the typography off a short text: LaTeX spacing, `\\text{}`, `\\frac`, escaped signs, dollars, bold."""
-    text = ascii_twin(text)
-    for pattern, replacement in _TYPOGRAPHY:
-        text = pattern.sub(replacement, text)
-    return text.strip()
-
-
-_TYPOGRAPHY = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s?\{([^{}]*)\}", r" \1 "),
-        (r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\!", ""),
-        (r"\{,\}", ","),
-        (r"(\d)\s*\\[dt]?frac\s?\{\s?(\d+)\s?\}\s?\{\s?(\d+)\s?\}", r"\1 \2/\3"),
-        (r"\\[dtc]?frac\s?\{\s?(-?[\d.,]+)\s?\}\s?\{\s?(-?[\d.,]+)\s?\}", r"\1/\2"),
-        (r"\\[dt]?frac(\d)(\d)", r"\1/\2"),
-        (r"\\([$%&#_])", r"\1"),
-        (r"\\[(\[]|\\[)\]]", " "),
-        (r"\\[,;: ]|\\q?quad(?![A-Za-z])|~", " "),
-        (r"\\(?:times|cdot)(?![A-Za-z])|[×·]", "*"),
-        (r"\\(?:approx|simeq|sim)(?![A-Za-z])", "≈"),
-        (r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])", "°"),
-        (r"⁄", "/"),
-        (r"½", " 1/2"),
-        (r"¼", " 1/4"),
-        (r"¾", " 3/4"),
-        (r"⅓", " 1/3"),
-        (r"⅔", " 2/3"),
-        (r"²", "^2"),
-        (r"³", "^3"),
-        (r"\*\*(?=\s*[^\d\s(])|(?<![\d)])\*\*|\*\*$|`", ""),
-        (r"\s+", " "),
-        (r"^\s?\$(?=[^$]*\$$)|(?<=[^$])\$\s?$", ""),
-    )
-]
-
-
-def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
-    """Read a short text as exactly one number; None where it is anything else.
-
-    Currency, units, a label (`Total: 18`, `x = 18`, `9 * 2 = 18`), a harmless phrase around it and an explanation in
-    brackets behind it (`18 (i.e. 9 x 2)`) do not matter. Two numbers (`3, 4`, `20 or 18`), a hedge (`not 18`,
-    `at least 18`), another factor (`2x`, `18!`) or text longer than `MAX_CHARS` do: they give None.
-
-    Args:
-        text: The content of an answer's brackets, or a gold.
-        bare: Take only a number with its sign, currency, percent sign or unit in small letters, as in a gold.
+    Raises:
+        BackendError: If the child process cannot be started.
     """
-    if len(text) > MAX_CHARS:
-        return None
-    text = tidy(text).rstrip(".,;: 。")
-    if not bare:
-        text = _without_explanation(text)
-        left, equals, right = text.rpartition("=") if "≈" not in text else text.rpartition("≈")
-        if equals:
-            return read_quantity(right) if _equates(left, right) else None
-    text = text.removeprefix("≈").strip()
-    if text[:1] == "(" and text[-1:] == ")" and not re.search(r"[,()]", text[1:-1]):
-        text = text[1:-1].strip()
-    number = _NUMBER.search(text)
-    if number is None:
-        return None
-    before = _SIGNED.fullmatch(text[: number.start()])
-    if before is None or (bare and before["label"]) or not _harmless(before):
-        return None
-    return _quantity(number[0], "-" in (before["sign"], before["sign2"]), text[number.end() :], bare)
+    return _decide(json.dumps({"pairs": [[_latex(said), _latex(gold), _places(gold)] for said, gold in pairs]}))
 
 
-def _without_explanation(text: str) -> str:
-    """Drop `(i.e. $9 x 2)` behind a number, but neither `(or 20)` nor a factor such as `(x + 1)`."""
-    opened = text.rfind(" (")
-    if opened <= 0 or text[-1] != ")" or text.count("(", opened) != 1:
-        return text
-    inside = text[opened + 2 : -1]
-    explains = re.search(r"[^\W\d_]{3}|i\.e|=|[\u2e80-\uffff]", inside)
-    return text[:opened] if explains and not re.search(r"\bor\b|或", inside) else text
+def authors_same(said: str, gold: str) -> bool:
+    """Compare as the authors' judge does, `verify(parse(gold), parse(said))` with their defaults, within `LIMIT_S`.
 
-
-def _equates(left: str, right: str) -> bool:
-    """Tell whether `left = right` may be read as its right side: no comparison, no list, no false equation."""
-    if re.search(r"[,;<>≤≥≠!]|\b(?:or|and|not)\b|\\(?:n?eq?|[lg]eq?)\b", left) or left[-1:] in "<>!" or right[:1] in "<>":
+    Raises:
+        BackendError: If the child process cannot be started.
+    """
+    if max(len(said), len(gold)) > 10_000:
         return False
-    said = _NUMBER.fullmatch(left.strip())
-    value = read_quantity(right)
-    return said is None or value is None or _value(said[0]) == value.value
+    return _decide(json.dumps({"authors": [said, gold]}))
 
 
-def _harmless(before: "re.Match[str]") -> bool:
-    label = before["label"].strip()
-    if not label:
-        return True
-    if before["sign"] and not before["gap"] and label[-1] not in ":(":
-        return False  # `x-18` is a difference
-    words = _LETTERS.findall(label)
-    if _CHINESE_HEDGE.search(label) or any(w.lower() in _HEDGES or w in ("n", "t") for w in words):
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _latex(text: str) -> str:
+    """Write keyboard notation as LaTeX, in dollars, so that math-verify reads the whole of it and not a part."""
+    text = text.replace("**", "^").replace("π", r"\pi ").replace("∞", r"\infty ")
+    text = re.sub(r"√\s?(\w+)", r"\\sqrt{\1}", text).replace("√", r"\sqrt")
+    text = re.sub(r"\^(-\w+)", r"^{\1}", text)
+    return f"${_FUNCTION.sub(lambda m: chr(92) + m[1], text)}$"
+
+
+def _places(gold: str) -> int:
+    """Decimals to which a gold such as `0.006018` is compared with an irrational: a millionth of its size."""
+    quantity = read_quantity(gold)
+    if quantity is None or not quantity.value:
+        return 6
+    return min(max(6 - int(f"{float(quantity.value):e}".partition("e")[2]), 0), 15)
+
+
+class _Child:
+    """The child process and the two pipes to it. Not thread-safe: `_LOCK` is held around it."""
+
+    def __init__(self) -> None:
+        # The child must import what this process can, wherever sys.path came from; -P keeps the working directory out
+        # of it, where a file of the user's may be called like a module of the standard library.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        command = [sys.executable, "-P", "-W", "ignore", "-m", "tale_dspy._symbolic"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        try:
+            self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **pipes)
+        except OSError as e:
+            raise BackendError(f"the process that compares expressions cannot be started: {e}") from e
+        self._questions, self._replies = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        if self._replies.readline() != b"ready\n":
+            self.stop()
+            raise BackendError(f"the process that compares expressions ended at once; see why with: {command}")
+
+    def ask(self, question: str) -> bool | None:
+        """Put one question; None where the child ended over it."""
+        with contextlib.suppress(BrokenPipeError):
+            self._questions.write(question.encode() + b"\n")
+            self._questions.flush()
+        return {b"1\n": True, b"0\n": False}.get(self._replies.readline())
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self.close()
+
+    def close(self) -> None:
+        for pipe in (self._questions, self._replies):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+_LOCK = threading.Lock()
+_child: _Child | None = None
+
+
+@lru_cache(maxsize=4096)
+def _put(question: str) -> bool:
+    """Ask the child, starting it where there is none; False, and no child, where it ends over the question."""
+    global _child
+    if _child is None:
+        _child = _Child()
+    verdict = None
+    try:
+        verdict = _child.ask(question)
+    finally:
+        if verdict is None:  # also after Ctrl-C: a late reply must not answer the next question
+            _drop()
+    return bool(verdict)
+
+
+def _decide(question: str) -> bool:
+    with _LOCK:  # around the memory too: what one thread waits for, another need not ask again
+        return _put(question)
+
+
+def _drop() -> None:
+    global _child
+    if _child is not None:
+        _child.stop()
+        _child = None
+
+
+def _forget() -> None:
+    """Leave the parent's child to the parent: after a fork two processes must not share its pipes, nor a held lock."""
+    global _LOCK, _child
+    _LOCK = threading.Lock()
+    if _child is not None:
+        _child.close()
+        _child = None
+
+
+atexit.register(_drop)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget)
+
+
+# --- in the child ---------------------------------------------------------------------------------------------------
+
+
+def serve(questions: Iterable[str], replies: IO[str]) -> None:
+    """Answer each line of `questions` with a line `1` (the same) or `0`, or end this process when one takes too long."""
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(START_LIMIT_S, exit=True, file=nowhere)
+        import math_verify  # noqa: F401  (the slow import, before the first question)
+
+        faulthandler.cancel_dump_traceback_later()
+        print("ready", file=replies, flush=True)
+        for question in questions:
+            faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=nowhere)
+            verdict = _verdict(json.loads(question))
+            faulthandler.cancel_dump_traceback_later()
+            print(int(verdict), file=replies, flush=True)
+
+
+def _verdict(question: dict[str, Any]) -> bool:
+    try:
+        if "authors" in question:
+            return _authors_same(*question["authors"])
+        return all(_same(said, gold, places) for said, gold, places in question["pairs"])
+    except Exception:  # the boundary to sympy: whatever it raises over a stranger's text means "not the same"
         return False
-    if label[-1] != ":" and any(w.isascii() and len(w) == 1 and w not in "aA" for w in words):
-        return False
-    return re.fullmatch(r"[^\W\d_](?:[^\W\d_]|[ .,:'’])*", label) is not None
 
 
-def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity | None:
-    value = _value(number)
-    if value is None:
-        return None
-    if scaled := _SCALED.match(after):
-        value, after = value * _SCALE[scaled[1]], after[scaled.end() :]
-    percent = _PERCENT.match(after)
-    unit = _unit(after[percent.end() :] if percent else after, bare)
-    if unit is None:
-        return None
-    digits = 0
-    if "/" not in number and re.search(r"[.eE^]", number):
-        digits = len(re.sub(r"\D", "", re.split(r"[eEx*]", number)[0]).lstrip("0"))
-    return Quantity(value=-value if negative else value, percent=bool(percent), digits=digits, unit=unit)
+def _same(said: str, gold: str, places: int) -> bool:
+    from math_verify import parse, verify
+    from math_verify.parser import LatexExtractionConfig
+
+    config = (LatexExtractionConfig(),)
+    left, right = (parse(text, config, "no_fallback", parsing_timeout=None) for text in (gold, said))
+    return bool(left and right and verify(left, right, float_rounding=places, timeout_seconds=None))
 
 
-def _unit(after: str, bare: bool) -> str | None:
-    """Read what follows a number: the symbol if it is a known one, "" for other units, None if it is no unit."""
-    attached = after[:1].isalpha()
-    text = re.sub(r"(?<=[^\W\d_])\s?\^?\{?-?[1-4]\}?(?![\w}])", "", after).strip(" .:;'\"-")
-    if not re.fullmatch(r"[^\W\d_°℃%$€£¥/ '’.,·-]*".replace("[^", "(?:[^", 1).replace("]*", "]|[°℃$€£¥/ '’.,·-])*"), text):
-        return None
-    words = _LETTERS.findall(text)
-    for word in words:
-        if len(word) <= 2 and word not in _SHORT_UNITS and (word.isascii() or "α" <= word[0] <= "ω") and word not in "aμ":
-            return None
-        if word.lower() in _UNIT_HEDGES:
-            return None
-    if _CHINESE_HEDGE.search(text) or re.search(r"\band (?:an?|one|two|three|half)\b", text):
-        return None
-    if bare and any(w not in _SHORT_UNITS and not w.islower() and w.isascii() for w in words):
-        return None  # `7 Up` is a name
-    return text if text in _SHORT_UNITS and (attached or len(words) == 1) else ""
+def _authors_same(said: str, gold: str) -> bool:
+    from math_verify import parse, verify
+
+    left, right = (parse(text, parsing_timeout=None) for text in (gold, said))
+    return bool(verify(left, right, timeout_seconds=None))
+
+
+def main() -> None:
+    """Run as the child until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it may still want this verdict
+    if sys.platform != "win32":
+        import resource
+
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not look like a reply
+    serve(sys.stdin, replies)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ import difflib
 import functools
 import hashlib
 import io
+import itertools
 import json
 import keyword
 import math
@@ -135,7 +136,7 @@ class _Table:
         """Return the column of that name, or else one that differs in case or was renamed to it."""
         if wanted in self.columns:
             return wanted
-        return next((c for c in self.columns if _field(c).casefold() == _field(wanted).casefold()), None)
+        return next((c for c in self.columns if _field(c.casefold()) == _field(wanted.casefold())), None)
 
     def cells(self, fields: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the given columns of every row under their field names; a row that lacks one is refused."""
@@ -246,7 +247,8 @@ def _read_csv(path: str, data: bytes, delimiter: str = ",") -> list[_Row]:
             elif any(cells[len(header) :]):
                 raise DataError(f"{where}: {len(cells)} cells, but the header has {len(header)}")
             elif cells:
-                rows.append(_Row(where, {c: v for c, v in zip(header, cells, strict=False) if c}))
+                pairs = itertools.zip_longest(header, cells[: len(header)])  # a short row lacks its last cells
+                rows.append(_Row(where, {column: cell for column, cell in pairs if column}))
     except csv.Error as e:
         raise DataError(f"{path}:{line}: not CSV: {e}") from None
     return rows
@@ -489,7 +491,8 @@ def _field(column: str) -> str:
     if not name.isidentifier() or name.startswith("_"):
         words = "".join(c if f"a{c}".isidentifier() else "_" for c in name)
         name = re.sub("_+", "_", words).strip("_").lower()
-    if not name.isidentifier() or name.startswith("dspy_"):  # a digit first, or fields that dspy.Example hides
+    # A digit first, fields that dspy.Example hides, and the prefixes pydantic keeps for itself.
+    if not name.isidentifier() or name.startswith(("dspy_", "model_dump", "model_validate")):
         name = f"column_{name}"
     return f"{name}_" if keyword.iskeyword(name) or name in _reserved() else name
 

@@ -53,9 +53,7 @@ class LM(KeepsUsage):
         if not isinstance(model, str) or not model.strip():
             raise UsageError(f"model must be a LiteLLM model string such as openai/gpt-4o-mini, got {model!r}")
         if model == "embedded" or model.startswith("local:"):
-            raise UsageError(
-                f"{model}: this release runs no models itself; serve it and pass api_base="
-            )
+            raise UsageError(f"{model}: this release runs no models itself; serve it and pass api_base=")
         if isinstance(engine, str) and engine not in ENGINES:
             raise UsageError(f"engine must be one of {', '.join(ENGINES)} or an engine object, got {engine!r}")
         super().__init__(model, engine=engine, **kwargs)

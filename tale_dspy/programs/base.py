@@ -15,6 +15,7 @@ from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, StateError
 from tale_dspy.programs.saving import TalePredict, describe
+from tale_dspy.programs.state import Seen
 from tale_dspy.receipts import Call, Receipt, collect, status_of
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
@@ -80,6 +81,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         super().__init__(callbacks=callbacks)
         self.adapter = adapter
         self.predict = TalePredict(self.extend(check_signature(signature)), **config)
+        self.seen = Seen()
 
     @classmethod
     def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:

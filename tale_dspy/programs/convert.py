@@ -47,7 +47,9 @@ def budgeted(
     copied = copy_program(program)
     targets = _targets(copied, set(include or ()), set(exclude or ()))
     if not targets:
-        raise UsageError(f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include=")
+        raise UsageError(
+            f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include="
+        )
     swapped = {id(module): _tale_ep(module, estimator) for module in targets}
     if id(copied) in swapped:
         return swapped[id(copied)]
@@ -119,9 +121,7 @@ def _replace(holder: Any, swapped: dict[int, Any], seen: set[int]) -> None:
 def _swapped(value: Any, swapped: dict[int, Any], seen: set[int]) -> Any:
     if id(value) in swapped:
         return swapped[id(value)]
-    if isinstance(value, dspy.Module):
-        _replace(value, swapped, seen)
-    elif isinstance(value, dict):
+    if isinstance(value, dspy.Module) or isinstance(value, dict):
         _replace(value, swapped, seen)
     elif isinstance(value, list | tuple):
         new = [_swapped(v, swapped, seen) for v in value]

@@ -32,5 +32,7 @@ def language_models(program: dspy.Module) -> Iterator[Any]:
     """Yield every language model held by the program's modules."""
     for _, module in program.named_sub_modules(dspy.Module):
         for value in vars(module).values():
-            inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+            inner = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+            )
             yield from (v for v in inner if isinstance(v, dspy.BaseLM))

@@ -1,33 +1,15 @@
 """Ask the model how many tokens a question deserves."""
 
-from dataclasses import asdict
 from typing import Any
 
 import dspy
-from dspy.predict.parameter import Parameter
 
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, read_budget
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, check_signature
+from tale_dspy.programs.state import Limits
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
 from tale_dspy.receipts import Call, role
-
-
-class Limits(Parameter):  # type: ignore[misc]  # dspy ships no types
-    """The limits of a module as DSPy state: saved and loaded with it, and not a predictor."""
-
-    def __init__(self, limits: BudgetLimits) -> None:
-        self._initial = limits
-        self.value = limits
-
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return asdict(self.value)
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.value = BudgetLimits(**state)
-
-    def reset(self) -> None:
-        self.value = self._initial
 
 
 class BudgetEstimator(TaleModule):

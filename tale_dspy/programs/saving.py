@@ -20,7 +20,11 @@ FORMAT = 1
 _NAMES = "field_names"
 _TYPES: dict[str, Any] = {
     **{t.__name__: t for t in (str, int, float, bool, list, dict, tuple, set, bytes)},
-    **{"Any": Any, "Literal": Literal, "Optional": Optional, "Union": Union, "None": type(None)},
+    "Any": Any,
+    "Literal": Literal,
+    "Optional": Optional,
+    "Union": Union,
+    "None": type(None),
 }
 
 
@@ -47,7 +51,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     def _by_name(self, names: list[str], saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
         told = dict(zip(names, saved, strict=True))
         own = dict(zip(self.signature.fields, self.signature.dump_state()["fields"], strict=True))
-        if [k for k in own if k != BUDGET] != [k for k in told if k != BUDGET] or (BUDGET in told and BUDGET not in own):
+        if [k for k in own if k != BUDGET] != [k for k in told if k != BUDGET] or (
+            BUDGET in told and BUDGET not in own
+        ):
             raise self._refused(", ".join(names))
         return [told.get(k, own[k]) for k in own]
 
@@ -57,7 +63,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         at = names.index(BUDGET) if BUDGET in names and len(saved) == len(own) - 1 else None
         whole = saved if at is None else [*saved[:at], own[at], *saved[at:]]
         # COPRO rewrites the prefix of the last output, so that one may differ.
-        if len(whole) != len(own) or any(a["prefix"] != b["prefix"] for a, b in list(zip(whole, own, strict=True))[:-1]):
+        if len(whole) != len(own) or any(
+            a["prefix"] != b["prefix"] for a, b in list(zip(whole, own, strict=True))[:-1]
+        ):
             raise self._refused(", ".join(str(f["prefix"]) for f in saved))
         return whole
 
@@ -106,7 +114,9 @@ def describe_adapter(adapter: Any) -> str | None:
     """Name an adapter: its class, and the form of a `TaleAdapter`."""
     if adapter is None:
         return None
-    return f"TaleAdapter:{adapter.form}" if isinstance(adapter, TaleAdapter) and adapter.form else type(adapter).__name__
+    return (
+        f"TaleAdapter:{adapter.form}" if isinstance(adapter, TaleAdapter) and adapter.form else type(adapter).__name__
+    )
 
 
 def load(path: str | Path, *, lm: Any = None) -> Any:
@@ -156,7 +166,9 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as e:
         raise StateError(f"{path} cannot be read as JSON: {e}") from e
     if not isinstance(state, dict) or not isinstance(state.get("tale_dspy"), dict):
-        raise StateError(f"{path} was not saved by a tale_dspy module: construct the program and call .load({str(path)!r})")
+        raise StateError(
+            f"{path} was not saved by a tale_dspy module: construct the program and call .load({str(path)!r})"
+        )
     return state
 
 

@@ -17,7 +17,8 @@ from tale_dspy.programs.base import (
     with_budget,
     with_reasoning,
 )
-from tale_dspy.programs.estimator import BudgetEstimator, Limits, input_signature
+from tale_dspy.programs.estimator import BudgetEstimator, input_signature
+from tale_dspy.programs.state import Limits
 from tale_dspy.receipts import role
 
 

@@ -5,24 +5,29 @@ byte. Blue circles and orange triangles differ for colour-blind eyes, and by lig
 """
 
 import csv
+import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tale_dspy.errors import MissingExtraError, UsageError
-from tale_dspy.reports.table import ReportRow, evidence_mark, run_row
-from tale_dspy.runs.compare import data_name, net_tokens, number
-from tale_dspy.runs.records import Record, Run
+from tale_dspy.reports.table import ReportRow, evidence_mark, run_row, visible
+from tale_dspy.runs.compare import data_name, number
+from tale_dspy.runs.records import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
-BLUE, ORANGE, GREY = "#0B4F8A", "#E8890C", "#6B6B6B"
+BLUE, ORANGE, GREY = "#0B4F8A", "#F09A1E", "#6B6B6B"
 """Dark and light: they stay apart in greyscale, and for every common kind of colour blindness."""
+DARK_BLUE, DARK_ORANGE = "#083A66", "#9A4F00"
+"""For lines upon many points of the colour, and for letters."""
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 9.0,
@@ -37,6 +42,10 @@ STYLE = {
     "savefig.dpi": 200,
     "svg.hashsalt": "tale-dspy",
 }
+
+
+JOINED = 150
+"""Questions up to which the two points of a question are joined by a line."""
 
 
 class QuestionTokens(NamedTuple):
@@ -101,34 +110,37 @@ def tokens_per_question(baseline: Run, run: Run, out: str | Path) -> list[Path]:
     with _style():
         figure, axes = _figure()
         _draw_pairs(axes, points, (baseline.name, run.name))
-        axes.set_title(plain(f"Output tokens a question on {data_name(run) or 'unnamed data'}, n = {len(points):,}"))
+        axes.set_title(plain(f"Output tokens per question on {data_name(run) or 'unnamed data'}, n = {len(points):,}"))
         axes.set_xlabel(plain(f"questions, in the order of the output tokens of {shortened(baseline.name, 40)}"))
         axes.set_ylabel("output tokens")
-        row = run_row(run)
-        with_estimates = f"Estimates not included; with them {run.name} writes {number(row.net_tokens)} tokens a question."
-        _footer(axes, [*([with_estimates] if row.estimate_tokens is not None else []), *_marks([baseline, run])])
+        row, short = run_row(run), shortened(run.name, 40)
+        notes = [f"Estimates not included; with them {short} writes {number(row.net_tokens)} tokens per question."]
+        _footer(axes, [*notes[: row.estimate_tokens is not None], *_marks([baseline, run])])
         table = [{"rank": i, **p._asdict()} for i, p in enumerate(points, 1)]
         return _save(figure, _stem(out, "tokens_per_question"), table)
 
 
 def _draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     n, ranks = len(points), range(1, len(points) + 1)
     sides = [p.baseline for p in points], [p.run for p in points]
     top = 1.05 * max(map(max, sides)) or 1.0
     if n <= JOINED:
         axes.vlines(ranks, *sides, color="#BDBDBD", linewidth=0.8, zorder=1)
     means, labels = [sum(values) / n for values in sides], []
-    for values, mean, name, colour, marker in zip(sides, means, names, (BLUE, ORANGE), "o^", strict=True):
+    looks = ("o", BLUE, DARK_BLUE, "-"), ("^", ORANGE, DARK_ORANGE, "--")
+    for values, mean, name, (marker, colour, dark, line) in zip(sides, means, names, looks, strict=True):
         area = 16.0 if n <= JOINED else max(2.0, 16.0 * JOINED / n)
         axes.scatter(ranks, values, s=area, marker=marker, color=colour, linewidths=0, zorder=2)
-        axes.axhline(mean, color="white", linewidth=2.6, zorder=3)  # a rim, to be seen on a crowd of points
-        axes.axhline(mean, color=colour, linewidth=1.3, linestyle="-" if marker == "o" else "--", zorder=4)
-        labels.append((mean / top, f"{wrapped(name, 20)}\nmean {number(mean)}", colour))
+        axes.axhline(mean, color=dark, linewidth=1.2, linestyle=line, zorder=3)
+        labels.append((mean / top, f"{wrapped(name, 20)}\nmean {number(mean)}", dark))
     axes.set_xlim(0.5 - 0.01 * n, n + 0.5 + 0.01 * n)
     axes.set_ylim(0, top)
-    line, above = 0.062, float("inf")  # of the height of the axes
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    height, above = 0.062, float("inf")  # of the height of the axes
     for at, label, colour in sorted(labels, reverse=True):  # the upper label first, the lower one kept clear of it
-        half = line * (label.count("\n") + 1) / 2
+        half = height * (label.count("\n") + 1) / 2
         at = min(at, above - half)
         above = at - half - 0.02
         axes.text(1.015, at, plain(label), color=colour, va="center", transform=axes.transAxes, fontweight="bold")
@@ -160,12 +172,198 @@ def accuracy_tokens(runs: Sequence[Run], out: str | Path) -> list[Path]:
         _draw_runs(axes, known)
         data = {row.data for row in known}
         axes.set_title(plain(f"Accuracy and tokens on {', '.join(sorted(str(d) for d in data))}"))
-        axes.set_xlabel("mean output tokens a question (hollow: with the estimator's)")
+        hollow = " (hollow: with the estimator's)" if any(row.estimate_tokens is not None for row in known) else ""
+        axes.set_xlabel(f"mean output tokens per question{hollow}")
         axes.set_ylabel("accuracy (%)")
-        _label_points(figure, axes, known, with_data=len(data) > 1)
+        _label_points(
+            figure, axes, [f"{row.program} ({row.data})" if len(data) > 1 else row.program for row in known], known
+        )
         notes = ["Bars are the 95 % interval of each run alone; whether two runs differ is a paired question (table)."]
-        unknown = [row.program for row in rows if row not in known]
+        unknown = [shortened(row.program, 40) for row in rows if row not in known]
         notes += [f"Tokens unknown, not drawn: {', '.join(unknown)}."] if unknown else []
         _footer(axes, [*notes, *_marks(runs)])
-        columns = ("program", "model", "data", "n", "accuracy", "output_tokens", "estimate_tokens", "net_tokens", "mark")
-        return _save(figure, _stem(out, "accuracy_tokens"), [_csv_row(row, columns) for row in known])
+        return _save(figure, _stem(out, "accuracy_tokens"), [_csv_row(row) for row in known])
+
+
+def _accuracy_bars(row: ReportRow) -> tuple[float, float, float]:
+    """Give accuracy and the ends of its interval, in percent."""
+    accuracy = 100 * (row.accuracy or 0.0)
+    low, high = row.accuracy_interval or (accuracy / 100, accuracy / 100)
+    return accuracy, min(100 * low, accuracy), max(100 * high, accuracy)
+
+
+def _draw_runs(axes: "Axes", rows: Sequence[ReportRow]) -> None:
+    ends = [end for row in rows for end in _accuracy_bars(row)[1:]]
+    most = max(max(row.output_tokens or 0.0, row.net_tokens or 0.0) for row in rows)
+    span = max(ends) - min(ends)
+    room = max(0.1 * span, (20.0 - span) / 2)  # at least 20 points, not to make much of little
+    axes.set_ylim(max(-3.0, min(ends) - room), min(103.0, max(ends) + room))
+    axes.set_xlim(0, 1.12 * most or 1.0)
+    for row in rows:
+        (y, low, high), x = _accuracy_bars(row), row.output_tokens or 0.0
+        axes.vlines(x, low, high, color=BLUE, linewidth=1.2, zorder=2, clip_on=False)
+        if row.estimate_tokens is not None and row.net_tokens is not None:
+            axes.hlines(y, x, row.net_tokens, color=ORANGE, linewidth=1.2, linestyle=":", zorder=2)
+            axes.plot(row.net_tokens, y, "o", markerfacecolor="white", color=ORANGE, markersize=6, zorder=3)
+        axes.plot(x, y, "o", color=BLUE, markersize=6, zorder=4, clip_on=False)
+
+
+def _label_points(figure: "Figure", axes: "Axes", names: Sequence[str], rows: Sequence[ReportRow]) -> None:
+    """Put each name at the nearest place where it covers no point, bar or other name; in the right margin at last.
+
+    More than ten names would fill the figure: then the points are numbered, and the margin holds the key.
+    """
+    from matplotlib.transforms import Bbox
+
+    labels = [wrapped(name, 24) for name in names]
+    if len(names) > 10:
+        labels = [str(i) for i in range(1, len(names) + 1)]
+        key = "\n".join(f"{i}  {shortened(name, 40)}" for i, name in enumerate(names, 1))
+        axes.text(1.03, 1.0, plain(key), fontsize=7.5, va="top", transform=axes.transAxes)
+    figure.draw_without_rendering()
+    inside, point = axes.get_window_extent(), figure.dpi / 72
+    taken: list[Bbox] = []
+    for row in rows:
+        (y, low, high), x = _accuracy_bars(row), row.output_tokens or 0.0
+        right = row.net_tokens if row.net_tokens is not None else x
+        bar, dots = axes.transData.transform([(x, low), (x, high)]), axes.transData.transform([(x, y), (right, y)])
+        taken += [Bbox(ends).padded(pad * point) for ends, pad in ((bar, 1.5), (dots, 4.5))]
+    margin = inside.y1
+    for row, text in sorted(zip(rows, labels, strict=True), key=lambda pair: -(pair[0].accuracy or 0.0)):
+        y, x = _accuracy_bars(row)[0], row.output_tokens or 0.0
+        label = axes.text(x, y, plain(text), fontsize=8.5, color="#222222", va="bottom", linespacing=1.1)
+        at, size = _pixels(axes, x, y), label.get_window_extent()
+        places = _places(at, (size.width, size.height), point)
+        box = next((b for b in places if _is_free(b, inside, taken)), None)
+        if box is None:
+            box = Bbox.from_bounds(inside.x1 + 8 * point, margin - size.height, size.width, size.height)
+            margin = box.y0 - 3 * point
+        taken.append(box.padded(1.5 * point))
+        label.set_position(_values(axes, box.x0, box.y0))
+        near = min(max(at[0], box.x0), box.x1), min(max(at[1], box.y0), box.y1)
+        if math.dist(near, at) > 14 * point:
+            xs, ys = zip((x, y), _values(axes, *near), strict=True)
+            axes.plot(xs, ys, color="#9A9A9A", linewidth=0.6, zorder=1, clip_on=False)
+
+
+def _pixels(axes: "Axes", x: float, y: float) -> tuple[float, float]:
+    across, up = axes.transData.transform((x, y)).tolist()
+    return across, up
+
+
+def _values(axes: "Axes", across: float, up: float) -> tuple[float, float]:
+    x, y = axes.transData.inverted().transform((across, up)).tolist()
+    return x, y
+
+
+def _places(at: tuple[float, float], size: tuple[float, float], point: float) -> "Iterator[Bbox]":
+    """Give boxes around a point, the nearest first and of these the one to the right first."""
+    from matplotlib.transforms import Bbox
+
+    for distance in (7, 12, 18, 26, 36, 50, 70, 100, 140):
+        for degrees in (0, 40, -40, 90, -90, 140, -140, 180):
+            x = at[0] + math.cos(math.radians(degrees)) * (distance * point + size[0] / 2)
+            y = at[1] + math.sin(math.radians(degrees)) * (distance * point + size[1] / 2)
+            yield Bbox.from_bounds(x - size[0] / 2, y - size[1] / 2, *size)
+
+
+def _is_free(box: "Bbox", inside: "Bbox", taken: "Sequence[Bbox]") -> bool:
+    within = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+    return within and not box.count_overlaps(taken)
+
+
+def _csv_row(row: ReportRow) -> dict[str, Any]:
+    low, high = row.accuracy_interval or (None, None)
+    names = ("program", "model", "data", "n", "accuracy", "output_tokens", "estimate_tokens", "net_tokens", "mark")
+    values = {name: value for name, value in asdict(row).items() if name in names}
+    return {**values, "accuracy_low": low, "accuracy_high": high}
+
+
+# Text and files
+
+
+def shortened(text: str, length: int) -> str:
+    """Cut a text to a length, with an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def wrapped(name: str, width: int) -> str:
+    """Break a name into at most three lines."""
+    lines = [""]
+    for part in re.findall(r".[^\s._:/-]*[\s._:/-]*", name, re.DOTALL):
+        for piece in textwrap.wrap(part, width, drop_whitespace=False) or [part]:
+            if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join([*lines[:2], shortened("".join(lines[2:]), width)] if len(lines) > 2 else lines)
+
+
+def plain(text: str) -> str:
+    """Make a text safe to draw: no mathematics, and no character the font lacks (matplotlib warns of each)."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    drawable = "".join(c if c == "\n" or ord(c) in known else "\N{REPLACEMENT CHARACTER}" for c in visible(text))
+    return drawable.replace("$", r"\$")
+
+
+def _marks(runs: Sequence[Run]) -> list[str]:
+    programs: dict[str, list[str]] = {}
+    for run in runs:
+        programs.setdefault(evidence_mark(run), []).append(shortened(run.name, 40))
+    if len(programs) == 1:
+        return [f"Evidence: {mark}." for mark in programs]
+    return [f"Evidence of {', '.join(dict.fromkeys(names))}: {mark}." for mark, names in programs.items()]
+
+
+def _footer(axes: "Axes", sentences: Sequence[str]) -> None:
+    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 105)]
+    axes.annotate(
+        plain("\n".join(lines)),
+        (0, 0),
+        (-38, -38),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=7.5,
+        color=GREY,
+        annotation_clip=False,
+    )
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw in one style whatever the user has configured, and leave the user's as it was."""
+    from matplotlib import style
+
+    with style.context(["default", STYLE]):
+        yield
+
+
+def _figure() -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.8))
+    return figure, figure.add_axes((0.1, 0.14, 0.72, 0.76))
+
+
+def _stem(out: str | Path, name: str) -> Path:
+    path = Path(out)
+    if path.is_dir():
+        return path / name
+    return path.with_suffix("") if path.suffix.lower() in (".png", ".svg", ".csv") else path
+
+
+def _save(figure: "Figure", stem: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    png, svg, table = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(png, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(svg, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+        with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as e:
+        raise UsageError(f"the figure cannot be written to {stem}: {e}") from e
+    return [png, svg, table]

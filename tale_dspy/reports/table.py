@@ -20,7 +20,6 @@ from tale_dspy.runs.records import Record, Run
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from rich.text import Text
 
 Interval = tuple[float, float]
 
@@ -247,11 +246,19 @@ def latex(rows: Sequence[ReportRow]) -> str:
     )
 
 
-_LATEX = {
-    **{c: f"\\{c}" for c in "{}$&#_%"},
-    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "|": r"\textbar{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", '"': "''", "`": "{`}"},
-    **{"–": r"\textendash{}", "Δ": r"$\Delta$", "·": r"\textperiodcentered{}", "…": r"\ldots{}"},
+_LATEX = {c: f"\\{c}" for c in "{}$&#_%"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    '"': "''",
+    "`": "{`}",
+    "–": r"\textendash{}",
+    "Δ": r"$\Delta$",
+    "·": r"\textperiodcentered{}",
+    "…": r"\ldots{}",
 }
 
 
@@ -345,7 +352,7 @@ _STACKS: dict[str, Callable[[ReportRow], str]] = {
 
 
 def visible(text: str, newline: str = "\n") -> str:
-    """Show what could command a terminal, reorder text or break an encoding as its code, such as `\\x1b`.
+    r"""Show what could command a terminal, reorder text or break an encoding as its code, such as `\x1b`.
 
     Args:
         text: Any text, such as a model's reply.
@@ -383,7 +390,7 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
     """
     import json
 
-    from tale_dspy.reports.figures import accuracy_tokens, has_tokens, load_matplotlib, tokens_per_question
+    from tale_dspy.reports.figures import accuracy_tokens, load_matplotlib, paired_tokens, tokens_per_question
 
     load_matplotlib()
     rows = report_rows(runs)
@@ -400,10 +407,10 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
     except OSError as e:
         raise UsageError(f"the report cannot be written to {out}: {e}") from e
     paths = [out / name for name in texts]
-    if any(has_tokens(run) for run in runs):
+    if any(row.accuracy is not None and row.output_tokens is not None for row in rows):
         paths += accuracy_tokens(runs, out / "accuracy_tokens")
-    for number_, (run, row) in enumerate(zip(runs, rows, strict=True)):
-        if row.versus is not None and row.net_saving is not None:
-            slug = re.sub(r"[^a-z0-9]+", "-", run.name.lower())[:40].strip("-")
-            paths += tokens_per_question(runs[0], run, out / f"tokens_{number_:02d}_{slug}")
+    for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
+        if row.versus is not None and paired_tokens(runs[0], run):
+            name = re.sub(r"[^a-z0-9]+", "-", run.name.lower())[:40].strip("-")
+            paths += tokens_per_question(runs[0], run, out / f"tokens_{i:02d}_{name}")
     return paths

@@ -659,5 +659,9 @@ def _figure_lines(c: Comparison) -> Iterator[str]:
         f"{'latency':<15}p50 {number(a.latency_p50, 2)} -> {number(b.latency_p50, 2)} s, "
         f"p95 {number(a.latency_p95, 2)} -> {number(b.latency_p95, 2)} s"
     )
-    claim = "yes, in net tokens: adapter, instructions and demos are the same" if c.is_budget_saving else f"not claimed: {c.why_not}"
+    claim = (
+        "yes, in net tokens: adapter, instructions and demos are the same"
+        if c.is_budget_saving
+        else f"not claimed: {c.why_not}"
+    )
     yield f"{'budget saving':<15}{claim}"

@@ -18,6 +18,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimator import BudgetEstimator
 from tale_dspy.programs.saving import describe_adapter
+from tale_dspy.programs.state import Seen, seen_by
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.scoring import Metric, Question
@@ -41,7 +42,7 @@ def describe_run(
         UsageError: If the program has seen some of the questions, and `allow_leak` is not set.
     """
     ids = [q.id for q in questions]
-    seen = dict(options.seen or {})
+    seen = {**seen_by(program), **(options.seen or {})}
     overlap = sorted(set(ids) & seen.keys())
     if overlap and not options.allow_leak:
         roles = ", ".join(sorted({seen[i] for i in overlap}))
@@ -83,6 +84,7 @@ def state_hash(program: Any) -> str:
     state = {
         name: {k: v for k, v in param.dump_state().items() if k not in ("lm", "traces", "train")}
         for name, param in program.named_parameters()
+        if not isinstance(param, Seen)
     }
     own = {k: v for k, v in vars(program).items() if isinstance(v, int | float | str | bool) and not k.startswith("_")}
     return _hash({"state": state, "attributes": own})

@@ -95,13 +95,15 @@ def _questions(examples: "Dataset | Sequence[Any]") -> list[Question]:
         raise DataError("there is no question to ask: examples is empty")
     for number, example in enumerate(rows, 1):
         if not isinstance(example, dspy.Example) or not example._input_keys:
-            raise DataError(f"examples[{number - 1}] must be a dspy.Example with its inputs marked by .with_inputs(...)")
-    gold = examples.gold if isinstance(examples, Dataset) else _gold_field(rows[0])
+            raise DataError(
+                f"examples[{number - 1}] must be a dspy.Example with its inputs marked by .with_inputs(...)"
+            )
+    gold = examples.gold if isinstance(examples, Dataset) else gold_field(rows[0])
     kind = examples.kind if isinstance(examples, Dataset) else "auto"
     return [Question(i, e, gold, kind) for i, e in zip(example_ids(rows, gold), rows, strict=True)]
 
 
-def _gold_field(example: Any) -> str:
+def gold_field(example: Any) -> str:
     """Name the field that holds the gold: the only label, or `answer`, or the first."""
     labels = list(example.labels().keys())
     return "answer" if "answer" in labels or not labels else labels[0]

@@ -41,8 +41,10 @@ def verdict(error: Exception) -> Verdict:
 
 def _broken_reply(error: Exception) -> bool:
     """A 200 whose body is no reply: the engines have no class of its own for it."""
-    return isinstance(error, LMError) and type(error) in (LMProviderError, LMUnexpectedError) and (
-        error.status is None or error.status == 200
+    return (
+        isinstance(error, LMError)
+        and type(error) in (LMProviderError, LMUnexpectedError)
+        and (error.status is None or error.status == 200)
     )
 
 

@@ -22,6 +22,7 @@ _BUDGET = re.compile(r"(?:less than|fewer than|at most|within|under|no more than
 _BUDGET_FIELD = re.compile(r"\[\[ ## token_budget ## \]\]\n(-?\d+)")
 _OUTPUTS = re.compile(r"Respond with (?:the corresponding output fields|a JSON object)[^`]*(`.*)")
 _OUTPUT_NAME = re.compile(r"`(?:\[\[ ## )?(\w+)(?: ## \]\])?`")
+_WORD_START = re.compile(r"(?<![A-Za-z0-9])\S")
 _BUDGET_NAMES = ("token_budget", "budget")
 
 _FILLER = re.findall(
@@ -34,6 +35,8 @@ _PREFIX = 16  # characters of a question that are looked up first
 
 def budget_of(prompt: str) -> int | None:
     """Return the token budget a prompt names last, as a phrase or as the field `token_budget`; None without one."""
+    if "token" not in prompt:
+        return None
     found = _BUDGET.findall(prompt) or _BUDGET_FIELD.findall(prompt)
     # Longer numbers than any budget are cut: int() refuses more than 4300 digits.
     return int(found[-1][:18]) if found else None
@@ -124,16 +127,16 @@ class SolverReply:
         if request.kind == "estimate":
             tail, length = str(round(self.need(key) * (0.8 + self._draw(key, "estimate")))), 0
         else:
-            length = self.length(key, request.kind, budget_of(request.prompt))
-            tail = _wrong(right) if self._fails(key, request) else right
+            budget = budget_of(request.prompt) if request.kind == "budget" else None
+            length = self.length(key, request.kind, budget)
+            tail = _wrong(right) if self._fails(key, request, budget) else right
         text = _lay_out(request, tail, length, start=int(self._draw(key, f"filler {request.choice}") * len(_FILLER)))
         return _capped(text, request.body)
 
     def find(self, prompt: str) -> str | None:
         """Return the question of the bank that stands last in the prompt, or None."""
-        size = self._prefix
-        for at in range(len(prompt) - size, -1, -1):
-            for question in self._starts.get(prompt[at : at + size], ()):
+        for at in reversed([match.start() for match in _WORD_START.finditer(prompt)]):
+            for question in self._starts.get(prompt[at : at + self._prefix], ()):
                 if prompt.startswith(question, at):
                     return question
         return None
@@ -154,7 +157,7 @@ class SolverReply:
             return round(need + (full - need) * 0.9 * (1 - max(0, budget) / need))
         return {"direct": 0, "estimate": 0, "draft": round(0.7 * need), "concise": round(0.6 * full)}.get(kind, full)
 
-    def _fails(self, key: str, request: Request) -> bool:
+    def _fails(self, key: str, request: Request, budget: int | None) -> bool:
         if self._draw(key, "wrong") < self.wrong:
             return True
         if request.choice and self._draw(key, f"choice {request.choice}") < 0.15:
@@ -162,7 +165,6 @@ class SolverReply:
         if request.kind == "direct":
             # Of the questions a chain of thought gets right, so that the shares add up.
             return self._draw(key, "direct") * (1 - self.wrong) < self.direct_wrong - self.wrong
-        budget = budget_of(request.prompt) if request.kind == "budget" else None
         return budget is not None and budget < self.need(key) * (0.35 + 0.55 * self._draw(key, "threshold"))
 
     def _draw(self, key: str, salt: str) -> float:

@@ -47,6 +47,7 @@ STOP_S = 2.0
 
 _CREDENTIALS = {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"}
 _CHAT_PATHS = {"/v1/chat/completions", "/chat/completions"}
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;.*)?")
 
@@ -149,7 +150,7 @@ class _Answer:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 def _error(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> _Answer:

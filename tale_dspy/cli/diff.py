@@ -1,0 +1,32 @@
+"""`tale diff`: what changed between two runs, question by question."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tale_dspy.cli import flags
+
+NAME = "diff"
+
+
+def run(
+    a: Annotated[Path, typer.Argument(help="Run folder of the baseline.")],
+    b: Annotated[Path, typer.Argument(help="Run folder of the new run.")],
+    limit: Annotated[int, typer.Option(help="Changed questions shown; 0 for all.")] = 20,
+    json: flags.Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the changed questions as CSV on stdout.")] = False,
+) -> None:
+    """Compare run B with baseline A on the questions both have: paired differences, then every changed question."""
+    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.reports.diff import changes_csv, rich_comparison
+    from tale_dspy.runs.records import load_run
+
+    comparison = load_run(b).compare(load_run(a))
+    if json:
+        print_json(comparison.to_json())
+    elif csv:
+        typer.echo(changes_csv(comparison), nl=False)
+    else:
+        screen = console()
+        screen.print(rich_comparison(comparison, width=screen.width, limit=limit or None))

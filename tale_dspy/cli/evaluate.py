@@ -1,0 +1,70 @@
+"""`tale eval`: run one program over a data set."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tale_dspy.cli import flags
+
+NAME = "eval"
+
+
+def run(
+    program: Annotated[
+        str,
+        typer.Argument(
+            help="direct, cot, dspy-cot, concise, draft, tale-ep, budget:N, budget:0.25x, budget:best, "
+            "a saved program's .json, or module:attribute."
+        ),
+    ],
+    data: flags.Data,
+    model: flags.Model,
+    inputs: flags.Inputs = None,
+    gold: flags.Gold = None,
+    api_base: flags.ApiBase = None,
+    engine: flags.Engine = "litellm",
+    limit: flags.Limit = None,
+    offset: flags.Offset = 0,
+    concurrency: flags.Concurrency = 32,
+    temperature: flags.Temperature = None,
+    max_tokens: flags.MaxTokens = None,
+    timeout: flags.Timeout = 120.0,
+    retries: flags.Retries = 5,
+    retry_errors: flags.RetryErrors = False,
+    metric: flags.MetricFlag = None,
+    max_usd: flags.MaxUsd = None,
+    max_total_output_tokens: flags.MaxTotalTokens = None,
+    price_in: flags.PriceIn = None,
+    price_out: flags.PriceOut = None,
+    repeats: flags.Repeats = 1,
+    preset: flags.Preset = None,
+    cache: flags.Cache = True,
+    seed: flags.Seed = None,
+    adapter: flags.Adapter = "tale",
+    mark: flags.Mark = None,
+    allow_leak: flags.AllowLeak = False,
+    vanilla: flags.Vanilla = None,
+    train_data: flags.TrainData = None,
+    train_limit: flags.TrainLimit = 100,
+    out: flags.Out = None,
+    json: flags.Json = False,
+) -> int:
+    """Run PROGRAM over a data set and sum it up. The same command continues a run that was stopped or killed."""
+    told: dict[str, Any] = {k: v for k, v in locals().items() if k != "json"}
+    from tale_dspy.cli.plan import Plan
+    from tale_dspy.cli.show import console, live_bar, print_json
+
+    plan = Plan(**told)
+    with live_bar(f"{program} on {plan.data}") as progress:
+        result = plan.run(progress)
+    if result.stopped:
+        console(stderr=True).print(f"{result.message}; kept in {result.path}, the same command continues", markup=False)
+    if json:
+        print_json(result.summary)
+    else:
+        from tale_dspy.reports.table import report_rows, rich_table
+
+        screen = console()
+        screen.print(rich_table(report_rows([result]), width=screen.width))
+        screen.print(f"kept in {result.path}", markup=False)
+    return 3 if result.stopped == "cap" else 0

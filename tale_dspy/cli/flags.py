@@ -1,0 +1,49 @@
+"""Flags that several commands share, declared once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="gsm8k, gsm8k-train, gsm8k-zero, mathbench-middle ..., gpqa, hf:owner/name:split, or a "
+        ".jsonl/.csv/.parquet file. Named sets are looked up in $TALE_DATA, then on the hub."
+    ),
+]
+Inputs = Annotated[str | None, typer.Option(help="Input columns of --data, separated by commas.")]
+Gold = Annotated[str | None, typer.Option(help="Column of --data that holds the right answer.")]
+Model = Annotated[str, typer.Option(help="A LiteLLM model string, such as openai/gpt-4o-mini.")]
+ApiBase = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
+Engine = Annotated[str, typer.Option(help="litellm, auto (DSPy's own stack where it can), or lm15.")]
+Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]
+Offset = Annotated[int, typer.Option(help="Leave out so many questions at the start.")]
+Concurrency = Annotated[int, typer.Option(help="Questions asked at the same time.")]
+Temperature = Annotated[float | None, typer.Option(help="Sampling temperature; unset leaves the provider's.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of one reply; unset leaves the provider's.")]
+Timeout = Annotated[float, typer.Option(help="Seconds without an answer until a request is given up.")]
+Retries = Annotated[int, typer.Option(help="Further attempts after 429, 5xx, time-outs, drops, broken replies.")]
+RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Ask questions that ended in an error again.")]
+MetricFlag = Annotated[str | None, typer.Option("--metric", help="module:attribute; unset compares answers.")]
+MaxUsd = Annotated[float | None, typer.Option(help="Stop before more than so many US dollars are spent.")]
+MaxTotalTokens = Annotated[
+    int | None, typer.Option("--max-total-output-tokens", help="Stop before more output tokens are spent.")
+]
+PriceIn = Annotated[float | None, typer.Option(help="US dollars per million input tokens.")]
+PriceOut = Annotated[float | None, typer.Option(help="US dollars per million output tokens.")]
+Repeats = Annotated[int, typer.Option(help="Fresh draws of each question.")]
+Preset = Annotated[
+    str | None, typer.Option(help="paper: temperature 0.1, 1024 tokens, seed 1024, the paper's counts and judge.")
+]
+Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Use DSPy's cache of replies.")]
+Seed = Annotated[int | None, typer.Option(help="Sent to the provider, and shuffles options.")]
+Adapter = Annotated[str, typer.Option(help="tale (the paper's prompts), chat, json or xml.")]
+Mark = Annotated[str | None, typer.Option(help="Evidence mark of the figures, such as simulated.")]
+AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on questions the program was tuned on.")]
+Vanilla = Annotated[Path | None, typer.Option(help="budget:0.25x: run folder of cot on the same questions.")]
+TrainData = Annotated[str | None, typer.Option(help="budget:best: training questions (default: DATA-train).")]
+TrainLimit = Annotated[int, typer.Option(help="budget:best: training questions asked for each budget tried.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before calls are paid.")]

@@ -1,0 +1,101 @@
+"""From a word on the command line to a program: `cot`, `budget:50`, `best.json`, `my_module:program`."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from tale_dspy.budget import check_budget
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.chain_of_draft import ChainOfDraft
+from tale_dspy.programs.concise import Concise
+from tale_dspy.programs.cot import VanillaCoT
+from tale_dspy.programs.direct import DirectAnswer
+from tale_dspy.programs.saving import load
+from tale_dspy.programs.tale_ep import TaleEP
+
+NAMED: dict[str, Any] = {
+    "direct": DirectAnswer,
+    "cot": VanillaCoT,
+    "dspy-cot": dspy.ChainOfThought,
+    "concise": Concise,
+    "draft": ChainOfDraft,
+    "tale-ep": TaleEP,
+}
+FORMS_TOLD = f"{', '.join(NAMED)}, budget:N, budget:0.25x, budget:best, a saved program's .json, or module:attribute"
+_FACTOR = re.compile(r"budget:(\d+(?:\.\d+)?)x")
+
+
+def program_from(spec: str, signature: str) -> Any:
+    """Build the program a word names.
+
+    Args:
+        spec: One of `NAMED`, `budget:N`, a path to a saved program, or `module:attribute`. `budget:0.25x` gives a
+            program whose questions bring their budgets.
+        signature: The task's signature, for programs that need one.
+
+    Raises:
+        UsageError: If the word names nothing.
+    """
+    if spec in NAMED:
+        return NAMED[spec](signature)
+    if scale_of(spec) is not None or spec == "budget:best":
+        return BudgetedChainOfThought(signature)
+    if spec.startswith("budget:"):
+        return BudgetedChainOfThought(signature, _number(spec))
+    if spec.endswith((".json", ".pkl")):
+        return load(Path(spec))
+    if ":" in spec:
+        return _imported(spec)
+    raise UsageError(f"there is no program {spec!r}: give {FORMS_TOLD}")
+
+
+def scale_of(spec: str) -> float | None:
+    """Return the factor of `budget:0.25x`, or None for any other word."""
+    found = _FACTOR.fullmatch(spec)
+    if not found:
+        return None
+    if not float(found[1]) > 0:
+        raise UsageError(f"{spec}: the factor must be above 0")
+    return float(found[1])
+
+
+def _number(spec: str) -> int:
+    text = spec.removeprefix("budget:")
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(f"{spec}: after budget: comes a whole number of tokens, a factor such as 0.25x, or best")
+    return check_budget(int(text), spec)
+
+
+def imported(spec: str) -> Any:
+    """Import `module:attribute`, with the current folder on the path as `python -m` has it.
+
+    Raises:
+        UsageError: If the module or the attribute is not there.
+    """
+    name, _, attribute = spec.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(name)
+    except (ImportError, ValueError) as e:
+        raise UsageError(f"{spec}: module {name!r} cannot be imported: {e}") from e
+    value = module
+    for part in attribute.split("."):
+        if part not in dir(value):
+            raise UsageError(f"{spec}: {name!r} has no attribute {attribute!r}")
+        value = getattr(value, part)
+    return value
+
+
+def _imported(spec: str) -> Any:
+    value = imported(spec)
+    if not isinstance(value, dspy.Module) and callable(value):
+        value = value()
+    if not isinstance(value, dspy.Module):
+        raise UsageError(f"{spec} must be a dspy.Module or give one when called, got {type(value).__name__}")
+    return value

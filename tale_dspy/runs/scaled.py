@@ -1,0 +1,36 @@
+"""Budgets as a share of what vanilla chain of thought used on the same question (paper, table 8)."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+from tale_dspy.adapter import BUDGET
+from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.errors import DataError
+from tale_dspy.runs.records import Run
+
+
+def with_scaled_budgets(data: Dataset, vanilla: Run, factor: float) -> Dataset:
+    """Give each question the input `token_budget`: a factor times its tokens in a vanilla run.
+
+    The ids of the questions stay the same, since a budget is no part of them.
+
+    Args:
+        data: The questions.
+        vanilla: A run of the same questions without a budget; the mean over its repeats counts.
+        factor: Share of the vanilla tokens, above 0.
+
+    Raises:
+        DataError: If a question has no known tokens in the vanilla run.
+    """
+    used: dict[str, list[int]] = defaultdict(list)
+    for record in vanilla.records:
+        if record.output_tokens is not None:
+            used[record.id].append(record.output_tokens)
+    examples = []
+    for key, example in zip(example_ids(data.examples, data.gold), data.examples, strict=True):
+        if key not in used:
+            raise DataError(f"the vanilla run {vanilla.path or ''} has no token count for question {key}")
+        budget = max(1, round(factor * sum(used[key]) / len(used[key])))
+        inputs = list(example.inputs().keys())
+        examples.append(example.copy(token_budget=budget).with_inputs(*inputs, BUDGET))
+    return replace(data, examples=examples)
