@@ -77,7 +77,7 @@ def ascii_twin(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Take the typography off a short text: LaTeX spacing, `\\text{}`, numeric `\\frac`, currency, dollars, bold."""
+    r"""Take the typography off a short text: LaTeX spacing, `\text{}`, numeric `\frac`, currency, dollars, bold."""
     text = ascii_twin(text)
     for pattern, replacement in _TYPOGRAPHY:
         text = pattern.sub(replacement, text)
@@ -100,21 +100,27 @@ _NUMBER = re.compile(NUMBER)
 _PLAIN = re.compile(r"-?\d{1,15}")
 _BEFORE = re.compile(r"(?P<label>[^-+]*?)(?P<gap>\s*)(?P<sign>[-+]?)(?P<space>\s?)")
 _SCALED = re.compile(rf"\s?({SCALE})")
-_SCALES = {"hundred": 100, "thousand": 10**3, "k": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "万": 10**4, "亿": 10**8}
+_SCALES = {"hundred": 2, "k": 3, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 4, "亿": 8}
 _PERCENT = re.compile(rf"\s?{PERCENT}", re.I)
 _LETTERS = re.compile(r"[^\W\d_]+")
 # One or two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
-_SYMBOLS = frozenset(
-    ["m", "g", "s", "h", "L", "l", "d", "t", "J", "N", "W", "V", "A", "K", "C", "F", "cm", "mm", "km", "dm", "nm", "um", "kg", "mg", "ml", "mL", "cl", "dl", "kL", "hr", "lb", "oz", "ft", "in", "yd", "mi", "sq", "cu", "kW", "kV", "mA", "Hz", "GB", "MB", "KB", "TB", "am", "pm", "AM", "PM"]
+_SYMBOL = re.compile(
+    "[mgshLldtJNWVAKCF]|[cmkdn]?m|[mk]?g|[cdmk][lL]|[km][WVA]|[GMKT]B|[aApP][mM]|um|hr|lb|oz|ft|in|yd|mi|sq|cu|Hz"
 )
-_LITTLE_WORDS = frozenset(["of", "at", "on", "by", "an", "as", "us", "he", "it", "a", "st", "nd", "rd", "th", "US"])
-_HEDGES = frozenset(
-    ["not", "no", "never", "neither", "nor", "or", "if", "unless", "without", "except", "less", "fewer", "more", "greater", "than", "least", "most", "between", "under", "over", "up", "below", "above", "minus", "plus", "times", "half", "twice", "double", "triple", "root", "sqrt", "log", "ln", "sin", "cos", "tan", "mod", "wrong", "incorrect", "unknown", "cannot"]
+_LITTLE_WORD = re.compile("of|at|on|by|an?|as|us|he|it|st|nd|rd|th|US")
+_HEDGE = re.compile(
+    r"(?<![^\W\d_])(?:not?|never|n?either|n?or|if|unless|with?out|except|less|fewer|more|greater|than|least|most|between|"
+    r"under|over|up|below|above|minus|plus|times|half|twice|double|triple|root|sqrt|log|ln|sin|cos|tan|mod|wrong|"
+    r"incorrect|unknown|cannot|t)(?![^\W\d_])|[不非或]|至少|至多|[大小多少]于|超过",
+    re.IGNORECASE,
 )
-_NO_UNITS = frozenset(
-    ["not", "never", "nor", "or", "if", "unless", "without", "except", "minus", "plus", "times", "half", "root", "sqrt", "log", "ln", "sin", "cos", "tan", "mod", "squared", "cubed", "factorial", "to", "pi", "theta", "alpha", "beta", "infinity"]
+_NO_UNIT = re.compile(
+    r"(?<![^\W\d_])(?:not|never|n?or|if|unless|without|except|minus|plus|times|half|root|sqrt|log|ln|sin|cos|tan|mod|"
+    r"squared|cubed|factorial|to|pi|theta|alpha|beta|infinity|and (?:an?|one|two|three|half))(?![^\W\d_])"
+    r"|[α-λν-ω不非或]",
+    re.IGNORECASE,
 )
-_CHINESE_HEDGE = re.compile(r"[不非]|或|至少|至多|大于|小于|多于|少于|超过")
+_VARIABLE = re.compile(r"(?<![^\W\d_])[b-rt-zB-Z](?![^\W\d_])")
 _COMPARES = re.compile(r"[;<>≤≥≠]|,(?!\d{3})|\b(?:or|and|not)\b|\\(?:ne|neq|le|ge|leq|geq)\b|[或和不]")
 
 
@@ -206,10 +212,7 @@ def _harmless(before: re.Match[str], bare: bool) -> bool:
         return False  # `x-18` and `profit - 18` are differences
     if not before["gap"] and label[-1].isascii() and label[-1].isalpha():
         return False  # `x18`, `CO2`
-    words = _LETTERS.findall(label)
-    if _CHINESE_HEDGE.search(label) or any(w.lower() in _HEDGES or w == "t" for w in words):
-        return False  # the `t` is that of `isn't`
-    if label[-1] != ":" and any(w.isascii() and len(w) == 1 and w not in "aAs" for w in words):
+    if _HEDGE.search(label) or (label[-1] != ":" and _VARIABLE.search(label)):
         return False
     return re.fullmatch(r"[^\W\d_](?:[^\W\d_]|[ .,:'’])*", label) is not None
 
@@ -219,7 +222,7 @@ def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity |
     if value is None:
         return None
     if scaled := _SCALED.match(after):
-        value, after = value * _SCALES[scaled[1]], after[scaled.end() :]
+        value, after = value * 10 ** _SCALES[scaled[1]], after[scaled.end() :]
     percent = _PERCENT.match(after)
     unit = _unit(after[percent.end() :] if percent else after, bare)
     if unit is None:
@@ -233,20 +236,15 @@ def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity |
 def _unit(after: str, bare: bool) -> str | None:
     """Read what follows a number: the symbol if it is a known one, "" for other units, None if it is no unit."""
     text = re.sub(r"(?<=[^\W\d_])(?:\s?\^\{?-?[1-4]\}?|[23])(?![\w}])", "", after).strip(" .:;'\"")
-    if not re.fullmatch(r"(?:[^\W\d_]|[°℃℉/ '’.,-])*", text) or _CHINESE_HEDGE.search(text):
+    if not re.fullmatch(r"(?:[^\W\d_]|[°℃℉/ '’.,-])*", text) or _NO_UNIT.search(text):
         return None
-    words = _LETTERS.findall(text)
-    for word in words:
-        greek = "α" <= word[0] <= "ω" and word[0] != "μ"
-        if greek or (len(word) <= 2 and word.isascii() and word not in _SYMBOLS and word not in _LITTLE_WORDS):
+    for word in _LETTERS.findall(text):
+        known = _SYMBOL.fullmatch(word) is not None
+        if len(word) <= 2 and word.isascii() and not known and not _LITTLE_WORD.fullmatch(word):
             return None
-        if word.lower() in _NO_UNITS:
-            return None
-        if bare and word.isascii() and not word.islower() and word not in _SYMBOLS:
+        if bare and word.isascii() and not word.islower() and not known:
             return None  # `7 Up` is a name
-    if re.search(r"\band (?:an?|one|two|three|half)\b", text):
-        return None
-    return text if text in _SYMBOLS else ""
+    return text if _SYMBOL.fullmatch(text) else ""
 
 
 def _value(number: str) -> Fraction | None:
@@ -288,7 +286,7 @@ _BOMB = re.compile(
     r"\d{31}|\d{4}\s?!|!\s?!|[)}]\s?!|\^\W{0,3}\d{5}|\^\W{0,3}\d+\W{0,3}\^|\*\*\W{0,3}\d+\W{0,3}\*\*|\d[eE]\+?\d{4}"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|sqrt|pi|infty)(?![A-Za-z])")
+_FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|pi|infty)(?![A-Za-z])")
 _PROSE = re.compile(
     r"[^\W\d_]{4,}|(?<![^\W\d_])(?:and?|but|if|in|is|no|not|of|or|per|the|to)(?![^\W\d_])|[\u2e80-\uffff]", re.I
 )
@@ -301,7 +299,7 @@ def mathematical(text: str) -> bool:
         return False
     if re.search(r"\d\s+[\d.]", text):
         return False  # sympy adds or multiplies two numbers that merely stand side by side
-    return not _PROSE.search(_FUNCTION.sub(" ", _COMMAND.sub(" ", text))) and _depth(text) <= 10
+    return not _PROSE.search(_FUNCTION.sub(" ", _COMMAND.sub(" ", text).replace("sqrt", " "))) and nesting(text) <= 10
 
 
 def all_same(pairs: tuple[tuple[str, str], ...]) -> bool:
@@ -324,12 +322,13 @@ def authors_same(said: str, gold: str) -> bool:
     return _decide(json.dumps({"authors": [said, gold]}))
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
+def nesting(text: str, *, floor: bool = False) -> int:
+    """Depth of the most deeply nested bracket; with `floor` the lowest level, negative where one closes unopened."""
+    depth, levels = 0, [0]
     for char in text:
         depth += (char in "([{") - (char in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
+        levels.append(depth)
+    return min(levels) if floor else max(levels)
 
 
 def _latex(text: str) -> str:
@@ -356,9 +355,10 @@ class _Child:
         # of it, where a file of the user's may be called like a module of the standard library.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         command = [sys.executable, "-P", "-W", "ignore", "-m", "tale_dspy._symbolic"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+        env = {**os.environ, "PYTHONPATH": path}
         try:
-            self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **pipes)
+            self._process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=nowhere)
         except OSError as e:
             raise BackendError(f"the process that compares expressions cannot be started: {e}") from e
         self._questions, self._replies = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
@@ -433,18 +433,20 @@ if sys.platform != "win32":
 
 
 def serve(questions: Iterable[str], replies: IO[str]) -> None:
-    """Answer each line of `questions` with a line `1` (the same) or `0`, or end this process when one takes too long."""
+    """Answer each line of `questions` with a line `1` (the same) or `0`; end this process when one takes too long."""
     with open(os.devnull, "w") as nowhere:
         faulthandler.dump_traceback_later(START_LIMIT_S, exit=True, file=nowhere)
         import math_verify  # noqa: F401  (the slow import, before the first question)
 
         faulthandler.cancel_dump_traceback_later()
-        print("ready", file=replies, flush=True)
+        replies.write("ready\n")
+        replies.flush()
         for question in questions:
             faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=nowhere)
             verdict = _verdict(json.loads(question))
             faulthandler.cancel_dump_traceback_later()
-            print(int(verdict), file=replies, flush=True)
+            replies.write(f"{verdict:d}\n")
+            replies.flush()
 
 
 def _verdict(question: dict[str, Any]) -> bool:

@@ -101,7 +101,7 @@ def load_dataset(
     wanted = [part.strip() for part in inputs.split(",")] if isinstance(inputs, str) else inputs
     key = _key(name)
     if key in _ALIASES:
-        if list(wanted or ["question"]) != ["question"] or gold not in (None, "answer", "choice"):
+        if wanted is not None or gold is not None:
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
         return _load_named(_NAMED[_ALIASES[key]], seed)
     if name.startswith("hf:"):
@@ -127,6 +127,10 @@ class _Table:
     source: str
     split: str
     rows: list[_Row]
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise DataError(f"{self.label} has no rows")
 
     @functools.cached_property
     def columns(self) -> list[str]:
@@ -172,11 +176,8 @@ def _file_table(path: str) -> _Table:
             data = file.read()
     except OSError as e:
         raise DataError(f"{path} cannot be read: {e.strerror}") from e
-    rows = _READERS[suffix](path, data)
-    if not rows:
-        raise DataError(f"{path} has no rows")
     file_name = os.path.basename(expanded)
-    return _Table(path, file_name, file_name, "all", rows)
+    return _Table(path, file_name, file_name, "all", _READERS[suffix](path, data))
 
 
 def _text(path: str, data: bytes) -> str:
@@ -195,7 +196,7 @@ def _read_jsonl(path: str, data: bytes) -> list[_Row]:
 
 def _read_json(path: str, data: bytes) -> list[_Row]:
     text = _text(path, data)
-    if re.match(r"\s*\{[^\n]*\}\s*\n\s*\{", text):  # JSON lines, as pandas and datasets write them under this name
+    if re.match(r"\s*\{[^\n]*\}[ \t\r]*\n\s*\{", text):  # JSON lines, as pandas and datasets write them under this name
         return _read_jsonl(path, data)
     value = _parse(path, text) if text.strip() else []
     rows = value if isinstance(value, list) else [value]
@@ -301,8 +302,6 @@ def _download(repo: str, config: str | None, split: str | None) -> _Table:
         raise DataError(f"hf:{repo} could not be loaded: {type(e).__name__}: {_sentence(e)}") from e
     if split is None:
         raise DataError(f"hf:{repo} has several splits: name one, as in hf:{repo}:{next(iter(loaded))}")
-    if not rows:
-        raise DataError(f"hf:{repo} has no rows in {split}")
     name = ":".join(filter(None, (f"hf:{repo}" + (f"/{config}" if config else ""), split)))
     return _Table(name, name, repo, split, rows)
 
@@ -404,7 +403,8 @@ def _load_named(spec: _Named, seed: int) -> Dataset:
     if spec.kind == "choice":
         cells, gold = _with_options(table, "options", cells, "question", "answer"), "choice"
     elif spec.form == "answer":
-        cells = [cell | {"answer": gold_from_gsm8k(cell["answer"])} for cell in cells]
+        golds = [_gsm8k_gold(row.where, cell["answer"]) for row, cell in zip(table.rows, cells, strict=True)]
+        cells = [cell | {"answer": answer} for cell, answer in zip(cells, golds, strict=True)]
     else:
         cells = [{field: str(value).strip() for field, value in cell.items()} for cell in cells]
     return _dataset(table, cells, gold, spec.form, spec.kind)
@@ -440,7 +440,9 @@ def _load_table(table: _Table, inputs: Sequence[str] | None, gold: str | None, s
     fields = _choose_columns(table, ["question"] if inputs is None else inputs, _GOLDS if gold is None else [gold])
     cells = table.cells(fields)
     *questions, answer = fields.values()
-    options = next((column for column in [table.find("options")] if column and column not in fields), None)
+    options = table.find("options")
+    if options in fields:
+        options = None
     letters = all(isinstance(cell[answer], str) and cell[answer].strip().upper() in tuple(_LETTERS) for cell in cells)
     if options and (letters or answer == "choice") and "choice" not in questions:
         question = "question" if "question" in questions else questions[-1]
@@ -499,12 +501,16 @@ def _field(column: str) -> str:
 
 def _final_answer(where: str, value: Any) -> Any:
     """Cut a GSM8K gold down to what follows its last `####`; a longer text that has headings stays whole."""
-    if not (isinstance(value, str) and "####" in value):
+    if not isinstance(value, str) or "####" not in value or "\n" in value.rpartition("####")[2].strip():
         return value
-    final = value.rpartition("####")[2].strip()
-    if not final:
-        raise DataError(f"{where}: row without answer after ####")
-    return value if "\n" in final else gold_from_gsm8k(value)
+    return _gsm8k_gold(where, value)
+
+
+def _gsm8k_gold(where: str, value: Any) -> str:
+    try:
+        return gold_from_gsm8k(value)
+    except DataError as e:
+        raise DataError(f"{where}: {e}") from None
 
 
 def _with_options(
@@ -586,7 +592,7 @@ def example_id(example: "dspy.Example", gold_field: str) -> str:
 
 
 def example_ids(examples: Iterable["dspy.Example"], gold_field: str) -> list[str]:
-    """Return the ids in order; the 2nd, 3rd ... identical question gets `-2`, `-3` ...: repeated rows are separate."""
+    """Return the ids in order; the 2nd, 3rd ... of identical `examples` gets `-2`, `-3` ...: each is a question."""
     seen: Counter[str] = Counter()
     ids = []
     for example in examples:

@@ -3,12 +3,13 @@
 0 done, 1 failed, 2 wrong usage or bad input, 3 stopped by a cap, 130 interrupted; what was finished is kept.
 """
 
+import functools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import click
 import typer
 
 from tale_dspy.cli import demo, diff, evaluate, report, reproduce
@@ -19,11 +20,38 @@ app = typer.Typer(
     help="Token-budget-aware reasoning (TALE) for DSPy: run, compare and report.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for command in (evaluate, diff, report, reproduce, demo):
-    app.command(command.NAME)(command.run)
+
+
+def exits(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn what a command gives or raises into an exit code and one sentence on stderr."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        code, sentence = 0, None
+        try:
+            code = command(*args, **kwargs) or 0
+        except KeyboardInterrupt:
+            code, sentence = 130, "interrupted: what was finished is kept, the same command continues"
+        except SpendCapReached as e:
+            code, sentence = 3, str(e)
+        except UsageError as e:
+            code, sentence = 2, f"error: {e}"
+        except TaleError as e:
+            code, sentence = 1, f"error: {e}"
+        except BrokenPipeError:  # the reader of a pipe left, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        if sentence:
+            typer.echo(sentence, err=True)
+        raise typer.Exit(code)
+
+    return run
+
+
+for _command in (evaluate, diff, report, reproduce, demo):
+    app.command(_command.NAME)(exits(_command.run))
 
 
 @app.callback(invoke_without_command=True)
@@ -45,37 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        code = app(list(argv) if argv is not None else None, standalone_mode=False)
-    except click.exceptions.Exit as e:
-        return e.exit_code
-    except click.ClickException as e:
-        e.show(sys.stderr)
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        _say("interrupted: what was finished is kept, the same command continues")
-        return 130
-    except SpendCapReached as e:
-        _say(str(e))
-        return 3
-    except UsageError as e:
-        _say(f"error: {e}")
-        return 2
-    except TaleError as e:
-        _say(f"error: {e}")
-        return 1
-    except BrokenPipeError:
-        return 1
-    return code if isinstance(code, int) else 0
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def entry() -> None:
-    """Run as the `tale` script."""
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Worker threads that still wait for a reply of an ended run must not hold the process.
-    os._exit(code)
+        app(list(argv) if argv is not None else None, prog_name="tale")
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+    return 0

@@ -1,0 +1,38 @@
+"""Reports from finished runs: tables, figures, terminal views, and the paper's own figures beside ours.
+
+Nothing here calls a model. matplotlib and rich load at first use.
+"""
+
+from tale_dspy.reports.diff import changes_csv, rich_comparison
+from tale_dspy.reports.figures import accuracy_tokens, tokens_per_question
+from tale_dspy.reports.paper import ROWS, PaperRow, PaperSystem, beside, find_row
+from tale_dspy.reports.table import (
+    ReportRow,
+    latex,
+    markdown,
+    report_rows,
+    rich_table,
+    to_csv,
+    to_json,
+    write_report,
+)
+
+__all__ = [
+    "ROWS",
+    "PaperRow",
+    "PaperSystem",
+    "ReportRow",
+    "accuracy_tokens",
+    "beside",
+    "changes_csv",
+    "find_row",
+    "latex",
+    "markdown",
+    "report_rows",
+    "rich_comparison",
+    "rich_table",
+    "to_csv",
+    "to_json",
+    "tokens_per_question",
+    "write_report",
+]

@@ -121,8 +121,6 @@ def tokens_per_question(baseline: Run, run: Run, out: str | Path) -> list[Path]:
 
 
 def _draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     n, ranks = len(points), range(1, len(points) + 1)
     sides = [p.baseline for p in points], [p.run for p in points]
     top = 1.05 * max(map(max, sides)) or 1.0
@@ -137,7 +135,6 @@ def _draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str
         labels.append((mean / top, f"{wrapped(name, 20)}\nmean {number(mean)}", dark))
     axes.set_xlim(0.5 - 0.01 * n, n + 0.5 + 0.01 * n)
     axes.set_ylim(0, top)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     height, above = 0.062, float("inf")  # of the height of the axes
     for at, label, colour in sorted(labels, reverse=True):  # the upper label first, the lower one kept clear of it
         half = height * (label.count("\n") + 1) / 2
@@ -342,9 +339,13 @@ def _style() -> Iterator[None]:
 
 def _figure() -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 3.8))
-    return figure, figure.add_axes((0.1, 0.14, 0.72, 0.76))
+    axes = figure.add_axes((0.1, 0.14, 0.72, 0.76))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    return figure, axes
 
 
 def _stem(out: str | Path, name: str) -> Path:

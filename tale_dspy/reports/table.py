@@ -9,10 +9,10 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.compare import compare, data_name, net_tokens, number, p_text, plain_json, price_usd
@@ -93,7 +93,7 @@ def evidence_mark(run: Run) -> str:
     if not (isinstance(mark, str) and mark.strip()):
         snapshots = sorted({r.response_model for r in run.records if r.response_model})
         model = str(run.info.get("config", {}).get("model") or "model unknown")
-        date = str(run.info.get("started") or "")[:10]  # of an ISO 8601 time
+        date = str(run.info.get("created") or "")[:10]  # of an ISO 8601 time
         mark = ", ".join((model, " + ".join(snapshots) or "snapshot unknown", date or "date unknown"))
     return f"{mark} (contaminated)" if run.info.get("contaminated") else mark
 
@@ -193,13 +193,14 @@ COLUMNS: dict[str, Callable[[ReportRow], str]] = {
 """The report's columns, in order, and how each writes a row's cell."""
 
 
-def _grid(rows: Sequence[ReportRow]) -> tuple[list[str], list[list[str]]]:
+def _grid(rows: Sequence[ReportRow], leave_out: Collection[str] = ()) -> tuple[list[str], list[list[str]]]:
     """Give headers and cells, without the columns that are unknown in every row."""
-    names = [name for name, cell in COLUMNS.items() if any(cell(row) != "–" for row in rows)]
+    known = [name for name, cell in COLUMNS.items() if any(cell(row) != "–" for row in rows)]
+    names = [name for name in known if name not in leave_out]
     return names, [[COLUMNS[name](row) for name in names] for row in rows]
 
 
-def _numbered_notes(rows: Sequence[ReportRow]) -> list[str]:
+def _notes(rows: Sequence[ReportRow]) -> list[str]:
     return [f"{row.program}: {note}" for row in rows for note in row.notes]
 
 
@@ -211,7 +212,7 @@ def markdown(rows: Sequence[ReportRow]) -> str:
     names, cells = _grid(rows)
     lines = [names, ["---" if name in ("Program", "Model", "Data", "Evidence") else "---:" for name in names]]
     lines += [[_markdown(cell) for cell in line] for line in cells]
-    notes = [f"- {_markdown(note)}" for note in _numbered_notes(rows)]
+    notes = [f"- {_markdown(note)}" for note in _notes(rows)]
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", CAPTION, "", *notes]).strip() + "\n"
 
 
@@ -221,10 +222,12 @@ def _markdown(text: str) -> str:
 
 def latex(rows: Sequence[ReportRow]) -> str:
     """Write the table as LaTeX for the packages booktabs and graphicx; any text compiles, with pdfLaTeX too."""
-    names, cells = _grid(rows)
+    same = {key for key in ("Model", "Data") if len({COLUMNS[key](row) for row in rows}) == 1}
+    names, cells = _grid(rows, leave_out={"Evidence"} | same)
     align = "".join("l" if name in ("Program", "Model", "Data", "Evidence") else "r" for name in names)
     body = [" & ".join(map(latex_text, line)) + r" \\" for line in [names, *cells]]
-    notes = [latex_text(note) + r"\par" for note in [CAPTION, *_numbered_notes(rows)]]
+    common = [f"All rows: {', '.join(COLUMNS[key](rows[0]) for key in sorted(same, reverse=True))}."] if same else []
+    notes = [latex_text(note) + r"\par" for note in [*common, CAPTION, *_evidence(rows), *_notes(rows)]]
     return "\n".join(
         [
             r"% \usepackage{booktabs,graphicx}",
@@ -305,49 +308,77 @@ def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    notes = [Text(CAPTION, style="dim"), *(Text(visible(n), style="dim") for n in _numbered_notes(rows))]
-    table = Table(box=SIMPLE_HEAD, width=width, caption=Text("\n").join(notes), caption_justify="left", pad_edge=False)
-    if width >= WIDE:
-        names, cells = _grid(rows)
-        cells = [[cell.replace(" [", "\n[") for cell in line] for line in cells]
-    else:
-        names, cells = list(_STACKS), [[stack(row) for stack in _STACKS.values()] for row in rows]
-    for name in names:
-        left = name in ("Program", "Model", "Data", "Evidence")
-        table.add_column(name, justify="left" if left else "right", overflow="fold", ratio=2 if left else None)
-    for line in cells:
-        table.add_row(*(Text(visible(cell)) for cell in line), end_section=True)
+    below = [CAPTION, *_evidence(rows), *_notes(rows)]
+    caption = Text("\n").join(Text(visible(line, " "), style="dim") for line in below)
+    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+    table.width = width
+    columns = _WIDE if width >= WIDE else _STACKED
+    for name in columns:
+        first = name == "Program"
+        justify: Literal["left", "right"] = "left" if first else "right"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=not first, min_width=12 if first else None)
+    for row in rows:
+        table.add_row(*(Text(visible(cell(row))) for cell in columns.values()), end_section=True)
     return table
 
 
-def _stacked_change(row: ReportRow) -> str:
-    if row.versus is None:
-        return "–"
-    lines = [
-        f"{COLUMNS['Δ accuracy, points'](row)} points",
-        f"McNemar p {p_text(row.mcnemar_p or 0.0)}",
-        f"net tokens saved {COLUMNS['Net tokens saved %'](row)} %",
-        f"money saved {COLUMNS['Money saved %'](row)} %",
-    ]
-    return "\n".join(line for line in lines if not line.endswith("– %"))
+def _evidence(rows: Sequence[ReportRow]) -> list[str]:
+    """Say the marks once each, with the programs they are of."""
+    programs: dict[str, list[str]] = {}
+    for row in rows:
+        programs.setdefault(row.mark, []).append(row.program)
+    return [f"Evidence ({', '.join(dict.fromkeys(names))}): {mark}" for mark, names in programs.items()]
 
 
-_STACKS: dict[str, Callable[[ReportRow], str]] = {
-    "Program": lambda r: f"{r.program}\n{r.model or '–'} · {r.data or '–'}\n{r.mark}",
-    "Accuracy %": lambda r: "\n".join(
+def _program(row: ReportRow) -> str:
+    return f"{row.program}\n{row.model or '–'}\n{row.data or '–'}, n = {number(row.n, 0)}"
+
+
+def _outcomes(row: ReportRow) -> list[str]:
+    return [f"{count} {name}" for name, count in row.outcomes.items()]
+
+
+def _against_first(row: ReportRow) -> str:
+    lines = {
+        f"{COLUMNS['Δ accuracy, points'](row)} points": row.accuracy_points,
+        f"McNemar p {p_text(row.mcnemar_p or 0.0)}": row.mcnemar_p,
+        f"tokens {COLUMNS['Net tokens saved %'](row)}": row.net_saving,
+        f"money {COLUMNS['Money saved %'](row)}": row.money_saving,
+    }
+    return "\n".join(line for line, value in lines.items() if value is not None) or "–"
+
+
+def _two_lines(name: str) -> Callable[[ReportRow], str]:
+    return lambda row: COLUMNS[name](row).replace(" [", "\n[").replace(" / ", "\n")
+
+
+_STACKED: dict[str, Callable[[ReportRow], str]] = {
+    "Program": _program,
+    "Right %": lambda r: "\n".join([_two_lines("Accuracy %")(r), *_outcomes(r)]),
+    "Spent a question": lambda r: "\n".join(
         [
-            *COLUMNS["Accuracy %"](r).split(" ", 1),
-            f"n = {number(r.n, 0)}",
-            *(f"{count} {name}" for name, count in r.outcomes.items()),
+            f"output {number(r.output_tokens)}",
+            f"estimate {number(r.estimate_tokens)}",
+            f"net {number(r.net_tokens)}",
+            f"USD/1000 {number(r.usd_per_1000, 4)}",
+            f"s {COLUMNS['p50 / p95 s'](r)}",
         ]
     ),
-    "Tokens": lambda r: "\n".join(
-        [f"output {number(r.output_tokens)}", f"estimate {number(r.estimate_tokens)}", f"net {number(r.net_tokens)}"]
-    ),
-    "Cost and time": lambda r: "\n".join(
-        [f"${number(r.usd_per_1000, 4)}/1000", f"p50 {number(r.latency_p50, 2)} s", f"p95 {number(r.latency_p95, 2)} s"]
-    ),
-    "Against the first row": _stacked_change,
+    "Against the first row:\npoints, p, saved %": _against_first,
+}
+_WIDE: dict[str, Callable[[ReportRow], str]] = {
+    "Program": _program,
+    "Right %": _two_lines("Accuracy %"),
+    "Other\noutcomes": lambda r: "\n".join(_outcomes(r)) or "–",
+    "Output\ntokens": COLUMNS["Output tokens"],
+    "Estimate\ntokens": COLUMNS["Estimate tokens"],
+    "Net\ntokens": COLUMNS["Net tokens"],
+    "USD per\n1000": COLUMNS["USD per 1000"],
+    "p50, p95\ns": _two_lines("p50 / p95 s"),
+    "Δ accuracy\npoints": _two_lines("Δ accuracy, points"),
+    "McNemar\np": COLUMNS["McNemar p"],
+    "Net tokens\nsaved %": _two_lines("Net tokens saved %"),
+    "Money\nsaved %": _two_lines("Money saved %"),
 }
 
 

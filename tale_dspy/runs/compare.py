@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TRUNCATION_LIMIT = 0.01
 """Share of truncated replies above which a comparison says so (design, section 5)."""
 
+BUDGET_APART = ("model", "temperature", "max_tokens")
+"""Settings that shorten or lengthen replies by themselves."""
+
 ChangeKind = Literal["right->wrong", "wrong->right", "other"]
 Draws = Sequence[tuple[Record, Record]]
 """One question's draws as pairs of (baseline, run)."""
@@ -203,7 +206,7 @@ def compare(baseline: Run, run: Run, *, seed: int = 0, resamples: int = 10_000) 
     accuracy, output, net, price = paired_means(questions, figures, seed=seed, resamples=resamples)
     fell, rose = (sum(sign * _gain(draws) > 0 for draws in questions) for sign in (-1, 1))
     balance = _balance(questions, run)
-    notes = [*_setting_notes(baseline, run, shared, sides), *_figure_notes(sides, output, net, price)]
+    notes = [*_setting_notes(baseline, run, shared, sides), *_figure_notes(sides, net, price)]
     changes = [_change(draws) for draws in questions]
     kinds: tuple[ChangeKind, ...] = ("right->wrong", "wrong->right", "other")
     return Comparison(
@@ -435,6 +438,13 @@ def config_of(run: Run) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
+def _setting(run: Run, name: str) -> Any:
+    """Give a setting of the run: its own entry in the configuration, or among the model's settings."""
+    config = config_of(run)
+    settings = config.get("settings")
+    return config.get(name, settings.get(name) if isinstance(settings, dict) else None)
+
+
 def data_name(run: Run) -> str | None:
     """Give the name of the run's data set, if recorded."""
     data = config_of(run).get("data")
@@ -445,16 +455,15 @@ def data_name(run: Run) -> str | None:
 def _prompting(run: Run) -> list[Any] | None:
     """Give instructions and demos of the predictors that are no estimators, names dropped; None if not recorded."""
     value = config_of(run).get("prompting")
-    if not isinstance(value, list) or not all(isinstance(v, (list, tuple)) and len(v) > 1 for v in value):
+    if not isinstance(value, list) or not value or not all(isinstance(v, (list, tuple)) and len(v) > 1 for v in value):
         return None
     return [list(v[1:]) for v in value]
 
 
 def _why_not(baseline: Run, run: Run, net: PairedMeans) -> str | None:
     """Say why the difference may not be called a budget saving (design, section 5); None if it may."""
-    ours, theirs = config_of(run), config_of(baseline)
     causes = {
-        "adapter": (theirs.get("adapter"), ours.get("adapter")),
+        "adapter": (_setting(baseline, "adapter"), _setting(run, "adapter")),
         "instructions or demos": (_prompting(baseline), _prompting(run)),
     }
     for what, (before, after) in causes.items():
@@ -463,7 +472,7 @@ def _why_not(baseline: Run, run: Run, net: PairedMeans) -> str | None:
                 return f"{what} not recorded in the {side}"
         if before != after:
             return f"other {what}"
-    differing = [key for key in ("model", "temperature", "max_tokens") if theirs.get(key) != ours.get(key)]
+    differing = [name for name in BUDGET_APART if _setting(baseline, name) != _setting(run, name)]
     if differing:
         return f"other {' and '.join(differing)}"
     if net.interval is None:
@@ -528,12 +537,10 @@ def _token_prices(run: Run, pairs: Draws) -> tuple[float, float] | None:
 
 def _setting_notes(baseline: Run, run: Run, shared: Mapping[str, Draws], sides: tuple[Side, Side]) -> Iterator[str]:
     """Say where the two runs are not the same experiment."""
-    ours, theirs = config_of(run), config_of(baseline)
-    for key in ("model", "temperature", "max_tokens"):
-        if theirs.get(key) != ours.get(key):
-            yield f"different {key}: {theirs.get(key)} in the baseline, {ours.get(key)} in the run"
-    if data_name(baseline) != data_name(run):
-        yield f"different data: {data_name(baseline)} in the baseline, {data_name(run)} in the run"
+    settings = {name: (_setting(baseline, name), _setting(run, name)) for name in (*BUDGET_APART, "metric")}
+    for name, (before, after) in {**settings, "data": (data_name(baseline), data_name(run))}.items():
+        if before != after:
+            yield f"different {name}: {before} in the baseline, {after} in the run"
     if sides[0].unshared or sides[1].unshared:
         total = len(shared) + sides[0].unshared + sides[1].unshared
         yield (
@@ -552,7 +559,7 @@ def _setting_notes(baseline: Run, run: Run, shared: Mapping[str, Draws], sides: 
             yield f"the {name} is contaminated: a search or a training saw some of its questions"
 
 
-def _figure_notes(sides: tuple[Side, Side], output: PairedMeans, net: PairedMeans, price: PairedMeans) -> Iterator[str]:
+def _figure_notes(sides: tuple[Side, Side], net: PairedMeans, price: PairedMeans) -> Iterator[str]:
     """Say what weakens the figures themselves."""
     for name, side in zip(("baseline", "run"), sides, strict=True):
         draws = sum(side.outcomes.values())
@@ -568,10 +575,11 @@ def _figure_notes(sides: tuple[Side, Side], output: PairedMeans, net: PairedMean
     before, after = sides[0].snapshots, sides[1].snapshots
     if before and after and before != after and sides[0].model == sides[1].model:
         yield f"mixed model snapshots: {', '.join(before)} in the baseline, {', '.join(after)} in the run"
-    if net.unknown:
-        yield f"tokens unknown on {max(net.unknown, output.unknown)} questions, left out of the token comparison"
+    questions = price.n + price.unknown
+    if net.unknown:  # holds every question whose output tokens are unknown
+        yield f"tokens unknown on {net.unknown} of {questions} questions, left out of the token comparison"
     if price.unknown:
-        yield f"price unknown on {price.unknown} questions, left out of the money comparison"
+        yield f"price unknown on {price.unknown} of {questions} questions, left out of the money comparison"
 
 
 def _estimator_notes(balance: EstimatorBalance | None) -> list[str]:

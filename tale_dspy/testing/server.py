@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import http.client
 import json
+import math
 import re
 import signal
 import socket
@@ -387,7 +388,7 @@ class ScriptedServer:
         port: The port; 0 takes a free one.
 
     Raises:
-        UsageError: If `latency` or `record` is negative.
+        UsageError: If `latency` or `record` is negative or `port` is none.
 
     Example:
         >>> with ScriptedServer("Answer: [[4]]", faults=Faults(rate_limited=1.0)) as server:
@@ -405,8 +406,10 @@ class ScriptedServer:
         record: int = 10_000,
         port: int = 0,
     ) -> None:
-        if latency < 0 or record < 0:
+        if not 0 <= latency < math.inf or record < 0:
             raise UsageError(f"latency and record must be 0 or more, not {latency} and {record}")
+        if not 0 <= port <= 65535:
+            raise UsageError(f"port must be between 0 and 65535, not {port}")
         self.latency = latency
         self.faults = faults
         self.failure: Exception | None = None
@@ -451,7 +454,7 @@ class ScriptedServer:
             raise UsageError("the server runs already")
         try:
             listener = socket.create_server((HOST, self._port), backlog=1024)
-        except (OSError, OverflowError) as e:
+        except OSError as e:
             raise UsageError(f"port {self._port} cannot be had: {e}") from e
         self._port = listener.getsockname()[1]
         started: Future[None] = Future()
@@ -596,7 +599,8 @@ class ScriptedServer:
 
 
 def _response(answer: _Answer, keep_alive: bool, with_body: bool = True) -> bytes:
-    headers = {"content-type": "application/json", **answer.headers, "content-length": str(len(answer.body))}
+    given = {name.lower(): value for name, value in answer.headers.items()}
+    headers = {"content-type": "application/json", **given, "content-length": str(len(answer.body))}
     if not keep_alive:
         headers["connection"] = "close"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

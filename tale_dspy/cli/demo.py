@@ -1,0 +1,64 @@
+"""`tale demo`: the whole idea in a minute, without key, download and network, on a scripted server."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NAME = "demo"
+PROGRAMS = ("cot", "direct", "concise", "draft", "budget:30", "tale-ep")
+NOTICE = (
+    "This demo asks a small scripted server on this machine, not a language model: its replies follow a script, so its "
+    "figures show how the tool works and say nothing about any model. They are marked `scripted`."
+)
+
+
+def run(
+    questions: Annotated[int, typer.Option(help="Questions asked of each program.")] = 120,
+    out: Annotated[Path | None, typer.Option(help="Folder for run folders and report; default demo-runs/.")] = None,
+) -> None:
+    """Run the paper's programs on a scripted server, compare them, and draw the report."""
+    from tale_dspy.cli.plan import Plan
+    from tale_dspy.cli.show import console, live_bar
+    from tale_dspy.reports.diff import rich_comparison
+    from tale_dspy.reports.table import report_rows, rich_table, write_report
+    from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
+
+    screen = console()
+    screen.print(NOTICE, style="bold yellow")
+    folder = out or Path("demo-runs")
+    problems = word_problems(questions)
+    bank = {row["question"]: row["answer"] for row in problems}
+    runs = []
+    with tempfile.TemporaryDirectory() as scratch, ScriptedServer(SolverReply(bank), latency=0.05, record=0) as server:
+        data = Path(scratch) / "word-problems.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in problems), encoding="utf-8")
+        for program in PROGRAMS:
+            plan = Plan(
+                program=program,
+                data=str(data),
+                model="openai/scripted",
+                api_base=server.url,
+                api_key="none",
+                engine="auto",
+                cache=False,
+                price_in=0.15,
+                price_out=0.60,
+                mark="scripted",
+                out=folder / program.replace(":", "-"),
+            )
+            with live_bar(program) as progress:
+                runs.append(plan.run(progress))
+    files = write_report(runs, folder / "report")
+    screen.print(rich_table(report_rows(runs), width=screen.width))
+    screen.print(rich_comparison(runs[-1].compare(runs[0]), width=screen.width, limit=3))
+    screen.print(f"figures and tables: {folder / 'report'} ({len(files)} files)", markup=False)
+    screen.print("\nWith a real provider (set its key first), try:", style="bold")
+    for line in (
+        "tale eval cot --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/cot",
+        "tale eval tale-ep --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/tale-ep",
+        "tale report runs/cot runs/tale-ep --out report",
+    ):
+        screen.print(f"  {line}", markup=False, soft_wrap=True)
