@@ -44,9 +44,12 @@ class Meter(BaseCallback):  # type: ignore[misc]  # dspy ships no types
 
 
 def possibly_billed(error: BaseException) -> bool:
-    """Whether a call that failed this way may have been charged: the provider did not refuse it with a 4xx status."""
+    """Whether a call that failed this way may have been charged: the provider did not refuse it with a 4xx status.
+
+    LiteLLM gives a time-out of the client the status 408.
+    """
     status = error.status if isinstance(error, DSPyError) else None
-    return status is None or not 400 <= status < 500
+    return status is None or status == 408 or not 400 <= status < 500
 
 
 def _in_event_loop() -> bool:

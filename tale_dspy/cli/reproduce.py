@@ -38,6 +38,7 @@ def run(
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import console, live_bar, print_json
     from tale_dspy.reports.paper import ROWS, beside, beside_table, expected_cost, find_row
+    from tale_dspy.reports.table import to_json
 
     screen, log = console(), console(stderr=True)
     if row == "list":
@@ -74,7 +75,7 @@ def run(
             return 3
     rows = beside(wanted, runs)
     if json:
-        print_json({"row": row, "rows": rows, "runs": {k: r.summary for k, r in runs.items()}})
+        print_json({"row": row, "rows": to_json(rows), "runs": {k: r.summary for k, r in runs.items()}})
     else:
         screen.print(beside_table(wanted, rows, width=screen.width))
     return 0

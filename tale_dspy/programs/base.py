@@ -31,33 +31,32 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._receipt: dict[str, Any] | None = None
+        self._receipt: Receipt | None = None
 
     @property
     def receipt(self) -> dict[str, Any] | None:
         """What the answer asked and spent, as plain JSON; `tale_dspy.receipt(pred)` is the typed view."""
-        return self._receipt
+        return None if self._receipt is None else self._receipt.to_json()
 
     @property
     def token_budget(self) -> int | None:
         """The budget that was sent, in tokens; None where none was."""
-        return self._of_receipt(BUDGET)
+        return self._told(BUDGET, None if self._receipt is None else self._receipt.token_budget)
 
     @property
     def output_tokens(self) -> int | None:
         """Completion tokens of the reasoning call; None if unknown."""
-        return self._of_receipt("output_tokens")
+        return self._told("output_tokens", None if self._receipt is None else self._receipt.output_tokens)
 
     @property
     def estimate_tokens(self) -> int | None:
         """Completion tokens of the budget call; None where none was made."""
-        return self._of_receipt("estimate_tokens")
+        return self._told("estimate_tokens", None if self._receipt is None else self._receipt.estimate_tokens)
 
-    def _of_receipt(self, name: str) -> int | None:
-        if name in self._store:
-            value: int | None = self._store[name]
-            return value
-        return None if self._receipt is None else self._receipt[name]
+    def _told(self, name: str, value: int | None) -> int | None:
+        """Return the field of that name where the signature has one, as a BudgetEstimator's has."""
+        found: int | None = self._store.get(name, value)
+        return found
 
 
 class TaleModule(dspy.Module):  # type: ignore[misc]
@@ -102,7 +101,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
     def booked(self) -> Iterator[list[Call]]:
         """Put the module's adapter in force and collect the calls made inside the block."""
         adapter = self.adapter or dspy.settings.adapter or default_adapter()
-        with dspy.context(adapter=adapter), collect() as calls:
+        with collect(adapter=adapter) as calls:
             yield calls
 
     def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
@@ -142,10 +141,8 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
 
 def with_receipt(raw: dspy.Prediction, receipt: Receipt) -> TalePrediction:
     """Return a new prediction with the fields and completions of another and a receipt."""
-    pred = TalePrediction()
-    pred._store = dict(raw._store)
-    pred._completions = raw._completions
-    pred._receipt = receipt.to_json()
+    pred = TalePrediction.__new__(TalePrediction)
+    vars(pred).update(vars(raw), _store=dict(raw._store), _receipt=receipt)
     return pred
 
 
@@ -155,12 +152,12 @@ def receipt(pred: Any) -> Receipt:
     Raises:
         TypeError: If the prediction does not come from a module of this library.
     """
-    if not isinstance(pred, TalePrediction) or pred.receipt is None:
+    if not isinstance(pred, TalePrediction) or pred._receipt is None:
         raise TypeError(
             f"{type(pred).__name__} carries no receipt: only predictions of tale_dspy modules do; "
             "tale_dspy.track() books any program"
         )
-    return Receipt.from_json(pred.receipt)
+    return pred._receipt
 
 
 @lru_cache(maxsize=1)

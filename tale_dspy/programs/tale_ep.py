@@ -108,14 +108,14 @@ class TaleEP(TaleModule):
 
     def _read(self, estimated: Any) -> Budget:
         """Turn an estimator's prediction into the budget that is sent; remember where a fallback came from."""
-        receipt = estimated.receipt if isinstance(estimated, TalePrediction) else None
+        receipt = estimated._receipt if isinstance(estimated, TalePrediction) else None
         value = estimated.token_budget
         number = None if value is None or isinstance(value, bool) else _number(value)
-        budget: Budget = self.limits.value.apply(number, receipt["estimate_text"] if receipt else None)
+        budget: Budget = self.limits.value.apply(number, receipt.estimate_text if receipt else None)
         if receipt is None:
             return budget
-        source = receipt["budget_source"] if budget.source == "estimate" else budget.source
-        return Budget(budget.tokens, source, budget.raw, receipt["estimate"])
+        source = receipt.budget_source if budget.source == "estimate" else budget.source
+        return Budget(budget.tokens, source, budget.raw, receipt.estimate)
 
 
 def _number(value: Any) -> float | None:

@@ -5,7 +5,7 @@ Nothing here calls a model. matplotlib and rich load at first use.
 
 from tale_dspy.reports.diff import changes_csv, rich_comparison
 from tale_dspy.reports.figures import accuracy_tokens, tokens_per_question
-from tale_dspy.reports.paper import ROWS, PaperRow, PaperSystem, beside, find_row
+from tale_dspy.reports.paper import ROWS, PaperRow, PaperSystem, beside, beside_table, expected_cost, find_row
 from tale_dspy.reports.table import (
     ReportRow,
     latex,
@@ -24,7 +24,9 @@ __all__ = [
     "ReportRow",
     "accuracy_tokens",
     "beside",
+    "beside_table",
     "changes_csv",
+    "expected_cost",
     "find_row",
     "latex",
     "markdown",

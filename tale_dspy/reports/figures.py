@@ -215,8 +215,6 @@ def _label_points(figure: "Figure", axes: "Axes", names: Sequence[str], rows: Se
     labels = [wrapped(name, 24) for name in names]
     if len(names) > 10:
         labels = [str(i) for i in range(1, len(names) + 1)]
-        key = "\n".join(f"{i}  {shortened(name, 40)}" for i, name in enumerate(names, 1))
-        axes.text(1.03, 1.0, plain(key), fontsize=7.5, va="top", transform=axes.transAxes)
     figure.draw_without_rendering()
     inside, point = axes.get_window_extent(), figure.dpi / 72
     taken: list[Bbox] = []
@@ -225,7 +223,7 @@ def _label_points(figure: "Figure", axes: "Axes", names: Sequence[str], rows: Se
         right = row.net_tokens if row.net_tokens is not None else x
         bar, dots = axes.transData.transform([(x, low), (x, high)]), axes.transData.transform([(x, y), (right, y)])
         taken += [Bbox(ends).padded(pad * point) for ends, pad in ((bar, 1.5), (dots, 4.5))]
-    margin = inside.y1
+    margin, rightmost = inside.y1, inside.x1
     for row, text in sorted(zip(rows, labels, strict=True), key=lambda pair: -(pair[0].accuracy or 0.0)):
         y, x = _accuracy_bars(row)[0], row.output_tokens or 0.0
         label = axes.text(x, y, plain(text), fontsize=8.5, color="#222222", va="bottom", linespacing=1.1)
@@ -234,13 +232,16 @@ def _label_points(figure: "Figure", axes: "Axes", names: Sequence[str], rows: Se
         box = next((b for b in places if _is_free(b, inside, taken)), None)
         if box is None:
             box = Bbox.from_bounds(inside.x1 + 8 * point, margin - size.height, size.width, size.height)
-            margin = box.y0 - 3 * point
+            margin, rightmost = box.y0 - 3 * point, max(rightmost, box.x1)
         taken.append(box.padded(1.5 * point))
         label.set_position(_values(axes, box.x0, box.y0))
         near = min(max(at[0], box.x0), box.x1), min(max(at[1], box.y0), box.y1)
         if math.dist(near, at) > 14 * point:
             xs, ys = zip((x, y), _values(axes, *near), strict=True)
             axes.plot(xs, ys, color="#9A9A9A", linewidth=0.6, zorder=1, clip_on=False)
+    if len(names) > 10:
+        key = "\n".join(f"{i}  {shortened(name, 40)}" for i, name in enumerate(names, 1))
+        axes.text(*_values(axes, rightmost + 10 * point, inside.y1), plain(key), fontsize=7.5, va="top")
 
 
 def _pixels(axes: "Axes", x: float, y: float) -> tuple[float, float]:
@@ -287,7 +288,7 @@ def shortened(text: str, length: int) -> str:
 def wrapped(name: str, width: int) -> str:
     """Break a name into at most three lines."""
     lines = [""]
-    for part in re.findall(r".[^\s._:/-]*[\s._:/-]*", name, re.DOTALL):
+    for part in re.findall(r".[^\s._:/-]*[\s._:/-]*", name or "–", re.DOTALL):
         for piece in textwrap.wrap(part, width, drop_whitespace=False) or [part]:
             if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
                 lines.append("")

@@ -7,13 +7,18 @@ paper is told in the notes.
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tale_dspy.errors import UsageError
-from tale_dspy.reports.table import ReportRow, mean_figure, report_rows
-from tale_dspy.runs.compare import config_of, data_name
+from tale_dspy.receipts import Price
+from tale_dspy.reports.table import ReportRow, mean_figure, report_rows, rich_table
+from tale_dspy.runs.compare import config_of, data_name, number
 from tale_dspy.runs.records import Run, accuracy_interval
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MINI, YI = "openai/gpt-4o-mini", "openai/yi-lightning"
 """LiteLLM strings. Yi-lightning has no provider there: its maker serves it with OpenAI's interface, so `openai/` and
@@ -63,6 +68,9 @@ _ALL = (
     "neither the model snapshot nor the spread over draws is stated",
 )
 
+
+PROMPT_TOKENS, ESTIMATE_TOKENS = 200, 10
+"""Guesses for `expected_cost`: prompt tokens of a call, completion tokens of an estimate."""
 
 _MINI_OUTPUT = 0.06
 """List price of gpt-4o-mini, in 1e-5 US dollars per output token."""
@@ -157,6 +165,41 @@ def beside(row: PaperRow, runs: Mapping[str, Run]) -> list[ReportRow]:
             rows.append(replace(ours[system], notes=(*_differences(row, runs[system]), *ours[system].notes)))
             rows += _paper_measure(runs[system], ours[system])
     return rows
+
+
+def beside_table(row: PaperRow, rows: Sequence[ReportRow], width: int = 100) -> "Table":
+    """Make the terminal table of what `beside` gave, titled with the row of the paper."""
+    from rich.text import Text
+
+    table = rich_table(rows, width)
+    table.title = Text(f"{row.id}: the paper's table {row.table}, {row.data} with {row.model}")
+    return table
+
+
+def expected_cost(row: PaperRow, model: str, n: int, price: Price | None = None) -> str:
+    """Say in a sentence what repeating a row asks and, roughly, costs, from the paper's own mean output tokens.
+
+    Args:
+        row: The row to repeat.
+        model: The model that will be asked, not always the paper's.
+        n: Questions asked of each program.
+        price: US dollars per token; None looks the model up.
+    """
+    import dspy
+
+    from tale_dspy.backends.prices import price_of
+
+    price = price or price_of(dspy.LM(model, engine="litellm"))
+    estimates = n if "tale-ep" in row.systems else 0
+    calls = n * len(row.systems) + estimates
+    output = n * sum(system.output_tokens for system in row.systems.values()) + ESTIMATE_TOKENS * estimates
+    asked = (
+        f"{row.id}: {number(calls, 0)} calls of {model} ({n} questions, {', '.join(row.systems)}; tale-ep asks twice)"
+    )
+    if price is None:
+        return f"{asked}, about {number(output, 0)} output tokens; the price of {model} is unknown"
+    usd = calls * PROMPT_TOKENS * price.input + output * price.output
+    return f"{asked}, about {number(output, 0)} output tokens and {number(usd, 2)} US dollars"
 
 
 def _paper_row(row: PaperRow, system: str, *, with_notes: bool) -> ReportRow:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 
 CAPTION = (
-    "Intervals are 95 %. Two rows differ as far as the paired differences to the first row say, "
-    "not by how their own intervals overlap."
+    "Intervals are 95 %. Two rows differ as far as the paired differences say, not by how their intervals overlap."
 )
 WIDE = 150
 """Columns of a terminal from which every figure has a column of its own."""
@@ -201,7 +200,16 @@ def _grid(rows: Sequence[ReportRow], leave_out: Collection[str] = ()) -> tuple[l
 
 
 def _notes(rows: Sequence[ReportRow]) -> list[str]:
-    return [f"{row.program}: {note}" for row in rows for note in row.notes]
+    """Say what all rows need, then what single rows do; a sentence several programs share is said once."""
+    baselines = dict.fromkeys(row.versus for row in rows if row.versus is not None)
+    paired = (
+        [f"Differences are to the run of {' and '.join(baselines)}, on the questions both have."] if baselines else []
+    )
+    programs: dict[str, list[str]] = {}
+    for row in rows:
+        for note in row.notes:
+            programs.setdefault(note, []).append(row.program)
+    return [CAPTION, *paired, *(f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in programs.items())]
 
 
 # Formats
@@ -213,7 +221,7 @@ def markdown(rows: Sequence[ReportRow]) -> str:
     lines = [names, ["---" if name in ("Program", "Model", "Data", "Evidence") else "---:" for name in names]]
     lines += [[_markdown(cell) for cell in line] for line in cells]
     notes = [f"- {_markdown(note)}" for note in _notes(rows)]
-    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", CAPTION, "", *notes]).strip() + "\n"
+    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *notes]) + "\n"
 
 
 def _markdown(text: str) -> str:
@@ -227,7 +235,7 @@ def latex(rows: Sequence[ReportRow]) -> str:
     align = "".join("l" if name in ("Program", "Model", "Data", "Evidence") else "r" for name in names)
     body = [" & ".join(map(latex_text, line)) + r" \\" for line in [names, *cells]]
     common = [f"All rows: {', '.join(COLUMNS[key](rows[0]) for key in sorted(same, reverse=True))}."] if same else []
-    notes = [latex_text(note) + r"\par" for note in [*common, CAPTION, *_evidence(rows), *_notes(rows)]]
+    notes = [latex_text(note) + r"\par" for note in [*common, *_evidence(rows), *_notes(rows)]]
     return "\n".join(
         [
             r"% \usepackage{booktabs,graphicx}",
@@ -308,7 +316,7 @@ def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    below = [CAPTION, *_evidence(rows), *_notes(rows)]
+    below = [*_evidence(rows), *_notes(rows)]
     caption = Text("\n").join(Text(visible(line, " "), style="dim") for line in below)
     table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
     table.width = width
@@ -364,7 +372,7 @@ _STACKED: dict[str, Callable[[ReportRow], str]] = {
             f"s {COLUMNS['p50 / p95 s'](r)}",
         ]
     ),
-    "Against the first row:\npoints, p, saved %": _against_first,
+    "Paired difference:\npoints, p, saved %": _against_first,
 }
 _WIDE: dict[str, Callable[[ReportRow], str]] = {
     "Program": _program,

@@ -334,7 +334,9 @@ def net_tokens(record: Record) -> float | None:
 
 def price_usd(record: Record) -> float | None:
     """Give the full price in US dollars; unknown too if it came from a cache and its old price is unknown."""
-    return None if record.cached_calls and record.saved_cost_usd is None else record.price_usd
+    # With a metric that asks a model the cached call may be the metric's, unless the program's own cost nothing.
+    own_cached = record.cached_calls > 0 and (record.metric_tokens is None or not record.cost_usd)
+    return None if own_cached and record.saved_cost_usd is None else record.price_usd
 
 
 # Pairing
@@ -500,7 +502,9 @@ def _balance(questions: Sequence[Draws], run: Run) -> EstimatorBalance | None:
         estimate_tokens=estimate,
         loss_tokens=estimate - saved,
         break_even_tokens=estimate / share if share > 0 else None,
-        estimate_prompt_tokens=_mean(a.estimate_prompt_tokens if a.estimate_tokens else 0 for _, a in known),
+        estimate_prompt_tokens=_mean(
+            a.estimate_prompt_tokens if a.estimate_tokens is not None else 0 for _, a in known
+        ),
     )
     paid_before, paid_after = _mean(price_usd(b) for b, _ in known), _mean(price_usd(a) for _, a in known)
     if paid_before is None or paid_after is None:
@@ -597,8 +601,10 @@ def _estimator_notes(balance: EstimatorBalance | None) -> list[str]:
     text += f", here {balance.reply_tokens:.0f}"
     prompt = balance.break_even_prompt_tokens
     if prompt is not None and balance.loss_usd is not None and balance.loss_usd > 0:
-        here = f"under {prompt:.0f} tokens, here {balance.estimate_prompt_tokens:.0f}"
-        text += f"; or, in money, with estimator prompts {here if prompt > 0 else 'of no length'}"
+        here = (
+            f"it would pay with estimator prompts under {prompt:.0f} tokens, here {balance.estimate_prompt_tokens:.0f}"
+        )
+        text += f"; in money {here if prompt > 0 else 'no estimator prompt is short enough'}"
     return [text]
 
 

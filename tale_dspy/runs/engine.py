@@ -196,7 +196,7 @@ class _Runner:
 
     def _one(self, question: Question, repeat: int) -> None:
         started = time.perf_counter()
-        with dspy.context(tale_unit=Unit(question.id, repeat)), collect() as calls:
+        with collect(tale_unit=Unit(question.id, repeat)) as calls:
             found = ask(self.program, question, self.metric, self.options.threshold, calls)
         seconds = time.perf_counter() - started
         self._keep(record_of(question, repeat, found, calls, seconds, self.options.paper_counts))
@@ -235,7 +235,7 @@ class _Runner:
             path=self.folder.path if self.folder else None,
             stopped=stopped,
             message=message,
-            wall_s=round(time.perf_counter() - started, 3),
+            wall_s=round((self.folder.wall_s if self.folder else 0.0) + time.perf_counter() - started, 3),
         )
         if self.folder:
             self.folder.replace("summary.json", {**run.summary, "message": message})

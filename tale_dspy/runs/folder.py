@@ -19,6 +19,8 @@ from tale_dspy.runs.records import Record, read_json, read_jsonl
 FORMAT = 1
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
 JournalKey = tuple[str, int, str, int]
 """(question id, repeat, request hash, how many equal requests the question had made before)."""
 
@@ -38,6 +40,7 @@ class RunFolder:
     Attributes:
         records: What was finished before.
         journal: Answers that were paid for questions not finished, by `JournalKey`.
+        wall_s: Seconds that earlier processes worked on it, as far as they could say so.
     """
 
     def __init__(self, path: str | Path, info: dict[str, Any], *, retry_errors: bool = False) -> None:
@@ -78,6 +81,8 @@ class RunFolder:
             rows = [row for row in rows if row["outcome"] != "error"]
             self._rewrite("records.jsonl", rows)
         self.records = [Record.from_json(row) for row in rows]
+        summary = self.path / "summary.json"
+        self.wall_s = float(read_json(summary).get("wall_s") or 0.0) if summary.exists() else 0.0
         self.journal = self._read_journal()
 
     def _append_to(self, name: str) -> int:
@@ -107,16 +112,15 @@ class RunFolder:
         Raises:
             BackendError: If it could not be written.
         """
-        line = json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace") + b"\n"
+        line = _ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n"
+        fd = self._files[name]
         with self._lock:
-            fd = self._files[name]
-            size = os.fstat(fd).st_size
+            written = 0
             try:
-                written = os.write(fd, line)
-                if written < len(line):
-                    os.write(fd, line[written:])  # tells the reason by raising, or finishes the line
+                while written < len(line):  # a write that is cut short tells why when it goes on
+                    written += os.write(fd, line[written:])
             except OSError as e:
-                os.ftruncate(fd, size)
+                os.ftruncate(fd, os.fstat(fd).st_size - written)
                 raise _cannot_write(self.path / name, e) from e
 
     def replace(self, name: str, value: dict[str, Any]) -> None:

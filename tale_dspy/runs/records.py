@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,7 +92,7 @@ class Record:
         return None if self.output_tokens is None else self.output_tokens + (self.estimate_tokens or 0)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Record":
@@ -248,7 +248,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "prompt_tokens_mean": _mean([r.prompt_tokens for r in records]),
         "reasoning_tokens_mean": _mean([r.reasoning_tokens for r in records]),
         "cost_usd": _total([r.cost_usd for r in records if r.calls]),
-        "saved_cost_usd": _total([r.saved_cost_usd for r in records if r.cached_calls]),
+        "saved_cost_usd": _total([r.saved_cost_usd if r.cached_calls else 0.0 for r in records]),
         "metric_tokens": _total([r.metric_tokens for r in records if r.metric_tokens is not None]),
         "calls": sum(r.calls for r in records),
         "paid_calls": sum(r.paid_calls for r in records),
@@ -272,7 +272,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _total(values: Sequence[float | None]) -> float | None:
-    if any(v is None for v in values):
+    if not values or any(v is None for v in values):
         return None
     return math.fsum(v for v in values if v is not None)
 

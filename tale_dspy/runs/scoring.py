@@ -8,11 +8,10 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from tale_dspy.adapter import REASONING
-from tale_dspy.answers import Kind, answers_equal, find_answer, judge, paper_judge
+from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
 from tale_dspy.backends.tokens import count_cl100k
-from tale_dspy.budget import Source
 from tale_dspy.programs.base import TalePrediction
-from tale_dspy.receipts import Call, Role, role, status_of, total
+from tale_dspy.receipts import Call, role, status_of, total
 from tale_dspy.runs.records import Outcome, Record
 
 Metric = Callable[..., Any]
@@ -110,10 +109,9 @@ def _told(error: Exception) -> str:
 
 
 def _budget_of(pred: Any) -> dict[str, Any]:
-    if not isinstance(pred, TalePrediction) or pred.receipt is None:
+    if not isinstance(pred, TalePrediction) or pred._receipt is None:
         return {}
-    source: Source | None = pred.receipt["budget_source"]
-    return {"token_budget": pred.receipt["token_budget"], "budget_source": source}
+    return {"token_budget": pred._receipt.token_budget, "budget_source": pred._receipt.budget_source}
 
 
 def record_of(
@@ -123,22 +121,25 @@ def record_of(
     inputs = dict(question.example.inputs())
     text = inputs.pop("question", None)
 
-    def of(*roles: Role) -> list[Call]:
-        return [c for c in calls if c.role in roles]
-
-    own, estimate, metric = of("reason", "estimate"), of("estimate"), of("metric")
-    last = of("reason")[-1] if of("reason") else None
+    reason: list[Call] = []
+    estimate: list[Call] = []
+    metric: list[Call] = []
+    for call in calls:
+        (metric if call.role == "metric" else estimate if call.role == "estimate" else reason).append(call)
+    own = estimate + reason
+    last = reason[-1] if reason else None
     reply = last.text if last else None
+    cached = sum(c.cached for c in calls)
     row: dict[str, Any] = {
         "question": text,
         "inputs": inputs or None,
         "gold": question.gold,
         "reply": reply,
-        "output_tokens": total([c.output_tokens for c in of("reason")]),
+        "output_tokens": total([c.output_tokens for c in reason]),
         "estimate_tokens": total([c.output_tokens for c in estimate]),
         "prompt_tokens": total([c.prompt_tokens for c in own]),
         "estimate_prompt_tokens": total([c.prompt_tokens for c in estimate]),
-        "reasoning_tokens": total([c.reasoning_tokens for c in of("reason")]),
+        "reasoning_tokens": total([c.reasoning_tokens for c in reason]),
         "cached_prompt_tokens": total([c.cached_prompt_tokens for c in own]),
         "usage_source": _weakest(own),
         "cost_usd": total([c.cost_usd for c in own]),
@@ -146,12 +147,12 @@ def record_of(
         "saved_cost_usd": total([c.saved_cost_usd for c in own if c.cached]),
         "metric_tokens": total([c.output_tokens for c in metric]),
         "metric_cost_usd": total([c.cost_usd for c in metric]),
-        "latency_s": None if any(c.cached or c.replayed for c in calls) or not calls else round(seconds, 6),
+        "latency_s": None if cached or not calls or any(c.replayed for c in calls) else round(seconds, 6),
         "finish_reason": last.finish_reason if last else None,
         "response_model": last.response_model if last else None,
         "calls": len(calls),
-        "paid_calls": sum(not c.cached for c in calls),
-        "cached_calls": sum(c.cached for c in calls),
+        "paid_calls": len(calls) - cached,
+        "cached_calls": cached,
     }
     if paper and reply is not None:
         kind = "choice" if question.kind == "choice" else "number"
@@ -165,8 +166,5 @@ def _full_price(call: Call) -> float | None:
 
 
 def _weakest(calls: Sequence[Call]) -> str | None:
-    sources = [c.usage_source for c in calls]
+    sources = {c.usage_source for c in calls}
     return next((s for s in ("unknown", "tokenizer", "provider") if s in sources), None)
-
-
-__all__ = ["Metric", "Question", "answer_metric", "ask", "find_answer", "record_of", "score_of"]

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -148,15 +148,18 @@ class Session:
         row = self._journal.get((p.unit.id, p.unit.repeat, p.key, p.step))
         if row is None:
             return None
-        call = Call.from_json(row["call"])
-        self._deliver(replace(call, role=current_role(), replayed=True, latency_s=None))
-        return list(row["outputs"])
+        told = {**row["call"], "text": row["reply"], "role": current_role(), "replayed": True, "latency_s": None}
+        call = Call.from_json(told)
+        self.ledger.book(call)
+        self._deliver(call)
+        return list(row.get("outputs", [row["reply"]]))
 
     def _start(self, p: _Pending, *, wait: bool) -> list[dict[str, Any]]:
         if self.stop.is_set():
             raise RunStopped
         p.attempt += 1
-        p.reservation = self.ledger.reserve(p.lm, p.request, p.config, wait=wait)
+        if self.ledger.capped:
+            p.reservation = self.ledger.reserve(p.lm, p.request, p.config, wait=wait)
         p.started = time.perf_counter()
         return []
 
@@ -195,37 +198,40 @@ class Session:
             text = outputs[0] if outputs and isinstance(outputs[0], str) else None
             call = Call(role=current_role(), model=p.lm.model, text=text, usage_source="unknown", latency_s=seconds)
         try:
-            self._write(p, {"outputs": outputs, "call": call.to_json(), "error": None})
+            self._write(p, {"error": None}, call, outputs)
         finally:
             if p.reservation is not None:
                 self.ledger.settle(p.reservation, call)
-        self.answered.set()
-        self._deliver(call, booked=True)
+            else:
+                self.ledger.book(call)
+        if not self.answered.is_set():
+            self.answered.set()
+        self._deliver(call)
         return outputs
 
-    def _write(self, p: _Pending, row: dict[str, Any]) -> None:
+    def _write(
+        self, p: _Pending, row: dict[str, Any], call: Call | None = None, outputs: Any = None
+    ) -> None:
+        """Journal one attempt, before its answer is used."""
         if self.folder is None:
             return
-        known = {"id": p.unit.id, "repeat": p.unit.repeat, "key": p.key, "step": p.step, "attempt": p.attempt}
-        if call := row.get("call"):
-            known |= {
-                "paid": not call["cached"],
-                "cached": call["cached"],
-                "reply": call["text"],
-                "usage": {k: call[k] for k in ("prompt_tokens", "output_tokens", "reasoning_tokens")},
-                "usage_source": call["usage_source"],
-                "cost": call["cost_usd"],
-                "finish_reason": call["finish_reason"],
-            }
+        line = {"id": p.unit.id, "repeat": p.unit.repeat, "key": p.key, "step": p.step, "attempt": p.attempt, **row}
+        if call is not None:
+            usage = {"prompt_tokens": call.prompt_tokens, "output_tokens": call.output_tokens}
+            line |= {"paid": not call.cached, "cached": call.cached, "reply": call.text, "usage": usage}
+            line |= {"usage_source": call.usage_source, "cost": call.cost_usd, "finish_reason": call.finish_reason}
+            kept = call.to_json()
+            del kept["text"]
+            line["call"] = kept
+            if outputs != [call.text]:
+                line["outputs"] = outputs
         try:
-            self.folder.append("calls.jsonl", {**known, **row})
+            self.folder.append("calls.jsonl", line)
         except BackendError as e:
             self.end(e)
 
-    def _deliver(self, call: Call, *, booked: bool = False) -> None:
+    def _deliver(self, call: Call) -> None:
         """Hand a call to every listener around, as DSPy's history would."""
-        if not booked:
-            self.ledger.book(call)
         for module in settings.caller_modules or []:
             if isinstance(module, Sink):
                 module.add(call)
