@@ -1,13 +1,16 @@
 """`evaluate`: ask many questions at once, keep what is paid for, and stop at a cap, a fault or Ctrl-C with it.
 
-Worker threads take one question after the other. Threads, because any DSPy program has a `forward`, and because they
-were measured to be as fast as asyncio for DSPy's own engine (benchmarks/).
+Workers take one question after the other. They are threads, since any DSPy program has a `forward`; for the modules of
+DSPy and of this library over LiteLLM they are asyncio tasks, which took less CPU there and more with DSPy's own engine
+(benchmarks/throughput.py).
 """
 
+import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,12 +20,12 @@ from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import BackendError, DataError, SpendCapReached, UsageError
 from tale_dspy.ledger import Ledger
 from tale_dspy.programs.copying import copy_program, language_models
-from tale_dspy.receipts import collect
+from tale_dspy.receipts import Call, collect
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
 from tale_dspy.runs.records import Record, Run
-from tale_dspy.runs.scoring import Metric, Question, answer_metric, ask, record_of
+from tale_dspy.runs.scoring import Metric, Question, aask, answer_metric, ask, record_of
 from tale_dspy.runs.session import RunStopped, Session, Unit, run_lm
 
 GRACE = 5.0
@@ -124,6 +127,7 @@ class _Runner:
         info: dict[str, Any],
     ) -> None:
         self.options, self.ledger, self.folder, self.info = options, ledger, folder, info
+        self.default_metric = metric is None
         self.metric = metric or answer_metric(questions[0].gold_field, questions[0].kind)
         self.stop = threading.Event()
         self.session = Session(folder, ledger, options.retries, self.stop)
@@ -161,9 +165,12 @@ class _Runner:
     def _work(self) -> None:
         context = contextvars.copy_context()
         count = min(self.options.concurrency, len(self.todo))
+        targets: list[Callable[[], None]] = [self._worker] * count
+        if self._tasks_are_cheaper():
+            targets = [lambda: asyncio.run(self._worker_tasks(count))]
         threads = [
-            threading.Thread(target=context.copy().run, args=(self._worker,), name=f"tale-{i}", daemon=True)
-            for i in range(count)
+            threading.Thread(target=context.copy().run, args=(target,), name=f"tale-{i}", daemon=True)
+            for i, target in enumerate(targets)
         ]
         for thread in threads:
             thread.start()
@@ -177,29 +184,64 @@ class _Runner:
             for thread in threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _tasks_are_cheaper(self) -> bool:
+        """Whether to use tasks: not under a cap, where a call waits for others, nor for code that may block the loop."""
+        own = type(self.program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
+        lms = [self.lm, *language_models(self.program)]
+        over_litellm = all(lm is None or (isinstance(lm, dspy.LM) and lm.engine == "litellm") for lm in lms)
+        return own and over_litellm and self.default_metric and not self.ledger.capped
+
     def _worker(self) -> None:
+        with dspy.context(**self._overrides()):
+            for question, repeat in self._take():
+                with self._boundary():
+                    started = time.perf_counter()
+                    with collect(tale_unit=Unit(question.id, repeat)) as calls:
+                        found = ask(self.program, question, self.metric, self.options.threshold, calls)
+                    self._keep(self._record(question, repeat, found, calls, started))
+
+    async def _worker_tasks(self, count: int) -> None:
+        await asyncio.gather(*(self._worker_task() for _ in range(count)))
+
+    async def _worker_task(self) -> None:
+        with dspy.context(**self._overrides()):
+            for question, repeat in self._take():
+                with self._boundary():
+                    started = time.perf_counter()
+                    with collect(tale_unit=Unit(question.id, repeat)) as calls:
+                        found = await aask(self.program, question, self.metric, self.options.threshold, calls)
+                    self._keep(self._record(question, repeat, found, calls, started))
+
+    def _overrides(self) -> dict[str, Any]:
         overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": []}
         if self.options.adapter is not None:
             overrides["adapter"] = self.options.adapter
-        with dspy.context(**overrides):
-            while not self.stop.is_set():
-                with self._lock:
-                    item = next(self._queue, None)
-                if item is None:
-                    return
-                try:
-                    self._one(*item)
-                except RunStopped:
-                    self._end(self.session.fatal)
-                except BaseException as e:  # the boundary of a worker: whatever it is, the run must know and end
-                    self._end(e)
+        return overrides
 
-    def _one(self, question: Question, repeat: int) -> None:
-        started = time.perf_counter()
-        with collect(tale_unit=Unit(question.id, repeat)) as calls:
-            found = ask(self.program, question, self.metric, self.options.threshold, calls)
+    def _take(self) -> Iterator[tuple[Question, int]]:
+        """Yield questions to this worker until there are none, or the run has ended."""
+        while not self.stop.is_set():
+            with self._lock:
+                item = next(self._queue, None)
+            if item is None:
+                return
+            yield item
+
+    @contextmanager
+    def _boundary(self) -> Iterator[None]:
+        """End the run on whatever leaves a worker: a cap, a fault of all questions, a full disk, a bug."""
+        try:
+            yield
+        except RunStopped:
+            self._end(self.session.fatal)
+        except BaseException as e:
+            self._end(e)
+
+    def _record(
+        self, question: Question, repeat: int, found: dict[str, Any], calls: list[Call], started: float
+    ) -> Record:
         seconds = time.perf_counter() - started
-        self._keep(record_of(question, repeat, found, calls, seconds, self.options.paper_counts))
+        return record_of(question, repeat, found, calls, seconds, self.options.paper_counts)
 
     def _keep(self, record: Record) -> None:
         """Append a record; while nothing was answered at all, errors are held back: they may be one fault of the run."""

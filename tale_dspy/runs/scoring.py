@@ -75,11 +75,31 @@ def ask(program: Any, question: Question, metric: Metric, threshold: float, call
     """
     try:
         pred = program(**question.example.inputs())
-    except AdapterParseError as e:  # DSPy's own adapters raise where a reply cannot be read
-        status = status_of(calls, answered=False)
-        return {"outcome": status, "reply": e.lm_response, "error": None}
     except Exception as e:  # the boundary to the user's program: one bad question never ends a run
-        return {"outcome": "error", "error": _told(e)}
+        return _failed(e, calls)
+    return _judged(pred, question, metric, threshold, calls)
+
+
+async def aask(
+    program: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]
+) -> dict[str, Any]:
+    """Do as `ask` does, in an event loop; the metric must not block."""
+    try:
+        pred = await program.acall(**question.example.inputs())
+    except Exception as e:  # the same boundary
+        return _failed(e, calls)
+    return _judged(pred, question, metric, threshold, calls)
+
+
+def _failed(error: Exception, calls: list[Call]) -> dict[str, Any]:
+    if isinstance(error, AdapterParseError):  # DSPy's own adapters raise where a reply cannot be read
+        return {"outcome": status_of(calls, answered=False), "reply": error.lm_response}
+    return {"outcome": "error", "error": _told(error)}
+
+
+def _judged(
+    pred: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]
+) -> dict[str, Any]:
     answer = _answer(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
     status = status_of(calls, answered=answer is not None)
     found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
