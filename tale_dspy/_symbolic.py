@@ -4,7 +4,7 @@ math-verify (on sympy) knows the mathematics, but in this process it is no judge
 signals, which only the main thread may set, and some inputs keep sympy busy for ever. So it runs in one child process
 (`python -m` this module), started at first use, kept, and answering one question at a time. The child watches itself:
 a native timer ends it when a question takes longer than `LIMIT_S`, even inside one long C call; that question is then
-answered "not the same" and the next one gets a new child.
+answered "not the same".
 
 Replies, golds and option letters are not known here: see `tale_dspy.answers`.
 """
@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -27,12 +27,14 @@ from typing import IO, Any, cast
 
 from tale_dspy.errors import BackendError
 
-LIMIT_S = 1.0
+LIMIT_S = 0.8
 """Seconds of wall clock one question may take; with the start of a child a judgement stays below two."""
 START_LIMIT_S = 60.0
 """Seconds the child may take to import sympy: the machine's matter, not the question's."""
 MEMORY_BYTES = 4 << 30
 """Address space of the child, where the system can limit it."""
+MAX_COPIES = 1000
+"""How often the child replaces the copy of itself that answers, before it is itself replaced."""
 MAX_CHARS = 300
 """Longer texts are neither read as a number nor compared as mathematics; no answer of a published set is that long."""
 MAX_EXPONENT = 400
@@ -87,7 +89,7 @@ def tidy(text: str) -> str:
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 _DIGITS = r"(?:\d{1,3}(?:[,'’]\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d++)"
-_DECIMAL = rf"(?:{_DIGITS}(?:\.\d*+)?|\.\d++)"
+_DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?|\.\d++)"
 _POWER = r"(?:[eE][+-]?\d++(?![A-Za-z])|\s?[x*]\s?10\s?\^\s?\{?\(?[+-]?\d++\)?\}?)"
 NUMBER = (
     rf"(?:\d++ [1-9]\d*+\s?/\s?\d++|{_DECIMAL}\s?/\s?-?{_DECIMAL}"
@@ -174,7 +176,7 @@ def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
         text = _without_explanation(text)
         left, sign, right = text.rpartition("≈" if "≈" in text else "=")
         if sign:
-            return read_quantity(right) if _equates(left, right) else None
+            return read_quantity(right) if _equates(left, right, exactly=sign == "=") else None
     if text[:1] + text[-1:] in ("()", "[]") and not re.search(r"[][,()]", text[1:-1]):
         text = text[1:-1].strip()
     number = _NUMBER.search(text)
@@ -194,11 +196,11 @@ def _without_explanation(text: str) -> str:
     return text[:opened] if explains and not re.search(r"\bor\b|或", inside) else text
 
 
-def _equates(left: str, right: str) -> bool:
+def _equates(left: str, right: str, exactly: bool) -> bool:
     """Tell whether `left = right` may be read as its right side: no comparison, no list, no false equation."""
     if _COMPARES.search(left) or left[-1:] in ("<", ">", "!") or right[:1] in ("<", ">"):
         return False
-    said = _value(left.strip()) if _NUMBER.fullmatch(left.strip()) else None
+    said = _value(left.strip()) if exactly and _NUMBER.fullmatch(left.strip()) else None
     value = read_quantity(right)
     return said is None or value is None or said == value.value
 
@@ -288,7 +290,7 @@ _BOMB = re.compile(
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|pi|infty)(?![A-Za-z])")
 _PROSE = re.compile(
-    r"[^\W\d_]{4,}|(?<![^\W\d_])(?:and?|but|if|in|is|no|not|of|or|per|the|to)(?![^\W\d_])|[\u2e80-\uffff]", re.I
+    r"[^\W\d_]{3,}|(?<![^\W\d_])(?:an|as|at|by|if|in|is|it|no|of|on|or|to)(?![^\W\d_])|[\u2e80-\uffff]", re.I
 )
 _SIGN = re.compile(r"[\d+\-*/^=<>|√π∞≤≥\\]")
 
@@ -317,7 +319,7 @@ def authors_same(said: str, gold: str) -> bool:
     Raises:
         BackendError: If the child process cannot be started.
     """
-    if max(len(said), len(gold)) > 10_000:
+    if max(len(said), len(gold)) > 2000:  # no pipe takes more at once
         return False
     return _decide(json.dumps({"authors": [said, gold]}))
 
@@ -340,11 +342,12 @@ def _latex(text: str) -> str:
 
 
 def _places(gold: str) -> int:
-    """Decimals to which a gold such as `0.006018` is compared with an irrational: a millionth of its size."""
+    """Decimals to which a gold such as `0.006018` is compared with an irrational: about a millionth of its size."""
     quantity = read_quantity(gold)
     if quantity is None or not quantity.value:
         return 6
-    return min(max(6 - int(f"{float(quantity.value):e}".partition("e")[2]), 0), 15)
+    value = quantity.value
+    return min(max(6 + len(str(value.denominator)) - len(str(abs(value.numerator))), 0), 15)
 
 
 class _Child:
@@ -353,58 +356,79 @@ class _Child:
     def __init__(self) -> None:
         # The child must import what this process can, wherever sys.path came from; -P keeps the working directory out
         # of it, where a file of the user's may be called like a module of the standard library.
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        path = os.pathsep.join(str(entry) or os.getcwd() for entry in sys.path)
         command = [sys.executable, "-P", "-W", "ignore", "-m", "tale_dspy._symbolic"]
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
         env = {**os.environ, "PYTHONPATH": path}
         try:
-            self._process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=nowhere)
+            self._process = subprocess.Popen(
+                command,
+                bufsize=0,  # a fork between write and flush would send a question twice
+                env=env,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=nowhere,
+                start_new_session=True,  # Ctrl-C is this process's, which may still want the verdict
+            )
         except OSError as e:
             raise BackendError(f"the process that compares expressions cannot be started: {e}") from e
         self._questions, self._replies = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
-        if self._replies.readline() != b"ready\n":
+        if self._replies.readline() != _READY:
             self.stop()
             raise BackendError(f"the process that compares expressions ended at once; see why with: {command}")
 
-    def ask(self, question: str) -> bool | None:
-        """Put one question; None where the child ended over it."""
+    def ask(self, question: str) -> bytes:
+        """Put one question and return the reply, cut short where the child ended over it, empty where it was gone."""
         with contextlib.suppress(BrokenPipeError):
             self._questions.write(question.encode() + b"\n")
-            self._questions.flush()
-        return {b"1\n": True, b"0\n": False}.get(self._replies.readline())
+        while reply := self._replies.readline():
+            if reply.startswith(_READ):
+                break
+        return reply
 
     def stop(self) -> None:
-        self._process.kill()
+        """End the child with all its copies."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self.close()
+        self.leave()
 
-    def close(self) -> None:
-        for pipe in (self._questions, self._replies):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+    def leave(self) -> None:
+        """Close this process's ends of the pipes and no more."""
+        self._process.returncode = 0 if self._process.returncode is None else self._process.returncode
+        self._questions.close()
+        self._replies.close()
 
 
+# A reply is one line: `ready` at first, then for each question `?`, sent when it was read, and the verdict. A verdict
+# without `?` tells of a copy that ended while it had no question, and is skipped.
+_READY, _READ, _SAME, _DIFFERENT = b"ready\n", b"?", b"1\n", b"0\n"
 _LOCK = threading.Lock()
 _child: _Child | None = None
 
 
 @lru_cache(maxsize=4096)
 def _put(question: str) -> bool:
-    """Ask the child, starting it where there is none; False, and no child, where it ends over the question."""
+    """Ask the child, starting it where there is none; one that was gone before it read the question is replaced."""
     global _child
-    if _child is None:
-        _child = _Child()
-    verdict = None
-    try:
-        verdict = _child.ask(question)
-    finally:
-        if verdict is None:  # also after Ctrl-C: a late reply must not answer the next question
-            _drop()
-    return bool(verdict)
+    reply = b""
+    for _ in range(2):
+        _child = _child or _Child()
+        try:
+            reply = _child.ask(question)
+        finally:
+            if not reply.endswith(b"\n"):  # also after Ctrl-C: a late reply must not answer the next question
+                _drop()
+        if reply:
+            break
+    return reply == _READ + _SAME
 
 
 def _decide(question: str) -> bool:
-    with _LOCK:  # around the memory too: what one thread waits for, another need not ask again
+    with _LOCK:  # around the memory too: what one thread is waiting for, another need not ask again
         return _put(question)
 
 
@@ -420,7 +444,7 @@ def _forget() -> None:
     global _LOCK, _child
     _LOCK = threading.Lock()
     if _child is not None:
-        _child.close()
+        _child.leave()
         _child = None
 
 
@@ -432,21 +456,49 @@ if sys.platform != "win32":
 # --- in the child ---------------------------------------------------------------------------------------------------
 
 
-def serve(questions: Iterable[str], replies: IO[str]) -> None:
-    """Answer each line of `questions` with a line `1` (the same) or `0`; end this process when one takes too long."""
-    with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(START_LIMIT_S, exit=True, file=nowhere)
-        import math_verify  # noqa: F401  (the slow import, before the first question)
+def main() -> None:
+    """Run as the child until the parent closes the pipe.
 
-        faulthandler.cancel_dump_traceback_later()
-        replies.write("ready\n")
-        replies.flush()
-        for question in questions:
+    Importing sympy takes half a second, so the child does it once and lets a copy of itself (a fork, where there are
+    forks) answer. A copy that runs into its timer costs a few milliseconds to replace.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):  # no such limit on Windows or here
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    questions, replies = os.fdopen(0, "rb", 0), os.fdopen(os.dup(1), "wb", 0)
+    os.dup2(2, 1)  # what a library prints must not look like a reply
+    _warm_up()
+    replies.write(_READY)
+    if sys.platform != "win32":
+        for _ in range(MAX_COPIES):
+            copy = os.fork()
+            if copy == 0:
+                break
+            if os.waitpid(copy, 0)[1] == 0:
+                return  # the pipe was closed
+            replies.write(_DIFFERENT)
+        else:
+            return  # something is wrong with this machine; the parent starts anew
+    serve(questions, replies)
+
+
+def _warm_up() -> None:
+    faulthandler.dump_traceback_later(START_LIMIT_S, exit=True)
+    _same("$x^2+1$", "$1+x^2$", 6)
+    faulthandler.cancel_dump_traceback_later()
+
+
+def serve(questions: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer each line with a line `1` (the same) or `0`; end this process when one takes longer than `LIMIT_S`."""
+    with open(os.devnull, "w") as nowhere:
+        # Line by line and unbuffered: what is read too early would be lost with this process.
+        while question := questions.readline():
+            replies.write(_READ)
             faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=nowhere)
             verdict = _verdict(json.loads(question))
             faulthandler.cancel_dump_traceback_later()
-            replies.write(f"{verdict:d}\n")
-            replies.flush()
+            replies.write(_SAME if verdict else _DIFFERENT)
 
 
 def _verdict(question: dict[str, Any]) -> bool:
@@ -463,27 +515,15 @@ def _same(said: str, gold: str, places: int) -> bool:
     from math_verify.parser import LatexExtractionConfig
 
     config = (LatexExtractionConfig(),)
-    left, right = (parse(text, config, "no_fallback", parsing_timeout=None) for text in (gold, said))
+    left, right = (parse(text, config, "no_fallback", parsing_timeout=0) for text in (gold, said))
     return bool(left and right and verify(left, right, float_rounding=places, timeout_seconds=None))
 
 
 def _authors_same(said: str, gold: str) -> bool:
     from math_verify import parse, verify
 
-    left, right = (parse(text, parsing_timeout=None) for text in (gold, said))
+    left, right = (parse(text, parsing_timeout=0) for text in (gold, said))
     return bool(verify(left, right, timeout_seconds=None))
-
-
-def main() -> None:
-    """Run as the child until the parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it may still want this verdict
-    if sys.platform != "win32":
-        import resource
-
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not look like a reply
-    serve(sys.stdin, replies)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ How a reply is read (`find_answer`):
 
 1. An answer is *marked* by balanced `[[...]]`, `\boxed{...}` or `#### ...`. The mark that comes last wins, whatever its
    form: a reply that corrects itself is judged by its last answer.
-2. An answer is *stated* by "the answer is ...", "Answer: ...", `<answer>`, "答案是 ..." (an option also by "I choose B",
-   "B is correct", "选 B"). Only statements that begin with an answer of the asked kind count, and none behind "if" or
-   "not". Without a mark the last statement wins. Behind a mark it overrides the mark; a text does so only after a word
-   such as "Correction" or "Wait". What follows in its sentence, and any later sentence, is explanation.
+2. An answer is *stated* by "the answer is ...", "Answer: ...", `<answer>`, "答案是 ..." (an option also by "I choose
+   B", "B is correct", "选 B"). Only statements that begin with an answer of the asked kind count, and none behind "if"
+   or "not". Without a mark the last statement wins. Behind a mark it overrides the mark; a text does so only after a
+   word such as "Correction" or "Wait". What follows in its sentence, and any later sentence, is explanation.
 3. With neither, a number is the last one of the reply (explanations in round brackets left out), an option the last
    letter that stands as one, a text the last line if it is short.
 
@@ -15,7 +15,7 @@ Two answers are no answer: `[[20 or 18]]`, `[[3, 4]]` and `[[A, B]]` are returne
 
 How it is compared (`answers_equal`): options by letter, numbers exactly, texts without case and spaces, lists element
 by element, and other mathematics by math-verify in a bounded child process. No reply makes anything here raise or take
-longer than two seconds, in any thread.
+longer than two seconds, in any thread; threads that need the child at once wait for one another.
 """
 
 import re
@@ -24,23 +24,34 @@ from fractions import Fraction
 from typing import Literal, NamedTuple, get_args
 
 from tale_dspy import _symbolic
-from tale_dspy._symbolic import MAX_CHARS, NUMBER, PERCENT, SCALE, ascii_twin, mathematical, nesting, read_quantity, tidy
+from tale_dspy._symbolic import (
+    MAX_CHARS,
+    NUMBER,
+    PERCENT,
+    SCALE,
+    ascii_twin,
+    mathematical,
+    nesting,
+    read_quantity,
+    tidy,
+)
 from tale_dspy.errors import DataError, UsageError
 
 Kind = Literal["auto", "number", "choice", "text"]
 """What an answer is: a number, an option A to J, a text, or `auto`, which lets the gold decide."""
 
-MAX_REPLY_CHARS = 1_000_000
-"""Only so many last characters of a reply are read: several times what any model writes today."""
+MAX_REPLY_CHARS = 100_000
+"""Only so many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""
 _MAX_STATEMENTS = 50
 _MAX_LINES = 200
-_MAX_LIST_CHARS = 2000
+_MAX_LINE = 2000
 
 _MARKER = re.compile(r"\[\[ {0,3}##[^\]\n]{0,100}## {0,3}\]\]")
 _PLACEHOLDER = re.compile(
     r"(?:(?:your |the |final )*(?:answer|choice|option|number|budget)|答案|选项|选择|\.{3}|…)?", re.IGNORECASE
 )
-_BRACKET = re.compile(r"[\[\]\"']")
+# A half-open interval, `(0, 1]` or `[0, 1)`, is one token: its square bracket has no partner.
+_BRACKET = re.compile(r"\([^][(),\n]{1,40},[^][(),\n]{1,40}\]|\[[^][(),\n]{1,40},[^][(),\n]{1,40}\)|[][\"']")
 _STRING = re.compile(r"\"(?:[^\"\\\n]|\\.)*+\"|'(?:[^'\\\n]|\\.)*+'")
 _BRACE = re.compile(r"(\\f?boxed {0,3})?\{|\\.|\}")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]{0,9}([^\n#]{1,300})")
@@ -62,12 +73,12 @@ _CHOSEN = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _RIGHT = re.compile(
-    r"(?<![A-Za-z])(?=\(?([A-J])\)?[*_]{0,2}(?:是?正确|\s(?:is|must be)\s(?:the\s|therefore\s)?(?:correct|right|best|answer)))"
+    r"(?<![A-Za-z])(?=\(?[A-J]\)?[*_]{0,2}(?:是?正确|\s(?:is|must be)\s(?:the\s)?(?:correct|right|best|answer)))"
 )
 _INSTEAD = re.compile(
     r"(?<![A-Za-z])(?:it|this|that|total|result|value|amount|number)"
     r"(?:'s|\sis|\swas|\sequals|\s(?:should|must|would|has to)\sbe)(?:\s(?:actually|really|instead|rather))?\s?:?"
-    r"|(?<![A-Za-z])correction\s?:|应该?[是为]|更正\s?[为:]",
+    r"|(?<![A-Za-z])(?:correction\s?:|(?:i|we)\smeant)|应该?[是为]|更正\s?[为:]",
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(
@@ -76,14 +87,16 @@ _CORRECTION = re.compile(
     re.IGNORECASE,
 )
 _DOUBT = re.compile(
-    r"(?<![A-Za-z])(?:if|whether|suppose|supposing|assume|assuming|unless|not|say|why)(?![A-Za-z])|n't|如果|假设|若|不",
+    r"(?<![A-Za-z])(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|not)(?![A-Za-z])|n't|如果|假设|若|不",
     re.IGNORECASE,
 )
 _OPENING = re.compile(r"(?:[\s:*_>\"'`]|\\[(\[]|\$\$)*+")
 _STOP = re.compile(
-    r"[.!?;。](?=\s|$|[\"')])|,\s?(?:which|because|since|as|so|where|but|for)\b|\s(?:because|since|which|as)\b| \(|</"
+    r"[.!?;](?=\s|$|[\"')])|。|,\s?(?:which|because|since|as|so|where|but|for)\b|\s(?:because|since|which|as)\b| \(|</"
+    r"|\"\s?[},]|\"$"
 )
-_TEXT_STOP = re.compile(r"[.!?。](?=\s|$|[\"'*])|</")
+_DRESSED = re.compile(r"(?:\*\*|\$\$?|\\\(|\")(?!\s)([^*$\"\n]{1,200}?)(?:\*\*|\$(?!\d)|\\\)|\")")
+_TEXT_STOP = re.compile(r"[.!?](?=\s|$|[\"'*])|。|</")
 
 _SIGNED = rf"{NUMBER}(?:\s?{SCALE})?(?:\s?{PERCENT})?"
 _LEAD = re.compile(
@@ -92,6 +105,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _FIRST = re.compile(rf"-?\s?{_SIGNED}")
+_IN_WORDS = re.compile(r"\s(?:times|plus|minus|divided by|multiplied by|(?:less|more|fewer) than)\b", re.IGNORECASE)
+_DIGIT = re.compile(r"\d")
 _IN_TEXT = re.compile(rf"(?<![A-Za-z0-9_^])(?<!\d\.)(?<!\^\{{)(?:(?<![)\]}}%])-)?{_SIGNED}")
 _FORMULA = re.compile(r"\s?(?:[^\W\d_]+\s?){0,2}(?:=|≈|[-+*/x÷]\s?[\d(.])")
 _SEVERAL = re.compile(
@@ -107,18 +122,20 @@ _OPTION = re.compile(
     r"[(\[{]?\s?(?P<letter>[A-Ja-j])\s?(?P<mark>[)\]}.:、]+|(?=[,;/&])|$|\s)(?P<rest>.*)",
     re.DOTALL,
 )
-_OTHERS = re.compile(
-    rf"^(?:\W*\b[A-J]\b)+\W*$|^\s*{_OR}+\s*(?:option\s|选项)?\(?[A-J](?![A-Za-z0-9])"
-    rf"|{_OR}\s*(?:option\s|选项)?\(?[A-J][).:](?:\s|$)",
-    re.IGNORECASE,
-)
+_BARE_OPTION = re.compile(r"[\s*$(\[{]{0,9}(?:(?:option|choice|选项|选) ?)?([A-J])[\s*$)\]}.:]{0,9}", re.IGNORECASE)
+# A second option behind the first: `, B`, `and (B)` or `(B)` next to it, `or B. London` anywhere.
+_OTHERS_NEXT = re.compile(rf"(?:\s*{_OR})+\s*(?:option\s|选项)?\(?[A-J](?![A-Za-z0-9])|\s*\([A-J]\)\W*$")
+_OTHERS = re.compile(rf"{_OR}\s*(?:option\s|选项)?(?:[A-J][.:、]|\([A-J]\)|[A-J]\)(?=\s\w))(?=\s|$)")
 _LIST_TOKEN = re.compile(r"[][(){}]|[,;]")
 _BARE_LIST_TOKEN = re.compile(r"[][(){}]|,(?!(?<=\d,)\d{3}(?!\d))|[;、]|\b(?:or|and)\b|或|和", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
 _DECIDES = re.compile(
-    r"(?:(?<![A-Za-z])(?:option|choice|answer|is|be|it's|with|choose|select|pick)|选项?|[为是:])[ *(]{0,4}$", re.IGNORECASE
+    r"(?:(?<![A-Za-z])(?:option|choice|answer|is|be|it's|with|choose|select|pick)|选项?|[为是:])[ *(]{0,4}$",
+    re.IGNORECASE,
 )
-_RULED_OUT = re.compile(r"\b(?:not|cannot|eliminat\w+|exclud\w+|rul\w+ out|wrong|incorrect)\b|n't|[不非]|排除", re.IGNORECASE)
+_RULED_OUT = re.compile(
+    r"\b(?:not|cannot|eliminat\w+|exclud\w+|rul\w+ out|wrong|incorrect)\b|n't|[不非]|排除", re.IGNORECASE
+)
 
 
 class _Span(NamedTuple):
@@ -197,11 +214,12 @@ def _heads(line: str, kind: Kind, at_end: bool) -> bool:
 
 def _innermost(content: str) -> str:
     r"""Unwrap `[[\boxed{18}]]` and the like; nobody nests them more than a few times on purpose."""
-    for _ in range(4):
+    for _ in range(2):
         plain = ascii_twin(content)
+        if not plain.startswith(("[[", "\\boxed", "$\\boxed")):
+            break
         spans = [*_brackets(plain), *_boxes(plain)]
-        outside = plain[: spans[0].start] + plain[spans[0].end :] if len(spans) == 1 else plain
-        if outside.strip("$ .") or not spans:
+        if len(spans) != 1 or (plain[: spans[0].start] + plain[spans[0].end :]).strip("$ ."):
             break
         content = content[spans[0].inside].strip()
     return content
@@ -230,7 +248,7 @@ def _brackets(plain: str) -> list[_Span]:
                 paired = last_closed == start + 1
                 spans.append(_Span(start, at + 1, slice(start + 2, at - 1) if paired else slice(start, at + 1)))
             last_closed = start
-        elif len(opened) > 1 and at >= no_string_before and plain[at - 1] in "[,:( ":
+        elif token[0] in ('"', "'") and len(opened) > 1 and at >= no_string_before and plain[at - 1] in "[,:( ":
             if string := _STRING.match(plain, at):
                 skip_to = string.end()
             else:  # this line has no second quote: looking for it again at each quote would be quadratic
@@ -240,7 +258,7 @@ def _brackets(plain: str) -> list[_Span]:
 
 
 def _boxes(plain: str) -> list[_Span]:
-    r"""List every `\boxed{...}`, braces matched by depth, in the order of their ends."""
+    r"""List the outermost `\boxed{...}`, braces matched by depth, in order."""
     spans: list[_Span] = []
     opened: list[re.Match[str]] = []
     for token in _BRACE.finditer(plain) if "boxed" in plain else ():
@@ -249,6 +267,8 @@ def _boxes(plain: str) -> list[_Span]:
         elif token[0] == "}" and opened:
             start = opened.pop()
             if start[1]:
+                while spans and spans[-1].start > start.start():
+                    spans.pop()
                 spans.append(_Span(start.start(), token.end(), slice(start.end(), token.start())))
     return spans
 
@@ -262,7 +282,8 @@ def _last_statement(plain: str, kind: Kind, mark: _Mark | None) -> str | None:
     if mark:
         cues += [m.span() for m in _INSTEAD.finditer(plain, since) if _corrects(plain, since, m.end())]
     for start, end in sorted(cues)[: -_MAX_STATEMENTS - 1 : -1]:
-        clause = re.split(r"[.,;:!?\n。、]", plain[max(since, start - 60) : start])[-1]
+        # "If she sells all, the answer is 18" states; behind a mark it only supposes.
+        clause = re.split(r"[.;:!?\n。]" if mark else r"[.,;:!?\n。]", plain[max(since, start - 80) : start])[-1]
         if not _DOUBT.search(clause):
             text_counts = mark is None or _corrects(plain, since, start)
             content = _read_statement(plain[end : end + MAX_CHARS], kind, text_counts)
@@ -277,19 +298,19 @@ def _corrects(plain: str, since: int, at: int) -> bool:
 
 def _read_statement(after: str, kind: Kind, text_counts: bool) -> str | None:
     """Read what a statement states: a number, an option, or a text where that counts."""
-    opening = _OPENING.match(after)
-    line = after[opening.end() if opening else 0 :].partition("\n")[0]
+    line = after[_past(_OPENING, after) :].partition("\n")[0]
     if kind == "number":
         return _leading_number(line)
     if kind == "choice":
         return _leading_option(line)
-    stop = _TEXT_STOP.search(line)
-    text = line[: stop.start()] if stop else line
-    bold = opening is not None and opening[0].endswith("**") and text.partition("**")[0]
-    text = (bold or text).strip(" *_`\"'").rstrip(".")
+    if dressed := _DRESSED.match(after.lstrip(" \t\n:>")):
+        text = dressed[1].strip()
+    else:
+        text = _until(_TEXT_STOP, line).strip(" *_`\"'")
     if kind == "auto":
-        named = text[:1].isupper() or not text[:1].isalpha() or text.lower() in ("yes", "no", "true", "false")
-        return _leading_number(line) or _option_line(text) or (text if text and named and text_counts else None)
+        if (found := _leading_number(line) or _option_line(text)) is not None:
+            return found
+        text_counts &= text[:1].isupper() or not text[:1].isalpha() or text.lower() in ("yes", "no", "true", "false")
     return text if text and text_counts else None
 
 
@@ -297,30 +318,41 @@ def _leading_number(line: str) -> str | None:
     """Read the number a sentence begins with.
 
     `9 x 2 = 18` is its last side. Where the number goes on as something else (`2x`, `18 or 20`), the sentence is
-    returned, which then equals no number.
+    returned, which then equals no number; `2 times 9` states nothing.
     """
     sentence = tidy(line)
-    stop = _STOP.search(sentence)
-    sentence = (sentence[: stop.start()] if stop else sentence).rstrip(" .!?,;:")
-    lead = _LEAD.match(sentence)
-    first = _FIRST.match(sentence, lead.end() if lead else 0)
+    sentence = _until(_STOP, sentence).rstrip(" .!?,;:")
+    first = _FIRST.match(sentence, _past(_LEAD, sentence))
     if first is None:
         return sentence if sentence.startswith("\\") and mathematical(sentence) else None
     rest = sentence[first.end() :]
     if _FORMULA.match(rest):
         last_side = re.split("[=≈]", rest)[-1]
         return (_leading_number(last_side) if last_side != rest else None) or sentence
-    word = re.match(r"\s?[^\s\d]*", rest)
-    unit = word[0] if word else ""
-    if _SEVERAL.match(rest) or (rest[:1].strip() and read_quantity(first[0] + unit) is None):
+    if _IN_WORDS.match(rest):
+        return None
+    attached = re.match(r"[^\s\d]*", rest)
+    if _SEVERAL.match(rest) or (attached and attached[0] and read_quantity(first[0] + attached[0]) is None):
         return sentence
     return first[0].strip()
 
 
+def _past(pattern: re.Pattern[str], text: str) -> int:
+    """Where a match at the start of a text ends; 0 without one."""
+    match = pattern.match(text)
+    return match.end() if match else 0
+
+
+def _until(pattern: re.Pattern[str], text: str) -> str:
+    """The text up to the first match."""
+    match = pattern.search(text)
+    return text[: match.start()] if match else text
+
+
 def _leading_option(line: str) -> str | None:
+    """Read the option a sentence begins with; two of them are returned whole, and equal none."""
     sentence = tidy(line)
-    stop = _STOP.search(sentence, 3)  # not the dot of `B. Paris` or the bracket of `B (Paris)`
-    sentence = (sentence[: stop.start()] if stop else sentence).rstrip(" .!?")
+    sentence = (sentence[:3] + _until(_STOP, sentence[3:])).rstrip(" .!?")  # not at the dot of `B. Paris`
     if letter := _option(sentence):
         return letter
     return sentence if re.match(rf"\W*[A-J]\)?\s*{_OR}", sentence) else None
@@ -329,21 +361,23 @@ def _leading_option(line: str) -> str | None:
 def _last_number(plain: str) -> str | None:
     """Return the last number of a reply without marks, as it is written there."""
     whole = plain.strip()
-    if "\n" not in whole and mathematical(tidy(whole[: MAX_CHARS + 1])) and read_quantity(whole) is None:
+    alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
+    if alone and read_quantity(whole) is None and mathematical(tidy(whole)):
         return whole  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
-    for line in reversed(plain.splitlines()):
-        if not re.search(r"\d", line):
-            continue
-        line = line[-2000:]
-        bold = [text for text in _BOLD.findall(line) if read_quantity(text)]
-        if bold and not _CORRECTION.search(line, line.rfind(bold[-1])):
-            return str(bold[-1])
-        line = tidy(line)
-        short = _ASIDE.sub(lambda m: m[0] if read_quantity(m[1]) else " ", line)
-        found = list(_IN_TEXT.finditer(short)) or list(_IN_TEXT.finditer(line))
-        if found:
-            return _unless_two(found)
-    return None
+    lines = [line[-_MAX_LINE:] for line in plain.splitlines() if _DIGIT.search(line)][: -_MAX_LINES - 1 : -1]
+    found = (_number_of_line(line, asides) for asides in (False, True) for line in lines)
+    return next((number for number in found if number is not None), None)
+
+
+def _number_of_line(line: str, asides: bool) -> str | None:
+    bold = [text for text in _BOLD.findall(line) if read_quantity(text)]
+    if bold and not _CORRECTION.search(line, line.rfind(bold[-1])):
+        return str(bold[-1])
+    line = tidy(line)
+    if not asides:
+        line = _ASIDE.sub(lambda m: m[0] if read_quantity(m[1], bare=True) else " ", line)
+    found = list(_IN_TEXT.finditer(line))
+    return _unless_two(found) if found else None
 
 
 def _unless_two(found: list[re.Match[str]]) -> str:
@@ -369,12 +403,12 @@ def _last_option(plain: str) -> str | None:
         return labels[1][-1]
     if labels[0] and labels[0][0] and not any(labels[0][1:]):
         return labels[0][0]
-    return _deciding_letter(lines[-1][-2000:]) if lines else None
+    return _deciding_letter(lines[-1][-_MAX_LINE:]) if lines else None
 
 
 def _label(line: str) -> str | None:
-    """Read `B. Paris` or `(B) Paris`, a line that names an option; two of them in a row repeat the question."""
-    label = re.match(r"[*\s]*\(?([A-J])[).:、]\**\s", line)
+    """Read `B. Paris` or `Option B: Paris`, a line that names an option; two of them in a row repeat the question."""
+    label = re.match(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s", line)
     return label[1] if label else None
 
 
@@ -383,13 +417,13 @@ def _deciding_letter(line: str) -> str | None:
     for match in _LETTER.finditer(line):
         before, after = line[: match.start()], line[match.end() :]
         clause = re.split(r"[.,;:!?。,]", before)[-1]
-        stands = match[1] or _DECIDES.search(before) or re.match(r"[)*\s]*(?:[.!?。]|$)", after)
+        stands = match[1] or _DECIDES.search(before) or re.fullmatch(r"[)*\s]*[.!?。]?[*\s]*", after)
         article = match[2] in "AI" and not match[1] and re.match(r"\s+\w", after)
         ruled_out = _RULED_OUT.search(clause) or re.match(r"\)?\s*(?:(?:is|are) (?:not|wrong|incorrect)|不)", after)
         if stands and not article and not ruled_out:
             found.append(match)
-    if not found or (len(found) > 1 and re.fullmatch(rf"\W*{_OR}\W*", line[found[-2].end() : found[-1].start()])):
-        return None
+    if not found or re.search(rf"(?<![A-Za-z0-9])[A-J]\W*{_OR}\W*$", line[: found[-1].start()]):
+        return None  # none, or `A or B`
     return found[-1][2]
 
 
@@ -403,23 +437,24 @@ def _last_text(text: str) -> str | None:
 
 def _option(text: str) -> str | None:
     """Read a short text as one option: `B`, `(b)`, `b.`, `B. Paris`, `Option B`, `选项B`; None for two or none."""
-    match = _OPTION.match(tidy(text[:MAX_CHARS]).strip("*\"'` "))
+    text = re.sub(r"^([*\s]*[A-J])\s+(?=[$\\])", r"\1. ", text[:MAX_CHARS])  # before a formula `A` is no article
+    match = _OPTION.match(tidy(text).strip("*\"'` "))
     if match is None:
         return None
-    letter, mark, rest = match["letter"], match["mark"], match["rest"].strip()
-    if _OTHERS.search(match["rest"]) or rest[:1] in ("=", "+", "-", "*", "^", "<", ">"):
+    letter, mark, rest = match["letter"], match["mark"].strip(), match["rest"]
+    if _OTHERS_NEXT.match(rest) or _OTHERS.search(rest):
         return None
-    if mark.strip() or not rest:
+    rest = rest.strip()
+    if mark or not rest:
         return letter.upper()
-    if letter.islower():
-        return None  # `a train`, `c, d`
-    if letter in "AI" and rest[0] not in ",;(" and not re.match(r"(?:is|because|since)\b", rest):
-        return letter if mathematical(rest) else None  # an article or a pronoun, unless a formula follows
-    return letter
+    formula = re.match(r"[=+*^<>]|-\s?[A-Za-z]", rest)  # `E = mc^2`
+    article = letter in "AI" and re.match(r"[a-z]", rest) and not re.match(r"(?:is|because|since)\b", rest)
+    return None if letter.islower() or formula or article else letter
 
 
 def _option_line(line: str) -> str | None:
-    bare = re.fullmatch(r"[\s*$(\[{]{0,9}(?:(?:option|choice|选项|选) ?)?([A-J]|(?<=\()[a-j](?=\)))[\s*$)\]}.:]{0,9}", line[:60])
+    """Read a line that is nothing but one option."""
+    bare = _BARE_OPTION.fullmatch(line[:60])
     return bare[1].upper() if bare else None
 
 
@@ -493,10 +528,12 @@ def _open_pairs(said: str, right: str) -> list[tuple[str, str]] | None:
     if not gold and (parts := _parts(right)):
         others = _parts(said)
         return _open_lists(others, parts) if others else None
-    if _parts(said):
-        return None  # several answers to a gold of one
-    short_said, short_right = tidy(said[: MAX_CHARS + 1]), tidy(right[: MAX_CHARS + 1])
-    return [(short_said, short_right)] if mathematical(short_said) and mathematical(short_right) else None
+    if _parts(said) or (gold and read_quantity(said.partition("=")[0])):
+        return None  # several answers to a gold of one, or a false equation
+    if max(len(said), len(right)) > MAX_CHARS:
+        return None
+    pair = (tidy(said), tidy(right))
+    return [pair] if all(map(mathematical, pair)) else None
 
 
 class _List(NamedTuple):
@@ -506,7 +543,7 @@ class _List(NamedTuple):
 
 def _parts(text: str) -> _List | None:
     """Split `(3, 4)`, `{3, 4}` or `3 or 4` at its outer separators; None if it is no list of two or more."""
-    if len(text) > _MAX_LIST_CHARS or nesting(text) > 5:
+    if len(text) > _MAX_LINE or nesting(text) > 5:
         return None
     text = tidy(text).replace(r"\{", "{").replace(r"\}", "}")
     brackets = text[:1] + text[-1:]
@@ -608,11 +645,11 @@ def gold_from_gsm8k(answer: object) -> str:
         number = Decimal(repr(answer)) if isinstance(answer, float) else Decimal(answer)
         if not number.is_finite():
             raise DataError(f"a GSM8K answer must be a finite number, got {answer!r}")
-        plain = format(number, "f")
-        return (plain.rstrip("0").rstrip(".") if "." in plain else plain).replace("-0", "0") if not number else plain
+        plain = format(number, "f") if number else "0"
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
     gold = answer.rpartition("####")[2].strip() if isinstance(answer, str) else ""
     if not gold:
-        raise DataError(f"a GSM8K answer must be a number, or text with the gold behind ####, got {str(answer)[-80:]!r}")
+        raise DataError(f"a GSM8K answer must be a number, or text with the gold behind ####, got {answer!r:.80}")
     return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", ascii_twin(gold))
 
 
@@ -657,7 +694,7 @@ def _paper_bracket(reply: str) -> str | None:
 
 
 def _paper_number(reply: str) -> str | None:
-    """Return the last run of two or more of `$0-9.,`, or else the last integer, without commas, dollars and last dot."""
+    """Return the last run of two or more of `$0-9.,` or the last integer, without commas, dollars and last dot."""
     runs = re.findall(r"-?[$.,0-9]{2,}|-?[0-9]+", reply)
     return runs[-1].replace(",", "").replace("$", "").removesuffix(".") if runs else None
 

@@ -7,7 +7,8 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
+from operator import index
+from typing import Literal, SupportsIndex
 
 from tale_dspy.errors import UsageError
 
@@ -19,7 +20,7 @@ DEFAULT_FLOOR = 1
 DEFAULT_CEILING = 4096
 
 _TAIL = 4000  # characters of a reply that are searched: an estimator has no business writing more
-_NUMBER = r"(?<![\w.])-?\d+(?:[, ]\d{3})*(?:\.\d+)?(?:[eE]\d{1,3})?(?:\s?[kK](?![\w]))?"
+_NUMBER = r"(?<![\w.])-?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE]\+?\d{1,3})?(?:\s?[kK](?!\w))?"
 _RANGE = re.compile(rf"({_NUMBER})(?:\s*(?:-|–|—|~|to|and)\s*({_NUMBER.replace('-?', '')}))?")
 _BRACKET = re.compile(r"\[\[([^\[\]]{0,200})\]\]")
 _LABEL = re.compile(r"(?:budget|预算)[^\w-]{0,6}(?:is|of|be|为|是)?[^\w-]{0,6}(?=-?\d)", re.IGNORECASE)
@@ -45,7 +46,8 @@ class BudgetLimits:
     """What an estimate is multiplied with and kept between.
 
     Raises:
-        UsageError: If scale is not a positive number, or not 1 <= floor <= ceiling, or default lies outside.
+        UsageError: If scale is not a positive number, one of the others is not a whole number of at least 1, or floor
+            is above ceiling.
     """
 
     scale: float = 1.0
@@ -60,8 +62,9 @@ class BudgetLimits:
     def __post_init__(self) -> None:
         if isinstance(self.scale, bool) or not isinstance(self.scale, int | float) or not 0 < self.scale < math.inf:
             raise UsageError(f"scale must be a positive number, got {self.scale!r}")
+        object.__setattr__(self, "scale", float(self.scale))
         for name in ("floor", "ceiling", "default"):
-            check_budget(self.__dict__[name], name)
+            object.__setattr__(self, name, check_budget(vars(self)[name], name))
         if self.floor > self.ceiling:
             raise UsageError(f"floor must not be above ceiling, got floor={self.floor} and ceiling={self.ceiling}")
 
@@ -71,25 +74,32 @@ class BudgetLimits:
         An estimate that is missing, not finite, zero or negative falls back to `default`; one outside the limits is
         clamped; every other one is scaled and rounded up to whole tokens.
         """
+        told = estimate if estimate is not None and math.isfinite(estimate) else None  # JSON has no NaN and no infinity
         if estimate is None or math.isnan(estimate) or estimate <= 0:
-            return Budget(min(max(self.default, self.floor), self.ceiling), "fallback", raw, estimate)
+            return Budget(min(max(self.default, self.floor), self.ceiling), "fallback", raw, told)
         scaled = estimate * self.scale
         if scaled > self.ceiling:
-            return Budget(self.ceiling, "clamped", raw, estimate if math.isfinite(estimate) else None)
+            return Budget(self.ceiling, "clamped", raw, told)
         if math.ceil(scaled) < self.floor:
             return Budget(self.floor, "clamped", raw, estimate)
         return Budget(math.ceil(scaled), "estimate", raw, estimate)
 
 
 def check_budget(value: object, name: str = "token_budget") -> int:
-    """Return a budget given by a caller, or say what is wrong with it.
+    """Return a budget given by a caller as an int, or say what is wrong with it.
+
+    Integers of other libraries, such as NumPy's, are taken.
 
     Raises:
         UsageError: If it is not a whole number of at least 1.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    try:
+        tokens = index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else 0
+    except TypeError:  # an array of several
+        tokens = 0
+    if tokens < 1:
         raise UsageError(f"{name} must be a whole number of tokens of at least 1, got {value!r}")
-    return value
+    return tokens
 
 
 def read_budget(reply: str | None) -> float | None:
@@ -110,18 +120,18 @@ def read_budget(reply: str | None) -> float | None:
         return None
     text = unicodedata.normalize("NFKC", reply[-_TAIL:]).replace("\N{MINUS SIGN}", "-")
     for content in reversed(_BRACKET.findall(text)):
-        if (number := _last_number(content)) is not None:
+        if (number := _plain_number(content)) is not None:
             return number
+    return _plain_number(text)
+
+
+def _plain_number(text: str) -> float | None:
     labels = list(_LABEL.finditer(text))
     if labels and (found := _RANGE.match(text, labels[-1].end())):
         return _upper(found)
-    before_tokens = [m for m in _RANGE.finditer(text) if _TOKENS.match(text, m.end())]
-    return _upper(before_tokens[-1]) if before_tokens else _last_number(text)
-
-
-def _last_number(text: str) -> float | None:
-    found = list(_RANGE.finditer(text))
-    return _upper(found[-1]) if found else None
+    numbers = list(_RANGE.finditer(text))
+    before_tokens = [m for m in numbers if _TOKENS.match(text, m.end())]
+    return _upper((before_tokens or numbers)[-1]) if numbers else None
 
 
 def _upper(found: re.Match[str]) -> float:

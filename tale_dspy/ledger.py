@@ -4,31 +4,25 @@ A call reserves its worst case before it is sent (prompt bytes, an upper bound o
 reply) and is settled to what it really used. `track` books any DSPy program; the run engine owns a `Ledger` itself.
 """
 
-import json
 import logging
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 from tale_dspy.backends.prices import price_of
+from tale_dspy.backends.worst_case import RESERVED_TOKENS, Reservation, allowance, worst_case
 from tale_dspy.errors import SpendCapReached, UnpricedModelError, UsageError
-from tale_dspy.receipts import Call, Price, Sink, collect, total
+from tale_dspy.receipts import Call, Price, total
+
+__all__ = ["RESERVED_TOKENS", "Ledger", "Reservation", "RoleSum", "allowance", "track"]
 
 logger = logging.getLogger(__name__)
 
-RESERVED_TOKENS = 4096
-"""Output tokens reserved for (and in a run, allowed to) a call that sets no max_tokens, while a cap is set."""
-_WARN_AT = (0.8, 0.5)
-
-
-@dataclass(frozen=True)
-class Reservation:
-    """The worst case of one call that is in flight."""
-
-    usd: float
-    tokens: int
+_WARN_AT = (0.5, 0.8)
 
 
 @dataclass
@@ -60,11 +54,10 @@ class Ledger:
         price: Overrides the price of every model.
 
     Raises:
-        UsageError: If a cap is not positive.
+        UsageError: If a cap is not a positive number.
 
     Attributes:
         spent_usd: US dollars settled so far.
-        possibly_usd: US dollars of calls that failed after they were sent and may be billed.
         saved_usd: What cache hits had cost before.
         output_tokens: Completion tokens paid so far.
     """
@@ -75,24 +68,25 @@ class Ledger:
         max_total_output_tokens: int | None = None,
         price: Price | None = None,
     ) -> None:
-        for name, cap in (("max_usd", max_usd), ("max_total_output_tokens", max_total_output_tokens)):
-            if cap is not None and (isinstance(cap, bool) or not cap > 0):
+        caps: dict[str, Any] = {"max_usd": max_usd, "max_total_output_tokens": max_total_output_tokens}
+        for name, cap in caps.items():
+            if cap is not None and (isinstance(cap, bool) or not isinstance(cap, Real) or not float(cap) > 0):
                 raise UsageError(f"{name} must be above 0, got {cap!r}")
         self.max_usd = max_usd
         self.max_total_output_tokens = max_total_output_tokens
         self.price = price
         self.roles: dict[str, RoleSum] = {}
         self.spent_usd = 0.0
-        self.possibly_usd = 0.0
         self.saved_usd = 0.0
         self.output_tokens = 0
         self.unpriced_calls = 0
         self.uncounted_calls = 0
-        self._possibly_tokens = 0
         self._held: dict[int, Reservation] = {}
+        self._unsure: dict[int, Reservation] = {}
+        """Worst cases of calls that were sent and never told what they used."""
         self._next = 0
+        self._closed = False
         self._warned = 0.0
-        self._prices: dict[str, Price | None] = {}
         self._changed = threading.Condition()
 
     @property
@@ -100,13 +94,14 @@ class Ledger:
         """Whether any cap is set."""
         return self.max_usd is not None or self.max_total_output_tokens is not None
 
+    @property
+    def possibly_usd(self) -> float:
+        """US dollars of calls that were sent and may be billed, but failed or told no usage: their worst case."""
+        return sum(r.usd for r in self._unsure.values())
+
     def price_for(self, lm: Any) -> Price | None:
-        """Return the price that is used for an LM, looked up once per model."""
-        if self.price is not None:
-            return self.price
-        if lm.model not in self._prices:
-            self._prices[lm.model] = price_of(lm)
-        return self._prices[lm.model]
+        """Return the price that is used for an LM."""
+        return price_of(lm) if self.price is None else self.price
 
     def require_price(self, lm: Any) -> Price:
         """Return the price of an LM under a money cap.
@@ -122,17 +117,27 @@ class Ledger:
             )
         return price
 
-    def reserve(self, lm: Any, request: Any, config: dict[str, Any], *, wait: bool = True) -> int:
+    def reserve(
+        self,
+        lm: Any,
+        request: Any,
+        config: dict[str, Any],
+        *,
+        wait: bool = True,
+        cached: Callable[[], bool] = lambda: False,
+    ) -> int:
         """Hold the worst case of a call that is about to be sent.
 
-        While other calls are in flight, a reservation that does not fit waits for them to be settled; when none is,
-        the cap is reached. With `wait=False`, as in an event loop, it is reached at once.
+        While other threads have calls in flight, a reservation that does not fit waits for them to be settled; when
+        none has, the cap is reached. With `wait=False`, as in an event loop, it is reached at once. A call that DSPy's
+        cache will answer holds nothing.
 
         Args:
             lm: The LM that will be asked.
             request: Its messages or prompt.
             config: The merged settings of the call (`max_tokens`, `n`).
             wait: Whether the thread may wait for others.
+            cached: Says whether the cache holds the reply; asked only where the reservation does not fit.
 
         Returns:
             A number for `settle` or `release`.
@@ -143,90 +148,110 @@ class Ledger:
         """
         need = self._worst_case(lm, request, config)
         with self._changed:
+            looked = False
             while not self._fits(need):
-                if not wait or not self._held:
+                last = self._closed or not wait or not self._others_in_flight()
+                if (last or not looked) and cached():
+                    need = Reservation()
+                    break
+                if last:
                     raise SpendCapReached(self._reached(need), self)
+                looked = True
                 self._changed.wait()
             self._next += 1
             self._held[self._next] = need
             return self._next
 
     def settle(self, number: int, call: Call) -> None:
-        """Replace a reservation by what the call used."""
+        """Replace a reservation by what the call used; also one that was released as possibly billed."""
         with self._changed:
-            held = self._held.pop(number, Reservation(0.0, 0))
-            self._book(call, held)
+            held = self._held.pop(number, None) or self._unsure.pop(number, None) or Reservation()
+            self._book(call)
+            if not (call.cached or call.replayed):
+                # Unknown use counts as the worst case towards the caps, and as unknown in every figure.
+                usd = held.usd if call.cost_usd is None else 0.0
+                tokens = held.tokens if call.output_tokens is None else 0
+                if usd or tokens:
+                    self._unsure[number] = Reservation(usd, tokens)
+            self._warn()
             self._changed.notify_all()
 
     def release(self, number: int, *, possibly_billed: bool) -> None:
         """Give a reservation back; one of a call that may be billed although it failed stays spent."""
         with self._changed:
             held = self._held.pop(number, None)
-            if held and possibly_billed:
-                self.possibly_usd += held.usd
-                self._possibly_tokens += held.tokens
+            # Of several choices some may have been answered before one was refused.
+            if held and (possibly_billed or held.choices > 1):
+                self._unsure[number] = held
+            self._warn()
             self._changed.notify_all()
 
     def book(self, call: Call) -> None:
         """Book a call that had no reservation."""
         with self._changed:
-            self._book(call, Reservation(0.0, 0))
+            self._book(call)
+            self._warn()
             self._changed.notify_all()
 
-    def _book(self, call: Call, held: Reservation) -> None:
+    def close(self) -> None:
+        """Let nothing more be sent that is not in the cache, whatever room is left; waiting calls are refused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _book(self, call: Call) -> None:
         self.roles.setdefault(call.role, RoleSum()).add(call)
         if call.replayed:
             return
         if call.cached:
             self.saved_usd += call.saved_cost_usd or 0.0
             return
-        # Unknown use counts as the worst case towards the caps, and as unknown in every figure.
         self.spent_usd += call.cost_usd or 0.0
         self.output_tokens += call.output_tokens or 0
-        if call.cost_usd is None:
-            self.unpriced_calls += 1
-            self.possibly_usd += held.usd
-        if call.output_tokens is None:
-            self.uncounted_calls += 1
-            self._possibly_tokens += held.tokens
-        self._warn()
+        self.unpriced_calls += call.cost_usd is None
+        self.uncounted_calls += call.output_tokens is None
 
     def _worst_case(self, lm: Any, request: Any, config: dict[str, Any]) -> Reservation:
         if not self.capped:
-            return Reservation(0.0, 0)
-        tokens = int(config.get("n") or 1) * (allowance(config) or RESERVED_TOKENS)
-        if self.max_usd is None:
-            return Reservation(0.0, tokens)
-        price = self.require_price(lm)
-        size = len(json.dumps(request, ensure_ascii=False, default=str).encode("utf-8", "replace"))
-        return Reservation(size * price.input + tokens * price.output, tokens)
+            return Reservation()
+        return worst_case(request, config, None if self.max_usd is None else self.require_price(lm))
+
+    def _used(self) -> tuple[float, int]:
+        """US dollars and output tokens that count towards the caps, without those of calls in flight."""
+        return self.spent_usd + self.possibly_usd, self.output_tokens + sum(r.tokens for r in self._unsure.values())
 
     def _fits(self, need: Reservation) -> bool:
-        usd = self.spent_usd + self.possibly_usd + sum(h.usd for h in self._held.values()) + need.usd
-        tokens = self.output_tokens + self._possibly_tokens + sum(h.tokens for h in self._held.values()) + need.tokens
+        if self._closed:
+            return False
+        usd, tokens = self._used()
+        usd += need.usd + sum(r.usd for r in self._held.values())
+        tokens += need.tokens + sum(r.tokens for r in self._held.values())
         return (self.max_usd is None or usd <= self.max_usd) and (
             self.max_total_output_tokens is None or tokens <= self.max_total_output_tokens
         )
 
+    def _others_in_flight(self) -> bool:
+        """Whether any call will be settled without this thread: it may itself be inside a call that calls another."""
+        mine = threading.get_ident()
+        return any(held.thread != mine for held in self._held.values())
+
     def _reached(self, need: Reservation) -> str:
+        usd, tokens = self._used()
         parts = []
         if self.max_usd is not None:
-            parts.append(f"${self.spent_usd + self.possibly_usd:.6f} of max_usd={self.max_usd:g} spent")
+            parts.append(f"${usd:.6f} of max_usd={self.max_usd:g} spent")
         if self.max_total_output_tokens is not None:
-            spent = self.output_tokens + self._possibly_tokens
-            parts.append(f"{spent} of max_total_output_tokens={self.max_total_output_tokens} spent")
+            parts.append(f"{tokens} of max_total_output_tokens={self.max_total_output_tokens} spent")
         room = f"the next call may need {need.tokens} output tokens" + (f" or ${need.usd:.6f}" if need.usd else "")
         return f"spend cap reached: {' and '.join(parts)}, and {room}"
 
     def _warn(self) -> None:
-        share = max(
-            (self.spent_usd + self.possibly_usd) / self.max_usd if self.max_usd else 0.0,
-            self.output_tokens / self.max_total_output_tokens if self.max_total_output_tokens else 0.0,
-        )
-        mark = next((m for m in _WARN_AT if share >= m), 0.0)
-        if mark > self._warned:
-            self._warned = mark
-            logger.warning("%.0f %% of the spend cap is used: %s", mark * 100, self.spent())
+        usd, tokens = self._used()
+        share = max(usd / (self.max_usd or math.inf), tokens / (self.max_total_output_tokens or math.inf))
+        for mark in _WARN_AT:
+            if self._warned < mark <= share:
+                self._warned = mark
+                logger.warning("%.0f %% of the spend cap is used: %s", mark * 100, self.spent())
 
     def spent(self) -> str:
         """Say in a few words what was spent."""
@@ -236,76 +261,65 @@ class Ledger:
     @property
     def calls(self) -> int:
         """Calls booked, from the cache or not."""
-        return sum(r.calls for r in self.roles.values())
+        with self._changed:
+            return sum(r.calls for r in self.roles.values())
 
     @property
     def cached_calls(self) -> int:
         """Calls answered by DSPy's cache."""
-        return sum(r.cached_calls for r in self.roles.values())
+        with self._changed:
+            return sum(r.cached_calls for r in self.roles.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return the sums as plain JSON; what is not wholly known is None."""
-        return {
-            "calls": self.calls,
-            "cached_calls": self.cached_calls,
-            "spent_usd": None if self.unpriced_calls else self.spent_usd,
-            "possibly_usd": self.possibly_usd,
-            "saved_usd": self.saved_usd,
-            "output_tokens": None if self.uncounted_calls else self.output_tokens,
-            "roles": {name: asdict(r) for name, r in sorted(self.roles.items())},
-        }
+        with self._changed:
+            return {
+                "calls": self.calls,
+                "cached_calls": self.cached_calls,
+                "spent_usd": None if self.unpriced_calls else self.spent_usd,
+                "possibly_usd": self.possibly_usd,
+                "saved_usd": self.saved_usd,
+                "output_tokens": None if self.uncounted_calls else self.output_tokens,
+                "roles": {name: asdict(r) for name, r in sorted(self.roles.items())},
+            }
 
     def __str__(self) -> str:
-        rows = [
-            f"  {name}: {r.calls} calls ({r.cached_calls} from the cache), "
-            f"{'unknown' if r.prompt_tokens is None else r.prompt_tokens} prompt + "
-            f"{'unknown' if r.output_tokens is None else r.output_tokens} output tokens"
-            for name, r in sorted(self.roles.items())
-        ]
-        return "\n".join([f"spent {self.spent()}, saved by the cache ${self.saved_usd:.6f}", *rows])
-
-
-def allowance(config: dict[str, Any]) -> int | None:
-    """Return the output tokens the settings of a call allow, or None if they set no limit."""
-    return config.get("max_tokens") or config.get("max_completion_tokens")
-
-
-class _LedgerSink(Sink):
-    """Books what DSPy records inside the block, against the reservation of the call it belongs to."""
-
-    def __init__(self, ledger: Ledger, open_calls: dict[str, int]) -> None:
-        super().__init__(ledger.price)
-        self._ledger = ledger
-        self._open = open_calls
-
-    def add(self, call: Call) -> None:
-        from dspy.utils.callback_context import ACTIVE_CALL_ID
-
-        number = self._open.pop(ACTIVE_CALL_ID.get() or "", None)
-        if number is None:
-            self._ledger.book(call)
-        else:
-            self._ledger.settle(number, call)
+        with self._changed:
+            rows = [
+                f"  {name}: {r.calls} calls ({r.cached_calls} from the cache), "
+                f"{'unknown' if r.prompt_tokens is None else r.prompt_tokens} prompt + "
+                f"{'unknown' if r.output_tokens is None else r.output_tokens} output tokens"
+                for name, r in sorted(self.roles.items())
+            ]
+            return "\n".join([f"spent {self.spent()}, saved by the cache ${self.saved_usd:.6f}", *rows])
 
 
 @contextmanager
-def track(max_usd: float | None = None, max_total_output_tokens: int | None = None) -> Iterator[Ledger]:
+def track(
+    max_usd: float | None = None, max_total_output_tokens: int | None = None, *, price: Price | None = None
+) -> Iterator[Ledger]:
     """Book every LM call inside the block, and stop before a cap is passed.
 
     Right in threads that DSPy starts (`dspy.Parallel`, `dspy.Evaluate`, optimizers) and in asyncio. Threads of your own
-    see the block only through `contextvars.copy_context().run`. A call that sets no `max_tokens` reserves 4096 output
-    tokens; one that writes more than it reserved can pass the cap by the difference, once. A call DSPy answers from its
-    cache costs nothing, but needs room for its reservation.
+    see the block only through `contextvars.copy_context().run`. Blocks may be nested; each call is booked in all.
+
+    A call is sent if its worst case fits; threads wait for the calls in flight, an event loop cannot, so that there a
+    cap is reached earlier. A call that sets no `max_tokens` reserves 4096 output tokens; calls that write more than
+    they reserved can pass the cap by the difference. A call that failed stays reserved unless the provider refused it;
+    of the attempts that DSPy repeats by itself within a call (`num_retries`) only the last is seen.
 
     Args:
         max_usd: Cap on US dollars. Every model used needs a known price.
         max_total_output_tokens: Cap on completion tokens of all calls.
+        price: Price per token that overrides the known one of every model.
 
     Yields:
         The ledger.
 
     Raises:
-        SpendCapReached: From the call that would pass a cap, through everything around it.
+        UsageError: If a cap is not a positive number.
+        SpendCapReached: From the call that would pass a cap, through everything around it, a task group too. After it
+            nothing more is sent for this block, not by a thread left behind either.
         UnpricedModelError: With `max_usd`, from the first call of a model without a known price.
 
     Example:
@@ -313,18 +327,25 @@ def track(max_usd: float | None = None, max_total_output_tokens: int | None = No
         ...     program(question="...")
         >>> print(ledger)  # doctest: +SKIP
     """
-    import dspy
+    from tale_dspy.backends.meter import metering
 
-    from tale_dspy.backends.meter import Meter
-
-    ledger = Ledger(max_usd, max_total_output_tokens)
-    open_calls: dict[str, int] = {}
-    meter = Meter(ledger, open_calls)
-    callbacks = [*dspy.settings.get("callbacks", []), meter]
+    ledger = Ledger(max_usd, max_total_output_tokens, price)
     try:
-        with dspy.context(callbacks=callbacks), collect(_LedgerSink(ledger, open_calls)):
+        with metering(ledger):
             yield ledger
-    except SpendCapReached as stop:
-        if isinstance(stop.__cause__, UnpricedModelError):  # see Meter: only a BaseException leaves a callback
-            raise stop.__cause__ from None
-        raise
+    except (SpendCapReached, BaseExceptionGroup) as error:
+        stop = _stop_in(error)
+        if stop is None:
+            raise
+        if stop.ledger is ledger:
+            ledger.close()
+            if isinstance(stop.__cause__, Exception):  # see Meter: only a BaseException leaves a callback
+                raise stop.__cause__ from None
+        raise stop from None
+
+
+def _stop_in(error: BaseException) -> SpendCapReached | None:
+    """Find the stop in what a task group made of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((stop for inner in error.exceptions if (stop := _stop_in(inner))), None)
+    return error if isinstance(error, SpendCapReached) else None

@@ -39,6 +39,8 @@ class PromptForm:
     """The budget for a predictor without a reasoning field; not in the paper."""
     only: str | None = None
     """Name of the one output field the wording is for; None for any single output."""
+    label: str | None = None
+    """What the wording calls the answer; None where it names none."""
 
     def fits(self, outputs: list[str]) -> bool:
         """Whether the wording as published can ask for these outputs."""
@@ -59,10 +61,10 @@ class PromptForm:
 
     def render_fields(self, inputs: str, asked: str, *, thinks: bool, budget: object | None) -> str:
         """Render any other signature in the same shape: `Name: value` lines, the wanted format, the phrase."""
-        phrase = self.phrase(thinks, budget)
+        phrase, wanted = self.phrase(thinks, budget), f"{_FORMAT}{asked}" if asked else ""
         if not phrase:
-            return f"{_DIRECTLY}{_FORMAT}{asked}\n{inputs}"
-        return f"{inputs}\n{_FORMAT}{asked}{phrase}"
+            return f"{_DIRECTLY}{wanted}\n{inputs}" if asked else inputs
+        return f"{inputs}\n{wanted}{phrase}"
 
 
 _CHOICE = _FORMAT + "[[choice]],for example: Choice: [[A]].\n"
@@ -75,16 +77,28 @@ _CHOICE_ZH = "请严格按照如下格式回答：[[选项]]，例如：选项: 
 
 FORMS: dict[str, PromptForm] = {
     "answer": PromptForm(
-        cot="Q: {question}\n" + _ANSWER + "{think}", direct=_DIRECTLY + _ANSWER + "\nQ: {question}", only="answer"
+        cot="Q: {question}\n" + _ANSWER + "{think}",
+        direct=_DIRECTLY + _ANSWER + "\nQ: {question}",
+        only="answer",
+        label="Answer",
     ),
-    "choice": PromptForm(cot="{question}\n" + _CHOICE + "{think}", direct=_CHOICE_DIRECT.format(strictly="strictLy")),
-    "gpqa": PromptForm(cot="Q: {question}\n" + _CHOICE + "{think}", direct=_CHOICE_DIRECT.format(strictly="strictly")),
+    "choice": PromptForm(
+        cot="{question}\n" + _CHOICE + "{think}",
+        direct=_CHOICE_DIRECT.format(strictly="strictLy"),
+        label="Choice",
+    ),
+    "gpqa": PromptForm(
+        cot="Q: {question}\n" + _CHOICE + "{think}",
+        direct=_CHOICE_DIRECT.format(strictly="strictly"),
+        label="Choice",
+    ),
     "choice-zh": PromptForm(
         cot="{question}\n" + _CHOICE_ZH + "{think}",
         direct="{question}\n请直接回答下面的问题并直接给出答案的选项序号。" + _CHOICE_ZH,
         think="让我们一步一步思考：\n",
         think_budget="让我们一步一步思考并使用少于 {budget} tokens:\n",
         budget_only="使用少于 {budget} tokens:\n",
+        label="选项",
     ),
     "cloze": PromptForm(
         cot="Q: {question}\n{think}",

@@ -7,13 +7,15 @@ answer. Here every call is booked once, as a `Call`, where DSPy records it: `col
 This room counts. The cap on what may be spent is in `tale_dspy.ledger`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tale_dspy.backends.tokens import count_tokens
 from tale_dspy.budget import Source
+from tale_dspy.errors import UsageError
 
 Role = Literal["reason", "estimate", "metric"]
 UsageSource = Literal["provider", "tokenizer", "unknown"]
@@ -42,10 +44,19 @@ def current_role() -> Role:
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per token. The figures of `--price-in` and `--price-out` are per million."""
+    """US dollars per token. The figures of `--price-in` and `--price-out` are per million.
+
+    Raises:
+        UsageError: If one is negative or no finite number.
+    """
 
     input: float
     output: float
+
+    def __post_init__(self) -> None:
+        for name, price in vars(self).items():
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < math.inf:
+                raise UsageError(f"a price must be a number of at least 0, got {name}={price!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,82 +89,57 @@ class Call:
     saved_cost_usd: float | None = None
     """What a cache hit had cost when it was paid."""
     latency_s: float | None = None
-    """Seconds; None where nothing was sent."""
+    """Seconds, where the run engine measured them; None where nothing was sent."""
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))  # flat: asdict would copy each value for ten times the time
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Call":
-        return cls(**row)
+        return cls(**{k: v for k, v in row.items() if k in cls.__dataclass_fields__})
 
 
 def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latency_s: float | None = None) -> Call:
     """Book one entry of DSPy's history.
 
-    Reads the usage of cache hits too: DSPy keeps it in the response of its own engine, and `tale_dspy.LM` keeps it
-    under `tale_usage` in LiteLLM's. A reply whose completion tokens are 0 or missing although it has text is counted
-    with the model's tokenizer; where none is known the count is None.
+    A reply whose completion tokens are 0 or missing although it has text was sent without usage: it is counted with
+    the model's tokenizer, and where none is known the count is None. What it cost is then unknown, too.
 
     Args:
         entry: One element of `lm.history`.
         price: Overrides the price DSPy knows.
         latency_s: Seconds the call took.
     """
-    usage, cached = _usage(entry)
-    text, thought = output_text(entry["outputs"])
-    prompt, output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    from tale_dspy.backends.history import finish_reason, read_usage
+
+    told, outputs = read_usage(entry), entry.get("outputs") or []
+    model = str(entry.get("model") or "unknown")
+    text, thought = output_text(outputs)
+    written = [part for output in outputs for part in output_text([output]) if part]
+    prompt, output, cost = told.prompt or None, told.output, _finite(entry.get("cost"))
     source: UsageSource = "provider"
-    if not output and (text or thought):
-        output = count_tokens(entry["model"], "".join(_all_text(entry["outputs"])))
-        source = "unknown" if output is None else "tokenizer"
-    cost = entry.get("cost")
+    if not output and (written or prompt is None or output is None):
+        output = total([count_tokens(model, part) for part in written])
+        source, cost = "unknown" if output is None else "tokenizer", None
     if price is not None:
         cost = None if prompt is None or output is None else prompt * price.input + output * price.output
     return Call(
         role=current_role(),
-        model=entry["model"],
+        model=model,
         response_model=entry.get("response_model"),
         text=text,
         thought=thought,
         prompt_tokens=prompt,
         output_tokens=output,
-        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
-        cached_prompt_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        reasoning_tokens=told.reasoning,
+        cached_prompt_tokens=told.cached_prompt,
         usage_source=source,
-        finish_reason=_finish_reason(entry["response"]),
-        cached=cached,
-        cost_usd=0.0 if cached else cost,
-        saved_cost_usd=cost if cached else None,
-        latency_s=None if cached else latency_s,
+        finish_reason=finish_reason(entry.get("response")),
+        cached=told.cached,
+        cost_usd=0.0 if told.cached else cost,
+        saved_cost_usd=cost if told.cached else None,
+        latency_s=None if told.cached else latency_s,
     )
-
-
-def _usage(entry: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Return what the answer had used, and whether it came from the cache."""
-    from dspy.clients.call_result import usage_dict
-    from dspy.clients.legacy_outputs import plain, value
-    from dspy.lm15 import Response
-
-    response, usage = entry["response"], entry["usage"] or {}
-    if isinstance(response, Response):
-        told = usage_dict(response, entry["model"].partition("/")[0])
-        return (usage, False) if usage or not told else (told, True)
-    cached = value(response, "cache_hit", None) is True
-    if not usage:
-        hidden = value(response, "_hidden_params", None) or {}
-        usage = plain(hidden.get("tale_usage") or {})
-    return usage, cached
-
-
-def _finish_reason(response: Any) -> str | None:
-    from dspy.clients.legacy_outputs import value
-
-    if isinstance(response, tuple):
-        return _finish_reason(response[0]) if response else None
-    choices = value(response, "choices", None)
-    reason = value(choices[0], "finish_reason", None) if choices else value(response, "finish_reason", None)
-    return str(reason) if reason else None
 
 
 def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:
@@ -164,9 +150,9 @@ def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:
     return (first.get("text"), first.get("reasoning_content")) if isinstance(first, dict) else (first, None)
 
 
-def _all_text(outputs: Sequence[Any]) -> Iterator[str]:
-    for output in outputs:
-        yield from (part for part in output_text([output])[::-1] if part)
+def _finite(value: float | None) -> float | None:
+    """JSON knows neither infinity nor NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 class Sink:
@@ -191,8 +177,7 @@ class Sink:
 def collect(sink: Sink | None = None, **overrides: Any) -> Iterator[list[Call]]:
     """Collect every LM call made inside the block, in this context and those that inherit it.
 
-    Works while `disable_history` is set, too: DSPy's history is switched on inside the block, since it is the only
-    place where usage is told.
+    Works while `disable_history` is set or `max_history_size` is 0, too: the histories then stay empty all the same.
 
     Args:
         sink: Where to book; None makes a list of its own.
@@ -204,18 +189,23 @@ def collect(sink: Sink | None = None, **overrides: Any) -> Iterator[list[Call]]:
     from dspy.dsp.utils.settings import settings
 
     sink = Sink() if sink is None else sink  # an empty sink is falsy
-    with settings.context(
-        caller_modules=[*(settings.caller_modules or []), sink],
-        disable_history=False,
-        max_history_size=settings.max_history_size or 1,
-        **overrides,
-    ):
+    if settings.disable_history or not settings.max_history_size:
+        from tale_dspy.backends.history import Recorder
+
+        callbacks = overrides.get("callbacks", settings.callbacks)
+        if not any(isinstance(c, Recorder) for c in callbacks):
+            overrides["callbacks"] = [*callbacks, Recorder()]
+    with settings.context(caller_modules=[*(settings.caller_modules or []), sink], **overrides):
         yield sink.calls
 
 
-def total(values: Sequence[float | int | None]) -> Any:
+_Number = TypeVar("_Number", int, float)
+
+
+def total(values: Sequence[_Number | None]) -> _Number | None:
     """Sum up; None if any part is unknown or there is no part."""
-    return sum(v for v in values if v is not None) if values and None not in values else None
+    known = [v for v in values if v is not None]
+    return sum(known[1:], known[0]) if known and len(known) == len(values) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,32 +233,39 @@ class Receipt:
     @property
     def output_tokens(self) -> int | None:
         """Completion tokens of the reasoning calls."""
-        return total([c.output_tokens for c in self.of("reason")])  # type: ignore[no-any-return]
+        return total([c.output_tokens for c in self.of("reason")])
 
     @property
     def estimate_tokens(self) -> int | None:
         """Completion tokens of the budget calls; None where none was made."""
-        return total([c.output_tokens for c in self.of("estimate")])  # type: ignore[no-any-return]
+        return total([c.output_tokens for c in self.of("estimate")])
 
     @property
     def prompt_tokens(self) -> int | None:
-        return total([c.prompt_tokens for c in self.calls])  # type: ignore[no-any-return]
+        return total([c.prompt_tokens for c in self.calls])
 
     @property
     def cost_usd(self) -> float | None:
         """US dollars paid now."""
-        return total([c.cost_usd for c in self.calls])  # type: ignore[no-any-return]
+        return total([c.cost_usd for c in self.calls])
 
     @property
     def saved_cost_usd(self) -> float | None:
         """US dollars that cache hits had cost before."""
-        return total([c.saved_cost_usd for c in self.calls if c.cached])  # type: ignore[no-any-return]
+        return total([c.saved_cost_usd for c in self.calls if c.cached])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, with the sums beside the calls."""
-        sums = ("output_tokens", "estimate_tokens", "prompt_tokens", "cost_usd", "saved_cost_usd")
-        calls = [c.to_json() for c in self.calls]
-        return {**vars(self), "calls": calls, **{name: self.__getattribute__(name) for name in sums}}
+        return {
+            **vars(self),
+            "estimate": _finite(self.estimate),
+            "calls": [c.to_json() for c in self.calls],
+            "output_tokens": self.output_tokens,
+            "estimate_tokens": self.estimate_tokens,
+            "prompt_tokens": self.prompt_tokens,
+            "cost_usd": self.cost_usd,
+            "saved_cost_usd": self.saved_cost_usd,
+        }
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Receipt":
@@ -276,19 +273,20 @@ class Receipt:
         return cls(**kept, calls=[Call.from_json(c) for c in row["calls"]])
 
     def __str__(self) -> str:
-        parts = [f"{_known(self.output_tokens)} output tokens"]
-        if self.token_budget is not None:
-            parts.insert(0, f"budget {self.token_budget} ({self.budget_source})")
+        tokens = f"{_known(self.output_tokens)} output tokens"
         if self.of("estimate"):
-            parts.append(f"+ {_known(self.estimate_tokens)} for the estimate")
+            tokens += f" + {_known(self.estimate_tokens)} for the estimate"
         if any(c.usage_source == "tokenizer" for c in self.calls):
-            parts.append("(counted with the tokenizer)")
-        parts.append("price unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid")
-        if any(c.cached for c in self.calls):
-            parts.append(f"{sum(c.cached for c in self.calls)} of {len(self.calls)} calls from the cache")
-        if self.status != "answered":
-            parts.append(self.status)
-        return f"{self.program}: " + ", ".join(parts).replace(", +", " +").replace(", (", " (")
+            tokens += " (counted with the tokenizer)"
+        cached = sum(c.cached for c in self.calls)
+        parts = [
+            f"budget {self.token_budget} ({self.budget_source})" if self.token_budget is not None else "",
+            tokens,
+            "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid",
+            f"{cached} of {len(self.calls)} calls from the cache" if cached else "",
+            self.status if self.status != "answered" else "",
+        ]
+        return f"{self.program}: " + ", ".join(part for part in parts if part)
 
 
 def _known(value: int | None) -> str:

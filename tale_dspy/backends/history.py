@@ -42,14 +42,15 @@ def read_usage(entry: dict[str, Any]) -> Told:
     """
     response, usage = entry.get("response"), dict(entry.get("usage") or {})
     hit = entry.get("cache_hit")
-    native = response if isinstance(response, tuple) else (response,)
-    if native and all(isinstance(r, Response) for r in native):
+    parts = response if isinstance(response, tuple) else (response,)
+    native = [r for r in parts if isinstance(r, Response)]
+    if native:
         told = [usage_dict(r, entry["model"].partition("/")[0]) for r in native]
         cached = hit if hit is not None else not usage and any(told)
         return _told([usage] if usage else told, cached)
     cached = hit if hit is not None else value(response, "cache_hit") is True
-    kept = (value(response, "_hidden_params") or {}).get("tale_usage")
-    return _told([usage or kept or {}], cached)
+    kept = (value(response, "_hidden_params") or {}).get("tale_usage") or value(response, "usage") or {}
+    return _told([usage or dict(kept)], cached)
 
 
 def _told(usages: Sequence[dict[str, Any]], cached: bool) -> Told:

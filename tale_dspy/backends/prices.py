@@ -1,8 +1,15 @@
 """What a model costs per token, from the price table that ships with DSPy (LiteLLM's)."""
 
+from functools import lru_cache
 from typing import Any
 
 from tale_dspy.receipts import Price
+
+_NAMESPACES = {
+    "bedrock": ("bedrock", "bedrock_converse"),
+    "vertex_ai": ("vertex_ai", "vertex_ai-language-models"),
+}
+"""Providers whose models stand in the table under other names than the model string's."""
 
 
 def price_of(lm: Any) -> Price | None:
@@ -16,24 +23,32 @@ def price_of(lm: Any) -> Price | None:
         engine of its own. A long context or a service tier may be dearer; the figures DSPy books per call heed that.
     """
     from dspy import LM
-    from dspy.clients.model_metadata import model_info
 
     if not isinstance(lm, LM) or not isinstance(lm.engine, str):
         return None
-    for provider, model in _names(lm):
-        info = model_info(provider, model)
-        if info.get("input_cost_per_token") is not None and info.get("output_cost_per_token") is not None:
-            return Price(float(info["input_cost_per_token"]), float(info["output_cost_per_token"]))
+    return next((price for name in _names(lm) if (price := _look_up(*name))), None)
+
+
+@lru_cache(maxsize=256)
+def _look_up(provider: str, model: str) -> Price | None:
+    from dspy.clients.model_metadata import model_info, rate
+
+    for namespaces in (None, _NAMESPACES.get(provider)):
+        info = model_info(provider, model, namespaces=namespaces)
+        paid_in, paid_out = rate(info, "input_cost_per_token"), rate(info, "output_cost_per_token")
+        if paid_in is not None and paid_out is not None:
+            return Price(paid_in, paid_out)
     return None
 
 
 def _names(lm: Any) -> list[tuple[str, str]]:
-    """(provider, model) as DSPy routes it, then as the model string says."""
+    """(provider, model) as DSPy routes it, then as the model string says, cut at its last and at its first slash."""
     from dspy.clients.capabilities import resolve
     from dspy.lm15 import LM15Error
 
     provider, _, model = lm.model.rpartition("/")
-    names = [(provider or "openai", model)]
+    first, _, rest = lm.model.partition("/")
+    names = [(provider or "openai", model)] + ([(first, rest)] if rest else [])
     try:
         route = resolve(lm)
         names.insert(0, (route.provider, route.model))

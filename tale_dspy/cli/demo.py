@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 NAME = "demo"
-PROGRAMS = ("cot", "direct", "concise", "draft", "budget:30", "tale-ep")
+PROGRAMS = ("dspy-cot", "cot", "direct", "concise", "draft", "budget:best", "tale-ep")
+TRAIN = 60
 NOTICE = (
     "This demo asks a small scripted server on this machine, not a language model: its replies follow a script, so its "
     "figures show how the tool works and say nothing about any model. They are marked `scripted`."
@@ -29,16 +30,18 @@ def run(
     screen = console()
     screen.print(NOTICE, style="bold yellow")
     folder = out or Path("demo-runs")
-    problems = word_problems(questions)
-    bank = {row["question"]: row["answer"] for row in problems}
+    problems, training = word_problems(questions + TRAIN)[TRAIN:], word_problems(TRAIN)
+    bank = {row["question"]: row["answer"] for row in [*problems, *training]}
     runs = []
     with tempfile.TemporaryDirectory() as scratch, ScriptedServer(SolverReply(bank), latency=0.05, record=0) as server:
-        data = Path(scratch) / "word-problems.jsonl"
-        data.write_text("".join(json.dumps(row) + "\n" for row in problems), encoding="utf-8")
+        data, train = Path(scratch) / "word-problems.jsonl", Path(scratch) / "training.jsonl"
+        for path, rows in ((data, problems), (train, training)):
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         for program in PROGRAMS:
             plan = Plan(
                 program=program,
                 data=str(data),
+                train_data=str(train),
                 model="openai/scripted",
                 api_base=server.url,
                 api_key="none",
@@ -53,7 +56,8 @@ def run(
                 runs.append(plan.run(progress))
     files = write_report(runs, folder / "report")
     screen.print(rich_table(report_rows(runs), width=screen.width))
-    screen.print(rich_comparison(runs[-1].compare(runs[0]), width=screen.width, limit=3))
+    by_name = dict(zip(PROGRAMS, runs, strict=True))
+    screen.print(rich_comparison(by_name["tale-ep"].compare(by_name["cot"]), width=screen.width, limit=3))
     screen.print(f"figures and tables: {folder / 'report'} ({len(files)} files)", markup=False)
     screen.print("\nWith a real provider (set its key first), try:", style="bold")
     for line in (

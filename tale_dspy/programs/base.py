@@ -13,15 +13,16 @@ from dspy.signatures.signature import ensure_signature
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
 from tale_dspy.budget import Budget
-from tale_dspy.errors import SignatureError, StateError
-from tale_dspy.programs.saving import TalePredict, describe
+from tale_dspy.errors import SignatureError, UsageError
+from tale_dspy.programs.predictor import TalePredict, load_parameters
+from tale_dspy.programs.saving import describe
 from tale_dspy.programs.state import Seen
 from tale_dspy.receipts import Call, Receipt, collect, status_of
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
 """Names a module adds to a signature or to its predictions."""
-RESERVED_INPUTS = ("lm", "config", "demos", "signature", "prediction")
-"""Input names that `dspy.Predict` takes for itself."""
+RESERVED_INPUTS = ("lm", "config", "demos", "signature", "new_signature", "prediction", "self")
+"""Input names that `dspy.Predict` or Python takes for itself."""
 
 SignatureLike = str | type[dspy.Signature]
 
@@ -29,9 +30,9 @@ SignatureLike = str | type[dspy.Signature]
 class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no types
     """A prediction that carries its receipt outside the fields, so that `keys()` stay those of the signature."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._receipt: Receipt | None = None
+    def __init__(self, base: Any = None, **kwargs: Any) -> None:
+        super().__init__(base, **kwargs)
+        self._receipt: Receipt | None = base._receipt if isinstance(base, TalePrediction) else None
 
     @property
     def receipt(self) -> dict[str, Any] | None:
@@ -71,13 +72,21 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         **config: Settings of each call, such as `temperature`.
 
     Raises:
-        SignatureError: If the signature has a field of a name the module adds or reserves.
+        SignatureError: If the signature is none, or has a field of a name the module adds or reserves.
+        UsageError: If the adapter is none.
+
+    Attributes:
+        guidance: A sentence in the instructions that makes the module what it is.
     """
+
+    guidance: str | None = None
 
     def __init__(
         self, signature: SignatureLike, *, adapter: Any = None, callbacks: list[Any] | None = None, **config: Any
     ) -> None:
         super().__init__(callbacks=callbacks)
+        if adapter is not None and not isinstance(adapter, dspy.Adapter):
+            raise UsageError(f"adapter must be a dspy.Adapter such as TaleAdapter(), got {adapter!r}")
         self.adapter = adapter
         self.predict = TalePredict(self.extend(check_signature(signature)), **config)
         self.seen = Seen()
@@ -85,7 +94,8 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
     @classmethod
     def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         """Return the signature of the inner predictor."""
-        return with_reasoning(signature)
+        extended = with_reasoning(signature)
+        return with_guidance(extended, cls.guidance) if cls.guidance else extended
 
     def forward(self, **kwargs: Any) -> TalePrediction:
         with self.booked() as calls:
@@ -125,15 +135,16 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """Load a state of this class or, by field name, of a plain `dspy.ChainOfThought`.
 
-        What an estimator or the limits are is kept where the state does not tell.
+        What the state does not tell (an estimator, the limits, the guidance of a control) stays as it is.
 
         Raises:
             StateError: If its fields are not this program's. DSPy itself would assign them by position.
         """
-        if "predict" not in state:
-            raise StateError(f"the saved state has no predictor 'predict': it is not one of a {type(self).__name__}")
-        own = dspy.Module.dump_state(self)
-        super().load_state({**own, **state}, allow_unsafe_lm_state=allow_unsafe_lm_state)
+        load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+        about = state.get("tale_dspy")
+        own = isinstance(about, dict) and about.get("class") == type(self).__name__
+        if self.guidance and not own and self.guidance not in self.predict.signature.instructions:
+            self.predict.signature = with_guidance(self.predict.signature, self.guidance)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.predict.signature.signature!r})"
@@ -170,9 +181,14 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
     """Return a signature class, or say which of its names is taken.
 
     Raises:
-        SignatureError: If a field has a name of `ADDED`, or an input one of `RESERVED_INPUTS`.
+        SignatureError: If it is none, a field has a name of `ADDED`, or an input one of `RESERVED_INPUTS`.
     """
-    found: type[dspy.Signature] = ensure_signature(signature)
+    try:
+        found: type[dspy.Signature] = ensure_signature(signature)
+    except (ValueError, SyntaxError, TypeError) as e:
+        raise SignatureError(f"{signature!r} is no signature: {e}") from e
+    if not isinstance(found, type) or not issubclass(found, dspy.Signature):
+        raise SignatureError(f"a signature is a text such as 'question -> answer' or a dspy.Signature, got {found!r}")
     taken = [k for k in found.fields if k in ADDED] + [k for k in found.input_fields if k in RESERVED_INPUTS]
     if taken:
         raise SignatureError(f"the signature has a field {taken[0]!r}, a name this module adds or reserves: rename it")

@@ -8,6 +8,7 @@ from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import Budget, check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
+from tale_dspy.programs.state import Fixed
 
 
 class BudgetedChainOfThought(TaleModule):
@@ -39,14 +40,23 @@ class BudgetedChainOfThought(TaleModule):
         **config: Any,
     ) -> None:
         super().__init__(signature, adapter=adapter, callbacks=callbacks, **config)
-        self.token_budget = None if token_budget is None else check_budget(token_budget)
+        self.fixed = Fixed(None if token_budget is None else check_budget(token_budget))
+
+    @property
+    def token_budget(self) -> int | None:
+        """The budget of calls that give none, in tokens."""
+        return self.fixed.token_budget
+
+    @token_budget.setter
+    def token_budget(self, value: int | None) -> None:
+        self.fixed.token_budget = None if value is None else check_budget(value)
 
     @classmethod
     def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         return with_budget(with_reasoning(signature))
 
     def _budget(self, kwargs: dict[str, Any]) -> Budget:
-        given = kwargs.get(BUDGET, self.token_budget)
+        given = self.token_budget if kwargs.get(BUDGET) is None else kwargs[BUDGET]
         if given is None:
             raise UsageError(f"{type(self).__name__} needs token_budget=..., at the call or at construction")
         return Budget(check_budget(given), "given")

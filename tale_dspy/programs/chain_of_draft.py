@@ -1,8 +1,6 @@
 """Chain of Draft: at most five words for each step of the reasoning."""
 
-import dspy
-
-from tale_dspy.programs.base import TaleModule, with_guidance, with_reasoning
+from tale_dspy.programs.base import TaleModule
 from tale_dspy.prompts import DRAFT_INSTRUCTIONS
 
 
@@ -12,6 +10,4 @@ class ChainOfDraft(TaleModule):
     Args: see `TaleModule`.
     """
 
-    @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
-        return with_guidance(with_reasoning(signature), DRAFT_INSTRUCTIONS)
+    guidance = DRAFT_INSTRUCTIONS

@@ -1,8 +1,6 @@
 """The control any reviewer asks for: chain of thought with "Be concise."."""
 
-import dspy
-
-from tale_dspy.programs.base import TaleModule, with_guidance, with_reasoning
+from tale_dspy.programs.base import TaleModule
 from tale_dspy.prompts import CONCISE_INSTRUCTIONS
 
 
@@ -12,6 +10,4 @@ class Concise(TaleModule):
     Args: see `TaleModule`.
     """
 
-    @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
-        return with_guidance(with_reasoning(signature), CONCISE_INSTRUCTIONS)
+    guidance = CONCISE_INSTRUCTIONS

@@ -11,7 +11,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.programs.estimator import BudgetEstimator
-from tale_dspy.programs.saving import TalePredict
+from tale_dspy.programs.predictor import TalePredict
 from tale_dspy.programs.tale_ep import TaleEP
 
 logger = logging.getLogger(__name__)

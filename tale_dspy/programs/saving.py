@@ -1,78 +1,25 @@
 """One JSON file and back: DSPy's own state, plus what is needed to build the program without its source.
 
-DSPy's state holds neither class nor field names nor types, and assigns fields by position. `TalePredict` writes the
-names and reads by them; `load` builds the program from a registry of names, never from an import path.
+DSPy's state holds neither class nor types. `describe` adds them; `load` builds the program from a registry of names,
+never from an import path.
 """
 
-import ast
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Optional, Union
+from typing import Any
 
 import dspy
-from dspy.adapters.utils import get_annotation_name
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
+from tale_dspy.backends.lm import LM
 from tale_dspy.errors import StateError
+from tale_dspy.programs.predictor import BROKEN, SETTINGS, as_state_error
+from tale_dspy.programs.typenames import type_from_text, type_to_text
 
 FORMAT = 1
-_NAMES = "field_names"
-_TYPES: dict[str, Any] = {
-    **{t.__name__: t for t in (str, int, float, bool, list, dict, tuple, set, bytes)},
-    "Any": Any,
-    "Literal": Literal,
-    "Optional": Optional,
-    "Union": Union,
-    "None": type(None),
-}
-
-
-class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
-    """A `dspy.Predict` whose saved state carries its field names, and that loads by name or refuses."""
-
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return {**super().dump_state(json_mode=json_mode), _NAMES: list(self.signature.fields)}
-
-    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
-        """Load a state of this predictor, or one without `token_budget` such as `dspy.ChainOfThought` saves.
-
-        Raises:
-            StateError: If the saved fields are not this predictor's.
-        """
-        state = dict(state)
-        names = state.pop(_NAMES, None)
-        saved = state["signature"]["fields"]
-        fields = self._by_name(names, saved) if names else self._by_prefix(saved)
-        state["signature"] = {**state["signature"], "fields": fields}
-        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
-        return self
-
-    def _by_name(self, names: list[str], saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        told = dict(zip(names, saved, strict=True))
-        own = dict(zip(self.signature.fields, self.signature.dump_state()["fields"], strict=True))
-        if [k for k in own if k != BUDGET] != [k for k in told if k != BUDGET] or (
-            BUDGET in told and BUDGET not in own
-        ):
-            raise self._refused(", ".join(names))
-        return [told.get(k, own[k]) for k in own]
-
-    def _by_prefix(self, saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        own = self.signature.dump_state()["fields"]
-        names = list(self.signature.fields)
-        at = names.index(BUDGET) if BUDGET in names and len(saved) == len(own) - 1 else None
-        whole = saved if at is None else [*saved[:at], own[at], *saved[at:]]
-        # COPRO rewrites the prefix of the last output, so that one may differ.
-        if len(whole) != len(own) or any(
-            a["prefix"] != b["prefix"] for a, b in list(zip(whole, own, strict=True))[:-1]
-        ):
-            raise self._refused(", ".join(str(f["prefix"]) for f in saved))
-        return whole
-
-    def _refused(self, saved: str) -> StateError:
-        return StateError(
-            f"the saved state has the fields {saved}, this program has {', '.join(self.signature.fields)}: not loaded"
-        )
+MAX_BYTES = 50_000_000
+"""Size of the largest file that is read."""
 
 
 def registry() -> dict[str, Callable[..., Any]]:
@@ -90,24 +37,28 @@ def registry() -> dict[str, Callable[..., Any]]:
 
 
 def describe(module: Any) -> dict[str, Any]:
-    """Return what `load` needs beside DSPy's state: class, signature with types, adapter and options."""
+    """Return what `load` needs beside DSPy's state: class, signature with types, adapter, settings, estimator."""
     from tale_dspy.programs.tale_ep import TaleEP
 
     signature = module.predict.signature
-    fields = [
-        [k, "in" if k in signature.input_fields else "out", get_annotation_name(f.annotation)]
-        for k, f in signature.fields.items()
-        if k not in (REASONING, BUDGET)
-    ]
-    options = {k: v for k, v in vars(module).items() if k in (BUDGET, "estimate_from") and v is not None}
+    sides = {**dict.fromkeys(signature.input_fields, "in"), **dict.fromkeys(signature.output_fields, "out")}
+    types = {k: type_to_text(f.annotation) for k, f in signature.fields.items()}
     return {
         "format": FORMAT,
         "class": type(module).__name__,
-        "signature": fields,
+        "signature": [[k, sides[k], text] for k, text in types.items() if k not in (REASONING, BUDGET)],
+        "reasoning": types.get(REASONING),
         "adapter": describe_adapter(module.adapter),
-        "options": options,
-        "estimator": type(module.estimator).__name__ if isinstance(module, TaleEP) else None,
+        "config": {k: v for k, v in module.predict.config.items() if k in SETTINGS},
+        "estimate_from": module.estimate_from if isinstance(module, TaleEP) else None,
+        "estimator": _describe_estimator(module.estimator) if isinstance(module, TaleEP) else None,
     }
+
+
+def _describe_estimator(estimator: Any) -> dict[str, Any]:
+    from tale_dspy.programs.estimator import BudgetEstimator
+
+    return describe(estimator) if isinstance(estimator, BudgetEstimator) else {"class": type(estimator).__name__}
 
 
 def describe_adapter(adapter: Any) -> str | None:
@@ -122,8 +73,8 @@ def describe_adapter(adapter: Any) -> str | None:
 def load(path: str | Path, *, lm: Any = None) -> Any:
     """Build a program from a file that `program.save("x.json")` wrote, in any process.
 
-    Nothing is unpickled and no class is imported by a name from the file. An address (`api_base`) is never taken from
-    a file: give it again with `lm=`.
+    Nothing is unpickled and no class is imported by a name from the file. An address (`api_base`) and a key are never
+    taken from a file: give them again with `lm=`, or configure an LM.
 
     Args:
         path: The JSON file.
@@ -134,24 +85,22 @@ def load(path: str | Path, *, lm: Any = None) -> Any:
             constructed in Python and loaded with its own `.load(path)`.
     """
     state = _read(Path(path))
-    program = _build(state["tale_dspy"], path)
     try:
+        program = _build(state["tale_dspy"])
         program.load_state(state)
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        if isinstance(e, StateError):
-            raise
-        raise StateError(f"{path} is not a whole saved program: {type(e).__name__}: {e}") from e
-    for _, predictor in program.named_predictors():
-        if type(predictor.lm) is dspy.LM:
-            predictor.lm = _ours(predictor.lm)
+        ours: dict[str, Any] = {}
+        for _, predictor in program.named_predictors():
+            if type(predictor.lm) is dspy.LM:
+                key = json.dumps(predictor.lm.dump_state(), sort_keys=True, default=repr)
+                predictor.lm = ours.setdefault(key, _ours(predictor.lm))
+    except BROKEN as e:
+        raise StateError(f"{path}: {as_state_error(e)}") from e
     if lm is not None:
         program.set_lm(lm)
     return program
 
 
-def _ours(lm: Any) -> Any:
-    from tale_dspy.backends.lm import LM
-
+def _ours(lm: Any) -> LM:
     state = {k: v for k, v in lm.dump_state().items() if k != "_dspy_lm_class"}
     return LM(**{"engine": "auto", **state})
 
@@ -160,11 +109,13 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix != ".json":
         raise StateError(f"{path} must be a .json file written by program.save; pickles are never loaded")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise StateError(f"{path} has {path.stat().st_size} bytes; a saved program has at most {MAX_BYTES}")
         state = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StateError(f"{path} does not exist") from None
-    except (OSError, ValueError) as e:
-        raise StateError(f"{path} cannot be read as JSON: {e}") from e
+    except (OSError, ValueError, RecursionError) as e:
+        raise e if isinstance(e, StateError) else StateError(f"{path} cannot be read as JSON: {e}") from e
     if not isinstance(state, dict) or not isinstance(state.get("tale_dspy"), dict):
         raise StateError(
             f"{path} was not saved by a tale_dspy module: construct the program and call .load({str(path)!r})"
@@ -172,23 +123,44 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _build(about: dict[str, Any], path: str | Path) -> Any:
-    classes = registry()
-    wanted = [about.get("class"), *([about["estimator"]] if about.get("estimator") else [])]
-    unknown = [name for name in wanted if name not in classes]
-    if about.get("format") != FORMAT or unknown:
-        what = f"class {unknown[0]!r}" if unknown else f"format {about.get('format')!r}"
-        raise StateError(f"{path}: {what} cannot be built from a file: construct the program and call .load on it")
-    try:
-        fields = {name: (type_from_text(text), _field(side)) for name, side, text in about["signature"]}
-        options = dict(about.get("options") or {})
-        return classes[about["class"]](dspy.Signature(fields), adapter=_adapter(about.get("adapter")), **options)
-    except (KeyError, TypeError, ValueError) as e:
-        raise StateError(f"{path} cannot be built: {e}") from e
+def _build(about: Mapping[str, Any]) -> Any:
+    """Build the program or estimator that `describe` described."""
+    name = about.get("class")
+    kind = registry().get(name) if isinstance(name, str) else None
+    if about.get("format") != FORMAT or kind is None:
+        what = f"format {about.get('format')!r}" if kind else f"class {name!r}"
+        raise StateError(f"{what} cannot be built from a file: construct the program and call .load on it")
+    options: dict[str, Any] = {"adapter": _adapter(about["adapter"]), **_settings(about["config"])}
+    if about["estimate_from"] is not None:
+        options["estimate_from"] = about["estimate_from"]
+    if about["estimator"] is not None:
+        if about["estimator"].get("class") != "BudgetEstimator":
+            raise StateError(f"estimator {about['estimator'].get('class')!r} cannot be built from a file")
+        options["estimator"] = _build(about["estimator"])
+    module = kind(dspy.Signature(dict(_field(*row) for row in about["signature"])), **options)
+    _set_reasoning(module.predict, about["reasoning"])
+    return module
 
 
-def _field(side: str) -> Any:
-    return dspy.InputField() if side == "in" else dspy.OutputField()
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    for name in config:
+        if name not in SETTINGS:
+            raise StateError(f"setting {name!r} is not taken from a file: construct the program and call .load on it")
+    return dict(config)
+
+
+def _field(name: str, side: str, text: str) -> tuple[str, tuple[Any, Any]]:
+    if not name.isidentifier() or name.startswith("_") or side not in ("in", "out"):
+        raise ValueError(f"{name!r} ({side!r}) is no field")
+    return name, (type_from_text(text), dspy.InputField() if side == "in" else dspy.OutputField())
+
+
+def _set_reasoning(predict: Any, text: str | None) -> None:
+    """Give the predictor the type of reasoning it had: other than `str` after `budgeted`, or none at all."""
+    if text is None and REASONING in predict.signature.output_fields:
+        predict.signature = predict.signature.delete(REASONING)
+    elif text not in (None, "str"):
+        predict.signature = predict.signature.with_updated_fields(REASONING, type_=type_from_text(text))
 
 
 def _adapter(name: str | None) -> Any:
@@ -201,35 +173,3 @@ def _adapter(name: str | None) -> Any:
     if kind not in known:
         raise StateError(f"adapter {kind!r} cannot be built from a file: construct the program and call .load on it")
     return known[kind]()
-
-
-def type_from_text(text: str) -> Any:
-    """Turn `list[str]`, `Literal['a', 'b']` or `int | None` into the type; nothing is evaluated.
-
-    Raises:
-        StateError: If it names anything but builtins and typing's Literal, Optional, Union and Any.
-    """
-    try:
-        return _type(ast.parse(text, mode="eval").body)
-    except (SyntaxError, KeyError, TypeError, ValueError) as e:
-        raise StateError(
-            f"type {text!r} cannot be built from a file: construct the program with it and call .load"
-        ) from e
-
-
-def _type(node: ast.expr) -> Any:
-    match node:
-        case ast.Name(id=name):
-            return _TYPES[name]
-        case ast.Constant(value=None):
-            return type(None)
-        case ast.Attribute(attr=name):
-            return _TYPES[name]
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _type(left) | _type(right)
-        case ast.Subscript(value=base, slice=inner):
-            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            origin = _type(base)
-            values = [ast.literal_eval(p) for p in parts] if origin is Literal else [_type(p) for p in parts]
-            return origin[tuple(values)] if len(values) > 1 else origin[values[0]]
-    raise ValueError(ast.dump(node))

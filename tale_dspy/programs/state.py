@@ -6,10 +6,14 @@ from typing import Any
 
 from dspy.predict.parameter import Parameter
 
-from tale_dspy.budget import BudgetLimits
+from tale_dspy.budget import BudgetLimits, check_budget
 
 
-class Limits(Parameter):  # type: ignore[misc]  # dspy ships no types
+class ModuleState(Parameter):  # type: ignore[misc]  # dspy ships no types
+    """What a module of this library keeps and a `dspy.ChainOfThought` does not."""
+
+
+class Limits(ModuleState):
     """The limits a module keeps its budgets within."""
 
     def __init__(self, limits: BudgetLimits) -> None:
@@ -26,7 +30,25 @@ class Limits(Parameter):  # type: ignore[misc]  # dspy ships no types
         self.value = self._initial
 
 
-class Seen(Parameter):  # type: ignore[misc]
+class Fixed(ModuleState):
+    """The budget of calls that give none."""
+
+    def __init__(self, token_budget: int | None) -> None:
+        self._initial = token_budget
+        self.token_budget = token_budget
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return {"token_budget": self.token_budget}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        told = state["token_budget"]
+        self.token_budget = None if told is None else check_budget(told)
+
+    def reset(self) -> None:
+        self.token_budget = self._initial
+
+
+class Seen(ModuleState):
     """Ids of the questions a program was tuned on, with their role: `train`, `val` or `search`.
 
     An evaluation on one of them is refused, or marked contaminated.

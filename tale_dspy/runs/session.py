@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import dspy
 from dspy.dsp.utils.settings import settings
 
-from tale_dspy.backends.lm import KeepsUsage, request_hash
+from tale_dspy.backends.lm import KeepsUsage, is_cached, request_hash, watched_entry
 from tale_dspy.backends.meter import possibly_billed
 from tale_dspy.errors import BackendError
 from tale_dspy.ledger import RESERVED_TOKENS, Ledger, allowance
@@ -54,7 +54,8 @@ class _Pending:
     """A call on its way: what it is known by, and how it is sent."""
 
     lm: Any
-    request: Any
+    prompt: Any
+    messages: Any
     kwargs: dict[str, Any]
     config: dict[str, Any]
     unit: Unit
@@ -142,7 +143,7 @@ class Session:
         if self.ledger.capped and allowance(config) is None:
             name = "max_completion_tokens" if "max_completion_tokens" in lm.kwargs else "max_tokens"
             sent[name] = RESERVED_TOKENS
-        return _Pending(lm, request[1] or request[0], sent, {**config, **sent}, unit, key, unit.step(key))
+        return _Pending(lm, *request, sent, {**config, **sent}, unit, key, unit.step(key))
 
     def _replay(self, p: _Pending) -> list[Any] | None:
         row = self._journal.get((p.unit.id, p.unit.repeat, p.key, p.step))
@@ -159,7 +160,11 @@ class Session:
             raise RunStopped
         p.attempt += 1
         if self.ledger.capped:
-            p.reservation = self.ledger.reserve(p.lm, p.request, p.config, wait=wait)
+
+            def cached() -> bool:
+                return is_cached(p.lm, p.prompt, p.messages, p.kwargs, asynchronous=not wait)
+
+            p.reservation = self.ledger.reserve(p.lm, p.messages or p.prompt, p.config, wait=wait, cached=cached)
         p.started = time.perf_counter()
         return []
 
@@ -257,7 +262,7 @@ class _RunLM:
     def update_history(self, entry: dict[str, Any]) -> None:
         box = _entries.get()
         if box is not None:
-            box.append(entry)
+            box.append(watched_entry(entry))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_RunLM":
         return self  # BestOfN, Refine and others copy their program in the middle of a question

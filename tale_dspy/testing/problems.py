@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.errors import DataError, UsageError
-from tale_dspy.testing import Reply, Request, check_share, count_words, draw, first_words
+from tale_dspy.testing.messages import Reply, Request, check_share, count_words, draw, first_words
 
 _NAMES = ("Ada", "Boris", "Chen", "Dalia", "Emeka", "Farah", "Goran", "Hana", "Ivo", "Jamila", "Kofi", "Lena")
 _THINGS = ("apples", "stamps", "marbles", "books", "shells", "coins", "cards", "tiles", "pencils", "buttons")

@@ -14,339 +14,45 @@ As a process of its own it prints its URL on one line: `python -m tale_dspy.test
 
 import argparse
 import asyncio
-import http.client
-import json
 import math
-import re
 import signal
 import socket
 import sys
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tale_dspy.errors import TaleError, UsageError
-from tale_dspy.testing import SHARES, Faults, KindStats, Reply, Request, ServerStats, count_words, spoil
-from tale_dspy.testing.problems import SolverReply, kind_of, read_bank, word_problems
-
-__all__ = ["Faults", "Reply", "Request", "ScriptedServer", "ServerStats", "SolverReply", "main"]
+from tale_dspy.testing.book import Book, Exchange, ServerStats
+from tale_dspy.testing.faults import SHARES, Faults, spoil
+from tale_dspy.testing.messages import Reply, Request
+from tale_dspy.testing.problems import SolverReply, read_bank, word_problems
+from tale_dspy.testing.wire import (
+    ERRORS,
+    MAX_HEAD,
+    Answer,
+    HTTPError,
+    Message,
+    compose,
+    encode,
+    error_answer,
+    parse_body,
+    read_message,
+    refusal,
+    response_bytes,
+)
 
 ReplyFunction = Callable[[Request], Reply | str]
 
 HOST = "127.0.0.1"
-MAX_HEAD = 64 * 1024
-MAX_BODY = 64 * 1024 * 1024
 STOP_S = 2.0
 """Seconds that starting and stopping may take; only a reply function that blocks takes longer."""
 
-_CREDENTIALS = {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"}
 _CHAT_PATHS = {"/v1/chat/completions", "/chat/completions"}
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
-_LENGTH = re.compile(r"[0-9]{1,15}")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;.*)?")
-
-_ERRORS = {
-    "unauthorized": (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
-    "quota": (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
-    "not_found": (404, "invalid_request_error", "model_not_found", "The model does not exist."),
-    "bad_request": (400, "invalid_request_error", "invalid_value", "Invalid request."),
-    "rate_limited": (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests."),
-    "server_error": (500, "server_error", "internal_error", "The server had an error processing your request."),
-}
-"""Status, type, code and message of the errors `Faults` sends, as OpenAI words them."""
-
-
-class _HTTPError(Exception):
-    """Bytes that are no request this server can read, and the status they are answered with."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class _Message:
-    """One HTTP request."""
-
-    method: str
-    path: str
-    """Without the query."""
-    headers: dict[str, str]
-    keep_alive: bool
-    body: bytes
-
-
-async def _read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Message:
-    """Read one request; raise _HTTPError if the bytes cannot be one and IncompleteReadError if they end."""
-    head = await _read_to(reader, b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise _HTTPError(400, "the request line must be METHOD PATH HTTP/1.x")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if "expect" in headers:
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    if "transfer-encoding" in headers:
-        body = await _read_chunks(reader)
-    else:
-        length = headers.get("content-length", "0")
-        if not _LENGTH.fullmatch(length):
-            raise _HTTPError(400, "content-length must be a number")
-        body = await reader.readexactly(_checked(int(length)))
-    closing = headers.get("connection", "close" if words[2] == "HTTP/1.0" else "keep-alive").lower()
-    return _Message(words[0], words[1].partition("?")[0], headers, "close" not in closing, body)
-
-
-async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
-    """Read a chunked body; trailers are passed over."""
-    chunks: list[bytes] = []
-    total = 0
-    while True:
-        match = _CHUNK.fullmatch(await _read_to(reader, b"\r\n"))
-        if match is None:
-            raise _HTTPError(400, "a chunk must begin with its size in hexadecimal digits")
-        size = int(match[1], 16)
-        if size == 0:
-            while await _read_to(reader, b"\r\n"):
-                pass
-            return b"".join(chunks)
-        total = _checked(total + size)
-        chunks.append((await reader.readexactly(size + 2))[:-2])
-
-
-async def _read_to(reader: asyncio.StreamReader, end: bytes) -> bytes:
-    try:
-        return (await reader.readuntil(end))[: -len(end)]
-    except asyncio.LimitOverrunError:
-        raise _HTTPError(431, f"the head of a request must not pass {MAX_HEAD} bytes") from None
-
-
-def _checked(size: int) -> int:
-    if size > MAX_BODY:
-        raise _HTTPError(413, f"a body must not pass {MAX_BODY} bytes")
-    return size
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """How a request ends: decided when it comes, counted and sent after the latency."""
-
-    outcome: str
-    """The counter of `ServerStats` it goes to."""
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    reported: bool = True
-    """Whether the body carries the token counts."""
-    delay: float = 0.0
-
-
-def _json(value: object) -> bytes:
-    return _COMPACT.encode(value).encode()
-
-
-def _error(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> _Answer:
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return _Answer("errors", status, _json(body))
-
-
-def _compose(request: Request, replies: Sequence[Reply]) -> _Answer:
-    """Turn the replies to one request, one a choice, into bytes and counts; the first decides what holds for all."""
-    first, body = replies[0], request.body
-    delay = max(reply.delay for reply in replies)
-    if first.status != 200:
-        answer = _error(first.status, first.text or http.client.responses.get(first.status, "error"))
-        raw = answer.body if first.raw_body is None else first.raw_body
-        return replace(answer, body=raw, headers=first.headers, delay=delay)
-    prompt_tokens = first.prompt_tokens
-    if prompt_tokens is None:
-        prompt_tokens = sum(count_words(_text(message.get("content"))) for message in request.messages)
-    completion_tokens = sum(reply.tokens for reply in replies)
-    usage = _usage(replies, prompt_tokens, completion_tokens) if first.usage else None
-    options = body.get("stream_options")
-    stream = body.get("stream") is True
-    if stream and not (isinstance(options, dict) and options.get("include_usage") is True):
-        usage = None
-    head = {
-        "id": f"chatcmpl-{request.n}",
-        "object": "chat.completion.chunk" if stream else "chat.completion",
-        "created": int(time.time()),
-        "model": body.get("model", "scripted") if first.model is None else first.model,
-    }
-    lay_out = _events if stream else _document
-    return _Answer(
-        outcome="answered" if first.raw_body is None else "malformed",
-        body=lay_out(head, replies, usage) if first.raw_body is None else first.raw_body,
-        headers={"content-type": "text/event-stream", **first.headers} if stream else first.headers,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        reported=usage is not None,
-        delay=delay,
-    )
-
-
-def _usage(replies: Sequence[Reply], prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    usage: dict[str, Any] = {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-    }
-    if any(reply.reasoning is not None for reply in replies):
-        thought = sum(count_words(reply.reasoning) for reply in replies)
-        usage["completion_tokens_details"] = {"reasoning_tokens": thought}
-    if replies[0].cached_prompt_tokens is not None:
-        usage["prompt_tokens_details"] = {"cached_tokens": replies[0].cached_prompt_tokens}
-    return usage
-
-
-def _document(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
-    choices = []
-    for index, reply in enumerate(replies):
-        message: dict[str, Any] = {"role": "assistant", "content": reply.text}
-        if reply.reasoning is not None:
-            message["reasoning_content"] = reply.reasoning
-        if reply.tool_calls:
-            message["tool_calls"] = list(reply.tool_calls)
-        choices.append({"index": index, "message": message, "finish_reason": reply.finish_reason})
-    return _json({**head, "choices": choices} if usage is None else {**head, "choices": choices, "usage": usage})
-
-
-def _events(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
-    """Lay the replies out as server-sent events, a word each."""
-    chunks: list[dict[str, Any]] = []
-    for index, reply in enumerate(replies):
-        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if reply.text is not None else None}]
-        deltas += [{"reasoning_content": reply.reasoning}] if reply.reasoning is not None else []
-        deltas += [{"content": word} for word in re.findall(r"\S+\s*|\s+", reply.text or "")]
-        deltas += [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(reply.tool_calls)]
-        chunks += [{"choices": [{"index": index, "delta": delta, "finish_reason": None}]} for delta in deltas]
-        chunks.append({"choices": [{"index": index, "delta": {}, "finish_reason": reply.finish_reason}]})
-    if usage is not None:
-        chunks.append({"choices": [], "usage": usage})
-    return b"".join(b"data: %b\n\n" % _json({**head, **chunk}) for chunk in chunks) + b"data: [DONE]\n\n"
-
-
-def _text(content: object) -> str:
-    """The text of a message's content, which is a string or a list of parts; empty for anything else."""
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
-
-
-def _parse(raw: bytes) -> tuple[dict[str, Any], str]:
-    """Read the body of a completion; return it with a hash of its messages, or raise UsageError."""
-    try:
-        body = json.loads(raw)
-        messages = body["messages"] if isinstance(body, dict) else None
-        key = blake2b(json.dumps(messages, sort_keys=True).encode(), digest_size=16).hexdigest()
-    except KeyError:
-        raise UsageError("the body must hold messages") from None
-    except (ValueError, RecursionError) as e:
-        raise UsageError(f"the body must be JSON: {e}") from None
-    if not (isinstance(messages, list) and messages and all(isinstance(message, dict) for message in messages)):
-        raise UsageError("messages must be a list of one or more objects")
-    n = body.get("n")
-    if n is not None and not (type(n) is int and 1 <= n <= 128):
-        raise UsageError(f"n must be an integer from 1 to 128, not {n!r}")
-    if not isinstance(body.get("model", ""), str):
-        raise UsageError("model must be a string")
-    return body, key
-
-
-class _Exchange:
-    """One completion asked for, from its arrival to the moment nobody waits for it any more."""
-
-    def __init__(self, stats: ServerStats) -> None:
-        self._stats = stats
-        self._kind = KindStats()
-        self._history = [0, 0]
-        self._due: _Answer | None = None
-        stats.requests += 1
-        stats.in_flight += 1
-        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
-        if stats.first_time is None:
-            stats.first_time = time.monotonic()
-
-    def identify(self, kind: str, history: list[int]) -> None:
-        """Book the request under its kind and prompt. The history holds how often it came, and how often in vain."""
-        self._kind = self._stats.by_kind.setdefault(kind, KindStats())
-        self._kind.requests += 1
-        self._stats.repeats += history[0] > 0
-        self._stats.retries += history[1] > 0
-        self._history = history
-        history[0] += 1
-        history[1] -= history[1] > 0
-
-    def promise(self, answer: _Answer) -> None:
-        """Note what is due; it is abandoned if the exchange is left before it is counted."""
-        self._due = answer
-
-    def count(self, answer: _Answer) -> None:
-        """Book the end of the request."""
-        self._due = None
-        vars(self._stats)[answer.outcome] += 1
-        self._stats.last_time = time.monotonic()
-        if answer.outcome != "answered":
-            self._stats.lost_tokens += answer.completion_tokens
-            self._stats.lost_prompt_tokens += answer.prompt_tokens
-            self._history[1] += 1
-            return
-        self._kind.answered += 1
-        if not answer.reported:
-            self._stats.unreported_tokens += answer.completion_tokens
-            return
-        for totals in (self._stats, self._kind):
-            totals.prompt_tokens += answer.prompt_tokens
-            totals.completion_tokens += answer.completion_tokens
-
-    def leave(self) -> None:
-        """Book that nobody waits any more."""
-        if self._due is not None:
-            self.count(replace(self._due, outcome="abandoned"))
-        self._stats.in_flight -= 1
-
-
-class _Book:
-    """What is counted and kept between two resets."""
-
-    def __init__(self, record: int) -> None:
-        self.stats = ServerStats()
-        self.requests: deque[Request] = deque(maxlen=record)
-        self._histories: dict[str, list[int]] = {}
-
-    def admit(self, exchange: _Exchange, message: _Message, body: dict[str, Any], key: str) -> Request:
-        """Book a readable request and return it as the reply function gets it."""
-        system, prompt = "", ""
-        for part in body["messages"]:
-            if part.get("role") in ("system", "developer"):
-                system = f"{system}\n{_text(part.get('content'))}".lstrip("\n")
-            elif part.get("role") == "user":
-                prompt = _text(part.get("content"))
-        history = self._histories.setdefault(key, [0, 0])
-        request = Request(
-            body=body,
-            headers={name: value for name, value in message.headers.items() if name not in _CREDENTIALS},
-            prompt=prompt,
-            system=system,
-            messages=body["messages"],
-            n=self.stats.requests,
-            seen=history[0],
-            kind=kind_of(system, prompt),
-            authorized="authorization" in message.headers,
-        )
-        exchange.identify(request.kind, history)
-        self.requests.append(request)
-        return request
 
 
 class _Connection(asyncio.StreamReaderProtocol):
@@ -417,7 +123,7 @@ class ScriptedServer:
         self._reply = reply
         self._record = record
         self._port = port
-        self._book = _Book(record)
+        self._book = Book(record)
         self._open: set[_Connection] = set()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -442,7 +148,7 @@ class ScriptedServer:
 
     def reset(self) -> None:
         """Start all counts and memories anew. Requests in flight are booked on the counts they began with."""
-        self._book = _Book(self._record)
+        self._book = Book(self._record)
 
     def start(self) -> Self:
         """Listen, and return at once: clients may connect from here on.
@@ -505,7 +211,7 @@ class ScriptedServer:
         self._book.stats.connections += 1
         try:
             while True:
-                message = await _read_message(reader, writer)
+                message = await read_message(reader, writer)
                 if message.method == "POST" and message.path in _CHAT_PATHS:
                     answer = await self._complete(message)
                 else:
@@ -513,21 +219,21 @@ class ScriptedServer:
                 if answer.outcome == "dropped":
                     writer.transport.abort()
                     return
-                writer.write(_response(answer, message.keep_alive, with_body=message.method != "HEAD"))
+                writer.write(response_bytes(answer, message.keep_alive, with_body=message.method != "HEAD"))
                 if not message.keep_alive:
                     return
-        except _HTTPError as e:
+        except HTTPError as e:
             self._book.stats.other += 1
-            writer.write(_response(_error(e.status, str(e)), keep_alive=False))
+            writer.write(response_bytes(error_answer(e.status, str(e)), keep_alive=False))
         except asyncio.IncompleteReadError:
             pass  # the client has said all it had to say
         finally:
             writer.close()
 
-    async def _complete(self, message: _Message) -> _Answer:
+    async def _complete(self, message: Message) -> Answer:
         """Return the answer to a completion when it is due, counted."""
         book = self._book
-        exchange = _Exchange(book.stats)
+        exchange = Exchange(book.stats)
         try:
             answer = self._decide(book, exchange, message)
             if answer.outcome == "hung":
@@ -541,24 +247,24 @@ class ScriptedServer:
         finally:
             exchange.leave()
 
-    def _decide(self, book: _Book, exchange: _Exchange, message: _Message) -> _Answer:
+    def _decide(self, book: Book, exchange: Exchange, message: Message) -> Answer:
         """Work out the answer to a completion."""
         try:
-            body, key = _parse(message.body)
+            body, key = parse_body(message.body)
         except UsageError as e:
-            return _error(400, str(e))
+            return error_answer(400, str(e))
         request = book.admit(exchange, message, body, key)
         fault = self.faults.always() or self.faults.strike(request, key)
         if fault is not None:
             book.stats.by_fault[fault] = book.stats.by_fault.get(fault, 0) + 1
-        if fault in _ERRORS:
-            return self._refusal(fault)
+        if fault in ERRORS:
+            return refusal(fault, self.faults.retry_after)
         try:
             replies = [self._ask(replace(request, choice=i)) for i in range(body.get("n") or 1)]
-            answer = _compose(request, [spoil(fault, reply) for reply in replies])
+            answer = compose(request, [spoil(fault, reply) for reply in replies])
         except Exception as e:  # the boundary to the caller's script: it must not end the server, and is raised at exit
             self.failure = self.failure or e
-            return _error(500, f"the reply function failed: {type(e).__name__}: {e}", "server_error")
+            return error_answer(500, f"the reply function failed: {type(e).__name__}: {e}", "server_error")
         if fault in ("dropped", "hung"):
             return replace(answer, outcome=fault)
         if fault == "malformed" and answer.outcome == "answered":
@@ -573,39 +279,22 @@ class ScriptedServer:
             return reply
         raise TypeError(f"a reply function must return a Reply or a str, not {type(reply).__name__}")
 
-    def _refusal(self, fault: str) -> _Answer:
-        status, kind, code, text = _ERRORS[fault]
-        headers = (
-            {"retry-after": f"{self.faults.retry_after:.3f}".rstrip("0").rstrip(".")} if fault == "rate_limited" else {}
-        )
-        return replace(_error(status, text, kind, code), headers=headers)
-
-    def _page(self, message: _Message) -> _Answer:
+    def _page(self, message: Message) -> Answer:
         """Answer everything that is not a completion."""
         stats = self._book.stats
         stats.other += 1
         page = (message.method, message.path.removeprefix("/v1"))
         if page == ("GET", "/models") and self.faults.unauthorized:
-            return self._refusal("unauthorized")
+            return refusal("unauthorized")
         if page == ("GET", "/models"):
             model = {"id": "scripted", "object": "model", "created": 0, "owned_by": "tale-dspy"}
-            return _Answer("other", body=_json({"object": "list", "data": [model]}))
+            return Answer("other", body=encode({"object": "list", "data": [model]}))
         if page == ("GET", "/stats"):
-            return _Answer("other", body=_json(stats.to_json()))
+            return Answer("other", body=encode(stats.to_json()))
         if page == ("POST", "/reset"):
             self.reset()
-            return _Answer("other", body=_json({"reset": True}))
-        return _error(404, f"there is nothing at {message.method} {message.path}", code="unknown_url")
-
-
-def _response(answer: _Answer, keep_alive: bool, with_body: bool = True) -> bytes:
-    given = {name.lower(): value for name, value in answer.headers.items()}
-    headers = {"content-type": "application/json", **given, "content-length": str(len(answer.body))}
-    if not keep_alive:
-        headers["connection"] = "close"
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {answer.status} {http.client.responses.get(answer.status, 'Status')}\r\n{lines}\r\n"
-    return head.encode("latin-1", "replace") + (answer.body if with_body else b"")
+            return Answer("other", body=encode({"reset": True}))
+        return error_answer(404, f"there is nothing at {message.method} {message.path}", code="unknown_url")
 
 
 def _share(text: str) -> tuple[str, float]:

@@ -1,0 +1,179 @@
+"""The predictor inside a module: its saved state carries field names, and loads by them or is refused.
+
+DSPy assigns the fields of a saved state by position and takes every setting of a language model but its address. Here
+a state of other fields is a `StateError`, and a file can set prompts, demos and sampling, but neither an address nor a
+key.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import LMError
+
+from tale_dspy.adapter import BUDGET
+from tale_dspy.backends.lm import public_config
+from tale_dspy.errors import StateError
+from tale_dspy.programs.copying import copy_program
+from tale_dspy.programs.state import ModuleState
+
+logger = logging.getLogger(__name__)
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "n", "seed", "stop", "logit_bias", "logprobs", "top_logprobs")
+_PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+_LENGTH = ("max_tokens", "max_completion_tokens", "reasoning_effort", "thinking", "verbosity")
+SETTINGS = frozenset((*_SAMPLING, *_PENALTIES, *_LENGTH, "extra_body", "rollout_id"))
+"""Settings of a call that are taken from a file."""
+
+BROKEN = (KeyError, TypeError, ValueError, AttributeError, NameError, RuntimeError, LMError)
+"""What a file with parts missing or of the wrong shape makes Python, pydantic or DSPy raise."""
+
+_NAMES = "field_names"
+_LISTS = ("traces", "train", "demos")
+_LM = SETTINGS | {"model", "model_type", "cache", "num_retries", "engine", "use_developer_role", "_dspy_lm_class"}
+
+
+class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
+    """A `dspy.Predict` whose saved state carries its field names, and that loads by name or refuses."""
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        state = super().dump_state(json_mode=json_mode)
+        if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
+            kept = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
+            state["lm"] = {**kept, **public_config(state["lm"])}
+        return {**state, _NAMES: list(self.signature.fields)}
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
+        """Load a state that carries field names; any other goes through `named` first.
+
+        Raises:
+            StateError: If the saved fields are not this predictor's, or the state is broken.
+        """
+        if _NAMES not in state:
+            raise StateError(
+                "a predictor that another program saved holds no field names: load it into that program, and convert "
+                "the program with tale_dspy.budgeted"
+            )
+        try:
+            lists = {k: _objects(k, state[k]) for k in _LISTS}
+            signature = {"instructions": _text(state["signature"]["instructions"]), "fields": self._by_name(state)}
+            lm = state["lm"] if allow_unsafe_lm_state else _allowed(state["lm"])
+            known = {**lists, "signature": signature, "fields": state.get("fields", {}), "lm": lm}
+            super().load_state(known, allow_unsafe_lm_state=allow_unsafe_lm_state)
+        except BROKEN as e:
+            raise as_state_error(e) from e
+        return self
+
+    def named(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Add field names to a state without, such as a `dspy.ChainOfThought`'s; `token_budget` may be missing in it.
+
+        Raises:
+            StateError: If its fields are not recognised as this predictor's.
+        """
+        saved = state["signature"]["fields"]
+        names = [k for k in self.signature.fields if k != BUDGET or len(saved) == len(self.signature.fields)]
+        own = self._own_fields()
+        if len(saved) != len(names) or not all(_same(k, own[k], f) for k, f in zip(names, saved, strict=True)):
+            raise self._refused(", ".join(str(f["prefix"]) for f in saved))
+        return {**state, _NAMES: names}
+
+    def _by_name(self, state: Mapping[str, Any]) -> list[dict[str, str]]:
+        names, saved = state[_NAMES], state["signature"]["fields"]
+        fields = {
+            k: {part: _text(f[part]) for part in ("prefix", "description")} for k, f in zip(names, saved, strict=True)
+        }
+        own = self._own_fields()
+        if [k for k in own if k != BUDGET] != [k for k in fields if k != BUDGET] or fields.keys() - own.keys():
+            raise self._refused(", ".join(map(str, names)))
+        return [fields.get(k, own[k]) for k in own]
+
+    def _own_fields(self) -> dict[str, dict[str, str]]:
+        return dict(zip(self.signature.fields, self.signature.dump_state()["fields"], strict=True))
+
+    def _refused(self, saved: str) -> StateError:
+        return StateError(
+            f"the saved state has the fields {saved}, this program has {', '.join(self.signature.fields)}: not loaded"
+        )
+
+
+def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+    """Load a state by name: one of this program, or of the same program before its ChainOfThoughts were budgeted.
+
+    What such a state cannot tell (the estimators, limits, what was seen) stays as it is. The program is not touched if
+    anything does not fit.
+
+    Raises:
+        StateError: If a predictor is missing in the state, its fields are others, or the state is broken.
+    """
+    about = state.get("tale_dspy")
+    whole = isinstance(about, dict) and about.get("class") == type(program).__name__
+    for target in (copy_program(program), program):
+        gained = set() if whole else _gained(target)
+        for name, parameter in target.named_parameters():
+            try:
+                saved = _saved(name, parameter, state)
+                if saved is None and id(parameter) not in gained:
+                    raise StateError(f"not in the saved state, which is none of this {type(program).__name__}")
+                if isinstance(parameter, dspy.Module) and saved is not None:
+                    parameter.load_state(saved, allow_unsafe_lm_state=allow_unsafe_lm_state)
+                elif saved is not None:
+                    parameter.load_state(saved)
+            except BROKEN as e:
+                raise StateError(f"{name}: {as_state_error(e)}") from e
+
+
+def as_state_error(error: Exception) -> StateError:
+    """Return an error that a file caused as a StateError."""
+    return error if isinstance(error, StateError) else StateError(f"broken state: {type(error).__name__}: {error}")
+
+
+def _saved(name: str, parameter: Any, state: Mapping[str, Any]) -> Any:
+    if not isinstance(parameter, TalePredict):
+        return state.get(name)
+    before = name.removesuffix(".predict") if "." in name else "self"  # a Predict that was budgeted stood there
+    found = state.get(name, state.get(before))
+    return found if found is None or _NAMES in found else parameter.named(found)
+
+
+def _gained(program: dspy.Module) -> set[int]:
+    """Ids of the parameters that a program gains by being budgeted."""
+    from tale_dspy.programs.tale_ep import TaleEP
+
+    own = {id(p) for _, p in program.named_parameters() if isinstance(p, ModuleState)}
+    estimators = [module.estimator for _, module in program.named_sub_modules(TaleEP)]
+    return own | {id(p) for estimator in estimators for _, p in estimator.named_parameters()}
+
+
+def _same(name: str, own: Mapping[str, str], saved: Mapping[str, str]) -> bool:
+    """Whether a saved field without a name is this one: by the name in its description, else by its wording.
+
+    Not by its prefix alone: COPRO rewrites that of the last output.
+    """
+    placeholder = re.fullmatch(r"\$\{(\w+)\}", saved["description"])
+    if placeholder:
+        return placeholder[1] == name
+    return saved["prefix"] == own["prefix"] or saved["description"] == own["description"]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} should be a text")
+    return value
+
+
+def _objects(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise TypeError(f"{name} should be a list of objects")
+    return value
+
+
+def _allowed(lm: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Drop what a file must not decide about a language model: addresses, headers, fallbacks, credentials."""
+    if lm is None:
+        return None
+    dropped = sorted(k for k in lm if k not in _LM)
+    if dropped:
+        logger.warning("settings of a language model that are not taken from a file: %s", ", ".join(dropped))
+    return {k: v for k, v in lm.items() if k in _LM}

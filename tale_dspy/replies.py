@@ -1,0 +1,380 @@
+"""Find the output fields of a signature in a reply, and write a value so that it is found again.
+
+A short field (str, number, bool, Literal) is the last `[[...]]` that is its own; any other stands under a
+`[[ ## name ## ]]` marker, as `dspy.ChatAdapter` writes it. What a final answer is, is settled in `tale_dspy.answers`;
+how fields are asked for, in `tale_dspy.adapter`. Nothing here raises on what a model wrote: what cannot be read is
+None.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from enum import EnumMeta
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from dspy import Reasoning
+from dspy.adapters.utils import annotation_allows_none, parse_value
+from dspy.signatures.signature import infer_prefix
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+
+from tale_dspy.answers import Kind, find_answer
+
+Fields = Mapping[str, FieldInfo]
+
+_HEADER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\]", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"(?:answer|choice|budget|选项|## \w+ ##)?")
+_BRACKET = re.compile(r'[\[{,:]\s*"(?:[^"\\\n]|\\.)*+"(?=\s*[\],:}])|[\[\]]')
+_NONE = ("null", "none")
+_FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+_ONE_NUMBER = re.compile(r"[^\d-]*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)[^\d]*")
+_THOUSANDS = re.compile(r"(?<=\d)[, ](?=\d{3}(?!\d))")
+_TAIL = 300_000  # characters of a reply that are searched for brackets
+_LAST = 1_000  # brackets of several fields that are looked at
+_LINE = 300  # characters before a bracket that may hold its label
+_REPAIRED = 20_000  # characters of broken JSON that are worth repairing
+
+
+class Bracket(NamedTuple):
+    """A `[[...]]` of a reply that holds a value."""
+
+    start: int
+    end: int
+    content: str
+
+
+class Found(NamedTuple):
+    """What was read of some fields."""
+
+    values: dict[str, Any]
+    """Without the fields that were not found or do not fit their type."""
+    cut: int
+    """Where the first of them begins: what stands before it is reasoning."""
+
+
+# ---- what a field is
+
+
+def plain_type(field: FieldInfo) -> Any:
+    """Return a field's type without its `| None`."""
+    rest = [a for a in get_args(field.annotation) if a is not type(None)]
+    return rest[0] if len(rest) == 1 and annotation_allows_none(field.annotation) else field.annotation
+
+
+def is_short(field: FieldInfo) -> bool:
+    """Whether a field is asked for in double brackets: str, a number, bool or Literal, or one of these or None."""
+    kind = plain_type(field)
+    return kind in (str, int, float, bool) or get_origin(kind) is Literal
+
+
+@lru_cache(maxsize=1024)
+def title(name: str) -> str:
+    """Name a field as DSPy does: `sub_total` -> `Sub Total`."""
+    return str(infer_prefix(name))
+
+
+# ---- finding fields
+
+
+def read_fields(
+    fields: Fields, reply: str, *, choice: bool = False, thinks: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Read the output fields of a reply.
+
+    Args:
+        fields: What to look for, without the reasoning.
+        reply: What the model wrote.
+        choice: Whether the only field is an option such as `A`.
+        thinks: Whether reasoning was asked for; if not, a reply without any marks can be the answer as it is.
+
+    Returns:
+        A value of the field's type, or None, for each field; and the reasoning before them.
+    """
+    short = {k: f for k, f in fields.items() if is_short(f)}
+    long = {k: f for k, f in fields.items() if k not in short}
+    sections = _sections(reply, long)
+    plain = sections.pop(None)
+    if len(long) == 1 and not short and not sections:
+        found = _read_unmarked(long, plain, whole=not thinks)
+    else:
+        found = _read_only(short, plain, choice) if len(short) == 1 else _read_labelled(short, plain)
+    values = {k: convert(_without_labels(v, short), long[k]) for k, v in sections.items() if k} | found.values
+    missing = {k: f for k, f in short.items() if k not in values}
+    cut = found.cut
+    if missing and reply.strip():
+        rest = _read_unbracketed(missing, reply, choice=choice, whole=not thinks and len(fields) == 1)
+        values |= rest.values
+        cut = min(cut, rest.cut)
+    return {k: values.get(k) for k in fields}, plain[:cut]
+
+
+def _sections(text: str, names: Iterable[str]) -> dict[str | None, str]:
+    """Split a reply at ChatAdapter's markers of these fields; what stands before the first has the key None.
+
+    Of a field written twice the later counts; what follows `completed` does not.
+    """
+    marks = [m for m in _HEADER.finditer(text) if m[1] in names or m[1] == "completed"]
+    sections: dict[str | None, str] = {None: text[: marks[0].start()] if marks else text}
+    for mark, end in zip(marks, [*(m.start() for m in marks[1:]), len(text)], strict=False):
+        if mark[1] == "completed":
+            break
+        sections[mark[1]] = text[mark.end() : end].strip()
+    return sections
+
+
+def _without_labels(section: str, short: Fields) -> str:
+    """Cut off the short fields that a model wrote behind the long ones."""
+    labels = "|".join(_label(n) for n in short)
+    line = re.search(rf"(?im)^[*_# \t-]{{0,5}}(?:{labels})[*_]{{0,3}}\s?[:：]\s?\[\[", section) if labels else None
+    return section[: line.start()].rstrip() if line else section
+
+
+def bracket_spans(text: str) -> list[tuple[int, int]]:
+    """Find the balanced outermost `[[...]]` of a reply, first to last, as (start, end) offsets.
+
+    JSON strings inside a bracket are skipped, so that they may hold brackets; a bracket that never closes hides none.
+    """
+    spans: list[tuple[int, int]] = []
+    opened: list[int] = []
+    doubled: list[int] = []  # the inner bracket of each "[[" that is open
+    at = max(0, len(text) - _TAIL)
+    while token := _BRACKET.search(text, at):
+        start, at = token.start(), token.start() + 1
+        if text[start] == "]" and opened:
+            first = opened.pop()
+            if doubled and doubled[-1] == first:
+                doubled.pop()
+            if text.startswith("[[", first) and text[start - 1] == "]" and start - first > 2:
+                while spans and spans[-1][0] > first:
+                    spans.pop()
+                spans.append((first, start + 1))
+        elif text[start] == "[":
+            if opened and opened[-1] == start - 1:
+                doubled.append(start)
+            opened.append(start)
+        if doubled and token[0][-1] == '"':
+            at = token.end()
+    return spans
+
+
+def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
+    """List the brackets of a reply that hold more than the template they were asked for with."""
+    found = (Bracket(a, b, text[a + 2 : b - 2].strip()) for a, b in bracket_spans(text))
+    return [b for b in found if not _PLACEHOLDER.fullmatch(b.content) and b.content not in names]
+
+
+def _read_only(short: Fields, text: str, choice: bool) -> Found:
+    """Read the only bracketed field: the last `[[...]]`, unless the words behind it correct it.
+
+    Those are read as `tale_dspy.answers` reads them.
+    """
+    ((name, field),) = short.items()
+    found = brackets(text, short)
+    if not found:
+        return Found({}, len(text))
+    _, end, content = found[-1]
+    kind = _answer_kind(name, field, choice)
+    if kind and _unquoted(content) == content:
+        if re.search(r"\w", text[end:]):
+            content = find_answer(text, kind) or content
+        elif kind == "choice":
+            content = find_answer(f"[[{content}]]", kind) or content
+    return Found(_read_as({name: content}, short), _before_label(text, found[-1].start, name))
+
+
+def _read_labelled(short: Fields, text: str) -> Found:
+    """Read several bracketed fields: the last `[[...]]` of which the line before it names the field last."""
+    names = {_folded(n): n for n in short}
+    label = re.compile("|".join(_label(n) for n in sorted(short, key=len, reverse=True)), re.IGNORECASE)
+    told: dict[str, Bracket] = {}
+    cuts: dict[str, int] = {}
+    behind = 0
+    for bracket in brackets(text, short)[-_LAST:] if short else ():
+        line = max(behind, _line_start(text, bracket.start))
+        labels = label.findall(text[line : bracket.start])
+        behind = bracket.end
+        if labels:
+            name = names[_folded(labels[-1])]
+            told[name], cuts[name] = bracket, line
+    values = _read_as({k: b.content for k, b in told.items()}, short)
+    return Found(values, min(cuts.values(), default=len(text)))
+
+
+def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -> Found:
+    """Read short fields without brackets: under ChatAdapter's marker, as `Name: value`, or as the whole reply."""
+    told: dict[str, str] = {}
+    marked = _sections(text, fields)
+    cut = len(marked.pop(None))
+    for name, field in fields.items():
+        kind = _answer_kind(name, field, choice) if len(fields) == 1 else None
+        lines = list(re.finditer(rf"(?im)^\W{{0,9}}(?:{_label(name)})[*_`]{{0,3}} ?[:：=](.+)$", text))
+        if name in marked:
+            told[name] = marked[name]
+        elif kind and (said := find_answer(text, kind)):
+            told[name] = said
+        elif lines:
+            told[name] = lines[-1][1].strip("[]*_` \t\r")
+            cut = min(cut, lines[-1].start())
+        elif whole and not kind:
+            told[name] = text.strip()
+    return Found(_read_as(told, fields), cut)
+
+
+def _read_as(told: Mapping[str, str], fields: Fields) -> dict[str, Any]:
+    """Turn texts into the types of their fields; one that does not fit is left out, `null` fits where None does."""
+    values = {k: convert(text, fields[k]) for k, text in told.items()}
+    return {k: v for k, v in values.items() if v is not None or _says_none(told[k], fields[k])}
+
+
+def _says_none(text: str, field: FieldInfo) -> bool:
+    return text.casefold() in _NONE and bool(annotation_allows_none(field.annotation))
+
+
+def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
+    """Read the only long field of a reply without its marker: in brackets, fenced, or a JSON value on its own line."""
+    ((name, field),) = long.items()
+    places = []
+    if spans := bracket_spans(text):
+        start, end = spans[-1]
+        # [[1, 2]] may be a bracketed list, or the list of lists itself.
+        places += [(start, text[start + 2 : end - 2]), (start, text[start + 1 : end - 1]), (start, text[start:end])]
+    if fenced := list(_FENCED.finditer(text[-_TAIL:])):
+        places.append((max(0, len(text) - _TAIL) + fenced[-1].start(), fenced[-1][1]))
+    if bare := re.search(r"^[\[{]", text, re.MULTILINE):
+        places.append((bare.start(), text[bare.start() :]))
+    if whole:
+        places.append((len(text), text))
+    for repair in (False, True):
+        for start, place in places:
+            value = _typed(place.strip(), field.annotation, repair=repair)
+            if value is not None:
+                return Found({name: value}, start)
+    return Found({}, len(text))
+
+
+def _answer_kind(name: str, field: FieldInfo, choice: bool) -> Kind | None:
+    """What `find_answer` should look for, if the field is a final answer."""
+    kind = plain_type(field)
+    if choice or kind in (int, float):
+        return "choice" if choice else "number"
+    return "auto" if name == "answer" and kind is str else None
+
+
+@lru_cache(maxsize=1024)
+def _label(name: str) -> str:
+    """A pattern for a field's name in a reply: `sub_total`, `Sub Total`, `SUBTOTAL`."""
+    words = r"[\s_-]{0,2}".join(re.escape(w) for w in re.split(r"[\s_]+", title(name)) if w)
+    return rf"(?<![^\W_]){words}(?![^\W_])"
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text).casefold()
+
+
+def _line_start(text: str, at: int) -> int:
+    start = max(0, at - _LINE)
+    return max(start, text.rfind("\n", start, at) + 1)
+
+
+def _before_label(text: str, start: int, name: str) -> int:
+    """Where the reasoning ends: before the line of the bracket, or before its label if it shares the line."""
+    line = _line_start(text, start)
+    words = rf"(?:final )?(?:answer|choice|答案|选项|{_label(name)})\**\s{{0,3}}[:：]?|[\w*]+[:：]"
+    label = re.search(rf"(?i)(?:^|(?<=[\s.。:：]))\**(?:{words})\s{{0,3}}\**\s{{0,3}}$", text[line:start])
+    return line + label.start() if label else start
+
+
+# ---- values of single fields
+
+
+def quoted(value: str, *, choice: bool = False) -> str:
+    """Write a text so that it is read back as it is: one that would not be, as a JSON string."""
+    whole = f"[[{value}]]"
+    read_as = (find_answer(whole, "choice") or value) if choice else value
+    same = read_as == value == value.strip() == _unquoted(value) and bracket_spans(whole) == [(0, len(whole))]
+    if same and not _PLACEHOLDER.fullmatch(value) and not _HEADER.search(value) and value.casefold() not in _NONE:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _unquoted(content: str) -> str:
+    if len(content) > 1 and content[0] == content[-1] == '"':
+        try:
+            return str(json.loads(content))
+        except (ValueError, RecursionError):
+            return content
+    return content
+
+
+def convert(text: str, field: FieldInfo) -> Any:
+    """Turn a text into the field's type; None where it does not fit."""
+    kind = plain_type(field)
+    if _says_none(text, field):
+        return None
+    if not is_short(field):
+        if isinstance(kind, EnumMeta):
+            members: dict[str, Any] = dict(kind.__members__)
+            return _option(_unquoted(text), {**members, **{str(m.value): m for m in members.values()}})
+        value = _typed(text, field.annotation)
+        return _typed(text, field.annotation, repair=True) if value is None else value
+    text = _unquoted(text)
+    if kind is str:
+        return text
+    if get_origin(kind) is Literal:
+        return _option(text, {str(o): o for o in get_args(kind)})
+    return _typed(text.strip(" .*_`'") if kind is bool else _number(text), field.annotation)
+
+
+def thought(text: str, field: FieldInfo) -> Any:
+    """Turn the reasoning of a reply into the type of its field; None if there is none."""
+    text = text.strip()
+    if not text:
+        return None
+    if plain_type(field) is Reasoning:
+        return Reasoning(content=text)
+    return text if plain_type(field) is str else convert(text, field)
+
+
+def _option(text: str, options: Mapping[str, Any]) -> Any:
+    """Return the option of this name: exactly, or else without case and marks around it."""
+
+    def plain(name: str) -> str:
+        return name.strip(" \t\n\"'`*.").casefold()
+
+    alike = (option for name, option in options.items() if plain(name) == plain(text))
+    return options[text] if text in options else next(alike, None)
+
+
+def _number(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-")
+    number = _ONE_NUMBER.fullmatch(_THOUSANDS.sub("", plain))
+    return number[1] if number else text
+
+
+def _typed(text: str, annotation: Any, *, repair: bool = False) -> Any:
+    """Read a value as JSON, else as its type reads a text; with `repair`, as the JSON it may have been meant to be."""
+    if repair and len(text) > _REPAIRED:
+        return None
+    readers: list[Callable[[str, Any], Any]] = [_leading_json, parse_value] if repair else [_whole_json, _text_value]
+    for read in readers:
+        try:
+            return read(text, annotation)
+        except Exception:  # the boundary to the user's types, whose validators may raise anything
+            continue
+    return None
+
+
+def _whole_json(text: str, annotation: Any) -> Any:
+    return TypeAdapter(annotation).validate_python(json.loads(text))
+
+
+def _leading_json(text: str, annotation: Any) -> Any:
+    if not text.startswith(("[", "{")):
+        raise ValueError("no JSON array or object")
+    return TypeAdapter(annotation).validate_python(json.JSONDecoder().raw_decode(text)[0])
+
+
+def _text_value(text: str, annotation: Any) -> Any:
+    return TypeAdapter(annotation).validate_python(text)
