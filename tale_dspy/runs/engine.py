@@ -10,7 +10,6 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -194,11 +193,13 @@ class _Runner:
     def _worker(self) -> None:
         with dspy.context(**self._overrides()):
             for question, repeat in self._take():
-                with self._boundary():
+                try:
                     started = time.perf_counter()
                     with collect(tale_unit=Unit(question.id, repeat)) as calls:
                         found = ask(self.program, question, self.metric, self.options.threshold, calls)
                     self._keep(self._record(question, repeat, found, calls, started))
+                except BaseException as e:  # the boundary of a worker: whatever it is, it ends the run
+                    self._end(e)
 
     async def _worker_tasks(self, count: int) -> None:
         await asyncio.gather(*(self._worker_task() for _ in range(count)))
@@ -206,11 +207,13 @@ class _Runner:
     async def _worker_task(self) -> None:
         with dspy.context(**self._overrides()):
             for question, repeat in self._take():
-                with self._boundary():
+                try:
                     started = time.perf_counter()
                     with collect(tale_unit=Unit(question.id, repeat)) as calls:
                         found = await aask(self.program, question, self.metric, self.options.threshold, calls)
                     self._keep(self._record(question, repeat, found, calls, started))
+                except BaseException as e:  # the same boundary
+                    self._end(e)
 
     def _overrides(self) -> dict[str, Any]:
         overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": []}
@@ -226,16 +229,6 @@ class _Runner:
             if item is None:
                 return
             yield item
-
-    @contextmanager
-    def _boundary(self) -> Iterator[None]:
-        """End the run on whatever leaves a worker: a cap, a fault of all questions, a full disk, a bug."""
-        try:
-            yield
-        except RunStopped:
-            self._end(self.session.fatal)
-        except BaseException as e:
-            self._end(e)
 
     def _record(
         self, question: Question, repeat: int, found: dict[str, Any], calls: list[Call], started: float
@@ -260,9 +253,10 @@ class _Runner:
             if self.options.progress:
                 self.options.progress(self.tally)
 
-    def _end(self, fault: BaseException | None) -> None:
+    def _end(self, fault: BaseException) -> None:
+        """End the run with a cap, a fault of all questions, a full disk or a bug; the first one counts."""
         if self._fault is None:
-            self._fault = fault
+            self._fault = self.session.fatal if isinstance(fault, RunStopped) else fault
         self.stop.set()
 
     def _finish(self, started: float, stopped: str | None, message: str | None = None) -> Run:

@@ -76,7 +76,7 @@ class Session:
         stop: Set when the run has ended; a waiting call then gives up.
 
     Attributes:
-        answered: Set once any call of this process was answered.
+        answered: Set once any call was answered, by the provider, the cache or the journal.
         fatal: What no other question would fare better with; the run ends with it.
     """
 
@@ -89,6 +89,7 @@ class Session:
         self.fatal: BackendError | None = None
         self._journal = dict(folder.journal) if folder else {}
         self._rng = random.Random(0)
+        self._settings: dict[str, str] = {}
 
     def call(self, lm: Any, send: Callable[..., Any], request: tuple[Any, Any], kwargs: dict[str, Any]) -> Any:
         """Answer one synchronous call of an LM."""
@@ -135,7 +136,7 @@ class Session:
     def _prepare(self, lm: Any, request: tuple[Any, Any], kwargs: dict[str, Any]) -> _Pending:
         unit: Unit = settings.get("tale_unit") or Unit("-", 0)
         config = {**lm.kwargs, **kwargs}
-        key = request_hash(lm.model, request[1] or request[0], config)
+        key = self._key(lm.model, request[1] or request[0], config)
         sent = dict(kwargs)
         if unit.repeat:  # a cached reply of another draw is no repeat
             own = config.get("rollout_id")
@@ -145,12 +146,20 @@ class Session:
             sent[name] = RESERVED_TOKENS
         return _Pending(lm, *request, sent, {**config, **sent}, unit, key, unit.step(key))
 
+    def _key(self, model: str, request: Any, config: dict[str, Any]) -> str:
+        """Hash a request; the settings, which are the same for most calls of a run, are hashed once."""
+        told = f"{model}{config!r}"
+        if told not in self._settings:
+            self._settings[told] = request_hash(model, None, config)
+        return request_hash(self._settings[told], request, {})
+
     def _replay(self, p: _Pending) -> list[Any] | None:
         row = self._journal.get((p.unit.id, p.unit.repeat, p.key, p.step))
         if row is None:
             return None
         told = {**row["call"], "text": row["reply"], "role": current_role(), "replayed": True, "latency_s": None}
         call = Call.from_json(told)
+        self.answered.set()
         self.ledger.book(call)
         self._deliver(call)
         return list(row.get("outputs", [row["reply"]]))
