@@ -8,8 +8,8 @@ carries no markers. Which prompt is sent follows from the signature alone:
 * ... and an input field `token_budget` -> "... and use less than {token_budget} tokens:"
 * one output field `token_budget`      -> the budget estimator (instructions, then the bare question)
 
-The wordings are in `tale_dspy.prompts`; how a reply is read, in `tale_dspy.replies`. Nothing raises on what a model
-wrote.
+The wordings are in `tale_dspy.prompts` and, for single fields, `tale_dspy.fields`; how a reply is read, in
+`tale_dspy.replies`. Nothing raises on what a model wrote.
 """
 
 import json
@@ -19,16 +19,16 @@ from typing import Any, Literal, get_args, get_origin
 
 from dspy import ChatAdapter, Signature
 from dspy.adapters.base import Adapter
-from dspy.adapters.types.base_type import Type
-from dspy.adapters.utils import annotation_allows_none, format_field_value, translate_field_type
+from dspy.adapters.utils import annotation_allows_none, format_field_value
 from dspy.dsp.utils.settings import settings
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tale_dspy.budget import read_budget
 from tale_dspy.errors import UsageError
+from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title
 from tale_dspy.prompts import FORMS, PromptForm, form_names
-from tale_dspy.replies import brackets, is_short, plain_type, quoted, read_fields, thought, title
+from tale_dspy.replies import brackets, quoted, read_fields
 
 REASONING = "reasoning"
 BUDGET = "token_budget"
@@ -129,8 +129,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if list(shown) == ["question"] and self._published(signature):
             question = format_field_value(shown["question"], inputs["question"])
             return form.render(question, thinks=thinks, budget=budget)
-        asked = _asked(_outputs(signature))
-        return form.render_fields(_rows(signature, inputs), asked, thinks=thinks, budget=budget)
+        return form.render_fields(_rows(signature, inputs), asked(_outputs(signature)), thinks=thinks, budget=budget)
 
     def _form(self, signature: type[Signature]) -> PromptForm:
         return FORMS[self.form or ("choice" if is_choice(signature) else "answer")]
@@ -144,8 +143,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         ((name, field),) = outputs.items()
         if self.form:
             return is_short(field)
-        described = _desc("question", signature.input_fields["question"], "{}") or _desc(name, field, "{}")
-        return not described and (is_choice(signature) or field.annotation in (str, int, float))
+        told = described("question", signature.input_fields["question"]) or described(name, field)
+        return not told and (is_choice(signature) or field.annotation in (str, int, float))
 
     def format_assistant_message_content(
         self,
@@ -211,7 +210,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         values, before = read_fields(_outputs(signature), completion, choice=is_choice(signature), thinks=thinks)
         if thinks:
             values[REASONING] = thought(before.strip().removeprefix(_HEADER), signature.output_fields[REASONING])
-        return {k: _default(f) if values.get(k) is None else values[k] for k, f in signature.output_fields.items()}
+        return {k: default(f) if values.get(k) is None else values[k] for k, f in signature.output_fields.items()}
 
     def _call_postprocess(
         self,
@@ -236,7 +235,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if value is None and row.get("text"):
             value = super()._call_postprocess(processed, original, [row], lm, lm_kwargs)[0]
         if value is None:
-            value = {k: _default(f) for k, f in original.output_fields.items()}
+            value = {k: default(f) for k, f in original.output_fields.items()}
         native = row.get("reasoning_content")
         if native and REASONING in original.output_fields and not value.get(REASONING):
             value[REASONING] = thought(str(native), original.output_fields[REASONING])
@@ -291,35 +290,11 @@ def _lacks(demo: Any, name: str, field: FieldInfo) -> bool:
     return demo.get(name) is None and not (name in demo and annotation_allows_none(field.annotation))
 
 
-# ---- wording of single fields
-
-
 def _rows(signature: type[Signature], inputs: dict[str, Any]) -> str:
     shown = _shown(signature, inputs)
-    return "\n".join(f"{title(k)}{_desc(k, f, ' ({})')}: {format_field_value(f, inputs[k])}" for k, f in shown.items())
-
-
-def _desc(name: str, field: FieldInfo, template: str) -> str:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    told = [extra.get("desc"), extra.get("constraints")]
-    text = "; ".join(str(t) for t in told if t and t != f"${{{name}}}")
-    return template.format(text) if text else ""
-
-
-def _asked(outputs: dict[str, FieldInfo]) -> str:
-    """Describe the wanted format: `Name: [[name]]` for short fields, ChatAdapter's markers for all others."""
-    short, long = [], []
-    for name, field in outputs.items():
-        if is_short(field):
-            note = translate_field_type(name, field).partition("# note: the value you produce ")[2]
-            hint = "; ".join(h for h in (_desc(name, field, "{}"), note) if h)
-            short.append(f"{title(name)}: [[{name}]]" + (f" ({hint})" if hint else ""))
-        else:
-            kinds = [t.description() for t in Type.extract_custom_type_from_annotation(field.annotation)]
-            told = "".join(f"  # {d}" for d in (_desc(name, field, "{}"), *kinds) if d)
-            long.append(f"\n[[ ## {name} ## ]]\n{translate_field_type(name, field)}{told}")
-    sections = f"\nEnd with each of these under its own marker:{''.join(long)}\n" if long else ""
-    return ", ".join(short) + ("." if short else "") + sections
+    return "\n".join(
+        f"{title(k)}{described(k, f, ' ({})')}: {format_field_value(f, inputs[k])}" for k, f in shown.items()
+    )
 
 
 def _written(field: FieldInfo, value: Any, *, choice: bool) -> str:
@@ -331,7 +306,3 @@ def _written(field: FieldInfo, value: Any, *, choice: bool) -> str:
             return json.dumps(value, ensure_ascii=False)
     text = str(format_field_value(field, value))
     return quoted(text, choice=choice) if is_short(field) else text
-
-
-def _default(field: FieldInfo) -> Any:
-    return None if field.is_required() else field.get_default(call_default_factory=True)

@@ -20,7 +20,7 @@ DEFAULT_FLOOR = 1
 DEFAULT_CEILING = 4096
 
 _TAIL = 4000  # characters of a reply that are searched: an estimator has no business writing more
-_NUMBER = r"(?<![\w.])-?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE]\+?\d{1,3})?(?:\s?[kK](?!\w))?"
+_NUMBER = r"(?<![A-Za-z0-9_.])-?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE]\+?\d{1,3})?(?:\s?[kK](?!\w))?"
 _RANGE = re.compile(rf"({_NUMBER})(?:\s*(?:-|–|—|~|to|and)\s*({_NUMBER.replace('-?', '')}))?")
 _BRACKET = re.compile(r"\[\[([^\[\]]{0,200})\]\]")
 _LABEL = re.compile(r"(?:budget|预算)[^\w-]{0,6}(?:is|of|be|为|是)?[^\w-]{0,6}(?=-?\d)", re.IGNORECASE)

@@ -103,7 +103,7 @@ def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latenc
     """Book one entry of DSPy's history.
 
     A reply whose completion tokens are 0 or missing although it has text was sent without usage: it is counted with
-    the model's tokenizer, and where none is known the count is None. What it cost is then unknown, too.
+    the model's tokenizer, and where none is known the count is None. A cost of 0 is then unknown, too.
 
     Args:
         entry: One element of `lm.history`.
@@ -120,7 +120,7 @@ def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latenc
     source: UsageSource = "provider"
     if not output and (written or prompt is None or output is None):
         output = total([count_tokens(model, part) for part in written])
-        source, cost = "unknown" if output is None else "tokenizer", None
+        source, cost = "unknown" if output is None else "tokenizer", cost or None
     if price is not None:
         cost = None if prompt is None or output is None else prompt * price.input + output * price.output
     return Call(

@@ -2,39 +2,28 @@
 
 A short field (str, number, bool, Literal) is the last `[[...]]` that is its own; any other stands under a
 `[[ ## name ## ]]` marker, as `dspy.ChatAdapter` writes it. What a final answer is, is settled in `tale_dspy.answers`;
-how fields are asked for, in `tale_dspy.adapter`. Nothing here raises on what a model wrote: what cannot be read is
+how a text becomes a value, in `tale_dspy.fields`. Nothing here raises on what a model wrote: what cannot be read is
 None.
 """
 
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping
-from enum import EnumMeta
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
-from dspy import Reasoning
-from dspy.adapters.utils import annotation_allows_none, parse_value
-from dspy.signatures.signature import infer_prefix
-from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from tale_dspy.answers import Kind, find_answer
-
-Fields = Mapping[str, FieldInfo]
+from tale_dspy.fields import NONE, Fields, convert, is_short, long_value, plain_type, says_none, title, unquoted
 
 _HEADER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\]", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"(?:answer|choice|budget|选项|## \w+ ##)?")
 _BRACKET = re.compile(r'[\[{,:]\s*"(?:[^"\\\n]|\\.)*+"(?=\s*[\],:}])|[\[\]]')
-_NONE = ("null", "none")
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
-_ONE_NUMBER = re.compile(r"[^\d-]*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)[^\d]*")
-_THOUSANDS = re.compile(r"(?<=\d)[, ](?=\d{3}(?!\d))")
 _TAIL = 300_000  # characters of a reply that are searched for brackets
 _LAST = 1_000  # brackets of several fields that are looked at
 _LINE = 300  # characters before a bracket that may hold its label
-_REPAIRED = 20_000  # characters of broken JSON that are worth repairing
 
 
 class Bracket(NamedTuple):
@@ -52,27 +41,6 @@ class Found(NamedTuple):
     """Without the fields that were not found or do not fit their type."""
     cut: int
     """Where the first of them begins: what stands before it is reasoning."""
-
-
-# ---- what a field is
-
-
-def plain_type(field: FieldInfo) -> Any:
-    """Return a field's type without its `| None`."""
-    rest = [a for a in get_args(field.annotation) if a is not type(None)]
-    return rest[0] if len(rest) == 1 and annotation_allows_none(field.annotation) else field.annotation
-
-
-def is_short(field: FieldInfo) -> bool:
-    """Whether a field is asked for in double brackets: str, a number, bool or Literal, or one of these or None."""
-    kind = plain_type(field)
-    return kind in (str, int, float, bool) or get_origin(kind) is Literal
-
-
-@lru_cache(maxsize=1024)
-def title(name: str) -> str:
-    """Name a field as DSPy does: `sub_total` -> `Sub Total`."""
-    return str(infer_prefix(name))
 
 
 # ---- finding fields
@@ -176,7 +144,7 @@ def _read_only(short: Fields, text: str, choice: bool) -> Found:
         return Found({}, len(text))
     _, end, content = found[-1]
     kind = _answer_kind(name, field, choice)
-    if kind and _unquoted(content) == content:
+    if kind and unquoted(content) == content:
         if re.search(r"\w", text[end:]):
             content = find_answer(text, kind) or content
         elif kind == "choice":
@@ -225,11 +193,7 @@ def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -
 def _read_as(told: Mapping[str, str], fields: Fields) -> dict[str, Any]:
     """Turn texts into the types of their fields; one that does not fit is left out, `null` fits where None does."""
     values = {k: convert(text, fields[k]) for k, text in told.items()}
-    return {k: v for k, v in values.items() if v is not None or _says_none(told[k], fields[k])}
-
-
-def _says_none(text: str, field: FieldInfo) -> bool:
-    return text.casefold() in _NONE and bool(annotation_allows_none(field.annotation))
+    return {k: v for k, v in values.items() if v is not None or says_none(told[k], fields[k])}
 
 
 def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
@@ -248,7 +212,7 @@ def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
         places.append((len(text), text))
     for repair in (False, True):
         for start, place in places:
-            value = _typed(place.strip(), field.annotation, repair=repair)
+            value = long_value(place.strip(), field, repair=repair)
             if value is not None:
                 return Found({name: value}, start)
     return Found({}, len(text))
@@ -286,95 +250,14 @@ def _before_label(text: str, start: int, name: str) -> int:
     return line + label.start() if label else start
 
 
-# ---- values of single fields
+# ---- writing
 
 
 def quoted(value: str, *, choice: bool = False) -> str:
     """Write a text so that it is read back as it is: one that would not be, as a JSON string."""
     whole = f"[[{value}]]"
     read_as = (find_answer(whole, "choice") or value) if choice else value
-    same = read_as == value == value.strip() == _unquoted(value) and bracket_spans(whole) == [(0, len(whole))]
-    if same and not _PLACEHOLDER.fullmatch(value) and not _HEADER.search(value) and value.casefold() not in _NONE:
+    same = read_as == value == value.strip() == unquoted(value) and bracket_spans(whole) == [(0, len(whole))]
+    if same and not _PLACEHOLDER.fullmatch(value) and not _HEADER.search(value) and value.casefold() not in NONE:
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _unquoted(content: str) -> str:
-    if len(content) > 1 and content[0] == content[-1] == '"':
-        try:
-            return str(json.loads(content))
-        except (ValueError, RecursionError):
-            return content
-    return content
-
-
-def convert(text: str, field: FieldInfo) -> Any:
-    """Turn a text into the field's type; None where it does not fit."""
-    kind = plain_type(field)
-    if _says_none(text, field):
-        return None
-    if not is_short(field):
-        if isinstance(kind, EnumMeta):
-            members: dict[str, Any] = dict(kind.__members__)
-            return _option(_unquoted(text), {**members, **{str(m.value): m for m in members.values()}})
-        value = _typed(text, field.annotation)
-        return _typed(text, field.annotation, repair=True) if value is None else value
-    text = _unquoted(text)
-    if kind is str:
-        return text
-    if get_origin(kind) is Literal:
-        return _option(text, {str(o): o for o in get_args(kind)})
-    return _typed(text.strip(" .*_`'") if kind is bool else _number(text), field.annotation)
-
-
-def thought(text: str, field: FieldInfo) -> Any:
-    """Turn the reasoning of a reply into the type of its field; None if there is none."""
-    text = text.strip()
-    if not text:
-        return None
-    if plain_type(field) is Reasoning:
-        return Reasoning(content=text)
-    return text if plain_type(field) is str else convert(text, field)
-
-
-def _option(text: str, options: Mapping[str, Any]) -> Any:
-    """Return the option of this name: exactly, or else without case and marks around it."""
-
-    def plain(name: str) -> str:
-        return name.strip(" \t\n\"'`*.").casefold()
-
-    alike = (option for name, option in options.items() if plain(name) == plain(text))
-    return options[text] if text in options else next(alike, None)
-
-
-def _number(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-")
-    number = _ONE_NUMBER.fullmatch(_THOUSANDS.sub("", plain))
-    return number[1] if number else text
-
-
-def _typed(text: str, annotation: Any, *, repair: bool = False) -> Any:
-    """Read a value as JSON, else as its type reads a text; with `repair`, as the JSON it may have been meant to be."""
-    if repair and len(text) > _REPAIRED:
-        return None
-    readers: list[Callable[[str, Any], Any]] = [_leading_json, parse_value] if repair else [_whole_json, _text_value]
-    for read in readers:
-        try:
-            return read(text, annotation)
-        except Exception:  # the boundary to the user's types, whose validators may raise anything
-            continue
-    return None
-
-
-def _whole_json(text: str, annotation: Any) -> Any:
-    return TypeAdapter(annotation).validate_python(json.loads(text))
-
-
-def _leading_json(text: str, annotation: Any) -> Any:
-    if not text.startswith(("[", "{")):
-        raise ValueError("no JSON array or object")
-    return TypeAdapter(annotation).validate_python(json.JSONDecoder().raw_decode(text)[0])
-
-
-def _text_value(text: str, annotation: Any) -> Any:
-    return TypeAdapter(annotation).validate_python(text)

@@ -77,3 +77,23 @@ def random_run(
         for repeat in range(repeats)
     ]
     return make_run(records, name)
+
+
+EP: dict[str, Any] = {"output_tokens": 80, "estimate": (60, 10), "token_budget": 40}
+"""A small program with an estimator: 20 tokens saved a question, the estimator asks for 60 and writes 10."""
+
+
+def ep_run(n: int = 20, **fields: Any) -> Run:
+    return make_run([make_record(i, **(EP | fields)) for i in range(n)], "tale-ep")
+
+
+def three_runs() -> list[Run]:
+    """A baseline, a run with an estimator, and one on other data."""
+    other = make_run("cctew", "other", data={"name": "gsm8k-zero"})
+    return [random_run(60), random_run(60, "tale-ep", tokens=90, estimate=(60, 10)), other]
+
+
+UNKNOWN = make_run(
+    [make_record(0, output_tokens=None, cost_usd=None, latency_s=None)], "unknown", info={"mark": "paper"}
+)
+"""A run of which only the accuracy is known."""

@@ -413,7 +413,9 @@ def test_two_options_an_article_or_a_formula_are_not_equal(answer: str) -> None:
 def labelled_options() -> list[tuple[str, str]]:
     """Letter and text of the right options of MathBench where TALE_DATA has them, else the awkward ones."""
     folder = Path(os.environ.get("TALE_DATA", ".")) / "mathbench"
-    rows = [json.loads(line) for path in folder.glob("*choice*") for line in path.open(encoding="utf-8")]
+    rows = [
+        json.loads(line) for path in folder.glob("*choice*") for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     options = [(row["answer"], row["options"]["ABCDEFGH".index(row["answer"])]) for row in rows]
     awkward = [
         r"$(\dfrac {13}{6},\dfrac {8}{3}] $",

@@ -18,8 +18,8 @@ MODULES = {
 """Dotted name -> file of every module of the package."""
 
 FLOORS = [
-    ["errors", "budget", "answers", "prompts", "_symbolic"],
-    ["adapter", "receipts", "ledger", "datasets", "backends", "embedded"],
+    ["errors", "budget", "answers", "_symbolic", "prompts", "fields", "replies", "ids", "tables"],
+    ["adapter", "receipts", "ledger", "named_sets", "datasets", "backends", "embedded"],
     ["programs"],
     ["runs"],
     ["optimizers"],
@@ -35,8 +35,28 @@ HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "optuna", "matplo
 MAY_LOAD_HEAVY = {"training", "embedded"}
 MAY_NAME_TORCH = {"training", "embedded", "backends"}
 
-HOUSE_TESTS = {"test_layout"}
-"""Test modules about the package as a whole."""
+HOUSE_TESTS = {"test_layout", "test_examples"}
+"""Test modules about the repository and not about a module of the package."""
+
+TESTED_ELSEWHERE = {
+    "tale_dspy._symbolic": "it is the inside of `answers`, and hard only in what answers are made of",
+    "tale_dspy.errors": "an error is tested where it is raised",
+}
+"""Modules without a test module of their own, and why."""
+
+UNTESTED = {
+    f"{package}.{name}"
+    for package, names in {
+        "tale_dspy.backends": "history lm meter prices tokens worst_case",
+        "tale_dspy.cli": "demo diff evaluate flags main plan report reproduce show streams",
+        "tale_dspy.optimizers": "fixed_budget",
+        "tale_dspy.programs": "base budgeted chain_of_draft concise convert copying cot direct estimator predictor "
+        "saving spec state tale_ep typenames",
+        "tale_dspy.runs": "describe options records retry scaled scoring session",
+    }.items()
+    for name in names.split()
+}
+"""Modules whose test modules are still to be written: to be emptied and taken out."""
 
 
 class Import(NamedTuple):
@@ -129,12 +149,26 @@ def test_every_test_module_is_named_after_the_module_it_tests() -> None:
     # test_adapter_typed.py may stand beside test_adapter.py, and test_runs.py in tests/runs tests the package itself.
     strays = []
     for path in TESTS.rglob("test_*.py"):
-        folder, name = path.relative_to(TESTS).parent, path.stem.removeprefix("test_")
-        known = {module.stem for module in (PACKAGE / folder).glob("*.py")} | {folder.name}
-        known |= {module.name for module in (PACKAGE / folder).glob("*") if module.is_dir()}
-        if path.stem not in HOUSE_TESTS and not any(name == k or name.startswith(f"{k}_") for k in known if k):
+        folder = path.relative_to(TESTS).parent
+        known = {*(m.stem for m in (PACKAGE / folder).glob("*.py")), folder.name}
+        known |= {m.name for m in (PACKAGE / folder).glob("*") if m.is_dir()}
+        if path.stem not in HOUSE_TESTS and not any(is_test_of(path, name) for name in known if name):
             strays.append(str(path.relative_to(ROOT)))
     assert strays == []
+
+
+def test_every_module_has_a_test_module() -> None:
+    missing = set()
+    for module, path in MODULES.items():
+        folder = TESTS / path.relative_to(PACKAGE).parent
+        if path.stem != "__init__" and not any(is_test_of(test, path.stem) for test in folder.glob("test_*.py")):
+            missing.add(module)
+    assert missing - UNTESTED == TESTED_ELSEWHERE.keys()
+
+
+def is_test_of(path: Path, name: str) -> bool:
+    """Whether a test module belongs to the module or room of that name."""
+    return path.stem == f"test_{name}" or path.stem.startswith(f"test_{name}_")
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ def run(
     """Run the paper's programs on a scripted server, compare them, and draw the report."""
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import console, live_bar
-    from tale_dspy.reports.diff import rich_comparison
-    from tale_dspy.reports.table import report_rows, rich_table, write_report
+    from tale_dspy.reports import report_rows, rich_comparison, rich_table, write_report
     from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
     screen = console()

@@ -19,7 +19,7 @@ def run(
 ) -> None:
     """Compare run B with baseline A on the questions both have: paired differences, then every changed question."""
     from tale_dspy.cli.show import console, print_json
-    from tale_dspy.reports.diff import changes_csv, rich_comparison
+    from tale_dspy.reports import changes_csv, rich_comparison
     from tale_dspy.runs.records import load_run
 
     comparison = load_run(b).compare(load_run(a))

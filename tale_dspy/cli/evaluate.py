@@ -1,5 +1,7 @@
 """`tale eval`: run one program over a data set."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated, Any
 
 import typer
@@ -53,16 +55,22 @@ def run(
     told: dict[str, Any] = {k: v for k, v in locals().items() if k != "json"}
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import console, live_bar, print_json
+    from tale_dspy.runs.records import load_run
 
     plan = Plan(**told)
-    with live_bar(f"{program} on {plan.data}") as progress:
-        result = plan.run(progress)
+    try:
+        with redirect_stdout(sys.stderr), live_bar(f"{program} on {plan.data}") as progress:
+            result = plan.run(progress)
+    except KeyboardInterrupt:
+        if json and (plan.folder() / "summary.json").exists():
+            print_json(load_run(plan.folder()).summary)
+        raise
     if result.stopped:
         console(stderr=True).print(f"{result.message}; kept in {result.path}, the same command continues", markup=False)
     if json:
         print_json(result.summary)
     else:
-        from tale_dspy.reports.table import report_rows, rich_table
+        from tale_dspy.reports import report_rows, rich_table
 
         screen = console()
         screen.print(rich_table(report_rows([result]), width=screen.width))

@@ -4,15 +4,13 @@
 """
 
 import functools
-import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
-from tale_dspy.cli import demo, diff, evaluate, report, reproduce
+from tale_dspy.cli import demo, diff, evaluate, report, reproduce, streams
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 
 app = typer.Typer(
@@ -32,6 +30,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
         code, sentence = 0, None
         try:
             code = command(*args, **kwargs) or 0
+            sys.stdout.flush()
         except KeyboardInterrupt:
             code, sentence = 130, "interrupted: what was finished is kept, the same command continues"
         except SpendCapReached as e:
@@ -41,10 +40,13 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
         except TaleError as e:
             code, sentence = 1, f"error: {e}"
         except BrokenPipeError:  # the reader of a pipe left, as `| head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 1
+            streams.drop_stdout()
+        except OSError as e:
+            code, sentence = 1, f"error: {e.filename or 'stdout'} cannot be used: {e.strerror or e}"
+            streams.drop_stdout()
         if sentence:
-            typer.echo(sentence, err=True)
+            typer.echo(" ".join(sentence.split()), err=True)
         raise typer.Exit(code)
 
     return run
@@ -69,11 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments after the program's name; None takes the process's.
     """
-    # Prices come from the table that is installed: the same on each run, and no fetch on a closed network.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    streams.set_up()
     try:
         app(list(argv) if argv is not None else None, prog_name="tale")
+        code = 0
     except SystemExit as e:
-        return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
-    return 0
+        code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+    if argv is None and code:
+        streams.leave_at_once(code)
+    return code

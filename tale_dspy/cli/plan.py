@@ -1,5 +1,7 @@
 """From flags to one call of `tale_dspy.evaluate`: the glue that `tale eval`, `reproduce` and `demo` share."""
 
+import hashlib
+import math
 import os
 import re
 from collections.abc import Callable
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from tale_dspy.runs.records import Run
 
 ADAPTERS = ("tale", "chat", "json", "xml")
+
+_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.]*(?:-[a-z0-9_.]+)*")
+_PLAIN_PROGRAM = re.compile(r"[a-z-]+|budget:(?:\d{1,9}|\d\.\d{1,3}x|best)")
+_PLAIN_MODEL = re.compile(r"[a-z0-9_]+/[a-z0-9_.]{1,40}(?:-[a-z0-9_.]{1,40}){0,4}")
+"""What is told apart by its readable name alone: see `Plan.folder`."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,18 @@ class Plan:
 
     def checked(self) -> "Plan":
         """Return the plan with its preset filled in, or say which flag cannot be used."""
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit must be at least 1, got {self.limit}")
-        if self.offset < 0:
-            raise UsageError(f"--offset must be at least 0, got {self.offset}")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise UsageError(f"--max-tokens must be at least 1, got {self.max_tokens}")
+        for flag, value, least in (
+            ("--limit", self.limit, 1),
+            ("--offset", self.offset, 0),
+            ("--max-tokens", self.max_tokens, 1),
+            ("--train-limit", self.train_limit, 1),
+        ):
+            if value is not None and value < least:
+                raise UsageError(f"{flag} must be at least {least}, got {value}")
+        if self.temperature is not None and not 0 <= self.temperature < math.inf:
+            raise UsageError(f"--temperature must be a number of at least 0, got {self.temperature}")
+        if self.api_base is not None and not re.match(r"https?://[^/\s]+", self.api_base):
+            raise UsageError(f"--api-base must be an address such as http://127.0.0.1:8000/v1, got {self.api_base!r}")
         if self.adapter not in ADAPTERS:
             raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {self.adapter!r}")
         if self.preset not in (None, "paper"):
@@ -75,43 +88,86 @@ class Plan:
 
     def run(self, progress: "Callable[[Tally], None] | None" = None) -> "Run":
         """Load the data, build the program, and evaluate it."""
+        import dspy
+
         from tale_dspy.programs.spec import imported, program_from, scale_of
         from tale_dspy.runs.engine import evaluate
-        from tale_dspy.runs.records import load_run
-        from tale_dspy.runs.scaled import with_scaled_budgets
 
+        dspy.disable_logging()  # what matters of it comes back as an outcome or an error
         plan = self.checked()
         metric = None if plan.metric is None else imported(plan.metric)
         data = plan.load_data()
         program = program_from(plan.program, data.signature)
+        plan.check_inputs(program, data)
+        if plan.program.endswith(".json"):
+            program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
+        options = plan.options(data)
         factor = scale_of(plan.program)
         if factor is not None:
-            if plan.vanilla is None:
-                raise UsageError(f"{plan.program} needs --vanilla RUN, the folder of a cot run of the same questions")
-            data = with_scaled_budgets(data, load_run(plan.vanilla), factor)
-        options = plan.options(data)
+            data = plan.scaled(data, factor, options)
         if plan.program == "budget:best":
-            program = plan.best_budget(program, options)
+            program = plan.best_budget(program, data, metric, options)
         return evaluate(program, data, metric=metric, out=plan.folder(), progress=progress, **options)
 
     def load_data(self) -> "Dataset":
         """Load the questions that are asked."""
+        return self._load(self.data).take(self.offset, self.limit)
+
+    def _load(self, name: str) -> "Dataset":
         from tale_dspy.datasets import load_dataset
 
-        inputs = [name.strip() for name in self.inputs.split(",")] if self.inputs else None
-        data = load_dataset(self.data, inputs=inputs, gold=self.gold, seed=self.seed or 0)
-        return data.take(self.offset, self.limit)
+        inputs = [column.strip() for column in self.inputs.split(",")] if self.inputs else None
+        return load_dataset(name, inputs=inputs, gold=self.gold, seed=self.seed or 0)
 
-    def best_budget(self, student: Any, options: dict[str, Any]) -> Any:
-        """Choose the one fixed budget on training questions."""
-        from tale_dspy.datasets import load_dataset
+    def check_inputs(self, program: Any, data: "Dataset") -> None:
+        """Say which inputs of a saved program the data lacks."""
+        from tale_dspy.adapter import BUDGET
+        from tale_dspy.programs.base import TaleModule
+
+        given = list(data.examples[0].inputs().keys())
+        wanted = list(program.predict.signature.input_fields) if isinstance(program, TaleModule) else []
+        missing = [name for name in wanted if name not in (*given, BUDGET)]
+        if missing:
+            raise UsageError(f"{self.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(given)}")
+
+    def scaled(self, data: "Dataset", factor: float, options: dict[str, Any]) -> "Dataset":
+        """Give each question its share of the tokens of the vanilla run; the configuration then tells which."""
+        from tale_dspy.adapter import BUDGET
+        from tale_dspy.datasets import data_hash
+        from tale_dspy.runs.records import load_run
+        from tale_dspy.runs.scaled import with_scaled_budgets
+
+        if self.vanilla is None:
+            raise UsageError(f"{self.program} needs --vanilla RUN, the folder of a cot run of the same questions")
+        scaled = with_scaled_budgets(data, load_run(self.vanilla), factor)
+        options["config"] |= {"budgets": data_hash(str(example[BUDGET]) for example in scaled.examples)}
+        return scaled
+
+    def best_budget(self, student: Any, data: "Dataset", metric: Any, options: dict[str, Any]) -> Any:
+        """Choose the one fixed budget on training questions; what that costs is taken off the caps."""
+        from tale_dspy.datasets import data_hash, example_ids
+        from tale_dspy.errors import DataError, SpendCapReached
         from tale_dspy.optimizers.fixed_budget import BestFixedBudget
 
-        name = self.train_data or f"{self.data}-train"
-        train = load_dataset(name, seed=self.seed or 0).take(0, self.train_limit)
+        try:
+            train = self._load(self.train_data or f"{self.data}-train").take(0, self.train_limit)
+        except DataError as e:
+            if self.train_data:
+                raise
+            raise UsageError(f"budget:best tries budgets on other questions, name them with --train-data: {e}") from e
+        ids = example_ids(train.examples, train.gold)
+        both = len({*ids} & {*example_ids(data.examples, data.gold)})
+        if both and not self.allow_leak:  # said before the search is paid
+            raise UsageError(f"{both} of {len(data)} questions are training questions, too: allow it with --allow-leak")
+        options["config"] |= {"train": {"name": train.name, "n": len(train), "hash": data_hash(ids)}}
         folder = self.folder()
-        search = BestFixedBudget(out=folder.parent / f"{folder.name}-search", **options)
-        return search.compile(student, trainset=train)
+        search = BestFixedBudget(metric, out=folder.parent / f"{folder.name}-search", **options)
+        program = search.compile(student, trainset=train)
+        if search.stopped:
+            message = f"{search.stopped}; the search is kept in {search.out}, the same command continues"
+            raise SpendCapReached(message, search.caps.ledger)
+        options |= search.caps.left()
+        return program
 
     def options(self, data: "Dataset") -> dict[str, Any]:
         """Return the keyword arguments of `evaluate` beside program, data, metric and folder."""
@@ -130,20 +186,22 @@ class Plan:
             "paper_counts": self.preset == "paper",
             "allow_leak": self.allow_leak,
             "mark": self.mark,
-            "config": {"preset": self.preset, "train_data": self.train_data, "train_limit": self.train_limit}
-            if self.program == "budget:best"
-            else {"preset": self.preset},
+            "config": {"preset": self.preset},
         }
 
     def language_model(self) -> Any:
-        """Build the LM; a server of one's own needs no key."""
+        """Build the LM; a server of one's own needs no key.
+
+        Raises:
+            UsageError: If the engine or the model's provider is unknown.
+        """
         from tale_dspy.backends.lm import LM
 
         settings = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
         key = self.api_key
         if key is None and self.api_base and "OPENAI_API_KEY" not in os.environ:
             key = "none"  # the OpenAI client refuses to start without one
-        return LM(
+        lm = LM(
             self.model,
             engine=self.engine,
             cache=self.cache,
@@ -151,6 +209,24 @@ class Plan:
             **({"api_base": self.api_base} if self.api_base else {}),
             **({"api_key": key} if key else {}),
         )
+        if self.engine == "litellm":
+            self.check_provider()
+        return lm
+
+    def check_provider(self) -> None:
+        """Say at once that LiteLLM has no such provider; and load LiteLLM before the first latency is measured."""
+        from dspy.clients import disable_litellm_logging
+
+        disable_litellm_logging()
+        import litellm
+
+        try:
+            litellm.get_llm_provider(self.model, api_base=self.api_base)
+        except litellm.exceptions.BadRequestError:
+            raise UsageError(
+                f"--model {self.model}: LiteLLM knows no provider of this name; give PROVIDER/MODEL, such as "
+                "openai/gpt-4o-mini, and openai/MODEL with --api-base for a server of your own"
+            ) from None
 
     def make_adapter(self, data: "Dataset") -> Any:
         """Build the adapter: the paper's prompts for this data, unless told otherwise."""
@@ -176,8 +252,16 @@ class Plan:
         return Price(self.price_in / 1e6, self.price_out / 1e6)
 
     def folder(self) -> Path:
-        """Return the run folder: the one given, or one named after data, program and model under runs/."""
+        """Return the run folder: the one given, or one under runs/ named after data, program and model.
+
+        Where the readable name does not tell two commands apart, as with two files of one name, a hash follows.
+        """
         if self.out is not None:
             return self.out
-        parts = (Path(self.data).name, self.program, self.model)
-        return Path("runs") / "--".join(re.sub(r"[^\w.-]+", "-", part).strip("-") for part in parts)
+        told = (self.data, self.program, self.model)
+        short = (Path(self.data).name, self.program, self.model)
+        name = "--".join(re.sub(r"[^\w.-]+", "-", part).strip("-.")[:60] for part in short)
+        plain = (_PLAIN_NAME, _PLAIN_PROGRAM, _PLAIN_MODEL)
+        if not all(pattern.fullmatch(part) for pattern, part in zip(plain, told, strict=True)):
+            name += "--" + hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return Path("runs") / name

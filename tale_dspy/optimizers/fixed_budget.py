@@ -1,6 +1,7 @@
 """The best fixed budget: one number for all questions, chosen on training questions."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from dspy.teleprompt import Teleprompter
 from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.ledger import Ledger
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.copying import copy_program
 from tale_dspy.runs.engine import evaluate, gold_field
+from tale_dspy.runs.options import SharedCaps
+from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 
 logger = logging.getLogger(__name__)
@@ -30,8 +33,8 @@ class Trial:
     """Tokens asked for."""
     accuracy: float
     """Share of the training questions answered right."""
-    output_tokens: float
-    """Mean completion tokens really used."""
+    output_tokens: float | None
+    """Mean completion tokens really used; None if the provider does not tell."""
     n: int
     """Training questions asked."""
 
@@ -46,12 +49,16 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         metric: As in `evaluate`; None compares answers.
         budgets: What to try, in tokens.
         max_loss: Accuracy that may be given up, as a fraction.
-        max_usd: Cap on US dollars of the whole search; what was finished until then decides.
+        max_usd: Cap on US dollars of all budgets together; those finished until then decide.
         out: A folder that keeps a run folder for each budget, so that a killed search continues; None for none.
-        **options: Passed on to `evaluate`: `lm`, `adapter`, `concurrency`, `price`, `config` ...
+        **options: Passed on to `evaluate`: `lm`, `adapter`, `concurrency`, `price`, `max_total_output_tokens` ...
 
     Raises:
-        UsageError: If there is no budget to try, or one is not a whole number of at least 1.
+        UsageError: If there is no budget to try, one is not a whole number of at least 1, or an option is out of range.
+
+    Attributes:
+        caps: What the last search has left of its caps, for an evaluation after it.
+        stopped: The sentence of the cap that ended the last search early, or None.
 
     Example:
         >>> best = BestFixedBudget(max_usd=1).compile(  # doctest: +SKIP
@@ -72,10 +79,15 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
     ) -> None:
         if not budgets:
             raise UsageError("budgets must name at least one budget to try")
+        if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
+            raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
         self.budgets = [check_budget(b, "budgets") for b in budgets]
-        self.metric, self.max_loss, self.max_usd = metric, max_loss, max_usd
+        self.metric, self.max_loss = metric, max_loss
         self.out = None if out is None else Path(out)
         self.options = options
+        self._limits = (max_usd, options.pop("max_total_output_tokens", None))
+        self.caps = SharedCaps(*self._limits)
+        self.stopped: str | None = None
 
     def compile(
         self,
@@ -101,37 +113,52 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         """
         if not isinstance(student, BudgetedChainOfThought):
             raise UsageError(f"the student must be a BudgetedChainOfThought, got {type(student).__name__}")
-        trials, spent = [], 0.0
-        for budget in self.budgets:
-            trial = student.deepcopy()
-            trial.token_budget = budget
-            left = None if self.max_usd is None else self.max_usd - spent
-            if left is not None and left <= 0:
-                break
-            folder = None if self.out is None else self.out / f"budget-{budget}"
-            run = evaluate(trial, trainset, metric=self.metric, out=folder, max_usd=left, **self.options)
-            spent += sum(r.cost_usd or 0.0 for r in run.records)
-            if run.stopped:
-                logger.warning("the search for a fixed budget ended at budget %d: %s", budget, run.message)
-                if not trials:
-                    ledger = Ledger(self.max_usd)
-                    ledger.spent_usd = spent
-                    raise SpendCapReached(run.message or "spend cap reached", ledger)
-                break
-            summary = run.summary
-            trials.append(Trial(budget, summary["accuracy"], summary["output_tokens_mean"] or 0.0, summary["n"]))
+        trials = self._tried(student, trainset)
         best = self.choose(trials)
-        program: BudgetedChainOfThought = student.deepcopy()
+        program: BudgetedChainOfThought = copy_program(student)
         program.token_budget = best.budget
         program.trial_logs = [asdict(t) for t in trials]
         examples, gold = _rows(trainset)
         program.seen.add(example_ids(examples, gold), "train")
         return program
 
+    def _tried(self, student: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> list[Trial]:
+        """Run every budget on the training questions, as far as the caps go."""
+        trials: list[Trial] = []
+        self.caps, self.stopped = SharedCaps(*self._limits), None
+        for budget in self.budgets:
+            candidate = copy_program(student)
+            candidate.token_budget = budget
+            try:
+                summary = self._run(candidate, trainset).summary
+            except SpendCapReached as e:
+                self.stopped = str(e)
+                if not trials:
+                    raise
+                logger.warning("the search for a fixed budget ended at budget %d: %s", budget, e)
+                break
+            trials.append(Trial(budget, summary["accuracy"], summary["output_tokens_mean"], summary["n"]))
+        return trials
+
+    def _run(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> Run:
+        name = f"budget:{candidate.token_budget}"
+        own = {
+            "metric": self.metric,
+            "name": name,
+            "out": None if self.out is None else self.out / name.replace(":", "-"),
+            "allow_leak": True,  # a student tuned before may have seen these questions, and may see them again
+            "progress": self.caps.watching(self.options.get("progress")),
+        }
+        run = evaluate(candidate, trainset, **{**self.options, **own, **self.caps.left()})
+        if run.stopped:
+            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
+        return run
+
     def choose(self, trials: Sequence[Trial]) -> Trial:
-        """Pick the cheapest of the trials that are accurate enough."""
-        bar = max(t.accuracy for t in trials) - self.max_loss
-        return min((t for t in trials if t.accuracy >= bar), key=lambda t: (t.output_tokens, t.budget))
+        """Pick the cheapest of the trials that are accurate enough; one of unknown cost only if there is no other."""
+        bar = max(t.accuracy for t in trials) - self.max_loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
+        enough = [t for t in trials if t.accuracy >= bar]
+        return min(enough, key=lambda t: (math.inf if t.output_tokens is None else t.output_tokens, t.budget))
 
 
 def _rows(trainset: Dataset | Sequence[Any]) -> tuple[list[Any], str]:

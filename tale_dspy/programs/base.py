@@ -146,14 +146,14 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         if self.guidance and not own and self.guidance not in self.predict.signature.instructions:
             self.predict.signature = with_guidance(self.predict.signature, self.guidance)
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]  (dspy infers LiteralString)
         return f"{type(self).__name__}({self.predict.signature.signature!r})"
 
 
 def with_receipt(raw: dspy.Prediction, receipt: Receipt) -> TalePrediction:
     """Return a new prediction with the fields and completions of another and a receipt."""
     pred = TalePrediction.__new__(TalePrediction)
-    vars(pred).update(vars(raw), _store=dict(raw._store), _receipt=receipt)
+    pred.__dict__.update(vars(raw), _store=dict(raw._store), _receipt=receipt)
     return pred
 
 
@@ -183,32 +183,41 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
     Raises:
         SignatureError: If it is none, a field has a name of `ADDED`, or an input one of `RESERVED_INPUTS`.
     """
-    try:
-        found: type[dspy.Signature] = ensure_signature(signature)
-    except (ValueError, SyntaxError, TypeError) as e:
-        raise SignatureError(f"{signature!r} is no signature: {e}") from e
-    if not isinstance(found, type) or not issubclass(found, dspy.Signature):
-        raise SignatureError(f"a signature is a text such as 'question -> answer' or a dspy.Signature, got {found!r}")
+    found: type[dspy.Signature] = _signature(signature)
     taken = [k for k in found.fields if k in ADDED] + [k for k in found.input_fields if k in RESERVED_INPUTS]
     if taken:
         raise SignatureError(f"the signature has a field {taken[0]!r}, a name this module adds or reserves: rename it")
     return found
 
 
+def _signature(signature: Any) -> Any:
+    try:
+        found = ensure_signature(signature)
+    except (ValueError, SyntaxError, TypeError) as e:
+        raise SignatureError(f"{signature!r} is no signature: {e}") from e
+    if not isinstance(found, type) or not issubclass(found, dspy.Signature):
+        raise SignatureError(f"a signature is a text such as 'question -> answer' or a dspy.Signature, got {found!r}")
+    return found
+
+
 def with_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     """Put `reasoning` before the outputs, as `dspy.ChainOfThought` does."""
-    return signature.prepend(REASONING, dspy.OutputField(desc="${reasoning}"), type_=str)
+    extended: type[dspy.Signature] = signature.prepend(REASONING, dspy.OutputField(desc="${reasoning}"), type_=str)
+    return extended
 
 
 def with_budget(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     """Put `token_budget` behind the inputs: `TaleAdapter` renders it as the phrase, other adapters as a number."""
-    return signature.append(BUDGET, dspy.InputField(desc="Think in fewer tokens than this"), type_=int)
+    field = dspy.InputField(desc="Think in fewer tokens than this")
+    extended: type[dspy.Signature] = signature.append(BUDGET, field, type_=int)
+    return extended
 
 
 def with_guidance(signature: type[dspy.Signature], guidance: str) -> type[dspy.Signature]:
     """Add a sentence to the instructions; it replaces those that DSPy generates."""
     own = own_instructions(signature)
-    return signature.with_instructions(f"{own}\n\n{guidance}" if own else guidance)
+    guided: type[dspy.Signature] = signature.with_instructions(f"{own}\n\n{guidance}" if own else guidance)
+    return guided
 
 
 def only(inputs: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

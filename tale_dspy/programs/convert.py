@@ -1,7 +1,7 @@
 """Budget a program that already exists, in one line."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dspy
@@ -9,9 +9,10 @@ import dspy
 from tale_dspy.adapter import REASONING
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
-from tale_dspy.programs.copying import copy_program
+from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.programs.estimator import BudgetEstimator
-from tale_dspy.programs.predictor import TalePredict
+from tale_dspy.programs.predictor import TalePredict, load_parameters
 from tale_dspy.programs.tale_ep import TaleEP
 
 logger = logging.getLogger(__name__)
@@ -25,17 +26,20 @@ def budgeted(
 ) -> Any:
     """Return a copy of a program in which every chain of thought is given a budget first (TALE-EP).
 
-    Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM and field
-    descriptions; a module used in two places stays one. The program itself is not changed. A subclass of
-    ChainOfThought with a `forward` of its own is left as it is, with a warning.
+    Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM, callbacks
+    and field descriptions; a module used in two places stays one. The program itself is not changed. A subclass of
+    ChainOfThought with a `forward` of its own is left as it is, with a warning. A state that was saved from the
+    program, before or after, loads into the copy by field name.
 
     Args:
         program: Any `dspy.Module`; a ChainOfThought itself gives a `TaleEP`.
         include: Names of plain `dspy.Predict`s (as in `program.named_predictors()`) to budget as well.
-        exclude: Names of modules to leave alone: a ChainOfThought's (`router`) or its predictor's (`router.predict`).
+        exclude: Names of modules to leave alone, with all they hold: a ChainOfThought's (`router`) or its predictor's
+            (`router.predict`).
         estimator: Gives the budgets of all of them; None asks the model with the paper's prompt.
 
     Raises:
+        SignatureError: If a signature has a field of a name `TaleEP` adds or reserves.
         UsageError: If a name is unknown, or nothing is left to budget.
 
     Example:
@@ -45,7 +49,7 @@ def budgeted(
     if not isinstance(program, dspy.Module):
         raise UsageError(f"budgeted takes a dspy.Module, got {type(program).__name__}")
     copied = copy_program(program)
-    targets = _targets(copied, set(include or ()), set(exclude or ()))
+    targets = _targets(copied, _named(include), _named(exclude))
     if not targets:
         raise UsageError(
             f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include="
@@ -54,80 +58,109 @@ def budgeted(
     if id(copied) in swapped:
         return swapped[id(copied)]
     _replace(copied, swapped, set())
+    if type(copied).load_state is dspy.Module.load_state:
+        copied.load_state = _LoadByName(copied)
     return copied
+
+
+class _LoadByName:
+    """Stands in for DSPy's `load_state`, which ends in a KeyError at a state saved before the program was budgeted."""
+
+    def __init__(self, program: dspy.Module) -> None:
+        self.program = program
+
+    def __call__(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        load_parameters(self.program, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+
+
+# ---- which modules
+
+
+def _named(names: Iterable[str] | None) -> set[str]:
+    """Bring names into one form: without quotes around keys, and the program itself as the empty name."""
+    given = [names] if isinstance(names, str) else names or ()
+    return {"" if name == "self" else name.replace("'", "").replace('"', "") for name in given}
 
 
 def _targets(program: Any, include: set[str], exclude: set[str]) -> list[Any]:
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
-    known = set(modules) | {name.replace("'", "") for name in modules}
-    for name in (include | exclude) - known:
+    for name in sorted((include | exclude) - modules.keys()):
         predictors = ", ".join(n for n, _ in program.named_predictors())
         raise UsageError(f"{type(program).__name__} has no module {name!r}; its predictors are {predictors}")
-    left_out = {id(modules[n]) for n in exclude if n in modules}
+    left_alone = {id(inner) for name in exclude for inner in modules_of(modules[name])}
+    left_alone |= {id(inner) for m in modules.values() if isinstance(m, TaleEP) for inner in modules_of(m)}
     found = []
     for name, module in modules.items():
-        inner = module.predict if _is_cot(module) else None
-        if id(module) in left_out or id(inner) in left_out or f"{name}.predict" in exclude:
+        if id(module) in left_alone or id(_predictor(module)) in left_alone:
             continue
         if _is_cot(module) or (name in include and _check_predict(name, module)):
             found.append(module)
     return found
 
 
+def _predictor(module: Any) -> Any:
+    return module.predict if isinstance(module, dspy.ChainOfThought | VanillaCoT) else module
+
+
 def _is_cot(module: Any) -> bool:
+    if type(module) is VanillaCoT:
+        return True
     if not isinstance(module, dspy.ChainOfThought):
         return False
     kind = type(module)
-    if kind.forward is not dspy.ChainOfThought.forward or kind.aforward is not dspy.ChainOfThought.aforward:
-        logger.warning("%s has a forward of its own and is not budgeted", kind.__name__)
+    own_forward = kind.forward is not dspy.ChainOfThought.forward or kind.aforward is not dspy.ChainOfThought.aforward
+    if own_forward or type(module.predict) is not dspy.Predict:
+        logger.warning("%s has a forward or predictor of its own and is not budgeted", kind.__name__)
         return False
     return True
 
 
 def _check_predict(name: str, module: Any) -> bool:
-    if not isinstance(module, dspy.Predict):
+    if type(module) is not dspy.Predict:
         raise UsageError(f"include names {name!r}, which is a {type(module).__name__} and not a dspy.Predict")
     return True
 
 
+# ---- putting the twins in their places
+
+
 def _tale_ep(module: Any, estimator: dspy.Module | None) -> TaleEP:
-    """Build the budgeted twin of a ChainOfThought or a Predict around its own signature."""
-    old = module.predict if isinstance(module, dspy.ChainOfThought) else module
-    new = TaleEP(old.signature.delete(REASONING), estimator=estimator, callbacks=list(module.callbacks))
-    predict = TalePredict(with_budget(old.signature), **old.config)
-    predict.demos, predict.traces, predict.train = list(old.demos), list(old.traces), list(old.train)
-    predict.lm = old.lm
+    """Build the budgeted twin of a chain of thought or a Predict around its own signature."""
+    old = _predictor(module)
+    inner = old.signature.delete(REASONING) if REASONING in old.signature.output_fields else old.signature
+    vanilla = module if isinstance(module, VanillaCoT) else None
+    callbacks = list(module.callbacks) if module is not old else []
+    new = TaleEP(inner, estimator, adapter=vanilla.adapter if vanilla else None, callbacks=callbacks)
+    predict: Any = TalePredict(with_budget(old.signature))
+    # All but the signature: demos, settings, LM, callbacks. The old one belongs to the copy and is not used any more.
+    predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})
     new.predict = predict
-    if isinstance(new.estimator, BudgetEstimator):
+    new._compiled = module._compiled
+    if vanilla:
+        new.seen = vanilla.seen
+    if estimator is None and isinstance(new.estimator, BudgetEstimator):
         new.estimator.predict.lm = old.lm
     return new
 
 
 def _replace(holder: Any, swapped: dict[int, Any], seen: set[int]) -> None:
     """Put the twins where the originals stand: in attributes, lists, tuples and dicts, at any depth."""
-    if id(holder) in seen:
-        return
-    seen.add(id(holder))
-    items = vars(holder).items() if isinstance(holder, dspy.Module) else holder.items()
-    for name, value in list(items):
+    items: Any = vars(holder) if isinstance(holder, dspy.Module) else holder
+    for key, value in list(items.items() if isinstance(items, dict) else enumerate(items)):
         new = _swapped(value, swapped, seen)
         if new is not value:
-            if isinstance(holder, dspy.Module):
-                setattr(holder, name, new)
-            else:
-                holder[name] = new
+            items[key] = new
 
 
 def _swapped(value: Any, swapped: dict[int, Any], seen: set[int]) -> Any:
     if id(value) in swapped:
         return swapped[id(value)]
-    if isinstance(value, dspy.Module) or isinstance(value, dict):
-        _replace(value, swapped, seen)
-    elif isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         new = [_swapped(v, swapped, seen) for v in value]
-        if any(a is not b for a, b in zip(new, value, strict=True)):
-            if isinstance(value, list):
-                value[:] = new
-            else:
-                return tuple(new)
+        if all(a is b for a, b in zip(new, value, strict=True)):
+            return value
+        return tuple(new) if type(value) is tuple else type(value)(*new)  # a named tuple takes them one by one
+    if isinstance(value, dspy.Module | dict | list) and id(value) not in seen:
+        seen.add(id(value))
+        _replace(value, swapped, seen)
     return value

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dspy
+from dspy.signatures.signature import make_signature
 
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, read_budget
@@ -10,6 +11,9 @@ from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, c
 from tale_dspy.programs.state import Limits
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
 from tale_dspy.receipts import Call, role
+
+UNLIMITED = 10**9
+"""The ceiling of an estimator whose caller keeps the limits."""
 
 
 class BudgetEstimator(TaleModule):
@@ -51,7 +55,8 @@ class BudgetEstimator(TaleModule):
         fields: dict[str, Any] = {k: (f.annotation, f) for k, f in signature.input_fields.items()}
         # str, not int: a reply such as "about 50" must reach read_budget instead of failing in an adapter.
         fields[BUDGET] = (str, dspy.OutputField(desc="the minimum number of tokens"))
-        return dspy.Signature(fields, ESTIMATOR_INSTRUCTIONS)
+        extended: type[dspy.Signature] = make_signature(fields, ESTIMATOR_INSTRUCTIONS)
+        return extended
 
     def forward(self, **kwargs: Any) -> TalePrediction:
         with self.booked() as calls, role("estimate"):
@@ -80,8 +85,9 @@ class BudgetEstimator(TaleModule):
             return dspy.Prediction(token_budget=e.lm_response)
 
     def _estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
-        text = raw.get(BUDGET)
-        budget: Budget = self.limits.value.apply(read_budget(text), text)
+        told = raw.get(BUDGET)
+        reply = next((call.text for call in reversed(calls) if call.text), told)
+        budget: Budget = self.limits.value.apply(None if told is None else read_budget(str(told)), reply)
         pred = self.prediction(raw, calls, budget)
         pred._store[BUDGET] = budget.tokens
         return pred

@@ -16,7 +16,7 @@ from dspy.utils.exceptions import LMError
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.lm import public_config
 from tale_dspy.errors import StateError
-from tale_dspy.programs.copying import copy_program
+from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.state import ModuleState
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ _LM = SETTINGS | {"model", "model_type", "cache", "num_retries", "engine", "use_
 class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     """A `dspy.Predict` whose saved state carries its field names, and that loads by name or refuses."""
 
+    signature: Any
+
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         state = super().dump_state(json_mode=json_mode)
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
@@ -57,7 +59,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
                 "the program with tale_dspy.budgeted"
             )
         try:
-            lists = {k: _objects(k, state[k]) for k in _LISTS}
+            lists = {k: _list(k, state[k]) for k in _LISTS}
             signature = {"instructions": _text(state["signature"]["instructions"]), "fields": self._by_name(state)}
             lm = state["lm"] if allow_unsafe_lm_state else _allowed(state["lm"])
             known = {**lists, "signature": signature, "fields": state.get("fields", {}), "lm": lm}
@@ -142,7 +144,7 @@ def _gained(program: dspy.Module) -> set[int]:
     from tale_dspy.programs.tale_ep import TaleEP
 
     own = {id(p) for _, p in program.named_parameters() if isinstance(p, ModuleState)}
-    estimators = [module.estimator for _, module in program.named_sub_modules(TaleEP)]
+    estimators = [module.estimator for module in modules_of(program) if isinstance(module, TaleEP)]
     return own | {id(p) for estimator in estimators for _, p in estimator.named_parameters()}
 
 
@@ -163,8 +165,8 @@ def _text(value: Any) -> str:
     return value
 
 
-def _objects(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list) or (name == "demos" and not all(isinstance(demo, dict) for demo in value)):
         raise TypeError(f"{name} should be a list of objects")
     return value
 

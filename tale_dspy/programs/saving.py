@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+from dspy.signatures.signature import make_signature
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
 from tale_dspy.backends.lm import LM
@@ -137,7 +138,7 @@ def _build(about: Mapping[str, Any]) -> Any:
         if about["estimator"].get("class") != "BudgetEstimator":
             raise StateError(f"estimator {about['estimator'].get('class')!r} cannot be built from a file")
         options["estimator"] = _build(about["estimator"])
-    module = kind(dspy.Signature(dict(_field(*row) for row in about["signature"])), **options)
+    module = kind(make_signature(dict(_field(*row) for row in about["signature"])), **options)
     _set_reasoning(module.predict, about["reasoning"])
     return module
 

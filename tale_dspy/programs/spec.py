@@ -1,6 +1,8 @@
 """From a word on the command line to a program: `cot`, `budget:50`, `best.json`, `my_module:program`."""
 
 import importlib
+import inspect
+import math
 import re
 import sys
 from pathlib import Path
@@ -27,6 +29,7 @@ NAMED: dict[str, Any] = {
     "tale-ep": TaleEP,
 }
 FORMS_TOLD = f"{', '.join(NAMED)}, budget:N, budget:0.25x, budget:best, a saved program's .json, or module:attribute"
+_DIGITS = 18  # more than any budget has; int() refuses some thousands
 _FACTOR = re.compile(r"budget:(\d+(?:\.\d+)?)x")
 
 
@@ -35,7 +38,8 @@ def program_from(spec: str, signature: str) -> Any:
 
     Args:
         spec: One of `NAMED`, `budget:N`, a path to a saved program, or `module:attribute`. `budget:0.25x` gives a
-            program whose questions bring their budgets.
+            program whose questions bring their budgets. An attribute may be a module, or a class or function that
+            gives one, with the signature as its only argument or without any.
         signature: The task's signature, for programs that need one.
 
     Raises:
@@ -50,7 +54,7 @@ def program_from(spec: str, signature: str) -> Any:
     if spec.endswith((".json", ".pkl")):
         return load(Path(spec))
     if ":" in spec:
-        return _imported(spec)
+        return _imported(spec, signature)
     raise UsageError(f"there is no program {spec!r}: give {FORMS_TOLD}")
 
 
@@ -59,14 +63,14 @@ def scale_of(spec: str) -> float | None:
     found = _FACTOR.fullmatch(spec)
     if not found:
         return None
-    if not float(found[1]) > 0:
-        raise UsageError(f"{spec}: the factor must be above 0")
+    if not 0 < float(found[1]) < math.inf:
+        raise UsageError(f"{spec}: the factor must be above 0 and finite")
     return float(found[1])
 
 
 def _number(spec: str) -> int:
     text = spec.removeprefix("budget:")
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise UsageError(f"{spec}: after budget: comes a whole number of tokens, a factor such as 0.25x, or best")
     return check_budget(int(text), spec)
 
@@ -75,27 +79,41 @@ def imported(spec: str) -> Any:
     """Import `module:attribute`, with the current folder on the path as `python -m` has it.
 
     Raises:
-        UsageError: If the module or the attribute is not there.
+        UsageError: If there is no such module or attribute, or the module fails while it is imported.
     """
     name, _, attribute = spec.partition(":")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        module = importlib.import_module(name)
-    except (ImportError, ValueError) as e:
-        raise UsageError(f"{spec}: module {name!r} cannot be imported: {e}") from e
-    value = module
+        value = importlib.import_module(name)
+    except (Exception, SystemExit) as e:  # the boundary to the user's module, which may raise anything
+        raise UsageError(f"{spec}: module {name!r} cannot be imported: {type(e).__name__}: {e}") from e
     for part in attribute.split("."):
-        if part not in dir(value):
-            raise UsageError(f"{spec}: {name!r} has no attribute {attribute!r}")
-        value = getattr(value, part)
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            raise UsageError(f"{spec}: {name!r} has no attribute {attribute!r}") from None
     return value
 
 
-def _imported(spec: str) -> Any:
+def _imported(spec: str, signature: str) -> Any:
+    """Return the module of that name, or what a class or factory of that name gives."""
     value = imported(spec)
     if not isinstance(value, dspy.Module) and callable(value):
-        value = value()
+        try:
+            value = value(signature) if _needs_signature(value) else value()
+        except Exception as e:  # the boundary to the user's factory
+            raise UsageError(f"{spec} cannot be built: {type(e).__name__}: {e}") from e
     if not isinstance(value, dspy.Module):
         raise UsageError(f"{spec} must be a dspy.Module or give one when called, got {type(value).__name__}")
     return value
+
+
+def _needs_signature(factory: Any) -> bool:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError:
+        return True
+    except ValueError:  # a builtin that does not tell
+        return False
+    return False

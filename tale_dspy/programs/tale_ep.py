@@ -1,6 +1,8 @@
 """TALE-EP: ask for a budget, then reason within it."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import dspy
@@ -17,7 +19,7 @@ from tale_dspy.programs.base import (
     with_budget,
     with_reasoning,
 )
-from tale_dspy.programs.estimator import BudgetEstimator, input_signature
+from tale_dspy.programs.estimator import UNLIMITED, BudgetEstimator, input_signature
 from tale_dspy.programs.state import Limits
 from tale_dspy.receipts import role
 
@@ -43,7 +45,8 @@ class TaleEP(TaleModule):
 
     Raises:
         SignatureError: If the signature has a field of a name the module adds or reserves.
-        UsageError: If a name in `estimate_from` is no input, or the limits are not usable.
+        UsageError: If `estimate_from` names no input or one that is none, or the limits are not usable; at a call, if
+            an estimator of your own gives no `token_budget`.
 
     Example:
         >>> program = TaleEP("question -> answer")
@@ -66,13 +69,13 @@ class TaleEP(TaleModule):
         **config: Any,
     ) -> None:
         found = check_signature(signature)
-        self.estimate_from = None if estimate_from is None else list(estimate_from)
-        for name in self.estimate_from or ():
-            if name not in found.input_fields:
-                raise UsageError(f"estimate_from names {name!r}, but the inputs are {', '.join(found.input_fields)}")
+        self.estimate_from = _names(estimate_from, found)
         super().__init__(found, adapter=adapter, callbacks=callbacks, **config)
-        seen = input_signature(found, self.estimate_from)
-        self.estimator = estimator or BudgetEstimator(seen, adapter=adapter)
+        if estimator is None:
+            # Its limits are this module's, which also know the scale.
+            seen = input_signature(found, self.estimate_from)
+            estimator = BudgetEstimator(seen, ceiling=UNLIMITED, adapter=adapter)
+        self.estimator = estimator
         self.limits = Limits(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
 
     @classmethod
@@ -108,15 +111,43 @@ class TaleEP(TaleModule):
 
     def _read(self, estimated: Any) -> Budget:
         """Turn an estimator's prediction into the budget that is sent; remember where a fallback came from."""
+        if not isinstance(estimated, dspy.Prediction) or BUDGET not in estimated:
+            raise UsageError(
+                f"{type(self.estimator).__name__} must give a prediction with token_budget as an estimator"
+            )
+        limits: BudgetLimits = self.limits.value
+        value = estimated[BUDGET]
         receipt = estimated._receipt if isinstance(estimated, TalePrediction) else None
-        value = estimated.token_budget
-        number = None if value is None or isinstance(value, bool) else _number(value)
-        budget: Budget = self.limits.value.apply(number, receipt.estimate_text if receipt else None)
         if receipt is None:
-            return budget
-        source = receipt.budget_source if budget.source == "estimate" else budget.source
-        return Budget(budget.tokens, source, budget.raw, receipt.estimate)
+            return limits.apply(_number(value), value if isinstance(value, str) else None)
+        if receipt.budget_source == "fallback":
+            limits = replace(limits, scale=1.0)  # nothing was estimated
+        budget = limits.apply(_number(value), receipt.estimate_text)
+        source = receipt.budget_source if budget.source == "estimate" else None
+        return replace(budget, source=source or budget.source, estimate=receipt.estimate)
+
+
+def _names(estimate_from: Sequence[str] | None, signature: type[dspy.Signature]) -> list[str] | None:
+    """Check the names of inputs for an estimator."""
+    if estimate_from is None:
+        return None
+    names = [estimate_from] if isinstance(estimate_from, str) else list(estimate_from)
+    inputs = ", ".join(signature.input_fields)
+    if not names:
+        raise UsageError(f"estimate_from must name at least one of the inputs {inputs}")
+    for name in names:
+        if name not in signature.input_fields:
+            raise UsageError(f"estimate_from names {name!r}, but the inputs are {inputs}")
+    return names
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else read_budget(str(value))
+    """Read what an estimator gave: a number, or a text with one."""
+    if value is None or isinstance(value, bool):
+        return None
+    if not isinstance(value, int | float):
+        return read_budget(str(value))
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond every float
+        return math.inf if value > 0 else None

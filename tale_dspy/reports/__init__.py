@@ -1,21 +1,15 @@
 """Reports from finished runs: tables, figures, terminal views, and the paper's own figures beside ours.
 
-Nothing here calls a model. matplotlib and rich load at first use.
+Nothing here calls a model. matplotlib and rich load at first use. Reading order: `rows` (a run as a row), `table` (in
+files), `screen` (on a terminal), `figures` upon `canvas`, `diff` (of two runs), `paper`; `text` serves all.
 """
 
 from tale_dspy.reports.diff import changes_csv, rich_comparison
 from tale_dspy.reports.figures import accuracy_tokens, tokens_per_question
 from tale_dspy.reports.paper import ROWS, PaperRow, PaperSystem, beside, beside_table, expected_cost, find_row
-from tale_dspy.reports.table import (
-    ReportRow,
-    latex,
-    markdown,
-    report_rows,
-    rich_table,
-    to_csv,
-    to_json,
-    write_report,
-)
+from tale_dspy.reports.rows import ReportRow, report_rows
+from tale_dspy.reports.screen import rich_table
+from tale_dspy.reports.table import latex, markdown, to_csv, to_json, write_report
 
 __all__ = [
     "ROWS",

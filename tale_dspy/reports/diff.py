@@ -3,14 +3,15 @@
 Text of questions, replies and answers is data: it is shown as it is, never read as markup or terminal commands.
 """
 
-import csv
-import io
 import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from tale_dspy.reports.table import visible
-from tale_dspy.runs.compare import Change, Comparison, PairedMeans, change_text, number, p_text, plain_json, saving_text
+from tale_dspy.reports.text import csv_text, visible
+from tale_dspy.runs.changes import Change
+from tale_dspy.runs.compare import Comparison
+from tale_dspy.runs.paired import PairedMeans
+from tale_dspy.runs.wording import change_text, number, plain_json, saving_text, side_texts
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -28,12 +29,9 @@ def changes_csv(comparison: Comparison, *, token_changes: bool = False) -> str:
         comparison: What `compare` gave.
         token_changes: Whether questions of unchanged outcome with another budget or token count follow.
     """
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=[f.name for f in fields(Change)], lineterminator="\n")
-    writer.writeheader()
-    for change in [*comparison.changes, *(comparison.token_changes if token_changes else [])]:
-        writer.writerow({name: _csv_value(value) for name, value in asdict(change).items()})
-    return out.getvalue()
+    changes = [*comparison.changes, *(comparison.token_changes if token_changes else [])]
+    rows = ({name: _csv_value(value) for name, value in asdict(change).items()} for change in changes)
+    return csv_text([f.name for f in fields(Change)], rows)
 
 
 def rich_comparison(comparison: Comparison, width: int = 100, limit: int | None = 20) -> "Group":
@@ -76,7 +74,7 @@ def _headline(c: Comparison) -> "Text":
     claim = "adapter, instructions and demos are the same" if c.is_budget_saving else str(c.why_not)
     text.append(f"\n{c.right_to_wrong} right->wrong", style="red").append(", ")
     text.append(f"{c.wrong_to_right} wrong->right", style="green")
-    text.append(f", exact {'McNemar' if c.draws == c.n else 'sign test'} p {p_text(c.mcnemar_p)}", style="not bold")
+    text.append(f", exact {c.exact_test}", style="not bold")
     text.append(f"\nbudget saving: {'yes' if c.is_budget_saving else 'not claimed'} ({claim})", style="not bold")
     return text
 
@@ -91,10 +89,9 @@ def _figures(c: Comparison, width: int) -> "Table":
         table.add_column(name, justify="right" if name else "left", overflow="fold")
 
     def row(name: str, means: PairedMeans, scale: float = 1.0, digits: int = 1) -> None:
-        sides = [number(None if v is None else scale * v, digits) for v in (means.baseline, means.run)]
         change = change_text(means, scale, digits)
-        saving = "" if means.saving is None else saving_text(means.saving)
-        table.add_row(*map(Text, (name, *sides, change if width >= 90 else change.replace(" [", "\n["), saving)))
+        change = change if width >= 90 else change.replace(" [", "\n[")
+        table.add_row(*map(Text, (name, *side_texts(means, scale, digits), change, saving_text(means))))
 
     a, b = c.baseline, c.run
     row("accuracy %", c.accuracy, 100)

@@ -4,45 +4,25 @@ Drawn with matplotlib's objects, not pyplot: no window, no global figure. The sa
 byte. Blue circles and orange triangles differ for colour-blind eyes, and by lightness and shape in print.
 """
 
-import csv
 import math
-import re
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tale_dspy.errors import MissingExtraError, UsageError
-from tale_dspy.reports.table import ReportRow, evidence_mark, run_row, visible
-from tale_dspy.runs.compare import data_name, number
+from tale_dspy.errors import UsageError
+from tale_dspy.reports import canvas
+from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, ORANGE, plain
+from tale_dspy.reports.rows import ReportRow, evidence_mark, run_row
+from tale_dspy.reports.text import by_programs, shortened, wrapped
 from tale_dspy.runs.records import Run
+from tale_dspy.runs.sides import data_name
+from tale_dspy.runs.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
-
-BLUE, ORANGE, GREY = "#0B4F8A", "#F09A1E", "#6B6B6B"
-"""Dark and light: they stay apart in greyscale, and for every common kind of colour blindness."""
-DARK_BLUE, DARK_ORANGE = "#083A66", "#9A4F00"
-"""For lines upon many points of the colour, and for letters."""
-STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10.0,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "savefig.dpi": 200,
-    "svg.hashsalt": "tale-dspy",
-}
-
 
 JOINED = 150
 """Questions up to which the two points of a question are joined by a line."""
@@ -54,18 +34,6 @@ class QuestionTokens(NamedTuple):
     id: str
     baseline: float
     run: float
-
-
-def load_matplotlib() -> None:
-    """Make sure that matplotlib is there.
-
-    Raises:
-        MissingExtraError: If it is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as e:
-        raise MissingExtraError("matplotlib", "report") from e
 
 
 def paired_tokens(baseline: Run, run: Run) -> list[QuestionTokens]:
@@ -103,21 +71,21 @@ def tokens_per_question(baseline: Run, run: Run, out: str | Path) -> list[Path]:
         UsageError: If no question has known tokens on both sides, or the files cannot be written.
         MissingExtraError: If matplotlib is not installed.
     """
-    load_matplotlib()
+    canvas.load_matplotlib()
     points = sorted(paired_tokens(baseline, run), key=lambda p: (p.baseline, p.run, p.id))
     if not points:
         raise UsageError(f"{baseline.name} and {run.name} have no question with known tokens in common")
-    with _style():
-        figure, axes = _figure()
+    with canvas.styled():
+        figure, axes = canvas.blank()
         _draw_pairs(axes, points, (baseline.name, run.name))
         axes.set_title(plain(f"Output tokens per question on {data_name(run) or 'unnamed data'}, n = {len(points):,}"))
         axes.set_xlabel(plain(f"questions, in the order of the output tokens of {shortened(baseline.name, 40)}"))
         axes.set_ylabel("output tokens")
         row, short = run_row(run), shortened(run.name, 40)
         notes = [f"Estimates not included; with them {short} writes {number(row.net_tokens)} tokens per question."]
-        _footer(axes, [*notes[: row.estimate_tokens is not None], *_marks([baseline, run])])
+        canvas.footer(axes, [*notes[: row.estimate_tokens is not None], *_marks([baseline, run])])
         table = [{"rank": i, **p._asdict()} for i, p in enumerate(points, 1)]
-        return _save(figure, _stem(out, "tokens_per_question"), table)
+        return canvas.save(figure, canvas.file_stem(out, "tokens_per_question"), table)
 
 
 def _draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str]) -> None:
@@ -159,13 +127,13 @@ def accuracy_tokens(runs: Sequence[Run], out: str | Path) -> list[Path]:
         UsageError: If no run has known tokens, or the files cannot be written.
         MissingExtraError: If matplotlib is not installed.
     """
-    load_matplotlib()
+    canvas.load_matplotlib()
     rows = [run_row(run) for run in runs]
     known = [row for row in rows if row.accuracy is not None and row.output_tokens is not None]
     if not known:
         raise UsageError(f"none of {len(runs)} runs has questions with known tokens: there is nothing to draw")
-    with _style():
-        figure, axes = _figure()
+    with canvas.styled():
+        figure, axes = canvas.blank()
         _draw_runs(axes, known)
         data = {row.data for row in known}
         axes.set_title(plain(f"Accuracy and tokens on {', '.join(sorted(str(d) for d in data))}"))
@@ -178,8 +146,8 @@ def accuracy_tokens(runs: Sequence[Run], out: str | Path) -> list[Path]:
         notes = ["Bars are the 95 % interval of each run alone; whether two runs differ is a paired question (table)."]
         unknown = [shortened(row.program, 40) for row in rows if row not in known]
         notes += [f"Tokens unknown, not drawn: {', '.join(unknown)}."] if unknown else []
-        _footer(axes, [*notes, *_marks(runs)])
-        return _save(figure, _stem(out, "accuracy_tokens"), [_csv_row(row) for row in known])
+        canvas.footer(axes, [*notes, *_marks(runs)])
+        return canvas.save(figure, canvas.file_stem(out, "accuracy_tokens"), [_csv_row(row) for row in known])
 
 
 def _accuracy_bars(row: ReportRow) -> tuple[float, float, float]:
@@ -277,95 +245,8 @@ def _csv_row(row: ReportRow) -> dict[str, Any]:
     return {**values, "accuracy_low": low, "accuracy_high": high}
 
 
-# Text and files
-
-
-def shortened(text: str, length: int) -> str:
-    """Cut a text to a length, with an ellipsis."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def wrapped(name: str, width: int) -> str:
-    """Break a name into at most three lines."""
-    lines = [""]
-    for part in re.findall(r".[^\s._:/-]*[\s._:/-]*", name or "–", re.DOTALL):
-        for piece in textwrap.wrap(part, width, drop_whitespace=False) or [part]:
-            if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
-                lines.append("")
-            lines[-1] += piece
-    return "\n".join([*lines[:2], shortened("".join(lines[2:]), width)] if len(lines) > 2 else lines)
-
-
-def plain(text: str) -> str:
-    """Make a text safe to draw: no mathematics, and no character the font lacks (matplotlib warns of each)."""
-    from matplotlib.font_manager import findfont, get_font
-
-    known = get_font(findfont("DejaVu Sans")).get_charmap()
-    drawable = "".join(c if c == "\n" or ord(c) in known else "\N{REPLACEMENT CHARACTER}" for c in visible(text))
-    return drawable.replace("$", r"\$")
-
-
 def _marks(runs: Sequence[Run]) -> list[str]:
-    programs: dict[str, list[str]] = {}
-    for run in runs:
-        programs.setdefault(evidence_mark(run), []).append(shortened(run.name, 40))
-    if len(programs) == 1:
-        return [f"Evidence: {mark}." for mark in programs]
-    return [f"Evidence of {', '.join(dict.fromkeys(names))}: {mark}." for mark, names in programs.items()]
-
-
-def _footer(axes: "Axes", sentences: Sequence[str]) -> None:
-    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 105)]
-    axes.annotate(
-        plain("\n".join(lines)),
-        (0, 0),
-        (-38, -38),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        va="top",
-        fontsize=7.5,
-        color=GREY,
-        annotation_clip=False,
-    )
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Draw in one style whatever the user has configured, and leave the user's as it was."""
-    from matplotlib import style
-
-    with style.context(["default", STYLE]):
-        yield
-
-
-def _figure() -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(6.4, 3.8))
-    axes = figure.add_axes((0.1, 0.14, 0.72, 0.76))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
-    return figure, axes
-
-
-def _stem(out: str | Path, name: str) -> Path:
-    path = Path(out)
-    if path.is_dir():
-        return path / name
-    return path.with_suffix("") if path.suffix.lower() in (".png", ".svg", ".csv") else path
-
-
-def _save(figure: "Figure", stem: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    png, svg, table = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(png, bbox_inches="tight", metadata={"Software": None})
-        figure.savefig(svg, bbox_inches="tight", metadata={"Date": None, "Creator": None})
-        with table.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as e:
-        raise UsageError(f"the figure cannot be written to {stem}: {e}") from e
-    return [png, svg, table]
+    marks = by_programs((shortened(run.name, 40), evidence_mark(run)) for run in runs)
+    if len(marks) == 1:
+        return [f"Evidence: {mark}." for mark in marks]
+    return [f"Evidence of {programs}: {mark}." for mark, programs in marks.items()]

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.errors import UsageError
 from tale_dspy.receipts import Price
-from tale_dspy.reports.table import ReportRow, mean_figure, report_rows, rich_table
-from tale_dspy.runs.compare import config_of, data_name, number
+from tale_dspy.reports.rows import ReportRow, mean_known, report_rows
+from tale_dspy.reports.screen import rich_table
 from tale_dspy.runs.records import Run, accuracy_interval
+from tale_dspy.runs.sides import config_of, data_name
+from tale_dspy.runs.wording import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -153,7 +155,7 @@ def beside(row: PaperRow, runs: Mapping[str, Run]) -> list[ReportRow]:
         runs: Our runs by system (`direct`, `cot`, `tale-ep`); others follow the paper's systems.
 
     Returns:
-        Rows for the renderers of `tale_dspy.reports.table`.
+        Rows for the renderers of `tale_dspy.reports`.
     """
     order = sorted(runs, key=lambda name: (name != "cot", list(runs).index(name)))
     ours = dict(zip(order, report_rows([runs[name] for name in order]) if order else [], strict=True))
@@ -238,7 +240,7 @@ def _paper_measure(run: Run, ours: ReportRow) -> list[ReportRow]:
         if r.paper_correct is not None:
             judged.setdefault(r.id, []).append(r.paper_correct)
     scores = [sum(draws) / len(draws) for draws in judged.values()]
-    tokens = mean_figure(run.records, lambda r: r.output_tokens_cl100k)
+    tokens = mean_known(r.output_tokens_cl100k for r in run.records)
     if not scores and tokens is None:
         return []
     return [

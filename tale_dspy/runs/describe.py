@@ -1,6 +1,7 @@
 """What `run.json` says: everything that decides the result of a run, and nothing secret."""
 
 import hashlib
+import ipaddress
 import json
 import sys
 from collections.abc import Sequence
@@ -22,8 +23,6 @@ from tale_dspy.programs.state import Seen, seen_by
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.scoring import Metric, Question
-
-_LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
 
 
 def describe_run(
@@ -63,6 +62,7 @@ def describe_run(
             "settings": public_config(getattr(lm, "kwargs", {})),
             "adapter": _adapter(program, options),
             "prompting": prompting(program),
+            **_own_models(program),
             "data": data,
             "metric": "answer equality" if metric is None else _name(metric),
             "threshold": options.threshold,
@@ -80,18 +80,38 @@ def describe_run(
 
 
 def state_hash(program: Any) -> str:
-    """Hash a program's learned state: instructions, demos, limits; not its language models."""
+    """Hash what a program brings to a prompt: instructions, demos, limits, settings; not its language models.
+
+    The attributes of its modules count as far as they are numbers, text or lists of these; code does not.
+    """
     state = {
         name: {k: v for k, v in param.dump_state().items() if k not in ("lm", "traces", "train")}
         for name, param in program.named_parameters()
         if not isinstance(param, Seen)
     }
-    own = {k: v for k, v in vars(program).items() if isinstance(v, int | float | str | bool) and not k.startswith("_")}
-    return _hash({"state": state, "attributes": own})
+    settings = {name: p.config for name, p in program.named_predictors() if p.config}
+    modules = program.named_sub_modules(dspy.Module)
+    own = {name: _plain(vars(m)) for name, m in modules if not isinstance(m, dspy.Predict)}
+    return _hash({"state": state, "settings": settings, "attributes": own})
+
+
+def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    def is_plain(value: Any) -> bool:
+        return isinstance(value, int | float | str | bool) or (
+            isinstance(value, list | tuple) and bool(value) and all(map(is_plain, value))
+        )
+
+    return {k: v for k, v in attributes.items() if not k.startswith("_") and is_plain(v)}
+
+
+def _own_models(program: Any) -> dict[str, Any]:
+    """Name the models of predictors that have one of their own, where there are any."""
+    own = {name: p.lm.model for name, p in program.named_predictors() if p.lm is not None}
+    return {"own_models": own} if own else {}
 
 
 def prompting(program: Any) -> list[list[str]]:
-    """Return name, own instructions and demos of each predictor that is no estimator: what a saving must not rest on."""
+    """Return name, instructions and demos of each predictor but the estimators: what no saving may rest on."""
     estimators = {id(m.predict) for _, m in program.named_sub_modules(BudgetEstimator)}
     return [
         [name, own_instructions(p.signature), _hash([dict(d) for d in p.demos]) if p.demos else ""]
@@ -133,13 +153,25 @@ def _engine(lm: Any) -> str | None:
 def _address(lm: Any, *, compared: bool) -> str | None:
     """Host and path of the endpoint, without user, password and query; a loopback port may change between processes."""
     kwargs = getattr(lm, "kwargs", {})
-    parts = urlsplit(str(kwargs.get("api_base") or kwargs.get("base_url") or ""))
-    if not parts.hostname:
+    try:
+        parts = urlsplit(str(kwargs.get("api_base") or kwargs.get("base_url") or ""))
+        host, port = parts.hostname, parts.port
+    except ValueError:  # no address at all; the first request will say so
         return None
-    if compared and parts.hostname.startswith(_LOOPBACK):
+    if not host:
+        return None
+    if compared and _is_loopback(host):
         return "loopback"
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _adapter(program: Any, options: RunOptions) -> str:

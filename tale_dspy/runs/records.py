@@ -81,15 +81,20 @@ class Record:
 
     @property
     def price_usd(self) -> float | None:
-        """Full price of the question, whether paid or served from a cache; None if unknown."""
-        if self.cost_usd is None:
+        """Full price of the question, whether paid or served from a cache; None if any part of it is unknown."""
+        # With a metric that asks a model the cached call may be the metric's, unless the program's own cost nothing.
+        own_cached = self.cached_calls > 0 and (self.metric_tokens is None or not self.cost_usd)
+        if self.cost_usd is None or (own_cached and self.saved_cost_usd is None):
             return None
         return self.cost_usd + (self.saved_cost_usd or 0.0)
 
     @property
     def net_tokens(self) -> int | None:
-        """Output tokens with the estimator's counted; None if the output tokens are unknown."""
-        return None if self.output_tokens is None else self.output_tokens + (self.estimate_tokens or 0)
+        """Output tokens with the estimator's; None if either is unknown, an estimator that was not asked being 0."""
+        asked = self.estimate_prompt_tokens is not None or self.usage_source == "unknown"
+        if self.output_tokens is None or (self.estimate_tokens is None and asked):
+            return None
+        return self.output_tokens + (self.estimate_tokens or 0)
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))

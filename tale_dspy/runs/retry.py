@@ -9,6 +9,7 @@ from dspy.utils.exceptions import (
     LMBillingError,
     LMConfigurationError,
     LMError,
+    LMInvalidRequestError,
     LMProviderError,
     LMUnexpectedError,
     LMUnsupportedFeatureError,
@@ -34,9 +35,25 @@ def verdict(error: Exception) -> Verdict:
         return "question"
     if isinstance(error, _FATAL) or (isinstance(error, LMError) and error.status in (401, 403, 404)):
         return "run"
+    if _without_key(error) or _without_provider(error):
+        return "run"
     if is_retryable_lm_error(error) or _broken_reply(error):
         return "retry"
     return "question"
+
+
+def _without_key(error: Exception) -> bool:
+    """A key that is missing: LiteLLM makes a 500 of what the provider's client says when it cannot be built."""
+    root: BaseException = error
+    while root.__cause__ or root.__context__:
+        root = root.__cause__ or root.__context__ or root
+    built = type(root).__module__.partition(".")[0] == "openai" and type(root).__name__ == "OpenAIError"
+    return built or (type(root) is ValueError and "api key" in str(root).lower())
+
+
+def _without_provider(error: Exception) -> bool:
+    """A model string that LiteLLM cannot route: a 400 of its own making."""
+    return isinstance(error, LMInvalidRequestError) and "LLM Provider NOT provided" in str(error)
 
 
 def _broken_reply(error: Exception) -> bool:

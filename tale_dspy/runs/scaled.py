@@ -26,10 +26,15 @@ def with_scaled_budgets(data: Dataset, vanilla: Run, factor: float) -> Dataset:
     for record in vanilla.records:
         if record.output_tokens is not None:
             used[record.id].append(record.output_tokens)
+    ids = example_ids(data.examples, data.gold)
+    unknown = [key for key in ids if key not in used]
+    if unknown:
+        raise DataError(
+            f"the vanilla run {vanilla.path or vanilla.name} has no token count for {len(unknown)} of {len(ids)} "
+            f"questions (the first is {unknown[0]}): it must be a run of the same questions"
+        )
     examples = []
-    for key, example in zip(example_ids(data.examples, data.gold), data.examples, strict=True):
-        if key not in used:
-            raise DataError(f"the vanilla run {vanilla.path or ''} has no token count for question {key}")
+    for key, example in zip(ids, data.examples, strict=True):
         budget = max(1, round(factor * sum(used[key]) / len(used[key])))
         inputs = list(example.inputs().keys())
         examples.append(example.copy(token_budget=budget).with_inputs(*inputs, BUDGET))

@@ -1,5 +1,6 @@
 """From a prediction and its calls to one of the six outcomes."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,9 +81,7 @@ def ask(program: Any, question: Question, metric: Metric, threshold: float, call
     return _judged(pred, question, metric, threshold, calls)
 
 
-async def aask(
-    program: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]
-) -> dict[str, Any]:
+async def aask(program: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]) -> dict[str, Any]:
     """Do as `ask` does, in an event loop; the metric must not block."""
     try:
         pred = await program.acall(**question.example.inputs())
@@ -97,9 +96,7 @@ def _failed(error: Exception, calls: list[Call]) -> dict[str, Any]:
     return {"outcome": "error", "error": _told(error)}
 
 
-def _judged(
-    pred: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]
-) -> dict[str, Any]:
+def _judged(pred: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]) -> dict[str, Any]:
     answer = _answer(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
     status = status_of(calls, answered=answer is not None)
     found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
@@ -120,8 +117,19 @@ def _outcome(status: str, score: float, threshold: float) -> Outcome:
 
 
 def score_of(value: Any) -> float:
-    """Read what a metric gave: a bool, a number, or a Prediction with a score."""
-    return float(value.score if isinstance(value, dspy.Prediction) else value)
+    """Read what a metric gave: a bool, a number, or a Prediction with a score.
+
+    Raises:
+        TypeError: If it is anything else, such as None, text or NaN.
+    """
+    score = value.get("score") if isinstance(value, dspy.Prediction) else value
+    try:
+        number = math.nan if isinstance(score, str | bytes) else float(score)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise TypeError(f"a metric must give a bool, a finite number or a Prediction with a score, gave {value!r}")
+    return number
 
 
 def _told(error: Exception) -> str:

@@ -102,5 +102,5 @@ def test_csv_without_changes_is_the_header() -> None:
 
 def test_the_public_names_of_reports_are_these() -> None:
     public = {name for name in vars(reports) if not name.startswith("_")}
-    assert set(reports.__all__) == public - {"diff", "figures", "paper", "table"}
+    assert set(reports.__all__) == public - {"canvas", "diff", "figures", "paper", "rows", "screen", "table", "text"}
     assert list(reports.__all__) == sorted(reports.__all__, key=lambda n: (not n.isupper(), n.islower(), n))

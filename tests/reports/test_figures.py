@@ -1,14 +1,14 @@
 import csv
-import os
 from pathlib import Path
 
 import pytest
 from make_runs import make_record, make_run, random_run
 
 from tale_dspy.errors import UsageError
-from tale_dspy.reports import figures
-from tale_dspy.reports.figures import accuracy_tokens, paired_tokens, plain, shortened, tokens_per_question, wrapped
-from tale_dspy.reports.table import report_rows
+from tale_dspy.reports import canvas, figures
+from tale_dspy.reports.canvas import blank, styled
+from tale_dspy.reports.figures import accuracy_tokens, paired_tokens, tokens_per_question
+from tale_dspy.reports.rows import report_rows
 from tale_dspy.runs.records import Run
 
 LONG = "a_very_long_module.path:MyBudgetedChainOfThoughtProgram_with_$money$_and_中文"
@@ -62,8 +62,8 @@ def test_accuracy_tokens_draws_any_accuracy_and_number_of_runs(accuracy: str, co
 
 def test_a_run_without_known_tokens_is_named_below_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    footer = figures._footer
-    monkeypatch.setattr(figures, "_footer", lambda axes, lines: (told.extend(lines), footer(axes, lines)))
+    footer = canvas.footer
+    monkeypatch.setattr(canvas, "footer", lambda axes, lines: (told.extend(lines), footer(axes, lines)))
     unknown = make_run([make_record(0, output_tokens=None)], "lost", info={"mark": "simulated"})
     accuracy_tokens([make_run("cc", data={"name": "a"}), make_run("cw", data={"name": "b"}), unknown], tmp_path / "x")
     assert "Tokens unknown, not drawn: lost." in told
@@ -85,8 +85,8 @@ def test_zero_tokens_can_be_drawn(tmp_path: Path) -> None:
 def test_no_two_labels_overlap(count: int) -> None:
     # The worst case: all runs at one point, with long names.
     rows = report_rows([make_run("cw" * 20, f"{i} {LONG}") for i in range(count)])
-    with figures._style():
-        figure, axes = figures._figure()
+    with styled():
+        figure, axes = blank()
         figures._draw_runs(axes, rows)
         figures._label_points(figure, axes, [row.program for row in rows], rows)
         boxes = [text.get_window_extent() for text in axes.texts]
@@ -98,8 +98,8 @@ def test_no_two_labels_overlap(count: int) -> None:
 
 def test_labels_of_close_means_do_not_overlap() -> None:
     points = [figures.QuestionTokens("a", 100, 101), figures.QuestionTokens("b", 100, 100)]
-    with figures._style():
-        _, axes = figures._figure()
+    with styled():
+        _, axes = blank()
         figures._draw_pairs(axes, points, (LONG, LONG))
         upper, lower = [text.get_window_extent() for text in axes.texts]
     assert not upper.overlaps(lower)
@@ -110,53 +110,3 @@ def test_the_same_runs_give_the_same_bytes(draw, tmp_path: Path) -> None:
     runs = [random_run(30), random_run(30, LONG, estimate=(60, 10))]
     once, again = draw(runs, tmp_path / "a"), draw(runs, tmp_path / "b")
     assert [p.read_bytes() for p in once] == [p.read_bytes() for p in again]
-
-
-def test_the_style_of_the_user_is_neither_used_nor_changed(tmp_path: Path) -> None:
-    import matplotlib
-
-    plain_bytes = accuracy_tokens([random_run(5)], tmp_path / "a")[1].read_bytes()
-    with matplotlib.rc_context({"font.size": 30, "text.usetex": True}):
-        assert accuracy_tokens([random_run(5)], tmp_path / "b")[1].read_bytes() == plain_bytes
-        assert matplotlib.rcParams["font.size"] == 30
-
-
-@pytest.mark.parametrize(
-    ("out", "stem"), [("fig", "fig"), ("run.v1", "run.v1"), ("x.png", "x"), ("x.SVG", "x"), (".", "accuracy_tokens")]
-)
-def test_files_are_named_after_the_stem(out: str, stem: str, tmp_path: Path) -> None:
-    assert [p.name for p in accuracy_tokens([random_run(3)], tmp_path / out)] == [
-        stem + e for e in (".png", ".svg", ".csv")
-    ]
-
-
-def test_a_path_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="the figure cannot be written to"):
-        accuracy_tokens([random_run(3)], tmp_path / "file" / "x")
-    assert os.listdir(tmp_path) == ["file"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("$5", r"\$5"), ("中a\x1b", "\ufffda\\x1b"), ("a\nb", "a\nb"), ("\ud800", "\\ud800")]
-)
-def test_drawn_text_is_no_mathematics_and_has_known_characters_only(text: str, expected: str) -> None:
-    assert plain(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("cot", "cot"),
-        ("", "–"),
-        ("some.module.path:Program", "some.module.\npath:Program"),
-        ("aaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaa\naaaaaaaaaaaa\na"),
-        ("a b c d e f g h i j k l m n o p q r s t u v w x y z", "a b c d e f \ng h i j k l \nm n o p q r…"),
-    ],
-)
-def test_names_break_at_their_parts_into_three_lines_at_most(name: str, expected: str) -> None:
-    assert wrapped(name, 12) == expected
-
-
-def test_a_cut_text_keeps_its_length() -> None:
-    assert (shortened("abcdef", 6), shortened("abcdefg", 6)) == ("abcdef", "abcde…")

@@ -1,0 +1,58 @@
+"""Who may write to the screen: our results and our warnings, and nothing of the libraries below.
+
+LiteLLM, DSPy and the HTTP clients log, warn and print on their own. What they have to say comes out as an outcome, an
+error or an exit code; the lines themselves would only break the live bar and whoever reads our stderr.
+"""
+
+import atexit
+import contextlib
+import io
+import logging
+import os
+import sys
+import threading
+import warnings
+
+_LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "asyncio", "httpx", "openai")
+_WARNERS = r"(aiohttp|asyncio|dspy|httpx|litellm|openai|pydantic)(\.|$)"
+
+
+class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers only
+    """Writes to what `sys.stderr` is at the moment: a live bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def set_up() -> None:
+    """Send our warnings to stderr, silence the libraries, and let no character break the output."""
+    # Prices come from the table that is installed: the same on each run, and no fetch on a closed network.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_LOG", "CRITICAL")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[StderrHandler()])
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=_WARNERS)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a lone surrogate, or a terminal that is not UTF-8
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_stdout() -> None:
+    """Send what is left for stdout nowhere: its reader left, or its disk is full."""
+    with contextlib.suppress(OSError, ValueError):  # not a file at all, as in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def leave_at_once(code: int) -> None:
+    """End the process without tearing the interpreter down, if a request given up is still in flight.
+
+    Its thread may hold an import lock for ever, and LiteLLM imports once more when it is torn down: the process would
+    hang where the user has just pressed Ctrl-C.
+    """
+    if any(thread.name.startswith("tale-") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        atexit.register(os._exit, code)

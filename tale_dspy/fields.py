@@ -1,0 +1,177 @@
+"""One field of a signature: what it is, how it is asked for, and how a text becomes its value.
+
+Where in a reply the text stands is found in `tale_dspy.replies`.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from enum import EnumMeta
+from functools import lru_cache
+from typing import Any, Literal, get_args, get_origin
+
+from dspy import Reasoning
+from dspy.adapters.types.base_type import Type
+from dspy.adapters.utils import annotation_allows_none, parse_value, translate_field_type
+from dspy.signatures.signature import infer_prefix
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+
+Fields = Mapping[str, FieldInfo]
+
+NONE = ("null", "none")
+"""What stands for None where a field allows it, in any case."""
+
+_ONE_NUMBER = re.compile(r"[^\d-]*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)[^\d]*")
+_THOUSANDS = re.compile(r"(?<=\d)[, ](?=\d{3}(?!\d))")
+_REPAIRED = 20_000  # characters of broken JSON that are worth repairing
+
+
+# ---- what a field is
+
+
+def plain_type(field: FieldInfo) -> Any:
+    """Return a field's type without its `| None`."""
+    rest = [a for a in get_args(field.annotation) if a is not type(None)]
+    return rest[0] if len(rest) == 1 and annotation_allows_none(field.annotation) else field.annotation
+
+
+def is_short(field: FieldInfo) -> bool:
+    """Whether a field is asked for in double brackets: str, a number, bool or Literal, or one of these or None."""
+    kind = plain_type(field)
+    return kind in (str, int, float, bool) or get_origin(kind) is Literal
+
+
+@lru_cache(maxsize=1024)
+def title(name: str) -> str:
+    """Name a field as DSPy does: `sub_total` -> `Sub Total`."""
+    return str(infer_prefix(name))
+
+
+def default(field: FieldInfo) -> Any:
+    """Return the value of an output that was not found."""
+    return None if field.is_required() else field.get_default(call_default_factory=True)
+
+
+# ---- asking
+
+
+def described(name: str, field: FieldInfo, template: str = "{}") -> str:
+    """Fill a template with what the user said about a field; "" if nothing."""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    told = [extra.get("desc"), extra.get("constraints")]
+    text = "; ".join(str(t) for t in told if t and t != f"${{{name}}}")
+    return template.format(text) if text else ""
+
+
+def asked(outputs: Fields) -> str:
+    """Describe the wanted format: `Name: [[name]]` for short fields, ChatAdapter's markers for all others."""
+    short, long = [], []
+    for name, field in outputs.items():
+        if is_short(field):
+            note = translate_field_type(name, field).partition("# note: the value you produce ")[2]
+            hint = "; ".join(h for h in (described(name, field), note) if h)
+            short.append(f"{title(name)}: [[{name}]]" + (f" ({hint})" if hint else ""))
+        else:
+            kinds = [t.description() for t in Type.extract_custom_type_from_annotation(field.annotation)]
+            told = "".join(f"  # {d}" for d in (described(name, field), *kinds) if d)
+            long.append(f"\n[[ ## {name} ## ]]\n{translate_field_type(name, field)}{told}")
+    sections = f"\nEnd with each of these under its own marker:{''.join(long)}\n" if long else ""
+    return ", ".join(short) + ("." if short else "") + sections
+
+
+# ---- values
+
+
+def unquoted(content: str) -> str:
+    """Return the text of a JSON string, and any other text as it is."""
+    if len(content) > 1 and content[0] == content[-1] == '"':
+        try:
+            return str(json.loads(content))
+        except (ValueError, RecursionError):
+            return content
+    return content
+
+
+def says_none(text: str, field: FieldInfo) -> bool:
+    """Whether a text stands for None in a field that allows it."""
+    return text.casefold() in NONE and bool(annotation_allows_none(field.annotation))
+
+
+def convert(text: str, field: FieldInfo) -> Any:
+    """Turn a text into the field's type; None where it does not fit."""
+    kind = plain_type(field)
+    if says_none(text, field):
+        return None
+    if not is_short(field):
+        value = long_value(text, field)
+        return long_value(text, field, repair=True) if value is None else value
+    text = unquoted(text)
+    if kind is str:
+        return text
+    if get_origin(kind) is Literal:
+        return _option(text, {str(o): o for o in get_args(kind)})
+    return _typed(text.strip(" .*_`'") if kind is bool else _number(text), field.annotation)
+
+
+def thought(text: str, field: FieldInfo) -> Any:
+    """Turn the reasoning of a reply into the type of its field; None if there is none."""
+    text = text.strip()
+    if not text:
+        return None
+    if plain_type(field) is Reasoning:
+        return Reasoning(content=text)
+    return text if plain_type(field) is str else convert(text, field)
+
+
+def long_value(text: str, field: FieldInfo, *, repair: bool = False) -> Any:
+    """Turn a text into the type of a field that is not short, with `repair` also from broken JSON."""
+    kind = plain_type(field)
+    if isinstance(kind, EnumMeta):
+        members: dict[str, Any] = dict(kind.__members__)
+        return _option(unquoted(text), {**members, **{str(m.value): m for m in members.values()}})
+    return _typed(text, field.annotation, repair=repair)
+
+
+def _option(text: str, options: Mapping[str, Any]) -> Any:
+    """Return the option of this name: exactly, or else without case and marks around it."""
+
+    def plain(name: str) -> str:
+        return name.strip(" \t\n\"'`*.").casefold()
+
+    alike = (option for name, option in options.items() if plain(name) == plain(text))
+    return options[text] if text in options else next(alike, None)
+
+
+def _number(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-")
+    number = _ONE_NUMBER.fullmatch(_THOUSANDS.sub("", plain))
+    return number[1] if number else text
+
+
+def _typed(text: str, annotation: Any, *, repair: bool = False) -> Any:
+    """Read a value as JSON, else as its type reads a text; with `repair`, as the JSON it may have been meant to be."""
+    if repair and len(text) > _REPAIRED:
+        return None
+    readers: list[Callable[[str, Any], Any]] = [_leading_json, parse_value] if repair else [_whole_json, _text_value]
+    for read in readers:
+        try:
+            return read(text, annotation)
+        except Exception:  # the boundary to the user's types, whose validators may raise anything
+            continue
+    return None
+
+
+def _whole_json(text: str, annotation: Any) -> Any:
+    return TypeAdapter(annotation).validate_python(json.loads(text))
+
+
+def _leading_json(text: str, annotation: Any) -> Any:
+    if not text.startswith(("[", "{")):
+        raise ValueError("no JSON array or object")
+    return TypeAdapter(annotation).validate_python(json.JSONDecoder().raw_decode(text)[0])
+
+
+def _text_value(text: str, annotation: Any) -> Any:
+    return TypeAdapter(annotation).validate_python(text)

@@ -1,0 +1,77 @@
+"""Content hashes that name questions, on any machine and in any process: the ids of runs, searches and leak checks."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.errors import DataError
+
+if TYPE_CHECKING:
+    import dspy
+
+
+def example_id(example: "dspy.Example", gold_field: str) -> str:
+    """Return the content hash of a question: 16 hex digits over its inputs and gold.
+
+    A `token_budget` among the inputs does not count, so a budgeted copy of a question keeps its id. Values that JSON
+    cannot hold count by their content where pydantic knows it, else by their `repr` without the address.
+
+    Args:
+        example: The question, inputs marked.
+        gold_field: The field of the right answer; an example without it counts as having None.
+
+    Raises:
+        DataError: If the inputs are not marked.
+    """
+    try:
+        inputs = dict(example.inputs().items())
+    except ValueError:
+        raise DataError("an example has no inputs: mark them with .with_inputs('question')") from None
+    inputs.pop("token_budget", None)
+    return digest({"inputs": inputs, "gold": example.get(gold_field)})
+
+
+def example_ids(examples: Iterable["dspy.Example"], gold_field: str) -> list[str]:
+    """Return the ids in order; the 2nd, 3rd ... of identical `examples` gets `-2`, `-3` ...: each is a question."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for example in examples:
+        key = example_id(example, gold_field)
+        seen[key] += 1
+        ids.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return ids
+
+
+def data_hash(ids: Iterable[str]) -> str:
+    """Return 16 hex digits that stand for these questions in this order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def digest(value: Any) -> str:
+    """Return 16 hex digits that stand for a value, whatever the order of its keys."""
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError, RecursionError):  # keys that are no strings, a value that holds itself
+        text = _without_addresses(value)
+    # JSON may hold half of a surrogate pair, which UTF-8 has no bytes for.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    import dspy
+    import pydantic
+
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump()
+    if isinstance(value, dspy.Example):
+        return value.toDict()
+    if isinstance(value, set | frozenset):
+        return sorted(map(_without_addresses, value))  # a set's own order changes from process to process
+    return _without_addresses(value)
+
+
+def _without_addresses(value: Any) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -1,0 +1,100 @@
+"""The sets known by name: what they are called, how they are asked, and where their rows are found."""
+
+import os
+from typing import Literal, NamedTuple
+
+from tale_dspy.answers import Kind
+from tale_dspy.errors import DataError, MissingExtraError
+from tale_dspy.tables import Table, download, read_file
+
+Form = Literal["answer", "choice", "choice-zh", "cloze", "cloze-zh", "gpqa"]
+"""Names of the prompt forms of `tale_dspy.prompts`."""
+
+
+class NamedSet(NamedTuple):
+    """A published set: how its questions are asked and compared, and where its rows may be."""
+
+    name: str
+    form: Form
+    kind: Kind
+    split: str
+    files: tuple[str, ...]
+    """File names under $TALE_DATA; the first that is there is taken."""
+    hub: tuple[str, str | None, str] | None = None
+    """Repository, config and split on the hub."""
+
+
+_LEVELS = (
+    "primary_knowledge",
+    *(level + kind for level in ("middle", "high", "college") for kind in ("", "_knowledge")),
+)
+_MATHBENCH = (
+    *("arithmetic-cloze_en", "primary-cloze_en", "primary-cloze_cn"),
+    *(f"{level}-single_choice_{language}" for level in _LEVELS for language in ("en", "cn")),
+)
+
+
+def _mathbench(stem: str) -> NamedSet:
+    subject, style = stem.split("-")
+    chinese = style.endswith("_cn")
+    name = f"mathbench-{subject}" + ("-cn" if chinese else "")
+    if style.startswith("cloze"):
+        # "auto" and not "number": 35 golds of the arithmetic set are fractions.
+        return NamedSet(name, "cloze-zh" if chinese else "cloze", "auto", "test", (f"mathbench/{stem}.jsonl",))
+    return NamedSet(name, "choice-zh" if chinese else "choice", "choice", "test", (f"mathbench/{stem}.jsonl",))
+
+
+def _gpqa_set(name: str, *subsets: str) -> NamedSet:
+    files = tuple(f"{subset}.{suffix}" for subset in subsets for suffix in ("csv", "jsonl"))
+    return NamedSet(name, "gpqa", "choice", "test", files, ("Idavidrein/gpqa", subsets[0], "train"))
+
+
+_SETS = (
+    NamedSet("gsm8k", "answer", "number", "test", ("gsm8k_test.jsonl",), ("openai/gsm8k", "main", "test")),
+    NamedSet("gsm8k-train", "answer", "number", "train", ("gsm8k_train.jsonl",), ("openai/gsm8k", "main", "train")),
+    NamedSet("gsm8k-zero", "answer", "number", "test", ("gsm8k_zero.jsonl",), ("dcml0714/GSM8K-Zero", None, "test")),
+    *map(_mathbench, _MATHBENCH),
+    _gpqa_set("gpqa", "gpqa_diamond", "gpqa_main", "gpqa"),
+    _gpqa_set("gpqa-diamond", "gpqa_diamond"),
+    _gpqa_set("gpqa-main", "gpqa_main"),
+)
+
+NAMED = {spec.name: spec for spec in _SETS}
+"""The sets by their canonical names."""
+
+
+def name_key(name: str) -> str:
+    """Return what of a name decides: neither case nor the sort of its dashes does."""
+    return name.strip().lower().replace("_", "-")
+
+
+def _aliases() -> dict[str, str]:
+    names = {name_key(name): name for name in NAMED} | {"gsm8k-test": "gsm8k"}
+    for stem in _MATHBENCH:
+        name = _mathbench(stem).name
+        names[name_key(f"mathbench-{stem}")] = name
+        names[name_key(name.removesuffix("-cn") + ("-zh" if name.endswith("-cn") else "-en"))] = name
+    return names
+
+
+ALIASES = _aliases()
+"""Every name a set goes by, as `name_key` gives it -> its canonical name."""
+
+
+def find_rows(spec: NamedSet) -> Table:
+    """Read the set from the folder `$TALE_DATA`, or else from the hub.
+
+    Raises:
+        DataError: If it is in neither place; says how to get it.
+    """
+    folder = os.environ.get("TALE_DATA", "")
+    paths = [os.path.join(folder, file) for file in spec.files] if folder else []
+    for path in filter(os.path.isfile, paths):
+        return read_file(path)
+    needed = f"set TALE_DATA to a folder with {' or '.join(spec.files)}" + (f" ({folder} has none)" if folder else "")
+    if spec.hub is None:
+        raise DataError(f"{spec.name} is not here and not on the hub: {needed}")
+    try:
+        return download(*spec.hub)
+    except (DataError, MissingExtraError) as e:
+        raise DataError(f"{spec.name} is not here: {needed}, or pip install 'tale-dspy[data]' with network: {e}") from e

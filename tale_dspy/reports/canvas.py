@@ -1,0 +1,116 @@
+"""What all figures share: one style, text that can be drawn, a footer, and the files."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.reports.text import csv_text, visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#0B4F8A", "#F09A1E", "#6B6B6B"
+"""Dark and light: they stay apart in greyscale, and for every common kind of colour blindness."""
+DARK_BLUE, DARK_ORANGE = "#083A66", "#9A4F00"
+"""For lines upon many points of the colour, and for letters."""
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "tale-dspy",
+}
+
+
+def load_matplotlib() -> None:
+    """Make sure that matplotlib is there.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as e:
+        raise MissingExtraError("matplotlib", "report") from e
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in one style whatever the user has configured, and leave the user's as it was."""
+    from matplotlib import style
+
+    with style.context(["default", STYLE]):
+        yield
+
+
+def blank() -> "tuple[Figure, Axes]":
+    """Make an empty figure with room for labels at its right."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 3.8))
+    axes = figure.add_axes((0.1, 0.14, 0.72, 0.76))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    return figure, axes
+
+
+def plain(text: str) -> str:
+    """Make a text safe to draw: no mathematics, and no character the font lacks (matplotlib warns of each)."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    drawable = "".join(c if c == "\n" or ord(c) in known else "\N{REPLACEMENT CHARACTER}" for c in visible(text))
+    return drawable.replace("$", r"\$")
+
+
+def footer(axes: "Axes", sentences: Sequence[str]) -> None:
+    """Write sentences below the axes, in small grey letters."""
+    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 105)]
+    axes.annotate(
+        plain("\n".join(lines)),
+        (0, 0),
+        (-38, -38),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=7.5,
+        color=GREY,
+        annotation_clip=False,
+    )
+
+
+def file_stem(out: str | Path, name: str) -> Path:
+    """Return the path of the files without their endings: `name` inside `out` where that is a folder, else `out`."""
+    path = Path(out)
+    if path.is_dir():
+        return path / name
+    return path.with_suffix("") if path.suffix.lower() in (".png", ".svg", ".csv") else path
+
+
+def save(figure: "Figure", stem: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Write the figure as PNG and SVG, the same bytes each time, and the numbers behind it as CSV.
+
+    Raises:
+        UsageError: If the files cannot be written.
+    """
+    png, svg, table = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(png, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(svg, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+        table.write_text(csv_text(list(rows[0]), rows), encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as e:
+        raise UsageError(f"the figure cannot be written to {stem}: {e}") from e
+    return [png, svg, table]

@@ -1,0 +1,45 @@
+import pytest
+
+from tale_dspy.reports.text import by_programs, csv_text, shortened, visible, wrapped
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\tb\r\nc", "a\tb\nc"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("a\rb", "a\\rb"),
+        ("abc\u202edef", "abc\\u202edef"),
+        ("\ud800", "\\ud800"),
+        ("中 é 😀 [[1]]", "中 é 😀 [[1]]"),
+    ],
+)
+def test_what_could_command_a_terminal_is_shown_as_its_code(text: str, expected: str) -> None:
+    assert visible(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cot", "cot"),
+        ("", "–"),
+        ("some.module.path:Program", "some.module.\npath:Program"),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaa\naaaaaaaaaaaa\na"),
+        ("a b c d e f g h i j k l m n o p q r s t u v w x y z", "a b c d e f \ng h i j k l \nm n o p q r…"),
+    ],
+)
+def test_names_break_at_their_parts_into_three_lines_at_most(name: str, expected: str) -> None:
+    assert wrapped(name, 12) == expected
+
+
+def test_a_cut_text_keeps_its_length() -> None:
+    assert (shortened("abcdef", 6), shortened("abcdefg", 6)) == ("abcdef", "abcde…")
+
+
+def test_a_sentence_is_said_once_with_its_programs() -> None:
+    said = [("cot", "a"), ("ep", "b"), ("ep", "a"), ("cot", "a")]
+    assert by_programs(said) == {"a": "cot, ep", "b": "ep"}
+
+
+def test_csv_quotes_what_it_must_and_leaves_unknown_empty() -> None:
+    assert csv_text(["a", "b"], [{"a": 'x,"\r\n', "b": None}]) == 'a,b\n"x,""\r\n",\n'

@@ -1,0 +1,529 @@
+"""TaleAdapter: the paper's prompts character for character, and replies read back whatever their types."""
+
+import asyncio
+import json
+from typing import Any, Literal
+
+import dspy
+import pydantic
+import pytest
+from dspy.lm15 import ToolCallPart
+from dspy.signatures.signature import ensure_signature
+from dspy.utils.callback import BaseCallback
+from fake_lm import fake_lm, sections, text_of, thinking
+
+from tale_dspy.adapter import SYSTEM, TaleAdapter, is_choice, is_estimator, own_instructions
+from tale_dspy.backends.tokens import count_cl100k
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.estimator import BudgetEstimator
+
+QUESTION = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many?"
+ANSWER = "Please Give the response by strictly following this format: [[answer]], for example: Answer: [[50]]."
+CHOICE = "Please Give the response by strictly following this format: [[choice]],for example: Choice: [[A]].\n"
+GSM8K = f"Q: {QUESTION}\n{ANSWER}Let's think step by step:\n"
+
+
+def user(signature: Any, adapter: TaleAdapter | None = None, demos: Any = (), **inputs: Any) -> str:
+    """The last user message."""
+    content = (adapter or TaleAdapter()).format(ensure_signature(signature), list(demos), inputs)[-1]["content"]
+    assert isinstance(content, str)
+    return content
+
+
+def make(**kinds: Any) -> Any:
+    """A signature of a question and these outputs."""
+    return dspy.Signature(
+        {"question": (str, dspy.InputField()), **{k: (t, dspy.OutputField()) for k, t in kinds.items()}}
+    )
+
+
+# ---- the paper's prompts
+
+
+@pytest.mark.parametrize(
+    ("signature", "prompt"),
+    [
+        (
+            "question -> answer",
+            "Please answer the following question and give the answer directly without any reasoning process. "
+            f"{ANSWER}\nQ: {QUESTION}",
+        ),
+        ("question -> reasoning, answer", GSM8K),
+        (
+            "question, token_budget: int -> reasoning, answer",
+            f"Q: {QUESTION}\n{ANSWER}Let's think step by step and use less than 50 tokens:\n",
+        ),
+        ("question -> reasoning, choice", f"{QUESTION}\n{CHOICE}Let's think step by step:\n"),
+        (
+            "question, token_budget: int -> reasoning, choice",
+            f"{QUESTION}\n{CHOICE}Let's think step by step and use less than 50 tokens:\n",
+        ),
+        (
+            "question -> choice",
+            "Please answer the following question directly and give the answer directly without any reasoning process. "
+            f"Please strictLy follow the format: [[choice]],for example: Choice: [[A]].\n{QUESTION}\n",
+        ),
+        ("question -> reasoning, answer: int", GSM8K),
+        ("question, context -> reasoning, answer", GSM8K),
+    ],
+)
+def test_the_prompt_is_the_papers(signature: str, prompt: str) -> None:
+    assert user(signature, question=QUESTION, token_budget=50) == prompt
+
+
+def test_the_system_message_is_the_papers_and_there_is_one_user_message() -> None:
+    messages = TaleAdapter().format(dspy.Signature("question -> answer"), [], {"question": QUESTION})
+    assert messages[0] == {"role": "system", "content": "You are a helpful assistant."}
+    assert [m["role"] for m in messages] == ["system", "user"]
+
+
+def test_the_estimator_gets_its_task_and_the_bare_question() -> None:
+    assert user(BudgetEstimator("question -> answer").predict.signature, question=QUESTION) == (
+        "Task: Analyze the given question and estimate the minimum number of tokens required to generate a complete "
+        "and accurate response. Please Give the response by strictly following this format: [[budget]],for example: "
+        f'Budget: [[12]].\n\nBelow is the question:\n\nQuestion: "{QUESTION}"\n'
+    )
+
+
+WANTED = "Please Give the response by strictly following this format: "
+
+
+@pytest.mark.parametrize(
+    ("form", "signature", "prompt"),
+    [
+        (
+            "choice-zh",
+            "question -> reasoning, choice",
+            "Q?\n请严格按照如下格式回答：[[选项]]，例如：选项: [[A]]。\n让我们一步一步思考：\n",
+        ),
+        (
+            "cloze",
+            "question, token_budget: int -> reasoning, answer",
+            "Q: Q?\nLet's think step by step and use less than 9 tokens:\n",
+        ),
+        ("cloze-zh", "question -> answer", "请直接回答下面的问题并直接给出答案\nQ: Q?"),
+        ("gpqa", "question -> reasoning, choice", f"Q: Q?\n{CHOICE}Let's think step by step:\n"),
+        (
+            "answer",
+            "question -> reasoning, choice",
+            f"Question: Q?\n{WANTED}Choice: [[choice]].Let's think step by step:\n",
+        ),
+    ],
+)
+def test_a_form_can_be_chosen(form: str, signature: str, prompt: str) -> None:
+    assert user(signature, TaleAdapter(form), question="Q?", token_budget=9) == prompt
+
+
+def test_an_unknown_form_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"form must be one of answer, choice, .* got 'gsm'"):
+        TaleAdapter("gsm")
+
+
+def test_next_to_nothing_is_added_to_prompt_and_reply_where_chat_adapter_adds_much() -> None:
+    signature = dspy.Signature("question -> reasoning, answer")
+    outputs = {"reasoning": "48 / 2 = 24, 48 + 24 = 72.", "answer": "72"}
+
+    def added(adapter: Any) -> tuple[int, int]:
+        messages = adapter.format(signature, [], {"question": QUESTION})
+        prompt = sum(count_cl100k(m["content"]) for m in messages) - count_cl100k(SYSTEM) - count_cl100k(GSM8K)
+        reply = count_cl100k(adapter.format_assistant_message_content(signature, outputs))
+        return prompt, reply - count_cl100k(f"{outputs['reasoning']}\nAnswer: [[72]]")
+
+    assert added(TaleAdapter()) == (0, 0)
+    prompt, reply = added(dspy.ChatAdapter())
+    bare = prompt + count_cl100k(SYSTEM) + count_cl100k(GSM8K) - count_cl100k(QUESTION)
+    assert 140 <= bare <= 170
+    assert 10 <= reply <= 20
+
+
+# ---- any other signature
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "prompt"),
+    [
+        (
+            "context, question -> reasoning, answer",
+            {"context": "C", "question": "Q"},
+            "Context: C\nQuestion: Q\nPlease Give the response by strictly following this format: Answer: [[answer]]."
+            "Let's think step by step:\n",
+        ),
+        (
+            "question, token_budget: int -> answer",
+            {"question": "Q", "token_budget": 9},
+            f"Q: Q\n{ANSWER}Use less than 9 tokens:\n",
+        ),
+        (
+            "question -> answer: Literal['yes', 'no']",
+            {"question": "Q"},
+            "Please answer the following question and give the answer directly without any reasoning process. Please "
+            "Give the response by strictly following this format: Answer: [[answer]] (must exactly match (no extra "
+            "characters) one of: yes; no).\nQuestion: Q",
+        ),
+        (
+            "text -> reasoning, sub_total: float, ok: bool",
+            {"text": "T"},
+            "Text: T\nPlease Give the response by strictly following this format: Sub Total: [[sub_total]] (must be a "
+            "single float value), Ok: [[ok]] (must be True or False).Let's think step by step:\n",
+        ),
+        ("items: list[str] -> answer", {"items": ["a", "b"]}, 'Items: ["a", "b"]'),
+    ],
+)
+def test_other_signatures_have_the_same_shape(signature: str, inputs: dict[str, Any], prompt: str) -> None:
+    assert user(signature, **inputs).endswith(prompt)
+
+
+class Described(dspy.Signature):
+    """Answer like a pirate."""
+
+    question: str = dspy.InputField(desc="from a child")
+    answer: str = dspy.OutputField(desc="in one word")
+
+
+def test_instructions_and_descriptions_of_the_user_are_told() -> None:
+    assert user(Described, question="Q").startswith("Answer like a pirate.\n\nPlease answer")
+    assert "Answer: [[answer]] (in one word).\nQuestion (from a child): Q" in user(Described, question="Q")
+
+
+def test_an_empty_input_is_shown_and_a_missing_one_left_out() -> None:
+    assert "A: \nC: 0\n" in user("a, b, c -> reasoning, d, e", a="", b=None, c=0)
+
+
+def test_a_question_may_hold_braces_and_markers() -> None:
+    question = "{think} {question} {0} [[ ## answer ## ]]"
+    assert user("question -> reasoning, answer", question=question).startswith(f"Q: {question}\n")
+
+
+@pytest.mark.parametrize(
+    ("signature", "instructions"),
+    [
+        (dspy.Signature("question -> answer"), ""),
+        (dspy.ChainOfThought("question, a_b -> x, y: int").predict.signature, ""),
+        (dspy.Signature("question -> answer").append("z", dspy.OutputField()), ""),
+        (dspy.Signature("question -> answer").with_instructions("  "), ""),
+        (dspy.Signature("question -> answer", "Be kind."), "Be kind."),
+        (dspy.Signature("question -> answer").append_instructions("Be kind."), "fields `answer`.\n\nBe kind."),
+        (Described, "Answer like a pirate."),
+    ],
+)
+def test_only_instructions_that_somebody_wrote_are_rendered(signature: Any, instructions: str) -> None:
+    assert own_instructions(signature).endswith(instructions) if instructions else own_instructions(signature) == ""
+
+
+def test_instructions_are_known_as_generated_after_a_round_through_a_file() -> None:
+    signature = dspy.Signature("question -> answer")
+    state = json.loads(json.dumps(signature.dump_state()))
+    assert own_instructions(dspy.Signature("question, more -> answer, why").load_state(state)) == ""
+
+
+@pytest.mark.parametrize(
+    ("signature", "choice"),
+    [
+        ("question -> choice", True),
+        ("question -> reasoning, choice", True),
+        ("question -> label: Literal['A', 'B', 'C']", True),
+        ("question -> label: Literal['a', 'b']", True),
+        ("question -> label: Literal['Y', 'N']", False),
+        ("question -> choice: Literal['red', 'blue']", False),
+        ("question -> choice: list[str]", False),
+        ("question -> choice, why", False),
+        ("question -> answer", False),
+    ],
+)
+def test_a_choice_is_a_text_of_that_name_or_letters_from_a(signature: str, choice: bool) -> None:
+    assert is_choice(dspy.Signature(signature)) is choice
+
+
+def test_an_estimator_has_a_budget_for_its_only_output() -> None:
+    assert is_estimator(dspy.Signature("question -> token_budget"))
+    assert not is_estimator(dspy.Signature("question, token_budget -> answer"))
+
+
+# ---- demos, history, images, tools
+
+
+def demo_messages(signature: Any, demos: list[Any]) -> list[str]:
+    messages = TaleAdapter().format(ensure_signature(signature), demos, {"question": "last"})
+    return [m["content"] for m in messages[1:-1]]
+
+
+def test_a_demo_is_asked_as_the_question_and_answered_in_the_paper_s_form() -> None:
+    demo = dspy.Example(question="1+1?", reasoning="One and one.", answer="2")
+    asked = f"Q: 1+1?\n{ANSWER}Let's think step by step:\n"
+    assert demo_messages("question -> reasoning, answer", [demo]) == [asked, "One and one.\nAnswer: [[2]]"]
+
+
+@pytest.mark.parametrize(
+    ("demo", "phrase"),
+    [
+        ({"question": "1+1?", "answer": "2"}, "Let's think step by step:\n"),
+        (
+            {"question": "1+1?", "answer": "2", "token_budget": 5},
+            "Let's think step by step and use less than 5 tokens:\n",
+        ),
+    ],
+)
+def test_only_a_demo_with_a_budget_tells_one(demo: dict[str, Any], phrase: str) -> None:
+    assert demo_messages("question, token_budget: int -> reasoning, answer", [demo])[0].endswith(phrase)
+
+
+@pytest.mark.parametrize("demo", [{"question": "1+1?"}, {"question": "1+1?", "answer": None}, {"answer": "2"}, {}])
+def test_a_demo_without_an_output_or_any_input_is_left_out(demo: dict[str, Any]) -> None:
+    assert demo_messages("question -> reasoning, answer", [demo]) == []
+
+
+def test_a_demo_whose_output_may_be_none_stays() -> None:
+    assert demo_messages(make(answer=int | None), [{"question": "1?", "answer": None}])[1] == "Answer: [[null]]"
+
+
+def test_labelled_demos_of_a_task_are_left_out_of_the_estimator() -> None:
+    signature = dspy.Signature("question -> token_budget")
+    assert demo_messages(signature, [{"question": "1+1?", "answer": "2"}]) == []
+    told = demo_messages(signature, [{"question": "1+1?", "token_budget": "12"}])
+    assert told == ['Below is the question:\n\nQuestion: "1+1?"\n', "Budget: [[12]]"]
+
+
+def test_instructions_stand_once_before_the_question() -> None:
+    signature = dspy.Signature("question -> reasoning, answer", "Be kind.")
+    messages = TaleAdapter().format(signature, [{"question": "1+1?", "answer": "2"}], {"question": "2+2?"})
+    assert [m["content"].startswith("Be kind.\n\nQ: ") for m in messages] == [False, False, False, True]
+
+
+def test_a_demo_of_a_choice_is_labelled_as_the_prompt_labels_it() -> None:
+    signature = make(label=Literal["A", "B"])
+    assert demo_messages(signature, [{"question": "Q", "label": "B"}])[1] == "Choice: [[B]]"
+    adapter = TaleAdapter("choice-zh")
+    assert adapter.format_assistant_message_content(signature, {"label": "B"}) == "选项: [[B]]"
+
+
+class Talk(dspy.Signature):
+    question: str = dspy.InputField()
+    history: dspy.History = dspy.InputField()
+    reasoning: str = dspy.OutputField()
+    answer: str = dspy.OutputField()
+
+
+HISTORY = dspy.History(messages=[{"question": "1+1?", "answer": "2"}, {"question": "And 2+2?", "answer": "4"}])
+
+
+def test_a_history_is_rendered_as_earlier_turns() -> None:
+    messages = TaleAdapter().format(Talk, [], {"question": "And 3+3?", "history": HISTORY})
+    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert [m["content"] for m in messages[2::2]] == ["Answer: [[2]]", "Answer: [[4]]"]
+    assert messages[-1]["content"].startswith("Q: And 3+3?\n")
+
+
+def test_an_estimator_sees_what_was_said() -> None:
+    signature = Talk.delete("reasoning").delete("answer").append("token_budget", dspy.OutputField(), type_=str)
+    messages = TaleAdapter().format(signature, [], {"question": "And 3+3?", "history": HISTORY})
+    assert [m["content"] for m in messages[1:3]] == ["Question: 1+1?", "Answer: 2"]
+    assert messages[-1]["content"] == 'Below is the question:\n\nQuestion: "And 3+3?"\n'
+    assert len(TaleAdapter().format(signature, [], {"question": "1?"})) == 2
+
+
+def test_an_image_becomes_a_part_of_the_message() -> None:
+    signature = dspy.Signature("question, picture: dspy.Image -> answer", custom_types={"dspy.Image": dspy.Image})
+    picture = dspy.Image("data:image/png;base64,AAAA")
+    content = TaleAdapter().format(signature, [], {"question": "What?", "picture": picture})[-1]["content"]
+    assert [part["type"] for part in content] == ["text", "image_url"]
+
+
+def weather(city: str) -> str:
+    """Tell the weather."""
+    return f"sun in {city}"
+
+
+class Act(dspy.Signature):
+    question: str = dspy.InputField()
+    tools: list[dspy.Tool] = dspy.InputField()
+    calls: dspy.ToolCalls = dspy.OutputField()
+
+
+def test_tool_calls_are_asked_for_and_read_as_chat_adapter_does() -> None:
+    lm = fake_lm('[[ ## calls ## ]]\n{"tool_calls": [{"name": "weather", "args": {"city": "Bonn"}}]}')
+    with dspy.context(lm=lm, adapter=TaleAdapter()):
+        pred = dspy.Predict(Act)(question="Bonn?", tools=[dspy.Tool(weather)])
+    assert pred.calls.tool_calls[0].args == {"city": "Bonn"}
+    assert "weather" in lm.prompts[0]
+    assert "[[ ## calls ## ]]" in lm.prompts[0]
+
+
+def test_native_tool_calls_are_read() -> None:
+    call = ToolCallPart("1", "weather", {"city": "Bonn"})
+    with dspy.context(lm=fake_lm([call]), adapter=TaleAdapter(use_native_function_calling=True)):
+        pred = dspy.Predict(Act)(question="Bonn?", tools=[dspy.Tool(weather)])
+    assert pred.calls.tool_calls[0].args == {"city": "Bonn"}
+
+
+def test_tool_calls_nobody_asked_for_are_no_reply() -> None:
+    row = {"text": None, "tool_calls": [{"function": {"name": "f", "arguments": "[1"}}]}
+    signature = dspy.Signature("question -> answer")
+    assert TaleAdapter()._call_postprocess(signature, signature, [row], None, {}) == [{"answer": None}]
+
+
+def test_a_broken_native_call_leaves_the_other_fields() -> None:
+    signature = Act.append("note", dspy.OutputField(), type_=str)
+    row = {"text": "Note: [[hm]]", "tool_calls": [{"function": {"arguments": "[1, 2]"}}]}
+    value = TaleAdapter()._call_postprocess(signature.delete("calls"), signature, [row], None, {})[0]
+    assert value == {"calls": None, "note": "hm"}
+
+
+# ---- round trips
+
+
+class Item(pydantic.BaseModel):
+    name: str
+    price: float | None = None
+
+
+JSON_VALUES = [
+    (str, '[[ ## answer ## ]]\nx [y] "z" ]]'),
+    (str, ""),
+    (str, "漢字\n😀"),
+    (int, -5),
+    (float, 1e-7),
+    (bool, False),
+    (Literal["yes", "no"], "no"),
+    (list[str], ["[[ ## completed ## ]]", "", '"', "\n]]"]),
+    (list[list[int]], [[1, 2], [3, 4]]),
+    (dict[str, Any], {"a": [None, 1.5, True, "[["], "": {"\n": "\ud800"}}),
+    (Item, Item(name="[[x]]\n", price=None)),
+    (list[Item], [Item(name='"', price=2.5)]),
+    (Item | None, Item(name="x")),
+    (str | None, "null"),
+    (str | None, None),
+    (int | None, None),
+    (dict[str, int] | None, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), JSON_VALUES, ids=range(len(JSON_VALUES)))
+@pytest.mark.parametrize("name", ["answer", "result"])
+def test_any_json_value_is_read_back_as_it_was_written(kind: Any, value: Any, name: str) -> None:
+    signature = make(reasoning=str, **{name: kind})
+    outputs = {"reasoning": "It may be [[3]], or\nAnswer: 4. No.", name: value}
+    reply = TaleAdapter().format_assistant_message_content(signature, outputs)
+    assert TaleAdapter().parse(signature, reply) == outputs
+
+
+@pytest.mark.parametrize(("kind", "value"), JSON_VALUES, ids=range(len(JSON_VALUES)))
+def test_a_value_beside_others_is_read_back_too(kind: Any, value: Any) -> None:
+    signature = make(note=str, answer=kind, sub_total=float)
+    outputs = {"note": "Answer: [[n", "answer": value, "sub_total": 7.5}
+    reply = TaleAdapter().format_assistant_message_content(signature, outputs)
+    assert TaleAdapter().parse(signature, reply) == outputs
+
+
+def test_a_default_takes_the_place_of_what_cannot_be_read() -> None:
+    fields = {
+        "question": (str, dspy.InputField()),
+        "n": (int, dspy.OutputField(default=3)),
+        "m": (int, dspy.OutputField()),
+    }
+    assert TaleAdapter().parse(dspy.Signature(fields), "no idea") == {"n": 3, "m": None}
+
+
+# ---- calls
+
+
+@pytest.mark.parametrize("reply", ["", "   ", "hm", "]]", thinking("so")], ids=str)
+@pytest.mark.parametrize("kind", [str, int, dict[str, int]])
+def test_an_unreadable_reply_is_none_and_never_asked_again(reply: Any, kind: Any) -> None:
+    lm = fake_lm(reply)
+    with dspy.context(lm=lm, adapter=TaleAdapter()):
+        pred = dspy.Predict(make(reasoning=str, answer=kind))(question="Q")
+    assert pred.answer is None
+    assert len(lm.prompts) == 1
+
+
+@pytest.mark.parametrize("field", [str, dspy.Reasoning])
+@pytest.mark.parametrize(
+    ("reply", "reasoning"),
+    [
+        ("Two.\nAnswer: [[2]]", "Two."),
+        (thinking("natively", "Answer: [[2]]"), "natively"),
+        ("the words reasoning_content\nAnswer: [[2]]", "the words reasoning_content"),
+    ],
+)
+def test_the_reasoning_is_the_text_or_else_the_native_thought(field: Any, reply: Any, reasoning: str) -> None:
+    with dspy.context(lm=fake_lm(reply), adapter=TaleAdapter()):
+        pred = dspy.Predict(make(reasoning=field, answer=str))(question="Q")
+    assert (str(pred.reasoning), pred.answer) == (reasoning, "2")
+    assert isinstance(pred.reasoning, field)
+
+
+def test_a_native_thinker_gets_the_papers_phrase_and_the_effort_dspy_sets() -> None:
+    lm = fake_lm(thinking("natively", "Answer: [[2]]"), reasons=True)
+    with dspy.context(lm=lm, adapter=TaleAdapter()):
+        pred = dspy.Predict(make(reasoning=dspy.Reasoning, answer=str))(question=QUESTION)
+    assert lm.prompts == [GSM8K]
+    assert lm.fake.requests[0].config.reasoning.effort == "low"
+    assert pred.reasoning.content == "natively"
+
+
+def test_an_empty_reply_with_a_thought_keeps_the_thought() -> None:
+    with dspy.context(lm=fake_lm(thinking("so")), adapter=TaleAdapter()):
+        assert dict(dspy.Predict("question -> reasoning, answer")(question="Q")) == {"reasoning": "so", "answer": None}
+
+
+class Count(BaseCallback):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_adapter_format_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self.seen.append("format")
+
+    def on_adapter_parse_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self.seen.append("parse")
+
+
+def test_callbacks_hear_of_each_format_and_parse_once() -> None:
+    count = Count()
+    with dspy.context(lm=fake_lm("[[2]]"), adapter=TaleAdapter(), callbacks=[count]):
+        dspy.Predict("question -> answer")(question="Q")
+        asyncio.run(dspy.Predict("question -> answer").acall(question="Q"))
+    assert count.seen == ["format", "parse"] * 2
+
+
+async def streamed(program: Any, listeners: Any = None) -> Any:
+    last = None
+    async for value in dspy.streamify(program, stream_listeners=listeners)(question="Q"):
+        last = value
+    return last
+
+
+def test_streamify_works_without_listeners() -> None:
+    with dspy.context(lm=fake_lm("So.\nAnswer: [[2]]"), adapter=TaleAdapter()):
+        assert asyncio.run(streamed(dspy.ChainOfThought("question -> answer"))).answer == "2"
+
+
+def test_listeners_are_refused_in_one_sentence() -> None:
+    listener = dspy.streaming.StreamListener(signature_field_name="answer")
+    with dspy.context(lm=fake_lm("[[2]]"), adapter=TaleAdapter()), pytest.raises(UsageError, match="ChatAdapter"):
+        asyncio.run(streamed(dspy.ChainOfThought("question -> answer"), [listener]))
+
+
+def test_listeners_work_under_chat_adapter() -> None:
+    listener = dspy.streaming.StreamListener(signature_field_name="answer")
+    with dspy.context(lm=fake_lm(sections), adapter=dspy.ChatAdapter()):
+        assert asyncio.run(streamed(dspy.ChainOfThought("question -> answer"), [listener])).answer == "5"
+
+
+def test_finetuning_data_is_the_prompt_and_the_reply() -> None:
+    data = TaleAdapter().format_finetune_data(
+        dspy.Signature("question -> reasoning, answer"),
+        [],
+        {"question": QUESTION},
+        {"reasoning": "So.", "answer": "72"},
+    )
+    assert [m["content"] for m in data["messages"]] == [SYSTEM, GSM8K, "So.\nAnswer: [[72]]"]
+
+
+def test_react_works_under_it() -> None:
+    step = "Next Thought: [[look]]\nNext Tool Name: [[{}]]\n[[ ## next_tool_args ## ]]\n{}"
+    lm = fake_lm(step.format("weather", '{"city": "Bonn"}'), step.format("finish", "{}"), "Sun.\nAnswer: [[sun]]")
+    with dspy.context(lm=lm, adapter=TaleAdapter()):
+        pred = dspy.ReAct("question -> answer", tools=[weather])(question="Bonn?")
+    assert pred.answer == "sun"
+    assert "Observation 0: sun in Bonn" in lm.prompts[2]
+    assert "without any reasoning" not in text_of(lm.fake.requests[2].messages[-1])
