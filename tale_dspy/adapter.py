@@ -15,6 +15,7 @@ The wordings are in `tale_dspy.prompts` and, for single fields, `tale_dspy.field
 import json
 import re
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
 from dspy import ChatAdapter, Signature
@@ -121,13 +122,13 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         """Render one question without the instructions."""
         shown = _shown(signature, inputs)
         if is_estimator(signature):
-            rows = "".join(f'{title(k)}: "{format_field_value(f, inputs[k])}"\n' for k, f in shown.items())
+            rows = "".join(f'{title(k)}: "{_value(f, inputs[k])}"\n' for k, f in shown.items())
             return f"Below is the question:\n\n{rows}"
         budget = inputs.get(BUDGET) if BUDGET in signature.input_fields else None
         thinks = REASONING in signature.output_fields
         form = self._form(signature)
         if list(shown) == ["question"] and self._published(signature):
-            question = format_field_value(shown["question"], inputs["question"])
+            question = _value(shown["question"], inputs["question"])
             return form.render(question, thinks=thinks, budget=budget)
         return form.render_fields(_rows(signature, inputs), asked(_outputs(signature)), thinks=thinks, budget=budget)
 
@@ -156,10 +157,13 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         lines = [str(outputs[REASONING])] if outputs.get(REASONING) and REASONING in signature.output_fields else []
         told = {k: f for k, f in _outputs(signature).items() if k in outputs and not _lacks(outputs, k, f)}
         for name in sorted(told, key=lambda k: not is_short(told[k])):  # the short ones first, as they are asked for
-            value = _written(told[name], outputs[name], choice=is_choice(signature))
+            value = _written(told[name], outputs[name], choice=self._chooses(signature))
             short = is_short(told[name])
             lines.append(f"{self._label(signature, name)}: [[{value}]]" if short else f"[[ ## {name} ## ]]\n{value}")
         return "\n".join(lines)
+
+    def _chooses(self, signature: type[Signature]) -> bool:
+        return is_choice(signature) or (self._form(signature).choice and self._published(signature))
 
     def _label(self, signature: type[Signature], name: str) -> str:
         if is_estimator(signature):
@@ -207,7 +211,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             contents = (b.content for b in reversed(brackets(completion, ())))
             return {BUDGET: next((c for c in contents if read_budget(c) is not None), completion.strip() or None)}
         thinks = REASONING in signature.output_fields
-        values, before = read_fields(_outputs(signature), completion, choice=is_choice(signature), thinks=thinks)
+        choice = self._chooses(signature)
+        values, before = read_fields(_outputs(signature), completion, choice=choice, thinks=thinks)
         if thinks:
             values[REASONING] = thought(before.strip().removeprefix(_HEADER), signature.output_fields[REASONING])
         return {k: default(f) if values.get(k) is None else values[k] for k, f in signature.output_fields.items()}
@@ -253,11 +258,13 @@ def _refuse_listeners() -> None:
 # ---- what a signature is
 
 
+@lru_cache(maxsize=256)
 def is_estimator(signature: type[Signature]) -> bool:
     """Whether the signature's only output is `token_budget`."""
     return list(signature.output_fields) == [BUDGET]
 
 
+@lru_cache(maxsize=256)
 def is_choice(signature: type[Signature]) -> bool:
     """Whether the signature asks for an option: a text named `choice`, or a Literal of letters that begin with A."""
     outputs = _outputs(signature)
@@ -290,11 +297,14 @@ def _lacks(demo: Any, name: str, field: FieldInfo) -> bool:
     return demo.get(name) is None and not (name in demo and annotation_allows_none(field.annotation))
 
 
+def _value(field: FieldInfo, value: Any) -> Any:
+    """Write an input as DSPy does; a text is itself, and the common case need not go through Pydantic."""
+    return value if isinstance(value, str) else format_field_value(field, value)
+
+
 def _rows(signature: type[Signature], inputs: dict[str, Any]) -> str:
     shown = _shown(signature, inputs)
-    return "\n".join(
-        f"{title(k)}{described(k, f, ' ({})')}: {format_field_value(f, inputs[k])}" for k, f in shown.items()
-    )
+    return "\n".join(f"{title(k)}{described(k, f, ' ({})')}: {_value(f, inputs[k])}" for k, f in shown.items())
 
 
 def _written(field: FieldInfo, value: Any, *, choice: bool) -> str:

@@ -97,7 +97,7 @@ class Ledger:
     @property
     def possibly_usd(self) -> float:
         """US dollars of calls that were sent and may be billed, but failed or told no usage: their worst case."""
-        return sum(r.usd for r in self._unsure.values())
+        return sum((r.usd for r in self._unsure.values()), 0.0)
 
     def price_for(self, lm: Any) -> Price | None:
         """Return the price that is used for an LM."""

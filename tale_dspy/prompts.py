@@ -41,6 +41,8 @@ class PromptForm:
     """Name of the one output field the wording is for; None for any single output."""
     label: str | None = None
     """What the wording calls the answer; None where it names none."""
+    choice: bool = False
+    """Whether the answer is the letter of an option."""
 
     def fits(self, outputs: list[str]) -> bool:
         """Whether the wording as published can ask for these outputs."""
@@ -86,11 +88,13 @@ FORMS: dict[str, PromptForm] = {
         cot="{question}\n" + _CHOICE + "{think}",
         direct=_CHOICE_DIRECT.format(strictly="strictLy"),
         label="Choice",
+        choice=True,
     ),
     "gpqa": PromptForm(
         cot="Q: {question}\n" + _CHOICE + "{think}",
         direct=_CHOICE_DIRECT.format(strictly="strictly"),
         label="Choice",
+        choice=True,
     ),
     "choice-zh": PromptForm(
         cot="{question}\n" + _CHOICE_ZH + "{think}",
@@ -99,6 +103,7 @@ FORMS: dict[str, PromptForm] = {
         think_budget="让我们一步一步思考并使用少于 {budget} tokens:\n",
         budget_only="使用少于 {budget} tokens:\n",
         label="选项",
+        choice=True,
     ),
     "cloze": PromptForm(
         cot="Q: {question}\n{think}",

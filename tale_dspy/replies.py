@@ -107,8 +107,8 @@ def bracket_spans(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     opened: list[int] = []
     doubled: list[int] = []  # the inner bracket of each "[[" that is open
-    at = max(0, len(text) - _TAIL)
-    while token := _BRACKET.search(text, at):
+    at = text.find("[[", max(0, len(text) - _TAIL))  # nothing before the first can be a part of one
+    while at >= 0 and (token := _BRACKET.search(text, at)):
         start, at = token.start(), token.start() + 1
         if text[start] == "]" and opened:
             first = opened.pop()
@@ -246,8 +246,9 @@ def _before_label(text: str, start: int, name: str) -> int:
     """Where the reasoning ends: before the line of the bracket, or before its label if it shares the line."""
     line = _line_start(text, start)
     words = rf"(?:final )?(?:answer|choice|答案|选项|{_label(name)})\**\s{{0,3}}[:：]?|[\w*]+[:：]"
-    label = re.search(rf"(?i)(?:^|(?<=[\s.。:：]))\**(?:{words})\s{{0,3}}\**\s{{0,3}}$", text[line:start])
-    return line + label.start() if label else start
+    near = max(line, start - len(name) - 40)  # a label is short, and the pattern slow
+    label = re.compile(rf"(?im)(?:^|(?<=[\s.。:：]))\**(?:{words})\s{{0,3}}\**\s{{0,3}}\Z").search(text, near, start)
+    return label.start() if label else start
 
 
 # ---- writing

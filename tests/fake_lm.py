@@ -1,5 +1,6 @@
 """A language model in this process: a DSPy engine whose replies are written by a function."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -94,9 +95,11 @@ def thinking(thought: str, text: str = "") -> list[Any]:
 
 
 def sections(prompt: str, value: str = "5") -> str:
-    """Answer any prompt: DSPy's adapters in their markers, the paper's prompts in brackets."""
-    asked = re.search(r"Respond with the corresponding output fields(.*)", prompt)
+    """Answer any prompt: DSPy's adapters in their markers or JSON, the paper's prompts in brackets."""
+    asked = re.search(r"Respond with (?:the corresponding output fields|a JSON object)(.*)", prompt)
     if not asked:
         return f"Budget: [[{value}0]]" if "[[budget]]" in prompt else f"It is so.\nAnswer: [[{value}]]"
-    fields = re.findall(r"`\[\[ ## (\w+) ## \]\]`", asked[1])[:-1]
-    return "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name in fields) + "\n\n[[ ## completed ## ]]"
+    names = [n for n in re.findall(r"`(?:\[\[ ## )?(\w+)", asked[1]) if n != "completed"]
+    if "JSON object" in asked[0]:
+        return json.dumps(dict.fromkeys(names, value))
+    return "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name in names) + "\n\n[[ ## completed ## ]]"

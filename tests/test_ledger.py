@@ -64,12 +64,18 @@ def pool(program: Any) -> None:
             job.result(LIMIT_S)
 
 
+def in_a_loop(coroutine: Any) -> None:
+    # Not in this thread: LiteLLM leaves a loop of its own behind in it, which asyncio.run would drop unclosed.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(contextvars.copy_context().run, asyncio.run, coroutine).result(LIMIT_S)
+
+
 def gathered(program: Any) -> None:
     async def all_of_them() -> None:
         for start in range(0, len(EXAMPLES), 4):  # an event loop does not wait for room
             await asyncio.gather(*(program.acall(**e.inputs()) for e in EXAMPLES[start : start + 4]))
 
-    asyncio.run(all_of_them())
+    in_a_loop(all_of_them())
 
 
 def grouped(program: Any) -> None:
@@ -79,7 +85,7 @@ def grouped(program: Any) -> None:
                 for example in EXAMPLES[start : start + 4]:
                     group.create_task(program.acall(**example.inputs()))
 
-    asyncio.run(all_of_them())
+    in_a_loop(all_of_them())
 
 
 def best_of_n(program: Any) -> None:
@@ -318,6 +324,28 @@ def test_an_outer_cap_holds_inside_an_inner_block() -> None:
     with ScriptedServer("w") as server, pytest.raises(SpendCapReached) as stop, caps[0] as outer, caps[1]:
         lm_of("tale auto", server, max_tokens=60)("a")
     assert stop.value.ledger is outer
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("the user's own"),
+        BaseExceptionGroup("no stop in it", [KeyboardInterrupt()]),
+        ExceptionGroup("no stop in it", [ValueError("the user's own")]),
+    ],
+    ids=repr,
+)
+def test_any_other_error_leaves_the_block_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as raised, track(max_total_output_tokens=1):
+        raise error
+    assert raised.value is error
+
+
+def test_a_stop_deep_in_groups_is_found() -> None:
+    with pytest.raises(SpendCapReached) as stop, track(max_total_output_tokens=1) as ledger:
+        found = SpendCapReached("enough", ledger)
+        raise BaseExceptionGroup("a", [ValueError(), BaseExceptionGroup("b", [found])])
+    assert stop.value is found
 
 
 @under(one_by_one, evaluate, gathered, grouped)

@@ -110,6 +110,7 @@ def test_texts_that_can_do_without_quotes_have_none(text: str) -> None:
         ("[[a[b[0]]]]", "a[b[0]]"),
         ("[[x = m[[0]] + 1]]", "x = m[[0]] + 1"),
         ('[["a ] b"]]', "a ] b"),
+        ('[["yes" and "no"]]', '"yes" and "no"'),
         ('[[12" pipe]] and [[6" hose]]', '6" hose'),
         ("", None),
         ("   \n ", None),
@@ -265,6 +266,8 @@ def test_a_direct_text_without_any_mark_is_the_reply() -> None:
     assert read(" It rains. ", name="summary") == "It rains."
     assert read(" It rains. ", name="summary", thinks=True) is None
     assert read("Summary: **It rains.**", name="summary", thinks=True) == "It rains."
+    assert read("x = 1", dspy.Code).code == "x = 1"
+    assert read("x = 1", dspy.Code, thinks=True) is None
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,14 @@ class KeepsUsage(dspy.LM):  # type: ignore[misc]  # dspy ships no types
     """
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        if not kwargs.get("cache", self.cache):  # there is no hit to tell apart
+            return super().__call__(prompt, messages=messages, **kwargs)
         with _watched(kwargs):
             return super().__call__(prompt, messages=messages, **self.keyed(kwargs))
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        if not kwargs.get("cache", self.cache):
+            return await super().acall(prompt, messages=messages, **kwargs)
         with _watched(kwargs):
             return await super().acall(prompt, messages=messages, **self.keyed(kwargs))
 
@@ -225,9 +229,8 @@ def public_config(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def request_hash(model: str, request: Any, config: Mapping[str, Any]) -> str:
     """Hash what decides a reply: model, messages and settings, without secrets. Stable from process to process."""
-    row = {"model": model, "request": request, "config": public_config(config)}
-    text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=_describe)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    row = [model, request, public_config(config) if config else {}]
+    return hashlib.sha256(_CANONICAL.encode(row).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _describe(value: Any) -> Any:
@@ -239,3 +242,6 @@ def _describe(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_describe)

@@ -40,6 +40,11 @@ def metering(ledger: "Ledger") -> Iterator[None]:
         yield
 
 
+def under_cap() -> bool:
+    """Say whether a block around this place has a cap, so that a call may have to wait for others."""
+    return any(isinstance(c, Meter) and c.capped for c in settings.callbacks)
+
+
 class Meter(BaseCallback):  # type: ignore[misc]  # dspy ships no types
     """Reserve at the start of each LM call, settle where DSPy records it, and release what was never recorded.
 
@@ -54,6 +59,11 @@ class Meter(BaseCallback):  # type: ignore[misc]  # dspy ships no types
         self.ledger = ledger
         self._outer = outer
         self._open: dict[str, int] = {}
+
+    @property
+    def capped(self) -> bool:
+        """Whether this block or one around it has a cap."""
+        return self.ledger.capped or (self._outer is not None and self._outer.capped)
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if self._outer is not None:
@@ -132,11 +142,12 @@ def possibly_billed(error: BaseException) -> bool:
     """Whether a call that failed this way may have been charged.
 
     It was not if the provider refused it with a 4xx status, if it was never connected to, or if DSPy itself refused the
-    settings. LiteLLM gives a time-out of the client the status 408.
+    arguments. LiteLLM gives a time-out of the client the status 408.
     """
     if isinstance(error, LMTimeoutError):
         return True
-    if isinstance(error, _NEVER_SENT) or _not_connected(error):
+    # DSPy refuses arguments with these very types; their subclasses come from replies that could not be read.
+    if isinstance(error, _NEVER_SENT) or type(error) in (TypeError, ValueError) or _not_connected(error):
         return False
     status = error.status if isinstance(error, DSPyError) else None
     return status is None or not 400 <= status < 500

@@ -24,7 +24,7 @@ def count_tokens(model: str, text: str) -> int | None:
         The number of tokens, or None if the model's tokenizer is unknown.
     """
     provider, _, name = model.rpartition("/")
-    if provider.split("/")[0] not in ("", "openai", "azure", "openrouter/openai"):
+    if provider not in ("", "openai", "azure", "openrouter/openai"):
         return None
     encoding = _encoding_of(name)
     return None if encoding is None else len(encoding.encode(text, disallowed_special=()))
@@ -41,7 +41,7 @@ def _encoding_of(name: str) -> Any:
 
     try:
         return _load(encoding_name_for_model(name))
-    except KeyError:
+    except (KeyError, OSError):  # no model of theirs, or one whose encoding is not shipped and cannot be fetched
         return None
 
 

@@ -42,8 +42,8 @@ def worst_case(request: Any, config: Mapping[str, Any], price: Price | None) -> 
         return Reservation(0.0, tokens, choices)
     along = [config[name] for name in _SENT_ALONG if config.get(name) is not None]
     text = json.dumps([request, *along], ensure_ascii=False, default=_text)
-    # n choices may be asked for in as many requests
-    size = choices * len(text.encode("utf-8", "replace"))
+    # DSPy's own engine asks for n choices in n requests.
+    size = choices * len(text.encode("utf-8", "surrogatepass"))
     return Reservation(size * price.input + tokens * price.output, tokens, choices)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tale_dspy.errors import MissingExtraError
+
 NAME = "demo"
 PROGRAMS = ("dspy-cot", "cot", "direct", "concise", "draft", "budget:best", "tale-ep")
 TRAIN = 60
@@ -17,7 +19,7 @@ NOTICE = (
 
 
 def run(
-    questions: Annotated[int, typer.Option(help="Questions asked of each program.")] = 120,
+    questions: Annotated[int, typer.Option(min=1, help="Questions asked of each program.")] = 120,
     out: Annotated[Path | None, typer.Option(help="Folder for run folders and report; default demo-runs/.")] = None,
 ) -> None:
     """Run the paper's programs on a scripted server, compare them, and draw the report."""
@@ -53,15 +55,18 @@ def run(
             )
             with live_bar(program) as progress:
                 runs.append(plan.run(progress))
-    files = write_report(runs, folder / "report")
     screen.print(rich_table(report_rows(runs), width=screen.width))
     by_name = dict(zip(PROGRAMS, runs, strict=True))
     screen.print(rich_comparison(by_name["tale-ep"].compare(by_name["cot"]), width=screen.width, limit=3))
-    screen.print(f"figures and tables: {folder / 'report'} ({len(files)} files)", markup=False)
+    try:
+        files = write_report(runs, folder / "report")
+        typer.echo(f"figures and tables: {folder / 'report'} ({len(files)} files)")
+    except MissingExtraError as e:
+        typer.echo(f"no figures: {e}")
     screen.print("\nWith a real provider (set its key first), try:", style="bold")
     for line in (
         "tale eval cot --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/cot",
         "tale eval tale-ep --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/tale-ep",
         "tale report runs/cot runs/tale-ep --out report",
     ):
-        screen.print(f"  {line}", markup=False, soft_wrap=True)
+        typer.echo(f"  {line}")

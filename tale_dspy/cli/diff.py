@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.errors import UsageError
 
 NAME = "diff"
 
@@ -18,6 +19,8 @@ def run(
     csv: Annotated[bool, typer.Option("--csv", help="Print the changed questions as CSV on stdout.")] = False,
 ) -> None:
     """Compare run B with baseline A on the questions both have: paired differences, then every changed question."""
+    if json and csv:
+        raise UsageError("--json and --csv cannot be given together: both print on stdout")
     from tale_dspy.cli.show import console, print_json
     from tale_dspy.reports import changes_csv, rich_comparison
     from tale_dspy.runs.records import load_run

@@ -66,7 +66,7 @@ def run(
             print_json(load_run(plan.folder()).summary)
         raise
     if result.stopped:
-        console(stderr=True).print(f"{result.message}; kept in {result.path}, the same command continues", markup=False)
+        typer.echo(f"{result.message}; kept in {result.path}, the same command continues", err=True)
     if json:
         print_json(result.summary)
     else:
@@ -74,5 +74,5 @@ def run(
 
         screen = console()
         screen.print(rich_table(report_rows([result]), width=screen.width))
-        screen.print(f"kept in {result.path}", markup=False)
+        typer.echo(f"kept in {result.path}")
     return 3 if result.stopped == "cap" else 0

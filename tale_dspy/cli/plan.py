@@ -1,6 +1,8 @@
 """From flags to one call of `tale_dspy.evaluate`: the glue that `tale eval`, `reproduce` and `demo` share."""
 
+import functools
 import hashlib
+import logging
 import math
 import os
 import re
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
     from tale_dspy.runs.options import Tally
     from tale_dspy.runs.records import Run
 
+logger = logging.getLogger(__name__)
+
 ADAPTERS = ("tale", "chat", "json", "xml")
 
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.]*(?:-[a-z0-9_.]+)*")
 _PLAIN_PROGRAM = re.compile(r"[a-z-]+|budget:(?:\d{1,9}|\d\.\d{1,3}x|best)")
 _PLAIN_MODEL = re.compile(r"[a-z0-9_]+/[a-z0-9_.]{1,40}(?:-[a-z0-9_.]{1,40}){0,4}")
 """What is told apart by its readable name alone: see `Plan.folder`."""
+_REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*-chat)")
+"""OpenAI models that think natively, and refuse a temperature and small allowances."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,22 @@ class Plan:
                 raise UsageError(f"{flag} must be at least {least}, got {value}")
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
             raise UsageError(f"--temperature must be a number of at least 0, got {self.temperature}")
-        if self.api_base is not None and not re.match(r"https?://[^/\s]+", self.api_base):
-            raise UsageError(f"--api-base must be an address such as http://127.0.0.1:8000/v1, got {self.api_base!r}")
+        if self.api_base is not None and not re.match(r"https?://[^/@\s]+(/|$)", self.api_base):
+            raise UsageError(
+                "--api-base must be an address such as http://127.0.0.1:8000/v1, without user and password"
+            )
         if self.adapter not in ADAPTERS:
             raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {self.adapter!r}")
         if self.preset not in (None, "paper"):
             raise UsageError(f"--preset must be paper, got {self.preset!r}")
-        if self.preset is None:
-            return self
-        temperature = 0.1 if self.temperature is None else self.temperature
+        return self if self.preset is None else self._as_in_the_paper()
+
+    def _as_in_the_paper(self) -> "Plan":
         seed = 1024 if self.seed is None else self.seed
+        if _REASONING.search(self.model):
+            _tell_reasoning(self.model)
+            return replace(self, seed=seed)
+        temperature = 0.1 if self.temperature is None else self.temperature
         return replace(self, temperature=temperature, max_tokens=self.max_tokens or 1024, seed=seed)
 
     def run(self, progress: "Callable[[Tally], None] | None" = None) -> "Run":
@@ -146,15 +158,12 @@ class Plan:
     def best_budget(self, student: Any, data: "Dataset", metric: Any, options: dict[str, Any]) -> Any:
         """Choose the one fixed budget on training questions; what that costs is taken off the caps."""
         from tale_dspy.datasets import data_hash, example_ids
-        from tale_dspy.errors import DataError, SpendCapReached
+        from tale_dspy.errors import SpendCapReached
         from tale_dspy.optimizers.fixed_budget import BestFixedBudget
 
-        try:
-            train = self._load(self.train_data or f"{self.data}-train").take(0, self.train_limit)
-        except DataError as e:
-            if self.train_data:
-                raise
-            raise UsageError(f"budget:best tries budgets on other questions, name them with --train-data: {e}") from e
+        if self.train_data is None and Path(self.data).suffix:
+            raise UsageError("budget:best tries budgets on other questions than it is evaluated on: give --train-data")
+        train = self._load(self.train_data or f"{self.data}-train").take(0, self.train_limit)
         ids = example_ids(train.examples, train.gold)
         both = len({*ids} & {*example_ids(data.examples, data.gold)})
         if both and not self.allow_leak:  # said before the search is paid
@@ -195,30 +204,34 @@ class Plan:
         Raises:
             UsageError: If the engine or the model's provider is unknown.
         """
+        from dspy.utils.exceptions import LMConfigurationError
+
         from tale_dspy.backends.lm import LM
 
-        settings = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
+        settings: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
         key = self.api_key
         if key is None and self.api_base and "OPENAI_API_KEY" not in os.environ:
             key = "none"  # the OpenAI client refuses to start without one
-        lm = LM(
-            self.model,
-            engine=self.engine,
-            cache=self.cache,
-            **{k: v for k, v in settings.items() if v is not None},
-            **({"api_base": self.api_base} if self.api_base else {}),
-            **({"api_key": key} if key else {}),
-        )
-        if self.engine == "litellm":
+        settings |= {"api_base": self.api_base, "api_key": key}
+        given = {k: v for k, v in settings.items() if v is not None}
+        try:
+            lm = LM(self.model, engine=self.engine, cache=self.cache, **given)
+        except LMConfigurationError as e:  # settings that DSPy knows the model refuses
+            raise UsageError(f"--model {self.model}: {e.message}") from e
+        if self.engine == "litellm" or (self.engine == "auto" and not _is_routed_by_dspy(lm)):
             self.check_provider()
         return lm
 
     def check_provider(self) -> None:
-        """Say at once that LiteLLM has no such provider; and load LiteLLM before the first latency is measured."""
+        """Say at once that LiteLLM has no such provider.
+
+        LiteLLM and what it loads at its first request are loaded here, before any latency is measured.
+        """
         from dspy.clients import disable_litellm_logging
 
         disable_litellm_logging()
         import litellm
+        import openai.resources  # noqa: F401
 
         try:
             litellm.get_llm_provider(self.model, api_base=self.api_base)
@@ -265,3 +278,20 @@ class Plan:
         if not all(pattern.fullmatch(part) for pattern, part in zip(plain, told, strict=True)):
             name += "--" + hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return Path("runs") / name
+
+
+def _is_routed_by_dspy(lm: Any) -> bool:
+    """Whether DSPy's own stack knows the provider; engine auto goes through LiteLLM otherwise."""
+    from dspy.clients.capabilities import resolve
+    from dspy.lm15 import LM15Error
+
+    try:
+        resolve(lm)
+    except (LM15Error, ValueError, TypeError):
+        return False
+    return True
+
+
+@functools.cache
+def _tell_reasoning(model: str) -> None:
+    logger.warning("%s takes no temperature and needs room to think: --preset paper sets the seed alone", model)

@@ -17,15 +17,16 @@ def run(
 ) -> None:
     """Print the table of several runs, and write it with the figures as Markdown, LaTeX, CSV, JSON, PNG and SVG."""
     from tale_dspy.cli.show import console, print_json
-    from tale_dspy.reports.table import report_rows, rich_table, to_json, write_report
+    from tale_dspy.reports import report_rows, rich_table, to_json, write_report
     from tale_dspy.runs.records import load_run
 
     loaded = [load_run(path) for path in runs]
     rows = report_rows(loaded)
-    written = write_report(loaded, out)
     if json:
+        written = write_report(loaded, out)
         print_json({"rows": to_json(rows), "files": [str(p) for p in written]})
         return
     screen = console()
     screen.print(rich_table(rows, width=screen.width))
-    screen.print(f"written to {out}: {', '.join(p.name for p in written)}", markup=False)
+    written = write_report(loaded, out)
+    typer.echo(f"written to {out}: {', '.join(p.name for p in written)}")

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tale_dspy.cli import flags
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import SpendCapReached, UsageError
+
+if TYPE_CHECKING:
+    from tale_dspy.cli.plan import Plan
+    from tale_dspy.runs.records import Run
 
 NAME = "reproduce"
 SYSTEMS = ("direct", "cot", "tale-ep")
@@ -36,17 +40,15 @@ def run(
     Prints the calls and their expected price first, and asks, unless --yes is given.
     """
     from tale_dspy.cli.plan import Plan
-    from tale_dspy.cli.show import console, live_bar, print_json
-    from tale_dspy.reports.paper import ROWS, beside, beside_table, expected_cost, find_row
-    from tale_dspy.reports.table import to_json
+    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.reports import ROWS, beside, beside_table, expected_cost, find_row, to_json
 
-    screen, log = console(), console(stderr=True)
+    screen = console()
     if row == "list":
         for name, known in ROWS.items():
-            screen.print(f"{name}: {known.data} with {known.model}", markup=False)
+            typer.echo(f"{name}: {known.data} with {known.model}")
         return 0
     wanted = find_row(row)
-    folder = out or Path("runs") / row
     plan = Plan(
         program="cot",
         data=wanted.data,
@@ -61,21 +63,44 @@ def run(
         cache=cache,
         mark=mark,
         preset="paper",
+        out=out or Path("runs") / wanted.id,
     ).checked()
     n = len(plan.load_data())
-    log.print(expected_cost(wanted, plan.model, n, plan.price()), markup=False)
-    if not yes and not typer.confirm("Go on?", err=True):
+    plan.language_model()
+    typer.echo(expected_cost(wanted, plan.model, n, plan.price()), err=True)
+    if not yes and not _confirmed():
         raise UsageError("nothing was asked: confirm, or give --yes")
-    runs = {}
-    for system in SYSTEMS:
-        with live_bar(f"{system} on {wanted.data}") as progress:
-            runs[system] = replace(plan, program=system, out=folder / system).run(progress)
-        if runs[system].stopped:
-            log.print(f"{runs[system].message}; kept in {folder}", markup=False)
-            return 3
+    runs = run_systems(plan)
     rows = beside(wanted, runs)
     if json:
-        print_json({"row": row, "rows": to_json(rows), "runs": {k: r.summary for k, r in runs.items()}})
+        print_json({"row": wanted.id, "rows": to_json(rows), "runs": {k: r.summary for k, r in runs.items()}})
     else:
         screen.print(beside_table(wanted, rows, width=screen.width))
-    return 0
+    return 0 if len(runs) == len(SYSTEMS) and not any(r.stopped for r in runs.values()) else 3
+
+
+def _confirmed() -> bool:
+    try:
+        return typer.confirm("Go on?", err=True)
+    except typer.Abort:  # nobody is there to answer
+        return False
+
+
+def run_systems(plan: "Plan") -> "dict[str, Run]":
+    """Run the three systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
+    from tale_dspy.cli.show import live_bar
+    from tale_dspy.runs.options import SharedCaps
+
+    caps, folder, runs = SharedCaps(plan.max_usd), plan.folder(), {}
+    for system in SYSTEMS:
+        try:
+            one = replace(plan, program=system, out=folder / system, max_usd=caps.left()["max_usd"])
+            with live_bar(f"{system} on {plan.data}") as progress:
+                runs[system] = one.run(caps.watching(progress))
+            stopped = runs[system].message if runs[system].stopped else None
+        except SpendCapReached as e:
+            stopped = str(e)
+        if stopped:
+            typer.echo(f"{stopped}; kept in {folder}, the same command continues", err=True)
+            break
+    return runs

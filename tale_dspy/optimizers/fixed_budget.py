@@ -91,13 +91,13 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
 
     def compile(
         self,
-        student: BudgetedChainOfThought,
+        student: Any,
         *,
         trainset: Dataset | Sequence[Any],
         teacher: Any = None,
         valset: Any = None,
         **kwargs: Any,
-    ) -> BudgetedChainOfThought:
+    ) -> Any:
         """Return a copy of the student with the best budget set, and the trials as `trial_logs`.
 
         Args:
@@ -115,7 +115,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
             raise UsageError(f"the student must be a BudgetedChainOfThought, got {type(student).__name__}")
         trials = self._tried(student, trainset)
         best = self.choose(trials)
-        program: BudgetedChainOfThought = copy_program(student)
+        program = copy_program(student)
         program.token_budget = best.budget
         program.trial_logs = [asdict(t) for t in trials]
         examples, gold = _rows(trainset)
@@ -142,7 +142,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
 
     def _run(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> Run:
         name = f"budget:{candidate.token_budget}"
-        own = {
+        own: dict[str, Any] = {
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),

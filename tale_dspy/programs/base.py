@@ -3,12 +3,14 @@
 A `TaleModule` is one `dspy.Predict` named `predict`, as in `dspy.ChainOfThought`; subclasses decide its signature.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import dspy
+from dspy.primitives.prediction import Completions
 from dspy.signatures.signature import ensure_signature
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
@@ -33,6 +35,14 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
     def __init__(self, base: Any = None, **kwargs: Any) -> None:
         super().__init__(base, **kwargs)
         self._receipt: Receipt | None = base._receipt if isinstance(base, TalePrediction) else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TalePrediction":
+        return _with_attributes(copy.deepcopy(self.__dict__, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle all but the signature of the completions, a class made at run time that no pickle can name."""
+        completions = None if self._completions is None else Completions(dict(self._completions.items()))
+        return _with_attributes, ({**self.__dict__, "_completions": completions},)
 
     @property
     def receipt(self) -> dict[str, Any] | None:
@@ -152,8 +162,12 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
 
 def with_receipt(raw: dspy.Prediction, receipt: Receipt) -> TalePrediction:
     """Return a new prediction with the fields and completions of another and a receipt."""
+    return _with_attributes({**vars(raw), "_store": dict(raw._store), "_receipt": receipt})
+
+
+def _with_attributes(attributes: dict[str, Any]) -> TalePrediction:
     pred = TalePrediction.__new__(TalePrediction)
-    pred.__dict__.update(vars(raw), _store=dict(raw._store), _receipt=receipt)
+    pred.__dict__.update(attributes)
     return pred
 
 

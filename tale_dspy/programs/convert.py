@@ -79,7 +79,8 @@ class _LoadByName:
 def _named(names: Iterable[str] | None) -> set[str]:
     """Bring names into one form: without quotes around keys, and the program itself as the empty name."""
     given = [names] if isinstance(names, str) else names or ()
-    return {"" if name == "self" else name.replace("'", "").replace('"', "") for name in given}
+    plain = (name.replace("'", "").replace('"', "") for name in given)
+    return {"" if name == "self" else name.removeprefix("self.") for name in plain}
 
 
 def _targets(program: Any, include: set[str], exclude: set[str]) -> list[Any]:

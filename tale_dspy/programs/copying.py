@@ -7,13 +7,16 @@ from typing import Any
 
 import dspy
 
+_CANNOT = (TypeError, AttributeError, ValueError, RecursionError, NotImplementedError, PicklingError, copy.Error)
+"""What deepcopy raises at locks, connections, generators and the like."""
+
 
 def copy_program(program: dspy.Module, lm_for: Callable[[Any], Any] = lambda lm: lm) -> Any:
     """Deep-copy a program, with each language model in it replaced by what `lm_for` gives.
 
     DSPy's own deepcopy copies the engine (for a model in this process: its weights) and the whole history of each LM,
-    and loses the callbacks. LMs are found as attributes of modules, and in lists and dicts there; one object stays one
-    object.
+    loses the callbacks, and doubles shared modules where something cannot be copied. LMs are found as attributes of
+    modules, and in lists, tuples and dicts there; one object stays one object; what cannot be copied is shared.
 
     Args:
         program: The program; not changed.
@@ -23,10 +26,8 @@ def copy_program(program: dspy.Module, lm_for: Callable[[Any], Any] = lambda lm:
     memo = {key: lm_for(lm) for key, lm in found.items()}
     try:
         copied = copy.deepcopy(program, dict(memo))
-    except (TypeError, AttributeError, RecursionError, PicklingError, copy.Error):  # DSPy shares what cannot be copied
-        copied = program.deepcopy()
-        for (_, old), (_, new) in zip(program.named_predictors(), copied.named_predictors(), strict=True):
-            new.lm = memo.get(id(old.lm), old.lm)
+    except _CANNOT:
+        copied = copy.deepcopy(program, {**memo, **_uncopyable(program, memo)})
     for old, new in zip(modules_of(program), modules_of(copied), strict=True):
         new.callbacks = list(old.callbacks)
     return copied
@@ -40,9 +41,33 @@ def modules_of(program: dspy.Module) -> Iterator[Any]:
 
 def language_models(program: dspy.Module) -> Iterator[Any]:
     """Yield every language model held by the program's modules."""
+    yield from (value for value in _held(program) if isinstance(value, dspy.BaseLM))
+
+
+def _uncopyable(program: dspy.Module, memo: dict[int, Any]) -> dict[int, Any]:
+    shared = {}
+    for value in _held(program):
+        try:
+            copy.deepcopy(value, dict(memo))
+        except _CANNOT:
+            shared[id(value)] = value
+    return shared
+
+
+def _held(program: dspy.Module) -> Iterator[Any]:
+    """Yield what the modules of a program hold, other than modules: attributes, and the items of containers there."""
+    seen: set[int] = set()
+
+    def inside(value: Any) -> Iterator[Any]:
+        if isinstance(value, dict | list | tuple):
+            if id(value) not in seen:
+                seen.add(id(value))
+                for item in value.values() if isinstance(value, dict) else value:
+                    yield from inside(item)
+        elif not isinstance(value, dspy.Module):
+            yield value
+
     for module in modules_of(program):
-        for value in vars(module).values():
-            inner = (
-                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
-            )
-            yield from (v for v in inner if isinstance(v, dspy.BaseLM))
+        for name, value in vars(module).items():
+            if name not in ("history", "callbacks"):  # not copied: the former may be long
+                yield from inside(value)

@@ -134,8 +134,9 @@ def as_state_error(error: Exception) -> StateError:
 def _saved(name: str, parameter: Any, state: Mapping[str, Any]) -> Any:
     if not isinstance(parameter, TalePredict):
         return state.get(name)
-    before = name.removesuffix(".predict") if "." in name else "self"  # a Predict that was budgeted stood there
-    found = state.get(name, state.get(before))
+    # Where a Predict was budgeted its state stands under the module's name, or is the whole.
+    whole = state if "signature" in state else None
+    found = state.get(name, state.get(name.removesuffix(".predict")) if "." in name else whole)
     return found if found is None or _NAMES in found else parameter.named(found)
 
 

@@ -138,7 +138,10 @@ def _build(about: Mapping[str, Any]) -> Any:
         if about["estimator"].get("class") != "BudgetEstimator":
             raise StateError(f"estimator {about['estimator'].get('class')!r} cannot be built from a file")
         options["estimator"] = _build(about["estimator"])
-    module = kind(make_signature(dict(_field(*row) for row in about["signature"])), **options)
+    fields = dict(_field(*row) for row in about["signature"])
+    if len(fields) < len(about["signature"]):
+        raise StateError("a field is named twice")
+    module = kind(make_signature(fields), **options)
     _set_reasoning(module.predict, about["reasoning"])
     return module
 

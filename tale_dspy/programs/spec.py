@@ -110,8 +110,13 @@ def _imported(spec: str, signature: str) -> Any:
 
 
 def _needs_signature(factory: Any) -> bool:
+    """Whether it cannot be called without an argument; a class is asked itself, since DSPy's metaclass takes any."""
+    maker: Any = factory
     try:
-        inspect.signature(factory).bind()
+        if isinstance(factory, type):
+            inspect.signature(maker.__init__).bind(None)
+        else:
+            inspect.signature(maker).bind()
     except TypeError:
         return True
     except ValueError:  # a builtin that does not tell

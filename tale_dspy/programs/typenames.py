@@ -48,7 +48,7 @@ def type_from_text(text: str) -> Any:
         return _type(ast.parse(text, mode="eval").body)
     except (SyntaxError, KeyError, TypeError, ValueError, RecursionError, MemoryError) as e:
         raise StateError(
-            f"type {text[:80]!r} cannot be built from a file: construct the program with it and call .load"
+            f"type {str(text)[:80]!r} cannot be built from a file: construct the program with it and call .load"
         ) from e
 
 

@@ -24,7 +24,7 @@ from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
 from tale_dspy.runs.records import Record, Run
-from tale_dspy.runs.scoring import Metric, Question, aask, answer_metric, ask, record_of
+from tale_dspy.runs.scoring import Metric, Question, aask, ask, record_of
 from tale_dspy.runs.session import RunStopped, Session, Unit, run_lm
 
 GRACE = 5.0
@@ -126,8 +126,7 @@ class _Runner:
         info: dict[str, Any],
     ) -> None:
         self.options, self.ledger, self.folder, self.info = options, ledger, folder, info
-        self.default_metric = metric is None
-        self.metric = metric or answer_metric(questions[0].gold_field, questions[0].kind)
+        self.metric = metric
         self.stop = threading.Event()
         self.session = Session(folder, ledger, options.retries, self.stop)
         self.lm = None if lm is None else run_lm(lm, self.session, options.timeout)
@@ -188,7 +187,7 @@ class _Runner:
         own = type(self.program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
         lms = [self.lm, *language_models(self.program)]
         over_litellm = all(lm is None or (isinstance(lm, dspy.LM) and lm.engine == "litellm") for lm in lms)
-        return own and over_litellm and self.default_metric and not self.ledger.capped
+        return own and over_litellm and self.metric is None and not self.ledger.capped
 
     def _worker(self) -> None:
         with dspy.context(**self._overrides()):

@@ -23,6 +23,8 @@ class Tally:
     counted: int = 0
     """Records with known output tokens."""
     spent_usd: float = 0.0
+    unpriced: int = 0
+    """Records whose cost is not known, and therefore not in `spent_usd`."""
     resumed: int = 0
     """Records that were there before."""
     paid_usd: float = 0.0
@@ -35,6 +37,7 @@ class Tally:
         self.done += 1
         self.correct += record.correct
         self.spent_usd += record.cost_usd or 0.0
+        self.unpriced += record.cost_usd is None and record.calls > 0
         if record.output_tokens is not None:
             self.output_tokens += record.output_tokens
             self.counted += 1
@@ -64,19 +67,19 @@ class SharedCaps:
     def __init__(self, max_usd: float | None = None, max_total_output_tokens: int | None = None) -> None:
         self.ledger = Ledger(max_usd, max_total_output_tokens)
 
-    def left(self) -> "Options":
+    def left(self) -> dict[str, Any]:
         """Return the caps of the next run.
 
         Raises:
             SpendCapReached: If nothing is left of one.
         """
         usd, tokens = self.ledger.max_usd, self.ledger.max_total_output_tokens
-        left: Options = {
+        left = {
             "max_usd": None if usd is None else usd - self.ledger.spent_usd,
             "max_total_output_tokens": None if tokens is None else tokens - self.ledger.output_tokens,
         }
         for name, rest in left.items():
-            if isinstance(rest, int | float) and rest <= 0:
+            if rest is not None and rest <= 0:
                 raise SpendCapReached(f"spend cap reached: nothing is left of {name}", self.ledger)
         return left
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dspy
@@ -31,21 +32,22 @@ class Question:
     def gold(self) -> Any:
         return self.example.get(self.gold_field)
 
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What the program is called with; an Example makes a copy of itself each time it is asked."""
+        return dict(self.example.inputs().items())
 
-def answer_metric(gold_field: str, kind: Kind) -> Metric:
-    """Return the default metric: whether the predicted answer equals the gold, whatever its form.
+
+def answers_match(question: Question, pred: Any) -> bool:
+    """Tell whether the predicted answer equals the gold, whatever its form: the metric where none is given.
 
     A field that `TaleAdapter` has read is compared as it is. Free text, as other adapters give, may be a sentence: the
     answer is found in it first.
     """
-
-    def metric(example: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> bool:
-        value, gold = _answer(pred, gold_field), example.get(gold_field)
-        if value is None:
-            return False
-        return answers_equal(value, gold, kind) or (isinstance(value, str) and _stated(value, gold, kind))
-
-    return metric
+    value, gold, kind = _answer(pred, question.gold_field), question.gold, question.kind
+    if value is None:
+        return False
+    return answers_equal(value, gold, kind) or (isinstance(value, str) and _stated(value, gold, kind))
 
 
 def _stated(value: str, gold: Any, kind: Kind) -> bool:
@@ -61,13 +63,13 @@ def _answer(pred: Any, gold_field: str) -> Any:
     return pred[names[0]] if len(names) == 1 else None
 
 
-def ask(program: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]) -> dict[str, Any]:
+def ask(program: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]) -> dict[str, Any]:
     """Ask one question and judge the answer.
 
     Args:
         program: The run's copy of the program.
         question: What to ask.
-        metric: Judges the prediction; its LM calls are booked under `metric`.
+        metric: Judges the prediction; its LM calls are booked under `metric`. None compares answers.
         threshold: Score from which on the answer is correct.
         calls: Grows with each LM call; read for how the last reply ended.
 
@@ -75,16 +77,16 @@ def ask(program: Any, question: Question, metric: Metric, threshold: float, call
         The fields of the record that come from the answer.
     """
     try:
-        pred = program(**question.example.inputs())
+        pred = program(**question.inputs)
     except Exception as e:  # the boundary to the user's program: one bad question never ends a run
         return _failed(e, calls)
     return _judged(pred, question, metric, threshold, calls)
 
 
-async def aask(program: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]) -> dict[str, Any]:
+async def aask(program: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]) -> dict[str, Any]:
     """Do as `ask` does, in an event loop; the metric must not block."""
     try:
-        pred = await program.acall(**question.example.inputs())
+        pred = await program.acall(**question.inputs)
     except Exception as e:  # the same boundary
         return _failed(e, calls)
     return _judged(pred, question, metric, threshold, calls)
@@ -96,16 +98,22 @@ def _failed(error: Exception, calls: list[Call]) -> dict[str, Any]:
     return {"outcome": "error", "error": _told(error)}
 
 
-def _judged(pred: Any, question: Question, metric: Metric, threshold: float, calls: list[Call]) -> dict[str, Any]:
+def _judged(pred: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]) -> dict[str, Any]:
     answer = _answer(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
     status = status_of(calls, answered=answer is not None)
     found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
     try:
-        with role("metric"):
-            score = score_of(metric(question.example, pred))
+        score = _score(metric, question, pred)
     except Exception as e:  # the boundary to the user's metric
         return {**found, "outcome": "error", "error": f"metric: {_told(e)}"}
     return {**found, "score": score, "outcome": _outcome(status, score, threshold)}
+
+
+def _score(metric: Metric | None, question: Question, pred: Any) -> float:
+    if metric is None:
+        return float(answers_match(question, pred))
+    with role("metric"):
+        return score_of(metric(question.example, pred))
 
 
 def _outcome(status: str, score: float, threshold: float) -> Outcome:
@@ -122,7 +130,7 @@ def score_of(value: Any) -> float:
     Raises:
         TypeError: If it is anything else, such as None, text or NaN.
     """
-    score = value.get("score") if isinstance(value, dspy.Prediction) else value
+    score: Any = value.get("score") if isinstance(value, dspy.Prediction) else value
     try:
         number = math.nan if isinstance(score, str | bytes) else float(score)
     except (TypeError, ValueError):
@@ -146,7 +154,7 @@ def record_of(
     question: Question, repeat: int, found: dict[str, Any], calls: Sequence[Call], seconds: float, paper: bool
 ) -> Record:
     """Build the record of one finished question from its answer and its calls."""
-    inputs = dict(question.example.inputs())
+    inputs = dict(question.inputs)
     text = inputs.pop("question", None)
 
     reason: list[Call] = []

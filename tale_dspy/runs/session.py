@@ -29,6 +29,9 @@ from tale_dspy.runs.retry import verdict, wait_before
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
 
 
+_USAGE = ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_prompt_tokens")
+
+
 class RunStopped(BaseException):
     """Ends the questions in flight once the run has ended; never seen outside the engine."""
 
@@ -157,8 +160,8 @@ class Session:
         row = self._journal.get((p.unit.id, p.unit.repeat, p.key, p.step))
         if row is None:
             return None
-        told = {**row["call"], "text": row["reply"], "role": current_role(), "replayed": True, "latency_s": None}
-        call = Call.from_json(told)
+        told = {**row, **row["usage"], "text": row["reply"], "cost_usd": row["cost"]}
+        call = Call.from_json({**told, "role": current_role(), "replayed": True, "latency_s": None})
         self.answered.set()
         self.ledger.book(call)
         self._deliver(call)
@@ -231,12 +234,10 @@ class Session:
             return
         line = {"id": p.unit.id, "repeat": p.unit.repeat, "key": p.key, "step": p.step, "attempt": p.attempt, **row}
         if call is not None:
-            usage = {"prompt_tokens": call.prompt_tokens, "output_tokens": call.output_tokens}
-            line |= {"paid": not call.cached, "cached": call.cached, "reply": call.text, "usage": usage}
-            line |= {"usage_source": call.usage_source, "cost": call.cost_usd, "finish_reason": call.finish_reason}
-            kept = call.to_json()
-            del kept["text"]
-            line["call"] = kept
+            told = call.to_json()
+            line |= {"paid": not call.cached, "reply": told.pop("text"), "cost": told.pop("cost_usd")}
+            line["usage"] = {name: told.pop(name) for name in _USAGE}
+            line |= told
             if outputs != [call.text]:
                 line["outputs"] = outputs
         try:
@@ -294,6 +295,7 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
     """
     settings_ = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
     copied = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
-    copied.__class__ = _class_for(type(lm))
+    kind: type = type(lm)
+    copied.__class__ = _class_for(kind)
     copied._tale_session = session
     return copied

@@ -85,7 +85,7 @@ def test_a_question_that_always_fails_ends_as_error_and_not_the_run(tmp_path: Pa
         bad = [r for r in run.records if r.outcome == "error"]
         assert len(run.records) == 20
         assert [r.question for r in bad] == [PROBLEMS[3]["question"]]
-        assert bad[0].error and "400" in bad[0].error or bad[0].output_tokens is None
+        assert (bad[0].error and "400" in bad[0].error) or bad[0].output_tokens is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""The authors' own judge, faults included, for numbers that are set beside the paper's."""
+
+import re
+
+from tale_dspy.answers.symbolic import authors_same
+
+
+def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
+    """Judge a reply as the authors' `AccEvaluator` does, faults included, for `--preset paper`.
+
+    Not for anything else. Known faults, reproduced on purpose: `[[gold]]` anywhere in the reply is right, even where it
+    is corrected later; without brackets the last number counts, whatever it is; `[[20 or 18]]` and `[[3, 4]]` are right
+    for 18 and 4; a choice without brackets is the last capital A to D of the last line, so that "I CANNOT answer this."
+    chooses A. It differs in that it never hangs or raises: a comparison by math-verify may take a second in the child
+    process (there: five, and the main thread only), and no reply is wrong.
+
+    Args:
+        reply: What the model wrote.
+        gold: The gold as text.
+        cloze: Whether a number or expression is asked, and not a choice.
+
+    Raises:
+        BackendError: If the process for mathematics cannot be started on this machine.
+    """
+    if not reply:
+        return False
+    if f"[[{gold}]]" in reply:
+        return True
+    if not cloze:
+        return _last_choice(reply) == gold
+    found = _last_brackets(reply)
+    if found is None:
+        found = _last_number(reply)
+    return found is not None and (found == gold or authors_same(found, gold))
+
+
+def _last_brackets(reply: str) -> str | None:
+    """Return what stands between the last `[[` and the next `]]` on its line, reading from the left."""
+    for line in reversed(reply.split("\n")):
+        # Cut behind its last `]]`, a line is searched in one pass: behind every `[[` there is an end to be found.
+        if found := re.findall(r"\[\[(.*?)]]", line[: line.rfind("]]") + 2]):
+            return str(found[-1])
+    return None
+
+
+def _last_number(reply: str) -> str | None:
+    """Return the last run of two or more of `$0-9.,` or the last integer, without commas, dollars and last dot."""
+    runs = re.findall(r"-?[$.,0-9]{2,}|-?[0-9]+", reply)
+    return runs[-1].replace(",", "").replace("$", "").removesuffix(".") if runs else None
+
+
+def _last_choice(reply: str) -> str | None:
+    """Return the last capital A to D of the last line, or of the sentence with the answer if that line is short."""
+    text = reply.strip()
+    tail = text[text.rfind("\n") + 1 :]
+    if len(tail) < 5:
+        cues = (text.find("the correct answer is"), text.find("答案为选项"))
+        tail = next((text[at:] for at in cues if at >= 0), tail)
+    letters = re.findall("[ABCD]", tail)
+    return letters[-1] if letters else None

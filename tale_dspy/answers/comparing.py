@@ -1,0 +1,159 @@
+"""Compare an answer with the gold: options by letter, numbers exactly, texts, lists, and the rest as mathematics."""
+
+import re
+from typing import NamedTuple
+
+from tale_dspy.answers.choices import read_option
+from tale_dspy.answers.finding import find_answer
+from tale_dspy.answers.kinds import Kind, as_text, check_kind, kind_of
+from tale_dspy.answers.quantity import read_quantity
+from tale_dspy.answers.symbolic import all_same, mathematical
+from tale_dspy.answers.typography import MAX_CHARS, ascii_twin, bracket_depths, tidy
+
+_MAX_LIST_CHARS = 2000
+_MAX_ITEMS = 50
+_MAX_NESTING = 5
+
+_SEPARATOR = re.compile(r"[][(){}]|[,;]")
+# Without brackets around the list also words; a comma before three digits belongs to the number.
+_BARE_SEPARATOR = re.compile(r"[][(){}]|,(?!(?<=\d,)\d{3}(?!\d))|[;、]|\b(?:or|and)\b|或|和", re.IGNORECASE)
+
+
+def judge(reply: str | None, gold: object, kind: Kind = "auto") -> bool:
+    """Find the answer in a reply and tell whether it equals the gold.
+
+    Args:
+        reply: What the model wrote; None and an unreadable reply are wrong.
+        gold: The right answer.
+        kind: How to read and compare; `auto` asks `kind_of(gold)`.
+
+    Raises:
+        UsageError: If `kind` is not a `Kind`.
+        BackendError: If the process for mathematics cannot be started on this machine.
+    """
+    kind = kind_of(gold) if kind == "auto" else kind
+    found = find_answer(reply, kind)
+    return found is not None and answers_equal(found, gold, kind)
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
+
+
+def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
+    """Tell whether an answer that was already found equals the gold.
+
+    - Options: the same letter, as `B`, `(b)`, `B. Paris`, `Option B` or `选项B`.
+    - Numbers: the same value. Thousands separators, currency, units, a label and the form (`0.75`, `3/4`) do not
+      matter; units are not converted (`2 dozen` is 2), number words are (`2 million`). A percentage equals its number
+      and its hundredth. There is no tolerance, but 0.333333 equals 1/3: see `quantity.Quantity.same`.
+    - Texts: the same characters, whatever their case, spaces, LaTeX dress and last full stop.
+    - Lists `(3, 4)`, `[3, 4]`, `{3, 4}`, `3 and 4`: element by element; in any order with braces or no brackets.
+    - Other mathematics, such as `x^2+1`: as math-verify finds within a second; otherwise different.
+
+    Args:
+        answer: Text, or a value of a typed field. None and empty text equal nothing.
+        gold: The right answer, of any of these types.
+        kind: How to compare; `auto` asks `kind_of(gold)`.
+
+    Raises:
+        UsageError: If `kind` is not a `Kind`.
+        BackendError: If the process for mathematics cannot be started on this machine.
+    """
+    check_kind(kind)
+    said, right = as_text(answer), as_text(gold)
+    if not said or not right:
+        return False
+    if (kind_of(gold) if kind == "auto" else kind) == "choice" and (letter := read_option(right)):
+        return read_option(said) == letter
+    if _WHOLE.fullmatch(said) and _WHOLE.fullmatch(right):  # most answers of most data sets
+        return int(said) == int(right)
+    pairs = _open_pairs(said, right)
+    return pairs is not None and (not pairs or all_same(tuple(pairs)))
+
+
+def _open_pairs(said: str, right: str) -> list[tuple[str, str]] | None:
+    """Compare all that needs no algebra: None if different, else the pairs of expressions that have yet to be equal."""
+    if _flat(said) == _flat(right) != "":
+        return []
+    gold, got = read_quantity(right, bare=True), read_quantity(said)
+    if gold and got:
+        return [] if got.same(gold) else None
+    if not gold and (parts := _parts(right)):
+        others = _parts(said)
+        return _open_lists(others, parts) if others else None
+    if _parts(said) or (gold and read_quantity(said.partition("=")[0])):
+        return None  # several answers to a gold of one, or a false equation
+    if max(len(said), len(right)) > MAX_CHARS:
+        return None
+    pair = (tidy(said), tidy(right))
+    return [pair] if all(map(mathematical, pair)) else None
+
+
+def _flat(text: str) -> str:
+    """Write a text without case, LaTeX dress, last full stop and spaces, save those between two digits."""
+    text = tidy(text) if len(text) <= MAX_CHARS else " ".join(ascii_twin(text).split())
+    text = text.rstrip(" .。")
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    return re.sub(r" (?!\d)|(?<!\d) ", "", text).casefold()
+
+
+# --- lists ----------------------------------------------------------------------------------------------------------
+
+
+class _List(NamedTuple):
+    brackets: str
+    items: list[str]
+
+
+def _parts(text: str) -> _List | None:
+    """Split `(3, 4)`, `{3, 4}` or `3 or 4` at its outer separators; None if it is no list of two or more."""
+    if len(text) > _MAX_LIST_CHARS or max(bracket_depths(text)) > _MAX_NESTING:
+        return None
+    text = tidy(text).replace(r"\{", "{").replace(r"\}", "}")
+    brackets = text[:1] + text[-1:]
+    if re.fullmatch(r"[(\[{][)\]}]", brackets) and min(bracket_depths(text[1:-1])) >= 0:
+        text, separator = text[1:-1], _SEPARATOR
+    else:
+        brackets, separator = "", _BARE_SEPARATOR
+    items, depth, since = [], 0, 0
+    for token in separator.finditer(text):
+        depth += (token[0] in "([{") - (token[0] in ")]}")
+        if depth == 0 and token[0] not in ")]}":
+            items.append(text[since : token.start()].strip())
+            since = token.end()
+    items = [item for item in (*items, text[since:].strip()) if item]
+    return _List(brackets, items) if 2 <= len(items) <= _MAX_ITEMS else None
+
+
+def _open_lists(said: _List, right: _List) -> list[tuple[str, str]] | None:
+    """Compare two lists as `_open_pairs` does; an order counts where either stands in round or square brackets."""
+    if len(said.items) != len(right.items) or (said.brackets and right.brackets and said.brackets != right.brackets):
+        return None  # also `(3, 4)` and `[3, 4]`, which may be intervals
+    ordered = re.search(r"[(\[]", said.brackets + right.brackets)
+    return _in_order(said.items, right.items) if ordered else _in_any_order(said.items, right.items)
+
+
+def _in_order(said: list[str], right: list[str]) -> list[tuple[str, str]] | None:
+    pairs = []
+    for one, other in zip(said, right, strict=True):
+        open_pairs = _open_pairs(one, other)
+        if open_pairs is None:
+            return None
+        pairs += open_pairs
+    return pairs
+
+
+def _in_any_order(said: list[str], right: list[str]) -> list[tuple[str, str]] | None:
+    """Strike out what needs no algebra; what is left on both sides is one pair of sets."""
+    left, missing = list(said), []
+    for item in right:
+        same = next((one for one in left if _open_pairs(one, item) == []), None)
+        if same is None:
+            missing.append(item)
+        else:
+            left.remove(same)
+    if not missing:
+        return []
+    sets = tuple(r"\{" + ", ".join(items) + r"\}" for items in (left, missing))
+    return [(sets[0], sets[1])] if all(map(mathematical, sets)) else None

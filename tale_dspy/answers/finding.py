@@ -1,0 +1,59 @@
+r"""Find the final answer in a reply.
+
+1. An answer is *marked* by balanced `[[...]]`, `\boxed{...}` or `#### ...`. The mark that comes last wins, whatever its
+   form: a reply that corrects itself is judged by its last answer.
+2. An answer is *stated* by "the answer is ...", "Answer: ...", `<answer>`, "答案是 ..." (an option also by "I choose
+   B", "B is correct", "选 B"). Only statements that begin with an answer of the asked kind count, and none behind "if"
+   or "not". Without a mark the last statement wins. Behind a mark it overrides the mark; a text does so only after a
+   word such as "Correction" or "Wait". What follows in its sentence, and any later sentence, is explanation.
+3. With neither, a number is the last one of the reply (explanations in round brackets left out), an option the last
+   letter that stands as one, a text the last line if it is short.
+
+Two answers are no answer: `[[20 or 18]]`, `[[3, 4]]` and `[[A, B]]` are returned whole and equal no single gold.
+"""
+
+import re
+
+from tale_dspy.answers.choices import option_alone, read_option
+from tale_dspy.answers.kinds import Kind, as_text, check_kind
+from tale_dspy.answers.marks import last_mark
+from tale_dspy.answers.statements import last_statement
+from tale_dspy.answers.typography import ascii_twin
+from tale_dspy.answers.unmarked import last_number, last_option, last_text
+
+MAX_REPLY_CHARS = 100_000
+"""Only so many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""
+
+_FIELD_MARKER = re.compile(r"\[\[ {0,3}##[^\]\n]{0,100}## {0,3}\]\]")
+
+
+def find_answer(reply: str | None, kind: Kind = "auto") -> str | None:
+    """Find the final answer in a reply, by the rules at the head of `tale_dspy.answers.finding`.
+
+    DSPy's field markers (`[[ ## answer ## ]]`), empty brackets and repeated templates (`[[answer]]`) are no marks.
+
+    Args:
+        reply: What the model wrote. Bytes are read as UTF-8; of a very long reply the end is read.
+        kind: What to look for. With `auto`, numbers, options and texts.
+
+    Returns:
+        The content of the mark without its brackets, or the stated or last number, letter or line; with kind `choice`
+        the capital letter alone wherever there is one option. None if there is no answer to read.
+
+    Raises:
+        UsageError: If `kind` is not a `Kind`.
+    """
+    check_kind(kind)
+    text = _FIELD_MARKER.sub("\n", (as_text(reply) or "")[-MAX_REPLY_CHARS:]).rstrip()
+    plain = ascii_twin(text)  # the same positions as in text
+    mark = last_mark(text, plain, kind)
+    stated = last_statement(plain, kind, mark)
+    if stated is not None:
+        return stated
+    if mark is not None:
+        return (read_option(mark.text) if kind == "choice" else None) or mark.text
+    if kind == "choice":
+        return last_option(plain)
+    if kind == "text":
+        return last_text(text)
+    return last_number(plain) or (option_alone(plain.strip()) if kind == "auto" else None)

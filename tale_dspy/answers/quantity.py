@@ -1,0 +1,234 @@
+"""Read a short text as exactly one number, and tell whether two of them are the same: exactly, in fractions."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from tale_dspy.answers.typography import MAX_CHARS, tidy
+
+MAX_EXPONENT = 400
+"""Decimal exponents beyond it are not read: `1e999999999` would be an integer of a billion digits."""
+
+
+def _words(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+def _any_of(words: str) -> str:
+    """A pattern for any of these words, each standing alone."""
+    return rf"(?<![^\W\d_])(?:{'|'.join(words.split())})(?![^\W\d_])"
+
+
+# --- a number -------------------------------------------------------------------------------------------------------
+
+# In groups of three by comma, apostrophe or space; in lakhs and crores; or without groups.
+_DIGITS = r"(?:\d{1,3}(?:[,'’]\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d++)"
+_DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?|\.\d++)"
+_TO_THE = r"\^\s?\{?\(?[+-]?\d++\)?\}?"
+NUMBER = (
+    rf"(?:\d++ [1-9]\d*+\s?/\s?\d++"  # 1 1/2
+    rf"|{_DECIMAL}\s?/\s?-?{_DECIMAL}"
+    rf"|10\s?{_TO_THE}"
+    rf"|{_DECIMAL}(?:[eE][+-]?\d++(?![A-Za-z])|\s?[x*]\s?10\s?{_TO_THE})?)"
+)
+"""A number in tidied text, without its sign: mixed number, fraction, power of ten or decimal."""
+_SCALE = r"(?:hundred|thousand|million|billion|trillion|万|亿|k(?![A-Za-z]))"
+_PERCENT = r"(?:%|per ?cent(?:age)?|pct)(?![A-Za-z])"
+UNSIGNED = rf"{NUMBER}(?:\s?{_SCALE})?(?:\s?{_PERCENT})?"
+"""The same with its scale and percent sign."""
+_SCALES = {"hundred": 2, "k": 3, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 4, "亿": 8}
+_NUMBER = re.compile(NUMBER)
+_SCALED = re.compile(rf"\s?({_SCALE})")
+_PERCENT_SIGN = re.compile(rf"\s?{_PERCENT}", re.IGNORECASE)
+_PLAIN = re.compile(r"-?\d{1,15}")
+_MIXED = re.compile(r"(\d+) (\d+)\s?/\s?(\d+)")
+_SCIENTIFIC = re.compile(r"(?:(?P<mantissa>.+?)(?:[eE]|\s?[x*]\s?10\s?\^)|10\s?\^)[\s{(]*(?P<power>[+-]?\d+)[)}]*")
+
+# --- what may stand around it ---------------------------------------------------------------------------------------
+
+_BEFORE = re.compile(r"(?P<label>[^-+]*?)(?P<gap>\s*)(?P<sign>[-+]?)(?P<space>\s?)")
+_LABEL = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .,:'’])*")
+_UNIT = re.compile(r"(?:[^\W\d_]|[°℃℉/ '’.,-])*")
+_RAISED = re.compile(r"(?<=[^\W\d_])(?:\s?\^\{?-?[1-4]\}?|[23])(?![\w}])")  # cm^2, m3
+_LETTERS = re.compile(r"[^\W\d_]+")
+# One or two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
+_SYMBOLS = _words(
+    """m dm cm mm km nm um in ft yd mi  g kg mg lb oz  l dl cl ml kl L dL cL mL kL  s h hr t d
+    W kW mW V kV mV A kA mA J N Hz K C F  GB MB KB TB  am pm AM PM  sq cu"""
+)
+_LITTLE_WORDS = _words("of at on by a an as us he it st nd rd th US")
+
+_WITH_NUMBERS = "not never or nor if unless without except minus plus times half root sqrt log ln sin cos tan mod"
+"""Words with which a number is no longer the answer, before it as behind it."""
+_HEDGE = re.compile(
+    _any_of(
+        f"""{_WITH_NUMBERS} no either neither cannot t unknown wrong incorrect
+        less fewer more greater than least most between under over up below above twice double triple"""
+    )
+    + "|[不非或]|至少|至多|[大小多少]于|超过",
+    re.IGNORECASE,
+)
+_NO_UNIT = re.compile(
+    _any_of(f"{_WITH_NUMBERS} squared cubed factorial to pi theta alpha beta infinity")
+    + r"|\band (?:an?|one|two|three|half)\b|[α-λν-ω不非或]",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"(?<![^\W\d_])[b-rt-zB-Z](?![^\W\d_])")  # `a` and `A` are articles, `s` is what `'s` leaves
+_COMPARES = re.compile(r"[;<>≤≥≠]|,(?!\d{3})|\b(?:or|and|not)\b|\\(?:neq?|[lg]eq?)\b|[或和不]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A number as it was written."""
+
+    value: Fraction
+    """Its value without the percent sign: 50 for `50%`."""
+    percent: bool = False
+    """Whether a percent sign or word followed it."""
+    digits: int = 0
+    """Significant digits if it was written as a decimal; 0 for integers and fractions, which are exact."""
+    unit: str = ""
+    """What followed it, if that is a known symbol such as `km`."""
+
+    def same(self, other: "Quantity") -> bool:
+        """Tell whether both are the same number.
+
+        A percentage equals both its number and its hundredth (GSM8K's gold for 50 % is `50`), but another percentage
+        only as written. Values must be equal, except that a decimal of at least four significant digits equals a
+        fraction without finite decimal from which it differs by at most a millionth: 0.333333 is 1/3, 0.333 is not.
+        Two different unit symbols make them different; a missing or spelled-out unit does not.
+        """
+        if self.unit and other.unit and self.unit != other.unit:
+            return False
+        if _close(self.value, self.digits, other.value, other.digits):
+            return True
+        if self.percent == other.percent:
+            return False
+        mine, theirs = (q.value / 100 if q.percent else q.value for q in (self, other))
+        return _close(mine, self.digits, theirs, other.digits)
+
+
+def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
+    """Read a short text as exactly one number; None where it is anything else.
+
+    Currency, units, a label (`Total: 18`, `x = 18`, `9 * 2 = 18`), a harmless phrase around it and an explanation in
+    round brackets behind it (`18 (i.e. 9 x 2)`) do not matter. Two numbers (`3, 4`, `20 or 18`), a hedge (`not 18`,
+    `at least 18`), another factor (`2x`, `18!`) and text longer than `MAX_CHARS` do: they give None.
+
+    Args:
+        text: The content of an answer's brackets, or a gold.
+        bare: Take only a number with its sign, currency, percent sign and a unit in small letters, as golds have it.
+    """
+    if len(text) > MAX_CHARS:
+        return None
+    if _PLAIN.fullmatch(text):  # nearly every gold and most answers: skip the typography
+        return Quantity(value=Fraction(int(text)))
+    text = tidy(text).rstrip(".,;: 。").strip("\"'“”")
+    if not bare:
+        text = _without_explanation(text)
+        left, sign, right = text.rpartition("≈" if "≈" in text else "=")
+        if sign:
+            return read_quantity(right) if _equates(left, right, exactly=sign == "=") else None
+    if text[:1] + text[-1:] in ("()", "[]") and not re.search(r"[][,()]", text[1:-1]):
+        text = text[1:-1].strip()
+    number = _NUMBER.search(text)
+    before = number and _BEFORE.fullmatch(text[: number.start()])
+    if number is None or before is None or not _harmless(before, bare):
+        return None
+    return _quantity(number[0], before["sign"] == "-", text[number.end() :], bare)
+
+
+def _without_explanation(text: str) -> str:
+    """Drop `(i.e. 9 x 2)` behind a number, but neither `(or 20)` nor a factor such as `(x + 1)`."""
+    opened = text.rfind(" (")
+    if opened <= 0 or text[-1] != ")" or text.count("(", opened) != 1:
+        return text
+    inside = text[opened + 2 : -1]
+    explains = re.search(r"[^\W\d_]{3}|i\.e|=|[\u2e80-\uffff]", inside)
+    return text[:opened] if explains and not re.search(r"\bor\b|或", inside) else text
+
+
+def _equates(left: str, right: str, exactly: bool) -> bool:
+    """Tell whether `left = right` may be read as its right side: no comparison, no list, no false equation."""
+    if _COMPARES.search(left) or left[-1:] in ("<", ">", "!") or right[:1] in ("<", ">"):
+        return False
+    said = _value(left.strip()) if exactly and _NUMBER.fullmatch(left.strip()) else None
+    value = read_quantity(right)
+    return said is None or value is None or said == value.value
+
+
+def _harmless(before: re.Match[str], bare: bool) -> bool:
+    """Tell whether what stands before a number leaves its value alone."""
+    label = before["label"]
+    if not label or bare:
+        return not label
+    if before["sign"] and (not before["gap"] or before["space"]) and label[-1] != ":":
+        return False  # `x-18` and `profit - 18` are differences
+    if not before["gap"] and label[-1].isascii() and label[-1].isalpha():
+        return False  # `x18`, `CO2`
+    if _HEDGE.search(label) or (label[-1] != ":" and _VARIABLE.search(label)):
+        return False
+    return _LABEL.fullmatch(label) is not None
+
+
+def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity | None:
+    value = _value(number)
+    if value is None:
+        return None
+    if scaled := _SCALED.match(after):
+        value, after = value * 10 ** _SCALES[scaled[1]], after[scaled.end() :]
+    percent = _PERCENT_SIGN.match(after)
+    unit = _unit(after[percent.end() :] if percent else after, bare)
+    if unit is None:
+        return None
+    digits = 0
+    if "/" not in number and re.search(r"[.eE^]", number):
+        digits = len(re.sub(r"\D", "", re.split(r"[eEx*]", number)[0]).lstrip("0"))
+    return Quantity(value=-value if negative else value, percent=percent is not None, digits=digits, unit=unit)
+
+
+def _unit(after: str, bare: bool) -> str | None:
+    """Read what follows a number: the symbol if it is a known one, "" for other units, None if it is no unit."""
+    text = _RAISED.sub("", after).strip(" .:;'\"")
+    if not _UNIT.fullmatch(text) or _NO_UNIT.search(text):
+        return None
+    for word in _LETTERS.findall(text):
+        if word in _SYMBOLS or not word.isascii():
+            continue
+        if len(word) <= 2 and word not in _LITTLE_WORDS:
+            return None
+        if bare and not word.islower():
+            return None  # `7 Up` is a name
+    return text if text in _SYMBOLS else ""
+
+
+def _value(number: str) -> Fraction | None:
+    """Value of a match of `NUMBER`; None for a zero denominator or an exponent beyond `MAX_EXPONENT`."""
+    if mixed := _MIXED.fullmatch(number):
+        whole, top, bottom = map(int, mixed.groups())
+        return whole + Fraction(top, bottom) if top < bottom else None
+    if "/" in number:
+        above, below = (_decimal(part) for part in number.split("/"))
+        return above / below if below else None
+    if not (scientific := _SCIENTIFIC.fullmatch(number)):
+        return _decimal(number)
+    power = scientific["power"]
+    if len(power) > 9 or abs(int(power)) > MAX_EXPONENT:  # too many digits would take their time to be read
+        return None
+    return _decimal(scientific["mantissa"] or "1") * Fraction(10) ** int(power)
+
+
+def _decimal(text: str) -> Fraction:
+    whole, _, part = re.sub(r"[^\d.-]", "", text).partition(".")
+    return Fraction(int(whole + part or 0), 10 ** len(part))
+
+
+def _close(mine: Fraction, my_digits: int, theirs: Fraction, their_digits: int) -> bool:
+    if mine == theirs:
+        return True
+    if bool(my_digits) == bool(their_digits):
+        return False
+    exact, digits = (theirs, my_digits) if my_digits else (mine, their_digits)
+    bottom = exact.denominator
+    finite = pow(10, bottom.bit_length(), bottom) == 0
+    return digits >= 4 and not finite and abs(mine - theirs) * 10**6 <= abs(exact)

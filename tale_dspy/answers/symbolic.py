@@ -1,0 +1,194 @@
+"""Ask whether two expressions are the same mathematics, in a child process that a stranger's text cannot keep busy.
+
+math-verify is no judge for strangers' text in this process: its time-outs are signals, which only the main thread may
+set, and some inputs keep sympy busy for ever. So it runs in one child process (`symbolic_child`), started at first use,
+kept, and answering one question at a time, from whichever thread. A question that is too slow is answered "not the
+same".
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from typing import IO, cast
+
+from tale_dspy.answers.quantity import read_quantity
+from tale_dspy.answers.symbolic_child import READ, READY, SAME
+from tale_dspy.answers.typography import MAX_CHARS, bracket_depths
+from tale_dspy.errors import BackendError
+
+# --- expressions ----------------------------------------------------------------------------------------------------
+
+_MAX_NESTING = 10
+_MAX_AUTHORS_CHARS = 2000
+
+# Whatever could make sympy build a huge integer. The child's timer would catch these too, but a second later.
+_BOMB = re.compile(
+    r"\d{31}|\d{4}\s?!|!\s?!|[)}]\s?!|\^\W{0,3}\d{5}|\^\W{0,3}\d+\W{0,3}\^|\*\*\W{0,3}\d+\W{0,3}\*\*|\d[eE]\+?\d{4}"
+)
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|pi|infty)(?![A-Za-z])")
+_PROSE = re.compile(
+    r"[^\W\d_]{3,}|(?<![^\W\d_])(?:an|as|at|by|if|in|is|it|no|of|on|or|to)(?![^\W\d_])|[\u2e80-\uffff]", re.I
+)
+_SIGN = re.compile(r"[\d+\-*/^=<>|√π∞≤≥\\]")
+
+
+def mathematical(text: str) -> bool:
+    """Tell whether a text reads as one expression that may be given to sympy: short, no prose, no bomb."""
+    if len(text) > MAX_CHARS or not _SIGN.search(text) or _BOMB.search(text):
+        return False
+    if re.search(r"\d\s+[\d.]", text):
+        return False  # sympy adds or multiplies two numbers that merely stand side by side
+    words = _FUNCTION.sub(" ", _COMMAND.sub(" ", text).replace("sqrt", " "))
+    return not _PROSE.search(words) and max(bracket_depths(text)) <= _MAX_NESTING
+
+
+def all_same(pairs: tuple[tuple[str, str], ...]) -> bool:
+    """Tell whether each (answer, gold) pair is the same expression, all of them within the child's `LIMIT_S`.
+
+    Raises:
+        BackendError: If the child process cannot be started.
+    """
+    return _decide(json.dumps({"pairs": [[_latex(said), _latex(gold), _places(gold)] for said, gold in pairs]}))
+
+
+def authors_same(said: str, gold: str) -> bool:
+    """Compare as the authors' judge does, `verify(parse(gold), parse(said))` with their defaults, within `LIMIT_S`.
+
+    Raises:
+        BackendError: If the child process cannot be started.
+    """
+    if max(len(said), len(gold)) > _MAX_AUTHORS_CHARS:  # no pipe takes more at once
+        return False
+    return _decide(json.dumps({"authors": [said, gold]}))
+
+
+def _latex(text: str) -> str:
+    """Write keyboard notation as LaTeX, in dollars, so that math-verify reads the whole of it and not a part."""
+    text = text.replace("**", "^").replace("π", r"\pi ").replace("∞", r"\infty ")
+    text = re.sub(r"√\s?(\w+)", r"\\sqrt{\1}", text).replace("√", r"\sqrt")
+    text = re.sub(r"\^(-\w+)", r"^{\1}", text)
+    return f"${_FUNCTION.sub(lambda m: chr(92) + m[1], text)}$"
+
+
+def _places(gold: str) -> int:
+    """Decimals to which a gold such as `0.006018` is compared with an irrational: about a millionth of its size."""
+    quantity = read_quantity(gold)
+    if quantity is None or not quantity.value:
+        return 6
+    value = quantity.value
+    return min(max(6 + len(str(value.denominator)) - len(str(abs(value.numerator))), 0), 15)
+
+
+# --- the child ------------------------------------------------------------------------------------------------------
+
+
+class _Child:
+    """The child process and the two pipes to it. Not thread-safe: `_LOCK` is held around it."""
+
+    def __init__(self) -> None:
+        # -P keeps the working directory out of the child's sys.path: there a file of the user's may be called like a
+        # module of the standard library.
+        run = "from tale_dspy.answers.symbolic_child import main; main()"
+        command = [sys.executable, "-P", "-W", "ignore", "-c", run]
+        # The child must import what this process can, wherever sys.path came from.
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(entry) or os.getcwd() for entry in sys.path)}
+        try:
+            self._process = subprocess.Popen(
+                command,
+                bufsize=0,  # a fork between write and flush would send a question twice
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is this process's, which may still want the verdict
+            )
+        except OSError as e:
+            raise BackendError(f"the process that compares expressions cannot be started: {e}") from e
+        self._questions, self._replies = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        if self._replies.readline() != READY:
+            self.stop()
+            raise BackendError(
+                f"the process that compares expressions ended at once; see why with: {shlex.join(command)}"
+            )
+
+    def ask(self, question: str) -> bytes:
+        """Put one question and return the reply, cut short where the child ended over it, empty where it was gone."""
+        with contextlib.suppress(BrokenPipeError):
+            self._questions.write(question.encode() + b"\n")
+        while reply := self._replies.readline():
+            if reply.startswith(READ):  # anything else tells of a copy that ended while it had no question
+                break
+        return reply
+
+    def stop(self) -> None:
+        """End the child with all its copies."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self.leave()
+
+    def leave(self) -> None:
+        """Close this process's ends of the pipes and no more."""
+        if self._process.returncode is None:
+            self._process.returncode = 0  # or Popen would warn that the child, the parent's, still runs
+        self._questions.close()
+        self._replies.close()
+
+
+_LOCK = threading.Lock()
+_child: _Child | None = None
+
+
+def _decide(question: str) -> bool:
+    with _LOCK:  # around the memory too: what one thread is waiting for, another need not ask again
+        return _put(question)
+
+
+@lru_cache(maxsize=4096)
+def _put(question: str) -> bool:
+    """Ask the child, starting it where there is none; one that was gone before it read the question is replaced."""
+    global _child
+    reply = b""
+    for _ in range(2):
+        _child = _child or _Child()
+        try:
+            reply = _child.ask(question)
+        finally:
+            if not reply.endswith(b"\n"):  # also after Ctrl-C: a late reply must not answer the next question
+                _drop()
+        if reply:
+            break
+    return reply == READ + SAME
+
+
+def _drop() -> None:
+    global _child
+    if _child is not None:
+        _child.stop()
+        _child = None
+
+
+def _forget() -> None:
+    """Leave the parent's child to the parent: after a fork two processes must not share its pipes, nor a held lock."""
+    global _LOCK, _child
+    _LOCK = threading.Lock()
+    if _child is not None:
+        _child.leave()
+        _child = None
+
+
+atexit.register(_drop)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget)

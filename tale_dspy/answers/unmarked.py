@@ -1,0 +1,110 @@
+"""Find the answer of a reply that neither marks nor states one: its last number, its last option, its last line."""
+
+import re
+
+from tale_dspy.answers.choices import OR, option_alone
+from tale_dspy.answers.quantity import UNSIGNED, read_quantity
+from tale_dspy.answers.statements import CORRECTION
+from tale_dspy.answers.symbolic import mathematical
+from tale_dspy.answers.typography import MAX_CHARS, tidy
+
+_MAX_LINES = 200
+_MAX_LINE = 2000
+_MAX_TEXT = 100
+
+_DIGIT = re.compile(r"\d")
+# No `CO2` or `x^2`, no decimals of another number; a minus is a sign unless it stands behind an operand.
+_IN_TEXT = re.compile(rf"(?<![A-Za-z0-9_^])(?<!\d\.)(?<!\^\{{)(?:(?<![)\]}}%])-)?{UNSIGNED}")
+_ASIDE = re.compile(r"\(([^()]*)\)")
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+
+_LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
+_LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
+_DECIDES = re.compile(
+    r"(?:(?<![A-Za-z])(?:option|choice|answer|is|be|it's|with|choose|select|pick)|选项?|[为是:])[ *(]{0,4}$",
+    re.IGNORECASE,
+)
+_RULED_OUT = re.compile(
+    r"\b(?:not|cannot|eliminat\w+|exclud\w+|rul\w+ out|wrong|incorrect)\b|n't|[不非]|排除", re.IGNORECASE
+)
+_IS_OUT = re.compile(r"\)?\s*(?:(?:is|are) (?:not|wrong|incorrect)|不)")
+_OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
+
+
+def last_number(plain: str) -> str | None:
+    """Return the last number of a reply, as it is written there; explanations in round brackets come last."""
+    whole = plain.strip()
+    alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
+    if alone and read_quantity(whole) is None and mathematical(tidy(whole)):
+        return whole  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
+    lines = [line[-_MAX_LINE:] for line in plain.splitlines() if _DIGIT.search(line)][: -_MAX_LINES - 1 : -1]
+    found = (_number_of_line(line, asides) for asides in (False, True) for line in lines)
+    return next((number for number in found if number is not None), None)
+
+
+def last_option(plain: str) -> str | None:
+    """Return the last letter that stands as an option, never an article or a pronoun."""
+    lines = [line for line in plain.splitlines() if line.strip()]
+    if not lines:
+        return None
+    for line in reversed(lines[:1] + lines[-_MAX_LINES:]):
+        if letter := option_alone(line):
+            return letter
+    for line, neighbours in ((lines[-1], lines[-2:-1]), (lines[0], lines[1:2])):
+        if (letter := _label(line)) and not any(map(_label, neighbours)):
+            return letter
+    return _deciding_letter(lines[-1][-_MAX_LINE:])
+
+
+def last_text(text: str) -> str | None:
+    """Return the last line if it is short, or what is bold in it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None
+    bold = _BOLD.findall(lines[-1])
+    return str(bold[-1]) if bold else lines[-1] if len(lines[-1]) <= _MAX_TEXT else None
+
+
+def _number_of_line(line: str, asides: bool) -> str | None:
+    bold = [text for text in _BOLD.findall(line) if read_quantity(text)]
+    if bold and not CORRECTION.search(line, line.rfind(bold[-1])):
+        return str(bold[-1])
+    line = tidy(line)
+    if not asides:
+        line = _ASIDE.sub(lambda m: m[0] if read_quantity(m[1], bare=True) else " ", line)
+    found = list(_IN_TEXT.finditer(line))
+    return _unless_two(found) if found else None
+
+
+def _unless_two(found: list[re.Match[str]]) -> str:
+    """Return the last number; `20 or 18` and `between 18 and 20` whole, since they are two."""
+    last = found[-1]
+    if len(found) > 1:
+        text, before = last.string, found[-2]
+        gap = text[before.end() : last.start()]
+        between = re.search(r"\bbetween\W{0,3}$", text[: before.start()], re.IGNORECASE)
+        if len(gap) < 30 and (re.search(r"\bor\b|或", gap) or (between and "and" in gap)):
+            return text[before.start() : last.end()]
+    return last[0]
+
+
+def _label(line: str) -> str | None:
+    """Read `B. Paris` or `Option B: Paris`, a line that names an option; two of them in a row repeat the question."""
+    label = _LABEL.match(line)
+    return label[1] if label else None
+
+
+def _deciding_letter(line: str) -> str | None:
+    """Return the last letter that ends a line, stands in brackets or behind "is" and the like, and is not ruled out."""
+    found: list[re.Match[str]] = []
+    for match in _LETTER.finditer(line):
+        before, after = line[: match.start()], line[match.end() :]
+        clause = re.split(r"[.,;:!?。,]", before)[-1]
+        stands = match[1] or _DECIDES.search(before) or re.fullmatch(r"[)*\s]*[.!?。]?[*\s]*", after)
+        article = match[2] in "AI" and not match[1] and re.match(r"\s+\w", after)
+        ruled_out = _RULED_OUT.search(clause) or _IS_OUT.match(after)
+        if stands and not article and not ruled_out:
+            found.append(match)
+    if not found or _OR_BEFORE.search(line[: found[-1].start()]):
+        return None  # none, or `A or B`
+    return found[-1][2]

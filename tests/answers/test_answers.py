@@ -1,0 +1,133 @@
+"""The judge as a whole: every right form of every gold accepted, no wrong one, and no reply that can stop it."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tale_dspy.answers import gold_from_gsm8k, judge, paper_judge, symbolic
+
+# --- acceptance -----------------------------------------------------------------------------------------------------
+
+
+def golds() -> list[str]:
+    """The golds of GSM8K test where TALE_DATA has them, else a few of every shape."""
+    path = Path(os.environ.get("TALE_DATA", ".")) / "gsm8k_test.jsonl"
+    if not path.exists():
+        return ["0", "2", "18", "-3", "-10", "2125", "65960", "114200", "1450000"]
+    return [gold_from_gsm8k(json.loads(line)["answer"]) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def comma(gold: str) -> str:
+    return f"{int(gold):,}"
+
+
+def next_to(gold: str) -> str:
+    return str(int(gold) + 1)
+
+
+RIGHT_FORMS: dict[str, Callable[[str], str]] = {
+    "brackets": lambda x: f"[[{x}]]",
+    "thousands separators": lambda x: f"[[{comma(x)}]]",
+    "dollars": lambda x: f"[[${x}]]",
+    "decimals": lambda x: f"[[{x}.00]]",
+    "spaces": lambda x: f"[[ {x} ]]",
+    "unit": lambda x: f"[[{x} dollars]]",
+    "escaped dollar": lambda x: rf"[[\${x}]]",
+    "bold": lambda x: f"She adds 3 and 4.\nSo the result is **{x}**.",
+    "boxed": lambda x: rf"So we get \boxed{{{x}}}",
+    "hashes": lambda x: f"3 + 4 = 7\n#### {x}",
+    "last sentence": lambda x: f"In total she pays ${x}.",
+    "steps behind": lambda x: f"The answer is {x}. I used 2 steps.",
+}
+WRONG_FORMS: dict[str, Callable[[str], str]] = {
+    "corrected": lambda x: f"[[{x}]] Wait, that is wrong. [[{next_to(x)}]]",
+    "corrected in words": lambda x: f"[[{x}]] Correction: the answer is {next_to(x)}.",
+    "another": lambda x: f"[[{next_to(x)}]]",
+    "or": lambda x: f"[[{next_to(x)} or {x}]]",
+    "list": lambda x: f"[[{next_to(x)}, {x}]]",
+}
+
+
+@pytest.mark.parametrize("form", RIGHT_FORMS.values(), ids=RIGHT_FORMS)
+def test_every_right_form_of_every_gold_is_accepted(form: Callable[[str], str]) -> None:
+    assert [x for x in golds() if not judge(form(x), x)] == []
+
+
+@pytest.mark.parametrize("form", WRONG_FORMS.values(), ids=WRONG_FORMS)
+def test_no_wrong_form_of_any_gold_is_accepted(form: Callable[[str], str]) -> None:
+    assert [x for x in golds() if judge(form(x), x)] == []
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+N = 100_000
+HOSTILE = {
+    "open brackets": "[" * N,
+    "nested brackets": "[" * N + "]" * N,
+    "nested marks": "[[" * N + "18" + "]]" * N,
+    "open intervals": "[[a,b" * N,
+    "open boxes": r"\boxed{" * N,
+    "nested boxes": r"\boxed{" * N + "}" * N,
+    "open strings": '[[ "' + r"\"" * N,
+    "strings": '[["' * N,
+    "braces": "{" * 10 * N,
+    "parentheses": "(a" * N,
+    "hashes": "#### " * N,
+    "statements": "answer is " * N,
+    "long statements": "answer to " * N,
+    "corrections": "[[1]]" + " wait it is" * N,
+    "markers": "[[ ## " * N,
+    "empty marks": "[[]]" * N,
+    "joined marks": "[[1]] or " * N,
+    "options": "A or " * N,
+    "lines": "\n" * 10 * N + "x",
+    "ten megabytes": "x" * 10_000_000,
+    "digits": "9" * 1_000_000,
+    "groups": "1" + ",111" * N + "1",
+    "spaced groups": "1" + " 111" * N + "1",
+    "fractions": "1/" * N,
+    "bold": "**a" * N,
+    "exponent": "1e999999999",
+    "tower": "10**10**10",
+    "latex tower": "[[9^9^9^9]]",
+    "factorial": "1000000!",
+    "nul": "\0" * N,
+    "surrogates": "\ud800" * N,
+    "one surrogate": "[[x+\ud800]]",
+    "deep fraction": "[[" + r"\frac{1}{" * N + "1" + "}" * N + "]]",
+    "deep sets": "[[" + "{1," * 500 + "1" + "}" * 500 + "]]",
+    "expansion": "[[(x+y+z+w)^999 - 1]]",
+    "product": r"[[\prod_{k=1}^{9999} k^k]]",
+}
+
+
+@pytest.mark.parametrize("reply", HOSTILE.values(), ids=HOSTILE)
+def test_no_reply_takes_two_seconds_or_raises_in_any_thread(reply: str) -> None:
+    symbolic.all_same((("1+x", "x+1"),))  # the child runs: its start is the machine's matter
+    took: list[float] = []
+
+    def judge_it() -> None:
+        for gold in ("18", "A", "x^2+1", "(1, 2)"):
+            for call in (partial(judge, reply, gold), partial(paper_judge, reply, gold, gold != "A")):
+                start = time.perf_counter()
+                call()
+                took.append(time.perf_counter() - start)
+
+    thread = threading.Thread(target=judge_it)
+    thread.start()
+    thread.join()
+    assert len(took) == 8
+    assert max(took) < 2
+
+
+@pytest.mark.parametrize("gold", ["1e999999999", "10**10**10", "1e350", "9" * 31 + "e300"])
+def test_no_gold_raises(gold: str) -> None:
+    assert not judge("[[x+1]]", gold)
+
+

@@ -1,0 +1,178 @@
+"""`tale eval`: the one JSON object, what goes over the wire, what is kept, and no secret in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tale_dspy.testing import Faults, Reply, Request, ScriptedServer
+
+KEYS = {
+    *("program", "model", "data", "n", "accuracy", "accuracy_ci95", "output_tokens_mean", "estimate_tokens_mean"),
+    *("prompt_tokens_mean", "cost_usd", "calls", "paid_calls", "cached_calls", "outcomes", "latency_p50"),
+    *("latency_p95", "wall_s", "run_dir"),
+}
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def sampling(request: Request) -> tuple[Any, ...]:
+    body = request.body
+    return body["temperature"], body.get("max_tokens", body.get("max_completion_tokens")), body["seed"]
+
+
+def test_json_is_one_object_with_the_contracts_keys(tale: Any, asked: list[str], server: Any) -> None:
+    told = tale("eval", "tale-ep", *asked, "--json", "--out", "a")
+    found = told.json
+    assert (told.code, told.err, told.out.count("\n")) == (0, "", 1)
+    assert found.keys() >= KEYS
+    assert found["n"] == 10 and found["calls"] == found["paid_calls"] == server.stats.requests == 20
+    assert found["accuracy"] == sum(r["outcome"] == "correct" for r in records(Path("a"))) / 10
+    tokens = found["output_tokens_mean"] + found["estimate_tokens_mean"]
+    assert tokens * 10 == pytest.approx(server.stats.completion_tokens)
+    assert found["prompt_tokens_mean"] * 10 == pytest.approx(server.stats.prompt_tokens)
+    assert (found["model"], found["data"], found["run_dir"]) == ("openai/scripted", "questions.jsonl", "a")
+
+
+def test_unknown_figures_are_null_and_never_0(tale: Any, asked: list[str]) -> None:
+    with ScriptedServer(Reply("Answer: [[1]]", usage=False)) as server:
+        found = tale("eval", "cot", *asked, "--api-base", server.url, "--json").json
+    assert found["output_tokens_mean"] is found["cost_usd"] is found["estimate_tokens_mean"] is None
+    assert found["unknown_tokens"] == 10
+
+
+def test_the_table_and_the_folder_are_shown(tale: Any, asked: list[str]) -> None:
+    told = tale("eval", "cot", *asked)
+    assert told.code == 0 and told.err == ""
+    assert "cot" in told.out and "kept in runs/questions.jsonl--cot--openai-scripted\n" in told.out
+
+
+def test_both_engines_give_the_same_figures(tale: Any, asked: list[str], server: Any) -> None:
+    found = [tale("eval", "cot", *asked, "--engine", e, "--out", e, "--json").json for e in ("auto", "litellm", "lm15")]
+    same = ("accuracy", "output_tokens_mean", "prompt_tokens_mean", "outcomes", "calls", "paid_calls")
+    assert [[f[k] for k in same] for f in found] == [[found[0][k] for k in same]] * 3
+    assert server.stats.requests == 30  # no engine answers from the cache of another
+
+
+def test_the_paper_preset_sets_what_the_paper_used(tale: Any, asked: list[str], server: Any) -> None:
+    assert tale("eval", "cot", *asked, "--preset", "paper", "--out", "a").code == 0
+    assert {sampling(r) for r in server.requests} == {(0.1, 1024, 1024)}
+    assert all(r["output_tokens_cl100k"] and r["paper_correct"] is not None for r in records(Path("a")))
+
+
+def test_flags_win_over_the_preset(tale: Any, asked: list[str], server: Any) -> None:
+    flags = ["--temperature", "0.7", "--max-tokens", "300", "--seed", "7"]
+    assert tale("eval", "cot", *asked, "--preset", "paper", *flags).code == 0
+    assert {sampling(r) for r in server.requests} == {(0.7, 300, 7)}
+
+
+def test_nothing_is_sent_that_was_not_asked_for(tale: Any, asked: list[str], server: Any) -> None:
+    tale("eval", "cot", *asked)
+    assert {frozenset(r.body) for r in server.requests} == {frozenset({"model", "messages"})}
+
+
+def test_the_preset_leaves_a_thinking_model_its_own_settings(tale: Any, asked: list[str], server: Any) -> None:
+    assert tale("eval", "cot", *asked, "--model", "openai/o3-mini", "--preset", "paper").code == 0
+    assert not {"temperature", "max_tokens", "max_completion_tokens"} & {k for r in server.requests for k in r.body}
+
+
+def test_repeats_are_fresh_draws_with_an_error_by_question(tale: Any, asked: list[str]) -> None:
+    def reply(request: Request) -> str:
+        return f"Answer: [[{'nothing' if request.seen == 1 else 17}]]"
+
+    with ScriptedServer(reply) as server:
+        flags = ["--api-base", server.url, "--repeats", "3", "--out", "a"]
+        found = tale("eval", "cot", *asked, *flags, "--json").json
+        assert server.stats.requests == 30
+    assert (found["n"], found["repeats"], len(records(Path("a")))) == (10, 3, 30)
+    assert found["accuracy"] in (0.0, pytest.approx(2 / 30))
+    assert found["accuracy_ci95"] is not None
+
+
+def test_the_cache_answers_a_second_folder_and_no_cache_asks_again(tale: Any, asked: list[str], server: Any) -> None:
+    first = tale("eval", "cot", *asked, "--out", "a", "--json").json
+    again = tale("eval", "cot", *asked, "--out", "b", "--json").json
+    assert (server.stats.requests, again["cached_calls"], again["paid_calls"]) == (10, 10, 0)
+    assert again["output_tokens_mean"] == first["output_tokens_mean"] and again["latency_p50"] is None
+    tale("eval", "cot", *asked, "--out", "c", "--no-cache")
+    assert server.stats.requests == 20
+
+
+def test_prices_are_dollars_per_million_tokens(tale: Any, asked: list[str], server: Any) -> None:
+    found = tale("eval", "cot", *asked, "--price-in", "2", "--price-out", "8", "--json").json
+    cost = (2 * server.stats.prompt_tokens + 8 * server.stats.completion_tokens) / 1e6
+    assert found["cost_usd"] == pytest.approx(cost)
+
+
+def test_offset_and_limit_pick_the_questions(tale: Any, asked: list[str], server: Any) -> None:
+    found = tale("eval", "direct", *asked, "--offset", "7", "--limit", "5", "--out", "a", "--json").json
+    assert found["n"] == 3
+    assert sorted(r["question"] for r in records(Path("a"))) == sorted(list(server.bank)[7:10])
+
+
+def test_no_more_questions_are_in_flight_than_told(tale: Any, asked: list[str], server: Any) -> None:
+    server.latency = 0.02
+    tale("eval", "cot", *asked, "--concurrency", "3", "--no-cache")
+    assert server.stats.max_in_flight == 3
+
+
+def test_a_server_that_hangs_is_given_up_and_asked_again(tale: Any, asked: list[str], server: Any) -> None:
+    server.faults = Faults(hung=0.3)
+    found = tale("eval", "cot", *asked, "--timeout", "0.3", "--json").json
+    assert server.stats.hung > 0 and found["outcomes"]["error"] == 0 and found["n"] == 10
+
+
+def test_questions_that_ended_in_an_error_are_asked_again_on_demand(tale: Any, asked: list[str], server: Any) -> None:
+    first = list(server.bank)[0]
+    server.faults = Faults(server_error=1.0, tries=None, only=first)
+    command = ["eval", "cot", *asked, "--retries", "0", "--json"]
+    assert tale(*command).json["outcomes"]["error"] == 1
+    server.faults = Faults()
+    assert tale(*command).json["outcomes"]["error"] == 1
+    assert tale(*command, "--retry-errors").json["outcomes"]["error"] == 0
+    assert server.stats.requests == 11
+
+
+def test_the_mark_is_kept_with_the_run(tale: Any, asked: list[str]) -> None:
+    assert "simulated" in tale("eval", "cot", *asked, "--mark", "simulated", "--out", "a").out
+    assert json.loads(Path("a/run.json").read_text())["mark"] == "simulated"
+
+
+def test_a_key_is_sent_and_never_written(
+    tale: Any, asked: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-write-me")
+    told = tale("eval", "cot", *asked, "--out", "a")
+    assert told.code == 0 and all(r.authorized for r in server.requests)
+    text = told.out + told.err + "".join(p.read_text() for p in Path("a").iterdir())
+    assert "do-not-write-me" not in text
+
+
+def test_a_metric_of_ones_own_judges_and_may_print(tale: Any, asked: list[str]) -> None:
+    Path("judging.py").write_text(
+        "def half(example, pred, trace=None):\n    print('judged')\n    return 0.5 if 'Ada' in example.question else 1\n"
+    )
+    told = tale("eval", "cot", *asked, "--metric", "judging:half", "--out", "a", "--json")
+    assert told.json["n"] == 10 and told.err == "judged\n" * 10
+    assert {r["score"] for r in records(Path("a"))} <= {0.5, 1.0}
+    assert json.loads(Path("a/run.json").read_text())["config"]["metric"] == "judging:half"
+
+
+def test_a_metric_that_gives_no_number_makes_errors_that_say_so(tale: Any, asked: list[str]) -> None:
+    Path("judging_none.py").write_text("def nothing(example, pred, trace=None):\n    return float('nan')\n")
+    assert tale("eval", "cot", *asked, "--metric", "judging_none:nothing", "--out", "a", "--json").json["accuracy"] == 0
+    assert {r["error"].partition(",")[0] for r in records(Path("a"))} == {
+        "metric: TypeError: a metric must give a bool"
+    }
+
+
+@pytest.mark.parametrize(
+    ("adapter", "class_"), [("chat", "ChatAdapter"), ("json", "JSONAdapter"), ("xml", "XMLAdapter")]
+)
+def test_dspys_own_adapters_can_be_used(adapter: str, class_: str, tale: Any, asked: list[str]) -> None:
+    told = tale("eval", "cot", *asked, "--adapter", adapter, "--limit", "2", "--out", "a", "--json")
+    assert told.err == "" and told.json["n"] == 2
+    assert json.loads(Path("a/run.json").read_text())["config"]["adapter"] == class_

@@ -1,0 +1,180 @@
+"""Every form of PROGRAM and of --data that `tale eval` takes, down to the prompt that is sent."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tale_dspy
+from tale_dspy.testing import ScriptedServer
+
+REAL = [Path(os.environ["TALE_DATA"])] if "TALE_DATA" in os.environ else []
+
+
+def records(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "records.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("program", "kinds"),
+    [
+        ("direct", {"direct": 10}),
+        ("cot", {"cot": 10}),
+        ("dspy-cot", {"cot": 10}),
+        ("concise", {"concise": 10}),
+        ("draft", {"draft": 10}),
+        ("tale-ep", {"estimate": 10, "budget": 10}),
+        ("budget:50", {"budget": 10}),
+        ("budget:1000000000", {"budget": 10}),
+        ("dspy:ChainOfThought", {"cot": 10}),
+        ("tale_dspy:TaleEP", {"estimate": 10, "budget": 10}),
+    ],
+)
+def test_each_program_asks_its_own_prompt(
+    program: str, kinds: dict[str, int], tale: Any, asked: list[str], server: Any
+) -> None:
+    found = tale("eval", program, *asked, "--json").json
+    assert {kind: stats.requests for kind, stats in server.stats.by_kind.items()} == kinds
+    assert found["program"] == program and found["outcomes"]["unreadable"] == found["outcomes"]["error"] == 0
+
+
+def test_dspy_cot_is_dspys_own_prompt(tale: Any, asked: list[str], server: Any) -> None:
+    tale("eval", "dspy-cot", *asked, "--out", "a")
+    assert all("[[ ## question ## ]]" in r.prompt for r in server.requests)
+    assert json.loads(Path("a/run.json").read_text())["config"]["adapter"] == "ChatAdapter"
+
+
+def test_a_factor_gives_each_question_its_share_of_the_vanilla_run(tale: Any, asked: list[str]) -> None:
+    tale("eval", "cot", *asked, "--out", "v")
+    assert tale("eval", "budget:0.25x", *asked, "--vanilla", "v", "--out", "a").code == 0
+    spent = {r["id"]: r["output_tokens"] for r in records("v")}
+    assert {r["id"]: r["token_budget"] for r in records("a")} == {k: round(0.25 * n) for k, n in spent.items()}
+
+
+@pytest.fixture
+def train(server: Any, tmp_path: Path) -> str:
+    rows = [{"question": q, "answer": a} for q, a in list(server.bank.items())[20:30]]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "train.jsonl"
+
+
+def test_the_best_budget_is_chosen_on_training_questions(tale: Any, asked: list[str], train: str) -> None:
+    assert tale("eval", "budget:best", *asked, "--train-data", train, "--out", "a").code == 0
+    tried = {int(p.name.removeprefix("budget-")) for p in Path("a-search").iterdir()}
+    (chosen,) = {r["token_budget"] for r in records("a")}
+    assert chosen in tried and {len(records(f"a-search/budget-{b}")) for b in tried} == {10}
+    info = json.loads(Path("a/run.json").read_text())
+    assert len(info["seen"]) == 10 and not set(info["seen"]) & {r["id"] for r in records("a")}
+
+
+def test_a_search_goes_on_where_it_was_stopped_and_shares_one_cap(
+    tale: Any, asked: list[str], train: str, server: Any
+) -> None:
+    prices = ["--price-in", "1", "--price-out", "2", "--max-tokens", "200", "--concurrency", "2"]
+    command = ["eval", "budget:best", *asked, "--train-data", train, *prices, "--out", "a", "--no-cache"]
+    spent = 0.0
+    for _ in range(30):
+        told = tale(*command, "--max-usd", "0.008")
+        before, spent = spent, server.stats.prompt_tokens * 1e-6 + server.stats.completion_tokens * 2e-6
+        assert spent - before <= 0.008
+        if told.code == 0:
+            break
+        assert told.code == 3 and "the same command continues" in told.err
+    assert server.stats.requests == 100 and len(records("a")) == 10
+
+
+def test_training_questions_need_allow_leak_and_mark_the_run(tale: Any, asked: list[str], server: Any) -> None:
+    command = ["eval", "budget:best", *asked, "--train-data", "questions.jsonl", "--out", "a"]
+    assert tale(*command).code == 2 and server.stats.requests == 0
+    told = tale(*command, "--allow-leak")
+    assert told.code == 0 and "contaminated" in told.out
+
+
+def test_a_saved_program_asks_the_model_that_is_named(tale: Any, asked: list[str], server: Any) -> None:
+    program = tale_dspy.BudgetedChainOfThought("question -> answer", token_budget=33)
+    program.set_lm(tale_dspy.LM("openai/other", api_base="http://127.0.0.1:9/v1", api_key="old"))
+    program.save("best.json")
+    assert tale("eval", "best.json", *asked, "--out", "a").code == 0
+    assert {r.body["model"] for r in server.requests} == {"scripted"}
+    assert {r["token_budget"] for r in records("a")} == {33}
+
+
+MODULE = """
+import dspy, tale_dspy
+instance = tale_dspy.VanillaCoT("question -> answer")
+class Wrapped(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = tale_dspy.budgeted(dspy.ChainOfThought("question -> answer"))
+    def forward(self, question):
+        return self.inner(question=question)
+def factory():
+    return Wrapped()
+def for_task(signature):
+    return tale_dspy.Concise(signature)
+class holder:
+    inside = instance
+"""
+
+
+@pytest.mark.parametrize("attribute", ["instance", "Wrapped", "factory", "for_task", "holder.inside"])
+def test_a_program_of_ones_own_is_imported(attribute: str, tale: Any, asked: list[str]) -> None:
+    Path(f"own_{attribute[:3].lower()}.py").write_text(MODULE)
+    told = tale("eval", f"own_{attribute[:3].lower()}:{attribute}", *asked, "--json")
+    assert told.code == 0 and told.json["outcomes"]["correct"] > 7
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.jsonl", "table.tsv"])
+def test_columns_are_named_and_renamed(name: str, tale: Any, asked: list[str], server: Any) -> None:
+    rows = [{"Question Text": q, "Right": a, "else": "x"} for q, a in list(server.bank.items())[:4]]
+    with Path(name).open("w", newline="") as file:
+        if name.endswith("jsonl"):
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            writer = csv.DictWriter(file, rows[0].keys(), delimiter="," if name.endswith("csv") else "\t")
+            writer.writeheader()
+            writer.writerows(rows)
+    flags = ["--data", name, "--inputs", "Question Text", "--gold", "Right"]
+    assert tale("eval", "cot", *asked, *flags, "--json").json["outcomes"]["correct"] == 4
+
+
+def test_two_inputs_are_both_sent(tale: Any, asked: list[str], server: Any) -> None:
+    Path("two.jsonl").write_text('{"context": "Ada has 3 apples.", "question": "How many?", "answer": "3"}\n')
+    assert tale("eval", "tale-ep", *asked, "--data", "two.jsonl", "--inputs", "context, question").code == 0
+    assert all("Ada has 3 apples." in r.prompt and "How many?" in r.prompt for r in server.requests)
+
+
+def test_choice_data_gets_the_choice_prompt(tale: Any, asked: list[str]) -> None:
+    Path("choice.jsonl").write_text('{"question": "Which?", "options": ["one", "two"], "answer": "B"}\n')
+    with ScriptedServer("I think so. Choice: [[B]]") as server:
+        told = tale("eval", "cot", *asked, "--data", "choice.jsonl", "--api-base", server.url, "--json")
+        assert told.json["accuracy"] == 1.0
+        (request,) = server.requests
+    assert "Which?\nA. one\nB. two\n" in request.prompt and "[[choice]],for example: Choice: [[A]]" in request.prompt
+
+
+@pytest.fixture
+def small_data(tmp_path: Path) -> Path:
+    """A folder of named sets with one row each."""
+    (tmp_path / "mathbench").mkdir()
+    (tmp_path / "gsm8k_test.jsonl").write_text('{"question": "One and one?", "answer": "1+1=2\\n#### 2"}\n')
+    row = {"question": "一加一等于几？", "options": ["1", "2", "3", "4"], "answer": "B", "topic": ""}
+    (tmp_path / "mathbench" / "middle-single_choice_cn.jsonl").write_text(json.dumps(row) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"), [("gsm8k", "Let's think step by step:"), ("mathbench-middle-cn", "让我们一步一步思考：")]
+)
+def test_named_data_gets_the_papers_prompt(
+    name: str, phrase: str, tale: Any, asked: list[str], server: Any, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in [small_data, *REAL]:
+        monkeypatch.setenv("TALE_DATA", str(folder))
+        told = tale("eval", "cot", *asked, "--data", name, "--limit", "3", "--out", folder.name, "--json")
+        assert told.code == 0 and told.json["data"] == name
+        assert told.json["n"] == (1 if folder == small_data else 3)
+    assert all(phrase in r.prompt for r in server.requests)

@@ -1,0 +1,97 @@
+"""`tale eval` stopped by a cap, by Ctrl-C or by a full disk: what was finished is kept, the same command goes on."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tale_dspy.testing import Request, ScriptedServer, SolverReply
+
+PRICES = ("--price-in", "1", "--price-out", "2")
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def ids(folder: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def test_a_cap_is_3_with_the_json_of_what_was_finished(tale: Any, asked: list[str], server: Any) -> None:
+    command = ["eval", "cot", *asked, *PRICES, "--max-tokens", "200", "--concurrency", "2", "--out", "a", "--json"]
+    told = tale(*command, "--max-usd", "0.0015")
+    found = told.json
+    assert told.code == 3 and found["stopped"] == "cap" and 0 < found["n"] < 10
+    assert "spend cap reached" in told.sentence and "kept in a, the same command continues" in told.sentence
+    assert server.stats.prompt_tokens * 1e-6 + server.stats.completion_tokens * 2e-6 <= 0.0015
+    while tale(*command, "--max-usd", "0.0015").code == 3:
+        pass
+    assert sorted(ids(Path("a"))) == sorted(set(ids(Path("a")))) and len(ids(Path("a"))) == server.stats.requests == 10
+
+
+def test_a_cap_in_tokens_is_3(tale: Any, asked: list[str], server: Any) -> None:
+    told = tale("eval", "cot", *asked, "--max-tokens", "200", "--max-total-output-tokens", "500")
+    assert told.code == 3 and "max_total_output_tokens=500" in told.err
+    assert "not finished: cap" in " ".join(told.out.split())
+    assert server.stats.completion_tokens <= 500
+
+
+def test_our_own_warnings_reach_stderr(process: Start, asked: list[str]) -> None:
+    flags = [*PRICES, "--max-tokens", "150", "--concurrency", "1", "--max-usd", "0.0012"]
+    with process("eval", "cot", *asked, *flags, "--json") as running:
+        out, err = running.communicate()
+    assert running.returncode == 3 and json.loads(out)["stopped"] == "cap"
+    warnings = [line for line in err.splitlines() if "of the spend cap is used" in line]
+    assert warnings and all(line.startswith(("50 %", "80 %")) for line in warnings)
+    assert err.count("\n") == len(warnings) + 1
+
+
+@pytest.mark.parametrize("engine", ["auto", "litellm"])
+def test_ctrl_c_is_130_and_the_same_command_finishes(
+    engine: str, process: Start, asked: list[str], server: Any, tmp_path: Path
+) -> None:
+    solve = SolverReply(server.bank)
+    pids: list[int] = []
+
+    def reply(request: Request) -> Any:
+        if request.n == 5 and len(pids) == 1:
+            os.kill(pids[0], signal.SIGINT)
+        return solve(request)
+
+    with ScriptedServer(reply, latency=0.05) as slow:
+        command = ["eval", "cot", *asked, "--api-base", slow.url, "--engine", engine, "--no-cache"]
+        command += ["--concurrency", "2", "--out", "a", "--json"]
+        for code in (130, 0):
+            with process(*command) as running:
+                pids.append(running.pid)
+                out, err = running.communicate()
+            found = json.loads(out)
+            assert (running.returncode, found["stopped"]) == (code, "interrupted" if code else None)
+            assert err == ("interrupted: what was finished is kept, the same command continues\n" if code else "")
+            assert 4 <= found["n"] <= 6 if code else found["n"] == 10
+        assert slow.stats.requests <= 10 + 2
+    assert len(ids(tmp_path / "a")) == len(set(ids(tmp_path / "a"))) == 10
+
+
+@pytest.mark.parametrize("room", [100, 3_000, 9_000])
+def test_a_full_disk_is_1_and_leaves_whole_lines(
+    room: int, process: Start, tale: Any, asked: list[str], server: Any
+) -> None:
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    command = ["eval", "cot", *asked, "--no-cache", "--concurrency", "2", "--out", "a", "--json"]
+    with process(*command, preexec_fn=fill) as running:
+        out, err = running.communicate()
+    assert (running.returncode, out) == (1, "")
+    assert err.startswith("error: a/") and err.endswith("cannot be written: File too large\n")
+    for name in ("records.jsonl", "calls.jsonl"):
+        written = Path("a", name).read_bytes() if Path("a", name).exists() else b""
+        assert written == b"" or written.endswith(b"}\n")
+    assert tale(*command).json["n"] == len(set(ids(Path("a")))) == 10
+    assert server.stats.requests <= 10 + 2

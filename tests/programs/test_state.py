@@ -1,0 +1,52 @@
+"""Parameters of a module beside its predictors."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tale_dspy import BudgetEstimator, BudgetLimits, TaleEP
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.state import Fixed, Limits, Seen, seen_by
+
+
+@pytest.mark.parametrize(
+    ("parameter", "changed"),
+    [(Limits(BudgetLimits()), Limits(BudgetLimits(scale=2, floor=3))), (Fixed(None), Fixed(50))],
+)
+def test_a_state_goes_through_json_and_back(parameter: Any, changed: Any) -> None:
+    first = parameter.dump_state()
+    parameter.load_state(json.loads(json.dumps(changed.dump_state())))
+    assert parameter.dump_state() == changed.dump_state()
+    parameter.reset()
+    assert parameter.dump_state() == first
+
+
+@pytest.mark.parametrize("state", [{"scale": 0}, {"floor": 5, "ceiling": 4}])
+def test_limits_that_cannot_be_are_not_loaded(state: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Limits(BudgetLimits()).load_state(state)
+
+
+def test_what_was_seen_is_remembered_with_its_role() -> None:
+    seen = Seen()
+    seen.add(["a", "b"], "train")
+    seen.add(["b"], "val")
+    other = Seen()
+    other.load_state(seen.dump_state())
+    assert other.roles == {"a": "train", "b": "val"}
+    other.reset()
+    assert other.roles == {}
+
+
+def test_what_any_module_of_a_program_has_seen_counts() -> None:
+    program = TaleEP("question -> answer")
+    program.seen.add(["a"], "train")
+    program.estimator.seen.add(["b"], "search")
+    assert seen_by(program) == {"a": "train", "b": "search"}
+
+
+def test_parameters_are_no_predictors() -> None:
+    program = TaleEP("question -> answer", BudgetEstimator("question -> answer"))
+    assert [name for name, _ in program.named_predictors()] == ["predict", "estimator.predict"]
+    assert len(program.named_parameters()) == 6
