@@ -258,15 +258,19 @@ def _refuse_listeners() -> None:
 # ---- what a signature is
 
 
-@lru_cache(maxsize=256)
 def is_estimator(signature: type[Signature]) -> bool:
     """Whether the signature's only output is `token_budget`."""
     return list(signature.output_fields) == [BUDGET]
 
 
-@lru_cache(maxsize=256)
 def is_choice(signature: type[Signature]) -> bool:
     """Whether the signature asks for an option: a text named `choice`, or a Literal of letters that begin with A."""
+    key: Any = signature
+    return _is_choice(key)
+
+
+@lru_cache(maxsize=256)  # asked several times a call; a signature is never changed, but replaced
+def _is_choice(signature: Any) -> bool:
     outputs = _outputs(signature)
     if len(outputs) != 1:
         return False

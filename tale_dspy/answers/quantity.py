@@ -50,6 +50,7 @@ _BEFORE = re.compile(r"(?P<label>[^-+]*?)(?P<gap>\s*)(?P<sign>[-+]?)(?P<space>\s
 _LABEL = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .,:'’])*")
 _UNIT = re.compile(r"(?:[^\W\d_]|[°℃℉/ '’.,-])*")
 _RAISED = re.compile(r"(?<=[^\W\d_])(?:\s?\^\{?-?[1-4]\}?|[23])(?![\w}])")  # cm^2, m3
+_ASIDE = re.compile(r"(?<!^) \([^()]*(?:[^\W\d_]{3}|i\.e|=)[^()]*\)$|(?<!^) ?\([^()]*[\u2e80-\uffff][^()]*\)$")
 _LETTERS = re.compile(r"[^\W\d_]+")
 # One or two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
 _SYMBOLS = _words(
@@ -140,12 +141,8 @@ def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
 
 def _without_explanation(text: str) -> str:
     """Drop `(i.e. 9 x 2)` behind a number, but neither `(or 20)` nor a factor such as `(x + 1)`."""
-    opened = text.rfind(" (")
-    if opened <= 0 or text[-1] != ")" or text.count("(", opened) != 1:
-        return text
-    inside = text[opened + 2 : -1]
-    explains = re.search(r"[^\W\d_]{3}|i\.e|=|[\u2e80-\uffff]", inside)
-    return text[:opened] if explains and not re.search(r"\bor\b|或", inside) else text
+    aside = _ASIDE.search(text)
+    return text[: aside.start()] if aside and not re.search(r"\bor\b|或", aside[0]) else text
 
 
 def _equates(left: str, right: str, exactly: bool) -> bool:
@@ -183,7 +180,7 @@ def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity |
         return None
     digits = 0
     if "/" not in number and re.search(r"[.eE^]", number):
-        digits = len(re.sub(r"\D", "", re.split(r"[eEx*]", number)[0]).lstrip("0"))
+        digits = len(re.sub(r"\D", "", re.split(r"[eEx*^]", number)[0]).lstrip("0"))
     return Quantity(value=-value if negative else value, percent=percent is not None, digits=digits, unit=unit)
 
 

@@ -75,6 +75,7 @@ _LEAD = re.compile(
 _IN_WORDS = re.compile(r"\s(?:times|plus|minus|divided by|multiplied by|(?:less|more|fewer) than)\b", re.IGNORECASE)
 _FORMULA = re.compile(r"\s?(?:[^\W\d_]+\s?){0,2}(?:=|≈|[-+*/x÷]\s?[\d(.])")
 _ATTACHED = re.compile(r"[^\s\d]+")
+_LABEL = re.compile(r"\W{0,2}[A-Ja-j][.)]?\s?")  # the dot of `B. Paris` ends no sentence
 _SEVERAL = re.compile(
     # " dollars, or maybe 20"; to the end of the sentence also ", 4 and 5 eggs" and " to 20"
     rf"(?:\s?[^\W\d_]+){{0,3}}?\s?,?\s?(?:\bor\b|或)[^\d]{{0,20}}\d"
@@ -149,7 +150,8 @@ def _leading_number(line: str) -> str | None:
 def _leading_option(line: str) -> str | None:
     """Read the option a sentence begins with; two of them are returned whole, and equal none."""
     sentence = tidy(line)
-    sentence = (sentence[:3] + _until(_STOP, sentence[3:])).rstrip(" .!?")  # not at the dot of `B. Paris`
+    behind = _past(_LABEL, sentence)
+    sentence = (sentence[:behind] + _until(_STOP, sentence[behind:])).rstrip(" .!?")
     if letter := read_option(sentence):
         return letter
     return sentence if re.match(rf"\W*[A-J]\)?\s*{OR}", sentence) else None

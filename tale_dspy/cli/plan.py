@@ -273,7 +273,7 @@ class Plan:
             return self.out
         told = (self.data, self.program, self.model)
         short = (Path(self.data).name, self.program, self.model)
-        name = "--".join(re.sub(r"[^\w.-]+", "-", part).strip("-.")[:60] for part in short)
+        name = "--".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-.")[:60] or "x" for part in short)
         plain = (_PLAIN_NAME, _PLAIN_PROGRAM, _PLAIN_MODEL)
         if not all(pattern.fullmatch(part) for pattern, part in zip(plain, told, strict=True)):
             name += "--" + hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:8]

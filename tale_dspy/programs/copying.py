@@ -45,10 +45,10 @@ def language_models(program: dspy.Module) -> Iterator[Any]:
 
 
 def _uncopyable(program: dspy.Module, memo: dict[int, Any]) -> dict[int, Any]:
-    shared = {}
+    shared: dict[int, Any] = {}
     for value in _held(program):
         try:
-            copy.deepcopy(value, dict(memo))
+            copy.deepcopy(value, {**memo, **shared})
         except _CANNOT:
             shared[id(value)] = value
     return shared
@@ -69,5 +69,6 @@ def _held(program: dspy.Module) -> Iterator[Any]:
 
     for module in modules_of(program):
         for name, value in vars(module).items():
-            if name not in ("history", "callbacks"):  # not copied: the former may be long
+            # DSPy copies neither history, which may be long, nor callbacks; `load_state` is the program again.
+            if name not in ("history", "callbacks", "load_state"):
                 yield from inside(value)

@@ -15,11 +15,12 @@ from typing import Any, Unpack
 
 import dspy
 
+from tale_dspy.backends.meter import under_cap
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import BackendError, DataError, SpendCapReached, UsageError
 from tale_dspy.ledger import Ledger
 from tale_dspy.programs.copying import copy_program, language_models
-from tale_dspy.receipts import Call, collect
+from tale_dspy.receipts import Call, Sink, collect
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
@@ -178,6 +179,7 @@ class _Runner:
                     thread.join(0.2)
         finally:
             self.stop.set()
+            self.ledger.close()
             deadline = time.monotonic() + GRACE
             for thread in threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -187,7 +189,7 @@ class _Runner:
         own = type(self.program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
         lms = [self.lm, *language_models(self.program)]
         over_litellm = all(lm is None or (isinstance(lm, dspy.LM) and lm.engine == "litellm") for lm in lms)
-        return own and over_litellm and self.metric is None and not self.ledger.capped
+        return own and over_litellm and self.metric is None and not self.ledger.capped and not under_cap()
 
     def _worker(self) -> None:
         with dspy.context(**self._overrides()):
@@ -215,7 +217,9 @@ class _Runner:
                     self._end(e)
 
     def _overrides(self) -> dict[str, Any]:
-        overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": []}
+        # A `track` block around the run goes on listening; modules around it need no history of ours.
+        listeners = [m for m in dspy.settings.caller_modules or [] if isinstance(m, Sink)]
+        overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": listeners}
         if self.options.adapter is not None:
             overrides["adapter"] = self.options.adapter
         return overrides

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal import COMMAND
 
 from tale_dspy.cli.main import main
-
-COMMAND = (sys.executable, "-c", "from tale_dspy.cli.main import main; raise SystemExit(main())")
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,3 @@ def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen([*COMMAND, *map(str, args)], env=dict(os.environ), **{**given, **options})
 
     return start
-
-
-def plain(screen: str) -> list[str]:
-    """The lines a terminal was sent, without colours and cursor movements."""
-    return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen))

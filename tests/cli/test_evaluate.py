@@ -126,7 +126,7 @@ def test_a_server_that_hangs_is_given_up_and_asked_again(tale: Any, asked: list[
 
 
 def test_questions_that_ended_in_an_error_are_asked_again_on_demand(tale: Any, asked: list[str], server: Any) -> None:
-    first = list(server.bank)[0]
+    first = next(iter(server.bank))
     server.faults = Faults(server_error=1.0, tries=None, only=first)
     command = ["eval", "cot", *asked, "--retries", "0", "--json"]
     assert tale(*command).json["outcomes"]["error"] == 1
@@ -152,27 +152,21 @@ def test_a_key_is_sent_and_never_written(
 
 
 def test_a_metric_of_ones_own_judges_and_may_print(tale: Any, asked: list[str]) -> None:
-    Path("judging.py").write_text(
-        "def half(example, pred, trace=None):\n    print('judged')\n    return 0.5 if 'Ada' in example.question else 1\n"
-    )
+    Path("judging.py").write_text("def half(example, pred, trace=None):\n    print('judged')\n    return 0.5\n")
     told = tale("eval", "cot", *asked, "--metric", "judging:half", "--out", "a", "--json")
     assert told.json["n"] == 10 and told.err == "judged\n" * 10
-    assert {r["score"] for r in records(Path("a"))} <= {0.5, 1.0}
+    assert {(r["score"], r["outcome"]) for r in records(Path("a"))} == {(0.5, "wrong")}
     assert json.loads(Path("a/run.json").read_text())["config"]["metric"] == "judging:half"
 
 
 def test_a_metric_that_gives_no_number_makes_errors_that_say_so(tale: Any, asked: list[str]) -> None:
     Path("judging_none.py").write_text("def nothing(example, pred, trace=None):\n    return float('nan')\n")
     assert tale("eval", "cot", *asked, "--metric", "judging_none:nothing", "--out", "a", "--json").json["accuracy"] == 0
-    assert {r["error"].partition(",")[0] for r in records(Path("a"))} == {
-        "metric: TypeError: a metric must give a bool"
-    }
+    assert all(r["error"].startswith("metric: TypeError: a metric must give a bool") for r in records(Path("a")))
 
 
-@pytest.mark.parametrize(
-    ("adapter", "class_"), [("chat", "ChatAdapter"), ("json", "JSONAdapter"), ("xml", "XMLAdapter")]
-)
-def test_dspys_own_adapters_can_be_used(adapter: str, class_: str, tale: Any, asked: list[str]) -> None:
+@pytest.mark.parametrize("adapter", ["chat", "json", "xml"])
+def test_dspys_own_adapters_can_be_used(adapter: str, tale: Any, asked: list[str]) -> None:
     told = tale("eval", "cot", *asked, "--adapter", adapter, "--limit", "2", "--out", "a", "--json")
     assert told.err == "" and told.json["n"] == 2
-    assert json.loads(Path("a/run.json").read_text())["config"]["adapter"] == class_
+    assert json.loads(Path("a/run.json").read_text())["config"]["adapter"].lower() == f"{adapter}adapter"

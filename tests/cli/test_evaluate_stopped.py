@@ -51,31 +51,58 @@ def test_our_own_warnings_reach_stderr(process: Start, asked: list[str]) -> None
     assert err.count("\n") == len(warnings) + 1
 
 
-@pytest.mark.parametrize("engine", ["auto", "litellm"])
+class Interrupting:
+    """A solver that presses Ctrl-C in a process when the fifth request comes, once."""
+
+    def __init__(self, bank: dict[str, str]) -> None:
+        self.solve = SolverReply(bank)
+        self.pid = 0
+
+    def __call__(self, request: Request) -> Any:
+        if request.n >= 5 and self.pid:
+            os.kill(self.pid, signal.SIGINT)
+            self.pid = 0
+        return self.solve(request)
+
+
+def interrupted(found: dict[str, Any], folder: Path) -> bool:
+    return found["stopped"] == "interrupted" and 3 <= found["n"] == len(set(ids(folder))) <= 6
+
+
 def test_ctrl_c_is_130_and_the_same_command_finishes(
-    engine: str, process: Start, asked: list[str], server: Any, tmp_path: Path
+    process: Start, asked: list[str], server: Any, tmp_path: Path
 ) -> None:
-    solve = SolverReply(server.bank)
-    pids: list[int] = []
-
-    def reply(request: Request) -> Any:
-        if request.n == 5 and len(pids) == 1:
-            os.kill(pids[0], signal.SIGINT)
-        return solve(request)
-
+    reply = Interrupting(server.bank)
     with ScriptedServer(reply, latency=0.05) as slow:
-        command = ["eval", "cot", *asked, "--api-base", slow.url, "--engine", engine, "--no-cache"]
-        command += ["--concurrency", "2", "--out", "a", "--json"]
-        for code in (130, 0):
-            with process(*command) as running:
-                pids.append(running.pid)
-                out, err = running.communicate()
-            found = json.loads(out)
-            assert (running.returncode, found["stopped"]) == (code, "interrupted" if code else None)
-            assert err == ("interrupted: what was finished is kept, the same command continues\n" if code else "")
-            assert 4 <= found["n"] <= 6 if code else found["n"] == 10
+        command = ["eval", "cot", *asked, "--api-base", slow.url, "--concurrency", "2", "--out", "a", "--json"]
+        with process(*command) as running:
+            reply.pid = running.pid
+            out, err = running.communicate()
+        assert running.returncode == 130 and interrupted(json.loads(out), tmp_path / "a")
+        assert err == "interrupted: what was finished is kept, the same command continues\n"
+        with process(*command) as running:
+            out, err = running.communicate()
+        assert (running.returncode, json.loads(out)["n"], json.loads(out)["stopped"], err) == (0, 10, None, "")
         assert slow.stats.requests <= 10 + 2
     assert len(ids(tmp_path / "a")) == len(set(ids(tmp_path / "a"))) == 10
+
+
+def test_ctrl_c_ends_a_run_over_litellm_too(tale: Any, asked: list[str], server: Any) -> None:
+    reply = Interrupting(server.bank)
+    with ScriptedServer(reply, latency=0.05) as slow:
+        command = ["eval", "cot", *asked, "--api-base", slow.url, "--concurrency", "2", "--out", "a", "--json"]
+        command += ["--engine", "litellm", "--no-cache"]
+        reply.pid = os.getpid()
+        told = tale(*command)
+        assert told.code == 130 and interrupted(told.json, Path("a"))
+        assert tale(*command).json["n"] == len(set(ids(Path("a")))) == 10
+        assert slow.stats.requests <= 10 + 2
+
+
+def test_ctrl_c_before_the_first_answer_leaves_nothing_to_print(tale: Any, asked: list[str]) -> None:
+    Path("pressing.py").write_text("raise KeyboardInterrupt")
+    told = tale("eval", "pressing:x", *asked, "--json")
+    assert (told.code, told.out) == (130, "") and told.sentence.startswith("interrupted")
 
 
 @pytest.mark.parametrize("room", [100, 3_000, 9_000])

@@ -3,6 +3,7 @@
 import json
 import logging
 import pickle
+import threading
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fake_lm import fake_lm, sections
 
 from tale_dspy import BudgetEstimator, StateError, TaleAdapter, TaleEP, VanillaCoT, budgeted
 from tale_dspy.errors import SignatureError, UsageError
+from tale_dspy.programs.copying import copy_program
 
 SIGNATURE = dspy.Signature("question -> answer").with_instructions("Be kind.")
 
@@ -271,6 +273,19 @@ def test_copies_and_pickles_load_into_themselves(tmp_path: Path) -> None:
     for duplicate in (new.deepcopy(), pickle.loads(cloudpickle.dumps(new))):
         duplicate.load(tmp_path / "p.json")
         assert duplicate.router.predict.signature.instructions == "Rewritten."
+    assert new.router.predict.signature.instructions != "Rewritten."
+
+
+def test_a_copy_of_a_program_with_a_lock_loads_into_itself(tmp_path: Path) -> None:
+    plain = Two()
+    plain.router.predict.signature = plain.router.predict.signature.with_instructions("Rewritten.")
+    plain.save(tmp_path / "p.json")
+    program = Two()
+    program.router.lock = threading.Lock()
+    new = budgeted(program, exclude=["router"])
+    duplicate = copy_program(new)
+    duplicate.load(tmp_path / "p.json")
+    assert duplicate.router.predict.signature.instructions == "Rewritten."
     assert new.router.predict.signature.instructions != "Rewritten."
 
 

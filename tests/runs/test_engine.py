@@ -410,3 +410,11 @@ def test_calls_are_journalled_with_the_contracts_keys(tmp_path: Path) -> None:
     assert wanted | {"error"} <= row.keys()
     record = json.loads((tmp_path / "run" / "records.jsonl").read_text())
     assert {"id", "question", "gold", "reply", "answer", "outcome", "token_budget", "output_tokens"} <= record.keys()
+
+
+@pytest.mark.parametrize("engine", ["auto", "litellm"])
+def test_a_track_block_around_a_run_books_every_call(engine: str) -> None:
+    with solver() as server, tale_dspy.track(max_total_output_tokens=100_000) as ledger:
+        run = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(10), lm=model(server, engine))
+        assert len(run.records) == 10
+        assert ledger.output_tokens == server.stats.completion_tokens == counted(run)

@@ -1,0 +1,60 @@
+"""`tale diff`: what changed, on a screen, as one JSON object, as CSV."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def runs(tale: Any, asked: list[str]) -> tuple[str, str]:
+    """A vanilla run and a direct one, which gets some questions wrong."""
+    assert tale("eval", "cot", *asked, "--out", "a").code == tale("eval", "direct", *asked, "--out", "b").code == 0
+    return "a", "b"
+
+
+def test_the_second_run_is_compared_with_the_first(tale: Any, runs: tuple[str, str]) -> None:
+    told = tale("diff", *runs)
+    assert (told.code, told.err) == (0, "")
+    assert "direct against cot on questions.jsonl, 10 questions" in told.out and "right->wrong" in told.out
+
+
+def test_json_is_one_object_without_nan(tale: Any, runs: tuple[str, str]) -> None:
+    told = tale("diff", *runs, "--json")
+    assert told.err == "" and told.out.count("\n") == 1
+    assert told.json["n"] == 10 and told.json["right_to_wrong"] > 0
+    assert tale("diff", "a", "a", "--json").json["right_to_wrong"] == 0
+
+
+def test_csv_holds_every_changed_question(tale: Any, runs: tuple[str, str]) -> None:
+    rows = list(csv.DictReader(io.StringIO(tale("diff", *runs, "--csv").out)))
+    changed = tale("diff", *runs, "--json").json
+    assert len(rows) == changed["right_to_wrong"] + changed["wrong_to_right"]
+    assert {row["baseline_outcome"] for row in rows} <= {"correct", "wrong"}
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1, True), (0, False), (1000, False)])
+def test_limit_cuts_the_changed_questions_and_0_shows_all(
+    limit: int, left: bool, tale: Any, runs: tuple[str, str]
+) -> None:
+    assert ("not shown" in tale("diff", *runs, "--limit", limit).out) == left
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("a", "nowhere"), "nowhere is not a run folder"),
+        (("questions.jsonl", "a"), "questions.jsonl/run.json"),
+        ((".", "a"), "it has no run.json"),
+        (("a", "b", "--json", "--csv"), "--json and --csv"),
+        (("a", "other"), "share no question"),
+    ],
+)
+def test_what_cannot_be_compared_is_2(
+    args: tuple[str, ...], said: str, tale: Any, asked: list[str], runs: tuple[str, str]
+) -> None:
+    swapped = ["--inputs", "answer", "--gold", "question"]
+    assert tale("eval", "cot", *asked, *swapped, "--out", "other").code == 0
+    told = tale("diff", *args)
+    assert told.code == 2 and said in told.sentence

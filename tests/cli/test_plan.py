@@ -1,0 +1,102 @@
+"""From flags to arguments of `evaluate`: folder names, presets, adapters, language models."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tale_dspy.cli.plan import Plan
+from tale_dspy.errors import UsageError
+
+GIVEN: dict[str, Any] = {"program": "cot", "data": "gsm8k", "model": "openai/gpt-4o-mini"}
+
+ODD = {
+    "data": [
+        "gsm8k",
+        "a/q.jsonl",
+        "b/q.jsonl",
+        "q.jsonl",
+        "../q.jsonl",
+        "hf:x/y:test",
+        "..",
+        "a b.csv",
+        "数据.jsonl",
+        "-x",
+    ],
+    "program": ["cot", "budget:50", "budget-50", "budget:0.25x", "a/best.json", "a-best.json", "m:f", "m-f", "x" * 400],
+    "model": [
+        "openai/gpt-4o",
+        "openai-gpt-4o",
+        "openai/gpt-4o/",
+        "a/b/c",
+        "a/b-c",
+        "ollama_chat/qwen3:8b",
+        "../../etc",
+        "💥",
+    ],
+}
+
+
+def test_the_default_folder_is_readable() -> None:
+    assert Plan(**GIVEN).folder() == Path("runs/gsm8k--cot--openai-gpt-4o-mini")
+    assert Plan(**{**GIVEN, "program": "budget:50"}).folder() == Path("runs/gsm8k--budget-50--openai-gpt-4o-mini")
+
+
+def test_default_folders_are_safe_and_tell_commands_apart(tmp_path: Path) -> None:
+    folders = {}
+    for values in itertools.product(*ODD.values()):
+        folder = Plan(**dict(zip(ODD, values, strict=True))).folder()
+        assert folder.parent == Path("runs") and re.fullmatch(r"\w[\w.-]{0,220}", folder.name)
+        folders[folder.name] = values
+    assert len(folders) == len(list(itertools.product(*ODD.values())))
+    assert len(os.fsencode(max(folders, key=lambda name: len(os.fsencode(name))))) < 250
+
+
+def test_a_folder_that_is_given_is_taken() -> None:
+    assert Plan(**GIVEN, out=Path("mine")).folder() == Path("mine")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("openai/gpt-4o-mini", (0.1, 1024, 1024)),
+        ("openai/o3-mini", (None, None, 1024)),
+        ("openai/gpt-5.1", (None, None, 1024)),
+        ("openai/gpt-5-chat", (0.1, 1024, 1024)),
+        ("anthropic/claude-o3", (0.1, 1024, 1024)),
+    ],
+)
+def test_the_paper_preset_fills_in_what_was_not_told(model: str, settings: tuple[Any, ...]) -> None:
+    plan = Plan(**{**GIVEN, "model": model}, preset="paper").checked()
+    assert (plan.temperature, plan.max_tokens, plan.seed) == settings
+    assert Plan(**{**GIVEN, "model": model}, preset="paper", seed=0).checked().seed == 0
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8000/v1", "https://host", "http://[::1]:8000/v1", "https://x.y/deploy?api-version=1"]
+)
+def test_an_address_is_taken_as_it_is(address: str) -> None:
+    assert Plan(**GIVEN, api_base=address).checked().api_base == address
+
+
+@pytest.mark.parametrize(
+    "address", ["", "localhost:8000", "ftp://x", "http://", "http://me:secret@host/v1", "http:// x"]
+)
+def test_an_address_that_is_none_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(UsageError, match="--api-base") as refused:
+        Plan(**GIVEN, api_base=address).checked()
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Plan(**GIVEN, api_base="http://127.0.0.1:1/v1", engine="auto").language_model().kwargs["api_key"] == "none"
+    assert "api_key" not in Plan(**GIVEN, engine="auto").language_model().kwargs
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
+    assert "api_key" not in Plan(**GIVEN, api_base="http://127.0.0.1:1/v1", engine="auto").language_model().kwargs
+
+
+def test_a_key_is_not_shown_in_the_plan() -> None:
+    assert "sk-real" not in repr(Plan(**GIVEN, api_key="sk-real"))

@@ -1,0 +1,89 @@
+"""`tale reproduce`: calls and price first, then the paper's figures beside ours."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tale_dspy.reports import ROWS
+
+
+@pytest.fixture
+def row(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments that ask `server` eight questions that look like GSM8K."""
+    rows = [{"question": q, "answer": f"So it is {a}.\n#### {a}"} for q, a in list(server.bank.items())[:8]]
+    (tmp_path / "gsm8k_test.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    monkeypatch.setenv("TALE_DATA", str(tmp_path))
+    return ["table3-gsm8k", "--api-base", server.url, "--engine", "auto"]
+
+
+def test_all_rows_are_listed(tale: Any) -> None:
+    told = tale("reproduce", "list")
+    assert told.code == 0 and [line.partition(":")[0] for line in told.out.splitlines()] == list(ROWS)
+
+
+def test_the_papers_figures_stand_beside_ours(tale: Any, row: list[str], server: Any) -> None:
+    told = tale("reproduce", *row, "--yes", "--out", "r")
+    assert told.code == 0 and "32 calls" in told.sentence and "US dollars" in told.sentence
+    assert server.stats.requests == 32
+    for text in ("paper", "direct", "cot", "tale-ep", "84.5", "81.3"):
+        assert text in told.out
+    for system in ("direct", "cot", "tale-ep"):
+        config = json.loads(Path("r", system, "run.json").read_text())["config"]
+        assert config["preset"] == "paper" and config["settings"]["temperature"] == 0.1
+
+
+def test_json_is_one_object_with_marked_rows(tale: Any, row: list[str]) -> None:
+    found = tale("reproduce", *row, "--yes", "--limit", "4", "--json", "--mark", "scripted").json
+    marks = [r["mark"] for r in found["rows"]]
+    assert found["row"] == "table3-gsm8k" and found["runs"].keys() == {"direct", "cot", "tale-ep"}
+    assert marks.count("paper") == 3 and "scripted" in marks
+    assert all(summary["n"] == 4 for summary in found["runs"].values())
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_without_a_yes_nothing_is_sent(
+    answer: str, tale: Any, row: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    told = tale("reproduce", *row)
+    assert told.code == 2 and "32 calls" in told.err and "nothing was asked" in told.err
+    assert server.stats.requests == 0 and not Path("runs").exists()
+
+
+def test_a_yes_is_enough(tale: Any, row: list[str], server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert tale("reproduce", *row, "--limit", "2").code == 0
+    assert server.stats.requests == 8 and Path("runs/table3-gsm8k/cot/run.json").exists()
+
+
+def test_one_cap_holds_for_all_three_systems(tale: Any, row: list[str], server: Any) -> None:
+    prices = ["--price-in", "1", "--price-out", "1", "--concurrency", "1", "--no-cache"]
+    told = tale("reproduce", *row, "--yes", *prices, "--max-usd", "0.003", "--json")
+    assert told.code == 3 and "the same command continues" in told.err
+    assert told.json["runs"] and (server.stats.prompt_tokens + server.stats.completion_tokens) * 1e-6 <= 0.003
+    while told.code == 3:
+        told = tale("reproduce", *row, "--yes", *prices, "--max-usd", "0.003", "--json")
+    assert server.stats.requests == 32 and told.json["runs"].keys() == {"direct", "cot", "tale-ep"}
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["table3-gsm8"], "did you mean table3-gsm8k"),
+        (["table9"], "no row of the paper's tables"),
+        (["table3-gsm8k", "--limit", "0"], "--limit must be at least 1"),
+        (["table3-gsm8k", "--price-in", "1"], "go together"),
+        (["table3-gsm8k", "--model", "nonsense"], "knows no provider"),
+        (["table3-mathbench-middle"], "set TALE_DATA"),
+    ],
+)
+def test_what_cannot_be_repeated_is_2_before_the_question(
+    args: list[str], said: str, tale: Any, row: list[str], server: Any
+) -> None:
+    told = tale("reproduce", *args)
+    assert told.code == 2 and said in told.sentence
+    assert server.stats.requests == 0
