@@ -63,15 +63,15 @@ _WITH_NUMBERS = "not never or nor if unless without except minus plus times half
 """Words with which a number is no longer the answer, before it as behind it."""
 _HEDGE = re.compile(
     _any_of(
-        f"""{_WITH_NUMBERS} no either neither cannot t unknown wrong incorrect
-        less fewer more greater than least most between under over up below above twice double triple"""
+        f"""{_WITH_NUMBERS} no neither cannot unknown wrong incorrect
+        than least most between under over up below above twice double triple"""
     )
     + "|[不非或]|至少|至多|[大小多少]于|超过",
     re.IGNORECASE,
 )
 _NO_UNIT = re.compile(
-    _any_of(f"{_WITH_NUMBERS} squared cubed factorial to pi theta alpha beta infinity")
-    + r"|\band (?:an?|one|two|three|half)\b|[α-λν-ω不非或]",
+    _any_of(f"{_WITH_NUMBERS} squared cubed factorial theta alpha beta infinity")
+    + r"|\band (?:an?|one|two|three)\b|[α-λν-ω不非或]",
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"(?<![^\W\d_])[b-rt-zB-Z](?![^\W\d_])")  # `a` and `A` are articles, `s` is what `'s` leaves

@@ -275,7 +275,7 @@ class Plan:
         short = (Path(self.data).name, self.program, self.model)
         name = "--".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-.")[:60] or "x" for part in short)
         plain = (_PLAIN_NAME, _PLAIN_PROGRAM, _PLAIN_MODEL)
-        if not all(pattern.fullmatch(part) for pattern, part in zip(plain, told, strict=True)):
+        if not all(pattern.fullmatch(part) and len(part) <= 60 for pattern, part in zip(plain, told, strict=True)):
             name += "--" + hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return Path("runs") / name
 

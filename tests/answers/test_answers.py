@@ -129,5 +129,3 @@ def test_no_reply_takes_two_seconds_or_raises_in_any_thread(reply: str) -> None:
 @pytest.mark.parametrize("gold", ["1e999999999", "10**10**10", "1e350", "9" * 31 + "e300"])
 def test_no_gold_raises(gold: str) -> None:
     assert not judge("[[x+1]]", gold)
-
-

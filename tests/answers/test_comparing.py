@@ -11,6 +11,7 @@ SAME = [
     ("Paris", "paris."),
     ("Ｐａｒｉｓ", "Paris"),
     ("New  York", "newyork"),
+    ("Route 66 West", "route 66west"),
     ('"Paris"', "Paris"),
     (r"\left(3,\quad 4\right)", "(3,4)"),
     (r"X \sim N(0, 1)", r"$X\sim N(0,1)$"),

@@ -13,7 +13,10 @@ SAME = [
     ("18.00", 18.0),
     ("$18", "18"),
     (r"\$18", "18"),
-    ("US$18", "18"),
+    ("18", "US$18"),
+    ("`18`", "18"),
+    ("18~km", "18 km"),
+    (r"1,\!234", "1234"),
     ("18 dollars", "18"),
     ("18元", "18"),
     ("18.", "18"),
@@ -68,6 +71,7 @@ SAME = [
     ("She makes $18 every day.", "18"),
     ("18 (i.e. 9 x 2)", "18"),
     ("18 (= 9 x 2)", "18"),
+    ("18 (two days)", "18"),
     ("18（共两天）", "18"),
     ("18 boys and girls", "18"),
     ("(18)", "18"),
@@ -95,6 +99,13 @@ DIFFERENT = [
     ("x > 18", "18"),
     (r"y \leq 3 = 18", "18"),
     ("x = 18, y = 3", "3"),
+    ("x = 18; y = 3", "3"),
+    ("x = 18 or y = 3", "3"),
+    ("x = 18 and y = 3", "3"),
+    ("x = 18 和 y = 3", "3"),
+    ("2 < x = 3", "3"),
+    (r"2 \neq x = 3", "3"),
+    ("it is not x = 3", "3"),
     ("18 (20)", "18"),
     ("18 (or 20)", "18"),
     ("18 (or maybe 20)", "18"),
@@ -130,9 +141,11 @@ def test_another_value_two_values_or_a_factor_are_not_equal(answer: str, gold: s
     assert not answers_equal(answer, gold)
 
 
-HEDGED = """not 18|isn't 18|no 18|never 18|neither 18|at least 18|at most 18|less than 18|over 18|between 18|below 18
-half of 18|twice 18|the root of 18|sin 18|minus 18|if 18|without 18|wrong: 18|unknown 18|不是18|至少18|大于18|超过18
-18 squared|18 times|18 and a half|18 pi|18 or more|18 factorial|18 to 20|18θ|18 不"""
+HEDGED = """not 18|isn't 18|no 18|it cannot be 18|unless 18|up to 18|more than 18|under 18|above 18|double 18|log 18
+never 18|neither 18|at least 18|at most 18|less than 18|over 18|between 18|below 18|half of 18|twice 18
+the root of 18|sin 18|minus 18|if 18|without 18|wrong: 18|unknown 18|不是18|至少18|大于18|超过18|18 squared
+18 times|18 and a half|18 and a third|18 and two thirds|18 and one third|18 and three quarters|18 pi
+18 or more|18 factorial|18 to 20|18θ|18 不"""
 
 
 @pytest.mark.parametrize("text", HEDGED.replace("\n", "|").split("|"))

@@ -44,19 +44,36 @@ def test_a_statement_gives_the_number_it_begins_with(reply: str, answer: str) ->
 
 
 CUES = """the answer is|answers are|the answer was|ans =|the answer equals|the answer should be|the answer must be
-the answer comes to|the answer comes out to|the answer for her is:|the answer of it all is|<final_answer>
+the answer comes to|the answer to question 2 is|the answer will be|答案应为|答案 =|the answer comes out to|the answer for her is:|the answer of it all is|<final_answer>
 答案：|答案应该是|答案就是|答案为"""
 
 
 @pytest.mark.parametrize("cue", CUES.replace("\n", "|").split("|"))
-@pytest.mark.parametrize("lead", ["", "about ", "simply ", "therefore ", "x = ", "equal to ", "a total of ", "大约"])
-def test_what_follows_a_statement_is_explanation(cue: str, lead: str) -> None:
-    assert find_answer(f"{cue} {lead}18. That took 2 steps", "number") == "18"
+def test_what_follows_a_statement_is_explanation(cue: str) -> None:
+    assert find_answer(f"{cue} 18. That took 2 steps", "number") == "18"
+
+
+LEADS = """about|approximately|around|roughly|simply|just|only|exactly|therefore|thus|then|now|indeed|equal to|of
+a total of|simply equal to|x =|≈|=|约|大约|共"""
+
+
+@pytest.mark.parametrize("lead", LEADS.replace("\n", "|").split("|"))
+def test_words_that_lead_to_a_number_are_passed_over(lead: str) -> None:
+    assert find_answer(f"The answer is {lead} 18. That took 2 steps", "number") == "18"
+
+
+ENDS = """. Then|! Then|? Then|; then|.\" Then|。|</answer>| because| since|, since| which|, which| as|, so|, where|, but|, for| ("""
+
+
+@pytest.mark.parametrize("end", ENDS.split("|"))
+def test_an_equation_in_the_explanation_is_not_the_answer(end: str) -> None:
+    assert find_answer(f"The answer is 9*2 = 18{end} 3 = 1 + 2", "number") == "18"
 
 
 CORRECTIONS = """Correction: it is|Corrected, the total is|Actually, that should be|Wait, the result must be|Oops, this was
 Sorry, we meant|My mistake. The value equals|That is wrong; it would be|Incorrect! The amount's|Revised: the number is
-Wait, it is actually|Sorry, it's rather|等等，应该是|更正为|不对，更正：答案是|错了，应为"""
+Wait, it is actually|Sorry, it's rather|等等，应该是|更正为|不对，应该是|错了，应为|纠正：应该是
+Correction:|Wait, it has to be|Sorry, it is really|Wait, it's instead|Wait, it was actually"""
 
 
 @pytest.mark.parametrize("words", CORRECTIONS.replace("\n", "|").split("|"))
@@ -64,7 +81,7 @@ def test_a_correction_takes_back_the_mark(words: str) -> None:
     assert find_answer(f"[[18]]. {words} 26.", "number") == "26"
 
 
-DOUBTS = "If he buys 3,|Suppose|Assuming 3 more,|Unless he buys 3,|It is not so that|如果多买 3 个，|假设"
+DOUBTS = "If he buys 3,|Suppose|Assuming 3 more,|Unless he buys 3,|It is not so that|如果多买 3 个，|假设|若多买 3 个，|不能说|Check whether|Supposing|Assume"
 
 
 @pytest.mark.parametrize("doubt", DOUBTS.split("|"))
@@ -72,7 +89,9 @@ def test_a_supposition_leaves_the_mark_alone(doubt: str) -> None:
     assert find_answer(f"[[18]]. {doubt} the answer is 20.", "number") == "18"
 
 
-@pytest.mark.parametrize("words", ["plus 9", "minus 9", "divided by 2", "multiplied by 2", "less than 9", "more than 9"])
+@pytest.mark.parametrize(
+    "words", ["plus 9", "minus 9", "divided by 2", "multiplied by 2", "fewer than 9", "more than 9"]
+)
 def test_a_sum_in_words_states_nothing(words: str) -> None:
     assert find_answer(f"The answer is 9 {words}. So [[18]]\nThe answer is 2 {words}.", "number") == "18"
 
@@ -86,6 +105,11 @@ OPTIONS = [
     ("B. Paris\nC. London\nI choose B.\nIt is the largest.", "B"),
     ("We'll go with (B), since A is smaller.\nC and D are too.", "B"),
     ("The best choice is B.\nC is too small.", "B"),
+    ("The right option: B\nC is too small.", "B"),
+    ("I'd select B.\nC is too small.", "B"),
+    ("I will pick B.\nC is too small.", "B"),
+    ("B is the answer.\nC is too small.", "B"),
+    ("B is best.\nC is too small.", "B"),
     ("(C) must be the right one.\nThat is all.", "C"),
     ("I choose B because A is wrong.", "B"),
     ("We would pick (D).", "D"),

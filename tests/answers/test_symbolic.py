@@ -21,9 +21,22 @@ def test_what_could_become_a_huge_integer_is_never_asked(text: str) -> None:
     assert not symbolic.mathematical(f"x+{text}")
 
 
-@pytest.mark.parametrize("text", ["it is x+1", "x+1 of y", "3 4", "x", "x+１个", "(" * 11 + "x+1" + ")" * 11, "x+" * 200])
+@pytest.mark.parametrize(
+    "text", ["it is x+1", "x+1 of y", "3 4", "x", "x+１个", "(" * 11 + "x+1" + ")" * 11, "x+" * 200]
+)
 def test_prose_and_what_is_too_deep_or_long_is_never_asked(text: str) -> None:
     assert not symbolic.mathematical(text)
+
+
+@pytest.mark.parametrize("word", "an|as|at|by|if|in|is|it|no|of|on|or|to".split("|"))
+def test_two_letters_that_are_a_word_are_no_product(word: str) -> None:
+    assert symbolic.mathematical("x+1 ab y")
+    assert not symbolic.mathematical(f"x+1 {word} y")
+
+
+@pytest.mark.parametrize("name", "arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|pi|infty".split("|"))
+def test_a_function_may_be_written_without_its_backslash(name: str) -> None:
+    assert answers_equal(f"1+{name} x", rf"\{name} x+1")
 
 
 def test_an_expression_that_hangs_is_different_and_the_next_one_is_decided() -> None:

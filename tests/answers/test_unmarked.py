@@ -25,6 +25,7 @@ NUMBERS = [
     ("Some 2 million people", "2 million"),
     ("A field of 18 m^2 with CO2 and x^2", "18"),
     ("So it is 20 or 18.", "20 or 18"),
+    ("那么是 20 或 18", "20 或 18"),
     ("Somewhere between 18 and 20", "18 and 20"),
     ("3, 4", "3, 4"),
     (r"\sqrt{324}", r"\sqrt{324}"),
@@ -56,6 +57,14 @@ def test_the_letter_that_stands_alone_or_decides_counts(reply: str, letter: str)
     assert find_answer(reply, "choice") == letter
 
 
+DECIDES = "option|my choice|an answer|it is|it must be|it's|we go with|choose|select|pick|选|选项|答案为|就是|so:"
+
+
+@pytest.mark.parametrize("words", DECIDES.split("|"))
+def test_the_letter_behind_a_deciding_word_counts(words: str) -> None:
+    assert find_answer(f"As A is too big, {words} B here", "choice") == "B"
+
+
 NO_OPTION = [
     "I CANNOT answer this.",
     "I COULD not decide.",
@@ -65,10 +74,19 @@ NO_OPTION = [
     "It could be A or B.",
     "I cannot decide between A and B.",
     "It is not C.",
+    "It isn't C.",
+    "I cannot take C",
+    "The wrong one is C",
+    "The incorrect one is C",
     "Hence D is wrong",
+    "Hence (D) is not",
+    "Hence (C) and (D) are incorrect",
     "We eliminated B",
+    "Excluding B",
     "This rules out B",
     "排除 B",
+    "不是 B",
+    "(B)不对",
     "A. 1\nB. 2\nC. 3\nD. 4",
     "Let ABC be a triangle with angle B and",
     "Plan B has failed again",

@@ -1,7 +1,6 @@
 """From flags to arguments of `evaluate`: folder names, presets, adapters, language models."""
 
 import itertools
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,31 +12,9 @@ from tale_dspy.errors import UsageError
 
 GIVEN: dict[str, Any] = {"program": "cot", "data": "gsm8k", "model": "openai/gpt-4o-mini"}
 
-ODD = {
-    "data": [
-        "gsm8k",
-        "a/q.jsonl",
-        "b/q.jsonl",
-        "q.jsonl",
-        "../q.jsonl",
-        "hf:x/y:test",
-        "..",
-        "a b.csv",
-        "数据.jsonl",
-        "-x",
-    ],
-    "program": ["cot", "budget:50", "budget-50", "budget:0.25x", "a/best.json", "a-best.json", "m:f", "m-f", "x" * 400],
-    "model": [
-        "openai/gpt-4o",
-        "openai-gpt-4o",
-        "openai/gpt-4o/",
-        "a/b/c",
-        "a/b-c",
-        "ollama_chat/qwen3:8b",
-        "../../etc",
-        "💥",
-    ],
-}
+NAMES = "gsm8k a/q.jsonl b/q.jsonl q.jsonl ../q.jsonl hf:x/y:test .. / 数据.jsonl 数/据.jsonl -x x a--b a\0b"
+PROGRAMS = "cot budget:50 budget-50 a/best.json a-best.json m:f m-f"
+MODELS = "openai/gpt-4o openai-gpt-4o openai/gpt-4o/ a/b/c a/b-c ollama/qwen3:8b ../../etc 💥"
 
 
 def test_the_default_folder_is_readable() -> None:
@@ -45,14 +22,13 @@ def test_the_default_folder_is_readable() -> None:
     assert Plan(**{**GIVEN, "program": "budget:50"}).folder() == Path("runs/gsm8k--budget-50--openai-gpt-4o-mini")
 
 
-def test_default_folders_are_safe_and_tell_commands_apart(tmp_path: Path) -> None:
-    folders = {}
-    for values in itertools.product(*ODD.values()):
-        folder = Plan(**dict(zip(ODD, values, strict=True))).folder()
-        assert folder.parent == Path("runs") and re.fullmatch(r"\w[\w.-]{0,220}", folder.name)
-        folders[folder.name] = values
-    assert len(folders) == len(list(itertools.product(*ODD.values())))
-    assert len(os.fsencode(max(folders, key=lambda name: len(os.fsencode(name))))) < 250
+def test_default_folders_are_safe_and_tell_commands_apart() -> None:
+    told = (NAMES.split(" "), [*PROGRAMS.split(), "x" * 400, "x" * 401], MODELS.split())
+    commands = [{"data": d, "program": p, "model": m} for d, p, m in itertools.product(*told)]
+    folders = [Plan(**command).folder() for command in commands]
+    assert len(set(folders)) == len(commands)
+    assert {folder.parent for folder in folders} == {Path("runs")}
+    assert all(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,220}", folder.name, re.ASCII) for folder in folders)
 
 
 def test_a_folder_that_is_given_is_taken() -> None:
@@ -82,9 +58,7 @@ def test_an_address_is_taken_as_it_is(address: str) -> None:
     assert Plan(**GIVEN, api_base=address).checked().api_base == address
 
 
-@pytest.mark.parametrize(
-    "address", ["", "localhost:8000", "ftp://x", "http://", "http://me:secret@host/v1", "http:// x"]
-)
+@pytest.mark.parametrize("address", ["", "localhost:8000", "ftp://x", "http://", "http://me:secret@host", "http:// x"])
 def test_an_address_that_is_none_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(UsageError, match="--api-base") as refused:
         Plan(**GIVEN, api_base=address).checked()

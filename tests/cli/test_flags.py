@@ -1,0 +1,37 @@
+"""Flags mean the same in every command, and each says what it does."""
+
+import pytest
+import typer
+
+from tale_dspy.cli import flags
+from tale_dspy.cli.main import app
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_is_explained(command: str) -> None:
+    # Those of typer itself, such as --help, hold a text as well.
+    assert [p.name for p in COMMANDS[command].params if not p.help] == []
+
+
+CONTRACT = (
+    "data model inputs gold api_base engine limit offset concurrency temperature max_tokens timeout retries metric "
+    "max_usd price_in price_out max_total_output_tokens repeats preset cache seed out json allow_leak vanilla"
+)
+
+
+def test_eval_has_the_contracts_flags() -> None:
+    assert set(CONTRACT.split()) - {p.name for p in COMMANDS["eval"].params} == set()
+
+
+def test_reproduce_shares_the_flags_of_eval() -> None:
+    told = {command: {p.name: p.help for p in COMMANDS[command].params} for command in ("eval", "reproduce")}
+    both = (told["eval"].keys() & told["reproduce"].keys()) - {"model", "out"}
+    assert both >= {"api_base", "max_usd", "price_in"}
+    assert {name: told["eval"][name] for name in both} == {name: told["reproduce"][name] for name in both}
+
+
+def test_flags_are_declared_once() -> None:
+    texts = [hint.__metadata__[0].help for hint in vars(flags).values() if "__metadata__" in dir(hint)]
+    assert len(texts) > 25 and len(set(texts)) == len(texts)

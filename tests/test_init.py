@@ -1,0 +1,109 @@
+"""The face of the package: every name there, none of it loaded before it is used."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tale_dspy
+
+SOURCE = ast.parse(Path(tale_dspy.__file__).read_text(encoding="utf-8"))
+
+NAMES = [
+    "LM",
+    "BackendError",
+    "BestFixedBudget",
+    "Budget",
+    "BudgetEstimator",
+    "BudgetLimits",
+    "BudgetedChainOfThought",
+    "Call",
+    "ChainOfDraft",
+    "Comparison",
+    "Concise",
+    "DataError",
+    "Dataset",
+    "DirectAnswer",
+    "Ledger",
+    "MissingExtraError",
+    "Price",
+    "Receipt",
+    "Record",
+    "Run",
+    "RunFolderError",
+    "SignatureError",
+    "SpendCapReached",
+    "StateError",
+    "TaleAdapter",
+    "TaleEP",
+    "TaleError",
+    "UnpricedModelError",
+    "UsageError",
+    "VanillaCoT",
+    "budgeted",
+    "evaluate",
+    "load",
+    "load_dataset",
+    "load_run",
+    "read_budget",
+    "receipt",
+    "track",
+]
+
+
+def in_a_process(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_public_names_are_these() -> None:
+    assert tale_dspy.__all__ == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_there_and_is_what_it_says(name: str) -> None:
+    value = getattr(tale_dspy, name)
+    assert value.__name__ == name
+    assert value.__module__.startswith("tale_dspy.")
+    assert vars(tale_dspy)[name] is value  # found at once from now on
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    (guarded,) = [node for node in SOURCE.body if isinstance(node, ast.If)]
+    imports = [node for node in guarded.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.name: node.module for node in imports for alias in node.names}
+    assert sorted(seen) == sorted(NAMES)
+    assert {name: f"tale_dspy.{home}" for home, names in tale_dspy._HOMES.items() for name in names} == seen
+
+
+def test_dir_tells_every_name() -> None:
+    assert set(NAMES) <= set(dir(tale_dspy))
+    assert dir(tale_dspy) == sorted(dir(tale_dspy))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'tale_dspy' has no attribute 'nothing'"):
+        tale_dspy.nothing  # noqa: B018
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert tale_dspy.__version__ == importlib.metadata.version("tale-dspy")
+
+
+def test_a_star_import_brings_the_public_names_alone() -> None:
+    code = "from tale_dspy import *; print(*sorted(k for k in globals() if not k.startswith('_')))"
+    assert in_a_process(code).split() == sorted(NAMES)
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    # Nothing but itself and what a bare interpreter may load: no dspy, litellm, numpy, pydantic, no room of its own.
+    code = "import sys; old = {*sys.modules}; import tale_dspy; print(*sorted({*sys.modules} - old - {*sys.stdlib_module_names}))"
+    assert in_a_process(code) == "tale_dspy"
+
+
+@pytest.mark.parametrize("name", ["Budget", "read_budget", "UsageError", "load_run", "Record", "Run"])
+def test_names_that_call_no_model_load_without_dspy(name: str) -> None:
+    code = f"import sys; from tale_dspy import {name}; print('dspy' in sys.modules, 'litellm' in sys.modules)"
+    assert in_a_process(code) == "False False"
