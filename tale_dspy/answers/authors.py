@@ -36,11 +36,9 @@ def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
 
 def _last_brackets(reply: str) -> str | None:
     """Return what stands between the last `[[` and the next `]]` on its line, reading from the left."""
-    for line in reversed(reply.split("\n")):
-        # Cut behind its last `]]`, a line is searched in one pass: behind every `[[` there is an end to be found.
-        if found := re.findall(r"\[\[(.*?)]]", line[: line.rfind("]]") + 2]):
-            return str(found[-1])
-    return None
+    # Where a line has no `]]` behind a `[[`, it has none behind the next one: skipping its rest keeps this linear.
+    found = [m[1] for m in re.finditer(r"\[\[(?:(.*?)]]|.*)", reply) if m[1] is not None]
+    return found[-1] if found else None
 
 
 def _last_number(reply: str) -> str | None:

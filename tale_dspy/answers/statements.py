@@ -50,7 +50,7 @@ CORRECTION = re.compile(
 """Words behind which a reply takes back what it has said."""
 _DOUBT = re.compile(
     r"""(?<![A-Za-z])(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|not)(?![A-Za-z])
-      | n't|如果|假设|若|不""",
+      | n't|如果|假设|若|不(?!对)""",
     re.IGNORECASE | re.VERBOSE,
 )
 

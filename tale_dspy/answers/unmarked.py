@@ -27,7 +27,7 @@ _DECIDES = re.compile(
 _RULED_OUT = re.compile(
     r"\b(?:not|cannot|eliminat\w+|exclud\w+|rul\w+ out|wrong|incorrect)\b|n't|[不非]|排除", re.IGNORECASE
 )
-_IS_OUT = re.compile(r"\)?\s*(?:(?:is|are) (?:not|wrong|incorrect)|不)")
+_IS_OUT = re.compile(r"\)?\s*(?:is (?:not|wrong|incorrect)|不)")
 _OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
 
 
@@ -61,8 +61,9 @@ def last_text(text: str) -> str | None:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return None
-    bold = _BOLD.findall(lines[-1])
-    return str(bold[-1]) if bold else lines[-1] if len(lines[-1]) <= _MAX_TEXT else None
+    if bold := _BOLD.findall(lines[-1]):
+        return str(bold[-1])
+    return lines[-1] if len(lines[-1]) <= _MAX_TEXT else None
 
 
 def _number_of_line(line: str, asides: bool) -> str | None:

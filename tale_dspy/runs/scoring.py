@@ -155,7 +155,7 @@ def record_of(
 ) -> Record:
     """Build the record of one finished question from its answer and its calls."""
     inputs = dict(question.inputs)
-    text = inputs.pop("question", None)
+    text = inputs.pop("question") if isinstance(inputs.get("question"), str) else None
 
     reason: list[Call] = []
     estimate: list[Call] = []

@@ -304,19 +304,20 @@ def _share(text: str) -> tuple[str, float]:
     return name, float(share)
 
 
-def _until_signalled() -> None:
+def _until_signalled() -> Callable[[], object]:
+    """Begin to listen for SIGINT and SIGTERM, and return what waits for one."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    return ended.wait
 
 
-def main(argv: Sequence[str] | None = None, until: Callable[[], object] = _until_signalled) -> int:
+def main(argv: Sequence[str] | None = None, until: Callable[[], object] | None = None) -> int:
     """Serve the scripted solver as a process of its own, until it is interrupted or terminated.
 
     Args:
         argv: The command line; None takes the process's.
-        until: Returns when the server shall end.
+        until: Returns when the server shall end; None waits for SIGINT or SIGTERM.
 
     Returns:
         0, or 2 for options that cannot be used.
@@ -334,6 +335,7 @@ def main(argv: Sequence[str] | None = None, until: Callable[[], object] = _until
     parser.add_argument("--tries", type=int, default=1, help="how many attempts of a struck prompt fail")
     parser.add_argument("--retry-after", type=float, default=0.0, help="seconds named with a 429")
     args = parser.parse_args(argv)
+    until = until or _until_signalled()  # before the address is told, to which an answer may be a signal
     try:
         rows = word_problems(args.problems, args.seed)
         bank = read_bank(args.bank) if args.bank else {row["question"]: row["answer"] for row in rows}

@@ -8,8 +8,9 @@ import pytest
 
 from tale_dspy.answers import answers_equal, judge
 
-B_FORMS = r"""B|b|(b)|b.|B. Paris|B) A train|B. I and II only|Option B|选项B|选B|选择 B|the answer is B|the right choice is B|the best option: B|答案为B|答案是B
-$B$|\text{B}|"B"|B Paris|B, the capital|B is correct|B (Paris)|B \(x^2\)|B. Vitamin C|**B**|[B]"""
+B_FORMS = r"""B|b|(b)|b.|B. Paris|B) A train|B. I and II only|Option B|选项B|选B|选择 B|the answer is B
+the right choice is B|the best option: B|答案为B|答案是B|$B$|\text{B}|"B"|B Paris|B, the capital|B is correct
+B (Paris)|B \(x^2\)|B. Vitamin C|**B**|[B]|B、巴黎|B、C罗"""
 
 
 @pytest.mark.parametrize("answer", B_FORMS.replace("\n", "|").split("|"))
@@ -17,9 +18,9 @@ def test_an_option_is_equal_in_any_form(answer: str) -> None:
     assert answers_equal(answer, "B")
 
 
-NOT_A = """A train|A, B|A or B|(A) and (B)|(A)(B)|AB|A/B|A. Paris, B. London|A. Paris or option B. London|A or option B
-A或选项B|A. Paris, or (B)|A) Paris or B) London|A & B|A; B|A、B|A和B|A 或 B|A，选项B|a, b
-A = 3|A^2 + 1|A - x|C|Paris|a train|"""
+NOT_A = """A train|A, B|A or B|(A) and (B)|(A)(B)|AB|A/B|A. Paris, B. London|A. Paris or option B. London
+A or option B|A或选项B|A. Paris, or (B)|A) Paris or B) London|A & B|A; B|A、B|A和B|A 或 B|A，选项B|a, b|A = 3
+A^2 + 1|A - x|C|Paris|a train|"""
 
 
 @pytest.mark.parametrize("answer", NOT_A.replace("\n", "|").split("|"))

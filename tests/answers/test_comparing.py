@@ -83,6 +83,7 @@ def test_another_text_another_list_or_none_are_not_equal(answer: object, gold: o
         ("1.5707963", r"\frac{\pi}{2}"),
         ("log(100)", "2"),
         ("x^-2", "x^{-2}"),
+        ("(-infty, 3)", r"(-\infty, 3)"),
         ("(x+1, 2)", "(1+x, 2.0)"),
         ("{x, x+1}", "{1+x, x}"),
     ],

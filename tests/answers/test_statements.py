@@ -44,8 +44,8 @@ def test_a_statement_gives_the_number_it_begins_with(reply: str, answer: str) ->
 
 
 CUES = """the answer is|answers are|the answer was|ans =|the answer equals|the answer should be|the answer must be
-the answer comes to|the answer to question 2 is|the answer will be|答案应为|答案 =|the answer comes out to|the answer for her is:|the answer of it all is|<final_answer>
-答案：|答案应该是|答案就是|答案为"""
+the answer comes to|the answer to question 2 is|the answer will be|答案应为|答案 =|the answer comes out to
+the answer for her is:|the answer of it all is|<final_answer>|答案：|答案应该是|答案就是|答案为"""
 
 
 @pytest.mark.parametrize("cue", CUES.replace("\n", "|").split("|"))
@@ -62,18 +62,19 @@ def test_words_that_lead_to_a_number_are_passed_over(lead: str) -> None:
     assert find_answer(f"The answer is {lead} 18. That took 2 steps", "number") == "18"
 
 
-ENDS = """. Then|! Then|? Then|; then|.\" Then|。|</answer>| because| since|, since| which|, which| as|, so|, where|, but|, for| ("""
+ENDS = [". Then", "! Then", "? Then", "; then", '." Then', "。", "</answer>", " ("]
+ENDS += [" because", " since", ", since", " which", ", which", " as", ", so", ", where", ", but", ", for"]
 
 
-@pytest.mark.parametrize("end", ENDS.split("|"))
+@pytest.mark.parametrize("end", ENDS)
 def test_an_equation_in_the_explanation_is_not_the_answer(end: str) -> None:
     assert find_answer(f"The answer is 9*2 = 18{end} 3 = 1 + 2", "number") == "18"
 
 
-CORRECTIONS = """Correction: it is|Corrected, the total is|Actually, that should be|Wait, the result must be|Oops, this was
-Sorry, we meant|My mistake. The value equals|That is wrong; it would be|Incorrect! The amount's|Revised: the number is
-Wait, it is actually|Sorry, it's rather|等等，应该是|更正为|不对，应该是|错了，应为|纠正：应该是
-Correction:|Wait, it has to be|Sorry, it is really|Wait, it's instead|Wait, it was actually"""
+CORRECTIONS = """Correction: it is|Corrected, the total is|Actually, that should be|Wait, the result must be
+Oops, this was|Sorry, we meant|My mistake. The value equals|That is wrong; it would be|Incorrect! The amount's
+Revised: the number is|Wait, it is actually|Sorry, it's rather|等等，应该是|更正为|不对，应该是|错了，应为
+纠正：应该是|Correction:|Wait, it has to be|Sorry, it is really|Wait, it's instead|Wait, it was actually"""
 
 
 @pytest.mark.parametrize("words", CORRECTIONS.replace("\n", "|").split("|"))
@@ -81,10 +82,11 @@ def test_a_correction_takes_back_the_mark(words: str) -> None:
     assert find_answer(f"[[18]]. {words} 26.", "number") == "26"
 
 
-DOUBTS = "If he buys 3,|Suppose|Assuming 3 more,|Unless he buys 3,|It is not so that|如果多买 3 个，|假设|若多买 3 个，|不能说|Check whether|Supposing|Assume"
+DOUBTS = """If he buys 3,|Suppose|Assuming 3 more,|Unless he buys 3,|It is not so that|如果多买 3 个，|假设
+若多买 3 个，|不能说|Check whether|Supposing|Assume"""
 
 
-@pytest.mark.parametrize("doubt", DOUBTS.split("|"))
+@pytest.mark.parametrize("doubt", DOUBTS.replace("\n", "|").split("|"))
 def test_a_supposition_leaves_the_mark_alone(doubt: str) -> None:
     assert find_answer(f"[[18]]. {doubt} the answer is 20.", "number") == "18"
 

@@ -1,126 +1,190 @@
-"""Words on the command line that name a program."""
+"""From a word to a program."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
 
-from tale_dspy import BudgetedChainOfThought, ChainOfDraft, Concise, DirectAnswer, StateError, TaleEP, VanillaCoT
-from tale_dspy.errors import UsageError
-from tale_dspy.programs.spec import imported, program_from, scale_of
+import tale_dspy
+from tale_dspy.errors import StateError, UsageError
+from tale_dspy.programs.spec import NAMED, imported, program_from, scale_of
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"),
+    ("word", "class_"),
     [
-        ("direct", DirectAnswer),
-        ("cot", VanillaCoT),
+        ("direct", tale_dspy.DirectAnswer),
+        ("cot", tale_dspy.VanillaCoT),
         ("dspy-cot", dspy.ChainOfThought),
-        ("concise", Concise),
-        ("draft", ChainOfDraft),
-        ("tale-ep", TaleEP),
-        ("budget:50", BudgetedChainOfThought),
-        ("budget:0.25x", BudgetedChainOfThought),
-        ("budget:best", BudgetedChainOfThought),
+        ("concise", tale_dspy.Concise),
+        ("draft", tale_dspy.ChainOfDraft),
+        ("tale-ep", tale_dspy.TaleEP),
+        ("budget:50", tale_dspy.BudgetedChainOfThought),
+        ("budget:best", tale_dspy.BudgetedChainOfThought),
+        ("budget:0.25x", tale_dspy.BudgetedChainOfThought),
     ],
 )
-def test_each_word_names_a_program_for_the_signature(word: str, kind: Any) -> None:
-    program = program_from(word, "question -> choice")
-    assert type(program) is kind
-    assert "choice" in program.predict.signature.output_fields
+def test_a_word_names_a_program_for_the_task(word: str, class_: type) -> None:
+    program = program_from(word, "context, question -> label")
+    assert type(program) is class_
+    (predictor,) = [p for name, p in program.named_predictors() if "estimator" not in name]
+    assert {"context", "question"} <= predictor.signature.input_fields.keys()
+    assert "label" in predictor.signature.output_fields
 
 
-def test_a_budget_is_that_of_the_program() -> None:
-    assert program_from("budget:50", "question -> answer").token_budget == 50
-    assert program_from("budget:0.25x", "question -> answer").token_budget is None
-
-
-@pytest.mark.parametrize(
-    ("word", "scale"), [("budget:0.25x", 0.25), ("budget:2x", 2.0), ("budget:50", None), ("x", None)]
-)
-def test_a_factor_is_read(word: str, scale: float | None) -> None:
-    assert scale_of(word) == scale
+@pytest.mark.parametrize(("word", "budget"), [("budget:1", 1), ("budget:007", 7), ("budget:1000000000", 10**9)])
+def test_a_budget_is_set(word: str, budget: int) -> None:
+    assert program_from(word, "question -> answer").token_budget == budget
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        "",
-        "nothing",
-        "budget:",
         "budget:0",
-        "budget:-5",
+        "budget:",
+        "budget:-1",
         "budget:1.5",
-        "budget:٥",
+        "budget:1e9",
+        "budget:abc",
+        "budget:٣",
+        "budget: 5",
         "budget:" + "9" * 5000,
-        "budget:0x",
-        "budget:" + "9" * 400 + "x",
-        "budget:x",
-        "no_such_module:x",
-        "json:nothing",
-        "json:loads.nothing",
-        "json:",
-        ":x",
-        ".relative:x",
-        "json:dumps",
-        "json:JSONEncoder",
-        "builtins:dict",
-        "builtins:max",
     ],
 )
-def test_a_word_that_names_nothing_is_a_usage_error(word: str) -> None:
-    with pytest.raises(UsageError):
+def test_a_budget_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="whole number of tokens"):
+        program_from(word, "question -> answer")
+
+
+@pytest.mark.parametrize(
+    ("word", "factor"),
+    [
+        ("budget:0.25x", 0.25),
+        ("budget:2x", 2.0),
+        ("budget:50", None),
+        ("budget:best", None),
+        ("cot", None),
+        ("budget:x", None),
+    ],
+)
+def test_a_factor_is_read(word: str, factor: float | None) -> None:
+    assert scale_of(word) == factor
+
+
+@pytest.mark.parametrize("word", ["budget:0x", "budget:0.00x", "budget:" + "9" * 400 + "x"])
+def test_a_factor_must_be_above_0_and_finite(word: str) -> None:
+    with pytest.raises(UsageError, match="above 0 and finite"):
+        scale_of(word)
+
+
+@pytest.mark.parametrize("word", ["", "COT", "cot ", "nonsense", "best", "json"])
+def test_a_word_that_names_nothing_is_told_what_there_is(word: str) -> None:
+    with pytest.raises(UsageError, match="give direct, cot, dspy-cot"):
         program_from(word, "question -> answer")
 
 
 def test_a_saved_program_is_loaded_and_a_pickle_is_not(tmp_path: Path) -> None:
-    TaleEP("question -> answer").save(tmp_path / "p.json")
-    assert isinstance(program_from(str(tmp_path / "p.json"), "q -> a"), TaleEP)
-    with pytest.raises(StateError, match="pickles are never loaded"):
-        program_from(str(tmp_path / "p.pkl"), "q -> a")
+    tale_dspy.BudgetedChainOfThought("question -> answer", 33).save(tmp_path / "p.json")
+    assert program_from(str(tmp_path / "p.json"), "x -> y").token_budget == 33
+    (tmp_path / "p.pkl").write_bytes(b"cos\nsystem\n")
+    with pytest.raises(StateError, match="never loaded"):
+        program_from(str(tmp_path / "p.pkl"), "x -> y")
 
 
 MODULE = """
 import dspy
-ready = dspy.Predict("question -> answer")
-class Own(dspy.Module):
+made = []
+class Plain(dspy.Module):
     pass
-class Holder:
-    inner = ready
-def make():
-    return Own()
-def takes(signature):
-    return dspy.Predict(signature)
-def fails():
-    raise ZeroDivisionError("no")
+class Told(dspy.Module):
+    def __init__(self, signature):
+        super().__init__()
+        self.signature = signature
+class Greedy(dspy.Module):
+    def __init__(self, one, two):
+        super().__init__()
+instance = Plain()
+def factory():
+    return instance
+def told(signature, other=None):
+    return Told(signature)
+def failing():
+    raise KeyError("mine")
+class callable_object:
+    inside = instance
+number = 3
 """
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "my_programs.py").write_text(MODULE)
-    (tmp_path / "my_broken.py").write_text("import nothing_of_that_name")
-    (tmp_path / "my_typo.py").write_text("def f(:")
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of the user's in the current folder."""
+    (tmp_path / "own_programs.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield imported("own_programs:instance")
+    del sys.modules["own_programs"]
+
+
+@pytest.mark.parametrize("attribute", ["instance", "factory", "callable_object.inside"])
+def test_an_attribute_is_a_module_or_gives_one(attribute: str, own: Any) -> None:
+    assert program_from(f"own_programs:{attribute}", "question -> answer") is own
+
+
+@pytest.mark.parametrize("attribute", ["Told", "told"])
+def test_a_class_or_factory_that_wants_the_signature_gets_it(attribute: str, own: Any) -> None:
+    assert program_from(f"own_programs:{attribute}", "question -> answer").signature == "question -> answer"
+
+
+def test_a_class_without_arguments_is_built(own: Any) -> None:
+    assert type(program_from("own_programs:Plain", "question -> answer")) is type(own)
 
 
 @pytest.mark.parametrize(
-    ("attribute", "kind"), [("ready", "Predict"), ("Own", "Own"), ("Holder.inner", "Predict"), ("make", "Own")]
+    ("word", "said"),
+    [
+        ("own_programs:number", "must be a dspy.Module or give one when called, got int"),
+        ("own_programs:callable_object", "must be a dspy.Module"),
+        ("own_programs:failing", "cannot be built: KeyError: 'mine'"),
+        ("own_programs:Greedy", "cannot be built: TypeError"),
+        ("own_programs:nothing", "'own_programs' has no attribute 'nothing'"),
+        ("own_programs:instance.nothing", "no attribute 'instance.nothing'"),
+        ("own_programs:", "no attribute ''"),
+        ("nowhere:x", "No module named 'nowhere'"),
+        (":x", "Empty module name"),
+        (".x:y", "relative import"),
+        ("a b:x", "No module named"),
+        ("own_programs.py:x", "cannot be imported"),
+    ],
 )
-def test_a_module_of_the_user_is_imported_from_the_current_folder(here: Path, attribute: str, kind: str) -> None:
-    assert type(program_from(f"my_programs:{attribute}", "question -> answer")).__name__ == kind
-
-
-@pytest.mark.parametrize(
-    "word", ["my_programs:fails", "my_programs:Holder", "my_broken:x", "my_typo:f", "my_programs:dspy"]
-)
-def test_a_module_that_cannot_be_built_is_a_usage_error_that_names_it(here: Path, word: str) -> None:
-    with pytest.raises(UsageError, match=word):
+def test_what_cannot_be_imported_is_said(word: str, said: str, own: Any) -> None:
+    with pytest.raises(UsageError, match=said):
         program_from(word, "question -> answer")
 
 
-def test_any_attribute_can_be_imported(here: Path) -> None:
-    assert imported("my_programs:Holder.inner") is imported("my_programs:ready")
+@pytest.mark.parametrize(
+    "body", ["1 / 0", "import sys; sys.exit(3)", "def (", "from nowhere import x", "raise OSError"]
+)
+def test_a_module_that_fails_at_import_is_one_sentence(
+    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_module.py").write_text(body)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"module 'failing_module' cannot be imported: [A-Z]"):
+        imported("failing_module:x")
+
+
+def test_the_current_folder_is_searched_as_with_python_m(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only_here.py").write_text("x = 5")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    assert imported("only_here:x") == 5
+    assert sys.path.count(str(tmp_path)) == 1 and imported("only_here:x") == 5 and sys.path.count(str(tmp_path)) == 1
+
+
+def test_all_named_programs_are_told() -> None:
+    with pytest.raises(UsageError) as refused:
+        program_from("?", "question -> answer")
+    assert all(name in str(refused.value) for name in NAMED)
