@@ -6,7 +6,7 @@ Everything that knows the shape of a history entry is here. Imported at first us
 import math
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -54,22 +54,28 @@ def read_usage(entry: dict[str, Any]) -> Told:
 
 
 def _told(usages: Sequence[dict[str, Any]], cached: bool) -> Told:
-    def count(read: Callable[[dict[str, Any]], Any]) -> int | None:
-        found = [n for n in map(read, usages) if _is_count(n)]
-        return int(sum(found)) if found else None
+    counts = [_counts(usage) for usage in usages]
+    if len(counts) == 1:
+        return Told(*counts[0], cached)
+    known = [[n for n in column if n is not None] for column in zip(*counts, strict=True)]
+    prompt, output, reasoning, cached_prompt = (sum(column) if column else None for column in known)
+    return Told(prompt, output, reasoning, cached_prompt, cached)
 
+
+def _counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
+    """Prompt, output, reasoning and cached prompt tokens of one response."""
     # The Responses API says input and output where chat completions say prompt and completion.
-    return Told(
-        prompt=count(lambda u: u.get("prompt_tokens", u.get("input_tokens"))),
-        output=count(lambda u: u.get("completion_tokens", u.get("output_tokens"))),
-        reasoning=count(
-            lambda u: value(u.get("completion_tokens_details") or u.get("output_tokens_details"), "reasoning_tokens")
-        ),
-        cached_prompt=count(
-            lambda u: value(u.get("prompt_tokens_details") or u.get("input_tokens_details"), "cached_tokens")
-        ),
-        cached=cached,
-    )
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+    output = usage.get("completion_tokens", usage.get("output_tokens"))
+    thought = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    read = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    reasoning = value(thought, "reasoning_tokens") if thought else None
+    cached = value(read, "cached_tokens") if read else None
+    return _count(prompt), _count(output), _count(reasoning), _count(cached)
+
+
+def _count(number: Any) -> int | None:
+    return int(number) if number is not None and _is_count(number) else None
 
 
 def _is_count(number: Any) -> bool:

@@ -20,7 +20,7 @@ from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import BackendError, DataError, SpendCapReached, UsageError
 from tale_dspy.ledger import Ledger
 from tale_dspy.programs.copying import copy_program, language_models
-from tale_dspy.receipts import Call, Sink, collect
+from tale_dspy.receipts import Sink
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
@@ -30,6 +30,8 @@ from tale_dspy.runs.session import RunStopped, Session, Unit, run_lm
 
 GRACE = 5.0
 """Seconds that calls in flight are given to end after Ctrl-C or a fault, so that their answers are kept."""
+HEARD = {"disable_history": False, "max_history_size": 1}
+"""DSPy settings under which it tells what a call used; `run_lm` keeps none of it."""
 DOOMED = 8
 """Questions that may end in `error`, before any call was answered, until the run is given up."""
 
@@ -196,9 +198,10 @@ class _Runner:
             for question, repeat in self._take():
                 try:
                     started = time.perf_counter()
-                    with collect(tale_unit=Unit(question.id, repeat)) as calls:
-                        found = ask(self.program, question, self.metric, self.options.threshold, calls)
-                    self._keep(self._record(question, repeat, found, calls, started))
+                    unit = Unit(question.id, repeat)
+                    with dspy.context(tale_unit=unit):
+                        found = ask(self.program, question, self.metric, self.options.threshold, unit.calls)
+                    self._keep(self._record(question, unit, found, started))
                 except BaseException as e:  # the boundary of a worker: whatever it is, it ends the run
                     self._end(e)
 
@@ -210,16 +213,17 @@ class _Runner:
             for question, repeat in self._take():
                 try:
                     started = time.perf_counter()
-                    with collect(tale_unit=Unit(question.id, repeat)) as calls:
-                        found = await aask(self.program, question, self.metric, self.options.threshold, calls)
-                    self._keep(self._record(question, repeat, found, calls, started))
+                    unit = Unit(question.id, repeat)
+                    with dspy.context(tale_unit=unit):
+                        found = await aask(self.program, question, self.metric, self.options.threshold, unit.calls)
+                    self._keep(self._record(question, unit, found, started))
                 except BaseException as e:  # the same boundary
                     self._end(e)
 
     def _overrides(self) -> dict[str, Any]:
         # A `track` block around the run goes on listening; modules around it need no history of ours.
         listeners = [m for m in dspy.settings.caller_modules or [] if isinstance(m, Sink)]
-        overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": listeners}
+        overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": listeners, **HEARD}
         if self.options.adapter is not None:
             overrides["adapter"] = self.options.adapter
         return overrides
@@ -233,11 +237,9 @@ class _Runner:
                 return
             yield item
 
-    def _record(
-        self, question: Question, repeat: int, found: dict[str, Any], calls: list[Call], started: float
-    ) -> Record:
+    def _record(self, question: Question, unit: Unit, found: dict[str, Any], started: float) -> Record:
         seconds = time.perf_counter() - started
-        return record_of(question, repeat, found, calls, seconds, self.options.paper_counts)
+        return record_of(question, unit.repeat, found, unit.calls, seconds, self.options.paper_counts)
 
     def _keep(self, record: Record) -> None:
         """Append a record; while nothing was answered at all, errors are held back: they may be one fault of the run."""

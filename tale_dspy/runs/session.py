@@ -42,6 +42,8 @@ class Unit:
 
     id: str
     repeat: int
+    calls: list[Call] = field(default_factory=list)
+    """The calls answered so far."""
     _seen: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -246,7 +248,10 @@ class Session:
             self.end(e)
 
     def _deliver(self, call: Call) -> None:
-        """Hand a call to every listener around, as DSPy's history would."""
+        """Book a call on its question, and hand it to every listener around, as DSPy's history would."""
+        unit: Unit | None = settings.get("tale_unit")
+        if unit is not None:
+            unit.calls.append(call)
         for module in settings.caller_modules or []:
             if isinstance(module, Sink):
                 module.add(call)

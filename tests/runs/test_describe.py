@@ -147,6 +147,11 @@ def test_the_hash_is_the_same_in_another_process_or_after_saving(tmp_path: Path)
     assert state_hash(tale_dspy.VanillaCoT("q -> a")) == state_hash(tale_dspy.VanillaCoT("q -> a"))
 
 
+def test_an_object_in_the_settings_does_not_hash_by_its_address() -> None:
+    hashes = {state_hash(tale_dspy.VanillaCoT("q -> a", stop=[thing])) for thing in (object(), object())}
+    assert len(hashes) == 1
+
+
 def test_models_of_single_predictors_are_told() -> None:
     program = tale_dspy.TaleEP("question -> answer")
     assert "own_models" not in described(program)["config"]
