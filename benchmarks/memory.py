@@ -38,9 +38,7 @@ def main() -> None:
     examples = [dspy.Example(question=r["question"], answer=r["answer"]).with_inputs("question") for r in rows]
     bank = {r["question"]: r["answer"] for r in rows}
     with tempfile.TemporaryDirectory() as scratch, ScriptedServer(SolverReply(bank), record=0) as server:
-        lm = tale_dspy.LM(
-            "openai/gpt-4o-mini", api_base=server.url, api_key="none", engine=args.engine, cache=False
-        )
+        lm = tale_dspy.LM("openai/gpt-4o-mini", api_base=server.url, api_key="none", engine=args.engine, cache=False)
         program = tale_dspy.TaleEP("question -> answer")
         tale_dspy.evaluate(program, examples[:100], lm=lm, out=f"{scratch}/small")
         before = peak_kb()

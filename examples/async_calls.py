@@ -1,6 +1,6 @@
 """Many questions at once with asyncio; the ledger is right all the same.
 
-    python examples/async_calls.py openai/gpt-4o-mini
+python examples/async_calls.py openai/gpt-4o-mini
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Budget a program that already exists, in one line.
 
-    python examples/budget_a_program.py openai/gpt-4o-mini
+python examples/budget_a_program.py openai/gpt-4o-mini
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Evaluate two programs on one file under a spend cap, and print what the budget saved.
 
-    python examples/compare_two_runs.py questions.jsonl openai/gpt-4o-mini
+python examples/compare_two_runs.py questions.jsonl openai/gpt-4o-mini
 """
 
 import sys

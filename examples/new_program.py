@@ -1,6 +1,6 @@
 """A new program: estimate a budget, reason within it, print the receipt.
 
-    python examples/new_program.py openai/gpt-4o-mini
+python examples/new_program.py openai/gpt-4o-mini
 """
 
 import sys

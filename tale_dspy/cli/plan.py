@@ -114,6 +114,8 @@ class Plan:
         if plan.program.endswith(".json"):
             program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
         options = plan.options(data)
+        if not plan.is_finished(len(data)):
+            plan.check_provider(options["lm"])
         factor = scale_of(plan.program)
         if factor is not None:
             data = plan.scaled(data, factor, options)
@@ -202,7 +204,7 @@ class Plan:
         """Build the LM; a server of one's own needs no key.
 
         Raises:
-            UsageError: If the engine or the model's provider is unknown.
+            UsageError: If the engine is unknown, or the settings are none for the model.
         """
         from dspy.utils.exceptions import LMConfigurationError
 
@@ -218,15 +220,22 @@ class Plan:
             lm = LM(self.model, engine=self.engine, cache=self.cache, **given)
         except LMConfigurationError as e:  # settings that DSPy knows the model refuses
             raise UsageError(f"--model {self.model}: {e.message}") from e
-        if self.engine == "litellm" or (self.engine == "auto" and not _is_routed_by_dspy(lm)):
-            self.check_provider()
         return lm
 
-    def check_provider(self) -> None:
-        """Say at once that LiteLLM has no such provider.
+    def is_finished(self, n: int) -> bool:
+        """Tell whether the folder has as many records as there are answers to get: nothing will be asked then."""
+        try:
+            return (self.folder() / "records.jsonl").read_bytes().count(b"\n") >= n * self.repeats
+        except OSError:
+            return False
+
+    def check_provider(self, lm: Any) -> None:
+        """Say at once that LiteLLM has no such provider, where it will be asked.
 
         LiteLLM and what it loads at its first request are loaded here, before any latency is measured.
         """
+        if self.engine == "lm15" or (self.engine == "auto" and _is_routed_by_dspy(lm)):
+            return
         from dspy.clients import disable_litellm_logging
 
         disable_litellm_logging()

@@ -66,7 +66,7 @@ def run(
         out=out or Path("runs") / wanted.id,
     ).checked()
     n = len(plan.load_data())
-    plan.language_model()
+    plan.check_provider(plan.language_model())
     typer.echo(expected_cost(wanted, plan.model, n, plan.price()), err=True)
     if not yes and not _confirmed():
         raise UsageError("nothing was asked: confirm, or give --yes")
@@ -83,6 +83,7 @@ def _confirmed() -> bool:
     try:
         return typer.confirm("Go on?", err=True)
     except typer.Abort:  # nobody is there to answer
+        typer.echo(err=True)
         return False
 
 

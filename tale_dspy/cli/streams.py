@@ -13,6 +13,16 @@ import sys
 import threading
 import warnings
 
+_ENVIRONMENT = {
+    # Prices come from the table that is installed: the same on each run, and no fetch on a closed network.
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOG": "CRITICAL",
+    "DATASETS_VERBOSITY": "critical",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_VERBOSITY": "critical",
+}
+"""Read by the libraries when they are imported; what the user has set himself stays."""
 _LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "asyncio", "httpx", "openai")
 _WARNERS = r"(aiohttp|asyncio|dspy|httpx|litellm|openai|pydantic)(\.|$)"
 
@@ -27,9 +37,8 @@ class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic
 
 def set_up() -> None:
     """Send our warnings to stderr, silence the libraries, and let no character break the output."""
-    # Prices come from the table that is installed: the same on each run, and no fetch on a closed network.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    os.environ.setdefault("LITELLM_LOG", "CRITICAL")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[StderrHandler()])
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -242,19 +242,21 @@ class _Runner:
         return record_of(question, unit.repeat, found, unit.calls, seconds, self.options.paper_counts)
 
     def _keep(self, record: Record) -> None:
-        """Append a record; while nothing was answered at all, errors are held back: they may be one fault of the run."""
+        """Append a record. Until anything was answered errors are held back: they may be one fault of the whole run."""
         with self._lock:
+            self._held.append(record)
             if record.outcome == "error" and not self.session.answered.is_set():
-                self._held.append(record)
                 if len(self._held) >= min(DOOMED, len(self.todo)):
                     raise BackendError(f"no question could be answered: {record.error}")
                 return
-            for kept in [*self._held, record]:
-                if self.folder:
-                    self.folder.append("records.jsonl", kept.to_json())
-                self.records.append(kept)
-                self.tally.add(kept)
-            self._held.clear()
+            kept, self._held = self._held, []
+        if self.folder:  # outside the lock: 32 threads would wait for each other's disk
+            for one in kept:
+                self.folder.append("records.jsonl", one.to_json())
+        with self._lock:
+            for one in kept:
+                self.records.append(one)
+                self.tally.add(one)
             if self.options.progress:
                 self.options.progress(self.tally)
 

@@ -83,7 +83,9 @@ def ask(program: Any, question: Question, metric: Metric | None, threshold: floa
     return _judged(pred, question, metric, threshold, calls)
 
 
-async def aask(program: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]) -> dict[str, Any]:
+async def aask(
+    program: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]
+) -> dict[str, Any]:
     """Do as `ask` does, in an event loop; the metric must not block."""
     try:
         pred = await program.acall(**question.inputs)
@@ -98,7 +100,9 @@ def _failed(error: Exception, calls: list[Call]) -> dict[str, Any]:
     return {"outcome": "error", "error": _told(error)}
 
 
-def _judged(pred: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]) -> dict[str, Any]:
+def _judged(
+    pred: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]
+) -> dict[str, Any]:
     answer = _answer(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
     status = status_of(calls, answered=answer is not None)
     found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}

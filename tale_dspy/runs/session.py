@@ -228,9 +228,7 @@ class Session:
         self._deliver(call)
         return outputs
 
-    def _write(
-        self, p: _Pending, row: dict[str, Any], call: Call | None = None, outputs: Any = None
-    ) -> None:
+    def _write(self, p: _Pending, row: dict[str, Any], call: Call | None = None, outputs: Any = None) -> None:
         """Journal one attempt, before its answer is used."""
         if self.folder is None:
             return

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from terminal import COMMAND
 
+from tale_dspy.cli import streams
 from tale_dspy.cli.main import main
 
 
@@ -43,6 +44,8 @@ def tale(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
     """Run a command in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    for name, value in streams._ENVIRONMENT.items():  # set as the command would, and put back afterwards
+        monkeypatch.setenv(name, os.environ.get(name, value))
 
     def run(*args: object) -> Told:
         code = main([str(a) for a in args])

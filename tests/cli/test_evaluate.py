@@ -1,6 +1,8 @@
 """`tale eval`: the one JSON object, what goes over the wire, what is kept, and no secret in it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,26 @@ def test_the_cache_answers_a_second_folder_and_no_cache_asks_again(tale: Any, as
     assert again["output_tokens_mean"] == first["output_tokens_mean"] and again["latency_p50"] is None
     tale("eval", "cot", *asked, "--out", "c", "--no-cache")
     assert server.stats.requests == 20
+
+
+RESUME = """
+import sys
+from tale_dspy.cli.main import main
+code = main(sys.argv[1:])
+print("litellm" in sys.modules)
+raise SystemExit(code)
+"""
+
+
+def test_a_finished_run_is_shown_again_without_a_request_or_litellm(
+    tale: Any, asked: list[str], server: Any, tmp_path: Path
+) -> None:
+    command = ["eval", "cot", *asked, "--engine", "litellm", "--out", "a", "--json"]
+    first = tale(*command).out
+    done = subprocess.run([sys.executable, "-c", RESUME, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.endswith("\nFalse\n")
+    assert json.loads(done.stdout.splitlines()[0])["accuracy"] == json.loads(first)["accuracy"]
+    assert server.stats.requests == 10
 
 
 def test_prices_are_dollars_per_million_tokens(tale: Any, asked: list[str], server: Any) -> None:

@@ -64,7 +64,13 @@ def test_a_second_run_from_the_cache_reports_the_same_tokens_and_pays_nothing(en
 def test_every_fault_ends_in_an_outcome_and_totals_stay_right(engine: str, tmp_path: Path) -> None:
     share = 0.2 / 7
     faults = Faults(
-        rate_limited=share, server_error=share, dropped=share, hung=share, malformed=share, null_content=share, cut=share
+        rate_limited=share,
+        server_error=share,
+        dropped=share,
+        hung=share,
+        malformed=share,
+        null_content=share,
+        cut=share,
     )
     with solver(faults=faults) as server:
         lm = model(server, engine, timeout=0.5)
@@ -186,9 +192,7 @@ def test_a_cap_sends_a_limit_with_each_call_that_sets_none() -> None:
 def test_a_model_without_a_price_is_refused_under_a_cap_in_dollars() -> None:
     with solver() as server:
         with pytest.raises(UnpricedModelError, match="--price-in"):
-            tale_dspy.evaluate(
-                tale_dspy.DirectAnswer("question -> answer"), examples(), lm=model(server), max_usd=1.0
-            )
+            tale_dspy.evaluate(tale_dspy.DirectAnswer("question -> answer"), examples(), lm=model(server), max_usd=1.0)
         assert server.stats.requests == 0
 
 
@@ -206,9 +210,7 @@ def test_repeats_are_fresh_draws_even_with_a_cache() -> None:
 
 def test_identical_rows_are_separate_questions() -> None:
     with solver() as server:
-        run = tale_dspy.evaluate(
-            tale_dspy.DirectAnswer("question -> answer"), examples(1) * 3, lm=model(server)
-        )
+        run = tale_dspy.evaluate(tale_dspy.DirectAnswer("question -> answer"), examples(1) * 3, lm=model(server))
         first = run.records[0].id.partition("-")[0]
         assert sorted(r.id for r in run.records) == [first, f"{first}-2", f"{first}-3"]
 
@@ -255,7 +257,9 @@ def test_calls_of_the_metric_are_booked_under_its_role() -> None:
             return bool(judge(question="is it right?").verdict)
 
         run = tale_dspy.evaluate(tale_dspy.DirectAnswer("question -> answer"), examples(3), lm=lm, metric=metric)
-        assert sum((r.output_tokens or 0) + (r.metric_tokens or 0) for r in run.records) == server.stats.completion_tokens
+        assert (
+            sum((r.output_tokens or 0) + (r.metric_tokens or 0) for r in run.records) == server.stats.completion_tokens
+        )
         assert all(r.metric_tokens and r.output_tokens for r in run.records)
 
 
@@ -331,7 +335,10 @@ def test_the_adapters_of_dspy_end_in_outcomes_too() -> None:
 def test_no_key_reaches_the_folder(tmp_path: Path) -> None:
     with solver() as server:
         lm = tale_dspy.LM(
-            "openai/scripted", api_base=server.url.replace("://", "://user:hunter2@"), api_key="sk-secret", engine="auto"
+            "openai/scripted",
+            api_base=server.url.replace("://", "://user:hunter2@"),
+            api_key="sk-secret",
+            engine="auto",
         )
         lm.kwargs["api_base"] = server.url
         tale_dspy.evaluate(tale_dspy.DirectAnswer("question -> answer"), examples(2), lm=lm, out=tmp_path / "run")
@@ -352,7 +359,9 @@ def test_a_program_without_any_lm_is_refused() -> None:
         tale_dspy.evaluate(tale_dspy.DirectAnswer("question -> answer"), examples())
 
 
-@pytest.mark.parametrize("option", [{"concurrency": 0}, {"repeats": 0}, {"retries": -1}, {"max_usd": 0}, {"timeout": -1}])
+@pytest.mark.parametrize(
+    "option", [{"concurrency": 0}, {"repeats": 0}, {"retries": -1}, {"max_usd": 0}, {"timeout": -1}]
+)
 def test_options_out_of_range_are_named(option: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(option))):
         tale_dspy.evaluate(tale_dspy.DirectAnswer("question -> answer"), examples(), **option)
