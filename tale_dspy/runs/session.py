@@ -297,7 +297,7 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
             connection.
     """
     settings_ = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
-    copied = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
+    copied: Any = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
     kind: type = type(lm)
     copied.__class__ = _class_for(kind)
     copied._tale_session = session
