@@ -187,7 +187,7 @@ class _Runner:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
     def _tasks_are_cheaper(self) -> bool:
-        """Say whether to use tasks: not under a cap, where calls wait for others, nor for code that may block the loop."""
+        """Say whether to use tasks: not under a cap, where calls wait, nor for code that may block the loop."""
         own = type(self.program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
         lms = [self.lm, *language_models(self.program)]
         over_litellm = all(lm is None or (isinstance(lm, dspy.LM) and lm.engine == "litellm") for lm in lms)
