@@ -242,6 +242,7 @@ class Plan:
         import litellm
         import openai.resources  # noqa: F401
 
+        litellm.ModelResponse()  # builds its schema, about which pydantic warns: now, while that goes nowhere
         try:
             litellm.get_llm_provider(self.model, api_base=self.api_base)
         except litellm.exceptions.BadRequestError:

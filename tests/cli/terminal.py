@@ -10,7 +10,9 @@ import sys
 import termios
 from typing import Any
 
-COMMAND = (sys.executable, "-c", "from tale_dspy.cli.main import main; raise SystemExit(main())")
+# A process started in the background by a shell ignores SIGINT, and so would its children: these shall not.
+_INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+COMMAND = (sys.executable, "-c", f"{_INTERRUPTIBLE}; from tale_dspy.cli.main import main; raise SystemExit(main())")
 
 
 def on_terminal(columns: int, *args: str, **options: Any) -> tuple[int, list[str]]:
