@@ -120,7 +120,7 @@ class Plan:
         if factor is not None:
             data = plan.scaled(data, factor, options)
         if plan.program == "budget:best":
-            program = plan.best_budget(program, data, metric, options)
+            program = plan.best_budget(program, data, metric, options, progress)
         return evaluate(program, data, metric=metric, out=plan.folder(), progress=progress, **options)
 
     def load_data(self) -> "Dataset":
@@ -157,7 +157,14 @@ class Plan:
         options["config"] |= {"budgets": data_hash(str(example[BUDGET]) for example in scaled.examples)}
         return scaled
 
-    def best_budget(self, student: Any, data: "Dataset", metric: Any, options: dict[str, Any]) -> Any:
+    def best_budget(
+        self,
+        student: Any,
+        data: "Dataset",
+        metric: Any,
+        options: dict[str, Any],
+        progress: "Callable[[Tally], None] | None" = None,
+    ) -> Any:
         """Choose the one fixed budget on training questions; what that costs is taken off the caps."""
         from tale_dspy.datasets import data_hash, example_ids
         from tale_dspy.errors import SpendCapReached
@@ -172,10 +179,11 @@ class Plan:
             raise UsageError(f"{both} of {len(data)} questions are training questions, too: allow it with --allow-leak")
         options["config"] |= {"train": {"name": train.name, "n": len(train), "hash": data_hash(ids)}}
         folder = self.folder()
-        search = BestFixedBudget(metric, out=folder.parent / f"{folder.name}-search", **options)
+        out = folder.parent / f"{folder.name}-search"
+        search = BestFixedBudget(metric, out=out, progress=progress, **options)
         program = search.compile(student, trainset=train)
         if search.stopped:
-            message = f"{search.stopped}; the search is kept in {search.out}, the same command continues"
+            message = f"{search.stopped}; the search is kept in {out}, the same command continues"
             raise SpendCapReached(message, search.caps.ledger)
         options |= search.caps.left()
         return program

@@ -169,22 +169,30 @@ class _Runner:
         targets: list[Callable[[], None]] = [self._worker] * count
         if self._tasks_are_cheaper():
             targets = [lambda: asyncio.run(self._worker_tasks(count))]
-        threads = [
-            threading.Thread(target=context.copy().run, args=(target,), name=f"tale-{i}", daemon=True)
-            for i, target in enumerate(targets)
-        ]
-        for thread in threads:
-            thread.start()
+        left, finished = len(targets), threading.Event()
+
+        def until_last(target: Callable[[], None]) -> None:
+            nonlocal left
+            try:
+                target()
+            finally:
+                with self._lock:
+                    left -= 1
+                if not left:
+                    finished.set()
+
+        for i, target in enumerate(targets):
+            work = context.copy().run
+            threading.Thread(target=work, args=(until_last, target), name=f"tale-{i}", daemon=True).start()
         try:
-            for thread in threads:
-                while thread.is_alive() and not self.stop.is_set():
-                    thread.join(0.2)
+            # Never `join` here: interrupted by Ctrl-C it marks a living thread as dead (bpo-45274).
+            while targets and not finished.wait(0.2) and not self.stop.is_set():
+                pass
         finally:
             self.stop.set()
             self.ledger.close()
-            deadline = time.monotonic() + GRACE
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
+            if targets:
+                finished.wait(GRACE)
 
     def _tasks_are_cheaper(self) -> bool:
         """Say whether to use tasks: not under a cap, where calls wait, nor for code that may block the loop."""

@@ -168,7 +168,10 @@ def load_run(path: str | Path) -> Run:
     """
     folder = Path(path)
     info = read_json(folder / "run.json")
-    records = [Record.from_json(row) for row in read_jsonl(folder / "records.jsonl")]
+    try:
+        records = [Record.from_json(row) for row in read_jsonl(folder / "records.jsonl")]
+    except (TypeError, AttributeError) as e:
+        raise RunFolderError(f"{folder / 'records.jsonl'} holds a line that is no record: {e}") from e
     summary = read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
     return Run(info=info, records=records, path=folder, stopped=summary.get("stopped"), wall_s=summary.get("wall_s"))
 
@@ -177,7 +180,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object from a file of a run folder."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}") from None
     except (OSError, ValueError) as e:
         raise RunFolderError(f"{path} cannot be read: {e}") from e

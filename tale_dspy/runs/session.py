@@ -6,6 +6,7 @@ hands every call to the run's `Session`. Nothing of the user's is touched.
 
 import asyncio
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -29,6 +30,7 @@ from tale_dspy.runs.retry import verdict, wait_before
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
 
 
+_PASSWORD = re.compile(r"://[^/@\s]+@")
 _USAGE = ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_prompt_tokens")
 
 
@@ -187,7 +189,11 @@ class Session:
         billed = possibly_billed(error)
         self._release(p, possibly_billed=billed)
         judged = verdict(error)
-        row = {"error": type(error).__name__, "message": str(error)[:500], "paid": None if billed else False}
+        row = {
+            "error": type(error).__name__,
+            "message": _PASSWORD.sub("://", str(error))[:500],
+            "paid": None if billed else False,
+        }
         self._write(p, row)
         if judged == "run":
             self.end(BackendError(f"{p.lm.model} refuses the request: {sentence(error)}"))
