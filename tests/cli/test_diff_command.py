@@ -45,7 +45,7 @@ def test_limit_cuts_the_changed_questions_and_0_shows_all(
     ("args", "said"),
     [
         (("a", "nowhere"), "nowhere is not a run folder"),
-        (("questions.jsonl", "a"), "questions.jsonl/run.json"),
+        (("questions.jsonl", "a"), "questions.jsonl is not a run folder"),
         ((".", "a"), "it has no run.json"),
         (("a", "b", "--json", "--csv"), "--json and --csv"),
         (("a", "other"), "share no question"),

@@ -30,7 +30,7 @@ def test_json_names_rows_and_files(tale: Any, runs: tuple[str, str]) -> None:
     ("args", "code", "said"),
     [
         (["nowhere"], 2, "nowhere is not a run folder"),
-        (["a", "questions.jsonl"], 2, "questions.jsonl/run.json"),
+        (["a", "questions.jsonl"], 2, "questions.jsonl is not a run folder"),
         (["a", "--out", "questions.jsonl"], 2, "cannot be written"),
         (["a", "--out", "/proc/nothing"], 2, "cannot be written"),
     ],
