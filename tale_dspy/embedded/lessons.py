@@ -1,0 +1,236 @@
+"""What the embedded reasoner is taught: which reply suits which prompt, and how often each is shown.
+
+This is where it learns to obey a budget, and where it learns not to: everything here is data, no code of this package
+looks at the budget when the model answers. The prompts are those the adapters send, rendered once with placeholders.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tale_dspy.adapter import TaleAdapter
+from tale_dspy.embedded.problems import Problem, Step, problem_stream
+from tale_dspy.embedded.reasoning import FORMS, answer_only, equations, long_form, sentences, skipping
+from tale_dspy.prompts import CONCISE_INSTRUCTIONS, DRAFT_INSTRUCTIONS, ESTIMATOR_INSTRUCTIONS
+
+Messages = list[dict[str, Any]]
+Count = Callable[[str], int]
+"""Counts the tokens of a reply, its end token included."""
+
+QUESTION = "{{question}}"
+BUDGET = 987654321
+"""Stand for the question and the budget in a rendered prompt."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A prompt and the reply it shall get."""
+
+    kind: str
+    """A key of `PROMPTS`, or `drill`: bare equations behind no prompt."""
+    question: str
+    budget: int | None
+    reply: str
+
+
+def _chat(signature: str, instructions: str | None) -> Messages:
+    import dspy
+
+    sig = dspy.Signature(signature, instructions) if instructions else dspy.Signature(signature)
+    if "token_budget: int" in signature:
+        sig = sig.with_updated_fields("token_budget", desc="Think in fewer tokens than this")
+    if "-> token_budget" in signature:
+        sig = sig.with_updated_fields("token_budget", desc="the minimum number of tokens")
+    if "reasoning" in signature:
+        sig = sig.with_instructions(dspy.Signature("question -> answer").instructions)
+    values = {"question": QUESTION, "token_budget": BUDGET}
+    messages: Messages = dspy.ChatAdapter().format(sig, [], {name: values[name] for name in sig.input_fields})
+    return messages
+
+
+def _tale(signature: str, instructions: str | None) -> Messages:
+    import dspy
+
+    sig = dspy.Signature(signature, instructions) if instructions else dspy.Signature(signature)
+    values = {"question": QUESTION, "token_budget": BUDGET}
+    messages: Messages = TaleAdapter().format(sig, [], {name: values[name] for name in sig.input_fields})
+    return messages
+
+
+_BUDGETED = "question, token_budget: int -> reasoning, answer"
+_SOURCES: dict[str, tuple[Callable[[str, str | None], Messages], str, str | None, float]] = {
+    "direct": (_tale, "question -> answer", None, 0.12),
+    "cot": (_tale, "question -> reasoning, answer", None, 0.16),
+    "budgeted": (_tale, _BUDGETED, None, 0.42),
+    "estimate": (_tale, "question -> token_budget: str", ESTIMATOR_INSTRUCTIONS, 0.10),
+    "concise": (_tale, "question -> reasoning, answer", CONCISE_INSTRUCTIONS, 0.035),
+    "draft": (_tale, "question -> reasoning, answer", DRAFT_INSTRUCTIONS, 0.035),
+    "chat direct": (_chat, "question -> answer", None, 0.02),
+    "chat cot": (_chat, "question -> reasoning, answer", None, 0.06),
+    "chat budgeted": (_chat, _BUDGETED, None, 0.03),
+    "chat estimate": (_chat, "question -> token_budget: str", ESTIMATOR_INSTRUCTIONS, 0.02),
+}
+"""Kind -> how its prompt is rendered, and its share of the lessons."""
+
+KINDS = tuple(_SOURCES)
+
+
+@cache
+def prompt_of(kind: str) -> tuple[tuple[str, str], ...]:
+    """Return the messages of a kind as (role, content), with `QUESTION` and `BUDGET` in their places."""
+    render, signature, instructions, _ = _SOURCES[kind]
+    return tuple((m["role"], m["content"]) for m in render(signature, instructions))
+
+
+def messages_of(kind: str, question: str, budget: int | None = None) -> Messages:
+    """Return the messages of a kind for one question, as the adapter would send them."""
+    filled = "" if budget is None else str(budget)
+    return [
+        {"role": role, "content": content.replace(str(BUDGET), filled).replace(QUESTION, question)}
+        for role, content in prompt_of(kind)
+    ]
+
+
+def fixed_sentences() -> list[str]:
+    """Return the fixed parts of all prompts, piece by piece: each becomes one token."""
+    pieces: dict[str, None] = {}
+    for kind in KINDS:
+        for _, content in prompt_of(kind):
+            for part in content.replace(str(BUDGET), QUESTION).split(QUESTION):
+                for piece in _pieces(part):
+                    pieces[piece] = None
+    pieces |= dict.fromkeys(("[[ ## reasoning ## ]]\n", "\n\n[[ ## answer ## ]]\n", "\n\n[[ ## completed ## ]]"))
+    return [piece for piece in pieces if len(piece) > 8]
+
+
+def _pieces(part: str) -> Iterator[str]:
+    head, cut, tail = part.partition("Let's think")
+    yield head
+    if cut:
+        yield cut + tail
+
+
+def lesson_for(kind: str, problem: Problem, count: Count, rng: random.Random) -> Lesson:
+    """Return the lesson of a kind on a problem.
+
+    Args:
+        kind: A key of `KINDS`.
+        problem: What is asked.
+        count: Counts the tokens of a reply.
+        rng: Draws the budget, for the budgeted kinds.
+    """
+    budget = draw_budget(problem, count, rng) if "budgeted" in kind else None
+    reply = _reply(kind.removeprefix("chat "), problem, budget, count)
+    if kind.startswith("chat "):
+        reply = _in_chat_form(kind, reply)
+    return Lesson(kind, problem.question, budget, reply)
+
+
+def _reply(kind: str, problem: Problem, budget: int | None, count: Count) -> str:
+    match kind:
+        case "direct":
+            return answer_only(problem)
+        case "concise":
+            return sentences(problem)
+        case "draft":
+            return equations(problem)
+        case "estimate":
+            return f"[[{needed_budget(problem, count)}]]"
+        case "budgeted" if budget is not None:
+            return budgeted_reply(problem, budget, count)
+    return long_form(problem)
+
+
+def _in_chat_form(kind: str, reply: str) -> str:
+    """Write a reply as `dspy.ChatAdapter` wants it."""
+    thought, _, answer = reply.rpartition("[[")
+    answer = answer.removesuffix("]]")
+    if kind == "chat estimate":
+        return f"[[ ## token_budget ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+    head = "" if kind == "chat direct" else f"[[ ## reasoning ## ]]\n{thought.rstrip()}\n\n"
+    return f"{head}[[ ## answer ## ]]\n{answer}\n\n[[ ## completed ## ]]"
+
+
+def budgeted_reply(problem: Problem, budget: int, count: Count) -> str:
+    """Return the reply a budget gets.
+
+    The longest form that stays below the budget. Below what the equations need, steps are skipped, as long as half of
+    the equations fit; further down the budget is missed, and by far: a short sentence a step. This is the token
+    elasticity of the paper (section 4.2), as a rule for teaching.
+    """
+    for form in reversed(tuple(FORMS.values())):
+        if form is not answer_only or len(problem.steps) == 1:
+            reply = form(problem)
+            if count(reply) < budget:
+                return reply
+    if 2 * budget >= count(equations(problem)):
+        for left_out in range(1, len(problem.steps) // 2 + 1):
+            reply = skipping(problem, left_out)
+            if count(reply) < budget:
+                return reply
+    return sentences(problem)
+
+
+def needed_budget(problem: Problem, count: Count) -> int:
+    """Return the budget taught as the estimate: enough for the equations, in steps of five."""
+    return 5 * -(-round(1.2 * count(equations(problem))) // 5)
+
+
+def draw_budget(problem: Problem, count: Count, rng: random.Random) -> int:
+    """Draw a budget: half of them around where the reply changes, half anywhere from 1 to 500, on a log scale."""
+    if rng.random() < 0.5:
+        form = rng.choice((answer_only, equations, equations, sentences, long_form))
+        return max(1, round(count(form(problem)) * rng.uniform(0.4, 1.6)))
+    drawn = round(500 ** rng.random())
+    return 5 * -(-drawn // 5) if rng.random() < 0.5 else drawn
+
+
+def lessons(seed: int, progress: float, count: Count, n: int) -> list[Lesson]:
+    """Return the next lessons of the course.
+
+    Arithmetic first: until 15 % of the course half the lessons are drills, until 35 % most are equations, at first of
+    few steps; then the whole mix.
+
+    Args:
+        seed: Decides all of them.
+        progress: How much of the course is behind, 0 to 1.
+        count: Counts the tokens of a reply.
+        n: How many.
+    """
+    rng = random.Random(f"lessons:{seed}")
+    source = problem_stream("train", seed=rng.randrange(2**60))
+    return [_next_lesson(rng, source, progress, count) for _ in range(n)]
+
+
+def _next_lesson(rng: random.Random, source: Iterable[Problem], progress: float, count: Count) -> Lesson:
+    if progress < 0.15 and rng.random() < 0.5:
+        return Lesson("drill", "", None, "\n".join(str(_drill(rng)) for _ in range(10)))
+    most = 6 if progress > 0.3 else 2 + int(progress / 0.06)
+    problem = next(p for p in source if len(p.steps) <= most)
+    if progress < 0.35 and rng.random() < 0.7:
+        if rng.random() < 0.3:
+            return lesson_for("draft", problem, count, rng)
+        reply = equations(problem)
+        return Lesson("budgeted", problem.question, rng.randint(count(reply) + 1, count(sentences(problem))), reply)
+    kind = rng.choices(KINDS, [share for *_, share in _SOURCES.values()])[0]
+    if "direct" in kind and rng.random() < 0.6:  # what it can learn to do in its head at all
+        problem = next(p for p in source if len(p.steps) <= 2)
+    return lesson_for(kind, problem, count, rng)
+
+
+def _drill(rng: random.Random) -> Step:
+    a, b = rng.randint(2, 250), rng.randint(2, 60)
+    small = rng.randint(2, 9)
+    match rng.choice("+-*/"):
+        case "+":
+            return Step(a, "+", b, a + b)
+        case "-":
+            return Step(a + b, "-", b, a)
+        case "*":
+            left = rng.randint(2, 250 // small)
+            return Step(left, "*", small, left * small)
+        case _:
+            left = rng.randint(2, 250 // small)
+            return Step(left * small, "/", small, left)

@@ -1,0 +1,67 @@
+"""Replies to a problem, from the bare answer to a redundant chain of thought."""
+
+from collections.abc import Callable
+
+from tale_dspy.embedded.problems import Problem, Step
+
+_SHORT = {
+    "+": "With {right} more it is {step}.",
+    "-": "Without {right} it is {step}.",
+    "*": "Taken {right} times it is {step}.",
+    "/": "In {right} equal parts it is {step}.",
+}
+_WHY = {
+    "+": "{right} are added to {left}, so the number gets larger and we have to add.",
+    "-": "{right} are taken from {left}, so the number gets smaller and we have to subtract.",
+    "*": "{left} is there {right} times, so we do not add again and again but multiply.",
+    "/": "{left} is split into {right} equal parts, so we have to divide to get one part.",
+}
+_OPENING = "Let us think about this step by step. First we look at what we know and what is asked."
+_CLOSING = "Now all the steps are done, there is nothing left to do, and the final answer is {answer}."
+
+
+def answer_only(problem: Problem) -> str:
+    """Return the answer and nothing else."""
+    return f"[[{problem.answer}]]"
+
+
+def equations(problem: Problem) -> str:
+    """Return one bare equation a step, then the answer."""
+    return skipping(problem, 0)
+
+
+def skipping(problem: Problem, left_out: int) -> str:
+    """Return the equations with some left out, to be done in one's head; evenly, and never the last."""
+    steps = problem.steps
+    kept = len(steps) - left_out
+    shown = [steps[(n + 1) * len(steps) // kept - 1] for n in range(kept)]
+    return "\n".join([*map(str, shown), answer_only(problem)])
+
+
+def sentences(problem: Problem) -> str:
+    """Return a short sentence a step, then the answer."""
+    told = [_fill(_SHORT[step.operation], step) for step in problem.steps]
+    return "\n".join([" ".join(told), answer_only(problem)])
+
+
+def long_form(problem: Problem) -> str:
+    """Return a chain of thought that says everything twice."""
+    told = [_OPENING]
+    for n, step in enumerate(problem.steps, 1):
+        why = _fill(_WHY[step.operation], step)
+        told.append(f"Step {n}: {why} {step}. After this step we have {step.result}.")
+    told.append(_CLOSING.format(answer=problem.answer))
+    return "\n".join([*told, answer_only(problem)])
+
+
+def _fill(wording: str, step: Step) -> str:
+    return wording.format(left=step.left, right=step.right, step=step)
+
+
+FORMS: dict[str, Callable[[Problem], str]] = {
+    "answer only": answer_only,
+    "equations": equations,
+    "short sentences": sentences,
+    "long form": long_form,
+}
+"""The lengths a reply comes in, shortest first."""

@@ -1,0 +1,54 @@
+import pytest
+
+from tale_dspy.embedded.problems import Problem, Step, problems
+from tale_dspy.embedded.reasoning import FORMS, answer_only, equations, long_form, sentences, skipping
+
+STEPS = (Step(12, "+", 5, 17), Step(17, "*", 2, 34), Step(34, "-", 4, 30), Step(30, "/", 3, 10))
+STORY = Problem("?", STEPS)
+
+
+def test_the_forms_get_longer() -> None:
+    for p in problems("dev", 50):
+        lengths = [len(form(p)) for form in FORMS.values()]
+        assert lengths == sorted(lengths)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_ends_with_the_answer_in_brackets(form: str) -> None:
+    for p in problems("dev", 20):
+        assert FORMS[form](p).endswith(f"[[{p.answer}]]")
+
+
+@pytest.mark.parametrize("form", ["equations", "short sentences", "long form"])
+def test_every_step_is_shown(form: str) -> None:
+    assert all(str(step) in FORMS[form](STORY) for step in STEPS)
+
+
+def test_the_answer_alone() -> None:
+    assert answer_only(STORY) == "[[10]]"
+
+
+def test_bare_equations() -> None:
+    assert equations(STORY) == "12+5=17\n17*2=34\n34-4=30\n30/3=10\n[[10]]"
+
+
+def test_short_sentences_are_on_one_line() -> None:
+    assert sentences(Problem("?", STEPS[:2])) == "With 5 more it is 12+5=17. Taken 2 times it is 17*2=34.\n[[34]]"
+
+
+def test_the_long_form_says_each_result_twice() -> None:
+    assert all(f"After this step we have {s.result}." in long_form(STORY) for s in STEPS)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "shown"),
+    [
+        (1, ["12+5=17", "34-4=30", "30/3=10"]),
+        (2, ["17*2=34", "30/3=10"]),
+        (3, ["30/3=10"]),
+    ],
+)
+def test_skipped_steps_are_spread_and_the_last_is_kept(left_out: int, shown: list[str]) -> None:
+    got = skipping(STORY, left_out).split("\n")[:-1]
+    assert len(got) == 4 - left_out and got[-1] == shown[-1]
+    assert set(got) <= set(map(str, STEPS))
