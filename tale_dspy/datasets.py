@@ -1,4 +1,4 @@
-"""Questions with known answers: GSM8K, GSM8K-Zero, MathBench, GPQA, any file or hub set -> `dspy.Example`.
+"""Questions with known answers: GSM8K, GSM8K-Zero, MathBench, GPQA, made-up stories, any file -> `dspy.Example`.
 
 This room turns rows into questions, and names the prompt form and signature that fit them. Reading rows is the work of
 `tale_dspy.tables`, the names of the published sets are in `tale_dspy.named_sets`, ids in `tale_dspy.ids`. It ships no
@@ -79,10 +79,14 @@ def load_dataset(
     """Load a named set, a set of the Hugging Face hub, or a file.
 
     Named sets (`gsm8k`, `gsm8k-train`, `gsm8k-zero`, `mathbench-SET[-cn]`, `gpqa`; no matter the case) are looked up
-    in the folder `$TALE_DATA`, then on the hub. A file's columns that are no inputs and not the gold are dropped; a
-    GSM8K gold is cut down to what follows `####`; with a gold of single letters, a column `options` is written into
-    the question, as for MathBench. A column becomes a field of its own name; one that Python or DSPy could not take
-    is renamed: `Question Text` -> `question_text`, `class` -> `class_`. Column names match without case.
+    in the folder `$TALE_DATA`, then on the hub. `embedded` (or `embedded:train`), `embedded:dev` and `embedded:test`
+    are 2,000 arithmetic stories each, made up on the spot; their label `group` tells which of them are told in
+    templates that the embedded model was never trained on.
+
+    A file's columns that are no inputs and not the gold are dropped; a GSM8K gold is cut down to what follows `####`;
+    with a gold of single letters, a column `options` is written into the question, as for MathBench. A column becomes
+    a field of its own name; one that Python or DSPy could not take is renamed: `Question Text` -> `question_text`,
+    `class` -> `class_`. Column names match without case.
 
     Args:
         name: A named set, `hf:owner/name:split`, `hf:owner/name/config:split`, or the path of a .jsonl, .json, .csv,
@@ -105,13 +109,47 @@ def load_dataset(
     if name.startswith("hf:"):
         return _load_table(read_hub(name), wanted, gold, seed)
     if key.split(":")[0] == "embedded":
-        raise DataError(f"{name} is not here yet: known are {', '.join(NAMED)}")
+        if wanted is not None or gold is not None:
+            raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
+        return _embedded(key)
     if not names_a_file(name):
         close = difflib.get_close_matches(key, ALIASES, cutoff=0.7)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         known = ", ".join([*NAMED, "hf:owner/name:split", *(f"a file ending in {end}" for end in ENDINGS)])
         raise DataError(f"{name!r} is no file and no known set{hint}: known are {known}")
     return _load_table(read_file(name), wanted, gold, seed)
+
+
+EMBEDDED_SIZE = 2000
+"""Questions of each split of the embedded reasoner's problems."""
+
+
+def _embedded(key: str) -> Dataset:
+    """Make up the problems of a split: the same at each call, on any machine."""
+    import dspy
+
+    from tale_dspy.embedded.problems import SPLITS, problems
+
+    split = key.partition(":")[2] or "train"
+    if split not in SPLITS:
+        known = ", ".join(f"embedded:{split}" for split in SPLITS)
+        raise DataError(f"{key} is no split of the embedded problems: known are {known}; embedded is embedded:train")
+    groups = {False: "taught templates", True: "templates never trained on"}
+    rows = [
+        {"question": p.question, "answer": str(p.answer), "group": groups[p.unseen]}
+        for p in problems(split, EMBEDDED_SIZE)
+    ]
+    examples = [dspy.Example(row).with_inputs("question") for row in rows]
+    return Dataset(
+        name=f"embedded:{split}",
+        examples=examples,
+        form="answer",
+        signature="question -> answer",
+        gold="answer",
+        kind="number",
+        split=split,
+        source="tale_dspy.embedded.problems",
+    )
 
 
 def _load_named(spec: NamedSet, seed: int) -> Dataset:

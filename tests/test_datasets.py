@@ -10,7 +10,7 @@ import pytest
 from make_tables import folder as folder
 from make_tables import rows, write
 
-from tale_dspy.datasets import load_dataset
+from tale_dspy.datasets import data_hash, example_ids, load_dataset
 from tale_dspy.errors import DataError, UsageError
 
 GPQA = ["Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"]
@@ -25,8 +25,7 @@ GPQA = ["Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2"
         ),
         ("", "'' is no file and no known set: known are"),
         ("openai/gsm8k", "hf:owner/name:split"),
-        ("embedded", "embedded is not here yet: known are gsm8k"),
-        ("embedded:test", "embedded:test is not here yet"),
+        ("embedded:tset", "embedded:tset is no split of the embedded problems: known are embedded:train, embedded:dev"),
         (
             "mathbench-high",
             "mathbench-high is not here and not on the hub: set TALE_DATA to a folder with mathbench/high",
@@ -239,3 +238,24 @@ def test_importing_the_module_loads_no_heavy_package() -> None:
         "print({'dspy', 'litellm', 'datasets', 'pyarrow', 'pandas', 'sympy'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(("name", "split"), [("embedded", "train"), ("Embedded:test", "test"), ("embedded:dev", "dev")])
+def test_the_embedded_problems_are_made_up_alike_each_time(name: str, split: str) -> None:
+    data = load_dataset(name)
+    assert (data.name, data.split, len(data), data.kind) == (f"embedded:{split}", split, 2000, "number")
+    assert data_hash(example_ids(data.examples, data.gold)) == data_hash(
+        example_ids(load_dataset(name).examples, data.gold)
+    )
+
+
+def test_the_embedded_test_split_says_which_templates_were_never_trained_on() -> None:
+    groups = Counter(e.group for e in load_dataset("embedded:test").examples)
+    assert set(groups) == {"taught templates", "templates never trained on"}
+    assert groups["templates never trained on"] > 150
+    assert {e.group for e in load_dataset("embedded").examples} == {"taught templates"}
+
+
+def test_the_embedded_problems_have_fixed_columns() -> None:
+    with pytest.raises(DataError, match="embedded:test has fixed columns"):
+        load_dataset("embedded:test", gold="answer")

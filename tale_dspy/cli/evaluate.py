@@ -74,5 +74,12 @@ def run(
 
         screen = console()
         screen.print(rich_table(report_rows([result]), width=screen.width))
+        for name, group in result.summary.get("groups", {}).items():
+            typer.echo(f"{name}: {group['accuracy']:.1%} right of {group['n']}, {_tokens(group)} output tokens")
         typer.echo(f"kept in {result.path}")
     return 3 if result.stopped == "cap" else 0
+
+
+def _tokens(group: dict[str, Any]) -> str:
+    mean = group["output_tokens_mean"]
+    return "unknown" if mean is None else f"{mean:.1f}"

@@ -172,7 +172,7 @@ class Plan:
 
         if self.train_data is None and Path(self.data).suffix:
             raise UsageError("budget:best tries budgets on other questions than it is evaluated on: give --train-data")
-        train = self._load(self.train_data or f"{self.data}-train").take(0, self.train_limit)
+        train = self._load(self.train_data or _training_questions(self.data)).take(0, self.train_limit)
         ids = example_ids(train.examples, train.gold)
         both = len({*ids} & {*example_ids(data.examples, data.gold)})
         if both and not self.allow_leak:  # said before the search is paid
@@ -238,10 +238,13 @@ class Plan:
             return False
 
     def check_provider(self, lm: Any) -> None:
-        """Say at once that LiteLLM has no such provider, where it will be asked.
+        """Say at once that LiteLLM has no such provider, where it will be asked; a local model is loaded.
 
         LiteLLM and what it loads at its first request are loaded here, before any latency is measured.
         """
+        if not isinstance(lm.engine, str):
+            lm.engine.load()
+            return
         if self.engine == "lm15" or (self.engine == "auto" and _is_routed_by_dspy(lm)):
             return
         from dspy.clients import disable_litellm_logging
@@ -296,6 +299,11 @@ class Plan:
         if not all(pattern.fullmatch(part) and len(part) <= 60 for pattern, part in zip(plain, told, strict=True)):
             name += "--" + hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return Path("runs") / name
+
+
+def _training_questions(data: str) -> str:
+    """Name the training questions that belong to a named set."""
+    return "embedded:train" if data.split(":")[0] == "embedded" else f"{data}-train"
 
 
 def _is_routed_by_dspy(lm: Any) -> bool:

@@ -33,6 +33,8 @@ class Record:
     inputs: dict[str, Any] | None = None
     """All inputs, where there are others than `question`."""
     gold: Any = None
+    group: str | None = None
+    """What sort of question it is, where the data says: the label `group` of its example."""
     reply: str | None = None
     """Text of the last reply that was neither an estimate nor the metric's."""
     answer: Any = None
@@ -262,6 +264,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "paid_calls": sum(r.paid_calls for r in records),
         "cached_calls": sum(r.cached_calls for r in records),
         "outcomes": {name: outcomes.get(name, 0) for name in OUTCOMES},
+        **_by_groups(records),
         "unknown_tokens": sum(r.output_tokens is None for r in records),
         "estimate_fallbacks": sum(r.budget_source in ("fallback", "clamped") for r in records),
         "latency_p50": quantile(latencies, 0.50),
@@ -271,6 +274,25 @@ def summarize(run: Run) -> dict[str, Any]:
         "stopped": run.stopped,
         "run_dir": str(run.path) if run.path else None,
         **run.extra,
+    }
+
+
+def _by_groups(records: Sequence[Record]) -> dict[str, Any]:
+    """Return accuracy and tokens of each group apart, where the data has groups."""
+    groups = {r.group: [q for q in records if q.group == r.group] for r in {r.group: r for r in records}.values()}
+    if set(groups) <= {None}:
+        return {}
+    return {"groups": {name or "other": _group(rows) for name, rows in groups.items()}}
+
+
+def _group(records: Sequence[Record]) -> dict[str, Any]:
+    scores = list(question_scores(records).values())
+    return {
+        "n": len(scores),
+        "accuracy": _mean(scores),
+        "accuracy_ci95": accuracy_interval(scores, len({r.repeat for r in records})),
+        "output_tokens_mean": _mean([r.output_tokens for r in records]),
+        "estimate_tokens_mean": _mean([r.estimate_tokens for r in records]),
     }
 
 

@@ -32,6 +32,12 @@ class Question:
     def gold(self) -> Any:
         return self.example.get(self.gold_field)
 
+    @property
+    def group(self) -> str | None:
+        """What sort of question it is, where its example has a label `group`."""
+        group = None if "group" in self.inputs else self.example.get("group")
+        return group if isinstance(group, str) else None
+
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """What the program is called with; an Example makes a copy of itself each time it is asked."""
@@ -174,6 +180,7 @@ def record_of(
         "question": text,
         "inputs": inputs or None,
         "gold": question.gold,
+        "group": question.group,
         "reply": reply,
         "output_tokens": total([c.output_tokens for c in reason]),
         "estimate_tokens": total([c.output_tokens for c in estimate]),

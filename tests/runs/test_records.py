@@ -207,3 +207,18 @@ def test_the_full_price_counts_what_the_cache_saved(fields: dict[str, Any], pric
 )
 def test_net_tokens_hold_the_estimators(fields: dict[str, Any], net: int | None) -> None:
     assert record(**fields).net_tokens == net
+
+
+def test_groups_are_summed_up_apart() -> None:
+    right = [record(str(n), group="easy", output_tokens=10) for n in range(3)]
+    found = summary(*right, record("x", "wrong", group="hard", output_tokens=30), record("y", output_tokens=None))
+    groups = found["groups"]
+    assert {name: (g["n"], g["accuracy"], g["output_tokens_mean"]) for name, g in groups.items()} == {
+        "easy": (3, 1.0, 10.0),
+        "hard": (1, 0.0, 30.0),
+        "other": (1, 1.0, None),
+    }
+
+
+def test_without_groups_a_summary_has_none() -> None:
+    assert "groups" not in summary(record("a"))

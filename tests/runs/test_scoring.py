@@ -230,3 +230,19 @@ def test_inputs_are_kept_where_there_are_others_than_the_question() -> None:
     odd = dspy.Example(question=5, answer="4").with_inputs("question")
     made = record_of(Question("a1", odd, "answer"), 0, {"outcome": "wrong"}, [], 1.0, False)
     assert (made.question, made.inputs) == (None, {"question": 5})
+
+
+@pytest.mark.parametrize(
+    ("labels", "inputs", "group"),
+    [
+        ({"group": "hard"}, ("question",), "hard"),
+        ({}, ("question",), None),
+        ({"group": 3}, ("question",), None),
+        ({"group": "A"}, ("question", "group"), None),
+    ],
+)
+def test_a_questions_group_is_its_label_of_that_name(
+    labels: dict[str, Any], inputs: tuple[str, ...], group: str | None
+) -> None:
+    example = dspy.Example(question="q", answer="1", **labels).with_inputs(*inputs)
+    assert Question("id", example, "answer").group == group
