@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # One stamp a kind of set-up: it is done again when what it depends on has changed.
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[report]'
+	$(PIP) -e '.[report,local]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -7,13 +7,18 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 from dspy.dsp.utils.settings import settings
-from dspy.utils.exceptions import LMError
+from dspy.utils.exceptions import LMError, LMUnexpectedError
 
-from tale_dspy.errors import UsageError
+from tale_dspy.backends.local.draws import Draw, drawing
+from tale_dspy.backends.local.names import is_local
+from tale_dspy.errors import TaleError, UsageError
+
+if TYPE_CHECKING:
+    from tale_dspy.backends.local.engine import LocalEngine
 
 Engine = Literal["litellm", "auto", "lm15"]
 ENGINES: tuple[Engine, ...] = ("litellm", "auto", "lm15")
@@ -45,6 +50,8 @@ def watched_entry(entry: dict[str, Any]) -> dict[str, Any]:
 
     To be called where DSPy records the entry, that is, from `update_history`.
     """
+    if is_local(entry["model"]):  # DSPy has no price for an engine of one's own
+        entry = {**entry, "cost": 0.0}
     watch = settings.usage_tracker
     if not isinstance(watch, _Watch):  # a `forward` without a call
         return entry
@@ -110,14 +117,25 @@ class LM(KeepsUsage):
     the same thing each time. DSPy's cache does not look at the address, so that two servers with one model name would
     share answers; here the address and the engine are part of the key.
 
+    A model string `local:PATH`, `local:PATH+ADAPTER` or `embedded` is a Hugging Face model in this process: a folder,
+    the name of a model of the hub, or the model that ships with this package, and the folder of a LoRA adapter. It is
+    loaded at the first call and shared by all LMs of the process; concurrent calls are written together. It obeys
+    `temperature` (None or 0: the likeliest tokens), `top_p`, `top_k`, `stop`, `max_tokens`, `seed` (0 if none is given)
+    and `n`, and refuses every other setting. A draw depends on the seed, the prompt, the `rollout_id` and the number of
+    the choice, never on who asks at the same time. It costs nothing.
+
     Args:
-        model: A LiteLLM model string, such as `openai/gpt-4o-mini`, `anthropic/claude-sonnet-4-5`, `ollama_chat/qwen3`.
+        model: A LiteLLM model string, such as `openai/gpt-4o-mini`, `anthropic/claude-sonnet-4-5`, `ollama_chat/qwen3`,
+            or a local one.
         engine: `litellm`, `auto` (DSPy's own stack where it can, else LiteLLM), `lm15` (DSPy's own stack only), or an
-            engine object.
+            engine object. A local model brings its own, whichever is named.
         **kwargs: Everything `dspy.LM` takes: `api_base`, `api_key`, `temperature`, `max_tokens`, `cache`, `timeout` ...
+            A local model takes `device`, `dtype`, `max_batch` (see `LocalEngine`) and `timeout`, but no address.
 
     Raises:
-        UsageError: If the model string is empty or a local one, or the engine is unknown.
+        UsageError: If the model string is empty, the engine is unknown, or a local model cannot be used.
+        DataError: If a file of a local model is broken.
+        MissingExtraError: If a local model needs a package that is not installed.
 
     Example:
         >>> lm = LM("openai/gpt-4o-mini", temperature=0.1)
@@ -125,21 +143,93 @@ class LM(KeepsUsage):
         'litellm'
     """
 
+    _local: "LocalEngine | None" = None
+    timeout: float | None = None
+    """Seconds a call of a local model may take; for all others it is among `kwargs`."""
+
     def __init__(self, model: str, *, engine: Any = "litellm", **kwargs: Any) -> None:
         if not isinstance(model, str) or not model.strip():
             raise UsageError(f"model must be a LiteLLM model string such as openai/gpt-4o-mini, got {model!r}")
-        if model == "embedded" or model.startswith("local:"):
-            raise UsageError(f"{model}: this release runs no models itself; serve it and pass api_base=")
         if isinstance(engine, str) and engine not in ENGINES:
             raise UsageError(f"engine must be one of {', '.join(ENGINES)} or an engine object, got {engine!r}")
+        if is_local(model) and isinstance(engine, str):
+            engine, kwargs = self._open(model, kwargs)
         super().__init__(model, engine=engine, **kwargs)
         self._engine_mark = uuid.uuid4().hex
 
+    def _open(self, model: str, kwargs: dict[str, Any]) -> "tuple[LocalEngine, dict[str, Any]]":
+        """Return the engine of a local model, and what is left of the arguments with its asynchronous half."""
+        from tale_dspy.backends.local.engine import AsyncLocalEngine, LocalEngine
+
+        kwargs = dict(kwargs)
+        for name in _SERVER_SETTINGS:
+            if kwargs.pop(name, None) is not None:
+                raise UsageError(f"{model} runs in this process: it takes no {name}")
+        self.timeout = kwargs.pop("timeout", None)
+        if self.timeout is not None and not (isinstance(self.timeout, int | float) and self.timeout > 0):
+            raise UsageError(f"timeout must be a number of seconds above 0, got {self.timeout!r}")
+        options = {name: kwargs.pop(name) for name in ("device", "dtype", "max_batch") if name in kwargs}
+        self._local = LocalEngine(model, **options)
+        return self._local, {**kwargs, "async_engine": AsyncLocalEngine(self._local)}
+
+    @property
+    def identity(self) -> str | None:
+        """Hash of the files of a local model, as they were at first use; None for every other model."""
+        return None if self._local is None else self._local.identity
+
     def copy(self, **kwargs: Any) -> Any:
+        """Return a copy with other settings. One with another model has that model's engine."""
+        model: str = kwargs.get("model") or self.model
+        timeout = kwargs.pop("timeout", self.timeout) if self._local is not None else None
+        other: LM | None = None
+        if model != self.model and "engine" not in kwargs and (is_local(model) or self._local is not None):
+            other = LM(model)
+            kwargs |= {"engine": other.engine, "async_engine": other._async_engine_spec}
         copied = super().copy(**kwargs)
+        if other is not None:
+            copied._local = other._local
+        elif copied.engine is not self._local:
+            copied._local = None
+        copied.timeout = timeout
         if copied.engine is not self.engine:
             copied._engine_mark = uuid.uuid4().hex
         return copied
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        if self._local is None:
+            return super().__call__(prompt, messages=messages, **kwargs)
+        with self._drawing(kwargs):
+            return super().__call__(prompt, messages=messages, **kwargs)
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        if self._local is None:
+            return await super().acall(prompt, messages=messages, **kwargs)
+        with self._drawing(kwargs):
+            return await super().acall(prompt, messages=messages, **kwargs)
+
+    @contextmanager
+    def _drawing(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
+        """Tell the engine which draw is asked for, and let our own errors through DSPy, which wraps them."""
+        own = _own_rollout({**self.kwargs, **kwargs}.get("rollout_id"))
+        n = {**self.kwargs, **kwargs}.get("n") or 1
+        draw = Draw("" if own is None else str(own), n if isinstance(n, int) else 1, self.timeout)
+        with drawing(draw):
+            try:
+                yield
+            except LMUnexpectedError as e:
+                if isinstance(e.__cause__, TaleError):
+                    raise e.__cause__ from None
+                raise
+
+    def _get_initial_kwargs(self, *, temperature: Any, max_tokens: Any, **kwargs: Any) -> dict[str, Any]:
+        if self._local is None:
+            initial: dict[str, Any] = super()._get_initial_kwargs(
+                temperature=temperature, max_tokens=max_tokens, **kwargs
+            )
+            return initial
+        # DSPy takes a folder named gpt-5 for a model of OpenAI's.
+        settings_ = {"temperature": temperature, "max_tokens": max_tokens, **kwargs}
+        return {k: v for k, v in settings_.items() if k != "rollout_id" or v is not None}
 
     def keyed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Put the address and the engine into `rollout_id`: the one part of DSPy's cache key that is never sent.
@@ -155,7 +245,12 @@ class LM(KeepsUsage):
         return {**kwargs, "rollout_id": f"{mark}{'' if own is None else own}"}
 
     def _namespace(self, kwargs: Mapping[str, Any]) -> str:
-        """Hash the address and the engine; an engine object shares its cache with copies of this LM alone."""
+        """Hash the address and the engine; an engine object shares its cache with copies of this LM alone.
+
+        A local model shares it with all of the same files, in any process.
+        """
+        if self._local is not None:
+            return self._local.identity[:12]
         prefix = self._provider_name.upper()
         address = [{**self.kwargs, **kwargs}.get(name) for name in ("api_base", "base_url")]
         address += [os.getenv(f"{prefix}_{name}") for name in ("API_BASE", "BASE_URL")] if not any(address) else []
@@ -164,10 +259,23 @@ class LM(KeepsUsage):
 
     def dump_state(self) -> dict[str, Any]:
         """Name plain `dspy.LM`, which loads anywhere without unsafe flags; `tale_dspy.load` makes it an `LM` again."""
-        return {**without_secrets(super().dump_state()), "_dspy_lm_class": "dspy.clients.lm.LM"}
+        state: dict[str, Any] = {**without_secrets(super().dump_state()), "_dspy_lm_class": "dspy.clients.lm.LM"}
+        if self._local is None:
+            return state
+        state.pop("async_engine", None)
+        own = self._local.chosen | ({} if self.timeout is None else {"timeout": self.timeout})
+        # The name of an engine and not the engine: that would need unsafe flags, and the model string says it all.
+        return {**state, "engine": "litellm", **own}
 
 
+def _own_rollout(rollout: Any) -> Any:
+    """Return the caller's own `rollout_id`, without the namespace."""
+    return _MARK.sub("", rollout) if isinstance(rollout, str) else rollout
+
+
+_SERVER_SETTINGS = ("api_base", "base_url", "api_key", "headers", "extra_headers", "api_version", "custom_llm_provider")
 _NAMESPACE = "tale:"
+_MARK = re.compile(rf"^{_NAMESPACE}\w+:")
 _NOT_ASKED_FOR = re.compile(rf"({_NAMESPACE}\w+:)?(#\d+)?")
 """A `rollout_id` of ours alone, with the number of a run's repeat or without: the caller asked for no fresh draw."""
 

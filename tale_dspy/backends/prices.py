@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
+from tale_dspy.backends.local.names import is_local
 from tale_dspy.receipts import Price
 
 _NAMESPACES = {
@@ -19,11 +20,14 @@ def price_of(lm: Any) -> Price | None:
         lm: Any DSPy language model.
 
     Returns:
-        The price of plain input and output tokens, or None if the table does not know the model, or the LM brings an
-        engine of its own. A long context or a service tier may be dearer; the figures DSPy books per call heed that.
+        The price of plain input and output tokens: 0 for a local model, None if the table does not know the model, or
+        the LM brings an engine of its own. A long context or a service tier may be dearer; the figures DSPy books per
+        call heed that.
     """
     from dspy import LM
 
+    if is_local(getattr(lm, "model", None)):
+        return Price(0.0, 0.0)
     if not isinstance(lm, LM) or not isinstance(lm.engine, str):
         return None
     return next((price for name in _names(lm) if (price := _look_up(*name))), None)

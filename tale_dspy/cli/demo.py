@@ -1,72 +1,178 @@
-"""`tale demo`: the whole idea in a minute, without key, download and network, on a scripted server."""
+"""`tale demo`: the whole idea on a real model, without a key, a download or a network."""
 
-import json
-import tempfile
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tale_dspy.errors import MissingExtraError
+from tale_dspy.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tale_dspy.runs.options import Tally
+    from tale_dspy.runs.records import Run
 
 NAME = "demo"
-PROGRAMS = ("dspy-cot", "cot", "direct", "concise", "draft", "budget:best", "tale-ep")
-TRAIN = 60
+DATA = "embedded:test"
+BUDGETS = (3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300)
+PROGRAMS = ("cot", "direct", "concise", "tale-ep", *(f"budget:{n}" for n in BUDGETS))
 NOTICE = (
-    "This demo asks a small scripted server on this machine, not a language model: its replies follow a script, so its "
-    "figures show how the tool works and say nothing about any model. They are marked `scripted`."
+    "The model of this demo ships with it: a Llama of one million parameters, trained by this repository on arithmetic "
+    "stories to obey token budgets. Its replies, mistakes and tokens are real, but they say nothing about any other "
+    "model. It is asked stories that it never saw in training."
+)
+NEXT = (
+    "tale eval cot --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/cot",
+    "tale eval tale-ep --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/tale-ep",
+    "tale report runs/cot runs/tale-ep --out report",
 )
 
 
 def run(
     questions: Annotated[int, typer.Option(min=1, help="Questions asked of each program.")] = 120,
     out: Annotated[Path | None, typer.Option(help="Folder for run folders and report; default demo-runs/.")] = None,
+    model: Annotated[str, typer.Option(hidden=True, help="Another model, such as a checkpoint of it.")] = "embedded",
 ) -> None:
-    """Run the paper's programs on a scripted server, compare them, and draw the report."""
-    from tale_dspy.cli.plan import Plan
-    from tale_dspy.cli.show import console, live_bar
-    from tale_dspy.reports import report_rows, rich_comparison, rich_table, write_report
-    from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
+    """Ask the small model that ships with and without budgets, compare, and draw the report."""
+    from tale_dspy.cli.show import console
+    from tale_dspy.reports import elasticities, rich_comparison, rich_elasticity
 
-    screen = console()
-    screen.print(NOTICE, style="bold yellow")
-    folder = out or Path("demo-runs")
-    problems, training = word_problems(questions + TRAIN)[TRAIN:], word_problems(TRAIN)
-    bank = {row["question"]: row["answer"] for row in [*problems, *training]}
-    runs = []
-    with tempfile.TemporaryDirectory() as scratch, ScriptedServer(SolverReply(bank), latency=0.05, record=0) as server:
-        data, train = Path(scratch) / "word-problems.jsonl", Path(scratch) / "training.jsonl"
-        for path, rows in ((data, problems), (train, training)):
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        for program in PROGRAMS:
-            plan = Plan(
-                program=program,
-                data=str(data),
-                train_data=str(train),
-                model="openai/scripted",
-                api_base=server.url,
-                api_key="none",
-                engine="auto",
-                cache=False,
-                price_in=0.15,
-                price_out=0.60,
-                mark="scripted",
-                out=folder / program.replace(":", "-"),
-            )
-            with live_bar(program) as progress:
-                runs.append(plan.run(progress))
-    screen.print(rich_table(report_rows(runs), width=screen.width))
-    by_name = dict(zip(PROGRAMS, runs, strict=True))
-    screen.print(rich_comparison(by_name["tale-ep"].compare(by_name["cot"]), width=screen.width, limit=3))
-    try:
-        files = write_report(runs, folder / "report")
-        typer.echo(f"figures and tables: {folder / 'report'} ({len(files)} files)")
-    except MissingExtraError as e:
-        typer.echo(f"no figures: {e}")
+    screen, folder = console(), out or Path("demo-runs")
+    if model == "embedded":
+        screen.print(NOTICE, style="yellow")
+    runs = ask_all(screen, model, questions, folder)
+    screen.print()
+    screen.print(rich_comparison(runs["tale-ep"].compare(runs["cot"]), width=screen.width, limit=1))
+    for curve in elasticities(list(runs.values())):
+        screen.print("\nFixed budgets", style="bold")
+        screen.print(rich_elasticity(curve, width=screen.width))
+    _write_report(list(runs.values()), folder / "report")
     screen.print("\nWith a real provider (set its key first), try:", style="bold")
-    for line in (
-        "tale eval cot --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/cot",
-        "tale eval tale-ep --data gsm8k --model openai/gpt-4o-mini --limit 100 --max-usd 0.50 --out runs/tale-ep",
-        "tale report runs/cot runs/tale-ep --out report",
-    ):
+    for line in NEXT:
         typer.echo(f"  {line}")
+
+
+def ask_all(screen: "Console", model: str, questions: int, folder: Path) -> "dict[str, Run]":
+    """Run every program in a folder of its own; those that are finished are only read."""
+    import dspy
+
+    from tale_dspy.adapter import TaleAdapter
+    from tale_dspy.datasets import load_dataset
+    from tale_dspy.programs.spec import program_from
+    from tale_dspy.runs.engine import evaluate
+
+    dspy.disable_logging()  # what matters of it comes back as an outcome or an error
+    places = {name: folder / name.replace(":", "-") for name in PROGRAMS}
+    with screen.status("loading the model and the questions") if screen.is_terminal else nullcontext():
+        lm, data = _model(model), load_dataset(DATA).take(limit=questions)
+        if not isinstance(lm.engine, str) and not all((place / "summary.json").exists() for place in places.values()):
+            lm.engine.load()  # now, and not while the first question waits
+    board = Board(screen, questions)
+    with board.live():
+        for name, row in board.rows.items():
+            program = program_from(name, data.signature)
+            told = {"lm": lm, "adapter": TaleAdapter(), "name": name, "progress": row.watch}
+            board.finish(row, evaluate(program, data, out=places[name], **told))
+    return {name: row.run for name, row in board.rows.items() if row.run is not None}
+
+
+def _model(model: str) -> Any:
+    from tale_dspy.backends.lm import LM
+
+    try:
+        return LM(model, cache=False)
+    except MissingExtraError as e:  # the demo is nothing without its model
+        raise UsageError(f"the demo runs a model in this process, but {e}") from e
+
+
+@dataclass
+class Row:
+    """How far one program is."""
+
+    program: str
+    tally: "Tally | None" = None
+    run: "Run | None" = None
+
+    def watch(self, tally: "Tally") -> None:
+        """Take the running figures."""
+        self.tally = tally
+
+    def figures(self) -> list[str]:
+        """Write questions done, accuracy, mean output tokens and mean estimate tokens; dashes before the first."""
+        if self.run is not None:
+            told = self.run.summary
+            values = told["accuracy"], told["output_tokens_mean"], told["estimate_tokens_mean"]
+            return _figures(told["n"], *values)
+        if self.tally is None or not self.tally.done:
+            return _figures(0, None, None, None)
+        tally = self.tally
+        tokens = tally.output_tokens / tally.counted if tally.counted else None
+        return _figures(tally.done, tally.correct / tally.done, tokens, None)
+
+
+def _figures(done: int, accuracy: float | None, tokens: float | None, estimate: float | None) -> list[str]:
+    from tale_dspy.runs.wording import number
+
+    return [str(done), number(None if accuracy is None else 100 * accuracy), number(tokens), number(estimate)]
+
+
+class Board:
+    """All programs: a table that fills in on a terminal, elsewhere a line for each one that is done.
+
+    Args:
+        screen: Where it is shown.
+        questions: How many each program is asked.
+    """
+
+    def __init__(self, screen: "Console", questions: int) -> None:
+        self.screen = screen
+        self.questions = questions
+        self.rows = {name: Row(name) for name in PROGRAMS}
+
+    def live(self) -> AbstractContextManager[Any]:
+        """Show the table while programs run, and leave it on the screen."""
+        from rich.live import Live
+
+        if not self.screen.is_terminal:
+            return nullcontext()
+        return Live(get_renderable=self.table, console=self.screen, refresh_per_second=5)
+
+    def finish(self, row: Row, run: "Run") -> None:
+        """Take the finished run of a program."""
+        row.run = run
+        if not self.screen.is_terminal:
+            done, right, tokens, estimate = row.figures()
+            asked = "" if estimate == "–" else f", {estimate} for the estimate"
+            typer.echo(f"{row.program}: {done} questions, {right} % right, {tokens} output tokens{asked}")
+
+    def table(self) -> "Table":
+        """Draw the table as it stands: finished programs plain, the running one bold, the others dim."""
+        from rich.box import SIMPLE_HEAD
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, width=min(self.screen.width, 110))
+        table.add_column("Program", no_wrap=True)
+        table.add_column("", ratio=1)
+        for name in (f"Of {self.questions}", "Right %", "Output tokens", "Estimate tokens"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in self.rows.values():
+            figures = row.figures()
+            bar = ProgressBar(self.questions, int(figures[0]), finished_style="green")
+            style = "" if row.run is not None else "bold" if row.tally is not None else "dim"
+            table.add_row(row.program, bar, *figures, style=style)
+        return table
+
+
+def _write_report(runs: "list[Run]", folder: Path) -> None:
+    from tale_dspy.reports import write_report
+
+    try:
+        files = write_report(runs, folder)
+        typer.echo(f"\nfigures and tables: {folder} ({len(files)} files)")
+    except MissingExtraError as e:
+        typer.echo(f"\nno figures: {e}")

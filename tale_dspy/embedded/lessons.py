@@ -191,7 +191,8 @@ def lessons(seed: int, progress: float, count: Count, n: int) -> list[Lesson]:
     """Return the next lessons of the course.
 
     Arithmetic first: until 15 % of the course half the lessons are drills, until 35 % most are equations, at first of
-    few steps; then the whole mix.
+    few steps; then the whole mix. From 41 % on, one lesson in four more is the direct answer to a problem of one step,
+    which is learned last: reading and calculating in one go.
 
     Args:
         seed: Decides all of them.
@@ -214,6 +215,8 @@ def _next_lesson(rng: random.Random, source: Iterable[Problem], progress: float,
             return lesson_for("draft", problem, count, rng)
         reply = equations(problem)
         return Lesson("budgeted", problem.question, rng.randint(count(reply) + 1, count(sentences(problem))), reply)
+    if progress > 0.41 and rng.random() < 0.25:
+        return lesson_for("direct", next(p for p in source if len(p.steps) == 1), count, rng)
     kind = rng.choices(KINDS, [share for *_, share in _SOURCES.values()])[0]
     if "direct" in kind and rng.random() < 0.6:  # what it can learn to do in its head at all
         problem = next(p for p in source if len(p.steps) <= 2)

@@ -30,25 +30,33 @@ def registry() -> dict[str, Callable[..., Any]]:
     from tale_dspy.programs.concise import Concise
     from tale_dspy.programs.cot import VanillaCoT
     from tale_dspy.programs.direct import DirectAnswer
-    from tale_dspy.programs.estimator import BudgetEstimator
     from tale_dspy.programs.tale_ep import TaleEP
 
-    classes = (DirectAnswer, VanillaCoT, Concise, ChainOfDraft, BudgetedChainOfThought, BudgetEstimator, TaleEP)
-    return {c.__name__: c for c in classes}
+    classes = (DirectAnswer, VanillaCoT, Concise, ChainOfDraft, BudgetedChainOfThought, TaleEP)
+    return {**{c.__name__: c for c in classes}, **estimators()}
+
+
+def estimators() -> dict[str, type[Any]]:
+    """Return those of them that a saved `TaleEP` may name as its estimator."""
+    from tale_dspy.programs.estimator import BudgetEstimator
+    from tale_dspy.programs.few_shot_estimator import FewShotEstimator
+    from tale_dspy.programs.regression_estimator import RegressionEstimator
+
+    return {c.__name__: c for c in (BudgetEstimator, FewShotEstimator, RegressionEstimator)}
 
 
 def describe(module: Any) -> dict[str, Any]:
     """Return what `load` needs beside DSPy's state: class, signature with types, adapter, settings, estimator."""
+    from tale_dspy.programs.regression_estimator import RegressionEstimator
     from tale_dspy.programs.tale_ep import TaleEP
 
+    if isinstance(module, RegressionEstimator):
+        return _described(module, module.signature)
     signature = module.predict.signature
-    sides = {**dict.fromkeys(signature.input_fields, "in"), **dict.fromkeys(signature.output_fields, "out")}
-    types = {k: type_to_text(f.annotation) for k, f in signature.fields.items()}
+    reasoning = signature.output_fields.get(REASONING)
     return {
-        "format": FORMAT,
-        "class": type(module).__name__,
-        "signature": [[k, sides[k], text] for k, text in types.items() if k not in (REASONING, BUDGET)],
-        "reasoning": types.get(REASONING),
+        **_described(module, signature),
+        "reasoning": None if reasoning is None else type_to_text(reasoning.annotation),
         "adapter": describe_adapter(module.adapter),
         "config": {k: v for k, v in module.predict.config.items() if k in SETTINGS},
         "estimate_from": module.estimate_from if isinstance(module, TaleEP) else None,
@@ -56,10 +64,19 @@ def describe(module: Any) -> dict[str, Any]:
     }
 
 
-def _describe_estimator(estimator: Any) -> dict[str, Any]:
-    from tale_dspy.programs.estimator import BudgetEstimator
+def _described(module: Any, signature: Any) -> dict[str, Any]:
+    sides = {**dict.fromkeys(signature.input_fields, "in"), **dict.fromkeys(signature.output_fields, "out")}
+    fields = {k: f for k, f in signature.fields.items() if k not in (REASONING, BUDGET)}
+    return {
+        "format": FORMAT,
+        "class": type(module).__name__,
+        "signature": [[k, sides[k], type_to_text(f.annotation)] for k, f in fields.items()],
+    }
 
-    return describe(estimator) if isinstance(estimator, BudgetEstimator) else {"class": type(estimator).__name__}
+
+def _describe_estimator(estimator: Any) -> dict[str, Any]:
+    known = isinstance(estimator, tuple(estimators().values()))
+    return describe(estimator) if known else {"class": type(estimator).__name__}
 
 
 def describe_adapter(adapter: Any) -> str | None:
@@ -71,7 +88,7 @@ def describe_adapter(adapter: Any) -> str | None:
     )
 
 
-def load(path: str | Path, *, lm: Any = None) -> Any:
+def load(path: str | Path, *, lm: Any = None, embedder: Any = None) -> Any:
     """Build a program from a file that `program.save("x.json")` wrote, in any process.
 
     Nothing is unpickled and no class is imported by a name from the file. An address (`api_base`) and a key are never
@@ -80,6 +97,7 @@ def load(path: str | Path, *, lm: Any = None) -> Any:
     Args:
         path: The JSON file.
         lm: Replaces the language models saved with the program.
+        embedder: The `dspy.Embedder` that a `RegressionEstimator` of the program was fitted with, if it was.
 
     Raises:
         StateError: If the file is none, or of a class or with types that cannot be built from it; such a program is
@@ -87,7 +105,7 @@ def load(path: str | Path, *, lm: Any = None) -> Any:
     """
     state = _read(Path(path))
     try:
-        program = _build(state["tale_dspy"])
+        program = _build(state["tale_dspy"], embedder)
         program.load_state(state)
         ours: dict[str, Any] = {}
         for _, predictor in program.named_predictors():
@@ -124,26 +142,32 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _build(about: Mapping[str, Any]) -> Any:
+def _build(about: Mapping[str, Any], embedder: Any) -> Any:
     """Build the program or estimator that `describe` described."""
     name = about.get("class")
     kind = registry().get(name) if isinstance(name, str) else None
     if about.get("format") != FORMAT or kind is None:
         what = f"format {about.get('format')!r}" if kind else f"class {name!r}"
         raise StateError(f"{what} cannot be built from a file: construct the program and call .load on it")
+    fields = dict(_field(*row) for row in about["signature"])
+    if len(fields) < len(about["signature"]):
+        raise StateError("a field is named twice")
+    if name == "RegressionEstimator":
+        return kind(make_signature(fields), embedder=embedder)
     options: dict[str, Any] = {"adapter": _adapter(about["adapter"]), **_settings(about["config"])}
     if about["estimate_from"] is not None:
         options["estimate_from"] = about["estimate_from"]
     if about["estimator"] is not None:
-        if about["estimator"].get("class") != "BudgetEstimator":
-            raise StateError(f"estimator {about['estimator'].get('class')!r} cannot be built from a file")
-        options["estimator"] = _build(about["estimator"])
-    fields = dict(_field(*row) for row in about["signature"])
-    if len(fields) < len(about["signature"]):
-        raise StateError("a field is named twice")
+        options["estimator"] = _build_estimator(about["estimator"], embedder)
     module = kind(make_signature(fields), **options)
     _set_reasoning(module.predict, about["reasoning"])
     return module
+
+
+def _build_estimator(about: Mapping[str, Any], embedder: Any) -> Any:
+    if about.get("class") not in list(estimators()):  # a list: what a file says need not be hashable
+        raise StateError(f"estimator {about.get('class')!r} cannot be built from a file")
+    return _build(about, embedder)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

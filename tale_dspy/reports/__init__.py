@@ -1,18 +1,23 @@
 """Reports from finished runs: tables, figures, terminal views, and the paper's own figures beside ours.
 
 Nothing here calls a model. matplotlib and rich load at first use. Reading order: `rows` (a run as a row), `table` (in
-files), `screen` (on a terminal), `figures` upon `canvas`, `diff` (of two runs), `paper`; `text` serves all.
+files), `screen` (on a terminal), `figures` upon `canvas`, `elasticity` (of fixed budgets) and `elasticity_figure`,
+`diff` (of two runs), `paper`; `text` serves all.
 """
 
 from tale_dspy.reports.diff import changes_csv, rich_comparison
+from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, elasticities, elasticity_notes, rich_elasticity
+from tale_dspy.reports.elasticity_figure import elasticity_curve
 from tale_dspy.reports.figures import accuracy_tokens, tokens_per_question
 from tale_dspy.reports.paper import ROWS, PaperRow, PaperSystem, beside, beside_table, expected_cost, find_row
 from tale_dspy.reports.rows import ReportRow, report_rows
 from tale_dspy.reports.screen import rich_table
-from tale_dspy.reports.table import latex, markdown, to_csv, to_json, write_report
+from tale_dspy.reports.table import elasticity_markdown, latex, markdown, to_csv, to_json, write_report
 
 __all__ = [
     "ROWS",
+    "Elasticity",
+    "ElasticityRow",
     "PaperRow",
     "PaperSystem",
     "ReportRow",
@@ -20,12 +25,17 @@ __all__ = [
     "beside",
     "beside_table",
     "changes_csv",
+    "elasticities",
+    "elasticity_curve",
+    "elasticity_markdown",
+    "elasticity_notes",
     "expected_cost",
     "find_row",
     "latex",
     "markdown",
     "report_rows",
     "rich_comparison",
+    "rich_elasticity",
     "rich_table",
     "to_csv",
     "to_json",

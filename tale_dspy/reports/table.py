@@ -13,6 +13,8 @@ from typing import Any
 
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.canvas import load_matplotlib
+from tale_dspy.reports.elasticity import CURVE_COLUMNS, Elasticity, elasticities, elasticity_notes
+from tale_dspy.reports.elasticity_figure import elasticity_curve
 from tale_dspy.reports.figures import accuracy_tokens, paired_tokens, tokens_per_question
 from tale_dspy.reports.rows import COLUMNS, ReportRow, evidence, report_rows, row_notes
 from tale_dspy.reports.screen import rich_table
@@ -22,6 +24,7 @@ from tale_dspy.runs.wording import plain_json
 
 __all__ = [
     "ReportRow",
+    "elasticity_markdown",
     "latex",
     "latex_text",
     "markdown",
@@ -35,11 +38,20 @@ __all__ = [
 
 def markdown(rows: Sequence[ReportRow]) -> str:
     """Write the table as GitHub Markdown, notes below; no text of a run is read as markup."""
-    names, cells = _grid(rows)
+    return _markdown_table(*_grid(rows), row_notes(rows))
+
+
+def elasticity_markdown(curve: Elasticity) -> str:
+    """Write the table of an elasticity curve as GitHub Markdown: a line a budget, notes below."""
+    cells = [[cell(row) for cell in CURVE_COLUMNS.values()] for row in curve.rows]
+    return _markdown_table(list(CURVE_COLUMNS), cells, elasticity_notes(curve))
+
+
+def _markdown_table(names: list[str], cells: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
     lines = [names, ["---" if name in ("Program", "Model", "Data", "Evidence") else "---:" for name in names]]
     lines += [[_markdown(cell) for cell in line] for line in cells]
-    notes = [f"- {_markdown(note)}" for note in row_notes(rows)]
-    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *notes]) + "\n"
+    told = [f"- {_markdown(note)}" for note in notes]
+    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *told]) + "\n"
 
 
 def _markdown(text: str) -> str:
@@ -134,8 +146,9 @@ def to_csv(rows: Sequence[ReportRow]) -> str:
 def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
     """Write the table in four formats and the figures into a folder.
 
-    The figures are accuracy against tokens, and, for each run with questions in common with the first, the tokens of
-    both a question. A figure for which no tokens are known is left out.
+    The figures are accuracy against tokens; where there are three fixed budgets, their elasticity curve, with a table
+    of its own; and, for each run with questions in common with the first that is no point of such a curve, the tokens
+    of both a question. A figure for which no tokens are known is left out.
 
     Args:
         runs: The runs; the first is the baseline.
@@ -149,12 +162,13 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
         MissingExtraError: If matplotlib is not installed; then nothing is written.
     """
     load_matplotlib()
-    rows = report_rows(runs)
+    rows, curves = report_rows(runs), _named_curves(runs)
     texts = {
         "table.md": markdown(rows),
         "table.tex": latex(rows),
         "table.csv": to_csv(rows),
         "table.json": json.dumps(to_json(rows), indent=2, ensure_ascii=False) + "\n",
+        **{f"{name}.md": elasticity_markdown(curve) for name, curve in curves.items()},
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -165,8 +179,16 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
     paths = [out / name for name in texts]
     if any(row.accuracy is not None and row.output_tokens is not None for row in rows):
         paths += accuracy_tokens(runs, out / "accuracy_tokens")
+    for name, curve in curves.items():
+        paths += elasticity_curve(curve, out / name)
+    drawn = [run for curve in curves.values() for run in curve.runs]
     for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
-        if row.versus is not None and paired_tokens(runs[0], run):
+        if row.versus is not None and not any(run is d for d in drawn) and paired_tokens(runs[0], run):
             name = re.sub(r"[^a-z0-9]+", "-", run.name.lower())[:40].strip("-")
             paths += tokens_per_question(runs[0], run, out / f"tokens_{i:02d}_{name}")
     return paths
+
+
+def _named_curves(runs: Sequence[Run]) -> dict[str, Elasticity]:
+    """Name the files of each curve: `elasticity`, and `elasticity_02` ... where there are more models or data sets."""
+    return {f"elasticity_{i:02d}" if i > 1 else "elasticity": c for i, c in enumerate(elasticities(runs), 1)}

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import dspy
 
 from tale_dspy.adapter import TaleAdapter, own_instructions
-from tale_dspy.backends.lm import public_config
+from tale_dspy.backends.lm import LM, public_config
+from tale_dspy.backends.local.names import embedded_folder, place_of
 from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
@@ -59,6 +61,7 @@ def describe_run(
             "program": {"name": options.name or type(program).__name__, "state": state_hash(program)},
             "model": getattr(lm, "model", None),
             "engine": _engine(lm),
+            **_weights(lm),
             "address": _address(lm, compared=True),
             "settings": public_config(getattr(lm, "kwargs", {})),
             "adapter": _adapter(program, options),
@@ -74,7 +77,7 @@ def describe_run(
         },
         "address": _address(lm, compared=False),
         "versions": versions(),
-        "mark": options.mark,
+        "mark": options.mark or _mark(program, lm),
         "seen": sorted(seen),
         "contaminated": bool(overlap),
     }
@@ -107,7 +110,8 @@ def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _own_models(program: Any) -> dict[str, Any]:
     """Name the models of predictors that have one of their own, where there are any."""
-    own = {name: p.lm.model for name, p in program.named_predictors() if p.lm is not None}
+    lms = [(name, p.lm) for name, p in program.named_predictors() if p.lm is not None]
+    own = {name: "@".join([lm.model, *_weights(lm).values()]) for name, lm in lms}
     return {"own_models": own} if own else {}
 
 
@@ -154,6 +158,25 @@ def _engine(lm: Any) -> str | None:
     if not isinstance(lm, dspy.LM):
         return None if lm is None else type(lm).__name__
     return lm.engine if isinstance(lm.engine, str) else type(lm.engine).__name__
+
+
+def _weights(lm: Any) -> dict[str, str]:
+    """Hash the files of a local model: one that was trained further lies at the same path."""
+    return {"weights": lm.identity} if isinstance(lm, LM) and lm.identity else {}
+
+
+EMBEDDED_MARK = "embedded (trained here to obey budgets)"
+"""What figures of the model that ships are evidence of: of nothing about other models."""
+
+
+def _mark(program: Any, lm: Any) -> str | None:
+    """Mark a run that only the embedded model answers."""
+    answering = [lm if p.lm is None else p.lm for p in program.predictors()]
+    return EMBEDDED_MARK if answering and all(map(_is_embedded, answering)) else None
+
+
+def _is_embedded(lm: Any) -> bool:
+    return isinstance(lm, LM) and bool(lm.identity) and Path(place_of(lm.model).base) == embedded_folder()
 
 
 def _address(lm: Any, *, compared: bool) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import dspy
 from dspy.dsp.utils.settings import settings
 
-from tale_dspy.backends.lm import KeepsUsage, is_cached, request_hash, watched_entry
+from tale_dspy.backends.lm import LM, KeepsUsage, is_cached, request_hash, watched_entry
 from tale_dspy.backends.meter import possibly_billed
 from tale_dspy.errors import BackendError
 from tale_dspy.ledger import RESERVED_TOKENS, Ledger, allowance
@@ -299,11 +299,13 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
     Args:
         lm: Any `dspy.BaseLM`.
         session: The run's.
-        timeout: Seconds a request may take, unless the LM sets its own; not for engine objects, which own their
-            connection.
+        timeout: Seconds a request may take, unless the LM sets its own; not for engine objects other than local models,
+            since they own their connection.
     """
     settings_ = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
     copied: Any = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
+    if isinstance(lm, LM) and lm.identity and lm.timeout is None:
+        copied.timeout = timeout
     kind: type = type(lm)
     copied.__class__ = _class_for(kind)
     copied._tale_session = session

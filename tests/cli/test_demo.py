@@ -1,43 +1,122 @@
-"""`tale demo`: the whole tool on a scripted server, which it says."""
+"""`tale demo`: a dozen and more programs on one small model, kept, compared and drawn."""
 
 import json
+import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal import on_terminal
 
-from tale_dspy.cli.demo import PROGRAMS
+from tale_dspy.cli.demo import DATA, NEXT, PROGRAMS
+from tale_dspy.datasets import load_dataset
+from tale_dspy.testing import Request, ScriptedServer, SolverReply
+
+DONE = "interrupted: what was finished is kept, the same command continues\n"
 
 
-def test_the_demo_says_what_it_is_and_can_be_run_again(tale: Any) -> None:
-    told = tale("demo", "--questions", "8", "--out", "d")
+class Stories:
+    """A script that knows the answers, in the place of the model; it may press Ctrl-C in a process, once."""
+
+    def __init__(self) -> None:
+        rows = load_dataset(DATA).take(limit=4).examples
+        self.solve = SolverReply({row.question: row.answer for row in rows})
+        self.pid, self.press_at = 0, 0
+
+    def __call__(self, request: Request) -> Any:
+        if self.pid and request.n >= self.press_at:
+            os.kill(self.pid, signal.SIGINT)
+            self.pid = 0
+        return self.solve(request)
+
+
+@pytest.fixture(scope="module")
+def stories() -> Stories:
+    return Stories()
+
+
+@pytest.fixture
+def scripted(stories: Stories, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    with ScriptedServer(stories) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        yield server
+
+
+COMMAND = ("demo", "--questions", "3", "--out", "d", "--model", "openai/scripted")
+
+
+def records(program: str, folder: str | Path = "d") -> list[str]:
+    return Path(folder, program.replace(":", "-"), "records.jsonl").read_text().splitlines()
+
+
+def test_the_demo_keeps_compares_and_draws(tale: Any, scripted: ScriptedServer) -> None:
+    told = tale(*COMMAND)
     assert (told.code, told.err) == (0, "")
-    assert "not a language model" in told.out and "marked `scripted`" in told.out
-    for program in PROGRAMS:
-        folder = Path("d", program.replace(":", "-"))
-        assert json.loads((folder / "run.json").read_text())["mark"] == "scripted"
-        assert len((folder / "records.jsonl").read_text().splitlines()) == 8
-    assert len(list(Path("d/report").glob("*.png"))) >= len(PROGRAMS) - 1
-    again = tale("demo", "--questions", "8", "--out", "d")
-    assert again.code == 0 and "tale-ep" in again.out
+    assert {program: len(records(program)) for program in PROGRAMS} == dict.fromkeys(PROGRAMS, 3)
+    for said in ("cot: 3 questions, ", "for the estimate", "tale-ep against cot on embedded:test, 3 questions", *NEXT):
+        assert said in told.out
+    assert "Fixed budgets" in told.out and "budget shrinks" in told.out or "No rise" in told.out
+    drawn = {path.name for path in Path("d/report").iterdir()}
+    assert {"table.md", "elasticity.png", "elasticity.svg", "elasticity.csv", "elasticity.md"} < drawn
+    asked = scripted.stats.requests
+    again = tale(*COMMAND)
+    assert (again.code, scripted.stats.requests) == (0, asked)
 
 
-def test_a_demo_without_questions_is_refused(tale: Any) -> None:
-    assert tale("demo", "--questions", "0").code == 2
+@pytest.mark.parametrize("columns", [80, 160])
+def test_the_live_table_fits_the_terminal(columns: int, scripted: ScriptedServer, tmp_path: Path) -> None:
+    code, lines = on_terminal(columns, *COMMAND, cwd=tmp_path)
+    assert code == 0
+    assert max(len(line) for line in lines if not any(line.strip() == command for command in NEXT)) <= columns
+    last = {line.split()[0]: line.split() for line in lines if line.strip().startswith(PROGRAMS) and "━" in line}
+    assert set(last) >= set(PROGRAMS) and all("3" in cells for cells in last.values())
 
 
-def test_a_demo_of_another_size_does_not_touch_the_old_one(tale: Any) -> None:
-    Path("d/dspy-cot").mkdir(parents=True)
-    Path("d/dspy-cot/mine.txt").write_text("mine")
-    told = tale("demo", "--questions", "3", "--out", "d")
-    assert told.code == 2 and "mine.txt" in told.err
+def test_ctrl_c_is_130_and_the_same_command_finishes(
+    process: Any, scripted: ScriptedServer, stories: Stories, tmp_path: Path
+) -> None:
+    stories.press_at = scripted.stats.requests + 5
+    with process(*COMMAND) as running:
+        stories.pid = running.pid
+        _, err = running.communicate()
+    assert (running.returncode, err) == (130, DONE)
+    assert len(records("cot", tmp_path / "d")) == 3 and not (tmp_path / "d" / "tale-ep").exists()
+    asked = scripted.stats.requests
+    with process(*COMMAND) as running:
+        running.communicate()
+    assert running.returncode == 0 and scripted.stats.requests - asked <= 3 * (len(PROGRAMS) + 1) - 5
+    assert len(records("budget:300", tmp_path / "d")) == 3
 
 
-def test_without_matplotlib_the_demo_shows_its_tables_all_the_same(tale: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", ["0", "-1", "x"])
+def test_a_demo_of_no_number_of_questions_is_refused(count: str, tale: Any) -> None:
+    assert tale("demo", "--questions", count).code == 2
+
+
+def test_a_folder_with_something_else_is_not_touched(tale: Any, scripted: ScriptedServer) -> None:
+    Path("d/cot").mkdir(parents=True)
+    Path("d/cot/mine.txt").write_text("mine")
+    told = tale(*COMMAND)
+    assert told.code == 2 and "mine.txt" in told.err and scripted.stats.requests == 0
+
+
+def test_without_matplotlib_the_demo_shows_its_tables_all_the_same(
+    tale: Any, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    told = tale("demo", "--questions", "3", "--out", "d")
-    assert told.code == 0 and "no figures: matplotlib is not installed: pip install" in told.out
-    assert "tale-ep" in told.out and not Path("d/report").exists()
+    told = tale(*COMMAND)
+    assert told.code == 0 and "no figures: matplotlib is not installed: pip install 'tale-dspy[report]'" in told.out
+    assert "Fixed budgets" in told.out and not Path("d/report").exists()
+
+
+def test_without_torch_the_pip_line_is_said(tale: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "model").mkdir()
+    told = tale("demo", "--model", "local:model")
+    assert told.code == 2 and "torch is not installed: pip install 'tale-dspy[local]'" in told.err

@@ -5,13 +5,16 @@ import re
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
-from make_runs import UNKNOWN, make_run, three_runs
+from make_runs import UNKNOWN, make_record, make_run, three_runs
 
 from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.reports.elasticity import elasticities
 from tale_dspy.reports.rows import CAPTION, ReportRow, report_rows
-from tale_dspy.reports.table import latex, latex_text, markdown, to_csv, to_json, write_report
+from tale_dspy.reports.table import elasticity_markdown, latex, latex_text, markdown, to_csv, to_json, write_report
+from tale_dspy.runs.records import Run
 
 HOSTILE = r"a|b_c*d`e [[18]] [/red] {x} \n $5$ & #1 ~^<> 50% 中 é -- ", "*star", "[0pt]", "new\nline"
 
@@ -99,6 +102,39 @@ def test_a_report_is_four_tables_and_three_files_a_figure(tmp_path: Path) -> Non
         *("tokens_01_tale-ep.png", "tokens_01_tale-ep.svg", "tokens_01_tale-ep.csv"),
     ]
     assert all(p.stat().st_size > 0 for p in paths)
+
+
+def budget_runs(*budgets: int, **config: Any) -> list[Run]:
+    asked = {"budget_source": "given", "output_tokens": 50}
+    return [
+        make_run([make_record(i, token_budget=b, **asked) for i in range(5)], f"budget:{b}", **config) for b in budgets
+    ]
+
+
+def test_three_fixed_budgets_make_a_curve_with_a_table_and_no_other_figure_of_their_own(tmp_path: Path) -> None:
+    paths = write_report([make_run("ccccc"), *budget_runs(5, 10, 20)], tmp_path)
+    names = [p.name for p in paths]
+    assert names[4] == "elasticity.md" and {"elasticity.png", "elasticity.svg", "elasticity.csv"} < set(names)
+    assert not [name for name in names if name.startswith("tokens_")]
+    assert all(p.stat().st_size > 0 for p in paths)
+
+
+def test_two_fixed_budgets_are_drawn_as_any_other_run(tmp_path: Path) -> None:
+    names = [p.name for p in write_report([make_run("ccccc"), *budget_runs(5, 10)], tmp_path)]
+    assert "tokens_02_budget-10.png" in names and not [name for name in names if "elasticity" in name]
+
+
+def test_the_curves_of_two_models_have_files_of_their_own(tmp_path: Path) -> None:
+    runs = [*budget_runs(5, 10, 20), *budget_runs(5, 10, 20, model="b")]
+    names = [p.name for p in write_report(runs, tmp_path)]
+    assert {"elasticity.md", "elasticity.png", "elasticity_02.md", "elasticity_02.png"} < set(names)
+
+
+def test_the_table_of_a_curve_has_a_line_a_budget_and_its_notes() -> None:
+    (curve,) = elasticities([*budget_runs(5, 100, 70), make_run("ccccc", "other|name")])
+    lines = elasticity_markdown(curve).splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:5]] == ["5", "70", "100"]
+    assert "| 100.0 |" in lines[4] and lines[6].startswith("- No rise is seen")
 
 
 def test_a_report_without_known_tokens_has_tables_only(tmp_path: Path) -> None:

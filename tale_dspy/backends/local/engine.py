@@ -1,0 +1,208 @@
+"""What DSPy sees of a local model: an engine for threads and one for event loops, over one thread that writes."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
+from dspy.lm15 import TimeoutError as LateError
+
+from tale_dspy.backends.local import files
+from tale_dspy.backends.local.draws import Draw, current_draw
+from tale_dspy.backends.local.names import place_of
+from tale_dspy.backends.local.requests import SUPPORTED, Reply
+from tale_dspy.backends.local.weights import DTYPES, require, resolved, shared_base
+from tale_dspy.errors import UsageError
+
+if TYPE_CHECKING:
+    from tale_dspy.backends.local.batch import Batch
+    from tale_dspy.backends.local.requests import Tongue
+    from tale_dspy.backends.local.weights import Base
+
+MAX_BATCH = 32
+
+
+class LocalEngine:
+    """A model of this process. Checked when it is made, loaded at its first call.
+
+    Args:
+        model: `embedded`, `local:PATH` or `local:PATH+ADAPTER`.
+        device: A torch device, such as `cpu` or `cuda:0`.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto` for that of the files.
+        max_batch: Most replies that are written at once; further ones wait.
+
+    Raises:
+        UsageError: If there is no such model, or an option cannot be used.
+        DataError: If a file of it is broken.
+        MissingExtraError: If torch or transformers is not installed.
+    """
+
+    supports_function_calling = False
+    supports_reasoning = False
+    supports_response_schema = False
+    supported_params = SUPPORTED
+
+    def __init__(self, model: str, *, device: str = "cpu", dtype: str = "auto", max_batch: int = MAX_BATCH) -> None:
+        if dtype not in DTYPES:
+            raise UsageError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        if isinstance(max_batch, bool) or not isinstance(max_batch, int) or max_batch < 1:
+            raise UsageError(f"max_batch must be a number of at least 1, got {max_batch!r}")
+        self.model = model
+        self.options: dict[str, Any] = {"device": device, "dtype": dtype, "max_batch": max_batch}
+        self._place = place_of(model)
+        self._lock = threading.Lock()
+        self._loaded: tuple[Base, Batch, Tongue] | None = None
+        self._identity: str | None = None
+        if self._place.folder is not None:
+            self._check()
+        require("torch", "transformers", *(["peft"] if self._place.adapter else []))
+
+    def _check(self) -> None:
+        folder = resolved(self._place)
+        files.check_model(folder)
+        if self._place.adapter is not None:
+            files.check_adapter(self._place.adapter, self._place.base, folder)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that are not the default ones."""
+        usual = {"device": "cpu", "dtype": "auto", "max_batch": MAX_BATCH}
+        return {name: value for name, value in self.options.items() if value != usual[name]}
+
+    @property
+    def identity(self) -> str:
+        """Hash of all files that decide replies, as they were at the first use."""
+        if self._identity is None:
+            folders = [resolved(self._place), *([self._place.adapter] if self._place.adapter else [])]
+            told = [files.contents_hash(folder) for folder in folders] + [self.options["dtype"]]
+            self._identity = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+        return self._identity
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the weights are there."""
+        return self._loaded is not None
+
+    def load(self) -> "tuple[Base, Batch, Tongue]":
+        """Load the weights, if they are not loaded yet, and return what writes with them.
+
+        Raises:
+            UsageError: If the model or its adapter cannot be used.
+            DataError: If their files are broken.
+        """
+        with self._lock:
+            if self._loaded is None:
+                self._check()
+                self._identity = None  # the files may have changed since it was asked for
+                base = shared_base(self._place, self.options["device"], self.options["dtype"])
+                self._loaded = (base, *base.batch(self._place.adapter, self.options["max_batch"]))
+            return self._loaded
+
+    def submit(self, request: Request) -> Future[Reply]:
+        """Queue a reply, or hand out the one that is on its way for this choice of the call."""
+        draw = current_draw()
+        if not draw.pending:
+            count = max(draw.choices - draw.given, 1)
+            draw.pending = [self._start(request, draw, draw.given + i) for i in range(count)]
+        draw.given += 1
+        return draw.pending.pop(0)
+
+    def _start(self, request: Request, draw: Draw, sample: int) -> Future[Reply]:
+        base, batch, tongue = self.load()
+        job = tongue.job(request, draw.rollout, sample)
+        base.worker.submit(batch, job)
+        return job.future
+
+    def complete(self, request: Request) -> Response:
+        """Write a reply, among those of other callers."""
+        draw, future = current_draw(), self.submit(request)
+        try:
+            return _response(request, future.result(draw.timeout))
+        except TimeoutError:
+            raise _too_long(draw) from None
+        finally:
+            future.cancel()
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """Give the whole reply as the events of a stream."""
+        return iter(response_to_events(self.complete(request)))
+
+    def close(self) -> None:
+        """Let the weights go. They are freed once no other LM uses them; the next call loads them again."""
+        with self._lock:
+            self._loaded = None
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return what rebuilds this engine: no weights."""
+        return {"model": self.model, **self.options}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> "LocalEngine":
+        """Build the engine anew."""
+        return cls(**state)
+
+    def __copy__(self) -> "LocalEngine":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LocalEngine":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"the local model {self.model} stays in its process: make it anew in another by its name")
+
+
+class AsyncLocalEngine:
+    """The same model for event loops. A task that is cancelled takes its row out of the batch."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+
+    async def complete(self, request: Request) -> Response:
+        """Write a reply, among those of other callers."""
+        draw = current_draw()
+        if not self._engine.loaded:
+            await asyncio.to_thread(self._engine.load)
+        future = self._engine.submit(request)
+        try:
+            reply = await asyncio.wait_for(asyncio.wrap_future(future), draw.timeout)
+        except TimeoutError:
+            raise _too_long(draw) from None
+        return _response(request, reply)
+
+    async def stream(self, request: Request) -> AsyncIterator[Any]:
+        """Give the whole reply as the events of a stream."""
+        for event in response_to_events(await self.complete(request)):
+            yield event
+
+    async def aclose(self) -> None:
+        """Let the weights go."""
+        self._engine.close()
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return what rebuilds this engine."""
+        return self._engine.dump_state()
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> "AsyncLocalEngine":
+        """Build the engine anew."""
+        return cls(LocalEngine(**state))
+
+    def __copy__(self) -> "AsyncLocalEngine":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "AsyncLocalEngine":
+        return self
+
+
+def _too_long(draw: Draw) -> LateError:
+    return LateError(f"the local model took longer than {draw.timeout:g} s", status=408)
+
+
+def _response(request: Request, reply: Reply) -> Response:
+    usage = Usage(input_tokens=reply.input_tokens, output_tokens=reply.output_tokens)
+    message = Message.assistant([TextPart(reply.text)])
+    finish: Any = reply.finish
+    return Response(id=None, model=request.model, message=message, finish_reason=finish, usage=usage)

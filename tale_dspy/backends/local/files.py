@@ -1,0 +1,205 @@
+"""Which folders are taken for a model or an adapter, checked before anything of them is loaded.
+
+Weights are safetensors and everything else is JSON or text: nothing is ever unpickled, and no code of a folder is run.
+Needs no torch.
+"""
+
+import hashlib
+import json
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.errors import DataError, UsageError
+
+MANIFEST = "manifest.json"
+CARD = "tale.json"
+"""What a training run of ours writes beside an adapter; its `base_sha256` is the `weights_hash` of the base."""
+_READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
+"""What transformers may read of a folder, and so decides replies."""
+_NOT_READ = (MANIFEST, CARD)
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+_LARGEST_HEADER = 100_000_000
+_CHUNK = 1 << 20
+
+_hashes: dict[tuple[str, int, int], str] = {}
+_lock = threading.Lock()
+
+
+def check_model(folder: Path) -> None:
+    """Check what can be checked of a model without loading it.
+
+    Raises:
+        UsageError: If it is no folder of a model, or its weights are not safetensors.
+        DataError: If a file is broken, or is not the one its manifest tells of.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder of a model: it does not exist")
+    config = _json(folder, "config.json", "is no folder of a model")
+    if not isinstance(config.get("model_type"), str):
+        raise DataError(f"{folder / 'config.json'} names no model_type, so that it is no model's")
+    weights = _weights(folder)
+    if not weights:
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
+        if pickles:
+            raise UsageError(f"{folder} holds its weights as {pickles[0]}, but only safetensors are loaded")
+        raise UsageError(f"{folder} holds no weights: a .safetensors file is needed")
+    for path in weights:
+        check_safetensors(path)
+    for name in sorted(set(_index(folder).values())):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} lacks {name}, which its index names")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise UsageError(f"{folder} holds no tokenizer: {_TOKENIZERS[0]} is needed")
+    if (folder / _TOKENIZERS[0]).is_file():
+        _json(folder, _TOKENIZERS[0], "holds no tokenizer")
+    check_manifest(folder)
+
+
+def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
+    """Check what can be checked of a LoRA adapter without loading it.
+
+    Args:
+        folder: The adapter's.
+        base: Folder or hub name of the model it is to be put on.
+        base_folder: Where that model lies.
+
+    Raises:
+        UsageError: If it is no LoRA adapter, its weights are not safetensors, or it was trained on another model: by
+            the hash of the base in its `tale.json`, or without one by the last part of the name of its base.
+        DataError: If a file is broken.
+    """
+    config = _json(folder, "adapter_config.json", "is no folder of an adapter")
+    if config.get("peft_type") != "LORA":
+        raise UsageError(f"{folder} is an adapter of type {config.get('peft_type')}, but only LORA is put on")
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise UsageError(f"{folder} holds no adapter_model.safetensors, and nothing else is loaded")
+    check_safetensors(weights)
+    check_manifest(folder)
+    trained_on = str(config.get("base_model_name_or_path") or "")
+    told = _json(folder, CARD, "").get("base_sha256") if (folder / CARD).is_file() else None
+    same = _last(trained_on) == _last(base) if told is None else told == weights_hash(base_folder)
+    if not same:
+        raise UsageError(f"{folder} was trained on another model ({trained_on or 'unnamed'}) than {base}")
+
+
+def _last(path: str) -> str:
+    """Return the last part of a path or hub name, that of a folder of the hub's cache too."""
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+    cached = [part.rpartition("--")[2] for part in parts if part.startswith("models--")]
+    return (cached or parts or [""])[-1]
+
+
+def check_manifest(folder: Path) -> None:
+    """Compare a folder with its manifest, if it has one: `{"files": {name: sha256}}`.
+
+    Raises:
+        DataError: If the manifest cannot be read, or a file is missing or another.
+    """
+    if not (folder / MANIFEST).is_file():
+        return
+    files = _json(folder, MANIFEST, "").get("files")
+    if not isinstance(files, dict):
+        raise DataError(f"{folder / MANIFEST} must hold the files and their sha256")
+    for name, told in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise DataError(f"{folder} lacks {name}, which its manifest names")
+        if file_hash(path) != told:
+            raise DataError(f"{path} is not the file its manifest tells of: it was changed or damaged")
+
+
+def check_safetensors(path: Path) -> None:
+    """Check the frame of a safetensors file: its header, and that all its tensors are there.
+
+    Raises:
+        DataError: If it is cut off or none at all.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(size - 8, _LARGEST_HEADER):
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        if 8 + length + max(ends, default=0) != size:
+            raise ValueError(f"its tensors need {8 + length + max(ends, default=0)} bytes, it has {size}")
+    except (struct.error, ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
+        raise DataError(f"{path} is no whole safetensors file: {_first_line(e)}") from e
+
+
+def _json(folder: Path, name: str, otherwise: str) -> dict[str, Any]:
+    """Read a JSON object of a folder; `otherwise` is what the folder is said to be if the file is missing."""
+    path = folder / name
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{folder} {otherwise}: it has no {name}") from None
+    except (OSError, ValueError, RecursionError) as e:
+        raise DataError(f"{path} cannot be read as JSON: {_first_line(e)}") from e
+    if not isinstance(found, dict):
+        raise DataError(f"{path} must hold a JSON object, got {type(found).__name__}")
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*.safetensors") if p.is_file())
+
+
+def _index(folder: Path) -> dict[str, str]:
+    name = "model.safetensors.index.json"
+    if not (folder / name).is_file():
+        return {}
+    found = _json(folder, name, "").get("weight_map")
+    if not isinstance(found, dict) or not all(isinstance(v, str) and Path(v).name == v for v in found.values()):
+        raise DataError(f"{folder / name} must map tensors to files of its folder")
+    return found
+
+
+def _read_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _READ and path.name not in _NOT_READ and path.is_file():
+            yield path
+
+
+def stamp(folder: Path) -> str:
+    """Return what changes when a file of the folder is written anew, without reading any."""
+    return repr([(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in _read_files(folder)])
+
+
+def contents_hash(folder: Path) -> str:
+    """Hash all files of a folder that decide replies: weights, configuration, tokenizer, chat template."""
+    told = [(p.name, file_hash(p)) for p in _read_files(folder)]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def weights_hash(folder: Path) -> str:
+    """Hash the weights of a folder alone: the sha256 of its safetensors file; of several, that of their hashes."""
+    told = [file_hash(p) for p in _weights(folder)]
+    return told[0] if len(told) == 1 else hashlib.sha256("".join(told).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file; read once as long as its time and size stay the same."""
+    about = path.stat()
+    key = (str(path.resolve()), about.st_mtime_ns, about.st_size)
+    with _lock:
+        known = _hashes.get(key)
+    if known is None:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        known = digest.hexdigest()
+        with _lock:
+            _hashes[key] = known
+    return known

@@ -1,0 +1,93 @@
+"""The next token of each row: the likeliest, or drawn with the row's own random numbers.
+
+A row's draw takes one number of its own generator, whoever else is in the batch, so that it depends on the row alone.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+_COLDEST = 1e-4
+"""Below, logits divided by it could overflow, and nothing but the likeliest token is ever drawn."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. The defaults take the likeliest, whatever the model's own generation_config says."""
+
+    temperature: float = 0.0
+    """0 takes the likeliest token."""
+    top_p: float = 1.0
+    """Only the likeliest tokens that make up this probability."""
+    top_k: int = 0
+    """Only this many of the likeliest tokens; 0 for all."""
+
+    @property
+    def greedy(self) -> bool:
+        """Whether there is nothing to draw."""
+        return self.temperature < _COLDEST or self.top_k == 1
+
+
+def choose(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]) -> list[int]:
+    """Choose the next token of each row.
+
+    Args:
+        logits: (rows, vocabulary).
+        rows: Settings and generator of each row.
+
+    Raises:
+        ArithmeticError: If the model's output is not finite, so that nothing can be drawn from it.
+    """
+    tokens: list[int] = logits.argmax(-1).tolist()
+    drawn = [i for i, (sampling, _) in enumerate(rows) if not sampling.greedy]
+    if drawn:
+        some = logits if len(drawn) == len(rows) else logits[drawn]
+        for i, token in zip(drawn, _draw(some, [rows[i] for i in drawn]), strict=True):
+            tokens[i] = token
+    return tokens
+
+
+def _draw(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]) -> list[int]:
+    import torch
+
+    settings = [sampling for sampling, _ in rows]
+    heat = torch.tensor([[s.temperature] for s in settings], device=logits.device)
+    scaled = logits.float() / heat
+    if any(s.top_k for s in settings):
+        scaled = _top_k(scaled, [s.top_k for s in settings])
+    odds = torch.softmax(scaled, -1)
+    if any(s.top_p < 1 for s in settings):
+        odds = _top_p(odds, [s.top_p for s in settings])
+    # In double precision: the sum of a large vocabulary must not drown its tail.
+    summed = odds.double().cumsum(-1)
+    whole = summed[:, -1:]
+    if not bool(torch.isfinite(whole).all()):
+        raise ArithmeticError("the model's output is not finite")
+    picks = torch.tensor([[rng.random()] for _, rng in rows], dtype=torch.float64, device=logits.device)
+    found = torch.searchsorted(summed, picks * whole, right=True)
+    return [int(i) for i in found.squeeze(1).clamp_(max=logits.shape[1] - 1)]
+
+
+def _top_k(scaled: "torch.Tensor", counts: list[int]) -> "torch.Tensor":
+    import torch
+
+    size = scaled.shape[1]
+    ordered = scaled.sort(-1, descending=True).values
+    kept = torch.tensor([[min(k or size, size) - 1] for k in counts], device=scaled.device)
+    return scaled.masked_fill(scaled < ordered.gather(1, kept), float("-inf"))
+
+
+def _top_p(odds: "torch.Tensor", shares: list[float]) -> "torch.Tensor":
+    import torch
+
+    ordered, order = odds.sort(stable=True, dim=-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    share = torch.tensor([[p] for p in shares], device=odds.device)
+    left_out = before >= share
+    left_out[:, 0] = False  # a top_p of 0 leaves the likeliest
+    return odds.masked_fill(torch.zeros_like(left_out).scatter(1, order, left_out), 0.0)

@@ -1,0 +1,113 @@
+"""The thread in which one model and its adapters write, for all callers of this process."""
+
+import atexit
+import os
+import threading
+import weakref
+from queue import Empty, SimpleQueue
+
+from dspy.lm15 import ProviderError
+
+from tale_dspy.backends.local.batch import Batch
+from tale_dspy.backends.local.requests import Job
+from tale_dspy.errors import UsageError
+
+PATIENCE = 5.0
+"""Seconds the interpreter waits, when it ends, for a step that is under way."""
+
+_Inbox = SimpleQueue[tuple[Batch, Job] | None]
+
+
+class Worker:
+    """Takes jobs from any thread or event loop, and writes them in one of its own.
+
+    The thread starts with the first job. While idle it holds neither batches nor weights; it ends when the worker is
+    dropped, when it is closed, or with the interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._inbox: _Inbox = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._process = os.getpid()
+        self._finalizer = weakref.finalize(self, _end, self._stop, self._inbox)
+        self._finalizer.atexit = False  # `_end_all` also waits
+        _workers.add(self)
+
+    def submit(self, batch: Batch, job: Job) -> None:
+        """Queue a job for a batch.
+
+        Raises:
+            UsageError: If this process was forked from the one the model was made in.
+        """
+        if os.getpid() != self._process:
+            raise UsageError("a local model does not live on in a forked process: make it anew there, or spawn")
+        if self._stop.is_set():
+            job.future.set_exception(ProviderError("the local model was closed", status=400))
+            return
+        self._inbox.put((batch, job))
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    target = threading.Thread(
+                        target=_work, args=(self._inbox, self._stop), name="tale-local", daemon=True
+                    )
+                    self._thread = target
+                    target.start()
+
+    def close(self) -> None:
+        """End the thread after the step under way; whoever waits is told."""
+        _end(self._stop, self._inbox)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(PATIENCE)
+
+
+_workers: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End the threads before the interpreter takes away what they work with."""
+    for worker in list(_workers):
+        worker.close()
+
+
+def _end(stop: threading.Event, inbox: _Inbox) -> None:
+    stop.set()
+    inbox.put(None)
+
+
+def _work(inbox: _Inbox, stop: threading.Event) -> None:
+    import torch
+
+    busy: list[Batch] = []
+    with torch.inference_mode():
+        while not stop.is_set():
+            _take(inbox, busy)
+            for batch in busy:
+                batch.step()
+                del batch
+            busy = [batch for batch in busy if batch.busy]
+        while _take(inbox, busy, wait=False):
+            pass
+        for batch in busy:
+            batch.abandon(RuntimeError("the model was closed while it wrote"))
+
+
+def _take(inbox: _Inbox, busy: list[Batch], *, wait: bool = True) -> bool:
+    """Hand what has come in to its batches; wait for it if there is nothing else to do."""
+    taken = False
+    while True:
+        try:
+            item = inbox.get(block=wait and not busy)
+        except Empty:
+            return taken
+        taken = True
+        if item is None:
+            return True
+        batch, job = item
+        batch.add(job)
+        if batch not in busy:
+            busy.append(batch)
+        del item, batch, job  # the thread holds nothing while it waits

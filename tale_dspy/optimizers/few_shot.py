@@ -1,0 +1,58 @@
+"""Make a `FewShotEstimator` of a search: a few of its questions, from the smallest best budget to the largest."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.hindsight import check_rows, inputs_of
+from tale_dspy.optimizers.search_rows import SearchRow
+from tale_dspy.programs.base import SignatureLike, check_signature
+from tale_dspy.programs.few_shot_estimator import FewShotEstimator
+
+
+def few_shot(
+    rows: Sequence[SearchRow], signature: SignatureLike, k: int = 8, *, seed: int = 0, **options: Any
+) -> FewShotEstimator:
+    """Return the paper's estimator with `k` searched questions as demos.
+
+    The questions are sorted by their best budget and cut into `k` equal parts, of each of which one is taken, so that
+    the demos span the budgets that were found. The same rows give the same demos in any order and any process.
+    Questions without a best budget are left out, repeated ones count once; where there are fewer than `k`, all are
+    taken.
+
+    Args:
+        rows: What `BudgetSearch` found.
+        signature: The inputs the model sees.
+        k: How many demos.
+        seed: Decides which question of each part is taken, and the order of the demos.
+        **options: Passed on to `FewShotEstimator`: limits, adapter, `temperature` ...
+
+    Raises:
+        UsageError: If `k` is not at least 1, the rows are of several predictors, or none has both a best budget and one
+            of the inputs.
+    """
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise UsageError(f"k must be a whole number of at least 1, got {k!r}")
+    check_rows(rows)
+    names = list(check_signature(signature).input_fields)
+    found = _demos(rows, names)
+    if not found:
+        raise UsageError(f"no demos: none of the {len(rows)} questions has a best budget and {' or '.join(names)}")
+    rng = random.Random(seed)
+    n = min(k, len(found))
+    chosen = [found[rng.randrange(i * len(found) // n, (i + 1) * len(found) // n)] for i in range(n)]
+    rng.shuffle(chosen)  # rising budgets would be a pattern to go on with
+    estimator = FewShotEstimator(signature, chosen, **options)
+    estimator.seen.add((row.id for row in rows), "search")
+    return estimator
+
+
+def _demos(rows: Sequence[SearchRow], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return inputs and best budget of each question, sorted by the budget."""
+    demos: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        inputs = {k: v for k, v in inputs_of(row).items() if k in names and v is not None}
+        if row.best is not None and inputs:
+            demos.setdefault(row.id.partition("-")[0], {**inputs, "token_budget": row.best.budget})
+    return [demos[k] for k in sorted(demos, key=lambda k: (demos[k]["token_budget"], k))]

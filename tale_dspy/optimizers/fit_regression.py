@@ -1,0 +1,239 @@
+"""Fit a `RegressionEstimator` to a search: quantile regression of the best budget on counts of the question's text.
+
+The quantile is what matters. A budget that is too large costs a few tokens; one below what a question needs costs the
+answer, and below the ideal range the tokens, too (token elasticity, paper section 4). So the line is not laid through
+the middle of the best budgets but above most of them, and how far above is decided by the trials of the search.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from tale_dspy.budget import check_budget
+from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.optimizers.hindsight import Hindsight, Outcome, check_rows, inputs_of
+from tale_dspy.optimizers.search_rows import SearchRow
+from tale_dspy.programs.base import SignatureLike
+from tale_dspy.programs.regression import Projection, Regression, Term
+from tale_dspy.programs.regression_estimator import RegressionEstimator, counted, joined
+
+MIN_ROWS = 20
+"""Questions with a best budget below which nothing but a constant is fitted."""
+DEFAULT_QUANTILE = 0.9
+"""Taken where too few questions were searched to choose one."""
+QUANTILES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+PENALTIES = (0.1, 0.02, 0.003)
+"""Weights of the L1 penalty that are tried, the strongest first; a constant is tried before them."""
+MAX_LOSS = 0.0075
+"""Accuracy that a lower quantile may cost, as a fraction of the questions."""
+
+_WORTH = 0.98  # a weaker penalty must lower the loss by a fiftieth: less is chance
+_FOLDS = 5
+_CHOOSING = 1000  # questions on which quantile and penalty are chosen; more would cost minutes and change nothing
+_DIRECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row of the search that a fit can learn from."""
+
+    id: str
+    texts: dict[str, str]
+    """Its inputs."""
+    best: int | None
+    """The best budget, in tokens; None where no budget gained anything."""
+
+
+def fit_regression(
+    rows: Sequence[SearchRow],
+    signature: SignatureLike,
+    *,
+    quantile: float | None = None,
+    embedder: dspy.Embedder | None = None,
+    seed: int = 0,
+) -> RegressionEstimator:
+    """Fit an estimator that predicts a budget without a call.
+
+    Learns the logarithm of the best budgets. Questions without one are never given a made-up target; those that were
+    right without a budget count where the quantile is chosen, by what their trials came to. With fewer than `MIN_ROWS`
+    best budgets, or where no feature helps on questions left out, the estimator gives one budget to all, and its
+    `fitted.note` says so. The limits of the estimator are the smallest best budget found and twice the largest.
+
+    Args:
+        rows: What `BudgetSearch` found.
+        signature: The inputs to predict from; those that a row lacks count as empty.
+        quantile: Share of the questions whose best budget should not be above the estimate. None chooses it by
+            cross-validation: the one with the fewest tokens expected among those at most `MAX_LOSS` below the best
+            accuracy expected, or takes `DEFAULT_QUANTILE` with fewer than `MIN_ROWS` best budgets.
+        embedder: Adds features of the inputs' embedding, by their principal components. Where these do not help, the
+            estimator does without.
+        seed: Decides how questions are dealt to the parts of the cross-validation.
+
+    Returns:
+        The estimator, which remembers the questions as seen.
+
+    Raises:
+        UsageError: If no row has a best budget, the rows are of several predictors, or the quantile is not between 0
+            and 1.
+        MissingExtraError: If scikit-learn is not installed.
+    """
+    if quantile is not None and (not isinstance(quantile, int | float) or not 0 < quantile < 1):
+        raise UsageError(f"quantile must be between 0 and 1, got {quantile!r}")
+    check_rows(rows)
+    empty = RegressionEstimator(signature, embedder=embedder)
+    questions = [_question(row, empty) for row in sorted(rows, key=lambda row: row.id)]
+    solved = [q for q in questions if q.best is not None]
+    best = [float(q.best) for q in solved if q.best is not None]
+    if not best:
+        raise UsageError(f"no estimator can be fitted: none of the {len(rows)} questions has a best budget")
+    if len(best) < MIN_ROWS:
+        told = f"one budget for all: {len(best)} questions have a best budget, a regression needs at least {MIN_ROWS}"
+        line = _constant(best, quantile or DEFAULT_QUANTILE, told)
+    else:
+        _check_extra()
+        line = _Fit(questions, empty, Hindsight(rows), seed).line(quantile)
+    estimator = RegressionEstimator(
+        signature,
+        regression=line,
+        embedder=embedder,
+        floor=int(min(best)),
+        ceiling=2 * int(max(best)),
+        default=math.ceil(_of_quantile(best, line.quantile)),
+    )
+    estimator.seen.add((row.id for row in rows), "search")
+    return estimator
+
+
+def _question(row: SearchRow, estimator: RegressionEstimator) -> Question:
+    best = None if row.best is None else check_budget(row.best.budget, "the best budget of a row")
+    return Question(row.id, estimator.texts(inputs_of(row)), best)
+
+
+def _of_quantile(values: Sequence[float], quantile: float) -> float:
+    """Return the smallest of the values that at least this share of them does not exceed."""
+    return sorted(values)[max(0, math.ceil(quantile * len(values) - 1e-9) - 1)]
+
+
+def _constant(best: Sequence[float], quantile: float, note: str) -> Regression:
+    return Regression(math.log(_of_quantile(best, quantile)), (), quantile, len(best), note=note)
+
+
+class _Fit:
+    """One fit: the features of all questions, and what is chosen by cross-validation on them."""
+
+    def __init__(
+        self, questions: Sequence[Question], estimator: RegressionEstimator, hindsight: Hindsight, seed: int
+    ) -> None:
+        shuffled = random.Random(seed).sample(questions, len(questions))  # the folds are slices of it
+        self.hindsight = hindsight
+        self.solved = [q for q in shuffled if q.best is not None]
+        self.others = [q for q in shuffled if q.best is None and q.id in hindsight][:_CHOOSING]
+        self.logs = [math.log(q.best) for q in self.solved if q.best is not None]
+        asked = [*self.solved, *self.others]
+        features = [counted(q.texts) for q in asked]
+        self.projection: Projection | None = None
+        if estimator.embedder is not None:
+            embeddings = estimator.embedder([joined(q.texts) or " " for q in asked])
+            self.projection = _project(embeddings[: len(self.solved)])
+            for found, embedding in zip(features, embeddings.tolist(), strict=True):
+                found |= self.projection.apply(embedding)
+        self.names = list(features[0])
+        vectors = [list(f.values()) for f in features]
+        self.vectors, self.other_vectors = vectors[: len(self.solved)], vectors[len(self.solved) :]
+
+    def line(self, quantile: float | None) -> Regression:
+        """Return the fitted line."""
+        penalty = self._penalty(quantile or DEFAULT_QUANTILE)
+        quantile = quantile or self._quantile(penalty)
+        if penalty is None:
+            told = "one budget for all: nothing counted in the questions tells their best budgets apart"
+            return _constant([math.exp(log) for log in self.logs], quantile, told)
+        pipe = _pipeline(quantile, penalty).fit(self.vectors, self.logs)
+        scaler, model = pipe[0], pipe[1]
+        numbers = zip(self.names, scaler.mean_, scaler.scale_, model.coef_, strict=True)
+        terms = [Term(name, float(c), float(s), float(w)) for name, c, s, w in numbers if abs(w) > 1e-9]
+        return Regression(
+            intercept=float(model.intercept_),
+            terms=tuple(terms),
+            quantile=quantile,
+            rows=len(self.logs),
+            penalty=penalty,
+            projection=self.projection if any(t.name.startswith("embedding.") for t in terms) else None,
+        )
+
+    def _penalty(self, quantile: float) -> float | None:
+        """Return the strongest penalty that predicts questions left out well; None where a constant does."""
+        from sklearn.metrics import mean_pinball_loss
+
+        logs = self.logs[:_CHOOSING]
+        chosen, least = None, math.inf
+        for penalty in (None, *PENALTIES):
+            loss = mean_pinball_loss(logs, self._left_out(quantile, penalty), alpha=quantile)
+            if loss < least * _WORTH:
+                chosen, least = penalty, loss
+        return chosen
+
+    def _left_out(self, quantile: float, penalty: float | None) -> list[float]:
+        """Predict the logarithm for each question from a fit to the others."""
+        from sklearn.model_selection import cross_val_predict
+
+        n = min(_CHOOSING, len(self.logs))
+        found: Any = cross_val_predict(_pipeline(quantile, penalty), self.vectors[:n], self.logs[:n], cv=_FOLDS)
+        return [float(log) for log in found]
+
+    def _quantile(self, penalty: float | None) -> float:
+        """Return the quantile with the fewest tokens expected, at an accuracy that is about the best there is."""
+        if not any(q.id in self.hindsight for q in [*self.solved[:_CHOOSING], *self.others]):
+            return DEFAULT_QUANTILE  # rows made by hand, without an answer to compare with
+        outcomes = {q: self._expected(q, penalty) for q in QUANTILES}
+        bar = max(o.right for o in outcomes.values()) - MAX_LOSS - 1e-12
+        return min((q for q, o in outcomes.items() if o.right >= bar), key=lambda q: outcomes[q].tokens)
+
+    def _expected(self, quantile: float, penalty: float | None) -> Outcome:
+        """Return the mean outcome that a quantile would have had on questions it was not fitted to."""
+        n = min(_CHOOSING, len(self.logs))
+        logs = self._left_out(quantile, penalty)
+        if self.others:
+            logs += list(_pipeline(quantile, penalty).fit(self.vectors[:n], self.logs[:n]).predict(self.other_vectors))
+        pairs = zip([*self.solved[:n], *self.others], logs, strict=True)
+        found = [self.hindsight.expected(q.id, math.exp(log)) for q, log in pairs if q.id in self.hindsight]
+        return Outcome(sum(o.tokens for o in found) / len(found), sum(o.right for o in found) / len(found))
+
+
+def _check_extra() -> None:
+    """Say what to install before any of it is needed."""
+    try:
+        import sklearn  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as e:
+        raise MissingExtraError("scikit-learn", "search") from e
+
+
+def _project(embeddings: Any) -> Projection:
+    """Return the directions in which these embeddings, one a row of a NumPy array, differ most."""
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    n, length = embeddings.shape
+    pca: Any = PCA(min(_DIRECTIONS, n // MIN_ROWS, length), random_state=0)
+    with np.errstate(invalid="ignore"):  # embeddings that are all the same have no variance to divide by
+        pca.fit(embeddings)
+    return Projection(tuple(pca.mean_.tolist()), tuple(tuple(d) for d in pca.components_.tolist()))
+
+
+def _pipeline(quantile: float, penalty: float | None) -> Any:
+    """Return what is fitted: features of mean 0 and deviation 1, then a line or, without a penalty, a constant."""
+    from sklearn.dummy import DummyRegressor
+    from sklearn.linear_model import QuantileRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    line = (
+        DummyRegressor(strategy="quantile", quantile=quantile)
+        if penalty is None
+        else QuantileRegressor(quantile=quantile, alpha=penalty, solver="highs")
+    )
+    return make_pipeline(StandardScaler(), line)

@@ -1,0 +1,114 @@
+"""What a search for budgets found: one `SearchRow` a question, one line of `search.jsonl`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.errors import RunFolderError
+from tale_dspy.runs.records import read_jsonl
+
+SEARCH_FILE = "search.jsonl"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One budget, asked once."""
+
+    budget: int
+    """Tokens asked for."""
+    tokens: int | None
+    """Completion tokens really used; None if the provider does not tell."""
+    correct: bool
+    text: str | None = None
+    """The reply."""
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Vanilla:
+    """The answer without a budget."""
+
+    tokens: int | None
+    text: str | None
+    correct: bool
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Fresh draws of the chosen budget."""
+
+    n: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Best:
+    """The budget chosen for a question."""
+
+    budget: int
+    tokens: float
+    """Mean completion tokens of the confirming draws; those of the chosen trial where nothing was confirmed."""
+    selected_tokens: int
+    """Tokens of the trial it was chosen for: a minimum over noisy draws, and therefore too low."""
+    text: str | None
+    """Its reply: the shortest right one of the chosen trial and the confirming draws."""
+    confirmed: Confirmed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRow:
+    """One question and what was found for it."""
+
+    id: str
+    """As in a run's records."""
+    question: str | None
+    inputs: dict[str, Any] | None = None
+    """All inputs, where there are others than `question`."""
+    gold: Any
+    predictor: str
+    """The budgeted predictor that was searched."""
+    vanilla: Vanilla
+    trials: list[Trial]
+    """In the order they were asked; those that failed are left out."""
+    best: Best | None = None
+    reason: str | None = None
+    """Why there is no best budget; None where there is one."""
+    judged_by: str = "gold"
+    """`agreement` where right means: the same answer as without a budget."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "SearchRow":
+        """Build a row from a line; keys of later versions are ignored.
+
+        Raises:
+            RunFolderError: If the line is none of a search.
+        """
+        try:
+            found = row["best"]
+            best = None if found is None else Best(**{**found, "confirmed": Confirmed(**found["confirmed"])})
+            parts = {"vanilla": Vanilla(**row["vanilla"]), "trials": [Trial(**t) for t in row["trials"]], "best": best}
+            return cls(**{**{k: v for k, v in row.items() if k in cls.__dataclass_fields__}, **parts})
+        except (KeyError, TypeError) as e:
+            raise RunFolderError(f"a line of {SEARCH_FILE} is none of a search: {e}") from e
+
+
+def load_search(path: str | Path) -> list[SearchRow]:
+    """Read the rows of a search.
+
+    Args:
+        path: The folder of a search, or its `search.jsonl`.
+
+    Raises:
+        RunFolderError: If there is none, or a line of it is broken.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / SEARCH_FILE
+    if not file.is_file():
+        raise RunFolderError(f"{path} is no search: it has no {SEARCH_FILE}")
+    rows = {(row["predictor"], row["id"]): row for row in read_jsonl(file) if {"predictor", "id"} <= row.keys()}
+    return [SearchRow.from_json(row) for row in rows.values()]

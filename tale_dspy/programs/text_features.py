@@ -1,0 +1,102 @@
+"""What a question looks like from the outside: a few counts of its text, in any language, for a regression.
+
+Counts only: nothing here reads a word, asks a model or knows a budget. Each takes time in proportion to the text.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pydantic
+
+LONGEST = 100_000
+"""Characters of a text that are looked at; its length counts in full."""
+
+_DEEPEST = 8
+_MOST_NODES = 10_000
+_LARGEST_INT = 10**100
+
+_WORD = re.compile(r"\w+")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*+")
+_DIGIT = re.compile(r"\d")
+# A full stop ends a sentence where white space or nothing follows, behind quotes and brackets; "3.5" has none. The
+# look-behind and the possessive quantifiers keep a text of nothing but full stops from taking quadratic time.
+_SENTENCE = re.compile(r"(?<![.!?])[.!?]++[\"'”’»)\]]*+(?=\s|\Z)|[。！？]++")
+_COMMA = re.compile(r"[,;:](?!\d)|[，、；：]")
+_QUESTION = re.compile(r"[?？]")
+_SIGN = re.compile(r"[+\-−*/=^×÷%<>≤≥√\\$€£¥]")
+_OPTION = re.compile(r"(?<!\w)[A-J][).:、．]")
+_LINE = re.compile(r"\n")
+
+
+def _count(pattern: re.Pattern[str]) -> Callable[[str], int]:
+    return lambda text: sum(1 for _ in pattern.finditer(text))
+
+
+def _longest_number(text: str) -> int:
+    return max((len(_DIGIT.findall(n)) for n in _NUMBER.findall(text)), default=0)
+
+
+_COUNTS: dict[str, Callable[[str], int]] = {
+    "words": _count(_WORD),
+    "numbers": _count(_NUMBER),
+    "different_numbers": lambda text: len(set(_NUMBER.findall(text))),
+    "digits": _count(_DIGIT),
+    "longest_number": _longest_number,
+    "sentences": _count(_SENTENCE),
+    "commas": _count(_COMMA),
+    "question_marks": _count(_QUESTION),
+    "signs": _count(_SIGN),
+    "options": _count(_OPTION),
+    "lines": _count(_LINE),
+}
+
+FEATURES = ("characters", *_COUNTS)
+"""Names of what is counted, in the order of `features`."""
+
+
+def features(text: str) -> list[float]:
+    """Return the logarithm of one plus each count of `FEATURES`.
+
+    Args:
+        text: Any text; beyond `LONGEST` characters only its length counts.
+    """
+    seen = text[:LONGEST]
+    return [math.log1p(n) for n in (len(text), *(count(seen) for count in _COUNTS.values()))]
+
+
+def text_of(value: Any) -> str:
+    """Return the text in an input: of lists, dicts and Pydantic objects that of their parts, one a line.
+
+    Never raises: what holds no text (None, the data of an image, an object of any other class) gives "", and what holds
+    itself, or is nested or filled without end, only its first parts.
+    """
+    if isinstance(value, str):
+        return value
+    return "\n".join(filter(None, map(_text, islice(_nodes(value, _DEEPEST), _MOST_NODES))))
+
+
+def _nodes(value: Any, deep: int) -> Iterator[Any]:
+    """Yield a value and all it holds; containers too, so that a limit on what is yielded limits the time."""
+    yield value
+    if deep:
+        for part in _parts(value):
+            yield from _nodes(part, deep - 1)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, pydantic.BaseModel):
+        return vars(value).values()
+    return value if isinstance(value, list | tuple | set | frozenset) else ()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return "" if value.startswith("data:") else value  # an image or a sound, written as a text
+    if isinstance(value, int):  # beyond some thousand digits Python refuses to write one
+        return str(max(-_LARGEST_INT, min(value, _LARGEST_INT)))
+    return repr(value) if isinstance(value, float) else ""

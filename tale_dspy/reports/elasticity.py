@@ -1,0 +1,311 @@
+"""Token elasticity (paper, section 4): how many tokens fixed budgets really cost, from runs of `budget:N` programs.
+
+A smaller budget shortens replies down to some point; below it a model stops complying, and replies grow again. The
+figures, the table and the sentence that says whether they do are made here, on the questions that all budgets were
+tried on; `elasticity_figure` draws them.
+"""
+
+import json
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tale_dspy.reports.rows import Interval, evidence_mark
+from tale_dspy.reports.text import by_programs, shortened, visible
+from tale_dspy.runs.paired import PairedMeans, mean, paired_means
+from tale_dspy.runs.records import Record, Run, accuracy_interval, question_scores
+from tale_dspy.runs.sides import config_of, data_name
+from tale_dspy.runs.wording import change_text, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LEAST_BUDGETS = 3
+"""Fixed budgets from which on there is a curve."""
+RESAMPLES = 10_000
+NARROW = 100
+"""Columns of a terminal below which bars leave no room for the replies below their budget."""
+VANILLA = ("VanillaCoT", "ChainOfThought")
+"""Classes of programs that reason without any budget."""
+_OF_THE_PROGRAM = {"program", "adapter", "prompting"}
+_NOT_THE_EXPERIMENT = {"data", "price", "repeats", "train", "budgets", "engine", "paper_counts"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElasticityRow:
+    """What one program wrote, and how much of it was right, on the questions of the curve. None is unknown."""
+
+    program: str
+    budget: float | None
+    """Tokens asked for; the mean over questions where each has its own; None for a program without a budget."""
+    is_fixed: bool
+    """Whether all questions were asked with the one budget."""
+    n: int
+    """Questions."""
+    accuracy: float
+    """Share of right answers, 0 to 1."""
+    accuracy_interval: Interval | None
+    output_tokens: float | None
+    """Mean a question, the estimator's not included."""
+    output_tokens_interval: Interval | None
+    """Normal interval of the mean over questions; None for one question."""
+    net_tokens: float | None
+    """Mean with the estimator's."""
+    below_budget: float | None
+    """Share of replies of fewer tokens than their budget, 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elasticity:
+    """The curve of one model on one data set."""
+
+    model: str | None
+    data: str | None
+    n: int
+    """Questions that all fixed budgets were tried on."""
+    unshared: int
+    """Questions of some budgets only, left out."""
+    uncounted: int
+    """Questions whose tokens are unknown under some budget, left out of the tokens."""
+    runs: tuple[Run, ...]
+    """The runs of the fixed budgets, the smallest budget first; each budget once, the first run of it."""
+    points: tuple[ElasticityRow, ...]
+    """What these runs show."""
+    vanilla: ElasticityRow | None
+    """Reasoning without a budget: what the curve is read against."""
+    estimated: tuple[ElasticityRow, ...]
+    """Programs that choose a budget for each question, such as TALE-EP."""
+    rise: PairedMeans
+    """Tokens at the smallest budget against those at the budget of least tokens, paired by question."""
+    marks: dict[str, str]
+    """Evidence mark -> the programs it is of."""
+
+    @property
+    def cheapest(self) -> ElasticityRow:
+        """The fixed budget of the least mean tokens; of equal ones the smallest."""
+        return min(self.points, key=lambda row: row.output_tokens or 0.0)
+
+    @property
+    def rows(self) -> list[ElasticityRow]:
+        """All rows of the table: the fixed budgets, then what they are read against."""
+        return [*self.points, *([self.vanilla] if self.vanilla else []), *self.estimated]
+
+
+def fixed_budget(run: Run) -> int | None:
+    """Return the one budget all questions of a run were asked with; None if there is no such budget.
+
+    Read from the records, so that a user's own program counts as `budget:N` does. A question that ended in an error
+    before it had a budget does not speak against it.
+    """
+    asked = [r for r in run.records if r.outcome != "error" or r.token_budget is not None]
+    budgets = {r.token_budget if r.budget_source == "given" else None for r in asked}
+    budget = budgets.pop() if len(budgets) == 1 else None
+    return budget if budget is not None and budget >= 1 else None
+
+
+def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
+    """Make all curves there are in some runs: one for each model, prompting and data set with three fixed budgets.
+
+    Runs of one curve differ in the budget alone. What they are read against shares model, settings and data: the first
+    chain of thought without a budget (else the first of `runs`, if it has none), and programs that choose a budget for
+    each question. A model without a question that all its budgets were tried on, with known tokens, has no curve.
+
+    Args:
+        runs: Any runs, in any order.
+    """
+    curves: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        budget = fixed_budget(run)
+        if budget is not None:
+            curves.setdefault(_experiment(run, _NOT_THE_EXPERIMENT | {"program"}), {}).setdefault(budget, run)
+    found = []
+    for fixed in curves.values():
+        curve = _curve([fixed[budget] for budget in sorted(fixed)], runs) if len(fixed) >= LEAST_BUDGETS else None
+        found += [curve] if curve else []
+    return found
+
+
+def _experiment(run: Run, apart: Collection[str]) -> str:
+    """Write down what two runs must have in common, some settings apart."""
+    kept = {key: value for key, value in config_of(run).items() if key not in apart}
+    return json.dumps([data_name(run), kept], sort_keys=True, default=str)
+
+
+def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
+    """Make a curve of runs in the order of their budgets; None if they share no question with known tokens."""
+    ids = [{r.id for r in run.records} for run in fixed]
+    shared = set.intersection(*ids)
+    counted = shared - {r.id for run in fixed for r in run.records if r.output_tokens is None}
+    if not counted:
+        return None
+    apart = _NOT_THE_EXPERIMENT | _OF_THE_PROGRAM
+    others = [run for run in runs if _experiment(run, apart) == _experiment(fixed[0], apart)]
+    others = [run for run in others if shared & {r.id for r in run.records}]
+    vanilla, estimated = _vanilla(others, runs[0]), [run for run in others if _has_own_budgets(run)]
+    points = tuple(_row(run, shared, counted) for run in fixed)
+    cheapest = min(range(len(points)), key=lambda i: points[i].output_tokens or 0.0)
+    drawn = [*fixed, *([vanilla] if vanilla else []), *estimated]
+    model = config_of(fixed[0]).get("model")
+    return Elasticity(
+        model=None if model is None else str(model),
+        data=data_name(fixed[0]),
+        n=len(shared),
+        unshared=len(set.union(*ids) - shared),
+        uncounted=len(shared - counted),
+        runs=tuple(fixed),
+        points=points,
+        vanilla=_row(vanilla, shared, counted) if vanilla else None,
+        estimated=tuple(_row(run, shared, counted) for run in estimated),
+        rise=_rise(fixed[cheapest], fixed[0], counted),
+        marks=by_programs((shortened(run.name, 40), evidence_mark(run)) for run in drawn),
+    )
+
+
+def _vanilla(others: Sequence[Run], first: Run) -> Run | None:
+    plain = [run for run in others if all(r.token_budget is None for r in run.records)]
+    reasoning = [run for run in plain if run.info.get("program", {}).get("class") in VANILLA]
+    return next(iter([*reasoning, *(run for run in plain if run is first)]), None)
+
+
+def _has_own_budgets(run: Run) -> bool:
+    return any(r.budget_source in ("estimate", "clamped", "fallback") for r in run.records)
+
+
+def _row(run: Run, shared: Collection[str], counted: Collection[str]) -> ElasticityRow:
+    records = [r for r in run.records if r.id in shared]
+    scores = list(question_scores(records).values())
+    tokens = _by_question(records, counted, "output_tokens")
+    limited = [
+        r.output_tokens < r.token_budget for r in records if r.token_budget is not None and r.output_tokens is not None
+    ]
+    return ElasticityRow(
+        program=run.name,
+        budget=mean(r.token_budget for r in records if r.token_budget is not None),
+        is_fixed=fixed_budget(run) is not None,
+        n=len(scores),
+        accuracy=math.fsum(scores) / len(scores),
+        accuracy_interval=accuracy_interval(scores, len({r.repeat for r in records})),
+        output_tokens=mean(tokens),
+        output_tokens_interval=_mean_interval(tokens),
+        net_tokens=mean(_by_question(records, counted, "net_tokens")),
+        below_budget=mean(limited),
+    )
+
+
+def _by_question(records: Sequence[Record], counted: Collection[str], figure: str) -> list[float]:
+    """Give a figure of each question, the mean over its draws; questions with an unknown one are left out."""
+    draws: dict[str, list[float | None]] = {}
+    for r in records:
+        if r.id in counted:
+            draws.setdefault(r.id, []).append(r.output_tokens if figure == "output_tokens" else r.net_tokens)
+    return [value for value in map(mean, draws.values()) if value is not None]
+
+
+def _mean_interval(values: Sequence[float]) -> Interval | None:
+    n = len(values)
+    if n < 2:
+        return None
+    centre = math.fsum(values) / n
+    half = 1.959963984540054 * math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (n - 1) / n)
+    return max(0.0, centre - half), centre + half
+
+
+def _rise(cheapest: Run, smallest: Run, counted: Collection[str]) -> PairedMeans:
+    ours = {(r.id, r.repeat): r for r in smallest.records}
+    questions: dict[str, list[tuple[Record, Record]]] = {}
+    for r in cheapest.records:
+        if r.id in counted and (r.id, r.repeat) in ours:
+            questions.setdefault(r.id, []).append((r, ours[r.id, r.repeat]))
+    return paired_means(list(questions.values()), [lambda r: r.output_tokens], seed=0, resamples=RESAMPLES)[0]
+
+
+def elasticity_notes(curve: Elasticity) -> list[str]:
+    """Say what the curve shows and rests on, a sentence each; the first says whether tokens rise again."""
+    return [rise_sentence(curve), *_basis(curve), *evidence_sentences(curve)]
+
+
+def rise_sentence(curve: Elasticity) -> str:
+    """Say where tokens rise again as the budget shrinks, or that no rise is seen."""
+    smallest, cheapest, more = curve.points[0], curve.cheapest, curve.rise
+    least = f"{number(cheapest.output_tokens)} at budget {number(cheapest.budget, 0)}"
+    if cheapest is smallest:
+        return f"No rise is seen: mean tokens are least at the smallest budget tried ({least})."
+    told = f"the smallest budget, {number(smallest.budget, 0)},"
+    if more.difference is None or more.interval is None or more.interval[0] <= 0:
+        return f"No rise is shown: mean tokens are least, {least}; {told} differs by {change_text(more)} (paired)."
+    return (
+        f"Tokens rise again as the budget shrinks: they are least, {least}, and {told} takes "
+        f"{_with_bounds(more.difference, more.interval)} more (paired difference on {more.n} questions, the same that "
+        "show which budget takes least)."
+    )
+
+
+def _basis(curve: Elasticity) -> Iterator[str]:
+    yield f"Intervals are 95 %, of each point alone, over {curve.n} questions."
+    if curve.unshared:
+        yield f"Left out: {curve.unshared} questions that not every budget was tried on."
+    if curve.uncounted:
+        yield f"Tokens are unknown on {curve.uncounted} questions under some budget: left out of all means of tokens."
+    for row in curve.rows:
+        if row.n < curve.n:
+            yield f"{shortened(row.program, 40)} has {row.n} of the {curve.n} questions."
+
+
+def evidence_sentences(curve: Elasticity) -> list[str]:
+    """Say which model the curve is of, and what it is evidence of (design, section 5)."""
+    model = f"Model: {curve.model or 'unknown'}."
+    if len(curve.marks) == 1:
+        return [f"{model} Evidence: {mark}." for mark in curve.marks]
+    return [model, *(f"Evidence of {programs}: {mark}." for mark, programs in curve.marks.items())]
+
+
+def _with_bounds(value: float | None, interval: Interval | None, scale: float = 1.0) -> str:
+    if value is None or interval is None:
+        return "–" if value is None else number(scale * value)
+    return f"{number(scale * value)} [{number(scale * interval[0])}, {number(scale * interval[1])}]"
+
+
+def _budget(row: ElasticityRow) -> str:
+    """Write the budget; a mean over questions is told as such."""
+    if row.budget is None:
+        return "none"
+    return number(row.budget, 0) if row.is_fixed else f"mean {number(row.budget)}"
+
+
+CURVE_COLUMNS: dict[str, Callable[[ElasticityRow], str]] = {
+    "Program": lambda r: r.program,
+    "Budget": _budget,
+    "Accuracy %": lambda r: _with_bounds(r.accuracy, r.accuracy_interval, 100),
+    "Output tokens": lambda r: _with_bounds(r.output_tokens, r.output_tokens_interval),
+    "Net tokens": lambda r: number(r.net_tokens),
+    "Below budget %": lambda r: "–" if r.below_budget is None else number(100 * r.below_budget),
+}
+"""The table's columns, in order, and how each writes a row's cell."""
+
+
+def rich_elasticity(curve: Elasticity, width: int = 100) -> "Table":
+    """Show the curve on a terminal of `width` columns: a line a budget, with a bar as long as its mean tokens."""
+    from rich.box import SIMPLE_HEAD
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    notes = Text("\n").join(Text(visible(note, " "), style="dim") for note in elasticity_notes(curve)[1:])
+    caption = Text("\n").join([Text(visible(rise_sentence(curve), " "), style="bold not italic"), notes])
+    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False, width=width)
+    columns = {"Right %": "Accuracy %", "Output tokens": "Output tokens", "Below budget %": "Below budget %"}
+    if width < NARROW:
+        del columns["Below budget %"]
+    table.add_column("Budget", overflow="fold", max_width=20)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", ratio=1)
+    most = max(row.output_tokens or 0.0 for row in curve.rows) or 1.0
+    for row in curve.rows:
+        name = row.program if row.budget is None else _budget(row) if row.is_fixed else f"{row.program} ({_budget(row)})"
+        figures = [CURVE_COLUMNS[column](row) for column in columns.values()]
+        style = "cyan" if row.is_fixed else "yellow"
+        bar = ProgressBar(most, row.output_tokens or 0.0, complete_style=style, finished_style=style)
+        table.add_row(Text(visible(name, " ")), *figures, bar, end_section=row is curve.points[-1])
+    return table

@@ -1,0 +1,165 @@
+"""The figure of an elasticity curve: tokens above, accuracy below, over the budget that was asked for."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.reports import canvas
+from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
+from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, evidence_sentences, rise_sentence
+from tale_dspy.reports.rows import Interval
+from tale_dspy.reports.text import shortened, wrapped
+from tale_dspy.runs.wording import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Figures = Callable[[ElasticityRow], tuple[float | None, Interval | None]]
+"""What a panel draws of a row: a value and its interval."""
+
+MARKERS = "^sDv"
+"""For programs that choose budgets, in turn."""
+CLOSEST = 0.055
+"""Share of the axis that two labels of budgets are apart at least."""
+
+
+def elasticity_curve(curve: Elasticity, out: str | Path) -> list[Path]:
+    """Draw mean tokens and accuracy against the fixed budget, both with 95 % intervals, over a logarithmic axis.
+
+    Vanilla chain of thought is a horizontal line; a program that chooses its own budgets is a point at their mean, with
+    a hollow one above for the tokens with the estimator's.
+
+    Args:
+        curve: What `elasticities` gave.
+        out: The files without ending, or a folder.
+
+    Returns:
+        The PNG, SVG and CSV files.
+
+    Raises:
+        UsageError: If the files cannot be written.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    canvas.load_matplotlib()
+    with canvas.styled():
+        figure, above, below = _panels(curve)
+        above.set_title(
+            plain(f"Tokens and accuracy by budget on {shortened(curve.data or 'unnamed data', 40)}, n = {curve.n:,}")
+        )
+        above.set_ylabel("output tokens")
+        below.set_ylabel("accuracy (%)")
+        below.set_xlabel("budget asked for (tokens)")
+        _draw(above, curve, lambda r: (r.output_tokens, r.output_tokens_interval))
+        _draw(below, curve, lambda r: (100 * r.accuracy, _percent(r.accuracy_interval)))
+        _tokens_panel(above, curve)
+        _accuracy_panel(below, curve)
+        above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8.5, handlelength=1.6)
+        canvas.footer(below, [rise_sentence(curve), *evidence_sentences(curve)])
+        return canvas.save(figure, canvas.file_stem(out, "elasticity"), [_csv_row(row) for row in curve.rows])
+
+
+def _panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+    figure = Figure(figsize=(6.4, 4.8))
+    above = figure.add_axes((0.1, 0.43, 0.72, 0.5))
+    below = figure.add_axes((0.1, 0.12, 0.72, 0.26), sharex=above)
+    budgets = [row.budget for row in (*curve.points, *curve.estimated) if row.budget]
+    low, high = min(budgets), max(budgets)
+    room = (high / low) ** 0.04
+    above.set_xscale("log")
+    above.set_xlim(low / room, high * room)
+    ticks = _ticks([row.budget for row in curve.points if row.budget], math.log(high / low))
+    above.xaxis.set_major_locator(FixedLocator(ticks))
+    above.xaxis.set_minor_locator(NullLocator())
+    above.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 1e5 else f"{value:.3g}")
+    above.tick_params(labelbottom=False)
+    for axes in (above, below):
+        axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], min_n_ticks=3))
+    return figure, above, below
+
+
+def _ticks(budgets: Sequence[float], width: float) -> list[float]:
+    """Choose the budgets that are written at the axis: all, or the first of those too close together."""
+    kept: list[float] = []
+    for budget in budgets:
+        if not kept or math.log(budget / kept[-1]) >= CLOSEST * width:
+            kept.append(budget)
+    return kept
+
+
+def _percent(interval: Interval | None) -> Interval | None:
+    return None if interval is None else (100 * interval[0], 100 * interval[1])
+
+
+def _draw(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
+    """Draw one panel: the curve, the line of reasoning without a budget, and the points of programs that choose one."""
+    xs, ys = [row.budget or 0.0 for row in curve.points], [figures(row)[0] or 0.0 for row in curve.points]
+    axes.plot(xs, ys, "-o", color=BLUE, markersize=5, linewidth=1.4, zorder=4, label="fixed budgets")
+    for row in curve.points:
+        _bar(axes, row, figures, DARK_BLUE)
+    if curve.vanilla is not None:
+        value, interval = figures(curve.vanilla)
+        if value is not None:
+            label = _label(curve.vanilla, "no budget")
+            axes.axhline(value, color=GREY, linewidth=1.2, linestyle="--", zorder=2, label=label)
+            axes.axhspan(*(interval or (value, value)), color=GREY, alpha=0.15, linewidth=0, zorder=1)
+    for row, marker in zip(curve.estimated, cycle(MARKERS)):
+        value, _ = figures(row)
+        if value is not None and row.budget:
+            label = _label(row, f"mean budget {number(row.budget)}")
+            axes.plot(row.budget, value, marker, color=ORANGE, markersize=7.5, zorder=6, linestyle="", label=label)
+            _bar(axes, row, figures, DARK_ORANGE)
+
+
+def _label(row: ElasticityRow, told: str) -> str:
+    """Name a row in the legend, which leaves out a name that starts with an underscore."""
+    name = wrapped(row.program, 20)
+    return plain(f"{' ' if name.startswith('_') else ''}{name}\n({told})")
+
+
+def _bar(axes: "Axes", row: ElasticityRow, figures: Figures, colour: str) -> None:
+    interval = figures(row)[1]
+    if interval is not None and row.budget:
+        axes.vlines(row.budget, *interval, color=colour, linewidth=1.2, zorder=5)
+
+
+def _tokens_panel(axes: "Axes", curve: Elasticity) -> None:
+    """Add what only tokens have: the estimator's, and the line on which a reply is as long as was asked for."""
+    ends = [row.output_tokens_interval[1] if row.output_tokens_interval else row.output_tokens for row in curve.rows]
+    top = 1.08 * max([*(end or 0.0 for end in ends), *(row.net_tokens or 0.0 for row in curve.estimated)]) or 1.0
+    label = "with the estimator's"
+    for row, marker in zip(curve.estimated, cycle(MARKERS)):
+        if row.budget and row.output_tokens is not None and row.net_tokens is not None:
+            axes.vlines(row.budget, row.output_tokens, row.net_tokens, color=ORANGE, linestyle=":", zorder=3)
+            hollow: dict[str, Any] = {"markerfacecolor": "white", "markersize": 6, "linestyle": "", "zorder": 5}
+            axes.plot(row.budget, row.net_tokens, marker, color=ORANGE, label=label, **hollow)
+            label = "_said once"
+    low, high = axes.get_xlim()
+    xs = [low * (high / low) ** (i / 100) for i in range(101)]
+    axes.plot(xs, xs, color="#9A9A9A", linewidth=0.9, linestyle=":", zorder=1, label="as many as asked for")
+    axes.set_ylim(0, top)
+
+
+def _accuracy_panel(axes: "Axes", curve: Elasticity) -> None:
+    """Show at least 20 points of accuracy, not to make much of little."""
+    ends = [100 * end for row in curve.rows for end in (row.accuracy_interval or (row.accuracy,))]
+    span = max(ends) - min(ends)
+    room = max(0.08 * span, (20.0 - span) / 2)
+    axes.set_ylim(max(-3.0, min(ends) - room), min(103.0, max(ends) + room))
+
+
+def _csv_row(row: ElasticityRow) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in asdict(row).items():
+        if key.endswith("_interval"):
+            stem = key.removesuffix("_interval")
+            values[f"{stem}_low"], values[f"{stem}_high"] = value or (None, None)
+        else:
+            values[key] = value
+    return values
