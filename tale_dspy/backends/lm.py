@@ -177,6 +177,11 @@ class LM(KeepsUsage):
         """Hash of the files of a local model, as they were at first use; None for every other model."""
         return None if self._local is None else self._local.identity
 
+    @property
+    def seen(self) -> dict[str, str]:
+        """Ids of the questions a local model was trained on, with their role."""
+        return {} if self._local is None else self._local.seen
+
     def copy(self, **kwargs: Any) -> Any:
         """Return a copy with other settings. One with another model has that model's engine."""
         model: str = kwargs.get("model") or self.model

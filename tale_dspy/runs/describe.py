@@ -44,7 +44,7 @@ def describe_run(
         UsageError: If the program has seen some of the questions, and `allow_leak` is not set.
     """
     ids = [q.id for q in questions]
-    seen = {**seen_by(program), **(options.seen or {})}
+    seen = {**_seen_by_models(program, lm), **seen_by(program), **(options.seen or {})}
     overlap = sorted(set(ids) & seen.keys())
     if overlap and not options.allow_leak:
         roles = ", ".join(sorted({seen[i] for i in overlap}))
@@ -106,6 +106,12 @@ def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
         )
 
     return {k: v for k, v in attributes.items() if not k.startswith("_") and is_plain(v)}
+
+
+def _seen_by_models(program: Any, lm: Any) -> dict[str, str]:
+    """Return the questions that local models were trained on."""
+    models = [lm, *(p.lm for _, p in program.named_predictors())]
+    return {id_: role for model in models if isinstance(model, LM) for id_, role in model.seen.items()}
 
 
 def _own_models(program: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
@@ -76,10 +77,17 @@ class LocalEngine:
     def identity(self) -> str:
         """Hash of all files that decide replies, as they were at the first use."""
         if self._identity is None:
-            folders = [resolved(self._place), *([self._place.adapter] if self._place.adapter else [])]
-            told = [files.contents_hash(folder) for folder in folders] + [self.options["dtype"]]
+            told = [files.contents_hash(folder) for folder in self._folders()] + [self.options["dtype"]]
             self._identity = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
         return self._identity
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Ids of the questions the model was trained on, as far as its cards tell, with their role."""
+        return {id_: role for folder in self._folders() for id_, role in files.seen_by(folder).items()}
+
+    def _folders(self) -> list[Path]:
+        return [resolved(self._place), *([self._place.adapter] if self._place.adapter else [])]
 
     @property
     def loaded(self) -> bool:

@@ -15,8 +15,9 @@ from typing import Any
 from tale_dspy.errors import DataError, UsageError
 
 MANIFEST = "manifest.json"
-CARD = "tale.json"
-"""What a training run of ours writes beside an adapter; its `base_sha256` is the `weights_hash` of the base."""
+CARD = "tale_adapter.json"
+"""What a training run of ours writes beside an adapter: `base_sha256` is the `weights_hash` of the base, `seen` the ids of
+the questions it was trained on, with their role."""
 _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 """What transformers may read of a folder, and so decides replies."""
 _NOT_READ = (MANIFEST, CARD)
@@ -69,7 +70,7 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
 
     Raises:
         UsageError: If it is no LoRA adapter, its weights are not safetensors, or it was trained on another model: by
-            the hash of the base in its `tale.json`, or without one by the last part of the name of its base.
+            the hash of the base in its `tale_adapter.json`, or without one by the last part of the name of its base.
         DataError: If a file is broken.
     """
     config = _json(folder, "adapter_config.json", "is no folder of an adapter")
@@ -85,6 +86,20 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
     same = _last(trained_on) == _last(base) if told is None else told == weights_hash(base_folder)
     if not same:
         raise UsageError(f"{folder} was trained on another model ({trained_on or 'unnamed'}) than {base}")
+
+
+def seen_by(folder: Path) -> dict[str, str]:
+    """Return the ids of the questions an adapter, or a model merged with one, was trained on, with their role.
+
+    Raises:
+        DataError: If its card cannot be read.
+    """
+    if not (folder / CARD).is_file():
+        return {}
+    seen = _json(folder, CARD, "").get("seen") or {}
+    if not isinstance(seen, dict):
+        raise DataError(f"{folder / CARD}: seen must map ids to roles, got {type(seen).__name__}")
+    return {str(id_): str(role) for id_, role in seen.items()}
 
 
 def _last(path: str) -> str:
