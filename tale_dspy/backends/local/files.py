@@ -16,8 +16,8 @@ from tale_dspy.errors import DataError, UsageError
 
 MANIFEST = "manifest.json"
 CARD = "tale_adapter.json"
-"""What a training run of ours writes beside an adapter: `base_sha256` is the `weights_hash` of the base, `seen` the ids of
-the questions it was trained on, with their role."""
+"""What a training run of ours writes beside an adapter: `base_sha256` is the `weights_hash` of the base, `seen` the ids
+of the questions it was trained on, with their role."""
 _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 """What transformers may read of a folder, and so decides replies."""
 _NOT_READ = (MANIFEST, CARD)
