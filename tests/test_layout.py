@@ -124,6 +124,11 @@ def test_heavy_packages_are_not_imported_when_a_module_is_loaded() -> None:
     assert [str(i) for i in early if room(i.importer) not in MAY_LOAD_HEAVY and i not in samplers] == []
 
 
+def test_the_samplers_are_not_imported_when_another_module_is_loaded() -> None:
+    early = [i for i in ALL_IMPORTS if i.at_load and i.target.startswith(MAY_LOAD_OPTUNA)]
+    assert [str(i) for i in early if not i.importer.startswith(MAY_LOAD_OPTUNA.removesuffix("."))] == []
+
+
 def test_torch_is_named_where_models_run_in_this_process_only() -> None:
     named = [i for i in ALL_IMPORTS if i.target.split(".")[0] == "torch"]
     assert [str(i) for i in named if room(i.importer) not in MAY_NAME_TORCH] == []

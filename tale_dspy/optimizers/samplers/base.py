@@ -10,15 +10,17 @@ The conventions of a study that these samplers can search:
 - its value, minimised, is the tokens really used;
 - a wrong answer is said before `tell` by `trial.set_constraint("wrong", 1.0)`, a right one by `0.0`.
 
-This is the one module of the package that loads Optuna when it is imported; `tale_dspy.optimizers.samplers` itself
-does not, until one of its classes is used.
+Whoever drives a study by ask and tell asks `sampler.finished(study)` before each `ask`, and says
+`sampler.learn(history)` once the question is done, with `history_of(study)`, or with a `History` put together from a
+journal; `study.optimize` does both by itself.
+
+This room loads Optuna; `tale_dspy.optimizers.samplers` itself does not, until one of its classes is used.
 """
 
-import contextlib
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tale_dspy.errors import MissingExtraError, UsageError
@@ -83,6 +85,9 @@ class BudgetSampler(BaseSampler):
     `study.optimize` the study is stopped when it is not; with ask and tell the caller asks `finished(study)` before
     each `ask`. Asked on all the same, a sampler still proposes a budget within the range.
 
+    One sampler may serve many studies at once, from several threads. What it proposes depends on the history of the
+    question and on the questions it was told of by `learn`, in their order, and on nothing else.
+
     Failed and pruned trials are treated as if they had never been. A trial without the constraint counts as right, as
     Optuna itself has it; a complete trial whose value is not finite counts as wrong.
 
@@ -98,6 +103,12 @@ class BudgetSampler(BaseSampler):
     @abstractmethod
     def enough(self, history: History) -> bool:
         """Tell whether the search of this question is over."""
+
+    def learn(self, history: History) -> None:
+        """Take note of a question whose search is over, for the sake of those to come.
+
+        Inside `study.optimize` this is called with the last trial of a study that the sampler ended itself.
+        """
 
     def finished(self, study: Study) -> bool:
         """Tell whether the study needs no further trial.
@@ -124,33 +135,35 @@ class BudgetSampler(BaseSampler):
         if list(study.directions) != [StudyDirection.MINIMIZE]:
             names = [d.name.lower() for d in study.directions]
             raise UsageError(f"{type(self).__name__} minimises one value, the tokens used; the study has {names}")
-        wanted = self.propose(_history(study, _checked(self, param_name, param_distribution), leave_out=trial.number))
-        return _into(param_distribution, wanted)
+        checked = _checked(self, param_name, param_distribution)
+        return _into(checked, self.propose(_history(study, checked, leave_out=trial.number)))
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Stop `study.optimize` if this trial was the last one needed."""
         # The trial is not stored as complete yet: it is taken from the arguments.
-        if PARAMETER not in trial.distributions:
+        budgets = trial.distributions.get(PARAMETER)
+        if not isinstance(budgets, IntDistribution):
             return
-        before = _history(study, _high(trial), leave_out=trial.number)
+        before = _history(study, budgets, leave_out=trial.number)
         last = observation(trial, values) if state == TrialState.COMPLETE else None
-        history = History(before.vanilla_tokens, before.seen + ((last,) if last else ()), before.pending)
-        if self.enough(history):
-            self.concluded(study, history)
-            with contextlib.suppress(RuntimeError):  # Optuna's word for "not inside optimize"; there `finished` tells
-                study.stop()
-
-    def concluded(self, study: Study, history: History) -> None:  # noqa: B027 - a hook with nothing to do by default
-        """Learn from a question whose search is over; called with its last trial."""
+        history = replace(before, seen=before.seen + ((last,) if last else ()))
+        if not self.enough(history):
+            return
+        try:
+            study.stop()
+        except RuntimeError:  # Optuna's word for "not inside optimize": the caller asks `finished` and tells `learn`
+            return
+        if not history.pending:  # with n_jobs, the last of the trials speaks for all
+            self.learn(history)
 
 
 def history_of(study: Study) -> History | None:
     """Read what a study knows of its question; None before its first budget was asked."""
-    trials = study.get_trials(deepcopy=False)
-    last = next((t for t in reversed(trials) if PARAMETER in t.distributions), None)
-    return None if last is None else _history(study, _high(last))
+    for trial in reversed(study.get_trials(deepcopy=False)):
+        budgets = trial.distributions.get(PARAMETER)
+        if isinstance(budgets, IntDistribution):
+            return _history(study, budgets)
+    return None
 
 
 def observation(trial: FrozenTrial, values: Sequence[float] | None) -> Observation | None:
@@ -162,7 +175,7 @@ def observation(trial: FrozenTrial, values: Sequence[float] | None) -> Observati
     return Observation(int(trial.params[PARAMETER]), tokens, right)
 
 
-def _history(study: Study, high: int, leave_out: int | None = None) -> History:
+def _history(study: Study, budgets: IntDistribution, leave_out: int | None = None) -> History:
     seen: list[Observation] = []
     pending: list[int] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
@@ -172,24 +185,20 @@ def _history(study: Study, high: int, leave_out: int | None = None) -> History:
             pending.append(int(trial.params[PARAMETER]))
         elif (found := observation(trial, trial.values)) is not None:
             seen.append(found)
-    return History(high, tuple(seen), tuple(pending))
+    return History(budgets.high, tuple(seen), tuple(pending), budgets.low)
 
 
-def _high(trial: FrozenTrial) -> int:
-    return int(trial.distributions[PARAMETER].high)
-
-
-def _checked(sampler: BaseSampler, name: str, distribution: BaseDistribution) -> int:
-    """Return the upper end of the range, if it is a range of budgets."""
+def _checked(sampler: BaseSampler, name: str, distribution: BaseDistribution) -> IntDistribution:
+    """Return the distribution, if it is a range of budgets."""
     who = type(sampler).__name__
     if name != PARAMETER or not isinstance(distribution, IntDistribution):
         raise UsageError(f"{who} searches one whole number named {PARAMETER!r}; got {name!r} as {distribution}")
     if distribution.low < 1:
         raise UsageError(f"a budget is at least 1 token; {who} got a range from {distribution.low}")
-    return distribution.high
+    return distribution
 
 
-def _into(distribution: BaseDistribution, wanted: int) -> int:
+def _into(distribution: IntDistribution, wanted: int) -> int:
     """Move a proposal onto the nearest value of the range."""
     low, high, step = distribution.low, distribution.high, distribution.step
     return low + min(max(0, round((wanted - low) / step)), (high - low) // step) * step

@@ -15,16 +15,16 @@ class HalvingSampler(BudgetSampler):
     """
 
     def propose(self, history: History) -> int:
-        """Return half of the budget kept last; with a range of 1, that 1."""
+        """Return half of the budget kept last, in whole tokens."""
         kept, going_on = self._kept(history)
         for budget in history.pending:
             kept = min(kept, budget)
-        return max(1, kept // 2 if going_on else kept)
+        return max(history.lowest, kept // 2 if going_on else kept)
 
     def enough(self, history: History) -> bool:
         """Tell whether a budget failed, or the smallest one was kept."""
         kept, going_on = self._kept(history)
-        return bool(history.seen) and (not going_on or kept <= 1)
+        return bool(history.seen) and (not going_on or kept <= history.lowest)
 
     @staticmethod
     def _kept(history: History) -> tuple[int, bool]:

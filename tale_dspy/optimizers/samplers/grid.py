@@ -1,0 +1,60 @@
+"""Every budget on a grid: the truth that cheaper searches are held against."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tale_dspy.budget import check_budget
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.samplers.base import BudgetSampler, History
+
+
+class GridSampler(BudgetSampler):
+    """Ask for every budget on a grid, the largest first, and end.
+
+    Budgets outside a question's range are left out. Where none is left, the upper end of the range is asked.
+    Deterministic, and nothing is learned from one question for the next. Asked on after the end, it asks the best
+    budget again.
+
+    Args:
+        budgets: The grid, in tokens; None for the whole range of each question.
+        points: Of a question's whole range, ask for this many budgets, equally far apart on a logarithmic scale, both
+            ends included; fewer where rounding to whole tokens makes some equal. None for all.
+
+    Raises:
+        UsageError: If a budget is not a whole number of at least 1, there is none, `points` is below 2, or both are
+            given.
+    """
+
+    def __init__(self, budgets: Sequence[int] | None = None, *, points: int | None = None) -> None:
+        if budgets is not None and points is not None:
+            raise UsageError("give budgets or points, not both")
+        if budgets is not None and not budgets:
+            raise UsageError("budgets must name at least one budget to try")
+        if points is not None and points < 2:
+            raise UsageError(f"points must be at least 2, got {points}")
+        self._budgets = None if budgets is None else sorted({check_budget(b, "budgets") for b in budgets})
+        self._points = points
+
+    def propose(self, history: History) -> int:
+        """Return the largest budget of the grid that was not asked yet."""
+        left = self._left(history)
+        if left:
+            return left[-1]
+        return history.best.budget if history.best else history.vanilla_tokens
+
+    def enough(self, history: History) -> bool:
+        """Tell whether all budgets of the grid have been asked."""
+        return not self._left(history)
+
+    def _left(self, history: History) -> list[int]:
+        tried = history.tried
+        return [budget for budget in self._grid(history.lowest, history.vanilla_tokens) if budget not in tried]
+
+    def _grid(self, low: int, high: int) -> list[int]:
+        """Return the grid of a question, rising."""
+        if self._budgets is not None:
+            return [b for b in self._budgets if low <= b <= high] or [high]
+        if self._points is None or high - low < self._points:
+            return list(range(low, high + 1))
+        return [int(b) for b in np.unique(np.geomspace(low, high, self._points).round())]

@@ -1,0 +1,268 @@
+"""What a sampler of budgets must do, as test classes to inherit from, after the manner of `optuna.testing`.
+
+    class TestMySampler(BudgetSamplerSuite):
+        def sampler(self) -> MySampler:
+            return MySampler()
+
+`SamplerSuite` is for any Optuna sampler that is to serve a `BudgetSearch`, `BudgetSamplerSuite` for those that know
+when a question is done. pytest collects the inherited tests; nothing here needs it. The questions are functions of the
+budget, made up: they show that a search ends, repeats and stays in its range, and nothing about language models.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from tale_dspy.errors import UsageError
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import Trial
+
+    from tale_dspy.optimizers.samplers.base import BudgetSampler
+
+Answer = tuple[float, bool]
+"""Tokens used, and whether the answer was right."""
+
+Direction = Literal["minimize", "maximize"]
+
+VANILLA = 160
+"""Tokens of each made-up question without a budget."""
+CALLS = 12
+"""Trials made with a sampler that does not end by itself."""
+
+
+def elastic(budget: int) -> Answer:
+    """Follow the budget down to 40 tokens; below, use more again; below 25, be wrong."""
+    return (0.9 * budget if budget >= 40 else 40 + 3 * (40 - budget)), budget >= 25
+
+
+def obedient(budget: int) -> Answer:
+    """Follow the budget down to a single token, and always be right."""
+    return budget, True
+
+
+def stubborn(budget: int) -> Answer:
+    """Ignore the budget."""
+    return VANILLA, True
+
+
+def helpless(budget: int) -> Answer:
+    """Be wrong under any budget."""
+    return 0.5 * budget, False
+
+
+def whimsical(budget: int) -> Answer:
+    """Answer as a bad die falls."""
+    die = (budget * 2654435761 + 97) % 1000 / 1000
+    return 1 + 2 * VANILLA * die, die > 0.4
+
+
+def broken(budget: int) -> Answer:
+    """Tell of numbers that are none."""
+    return (math.inf, -math.inf, 0.0)[budget % 3], True
+
+
+QUESTIONS = (elastic, obedient, stubborn, helpless, whimsical, broken)
+
+Question = Callable[[int], Answer]
+
+
+def new_study(sampler: "BaseSampler", direction: Direction = "minimize") -> "Study":
+    """Return a study in memory, without a line on the screen."""
+    import optuna
+
+    with _quiet():
+        return optuna.create_study(sampler=sampler, direction=direction)
+
+
+def tell(study: "Study", trial: "Trial", answer: Answer) -> None:
+    """Tell a study what came of a trial, by the conventions of `tale_dspy.optimizers.samplers.base`."""
+    tokens, right = answer
+    trial.set_constraint("wrong", 0.0 if right else 1.0)
+    study.tell(trial, tokens)
+
+
+def searched(sampler: "BaseSampler", question: Question, vanilla: int = VANILLA, calls: int = CALLS) -> list[int]:
+    """Search one question by ask and tell, as a `BudgetSearch` does, and return the budgets asked."""
+    from tale_dspy.optimizers.samplers.base import BudgetSampler, history_of
+
+    study, asked = new_study(sampler), list[int]()
+    while len(asked) < calls and not (isinstance(sampler, BudgetSampler) and sampler.finished(study)):
+        trial = study.ask()
+        asked.append(trial.suggest_int("budget", 1, vanilla))
+        tell(study, trial, question(asked[-1]))
+    history = history_of(study)
+    if isinstance(sampler, BudgetSampler) and history is not None:
+        sampler.learn(history)
+    return asked
+
+
+class SamplerSuite:
+    """What a `BudgetSearch` asks of any Optuna sampler. Override `sampler`."""
+
+    def sampler(self) -> "BaseSampler":
+        """Return a new sampler, always in the same state."""
+        raise NotImplementedError
+
+    def searches(self) -> Iterator[list[int]]:
+        """Search all questions with one sampler, twice over."""
+        sampler = self.sampler()
+        for question in QUESTIONS * 2:
+            yield searched(sampler, question)
+
+    def test_budgets_are_whole_numbers_within_the_range(self) -> None:
+        for low, high, step in [(1, 1, 1), (1, 2, 1), (1, 3, 1), (1, 100_000, 1), (5, 9, 1), (7, 7, 1), (3, 33, 10)]:
+            study = new_study(self.sampler())
+            for _ in range(6):
+                trial = study.ask()
+                budget = trial.suggest_int("budget", low, high, step=step)
+                assert type(budget) is int, type(budget)
+                assert budget in range(low, high + 1, step), (low, high, step, budget)
+                tell(study, trial, elastic(budget))
+
+    def test_any_answer_is_borne(self) -> None:
+        for asked in self.searches():
+            assert asked
+            assert all(1 <= budget <= VANILLA for budget in asked), asked
+
+    def test_the_same_questions_in_the_same_order_are_searched_the_same_way(self) -> None:
+        assert list(self.searches()) == list(self.searches())
+
+    def test_failed_trials_do_not_end_the_search(self) -> None:
+        from optuna.trial import TrialState
+
+        study = new_study(self.sampler())
+        for _ in range(3):
+            trial = study.ask()
+            trial.suggest_int("budget", 1, VANILLA)
+            study.tell(trial, state=TrialState.FAIL)
+        assert 1 <= study.ask().suggest_int("budget", 1, VANILLA) <= VANILLA
+
+    def test_several_budgets_of_a_question_can_be_asked_at_once(self) -> None:
+        study = new_study(self.sampler())
+        for _ in range(3):
+            running = [study.ask() for _ in range(4)]
+            budgets = [trial.suggest_int("budget", 1, VANILLA) for trial in running]
+            for trial, budget in reversed(list(zip(running, budgets, strict=True))):
+                assert 1 <= budget <= VANILLA
+                tell(study, trial, elastic(budget))
+
+    def test_the_best_trial_is_the_right_answer_with_the_fewest_tokens(self) -> None:
+        for question in (elastic, obedient):
+            study = new_study(self.sampler())
+            for _ in range(CALLS):
+                trial = study.ask()
+                tell(study, trial, question(trial.suggest_int("budget", 1, VANILLA)))
+            right = [t.value for t in study.trials if t.value is not None and question(t.params["budget"])[1]]
+            assert not right or study.best_value == min(right)
+
+    def test_threads_can_share_a_sampler(self) -> None:
+        sampler = self.sampler()
+        with ThreadPoolExecutor(8) as pool:
+            for asked in pool.map(lambda question: searched(sampler, question), QUESTIONS * 6):
+                assert asked
+                assert all(1 <= budget <= VANILLA for budget in asked), asked
+
+
+class BudgetSamplerSuite(SamplerSuite):
+    """What a `BudgetSampler` promises besides. Override `sampler` and, if it needs more of them, `most_calls`."""
+
+    most_calls = CALLS
+    """Trials within which each search of the suite must have ended."""
+
+    def sampler(self) -> "BudgetSampler":
+        """Return a new sampler, always in the same state."""
+        raise NotImplementedError
+
+    def searches(self) -> Iterator[list[int]]:
+        """Search all questions with one sampler, twice over, each to its own end."""
+        sampler = self.sampler()
+        for question in QUESTIONS * 2:
+            yield searched(sampler, question, calls=self.most_calls + 1)
+
+    def test_every_search_ends(self) -> None:
+        for asked in self.searches():
+            assert len(asked) <= self.most_calls, asked
+
+    def test_a_question_without_a_trial_is_not_finished(self) -> None:
+        sampler = self.sampler()
+        assert not sampler.finished(new_study(sampler))
+
+    def test_the_smallest_questions_end(self) -> None:
+        for vanilla in (1, 2, 3):
+            for question in QUESTIONS:
+                assert len(searched(self.sampler(), question, vanilla, self.most_calls + 1)) <= self.most_calls
+
+    def test_optimize_stops_by_itself_after_the_same_trials(self) -> None:
+        for question in (elastic, obedient, stubborn, helpless, whimsical):
+            study = new_study(self.sampler())
+
+            def objective(trial: "Trial", question: Question = question) -> float:
+                tokens, right = question(trial.suggest_int("budget", 1, VANILLA))
+                trial.set_constraint("wrong", 0.0 if right else 1.0)
+                return tokens
+
+            with _quiet():
+                study.optimize(objective, n_trials=self.most_calls + 1)
+            alone = searched(self.sampler(), question, calls=self.most_calls + 1)
+            assert [t.params["budget"] for t in study.trials] == alone
+
+    def test_asked_on_after_the_end_it_stays_in_the_range(self) -> None:
+        for question in QUESTIONS:
+            study = new_study(self.sampler())
+            for _ in range(self.most_calls + 3):
+                trial = study.ask()
+                budget = trial.suggest_int("budget", 1, VANILLA)
+                assert 1 <= budget <= VANILLA
+                tell(study, trial, question(budget))
+
+    def test_asking_twice_changes_nothing(self) -> None:
+        from tale_dspy.optimizers.samplers.base import History, Observation
+
+        sampler = self.sampler()
+        history = History(VANILLA, tuple(Observation(budget, *elastic(budget)) for budget in (80, 20, 45)))
+        told = (sampler.propose(history), sampler.enough(history))
+        assert (sampler.propose(history), sampler.enough(history)) == told
+
+    def test_it_learns_from_anything(self) -> None:
+        from tale_dspy.optimizers.samplers.base import History, Observation
+
+        sampler = self.sampler()
+        for vanilla in (1, 3, VANILLA, 100_000):
+            sampler.learn(History(vanilla))
+            for question in QUESTIONS:
+                asked = [budget for budget in (1, 2, 40, 150) if budget <= vanilla]
+                sampler.learn(History(vanilla, tuple(Observation(budget, *question(budget)) for budget in asked)))
+        assert searched(sampler, elastic, calls=self.most_calls + 1)
+
+    def test_studies_of_anything_but_a_budget_are_refused(self) -> None:
+        asks: list[tuple[Direction, Callable[[Any], Any]]] = [
+            ("minimize", lambda trial: trial.suggest_int("tokens", 1, 9)),
+            ("minimize", lambda trial: trial.suggest_float("budget", 1, 9)),
+            ("minimize", lambda trial: trial.suggest_int("budget", 0, 9)),
+            ("maximize", lambda trial: trial.suggest_int("budget", 1, 9)),
+        ]
+        for direction, ask in asks:
+            try:
+                ask(new_study(self.sampler(), direction).ask())
+            except UsageError as e:
+                assert type(self.sampler()).__name__ in str(e) or "budget" in str(e)
+            else:
+                raise AssertionError(f"a study of another kind was searched ({direction})")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from writing a line for each study and trial."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
