@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tale_dspy.receipts import Call, Price, Receipt
     from tale_dspy.runs.compare import Comparison
     from tale_dspy.runs.engine import evaluate
+    from tale_dspy.runs.gate import Verdict, gate
     from tale_dspy.runs.records import Record, Run, load_run
 
 _HOMES = {
@@ -72,6 +73,7 @@ _HOMES = {
     "receipts": ("Call", "Price", "Receipt"),
     "runs.compare": ("Comparison",),
     "runs.engine": ("evaluate",),
+    "runs.gate": ("Verdict", "gate"),
     "runs.records": ("Record", "Run", "load_run"),
 }
 _HOME_OF = {name: f"tale_dspy.{home}" for home, names in _HOMES.items() for name in names}
@@ -107,8 +109,10 @@ __all__ = [
     "UnpricedModelError",
     "UsageError",
     "VanillaCoT",
+    "Verdict",
     "budgeted",
     "evaluate",
+    "gate",
     "load",
     "load_dataset",
     "load_run",

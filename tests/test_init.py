@@ -43,8 +43,10 @@ NAMES = [
     "UnpricedModelError",
     "UsageError",
     "VanillaCoT",
+    "Verdict",
     "budgeted",
     "evaluate",
+    "gate",
     "load",
     "load_dataset",
     "load_run",
@@ -104,7 +106,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert "tale_dspy." not in in_a_process(code)
 
 
-@pytest.mark.parametrize("name", ["Budget", "read_budget", "UsageError", "load_run", "Record", "Run"])
+@pytest.mark.parametrize("name", ["Budget", "read_budget", "UsageError", "load_run", "Record", "Run", "gate"])
 def test_names_that_call_no_model_load_without_dspy(name: str) -> None:
     code = f"import sys; from tale_dspy import {name}; print('dspy' in sys.modules, 'litellm' in sys.modules)"
     assert in_a_process(code) == "False False"

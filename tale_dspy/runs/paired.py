@@ -32,11 +32,11 @@ class PairedMeans:
     difference: float | None = None
     """Mean of run minus baseline."""
     interval: tuple[float, float] | None = None
-    """95 % percentile bootstrap of the difference, resampling questions."""
+    """Percentile bootstrap of the difference, resampling questions: 95 % unless another middle was asked for."""
     saving: float | None = None
     """1 - run / baseline, of the means; None where the baseline's mean is not above 0."""
     saving_interval: tuple[float, float] | None = None
-    """95 % percentile bootstrap of the saving, from the same resamples."""
+    """The same of the saving, from the same resamples."""
 
 
 def mcnemar_p(fell: int, rose: int) -> float:
@@ -57,12 +57,18 @@ def mcnemar_p(fell: int, rose: int) -> float:
 
 
 def paired_means(
-    questions: Sequence[Draws], figures: Sequence[Callable[[Record], float | None]], *, seed: int, resamples: int
+    questions: Sequence[Draws],
+    figures: Sequence[Callable[[Record], float | None]],
+    *,
+    seed: int,
+    resamples: int,
+    middle: float = 0.95,
 ) -> list[PairedMeans]:
     """Give means, paired differences and percentile bootstrap intervals of several figures of the same questions.
 
     The interval of a difference is that of `scipy.stats.bootstrap` (percentile, mean of the paired differences) under
-    `numpy.random.default_rng(seed)`.
+    `numpy.random.default_rng(seed)`. It holds the `middle` share of the resamples: with 0.9 its ends are one-sided
+    95 % bounds.
     """
     import numpy as np
 
@@ -83,9 +89,9 @@ def paired_means(
             baseline=baseline,
             run=run,
             difference=run - baseline,
-            interval=_middle_95(after - before),
+            interval=_middle(after - before, middle),
             saving=1 - run / baseline if baseline > 0 else None,
-            saving_interval=_middle_95(1 - after / before) if before.min() > 0 else None,
+            saving_interval=_middle(1 - after / before, middle) if before.min() > 0 else None,
         )
         results.append(result)
     return results
@@ -108,10 +114,10 @@ def _resampled_means(
     return drawn
 
 
-def _middle_95(values: "NDArray[np.float64]") -> tuple[float, float]:
+def _middle(values: "NDArray[np.float64]", share: float) -> tuple[float, float]:
     import numpy as np
 
-    low, high = np.percentile(values, [2.5, 97.5]).tolist()
+    low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2]).tolist()
     return low, high
 
 

@@ -24,7 +24,7 @@ raise SystemExit(code)
 """
 
 
-@pytest.mark.parametrize("command", ["", "eval", "diff", "report", "reproduce", "demo"])
+@pytest.mark.parametrize("command", ["", "eval", "diff", "report", "gate", "reproduce", "demo"])
 def test_help_comes_at_once_and_loads_neither_dspy_nor_litellm(command: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     args = [sys.executable, "-c", HELP, *command.split(), "--help"]

@@ -1,0 +1,78 @@
+"""How far accuracy may have fallen between two paired runs, with 95 % certainty, and how many questions that takes.
+
+The bound is Tango's score bound for paired shares (Statistics in Medicine 17, 1998, 891-908), the usual one for
+paired non-inferiority: unlike a bootstrap it does not shrink to nothing where few or no answers changed.
+"""
+
+import math
+from collections.abc import Sequence
+
+Z = 1.6448536269514722
+"""One-sided 95 % quantile of the normal distribution."""
+MOST = 10**9
+"""Questions beyond which nobody asks."""
+
+
+def difference_bounds(gains: Sequence[float]) -> tuple[float, float]:
+    """Bound the mean of paired differences from below and from above, each with one-sided 95 % certainty.
+
+    Differences of -1, 0 and 1 (one draw a question) have the score bounds. Others, means over several draws, have the
+    normal bounds over questions, which are never narrower than the score bounds of as many unchanged questions.
+
+    Args:
+        gains: For each question, the share of right draws of the new run minus that of the base; at least one.
+    """
+    n = len(gains)
+    if all(gain in (-1.0, 0.0, 1.0) for gain in gains):
+        fell, rose = sum(gain < 0 for gain in gains), sum(gain > 0 for gain in gains)
+        return score_bound(n, fell, rose), -score_bound(n, rose, fell)
+    mean = math.fsum(gains) / n
+    spread = math.sqrt(math.fsum((gain - mean) ** 2 for gain in gains) / max(1, n - 1) / n)
+    half = max(Z * spread, -score_bound(n, 0, 0))
+    return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def score_bound(n: float, fell: float, rose: float) -> float:
+    """Give the one-sided 95 % lower score bound of (rose - fell) / n; the counts need not be whole."""
+    low, high = -1.0, (rose - fell) / n
+    for _ in range(60):  # the score falls with the assumed difference: halve until no bit is left
+        middle = (low + high) / 2
+        if _score(n, fell, rose, middle) > Z:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _score(n: float, fell: float, rose: float, assumed: float) -> float:
+    """Give the standardised distance of the observed difference from an assumed one, at the likeliest share fallen."""
+    b = fell + rose - (2 * n + fell - rose) * assumed
+    root = math.sqrt(max(0.0, b * b + 8 * n * fell * assumed * (1 - assumed)))
+    likeliest = (b + root) / (4 * n)
+    variance = n * (2 * likeliest + assumed * (1 - assumed))
+    distance = rose - fell - n * assumed
+    return distance / math.sqrt(variance) if variance > 0 else math.inf
+
+
+def smallest_n(max_drop: float, changed: float = 0.0) -> int:
+    """Give the smallest number of questions with which two equally good runs could be told not to differ by more.
+
+    Args:
+        max_drop: The drop in accuracy allowed, above 0 and below 1.
+        changed: Share of questions whose outcome changes, as many for the better as for the worse.
+
+    Example:
+        >>> smallest_n(0.01), smallest_n(0.01, changed=0.03)
+        (268, 889)
+    """
+
+    def enough(n: int) -> bool:
+        return score_bound(n, changed * n / 2, changed * n / 2) >= -max_drop
+
+    low, high = 0, 1
+    while not enough(high) and high < MOST:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
