@@ -1,37 +1,28 @@
 """`evaluate`: ask many questions at once, keep what is paid for, and stop at a cap, a fault or Ctrl-C with it.
 
-Workers take one question after the other. They are threads, since any DSPy program has a `forward`; for the modules of
-DSPy and of this library over LiteLLM they are asyncio tasks, which took less CPU there and more with DSPy's own engine
-(benchmarks/throughput.py).
+Who asks, threads or asyncio tasks, is decided in `workers`.
 """
 
-import asyncio
-import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
 import dspy
 
-from tale_dspy.backends.meter import under_cap
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import BackendError, DataError, SpendCapReached, UsageError
 from tale_dspy.ledger import Ledger
 from tale_dspy.programs.copying import copy_program, language_models
-from tale_dspy.receipts import Sink
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
 from tale_dspy.runs.records import Record, Run
 from tale_dspy.runs.scoring import Metric, Question, aask, ask, record_of
-from tale_dspy.runs.session import RunStopped, Session, Unit, run_lm
+from tale_dspy.runs.session import Session, Unit, run_lm
+from tale_dspy.runs.workers import Workers, run_settings, tasks_are_cheaper
 
-GRACE = 5.0
-"""Seconds that calls in flight are given to end after Ctrl-C or a fault, so that their answers are kept."""
-HEARD = {"disable_history": False, "max_history_size": 1}
-"""DSPy settings under which it tells what a call used; `run_lm` keeps none of it."""
 DOOMED = 8
 """Questions that may end in `error`, before any call was answered, until the run is given up."""
 
@@ -73,7 +64,7 @@ def evaluate(
         0.84
     """
     checked = RunOptions(**options)
-    questions = _questions(examples)
+    questions = questions_of(examples)
     if not isinstance(program, dspy.Module):
         raise UsageError(f"program must be a dspy.Module, got {type(program).__name__}")
     lm = checked.lm or dspy.settings.lm
@@ -93,8 +84,12 @@ def evaluate(
             folder.close()
 
 
-def _questions(examples: "Dataset | Sequence[Any]") -> list[Question]:
-    """Give every example its id, its gold and the kind of its answer."""
+def questions_of(examples: "Dataset | Sequence[Any]") -> list[Question]:
+    """Give every example its id, its gold and the kind of its answer.
+
+    Raises:
+        DataError: If there is no example, or one has no inputs marked.
+    """
     rows = list(examples.examples if isinstance(examples, Dataset) else examples)
     if not rows:
         raise DataError("there is no question to ask: examples is empty")
@@ -130,8 +125,7 @@ class _Runner:
     ) -> None:
         self.options, self.ledger, self.folder, self.info = options, ledger, folder, info
         self.metric = metric
-        self.stop = threading.Event()
-        self.session = Session(folder, ledger, options.retries, self.stop)
+        self.session = Session(folder, ledger, options.retries, threading.Event())
         self.lm = None if lm is None else run_lm(lm, self.session, options.timeout)
         self.program = copy_program(program, lambda held: run_lm(held, self.session, options.timeout))
         self.records: list[Record] = list(folder.records) if folder else []
@@ -141,10 +135,9 @@ class _Runner:
         self.tally = Tally(total=len(units), resumed=len(self.records))
         for record in self.records:
             self.tally.add(record)
+        self.workers: Workers[tuple[Question, int]] = Workers(self.session, run_settings(self.lm, options.adapter))
         self._lock = threading.Lock()
-        self._queue: Iterator[tuple[Question, int]] = iter(self.todo)
         self._held: list[Record] = []
-        self._fault: BaseException | None = None
 
     def run(self) -> Run:
         """Work until all is done or something ends it; write the summary in any case."""
@@ -156,94 +149,33 @@ class _Runner:
         except KeyboardInterrupt:
             self._finish(started, "interrupted")
             raise
-        if isinstance(self._fault, SpendCapReached):
-            return self._finish(started, "cap", str(self._fault))
-        if self._fault is not None:
+        fault = self.workers.fault
+        if isinstance(fault, SpendCapReached):
+            return self._finish(started, "cap", str(fault))
+        if fault is not None:
             self._finish(started, "failed")
-            raise self._fault
+            raise fault
         return self._finish(started, None)
 
     def _work(self) -> None:
-        context = contextvars.copy_context()
-        count = min(self.options.concurrency, len(self.todo))
-        targets: list[Callable[[], None]] = [self._worker] * count
-        if self._tasks_are_cheaper():
-            targets = [lambda: asyncio.run(self._worker_tasks(count))]
-        left, finished = len(targets), threading.Event()
+        if tasks_are_cheaper(self.program, self.lm, self.metric, self.ledger):
+            self.workers.run_tasks(self.todo, self.options.concurrency, self._aask)
+        else:
+            self.workers.run(self.todo, self.options.concurrency, self._ask)
 
-        def until_last(target: Callable[[], None]) -> None:
-            nonlocal left
-            try:
-                target()
-            finally:
-                with self._lock:
-                    left -= 1
-                if not left:
-                    finished.set()
+    def _ask(self, item: tuple[Question, int]) -> None:
+        question, started = item[0], time.perf_counter()
+        unit = Unit(question.id, item[1])
+        with dspy.context(tale_unit=unit):
+            found = ask(self.program, question, self.metric, self.options.threshold, unit.calls)
+        self._keep(self._record(question, unit, found, started))
 
-        for i, target in enumerate(targets):
-            work = context.copy().run
-            threading.Thread(target=work, args=(until_last, target), name=f"tale-{i}", daemon=True).start()
-        try:
-            # Never `join` here: interrupted by Ctrl-C it marks a living thread as dead (bpo-45274).
-            while targets and not finished.wait(0.2) and not self.stop.is_set():
-                pass
-        finally:
-            self.stop.set()
-            self.ledger.close()
-            if targets:
-                finished.wait(GRACE)
-
-    def _tasks_are_cheaper(self) -> bool:
-        """Say whether to use tasks: not under a cap, where calls wait, nor for code that may block the loop."""
-        own = type(self.program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
-        lms = [self.lm, *language_models(self.program)]
-        over_litellm = all(lm is None or (isinstance(lm, dspy.LM) and lm.engine == "litellm") for lm in lms)
-        return own and over_litellm and self.metric is None and not self.ledger.capped and not under_cap()
-
-    def _worker(self) -> None:
-        with dspy.context(**self._overrides()):
-            for question, repeat in self._take():
-                try:
-                    started = time.perf_counter()
-                    unit = Unit(question.id, repeat)
-                    with dspy.context(tale_unit=unit):
-                        found = ask(self.program, question, self.metric, self.options.threshold, unit.calls)
-                    self._keep(self._record(question, unit, found, started))
-                except BaseException as e:  # the boundary of a worker: whatever it is, it ends the run
-                    self._end(e)
-
-    async def _worker_tasks(self, count: int) -> None:
-        await asyncio.gather(*(self._worker_task() for _ in range(count)))
-
-    async def _worker_task(self) -> None:
-        with dspy.context(**self._overrides()):
-            for question, repeat in self._take():
-                try:
-                    started = time.perf_counter()
-                    unit = Unit(question.id, repeat)
-                    with dspy.context(tale_unit=unit):
-                        found = await aask(self.program, question, self.metric, self.options.threshold, unit.calls)
-                    self._keep(self._record(question, unit, found, started))
-                except BaseException as e:  # the same boundary
-                    self._end(e)
-
-    def _overrides(self) -> dict[str, Any]:
-        # A `track` block around the run goes on listening; modules around it need no history of ours.
-        listeners = [m for m in dspy.settings.caller_modules or [] if isinstance(m, Sink)]
-        overrides: dict[str, Any] = {"lm": self.lm, "trace": None, "caller_modules": listeners, **HEARD}
-        if self.options.adapter is not None:
-            overrides["adapter"] = self.options.adapter
-        return overrides
-
-    def _take(self) -> Iterator[tuple[Question, int]]:
-        """Yield questions to this worker until there are none, or the run has ended."""
-        while not self.stop.is_set():
-            with self._lock:
-                item = next(self._queue, None)
-            if item is None:
-                return
-            yield item
+    async def _aask(self, item: tuple[Question, int]) -> None:
+        question, started = item[0], time.perf_counter()
+        unit = Unit(question.id, item[1])
+        with dspy.context(tale_unit=unit):
+            found = await aask(self.program, question, self.metric, self.options.threshold, unit.calls)
+        self._keep(self._record(question, unit, found, started))
 
     def _record(self, question: Question, unit: Unit, found: dict[str, Any], started: float) -> Record:
         seconds = time.perf_counter() - started
@@ -267,12 +199,6 @@ class _Runner:
                 self.tally.add(one)
             if self.options.progress:
                 self.options.progress(self.tally)
-
-    def _end(self, fault: BaseException) -> None:
-        """End the run with a cap, a fault of all questions, a full disk or a bug; the first one counts."""
-        if self._fault is None:
-            self._fault = self.session.fatal if isinstance(fault, RunStopped) else fault
-        self.stop.set()
 
     def _finish(self, started: float, stopped: str | None, message: str | None = None) -> Run:
         for record in self._held if stopped is None else ():

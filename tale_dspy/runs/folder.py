@@ -1,7 +1,7 @@
 """The files of a run: who may write, what is appended when, and what a killed run left behind.
 
-`run.json` is written once, `records.jsonl` and `calls.jsonl` are appended a whole line at a time, `summary.json` is
-replaced at the end. A line cut off by a kill is cut away when the folder is opened again.
+`run.json` is written once, `calls.jsonl` and the file of results (`records.jsonl`) are appended a whole line at a time,
+`summary.json` is replaced at the end. A line cut off by a kill is cut away when the folder is opened again.
 """
 
 import errno
@@ -25,25 +25,27 @@ JournalKey = tuple[str, int, str, int]
 """(question id, repeat, request hash, how many equal requests the question had made before)."""
 
 
-class RunFolder:
-    """A run folder open for writing, by one process at a time.
+class JournalFolder:
+    """A folder with a journal of calls, open for writing by one process at a time.
+
+    A subclass names the file of its `results`, and tells which calls of the journal are not needed any more.
 
     Args:
         path: The folder; made if it is missing.
         info: What `run.json` must hold. An existing folder must have the same `config`.
-        retry_errors: Whether records that ended in `error` are taken out, to be asked again.
 
     Raises:
         RunFolderError: If the folder is in use, holds something else, or was made with another configuration.
         BackendError: If it cannot be written.
 
     Attributes:
-        records: What was finished before.
         journal: Answers that were paid for questions not finished, by `JournalKey`.
         wall_s: Seconds that earlier processes worked on it, as far as they could say so.
     """
 
-    def __init__(self, path: str | Path, info: dict[str, Any], *, retry_errors: bool = False) -> None:
+    results: str
+
+    def __init__(self, path: str | Path, info: dict[str, Any]) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._files: dict[str, int] = {}
@@ -55,12 +57,12 @@ class RunFolder:
         except OSError as e:
             raise _cannot_write(self.path, e) from e
         try:
-            self._open(info, retry_errors)
+            self._open(info)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, info: dict[str, Any], retry_errors: bool) -> None:
+    def _open(self, info: dict[str, Any]) -> None:
         try:
             fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -74,16 +76,20 @@ class RunFolder:
                 raise RunFolderError(f"{self.path} is not empty and no run folder (it holds {others[0]}): give another")
             self.info = info
             self.replace("run.json", info)
-        for name in ("records.jsonl", "calls.jsonl"):
+        for name in (self.results, "calls.jsonl"):
             self._files[name] = self._append_to(name)
-        rows = read_jsonl(self.path / "records.jsonl")
-        if retry_errors and any(row["outcome"] == "error" for row in rows):
-            rows = [row for row in rows if row["outcome"] != "error"]
-            self._rewrite("records.jsonl", rows)
-        self.records = [Record.from_json(row) for row in rows]
+        self.read_results()
         summary = self.path / "summary.json"
         self.wall_s = float(read_json(summary).get("wall_s") or 0.0) if summary.exists() else 0.0
         self.journal = self._read_journal()
+
+    def read_results(self) -> None:
+        """Read what was finished before."""
+        raise NotImplementedError
+
+    def is_done(self, unit: str, repeat: int) -> bool:
+        """Tell whether this draw of a unit is finished, so that its calls are not needed any more."""
+        raise NotImplementedError
 
     def _append_to(self, name: str) -> int:
         """Open a file for whole-line appends, without the line a kill cut off."""
@@ -99,10 +105,9 @@ class RunFolder:
         return fd
 
     def _read_journal(self) -> dict[JournalKey, dict[str, Any]]:
-        done = {(r.id, r.repeat) for r in self.records}
         answered: dict[JournalKey, dict[str, Any]] = {}
         for row in read_jsonl(self.path / "calls.jsonl"):
-            if row.get("error") is None and (row["id"], row["repeat"]) not in done:
+            if row.get("error") is None and not self.is_done(row["id"], row["repeat"]):
                 answered[(row["id"], row["repeat"], row["key"], row["step"])] = row
         return answered
 
@@ -128,7 +133,8 @@ class RunFolder:
         text = json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n"
         self._swap(name, text.encode("utf-8", "backslashreplace"))
 
-    def _rewrite(self, name: str, rows: list[dict[str, Any]]) -> None:
+    def rewrite(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Replace all lines of an appended file."""
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         self._swap(name, lines.encode("utf-8", "backslashreplace"))
         os.close(self._files[name])
@@ -148,6 +154,41 @@ class RunFolder:
         for fd in [*self._files.values(), self._guard]:
             os.close(fd)
         self._files.clear()
+
+
+class RunFolder(JournalFolder):
+    """The folder of a run.
+
+    Args:
+        path: The folder; made if it is missing.
+        info: What `run.json` must hold. An existing folder must have the same `config`.
+        retry_errors: Whether records that ended in `error` are taken out, to be asked again.
+
+    Raises:
+        RunFolderError: If the folder is in use, holds something else, or was made with another configuration.
+        BackendError: If it cannot be written.
+
+    Attributes:
+        records: What was finished before.
+    """
+
+    results = "records.jsonl"
+
+    def __init__(self, path: str | Path, info: dict[str, Any], *, retry_errors: bool = False) -> None:
+        self._retry_errors = retry_errors
+        self.records: list[Record] = []
+        super().__init__(path, info)
+
+    def read_results(self) -> None:
+        rows = read_jsonl(self.path / self.results)
+        if self._retry_errors and any(row["outcome"] == "error" for row in rows):
+            rows = [row for row in rows if row["outcome"] != "error"]
+            self.rewrite(self.results, rows)
+        self.records = [Record.from_json(row) for row in rows]
+        self._done = {(r.id, r.repeat) for r in self.records}
+
+    def is_done(self, unit: str, repeat: int) -> bool:
+        return (unit, repeat) in self._done
 
 
 def _cannot_write(path: Path, error: OSError) -> BackendError:

@@ -24,7 +24,7 @@ from tale_dspy.backends.meter import possibly_billed
 from tale_dspy.errors import BackendError
 from tale_dspy.ledger import RESERVED_TOKENS, Ledger, allowance
 from tale_dspy.receipts import Call, Sink, call_from_entry, current_role
-from tale_dspy.runs.folder import RunFolder
+from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.retry import verdict, wait_before
 
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
@@ -87,7 +87,7 @@ class Session:
         fatal: What no other question would fare better with; the run ends with it.
     """
 
-    def __init__(self, folder: RunFolder | None, ledger: Ledger, retries: int, stop: threading.Event) -> None:
+    def __init__(self, folder: JournalFolder | None, ledger: Ledger, retries: int, stop: threading.Event) -> None:
         self.folder = folder
         self.ledger = ledger
         self.retries = retries
