@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tale_dspy.programs.direct import DirectAnswer
     from tale_dspy.programs.estimator import BudgetEstimator
     from tale_dspy.programs.saving import load
+    from tale_dspy.programs.self_budgeted import SelfBudgeted
     from tale_dspy.programs.tale_ep import TaleEP
     from tale_dspy.receipts import Call, Price, Receipt
     from tale_dspy.runs.compare import Comparison
@@ -69,6 +70,7 @@ _HOMES = {
     "programs.direct": ("DirectAnswer",),
     "programs.estimator": ("BudgetEstimator",),
     "programs.saving": ("load",),
+    "programs.self_budgeted": ("SelfBudgeted",),
     "programs.tale_ep": ("TaleEP",),
     "receipts": ("Call", "Price", "Receipt"),
     "runs.compare": ("Comparison",),
@@ -100,6 +102,7 @@ __all__ = [
     "Record",
     "Run",
     "RunFolderError",
+    "SelfBudgeted",
     "SignatureError",
     "SpendCapReached",
     "StateError",

@@ -6,6 +6,7 @@ carries no markers. Which prompt is sent follows from the signature alone:
 * no `reasoning` output field          -> the direct prompt
 * a `reasoning` field                  -> "Let's think step by step:"
 * ... and an input field `token_budget` -> "... and use less than {token_budget} tokens:"
+* ... and an output field `token_budget` -> "First state the minimum number of tokens that you need ..."
 * one output field `token_budget`      -> the budget estimator (instructions, then the bare question)
 
 The wordings are in `tale_dspy.prompts` and, for single fields, `tale_dspy.fields`; how a reply is read, in
@@ -25,10 +26,10 @@ from dspy.dsp.utils.settings import settings
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from tale_dspy.budget import read_budget
+from tale_dspy.budget import read_budget, split_stated
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title
-from tale_dspy.prompts import FORMS, PromptForm, form_names
+from tale_dspy.prompts import FORMS, STATED, PromptForm, form_names
 from tale_dspy.replies import brackets, quoted, read_fields
 
 REASONING = "reasoning"
@@ -125,6 +126,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             rows = "".join(f'{title(k)}: "{_value(f, inputs[k])}"\n' for k, f in shown.items())
             return f"Below is the question:\n\n{rows}"
         budget = inputs.get(BUDGET) if BUDGET in signature.input_fields else None
+        if states_budget(signature):
+            budget = STATED
         thinks = REASONING in signature.output_fields
         form = self._form(signature)
         if list(shown) == ["question"] and self._published(signature):
@@ -155,6 +158,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     ) -> str:
         """Render a reply as the model should write it: the reasoning, then each output in its place."""
         lines = [str(outputs[REASONING])] if outputs.get(REASONING) and REASONING in signature.output_fields else []
+        if states_budget(signature) and outputs.get(BUDGET):
+            lines.insert(0, f"Budget: [[{outputs[BUDGET]}]]")
         told = {k: f for k, f in _outputs(signature).items() if k in outputs and not _lacks(outputs, k, f)}
         for name in sorted(told, key=lambda k: not is_short(told[k])):  # the short ones first, as they are asked for
             value = _written(told[name], outputs[name], choice=self._chooses(signature))
@@ -174,7 +179,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         """Render demos as pairs of messages; one that lacks an output of this predictor is left out of its prompt."""
         messages = []
         for demo in demos:
-            if any(_lacks(demo, k, f) for k, f in _outputs(signature).items()) or not _shown(signature, demo):
+            wanted = {k: f for k, f in signature.output_fields.items() if k != REASONING}
+            if any(_lacks(demo, k, f) for k, f in wanted.items()) or not _shown(signature, demo):
                 continue
             messages.append({"role": "user", "content": self._request(signature, demo)})
             reply = self.format_assistant_message_content(signature, demo)
@@ -212,8 +218,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             return {BUDGET: next((c for c in contents if read_budget(c) is not None), completion.strip() or None)}
         thinks = REASONING in signature.output_fields
         choice = self._chooses(signature)
+        stated, completion = split_stated(completion) if states_budget(signature) else (None, completion)
         values, before = read_fields(_outputs(signature), completion, choice=choice, thinks=thinks)
         if thinks:
+            values[BUDGET] = stated
             values[REASONING] = thought(before.strip().removeprefix(_HEADER), signature.output_fields[REASONING])
         return {k: default(f) if values.get(k) is None else values[k] for k, f in signature.output_fields.items()}
 
@@ -263,6 +271,11 @@ def is_estimator(signature: type[Signature]) -> bool:
     return list(signature.output_fields) == [BUDGET]
 
 
+def states_budget(signature: type[Signature]) -> bool:
+    """Whether the model is to state `token_budget` itself, before the other outputs."""
+    return BUDGET in signature.output_fields and REASONING in signature.output_fields
+
+
 def is_choice(signature: type[Signature]) -> bool:
     """Whether the signature asks for an option: a text named `choice`, or a Literal of letters that begin with A."""
     key: Any = signature
@@ -290,7 +303,8 @@ def own_instructions(signature: type[Signature]) -> str:
 
 
 def _outputs(signature: type[Signature]) -> dict[str, FieldInfo]:
-    return {k: f for k, f in signature.output_fields.items() if k != REASONING}
+    beside = (REASONING, BUDGET) if states_budget(signature) else (REASONING,)
+    return {k: f for k, f in signature.output_fields.items() if k not in beside}
 
 
 def _shown(signature: type[Signature], inputs: Any) -> dict[str, FieldInfo]:

@@ -12,7 +12,7 @@ from typing import Literal, SupportsIndex
 
 from tale_dspy.errors import UsageError
 
-Source = Literal["estimate", "clamped", "fallback", "given"]
+Source = Literal["estimate", "clamped", "fallback", "given", "stated"]
 
 DEFAULT_BUDGET = 256
 """Tokens used when an estimate cannot be read: too large a budget costs tokens, too small a one costs the answer."""
@@ -24,6 +24,11 @@ _NUMBER = r"(?<![A-Za-z0-9_.])-?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:
 _RANGE = re.compile(rf"({_NUMBER})(?:\s*(?:-|–|—|~|to|and)\s*({_NUMBER.replace('-?', '')}))?")
 _BRACKET = re.compile(r"\[\[([^\[\]]{0,200})\]\]")
 _LABEL = re.compile(r"(?:budget|预算)[^\w-]{0,6}(?:is|of|be|为|是)?[^\w-]{0,6}(?=-?\d)", re.IGNORECASE)
+_STATED = re.compile(
+    r"(?im)^[^\w\n]{0,9}(?:(?:the|my|token|minimum)\s){0,3}(?:budget|预算)[^\w\n\[]{0,9}(?:is|of|为|是)?[^\w\n\[]{0,9}"
+    r"(?:\[\[([^\[\]\n]{1,60})\]\]|(\d[\d,]{0,9}))(?:\s?tokens?\b)?[*_]{0,3}[.。]?[ \t]*\n?"
+)
+_HEAD = 300  # characters of a reply in which a budget may begin to be stated
 _TOKENS = re.compile(r"\s*(?:\*\*|\])?\s*tokens?\b", re.IGNORECASE)
 
 
@@ -34,7 +39,8 @@ class Budget:
     tokens: int
     """What is sent, in tokens; within the limits."""
     source: Source
-    """`estimate` as read and scaled, `clamped` to a limit, `fallback` where none could be read, `given` by a caller."""
+    """`estimate` as read and scaled, `clamped` to a limit, `fallback` where none could be read, `given` by a caller,
+    `stated` by the model at the head of the very reply that was to keep to it."""
     raw: str | None = None
     """The reply it was read from."""
     estimate: float | None = None
@@ -123,6 +129,21 @@ def read_budget(reply: str | None) -> float | None:
         if (number := _plain_number(content)) is not None:
             return number
     return _plain_number(text)
+
+
+def split_stated(reply: str) -> tuple[str | None, str]:
+    """Cut the budget off a reply that states it first: `Budget: [[12]]`, or `Budget: 12 tokens` on a line of its own.
+
+    Args:
+        reply: What a model wrote that was asked to state its budget before it thinks.
+
+    Returns:
+        The text of the budget, for `read_budget`, or None if none is stated; and the reply without it.
+    """
+    found = _STATED.search(reply)
+    if found is None or found.start() > _HEAD:
+        return None, reply
+    return (found[1] or found[2]).strip(), reply[: found.start()] + reply[found.end() :]
 
 
 def _plain_number(text: str) -> float | None:

@@ -5,6 +5,7 @@ and spacing are kept ("Please Give", no space after some full stops): the figure
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 ESTIMATOR_INSTRUCTIONS = (
     "Task: Analyze the given question and estimate the minimum number of tokens required to generate a complete and "
@@ -18,6 +19,9 @@ CONCISE_INSTRUCTIONS = "Be concise."
 
 DRAFT_INSTRUCTIONS = "Think step by step, but only keep a minimum draft for each thinking step, with 5 words at most."
 """Chain of Draft, arXiv 2502.18600, without its last sentence on the answer format: the form has its own."""
+
+STATED: Final = object()
+"""In the place of a budget: the model shall state one itself before it thinks."""
 
 _FORMAT = "Please Give the response by strictly following this format: "
 _DIRECTLY = "Please answer the following question and give the answer directly without any reasoning process. "
@@ -35,6 +39,11 @@ class PromptForm:
     """What makes the model reason."""
     think_budget: str = "Let's think step by step and use less than {budget} tokens:\n"
     """What makes the model reason within a budget."""
+    think_stated: str = (
+        "First state the minimum number of tokens that you need, for example: Budget: [[12]]. "
+        "Then let's think step by step and use fewer tokens than that:\n"
+    )
+    """What makes the model state a budget and reason within it, after SelfBudgeter, arXiv 2505.11274."""
     budget_only: str = "Use less than {budget} tokens:\n"
     """The budget for a predictor without a reasoning field; not in the paper."""
     only: str | None = None
@@ -49,7 +58,9 @@ class PromptForm:
         return len(outputs) == 1 and self.only in (None, outputs[0])
 
     def phrase(self, thinks: bool, budget: object | None) -> str:
-        """Return what stands at the end of the prompt."""
+        """Return what stands at the end of the prompt; a budget of `STATED` is left to the model."""
+        if budget is STATED:
+            return self.think_stated
         if budget is None:
             return self.think if thinks else ""
         return (self.think_budget if thinks else self.budget_only).format(budget=budget)
@@ -76,6 +87,7 @@ _CHOICE_DIRECT = (
 )
 _ANSWER = _FORMAT + "[[answer]], for example: Answer: [[50]]."
 _CHOICE_ZH = "请严格按照如下格式回答：[[选项]]，例如：选项: [[A]]。\n"
+_STATE_ZH = "请先写出所需的最少 token 数，例如：预算: [[12]]。"
 
 FORMS: dict[str, PromptForm] = {
     "answer": PromptForm(
@@ -101,6 +113,7 @@ FORMS: dict[str, PromptForm] = {
         direct="{question}\n请直接回答下面的问题并直接给出答案的选项序号。" + _CHOICE_ZH,
         think="让我们一步一步思考：\n",
         think_budget="让我们一步一步思考并使用少于 {budget} tokens:\n",
+        think_stated=_STATE_ZH + "然后让我们一步一步思考并使用少于该数量的 tokens:\n",
         budget_only="使用少于 {budget} tokens:\n",
         label="选项",
         choice=True,
@@ -114,6 +127,7 @@ FORMS: dict[str, PromptForm] = {
         direct="请直接回答下面的问题并直接给出答案\nQ: {question}",
         think="让我们一步一步思考来回答这个问题：\n",
         think_budget="让我们一步一步思考并使用少于 {budget} tokens来回答这个问题:\n",
+        think_stated=_STATE_ZH + "然后让我们一步一步思考并使用少于该数量的 tokens来回答这个问题:\n",
         budget_only="使用少于 {budget} tokens来回答这个问题:\n",
     ),
 }

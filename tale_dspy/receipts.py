@@ -219,7 +219,7 @@ class Receipt:
     token_budget: int | None = None
     """The budget sent, in tokens; None where the module sends none."""
     budget_source: Source | None = None
-    """`estimate`, `clamped`, `fallback` or `given`."""
+    """`estimate`, `clamped`, `fallback`, `given`, or `stated` by the answering call itself."""
     estimate: float | None = None
     """The number the estimator wrote, before scale and limits."""
     estimate_text: str | None = None

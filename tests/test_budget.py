@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tale_dspy.budget import Budget, BudgetLimits, check_budget, read_budget
+from tale_dspy.budget import Budget, BudgetLimits, check_budget, read_budget, split_stated
 from tale_dspy.errors import UsageError
 
 
@@ -169,3 +169,40 @@ def test_whole_numbers_are_budgets(value: Any) -> None:
 def test_other_values_are_refused_with_name_and_value(value: Any) -> None:
     with pytest.raises(UsageError, match=r"my_budget must be a whole number of tokens of at least 1, got"):
         check_budget(value, "my_budget")
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ("Budget: [[12]]\nSo 7.\nAnswer: [[7]]", ("12", "So 7.\nAnswer: [[7]]")),
+        ("**Budget:** [[12]]**\nSo 7.", ("12", "So 7.")),
+        ("Token budget: 1,200 tokens.\nSo 7.", ("1,200", "So 7.")),
+        ("My budget is [[about 12]]. Answer: [[7]]", ("about 12", "Answer: [[7]]")),
+        ("Sure.\nBudget: [[12]]\nSo 7.", ("12", "Sure.\nSo 7.")),
+        ("预算：[[12]]。\n是 7", ("12", "是 7")),
+        ("Budget: [[12]]", ("12", "")),
+    ],
+)
+def test_a_stated_budget_is_cut_off_the_reply(reply: str, told: tuple[str, str]) -> None:
+    assert split_stated(reply) == told
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "So 7.\nAnswer: [[7]]",
+        "His budget for apples is [[7]]",
+        "Rent and food: 500 dollars, " * 12 + "\nThe budget is [[500]]",
+        "Budget: [[]]\nAnswer: [[7]]",
+        "Budget: none",
+    ],
+)
+def test_a_reply_without_a_stated_budget_is_left_whole(reply: str) -> None:
+    assert split_stated(reply) == (None, reply)
+
+
+def test_a_long_reply_is_split_in_no_time() -> None:
+    started = time.perf_counter()
+    split_stated(" " * 200_000 + "the my the my budget" * 20_000 + "\n" * 100_000)
+    assert time.perf_counter() - started < 1

@@ -34,6 +34,7 @@ NAMES = [
     "Record",
     "Run",
     "RunFolderError",
+    "SelfBudgeted",
     "SignatureError",
     "SpendCapReached",
     "StateError",

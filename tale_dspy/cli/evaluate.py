@@ -15,7 +15,7 @@ def run(
     program: Annotated[
         str,
         typer.Argument(
-            help="direct, cot, dspy-cot, concise, draft, tale-ep, budget:N, budget:0.25x, budget:best, "
+            help="direct, cot, dspy-cot, concise, draft, tale-ep, self-budgeted, budget:N, budget:0.25x, budget:best, "
             "a saved program's .json, or module:attribute."
         ),
     ],

@@ -126,7 +126,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
 
     def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""
-        names = [k for k in self.predict.signature.output_fields if k != REASONING]
+        names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
         receipt = Receipt(
             program=type(self).__name__,
             status=status_of(calls, any(raw.get(k) is not None for k in names)),

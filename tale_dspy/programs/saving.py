@@ -30,9 +30,10 @@ def registry() -> dict[str, Callable[..., Any]]:
     from tale_dspy.programs.concise import Concise
     from tale_dspy.programs.cot import VanillaCoT
     from tale_dspy.programs.direct import DirectAnswer
+    from tale_dspy.programs.self_budgeted import SelfBudgeted
     from tale_dspy.programs.tale_ep import TaleEP
 
-    classes = (DirectAnswer, VanillaCoT, Concise, ChainOfDraft, BudgetedChainOfThought, TaleEP)
+    classes = (DirectAnswer, VanillaCoT, Concise, ChainOfDraft, BudgetedChainOfThought, TaleEP, SelfBudgeted)
     return {**{c.__name__: c for c in classes}, **estimators()}
 
 

@@ -18,6 +18,7 @@ from tale_dspy.programs.concise import Concise
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.programs.direct import DirectAnswer
 from tale_dspy.programs.saving import load
+from tale_dspy.programs.self_budgeted import SelfBudgeted
 from tale_dspy.programs.tale_ep import TaleEP
 
 NAMED: dict[str, Any] = {
@@ -27,6 +28,7 @@ NAMED: dict[str, Any] = {
     "concise": Concise,
     "draft": ChainOfDraft,
     "tale-ep": TaleEP,
+    "self-budgeted": SelfBudgeted,
 }
 FORMS_TOLD = f"{', '.join(NAMED)}, budget:N, budget:0.25x, budget:best, a saved program's .json, or module:attribute"
 _DIGITS = 18  # more than any budget has; int() refuses some thousands

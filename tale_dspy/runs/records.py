@@ -43,7 +43,7 @@ class Record:
     """What the metric gave; None where it was not asked."""
     token_budget: int | None = None
     budget_source: str | None = None
-    """`estimate`, `clamped`, `fallback` or `given`."""
+    """`estimate`, `clamped`, `fallback`, `given` or `stated`."""
     output_tokens: int | None = None
     """Completion tokens of the reasoning calls, thinking included."""
     estimate_tokens: int | None = None

@@ -73,7 +73,7 @@ class Request:
     seen: int
     """How often these very messages had come before."""
     kind: str
-    """What the prompt asks for: `estimate`, `budget`, `direct`, `draft`, `concise` or `cot`."""
+    """What the prompt asks for: `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`."""
     authorized: bool
     """Whether an Authorization header came; its content is not kept."""
     choice: int = 0

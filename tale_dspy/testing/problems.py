@@ -43,10 +43,10 @@ def budget_of(prompt: str) -> int | None:
 
 
 def kind_of(system: str, prompt: str) -> str:
-    """Name what a prompt asks for: `estimate`, `budget`, `direct`, `draft`, `concise` or `cot`.
+    """Name what a prompt asks for: `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`.
 
-    The paper's wordings decide and, under DSPy's own adapters, the names of the fields asked for: a budget alone is an
-    estimate, outputs without `reasoning` are a direct answer.
+    The wordings decide and, under DSPy's own adapters, the names of the fields asked for: a budget alone is an
+    estimate, one beside other outputs is stated first, outputs without `reasoning` are a direct answer.
 
     Args:
         system: Text of the system messages.
@@ -58,6 +58,8 @@ def kind_of(system: str, prompt: str) -> str:
         return "estimate"
     if outputs and all(name in _BUDGET_NAMES for name in outputs if name != "reasoning"):
         return "estimate"
+    if "first state the minimum number of tokens" in text or set(outputs) & set(_BUDGET_NAMES):
+        return "stated"
     if budget_of(prompt) is not None:
         return "budget"
     if "without any reasoning" in text or "the answer directly" in text:
@@ -85,6 +87,7 @@ class SolverReply:
     - a direct prompt is `Answer: [[x]]`, wrong for a fixed share of the questions;
     - a prompt with a budget of N has about min(N, unconstrained) words; below the need it grows again towards the
       unconstrained length (the paper's token elasticity), and far below it the answer is wrong;
+    - a prompt to state a budget first begins with what the estimator's prompt gets, and keeps to it as to a given one;
     - Chain of Draft has 0.7 times the need, a concise prompt 0.6 times the unconstrained length;
     - any other prompt is an unconstrained chain of thought.
 
@@ -124,13 +127,16 @@ class SolverReply:
         question = self.find(request.prompt)
         key = request.prompt if question is None else question
         right = str(int(self._draw(key, "unknown") * 1000)) if question is None else self.bank[question]
+        estimate = round(self.need(key) * (0.8 + self._draw(key, "estimate")))
+        stated = estimate if request.kind == "stated" else None
         if request.kind == "estimate":
-            tail, length = str(round(self.need(key) * (0.8 + self._draw(key, "estimate")))), 0
+            tail, length = str(estimate), 0
         else:
-            budget = budget_of(request.prompt) if request.kind == "budget" else None
-            length = self.length(key, request.kind, budget)
+            budget = budget_of(request.prompt) if request.kind == "budget" else stated
+            length = self.length(key, request.kind if budget is None else "budget", budget)
             tail = _wrong(right) if self._fails(key, request, budget) else right
-        text = _lay_out(request, tail, length, start=int(self._draw(key, f"filler {request.choice}") * len(_FILLER)))
+        start = int(self._draw(key, f"filler {request.choice}") * len(_FILLER))
+        text = _lay_out(request, tail, length, start, stated)
         return _capped(text, request.body)
 
     def find(self, prompt: str) -> str | None:
@@ -180,12 +186,15 @@ def _wrong(answer: str) -> str:
     return "17" if answer == "unknown" else "unknown"
 
 
-def _lay_out(request: Request, value: str, length: int, start: int) -> str:
-    """Write a reply of `length` words in all that ends in `value`; a length of 0 leaves the thought out."""
+def _lay_out(request: Request, value: str, length: int, start: int, stated: int | None) -> str:
+    """Write a reply of `length` words in all that ends in `value`; a length of 0 leaves the thought out.
+
+    A stated budget comes before them.
+    """
     outputs = _outputs(request.prompt)
     if outputs:
         spare = length - count_words(value) - 5 * len(outputs) - 5  # each marker is five words
-        fields = dict.fromkeys(outputs, value)
+        fields = {name: str(stated) if stated and name in _BUDGET_NAMES else value for name in outputs}
         if "reasoning" in fields:
             fields["reasoning"] = _thought(max(3, spare), start)
         if "Respond with a JSON object" in request.prompt:
@@ -194,7 +203,8 @@ def _lay_out(request: Request, value: str, length: int, start: int) -> str:
         return f"{sections}\n\n[[ ## completed ## ]]"
     label = "Budget" if request.kind == "estimate" else "Choice" if "[[choice]]" in request.prompt else "Answer"
     tail = f"{label}: [[{value}]]"
-    return f"{_thought(length - count_words(tail), start)}\n{tail}" if length else tail
+    head = f"Budget: [[{stated}]]\n" if stated else ""
+    return f"{head}{_thought(length - count_words(tail), start)}\n{tail}" if length else tail
 
 
 def _thought(length: int, start: int) -> str:

@@ -14,12 +14,21 @@ from dspy.utils.callback import BaseCallback
 from fake_lm import fake_lm, sections
 
 import tale_dspy
-from tale_dspy import BudgetedChainOfThought, ChainOfDraft, Concise, DirectAnswer, TaleAdapter, TaleEP, VanillaCoT
+from tale_dspy import (
+    BudgetedChainOfThought,
+    ChainOfDraft,
+    Concise,
+    DirectAnswer,
+    SelfBudgeted,
+    TaleAdapter,
+    TaleEP,
+    VanillaCoT,
+)
 from tale_dspy.errors import SignatureError, UsageError
 from tale_dspy.programs.base import ADDED, RESERVED_INPUTS, TaleModule, check_signature, only
 from tale_dspy.testing import ScriptedServer
 
-REASONERS = [VanillaCoT, Concise, ChainOfDraft, BudgetedChainOfThought, TaleEP]
+REASONERS = [VanillaCoT, Concise, ChainOfDraft, BudgetedChainOfThought, TaleEP, SelfBudgeted]
 MODULES = [DirectAnswer, *REASONERS]
 
 

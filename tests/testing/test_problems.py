@@ -14,6 +14,7 @@ from tale_dspy.testing.problems import SolverReply, budget_of, kind_of, read_ban
 
 COT = "Q: {}\nPlease Give the response by strictly following this format: [[answer]].Let's think step by step:\n"
 DIRECT = "Please answer the following question and give the answer directly without any reasoning process.\nQ: {}"
+STATED = COT.replace("Let's", "First state the minimum number of tokens that you need. Let's")
 ESTIMATE = 'Task: estimate the minimum number of tokens required.\n\nQuestion: "{}"\n'
 
 
@@ -35,6 +36,7 @@ def budgeted(budget: object) -> str:
     [
         (ESTIMATE, "estimate"),
         ("Please give [[budget]]", "estimate"),
+        (STATED, "stated"),
         (budgeted(50), "budget"),
         ("使用少于 50 tokens:", "budget"),
         (DIRECT, "direct"),
@@ -46,6 +48,7 @@ def budgeted(budget: object) -> str:
             "Respond with the corresponding output fields, starting with the field `[[ ## token_budget ## ]]`",
             "estimate",
         ),
+        ("Respond with a JSON object: `token_budget`, then `reasoning`, then `answer`.", "stated"),
         ("Respond with a JSON object in the following order of fields: `answer`.", "direct"),
         ("Respond with a JSON object in the following order of fields: `reasoning`, then `answer`.", "cot"),
         ("[[ ## token_budget ## ]]\n30\n\nRespond with a JSON object: `reasoning`, then `answer`.", "budget"),

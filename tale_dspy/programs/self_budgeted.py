@@ -1,0 +1,66 @@
+"""One call that first states its budget, then keeps to it."""
+
+from typing import Any
+
+import dspy
+
+from tale_dspy.adapter import BUDGET
+from tale_dspy.budget import Budget, read_budget
+from tale_dspy.programs.base import TaleModule, TalePrediction, with_reasoning
+
+
+class SelfBudgeted(TaleModule):
+    """State a token budget and reason within it, in one call (SelfBudgeter, arXiv 2505.11274, as a prompt).
+
+    TALE-EP pays a second call, with the question sent twice; here the model writes the number at the head of its reply.
+    SelfBudgeter trains a model to do so. A model that was not trained may state no budget, or not keep to the one it
+    states: the receipt tells the budget (`budget_source` is `stated`) beside the tokens it took, and where none can be
+    read the budget is None and the answer still counts.
+
+    Args: see `TaleModule`.
+
+    Example:
+        >>> program = SelfBudgeted("question -> answer")
+        >>> program
+        SelfBudgeted('question -> token_budget, reasoning, answer')
+        >>> print(receipt(program(question="...")))  # doctest: +SKIP
+        SelfBudgeted: budget 40 (stated), 44 output tokens, $0.000029 paid
+    """
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        # str, not int: "about 50" must reach read_budget instead of failing in an adapter.
+        field = dspy.OutputField(desc="the minimum number of tokens that you need; keep your reasoning below it")
+        extended: type[dspy.Signature] = with_reasoning(signature).prepend(BUDGET, field, type_=str)
+        return extended
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls:
+            raw = self.predict(**kwargs)
+        return self.prediction(_without_budget(raw), calls, _stated(raw))
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls:
+            raw = await self.predict.acall(**kwargs)
+        return self.prediction(_without_budget(raw), calls, _stated(raw))
+
+
+_MOST = 10**9
+"""A number beyond every budget is cut: infinity is no whole number."""
+
+
+def _stated(raw: dspy.Prediction) -> Budget | None:
+    """Return the budget the model stated, or None if that is no number above 0."""
+    text = raw.get(BUDGET)
+    number = None if text is None else read_budget(str(text))
+    if number is None or number < 1:
+        return None
+    return Budget(int(min(number, _MOST)), "stated", str(text), number)
+
+
+def _without_budget(raw: dspy.Prediction) -> dspy.Prediction:
+    """Copy a prediction, which belongs to the trace, without the budget: its keys are those of a chain of thought."""
+    completions: Any = raw.completions
+    kept = {k: v for k, v in completions.items() if k != BUDGET}
+    plain: dspy.Prediction = dspy.Prediction.from_completions(kept, signature=completions.signature)
+    return plain
