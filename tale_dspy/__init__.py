@@ -24,12 +24,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from tale_dspy.ledger import Ledger, track
+    from tale_dspy.optimizers.calibrate import Calibration, calibrate
     from tale_dspy.optimizers.fixed_budget import BestFixedBudget
     from tale_dspy.programs.base import receipt
     from tale_dspy.programs.budgeted import BudgetedChainOfThought
     from tale_dspy.programs.chain_of_draft import ChainOfDraft
     from tale_dspy.programs.concise import Concise
-    from tale_dspy.programs.convert import budgeted
+    from tale_dspy.programs.convert import budgeted, unbudgeted
     from tale_dspy.programs.cot import VanillaCoT
     from tale_dspy.programs.direct import DirectAnswer
     from tale_dspy.programs.estimator import BudgetEstimator
@@ -60,12 +61,13 @@ _HOMES = {
         "UsageError",
     ),
     "ledger": ("Ledger", "track"),
+    "optimizers.calibrate": ("Calibration", "calibrate"),
     "optimizers.fixed_budget": ("BestFixedBudget",),
     "programs.base": ("receipt",),
     "programs.budgeted": ("BudgetedChainOfThought",),
     "programs.chain_of_draft": ("ChainOfDraft",),
     "programs.concise": ("Concise",),
-    "programs.convert": ("budgeted",),
+    "programs.convert": ("budgeted", "unbudgeted"),
     "programs.cot": ("VanillaCoT",),
     "programs.direct": ("DirectAnswer",),
     "programs.estimator": ("BudgetEstimator",),
@@ -88,6 +90,7 @@ __all__ = [
     "BudgetEstimator",
     "BudgetLimits",
     "BudgetedChainOfThought",
+    "Calibration",
     "Call",
     "ChainOfDraft",
     "Comparison",
@@ -114,6 +117,7 @@ __all__ = [
     "VanillaCoT",
     "Verdict",
     "budgeted",
+    "calibrate",
     "evaluate",
     "gate",
     "load",
@@ -122,6 +126,7 @@ __all__ = [
     "read_budget",
     "receipt",
     "track",
+    "unbudgeted",
 ]
 
 

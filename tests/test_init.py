@@ -20,6 +20,7 @@ NAMES = [
     "BudgetEstimator",
     "BudgetLimits",
     "BudgetedChainOfThought",
+    "Calibration",
     "Call",
     "ChainOfDraft",
     "Comparison",
@@ -46,6 +47,7 @@ NAMES = [
     "VanillaCoT",
     "Verdict",
     "budgeted",
+    "calibrate",
     "evaluate",
     "gate",
     "load",
@@ -54,6 +56,7 @@ NAMES = [
     "read_budget",
     "receipt",
     "track",
+    "unbudgeted",
 ]
 
 

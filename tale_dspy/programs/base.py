@@ -17,8 +17,9 @@ from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
 from tale_dspy.programs.predictor import TalePredict, load_parameters
+from tale_dspy.programs.promise import circumstances, warn_if_void
 from tale_dspy.programs.saving import describe
-from tale_dspy.programs.state import Seen
+from tale_dspy.programs.state import BudgetState, Seen
 from tale_dspy.receipts import Call, Receipt, collect, status_of
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
@@ -123,6 +124,11 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         adapter = self.adapter or dspy.settings.adapter or default_adapter()
         with collect(adapter=adapter) as calls:
             yield calls
+
+    def check_promise(self, state: BudgetState, kwargs: dict[str, Any]) -> None:
+        """Warn if budgets were calibrated, and for something else than what this call is asked under."""
+        if state.promise is not None:
+            warn_if_void(state.promise, circumstances(self, kwargs), state.budgets)
 
     def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""

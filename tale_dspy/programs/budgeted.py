@@ -64,11 +64,15 @@ class BudgetedChainOfThought(TaleModule):
     def forward(self, **kwargs: Any) -> TalePrediction:
         budget = self._budget(kwargs)
         with self.booked() as calls:
+            if kwargs.get(BUDGET) is None:
+                self.check_promise(self.fixed, kwargs)
             raw = self.predict(**{**kwargs, BUDGET: budget.tokens})
         return self.prediction(raw, calls, budget)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
         budget = self._budget(kwargs)
         with self.booked() as calls:
+            if kwargs.get(BUDGET) is None:
+                self.check_promise(self.fixed, kwargs)
             raw = await self.predict.acall(**{**kwargs, BUDGET: budget.tokens})
         return self.prediction(raw, calls, budget)

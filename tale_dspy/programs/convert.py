@@ -1,4 +1,4 @@
-"""Budget a program that already exists, in one line."""
+"""Budget a program that already exists, in one line, or take its budgets off."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -6,9 +6,10 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import REASONING
+from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.programs.estimator import BudgetEstimator
@@ -61,6 +62,41 @@ def budgeted(
     if type(copied).load_state is dspy.Module.load_state:
         copied.load_state = _LoadByName(copied)
     return copied
+
+
+def unbudgeted(program: Any) -> Any:
+    """Return a copy of a program in which nothing is given a budget: `budgeted` undone.
+
+    Each `TaleEP` and `BudgetedChainOfThought` becomes a `VanillaCoT` that keeps its signature, instructions, demos,
+    settings, LM, callbacks, adapter and memory of questions: what budgets are compared with.
+
+    Raises:
+        UsageError: If it is no program, or none of its modules has a budget.
+    """
+    if not isinstance(program, dspy.Module):
+        raise UsageError(f"unbudgeted takes a dspy.Module, got {type(program).__name__}")
+    copied = copy_program(program)
+    swapped = {id(m): _vanilla(m) for m in modules_of(copied) if isinstance(m, TaleEP | BudgetedChainOfThought)}
+    if not swapped:
+        raise UsageError(
+            f"{type(program).__name__} holds no TaleEP and no BudgetedChainOfThought: nothing has a budget"
+        )
+    if id(copied) not in swapped:
+        _replace(copied, swapped, set())
+    return swapped.get(id(copied), copied)
+
+
+def _vanilla(module: Any) -> VanillaCoT:
+    """Build the twin of a budgeted module that reasons without a budget."""
+    old = module.predict
+    signature = old.signature.delete(BUDGET)
+    inner = signature.delete(REASONING) if REASONING in signature.output_fields else signature
+    new = VanillaCoT(inner, adapter=module.adapter, callbacks=list(module.callbacks))
+    predict: Any = TalePredict(signature)
+    predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})
+    predict.demos = [demo.without(BUDGET) if isinstance(demo, dspy.Example) else demo for demo in old.demos]
+    new.predict, new.seen, new._compiled = predict, module.seen, module._compiled
+    return new
 
 
 class _LoadByName:

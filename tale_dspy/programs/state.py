@@ -1,51 +1,80 @@
 """State of a module beside its predictors, as DSPy parameters: saved and loaded with it, and not predictors."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from dspy.predict.parameter import Parameter
 
 from tale_dspy.budget import BudgetLimits, check_budget
+from tale_dspy.programs.promise import Promise
 
 
 class ModuleState(Parameter):  # type: ignore[misc]  # dspy ships no types
     """What a module of this library keeps and a `dspy.ChainOfThought` does not."""
 
 
-class Limits(ModuleState):
+class BudgetState(ModuleState):
+    """What a module's budgets come from, with the promise of a calibration about it, if there was one."""
+
+    promise: Promise | None = None
+
+    @property
+    def budgets(self) -> tuple[float | int | None, ...]:
+        """What a promise is about."""
+        raise NotImplementedError
+
+    def _promised(self) -> dict[str, Any]:
+        return {} if self.promise is None else {"promise": self.promise.to_json()}
+
+    def _load_promise(self, state: dict[str, Any]) -> None:
+        told = state.get("promise")
+        self.promise = None if told is None else Promise.from_json(told)
+
+
+class Limits(BudgetState):
     """The limits a module keeps its budgets within."""
 
     def __init__(self, limits: BudgetLimits) -> None:
         self._initial = limits
         self.value = limits
 
+    @property
+    def budgets(self) -> tuple[float | int | None, ...]:
+        return astuple(self.value)
+
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return asdict(self.value)
+        return {**asdict(self.value), **self._promised()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.value = BudgetLimits(**state)
+        self.value = BudgetLimits(**{k: v for k, v in state.items() if k != "promise"})
+        self._load_promise(state)
 
     def reset(self) -> None:
-        self.value = self._initial
+        self.value, self.promise = self._initial, None
 
 
-class Fixed(ModuleState):
+class Fixed(BudgetState):
     """The budget of calls that give none."""
 
     def __init__(self, token_budget: int | None) -> None:
         self._initial = token_budget
         self.token_budget = token_budget
 
+    @property
+    def budgets(self) -> tuple[float | int | None, ...]:
+        return (self.token_budget,)
+
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return {"token_budget": self.token_budget}
+        return {"token_budget": self.token_budget, **self._promised()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         told = state["token_budget"]
         self.token_budget = None if told is None else check_budget(told)
+        self._load_promise(state)
 
     def reset(self) -> None:
-        self.token_budget = self._initial
+        self.token_budget, self.promise = self._initial, None
 
 
 class Seen(ModuleState):
@@ -78,3 +107,9 @@ def seen_by(program: Any) -> dict[str, str]:
         if isinstance(parameter, Seen):
             found |= parameter.roles
     return found
+
+
+def promises_of(program: Any) -> list[Promise]:
+    """Return what was promised of the budgets of a program, each promise once."""
+    states = (p for _, p in program.named_parameters() if isinstance(p, BudgetState))
+    return list(dict.fromkeys(s.promise for s in states if s.promise is not None))

@@ -86,6 +86,7 @@ class TaleEP(TaleModule):
         with self.booked() as calls:
             budget = self._given(kwargs)
             if budget is None:
+                self.check_promise(self.limits, kwargs)
                 with role("estimate"):
                     budget = self._read(self.estimator(**self._seen(kwargs)))
             raw = self.predict(**{**kwargs, BUDGET: budget.tokens})
@@ -95,6 +96,7 @@ class TaleEP(TaleModule):
         with self.booked() as calls:
             budget = self._given(kwargs)
             if budget is None:
+                self.check_promise(self.limits, kwargs)
                 with role("estimate"):
                     budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
             raw = await self.predict.acall(**{**kwargs, BUDGET: budget.tokens})

@@ -22,7 +22,8 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimator import BudgetEstimator
 from tale_dspy.programs.saving import describe_adapter
-from tale_dspy.programs.state import Seen, seen_by
+from tale_dspy.programs.promise import warn_of_other_data
+from tale_dspy.programs.state import Seen, promises_of, seen_by
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.scoring import Metric, Question
@@ -52,6 +53,8 @@ def describe_run(
             f"{len(overlap)} of {len(ids)} questions were used to make this program ({roles}): evaluate on others, or "
             "allow it with --allow-leak (allow_leak=True), which marks the run contaminated"
         )
+    for promise in promises_of(program):
+        warn_of_other_data(promise, _data_name(examples))
     data = {"name": _data_name(examples), "n": len(ids), "hash": data_hash(ids)}
     return {
         "format": FORMAT,

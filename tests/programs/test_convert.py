@@ -15,8 +15,9 @@ from dspy.teleprompt import MIPROv2
 from dspy.utils.callback import BaseCallback
 from fake_lm import fake_lm, sections
 
-from tale_dspy import BudgetEstimator, StateError, TaleAdapter, TaleEP, VanillaCoT, budgeted
+from tale_dspy import BudgetedChainOfThought, BudgetEstimator, StateError, TaleAdapter, TaleEP, VanillaCoT, budgeted
 from tale_dspy.errors import SignatureError, UsageError
+from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.programs.copying import copy_program
 
 SIGNATURE = dspy.Signature("question -> answer").with_instructions("Be kind.")
@@ -336,3 +337,38 @@ def test_a_compiled_retrieval_program_keeps_what_the_optimizer_found() -> None:
     assert new.answer.predict.signature.instructions == "Think hard."
     assert [len(h.predict.demos) for h in new.query] == [len(h.predict.demos) for h in compiled.query]
     assert new.answer.predict.demos == compiled.answer.predict.demos
+
+
+# ---- and back
+
+
+def test_unbudgeted_undoes_it() -> None:
+    program = budgeted(dspy.ChainOfThought("question -> answer", temperature=0.3))
+    program.predict.demos = [dspy.Example(question="1+1?", reasoning="2", answer="2", token_budget=5)]
+    plain = unbudgeted(program)
+    assert type(plain) is VanillaCoT and plain.predict.config == {"temperature": 0.3}
+    assert list(plain.predict.signature.fields) == ["question", "reasoning", "answer"]
+    lm = fake_lm(sections)
+    with dspy.context(lm=lm):
+        assert plain(question="2+2?").token_budget is None
+    assert "tokens" not in str(lm.fake.requests[-1].messages) and len(lm.fake.requests[-1].messages) == 3
+    assert isinstance(program, TaleEP) and program.predict.demos[0].token_budget == 5
+
+
+def test_unbudgeted_reaches_into_a_program_and_keeps_the_rest() -> None:
+    class Two(dspy.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = [BudgetedChainOfThought("question -> topic", 9), dspy.Predict("topic -> answer")]
+            self.same = self.steps[0]
+
+    program = Two()
+    plain = unbudgeted(program)
+    assert type(plain.steps[0]) is VanillaCoT and plain.same is plain.steps[0]
+    assert type(plain.steps[1]) is dspy.Predict and program.same is program.steps[0]
+
+
+@pytest.mark.parametrize("program", [3, dspy.ChainOfThought("question -> answer")])
+def test_what_has_no_budget_cannot_be_unbudgeted(program: Any) -> None:
+    with pytest.raises(UsageError, match=r"unbudgeted takes a dspy\.Module|nothing has a budget"):
+        unbudgeted(program)

@@ -1,0 +1,282 @@
+"""`calibrate`: the smallest budgets that provably lose no more right answers than you allow.
+
+Lost is a question that is right without a budget and wrong with one. A scale on the budgets qualifies if an exact
+binomial test rejects, at level delta, that more than a share epsilon of such questions is lost (Clopper and Pearson's
+bound is at most epsilon). Scales are tested from the largest to the smallest, each at the full level, and the first
+that fails ends it (fixed-sequence testing): so the chance that any scale that passed breaks the promise is at most
+delta, whatever the model does. Distribution-free control of a thinking budget in this way is the idea of Thought
+Calibration (arXiv 2505.18404) and Conformal Thinking (arXiv 2602.03814).
+
+The promise is about questions of the same kind, asked in the same way: `programs/promise.py` says where it is void.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from tale_dspy.datasets import Dataset, data_hash, example_ids
+from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
+from tale_dspy.optimizers.scaling import budget_states, scaled
+from tale_dspy.programs.promise import Promise, circumstances
+from tale_dspy.runs.engine import evaluate, gold_field
+from tale_dspy.runs.options import SharedCaps
+from tale_dspy.runs.records import Run
+
+SCALES = (4.0, 3.0, 2.0, 1.5, 1.25, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
+"""Factors on the program's budgets that are tested, in this order."""
+
+
+@dataclass(frozen=True)
+class ScaleTest:
+    """One scale on the questions of the calibration."""
+
+    scale: float
+    n: int
+    """Questions, those that were wrong without a budget included."""
+    lost: int
+    """Right without a budget, wrong with one; an answer that failed counts as wrong."""
+    bound: float
+    """Exact upper bound of the share that is lost, with confidence 1 - delta."""
+    passed: bool
+    output_tokens: float | None = None
+    """Mean completion tokens on the questions that were right without a budget; None if the provider does not tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a calibration came to. `print` it for the whole story."""
+
+    epsilon: float
+    delta: float
+    tests: tuple[ScaleTest, ...]
+    """In the order they were made; the last may have failed."""
+    least_n: int
+    """Questions below which no scale can qualify, even if none is lost."""
+    program: Any
+    """A copy of the program with the smallest scale that qualifies and the promise saved in it; None if none does."""
+    stopped: str | None = None
+    """The sentence of the cap that ended it early, or None: a smaller scale may qualify then."""
+
+    @property
+    def scale(self) -> float | None:
+        """The smallest scale that qualifies; None if none does."""
+        return min((t.scale for t in self.tests if t.passed), default=None)
+
+    def __str__(self) -> str:
+        goal = f"at most {100 * self.epsilon:g} % of right answers lost, confidence {100 * (1 - self.delta):g} %"
+        lines = [
+            f"scale {t.scale:g}: {t.lost} of {t.n} lost, at most {100 * t.bound:.2f} % "
+            f"({'passed' if t.passed else 'failed'}){_tokens(t)}"
+            for t in self.tests
+        ]
+        told = f"Scale {self.scale:g} qualifies" if self.scale is not None else "No scale qualifies"
+        needed = f"The least number of questions is {self.least_n}, with none lost."
+        return "\n".join(
+            [f"{told}: {goal}. {needed}", *lines, *([self.stopped] if self.stopped else []), *self._hint()]
+        )
+
+    def _hint(self) -> Iterator[str]:
+        """Say where a larger scale took fewer tokens: below the ideal range replies grow again."""
+        known = [t for t in self.tests if t.passed and t.output_tokens is not None]
+        if known and known[-1].scale == self.scale:
+            least = min(known, key=lambda t: t.output_tokens or 0.0)
+            if (least.output_tokens or 0.0) < 0.98 * (known[-1].output_tokens or 0.0):
+                yield f"Scale {least.scale:g} qualifies, too, and took fewer tokens: below the ideal range replies grow."
+
+
+def _tokens(test: ScaleTest) -> str:
+    return "" if test.output_tokens is None else f", {test.output_tokens:.1f} tokens"
+
+
+def least_n(epsilon: float, delta: float) -> int:
+    """Return how many questions a calibration needs at least: with none lost, this many prove the promise.
+
+    Raises:
+        UsageError: If one of the two is not between 0 and 1.
+
+    Example:
+        >>> least_n(0.01, 0.05)
+        299
+    """
+    for name, value in (("epsilon", epsilon), ("delta", delta)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+            raise UsageError(f"{name} must be between 0 and 1, got {value!r}")
+    return math.ceil(math.log(delta) / math.log1p(-epsilon) - 1e-9)
+
+
+def upper_bound(lost: int, n: int, delta: float) -> float:
+    """Return Clopper and Pearson's one-sided upper bound of a share, with confidence 1 - delta."""
+    return 1.0 if lost >= n else float(_stats().beta.ppf(1 - delta, lost + 1, n - lost))
+
+
+def qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
+    """Tell whether `lost` of `n` prove that at most a share epsilon is lost: an exact binomial test at level delta."""
+    return bool(_stats().binom.cdf(lost, n, epsilon) <= delta)
+
+
+def in_sequence(
+    counts: Iterable[tuple[float, int, int, float | None]], epsilon: float, delta: float
+) -> Iterator[ScaleTest]:
+    """Test scales in their order, until one fails.
+
+    Args:
+        counts: Scale, questions, how many of them are lost, and mean tokens. It is read no further than needed, so that
+            a generator may ask for them.
+        epsilon: Share that may be lost.
+        delta: Chance that any scale that passes breaks the promise.
+    """
+    for scale, n, lost, tokens in counts:
+        passed = qualifies(lost, n, epsilon, delta)
+        yield ScaleTest(scale, n, lost, upper_bound(lost, n, delta), passed, tokens)
+        if not passed:
+            return
+
+
+def calibrate(
+    program: Any,
+    valset: Dataset | Sequence[Any],
+    epsilon: float = 0.01,
+    delta: float = 0.05,
+    *,
+    scales: Sequence[float] = SCALES,
+    vanilla: Any = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> Calibration:
+    """Find the smallest budgets under which at most a share epsilon of right answers is lost.
+
+    Asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by each
+    scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are
+    refused. A promise for another model, adapter, temperature or data set is void: the program that is returned warns
+    where it is asked so, and keeps this when it is saved and loaded.
+
+    Args:
+        program: Holds one or more `TaleEP` or `BudgetedChainOfThought` with budgets; not changed.
+        valset: Fresh questions of the kind the promise is for, `least_n(epsilon, delta)` of them at least.
+        epsilon: Share of the questions that may be right without a budget and wrong with one.
+        delta: Chance that the promise is wrong.
+        scales: Factors on the budgets, the largest first.
+        vanilla: The program without budgets; None takes them off a copy.
+        out: A folder that keeps a run folder for each scale, so that a killed calibration continues; None for none.
+        **options: Passed on to `evaluate`: `metric`, `lm`, `adapter`, `max_usd`, `concurrency` ... A cap ends the
+            calibration with the scales finished until then.
+
+    Raises:
+        UsageError: If an argument cannot be used, there are fewer questions than `least_n`, some of them were used to
+            make the program, or none is answered rightly without a budget.
+        MissingExtraError: If scipy is not installed.
+
+    Example:
+        >>> found = calibrate(program, fresh, epsilon=0.01, delta=0.05)  # doctest: +SKIP
+        >>> print(found)  # doctest: +SKIP
+        Scale 0.7 qualifies: at most 1 % of right answers lost, confidence 95 %. The least number of ...
+        >>> found.program.save("calibrated.json")  # doctest: +SKIP
+    """
+    needed, ordered = least_n(epsilon, delta), _descending(scales)
+    if options.get("repeats", 1) != 1:
+        raise UsageError("calibrate asks every question once: repeats would not be independent questions")
+    _stats()  # what is missing is said before anything is paid
+    budget_states(program)
+    if len(valset) < needed:
+        raise UsageError(
+            f"{len(valset)} questions cannot prove that at most {100 * epsilon:g} % are lost with confidence "
+            f"{100 * (1 - delta):g} %: at least {needed} are needed, even if none is lost"
+        )
+    asking = _Asking(program, valset, vanilla, None if out is None else Path(out), options)
+    tests: list[ScaleTest] = []
+    stopped = None
+    try:
+        for test in in_sequence(asking.counts(ordered), epsilon, delta):
+            tests.append(test)
+    except SpendCapReached as e:
+        stopped = str(e)
+    passed = [t for t in tests if t.passed]
+    found = asking.promised(passed[-1], epsilon, delta) if passed else None
+    return Calibration(epsilon=epsilon, delta=delta, tests=tuple(tests), least_n=needed, program=found, stopped=stopped)
+
+
+class _Asking:
+    """The runs of a calibration: what is lost at a scale, and what a promise is bound to."""
+
+    def __init__(self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: dict[str, Any]) -> None:
+        from tale_dspy.programs.convert import unbudgeted
+
+        self.program, self.out = program, out
+        self.vanilla = unbudgeted(program) if vanilla is None else vanilla
+        self.caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
+        self.options = options
+        self.name = valset.name if isinstance(valset, Dataset) else "examples"
+        self.examples: list[Any] = list(valset.examples if isinstance(valset, Dataset) else valset)
+        gold = valset.gold if isinstance(valset, Dataset) else gold_field(self.examples[0])
+        self.valset = valset
+        self.ids = example_ids(self.examples, gold)
+
+    def counts(self, scales: Sequence[float]) -> Iterator[tuple[float, int, int, float | None]]:
+        """Ask without a budget, then scale after scale, and count what is lost."""
+        answered = {r.id for r in self._run(self.vanilla, self.valset, "vanilla").records if r.correct}
+        kept = [e for key, e in zip(self.ids, self.examples, strict=True) if key in answered]
+        if not kept:
+            raise UsageError(
+                f"none of {len(self.ids)} questions is answered rightly without a budget: see {self._where()}"
+            )
+        asked = replace(self.valset, examples=kept) if isinstance(self.valset, Dataset) else kept
+        for scale in scales:
+            run = self._run(scaled(self.program, scale), asked, f"scale:{scale:g}")
+            lost = sum(not r.correct for r in run.records)
+            yield scale, len(self.ids), lost, run.summary["output_tokens_mean"]
+
+    def _where(self) -> str:
+        return "the metric and the model" if self.out is None else str(self.out / "vanilla")
+
+    def _run(self, program: Any, questions: Any, name: str) -> Run:
+        own: dict[str, Any] = {
+            "name": name,
+            "out": None if self.out is None else self.out / name.replace(":", "-"),
+            "progress": self.caps.watching(self.options.get("progress")),
+        }
+        run = evaluate(program, questions, **{**self.options, **own, **self.caps.left()})
+        if run.stopped:
+            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
+        return run
+
+    def promised(self, test: ScaleTest, epsilon: float, delta: float) -> Any:
+        """Return a copy of the program at a scale, with the promise in it."""
+        found = scaled(self.program, test.scale)
+        given = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
+        for module, state in budget_states(found):
+            with dspy.context(**given), module.booked():
+                under = circumstances(module, {})
+            state.promise = Promise(
+                epsilon=epsilon,
+                delta=delta,
+                scale=test.scale,
+                n=test.n,
+                lost=test.lost,
+                model=under.model,
+                adapter=under.adapter,
+                temperature=under.temperature,
+                data=self.name,
+                data_hash=data_hash(self.ids),
+                budgets=state.budgets,
+            )
+            module.seen.add(self.ids, "val")
+        return found
+
+
+def _descending(scales: Sequence[float]) -> list[float]:
+    """Check the scales; their order must not depend on any answer."""
+    if not scales or any(isinstance(s, bool) or not isinstance(s, int | float) or not 0 < s < math.inf for s in scales):
+        raise UsageError(f"scales must be one or more positive numbers, got {list(scales)!r}")
+    return sorted({float(s) for s in scales}, reverse=True)
+
+
+def _stats() -> Any:
+    try:
+        import scipy.stats  # type: ignore[import-untyped]
+    except ImportError as e:
+        raise MissingExtraError("scipy", "search") from e
+    return scipy.stats

@@ -1,0 +1,56 @@
+"""Multiply all budgets of a program: the limits of each `TaleEP` in it, and each fixed budget."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import dspy
+
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.programs.state import BudgetState
+from tale_dspy.programs.tale_ep import TaleEP
+
+
+def budget_states(program: dspy.Module) -> list[tuple[Any, BudgetState]]:
+    """Return the modules of a program that choose budgets, each with the state its budgets come from.
+
+    Raises:
+        UsageError: If there is none, or one waits for its caller to give a budget.
+    """
+    found: list[tuple[Any, BudgetState]] = []
+    for module in modules_of(program):
+        if isinstance(module, TaleEP):
+            found.append((module, module.limits))
+        elif isinstance(module, BudgetedChainOfThought):
+            if module.token_budget is None:
+                raise UsageError("a BudgetedChainOfThought without a budget of its own has none to scale: set one")
+            found.append((module, module.fixed))
+    if not found:
+        raise UsageError(
+            f"{type(program).__name__} holds no TaleEP and no BudgetedChainOfThought: there is no budget to scale"
+        )
+    return found
+
+
+def scaled(program: Any, factor: float) -> Any:
+    """Return a copy of a program with all budgets multiplied, any calibration of the old ones taken off.
+
+    Args:
+        program: Holds one or more budgeted modules; not changed.
+        factor: Above 0. Fixed budgets are rounded up to whole tokens.
+
+    Raises:
+        UsageError: If the factor is no positive number, or there is nothing to scale.
+    """
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor < math.inf:
+        raise UsageError(f"a scale must be a positive number, got {factor!r}")
+    copied = copy_program(program)
+    for module, state in budget_states(copied):
+        if isinstance(module, TaleEP):
+            module.limits.value = replace(module.limits.value, scale=module.limits.value.scale * factor)
+        else:
+            module.token_budget = math.ceil(module.token_budget * factor - 1e-9)  # 10 * 0.7 is a little more than 7
+        state.promise = None
+    return copied
