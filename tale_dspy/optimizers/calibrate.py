@@ -85,7 +85,7 @@ class Calibration:
         if known and known[-1].scale == self.scale:
             least = min(known, key=lambda t: t.output_tokens or 0.0)
             if (least.output_tokens or 0.0) < 0.98 * (known[-1].output_tokens or 0.0):
-                yield f"Scale {least.scale:g} qualifies, too, and took fewer tokens: below the ideal range replies grow."
+                yield f"Scale {least.scale:g} qualifies, too, with fewer tokens: below the ideal range they grow."
 
 
 def _tokens(test: ScaleTest) -> str:

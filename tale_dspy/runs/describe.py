@@ -21,8 +21,8 @@ from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimator import BudgetEstimator
-from tale_dspy.programs.saving import describe_adapter
 from tale_dspy.programs.promise import warn_of_other_data
+from tale_dspy.programs.saving import describe_adapter
 from tale_dspy.programs.state import Seen, promises_of, seen_by
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions

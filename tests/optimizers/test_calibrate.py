@@ -116,7 +116,7 @@ def test_replies_that_grow_again_are_told(student: Any) -> None:
         return ("so " * (200 if (budget_of(prompt) or 99) < 30 else 30)) + solve(prompt)
 
     found = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0, 0.5), lm=fake_lm(rebound))
-    assert found.scale == 0.5 and "Scale 1 qualifies, too, and took fewer tokens" in str(found)
+    assert found.scale == 0.5 and "Scale 1 qualifies, too, with fewer tokens" in str(found)
 
 
 def test_a_cap_keeps_the_scales_finished_until_then(student: Any, lm: FakeLM) -> None:
