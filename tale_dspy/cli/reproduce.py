@@ -1,5 +1,6 @@
 """`tale reproduce`: one row of the paper's tables, run here and put beside the paper's figures."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +12,12 @@ from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.cli.plan import Plan
+    from tale_dspy.reports import PaperRow
     from tale_dspy.runs.records import Run
 
 NAME = "reproduce"
-SYSTEMS = ("direct", "cot", "tale-ep")
+Systems = dict[str, tuple[str, str]]
+"""By the name in the paper's table: the program to run, and the model to ask."""
 
 
 def run(
@@ -22,6 +25,8 @@ def run(
         str, typer.Argument(help="A row of the paper, such as table3-gsm8k or table4-gpt-4o; `list` names all.")
     ],
     model: Annotated[str | None, typer.Option(help="Another model than the paper's.")] = None,
+    sft: Annotated[str | None, typer.Option(help="Tables 5 and 6: the model that SFT made, served or local:.")] = None,
+    dpo: Annotated[str | None, typer.Option(help="Tables 5 and 6: the model that DPO made.")] = None,
     api_base: flags.ApiBase = None,
     engine: flags.Engine = "litellm",
     limit: flags.Limit = None,
@@ -35,13 +40,14 @@ def run(
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Run direct answering, vanilla CoT and TALE-EP on one row of the paper's Tables 3 and 4 with the paper's settings.
+    """Run the systems of one row of the paper's Tables 3 to 6 (direct, cot, tale-ep, tale-pt) with its settings.
 
-    Prints the calls and their expected price first, and asks, unless --yes is given.
+    Prints the calls and their expected price first, and asks, unless --yes is given. The models of Tables 5 and 6 are
+    trained first, and given by --sft and --dpo: the commands, GPU memory and hours are printed.
     """
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import console, print_json
-    from tale_dspy.reports import ROWS, beside, beside_table, expected_cost, find_row, to_json
+    from tale_dspy.reports import ROWS, beside, beside_table, expected_cost, expected_hardware, find_row, to_json
 
     screen = console()
     if row == "list":
@@ -66,17 +72,53 @@ def run(
         out=out or Path("runs") / wanted.id,
     ).checked()
     n = len(plan.load_data())
-    plan.check_provider(plan.language_model())
-    typer.echo(expected_cost(wanted, plan.model, n, plan.price()), err=True)
+    systems = systems_of(wanted, plan.model, {"--sft": sft, "--dpo": dpo})
+    _check_models(plan, systems)
+    for line in expected_hardware(wanted) if len(systems) < len(wanted.systems) else ():
+        typer.echo(line, err=True)
+    asked = replace(wanted, systems={name: wanted.systems[name] for name in systems})
+    typer.echo(expected_cost(asked, plan.model, n, plan.price()), err=True)
     if not yes and not _confirmed():
         raise UsageError("nothing was asked: confirm, or give --yes")
-    runs = run_systems(plan)
+    runs = run_systems(plan, systems)
     rows = beside(wanted, runs)
     if json:
         print_json({"row": wanted.id, "rows": to_json(rows), "runs": {k: r.summary for k, r in runs.items()}})
     else:
         screen.print(beside_table(wanted, rows, width=screen.width))
-    return 0 if len(runs) == len(SYSTEMS) and not any(r.stopped for r in runs.values()) else 3
+    return 0 if len(runs) == len(systems) and not any(r.stopped for r in runs.values()) else 3
+
+
+def systems_of(row: "PaperRow", model: str, given: dict[str, str | None]) -> Systems:
+    """Return the systems that can be run: those of the base model, and those whose trained model is given.
+
+    Args:
+        row: A row of the paper.
+        model: The base model.
+        given: The trained models by flag, `--sft` and `--dpo`; None for one that is not there.
+    """
+    from tale_dspy.reports.paper_tables import TUNED
+
+    flags_ = {system: f"--{TUNED[system]}" for system in row.tuned}
+    strays = [flag for flag, value in given.items() if value is not None and flag not in flags_.values()]
+    if strays:
+        raise UsageError(f"{strays[0]} is for rows with models that were trained (tables 5 and 6), not for {row.id}")
+    models = {system: given[flags_[system]] if system in flags_ else model for system in row.systems}
+    return {
+        system: ("cot" if system in flags_ else system, name) for system, name in models.items() if name is not None
+    }
+
+
+def _check_models(plan: "Plan", systems: Systems) -> None:
+    """Say at once which model cannot be asked."""
+    for name in dict.fromkeys(model for _, model in systems.values()):
+        own = plan.api_base or os.environ.get("HOSTED_VLLM_API_BASE")
+        if name.startswith("hosted_vllm/") and not own:
+            raise UsageError(
+                f"{name} is asked of a vLLM server of your own: give --api-base, such as http://HOST:8000/v1"
+            )
+        one = replace(plan, model=name)
+        one.check_provider(one.language_model())
 
 
 def _confirmed() -> bool:
@@ -87,15 +129,15 @@ def _confirmed() -> bool:
         return False
 
 
-def run_systems(plan: "Plan") -> "dict[str, Run]":
-    """Run the three systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
+def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
+    """Run the systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
     from tale_dspy.cli.show import live_bar
     from tale_dspy.runs.options import SharedCaps
 
     caps, folder, runs = SharedCaps(plan.max_usd), plan.folder(), {}
-    for system in SYSTEMS:
+    for system, (program, model) in systems.items():
         try:
-            one = replace(plan, program=system, out=folder / system, max_usd=caps.left()["max_usd"])
+            one = replace(plan, program=program, model=model, out=folder / system, max_usd=caps.left()["max_usd"])
             with live_bar(f"{system} on {plan.data}") as progress:
                 runs[system] = one.run(caps.watching(progress))
             stopped = runs[system].message if runs[system].stopped else None

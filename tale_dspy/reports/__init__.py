@@ -9,7 +9,8 @@ from tale_dspy.reports.diff import changes_csv, rich_comparison
 from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, elasticities, elasticity_notes, rich_elasticity
 from tale_dspy.reports.elasticity_figure import elasticity_curve
 from tale_dspy.reports.figures import accuracy_tokens, tokens_per_question
-from tale_dspy.reports.paper import ROWS, PaperRow, PaperSystem, beside, beside_table, expected_cost, find_row
+from tale_dspy.reports.paper import beside, beside_table, expected_cost, expected_hardware
+from tale_dspy.reports.paper_tables import ROWS, PaperRow, PaperSystem, find_row
 from tale_dspy.reports.rows import ReportRow, report_rows
 from tale_dspy.reports.screen import rich_table
 from tale_dspy.reports.table import elasticity_markdown, latex, markdown, to_csv, to_json, write_report
@@ -30,6 +31,7 @@ __all__ = [
     "elasticity_markdown",
     "elasticity_notes",
     "expected_cost",
+    "expected_hardware",
     "find_row",
     "latex",
     "markdown",

@@ -303,7 +303,9 @@ def rich_elasticity(curve: Elasticity, width: int = 100) -> "Table":
     table.add_column("", ratio=1)
     most = max(row.output_tokens or 0.0 for row in curve.rows) or 1.0
     for row in curve.rows:
-        name = row.program if row.budget is None else _budget(row) if row.is_fixed else f"{row.program} ({_budget(row)})"
+        name = (
+            row.program if row.budget is None else _budget(row) if row.is_fixed else f"{row.program} ({_budget(row)})"
+        )
         figures = [CURVE_COLUMNS[column](row) for column in columns.values()]
         style = "cyan" if row.is_fixed else "yellow"
         bar = ProgressBar(most, row.output_tokens or 0.0, complete_style=style, finished_style=style)

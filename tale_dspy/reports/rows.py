@@ -40,6 +40,8 @@ class ReportRow:
     """Mean of the budget calls; None where there were none."""
     net_tokens: float | None = None
     """Mean of output tokens and the estimator's together."""
+    tokens_per_right: float | None = None
+    """All output tokens over the right answers: how the paper's TALE-PT counts; beside its tables only."""
     usd_per_1000: float | None
     """Mean full price of 1000 questions in US dollars, as if nothing had come from a cache; over the known prices."""
     latency_p50: float | None = None
@@ -167,6 +169,7 @@ COLUMNS: dict[str, Callable[[ReportRow], str]] = {
     "Output tokens": lambda r: number(r.output_tokens),
     "Estimate tokens": lambda r: number(r.estimate_tokens),
     "Net tokens": lambda r: number(r.net_tokens),
+    "Tokens / right answer": lambda r: number(r.tokens_per_right),
     "USD per 1000": lambda r: number(r.usd_per_1000, 4),
     "p50 / p95 s": lambda r: (
         "–" if r.latency_p50 is None else f"{number(r.latency_p50, 2)} / {number(r.latency_p95, 2)}"

@@ -25,6 +25,8 @@ def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
     table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
     table.width = width
     columns = _WIDE if width >= WIDE else _STACKED
+    if all(row.tokens_per_right is None for row in rows):
+        columns = {name: cell for name, cell in columns.items() if name != _PER_RIGHT}
     for name in columns:
         first = name == "Program"
         justify: Literal["left", "right"] = "left" if first else "right"
@@ -56,6 +58,8 @@ def _two_lines(name: str) -> Callable[[ReportRow], str]:
     return lambda row: COLUMNS[name](row).replace(" [", "\n[").replace(" / ", "\n")
 
 
+_PER_RIGHT = "Tokens per\nright answer"
+
 _STACKED: dict[str, Callable[[ReportRow], str]] = {
     "Program": _program,
     "Right %": lambda r: "\n".join([_two_lines("Accuracy %")(r), *_outcomes(r)]),
@@ -68,6 +72,7 @@ _STACKED: dict[str, Callable[[ReportRow], str]] = {
             f"s {COLUMNS['p50 / p95 s'](r)}",
         ]
     ),
+    _PER_RIGHT: COLUMNS["Tokens / right answer"],
     "Paired difference:\npoints, p, saved %": _against_first,
 }
 _WIDE: dict[str, Callable[[ReportRow], str]] = {
@@ -77,6 +82,7 @@ _WIDE: dict[str, Callable[[ReportRow], str]] = {
     "Output\ntokens": COLUMNS["Output tokens"],
     "Estimate\ntokens": COLUMNS["Estimate tokens"],
     "Net\ntokens": COLUMNS["Net tokens"],
+    _PER_RIGHT: COLUMNS["Tokens / right answer"],
     "USD per\n1000": COLUMNS["USD per 1000"],
     "p50, p95\ns": _two_lines("p50 / p95 s"),
     "Δ accuracy\npoints": _two_lines("Δ accuracy, points"),

@@ -44,6 +44,18 @@ def test_json_is_one_object_with_marked_rows(tale: Any, row: list[str]) -> None:
     assert all(summary["n"] == 4 for summary in found["runs"].values())
 
 
+def test_trained_models_are_asked_plainly_beside_the_papers(tale: Any, row: list[str], server: Any) -> None:
+    asked = ["table5-gsm8k", *row[1:], "--model", "openai/base", "--sft", "openai/tuned"]
+    told = tale("reproduce", *asked, "--yes", "--json", "--out", "r")
+    assert told.code == 0 and "by our arithmetic and not measured: 15 GiB" in told.err  # DPO's is not there
+    assert "24 calls of openai/base (8 questions, direct, cot, tale-pt-sft)" in told.err
+    assert told.json["runs"].keys() == {"direct", "cot", "tale-pt-sft"}
+    config = json.loads(Path("r", "tale-pt-sft", "run.json").read_text())["config"]
+    assert (config["model"], config["program"]["name"]) == ("openai/tuned", "cot")
+    ours = [r for r in told.json["rows"] if r["program"] == "tale-pt-sft" and r["mark"] != "paper"]
+    assert ours[0]["tokens_per_right"] >= ours[0]["output_tokens"]
+
+
 @pytest.mark.parametrize("answer", ["n\n", ""])
 def test_without_a_yes_nothing_is_sent(
     answer: str, tale: Any, row: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
@@ -79,6 +91,8 @@ def test_one_cap_holds_for_all_three_systems(tale: Any, row: list[str], server: 
         (["table3-gsm8k", "--price-in", "1"], "go together"),
         (["table3-gsm8k", "--model", "nonsense"], "knows no provider"),
         (["table3-mathbench-middle"], "set TALE_DATA"),
+        (["table3-gsm8k", "--sft", "openai/tuned"], "--sft is for rows with models that were trained (tables 5 and 6)"),
+        (["table5-gsm8k"], "a vLLM server of your own: give --api-base"),
     ],
 )
 def test_what_cannot_be_repeated_is_2_before_the_question(

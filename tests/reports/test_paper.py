@@ -1,71 +1,15 @@
+"""Measured runs under the paper's figures, and what it takes to repeat them."""
+
 import io
-import os
-from pathlib import Path
 
 import pytest
 from make_runs import make_record, make_run, random_run
 from rich.console import Console
 
-from tale_dspy.errors import UsageError
 from tale_dspy.receipts import Price
-from tale_dspy.reports.paper import ROWS, beside, beside_table, expected_cost, find_row
+from tale_dspy.reports.paper import beside, beside_table, expected_cost, expected_hardware
+from tale_dspy.reports.paper_tables import find_row
 from tale_dspy.reports.table import markdown
-
-
-def test_the_rows_are_those_of_tables_3_and_4() -> None:
-    assert list(ROWS) == [
-        *("table3-gsm8k", "table3-gsm8k-zero", "table3-mathbench-arithmetic", "table3-mathbench-middle"),
-        *("table3-mathbench-high", "table3-mathbench-college"),
-        *("table4-yi-lightning", "table4-gpt-4o-mini", "table4-gpt-4o", "table4-o3-mini"),
-    ]
-    assert all(name == row.id and list(row.systems) == ["direct", "cot", "tale-ep"] for name, row in ROWS.items())
-
-
-@pytest.mark.parametrize(
-    ("system", "accuracy", "tokens", "expense"),
-    [("direct", 52.31, 14.57, 25.37), ("cot", 83.75, 461.25, 289.78), ("tale-ep", 81.03, 148.72, 118.46)],
-)
-def test_table_3_has_the_averages_the_paper_prints(system: str, accuracy: float, tokens: float, expense: float) -> None:
-    figures = [row.systems[system] for row in ROWS.values() if row.table == 3]
-    assert sum(f.accuracy for f in figures) / 6 == pytest.approx(accuracy, abs=0.006)
-    assert sum(f.output_tokens for f in figures) / 6 == pytest.approx(tokens, abs=0.006)
-    assert sum(f.expense or 0 for f in figures) / 6 == pytest.approx(expense, abs=0.006)
-
-
-def test_table_4_saves_what_the_note_says() -> None:
-    cuts = [
-        1 - r.systems["tale-ep"].output_tokens / r.systems["cot"].output_tokens for r in ROWS.values() if r.table == 4
-    ]
-    assert 100 * sum(cuts) / 4 == pytest.approx(58.93, abs=0.01)
-    assert 100 * sum(cuts[:3]) / 3 == pytest.approx(64.66, abs=0.01)
-
-
-@pytest.mark.parametrize("name", ["Table3-GSM8K", " table3-gsm8k "])
-def test_a_row_is_found_whatever_its_case(name: str) -> None:
-    row = find_row(name)
-    assert (row.data, row.model, row.questions) == ("gsm8k", "openai/gpt-4o-mini", 1319)
-    assert (row.systems["tale-ep"].accuracy, row.systems["tale-ep"].output_tokens) == (84.46, 77.26)
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("table3-gsm8", "did you mean table3-gsm8k"),
-        ("yi", "did you mean table4-yi-lightning"),
-        ("", "known are table3-gsm8k,"),
-        ("???", "known are table3-gsm8k,"),
-    ],
-)
-def test_an_unknown_row_is_refused_with_near_names(name: str, hint: str) -> None:
-    with pytest.raises(UsageError, match="is no row of the paper's tables") as error:
-        find_row(name)
-    assert hint in str(error.value)
-
-
-def test_the_inconsistencies_of_the_paper_are_told() -> None:
-    assert "138.53" in " ".join(ROWS["table3-gsm8k-zero"].notes)
-    assert "58.93 %" in " ".join(ROWS["table4-o3-mini"].notes)
-    assert "19.1e-5 USD" in " ".join(ROWS["table3-gsm8k"].notes)
 
 
 def test_the_paper_stands_alone_without_runs() -> None:
@@ -138,11 +82,33 @@ def test_the_cost_of_repeating_a_row_is_told_before(model: str, price: Price | N
     assert text.endswith(end)
 
 
-def test_sizes_are_those_of_the_published_files() -> None:
-    folder = Path(os.environ.get("TALE_DATA", "no such folder"))
-    files = {"gsm8k": "gsm8k_test", "gsm8k-zero": "gsm8k_zero", "mathbench-arithmetic": "mathbench/arithmetic-cloze_en"}
-    files |= {f"mathbench-{s}": f"mathbench/{s}-single_choice_en" for s in ("middle", "high", "college")}
-    found = {row.data: folder / f"{files[row.data]}.jsonl" for row in ROWS.values()}
-    for row in ROWS.values():
-        if found[row.data].exists():
-            assert len(found[row.data].read_text(encoding="utf-8").splitlines()) == row.questions
+def test_tuned_models_have_the_papers_own_count_beside_the_mean() -> None:
+    tuned = make_run([make_record(i, outcome="correct" if i else "wrong", output_tokens=60) for i in range(4)])
+    rows = beside(find_row("table5-gsm8k"), {"cot": random_run(4), "tale-pt-sft": tuned})
+    paper, ours = rows[3:5]
+    assert (paper.program, paper.mark, paper.tokens_per_right) == ("tale-pt-sft", "paper", 139.63)
+    assert (ours.program, ours.versus, ours.output_tokens, ours.tokens_per_right) == ("tale-pt-sft", "cot", 60, 80.0)
+    assert "Tokens / right answer" in markdown(rows)
+    assert "Tokens / right answer" not in markdown(beside(find_row("table3-gsm8k"), {"cot": random_run(4)}))
+
+
+def test_nothing_right_has_no_tokens_per_right_answer() -> None:
+    rows = beside(find_row("table6-gsm8k"), {"tale-pt-sft": make_run("ww")})
+    assert [row.tokens_per_right for row in rows if row.mark != "paper"] == [None]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_terminal_has_the_papers_count_too(width: int) -> None:
+    row = find_row("table5-gsm8k")
+    console = Console(width=width, file=io.StringIO())
+    console.print(beside_table(row, beside(row, {}), width))
+    assert "right answer" in console.file.getvalue() and "139.6" in console.file.getvalue()
+
+
+def test_what_training_takes_is_told_with_the_commands() -> None:
+    lines = expected_hardware(find_row("table5-gsm8k-zero"))
+    assert "by our arithmetic and not measured: 15 GiB of GPU memory" in lines[0]
+    assert "tale search --data gsm8k-train --model hosted_vllm/meta-llama/Llama-3.1-8B-Instruct" in lines[1]
+    assert (
+        lines[-1].startswith("tale reproduce table5-gsm8k-zero ") and expected_hardware(find_row("table3-gsm8k")) == []
+    )
