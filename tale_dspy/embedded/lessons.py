@@ -38,25 +38,30 @@ class Lesson:
 def _chat(signature: str, instructions: str | None) -> Messages:
     import dspy
 
-    sig = dspy.Signature(signature, instructions) if instructions else dspy.Signature(signature)
+    sig = _signature(signature, instructions)
     if "token_budget: int" in signature:
         sig = sig.with_updated_fields("token_budget", desc="Think in fewer tokens than this")
     if "-> token_budget" in signature:
         sig = sig.with_updated_fields("token_budget", desc="the minimum number of tokens")
     if "reasoning" in signature:
-        sig = sig.with_instructions(dspy.Signature("question -> answer").instructions)
+        sig = sig.with_instructions(_signature("question -> answer", None).instructions)
     values = {"question": QUESTION, "token_budget": BUDGET}
     messages: Messages = dspy.ChatAdapter().format(sig, [], {name: values[name] for name in sig.input_fields})
     return messages
 
 
 def _tale(signature: str, instructions: str | None) -> Messages:
-    import dspy
-
-    sig = dspy.Signature(signature, instructions) if instructions else dspy.Signature(signature)
+    sig = _signature(signature, instructions)
     values = {"question": QUESTION, "token_budget": BUDGET}
     messages: Messages = TaleAdapter().format(sig, [], {name: values[name] for name in sig.input_fields})
     return messages
+
+
+def _signature(signature: str, instructions: str | None) -> Any:
+    import dspy
+
+    make: Any = dspy.Signature
+    return make(signature, instructions) if instructions else make(signature)
 
 
 _BUDGETED = "question, token_budget: int -> reasoning, answer"
@@ -175,7 +180,8 @@ def budgeted_reply(problem: Problem, budget: int, count: Count) -> str:
 
 def needed_budget(problem: Problem, count: Count) -> int:
     """Return the budget taught as the estimate: enough for the equations, in steps of five."""
-    return 5 * -(-round(1.2 * count(equations(problem))) // 5)
+    tokens = round(1.2 * count(equations(problem)))
+    return tokens + -tokens % 5
 
 
 def draw_budget(problem: Problem, count: Count, rng: random.Random) -> int:
