@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tale_dspy.ledger import Ledger, track
     from tale_dspy.optimizers.calibrate import Calibration, calibrate
     from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+    from tale_dspy.optimizers.token_metric import token_aware_metric
     from tale_dspy.programs.base import receipt
     from tale_dspy.programs.budgeted import BudgetedChainOfThought
     from tale_dspy.programs.chain_of_draft import ChainOfDraft
@@ -63,6 +64,7 @@ _HOMES = {
     "ledger": ("Ledger", "track"),
     "optimizers.calibrate": ("Calibration", "calibrate"),
     "optimizers.fixed_budget": ("BestFixedBudget",),
+    "optimizers.token_metric": ("token_aware_metric",),
     "programs.base": ("receipt",),
     "programs.budgeted": ("BudgetedChainOfThought",),
     "programs.chain_of_draft": ("ChainOfDraft",),
@@ -125,6 +127,7 @@ __all__ = [
     "load_run",
     "read_budget",
     "receipt",
+    "token_aware_metric",
     "track",
     "unbudgeted",
 ]

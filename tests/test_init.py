@@ -55,6 +55,7 @@ NAMES = [
     "load_run",
     "read_budget",
     "receipt",
+    "token_aware_metric",
     "track",
     "unbudgeted",
 ]
