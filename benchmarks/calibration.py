@@ -5,7 +5,7 @@ run engine; a folder keeps the answers. Then draws `--splits` samples of `--n` q
 on each. The share lost among all questions is the truth of the population a sample is drawn from, so that a broken
 promise is seen exactly. It may happen in a share delta of the samples at most.
 
-    python benchmarks/calibration.py --model openai/x --api-base http://127.0.0.1:8123/v1 --data gsm8k-train --limit 2000
+    python benchmarks/calibration.py --model openai/x --api-base http://127.0.0.1:8123/v1 --data gsm8k-train
 """
 
 import argparse

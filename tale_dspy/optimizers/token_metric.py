@@ -14,6 +14,7 @@ from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.datasets import example_id
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TalePrediction
+from tale_dspy.programs.predictor import TalePredict
 from tale_dspy.runs.engine import gold_field
 from tale_dspy.runs.scoring import Metric, Question, answers_match, score_of
 
@@ -92,7 +93,7 @@ def token_aware_metric(
 
     Example:
         >>> metric = token_aware_metric(tokens=150)
-        >>> dspy.GEPA(metric=metric, auto="light", reflection_lm=strong).compile(program, trainset=train)  # doctest: +SKIP
+        >>> gepa = dspy.GEPA(metric=metric, auto="light", reflection_lm=strong)  # doctest: +SKIP
     """
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1:
         raise UsageError(f"weight must be from 0 to below 1, got {weight!r}")
@@ -116,7 +117,7 @@ def net_tokens(pred: Any) -> int | None:
 
 
 def _estimates(predictor: Any) -> bool:
-    return isinstance(predictor, dspy.Predict) and BUDGET in predictor.signature.output_fields
+    return isinstance(predictor, TalePredict) and BUDGET in predictor.signature.output_fields
 
 
 def _cost(pred: Any) -> str:
@@ -152,8 +153,8 @@ def _for_estimator(pred: Any, right: bool) -> str:
     used, budget = known
     if used > budget:
         return (
-            f"The budget was {budget}, but {used} tokens were needed: a budget that cannot be kept is ignored and makes "
-            "replies longer. Estimate what is really needed."
+            f"The budget was {budget}, but {used} tokens were needed: a budget that cannot be kept is ignored and "
+            "makes replies longer. Estimate what is really needed."
         )
     if right:
         return f"The budget was {budget}, of which {used} were used: no larger budget is needed for such a question."
