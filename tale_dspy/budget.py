@@ -12,10 +12,12 @@ from typing import Literal, SupportsIndex
 
 from tale_dspy.errors import UsageError
 
-Source = Literal["estimate", "clamped", "fallback", "given", "stated"]
+Source = Literal["estimate", "clamped", "fallback", "given", "default", "stated"]
 
 DEFAULT_BUDGET = 256
 """Tokens used when an estimate cannot be read: too large a budget costs tokens, too small a one costs the answer."""
+DEFAULT_THINKING = 2048
+"""Tokens for a model that thinks natively, where nothing was estimated: it decides itself how many of them it needs."""
 DEFAULT_FLOOR = 1
 DEFAULT_CEILING = 4096
 
@@ -40,7 +42,8 @@ class Budget:
     """What is sent, in tokens; within the limits."""
     source: Source
     """`estimate` as read and scaled, `clamped` to a limit, `fallback` where none could be read, `given` by a caller,
-    `stated` by the model at the head of the very reply that was to keep to it."""
+    `default` where none was asked for, since the model thinks natively, `stated` by the model at the head of the very
+    reply that was to keep to it."""
     raw: str | None = None
     """The reply it was read from."""
     estimate: float | None = None

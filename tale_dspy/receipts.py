@@ -224,6 +224,14 @@ class Receipt:
     """The number the estimator wrote, before scale and limits."""
     estimate_text: str | None = None
     """The estimator's reply."""
+    mode: str | None = None
+    """How the budget was sent: `prompt`, `native` or `cap`; None where the module sends none."""
+    mode_asked: str | None = None
+    """The mode that was asked for; `auto` leaves the choice to the model's row in `tale_dspy.backends.families`."""
+    dial: dict[str, Any] = field(default_factory=dict)
+    """The part of the request body that carries the budget, beside the prompt."""
+    dial_notes: list[str] = field(default_factory=list)
+    """What of it was raised, lowered or left out, in words."""
     calls: list[Call] = field(default_factory=list)
 
     def of(self, *roles: Role) -> list[Call]:
@@ -239,6 +247,24 @@ class Receipt:
     def estimate_tokens(self) -> int | None:
         """Completion tokens of the budget calls; None where none was made."""
         return total([c.output_tokens for c in self.of("estimate")])
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Native thinking tokens of the reasoning calls; None if the provider does not report them."""
+        return total([c.reasoning_tokens for c in self.of("reason")])
+
+    @property
+    def visible_tokens(self) -> int | None:
+        """Completion tokens of the reasoning calls that are no thinking; None if that is not known."""
+        thought = self.reasoning_tokens
+        return None if self.output_tokens is None or thought is None else self.output_tokens - thought
+
+    @property
+    def adherence(self) -> float | None:
+        """Tokens of the reasoning calls for each token of the budget: at most 1 where it was kept."""
+        if self.token_budget is None or self.output_tokens is None:
+            return None
+        return self.output_tokens / self.token_budget
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -262,6 +288,9 @@ class Receipt:
             "calls": [c.to_json() for c in self.calls],
             "output_tokens": self.output_tokens,
             "estimate_tokens": self.estimate_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "visible_tokens": self.visible_tokens,
+            "adherence": self.adherence,
             "prompt_tokens": self.prompt_tokens,
             "cost_usd": self.cost_usd,
             "saved_cost_usd": self.saved_cost_usd,
@@ -279,8 +308,11 @@ class Receipt:
         if any(c.usage_source == "tokenizer" for c in self.calls):
             tokens += " (counted with the tokenizer)"
         cached = sum(c.cached for c in self.calls)
+        sent = self.mode if self.mode in ("native", "cap") else ""
         parts = [
-            f"budget {self.token_budget} ({self.budget_source})" if self.token_budget is not None else "",
+            f"budget {self.token_budget} ({self.budget_source}{', ' if sent else ''}{sent or ''})"
+            if self.token_budget is not None
+            else "",
             tokens,
             "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid",
             f"{cached} of {len(self.calls)} calls from the cache" if cached else "",

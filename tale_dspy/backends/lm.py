@@ -13,6 +13,7 @@ import dspy
 from dspy.dsp.utils.settings import settings
 from dspy.utils.exceptions import LMError, LMUnexpectedError
 
+from tale_dspy.backends.dials import SERVERS
 from tale_dspy.backends.local.draws import Draw, drawing
 from tale_dspy.backends.local.names import is_local
 from tale_dspy.errors import TaleError, UsageError
@@ -129,11 +130,13 @@ class LM(KeepsUsage):
             or a local one.
         engine: `litellm`, `auto` (DSPy's own stack where it can, else LiteLLM), `lm15` (DSPy's own stack only), or an
             engine object. A local model brings its own, whichever is named.
+        server: What answers at `api_base`, where the model string does not tell: `vllm`, `sglang` or `llama.cpp`. It
+            says how a budget is sent natively (`tale_dspy.backends.dials`).
         **kwargs: Everything `dspy.LM` takes: `api_base`, `api_key`, `temperature`, `max_tokens`, `cache`, `timeout` ...
             A local model takes `device`, `dtype`, `max_batch` (see `LocalEngine`) and `timeout`, but no address.
 
     Raises:
-        UsageError: If the model string is empty, the engine is unknown, or a local model cannot be used.
+        UsageError: If the model string is empty, the engine or server is unknown, or a local model cannot be used.
         DataError: If a file of a local model is broken.
         MissingExtraError: If a local model needs a package that is not installed.
 
@@ -146,15 +149,20 @@ class LM(KeepsUsage):
     _local: "LocalEngine | None" = None
     timeout: float | None = None
     """Seconds a call of a local model may take; for all others it is among `kwargs`."""
+    server: str | None = None
+    """What answers at `api_base`, where it was said."""
 
-    def __init__(self, model: str, *, engine: Any = "litellm", **kwargs: Any) -> None:
+    def __init__(self, model: str, *, engine: Any = "litellm", server: str | None = None, **kwargs: Any) -> None:
         if not isinstance(model, str) or not model.strip():
             raise UsageError(f"model must be a LiteLLM model string such as openai/gpt-4o-mini, got {model!r}")
         if isinstance(engine, str) and engine not in ENGINES:
             raise UsageError(f"engine must be one of {', '.join(ENGINES)} or an engine object, got {engine!r}")
         if is_local(model) and isinstance(engine, str):
             engine, kwargs = self._open(model, kwargs)
+        if server not in (None, *SERVERS):
+            raise UsageError(f"server must be one of {', '.join(SERVERS)}, got {server!r}")
         super().__init__(model, engine=engine, **kwargs)
+        self.server = server
         self._engine_mark = uuid.uuid4().hex
 
     def _open(self, model: str, kwargs: dict[str, Any]) -> "tuple[LocalEngine, dict[str, Any]]":

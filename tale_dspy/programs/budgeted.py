@@ -2,21 +2,22 @@
 
 from typing import Any
 
-import dspy
-
 from tale_dspy.adapter import BUDGET
+from tale_dspy.backends.dials import Mode
 from tale_dspy.budget import Budget, check_budget
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
+from tale_dspy.programs.base import SignatureLike, TalePrediction
+from tale_dspy.programs.dialling import DialledModule
 from tale_dspy.programs.state import Fixed
 
 
-class BudgetedChainOfThought(TaleModule):
+class BudgetedChainOfThought(DialledModule):
     """Reason in fewer than `token_budget` tokens (paper, table 1).
 
     Args:
         signature: Inputs and outputs without the budget.
         token_budget: The budget of calls that give none, in tokens; None makes it an input that must be given.
+        mode: How it is sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`); a call may give its own.
         adapter: Overrides the adapter for this module alone.
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
@@ -35,11 +36,12 @@ class BudgetedChainOfThought(TaleModule):
         signature: SignatureLike,
         token_budget: int | None = None,
         *,
+        mode: Mode = "auto",
         adapter: Any = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
-        super().__init__(signature, adapter=adapter, callbacks=callbacks, **config)
+        super().__init__(signature, mode=mode, adapter=adapter, callbacks=callbacks, **config)
         self.fixed = Fixed(None if token_budget is None else check_budget(token_budget))
 
     @property
@@ -51,10 +53,6 @@ class BudgetedChainOfThought(TaleModule):
     def token_budget(self, value: int | None) -> None:
         self.fixed.token_budget = None if value is None else check_budget(value)
 
-    @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
-        return with_budget(with_reasoning(signature))
-
     def _budget(self, kwargs: dict[str, Any]) -> Budget:
         given = self.token_budget if kwargs.get(BUDGET) is None else kwargs[BUDGET]
         if given is None:
@@ -62,17 +60,21 @@ class BudgetedChainOfThought(TaleModule):
         return Budget(check_budget(given), "given")
 
     def forward(self, **kwargs: Any) -> TalePrediction:
+        kwargs, mode = self.parted(kwargs)
         budget = self._budget(kwargs)
+        dial = self.turned(kwargs, budget.tokens, mode)
         with self.booked() as calls:
             if kwargs.get(BUDGET) is None:
                 self.check_promise(self.fixed, kwargs)
-            raw = self.predict(**{**kwargs, BUDGET: budget.tokens})
-        return self.prediction(raw, calls, budget)
+            raw = self.predict(**self.arguments(kwargs, budget.tokens, dial))
+        return self.answered(raw, calls, budget, mode, dial)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
+        kwargs, mode = self.parted(kwargs)
         budget = self._budget(kwargs)
+        dial = self.turned(kwargs, budget.tokens, mode)
         with self.booked() as calls:
             if kwargs.get(BUDGET) is None:
                 self.check_promise(self.fixed, kwargs)
-            raw = await self.predict.acall(**{**kwargs, BUDGET: budget.tokens})
-        return self.prediction(raw, calls, budget)
+            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, dial))
+        return self.answered(raw, calls, budget, mode, dial)

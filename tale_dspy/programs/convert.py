@@ -7,6 +7,7 @@ from typing import Any
 import dspy
 
 from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.backends.dials import Mode
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
@@ -24,6 +25,7 @@ def budgeted(
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
     estimator: dspy.Module | None = None,
+    mode: Mode = "auto",
 ) -> Any:
     """Return a copy of a program in which every chain of thought is given a budget first (TALE-EP).
 
@@ -38,6 +40,7 @@ def budgeted(
         exclude: Names of modules to leave alone, with all they hold: a ChainOfThought's (`router`) or its predictor's
             (`router.predict`).
         estimator: Gives the budgets of all of them; None asks the model with the paper's prompt.
+        mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`).
 
     Raises:
         SignatureError: If a signature has a field of a name `TaleEP` adds or reserves.
@@ -55,7 +58,7 @@ def budgeted(
         raise UsageError(
             f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include="
         )
-    swapped = {id(module): _tale_ep(module, estimator) for module in targets}
+    swapped = {id(module): _tale_ep(module, estimator, mode) for module in targets}
     if id(copied) in swapped:
         return swapped[id(copied)]
     _replace(copied, swapped, set())
@@ -161,13 +164,13 @@ def _check_predict(name: str, module: Any) -> bool:
 # ---- putting the twins in their places
 
 
-def _tale_ep(module: Any, estimator: dspy.Module | None) -> TaleEP:
+def _tale_ep(module: Any, estimator: dspy.Module | None, mode: Mode) -> TaleEP:
     """Build the budgeted twin of a chain of thought or a Predict around its own signature."""
     old = _predictor(module)
     inner = old.signature.delete(REASONING) if REASONING in old.signature.output_fields else old.signature
     vanilla = module if isinstance(module, VanillaCoT) else None
     callbacks = list(module.callbacks) if module is not old else []
-    new = TaleEP(inner, estimator, adapter=vanilla.adapter if vanilla else None, callbacks=callbacks)
+    new = TaleEP(inner, estimator, mode=mode, adapter=vanilla.adapter if vanilla else None, callbacks=callbacks)
     predict: Any = TalePredict(with_budget(old.signature))
     # All but the signature: demos, settings, LM, callbacks. The old one belongs to the copy and is not used any more.
     predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})

@@ -6,6 +6,7 @@ import dspy
 from dspy.signatures.signature import make_signature
 
 from tale_dspy.adapter import BUDGET
+from tale_dspy.backends.dials import least
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, read_budget
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, check_signature
 from tale_dspy.programs.state import Limits
@@ -68,11 +69,18 @@ class BudgetEstimator(TaleModule):
             raw = await self._aask(kwargs)
         return self._estimate(raw, calls)
 
+    def _quietly(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Ask a model that thinks natively for as little of it as it allows: the estimate must not cost an answer."""
+        given = kwargs.get("config") or {}
+        lm = kwargs.get("lm") or self.predict.lm or dspy.settings.lm
+        dial = least(lm, {**self.predict.config, **given})
+        return {**kwargs, "config": {**given, **dial.settings}} if dial.settings else kwargs
+
     def _ask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
         from dspy.utils.exceptions import AdapterParseError
 
         try:
-            return self.predict(**kwargs)
+            return self.predict(**self._quietly(kwargs))
         except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
             return dspy.Prediction(token_budget=e.lm_response)
 
@@ -80,7 +88,7 @@ class BudgetEstimator(TaleModule):
         from dspy.utils.exceptions import AdapterParseError
 
         try:
-            return await self.predict.acall(**kwargs)
+            return await self.predict.acall(**self._quietly(kwargs))
         except AdapterParseError as e:
             return dspy.Prediction(token_budget=e.lm_response)
 

@@ -116,7 +116,7 @@ def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_uns
         for name, parameter in target.named_parameters():
             try:
                 saved = _saved(name, parameter, state)
-                if saved is None and id(parameter) not in gained:
+                if saved is None and id(parameter) not in gained and _required(parameter):
                     raise StateError(f"not in the saved state, which is none of this {type(program).__name__}")
                 if isinstance(parameter, dspy.Module) and saved is not None:
                     parameter.load_state(saved, allow_unsafe_lm_state=allow_unsafe_lm_state)
@@ -124,6 +124,10 @@ def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_uns
                     parameter.load_state(saved)
             except BROKEN as e:
                 raise StateError(f"{name}: {as_state_error(e)}") from e
+
+
+def _required(parameter: Any) -> bool:
+    return not isinstance(parameter, ModuleState) or parameter.required
 
 
 def as_state_error(error: Exception) -> StateError:

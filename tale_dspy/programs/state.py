@@ -6,12 +6,19 @@ from typing import Any
 
 from dspy.predict.parameter import Parameter
 
+from tale_dspy.backends.dials import Mode, check_mode
 from tale_dspy.budget import BudgetLimits, check_budget
 from tale_dspy.programs.promise import Promise
 
 
 class ModuleState(Parameter):  # type: ignore[misc]  # dspy ships no types
-    """What a module of this library keeps and a `dspy.ChainOfThought` does not."""
+    """What a module of this library keeps and a `dspy.ChainOfThought` does not.
+
+    Attributes:
+        required: Whether a saved program without it is refused; not what was added after programs had been saved.
+    """
+
+    required = True
 
 
 class BudgetState(ModuleState):
@@ -75,6 +82,25 @@ class Fixed(BudgetState):
 
     def reset(self) -> None:
         self.token_budget, self.promise = self._initial, None
+
+
+class Dialled(ModuleState):
+    """How a module sends its budgets."""
+
+    required = False
+
+    def __init__(self, mode: Mode) -> None:
+        self._initial: Mode = mode
+        self.mode: Mode = mode
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return {"mode": self.mode}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.mode = check_mode(state["mode"])
+
+    def reset(self) -> None:
+        self.mode = self._initial
 
 
 class Seen(ModuleState):

@@ -8,23 +8,25 @@ from typing import Any
 import dspy
 
 from tale_dspy.adapter import BUDGET
-from tale_dspy.budget import DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, check_budget, read_budget
-from tale_dspy.errors import UsageError
-from tale_dspy.programs.base import (
-    SignatureLike,
-    TaleModule,
-    TalePrediction,
-    check_signature,
-    only,
-    with_budget,
-    with_reasoning,
+from tale_dspy.backends.dials import Mode, thinks_natively
+from tale_dspy.budget import (
+    DEFAULT_CEILING,
+    DEFAULT_FLOOR,
+    DEFAULT_THINKING,
+    Budget,
+    BudgetLimits,
+    check_budget,
+    read_budget,
 )
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, only
+from tale_dspy.programs.dialling import DialledModule, language_model
 from tale_dspy.programs.estimator import UNLIMITED, BudgetEstimator, input_signature
 from tale_dspy.programs.state import Limits
 from tale_dspy.receipts import role
 
 
-class TaleEP(TaleModule):
+class TaleEP(DialledModule):
     """Estimate each question's budget, then reason in fewer tokens than that (paper, section 5.2, TALE-EP).
 
     Args:
@@ -36,12 +38,14 @@ class TaleEP(TaleModule):
         scale: Factor on the estimate (the paper's alpha, appendix A.8).
         floor: Smallest budget sent, in tokens.
         ceiling: Largest budget sent, in tokens.
+        mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`). Under `auto` a model that
+            thinks natively is not asked for an estimate, which would cost it more than it saves.
         adapter: Overrides the adapter for this module alone.
         callbacks: As in `dspy.Module`.
         **config: Settings of the reasoning call, such as `temperature`.
 
-    A call may give `token_budget=` itself; then nothing is estimated. `lm=` holds for both calls, `config=` for the
-    reasoning call.
+    A call may give `token_budget=` itself; then nothing is estimated. `lm=` holds for both calls, `config=` and `mode=`
+    for the reasoning call. The estimate is asked for with the least thinking the model allows.
 
     Raises:
         SignatureError: If the signature has a field of a name the module adds or reserves.
@@ -64,13 +68,14 @@ class TaleEP(TaleModule):
         floor: int = DEFAULT_FLOOR,
         ceiling: int = DEFAULT_CEILING,
         *,
+        mode: Mode = "auto",
         adapter: Any = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
         found = check_signature(signature)
         self.estimate_from = _names(estimate_from, found)
-        super().__init__(found, adapter=adapter, callbacks=callbacks, **config)
+        super().__init__(found, mode=mode, adapter=adapter, callbacks=callbacks, **config)
         if estimator is None:
             # Its limits are this module's, which also know the scale.
             seen = input_signature(found, self.estimate_from)
@@ -78,33 +83,42 @@ class TaleEP(TaleModule):
         self.estimator = estimator
         self.limits = Limits(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
 
-    @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
-        return with_budget(with_reasoning(signature))
-
     def forward(self, **kwargs: Any) -> TalePrediction:
+        kwargs, mode = self.parted(kwargs)
         with self.booked() as calls:
-            budget = self._given(kwargs)
+            budget = self._known(kwargs, mode)
             if budget is None:
                 self.check_promise(self.limits, kwargs)
                 with role("estimate"):
                     budget = self._read(self.estimator(**self._seen(kwargs)))
-            raw = self.predict(**{**kwargs, BUDGET: budget.tokens})
-        return self.prediction(raw, calls, budget)
+            dial = self.turned(kwargs, budget.tokens, mode)
+            raw = self.predict(**self.arguments(kwargs, budget.tokens, dial))
+        return self.answered(raw, calls, budget, mode, dial)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
+        kwargs, mode = self.parted(kwargs)
         with self.booked() as calls:
-            budget = self._given(kwargs)
+            budget = self._known(kwargs, mode)
             if budget is None:
                 self.check_promise(self.limits, kwargs)
                 with role("estimate"):
                     budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
-            raw = await self.predict.acall(**{**kwargs, BUDGET: budget.tokens})
-        return self.prediction(raw, calls, budget)
+            dial = self.turned(kwargs, budget.tokens, mode)
+            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, dial))
+        return self.answered(raw, calls, budget, mode, dial)
 
-    def _given(self, kwargs: dict[str, Any]) -> Budget | None:
+    def _known(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:
+        """Return a budget that nobody need be asked for: the caller's, or that of a model that thinks natively."""
         given = kwargs.get(BUDGET)
-        return None if given is None else Budget(check_budget(given), "given")
+        if given is not None:
+            return Budget(check_budget(given), "given")
+        if mode != "auto" or not isinstance(self.estimator, BudgetEstimator):
+            return None
+        if not thinks_natively(language_model(self.estimator.predict, kwargs), self.estimator.predict.config):
+            return None
+        limits: BudgetLimits = self.limits.value
+        tokens = min(max(DEFAULT_THINKING, limits.floor), limits.ceiling)
+        return Budget(tokens, "default") if self.turned(kwargs, tokens, mode).thinks else None
 
     def _seen(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the estimator is called with."""

@@ -1,0 +1,102 @@
+"""Reading and replacing the settings of a call that make a model think: whatever way they are spelled.
+
+A caller's settings are only read here; what is put in their place is a copy.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tale_dspy.backends.families import VALUE
+
+DIALS = ("thinking", "reasoning_effort", "reasoning", "think")
+"""Settings of a call that turn a dial."""
+BODY_DIALS = (*DIALS, "thinking_token_budget", "enable_thinking", "thinking_budget", "reasoning_budget_tokens")
+"""Fields of `extra_body` that do so."""
+_NESTED = {"custom_params": ("thinking_budget",), "chat_template_kwargs": ("enable_thinking", "thinking")}
+"""Fields of `extra_body` that hold a dial among other things."""
+_OFF = ("none", "disable", "off")
+
+
+def filled(template: Any, value: Any) -> Any:
+    """Copy a template of settings with a value in its place; every call its own, since LiteLLM changes them."""
+    if isinstance(template, Mapping):
+        return {k: filled(v, value) for k, v in template.items()}
+    return value if template == VALUE else template
+
+
+def own_dial(config: Mapping[str, Any]) -> str | None:
+    """Name the dial that the settings of a call turn, or None."""
+    found = next((name for name in DIALS if config.get(name) is not None), None)
+    body = config.get("extra_body")
+    if found is None and isinstance(body, Mapping):
+        found = next((f"extra_body {name}" for name in body if name in BODY_DIALS or _rest(name, body[name])[0]), None)
+    return found
+
+
+def asks_to_think(settings: Mapping[str, Any]) -> bool | None:
+    """Say whether settings ask for thinking or against it; None if they say nothing."""
+    body = settings.get("extra_body")
+    places = [settings, body] if isinstance(body, Mapping) else [settings]
+    for place in places:
+        template = place.get("chat_template_kwargs")
+        nested = template if isinstance(template, Mapping) else {}
+        for told in (place.get("enable_thinking"), nested.get("enable_thinking"), nested.get("thinking")):
+            if isinstance(told, bool):
+                return told
+        for name in ("reasoning", "thinking"):
+            told = place.get(name)
+            if isinstance(told, Mapping):
+                return (
+                    told.get("enabled") is not False
+                    and told.get("type") != "disabled"
+                    and told.get("effort") not in _OFF
+                )
+        for name in ("reasoning_effort", "think"):
+            told = place.get(name)
+            if told is not None:
+                return not (told is False or told in _OFF)
+        for name in ("thinking_token_budget", "thinking_budget", "reasoning_budget_tokens"):
+            if place.get(name) is not None:
+                return bool(place[name])
+    return None
+
+
+def with_dial(settings: Mapping[str, Any], dial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a call that put a dial in the place of every one the LM has set.
+
+    Args:
+        settings: The LM's and the call's, merged.
+        dial: Settings that turn the dial.
+
+    Returns:
+        What is to be merged over them: the dial, None for each other one, and the rest of `extra_body`.
+    """
+    own: dict[str, Any] = filled(dial, None)
+    replaced: dict[str, Any] = {name: None for name in DIALS if settings.get(name) is not None}
+    before = settings.get("extra_body")
+    kept: dict[str, Any] = {}
+    for name, value in before.items() if isinstance(before, Mapping) else ():
+        turned, rest = _rest(name, value)
+        if name not in BODY_DIALS and not (turned and not rest):
+            kept[name] = _copied(rest if turned else value)
+    body = own.pop("extra_body", {})
+    for name, value in body.items():
+        old = kept.get(name)
+        kept[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    if body or (isinstance(before, Mapping) and kept != before):
+        replaced["extra_body"] = kept
+    return replaced | own
+
+
+def _rest(name: str, value: Any) -> tuple[bool, dict[str, Any]]:
+    """Say whether a nested field holds a dial, and return it without."""
+    dials = _NESTED.get(name, ())
+    if not isinstance(value, Mapping):
+        return False, {}
+    return any(k in value for k in dials), {k: v for k, v in value.items() if k not in dials}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _copied(v) for k, v in value.items()}
+    return [_copied(v) for v in value] if isinstance(value, list) else value

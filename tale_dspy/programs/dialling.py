@@ -1,0 +1,117 @@
+"""What modules with a budget share: a mode, and the one call that is sent with the dial turned.
+
+How a budget becomes settings of a call is in `tale_dspy.backends.dials`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import dspy
+
+from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.backends.dials import Dial, Mode, check_mode, turn
+from tale_dspy.budget import Budget
+from tale_dspy.fields import thought
+from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
+from tale_dspy.programs.state import Dialled
+from tale_dspy.receipts import Call
+
+
+class DialledModule(TaleModule):
+    """A module whose calls carry a budget, in the way `mode` says.
+
+    A call may give `mode=` itself, unless the signature has an input of that name.
+
+    Args:
+        signature: Inputs and outputs of the task.
+        mode: `prompt` sends the phrase alone, `native` the model's own dial as well, `cap` max_tokens; `auto` takes
+            the dial of a model that thinks natively, and the phrase for every other.
+        adapter: Overrides the adapter for this module alone.
+        callbacks: As in `dspy.Module`.
+        **config: Settings of each call, such as `temperature`.
+
+    Raises:
+        UsageError: If there is no such mode; at a call, if `native` is asked of a model without a dial.
+    """
+
+    def __init__(
+        self,
+        signature: SignatureLike,
+        *,
+        mode: Mode = "auto",
+        adapter: Any = None,
+        callbacks: list[Any] | None = None,
+        **config: Any,
+    ) -> None:
+        super().__init__(signature, adapter=adapter, callbacks=callbacks, **config)
+        self.dialled = Dialled(check_mode(mode))
+
+    @property
+    def mode(self) -> Mode:
+        """How calls that say nothing else send their budget."""
+        return self.dialled.mode
+
+    @mode.setter
+    def mode(self, value: Mode) -> None:
+        self.dialled.mode = check_mode(value)
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        return with_budget(with_reasoning(signature))
+
+    def parted(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Mode]:
+        """Return the arguments of a call without `mode`, and the mode."""
+        if "mode" not in kwargs or "mode" in self.predict.signature.input_fields:
+            return kwargs, self.mode
+        rest = {k: v for k, v in kwargs.items() if k != "mode"}
+        return rest, self.mode if kwargs["mode"] is None else check_mode(kwargs["mode"])
+
+    def turned(self, kwargs: Mapping[str, Any], tokens: int, mode: Mode) -> Dial:
+        """Return the dial of a call for a budget of so many tokens."""
+        return turn(language_model(self.predict, kwargs), tokens, mode, self.settings(kwargs))
+
+    def settings(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings the caller gives a call, beside the LM's own."""
+        return {**self.predict.config, **(kwargs.get("config") or {})}
+
+    def arguments(self, kwargs: Mapping[str, Any], tokens: int, dial: Dial) -> dict[str, Any]:
+        """Return what the predictor is called with, without a reasoning field where the model thinks natively."""
+        call = {**kwargs, BUDGET: tokens}
+        if dial.settings:
+            call["config"] = {**(kwargs.get("config") or {}), **dial.settings}
+        if dial.thinks and REASONING in self.predict.signature.output_fields:
+            call["signature"] = without_reasoning(self.predict.signature)
+        return call
+
+    def answered(self, raw: Any, calls: list[Call], budget: Budget, mode: Mode, dial: Dial) -> TalePrediction:
+        """Return the prediction with its receipt; native thinking stands for a reasoning field not asked for."""
+        pred = self.prediction(raw, calls, budget)
+        field = self.predict.signature.output_fields.get(REASONING)
+        if field is not None and REASONING not in pred._store:
+            last = next((c.thought for c in reversed(calls) if c.role == "reason"), None)
+            pred._store = {REASONING: None if last is None else thought(last, field), **pred._store}
+        if pred._receipt is not None:
+            notes = list(dial.notes)
+            pred._receipt = replace(
+                pred._receipt, mode=dial.mode, mode_asked=mode, dial=dict(dial.wire), dial_notes=notes
+            )
+        return pred
+
+
+def language_model(predict: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Return the LM that a predictor will ask."""
+    return kwargs.get("lm") or predict.lm or dspy.settings.lm
+
+
+@lru_cache(maxsize=64)
+def _without_reasoning(signature: Any) -> Any:
+    return signature.delete(REASONING)
+
+
+def without_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    """Return a signature without its reasoning field."""
+    key: Any = signature
+    found: type[dspy.Signature] = _without_reasoning(key)
+    return found

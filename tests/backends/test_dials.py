@@ -1,0 +1,241 @@
+"""What a budget becomes, model by model, before anything is sent. What goes out is in test_dials_wire.py."""
+
+import copy
+from typing import Any
+
+import dspy
+import pytest
+
+from tale_dspy import LM, UsageError
+from tale_dspy.backends.dials import Dial, Mode, check_mode, least, thinks_natively, turn
+from tests.fake_lm import fake_lm
+
+CLAUDE = "anthropic/claude-sonnet-4-5"
+THINKING = {"type": "enabled", "budget_tokens": 8000}
+
+
+def dial(model: str, budget: int, mode: Mode = "native", **settings: Any) -> Dial:
+    return turn(LM(model, api_key="k", **settings), budget, mode)
+
+
+# ---- modes
+
+
+def test_prompt_sends_nothing_but_the_phrase() -> None:
+    assert dial("openai/gpt-5", 50, "prompt") == Dial()
+
+
+def test_an_unknown_mode_is_told_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="auto, prompt, native, cap, got 'fast'"):
+        check_mode("fast")
+
+
+def test_auto_leaves_a_model_that_does_not_think_to_the_prompt() -> None:
+    assert dial("openai/gpt-4o-mini", 50, "auto") == Dial()
+    assert dial(CLAUDE, 5000, "auto") == Dial()
+
+
+def test_auto_turns_the_dial_of_a_model_that_thinks() -> None:
+    found = dial(CLAUDE, 5000, "auto", thinking=THINKING)
+    assert found.mode == "native"
+    assert found.settings["thinking"] == {"type": "enabled", "budget_tokens": 5000}
+    assert found.thinks
+
+
+def test_auto_switches_thinking_off_for_a_budget_below_the_least() -> None:
+    found = dial(CLAUDE, 500, "auto", thinking=THINKING)
+    assert (found.mode, found.thinks) == ("prompt", False)
+    assert found.settings == {"thinking": {"type": "disabled"}}
+    assert "500 tokens are less than the 1024" in found.notes[0]
+
+
+def test_auto_takes_the_least_effort_where_thinking_cannot_be_switched_off() -> None:
+    found = dial("openai/o3-mini", 20, "auto")
+    assert (found.mode, found.settings) == ("native", {"reasoning_effort": "low"})
+    assert "not 20" in found.notes[0]
+
+
+def test_auto_says_that_a_thinking_model_has_no_dial() -> None:
+    found = dial("xai/grok-4", 500, "auto")
+    assert (found.mode, found.settings, found.thinks) == ("prompt", {}, True)
+    assert "in the prompt alone" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("openai/gpt-4o-mini", "no dial of openai/gpt-4o-mini is known"),
+        ("ollama_chat/qwen3", "takes no number"),
+        ("dashscope/qwq-plus", "streamed calls only"),
+        ("mistral/magistral-medium-latest", "turns any word into a prompt"),
+    ],
+)
+def test_native_without_a_dial_is_refused_with_the_reason(model: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        dial(model, 500)
+
+
+def test_an_engine_that_cannot_send_the_dial_is_refused() -> None:
+    with pytest.raises(UsageError, match="engines litellm and auto can"):
+        dial(CLAUDE, 2000, engine="lm15")
+
+
+def test_an_engine_object_has_no_dial() -> None:
+    with pytest.raises(UsageError, match="no dial of fake/model is known"):
+        turn(fake_lm("4"), 500, "native")
+
+
+# ---- numbers
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit", "number"),
+    [
+        (20, None, 1024),
+        (2000, None, 2000),
+        (50_000, None, 50_000),
+        (70_000, None, 64_000 - 4096),
+        (2000, 9000, 2000),
+        (50_000, 9000, 9000 - 1024),
+        (50_000, 2000, 1500),
+    ],
+)
+def test_a_number_is_kept_within_what_the_model_takes(budget: int, limit: int | None, number: int) -> None:
+    found = dial(CLAUDE, budget, max_tokens=limit)
+    assert found.settings["thinking"]["budget_tokens"] == number
+    assert bool(found.notes) == (number != budget)
+
+
+def test_max_tokens_is_set_beside_a_number_only_where_the_caller_set_none() -> None:
+    assert dial(CLAUDE, 2000).settings["max_tokens"] == 2000 + 4096
+    assert dial("anthropic/claude-opus-4-1", 50_000).settings["max_tokens"] == 32_000
+    assert "max_tokens" not in dial(CLAUDE, 2000, max_tokens=9000).settings
+    assert "max_tokens" not in dial("gemini/gemini-2.5-flash", 2000).settings
+
+
+def test_without_room_for_the_least_thinking_the_prompt_tells_the_budget() -> None:
+    found = dial(CLAUDE, 2000, max_tokens=1200)
+    assert (found.mode, found.settings, found.thinks) == ("prompt", {}, False)
+    assert "max_tokens 1200 leaves no room" in found.notes[0]
+
+
+def test_sampling_that_the_provider_refuses_while_thinking_is_left_out_and_told() -> None:
+    found = dial(CLAUDE, 2000, temperature=0.3)
+    assert found.settings["temperature"] is None
+    assert found.notes == ("temperature 0.3 was left out: Claude up to 4.6 refuses it while thinking",)
+    assert "temperature" not in dial(CLAUDE, 2000, temperature=1.0).settings
+
+
+def test_the_settings_of_the_lm_are_never_changed_or_handed_out() -> None:
+    lm = LM(CLAUDE, api_key="k", thinking=dict(THINKING), reasoning_effort="high")
+    before = copy.deepcopy(lm.kwargs)
+    found = turn(lm, 2000, "native")
+    found.settings["thinking"]["budget_tokens"] = 7
+    assert lm.kwargs == before
+    assert turn(lm, 2000, "native").settings["thinking"]["budget_tokens"] == 2000
+    assert found.settings["reasoning_effort"] is None
+
+
+# ---- words
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("openai/gpt-5", ["minimal", "minimal", "minimal", "high"]),
+        ("openai/o3", ["low", "low", "low", "high"]),
+        ("openai/gpt-5.2", ["low", "low", "low", "xhigh"]),
+        ("anthropic/claude-opus-4-7", ["low", "low", "low", "max"]),
+        ("gemini/gemini-3-flash-preview", ["minimal", "minimal", "minimal", "high"]),
+        ("gemini/gemini-3-pro-preview", ["low", "low", "low", "high"]),
+    ],
+)
+def test_a_budget_becomes_the_highest_effort_that_fits_in_it(model: str, words: list[str]) -> None:
+    assert [dial(model, n).settings["reasoning_effort"] for n in (20, 500, 2000, 50_000)] == words
+
+
+def test_deepseek_gets_the_word_past_litellm() -> None:
+    body = {"thinking": {"type": "enabled"}, "reasoning_effort": "low"}
+    assert dial("deepseek/deepseek-reasoner", 2048).settings == {"extra_body": body}
+    assert dial("deepseek/deepseek-reasoner", 2048, engine="auto").settings == {"reasoning_effort": "low"}
+
+
+# ---- caps
+
+
+def test_a_cap_never_enlarges_the_callers_limit() -> None:
+    assert dial("openai/gpt-4o", 500, "cap").settings == {"max_tokens": 500}
+    assert dial("openai/gpt-4o", 500, "cap", max_tokens=100).settings == {"max_tokens": 100}
+    assert dial("openai/gpt-4o", 500, "cap", max_tokens=9000).settings == {"max_tokens": 500}
+
+
+def test_a_cap_goes_where_dspy_keeps_the_limit_of_a_reasoning_model() -> None:
+    assert dial("openai/gpt-5", 500, "cap", max_tokens=16_000).settings == {"max_completion_tokens": 500}
+
+
+def test_the_responses_api_takes_no_cap_below_sixteen() -> None:
+    found = dial("openai/gpt-4o", 5, "cap", model_type="responses", engine="auto")
+    assert found.wire == {"max_output_tokens": 16}
+    assert "raised from 5" in found.notes[0]
+
+
+def test_a_cap_below_the_thinking_of_the_lm_switches_it_off() -> None:
+    found = dial(CLAUDE, 500, "cap", thinking=THINKING)
+    assert found.settings == {"max_tokens": 500, "thinking": {"type": "disabled"}}
+    assert dial(CLAUDE, 9000, "cap", thinking=THINKING).settings == {"max_tokens": 9000}
+
+
+# ---- the least thinking
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "quiet"),
+    [
+        ("openai/gpt-4o", {}, {}),
+        (CLAUDE, {}, {}),
+        (CLAUDE, {"thinking": THINKING}, {"thinking": {"type": "disabled"}}),
+        ("openai/gpt-5", {}, {"reasoning_effort": "minimal"}),
+        ("openai/o3-mini", {}, {"reasoning_effort": "low"}),
+        ("openai/gpt-5.1", {"reasoning_effort": "high"}, {"reasoning_effort": "none"}),
+        ("gemini/gemini-2.5-flash", {}, {"reasoning_effort": "none"}),
+        ("gemini/gemini-2.5-pro", {}, {"thinking": {"type": "enabled", "budget_tokens": 128}}),
+        ("ollama_chat/qwen3", {}, {"reasoning_effort": "none"}),
+        ("xai/grok-4", {}, {}),
+    ],
+)
+def test_the_least_thinking_is_the_switch_or_the_lowest_dial(
+    model: str, settings: dict[str, Any], quiet: dict[str, Any]
+) -> None:
+    assert least(LM(model, api_key="k", **settings)).settings == quiet
+
+
+def test_a_dial_of_the_call_itself_is_left_to_the_caller() -> None:
+    lm = LM("openai/gpt-5", api_key="k")
+    assert least(lm, {"reasoning_effort": "high"}) == Dial()
+    found = turn(lm, 20, "native", {"reasoning_effort": "high"})
+    assert (found.settings, found.notes) == ({}, ("the call's own reasoning_effort was kept",))
+
+
+# ---- who thinks
+
+
+@pytest.mark.parametrize(
+    ("model", "thinks"),
+    [
+        ("hosted_vllm/Qwen/Qwen3-8B", True),
+        ("hosted_vllm/Qwen/Qwen3-8B-Instruct-2507", False),
+        ("hosted_vllm/meta-llama/Llama-3.1-8B-Instruct", False),
+        ("ollama_chat/deepseek-r1:8b", True),
+        ("openai/gpt-5.1", False),
+        ("openai/gpt-5", True),
+    ],
+)
+def test_who_thinks_unless_told_otherwise(model: str, thinks: bool) -> None:
+    assert thinks_natively(LM(model, api_key="k")) is thinks
+
+
+def test_who_thinks_because_it_was_told_to() -> None:
+    lm = dspy.LM("openai/gpt-5.1", api_key="k")
+    assert thinks_natively(lm, {"reasoning_effort": "low"})
+    assert not thinks_natively(dspy.LM("hosted_vllm/Qwen/Qwen3-8B"), {"extra_body": {"enable_thinking": False}})
+    assert thinks_natively(dspy.LM("openai/gpt-5", api_key="k"), {"reasoning_effort": "none"})  # it cannot be told
