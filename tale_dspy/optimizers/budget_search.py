@@ -1,30 +1,286 @@
 """BudgetSearch: find each question's best budget, and give the program an estimator that has learned from it."""
 
-import json
-import threading
+import logging
+import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from collections.abc import Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from tale_dspy.datasets import Dataset, example_ids
-from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.question_search import Draw, Reply, Search, SearchPlan, search_question
-from tale_dspy.optimizers.search_rows import SEARCH_FILE, SearchRow, Trial, Vanilla
-from tale_dspy.programs.convert import replace_modules, unbudgeted
-from tale_dspy.programs.copying import copy_program
+from tale_dspy.adapter import REASONING
+from tale_dspy.datasets import Dataset
+from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.ledger import Ledger
+from tale_dspy.optimizers.few_shot import few_shot
+from tale_dspy.optimizers.fit_regression import fit_regression
+from tale_dspy.optimizers.question_search import SearchPlan
+from tale_dspy.optimizers.search_engine import PredictorSearch, SearchJob
+from tale_dspy.optimizers.search_folder import SearchFolder, total_cost
+from tale_dspy.optimizers.search_rows import SearchRow
+from tale_dspy.optimizers.search_summary import search_figures
+from tale_dspy.optimizers.switch import put, searchable
+from tale_dspy.programs.copying import copy_program, language_models
+from tale_dspy.programs.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
-from tale_dspy.receipts import Call
-from tale_dspy.runs.engine import evaluate, gold_field, questions_of
-from tale_dspy.runs.records import Run, read_jsonl
-from tale_dspy.runs.scoring import Metric, Question, aask, ask
-from tale_dspy.runs.session import Unit
+from tale_dspy.programs.unbudgeted import budgeted_predictors, unbudgeted, with_estimator
+from tale_dspy.runs.describe import describe_run
+from tale_dspy.runs.engine import questions_of
+from tale_dspy.runs.options import RunOptions, SharedCaps, Tally
+from tale_dspy.runs.scoring import Metric
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+logger = logging.getLogger(__name__)
+
+AGREES = "agrees-with-vanilla"
+"""The metric of questions without gold."""
+SAMPLERS = ("elastic", "halving", "tpe", "grid")
+"""Samplers that can be given by name."""
+DEFAULT_CALLS = 12
+"""Budgets tried for a question by a sampler that does not know when it is done."""
+ENDLESS = 10_000
+
+MakeEstimator = Callable[[Sequence[SearchRow], type[dspy.Signature]], dspy.Module]
+"""Makes an estimator from the rows of a search and a signature of the inputs it may look at."""
+ESTIMATORS: dict[str, MakeEstimator] = {
+    "regression": lambda rows, signature: fit_regression(rows, signature),
+    "few-shot": lambda rows, signature: few_shot(rows, signature),
+}
+"""Estimators that can be given by name."""
+
+
+class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
+    """Search the best budget of every question, and install an estimator that has learned from what was found.
+
+    For each question an Optuna study minimises the tokens really used, subject to a right answer; what it finds is
+    drawn again before it is believed (paper, section 4 and algorithm 1, which neither draws again nor learns). A
+    question that no budget makes cheaper says so, with the reason, and is never given a made-up target; one that is
+    wrong without a budget is counted and not searched.
+
+    Args:
+        metric: As in `evaluate`; None compares answers with the gold. `agrees-with-vanilla` is for questions without
+            gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
+        sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler.
+        calls_per_question: Most budgets tried for a question. None leaves that to the sampler; one that does not know
+            when it is done is given `DEFAULT_CALLS`.
+        repeats: By how many the right fresh draws of a budget must outnumber the wrong ones before it is chosen. 0
+            believes the first draw.
+        estimator: `regression` (`RegressionEstimator`: no call), `few-shot` (`FewShotEstimator`: searched budgets as
+            demos), or a function of the rows and a signature of the inputs that returns a module.
+        max_usd: Cap on US dollars of the whole search; what was finished until then is learned from.
+        out: Run folder, so that a search killed at any moment continues; None keeps everything in memory.
+        seed: Decides the random numbers of samplers given by name.
+        **options: Passed on to the run engine: `lm`, `adapter`, `concurrency`, `price`, `timeout`, `retries`,
+            `threshold`, `max_total_output_tokens`, `progress` ... as in `RunOptions`.
+
+    Raises:
+        UsageError: If an argument cannot be used.
+
+    Attributes:
+        rows: What the last search found, one `SearchRow` a question and predictor.
+        summary: Its figures.
+        stopped: The sentence of the cap that ended it early, or None.
+        caps: What it left of its caps.
+
+    Example:
+        >>> best = BudgetSearch(max_usd=5).compile(TaleEP("question -> answer"), trainset=train)  # doctest: +SKIP
+        >>> best.save("p.json")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        metric: Metric | Literal["agrees-with-vanilla"] | None = None,
+        *,
+        sampler: "str | BaseSampler" = "elastic",
+        calls_per_question: int | None = None,
+        repeats: int = 2,
+        estimator: Literal["regression", "few-shot"] | MakeEstimator = "regression",
+        max_usd: float | None = None,
+        out: str | Path | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        if isinstance(metric, str) and metric != AGREES:
+            raise UsageError(f"metric must be a function, None or {AGREES!r}, got {metric!r}")
+        if isinstance(sampler, str) and sampler not in SAMPLERS:
+            raise UsageError(f"sampler must be one of {', '.join(SAMPLERS)} or an Optuna sampler, got {sampler!r}")
+        if isinstance(estimator, str) and estimator not in ESTIMATORS:
+            raise UsageError(f"estimator must be {' or '.join(ESTIMATORS)} or a function of rows, got {estimator!r}")
+        self.plan = SearchPlan(DEFAULT_CALLS if calls_per_question is None else calls_per_question, repeats)
+        self.metric, self.sampler, self.seed = metric, sampler, seed
+        self.estimator = ESTIMATORS[estimator] if isinstance(estimator, str) else estimator
+        self.out = None if out is None else Path(out)
+        self.options = RunOptions(**{**options, "max_usd": max_usd, "allow_leak": True})
+        self._sampler_decides = calls_per_question is None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.rows: list[SearchRow] = []
+        self.summary: dict[str, Any] = {}
+        self.stopped: str | None = None
+        self.caps = SharedCaps(self.options.max_usd, self.options.max_total_output_tokens)
+
+    def compile(
+        self,
+        student: Any,
+        *,
+        trainset: Dataset | Sequence[Any],
+        teacher: Any = None,
+        valset: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return a copy of the student with an estimator learned for each of its budgeted predictors.
+
+        Several predictors are searched one after the other, each under the program's own metric, with the estimators
+        found before it in place. A `BudgetedChainOfThought` comes back as a `TaleEP`. Where no budget gained anything,
+        a predictor keeps the estimator it has, with a warning.
+
+        Args:
+            student: A program with one or more budgeted predictors; not changed.
+            trainset: Questions to search on; the program remembers them, and evaluating on them is refused.
+            teacher: Not used.
+            valset: Not used.
+            **kwargs: Not used.
+
+        Raises:
+            UsageError: If there is no budgeted predictor, no question, or a cap in dollars meets an unknown price.
+            SpendCapReached: If the cap ended the search before a single question was finished.
+            BackendError: If the provider refuses every question, or results cannot be written.
+            KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
+        """
+        self._forget()
+        names = searchable(student)
+        lm = self.options.lm or dspy.settings.lm
+        if lm is None and not list(language_models(student)):
+            raise UsageError("no language model: pass lm=tale_dspy.LM(...) or call dspy.configure(lm=...)")
+        job = self._job(student, lm, trainset)
+        try:
+            return self._searched(student, names, lm, job)
+        finally:
+            if job.folder:
+                job.folder.close()
+
+    def _job(self, student: Any, lm: Any, trainset: Dataset | Sequence[Any]) -> SearchJob:
+        ledger = Ledger(self.options.max_usd, price=self.options.price)
+        for model in [lm, *language_models(student)]:
+            if model is not None and ledger.capped:
+                ledger.require_price(model)
+        questions = questions_of(trainset)
+        sampler = make_sampler(self.sampler, self.seed)
+        plan = replace(self.plan, calls_per_question=ENDLESS) if self._sampler_decides and _ends(sampler) else self.plan
+        told = {"sampler": type(sampler).__name__, "seed": self.seed, **asdict(plan)}
+        config: dict[str, Any] = {**(self.options.config or {}), "search": told}
+        metric = None if isinstance(self.metric, str) else self.metric
+        if isinstance(self.metric, str):
+            config["metric"] = self.metric
+        info = describe_run(student, lm, questions, metric, replace(self.options, config=config), trainset)
+        self.info = info
+        folder = None if self.out is None else SearchFolder(self.out, info)
+        return SearchJob(questions, metric, isinstance(self.metric, str), sampler, plan, self.options, folder)
+
+    def _searched(self, student: Any, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
+        started = time.perf_counter()
+        tally = Tally(total=len(names) * len(job.questions))
+        program = copy_program(student)
+        calls, usd = 0, []
+        try:
+            for name in names:
+                ledger = Ledger(**self.caps.left(), price=self.options.price)
+                search = PredictorSearch(program, name, lm, job, ledger, tally)
+                try:
+                    rows = search.run()
+                finally:
+                    self.rows += search.rows
+                    calls += ledger.calls
+                    usd.append(None if ledger.unpriced_calls else ledger.spent_usd)
+                    self.caps.ledger.spent_usd += ledger.spent_usd + ledger.possibly_usd
+                    self.caps.ledger.output_tokens += ledger.output_tokens
+                program = self._taught(program, name, rows)
+                self.stopped = search.stopped
+                if search.stopped:
+                    break
+        except SpendCapReached as e:  # nothing is left for the next predictor
+            self.stopped = str(e)
+        finally:
+            self._sum_up(job, calls, total_cost(usd), time.perf_counter() - started)
+        if self.stopped and not self.rows:
+            raise SpendCapReached(self.stopped, self.caps.ledger)
+        if self.stopped:
+            logger.warning("the search ended after %d of %d questions: %s", len(self.rows), tally.total, self.stopped)
+        return program
+
+    def _taught(self, program: Any, name: str, rows: Sequence[SearchRow]) -> Any:
+        """Return the program with an estimator for one predictor, and the memory of what it was learned from."""
+        module = budgeted_predictors(program)[name]
+        module.seen.add((row.id for row in rows), "search")
+        if not any(row.best for row in rows):
+            logger.warning("no budget gained anything on %d questions: %s keeps its estimator", len(rows), name)
+            return program
+        seen = module.estimate_from if isinstance(module, TaleEP) else None
+        signature = input_signature(_task(module), seen)
+        return put(program, module, with_estimator(module, self.estimator(rows, signature)))
+
+    def _sum_up(self, job: SearchJob, calls: int, usd: float | None, seconds: float) -> None:
+        """Set the summary, and write it."""
+        if job.folder:
+            calls, usd = job.folder.cost()
+            seconds += job.folder.wall_s
+        by_name = {row.predictor: [r for r in self.rows if r.predictor == row.predictor] for row in self.rows}
+        figures = {name: search_figures(rows) for name, rows in by_name.items()}
+        self.summary = {
+            "program": self.info["program"]["name"],
+            "model": self.info["config"]["model"],
+            "data": self.info["config"]["data"]["name"],
+            **self.info["config"]["search"],
+            **(search_figures(self.rows) if len(figures) < 2 else {"predictors": figures}),
+            "calls": calls,
+            "cost_usd": usd,
+            "wall_s": round(seconds, 3),
+            "stopped": self.stopped and "cap",
+            "message": self.stopped,
+            "run_dir": None if self.out is None else str(self.out),
+        }
+        if job.folder:
+            job.folder.replace("summary.json", self.summary)
+
+
+def _task(module: Any) -> type[dspy.Signature]:
+    """Return the signature of the task, as it was before anything was added."""
+    signature = unbudgeted(module).predict.signature
+    found: type[dspy.Signature] = signature.delete(REASONING) if REASONING in signature.output_fields else signature
+    return found
+
+
+def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
+    """Return the sampler of a name; one that is none comes back as it is.
+
+    Raises:
+        MissingExtraError: If Optuna is not installed.
+        UsageError: If it is no Optuna sampler.
+    """
+    from tale_dspy.optimizers import samplers
+
+    named: dict[str, Callable[[], BaseSampler]] = {
+        "elastic": lambda: samplers.ElasticSampler(),
+        "halving": lambda: samplers.HalvingSampler(),
+        "tpe": lambda: samplers.TPESampler(seed=seed),
+        "grid": lambda: samplers.GridSampler(),
+    }
+    if isinstance(sampler, str):
+        return named[sampler]()
+    from optuna.samplers import BaseSampler
+
+    if not isinstance(sampler, BaseSampler):
+        raise UsageError(f"sampler must be an Optuna sampler, got {sampler!r:.80}")
+    return sampler
+
+
+def _ends(sampler: "BaseSampler") -> bool:
+    """Whether a sampler knows when a question is done."""
+    from tale_dspy.optimizers.samplers import BudgetSampler
+
+    return isinstance(sampler, BudgetSampler)

@@ -61,7 +61,7 @@ def budgeted(
     swapped = {id(module): _tale_ep(module, estimator, mode) for module in targets}
     if id(copied) in swapped:
         return swapped[id(copied)]
-    _replace(copied, swapped, set())
+    replace_modules(copied, swapped)
     if type(copied).load_state is dspy.Module.load_state:
         copied.load_state = _LoadByName(copied)
     return copied
@@ -183,8 +183,15 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, mode: Mode) -> TaleEP:
     return new
 
 
-def _replace(holder: Any, swapped: dict[int, Any], seen: set[int]) -> None:
-    """Put the twins where the originals stand: in attributes, lists, tuples and dicts, at any depth."""
+def replace_modules(holder: Any, swapped: dict[int, Any], seen: set[int] | None = None) -> None:
+    """Put modules where others stand: in attributes, lists, tuples and dicts, at any depth.
+
+    Args:
+        holder: A module, list or dict; changed in place.
+        swapped: What comes in the place of a module, by the `id` of that.
+        seen: Ids of what was searched already.
+    """
+    seen = set() if seen is None else seen
     items: Any = vars(holder) if isinstance(holder, dspy.Module) else holder
     for key, value in list(items.items() if isinstance(items, dict) else enumerate(items)):
         new = _swapped(value, swapped, seen)
@@ -202,5 +209,5 @@ def _swapped(value: Any, swapped: dict[int, Any], seen: set[int]) -> Any:
         return tuple(new) if type(value) is tuple else type(value)(*new)  # a named tuple takes them one by one
     if isinstance(value, dspy.Module | dict | list) and id(value) not in seen:
         seen.add(id(value))
-        _replace(value, swapped, seen)
+        replace_modules(value, swapped, seen)
     return value
