@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from tale_dspy.adapter import REASONING
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.ledger import Ledger
@@ -21,11 +20,10 @@ from tale_dspy.optimizers.search_engine import PredictorSearch, SearchJob
 from tale_dspy.optimizers.search_folder import SearchFolder, total_cost
 from tale_dspy.optimizers.search_rows import SearchRow
 from tale_dspy.optimizers.search_summary import search_figures
-from tale_dspy.optimizers.switch import put, searchable
+from tale_dspy.optimizers.switch import budgeted_predictors, put, searchable, task_of, with_estimator
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.programs.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
-from tale_dspy.programs.unbudgeted import budgeted_predictors, unbudgeted, with_estimator
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.engine import questions_of
 from tale_dspy.runs.options import RunOptions, SharedCaps, Tally
@@ -38,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 AGREES = "agrees-with-vanilla"
 """The metric of questions without gold."""
-SAMPLERS = ("elastic", "halving", "tpe", "grid")
+SAMPLERS = ("halving", "tpe", "grid")
 """Samplers that can be given by name."""
 DEFAULT_CALLS = 12
 """Budgets tried for a question by a sampler that does not know when it is done."""
@@ -64,7 +62,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     Args:
         metric: As in `evaluate`; None compares answers with the gold. `agrees-with-vanilla` is for questions without
             gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
-        sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler.
+        sampler: `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler.
         calls_per_question: Most budgets tried for a question. None leaves that to the sampler; one that does not know
             when it is done is given `DEFAULT_CALLS`.
         repeats: By how many the right fresh draws of a budget must outnumber the wrong ones before it is chosen. 0
@@ -95,7 +93,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self,
         metric: Metric | Literal["agrees-with-vanilla"] | None = None,
         *,
-        sampler: "str | BaseSampler" = "elastic",
+        sampler: "str | BaseSampler" = "halving",
         calls_per_question: int | None = None,
         repeats: int = 2,
         estimator: Literal["regression", "few-shot"] | MakeEstimator = "regression",
@@ -221,7 +219,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             logger.warning("no budget gained anything on %d questions: %s keeps its estimator", len(rows), name)
             return program
         seen = module.estimate_from if isinstance(module, TaleEP) else None
-        signature = input_signature(_task(module), seen)
+        signature = input_signature(task_of(module), seen)
         return put(program, module, with_estimator(module, self.estimator(rows, signature)))
 
     def _sum_up(self, job: SearchJob, calls: int, usd: float | None, seconds: float) -> None:
@@ -248,13 +246,6 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             job.folder.replace("summary.json", self.summary)
 
 
-def _task(module: Any) -> type[dspy.Signature]:
-    """Return the signature of the task, as it was before anything was added."""
-    signature = unbudgeted(module).predict.signature
-    found: type[dspy.Signature] = signature.delete(REASONING) if REASONING in signature.output_fields else signature
-    return found
-
-
 def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
     """Return the sampler of a name; one that is none comes back as it is.
 
@@ -264,18 +255,16 @@ def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
     """
     from tale_dspy.optimizers import samplers
 
-    named: dict[str, Callable[[], BaseSampler]] = {
-        "elastic": lambda: samplers.ElasticSampler(),
-        "halving": lambda: samplers.HalvingSampler(),
-        "tpe": lambda: samplers.TPESampler(seed=seed),
-        "grid": lambda: samplers.GridSampler(),
-    }
-    if isinstance(sampler, str):
-        return named[sampler]()
+    if sampler == "halving":
+        return samplers.HalvingSampler()
+    if sampler == "tpe":
+        return samplers.TPESampler(seed=seed)
+    if sampler == "grid":
+        return samplers.GridSampler()
     from optuna.samplers import BaseSampler
 
     if not isinstance(sampler, BaseSampler):
-        raise UsageError(f"sampler must be an Optuna sampler, got {sampler!r:.80}")
+        raise UsageError(f"sampler must be one of {', '.join(SAMPLERS)} or an Optuna sampler, got {sampler!r:.80}")
     return sampler
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
@@ -99,7 +99,8 @@ def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, 
 
     Replies are random, so that the cheapest right one may be luck. It is drawn again until the right draws outnumber
     the wrong ones by `plan.repeats`, or the wrong ones outnumber the right: then the next larger budget that was right
-    is tested, or a larger one is tried, and in the end the question is said to have no gain.
+    is tested, or a larger one is tried, and in the end the question is said to have no gain. With `plan.repeats` of 0
+    the first draw is believed.
 
     Args:
         vanilla: The answer without a budget.
@@ -202,7 +203,9 @@ def _confirmed(trials: list[Trial], highest: int, plan: SearchPlan) -> Generator
     above, candidates = 0, _candidates(trials, highest)
     for _ in range(plan.candidates):
         if not candidates:
-            if not above or (larger := yield from _larger(above, highest, trials)) is None:
+            above = above or (max((t.budget for t in trials), default=0) if plan.repeats else 0)
+            larger = yield from _larger(above, highest, trials)
+            if larger is None:
                 return None
             candidates = [larger]
         candidate = candidates[0]
@@ -218,9 +221,9 @@ def _confirmed(trials: list[Trial], highest: int, plan: SearchPlan) -> Generator
 
 
 def _larger(above: int, highest: int, trials: list[Trial]) -> Generator[Draw, Reply, Trial | None]:
-    """Try a budget half-way, in terms of ratios, between one that failed and none."""
+    """Try a budget half-way, in terms of ratios, between the largest that failed and none at all."""
     budget = round(math.sqrt(above * highest))
-    if not above < budget < highest or any(t.budget == budget for t in trials):
+    if not 0 < above < budget < highest or any(t.budget == budget for t in trials):
         return None
     reply = yield Draw(budget)
     if reply.error is not None or reply.tokens is None:
@@ -298,4 +301,3 @@ def per_question(sampler: "BaseSampler") -> "BaseSampler":
     from tale_dspy.optimizers.samplers.base import BudgetSampler
 
     return sampler if isinstance(sampler, BudgetSampler) else copy.deepcopy(sampler)
-

@@ -1,8 +1,7 @@
 """Ask what the searches of many questions want to know: at once, under caps, journalled, judged by the metric."""
 
 import threading
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import dspy
 
 from tale_dspy.errors import BackendError, SpendCapReached
 from tale_dspy.ledger import Ledger
-from tale_dspy.optimizers.question_search import Draw, Reply, SearchPlan, per_question, search_question, trial_of
+from tale_dspy.optimizers.question_search import Draw, Reply, SearchPlan, learn, per_question, search_question, trial_of
 from tale_dspy.optimizers.search_folder import FAILED, SearchFolder, unit_name
 from tale_dspy.optimizers.search_rows import SEARCH_FILE, SearchRow, Vanilla
 from tale_dspy.optimizers.switch import Asked, switched
@@ -84,6 +83,8 @@ class PredictorSearch:
             KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
         """
         done = self._finished_before()
+        if self.job.options.progress:
+            self.job.options.progress(self.tally)
         todo = [q for q in self.job.questions if q.id not in done]
         self._doomed = min(DOOMED, len(todo))
         count = self.job.options.concurrency
@@ -96,14 +97,12 @@ class PredictorSearch:
             self.stopped = str(fault)
         elif fault is not None:
             raise fault
-        else:
+        elif self._held:
             self._write(self._held)
         return self.rows
 
     def _finished_before(self) -> set[str]:
         """Take over the rows of an earlier process; the sampler learns from them in the same order."""
-        from tale_dspy.optimizers.question_search import learn
-
         for row in self.job.folder.rows.values() if self.job.folder else ():
             if row.predictor == self.name:
                 if row.vanilla.correct and row.vanilla.tokens:
@@ -206,9 +205,8 @@ class PredictorSearch:
             for row in rows:
                 self.rows.append(row)
                 self._count(row)
-            progress: Callable[[Tally], None] | None = self.job.options.progress
-            if progress:
-                progress(self.tally)
+            if self.job.options.progress:
+                self.job.options.progress(self.tally)
 
     def _count(self, row: SearchRow) -> None:
         """Count a row in: as right if it was without a budget, with the tokens that are left of it."""

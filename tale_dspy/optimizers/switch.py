@@ -1,4 +1,7 @@
-"""The predictor that is searched: it takes its budget from whoever asks, and tells what it was asked and spent."""
+"""The predictor that is searched: it takes its budget from whoever asks, and tells what it was asked and spent.
+
+And the others of a program: how they are found, and how one is given another estimator.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,13 +10,16 @@ from typing import Any
 import dspy
 from dspy.dsp.utils.settings import settings
 
-from tale_dspy.adapter import BUDGET
+from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TalePrediction
-from tale_dspy.programs.convert import replace_modules
-from tale_dspy.programs.copying import copy_program
-from tale_dspy.programs.unbudgeted import BudgetedModule, budgeted_predictors, unbudgeted
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.convert import replace_modules, unbudgeted
+from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.receipts import Call
+
+BudgetedModule = TaleEP | BudgetedChainOfThought
 
 
 @dataclass
@@ -61,10 +67,11 @@ class Switch(dspy.Module):  # type: ignore[misc]  # dspy ships no types
             asked.inputs = {k: v for k, v in inputs.items() if k in names}
         return asked, inputs
 
-    def _told(self, asked: Asked, pred: TalePrediction) -> TalePrediction:
-        if pred._receipt is not None:
-            asked.calls += pred._receipt.calls
-        return pred
+    def _told(self, asked: Asked, pred: Any) -> TalePrediction:
+        found: TalePrediction = pred
+        if found._receipt is not None:
+            asked.calls += found._receipt.calls
+        return found
 
 
 def asked_now() -> Asked:
@@ -92,6 +99,41 @@ def put(program: Any, old: Any, new: Any) -> Any:
         return new
     replace_modules(program, {id(old): new})
     return program
+
+
+def budgeted_predictors(program: dspy.Module) -> dict[str, BudgetedModule]:
+    """Return the modules of a program that are given a budget, by name; the program itself is called `self`.
+
+    What an estimator is made of does not count.
+    """
+    modules = list(program.named_sub_modules(dspy.Module))
+    estimators = [m.estimator for _, m in modules if isinstance(m, TaleEP)]
+    inside = {id(inner) for estimator in estimators for inner in modules_of(estimator)}
+    return {
+        name.removeprefix("self."): module
+        for name, module in modules
+        if isinstance(module, BudgetedModule) and id(module) not in inside
+    }
+
+
+def task_of(module: BudgetedModule) -> type[dspy.Signature]:
+    """Return the signature of a budgeted module's task: without budget and reasoning."""
+    signature = module.predict.signature.delete(BUDGET)
+    found: type[dspy.Signature] = signature.delete(REASONING) if REASONING in signature.output_fields else signature
+    return found
+
+
+def with_estimator(module: BudgetedModule, estimator: dspy.Module) -> TaleEP:
+    """Return a `TaleEP` of the same prompt, whose budgets an estimator gives.
+
+    A `TaleEP` is changed in place: its limits and its choice of inputs stay. Of any other module a new one is made.
+    """
+    if isinstance(module, TaleEP):
+        module.estimator = estimator
+        return module
+    new = TaleEP(task_of(module), estimator, adapter=module.adapter, callbacks=list(module.callbacks))
+    new.predict, new.seen = module.predict, module.seen
+    return new
 
 
 def searchable(program: Any) -> list[str]:

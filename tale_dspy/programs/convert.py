@@ -85,7 +85,7 @@ def unbudgeted(program: Any) -> Any:
             f"{type(program).__name__} holds no TaleEP and no BudgetedChainOfThought: nothing has a budget"
         )
     if id(copied) not in swapped:
-        _replace(copied, swapped, set())
+        replace_modules(copied, swapped)
     return swapped.get(id(copied), copied)
 
 

@@ -84,7 +84,7 @@ def test_a_budget_between_two_that_were_tried_is_in_the_range(budget: float, ins
 
 def test_a_budget_that_was_tried_and_wrong_is_not() -> None:
     found = ideal_range(trials(*[(b, 1 if b < 40 else 9, b != 20) for b in range(10, 101, 10)]))
-    assert found == IdealRange((10, 30, 40), wrong=(20,))
+    assert found is not None and found == IdealRange((10, 30, 40), wrong=(20,))
     assert (20 in found, found.distance(20), 25 in found) == (False, 10, True)
 
 
