@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         UsageError,
     )
     from tale_dspy.ledger import Ledger, track
+    from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.optimizers.calibrate import Calibration, calibrate
     from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+    from tale_dspy.optimizers.search_rows import load_search
     from tale_dspy.optimizers.token_metric import token_aware_metric
     from tale_dspy.programs.base import receipt
     from tale_dspy.programs.budgeted import BudgetedChainOfThought
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from tale_dspy.programs.cot import VanillaCoT
     from tale_dspy.programs.direct import DirectAnswer
     from tale_dspy.programs.estimator import BudgetEstimator
+    from tale_dspy.programs.few_shot_estimator import FewShotEstimator
+    from tale_dspy.programs.regression_estimator import RegressionEstimator
     from tale_dspy.programs.saving import load
     from tale_dspy.programs.self_budgeted import SelfBudgeted
     from tale_dspy.programs.tale_ep import TaleEP
@@ -63,7 +67,9 @@ _HOMES = {
     ),
     "ledger": ("Ledger", "track"),
     "optimizers.calibrate": ("Calibration", "calibrate"),
+    "optimizers.budget_search": ("BudgetSearch",),
     "optimizers.fixed_budget": ("BestFixedBudget",),
+    "optimizers.search_rows": ("load_search",),
     "optimizers.token_metric": ("token_aware_metric",),
     "programs.base": ("receipt",),
     "programs.budgeted": ("BudgetedChainOfThought",),
@@ -73,6 +79,8 @@ _HOMES = {
     "programs.cot": ("VanillaCoT",),
     "programs.direct": ("DirectAnswer",),
     "programs.estimator": ("BudgetEstimator",),
+    "programs.few_shot_estimator": ("FewShotEstimator",),
+    "programs.regression_estimator": ("RegressionEstimator",),
     "programs.saving": ("load",),
     "programs.self_budgeted": ("SelfBudgeted",),
     "programs.tale_ep": ("TaleEP",),
@@ -91,6 +99,7 @@ __all__ = [
     "Budget",
     "BudgetEstimator",
     "BudgetLimits",
+    "BudgetSearch",
     "BudgetedChainOfThought",
     "Calibration",
     "Call",
@@ -100,11 +109,13 @@ __all__ = [
     "DataError",
     "Dataset",
     "DirectAnswer",
+    "FewShotEstimator",
     "Ledger",
     "MissingExtraError",
     "Price",
     "Receipt",
     "Record",
+    "RegressionEstimator",
     "Run",
     "RunFolderError",
     "SelfBudgeted",
@@ -125,6 +136,7 @@ __all__ = [
     "load",
     "load_dataset",
     "load_run",
+    "load_search",
     "read_budget",
     "receipt",
     "token_aware_metric",
