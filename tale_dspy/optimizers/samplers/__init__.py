@@ -2,7 +2,8 @@
 
 `base`: the conventions of a study, and what all but TPE share. `halving`: the paper's search. `tpe`: Optuna's own.
 `grid`: every budget, the truth that the others are held against. `elastic`: ours, which learns from question to
-question. Importing this package loads nothing; Optuna comes with the first name used.
+question, upon `law` (what it believes of a model), `law_fit` (how it learns that) and `lookahead` (what a call is
+worth). Importing this package loads nothing; Optuna comes with the first name used.
 """
 
 from importlib import import_module
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation, history_of
+    from tale_dspy.optimizers.samplers.elastic import ElasticSampler
     from tale_dspy.optimizers.samplers.grid import GridSampler
     from tale_dspy.optimizers.samplers.halving import HalvingSampler
     from tale_dspy.optimizers.samplers.tpe import TPESampler
 
 _HOMES = {
     "base": ("BudgetSampler", "History", "Observation", "history_of"),
+    "elastic": ("ElasticSampler",),
     "grid": ("GridSampler",),
     "halving": ("HalvingSampler",),
     "tpe": ("TPESampler",),
@@ -24,6 +27,7 @@ _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for nam
 
 __all__ = [
     "BudgetSampler",
+    "ElasticSampler",
     "GridSampler",
     "HalvingSampler",
     "History",

@@ -1,0 +1,129 @@
+"""Our own search: believe where a question's edge lies, ask where that saves most, learn from question to question."""
+
+import json
+import math
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation
+from tale_dspy.optimizers.samplers.law import Law
+from tale_dspy.optimizers.samplers.law_fit import fit
+from tale_dspy.optimizers.samplers.lookahead import Outlook, outlook
+
+FORMAT = 1
+LAST = 300
+"""Questions that are learned from: the last ones."""
+
+
+class ElasticSampler(BudgetSampler):
+    """Search by what this question has shown and what the questions before it have taught.
+
+    It assumes of a model no more than the paper does: replies follow their budget down to some edge and grow again
+    below it, and below some need the answer is wrong. Where edge and need may lie is believed from the trials of the
+    question; how replies follow and grow, where edges lie relative to the answer without a budget, and how far chance
+    moves all this is learned from the questions searched before. Each call goes where it is expected to save the most
+    together with the one after it, and the search ends when a call is no longer worth its price.
+
+    One sampler serves all questions of a search; tell it of each finished one (`learn`). What it learned is saved as
+    JSON. Deterministic: the same questions learned in the same order lead to the same budgets.
+
+    Args:
+        price: What a call must be expected to save, as a share of the tokens of the best right answer so far. Smaller
+            finds shorter answers with more calls.
+        max_calls: Most trials of a question.
+
+    Raises:
+        UsageError: If price is not a share above 0 and below 1, or max_calls not at least 1.
+
+    Example:
+        >>> sampler = ElasticSampler()
+        >>> sampler.learn(History(200, (Observation(40, 38.0, True), Observation(25, 70.0, False))))
+        >>> sampler.propose(History(vanilla_tokens=300)) < 300
+        True
+    """
+
+    def __init__(self, price: float = 0.03, max_calls: int = 10) -> None:
+        if not 0 < price < 1:
+            raise UsageError(f"price must be a share above 0 and below 1, got {price}")
+        if max_calls < 1:
+            raise UsageError(f"max_calls must be at least 1, got {max_calls}")
+        self.price, self.max_calls = price, max_calls
+        self._lock = threading.Lock()
+        self._learned: list[History] = []
+        self._law, self._fitted = Law(), 0
+        self._looked: dict[History, Outlook | None] = {}
+
+    def propose(self, history: History) -> int:
+        """Return the budget whose call, with the best one after it, is expected to save most."""
+        found = self._look(history)
+        if found is not None:
+            return found.budget
+        return history.best.budget if history.best else history.vanilla_tokens
+
+    def enough(self, history: History) -> bool:
+        """Tell whether no call is expected to be worth its price."""
+        if not history.seen:
+            return False
+        if len(history.seen) >= self.max_calls:
+            return True
+        found = self._look(history)
+        return found is None or (found.saving < self.price and found.saving_of_two < 2 * self.price)
+
+    def learn(self, history: History) -> None:
+        """Take note of a question whose search is over; one without any trial teaches nothing."""
+        if history.seen:
+            with self._lock:
+                self._learned.append(History(history.vanilla_tokens, history.seen))
+
+    def save(self, path: str | Path) -> None:
+        """Write all that was learned to a JSON file."""
+        with self._lock:
+            questions = [
+                {
+                    "vanilla_tokens": q.vanilla_tokens,
+                    "trials": [[o.budget, o.tokens if math.isfinite(o.tokens) else None, o.right] for o in q.seen],
+                }
+                for q in self._learned
+            ]
+        state = {"format": FORMAT, "price": self.price, "max_calls": self.max_calls, "questions": questions}
+        Path(path).write_text(json.dumps(state), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ElasticSampler":
+        """Return the sampler that was saved: it goes on as if it had never been away.
+
+        Raises:
+            UsageError: If the file is none that `save` wrote.
+        """
+        try:
+            state = json.loads(Path(path).read_text(encoding="utf-8"))
+            if state["format"] != FORMAT:
+                raise UsageError(f"{path} has the format {state['format']}; this version reads {FORMAT}")
+            sampler = cls(state["price"], state["max_calls"])
+            for question in state["questions"]:
+                sampler.learn(History(question["vanilla_tokens"], tuple(map(_observation, question["trials"]))))
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
+            if isinstance(e, UsageError):
+                raise
+            raise UsageError(f"{path} holds no saved ElasticSampler: {type(e).__name__}: {e}") from e
+        return sampler
+
+    def _look(self, history: History) -> Outlook | None:
+        """Return the outlook on a question, from memory where `enough` has just asked for it."""
+        with self._lock:
+            while (due := max(self._fitted + 2, self._fitted * 3 // 2)) <= len(self._learned):
+                self._law, self._fitted = fit(self._learned[max(0, due - LAST) : due], self._law), due
+                self._looked.clear()
+            if history not in self._looked:
+                if len(self._looked) > 500:
+                    self._looked.clear()
+                self._looked[history] = outlook(self._law, history)
+            return self._looked[history]
+
+
+def _observation(row: Sequence[Any]) -> Observation:
+    budget, tokens, right = row
+    return Observation(int(budget), math.inf if tokens is None else float(tokens), bool(right))

@@ -1,0 +1,121 @@
+"""How the tokens of a reply answer to its budget: the picture `ElasticSampler` has of a model, and what it believes.
+
+The picture is coarse on purpose. Every question has an *edge*: from that budget on, replies follow the budget; below it
+they grow again (token elasticity, paper section 4). And it has a *need*, the budget below which its answer is wrong.
+Lengths are taken as logarithms of their ratio to the answer without a budget, so that questions of all sizes can be
+pooled. How closely replies follow, how fast they grow again, where edges and needs lie and how far chance moves all of
+this are numbers of a `Law`. None is known beforehand: they are fitted to the questions already searched
+(`law_fit.py`). `believe` turns the trials of a question into weights over edges and needs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tale_dspy.optimizers.samplers.base import History
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+EDGES = 128
+"""Edges among which belief is spread."""
+REACH = math.log(200)
+"""No edge is thought to lie further below the answer without a budget than this."""
+NEEDS = np.log([0.02, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.06, 1.13, 1.2, 1.3, 1.4, 1.6, 2.0, 3.0])
+"""Needs that are told apart, each as the logarithm of its ratio to the edge."""
+STRAY = 0.03
+"""Share of replies that fit no picture."""
+NEAR = 1e-9  # a budget that is exactly the edge lies above it, however the logarithms are rounded
+
+
+class Trials(NamedTuple):
+    """The trials of some questions, one after the other."""
+
+    budget: Array
+    """Logarithms of the ratios to the answer without a budget."""
+    length: Array
+    """Likewise, of the tokens used; NaN where they are unknown."""
+    grain: Array
+    """What half a token makes of the length: nothing finer can be told."""
+    right: Flags
+    """Whether the answers were right."""
+    question: NDArray[np.int64]
+    """Number of the question each belongs to, from 0."""
+
+    @classmethod
+    def of(cls, questions: Sequence[History]) -> "Trials":
+        """Lay the trials of some questions out."""
+        rows = [(o.budget, o.tokens, q.vanilla_tokens, o.right, i) for i, q in enumerate(questions) for o in q.seen]
+        budget, tokens, vanilla, right, question = np.array(rows, dtype=float).reshape(-1, 5).T
+        known = np.where((tokens > 0) & (tokens < math.inf), tokens, math.nan)
+        length = np.log(known / vanilla)
+        return cls(np.log(budget / vanilla), length, 0.5 / known, right > 0, question.astype(np.int64))
+
+
+def rebound_terms(below: Array, edge: Array) -> Array:
+    """Return the terms that make up the growth of replies below the edge, along a new last axis.
+
+    Args:
+        below: How far the budget lies below the edge, from 0 at the edge to 1 at no budget at all.
+        edge: The edge.
+    """
+    b, e = np.broadcast_arrays(below, edge)
+    return np.stack([np.ones_like(b), b, b * b, b**3, b * e, b * b * e], axis=-1)
+
+
+@dataclass(frozen=True)
+class Law:
+    """What was learned about a model; without any question behind it, a wide guess."""
+
+    follow: tuple[float, float] = (-0.1, 1.0)
+    """Above the edge: length = first + second * budget."""
+    follow_spread: float = 0.3
+    """Standard deviation of lengths above the edge."""
+    rebound: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, -0.9, 0.0)
+    """Below the edge: weights of `rebound_terms`, whose sum is length - edge."""
+    rebound_spread: float = 0.4
+    """Standard deviation of lengths below the edge."""
+    edges: Array = field(default_factory=lambda: -REACH * (np.arange(EDGES) + 0.5)[::-1] / EDGES)
+    """Edges held possible, each as likely as the next, rising."""
+    needs: Array = field(default_factory=lambda: np.full(len(NEEDS), 1 / len(NEEDS)))
+    """Share of questions with each of `NEEDS`."""
+    slips: tuple[float, float] = (0.05, 0.05)
+    """Chance of a wrong answer at or above the need, and of a right one below it."""
+
+    def lengths(self, budget: Array, edge: Array) -> tuple[Array, Array]:
+        """Return mean and spread of the length that a budget leads to under an edge; both broadcast."""
+        gap = budget - edge
+        terms = rebound_terms(1 - np.exp(np.minimum(gap, 0)), edge)
+        grown = edge + np.clip(terms @ np.array(self.rebound), 0.0, 0.05 - edge)
+        above = gap >= -NEAR
+        mean = np.where(above, self.follow[0] + self.follow[1] * budget, grown)
+        return mean, np.where(above, self.follow_spread, self.rebound_spread)
+
+    def right(self, enough: Flags) -> Array:
+        """Return the chance of a right answer, given whether the budget was as large as needed."""
+        return np.where(enough, 1 - self.slips[0], self.slips[1])
+
+
+def believe(law: Law, trials: Trials, questions: int) -> Array:
+    """Return the weight of each question's edge and need, one in all for each question.
+
+    Returns:
+        Weights by question, edge (of `law.edges`) and need (of `NEEDS`).
+    """
+    budget = trials.budget[:, None]
+    mean, spread = law.lengths(budget, law.edges)
+    spread = np.hypot(spread, trials.grain[:, None])
+    density = np.exp(-0.5 * ((trials.length[:, None] - mean) / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
+    by_length = np.nan_to_num(np.log((1 - STRAY) * density + STRAY / 3), nan=0.0)
+    enough = (budget - law.edges)[..., None] >= NEEDS - NEAR
+    chances = np.array([[1 - law.slips[1], law.slips[0]], [law.slips[1], 1 - law.slips[0]]])
+    by_answer = np.log(chances)[trials.right.astype(int)[:, None, None], enough.astype(int)]
+    chance = np.tile(np.log(law.needs), (questions, len(law.edges), 1))
+    np.add.at(chance, trials.question, by_length[..., None] + by_answer)
+    weights = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
+    normed: Array = weights / weights.sum(axis=(1, 2), keepdims=True)
+    return normed

@@ -1,0 +1,43 @@
+"""Made-up questions of one model: their edges and needs differ, their manner does not."""
+
+import math
+import random
+from collections.abc import Callable
+
+from tale_dspy.optimizers.samplers import BudgetSampler, History, Observation
+
+Answer = Callable[[int], tuple[float, bool]]
+
+
+class Made:
+    """One question: above its edge replies use nine tenths of the budget; below, they grow with the square root."""
+
+    def __init__(self, seed: int) -> None:
+        chance = random.Random(seed)
+        self.edge = chance.randint(25, 110)
+        self.vanilla = round(self.edge * chance.uniform(2.0, 6.0))
+        self.need = round(self.edge * chance.uniform(0.3, 0.95))
+
+    def __call__(self, budget: int) -> tuple[float, bool]:
+        below = max(0.0, 1 - budget / self.edge)
+        tokens = 0.9 * budget if not below else self.edge + 0.6 * (self.vanilla - self.edge) * math.sqrt(below)
+        return float(round(tokens)), budget >= self.need
+
+    @property
+    def least(self) -> float:
+        """Tokens of the shortest right answer."""
+        return min(tokens for tokens, right in map(self, range(1, self.vanilla)) if right)
+
+
+def seen(question: Answer, vanilla: int, *budgets: int) -> History:
+    return History(vanilla, tuple(Observation(b, *question(b)) for b in budgets))
+
+
+def search(sampler: BudgetSampler, question: Made, calls: int = 20) -> History:
+    """Search one question without Optuna, and learn from it."""
+    history = History(question.vanilla)
+    while len(history.seen) < calls and not sampler.enough(history):
+        tried = [o.budget for o in history.seen]
+        history = seen(question, question.vanilla, *tried, sampler.propose(history))
+    sampler.learn(history)
+    return history

@@ -1,0 +1,94 @@
+"""Our sampler: it learns, it forgets nothing when saved, and it beats the paper's search where both can be judged."""
+
+import json
+from pathlib import Path
+
+import pytest
+from family import Made, search
+
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.samplers import ElasticSampler, HalvingSampler, History, Observation
+from tale_dspy.testing.samplers import BudgetSamplerSuite
+
+
+class TestElasticSampler(BudgetSamplerSuite):
+    def sampler(self) -> ElasticSampler:
+        return ElasticSampler()
+
+
+def figures(histories: list[History], questions: list[Made]) -> tuple[float, float]:
+    """Tokens of the best found over the least there are, and calls a question; both on the mean."""
+    excess = [h.best_tokens / q.least for h, q in zip(histories, questions, strict=True)]
+    return sum(excess) / len(excess), sum(len(h.seen) for h in histories) / len(histories)
+
+
+def test_it_finds_what_halving_does_not_and_learns_to_find_it_in_fewer_calls() -> None:
+    questions = [Made(seed) for seed in range(120)]
+    sampler = ElasticSampler()
+    histories = [search(sampler, q) for q in questions]
+    early, late = figures(histories[:20], questions[:20]), figures(histories[-60:], questions[-60:])
+    halved, _ = figures([search(HalvingSampler(), q) for q in questions], questions)
+    assert late[0] < 1.05
+    assert late[1] < early[1]
+    assert late[1] < 3
+    assert halved > 1.2
+
+
+def test_a_higher_price_means_fewer_calls() -> None:
+    questions = [Made(seed) for seed in range(30)]
+    calls = []
+    for price in (0.01, 0.2):
+        sampler = ElasticSampler(price=price)
+        calls.append(sum(len(search(sampler, q).seen) for q in questions))
+    assert calls[1] < calls[0]
+
+
+def test_no_question_is_asked_more_often_than_allowed() -> None:
+    sampler = ElasticSampler(price=0.0001, max_calls=3)
+    assert max(len(search(sampler, Made(seed)).seen) for seed in range(20)) == 3
+
+
+def test_a_saved_sampler_goes_on_as_if_it_had_never_been_away(tmp_path: Path) -> None:
+    sampler = ElasticSampler(price=0.05, max_calls=7)
+    for seed in range(25):
+        search(sampler, Made(seed))
+    sampler.learn(History(50, (Observation(9, float("inf"), False),)))
+    sampler.save(tmp_path / "learned.json")
+    loaded = ElasticSampler.load(tmp_path / "learned.json")
+    assert (loaded.price, loaded.max_calls) == (0.05, 7)
+    for seed in range(25, 60):
+        assert search(loaded, Made(seed)) == search(sampler, Made(seed))
+
+
+def test_what_is_told_again_in_the_same_order_leads_to_the_same_budgets() -> None:
+    first, again = ElasticSampler(), ElasticSampler()
+    histories = [search(first, Made(seed)) for seed in range(40)]
+    for history in histories:
+        again.learn(history)
+    assert again.propose(History(300)) == first.propose(History(300))
+
+
+def test_a_question_without_trials_teaches_nothing(tmp_path: Path) -> None:
+    sampler = ElasticSampler()
+    sampler.learn(History(100))
+    sampler.save(tmp_path / "learned.json")
+    assert json.loads((tmp_path / "learned.json").read_text())["questions"] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"format": 99}', '{"format": 1, "price": 0.1, "max_calls": 9, "questions": [{"trials": [1]}]}'],
+)
+def test_a_file_that_holds_no_sampler_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "learned.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"learned\.json"):
+        ElasticSampler.load(path)
+    with pytest.raises(UsageError, match=r"missing\.json"):
+        ElasticSampler.load(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("given", [{"price": 0}, {"price": 1}, {"price": float("nan")}, {"max_calls": 0}])
+def test_settings_that_make_no_sense_are_refused(given: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=r"must be"):
+        ElasticSampler(**given)  # type: ignore[arg-type]

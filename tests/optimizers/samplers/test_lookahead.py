@@ -1,0 +1,76 @@
+"""The next budget is where the savings are."""
+
+import numpy as np
+import pytest
+
+from tale_dspy.optimizers.samplers import History, Observation
+from tale_dspy.optimizers.samplers.law import EDGES, NEEDS, Law
+from tale_dspy.optimizers.samplers.lookahead import outlook
+
+NO_NEED = np.where(np.arange(len(NEEDS)) == 0, 1.0, 1e-9)
+
+KNOWN = Law(
+    follow=(0.0, 1.0),
+    follow_spread=0.02,
+    rebound=(0.0, 0.0, 0.0, 0.0, -0.9, 0.0),
+    rebound_spread=0.05,
+    edges=np.log(np.linspace(0.24, 0.26, EDGES)),
+    needs=NO_NEED / NO_NEED.sum(),
+    slips=(0.01, 0.01),
+)
+"""A model whose edge lies at a quarter of the answer without a budget, as is well known."""
+
+
+def test_a_known_edge_is_asked_for_at_once() -> None:
+    found = outlook(KNOWN, History(400))
+    assert found is not None
+    assert 94 <= found.budget <= 106
+    assert found.saving == pytest.approx(0.75, abs=0.03)
+
+
+def test_once_it_was_asked_there_is_little_left_to_save() -> None:
+    found = outlook(KNOWN, History(400, (Observation(99, 99, True),)))
+    assert found is not None
+    assert found.saving < 0.03
+
+
+def test_two_calls_save_no_less_than_one() -> None:
+    for law in (KNOWN, Law()):
+        found = outlook(law, History(400, (Observation(150, 150, True),)))
+        assert found is not None
+        assert found.saving_of_two >= found.saving > 0
+
+
+def test_after_a_wrong_answer_it_goes_up() -> None:
+    found = outlook(Law(), History(400, (Observation(60, 55, False),)))
+    assert found is not None
+    assert found.budget > 60
+
+
+def test_budgets_tried_or_asked_just_now_are_not_asked_again() -> None:
+    first = outlook(Law(), History(400))
+    assert first is not None
+    second = outlook(Law(), History(400, pending=(first.budget,)))
+    assert second is not None
+    assert second.budget != first.budget
+
+
+def test_between_two_budgets_with_the_same_reply_nothing_is_asked() -> None:
+    history = History(400, (Observation(60, 80, True), Observation(300, 80, True)))
+    for law in (KNOWN, Law()):
+        found = outlook(law, history)
+        assert found is None or not 60 < found.budget < 300
+
+
+def test_where_every_budget_was_tried_there_is_none() -> None:
+    assert outlook(Law(), History(2, (Observation(1, 1, True), Observation(2, 2, True)))) is None
+
+
+def test_where_an_answer_cost_nothing_there_is_none() -> None:
+    assert outlook(Law(), History(400, (Observation(50, 0, True),))) is None
+
+
+def test_the_range_of_the_study_is_kept() -> None:
+    found = outlook(KNOWN, History(400, lowest=200))
+    assert found is not None
+    assert found.budget >= 200
