@@ -1,5 +1,6 @@
 """`tale_dspy.LM`: a model string -> a dspy.LM whose engine is pinned and whose usage survives the cache."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -176,7 +177,7 @@ class LM(KeepsUsage):
         self.timeout = kwargs.pop("timeout", None)
         if self.timeout is not None and not (isinstance(self.timeout, int | float) and self.timeout > 0):
             raise UsageError(f"timeout must be a number of seconds above 0, got {self.timeout!r}")
-        options = {name: kwargs.pop(name) for name in ("device", "dtype", "max_batch") if name in kwargs}
+        options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
         self._local = LocalEngine(model, **options)
         return self._local, {**kwargs, "async_engine": AsyncLocalEngine(self._local)}
 
@@ -193,10 +194,13 @@ class LM(KeepsUsage):
     def copy(self, **kwargs: Any) -> Any:
         """Return a copy with other settings. One with another model has that model's engine."""
         model: str = kwargs.get("model") or self.model
-        timeout = kwargs.pop("timeout", self.timeout) if self._local is not None else None
+        timeout, options = None, dict[str, Any]()
+        if self._local is not None:
+            timeout = kwargs.pop("timeout", self.timeout)
+            options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
         other: LM | None = None
-        if model != self.model and "engine" not in kwargs and (is_local(model) or self._local is not None):
-            other = LM(model)
+        if "engine" not in kwargs and (is_local(model) or self._local is not None) and (model != self.model or options):
+            other = LM(model, **(self._local.chosen | options if self._local and is_local(model) else {}))
             kwargs |= {"engine": other.engine, "async_engine": other._async_engine_spec}
         copied = super().copy(**kwargs)
         if other is not None:
@@ -217,6 +221,8 @@ class LM(KeepsUsage):
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None:
             return await super().acall(prompt, messages=messages, **kwargs)
+        if not self._local.loaded and kwargs.get("cache", self.cache):
+            await asyncio.to_thread(lambda: self.identity)  # reads all weights once: not in the event loop
         with self._drawing(kwargs):
             return await super().acall(prompt, messages=messages, **kwargs)
 
@@ -287,6 +293,7 @@ def _own_rollout(rollout: Any) -> Any:
 
 
 _SERVER_SETTINGS = ("api_base", "base_url", "api_key", "headers", "extra_headers", "api_version", "custom_llm_provider")
+_OPTIONS = ("device", "dtype", "max_batch")
 _NAMESPACE = "tale:"
 _MARK = re.compile(rf"^{_NAMESPACE}\w+:")
 _NOT_ASKED_FOR = re.compile(rf"({_NAMESPACE}\w+:)?(#\d+)?")

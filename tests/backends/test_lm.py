@@ -91,8 +91,8 @@ def test_litellm_is_the_engine_unless_another_is_named() -> None:
         (("  ",), {}, "model must be a LiteLLM model string"),
         ((None,), {}, "model must be a LiteLLM model string"),
         ((7,), {}, "model must be a LiteLLM model string"),
-        (("embedded",), {}, "runs no models itself"),
-        (("local:/some/folder",), {}, "runs no models itself"),
+        (("local:",), {}, "'local:' names no model: give local:PATH"),
+        (("local:/some/folder",), {}, "the model must be a folder or a name of the Hugging Face hub, but /some/folder"),
         (("openai/x",), {"engine": "openai"}, "engine must be one of litellm, auto, lm15 or an engine object"),
     ],
 )

@@ -92,13 +92,14 @@ class Batch:
 
         logits = self._decoder(torch.tensor(ids, device=self._device), window, self._columns)
         tokens = choose(logits, [(job.sampling, job.rng) for job in jobs])
-        ended = []
+        ended: list[tuple[int, Job, str | None]] = []
         for number, (job, token) in enumerate(zip(jobs, tokens, strict=True), window.rows.start):
-            finish = self._tongue.push(job, token)
-            if finish is not None:
+            finish = None if token is None else self._tongue.push(job, token)
+            if finish is not None or token is None:
                 ended.append((number, job, finish))
         for number, job, finish in reversed(ended):
-            reply = self._tongue.reply(job, finish)  # may fail: while the job is a row, it would hear of it
+            # May fail: while the job is a row, it would hear of it.
+            reply = self._tongue.reply(job, finish) if finish else _failed(ArithmeticError("its output is not finite"))
             self._leave(number)
             _settle(job, reply)
 
@@ -112,17 +113,22 @@ class Batch:
         """Tell all rows, and start over with an empty table; those that wait have done no harm."""
         jobs, self._rows = self._rows, []
         self._columns = Columns(self._device)
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         for job in jobs:
-            told = ProviderError(f"the local model failed: {reason}", status=400)
-            told.__cause__ = error
-            _settle(job, told)
+            _settle(job, _failed(error))
 
     def abandon(self, error: Exception) -> None:
         """Tell all, those that wait too, and empty the table."""
         self._rows += self._waiting
         self._waiting.clear()
         self._fail(error)
+
+
+def _failed(error: Exception) -> ProviderError:
+    """What a caller is told; not to be tried again."""
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    told = ProviderError(f"the local model failed: {reason}", status=400)
+    told.__cause__ = error
+    return told
 
 
 def _settle(job: Job, result: object) -> None:

@@ -27,6 +27,17 @@ class Draw:
     given: int = 0
     """Choices that were asked for so far."""
 
+    def again(self) -> None:
+        """Forget the last choice, which was not given: when DSPy tries again, it is to be the same draw."""
+        self.give_up()
+        self.given -= 1
+
+    def give_up(self) -> None:
+        """Cancel what is on its way."""
+        for future in self.pending:
+            future.cancel()
+        self.pending = []
+
 
 _current: ContextVar[Draw | None] = ContextVar("tale_dspy_draw", default=None)
 
@@ -39,8 +50,7 @@ def drawing(draw: Draw) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-        for future in draw.pending:
-            future.cancel()
+        draw.give_up()
 
 
 def current_draw() -> Draw:

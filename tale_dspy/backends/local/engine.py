@@ -5,6 +5,7 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tale_dspy.backends.local.draws import Draw, current_draw
 from tale_dspy.backends.local.names import place_of
 from tale_dspy.backends.local.requests import SUPPORTED, Reply
 from tale_dspy.backends.local.weights import DTYPES, require, resolved, shared_base
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.backends.local.batch import Batch
@@ -57,15 +58,19 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._loaded: tuple[Base, Batch, Tongue] | None = None
         self._identity: str | None = None
+        """Known once the weights are loaded; until then the files may change."""
         if self._place.folder is not None:
             self._check()
         require("torch", "transformers", *(["peft"] if self._place.adapter else []))
 
     def _check(self) -> None:
-        folder = resolved(self._place)
-        files.check_model(folder)
+        files.check_model(self._base_folder)
         if self._place.adapter is not None:
-            files.check_adapter(self._place.adapter, self._place.base, folder)
+            files.check_adapter(self._place.adapter, self._place.base, self._base_folder)
+
+    @cached_property
+    def _base_folder(self) -> Path:
+        return resolved(self._place)
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -75,11 +80,12 @@ class LocalEngine:
 
     @property
     def identity(self) -> str:
-        """Hash of all files that decide replies, as they were at the first use."""
-        if self._identity is None:
-            told = [files.contents_hash(folder) for folder in self._folders()] + [self.options["dtype"]]
-            self._identity = hashlib.sha256(repr(told).encode()).hexdigest()[:32]
-        return self._identity
+        """Hash of all files that decide replies: of those the weights came from, or else as they are now."""
+        return self._identity or self._hash()
+
+    def _hash(self) -> str:
+        told = [files.contents_hash(folder) for folder in self._folders()] + [self.options["dtype"]]
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
     @property
     def seen(self) -> dict[str, str]:
@@ -87,7 +93,7 @@ class LocalEngine:
         return {id_: role for folder in self._folders() for id_, role in files.seen_by(folder).items()}
 
     def _folders(self) -> list[Path]:
-        return [resolved(self._place), *([self._place.adapter] if self._place.adapter else [])]
+        return [self._base_folder, *([self._place.adapter] if self._place.adapter else [])]
 
     @property
     def loaded(self) -> bool:
@@ -99,14 +105,18 @@ class LocalEngine:
 
         Raises:
             UsageError: If the model or its adapter cannot be used.
-            DataError: If their files are broken.
+            DataError: If their files are broken, or are written anew at this moment.
         """
         with self._lock:
             if self._loaded is None:
                 self._check()
-                self._identity = None  # the files may have changed since it was asked for
-                base = shared_base(self._place, self.options["device"], self.options["dtype"])
-                self._loaded = (base, *base.batch(self._place.adapter, self.options["max_batch"]))
+                identity = self._hash()
+                options = self.options["device"], self.options["dtype"]
+                base = shared_base(self._base_folder, self._place.base, *options)
+                loaded = (base, *base.batch(self._place.adapter, self.options["max_batch"]))
+                if self._hash() != identity:
+                    raise DataError(f"{self.model} was written anew while it was loaded: call again")
+                self._identity, self._loaded = identity, loaded
             return self._loaded
 
     def submit(self, request: Request) -> Future[Reply]:
@@ -130,6 +140,7 @@ class LocalEngine:
         try:
             return _response(request, future.result(draw.timeout))
         except TimeoutError:
+            draw.again()
             raise _too_long(draw) from None
         finally:
             future.cancel()
@@ -141,7 +152,7 @@ class LocalEngine:
     def close(self) -> None:
         """Let the weights go. They are freed once no other LM uses them; the next call loads them again."""
         with self._lock:
-            self._loaded = None
+            self._loaded = self._identity = None
 
     def dump_state(self) -> dict[str, Any]:
         """Return what rebuilds this engine: no weights."""
@@ -177,6 +188,7 @@ class AsyncLocalEngine:
         try:
             reply = await asyncio.wait_for(asyncio.wrap_future(future), draw.timeout)
         except TimeoutError:
+            draw.again()
             raise _too_long(draw) from None
         return _response(request, reply)
 

@@ -23,6 +23,9 @@ _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 _NOT_READ = (MANIFEST, CARD)
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
+_PLAIN_STARTS = (None, True, False, "gaussian", "eva")
+"""How a LoRA may have been begun: with all others, such as `pissa`, peft takes the beginning out of the base, whose
+matrices belong to others too."""
 _LARGEST_HEADER = 100_000_000
 _CHUNK = 1 << 20
 
@@ -76,6 +79,11 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
     config = _json(folder, "adapter_config.json", "is no folder of an adapter")
     if config.get("peft_type") != "LORA":
         raise UsageError(f"{folder} is an adapter of type {config.get('peft_type')}, but only LORA is put on")
+    if config.get("init_lora_weights") not in _PLAIN_STARTS:
+        raise UsageError(
+            f"{folder} changes the matrices of its base (init_lora_weights is {config['init_lora_weights']}): save it "
+            "as a plain LoRA, with path_initial_model_for_weight_conversion"
+        )
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise UsageError(f"{folder} holds no adapter_model.safetensors, and nothing else is loaded")

@@ -3,6 +3,7 @@
 A row's draw takes one number of its own generator, whoever else is in the batch, so that it depends on the row alone.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,23 +34,24 @@ class Sampling:
         return self.temperature < _COLDEST or self.top_k == 1
 
 
-def choose(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]) -> list[int]:
+def choose(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]) -> list[int | None]:
     """Choose the next token of each row.
 
     Args:
         logits: (rows, vocabulary).
         rows: Settings and generator of each row.
 
-    Raises:
-        ArithmeticError: If the model's output is not finite, so that nothing can be drawn from it.
+    Returns:
+        None for a row whose logits are not finite, so that nothing can be chosen from them.
     """
-    tokens: list[int] = logits.argmax(-1).tolist()
+    best = logits.max(-1)  # NaN, where there is one
+    tokens: list[int | None] = best.indices.tolist()
     drawn = [i for i, (sampling, _) in enumerate(rows) if not sampling.greedy]
     if drawn:
         some = logits if len(drawn) == len(rows) else logits[drawn]
         for i, token in zip(drawn, _draw(some, [rows[i] for i in drawn]), strict=True):
             tokens[i] = token
-    return tokens
+    return [t if math.isfinite(value) else None for t, value in zip(tokens, best.values.tolist(), strict=True)]
 
 
 def _draw(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]) -> list[int]:
@@ -66,8 +68,6 @@ def _draw(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]
     # In double precision: the sum of a large vocabulary must not drown its tail.
     summed = odds.double().cumsum(-1)
     whole = summed[:, -1:]
-    if not bool(torch.isfinite(whole).all()):
-        raise ArithmeticError("the model's output is not finite")
     picks = torch.tensor([[rng.random()] for _, rng in rows], dtype=torch.float64, device=logits.device)
     found = torch.searchsorted(summed, picks * whole, right=True)
     return [int(i) for i in found.squeeze(1).clamp_(max=logits.shape[1] - 1)]
@@ -87,7 +87,8 @@ def _top_p(odds: "torch.Tensor", shares: list[float]) -> "torch.Tensor":
 
     ordered, order = odds.sort(stable=True, dim=-1, descending=True)
     before = ordered.cumsum(-1) - ordered
-    share = torch.tensor([[p] for p in shares], device=odds.device)
+    # A rounded sum reaches 1 before the last token: who asks for all of them gets all, whatever the others ask for.
+    share = torch.tensor([[p if p < 1 else math.inf] for p in shares], device=odds.device)
     left_out = before >= share
     left_out[:, 0] = False  # a top_p of 0 leaves the likeliest
     return odds.masked_fill(torch.zeros_like(left_out).scatter(1, order, left_out), 0.0)

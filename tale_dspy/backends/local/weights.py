@@ -76,20 +76,16 @@ _bases: "weakref.WeakValueDictionary[tuple[str, ...], Base]" = weakref.WeakValue
 _bases_lock = threading.Lock()
 
 
-def shared_base(place: Place, device: str, dtype: str) -> Base:
-    """Return the model of a place, the one that is loaded already if there is one.
+def shared_base(folder: Path, name: str, device: str, dtype: str) -> Base:
+    """Return the model of a folder, the one that is loaded already if there is one.
 
-    Files that were written anew since are another model.
-
-    Raises:
-        UsageError: If a hub name cannot be resolved.
+    Files that were written anew since are another model. The arguments are those of `Base`.
     """
-    folder = resolved(place)
     key = (str(folder.resolve()), files.stamp(folder), device, dtype)
     with _bases_lock:
         found = _bases.get(key)
         if found is None:
-            found = _bases[key] = Base(folder, place.base, device, dtype)
+            found = _bases[key] = Base(folder, name, device, dtype)
         return found
 
 

@@ -1,4 +1,4 @@
-"""A local model as DSPy sees it: replies that depend on the request alone, counts that are exact, callers that leave."""
+"""A local model as DSPy sees it: replies that depend on the request alone, exact counts, callers that leave."""
 
 import asyncio
 import copy
@@ -41,7 +41,10 @@ def all_at_once(engine: LocalEngine, requests: list[Request]) -> list[tuple[Any,
         return list(pool.map(lambda one: told(engine.complete(one)), requests))
 
 
-@pytest.mark.parametrize("config", [{}, HOT, {**HOT, "top_p": 0.8, "top_k": 20, "seed": 5}], ids=["greedy", "hot", "cut"])
+CUT = {**HOT, "top_p": 0.8, "top_k": 20, "seed": 5}
+
+
+@pytest.mark.parametrize("config", [{}, HOT, CUT], ids=["greedy", "hot", "cut"])
 def test_a_reply_is_the_same_alone_and_among_32_whatever_the_order(engine: LocalEngine, config: dict[str, Any]) -> None:
     requests = [request(q, **config) for q in QUESTIONS]
     alone = [told(engine.complete(one)) for one in requests]
@@ -105,7 +108,7 @@ def test_a_prompt_longer_than_the_window_is_refused_in_one_sentence(engine: Loca
 
 def test_a_cancelled_task_leaves_the_batch_and_the_others_go_on(base: Path) -> None:
     engine = LocalEngine(f"local:{base}", max_batch=2)
-    asked = [request(q, max_tokens=60, **{"temperature": 1.0}) for q in QUESTIONS[:6]]
+    asked = [request(q, max_tokens=60, temperature=1.0) for q in QUESTIONS[:6]]
 
     async def run() -> list[Any]:
         tasks = [asyncio.create_task(AsyncLocalEngine(engine).complete(one)) for one in asked]
@@ -131,6 +134,22 @@ def test_a_caller_who_waits_too_long_is_told_and_leaves(base: Path, asynchronous
         else:
             engine.complete(request())
     assert engine.complete(request()).message.text is not None
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_choice_that_came_too_late_is_the_same_draw_when_tried_again(engine: LocalEngine, asynchronous: bool) -> None:
+    from dspy.lm15 import TimeoutError as LateError
+
+    def complete() -> Any:
+        asked = request(**HOT)
+        return asyncio.run(AsyncLocalEngine(engine).complete(asked)) if asynchronous else engine.complete(asked)
+
+    wanted = told(complete())
+    with drawing(draw := Draw(timeout=1e-9)):
+        with pytest.raises(LateError):
+            complete()
+        draw.timeout = None
+        assert told(complete()) == wanted
 
 
 def test_it_streams_the_whole_reply(engine: LocalEngine) -> None:
