@@ -41,7 +41,7 @@ def check_model(folder: Path) -> None:
         DataError: If a file is broken, or is not the one its manifest tells of.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder of a model: it does not exist")
+        raise UsageError(f"{folder} is no folder of a model: there is no such folder")
     config = _json(folder, "config.json", "is no folder of a model")
     if not isinstance(config.get("model_type"), str):
         raise DataError(f"{folder / 'config.json'} names no model_type, so that it is no model's")
@@ -152,7 +152,7 @@ def check_safetensors(path: Path) -> None:
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         if 8 + length + max(ends, default=0) != size:
             raise ValueError(f"its tensors need {8 + length + max(ends, default=0)} bytes, it has {size}")
-    except (struct.error, ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
+    except (OSError, struct.error, ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
         raise DataError(f"{path} is no whole safetensors file: {_first_line(e)}") from e
 
 

@@ -74,7 +74,7 @@ def embedded_folder() -> Path:
 
 
 def _is_here(base: str) -> bool:
-    return base == EMBEDDED or Path(base).expanduser().is_dir()
+    return base == EMBEDDED or (bool(base) and Path(base).expanduser().is_dir())  # an empty path is the current folder
 
 
 def _what_is_missing(model: str, text: str, cuts: list[tuple[str, str]]) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+_NOT_FETCHED = ["*consolidated*", "*/*"]
+"""A second copy of the weights that some models have, and the subfolders, of which nothing is read."""
 
 _quiet_lock = threading.RLock()
 
@@ -102,7 +104,7 @@ def resolved(place: Place) -> Path:
 
     try:
         with quiet():
-            folder = snapshot_download(place.base, allow_patterns=_HUB_FILES)
+            folder = snapshot_download(place.base, allow_patterns=_HUB_FILES, ignore_patterns=_NOT_FETCHED)
     except Exception as e:  # the boundary to the hub, whose errors are of many families
         raise UsageError(f"{place.base} is no folder, and the Hugging Face hub does not give it: {_line(e)}") from e
     files.check_model(Path(folder))
