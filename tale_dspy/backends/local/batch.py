@@ -101,6 +101,8 @@ class Batch:
             # May fail: while the job is a row, it would hear of it.
             reply = self._tongue.reply(job, finish) if finish else _failed(ArithmeticError("its output is not finite"))
             self._leave(number)
+            if finish is None:
+                self._columns.wipe()
             _settle(job, reply)
 
     def _leave(self, number: int) -> None:

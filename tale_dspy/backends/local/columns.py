@@ -126,6 +126,12 @@ class Columns:
             self._starts[row] = self._starts[last]
         self._set_starts(self._starts[:last])
 
+    def wipe(self) -> None:
+        """Overwrite what rows that have left wrote: a NaN of theirs would spread to those who take their place."""
+        for keys, values in self._layers.values():
+            for side in (keys, values):
+                side[len(self) :] = 0.0
+
     def _set_starts(self, starts: "torch.Tensor") -> None:
         self._starts = starts
         if len(self):
