@@ -67,9 +67,10 @@ class Tongue:
         self.encode("warm up")
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a prompt that holds its special tokens already."""
+        """Return the tokens of a prompt; those that mark its beginning are added where no chat template does it."""
         with self._lock:
-            ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            bare = self._tokenizer.chat_template is None
+            ids: list[int] = self._tokenizer(text, add_special_tokens=bare)["input_ids"]
         return ids
 
     def decode(self, ids: list[int]) -> str:

@@ -148,17 +148,20 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, in one sentence
             )
-            model = model.eval().requires_grad_(False).to(place)
     except Exception as e:  # the boundary to transformers: a broken folder can fail anywhere in it
         raise DataError(f"{folder} cannot be loaded as a causal language model: {_line(e)}") from e
     for what in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if info.get(what):
-            one = sorted(map(str, info[what]))[0]
+            one = min(key if isinstance(key, str) else key[0] for key in info[what])
             raise DataError(f"{folder}: the weights are not those of its config.json ({what.split('_')[0]}: {one})")
     if model._is_stateful or model.config.is_encoder_decoder:
         raise UsageError(f"{folder} is a {model.config.model_type}, which keeps a state that rows cannot share")
-    return model
+    try:
+        return model.eval().requires_grad_(False).to(place)
+    except (RuntimeError, AssertionError) as e:  # torch asserts that it was built for the device
+        raise UsageError(f"device {device} cannot be used: {_line(e)}") from e
 
 
 def load_tongue(folder: Path, model: Any) -> "Tongue":

@@ -1,0 +1,165 @@
+"""One thread writes for all, and ends when it should: when closed, dropped, or with the interpreter."""
+
+import gc
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from dspy.lm15 import ProviderError
+
+from tale_dspy.backends.local.requests import Job
+from tale_dspy.backends.local.sampling import Sampling
+from tale_dspy.backends.local.worker import Worker
+from tale_dspy.errors import UsageError
+
+
+class Echo:
+    """A batch whose jobs take one step each, or as long as the test holds it."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.threads: set[str] = set()
+        self.go = threading.Event()
+        self.go.set()
+        self.stepping = threading.Event()
+
+    def add(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.jobs)
+
+    def step(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.stepping.set()
+        assert self.go.wait(10)
+        self.jobs.pop(0).future.set_result("done")  # type: ignore[arg-type]
+
+    def abandon(self, error: Exception) -> None:
+        while self.jobs:
+            self.jobs.pop().future.set_exception(error)
+
+
+def job() -> Job:
+    import random
+
+    return Job([1], 1, Sampling(), (), random.Random(0))
+
+
+def ask(worker: Worker, batch: Any) -> Future[Any]:
+    worker.submit(batch, one := job())
+    return one.future
+
+
+def alive(thread: threading.Thread | None) -> bool:
+    """Whether a thread is alive after it had time to end."""
+    assert thread is not None
+    thread.join(10)
+    return thread.is_alive()
+
+
+def test_jobs_of_all_threads_are_written_in_one() -> None:
+    worker, batches = Worker(), [Echo(), Echo()]
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda b=b: found.append(ask(worker, b).result(10))) for b in batches * 10]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["done"] * 20
+    assert {name for batch in batches for name in batch.threads} == {"tale-local"}
+    worker.close()
+
+
+def test_no_thread_before_the_first_job_and_none_after_it_is_closed() -> None:
+    worker = Worker()
+    assert worker._thread is None
+    ask(worker, Echo()).result(10)
+    worker.close()
+    assert not alive(worker._thread)
+    worker.close()
+
+
+def test_who_waits_when_it_is_closed_is_told_and_who_comes_after_too() -> None:
+    worker, batch = Worker(), Echo()
+    batch.go.clear()
+    first = ask(worker, batch)
+    assert batch.stepping.wait(10)
+    waiting = [ask(worker, batch), ask(worker, Echo())]
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    while not worker._stop.is_set():
+        time.sleep(0.001)
+    batch.go.set()
+    closing.join()
+    assert first.result(10) == "done"
+    assert {str(future.exception(10)) for future in waiting} == {"the model was closed while it wrote"}
+    late = ask(worker, batch).exception(10)
+    assert isinstance(late, ProviderError)
+    assert "the local model was closed" in str(late)
+
+
+def test_a_worker_nobody_has_any_more_ends_its_thread() -> None:
+    worker = Worker()
+    ask(worker, Echo()).result(10)
+    thread = worker._thread
+    del worker
+    gc.collect()
+    assert not alive(thread)
+
+
+def test_while_idle_it_holds_no_batch() -> None:
+    worker, batch = Worker(), Echo()
+    ask(worker, batch).result(10)
+    gone = weakref.ref(batch)
+    del batch
+    ask(worker, Echo()).result(10)  # it has come back to wait
+    gc.collect()
+    assert gone() is None
+    worker.close()
+
+
+def _in_a_fork(worker: Worker, said: Any) -> None:
+    try:
+        worker.submit(Echo(), job())  # type: ignore[arg-type]
+    except UsageError as e:
+        said.put(str(e))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_forked_process_is_told_that_it_has_no_model() -> None:
+    worker = Worker()
+    ask(worker, Echo()).result(10)
+    context = multiprocessing.get_context("fork")
+    said = context.Queue()
+    child = context.Process(target=_in_a_fork, args=(worker, said))
+    child.start()
+    assert said.get(timeout=20) == "a local model does not live on in a forked process: make it anew there, or spawn"
+    child.join(10)
+    worker.close()
+
+
+SCRIPT = """
+import sys, threading
+from tale_dspy.backends.local.engine import LocalEngine
+from dspy.lm15 import Config, Message, Request
+engine = LocalEngine(sys.argv[1])
+asked = Request(model="m", messages=(Message.user("Hi"),), config=Config(max_tokens=400))
+engine.submit(asked)
+print(type(engine.complete(asked)).__name__)
+[engine.submit(asked) for _ in range(8)]
+"""
+
+
+def test_a_process_ends_while_replies_are_being_written(base: Any) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT, f"local:{base}"], capture_output=True, text=True, timeout=60
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "Response\n", "")
