@@ -28,6 +28,7 @@ class Decoder(Protocol):
             window: Where they stand in the table.
             columns: The table.
         """
+        ...
 
 
 def decoder_of(model: Any) -> Decoder:
@@ -74,7 +75,7 @@ def _layer_class() -> Any:
     """Make the class at first use, since its base is in transformers."""
     from transformers.cache_utils import DynamicLayer
 
-    class TableLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # its hook for subclasses has no types
+    class TableLayer(DynamicLayer):
         """One layer of a table, in the shape of a transformers cache."""
 
         is_initialized = True

@@ -226,7 +226,7 @@ def merged(put_on: Any) -> Any:
 
     for module in put_on.modules():
         if isinstance(module, LoraLayer):
-            layer = module.get_base_layer()
+            layer: Any = module.get_base_layer()
             layer.weight = Parameter(layer.weight.clone(), requires_grad=False)
     return put_on.merge_and_unload()
 

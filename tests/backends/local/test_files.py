@@ -187,8 +187,8 @@ def config(**values: Any) -> Callable[[Path], object]:
         (written("adapter_model.safetensors", "short"), DataError, "is no whole safetensors file"),
         (config(base_model_name_or_path="other/model"), UsageError, "was trained on another model (other/model) than"),
         (config(base_model_name_or_path=None), UsageError, "was trained on another model (unnamed) than"),
-        (written("tale.json", '{"base_sha256": "0"}'), UsageError, "was trained on another model"),
-        (written("tale.json", "{"), DataError, "tale.json cannot be read as JSON"),
+        (written("tale_adapter.json", '{"base_sha256": "0"}'), UsageError, "was trained on another model"),
+        (written("tale_adapter.json", "{"), DataError, "tale_adapter.json cannot be read as JSON"),
         (written("manifest.json", '{"files": {"adapter_model.safetensors": "0"}}'), DataError, "changed or damaged"),
     ],
 )
@@ -243,7 +243,7 @@ def test_each_file_that_decides_replies_is_in_the_hash_and_the_stamp(base: Path,
     assert files.stamp(folder) != before[1]
 
 
-@pytest.mark.parametrize("name", ["README.md", "tale.json", "manifest.json", "optimizer.pt"])
+@pytest.mark.parametrize("name", ["README.md", "tale_adapter.json", "manifest.json", "optimizer.pt"])
 def test_other_files_are_in_neither(base: Path, copied: Copied, name: str) -> None:
     folder = copied(base)
     before = files.contents_hash(folder), files.stamp(folder)
@@ -270,3 +270,19 @@ def test_a_file_is_read_once_and_again_after_it_was_written(tmp_path: Path) -> N
     assert files.file_hash(path) == first
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
     assert files.file_hash(path) != first
+
+
+# What a model was trained on
+
+
+def test_a_card_tells_which_questions_were_seen(adapters: list[Path], copied: Copied) -> None:
+    folder = copied(adapters[0])
+    assert files.seen_by(folder) == {}
+    (folder / files.CARD).write_text('{"seen": {"0123": "train"}}')
+    assert files.seen_by(folder) == {"0123": "train"}
+
+
+@pytest.mark.parametrize("text", ["{", '{"seen": ["0123"]}'])
+def test_a_card_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / files.CARD).write_text(text)
+    assert refused(files.seen_by, tmp_path)[0] is DataError
