@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     from tale_dspy.runs.engine import evaluate
     from tale_dspy.runs.gate import Verdict, gate
     from tale_dspy.runs.records import Record, Run, load_run
+    from tale_dspy.training.distil import Distilled, distil
+    from tale_dspy.training.dpo import train_dpo
+    from tale_dspy.training.merge import merge_adapter
+    from tale_dspy.training.options import DpoOptions, SftOptions
+    from tale_dspy.training.sft import train_sft
+    from tale_dspy.training.trainer import Trained
 
 _HOMES = {
     "adapter": ("TaleAdapter",),
@@ -89,6 +95,12 @@ _HOMES = {
     "runs.engine": ("evaluate",),
     "runs.gate": ("Verdict", "gate"),
     "runs.records": ("Record", "Run", "load_run"),
+    "training.distil": ("Distilled", "distil"),
+    "training.dpo": ("train_dpo",),
+    "training.merge": ("merge_adapter",),
+    "training.options": ("DpoOptions", "SftOptions"),
+    "training.sft": ("train_sft",),
+    "training.trainer": ("Trained",),
 }
 _HOME_OF = {name: f"tale_dspy.{home}" for home, names in _HOMES.items() for name in names}
 
@@ -109,6 +121,8 @@ __all__ = [
     "DataError",
     "Dataset",
     "DirectAnswer",
+    "Distilled",
+    "DpoOptions",
     "FewShotEstimator",
     "Ledger",
     "MissingExtraError",
@@ -119,28 +133,34 @@ __all__ = [
     "Run",
     "RunFolderError",
     "SelfBudgeted",
+    "SftOptions",
     "SignatureError",
     "SpendCapReached",
     "StateError",
     "TaleAdapter",
     "TaleEP",
     "TaleError",
+    "Trained",
     "UnpricedModelError",
     "UsageError",
     "VanillaCoT",
     "Verdict",
     "budgeted",
     "calibrate",
+    "distil",
     "evaluate",
     "gate",
     "load",
     "load_dataset",
     "load_run",
     "load_search",
+    "merge_adapter",
     "read_budget",
     "receipt",
     "token_aware_metric",
     "track",
+    "train_dpo",
+    "train_sft",
     "unbudgeted",
 ]
 

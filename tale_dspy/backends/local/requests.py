@@ -111,17 +111,12 @@ class Tongue:
         )
 
     def _prompt(self, request: Request) -> str:
-        messages = _messages(request)
-        if self._tokenizer.chat_template is None:  # a base model: nothing better is known
-            lines = [f"{m['role'].capitalize()}: {m['content']}" for m in messages]
-            return "\n\n".join([*lines, "Assistant:"])
         from jinja2.exceptions import TemplateError
 
         try:
-            text: str = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            return prompt_text(self._tokenizer, _messages(request))
         except TemplateError as e:
             raise InvalidRequestError(f"the model's chat template refuses these messages: {e}") from e
-        return text
 
     def push(self, job: Job, token: int) -> str | None:
         """Add a token to a reply, and return why the reply ends with it, if it does."""
@@ -144,6 +139,20 @@ class Tongue:
         text = self.decode(job.written[:-1] if job.written[-1] in self.ends else job.written)
         cut = self._stop_at(job) if job.stop else None
         return Reply(text if cut is None else text[:cut], finish, len(job.ids), len(job.written))
+
+
+def prompt_text(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    """Return the text a model is given for messages, up to where its reply begins.
+
+    Args:
+        tokenizer: Of transformers; where it has no chat template, each message is a paragraph behind its role.
+        messages: Each with `role` and `content`.
+    """
+    if tokenizer.chat_template is None:  # a base model: nothing better is known
+        lines = [f"{m['role'].capitalize()}: {m['content']}" for m in messages]
+        return "\n\n".join([*lines, "Assistant:"])
+    text: str = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return text
 
 
 def _refuse_unsupported(request: Request) -> None:

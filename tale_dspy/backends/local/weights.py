@@ -179,7 +179,7 @@ def load_tongue(folder: Path, model: Any) -> "Tongue":
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-            ends = _ends(generation.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
+            ends = end_tokens(generation.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
             tongue = Tongue(tokenizer, ends, window, generation.max_new_tokens or DEFAULT_TOKENS)
     except Exception as e:  # the boundary to transformers, as above
         raise DataError(f"{folder} holds no tokenizer that can be read: {_line(e)}") from e
@@ -189,7 +189,7 @@ def load_tongue(folder: Path, model: Any) -> "Tongue":
     return tongue
 
 
-def _ends(generation: Any, config: Any, tokenizer: Any) -> frozenset[int]:
+def end_tokens(generation: Any, config: Any, tokenizer: Any) -> frozenset[int]:
     """Collect end tokens: those of the generation_config or else of the config, and the tokenizer's own."""
     found: set[int] = set()
     for told in (generation if generation is not None else config, tokenizer):

@@ -1,0 +1,73 @@
+"""`tale distill`: from a search to rows to train on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tale_dspy.cli import flags
+
+if TYPE_CHECKING:
+    from tale_dspy.training.distil import Distilled
+
+NAME = "distill"
+
+
+def run(
+    search: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search, or its search.jsonl.")],
+    out: Annotated[Path, typer.Option(help="File of the rows, .jsonl.")],
+    format: Annotated[str, typer.Option(help="sft: short replies; dpo: short replies preferred to vanilla ones.")] = (
+        "sft"
+    ),
+    program: Annotated[
+        str, typer.Option(help="What will be deployed: cot, dspy-cot, a saved program's .json or module:attribute.")
+    ] = "cot",
+    signature: Annotated[
+        str | None, typer.Option(help="Of --program, where it needs one; default: the inputs of the search -> answer.")
+    ] = None,
+    adapter: flags.Adapter = "tale",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Run, search, file or data set whose questions are left out; may be given several times."),
+    ] = None,
+    json: flags.Json = False,
+) -> None:
+    """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""
+    from tale_dspy.cli.show import print_json
+    from tale_dspy.optimizers.hindsight import inputs_of
+    from tale_dspy.optimizers.search_rows import load_search
+    from tale_dspy.programs.spec import program_from
+    from tale_dspy.training.distil import distil
+
+    rows = load_search(search)
+    inputs = ", ".join(inputs_of(rows[0])) if rows else "question"
+    deployed = program_from(program, signature or f"{inputs} -> answer")
+    made = distil(rows, format, deployed, adapter=_adapter(adapter, program), exclude=exclude or ())  # type: ignore[arg-type]  # checked there
+    made.save(out)
+    if json:
+        print_json({**_told(made), "out": str(out)})
+        return
+    for reason, n in made.left_out.items():
+        typer.echo(f"{n} left out: {reason}", err=True)
+    typer.echo(f"{len(made.dataset)} of {made.searched} searched questions -> {out}{_saving(made)}")
+
+
+def _adapter(name: str, program: str) -> Any:
+    """Build the adapter; None leaves the program's own, which for `tale` and modules of this library is TaleAdapter."""
+    import dspy
+
+    from tale_dspy.errors import UsageError
+
+    kinds: dict[str, Any] = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
+    if name != "tale" and name not in kinds:
+        raise UsageError(f"--adapter must be one of tale, {', '.join(kinds)}, got {name!r}")
+    return kinds[name]() if name in kinds else None
+
+
+def _told(made: "Distilled") -> dict[str, Any]:
+    counts = {"format": made.format, "searched": made.searched, "rows": len(made.dataset)}
+    return {**counts, "left_out": made.left_out, "saving": made.saving}
+
+
+def _saving(made: "Distilled") -> str:
+    return "" if made.saving is None else f" ({made.saving:.1%} fewer output tokens than without a budget)"

@@ -1,0 +1,156 @@
+"""`tale train`: a LoRA adapter that makes a model answer short by itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tale_dspy.cli import flags
+
+if TYPE_CHECKING:
+    from tale_dspy.training.plan import Plan
+    from tale_dspy.training.trainer import Progress, Step, Trained
+
+NAME = "train"
+
+
+def run(
+    strategy: Annotated[str, typer.Argument(metavar="sft|dpo", help="What to train with.")],
+    base: Annotated[str, typer.Option(help="embedded, the folder of a model, or its name on the Hugging Face hub.")],
+    data: Annotated[Path, typer.Option(help="Rows that `tale distill` wrote, or any of that form.")],
+    out: Annotated[Path, typer.Option(help="Folder of the adapter; the same command continues a killed training.")],
+    preset: Annotated[str | None, typer.Option(help="paper: the settings of the paper.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows of one step, over all devices.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Rows of one forward pass on one device.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its peak; unset goes by the model's width.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of the LoRA matrices.")] = None,
+    alpha: Annotated[int | None, typer.Option(help="LoRA's scale is alpha over rank.")] = None,
+    targets: Annotated[str | None, typer.Option(help="Layers, by commas; all-linear for all.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Leave out rows with more tokens.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="4bit: QLoRA, on a GPU.")] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
+    ] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; 0 for none.")] = None,
+    loss: Annotated[str | None, typer.Option(help="dpo: losses that are added up, by commas.")] = None,
+    beta: Annotated[float | None, typer.Option(help="dpo: how much it costs to leave the base.")] = None,
+    ld_alpha: Annotated[float | None, typer.Option(help="dpo: weight of the longer reply's surplus tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; load no weight.")] = False,
+    merge_to: Annotated[Path | None, typer.Option(help="Write the merged model to this folder, too.")] = None,
+    json: flags.Json = False,
+) -> None:
+    """Train a LoRA adapter on distilled rows, on this machine or under `accelerate launch -m tale_dspy.cli.main`."""
+    told: dict[str, Any] = {k: v for k, v in locals().items() if k in _OPTIONS}
+    from tale_dspy.cli.show import print_json
+    from tale_dspy.training.options import options_from
+    from tale_dspy.training.plan import plan_training
+
+    told |= {name: _names(told[name]) for name in ("targets", "loss")}
+    plan = plan_training(base, str(data), out, options_from(strategy, preset, **told))
+    if dry_run:
+        print_json(_figures(plan)) if json else _show(plan)
+        return
+    if not json:
+        _show(plan)
+    with _bar(f"{strategy} {base}", plan.steps) as progress:
+        trained = _train(plan, progress)
+    if merge_to is not None:
+        from tale_dspy.training.merge import merge_adapter
+
+        merge_adapter(trained.model, merge_to)
+    if json:
+        print_json({**_figures(plan), "results": trained.card["results"], "model": trained.model, "out": str(out)})
+        return
+    results = trained.card["results"]
+    typer.echo(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
+    typer.echo(f"try: tale eval cot --model {trained.model}")
+
+
+_OPTIONS = (
+    *("epochs", "batch_size", "micro_batch", "learning_rate", "rank", "alpha", "targets", "max_length", "quantize"),
+    *("gradient_checkpointing", "checkpoint_every", "loss", "beta", "ld_alpha", "seed"),
+)
+
+
+def _names(told: str | None) -> tuple[str, ...] | None:
+    return None if told is None else tuple(name.strip() for name in told.split(",") if name.strip())
+
+
+def _train(plan: "Plan", progress: "Progress | None") -> "Trained":
+    from tale_dspy.training.trainer import run as train
+
+    if plan.options.strategy == "dpo":
+        from tale_dspy.training.dpo import build
+    else:
+        from tale_dspy.training.sft import build
+    return train(plan, build, progress)
+
+
+def _figures(plan: "Plan") -> dict[str, Any]:
+    memory = plan.memory
+    return {
+        "strategy": plan.options.strategy,
+        "base": plan.base,
+        "rows": len(plan.rows),
+        "left_out": plan.left_out,
+        "tokens": plan.tokens,
+        "longest": plan.longest,
+        "steps": plan.steps,
+        "learning_rate": plan.rate,
+        "trainable": plan.shape.trainable,
+        "parameters": plan.shape.parameters,
+        "memory_bytes": {**vars(memory), "total": memory.total},
+    }
+
+
+def _show(plan: "Plan") -> None:
+    shape, memory = plan.shape, plan.memory
+    left_out = f", {plan.left_out} longer than --max-length left out" if plan.left_out else ""
+    lines = {
+        "rows": f"{len(plan.rows)}{left_out}",
+        "tokens": f"{plan.tokens} an epoch, prompts included; the longest row has {plan.longest}",
+        "steps": f"{plan.steps} of {plan.batch} rows, learning rate {plan.rate:.2g}",
+        "trained": f"{shape.trainable} numbers beside the {shape.parameters} of the base",
+        "memory": f"about {_megabytes(memory.total)} a device: base {_megabytes(memory.weights)}, adapter "
+        f"{_megabytes(memory.adapter)}, activations {_megabytes(memory.activations)}",
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:8} {value}")
+
+
+def _megabytes(n: int) -> str:
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"
+
+
+@contextmanager
+def _bar(title: str, steps: int) -> "Iterator[Callable[[Step], None] | None]":
+    """Show steps, loss, speed and time left on stderr."""
+    import sys
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tale_dspy.cli.show import console
+    from tale_dspy.reports.text import visible
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("loss [green]{task.fields[loss]}[/] [cyan]{task.fields[speed]}[/] tok/s"),
+    )
+    with Progress(*columns, TimeRemainingColumn(compact=True), console=console(stderr=True)) as bar:
+        task = bar.add_task(visible(title, " "), total=steps, loss="–", speed="–")
+
+        def update(step: "Step") -> None:
+            loss = "–" if step.loss is None else f"{step.loss:.3f}"
+            speed = "–" if step.tokens_per_s is None else f"{step.tokens_per_s:.0f}"
+            bar.update(task, completed=step.step, loss=loss, speed=speed)
+
+        yield update

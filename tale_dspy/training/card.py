@@ -1,0 +1,124 @@
+"""The cards of an adapter: `README.md` for people, `tale_adapter.json` for programs."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.backends.local.files import CARD, MANIFEST, file_hash
+from tale_dspy.backends.local.requests import prompt_text
+from tale_dspy.training.folder import FORMAT, write_json
+from tale_dspy.training.plan import Plan
+
+WEIGHTS = ("adapter_model.safetensors", "adapter_config.json")
+
+_METHODS = {
+    "sft": "fine-tuned on its own replies under the best budget found for each question (TALE-PT-SFT)",
+    "dpo": "trained to prefer its own reply under the best budget found for each question over the one without a "
+    "budget (TALE-PT-DPO)",
+    "grpo": "trained by reward: right answers, minus a price per token (GRPO)",
+}
+
+_README = """---
+base_model: {base}
+library_name: peft
+pipeline_tag: text-generation
+tags: [tale, token-budget, lora, {strategy}]
+---
+# A LoRA adapter that makes {name} answer shorter
+
+The base was {method}, arXiv 2412.18547. No budget has to stand in the prompt.
+
+| | |
+|---|---|
+| base | {base} |
+| base weights (sha256) | {base_sha256} |
+| training rows | {rows} ({tokens} tokens), hash {data_hash} |
+| steps | {steps} of {batch} rows, {epochs:g} epochs |
+| loss at the end | {loss:.4f} |
+| time | {seconds:.0f} s, {speed:.0f} tokens/s |
+
+Options: `{options}`.
+
+Whether it is shorter and not worse is measured by `tale gate BASE_RUN TUNED_RUN` on questions it has not seen. The ids
+of the questions it was trained on are in `{card}` under `seen`.
+
+## How to use it
+
+    tale eval cot --model local:{base}+{folder} --data DATA
+    vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules tuned={folder}
+    transformers serve  # then ask for the model {folder}
+"""
+
+
+def write_cards(plan: Plan, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Write both cards and the checksums of the adapter; the card for programs is last and says that all is there.
+
+    Args:
+        plan: The training.
+        results: What came of it: `steps`, `loss`, `seconds`, `tokens_per_s` ...
+
+    Returns:
+        The content of `tale_adapter.json`.
+    """
+    folder, config = plan.folder.path, plan.folder.config
+    about = {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "role": "train",
+        "strategy": plan.options.strategy,
+        "base": config["base"],
+        "base_sha256": config["base_sha256"],
+        "data": {**config["data"], "tokens": plan.tokens, "longest": plan.longest, "left_out": plan.left_out},
+        "options": {k: v for k, v in config.items() if k not in ("strategy", "base", "base_sha256", "data")},
+        "results": dict(results),
+        "prompt": _prompt(plan),
+        "seen": {row.id: "train" for row in plan.source if row.id is not None},
+        "versions": {name: version(name) for name in ("tale-dspy", "torch", "transformers", "peft", "trl")},
+        "gate": None,
+    }
+    (folder / "README.md").write_text(_readme(plan, results), encoding="utf-8")
+    write_json(folder / MANIFEST, {"files": {name: file_hash(folder / name) for name in WEIGHTS}})
+    write_json(folder / CARD, about)
+    return about
+
+
+def _prompt(plan: Plan) -> dict[str, Any]:
+    """Tell how prompts looked in training, so that a served adapter can be compared with it."""
+    template = plan.wording.tokenizer.chat_template
+    first = plan.source[0].prompt
+    messages = [] if isinstance(first, str) else first
+    return {
+        "system": next((m["content"] for m in messages if m["role"] == "system"), None),
+        "chat_template_sha256": None if template is None else hashlib.sha256(str(template).encode()).hexdigest(),
+        "example": first,
+        "text": first if isinstance(first, str) else prompt_text(plan.wording.tokenizer, messages),
+        "text_tokens": len(plan.rows[0].prompt),
+    }
+
+
+def _readme(plan: Plan, results: Mapping[str, Any]) -> str:
+    config, options = plan.folder.config, plan.options
+    base = config["base"] if plan.place.folder is None else str(plan.model)
+    return _README.format(
+        base=base,
+        name=Path(base).name,
+        strategy=options.strategy,
+        method=_METHODS[options.strategy],
+        base_sha256=config["base_sha256"],
+        rows=len(plan.rows),
+        tokens=plan.tokens,
+        data_hash=config["data"]["hash"],
+        steps=results["steps"],
+        batch=plan.batch,
+        epochs=options.epochs,
+        loss=results["loss"],
+        seconds=results["seconds"],
+        speed=results["tokens_per_s"],
+        options=", ".join(f"{k}={v}" for k, v in options.to_json().items()),
+        card=CARD,
+        folder=plan.folder.path,
+        rank=max(8, options.rank),
+    )

@@ -1,0 +1,213 @@
+"""From a search to training rows: the plain prompt, and the model's own short reply to it (paper, section 5.3)."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tale_dspy.datasets import load_dataset
+from tale_dspy.errors import DataError, MissingExtraError, UsageError
+from tale_dspy.ids import example_ids
+from tale_dspy.optimizers.hindsight import inputs_of
+from tale_dspy.optimizers.search_rows import SEARCH_FILE, SearchRow, Trial, load_search
+from tale_dspy.programs.cot import VanillaCoT
+from tale_dspy.runs.records import read_jsonl
+from tale_dspy.training.near_duplicates import Met
+from tale_dspy.training.rendering import Rendering
+
+if TYPE_CHECKING:
+    import datasets
+
+Format = Literal["sft", "dpo"]
+FORMATS: tuple[Format, ...] = ("sft", "dpo")
+
+COMPLETE = (None, "stop", "end_turn", "eos")
+"""How a reply that was not cut off may have ended; None where the provider does not tell."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """Training rows, and what became of the questions that are not among them."""
+
+    dataset: "datasets.Dataset"
+    """`id`, `prompt` and `completion`, or `prompt`, `chosen` and `rejected`, as lists of messages; `tokens` and
+    `vanilla_tokens`, the completion tokens of the short reply and of the one without a budget."""
+    format: Format
+    searched: int
+    """Questions of the search."""
+    left_out: dict[str, int]
+    """Questions left out, by the first reason that held."""
+
+    @property
+    def saving(self) -> float | None:
+        """Share of the tokens that the short replies save over the vanilla ones; None if it is not known."""
+        rows = [(t, v) for t, v in zip(self.dataset["tokens"], self.dataset["vanilla_tokens"], strict=True) if t and v]
+        return 1 - sum(t for t, _ in rows) / sum(v for _, v in rows) if rows else None
+
+    def save(self, path: str | Path) -> None:
+        """Write the rows as JSON lines.
+
+        Raises:
+            UsageError: If the file is there already with other rows, or cannot be written.
+        """
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.dataset.to_list())
+        data, file = text.encode("utf-8", "backslashreplace"), Path(path)
+        try:
+            if file.exists() and file.read_bytes() != data:
+                raise UsageError(f"{path} is there already, with other rows: give another --out, or remove it")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        except OSError as e:
+            raise UsageError(f"{path} cannot be written: {e.strerror or e}") from e
+
+
+def distil(
+    search: str | Path | Sequence[SearchRow],
+    format: Format = "sft",
+    program: Any = None,
+    *,
+    adapter: Any = None,
+    exclude: Iterable[str | Path] = (),
+) -> Distilled:
+    """Turn a search into rows to train on.
+
+    A question is left out where the search found no budget; where the reply under its best budget was cut off, is not
+    shorter than the one without a budget, or is not in the file; where it, or a near-duplicate of it, is one of
+    `exclude` or came before; and where the program could not read the reply.
+
+    Args:
+        search: The folder of a search, its `search.jsonl`, or its rows.
+        format: `sft` for completions, `dpo` for pairs of the short reply and the vanilla one.
+        program: What will be deployed: rows are rendered through its signature, demos and adapter, without any budget.
+            None takes `VanillaCoT` on the inputs of the search.
+        adapter: Overrides the adapter the program would be run with.
+        exclude: Run folders, searches, files of questions or names of data sets.
+
+    Raises:
+        UsageError: If the format is unknown, or the program does not have the predictor that was searched.
+        DataError: If nothing is left to train on.
+        RunFolderError: If there is no search.
+        MissingExtraError: If `datasets` is not installed.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    rows = load_search(search) if isinstance(search, str | Path) else list(search)
+    if not rows:
+        raise DataError("the search has no rows: nothing to train on")
+    met, ids = Met(), set[str]()
+    for source in exclude:
+        for id_, question in held(source):
+            ids.add(id_)
+            if question is not None:
+                met.add(question)
+    sieve = _Sieve(format, rows, program, adapter, ids, met)
+    kept, left_out = [], Counter[str]()
+    for row in rows:
+        found = sieve.take(row)
+        if isinstance(found, str):
+            left_out[found] += 1
+        else:
+            kept.append(found)
+    if not kept:
+        why = "; ".join(f"{n} {reason}" for reason, n in left_out.most_common())
+        raise DataError(f"none of the {len(rows)} searched questions can be trained on: {why}")
+    return Distilled(_dataset(kept), format, len(rows), dict(left_out))
+
+
+class _Sieve:
+    """Decides on one question after the other."""
+
+    def __init__(
+        self, format: Format, rows: list[SearchRow], program: Any, adapter: Any, ids: set[str], met: Met
+    ) -> None:
+        self._format, self._ids, self._excluded, self._met = format, ids, met, Met()
+        if program is None:
+            program = VanillaCoT(f"{', '.join(inputs_of(rows[0]))} -> answer")
+        self._renderings = {name: Rendering(program, name, adapter) for name in {row.predictor for row in rows}}
+
+    def take(self, row: SearchRow) -> dict[str, Any] | str:
+        """Return the training row of a question, or why there is none."""
+        best, rendering = row.best, self._renderings[row.predictor]
+        if best is None:
+            return row.reason or "no budget was found"
+        if best.text is None or (self._format == "dpo" and row.vanilla.text is None):
+            return "the search did not keep the reply"
+        trial = _trial(row)
+        if trial is not None and not (trial.correct and trial.finish_reason in COMPLETE):
+            return "the reply is wrong or was cut off"
+        tokens = best.selected_tokens if trial is None or trial.tokens is None else trial.tokens
+        if row.vanilla.tokens is not None and tokens >= row.vanilla.tokens:
+            return "the reply is not shorter than without a budget"
+        question = _words_of(inputs_of(row))
+        if row.id.partition("-")[0] in self._ids or question in self._excluded:
+            return "excluded"
+        prompt, short = rendering.prompt(inputs_of(row)), rendering.reply(best.text, row.gold)
+        long = rendering.reply(row.vanilla.text or "", row.gold) if self._format == "dpo" else ""
+        if prompt is None or short is None or long is None:
+            return "the program cannot ask it or read the reply"
+        if self._met.add(question):
+            return "a near-duplicate of another question"
+        told = {"id": row.id, "prompt": prompt, **self._replies(short, long)}
+        return {**told, "tokens": tokens, "vanilla_tokens": row.vanilla.tokens}
+
+    def _replies(self, short: str, long: str) -> dict[str, Any]:
+        if self._format == "sft":
+            return {"completion": _said(short)}
+        return {"chosen": _said(short), "rejected": _said(long)}
+
+
+def _said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+def _trial(row: SearchRow) -> Trial | None:
+    """Return the trial whose reply was chosen; a confirming draw is none."""
+    best = row.best
+    return next((t for t in row.trials if best and t.text == best.text and t.budget == best.budget), None)
+
+
+def _words_of(inputs: dict[str, Any]) -> str:
+    return "\n".join(str(value) for value in inputs.values())
+
+
+def held(source: str | Path) -> Iterator[tuple[str, str | None]]:
+    """Yield the id and the text of every question of a run folder, a search, a file of training rows or a data set.
+
+    Raises:
+        DataError: If it is none of these.
+    """
+    path = Path(source)
+    for name in (SEARCH_FILE, "records.jsonl"):
+        file = path / name if path.is_dir() else path
+        if file.name == name and file.is_file():
+            yield from ((_plain_id(row), _text(row)) for row in read_jsonl(file))
+            return
+    if path.is_dir():
+        raise DataError(f"{path} is no run folder and no search: it has neither {SEARCH_FILE} nor records.jsonl")
+    if path.suffix == ".jsonl" and path.is_file():
+        rows = read_jsonl(path)
+        if rows and all({"id", "prompt"} <= row.keys() for row in rows):  # what `Distilled.save` wrote
+            yield from ((_plain_id(row), None) for row in rows)
+            return
+    data = load_dataset(str(source))
+    for id_, example in zip(example_ids(data.examples, data.gold), data.examples, strict=True):
+        yield id_.partition("-")[0], _words_of(dict(example.inputs().items()))
+
+
+def _plain_id(row: dict[str, Any]) -> str:
+    return str(row.get("id")).partition("-")[0]
+
+
+def _text(row: dict[str, Any]) -> str | None:
+    inputs = {**({"question": row["question"]} if row.get("question") else {}), **(row.get("inputs") or {})}
+    return _words_of(inputs) if inputs else None
+
+
+def _dataset(rows: list[dict[str, Any]]) -> "datasets.Dataset":
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError("datasets", "train") from None
+    return datasets.Dataset.from_list(rows)

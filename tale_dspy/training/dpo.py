@@ -1,0 +1,71 @@
+"""TALE-PT-DPO: prefer the short reply over the vanilla one of the same question (paper, section 5.3)."""
+
+from pathlib import Path
+from typing import Any
+
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+
+from tale_dspy.training.options import DpoOptions
+from tale_dspy.training.plan import Plan, plan_training
+from tale_dspy.training.trainer import Progress, Setup, Trained, run
+
+
+def train_dpo(
+    base: str, data: Any, out: str | Path, options: DpoOptions | None = None, *, progress: Progress | None = None
+) -> Trained:
+    """Train a LoRA adapter on pairs of replies with TRL's DPOTrainer; the base without it is the reference.
+
+    Killed, the same call goes on at the last checkpoint.
+
+    Args:
+        base: `embedded`, the folder of a model, or its name on the Hugging Face hub.
+        data: A file that `Distilled.save` wrote, a dataset or rows: see `read_rows`.
+        out: Folder of the adapter.
+        options: What decides the training.
+        progress: Told after each step.
+
+    Raises:
+        UsageError: If base, folder or options cannot be used.
+        DataError: If a row cannot be trained on.
+        BackendError: If disk or memory are full.
+        MissingExtraError: If a package is missing.
+    """
+    return run(plan_training(base, data, out, options or DpoOptions()), build, progress)
+
+
+class _Trainer(DPOTrainer):
+    """TRL's trainer on rows that are tokens already; it has no other way to take these."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset
+
+
+def build(setup: Setup) -> Any:
+    """Return TRL's trainer on the rows of the plan."""
+    options = setup.plan.options
+    assert isinstance(options, DpoOptions)
+    own: dict[str, Any] = {
+        "loss_type": list(options.loss),
+        "loss_weights": None if options.loss_weights is None else list(options.loss_weights),
+        "beta": options.beta,
+        "ld_alpha": options.ld_alpha,
+        "precompute_ref_log_probs": options.reference_first,
+    }
+    return _Trainer(
+        model=setup.model,
+        args=DPOConfig(**setup.arguments, **own),
+        train_dataset=tokens_of(setup.plan),
+        processing_class=setup.plan.wording.tokenizer,
+        peft_config=setup.lora,
+        callbacks=setup.callbacks,
+    )
+
+
+def tokens_of(plan: Plan) -> Any:
+    """Return the rows as TRL's collator takes them."""
+    import datasets
+
+    return datasets.Dataset.from_list(
+        [{"prompt_ids": row.prompt, "chosen_ids": row.replies[0], "rejected_ids": row.replies[1]} for row in plan.rows]
+    )

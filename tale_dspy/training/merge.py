@@ -1,0 +1,58 @@
+"""Put an adapter into the weights of its base, for servers that take no adapters and for a further training."""
+
+import shutil
+from pathlib import Path
+
+from tale_dspy.backends.local import files
+from tale_dspy.backends.local.names import PREFIX, is_local, place_of
+from tale_dspy.backends.local.weights import load_model, quiet, resolved, with_adapter
+from tale_dspy.errors import RunFolderError, UsageError
+from tale_dspy.training.folder import write_json
+from tale_dspy.training.plan import require
+
+
+def merge_adapter(model: str, out: str | Path) -> str:
+    """Write the folder of a model with its adapter merged in, in the precision of its base.
+
+    The card of the adapter goes with it, so that what it was trained on stays known.
+
+    Args:
+        model: `BASE+ADAPTER`, with or without `local:` before it.
+        out: A folder that does not exist yet, or is empty.
+
+    Returns:
+        The model string of the merged model.
+
+    Raises:
+        UsageError: If there is no adapter in `model`, or it belongs to another base.
+        RunFolderError: If the folder is not empty.
+        DataError: If a file is broken.
+    """
+    require()
+    place, folder = place_of(model if is_local(model) else PREFIX + model), Path(out)
+    if place.adapter is None:
+        raise UsageError(f"{model} has no adapter to merge: give BASE+ADAPTER")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
+    base = resolved(place)
+    files.check_adapter(place.adapter, place.base, base)
+    loaded = with_adapter(load_model(base, "cpu", "auto"), place.adapter, place.base).merge_and_unload()
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        loaded.save_pretrained(folder)
+    for path in base.iterdir():
+        if _belongs_to_tokenizer(path) and not (folder / path.name).exists():
+            shutil.copy2(path, folder)
+    if (place.adapter / files.CARD).is_file():
+        shutil.copy2(place.adapter / files.CARD, folder / files.CARD)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors makes it readable for its owner alone
+    names = sorted(p.name for p in folder.iterdir() if p.name != files.CARD)
+    write_json(folder / files.MANIFEST, {"files": {name: files.file_hash(folder / name) for name in names}})
+    return f"{PREFIX}{folder}"
+
+
+def _belongs_to_tokenizer(path: Path) -> bool:
+    """Whether it is of the tokenizer or the chat template: what is neither weights nor told of them."""
+    told = path.name in (files.MANIFEST, files.CARD) or path.name.endswith(".index.json")
+    return path.suffix in (".json", ".jinja", ".model", ".txt") and not told

@@ -1,0 +1,62 @@
+"""Questions that were met before, nearly word by word."""
+
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+
+ALIKE = 0.9
+"""Share of their words two questions have in common from which on they are near-duplicates."""
+
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|\w+")
+
+Words = frozenset[tuple[str, int]]
+"""The words of a question, each with its count so far: the second `the` is another word than the first."""
+
+
+class Met:
+    """The questions met so far.
+
+    Two are near-duplicates if they hold the same numbers and share nine of ten words (Jaccard index), whatever their
+    case, punctuation and spacing. The same story with other numbers is another question.
+    """
+
+    def __init__(self) -> None:
+        self._by_word: dict[tuple[tuple[str, ...], tuple[str, int] | None], list[Words]] = defaultdict(list)
+
+    def add(self, question: str) -> bool:
+        """Note a question, and say whether a near-duplicate of it had been met."""
+        numbers, words = _read(question)
+        met = self._holds(numbers, words)
+        for word in _prefix(words):
+            self._by_word[numbers, word].append(words)
+        return met
+
+    def __contains__(self, question: str) -> bool:
+        return self._holds(*_read(question))
+
+    def _holds(self, numbers: tuple[str, ...], words: Words) -> bool:
+        candidates = (other for word in _prefix(words) for other in self._by_word.get((numbers, word), ()))
+        return any(_alike(words, other) for other in candidates)
+
+
+def _read(question: str) -> tuple[tuple[str, ...], Words]:
+    found = _WORD.findall(unicodedata.normalize("NFKC", question).casefold())
+    seen: Counter[str] = Counter()
+    words = set()
+    for word in found:
+        words.add((word, seen[word]))
+        seen[word] += 1
+    return tuple(sorted(word for word in found if word[0].isdigit())), frozenset(words)
+
+
+def _prefix(words: Words) -> list[tuple[str, int] | None]:
+    """Return the first words in a fixed order, long and so rare ones first: sets that are alike share one of them."""
+    if not words:
+        return [None]
+    ordered = sorted(words, key=lambda word: (-len(word[0]), word))
+    return [*ordered[: len(ordered) - math.ceil(ALIKE * len(ordered)) + 1]]
+
+
+def _alike(a: Words, b: Words) -> bool:
+    return not (a or b) or len(a & b) >= ALIKE * len(a | b)

@@ -1,0 +1,257 @@
+"""Everything that can be said and refused about a training before a weight is loaded."""
+
+import importlib.util
+import math
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.backends.local import files
+from tale_dspy.backends.local.names import PREFIX, Place, is_local, place_of
+from tale_dspy.errors import DataError, MissingExtraError, UsageError
+from tale_dspy.training.folder import AdapterFolder
+from tale_dspy.training.options import ALL_LINEAR, TrainOptions
+from tale_dspy.training.order import order_of
+from tale_dspy.training.rows import TrainRow, read_rows, rows_hash
+from tale_dspy.training.wording import TokenRow, Wording, load_wording
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate")
+SPARE = 50_000_000
+"""Bytes of disk that must be free beside what is written."""
+_ACTIVATION = 34
+"""Bytes kept for the backward pass per token, layer and unit of width, in 16 bit (arXiv 2205.05198, without the
+attention matrix)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of memory a training is estimated to take on one device, at its peak."""
+
+    weights: int
+    """The base."""
+    adapter: int
+    """LoRA weights, their gradients and the two moments of AdamW, in 32 bit."""
+    activations: int
+    """What one forward pass keeps for the backward pass, for the longest rows."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter + self.activations
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that may begin: base, rows and folder are checked."""
+
+    base: str
+    """As it was asked for."""
+    place: Place
+    model: Path
+    """The folder of the base."""
+    options: TrainOptions
+    folder: AdapterFolder
+    source: list[TrainRow]
+    """The rows that are trained on, as they were read."""
+    rows: list[TokenRow]
+    """The same in tokens."""
+    left_out: int
+    """Rows longer than `max_length`."""
+    wording: Wording
+    shape: "Shape"
+
+    @property
+    def batch(self) -> int:
+        """Rows of a step."""
+        return self.options.batch_size
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The rows in the order they are trained on."""
+        options, lengths = self.options, [row.longest for row in self.rows]
+        return order_of(lengths, self.batch, options.epochs, options.seed, by_length=options.by_length)
+
+    @property
+    def steps(self) -> int:
+        return math.ceil(len(self.order) / self.batch)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one epoch, prompts included."""
+        return sum(row.tokens for row in self.rows)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(row.longest for row in self.rows)
+
+    @property
+    def rate(self) -> float:
+        """The peak learning rate."""
+        return self.options.rate_for(self.shape.width)
+
+    @property
+    def memory(self) -> Memory:
+        """The estimate for one device."""
+        shape, options = self.shape, self.options
+        on_gpu = _on_gpu()
+        width = 2 if on_gpu else 4  # bytes of a number
+        weights = shape.parameters // 2 if options.quantize else shape.parameters * width
+        sequences = (options.micro_batch or self.batch) * max(1, len(self.rows[0].replies))
+        layers = math.sqrt(shape.layers) if options.gradient_checkpointing else shape.layers
+        activations = sequences * self.longest * shape.width * layers * _ACTIVATION * width // 2
+        return Memory(weights, shape.trainable * 16, int(activations))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model, read from its configuration."""
+
+    layers: int
+    width: int
+    """Hidden size."""
+    window: int | None
+    """Tokens it can look at; None if it sets no limit."""
+    parameters: int
+    trainable: int
+    """Numbers of the LoRA matrices."""
+
+
+def plan_training(base: str, data: Any, out: str | Path, options: TrainOptions) -> Plan:
+    """Check a training, and return what is known of it. No weight is loaded and nothing is written.
+
+    Args:
+        base: `embedded`, the folder of a model, or its name on the Hugging Face hub; `local:` may stand before it.
+        data: See `read_rows`.
+        out: Folder of the adapter.
+        options: `SftOptions`, `DpoOptions` ...
+
+    Raises:
+        UsageError: If there is no such base, the folder holds something else, the layers that shall be adapted do not
+            exist, or the disk has no room.
+        DataError: If a file of the base is broken, or a row cannot be trained on.
+        MissingExtraError: If a package is missing.
+    """
+    rows = read_rows(data, options.strategy)
+    require()
+    place = _place(base)
+    from tale_dspy.backends.local.weights import resolved
+
+    model = resolved(place)
+    files.check_model(model)
+    shape = _shape(model, options)
+    wording = load_wording(model)
+    fitting = _fitting(rows, wording, shape, options)
+    source, tokens = [row for row, _ in fitting], [row for _, row in fitting]
+    config = {
+        "strategy": options.strategy,
+        "base": place.base if place.folder is None else model.name,
+        "base_sha256": files.weights_hash(model),
+        "data": {"hash": rows_hash(source), "rows": len(source)},
+        **options.to_json(),
+        "learning_rate": options.rate_for(shape.width),
+    }
+    folder = AdapterFolder(Path(out), config)
+    folder.check()
+    _check_disk(Path(out), shape)
+    left_out = len(rows) - len(fitting)
+    return Plan(base, place, model, options, folder, source, tokens, left_out, wording, shape)
+
+
+def require() -> None:
+    """Say which package of the extra `train` is missing.
+
+    Raises:
+        MissingExtraError: If one is.
+    """
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "train")
+
+
+def _place(base: str) -> Place:
+    place = place_of(base if is_local(base) else PREFIX + base)
+    if place.adapter is not None:
+        raise UsageError(f"{base} has an adapter already: merge it first, and train the folder that gives")
+    return place
+
+
+def _fitting(
+    rows: list[TrainRow], wording: Wording, shape: Shape, options: TrainOptions
+) -> list[tuple[TrainRow, TokenRow]]:
+    """Tokenise the rows; those over the window are refused, those over `max_length` are left out."""
+    from tale_dspy.backends.local.weights import quiet
+
+    fitting = []
+    with quiet():  # a tokenizer warns of long rows; we refuse them
+        for row in rows:
+            tokens = wording.row(row)
+            if shape.window is not None and tokens.longest > shape.window:
+                raise DataError(
+                    f"{row.where} has {tokens.longest} tokens ({len(tokens.prompt)} of them the prompt), but the model "
+                    f"can look at {shape.window}: leave such rows out with max_length (--max-length)"
+                )
+            if options.max_length is None or tokens.longest <= options.max_length:
+                fitting.append((row, tokens))
+    if not fitting:
+        raise DataError(f"all {len(rows)} rows have more than max_length ({options.max_length}) tokens")
+    return fitting
+
+
+def _shape(model: Path, options: TrainOptions) -> Shape:
+    """Build the model without weights, and count."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from tale_dspy.backends.local.weights import quiet
+
+    try:
+        with quiet(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
+            empty: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as e:  # the boundary to transformers: a configuration can be wrong in many ways
+        raise DataError(f"{model} cannot be built as a causal language model: {_line(e)}") from e
+    parameters = sum(p.numel() for p in empty.parameters())
+    try:
+        with quiet(), torch.device("meta"):
+            adapted = get_peft_model(empty, lora_of(options))
+    except ValueError as e:  # no layer of that name
+        raise UsageError(f"targets {', '.join(options.targets)} cannot be adapted in {model.name}: {_line(e)}") from e
+    trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    text = config.get_text_config(decoder=True)
+    window = getattr(text, "max_position_embeddings", None)
+    return Shape(text.num_hidden_layers, text.hidden_size, window, parameters, trainable)
+
+
+def lora_of(options: TrainOptions) -> Any:
+    """Return peft's configuration of the adapter."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules="all-linear" if options.targets == ALL_LINEAR else list(options.targets),
+    )
+
+
+def _check_disk(out: Path, shape: Shape) -> None:
+    """Three checkpoints at most (weights and two moments each), and the adapter."""
+    needed = shape.trainable * 4 * (3 * 3 + 1) + SPARE
+    parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise UsageError(f"{parent} has {free / 1e6:.0f} MB free, but the training needs {needed / 1e6:.0f} MB there")
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,101 @@
+"""A searched question as the program will ask it once it is deployed, and a reply as that program would read it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+
+from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, is_estimator
+from tale_dspy.answers import answers_equal
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.base import TaleModule
+
+Messages = list[dict[str, str]]
+
+_MARKER = "[[ ## "
+
+
+class Rendering:
+    """The prompts and replies of one predictor, without any budget.
+
+    Args:
+        program: Any `dspy.Module`.
+        searched: The name of the predictor that was searched; only looked at where a program has several.
+        adapter: Overrides the adapter the program would be run with.
+
+    Raises:
+        UsageError: If the program has no predictor of that name.
+    """
+
+    def __init__(self, program: Any, searched: str, adapter: Any = None) -> None:
+        self.name, predictor = _predictor(program, searched)
+        signature = predictor.signature
+        self.signature = signature.delete(BUDGET) if BUDGET in signature.input_fields else signature
+        self.demos = predictor.demos
+        self.adapter = adapter or _adapter_of(program, predictor)
+
+    def prompt(self, inputs: Mapping[str, Any]) -> Messages | None:
+        """Return the messages of a question, or None if it lacks an input of the predictor."""
+        names = list(self.signature.input_fields)
+        if any(name not in inputs for name in names):
+            return None
+        given = {name: inputs[name] for name in names}
+        rendered = self.adapter.format(signature=self.signature, demos=self.demos, inputs=given)
+        messages = [{"role": m["role"], "content": m["content"]} for m in rendered]
+        return messages if all(isinstance(m["content"], str) for m in messages) else None
+
+    def reply(self, text: str, gold: Any) -> str | None:
+        """Return a reply in the program's own format: the text itself if it is in it, else written anew.
+
+        Args:
+            text: A right reply, in the format of any adapter.
+            gold: The right answer; None where it is not known.
+
+        Returns:
+            None if its fields cannot be read.
+        """
+        for reader in (self.adapter, TaleAdapter(), dspy.ChatAdapter()):
+            values = self._read(reader, text)
+            if values is None or not self._is_right(values, gold):
+                continue
+            written: str = self.adapter.format_assistant_message_content(self.signature, values)
+            # TaleAdapter reads replies with the markers of ChatAdapter, too, but does not ask for them.
+            same_form = (_MARKER in written) == (_MARKER in text)
+            return text if reader is self.adapter and same_form else written.strip()
+        own = self._read(self.adapter, text)
+        # A right answer that is not the gold's own form, as a metric of the user's may accept.
+        return text if own is not None and not any(_MARKER in str(value) for value in own.values()) else None
+
+    def _read(self, reader: Any, text: str) -> dict[str, Any] | None:
+        try:
+            values: dict[str, Any] = reader.parse(self.signature, text)
+        except (AdapterParseError, ValueError):
+            return None
+        outputs = [name for name in self.signature.output_fields if name != REASONING]
+        return None if any(values.get(name) is None for name in outputs) else values
+
+    def _is_right(self, values: Mapping[str, Any], gold: Any) -> bool:
+        outputs = [name for name in self.signature.output_fields if name != REASONING]
+        if len(outputs) != 1:
+            return not any(_MARKER in str(values[name]) for name in outputs)
+        value = values[outputs[0]]
+        return _MARKER not in str(value) if gold is None else answers_equal(value, gold)
+
+
+def _predictor(program: Any, searched: str) -> tuple[str, Any]:
+    found = {name: p for name, p in program.named_predictors() if not is_estimator(p.signature)}
+    if len(found) == 1:
+        return next(iter(found.items()))
+    name = next((n for n in found if searched in (n, n.removesuffix(".predict"))), None)
+    if name is None:
+        known = ", ".join(found) or "none"
+        raise UsageError(f"{searched} was searched, but {type(program).__name__} has the predictors {known}")
+    return name, found[name]
+
+
+def _adapter_of(program: Any, predictor: Any) -> Any:
+    """Return the adapter a predictor would be called with: its module's, the configured one, or its kind's default."""
+    owners = [m for _, m in program.named_sub_modules(TaleModule) if m.predict is predictor]
+    own = owners[0].adapter if owners else None
+    return own or dspy.settings.adapter or (TaleAdapter() if owners else dspy.ChatAdapter())

@@ -1,0 +1,100 @@
+"""The rows of a training file: read, and refused with one sentence where one cannot be trained on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.errors import DataError
+from tale_dspy.ids import digest
+from tale_dspy.tables import read_file
+from tale_dspy.training.options import Strategy
+
+Messages = list[dict[str, str]]
+
+REPLIES: dict[Strategy, tuple[str, ...]] = {"sft": ("completion",), "dpo": ("chosen", "rejected"), "grpo": ()}
+"""Columns of the replies, beside `prompt`."""
+
+
+@dataclass(frozen=True)
+class TrainRow:
+    """One prompt and the replies it is trained on."""
+
+    where: str
+    """File and line, as messages name them."""
+    id: str | None
+    """The id of the question, where the row tells."""
+    prompt: Messages | str
+    """Messages, or a text that is taken as it is, without a chat template."""
+    replies: tuple[str, ...]
+    """The completion, or the chosen and the rejected reply."""
+    gold: Any = None
+    """The right answer, for rewards."""
+
+
+def read_rows(data: Any, strategy: Strategy) -> list[TrainRow]:
+    """Read training rows.
+
+    Args:
+        data: A .jsonl, .json or .parquet file, a `datasets.Dataset`, or mappings. A row has `prompt` and `completion`,
+            or `prompt`, `chosen` and `rejected`, each a text or a list of messages; or `messages`, the last of which is
+            the completion.
+        strategy: Which replies are needed.
+
+    Raises:
+        DataError: If there are no rows, or one lacks a field or has it in another form.
+    """
+    if isinstance(data, str | Path):
+        told = [(row.where, row.values) for row in read_file(str(data)).rows]
+    elif isinstance(data, Iterable):
+        told = [(f"row {number}", row) for number, row in enumerate(data, 1)]
+    else:
+        raise DataError(f"data must be a file, a datasets.Dataset or a list of rows, got {type(data).__name__}")
+    if not told:
+        raise DataError("there is no row to train on: data is empty")
+    return [_row(where, values, strategy) for where, values in told]
+
+
+def _row(where: str, values: Any, strategy: Strategy) -> TrainRow:
+    if not isinstance(values, Mapping):
+        raise DataError(f"{where} must be a JSON object, got {type(values).__name__}")
+    columns = REPLIES[strategy]
+    cells = dict(values)
+    if columns == ("completion",) and cells.get("messages") and not cells.get("prompt"):
+        *cells["prompt"], last = _messages(where, "messages", cells["messages"])
+        cells["completion"] = [last]
+    for column in ("prompt", *columns):
+        if not cells.get(column):
+            found = ", ".join(values) or "nothing"
+            raise DataError(f"{where} has no {column}: {strategy} needs prompt, {', '.join(columns)}; it has {found}")
+    prompt = cells["prompt"]
+    if not isinstance(prompt, str):
+        prompt = _messages(where, "prompt", prompt)
+    replies = tuple(_reply(where, column, cells[column]) for column in columns)
+    if len(set(replies)) < len(replies):
+        raise DataError(f"{where}: {' and '.join(columns)} are the same reply, so that nothing can be preferred")
+    id_ = cells.get("id")
+    return TrainRow(where, None if id_ is None else str(id_), prompt, replies, cells.get("gold"))
+
+
+def _messages(where: str, column: str, value: Any) -> Messages:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise DataError(f"{where}: {column} must be a text or a list of messages, got {type(value).__name__}")
+    for message in value:
+        if not isinstance(message, Mapping) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
+            raise DataError(f"{where}: each message of {column} must have a role and a content, both texts")
+    return [{"role": m["role"], "content": m["content"]} for m in value]
+
+
+def _reply(where: str, column: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    messages = _messages(where, column, value)
+    if len(messages) != 1 or messages[0]["role"] != "assistant":
+        raise DataError(f"{where}: {column} must be one message of the assistant")
+    return messages[0]["content"]
+
+
+def rows_hash(rows: Iterable[TrainRow]) -> str:
+    """Return 16 hex digits that stand for these rows in this order."""
+    return digest([[row.prompt, list(row.replies), row.gold] for row in rows])

@@ -1,0 +1,67 @@
+"""`tale distill`: a search becomes rows to train on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUESTIONS = {f"What is {n} plus {n}?": 2 * n for n in range(6)}
+
+
+@pytest.fixture
+def search(tale: Any) -> str:
+    """The folder of a search, as `tale` is run beside it."""
+    Path("s").mkdir()
+    rows = []
+    for n, (question, answer) in enumerate(QUESTIONS.items()):
+        short, long = f"Answer: [[{answer}]]", f"Let us add them up, one by one.\nAnswer: [[{answer}]]"
+        trial = {"budget": 9, "tokens": 4, "correct": True, "text": short, "finish_reason": "stop"}
+        best = {"budget": 9, "tokens": 4.0, "selected_tokens": 4, "text": short, "confirmed": {"n": 1, "right": 1}}
+        row = {"id": f"{n:016x}", "question": question, "gold": str(answer), "predictor": "self", "trials": [trial]}
+        row |= {"vanilla": {"tokens": 16, "text": long, "correct": True}, "best": best if n else None}
+        rows.append({**row, "reason": None if n else "no budget stood the fresh draws"})
+    Path("s/search.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "s"
+
+
+def test_rows_are_written_and_every_exclusion_is_counted(tale: Any, search: str) -> None:
+    Path("seen.csv").write_text("question,answer\nWhat is 3 plus 3?,6\n")
+    told = tale("distill", search, "--exclude", "seen.csv", "--out", "sft.jsonl")
+    assert told.code == 0
+    assert told.out == "4 of 6 searched questions -> sft.jsonl (75.0% fewer output tokens than without a budget)\n"
+    assert told.err == "1 left out: no budget stood the fresh draws\n1 left out: excluded\n"
+    rows = [json.loads(line) for line in Path("sft.jsonl").read_text().splitlines()]
+    assert [row["completion"][0]["content"] for row in rows] == [f"Answer: [[{n}]]" for n in (2, 4, 8, 10)]
+
+
+def test_json_is_one_object(tale: Any, search: str) -> None:
+    told = tale("distill", search, "--format", "dpo", "--program", "dspy-cot", "--out", "dpo.jsonl", "--json")
+    assert told.json == {
+        "format": "dpo",
+        "searched": 6,
+        "rows": 5,
+        "left_out": {"no budget stood the fresh draws": 1},
+        "saving": 0.75,
+        "out": "dpo.jsonl",
+    }
+    assert "[[ ## completed ## ]]" in json.loads(Path("dpo.jsonl").read_text().splitlines()[0])["chosen"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("nowhere --out a.jsonl", "is no search"),
+        ("s --out a.jsonl --format rl", "format must be one of sft, dpo, got 'rl'"),
+        ("s --out a.jsonl --program nothing", "there is no program 'nothing'"),
+        ("s --out a.jsonl --adapter nothing", "--adapter must be one of tale, chat, json, xml"),
+        ("s --out a.jsonl --exclude nowhere.csv", "does not exist"),
+        ("s --out a.jsonl --exclude s", "none of the 6 searched questions can be trained on"),
+        ("s --out s", "cannot be written"),
+        ("s --out a.jsonl --signature question", "is no signature"),
+    ],
+)
+def test_bad_input_is_2_and_one_sentence(args: str, said: str, tale: Any, search: str) -> None:
+    told = tale("distill", *args.split())
+    assert (told.code, told.out) == (2, "")
+    assert said in told.sentence and not Path("a.jsonl").exists()

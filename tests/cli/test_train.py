@@ -1,0 +1,88 @@
+"""`tale train`: an adapter from rows, or one sentence why not."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "backends" / "local"))  # tiny_models
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from tiny_models import make_model
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    return str(make_model(tmp_path_factory.mktemp("models") / "base"))
+
+
+@pytest.fixture
+def data(tale: Any) -> str:
+    rows = [
+        {"id": f"{n:016x}", "prompt": f"{n}?", "completion": "x", "chosen": "x", "rejected": "xy"} for n in range(8)
+    ]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("empty.jsonl").write_text("")
+    Path("lacking.jsonl").write_text('{"prompt": "a"}\n')
+    Path("long.jsonl").write_text(json.dumps({"prompt": "a" * 600, "completion": "b"}))
+    return "rows.jsonl"
+
+
+def test_a_dry_run_counts_and_writes_nothing(tale: Any, base: str, data: str) -> None:
+    told = tale("train", "dpo", "--base", base, "--data", data, "--out", "a", "--dry-run", "--batch-size", "4")
+    assert (told.code, told.err) == (0, "")
+    assert "8" in told.out and "steps" in told.out and "memory" in told.out and not Path("a").exists()
+    told = tale(
+        "train", "dpo", "--base", base, "--data", data, "--out", "a", "--dry-run", "--json", "--preset", "paper"
+    )
+    assert told.json["rows"] == 8 and told.json["steps"] == 1 and told.json["learning_rate"] == 3e-5
+    assert told.json["memory_bytes"]["total"] > 0 and told.json["longest"] == 5
+
+
+def test_an_adapter_is_trained_evaluated_and_merged(tale: Any, base: str, data: str) -> None:
+    args = ["train", "sft", "--base", base, "--data", data, "--out", "a", "--epochs", "1", "--merge-to", "m", "--json"]
+    told = tale(*args)
+    assert (told.code, told.err) == (0, "")
+    assert told.json["model"] == f"local:{base}+a" and told.json["results"]["steps"] == 1
+    Path("questions.csv").write_text("question,answer\n1+1?,2\n")
+    for model in (told.json["model"], "local:m"):
+        flags = ["--data", "questions.csv", "--max-tokens", "5", "--model", model, "--json"]
+        assert tale("eval", "cot", *flags).json["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--data empty.jsonl", "empty.jsonl has no rows"),
+        ("--data lacking.jsonl", "lacking.jsonl:1 has no completion"),
+        ("--data nowhere.jsonl", "nowhere.jsonl does not exist"),
+        ("--data long.jsonl", "long.jsonl:1 has 602 tokens (600 of them the prompt), but the model can look at 512"),
+        ("--base nowhere/at/all", "the model must be a folder or a name of the Hugging Face hub"),
+        ("--base .", "is no folder of a model: it has no config.json"),
+        ("--out rows.jsonl", "is a file"),
+        ("--out .", "is not empty and no training of this library"),
+        ("--preset mine", "preset must be paper"),
+        ("--epochs 0", "epochs must be above 0"),
+        ("--targets nothing", "targets nothing cannot be adapted"),
+        ("--loss sigmoid", "sft has no option loss"),
+        ("--quantize 8bit", "quantize must be 4bit"),
+    ],
+)
+def test_bad_input_is_2_and_one_sentence(
+    flags: str, said: str, tale: Any, base: str, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a weight was loaded")
+
+    monkeypatch.setattr("tale_dspy.backends.local.weights.load_model", refused)
+    told = tale("train", "sft", "--base", base, "--data", data, "--out", "a", *flags.split(), "--json")
+    assert (told.code, told.out) == (2, "")
+    assert said in told.sentence and told.sentence.startswith("error: ") and not Path("a").exists()
+
+
+def test_an_unknown_strategy_is_2(tale: Any, base: str, data: str) -> None:
+    told = tale("train", "ppo", "--base", base, "--data", data, "--out", "a")
+    assert told.code == 2 and "the strategy must be one of" in told.sentence

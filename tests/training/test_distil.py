@@ -1,0 +1,134 @@
+"""Which questions of a search are trained on, and how they are written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from tale_dspy.errors import DataError, RunFolderError, UsageError
+from tale_dspy.ids import example_id
+from tale_dspy.optimizers.search_rows import Best, Confirmed, SearchRow, Trial, Vanilla
+from tale_dspy.training.distil import distil, held
+
+LONG = "First we look at it. Then we think about it again.\nAnswer: [[{}]]"
+
+
+def searched(n: int, **changed: Any) -> SearchRow:
+    question, text = f"How much is {n} and 1?", f"{n}+1={n + 1}\nAnswer: [[{n + 1}]]"
+    trial = Trial(10, 8, True, changed.pop("text", text), changed.pop("finish_reason", "stop"))
+    best = Best(10, 8.0, changed.pop("tokens", 8), trial.text, Confirmed(2, 2))
+    if best.selected_tokens != 8:
+        trial = Trial(10, best.selected_tokens, True, trial.text, "stop")
+    told: dict[str, Any] = {
+        "id": example_id(dspy.Example(question=question, answer=str(n + 1)).with_inputs("question"), "answer"),
+        "question": question,
+        "gold": str(n + 1),
+        "predictor": "self",
+        "vanilla": Vanilla(20, LONG.format(n + 1), True),
+        "trials": [Trial(5, 30, False, "?"), trial],
+        "best": best,
+    }
+    return SearchRow(**{**told, **changed})
+
+
+def test_a_plain_prompt_gets_the_models_own_short_reply() -> None:
+    made = distil([searched(1)])
+    (row,) = made.dataset
+    assert row["prompt"] == [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {
+            "role": "user",
+            "content": "Q: How much is 1 and 1?\nPlease Give the response by strictly following this format: "
+            "[[answer]], for example: Answer: [[50]].Let's think step by step:\n",
+        },
+    ]
+    assert row["completion"] == [{"role": "assistant", "content": "1+1=2\nAnswer: [[2]]"}]
+    assert (made.searched, made.left_out, made.saving) == (1, {}, 0.6)
+
+
+def test_a_pair_prefers_it_to_the_vanilla_reply() -> None:
+    (row,) = distil([searched(1)], "dpo").dataset
+    assert row["chosen"][0]["content"] == "1+1=2\nAnswer: [[2]]"
+    assert row["rejected"][0]["content"] == LONG.format(2)
+
+
+def test_rows_are_written_as_the_deployed_program_will_ask_and_read_them() -> None:
+    (row,) = distil([searched(1)], "dpo", dspy.ChainOfThought("question -> answer")).dataset
+    for column in ("chosen", "rejected"):
+        assert row[column][0]["content"].endswith("[[ ## answer ## ]]\n2\n\n[[ ## completed ## ]]")
+    assert "[[ ## question ## ]]\nHow much is 1 and 1?" in row["prompt"][1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"best": None, "reason": "no budget stood the fresh draws"}, "no budget stood the fresh draws"),
+        ({"best": None}, "no budget was found"),
+        ({"text": None}, "the search did not keep the reply"),
+        ({"finish_reason": "length"}, "the reply is wrong or was cut off"),
+        ({"tokens": 20}, "the reply is not shorter than without a budget"),
+        ({"text": "no answer"}, "the program cannot ask it or read the reply"),
+        ({"inputs": {"problem": "?"}}, "the program cannot ask it or read the reply"),
+    ],
+)
+def test_a_question_that_cannot_be_trained_on_is_counted(changed: dict[str, Any], reason: str) -> None:
+    made = distil([searched(1), searched(2, **changed)])
+    assert (len(made.dataset), made.left_out) == (1, {reason: 1})
+
+
+def test_a_pair_needs_the_vanilla_reply() -> None:
+    made = distil([searched(1), searched(2, vanilla=Vanilla(20, None, True))], "dpo")
+    assert made.left_out == {"the search did not keep the reply": 1}
+
+
+def test_near_duplicates_are_trained_on_once() -> None:
+    made = distil([searched(1), searched(1, question="HOW MUCH is 1 and 1 ?", id="x"), searched(2)])
+    assert (len(made.dataset), made.left_out) == (2, {"a near-duplicate of another question": 1})
+
+
+def test_the_questions_of_a_run_are_excluded(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "records.jsonl").write_text(json.dumps({"id": searched(1).id + "-2", "question": None}) + "\n")
+    file = tmp_path / "test.jsonl"
+    file.write_text(json.dumps({"question": "how much is 2 and 1", "answer": "3"}) + "\n")
+    made = distil([searched(n) for n in (1, 2, 3)], exclude=[run, file])
+    assert ([row["id"] for row in made.dataset], made.left_out) == ([searched(3).id], {"excluded": 2})
+
+
+def test_held_reads_searches_training_rows_and_data_sets(tmp_path: Path) -> None:
+    (tmp_path / "search.jsonl").write_text(json.dumps(searched(1).to_json()) + "\n")
+    assert list(held(tmp_path)) == [(searched(1).id, "How much is 1 and 1?")]
+    distil([searched(1)]).save(tmp_path / "sft.jsonl")
+    assert list(held(tmp_path / "sft.jsonl")) == [(searched(1).id, None)]
+    (tmp_path / "test.csv").write_text("question,answer\n1+1?,2\n")
+    assert [text for _, text in held(tmp_path / "test.csv")] == ["1+1?"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no run folder and no search"):
+        list(held(tmp_path / "empty"))
+
+
+def test_a_file_is_written_once_and_never_over_other_rows(tmp_path: Path) -> None:
+    made = distil([searched(1)])
+    made.save(tmp_path / "a" / "sft.jsonl")
+    made.save(tmp_path / "a" / "sft.jsonl")
+    with pytest.raises(UsageError, match="with other rows"):
+        distil([searched(2)]).save(tmp_path / "a" / "sft.jsonl")
+    with pytest.raises(UsageError, match="cannot be written"):
+        made.save(tmp_path)
+
+
+def test_a_search_that_gives_nothing_says_why() -> None:
+    with pytest.raises(DataError, match="none of the 2 searched questions can be trained on: 2 no budget was found"):
+        distil([searched(1, best=None), searched(2, best=None)])
+    with pytest.raises(DataError, match="no rows"):
+        distil([])
+
+
+def test_bad_arguments_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="format must be one of sft, dpo, got 'rl'"):
+        distil([searched(1)], "rl")  # type: ignore[arg-type]
+    with pytest.raises(RunFolderError, match="is no search"):
+        distil(tmp_path)
