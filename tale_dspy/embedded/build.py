@@ -51,7 +51,7 @@ def build(out: Path, options: BuildOptions | None = None, progress: Progress | N
     )
     step = resume(out / CHECKPOINT, options, model, optimizer, course)
     batches = course.batches(step)
-    while step < options.steps:
+    while step < options.steps + options.finish:
         tokens, labels = (tensor.to(device) for tensor in next(batches))
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, options)
@@ -110,6 +110,8 @@ def loss_of(model: Any, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Ten
 
 def rate_at(step: int, options: BuildOptions) -> float:
     """Return the learning rate of a step."""
+    if step >= options.steps:
+        return options.finish_rate * (1 - (step - options.steps) / options.finish)
     if step < options.warmup:
         return options.learning_rate * (step + 1) / options.warmup
     done = (step - options.warmup) / max(1, options.steps - options.warmup)
@@ -149,6 +151,7 @@ def resume(path: Path, options: BuildOptions, model: Any, optimizer: Any, course
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the model; the same command continues a build that was killed.")],
     steps: Annotated[int, typer.Option(min=1, help="Batches of the course.")] = BuildOptions.steps,
+    finish: Annotated[int, typer.Option(min=0, help="Batches after it, of long stories.")] = BuildOptions.finish,
     seed: Annotated[int, typer.Option(help="Decides the first weights and all lessons.")] = BuildOptions.seed,
 ) -> None:
     """Train the embedded reasoner from nothing."""
@@ -156,7 +159,7 @@ def main(
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn())
     with Progress(*columns) as bar:
-        task = bar.add_task("", total=steps, loss="–")
+        task = bar.add_task("", total=steps + finish, loss="–")
         recent: list[float] = []
 
         def told(step: int, loss: float) -> None:
@@ -164,7 +167,7 @@ def main(
             del recent[:-100]
             bar.update(task, completed=step, loss=f"{sum(recent) / len(recent):.3f}")
 
-        build(out, BuildOptions(steps=steps, seed=seed), told)
+        build(out, BuildOptions(steps=steps, finish=finish, seed=seed), told)
 
 
 if __name__ == "__main__":

@@ -198,11 +198,13 @@ def lessons(seed: int, progress: float, count: Count, n: int) -> list[Lesson]:
 
     Arithmetic first: until 15 % of the course half the lessons are drills, until 35 % most are equations, at first of
     few steps; then the whole mix. From 41 % on, one lesson in four more is the direct answer to a problem of one step,
-    which is learned last: reading and calculating in one go.
+    which is learned late: reading and calculating in one go. After the course, half of the lessons are stories of three
+    and more steps, in equations or at length: to know at each step, without having written why, which numbers of a long
+    story it is about, is learned last.
 
     Args:
         seed: Decides all of them.
-        progress: How much of the course is behind, 0 to 1.
+        progress: How much of the course is behind, 0 to 1; above 1 after it.
         count: Counts the tokens of a reply.
         n: How many.
     """
@@ -221,12 +223,24 @@ def _next_lesson(rng: random.Random, source: Iterable[Problem], progress: float,
             return lesson_for("draft", problem, count, rng)
         reply = equations(problem)
         return Lesson("budgeted", problem.question, rng.randint(count(reply) + 1, count(sentences(problem))), reply)
+    if progress >= 1 and rng.random() < 0.5:
+        return _long_story(rng, next(p for p in source if len(p.steps) >= 3), count)
     if progress > 0.41 and rng.random() < 0.25:
         return lesson_for("direct", next(p for p in source if len(p.steps) == 1), count, rng)
     kind = rng.choices(KINDS, [share for *_, share in _SOURCES.values()])[0]
     if "direct" in kind and rng.random() < 0.6:  # what it can learn to do in its head at all
         problem = next(p for p in source if len(p.steps) <= 2)
     return lesson_for(kind, problem, count, rng)
+
+
+def _long_story(rng: random.Random, problem: Problem, count: Count) -> Lesson:
+    kind = rng.choices(("cot", "draft", "budgeted"), (3, 2, 5))[0]
+    if kind != "budgeted":
+        return lesson_for(kind, problem, count, rng)
+    reply = equations(problem)
+    enough = rng.randint(count(reply) + 1, count(sentences(problem)))
+    budget = needed_budget(problem, count) if rng.random() < 0.5 else enough
+    return Lesson(kind, problem.question, budget, budgeted_reply(problem, budget, count))
 
 
 def _drill(rng: random.Random) -> Step:

@@ -9,10 +9,14 @@ class BuildOptions:
 
     steps: int = 22_000
     """Batches of the course."""
+    finish: int = 10_000
+    """Batches after it: half of them long stories in few tokens, which are learned last of all."""
     batch_tokens: int = 1_800
     """Tokens of a batch, padding included: many small batches learn faster than few large ones."""
     learning_rate: float = 2e-3
     """At its peak, after `warmup` batches; from there it falls as a cosine to a twentieth."""
+    finish_rate: float = 8e-4
+    """At the first batch of the finish; from there it falls to nothing in a straight line."""
     warmup: int = 300
     """Batches."""
     weight_decay: float = 0.05

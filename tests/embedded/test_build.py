@@ -15,7 +15,7 @@ from tale_dspy.embedded.options import BuildOptions
 from tale_dspy.embedded.tokenizer import train_tokenizer
 from tale_dspy.errors import UsageError
 
-TINY = BuildOptions(steps=4, layers=1, width=32, heads=2, inner=48, pool=32, warmup=2)
+TINY = BuildOptions(steps=3, finish=1, layers=1, width=32, heads=2, inner=48, pool=32, warmup=2)
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +116,12 @@ def test_the_rate_rises_then_falls_to_a_twentieth() -> None:
     assert rates[4] == pytest.approx(options.learning_rate / 20, rel=0.01)
 
 
+def test_after_the_course_the_rate_falls_from_its_own_start_to_nothing() -> None:
+    options = BuildOptions(steps=1000, finish=100)
+    rates = [rate_at(step, options) for step in (1000, 1050, 1099)]
+    assert rates == pytest.approx([options.finish_rate * share for share in (1, 0.5, 0.01)])
+
+
 def test_the_command_shows_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
@@ -128,6 +134,6 @@ def test_the_command_shows_its_progress(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(building, "build", short)
     app = typer.Typer()
     app.command()(building.main)
-    done = CliRunner().invoke(app, ["--out", str(tmp_path), "--steps", "2", "--seed", "5"])
+    done = CliRunner().invoke(app, ["--out", str(tmp_path), "--steps", "2", "--finish", "1", "--seed", "5"])
     assert done.exit_code == 0 and "loss 0.500" in done.output
-    assert seen == [BuildOptions(steps=2, seed=5)]
+    assert seen == [BuildOptions(steps=2, finish=1, seed=5)]

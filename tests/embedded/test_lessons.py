@@ -122,6 +122,11 @@ def test_the_course_begins_with_arithmetic_and_ends_with_everything() -> None:
     assert "drill" in first and last == set(KINDS)
 
 
+def test_after_the_course_the_stories_are_longer() -> None:
+    before, after = (mean(row.question.count(".") for row in lessons(7, at, count, 300)) for at in (0.9, 1.2))
+    assert after > 1.15 * before
+
+
 def test_the_same_seed_gives_the_same_lessons() -> None:
     assert lessons(3, 0.5, count, 20) == lessons(3, 0.5, count, 20) != lessons(4, 0.5, count, 20)
 
