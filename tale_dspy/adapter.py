@@ -167,6 +167,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             lines.append(f"{self._label(signature, name)}: [[{value}]]" if short else f"[[ ## {name} ## ]]\n{value}")
         return "\n".join(lines)
 
+    def user_message_output_requirements(self, signature: type[Signature]) -> str:
+        """Say again how the outputs shall look, for a turn that comes after the request."""
+        return f"Please Give the response by strictly following this format: {asked(_outputs(signature))}"
+
     def _chooses(self, signature: type[Signature]) -> bool:
         return is_choice(signature) or (self._form(signature).choice and self._published(signature))
 

@@ -23,6 +23,14 @@ DRAFT_INSTRUCTIONS = "Think step by step, but only keep a minimum draft for each
 STATED: Final = object()
 """In the place of a budget: the model shall state one itself before it thinks."""
 
+ANSWER_NOW = (
+    "There is no room for more reasoning. Do not think any further: give the final answer now, from what you have. "
+)
+"""What follows a thought that was cut and is sent back."""
+
+ANSWER_AT_ONCE = "There is no room for reasoning. Do not think: give the final answer at once. "
+"""The same where nothing of the thought is known."""
+
 _FORMAT = "Please Give the response by strictly following this format: "
 _DIRECTLY = "Please answer the following question and give the answer directly without any reasoning process. "
 

@@ -17,7 +17,7 @@ from tale_dspy.backends.tokens import count_tokens
 from tale_dspy.budget import Source
 from tale_dspy.errors import UsageError
 
-Role = Literal["reason", "estimate", "metric"]
+Role = Literal["reason", "rescue", "estimate", "metric"]
 UsageSource = Literal["provider", "tokenizer", "unknown"]
 Status = Literal["answered", "unreadable", "empty", "truncated"]
 
@@ -240,8 +240,13 @@ class Receipt:
 
     @property
     def output_tokens(self) -> int | None:
-        """Completion tokens of the reasoning calls."""
-        return total([c.output_tokens for c in self.of("reason")])
+        """Completion tokens of the reasoning calls, those of a rescue included."""
+        return total([c.output_tokens for c in self.of("reason", "rescue")])
+
+    @property
+    def rescue_tokens(self) -> int | None:
+        """The part of `output_tokens` that went into rescuing a cut answer; None where nothing was rescued."""
+        return total([c.output_tokens for c in self.of("rescue")])
 
     @property
     def estimate_tokens(self) -> int | None:
@@ -251,7 +256,7 @@ class Receipt:
     @property
     def reasoning_tokens(self) -> int | None:
         """Native thinking tokens of the reasoning calls; None if the provider does not report them."""
-        return total([c.reasoning_tokens for c in self.of("reason")])
+        return total([c.reasoning_tokens for c in self.of("reason", "rescue")])
 
     @property
     def visible_tokens(self) -> int | None:
@@ -291,6 +296,7 @@ class Receipt:
             "reasoning_tokens": self.reasoning_tokens,
             "visible_tokens": self.visible_tokens,
             "adherence": self.adherence,
+            "rescue_tokens": self.rescue_tokens,
             "prompt_tokens": self.prompt_tokens,
             "cost_usd": self.cost_usd,
             "saved_cost_usd": self.saved_cost_usd,
@@ -307,6 +313,9 @@ class Receipt:
             tokens += f" + {_known(self.estimate_tokens)} for the estimate"
         if any(c.usage_source == "tokenizer" for c in self.calls):
             tokens += " (counted with the tokenizer)"
+        if rescues := self.of("rescue"):
+            calls = "1 call" if len(rescues) == 1 else f"{len(rescues)} calls"
+            tokens += f", {_known(self.rescue_tokens)} of them in {calls} to rescue a cut answer"
         cached = sum(c.cached for c in self.calls)
         sent = self.mode if self.mode in ("native", "cap") else ""
         parts = [
@@ -326,12 +335,12 @@ def _known(value: int | None) -> str:
 
 
 def status_of(calls: Sequence[Call], answered: bool) -> Status:
-    """Say how the last reasoning call ended.
+    """Say how the last reasoning call ended, or the last call that was to rescue it.
 
     A reply cut at the allowance is `truncated`, or `empty` if nothing but thinking was written; a whole reply without
     text is `empty`; one in which no answer could be read is `unreadable`.
     """
-    last = next((c for c in reversed(calls) if c.role == "reason"), None)
+    last = next((c for c in reversed(calls) if c.role in ("reason", "rescue")), None)
     if last is None:
         return "answered" if answered else "unreadable"
     if not (last.text or "").strip():

@@ -45,6 +45,7 @@ def run(
     adapter: flags.Adapter = "tale",
     mark: flags.Mark = None,
     allow_leak: flags.AllowLeak = False,
+    rescue: flags.Rescue = None,
     vanilla: flags.Vanilla = None,
     train_data: flags.TrainData = None,
     train_limit: flags.TrainLimit = 100,

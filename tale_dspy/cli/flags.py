@@ -41,6 +41,13 @@ Seed = Annotated[int | None, typer.Option(help="Sent to the provider, and shuffl
 Adapter = Annotated[str, typer.Option(help="tale (the paper's prompts), chat, json or xml.")]
 Mark = Annotated[str | None, typer.Option(help="Evidence mark of the figures, such as simulated.")]
 AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on questions the program was tuned on.")]
+Rescue = Annotated[
+    str | None,
+    typer.Option(
+        help="What is done about an answer that thinking used up the room of: answer (ask for it, with the thought sent "
+        "back) or escalate (twice the budget and max_tokens, at most twice)."
+    ),
+]
 Vanilla = Annotated[Path | None, typer.Option(help="budget:0.25x: run folder of cot on the same questions.")]
 TrainData = Annotated[str | None, typer.Option(help="budget:best: training questions (default: DATA-train).")]
 TrainLimit = Annotated[int, typer.Option(help="budget:best: training questions asked for each budget tried.")]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ADAPTERS = ("tale", "chat", "json", "xml")
+RESCUES = ("answer", "escalate")
 
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.]*(?:-[a-z0-9_.]+)*")
 _PLAIN_PROGRAM = re.compile(r"[a-z-]+|budget:(?:\d{1,9}|\d\.\d{1,3}x|best)")
@@ -63,6 +64,7 @@ class Plan:
     adapter: str = "tale"
     mark: str | None = None
     allow_leak: bool = False
+    rescue: str | None = None
     vanilla: Path | None = None
     train_data: str | None = None
     train_limit: int = 100
@@ -86,6 +88,8 @@ class Plan:
             )
         if self.adapter not in ADAPTERS:
             raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {self.adapter!r}")
+        if self.rescue not in (None, *RESCUES):
+            raise UsageError(f"--rescue must be {' or '.join(RESCUES)}, got {self.rescue!r}")
         if self.preset not in (None, "paper"):
             raise UsageError(f"--preset must be paper, got {self.preset!r}")
         return self if self.preset is None else self._as_in_the_paper()
@@ -113,6 +117,7 @@ class Plan:
         plan.check_inputs(program, data)
         if plan.program.endswith(".json"):
             program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
+        plan.set_rescue(program)
         options = plan.options(data)
         if not plan.is_finished(len(data)):
             plan.check_provider(options["lm"])
@@ -122,6 +127,19 @@ class Plan:
         if plan.program == "budget:best":
             program = plan.best_budget(program, data, metric, options, progress)
         return evaluate(program, data, metric=metric, out=plan.folder(), progress=progress, **options)
+
+    def set_rescue(self, program: Any) -> None:
+        """Give the modules of a program the policy that the flag names."""
+        from tale_dspy.programs.base import TaleModule
+        from tale_dspy.programs.copying import modules_of
+
+        if self.rescue is None:
+            return
+        modules = [module for module in modules_of(program) if isinstance(module, TaleModule)]
+        if not modules:
+            raise UsageError(f"--rescue is for modules of tale_dspy, and {self.program} has none")
+        for module in modules:
+            module.rescue = self.rescue
 
     def load_data(self) -> "Dataset":
         """Load the questions that are asked."""

@@ -17,6 +17,7 @@ from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
 from tale_dspy.programs.predictor import TalePredict, load_parameters
+from tale_dspy.programs.rescue import Policy, check_rescue
 from tale_dspy.programs.promise import circumstances, warn_if_void
 from tale_dspy.programs.saving import describe
 from tale_dspy.programs.state import BudgetState, Seen
@@ -79,12 +80,15 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
     Args:
         signature: Inputs and outputs, as a string or a `dspy.Signature`.
         adapter: Overrides the adapter for this module alone.
+        rescue: What is done about a reply that is empty or was cut, since thinking used its room up. `answer` sends the
+            thought back and asks for the answer in a small allowance, once; `escalate` asks again with twice the budget
+            and twice max_tokens, at most twice. None does nothing: such a reply is `empty` or `truncated`.
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
 
     Raises:
         SignatureError: If the signature is none, or has a field of a name the module adds or reserves.
-        UsageError: If the adapter is none.
+        UsageError: If the adapter or the rescue is none.
 
     Attributes:
         guidance: A sentence in the instructions that makes the module what it is.
@@ -93,14 +97,30 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
     guidance: str | None = None
 
     def __init__(
-        self, signature: SignatureLike, *, adapter: Any = None, callbacks: list[Any] | None = None, **config: Any
+        self,
+        signature: SignatureLike,
+        *,
+        adapter: Any = None,
+        rescue: Policy | None = None,
+        callbacks: list[Any] | None = None,
+        **config: Any,
     ) -> None:
         super().__init__(callbacks=callbacks)
         if adapter is not None and not isinstance(adapter, dspy.Adapter):
             raise UsageError(f"adapter must be a dspy.Adapter such as TaleAdapter(), got {adapter!r}")
         self.adapter = adapter
         self.predict = TalePredict(self.extend(check_signature(signature)), **config)
+        self.rescue = rescue
         self.seen = Seen()
+
+    @property
+    def rescue(self) -> Policy | None:
+        """What is done about a reply that is empty or was cut."""
+        return self.predict.rescue
+
+    @rescue.setter
+    def rescue(self, value: Policy | None) -> None:
+        self.predict.rescue = check_rescue(value)
 
     @classmethod
     def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:

@@ -8,6 +8,7 @@ from tale_dspy.budget import Budget, check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike, TalePrediction
 from tale_dspy.programs.dialling import DialledModule
+from tale_dspy.programs.rescue import Policy
 from tale_dspy.programs.state import Fixed
 
 
@@ -19,6 +20,7 @@ class BudgetedChainOfThought(DialledModule):
         token_budget: The budget of calls that give none, in tokens; None makes it an input that must be given.
         mode: How it is sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`); a call may give its own.
         adapter: Overrides the adapter for this module alone.
+        rescue: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
 
@@ -38,10 +40,11 @@ class BudgetedChainOfThought(DialledModule):
         *,
         mode: Mode = "auto",
         adapter: Any = None,
+        rescue: Policy | None = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
-        super().__init__(signature, mode=mode, adapter=adapter, callbacks=callbacks, **config)
+        super().__init__(signature, mode=mode, adapter=adapter, rescue=rescue, callbacks=callbacks, **config)
         self.fixed = Fixed(None if token_budget is None else check_budget(token_budget))
 
     @property

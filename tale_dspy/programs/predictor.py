@@ -7,17 +7,22 @@ key.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import LMError
+from dspy.clients._deprecation import adapter_message_call
+from dspy.dsp.utils.settings import settings
+from dspy.utils.exceptions import AdapterParseError, LMError
 
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.lm import public_config
 from tale_dspy.errors import StateError
 from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.programs.rescue import ESCALATIONS, REFUSED, Policy, Rescue, check_rescue
 from tale_dspy.programs.state import ModuleState
+from tale_dspy.receipts import collect, role
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +41,66 @@ _LM = SETTINGS | {"model", "model_type", "cache", "num_retries", "engine", "use_
 
 
 class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
-    """A `dspy.Predict` whose saved state carries its field names, and that loads by name or refuses."""
+    """A `dspy.Predict` whose saved state carries its field names, and that loads by name or refuses.
+
+    Attributes:
+        rescue: What is done about a reply that is empty or was cut: `answer`, `escalate` or None (`TaleModule`).
+    """
 
     signature: Any
+    rescue: Policy | None = None
+
+    def forward(self, **kwargs: Any) -> dspy.Prediction:
+        if self.rescue is None:
+            return super().forward(**kwargs)
+        with collect() as calls:
+            rescue = Rescue(self, kwargs, calls)
+            rescue.took(self._attempt(kwargs))
+            with _rescuing():
+                if self.rescue == "answer" and rescue.cut():
+                    asked = rescue.closing()
+                    with suppress(*REFUSED), adapter_message_call(asked.lm, asked.messages):
+                        rescue.closed(asked.read(asked.lm(messages=asked.messages, **asked.config)))
+                while self.rescue == "escalate" and rescue.attempts < ESCALATIONS and rescue.cut():
+                    with suppress(*REFUSED):
+                        rescue.took(self._attempt(rescue.bigger()))
+        return rescue.result()
+
+    async def aforward(self, **kwargs: Any) -> dspy.Prediction:
+        if self.rescue is None:
+            return await super().aforward(**kwargs)
+        with collect() as calls:
+            rescue = Rescue(self, kwargs, calls)
+            rescue.took(await self._aattempt(kwargs))
+            with _rescuing():
+                if self.rescue == "answer" and rescue.cut():
+                    asked = rescue.closing()
+                    with suppress(*REFUSED), adapter_message_call(asked.lm, asked.messages):
+                        rescue.closed(asked.read(await asked.lm.acall(messages=asked.messages, **asked.config)))
+                while self.rescue == "escalate" and rescue.attempts < ESCALATIONS and rescue.cut():
+                    with suppress(*REFUSED):
+                        rescue.took(await self._aattempt(rescue.bigger()))
+        return rescue.result()
+
+    def _attempt(self, kwargs: dict[str, Any]) -> dspy.Prediction | AdapterParseError:
+        try:
+            return super().forward(**kwargs)
+        except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
+            return e
+
+    async def _aattempt(self, kwargs: dict[str, Any]) -> dspy.Prediction | AdapterParseError:
+        try:
+            return await super().aforward(**kwargs)
+        except AdapterParseError as e:
+            return e
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         state = super().dump_state(json_mode=json_mode)
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
             kept = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
             state["lm"] = {**kept, **public_config(state["lm"])}
-        return {**state, _NAMES: list(self.signature.fields)}
+        told = {} if self.rescue is None else {"rescue": self.rescue}
+        return {**state, _NAMES: list(self.signature.fields), **told}
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
         """Load a state that carries field names; any other goes through `named` first.
@@ -62,7 +117,8 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
             lists = {k: _list(k, state[k]) for k in _LISTS}
             signature = {"instructions": _text(state["signature"]["instructions"]), "fields": self._by_name(state)}
             lm = state["lm"] if allow_unsafe_lm_state else _allowed(state["lm"])
-            known = {**lists, "signature": signature, "fields": state.get("fields", {}), "lm": lm}
+            rescue = check_rescue(state.get("rescue", self.rescue))
+            known = {**lists, "signature": signature, "fields": state.get("fields", {}), "lm": lm, "rescue": rescue}
             super().load_state(known, allow_unsafe_lm_state=allow_unsafe_lm_state)
         except BROKEN as e:
             raise as_state_error(e) from e
@@ -98,6 +154,13 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         return StateError(
             f"the saved state has the fields {saved}, this program has {', '.join(self.signature.fields)}: not loaded"
         )
+
+
+@contextmanager
+def _rescuing() -> Iterator[None]:
+    """Book calls as rescues, keep them out of DSPy's trace, and stream none of them."""
+    with role("rescue"), settings.context(trace=None, send_stream=None):
+        yield
 
 
 def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:

@@ -22,6 +22,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, only
 from tale_dspy.programs.dialling import DialledModule, language_model
 from tale_dspy.programs.estimator import UNLIMITED, BudgetEstimator, input_signature
+from tale_dspy.programs.rescue import Policy
 from tale_dspy.programs.state import Limits
 from tale_dspy.receipts import role
 
@@ -41,6 +42,7 @@ class TaleEP(DialledModule):
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`). Under `auto` a model that
             thinks natively is not asked for an estimate, which would cost it more than it saves.
         adapter: Overrides the adapter for this module alone.
+        rescue: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.
         **config: Settings of the reasoning call, such as `temperature`.
 
@@ -70,12 +72,13 @@ class TaleEP(DialledModule):
         *,
         mode: Mode = "auto",
         adapter: Any = None,
+        rescue: Policy | None = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
         found = check_signature(signature)
         self.estimate_from = _names(estimate_from, found)
-        super().__init__(found, mode=mode, adapter=adapter, callbacks=callbacks, **config)
+        super().__init__(found, mode=mode, adapter=adapter, rescue=rescue, callbacks=callbacks, **config)
         if estimator is None:
             # Its limits are this module's, which also know the scale.
             seen = input_signature(found, self.estimate_from)

@@ -99,6 +99,14 @@ def run_row(run: Run) -> ReportRow:
     for what, unknown in (("tokens", tokens.count(None)), ("price", prices.count(None))):
         if 0 < unknown < len(run.records):
             notes.append(f"{what} unknown on {unknown} of {len(run.records)} answers, left out of the mean")
+    rescues = summary["rescues"]
+    if rescues["cut"]:
+        tokens_told = rescues["output_tokens"]
+        more = "" if tokens_told is None else f" ({number(tokens_told, 0)} of the output tokens)"
+        notes.append(
+            f"rescued: {rescues['answered']} of {rescues['cut']} answers that were cut or empty, in {rescues['calls']} "
+            f"further calls{more}"
+        )
     price = mean_known(prices)
     return ReportRow(
         program=run.name,

@@ -45,7 +45,11 @@ class Record:
     budget_source: str | None = None
     """`estimate`, `clamped`, `fallback`, `given` or `stated`."""
     output_tokens: int | None = None
-    """Completion tokens of the reasoning calls, thinking included."""
+    """Completion tokens of the reasoning calls, thinking and rescues included."""
+    rescue_calls: int = 0
+    """Calls made because the answer was cut or empty."""
+    rescue_tokens: int | None = None
+    """The part of `output_tokens` that they took; None where none was made."""
     estimate_tokens: int | None = None
     """Completion tokens of the budget calls; None where none was made."""
     prompt_tokens: int | None = None
@@ -266,6 +270,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "outcomes": {name: outcomes.get(name, 0) for name in OUTCOMES},
         **_by_groups(records),
         "unknown_tokens": sum(r.output_tokens is None for r in records),
+        "rescues": _rescues(records),
         "estimate_fallbacks": sum(r.budget_source in ("fallback", "clamped") for r in records),
         "latency_p50": quantile(latencies, 0.50),
         "latency_p95": quantile(latencies, 0.95),
@@ -274,6 +279,17 @@ def summarize(run: Run) -> dict[str, Any]:
         "stopped": run.stopped,
         "run_dir": str(run.path) if run.path else None,
         **run.extra,
+    }
+
+
+def _rescues(records: Sequence[Record]) -> dict[str, Any]:
+    """Count the answers that were cut or empty and asked for again, the calls that took, and those that then came."""
+    cut = [r for r in records if r.rescue_calls]
+    return {
+        "cut": len(cut),
+        "answered": sum(r.outcome in ("correct", "wrong") for r in cut),
+        "calls": sum(r.rescue_calls for r in cut),
+        "output_tokens": _total([r.rescue_tokens for r in cut]),
     }
 
 

@@ -173,6 +173,7 @@ def record_of(
     for call in calls:
         (metric if call.role == "metric" else estimate if call.role == "estimate" else reason).append(call)
     own = estimate + reason
+    rescue = [call for call in reason if call.role == "rescue"]
     last = reason[-1] if reason else None
     reply = last.text if last else None
     cached = sum(c.cached for c in calls)
@@ -183,6 +184,8 @@ def record_of(
         "group": question.group,
         "reply": reply,
         "output_tokens": total([c.output_tokens for c in reason]),
+        "rescue_calls": len(rescue),
+        "rescue_tokens": total([c.output_tokens for c in rescue]),
         "estimate_tokens": total([c.output_tokens for c in estimate]),
         "prompt_tokens": total([c.prompt_tokens for c in own]),
         "estimate_prompt_tokens": total([c.prompt_tokens for c in estimate]),

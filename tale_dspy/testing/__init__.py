@@ -1,7 +1,7 @@
 """Tools for testing programs without a provider: a scripted server, a scripted solver and questions to ask.
 
 Reading order: `messages` (what a test says to the server and hears from it), `faults`, `problems` (the questions, and
-the script that answers them), `wire`, `book`, `server`. Nothing here is a model: every reply is the work of a function
+the script that answers them), `thinking` (one that thinks first), `wire`, `book`, `server`. Nothing here is a model: every reply is the work of a function
 that the caller can read, so no accuracy or length that comes out of it says anything about language models.
 
 Example:
@@ -18,6 +18,7 @@ from tale_dspy.testing.book import KindStats, ServerStats
 from tale_dspy.testing.faults import Faults
 from tale_dspy.testing.messages import Reply, Request
 from tale_dspy.testing.problems import SolverReply, word_problems
+from tale_dspy.testing.thinking import ThinkingReply
 
 if TYPE_CHECKING:
     from tale_dspy.testing.server import ScriptedServer as ScriptedServer
@@ -30,6 +31,7 @@ __all__ = [
     "ScriptedServer",
     "ServerStats",
     "SolverReply",
+    "ThinkingReply",
     "word_problems",
 ]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tale_dspy
-from tale_dspy.testing import ScriptedServer
+from tale_dspy.testing import ScriptedServer, SolverReply, ThinkingReply
 
 REAL = [Path(os.environ["TALE_DATA"])] if "TALE_DATA" in os.environ else []
 
@@ -178,3 +178,35 @@ def test_named_data_gets_the_papers_prompt(
         assert told.code == 0 and told.json["data"] == name
         assert told.json["n"] == (1 if folder == small_data else 3)
     assert all(phrase in r.prompt for r in server.requests)
+
+
+@pytest.mark.parametrize("policy", ["answer", "escalate"])
+def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale: Any, asked: list[str]) -> None:
+    rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
+    solver = SolverReply({row["question"]: row["answer"] for row in rows}, wrong=0.0)
+    reply = ThinkingReply(solver) if policy == "answer" else ThinkingReply(solver, thought=150)
+    with ScriptedServer(reply) as thinking:
+        flags = [*asked, "--api-base", thinking.url, "--max-tokens", "150", "--no-cache", "--json"]
+        plain = tale("eval", "cot", *flags, "--out", "a").json
+        found = tale("eval", "cot", *flags, "--rescue", policy, "--engine", "litellm", "--out", "b").json
+        assert found["calls"] == thinking.stats.requests - 10
+        assert 10 * found["output_tokens_mean"] == thinking.stats.completion_tokens - 1500
+    assert plain["outcomes"] == {**dict.fromkeys(plain["outcomes"], 0), "empty": 10} and plain["calls"] == 10
+    assert found["outcomes"]["correct"] == found["rescues"]["cut"] == found["rescues"]["answered"] == 10
+    assert found["rescues"]["output_tokens"] == 10 * found["output_tokens_mean"] - 1500
+    assert f"rescued: 10 of 10 answers that were cut or empty, in {found['rescues']['calls']}" in tale(
+        "report", "a", "b", "--out", "r"
+    ).out + Path("r/table.md").read_text()
+
+
+def test_a_program_without_modules_of_ours_cannot_be_rescued(tale: Any, asked: list[str]) -> None:
+    told = tale("eval", "dspy-cot", *asked, "--rescue", "answer")
+    assert (told.code, told.sentence) == (2, "error: --rescue is for modules of tale_dspy, and dspy-cot has none")
+    assert "--rescue must be answer or escalate" in tale("eval", "cot", *asked, "--rescue", "pray").sentence
+
+
+def test_a_model_may_state_its_budget_itself(tale: Any, asked: list[str]) -> None:
+    found = tale("eval", "self-budgeted", *asked, "--out", "a", "--json").json
+    rows = [json.loads(line) for line in Path("a/records.jsonl").read_text().splitlines()]
+    assert found["calls"] == 10 and found["estimate_tokens_mean"] is None
+    assert {row["budget_source"] for row in rows} == {"stated"} and all(row["token_budget"] for row in rows)
