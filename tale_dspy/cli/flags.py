@@ -44,8 +44,8 @@ AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on quest
 Rescue = Annotated[
     str | None,
     typer.Option(
-        help="What is done about an answer that thinking used up the room of: answer (ask for it, with the thought sent "
-        "back) or escalate (twice the budget and max_tokens, at most twice)."
+        help="What is done where thinking used up the room of the answer: answer (ask for it, the thought sent back) or "
+        "escalate (twice the budget and max_tokens, at most twice)."
     ),
 ]
 Vanilla = Annotated[Path | None, typer.Option(help="budget:0.25x: run folder of cot on the same questions.")]

@@ -17,8 +17,8 @@ from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
 from tale_dspy.programs.predictor import TalePredict, load_parameters
-from tale_dspy.programs.rescue import Policy, check_rescue
 from tale_dspy.programs.promise import circumstances, warn_if_void
+from tale_dspy.programs.rescue import Policy, check_rescue
 from tale_dspy.programs.saving import describe
 from tale_dspy.programs.state import BudgetState, Seen
 from tale_dspy.receipts import Call, Receipt, collect, status_of

@@ -199,13 +199,13 @@ def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[
 
 
 def quiet(lm: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a call with the least thinking that the model allows, in the place of any dial of its own."""
+    """Return the settings of a call with the least thinking the model allows in the place of any dial."""
     plain = {**config, **with_dial(config, {})}
     return {**plain, **least(lm, {k: v for k, v in plain.items() if v is not None}).settings}
 
 
 def doubled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a call that hold a number of thinking tokens, with twice that number; nothing is changed."""
+    """Return those settings of a call that hold a number of thinking tokens, with twice that number."""
     grown: dict[str, Any] = {}
     for name, value in config.items():
         if name in _NUMBERS and isinstance(value, int) and value > 0:

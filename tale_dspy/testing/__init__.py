@@ -1,8 +1,9 @@
 """Tools for testing programs without a provider: a scripted server, a scripted solver and questions to ask.
 
 Reading order: `messages` (what a test says to the server and hears from it), `faults`, `problems` (the questions, and
-the script that answers them), `thinking` (one that thinks first), `wire`, `book`, `server`. Nothing here is a model: every reply is the work of a function
-that the caller can read, so no accuracy or length that comes out of it says anything about language models.
+the script that answers them), `thinking` (one that thinks first), `wire`, `book`, `server`. Nothing here is a model:
+every reply is the work of a function that the caller can read, so no accuracy or length that comes out of it says
+anything about language models.
 
 Example:
     >>> from tale_dspy.testing import Reply, ScriptedServer

@@ -194,9 +194,10 @@ def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale
     assert plain["outcomes"] == {**dict.fromkeys(plain["outcomes"], 0), "empty": 10} and plain["calls"] == 10
     assert found["outcomes"]["correct"] == found["rescues"]["cut"] == found["rescues"]["answered"] == 10
     assert found["rescues"]["output_tokens"] == 10 * found["output_tokens_mean"] - 1500
-    assert f"rescued: 10 of 10 answers that were cut or empty, in {found['rescues']['calls']}" in tale(
-        "report", "a", "b", "--out", "r"
-    ).out + Path("r/table.md").read_text()
+    assert (
+        f"rescued: 10 of 10 answers that were cut or empty, in {found['rescues']['calls']}"
+        in tale("report", "a", "b", "--out", "r").out + Path("r/table.md").read_text()
+    )
 
 
 def test_a_program_without_modules_of_ours_cannot_be_rescued(tale: Any, asked: list[str]) -> None:

@@ -176,10 +176,10 @@ def test_the_settings_of_the_user_are_not_touched() -> None:
 @pytest.mark.parametrize(
     ("config", "grown"),
     [
-        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+        ({"thinking": {"budget_tokens": 1024, "type": "on"}}, {"thinking": {"budget_tokens": 2048, "type": "on"}}),
         ({"extra_body": {"thinking_token_budget": 5, "a": 1}}, {"extra_body": {"thinking_token_budget": 10, "a": 1}}),
         ({"extra_body": {"reasoning": {"max_tokens": 9}}}, {"extra_body": {"reasoning": {"max_tokens": 18}}}),
-        ({"extra_body": {"custom_params": {"thinking_budget": 4}}}, {"extra_body": {"custom_params": {"thinking_budget": 8}}}),
+        ({"custom_params": {"thinking_budget": 4}}, {"custom_params": {"thinking_budget": 8}}),
         ({"reasoning_effort": "low", "temperature": 1}, {}),
         ({"extra_body": {"reasoning_budget_tokens": -1}}, {}),
     ],
@@ -188,6 +188,21 @@ def test_numbers_of_a_dial_are_doubled_in_a_copy(config: Any, grown: Any) -> Non
     before = repr(config)
     assert doubled(config) == grown
     assert repr(config) == before
+
+
+def test_a_dial_is_turned_off_for_the_answer_and_doubled_for_more_room() -> None:
+    bodies = {}
+    for policy in ("answer", "escalate"):
+        with ScriptedServer(EMPTY) as server:
+            lm = tale_dspy.LM("hosted_vllm/qwen3-8b", api_base=server.url, api_key="any", engine="auto", cache=False)
+            module = BudgetedChainOfThought("question -> answer", 100, mode="native", rescue=policy)
+            with dspy.context(lm=lm):
+                module(question="3+4?")
+            bodies[policy] = [r.body for r in server.requests]
+    first, second = bodies["answer"]
+    assert first["thinking_token_budget"] == 100 and "thinking_token_budget" not in second
+    assert second["chat_template_kwargs"] == {"enable_thinking": False}
+    assert [b["thinking_token_budget"] for b in bodies["escalate"]] == [100, 200, 400]
 
 
 @pytest.mark.parametrize("policy", ["answer", "escalate"])
