@@ -132,6 +132,7 @@ class Plan:
         """Give the modules of a program the policy that the flag names."""
         from tale_dspy.programs.base import TaleModule
         from tale_dspy.programs.copying import modules_of
+        from tale_dspy.programs.rescue import check_rescue
 
         if self.rescue is None:
             return
@@ -139,7 +140,7 @@ class Plan:
         if not modules:
             raise UsageError(f"--rescue is for modules of tale_dspy, and {self.program} has none")
         for module in modules:
-            module.rescue = self.rescue
+            module.rescue = check_rescue(self.rescue)
 
     def load_data(self) -> "Dataset":
         """Load the questions that are asked."""
