@@ -44,7 +44,7 @@ AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on quest
 Rescue = Annotated[
     str | None,
     typer.Option(
-        help="What is done where thinking used up the room of the answer: answer (ask for it, the thought sent back) or "
+        help="Where thinking used up the room of the answer: answer (ask for it, with the thought sent back) or "
         "escalate (twice the budget and max_tokens, at most twice)."
     ),
 ]
