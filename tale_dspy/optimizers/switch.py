@@ -51,13 +51,13 @@ class Switch(dspy.Module):  # type: ignore[misc]  # dspy ships no types
     def forward(self, **kwargs: Any) -> TalePrediction:
         asked, inputs = self._start(kwargs)
         if asked.budget is None:
-            return self._told(asked, self.plain(**inputs))
+            return self._told(asked, self.plain(**self._without_mode(inputs)))
         return self._told(asked, self.budgeted(**inputs, **{BUDGET: asked.budget}))
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
         asked, inputs = self._start(kwargs)
         if asked.budget is None:
-            return self._told(asked, await self.plain.acall(**inputs))
+            return self._told(asked, await self.plain.acall(**self._without_mode(inputs)))
         return self._told(asked, await self.budgeted.acall(**inputs, **{BUDGET: asked.budget}))
 
     def _start(self, kwargs: dict[str, Any]) -> tuple[Asked, dict[str, Any]]:
@@ -66,6 +66,10 @@ class Switch(dspy.Module):  # type: ignore[misc]  # dspy ships no types
             names = self.plain.predict.signature.input_fields
             asked.inputs = {k: v for k, v in inputs.items() if k in names}
         return asked, inputs
+
+    def _without_mode(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A call may say how its budget is sent, which is nothing to a call without one."""
+        return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
 
     def _told(self, asked: Asked, pred: Any) -> TalePrediction:
         found: TalePrediction = pred
@@ -131,7 +135,8 @@ def with_estimator(module: BudgetedModule, estimator: dspy.Module) -> TaleEP:
     if isinstance(module, TaleEP):
         module.estimator = estimator
         return module
-    new = TaleEP(task_of(module), estimator, adapter=module.adapter, callbacks=list(module.callbacks))
+    told = {"adapter": module.adapter, "callbacks": list(module.callbacks)}
+    new = TaleEP(task_of(module), estimator, mode=module.mode, **told)
     new.predict, new.seen = module.predict, module.seen
     return new
 
