@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 AGREES = "agrees-with-vanilla"
 """The metric of questions without gold."""
-SAMPLERS = ("halving", "tpe", "grid")
+SAMPLERS = ("elastic", "halving", "tpe", "grid")
 """Samplers that can be given by name."""
 DEFAULT_CALLS = 12
 """Budgets tried for a question by a sampler that does not know when it is done."""
@@ -62,7 +62,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     Args:
         metric: As in `evaluate`; None compares answers with the gold. `agrees-with-vanilla` is for questions without
             gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
-        sampler: `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler.
+        sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler.
         calls_per_question: Most budgets tried for a question. None leaves that to the sampler; one that does not know
             when it is done is given `DEFAULT_CALLS`.
         repeats: By how many the right fresh draws of a budget must outnumber the wrong ones before it is chosen. 0
@@ -93,7 +93,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self,
         metric: Metric | Literal["agrees-with-vanilla"] | None = None,
         *,
-        sampler: "str | BaseSampler" = "halving",
+        sampler: "str | BaseSampler" = "elastic",
         calls_per_question: int | None = None,
         repeats: int = 2,
         estimator: Literal["regression", "few-shot"] | MakeEstimator = "regression",
@@ -169,8 +169,10 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
                 ledger.require_price(model)
         questions = questions_of(trainset)
         sampler = make_sampler(self.sampler, self.seed)
-        plan = replace(self.plan, calls_per_question=ENDLESS) if self._sampler_decides and _ends(sampler) else self.plan
-        told = {"sampler": type(sampler).__name__, "seed": self.seed, **asdict(plan)}
+        told = {"sampler": type(sampler).__name__, "seed": self.seed, **asdict(self.plan)}
+        plan = self.plan
+        if self._sampler_decides and _ends(sampler):
+            plan, told["calls_per_question"] = replace(plan, calls_per_question=ENDLESS), None
         config: dict[str, Any] = {**(self.options.config or {}), "search": told}
         metric = None if isinstance(self.metric, str) else self.metric
         if isinstance(self.metric, str):
@@ -255,6 +257,8 @@ def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
     """
     from tale_dspy.optimizers import samplers
 
+    if sampler == "elastic":
+        return samplers.ElasticSampler()
     if sampler == "halving":
         return samplers.HalvingSampler()
     if sampler == "tpe":

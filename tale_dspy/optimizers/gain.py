@@ -4,8 +4,9 @@ A search picks the luckiest draw of several, and so does a choice among fixed bu
 here on fresh draws, side by side.
 """
 
+import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import dspy
 from dspy.dsp.utils.settings import settings
 
+from tale_dspy.adapter import REASONING
+from tale_dspy.answers import answers_equal, find_answer
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
@@ -31,8 +34,9 @@ QUESTIONS = 400
 """Questions of a search that are asked again at most."""
 MAX_LOSS = 0.01
 """Accuracy by which a fixed budget may fall short of the better side and still count as equal."""
-_LOSSES = (0.0, 0.01, 0.03)
-_STEP = 1.15
+_STEP = 1.1  # between budgets that are thought through
+_STEP_ASKED = 1.25  # between budgets that are asked
+_MOST = 6
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,14 @@ def measure_gain(
 ) -> Gain:
     """Ask questions of a search again, with the budgets found for each and with fixed ones, on fresh draws.
 
-    A question without a best budget is asked without one. The fixed budgets that come into question are chosen by what
-    the trials of the search say of them (`Hindsight`); the best of those that are asked is the bar.
+    Both sides are asked the questions that were searched: those that were right without a budget. One for which no
+    budget was found is asked without. Fixed budgets are asked around the one that the trials of the search speak for
+    (`likely_fixed_budget`), larger and smaller ones, as far as they get better; the best of them is the bar.
 
     Args:
         program: The program that was searched; not changed.
         rows: What was found, of one predictor.
-        trainset: The questions of the search; at most `QUESTIONS` of those with a row are asked.
+        trainset: The questions of the search; at most `QUESTIONS` of those that were searched are asked.
         metric: As in `evaluate`.
         out: A folder for the run folders; None keeps everything in memory.
         caps: Shared with what was spent before; None for none.
@@ -104,40 +109,46 @@ def measure_gain(
     names = sorted({row.predictor for row in rows})
     if len(names) != 1:
         raise UsageError(f"the rows must be of one predictor, got those of {', '.join(names) or 'none'}")
-    budgets = {row.id: row.best.budget if row.best else None for row in rows}
-    data = _asked_again(trainset, budgets)
-    candidates = likely_fixed_budgets(rows)
-    if not candidates:
+    budgets = {row.id: row.best.budget if row.best else None for row in rows if row.trials}
+    start = likely_fixed_budget(rows)
+    if start is None:
         raise UsageError(f"no fixed budget to compare with: none of {len(rows)} questions was searched")
+    data = _asked_again(trainset, budgets)
     told = _Measuring(
         program, names[0], data, metric, None if out is None else Path(out), caps or SharedCaps(), options
     )
     own = told.run("searched", budgets)
-    runs = {budget: told.run(f"budget:{budget}", dict.fromkeys(budgets, budget)) for budget in candidates}
-    tried = [Trial(b, r.accuracy or 0.0, r.summary["output_tokens_mean"], len(data)) for b, r in runs.items()]
+    runs = told.fixed(start, budgets, (own.accuracy or 0.0) - MAX_LOSS)
+    tried = [_trial(budget, run) for budget, run in runs.items()]
     best = _as_accurate(tried, own.accuracy or 0.0)
     return Gain(best.budget, tuple(tried), compare(baseline=runs[best.budget], run=own))
 
 
-def likely_fixed_budgets(rows: Sequence[SearchRow]) -> list[int]:
-    """Return the fixed budgets that are thought to take the fewest tokens, for several losses of accuracy."""
+def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
+    """Return the budget for all questions that the trials of a search speak for; None if no question was searched.
+
+    It has the fewest tokens expected among those that are expected to lose at most `MAX_LOSS` of the right answers.
+    """
     hindsight = Hindsight(rows)
     searched = [row.id for row in rows if row.trials and row.id in hindsight]
     if not searched:
-        return []
+        return None
     longest = max(row.vanilla.tokens or 1 for row in rows)
-    grid, budget = [], 4.0
-    while budget < longest:
-        grid.append(round(budget))
-        budget *= _STEP
+    steps = range(math.ceil(math.log(longest) / math.log(_STEP)))
     outcomes = {}
-    for b in [*grid, longest]:
-        found = [hindsight.expected(key, b) for key in searched]
-        tokens, right = sum(o.tokens for o in found), sum(o.right for o in found)
-        outcomes[b] = (right / len(found), tokens / len(found))
-    highest = max(right for right, _ in outcomes.values())
-    enough = [[b for b, (right, _) in outcomes.items() if right >= highest - loss - 1e-9] for loss in _LOSSES]
-    return sorted({min(budgets, key=lambda b: outcomes[b][1]) for budgets in enough})
+    for budget in {longest, *(round(_STEP**n) for n in steps)}:
+        found = [hindsight.expected(key, budget) for key in searched]
+        outcomes[budget] = (sum(o.right for o in found) / len(found), sum(o.tokens for o in found))
+    bar = max(right for right, _ in outcomes.values()) - MAX_LOSS
+    return min((b for b, (right, _) in outcomes.items() if right >= bar), key=lambda b: (outcomes[b][1], b))
+
+
+def _trial(budget: int, run: Run) -> Trial:
+    return Trial(budget, run.accuracy or 0.0, run.summary["output_tokens_mean"], run.summary["n"])
+
+
+def _tokens(trial: Trial) -> float:
+    return math.inf if trial.output_tokens is None else trial.output_tokens
 
 
 def _as_accurate(tried: Sequence[Trial], accuracy: float) -> Trial:
@@ -147,7 +158,7 @@ def _as_accurate(tried: Sequence[Trial], accuracy: float) -> Trial:
 
 
 def _asked_again(trainset: Dataset | Sequence[Any], budgets: Mapping[str, Any]) -> Dataset | list[Any]:
-    """Return the questions that have a row, at most `QUESTIONS` of them, in their order."""
+    """Return the questions that were searched, at most `QUESTIONS` of them, in their order."""
     examples = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
     gold = trainset.gold if isinstance(trainset, Dataset) else gold_field(examples[0])
     # Identical rows share a hash: each keeps its number only as long as those before it are there.
@@ -158,6 +169,18 @@ def _asked_again(trainset: Dataset | Sequence[Any], budgets: Mapping[str, Any]) 
         plain = [pair for n, pair in enumerate(plain) if n in chosen]
     kept = [e for _, e in plain]
     return replace(trainset, examples=kept) if isinstance(trainset, Dataset) else kept
+
+
+def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
+    """Return a metric that asks for the answer that the search got without a budget, for questions without gold."""
+    answers = {row.id: find_answer(row.vanilla.text) for row in rows}
+
+    def agrees(example: Any, pred: Any) -> bool:
+        names = [k for k in pred.keys() if k != REASONING]  # noqa: SIM118  a Prediction is no dict
+        answer = answers.get(settings.tale_unit.id)
+        return answer is not None and bool(names) and answers_equal(pred[names[-1]], answer)
+
+    return agrees
 
 
 @dataclass(frozen=True)
@@ -171,6 +194,33 @@ class _Measuring:
     out: Path | None
     caps: SharedCaps
     options: dict[str, Any]
+
+    def fixed(self, start: int, ids: Iterable[str], bar: float) -> dict[int, Run]:
+        """Ask with fixed budgets around one, larger and then smaller ones, as long as they get better.
+
+        Args:
+            start: Where to begin.
+            ids: The questions.
+            bar: Accuracy that is enough. Below it a larger budget is better, above it one with fewer tokens.
+        """
+        ids, runs = list(ids), dict[int, Run]()
+
+        def ask(budget: float) -> Trial:
+            tokens = max(1, round(budget))
+            if tokens not in runs:
+                runs[tokens] = self.run(f"budget:{tokens}", dict.fromkeys(ids, tokens))
+            return _trial(tokens, runs[tokens])
+
+        def better(new: Trial, old: Trial) -> bool:
+            if old.accuracy < bar:
+                return new.budget > old.budget
+            return new.accuracy >= bar and _tokens(new) < _tokens(old)
+
+        for factor in (_STEP_ASKED, 1 / _STEP_ASKED):
+            last = ask(start)
+            while len(runs) < _MOST and better(following := ask(last.budget * factor), last):
+                last = following
+        return runs
 
     def run(self, name: str, budgets: Mapping[str, int | None]) -> Run:
         """Ask every question with its budget, on fresh draws."""

@@ -135,8 +135,8 @@ def with_estimator(module: BudgetedModule, estimator: dspy.Module) -> TaleEP:
     if isinstance(module, TaleEP):
         module.estimator = estimator
         return module
-    told = {"adapter": module.adapter, "callbacks": list(module.callbacks)}
-    new = TaleEP(task_of(module), estimator, mode=module.mode, **told)
+    callbacks = list(module.callbacks)
+    new = TaleEP(task_of(module), estimator, mode=module.mode, adapter=module.adapter, callbacks=callbacks)
     new.predict, new.seen = module.predict, module.seen
     return new
 

@@ -1,0 +1,208 @@
+"""`tale search`: the best budget of each question, an estimator that has learned from them, and what they gain."""
+
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tale_dspy.cli import flags
+from tale_dspy.errors import SpendCapReached, UsageError
+
+if TYPE_CHECKING:
+    from tale_dspy.cli.plan import Plan
+    from tale_dspy.optimizers.budget_search import BudgetSearch
+    from tale_dspy.optimizers.gain import Gain
+
+NAME = "search"
+PROGRAM_FILE = "program.json"
+
+Program = Annotated[
+    str,
+    typer.Argument(help="tale-ep, budget:N, a saved program's .json, or module:attribute with budgeted predictors."),
+]
+Sampler = Annotated[str, typer.Option(help="elastic, halving (the paper's), tpe, or grid (every budget: the truth).")]
+Calls = Annotated[int | None, typer.Option("--calls", help="Budgets tried for a question; unset: the sampler decides.")]
+Draws = Annotated[int, typer.Option("--repeats", help="Right fresh draws that must outnumber wrong ones; 0: no test.")]
+Estimator = Annotated[str, typer.Option(help="regression (makes no call) or few-shot (searched budgets as demos).")]
+MetricFlag = Annotated[
+    str | None,
+    typer.Option("--metric", help="module:attribute; agrees-with-vanilla where right means the answer without budget."),
+]
+
+
+def run(
+    data: flags.Data,
+    model: flags.Model,
+    program: Program = "tale-ep",
+    sampler: Sampler = "elastic",
+    calls: Calls = None,
+    repeats: Draws = 2,
+    estimator: Estimator = "regression",
+    inputs: flags.Inputs = None,
+    gold: flags.Gold = None,
+    api_base: flags.ApiBase = None,
+    engine: flags.Engine = "litellm",
+    limit: flags.Limit = None,
+    offset: flags.Offset = 0,
+    concurrency: flags.Concurrency = 32,
+    temperature: flags.Temperature = None,
+    max_tokens: flags.MaxTokens = None,
+    timeout: flags.Timeout = 120.0,
+    retries: flags.Retries = 5,
+    metric: MetricFlag = None,
+    max_usd: flags.MaxUsd = None,
+    max_total_output_tokens: flags.MaxTotalTokens = None,
+    price_in: flags.PriceIn = None,
+    price_out: flags.PriceOut = None,
+    cache: flags.Cache = True,
+    seed: flags.Seed = None,
+    adapter: flags.Adapter = "tale",
+    mark: flags.Mark = None,
+    out: flags.Out = None,
+    json: flags.Json = False,
+) -> int:
+    """Search each question's best budget on training questions, and save a program that estimates budgets from them.
+
+    States what budgets of their own gain against budget:best, the best budget for all. The same command continues a
+    search that was stopped or killed.
+    """
+    told: dict[str, Any] = dict(locals())
+    asked = Asked(**{k: told.pop(k) for k in ("sampler", "calls", "repeats", "estimator", "metric")})
+    del told["json"]
+    from tale_dspy.cli.plan import Plan
+    from tale_dspy.cli.show import print_json
+
+    plan = Plan(**told)
+    plan = replace(plan, out=out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()
+    with redirect_stdout(sys.stderr):
+        done = search(plan, asked)
+    if done.stopped:
+        typer.echo(f"{done.stopped}; kept in {plan.out}, the same command continues", err=True)
+    if json:
+        print_json(done.to_json())
+    else:
+        for line in done.lines():
+            typer.echo(line)
+    return 3 if done.stopped else 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What only a search is told. Field names are the flags'."""
+
+    sampler: str
+    calls: int | None
+    repeats: int
+    estimator: str
+    metric: str | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A search and what was made of it."""
+
+    search: "BudgetSearch"
+    file: Path
+    gains: "dict[str, Gain | None]"
+    """By predictor; None where nothing could be compared."""
+    stopped: str | None
+    """The sentence of the cap that ended it early, or None."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary of the search, with gains and the program's file."""
+        gains = {name: gain and gain.to_json() for name, gain in self.gains.items()}
+        told = {"gain": next(iter(gains.values()))} if len(gains) == 1 else {"gains": gains}
+        return {**self.search.summary, **told, "program_file": str(self.file)}
+
+    def lines(self) -> list[str]:
+        """Say what was found, what it gains, and where it is."""
+        figures = self.search.summary.get("predictors", {"self": self.search.summary})
+        lines = []
+        for name, told in figures.items():
+            head = "" if len(figures) == 1 else f"{name}: "
+            lines += [f"{head}{line}" for line in figure_lines(told)]
+            if name in self.gains:
+                gain = self.gains[name]
+                lines.append(f"{head}{gain if gain else 'no gain: no question has a budget that was searched'}")
+        return [*lines, f"kept in {self.search.out}; the program: {self.file}"]
+
+
+def figure_lines(told: dict[str, Any]) -> list[str]:
+    """Write the figures of one predictor's search."""
+    from tale_dspy.runs.wording import number
+
+    judged = " (right means agreement with the answer without a budget)" if told["judged_by"] == ["agreement"] else ""
+    lines = [
+        f"{told['n']} questions: {told['vanilla_right']} right without a budget{judged}, {told['found']} of them with "
+        f"a best budget, {told['no_gain']} without gain, {told['not_confirmed']} not confirmed on fresh draws; "
+        f"{told['wrong']} wrong and not searched, {told['errors']} errors"
+    ]
+    if told["found"]:
+        lines.append(
+            f"tokens where a budget was found: {number(told['vanilla_tokens_mean'])} without, "
+            f"{number(told['best_tokens_mean'])} with it (selected at {number(told['selected_tokens_mean'])}), "
+            f"{number(told['trials_mean'], 2)} budgets tried a question"
+        )
+    return lines
+
+
+def search(plan: "Plan", asked: Asked) -> Done:
+    """Search, save the program, and compare with the best fixed budget."""
+    import dspy
+
+    from tale_dspy.cli.show import live_bar
+    from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
+    from tale_dspy.programs.spec import imported, program_from
+
+    dspy.disable_logging()  # what matters of it comes back as an outcome or an error
+    data = plan.load_data()
+    student = program_from(plan.program, data.signature)
+    plan.check_inputs(student, data)
+    if plan.program.endswith(".json"):
+        student.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
+    options = {k: v for k, v in plan.options(data).items() if k not in ("repeats", "allow_leak", "max_usd")}
+    metric: Any = asked.metric if asked.metric in (None, AGREES) else imported(asked.metric)
+    budget_search = BudgetSearch(
+        metric,
+        sampler=asked.sampler,
+        calls_per_question=asked.calls,
+        repeats=asked.repeats,
+        estimator=asked.estimator,  # type: ignore[arg-type]  # checked there
+        max_usd=plan.max_usd,
+        out=plan.folder(),
+        seed=plan.seed or 0,
+        **options,
+    )
+    plan.check_provider(options["lm"])
+    with live_bar(f"search on {plan.data}") as progress:
+        budget_search.options = replace(budget_search.options, progress=progress)
+        program = budget_search.compile(student, trainset=data)
+    file = plan.folder() / PROGRAM_FILE
+    program.save(file)
+    gains: dict[str, Gain | None] = {}
+    stopped = budget_search.stopped
+    try:
+        for name in () if stopped else dict.fromkeys(row.predictor for row in budget_search.rows):
+            gains[name] = _gain(budget_search, student, data, name, options)
+    except SpendCapReached as e:
+        stopped = f"{e} (no comparison with budget:best)"
+    return Done(budget_search, file, gains, stopped)
+
+
+def _gain(budget_search: "BudgetSearch", student: Any, data: Any, name: str, options: dict[str, Any]) -> "Gain | None":
+    from tale_dspy.cli.show import live_bar
+    from tale_dspy.optimizers.gain import agreement_metric, measure_gain
+
+    rows = [row for row in budget_search.rows if row.predictor == name]
+    metric = agreement_metric(rows) if isinstance(budget_search.metric, str) else budget_search.metric
+    place = None if budget_search.out is None else budget_search.out / "gain" / name
+    caps = {k: v for k, v in options.items() if k != "max_total_output_tokens"}
+    with live_bar("against budget:best") as progress:
+        told = {**caps, "progress": progress, "out": place, "caps": budget_search.caps}
+        try:
+            return measure_gain(student, rows, data, metric=metric, **told)
+        except UsageError:  # nothing was searched
+            return None
