@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from tale_dspy.runs.records import Record, Run, load_run
     from tale_dspy.training.distil import Distilled, distil
     from tale_dspy.training.dpo import train_dpo
+    from tale_dspy.training.grpo import train_grpo
     from tale_dspy.training.merge import merge_adapter
-    from tale_dspy.training.options import DpoOptions, SftOptions
+    from tale_dspy.training.options import DpoOptions, GrpoOptions, SftOptions
     from tale_dspy.training.sft import train_sft
     from tale_dspy.training.trainer import Trained
 
@@ -97,8 +98,9 @@ _HOMES = {
     "runs.records": ("Record", "Run", "load_run"),
     "training.distil": ("Distilled", "distil"),
     "training.dpo": ("train_dpo",),
+    "training.grpo": ("train_grpo",),
     "training.merge": ("merge_adapter",),
-    "training.options": ("DpoOptions", "SftOptions"),
+    "training.options": ("DpoOptions", "GrpoOptions", "SftOptions"),
     "training.sft": ("train_sft",),
     "training.trainer": ("Trained",),
 }
@@ -124,6 +126,7 @@ __all__ = [
     "Distilled",
     "DpoOptions",
     "FewShotEstimator",
+    "GrpoOptions",
     "Ledger",
     "MissingExtraError",
     "Price",
@@ -160,6 +163,7 @@ __all__ = [
     "token_aware_metric",
     "track",
     "train_dpo",
+    "train_grpo",
     "train_sft",
     "unbudgeted",
 ]

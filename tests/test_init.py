@@ -32,6 +32,7 @@ NAMES = [
     "Distilled",
     "DpoOptions",
     "FewShotEstimator",
+    "GrpoOptions",
     "Ledger",
     "MissingExtraError",
     "Price",
@@ -68,6 +69,7 @@ NAMES = [
     "token_aware_metric",
     "track",
     "train_dpo",
+    "train_grpo",
     "train_sft",
     "unbudgeted",
 ]

@@ -17,7 +17,7 @@ NAME = "train"
 
 
 def run(
-    strategy: Annotated[str, typer.Argument(metavar="sft|dpo", help="What to train with.")],
+    strategy: Annotated[str, typer.Argument(metavar="sft|dpo|grpo", help="What to train with.")],
     base: Annotated[str, typer.Option(help="embedded, the folder of a model, or its name on the Hugging Face hub.")],
     data: Annotated[Path, typer.Option(help="Rows that `tale distill` wrote, or any of that form.")],
     out: Annotated[Path, typer.Option(help="Folder of the adapter; the same command continues a killed training.")],
@@ -36,8 +36,12 @@ def run(
     ] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; 0 for none.")] = None,
     loss: Annotated[str | None, typer.Option(help="dpo: losses that are added up, by commas.")] = None,
-    beta: Annotated[float | None, typer.Option(help="dpo: how much it costs to leave the base.")] = None,
+    beta: Annotated[float | None, typer.Option(help="dpo, grpo: how much it costs to leave the base.")] = None,
     ld_alpha: Annotated[float | None, typer.Option(help="dpo: weight of the longer reply's surplus tokens.")] = None,
+    generations: Annotated[int | None, typer.Option(help="grpo: replies drawn for a question.")] = None,
+    price: Annotated[float | None, typer.Option(help="grpo: taken off the reward for each token too many.")] = None,
+    budget: Annotated[int | None, typer.Option(help="grpo: free tokens of rows without a budget.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="grpo: most tokens of a reply.")] = None,
     seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; load no weight.")] = False,
     merge_to: Annotated[Path | None, typer.Option(help="Write the merged model to this folder, too.")] = None,
@@ -72,7 +76,8 @@ def run(
 
 _OPTIONS = (
     *("epochs", "batch_size", "micro_batch", "learning_rate", "rank", "alpha", "targets", "max_length", "quantize"),
-    *("gradient_checkpointing", "checkpoint_every", "loss", "beta", "ld_alpha", "seed"),
+    *("gradient_checkpointing", "checkpoint_every", "loss", "beta", "ld_alpha", "generations", "price", "budget"),
+    *("max_new_tokens", "seed"),
 )
 
 
@@ -83,10 +88,12 @@ def _names(told: str | None) -> tuple[str, ...] | None:
 def _train(plan: "Plan", progress: "Progress | None") -> "Trained":
     from tale_dspy.training.trainer import run as train
 
-    if plan.options.strategy == "dpo":
+    if plan.options.strategy == "sft":
+        from tale_dspy.training.sft import build
+    elif plan.options.strategy == "dpo":
         from tale_dspy.training.dpo import build
     else:
-        from tale_dspy.training.sft import build
+        from tale_dspy.training.grpo import build
     return train(plan, build, progress)
 
 

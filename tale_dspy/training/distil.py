@@ -32,7 +32,7 @@ class Distilled:
     """Training rows, and what became of the questions that are not among them."""
 
     dataset: "datasets.Dataset"
-    """`id`, `prompt` and `completion`, or `prompt`, `chosen` and `rejected`, as lists of messages; `tokens` and
+    """`id`, `prompt` and `completion`, or `prompt`, `chosen` and `rejected`, as lists of messages; `gold`; `tokens` and
     `vanilla_tokens`, the completion tokens of the short reply and of the one without a budget."""
     format: Format
     searched: int
@@ -149,7 +149,7 @@ class _Sieve:
             return "the program cannot ask it or read the reply"
         if self._met.add(question):
             return "a near-duplicate of another question"
-        told = {"id": row.id, "prompt": prompt, **self._replies(short, long)}
+        told = {"id": row.id, "prompt": prompt, **self._replies(short, long), "gold": _plain(row.gold)}
         return {**told, "tokens": tokens, "vanilla_tokens": row.vanilla.tokens}
 
     def _replies(self, short: str, long: str) -> dict[str, Any]:
@@ -160,6 +160,11 @@ class _Sieve:
 
 def _said(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
+
+
+def _plain(gold: Any) -> str | None:
+    """Write a right answer as text, so that all rows have it in one type."""
+    return gold if gold is None or isinstance(gold, str) else json.dumps(gold, ensure_ascii=False, default=str)
 
 
 def _trial(row: SearchRow) -> Trial | None:

@@ -52,7 +52,7 @@ def build(setup: Setup) -> Any:
         "ld_alpha": options.ld_alpha,
         "precompute_ref_log_probs": options.reference_first,
     }
-    return _Trainer(
+    trainer = _Trainer(
         model=setup.model,
         args=DPOConfig(**setup.arguments, **own),
         train_dataset=tokens_of(setup.plan),
@@ -60,6 +60,8 @@ def build(setup: Setup) -> Any:
         peft_config=setup.lora,
         callbacks=setup.callbacks,
     )
+    trainer.train_dataset = trainer.train_dataset.select(setup.plan.order)
+    return trainer
 
 
 def tokens_of(plan: Plan) -> Any:

@@ -32,6 +32,11 @@ class TrainOptions:
 
     strategy: ClassVar[Strategy]
 
+    @property
+    def draws(self) -> int:
+        """Sequences that one row is trained on in a step."""
+        return 1
+
     epochs: float = 3.0
     """Passes over the rows."""
     batch_size: int = 16
@@ -147,6 +152,43 @@ class DpoOptions(TrainOptions):
             raise UsageError(f"ld_alpha must be from 0 to 1, got {self.ld_alpha!r}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class GrpoOptions(TrainOptions):
+    """Rewards: right answers, minus a price for each token over the budget. Slow: every step writes replies."""
+
+    strategy: ClassVar[Strategy] = "grpo"
+
+    @property
+    def draws(self) -> int:
+        return self.generations
+
+    epochs: float = 1.0
+    batch_size: int = 64
+    """Replies of one step, over all devices: `generations` of each of some questions."""
+    generations: int = 8
+    """Replies drawn for a question, whose rewards are compared with each other."""
+    price: float = 0.005
+    """Taken off the reward for each token over the budget; 1 is what a right answer gives."""
+    budget: int | None = None
+    """Tokens that are free, for rows that bring no `tokens` of their own."""
+    max_new_tokens: int = 256
+    """Most tokens of a reply."""
+    temperature: float = 1.0
+    """Of the replies that are drawn."""
+    beta: float = 0.0
+    """How much it costs to leave the base."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.generations < 2 or self.batch_size % self.generations:
+            raise UsageError(
+                f"batch_size {self.batch_size} must be a multiple of generations, at least 2, got {self.generations}"
+            )
+        for name in ("price", "temperature", "max_new_tokens", "beta"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must be at least 0, got {getattr(self, name)!r}")
+
+
 _LORA = {"rank": 8, "alpha": 32, "targets": PAPER_TARGETS, "batch_size": 16}
 _PAPER: dict[Strategy, dict[str, Any]] = {
     "sft": {**_LORA, "epochs": 3.0, "learning_rate": 1e-4, "weight_decay": 0.01},
@@ -159,9 +201,10 @@ _PAPER: dict[Strategy, dict[str, Any]] = {
         "beta": 0.5,
         "max_grad_norm": 5.0,
     },
+    "grpo": {},
 }
 
-OPTIONS: dict[str, type[TrainOptions]] = {"sft": SftOptions, "dpo": DpoOptions}
+OPTIONS: dict[str, type[TrainOptions]] = {"sft": SftOptions, "dpo": DpoOptions, "grpo": GrpoOptions}
 
 
 def options_from(strategy: str, preset: str | None, **given: Any) -> TrainOptions:
@@ -185,5 +228,7 @@ def options_from(strategy: str, preset: str | None, **given: Any) -> TrainOption
     strange = sorted(told.keys() - known)
     if strange:
         raise UsageError(f"{strategy} has no option {strange[0]}")
+    if preset is not None and not _PAPER[kind.strategy]:
+        raise UsageError(f"the paper has no {strategy}")
     start = kind() if preset is None else kind.paper()
     return kind(**{**{f.name: getattr(start, f.name) for f in fields(kind)}, **told})

@@ -12,7 +12,7 @@ from tale_dspy.backends.local import files
 from tale_dspy.backends.local.names import PREFIX, Place, is_local, place_of
 from tale_dspy.errors import DataError, MissingExtraError, UsageError
 from tale_dspy.training.folder import AdapterFolder
-from tale_dspy.training.options import ALL_LINEAR, TrainOptions
+from tale_dspy.training.options import ALL_LINEAR, GrpoOptions, TrainOptions
 from tale_dspy.training.order import order_of
 from tale_dspy.training.rows import TrainRow, read_rows, rows_hash
 from tale_dspy.training.wording import TokenRow, Wording, load_wording
@@ -66,15 +66,21 @@ class Plan:
         """Rows of a step."""
         return self.options.batch_size
 
+    @property
+    def per_step(self) -> int:
+        """Different rows of a step."""
+        return self.batch // self.options.draws
+
     @cached_property
     def order(self) -> list[int]:
-        """The rows in the order they are trained on."""
+        """The rows in the order they are trained on; with several draws of a row only whole steps."""
         options, lengths = self.options, [row.longest for row in self.rows]
-        return order_of(lengths, self.batch, options.epochs, options.seed, by_length=options.by_length)
+        order = order_of(lengths, self.per_step, options.epochs, options.seed, by_length=options.by_length)
+        return order if options.draws == 1 else order[: len(order) - len(order) % self.per_step]
 
     @property
     def steps(self) -> int:
-        return math.ceil(len(self.order) / self.batch)
+        return math.ceil(len(self.order) / self.per_step)
 
     @property
     def tokens(self) -> int:
@@ -84,7 +90,8 @@ class Plan:
     @property
     def longest(self) -> int:
         """Tokens of the longest sequence."""
-        return max(row.longest for row in self.rows)
+        written = self.options.max_new_tokens if isinstance(self.options, GrpoOptions) else 0
+        return max(row.longest for row in self.rows) + written
 
     @property
     def rate(self) -> float:
@@ -156,7 +163,10 @@ def plan_training(base: str, data: Any, out: str | Path, options: TrainOptions) 
     folder.check()
     _check_disk(Path(out), shape)
     left_out = len(rows) - len(fitting)
-    return Plan(base, place, model, options, folder, source, tokens, left_out, wording, shape)
+    plan = Plan(base, place, model, options, folder, source, tokens, left_out, wording, shape)
+    if not plan.order:
+        raise DataError(f"{len(plan.rows)} rows are too few: a step needs {plan.per_step}, see batch_size")
+    return plan
 
 
 def require() -> None:

@@ -30,6 +30,8 @@ class TrainRow:
     """The completion, or the chosen and the rejected reply."""
     gold: Any = None
     """The right answer, for rewards."""
+    tokens: int | None = None
+    """Completion tokens of the reply under the best budget: the budget of the question, for rewards."""
 
 
 def read_rows(data: Any, strategy: Strategy) -> list[TrainRow]:
@@ -66,15 +68,21 @@ def _row(where: str, values: Any, strategy: Strategy) -> TrainRow:
     for column in ("prompt", *columns):
         if not cells.get(column):
             found = ", ".join(values) or "nothing"
-            raise DataError(f"{where} has no {column}: {strategy} needs prompt, {', '.join(columns)}; it has {found}")
+            raise DataError(
+                f"{where} has no {column}: {strategy} needs {', '.join(('prompt', *columns))}; it has {found}"
+            )
     prompt = cells["prompt"]
     if not isinstance(prompt, str):
         prompt = _messages(where, "prompt", prompt)
     replies = tuple(_reply(where, column, cells[column]) for column in columns)
     if len(set(replies)) < len(replies):
         raise DataError(f"{where}: {' and '.join(columns)} are the same reply, so that nothing can be preferred")
-    id_ = cells.get("id")
-    return TrainRow(where, None if id_ is None else str(id_), prompt, replies, cells.get("gold"))
+    id_, tokens, gold = cells.get("id"), cells.get("tokens"), cells.get("gold")
+    if strategy == "grpo" and gold is None:
+        raise DataError(f"{where} has no gold, the right answer that is rewarded")
+    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int)):
+        raise DataError(f"{where}: tokens must be a whole number, got {tokens!r}")
+    return TrainRow(where, None if id_ is None else str(id_), prompt, replies, gold, tokens)
 
 
 def _messages(where: str, column: str, value: Any) -> Messages:
@@ -97,4 +105,4 @@ def _reply(where: str, column: str, value: Any) -> str:
 
 def rows_hash(rows: Iterable[TrainRow]) -> str:
     """Return 16 hex digits that stand for these rows in this order."""
-    return digest([[row.prompt, list(row.replies), row.gold] for row in rows])
+    return digest([[row.prompt, list(row.replies), row.gold if not row.replies else None] for row in rows])

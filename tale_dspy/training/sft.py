@@ -37,7 +37,7 @@ def build(setup: Setup) -> Any:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=setup.model,
         args=SFTConfig(**setup.arguments, packing=False),
         train_dataset=tokens_of(setup.plan),
@@ -45,6 +45,8 @@ def build(setup: Setup) -> Any:
         peft_config=setup.lora,
         callbacks=setup.callbacks,
     )
+    trainer.train_dataset = trainer.train_dataset.select(setup.plan.order)
+    return trainer
 
 
 def tokens_of(plan: Plan) -> Any:

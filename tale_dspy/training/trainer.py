@@ -91,7 +91,6 @@ def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = N
         try:
             trainer = build(setup_of(plan, [watch]))
             trainer.remove_callback(PrinterCallback)
-            trainer.train_dataset = trainer.train_dataset.select(plan.order)
             started = time.perf_counter()
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             seconds = time.perf_counter() - started
@@ -194,6 +193,8 @@ class _Watch(TrainerCallback):
     def speed(self, step: int) -> float | None:
         """Return tokens per second of this process."""
         plan, seconds = self._plan, time.perf_counter() - self._started
+        if plan.options.draws > 1:  # nobody counts what it wrote
+            return None
         done = plan.order[self._begin * plan.batch : step * plan.batch]
         return sum(plan.rows[row].tokens for row in done) / seconds if done and seconds else None
 

@@ -54,17 +54,24 @@ class Wording:
         Raises:
             DataError: If the chat template refuses its messages, or the prompt is empty.
         """
-        prompt = row.prompt if isinstance(row.prompt, str) else self._prompt(row)
+        prompt = self.prompt(row)
         ids = self._encode(prompt)
         if not ids:
             raise DataError(f"{row.where}: the prompt has no tokens")
         return TokenRow(row.id, ids, tuple(self._reply(row, prompt, reply) for reply in row.replies))
 
-    def _prompt(self, row: TrainRow) -> str:
+    def prompt(self, row: TrainRow) -> str:
+        """Return the text of a prompt, up to where the reply begins.
+
+        Raises:
+            DataError: If the chat template refuses its messages.
+        """
         from jinja2.exceptions import TemplateError
 
+        if isinstance(row.prompt, str):
+            return row.prompt
         try:
-            return prompt_text(self.tokenizer, list(row.prompt))  # type: ignore[arg-type]  # messages, see `row`
+            return prompt_text(self.tokenizer, row.prompt)
         except TemplateError as e:
             raise DataError(f"{row.where}: the model's chat template refuses these messages: {e}") from e
 

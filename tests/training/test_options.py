@@ -39,6 +39,9 @@ def test_small_models_learn_faster() -> None:
         ("dpo", {"loss_weights": (1.0,)}, "one for each of sigmoid, sft"),
         ("dpo", {"ld_alpha": 1.5}, "ld_alpha must be from 0 to 1"),
         ("dpo", {"beta": 0.0}, "beta must be above 0"),
+        ("grpo", {"generations": 1}, "multiple of generations, at least 2, got 1"),
+        ("grpo", {"batch_size": 60}, "batch_size 60 must be a multiple of generations"),
+        ("grpo", {"price": -1.0}, "price must be at least 0"),
         ("ppo", {}, "the strategy must be one of"),
     ],
 )
@@ -55,5 +58,7 @@ def test_what_is_none_keeps_its_default(strategy: str) -> None:
 def test_a_flag_overrides_the_preset() -> None:
     made = options_from("sft", "paper", epochs=1.0)
     assert (made.epochs, made.rank) == (1.0, 8)
+    with pytest.raises(UsageError, match="the paper has no grpo"):
+        options_from("grpo", "paper")
     with pytest.raises(UsageError, match="preset must be paper"):
         options_from("sft", "mine")
