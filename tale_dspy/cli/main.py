@@ -80,3 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None and code:
         streams.leave_at_once(code)
     return code
+
+
+if __name__ == "__main__":  # for `accelerate launch -m tale_dspy.cli.main`
+    raise SystemExit(main())

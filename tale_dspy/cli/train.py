@@ -58,6 +58,11 @@ def run(
     if dry_run:
         print_json(_figures(plan)) if json else _show(plan)
         return
+    from tale_dspy.training.trainer import is_first
+
+    if not is_first():  # of the processes of `accelerate launch` one speaks
+        _train(plan, None)
+        return
     if not json:
         _show(plan)
     with _bar(f"{strategy} {base}", plan.steps) as progress:

@@ -83,7 +83,7 @@ def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = N
         MissingExtraError: If QLoRA is asked for without bitsandbytes.
     """
     folder = plan.folder
-    with folder.opened() if _is_first() else contextlib.nullcontext(), _silent():
+    with folder.opened() if is_first() else contextlib.nullcontext(), _silent():
         if folder.finished:
             return Trained(folder.path, plan.base, folder.card)
         checkpoint = folder.last_checkpoint()
@@ -199,7 +199,7 @@ class _Watch(TrainerCallback):
         return sum(plan.rows[row].tokens for row in done) / seconds if done and seconds else None
 
     def _tell(self, step: int) -> None:
-        if self._progress and _is_first():
+        if self._progress and is_first():
             self._progress(Step(step, self._plan.steps, self._loss, self.speed(step)))
 
 
@@ -234,7 +234,7 @@ def _name_base(plan: Plan, path: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _is_first() -> bool:
+def is_first() -> bool:
     """Whether this is the process that writes, of those that `accelerate launch` started."""
     return os.environ.get("RANK", "0") == "0"
 
