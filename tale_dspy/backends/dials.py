@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from tale_dspy.backends.dial_settings import asks_to_think, filled, own_dial, with_dial
 from tale_dspy.backends.families import FAMILIES, LEVELS, THINKERS, Family
-from tale_dspy.backends.worst_case import allowance
+from tale_dspy.backends.worst_case import LIMITS, allowance
 from tale_dspy.errors import UsageError
 
 Mode = Literal["auto", "prompt", "native", "cap"]
@@ -159,7 +159,8 @@ class _Turning:
         if own is not None and own < limit:
             self.notes.append(f"the caller's own max_tokens of {own} is less than {limit}")
             limit = own
-        settings: dict[str, Any] = {self._limit_name: limit}
+        others = (name for name in LIMITS if name != self._limit_name and self.merged.get(name) is not None)
+        settings: dict[str, Any] = {self._limit_name: limit, **dict.fromkeys(others, None)}
         thinks, family = self.thinks, self.family
         told = self.merged.get("thinking")
         number = told.get("budget_tokens") if isinstance(told, Mapping) else None
@@ -167,7 +168,7 @@ class _Turning:
             settings |= with_dial(self.merged, family.off)
             self.notes.append(f"thinking was switched off: it does not fit under {limit} tokens")
             thinks = False
-        wire = _nested(self._wire_limit(litellm=len(settings) > 1), limit)
+        wire = _nested(self._wire_limit(litellm="thinking" in settings), limit)
         return Dial("cap", settings, wire, tuple(self.notes), thinks)
 
     def auto(self, budget: int) -> Dial:

@@ -11,7 +11,8 @@ from tale_dspy.receipts import Price
 
 RESERVED_TOKENS = 4096
 """Output tokens reserved for (and in a run, allowed to) a call that sets no max_tokens, while a cap is set."""
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Names of the setting that limits the output tokens of a call."""
 _SENT_ALONG = ("tools", "functions", "response_format")
 """Settings that the provider counts as part of the prompt."""
 
@@ -49,7 +50,7 @@ def worst_case(request: Any, config: Mapping[str, Any], price: Price | None) -> 
 
 def allowance(config: Mapping[str, Any]) -> int | None:
     """Return the output tokens the settings of a call allow, or None if they set no limit."""
-    limits = [config.get(name) for name in _LIMITS]
+    limits = [config.get(name) for name in LIMITS]
     known = [math.ceil(x) for x in limits if isinstance(x, int | float) and 0 < x < math.inf]
     return max(known, default=None)
 
