@@ -291,11 +291,12 @@ class _Turning:
     def _wire_limit(self, *, litellm: bool) -> str:
         if self._responses:
             return "max_output_tokens"
-        if self._limit_name == "max_completion_tokens" or self.engine is None:
+        provider = self.lm.model.partition("/")[0] if self.engine and "/" in self.lm.model else "openai"
+        litellm = litellm or self.engine == "litellm"
+        if self.engine is None or (self._limit_name == "max_completion_tokens" and (litellm or provider == "openai")):
             return self._limit_name
-        provider = self.lm.model.partition("/")[0] if "/" in self.lm.model else "openai"
         by_litellm, by_dspy = _LIMITS.get(provider, ("max_tokens", "max_tokens"))
-        return by_litellm if litellm or self.engine == "litellm" else by_dspy
+        return by_litellm if litellm else by_dspy
 
 
 def _nested(path: str, value: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
@@ -137,7 +138,8 @@ class LM(KeepsUsage):
             A local model takes `device`, `dtype`, `max_batch` (see `LocalEngine`) and `timeout`, but no address.
 
     Raises:
-        UsageError: If the model string is empty, the engine or server is unknown, or a local model cannot be used.
+        UsageError: If the model string is empty, the engine or server is unknown, LiteLLM lacks what it needs for
+            the Responses API, or a local model cannot be used.
         DataError: If a file of a local model is broken.
         MissingExtraError: If a local model needs a package that is not installed.
 
@@ -162,6 +164,10 @@ class LM(KeepsUsage):
             engine, kwargs = self._open(model, kwargs)
         if server not in (None, *SERVERS):
             raise UsageError(f"server must be one of {', '.join(SERVERS)}, got {server!r}")
+        if engine == "litellm" and kwargs.get("model_type") == "responses" and find_spec("mcp") is None:
+            raise UsageError(
+                "LiteLLM speaks the Responses API only with the package mcp: pip install mcp, or take engine='auto'"
+            )
         super().__init__(model, engine=engine, **kwargs)
         self.server = server
         self._engine_mark = uuid.uuid4().hex

@@ -43,6 +43,7 @@ def run(
     cache: flags.Cache = True,
     seed: flags.Seed = None,
     adapter: flags.Adapter = "tale",
+    mode: flags.Mode = None,
     mark: flags.Mark = None,
     allow_leak: flags.AllowLeak = False,
     rescue: flags.Rescue = None,

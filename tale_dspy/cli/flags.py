@@ -39,6 +39,13 @@ Preset = Annotated[
 Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Use DSPy's cache of replies.")]
 Seed = Annotated[int | None, typer.Option(help="Sent to the provider, and shuffles options.")]
 Adapter = Annotated[str, typer.Option(help="tale (the paper's prompts), chat, json or xml.")]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        help="How a budget is sent: prompt (the phrase alone), native (the model's own dial, too), cap (max_tokens), "
+        "or auto (native where the model thinks natively). Unset leaves the program's."
+    ),
+]
 Mark = Annotated[str | None, typer.Option(help="Evidence mark of the figures, such as simulated.")]
 AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on questions the program was tuned on.")]
 Rescue = Annotated[

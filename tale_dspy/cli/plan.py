@@ -62,6 +62,7 @@ class Plan:
     cache: bool = True
     seed: int | None = None
     adapter: str = "tale"
+    mode: str | None = None
     mark: str | None = None
     allow_leak: bool = False
     rescue: str | None = None
@@ -119,6 +120,7 @@ class Plan:
             program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
         plan.set_rescue(program)
         options = plan.options(data)
+        plan.set_mode(program, options["lm"])
         if not plan.is_finished(len(data)):
             plan.check_provider(options["lm"])
         factor = scale_of(plan.program)
@@ -162,6 +164,20 @@ class Plan:
         missing = [name for name in wanted if name not in (*given, BUDGET)]
         if missing:
             raise UsageError(f"{self.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(given)}")
+
+    def set_mode(self, program: Any, lm: Any) -> None:
+        """Have the program send its budgets as --mode says, and say at once that the model has no such dial."""
+        from tale_dspy.backends.dials import MODES
+        from tale_dspy.programs.dialling import check_dials, dialled_modules
+
+        if self.mode is not None and self.mode not in MODES:
+            raise UsageError(f"--mode must be one of {', '.join(MODES)}, got {self.mode!r}")
+        modules = dialled_modules(program)
+        if self.mode is not None and not modules:
+            raise UsageError(f"--mode says how a budget is sent, and {self.program} sends none")
+        for module in modules:
+            module.mode = self.mode or module.mode
+        check_dials(program, lm)
 
     def scaled(self, data: "Dataset", factor: float, options: dict[str, Any]) -> "Dataset":
         """Give each question its share of the tokens of the vanilla run; the configuration then tells which."""

@@ -12,9 +12,10 @@ import dspy
 
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.dials import Dial, Mode, check_mode, turn
-from tale_dspy.budget import Budget
+from tale_dspy.budget import DEFAULT_THINKING, Budget
 from tale_dspy.fields import thought
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
+from tale_dspy.programs.copying import modules_of
 from tale_dspy.programs.state import Dialled
 from tale_dspy.receipts import Call
 
@@ -98,6 +99,25 @@ class DialledModule(TaleModule):
                 pred._receipt, mode=dial.mode, mode_asked=mode, dial=dict(dial.wire), dial_notes=notes
             )
         return pred
+
+
+def dialled_modules(program: Any) -> list[Any]:
+    """Return the modules of a program that send a budget, each once."""
+    return [module for module in modules_of(program) if isinstance(module, DialledModule)]
+
+
+def check_dials(program: Any, lm: Any) -> None:
+    """Say before anything is asked that a model cannot take its budgets as the program sends them.
+
+    Args:
+        program: Any `dspy.Module`.
+        lm: The LM of predictors that have none of their own.
+
+    Raises:
+        UsageError: If mode `native` meets a model without a dial.
+    """
+    for module in dialled_modules(program):
+        module.turned({"lm": module.predict.lm or lm}, DEFAULT_THINKING, module.mode)
 
 
 def language_model(predict: Any, kwargs: Mapping[str, Any]) -> Any:

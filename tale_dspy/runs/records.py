@@ -43,7 +43,13 @@ class Record:
     """What the metric gave; None where it was not asked."""
     token_budget: int | None = None
     budget_source: str | None = None
-    """`estimate`, `clamped`, `fallback`, `given` or `stated`."""
+    """`estimate`, `clamped`, `fallback`, `given`, `default` or `stated`."""
+    mode: str | None = None
+    """How the budget was sent: `prompt`, `native` or `cap`."""
+    dial: dict[str, Any] | None = None
+    """The part of the request body that carried it, beside the prompt."""
+    dial_notes: list[str] | None = None
+    """What of it was raised, lowered or left out, in words."""
     output_tokens: int | None = None
     """Completion tokens of the reasoning calls, thinking and rescues included."""
     rescue_calls: int = 0
@@ -269,6 +275,7 @@ def summarize(run: Run) -> dict[str, Any]:
         "cached_calls": sum(r.cached_calls for r in records),
         "outcomes": {name: outcomes.get(name, 0) for name in OUTCOMES},
         **_by_groups(records),
+        **_by_mode(records),
         "unknown_tokens": sum(r.output_tokens is None for r in records),
         "rescues": _rescues(records),
         "estimate_fallbacks": sum(r.budget_source in ("fallback", "clamped") for r in records),
@@ -290,6 +297,22 @@ def _rescues(records: Sequence[Record]) -> dict[str, Any]:
         "answered": sum(r.outcome in ("correct", "wrong") for r in cut),
         "calls": sum(r.rescue_calls for r in cut),
         "output_tokens": _total([r.rescue_tokens for r in cut]),
+    }
+
+
+def _by_mode(records: Sequence[Record]) -> dict[str, Any]:
+    """Tell how budgets were sent and kept, where any were: tokens for each token asked for."""
+    asked = [r for r in records if r.token_budget]
+    if not asked:
+        return {}
+    modes = Counter(r.mode for r in asked if r.mode is not None)
+    notes = Counter(note for r in asked for note in r.dial_notes or ())
+    kept = [r.output_tokens / r.token_budget for r in asked if r.output_tokens is not None and r.token_budget]
+    return {
+        "modes": dict(modes.most_common()),
+        "dial_notes": dict(notes.most_common(5)),
+        "adherence_mean": _mean(kept),
+        "within_budget": None if not kept else sum(share <= 1 for share in kept) / len(kept),
     }
 
 

@@ -157,7 +157,14 @@ def _told(error: Exception) -> str:
 def _budget_of(pred: Any) -> dict[str, Any]:
     if not isinstance(pred, TalePrediction) or pred._receipt is None:
         return {}
-    return {"token_budget": pred._receipt.token_budget, "budget_source": pred._receipt.budget_source}
+    told = pred._receipt
+    return {
+        "token_budget": told.token_budget,
+        "budget_source": told.budget_source,
+        "mode": told.mode,
+        "dial": told.dial or None,
+        "dial_notes": told.dial_notes or None,
+    }
 
 
 def record_of(

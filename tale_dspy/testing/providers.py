@@ -1,9 +1,8 @@
-"""A server on the loopback interface that speaks as fourteen providers do, keeps what it was sent, and refuses what they
-would.
+"""A loopback server that speaks as fourteen providers do, keeps what it was sent, and refuses what they would.
 
-    http://127.0.0.1:PORT/anthropic/...   Anthropic's Messages, with Anthropic's rules for thinking
-    http://127.0.0.1:PORT/vllm/...        chat completions, as vLLM takes them
-    ...                                   the names of `tale_dspy.testing.rules.RULES`
+http://127.0.0.1:PORT/anthropic/...   Anthropic's Messages, with Anthropic's rules for thinking
+http://127.0.0.1:PORT/vllm/...        chat completions, as vLLM takes them
+...                                   the names of `tale_dspy.testing.rules.RULES`
 """
 
 import json

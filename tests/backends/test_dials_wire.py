@@ -111,7 +111,9 @@ def _loaded(path: Path) -> Any:
 
 
 def lm(server: ProviderServer, target: Target, engine: str, **settings: Any) -> LM:
-    address = {"aws_bedrock_runtime_endpoint" if target.provider == "bedrock" else "api_base": server.base(target.provider)}
+    address = {
+        "aws_bedrock_runtime_endpoint" if target.provider == "bedrock" else "api_base": server.base(target.provider)
+    }
     given = {"api_key": KEY, "cache": False, "num_retries": 0, **address, **target.settings, **settings}
     return LM(target.model, engine=engine, **given)
 
@@ -178,6 +180,7 @@ def _word(dial: Any) -> bool:
 
 
 THINKING = {"type": "enabled"}
+NO_THOUGHT = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}
 
 
 @pytest.mark.parametrize(
@@ -233,8 +236,20 @@ def test_the_body_is_this_to_the_letter(
     model = lm(provider, target, engine)
     for budget in BUDGETS:
         ask(_loaded(saved), model, budget, "native")
-    frame = {"model", "messages", "input", "contents", "system", "system_instruction", "stream", "options"}
-    told = [{k: v for k, v in r.body.items() if k not in frame and not (k == "generationConfig" and not v)} for r in sent]
+    frame = {
+        "model",
+        "messages",
+        "input",
+        "contents",
+        "system",
+        "system_instruction",
+        "instructions",
+        "stream",
+        "options",
+    }
+    told = [
+        {k: v for k, v in r.body.items() if k not in frame and not (k == "generationConfig" and not v)} for r in sent
+    ]
     assert json.dumps(told, sort_keys=True) == json.dumps(dials, sort_keys=True)
     assert {r.path for r in sent} == {path}
 
@@ -268,8 +283,8 @@ def test_the_responses_api_keeps_the_cap(provider: ProviderServer, sent: list[Se
         (Target("openai/gpt-5", "openai"), "litellm", {"reasoning_effort": "minimal"}),
         (Target("openai/o3-mini", "openai"), "auto", {"reasoning_effort": "low"}),
         (RESPONSES, "auto", {"reasoning": {"effort": "minimal"}}),
-        (Target("gemini/gemini-2.5-flash", "gemini"), "litellm", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}),
-        (Target("gemini/gemini-2.5-flash", "gemini"), "auto", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}),
+        (Target("gemini/gemini-2.5-flash", "gemini"), "litellm", NO_THOUGHT),
+        (Target("gemini/gemini-2.5-flash", "gemini"), "auto", NO_THOUGHT),
         (Target("deepseek/deepseek-v4-pro", "deepseek"), "litellm", {"thinking": {"type": "disabled"}}),
         (Target("deepseek/deepseek-v4-pro", "deepseek"), "auto", {"thinking": {"type": "disabled"}}),
         (Target("hosted_vllm/Qwen/Qwen3-8B", "vllm"), "litellm", {"chat_template_kwargs": {"enable_thinking": False}}),

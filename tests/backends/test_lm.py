@@ -275,7 +275,7 @@ def test_the_usage_of_the_responses_api_survives_the_cache_too() -> None:
         _hidden_params: dict[str, Any]
 
     response = Reported(output=[], usage={"input_tokens": 3, "output_tokens": 9})
-    lm = tale_dspy.LM("openai/x", model_type="responses")
+    lm = tale_dspy.LM("openai/x", model_type="responses", engine="auto")
     assert lm._process_response(response) == [{"text": None}]
     response["_hidden_params"] = {}
     lm._process_response(response)
@@ -433,3 +433,16 @@ def test_a_reply_without_usage_is_still_told_from_a_hit(scripted: Any) -> None:
     lm("q")
     lm("q")
     assert [entry["cache_hit"] for entry in lm.history] == [False, True]
+
+
+def test_litellm_without_what_it_needs_for_the_responses_api_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tale_dspy.backends.lm.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="only with the package mcp"):
+        tale_dspy.LM("openai/gpt-5", model_type="responses")
+    assert tale_dspy.LM("openai/gpt-5", model_type="responses", engine="auto").model_type == "responses"
+
+
+def test_a_server_is_one_of_those_whose_dial_is_known() -> None:
+    with pytest.raises(UsageError, match="server must be one of vllm, sglang, llama"):
+        tale_dspy.LM("openai/x", server="tgi")
+    assert tale_dspy.LM("openai/x", server="sglang").copy(temperature=0.1).server == "sglang"

@@ -1,0 +1,33 @@
+"""`tale eval --mode`: how budgets are sent, and what the summary tells of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Tale = Callable[..., Any]
+
+
+def test_a_cap_is_sent_and_told(tale: Tale, asked: list[str], server: Any) -> None:
+    told = tale("eval", "budget:30", "--mode", "cap", *asked, "--limit", 2, "--json").json
+    assert {r.body["max_completion_tokens"] for r in server.requests} == {30}
+    assert told["modes"] == {"cap": 2}
+    assert told["dial_notes"] == {}
+    assert told["adherence_mean"] == pytest.approx(told["output_tokens_mean"] / 30)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("tale-ep", "--mode", "native"), "no dial of openai/scripted is known; use mode prompt or cap"),
+        (("tale-ep", "--mode", "fast"), "--mode must be one of auto, prompt, native, cap, got 'fast'"),
+        (("cot", "--mode", "cap"), "--mode says how a budget is sent, and cot sends none"),
+    ],
+)
+def test_a_mode_that_cannot_be_had_is_said_before_anything_is_asked(
+    tale: Tale, asked: list[str], server: Any, args: tuple[str, ...], said: str
+) -> None:
+    told = tale("eval", *args, *asked)
+    assert told.code == 2
+    assert said in told.sentence
+    assert server.requests == []
