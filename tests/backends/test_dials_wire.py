@@ -136,7 +136,7 @@ def limits(body: Any) -> list[int]:
     for name, value in body.items():
         if isinstance(value, dict) and name not in ("reasoning", "thinking"):
             found += limits(value)
-        elif name in names:
+        elif name in names and isinstance(value, int):
             found.append(value)
     return found
 
