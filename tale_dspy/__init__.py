@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.optimizers.calibrate import Calibration, calibrate
     from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+    from tale_dspy.optimizers.ideal_range import IdealRange, RangeQuality, estimated_budgets, ideal_range, range_quality
     from tale_dspy.optimizers.search_rows import load_search
     from tale_dspy.optimizers.token_metric import token_aware_metric
     from tale_dspy.programs.base import receipt
@@ -78,6 +79,13 @@ _HOMES = {
     "optimizers.fixed_budget": ("BestFixedBudget",),
     "optimizers.search_rows": ("load_search",),
     "optimizers.token_metric": ("token_aware_metric",),
+    "optimizers.ideal_range": (
+        "IdealRange",
+        "RangeQuality",
+        "estimated_budgets",
+        "ideal_range",
+        "range_quality",
+    ),
     "programs.base": ("receipt",),
     "programs.budgeted": ("BudgetedChainOfThought",),
     "programs.chain_of_draft": ("ChainOfDraft",),
@@ -127,9 +135,11 @@ __all__ = [
     "DpoOptions",
     "FewShotEstimator",
     "GrpoOptions",
+    "IdealRange",
     "Ledger",
     "MissingExtraError",
     "Price",
+    "RangeQuality",
     "Receipt",
     "Record",
     "RegressionEstimator",
@@ -151,13 +161,16 @@ __all__ = [
     "budgeted",
     "calibrate",
     "distil",
+    "estimated_budgets",
     "evaluate",
     "gate",
+    "ideal_range",
     "load",
     "load_dataset",
     "load_run",
     "load_search",
     "merge_adapter",
+    "range_quality",
     "read_budget",
     "receipt",
     "token_aware_metric",

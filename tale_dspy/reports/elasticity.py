@@ -5,12 +5,12 @@ figures, the table and the sentence that says whether they do are made here, on 
 tried on; `elasticity_figure` draws them.
 """
 
-import json
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
 from tale_dspy.reports.rows import Interval, evidence_mark
 from tale_dspy.reports.text import by_programs, shortened, visible
 from tale_dspy.runs.paired import PairedMeans, mean, paired_means
@@ -26,10 +26,6 @@ LEAST_BUDGETS = 3
 RESAMPLES = 10_000
 NARROW = 100
 """Columns of a terminal below which bars leave no room for the replies below their budget."""
-VANILLA = ("VanillaCoT", "ChainOfThought")
-"""Classes of programs that reason without any budget."""
-_OF_THE_PROGRAM = {"program", "adapter", "prompting"}
-_NOT_THE_EXPERIMENT = {"data", "price", "repeats", "train", "budgets", "engine", "paper_counts"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,18 +114,12 @@ def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
     for run in runs:
         budget = fixed_budget(run)
         if budget is not None:
-            curves.setdefault(_experiment(run, _NOT_THE_EXPERIMENT | {"program"}), {}).setdefault(budget, run)
+            curves.setdefault(experiment(run, NOT_THE_EXPERIMENT | {"program"}), {}).setdefault(budget, run)
     found = []
     for fixed in curves.values():
         curve = _curve([fixed[budget] for budget in sorted(fixed)], runs) if len(fixed) >= LEAST_BUDGETS else None
         found += [curve] if curve else []
     return found
-
-
-def _experiment(run: Run, apart: Collection[str]) -> str:
-    """Write down what two runs must have in common, some settings apart."""
-    kept = {key: value for key, value in config_of(run).items() if key not in apart}
-    return json.dumps([data_name(run), kept], sort_keys=True, default=str)
 
 
 def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
@@ -139,10 +129,10 @@ def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
     counted = shared - {r.id for run in fixed for r in run.records if r.output_tokens is None}
     if not counted:
         return None
-    apart = _NOT_THE_EXPERIMENT | _OF_THE_PROGRAM
-    others = [run for run in runs if _experiment(run, apart) == _experiment(fixed[0], apart)]
+    apart = NOT_THE_EXPERIMENT | OF_THE_PROGRAM
+    others = [run for run in runs if experiment(run, apart) == experiment(fixed[0], apart)]
     others = [run for run in others if shared & {r.id for r in run.records}]
-    vanilla, estimated = _vanilla(others, runs[0]), [run for run in others if _has_own_budgets(run)]
+    vanilla, estimated = vanilla_run(others, runs[0]), [run for run in others if _has_own_budgets(run)]
     points = tuple(_row(run, shared, counted) for run in fixed)
     cheapest = min(range(len(points)), key=lambda i: points[i].output_tokens or 0.0)
     drawn = [*fixed, *([vanilla] if vanilla else []), *estimated]
@@ -160,12 +150,6 @@ def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
         rise=_rise(fixed[cheapest], fixed[0], counted),
         marks=by_programs((shortened(run.name, 40), evidence_mark(run)) for run in drawn),
     )
-
-
-def _vanilla(others: Sequence[Run], first: Run) -> Run | None:
-    plain = [run for run in others if all(r.token_budget is None for r in run.records)]
-    reasoning = [run for run in plain if run.info.get("program", {}).get("class") in VANILLA]
-    return next(iter([*reasoning, *(run for run in plain if run is first)]), None)
 
 
 def _has_own_budgets(run: Run) -> bool:

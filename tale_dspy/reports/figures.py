@@ -77,7 +77,7 @@ def tokens_per_question(baseline: Run, run: Run, out: str | Path) -> list[Path]:
         raise UsageError(f"{baseline.name} and {run.name} have no question with known tokens in common")
     with canvas.styled():
         figure, axes = canvas.blank()
-        _draw_pairs(axes, points, (baseline.name, run.name))
+        draw_pairs(axes, points, (baseline.name, run.name))
         axes.set_title(plain(f"Output tokens per question on {data_name(run) or 'unnamed data'}, n = {len(points):,}"))
         axes.set_xlabel(plain(f"questions, in the order of the output tokens of {shortened(baseline.name, 40)}"))
         axes.set_ylabel("output tokens")
@@ -88,7 +88,8 @@ def tokens_per_question(baseline: Run, run: Run, out: str | Path) -> list[Path]:
         return canvas.save(figure, canvas.file_stem(out, "tokens_per_question"), table)
 
 
-def _draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str]) -> None:
+def draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str]) -> None:
+    """Draw both sides of each question in the order given, and their means."""
     n, ranks = len(points), range(1, len(points) + 1)
     sides = [p.baseline for p in points], [p.run for p in points]
     top = 1.05 * max(map(max, sides)) or 1.0

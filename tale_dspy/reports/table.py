@@ -16,6 +16,7 @@ from tale_dspy.reports.canvas import load_matplotlib
 from tale_dspy.reports.elasticity import CURVE_COLUMNS, Elasticity, elasticities, elasticity_notes
 from tale_dspy.reports.elasticity_figure import elasticity_curve
 from tale_dspy.reports.figures import accuracy_tokens, paired_tokens, tokens_per_question
+from tale_dspy.reports.ladders import ladder_figures, ladders
 from tale_dspy.reports.rows import COLUMNS, ReportRow, evidence, report_rows, row_notes
 from tale_dspy.reports.screen import rich_table
 from tale_dspy.reports.text import csv_text, visible
@@ -147,8 +148,9 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
     """Write the table in four formats and the figures into a folder.
 
     The figures are accuracy against tokens; where there are three fixed budgets, their elasticity curve, with a table
-    of its own; and, for each run with questions in common with the first that is no point of such a curve, the tokens
-    of both a question. A figure for which no tokens are known is left out.
+    of its own, and, with a vanilla run, tokens against budget question by question; and, for each run with questions in
+    common with the first that is no rung of such a ladder, the tokens of both a question. A figure for which no tokens
+    are known is left out.
 
     Args:
         runs: The runs; the first is the baseline.
@@ -181,7 +183,10 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
         paths += accuracy_tokens(runs, out / "accuracy_tokens")
     for name, curve in curves.items():
         paths += elasticity_curve(curve, out / name)
-    drawn = [run for curve in curves.values() for run in curve.runs]
+    found = ladders(runs)
+    for i, ladder in enumerate(found, 1):
+        paths += ladder_figures(ladder, out, f"elasticity_{i:02d}" if i > 1 else "elasticity")
+    drawn = [run for curve in curves.values() for run in curve.runs] + [run for ladder in found for run in ladder.runs]
     for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
         if row.versus is not None and not any(run is d for d in drawn) and paired_tokens(runs[0], run):
             name = re.sub(r"[^a-z0-9]+", "-", run.name.lower())[:40].strip("-")

@@ -1,10 +1,13 @@
 """`tale report`: the table on the screen, in four formats and as figures."""
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from searched import search
 
 
 @pytest.fixture
@@ -51,3 +54,53 @@ def test_without_matplotlib_the_table_is_shown_and_the_pip_line(
     told = tale("report", *runs, "--out", "r")
     assert told.code == 1 and "tale-ep" in told.out
     assert "pip install 'tale-dspy[report]'" in told.sentence and not Path("r").exists()
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Any:
+    """Write a search of the ten questions that `asked` asks, with a grid of budgets on each."""
+
+    def write(name: str, sampler: str = "GridSampler") -> str:
+        rows = [json.loads(line) for line in Path("a/records.jsonl").read_text().splitlines()]
+        found = [
+            replace(one, id=row["id"], question=row["question"])
+            for one, row in zip(search(["q"] * len(rows), lambda n: 30 + n), rows, strict=True)
+        ]
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "search.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in found))
+        info = {"mark": "simulated", "config": {"data": {"name": "stories"}, "search": {"sampler": sampler}}}
+        (folder / "run.json").write_text(json.dumps(info))
+        return name
+
+    return write
+
+
+def test_a_search_gets_its_figures_and_the_runs_their_place_in_its_ranges(
+    tale: Any, runs: tuple[str, str], searched: Any
+) -> None:
+    told = tale("report", *runs, searched("s"), "--out", "r", "--json")
+    assert (told.code, told.err) == (0, "")
+    (found,) = told.json["searches"]
+    assert found["figures"]["With a best budget"] == "10" and found["mark"] == "simulated"
+    (quality,) = found["ranges"]
+    assert quality["run"] == "b" and quality["n"] == 10 and 0 <= quality["in_range_accuracy"] <= 1
+    assert {"table", "best_budgets", "vanilla_searched", "elasticity_pooled"} <= {p.stem for p in Path("r").iterdir()}
+
+
+def test_searches_alone_are_reported_each_in_its_own_folder(tale: Any, runs: tuple[str, str], searched: Any) -> None:
+    told = tale("report", searched("s"), searched("t", "HalvingSampler"), "--out", "r")
+    assert told.code == 0 and "Tokens saved %" in told.out and "HalvingSampler" in told.out
+    assert "Evidence: simulated" in told.out and sorted(p.name for p in Path("r").iterdir()) == ["01_s", "02_t"]
+
+
+def test_the_ideal_range_is_told_in_words(tale: Any, runs: tuple[str, str], searched: Any) -> None:
+    told = tale("report", "b", searched("t", "HalvingSampler"), "--out", "r")
+    assert "Ideal range, tale-ep: " in told.out and "% of 10 budgets in the ideal range" in told.out
+    assert "only a grid search shows them, not HalvingSampler" in told.out
+
+
+def test_a_broken_search_is_said(tale: Any, runs: tuple[str, str], searched: Any) -> None:
+    Path(searched("s"), "search.jsonl").write_text('{"id": "a", "predictor": "self"}\n')
+    told = tale("report", "s")
+    assert told.code == 2 and "is none of a search" in told.sentence

@@ -100,7 +100,7 @@ def test_labels_of_close_means_do_not_overlap() -> None:
     points = [figures.QuestionTokens("a", 100, 101), figures.QuestionTokens("b", 100, 100)]
     with styled():
         _, axes = blank()
-        figures._draw_pairs(axes, points, (LONG, LONG))
+        figures.draw_pairs(axes, points, (LONG, LONG))
         upper, lower = [text.get_window_extent() for text in axes.texts]
     assert not upper.overlaps(lower)
 

@@ -1,0 +1,27 @@
+"""Which runs belong together: what they must have in common to be set against each other in one curve."""
+
+import json
+from collections.abc import Collection, Sequence
+
+from tale_dspy.runs.records import Run
+from tale_dspy.runs.sides import config_of, data_name
+
+VANILLA = ("VanillaCoT", "ChainOfThought")
+"""Classes of programs that reason without any budget."""
+OF_THE_PROGRAM = {"program", "adapter", "prompting"}
+"""Settings that differ from one program to the next."""
+NOT_THE_EXPERIMENT = {"data", "price", "repeats", "train", "budgets", "engine", "paper_counts"}
+"""Settings that decide nothing that a curve shows; the data set counts by its name."""
+
+
+def experiment(run: Run, apart: Collection[str]) -> str:
+    """Write down what two runs must have in common, some settings apart."""
+    kept = {key: value for key, value in config_of(run).items() if key not in apart}
+    return json.dumps([data_name(run), kept], sort_keys=True, default=str)
+
+
+def vanilla_run(others: Sequence[Run], first: Run) -> Run | None:
+    """Return the first chain of thought without a budget; else `first`, if it is among them and has none."""
+    plain = [run for run in others if all(r.token_budget is None for r in run.records)]
+    reasoning = [run for run in plain if run.info.get("program", {}).get("class") in VANILLA]
+    return next(iter([*reasoning, *(run for run in plain if run is first)]), None)

@@ -1,0 +1,221 @@
+"""Figures of token elasticity: tokens against budget for single questions, and for all of them pooled."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.errors import UsageError
+from tale_dspy.reports import canvas
+from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
+from tale_dspy.reports.question_curves import PooledBin, QuestionCurve, pooled, shares, spread
+from tale_dspy.reports.text import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS, ROWS = 3, 3
+"""Questions shown one by one."""
+MOST_POINTS = 4000
+"""Points of the pooled figure that are drawn; the curve is made of all."""
+
+
+def elasticity_questions(
+    curves: Sequence[QuestionCurve], out: str | Path, *, data: str, notes: Sequence[str]
+) -> list[Path]:
+    """Draw tokens against budget for nine questions, from a short one to a long one.
+
+    Full circles are right answers, crosses wrong ones, the dashed line is the answer without a budget.
+
+    Args:
+        curves: Of `curves_of_search` or `curves_of_runs`.
+        out: The files without ending, or a folder.
+        data: Name of the questions.
+        notes: Sentences for below the figure: what it is evidence of.
+
+    Returns:
+        The PNG, SVG and CSV files.
+
+    Raises:
+        UsageError: If no question that is right without a budget has known tokens, or the files cannot be written.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    canvas.load_matplotlib()
+    chosen = spread(curves, COLUMNS * ROWS)
+    if not chosen:
+        raise UsageError("no question that is right without a budget has budgets tried on it, with known tokens")
+    with canvas.styled():
+        from matplotlib.figure import Figure
+
+        rows = math.ceil(len(chosen) / COLUMNS)
+        figure = Figure(figsize=(7.2, 0.7 + 1.75 * rows))
+        grid = figure.subplots(rows, COLUMNS, squeeze=False)
+        figure.subplots_adjust(left=0.08, right=0.99, top=1 - 0.62 / (0.7 + 1.75 * rows), bottom=0.1, hspace=0.62)
+        for axes, curve in zip(grid.flat, chosen, strict=False):
+            _draw_question(axes, curve)
+        for axes in list(grid.flat)[len(chosen) :]:
+            axes.set_axis_off()
+        for i, axes in enumerate(grid.flat[: len(chosen)]):
+            axes.set_ylabel("tokens" if i % COLUMNS == 0 else "")
+            axes.set_xlabel("budget" if i + COLUMNS >= len(chosen) else "")
+        title = f"Output tokens by budget on {len(chosen)} of {len(curves):,} questions of {shortened(data, 40)}"
+        figure.suptitle(plain(title), x=0.08, y=0.995, ha="left", fontsize=10)
+        told = ["Blue circles: right. Orange crosses: wrong. Dashed: without a budget. Dotted: as many as asked for."]
+        told += ["The larger ring is the budget that was chosen."] if any(c.best for c in chosen) else []
+        canvas.footer(grid[rows - 1][0], [*told, *notes])
+        return canvas.save(figure, canvas.file_stem(out, "elasticity_questions"), _csv_points(curves))
+
+
+def _draw_question(axes: "Axes", curve: QuestionCurve) -> None:
+    vanilla = curve.vanilla_tokens or 1.0
+    budgets = [p.budget for p in curve.points]
+    axes.plot(budgets, [p.tokens for p in curve.points], color="#A9BFD6", linewidth=1.0, zorder=2)
+    size = 16.0 if len(budgets) <= 15 else 6.0
+    right, wrong = [p for p in curve.points if p.right > 0.5], [p for p in curve.points if p.right <= 0.5]
+    axes.scatter([p.budget for p in right], [p.tokens for p in right], s=size, color=BLUE, linewidths=0, zorder=4)
+    axes.scatter([p.budget for p in wrong], [p.tokens for p in wrong], s=size, marker="x", color=ORANGE, zorder=3)
+    if curve.best is not None:
+        ring: dict[str, Any] = {"s": 70, "facecolors": "none", "edgecolors": DARK_BLUE, "linewidths": 1.3, "zorder": 5}
+        axes.scatter([curve.best.budget], [curve.best.tokens], **ring)
+    axes.axhline(vanilla, color=GREY, linewidth=1.0, linestyle="--", zorder=1)
+    low, high = min(budgets) / 1.15, max(*budgets, vanilla) * 1.15
+    xs = [low * (high / low) ** (i / 60) for i in range(61)]
+    axes.plot(xs, xs, color="#9A9A9A", linewidth=0.9, linestyle=":", zorder=1)
+    log_axis(axes, low, high, most=5)
+    axes.set_ylim(0, 1.12 * max(vanilla, *(p.tokens for p in curve.points)))
+    axes.set_title(plain(shortened(" ".join((curve.question or curve.id).split()), 32)), fontsize=8)
+    axes.tick_params(labelsize=7.5)
+
+
+def log_axis(axes: "Axes", low: float, high: float, most: int) -> None:
+    """Write round numbers at a logarithmic axis, at most so many."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
+    choices = [[m * 10.0**e for e in tens for m in per_ten if low <= m * 10.0**e <= high] for per_ten in steps]
+    ticks = next((found for found in choices if len(found) <= most), choices[-1])
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+
+
+def elasticity_pooled(
+    curves: Sequence[QuestionCurve], out: str | Path, *, data: str, notes: Sequence[str]
+) -> list[Path]:
+    """Draw tokens against budget for all questions, both as shares of the answer without a budget; accuracy below.
+
+    The line is the median over questions, the band their middle half, of budgets about a factor 1.4 apart. Questions
+    that are wrong without a budget are left out.
+
+    Args:
+        curves: Of `curves_of_search` or `curves_of_runs`.
+        out: The files without ending, or a folder.
+        data: Name of the questions.
+        notes: Sentences for below the figure: what it is evidence of.
+
+    Returns:
+        The PNG, SVG and CSV files.
+
+    Raises:
+        UsageError: If there are too few questions to pool, or the files cannot be written.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    canvas.load_matplotlib()
+    bins = pooled(curves)
+    if not bins:
+        raise UsageError("no budget was tried on three questions that are right without one, with known tokens")
+    used = [c for c in curves if c.vanilla_right and c.vanilla_tokens and c.points]
+    with canvas.styled():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6.4, 4.8))
+        above = figure.add_axes((0.1, 0.43, 0.72, 0.5))
+        below = figure.add_axes((0.1, 0.12, 0.72, 0.26), sharex=above)
+        _draw_pooled(above, used, bins)
+        _draw_right(below, bins)
+        above.tick_params(labelbottom=False)
+        above.set_title(plain(f"Token elasticity on {shortened(data, 40)}, n = {len(used):,} questions"))
+        above.set_ylabel("output tokens (%)")
+        below.set_ylabel("right (%)")
+        below.set_xlabel("budget asked for (% of the tokens without one)")
+        told = ["Tokens in percent of those of the same question without a budget, whose answer was right."]
+        told += [elasticity_sentence(bins)]
+        canvas.footer(below, [*told, *notes])
+        return canvas.save(figure, canvas.file_stem(out, "elasticity_pooled"), [b._asdict() for b in bins])
+
+
+def elasticity_sentence(bins: Sequence[PooledBin]) -> str:
+    """Say where tokens are least, and whether they rise again below."""
+    least = min(bins, key=lambda b: b.median)
+    told = (
+        f"Tokens are least at budgets of {percent(least.share)}: {percent(least.median)} (median), "
+        f"{percent(least.right)} right"
+    )
+    if least is bins[0]:
+        return f"{told}; no smaller budget was tried, so no rise is seen."
+    return f"{told}; the smallest, {percent(bins[0].share)}, take {percent(bins[0].median)}."
+
+
+def percent(share: float) -> str:
+    """Write a share in percent; the number is not parted from its sign at the end of a line."""
+    return f"{100 * share:.{0 if share >= 0.0995 else 1}f}\N{NO-BREAK SPACE}%"
+
+
+def _draw_pooled(axes: "Axes", curves: Sequence[QuestionCurve], bins: Sequence[PooledBin]) -> None:
+    found = shares(curves)
+    step = math.ceil(len(found) / MOST_POINTS)
+    looks: list[dict[str, Any]] = [
+        {"marker": "o", "color": BLUE, "label": "right", "linewidths": 0.0},
+        {"marker": "x", "color": ORANGE, "label": "wrong", "linewidths": 0.8},
+    ]
+    for wanted, look in zip((True, False), looks, strict=True):
+        points = [(x, y) for _, p, x, y in found[::step] if (p.right > 0.5) == wanted]
+        alpha = 0.55 if len(found) < 300 else 0.25
+        axes.scatter([100 * x for x, _ in points], [100 * y for _, y in points], s=9, alpha=alpha, zorder=2, **look)
+    xs = [100 * b.share for b in bins]
+    axes.fill_between(
+        xs, [100 * b.low for b in bins], [100 * b.high for b in bins], color=GREY, alpha=0.25, linewidth=0, zorder=3
+    )
+    axes.plot(
+        xs,
+        [100 * b.median for b in bins],
+        "-o",
+        color="#222222",
+        markersize=4,
+        zorder=5,
+        label="median of questions,\nmiddle half",
+    )
+    axes.axhline(100, color=GREY, linewidth=1.2, linestyle="--", zorder=1, label="without a budget")
+    low, high = min(100 * x for _, _, x, _ in found) / 1.05, max(100 * x for _, _, x, _ in found) * 1.05
+    line = [low * (high / low) ** (i / 100) for i in range(101)]
+    axes.plot(line, line, color="#9A9A9A", linewidth=0.9, linestyle=":", zorder=1, label="as many as\nasked for")
+    log_axis(axes, low, high, most=8)
+    tall = sorted(100 * y for _, _, _, y in found)[int(0.99 * (len(found) - 1))]
+    axes.set_ylim(0, 1.08 * max(105.0, tall))
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8.5, handlelength=1.6)
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
+
+
+def _draw_right(axes: "Axes", bins: Sequence[PooledBin]) -> None:
+    xs, ys = [100 * b.share for b in bins], [100 * b.right for b in bins]
+    axes.plot(xs, ys, "-o", color=DARK_ORANGE, markersize=4, linewidth=1.2)
+    axes.set_ylim(-3, 103)
+
+
+def _csv_points(curves: Sequence[QuestionCurve]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": c.id,
+            "vanilla_tokens": c.vanilla_tokens,
+            "vanilla_right": c.vanilla_right,
+            **p._asdict(),
+            "is_best": c.best is not None and c.best.budget == p.budget,
+        }
+        for c in curves
+        for p in c.points
+    ]

@@ -1,0 +1,177 @@
+"""Figures of a search: how budgets and tokens go together, which budgets were best, and what they save."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.errors import UsageError
+from tale_dspy.reports import canvas
+from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, plain
+from tale_dspy.reports.figures import QuestionTokens, draw_pairs
+from tale_dspy.reports.question_curves import curves_of_search
+from tale_dspy.reports.question_figures import elasticity_pooled, elasticity_questions, log_axis
+from tale_dspy.reports.search_run import SearchRun, has_curve, search_notes
+from tale_dspy.reports.text import shortened
+from tale_dspy.runs.wording import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BINS = 20
+
+
+def search_figures(search: SearchRun, out: Path) -> list[Path]:
+    """Draw all figures of a search that there is something to draw for.
+
+    They are `elasticity_questions` and `elasticity_pooled` (tokens against budget), `best_budgets`, and
+    `vanilla_searched` (tokens a question).
+
+    Args:
+        search: One of `load_search_runs`.
+        out: A folder; made if it is missing.
+
+    Returns:
+        The PNG, SVG and CSV files.
+
+    Raises:
+        UsageError: If they cannot be written.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    curves, data, notes = curves_of_search(search.rows), search.data, search_notes(search)
+    paths: list[Path] = []
+    if any(c.vanilla_tokens and c.vanilla_right and c.points for c in curves):
+        paths += elasticity_questions(curves, out / "elasticity_questions", data=data, notes=notes)
+    if has_curve(search):
+        paths += elasticity_pooled(curves, out / "elasticity_pooled", data=data, notes=notes)
+    if _found(search):
+        paths += best_budgets(search, out / "best_budgets")
+        paths += vanilla_searched(search, out / "vanilla_searched")
+    return paths
+
+
+def _found(search: SearchRun) -> list[dict[str, Any]]:
+    """Return what was found for the questions that have a best budget, as numbers."""
+    return [
+        {
+            "id": row.id,
+            "budget": row.best.budget,
+            "share_of_vanilla": row.best.budget / row.vanilla.tokens,
+            "vanilla_tokens": row.vanilla.tokens,
+            "tokens": row.best.tokens,
+            "selected_tokens": row.best.selected_tokens,
+            "confirmed_n": row.best.confirmed.n,
+            "confirmed_right": row.best.confirmed.right,
+        }
+        for row in search.rows
+        if row.best is not None and row.vanilla.tokens
+    ]
+
+
+def best_budgets(search: SearchRun, out: str | Path) -> list[Path]:
+    """Draw how the best budgets are distributed: in tokens, and as shares of the answers without a budget.
+
+    Args:
+        search: One of `load_search_runs`.
+        out: The files without ending, or a folder.
+
+    Returns:
+        The PNG, SVG and CSV files.
+
+    Raises:
+        UsageError: If no question has a best budget, or the files cannot be written.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    canvas.load_matplotlib()
+    found = _found(search)
+    if not found:
+        raise UsageError(f"none of {len(search.rows)} questions has a best budget: there is nothing to draw")
+    with canvas.styled():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.2, 3.1))
+        left, right = figure.add_axes((0.08, 0.18, 0.42, 0.68)), figure.add_axes((0.57, 0.18, 0.42, 0.68))
+        _histogram(left, [float(row["budget"]) for row in found], "best budget (tokens)")
+        _histogram(right, [100 * row["share_of_vanilla"] for row in found], "best budget (% of the answer without one)")
+        left.set_ylabel("questions")
+        none = len(search.rows) - len(found)
+        left.set_title(plain(f"Best budgets on {shortened(search.data, 40)}, n = {len(found):,}"))
+        without = f"{none:,} of {len(search.rows):,} questions have none and are not drawn: {_reasons(search)}."
+        canvas.footer(left, [*([without] if none else []), *search_notes(search)])
+        return canvas.save(figure, canvas.file_stem(out, "best_budgets"), found)
+
+
+def _reasons(search: SearchRun) -> str:
+    counts: dict[str, int] = {}
+    for row in search.rows:
+        if row.best is None:
+            reason = shortened(row.reason or "unknown tokens", 60)
+            counts[reason] = counts.get(reason, 0) + 1
+    return "; ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
+def _histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
+    """Draw bars over a logarithmic axis, since budgets differ by factors, and the median."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = min(values) / 1.05, max(values) * 1.05
+    edges = [low * (high / low) ** (i / BINS) for i in range(BINS + 1)]
+    axes.hist(values, bins=edges, color=BLUE, edgecolor="white", linewidth=0.6)
+    ordered = sorted(values)
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    axes.axvline(middle, color=DARK_ORANGE, linewidth=1.4, linestyle="--")
+    at_left = math.log(middle / low) > 0.55 * math.log(high / low)
+    axes.annotate(
+        f"median {number(middle)}",
+        (middle, 1.0),
+        (-5 if at_left else 5, -3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right" if at_left else "left",
+        va="top",
+        color=DARK_ORANGE,
+        fontsize=8.5,
+        fontweight="bold",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
+    )
+    log_axis(axes, low, high, most=6)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    axes.set_xlabel(label)
+
+
+def vanilla_searched(search: SearchRun, out: str | Path) -> list[Path]:
+    """Draw the tokens of every question without a budget and under its best one (paper, figure 3).
+
+    Args:
+        search: One of `load_search_runs`.
+        out: The files without ending, or a folder.
+
+    Returns:
+        The PNG, SVG and CSV files.
+
+    Raises:
+        UsageError: If no question has a best budget, or the files cannot be written.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    canvas.load_matplotlib()
+    found = sorted(_found(search), key=lambda row: (row["vanilla_tokens"], row["tokens"], row["id"]))
+    if not found:
+        raise UsageError(f"none of {len(search.rows)} questions has a best budget: there is nothing to draw")
+    with canvas.styled():
+        figure, axes = canvas.blank()
+        points = [QuestionTokens(row["id"], row["vanilla_tokens"], row["tokens"]) for row in found]
+        draw_pairs(axes, points, ("without a budget", "best budget"))
+        axes.set_title(plain(f"Output tokens per question on {shortened(search.data, 40)}, n = {len(found):,}"))
+        axes.set_xlabel("questions with a best budget, in the order of their tokens without one")
+        axes.set_ylabel("output tokens")
+        canvas.footer(axes, [_confirmed(found), *search_notes(search)])
+        table = [{"rank": i, **row} for i, row in enumerate(found, 1)]
+        return canvas.save(figure, canvas.file_stem(out, "vanilla_searched"), table)
+
+
+def _confirmed(found: Sequence[dict[str, Any]]) -> str:
+    drawn, right = sum(row["confirmed_n"] for row in found), sum(row["confirmed_right"] for row in found)
+    if not drawn:
+        return "Tokens of the draw a budget was chosen for: the least of several noisy draws, and therefore too low."
+    return f"Tokens are means of fresh draws, made after a budget was chosen; {right:,} of {drawn:,} of them are right."

@@ -1,0 +1,131 @@
+"""A finished search as a report sees it: its rows, where they come from, and what they are evidence of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.errors import RunFolderError, UsageError
+from tale_dspy.optimizers.ideal_range import RangeQuality, range_quality
+from tale_dspy.optimizers.search_rows import SEARCH_FILE, SearchRow, load_search
+from tale_dspy.reports.question_curves import curves_of_search, pooled
+from tale_dspy.reports.rows import evidence_mark
+from tale_dspy.reports.text import by_programs, shortened
+from tale_dspy.runs.records import Run, read_json
+from tale_dspy.runs.wording import number
+
+GRID = "GridSampler"
+"""The sampler whose trials tell the ideal ranges."""
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """The folder of a search."""
+
+    info: Mapping[str, Any]
+    """The content of its `run.json`; empty where there is none."""
+    rows: Sequence[SearchRow]
+    """Of one predictor."""
+
+    @property
+    def data(self) -> str:
+        """Name of the questions."""
+        return str(self._config.get("data", {}).get("name") or "unnamed data")
+
+    @property
+    def sampler(self) -> str:
+        """What chose the budgets that were tried."""
+        return str(self._config.get("search", {}).get("sampler") or "unknown sampler")
+
+    @property
+    def predictor(self) -> str:
+        """The predictor that was searched."""
+        return self.rows[0].predictor
+
+    @property
+    def mark(self) -> str:
+        """What its figures are evidence of (design, section 5)."""
+        return evidence_mark(Run(info=dict(self.info), records=[]))
+
+    @property
+    def _config(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.info.get("config", {})
+        return found
+
+
+def is_search(path: Path) -> bool:
+    """Tell whether a folder is one of a search."""
+    return (path / SEARCH_FILE).is_file()
+
+
+def load_search_runs(path: str | Path) -> list[SearchRun]:
+    """Read the folder of a search: one `SearchRun` for each predictor that was searched.
+
+    Raises:
+        RunFolderError: If it is no search, holds no finished question, or is broken.
+    """
+    folder = Path(path)
+    rows = load_search(folder)
+    if not rows:
+        raise RunFolderError(f"{path} holds no finished question")
+    info = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    names = dict.fromkeys(row.predictor for row in rows)
+    return [SearchRun(info, [row for row in rows if row.predictor == name]) for name in names]
+
+
+def search_notes(search: SearchRun) -> list[str]:
+    """Say what a figure of a search rests on."""
+    judged = "" if all(row.judged_by == "gold" for row in search.rows) else " Right means: as without a budget."
+    return [f"Budgets were chosen by {search.sampler}.{judged}", f"Evidence: {search.mark}."]
+
+
+def search_table(search: SearchRun) -> dict[str, str]:
+    """Sum a search up in a few figures, as text: what was found, what it saves, why the others have none."""
+    rows, found = search.rows, [(row, row.best) for row in search.rows if row.best is not None]
+    reasons = by_programs((row.id, row.reason) for row in rows if row.reason)
+    vanilla = _mean([float(row.vanilla.tokens or 0) for row, _ in found])
+    best = _mean([b.tokens for _, b in found])
+    saved = "–" if not vanilla or best is None else f"{100 * (1 - best / vanilla):.1f}"
+    tried = [row for row in rows if row.trials]
+    trials = None if not tried else sum(len(row.trials) for row in tried) / len(tried)
+    return {
+        "Questions": str(len(rows)),
+        "Right without a budget": str(sum(row.vanilla.correct for row in rows)),
+        "With a best budget": str(len(found)),
+        "Budgets tried a question": number(trials),
+        "Tokens without a budget (of these)": number(vanilla),
+        "Tokens with the best budget (confirmed)": number(best),
+        "Tokens saved %": saved,
+        **{f"Without: {shortened(reason, 60)}": str(len(ids.split(", "))) for reason, ids in reasons.items()},
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def run_range_quality(run: Run, search: SearchRun) -> RangeQuality | None:
+    """Measure the budgets of a run against the ideal ranges of a search of the same questions; None without any.
+
+    Paper, section 4 and appendix A.1. Several draws of a question count with the first.
+    """
+    budgets: dict[str, float | None] = {}
+    for r in run.records:
+        budgets.setdefault(r.id, r.token_budget)
+    try:
+        return range_quality(budgets, search.rows)
+    except UsageError:
+        return None
+
+
+def range_sentence(name: str, quality: RangeQuality, search: SearchRun) -> str:
+    """Say how well budgets hit the ideal ranges, and how far the ranges can be trusted."""
+    doubt = (
+        "" if search.sampler == GRID else f" The ranges are rough: only a grid search shows them, not {search.sampler}."
+    )
+    return f"{shortened(name, 40)}: {quality}.{doubt}"
+
+
+def has_curve(search: SearchRun) -> bool:
+    """Tell whether enough budgets were tried for a pooled curve."""
+    return bool(pooled(curves_of_search(search.rows)))
