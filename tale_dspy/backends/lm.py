@@ -150,8 +150,8 @@ class LM(KeepsUsage):
     """
 
     _local: "LocalEngine | None" = None
-    timeout: float | None = None
-    """Seconds a call of a local model may take; for all others it is among `kwargs`."""
+    local_timeout: float | None = None
+    """Seconds a call of a local model may take; for all others `timeout` is among `kwargs`."""
     server: str | None = None
     """What answers at `api_base`, where it was said."""
 
@@ -180,9 +180,7 @@ class LM(KeepsUsage):
         for name in _SERVER_SETTINGS:
             if kwargs.pop(name, None) is not None:
                 raise UsageError(f"{model} runs in this process: it takes no {name}")
-        self.timeout = kwargs.pop("timeout", None)
-        if self.timeout is not None and not (isinstance(self.timeout, int | float) and self.timeout > 0):
-            raise UsageError(f"timeout must be a number of seconds above 0, got {self.timeout!r}")
+        self.local_timeout = _seconds(kwargs.pop("timeout", None))
         options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
         self._local = LocalEngine(model, **options)
         return self._local, {**kwargs, "async_engine": AsyncLocalEngine(self._local)}
@@ -200,20 +198,19 @@ class LM(KeepsUsage):
     def copy(self, **kwargs: Any) -> Any:
         """Return a copy with other settings. One with another model has that model's engine."""
         model: str = kwargs.get("model") or self.model
-        timeout, options = None, dict[str, Any]()
-        if self._local is not None:
-            timeout = kwargs.pop("timeout", self.timeout)
-            options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
+        stays = "engine" not in kwargs
+        own = {k: kwargs.pop(k) for k in (*_OPTIONS, "timeout") if k in kwargs and stays and is_local(model)}
+        timeout = _seconds(own.pop("timeout", self.local_timeout))
         other: LM | None = None
-        if "engine" not in kwargs and (is_local(model) or self._local is not None) and (model != self.model or options):
-            other = LM(model, **(self._local.chosen | options if self._local and is_local(model) else {}))
+        if stays and (is_local(model) or self._local is not None) and (model != self.model or own):
+            other = LM(model, **(self._local.chosen | own if self._local and is_local(model) else own))
             kwargs |= {"engine": other.engine, "async_engine": other._async_engine_spec}
         copied = super().copy(**kwargs)
         if other is not None:
             copied._local = other._local
         elif copied.engine is not self._local:
             copied._local = None
-        copied.timeout = timeout
+        copied.local_timeout = None if copied._local is None else timeout
         if copied.engine is not self.engine:
             copied._engine_mark = uuid.uuid4().hex
         return copied
@@ -237,7 +234,7 @@ class LM(KeepsUsage):
         """Tell the engine which draw is asked for, and let our own errors through DSPy, which wraps them."""
         own = _own_rollout({**self.kwargs, **kwargs}.get("rollout_id"))
         n = {**self.kwargs, **kwargs}.get("n") or 1
-        draw = Draw("" if own is None else str(own), n if isinstance(n, int) else 1, self.timeout)
+        draw = Draw("" if own is None else str(own), n if isinstance(n, int) else 1, self.local_timeout)
         with drawing(draw):
             try:
                 yield
@@ -288,9 +285,15 @@ class LM(KeepsUsage):
         if self._local is None:
             return state
         state.pop("async_engine", None)
-        own = self._local.chosen | ({} if self.timeout is None else {"timeout": self.timeout})
+        own = self._local.chosen | ({} if self.local_timeout is None else {"timeout": self.local_timeout})
         # The name of an engine and not the engine: that would need unsafe flags, and the model string says it all.
         return {**state, "engine": "litellm", **own}
+
+
+def _seconds(timeout: Any) -> float | None:
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise UsageError(f"timeout must be a number of seconds above 0, got {timeout!r}")
+    return timeout
 
 
 def _own_rollout(rollout: Any) -> Any:

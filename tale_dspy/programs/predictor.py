@@ -38,6 +38,7 @@ BROKEN = (KeyError, TypeError, ValueError, AttributeError, NameError, RuntimeErr
 _NAMES = "field_names"
 _LISTS = ("traces", "train", "demos")
 _LM = SETTINGS | {"model", "model_type", "cache", "num_retries", "engine", "use_developer_role", "_dspy_lm_class"}
+_LM |= {"device", "dtype", "max_batch"}  # of a local model
 
 
 class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
@@ -243,7 +244,7 @@ def _allowed(lm: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Drop what a file must not decide about a language model: addresses, headers, fallbacks, credentials."""
     if lm is None:
         return None
-    dropped = sorted(k for k in lm if k not in _LM)
+    dropped = sorted(k for k, value in lm.items() if k not in _LM and value not in (None, {}))
     if dropped:
         logger.warning("settings of a language model that are not taken from a file: %s", ", ".join(dropped))
     return {k: v for k, v in lm.items() if k in _LM}

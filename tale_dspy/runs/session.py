@@ -304,8 +304,8 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
     """
     settings_ = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
     copied: Any = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
-    if isinstance(lm, LM) and lm.identity and lm.timeout is None:
-        copied.timeout = timeout
+    if isinstance(lm, LM) and lm.identity and lm.local_timeout is None:
+        copied.local_timeout = timeout
     kind: type = type(lm)
     copied.__class__ = _class_for(kind)
     copied._tale_session = session

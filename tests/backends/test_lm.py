@@ -236,6 +236,12 @@ def test_the_kwargs_are_never_touched(scripted: Any) -> None:
     assert server.stats.requests == 1
 
 
+def test_a_copy_may_have_another_timeout() -> None:
+    lm = tale_dspy.LM("openai/x")
+    assert (lm.copy(timeout=5).kwargs["timeout"], lm.copy(timeout=5).copy().kwargs["timeout"]) == (5, 5)
+    assert "timeout" not in lm.kwargs
+
+
 def test_a_copy_is_one_of_ours() -> None:
     copied = tale_dspy.LM("openai/x", temperature=0.5).copy(temperature=1.0, rollout_id=3)
     assert (type(copied), copied.engine, copied.kwargs["rollout_id"]) == (tale_dspy.LM, "litellm", 3)

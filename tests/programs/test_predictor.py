@@ -187,7 +187,12 @@ def test_neither_keys_nor_addresses_nor_headers_are_written(tmp_path: Path) -> N
 
 def test_addresses_headers_and_fallbacks_in_a_file_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     state = state_of(VanillaCoT("question -> answer"))
-    evil = {"api_base": "http://evil", "fallbacks": [{"api_base": "http://evil"}], "extra_headers": {}, "api_key": "k"}
+    evil = {
+        "api_base": "http://evil",
+        "fallbacks": [{"api_base": "http://evil"}],
+        "extra_headers": {"a": "b"},
+        "api_key": "k",
+    }
     state["predict"]["lm"] = {"model": "openai/x", "temperature": 0.1, **evil}
     module = VanillaCoT("question -> answer")
     with caplog.at_level(logging.WARNING, logger="tale_dspy"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import changed
+from tiny_models import Bomb, changed
 
 from tale_dspy.backends.local import files
 from tale_dspy.errors import DataError, TaleError, UsageError
@@ -47,13 +47,6 @@ def cut_off(folder: Path) -> None:
 def a_pickle_instead(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
-
-
-class Bomb:
-    """Would end the process that unpickles it."""
-
-    def __reduce__(self) -> Any:
-        return os._exit, (7,)
 
 
 def index(**files_of: Any) -> Callable[[Path], object]:

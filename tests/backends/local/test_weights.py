@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_files import Bomb
-from tiny_models import changed, make_adapter, make_model
+from tiny_models import Bomb, changed, make_adapter, make_model
 
 from tale_dspy.backends.local import weights
 from tale_dspy.backends.local.names import Place

@@ -1,6 +1,10 @@
 """Models small enough to be made for the tests: random weights, a tokenizer of bytes, and LoRA adapters for them."""
 
+import contextlib
 import json
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,13 @@ TEMPLATE = (
 SPECIAL = ["<pad>", "<s>", "</s>", "<|im_start|>"]
 ENDS = [2, *range(60, 66)]
 """Many, so that replies of random weights end at different lengths."""
+
+
+class Bomb:
+    """Would end the process that unpickles it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (7,)
 
 
 def tokenizer() -> Any:
@@ -67,6 +78,24 @@ def make_adapter(folder: Path, base: Path, *, seed: int = 1, **changed: Any) -> 
         torch.manual_seed(seed)
         get_peft_model(model, LoraConfig(**settings)).save_pretrained(folder)
     return folder
+
+
+@contextlib.contextmanager
+def held(engine: Any) -> Iterator[None]:
+    """Let a local model write nothing while the block lasts."""
+    _, batch, _ = engine.load()
+    decoder, go = batch._decoder, threading.Event()
+
+    def waiting(*args: Any) -> Any:
+        assert go.wait(60)
+        return decoder(*args)
+
+    batch._decoder = waiting
+    try:
+        yield
+    finally:
+        batch._decoder = decoder
+        go.set()
 
 
 def changed(path: Path, **values: Any) -> None:
