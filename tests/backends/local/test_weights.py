@@ -183,7 +183,7 @@ def test_the_tokenizer_comes_with_ends_window_and_limit(base: Path) -> None:
 def test_end_tokens_are_those_of_generation_or_else_of_the_config_and_the_tokenizers(
     generation: Any, config: Any, tokenizer: Any, ends: set[int]
 ) -> None:
-    assert weights._ends(generation, config, tokenizer) == ends
+    assert weights.end_tokens(generation, config, tokenizer) == ends
 
 
 def test_a_tokenizer_that_cannot_be_read_is_refused(base: Path, copied: Copied) -> None:
