@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.optimizers.calibrate import Calibration, calibrate
     from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+    from tale_dspy.optimizers.front import Front
     from tale_dspy.optimizers.ideal_range import IdealRange, RangeQuality, estimated_budgets, ideal_range, range_quality
+    from tale_dspy.optimizers.pareto import ParetoSearch
     from tale_dspy.optimizers.search_rows import load_search
     from tale_dspy.optimizers.token_metric import token_aware_metric
+    from tale_dspy.optimizers.tuning_space import TuningSpace
     from tale_dspy.programs.base import receipt
     from tale_dspy.programs.budgeted import BudgetedChainOfThought
     from tale_dspy.programs.chain_of_draft import ChainOfDraft
@@ -86,6 +89,9 @@ _HOMES = {
         "ideal_range",
         "range_quality",
     ),
+    "optimizers.pareto": ("ParetoSearch",),
+    "optimizers.tuning_space": ("TuningSpace",),
+    "optimizers.front": ("Front",),
     "programs.base": ("receipt",),
     "programs.budgeted": ("BudgetedChainOfThought",),
     "programs.chain_of_draft": ("ChainOfDraft",),
@@ -134,10 +140,12 @@ __all__ = [
     "Distilled",
     "DpoOptions",
     "FewShotEstimator",
+    "Front",
     "GrpoOptions",
     "IdealRange",
     "Ledger",
     "MissingExtraError",
+    "ParetoSearch",
     "Price",
     "RangeQuality",
     "Receipt",
@@ -154,6 +162,7 @@ __all__ = [
     "TaleEP",
     "TaleError",
     "Trained",
+    "TuningSpace",
     "UnpricedModelError",
     "UsageError",
     "VanillaCoT",

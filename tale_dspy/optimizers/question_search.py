@@ -11,7 +11,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+Direction = Literal["minimize", "maximize"]
 PARAMETER = "budget"
 ASKED_AGAIN = 4
 """How often in a row a sampler may ask for a budget whose answer is known, until its search is over."""
@@ -274,12 +275,12 @@ class _Filter(logging.Filter):
 _filter = _Filter()
 
 
-def new_study(sampler: "BaseSampler") -> "Study":
-    """Return a study in memory that minimises, without a line on the screen."""
+def new_study(sampler: "BaseSampler", directions: Sequence[Direction] = ("minimize",)) -> "Study":
+    """Return a study in memory, without a line on the screen."""
     import optuna
 
     with _silent():
-        return optuna.create_study(sampler=sampler, direction="minimize")
+        return optuna.create_study(sampler=sampler, directions=list(directions))
 
 
 @contextmanager

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tale_dspy.reports.elasticity import LEAST_BUDGETS
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
 from tale_dspy.reports.question_curves import QuestionCurve, curves_of_runs, pooled
 from tale_dspy.reports.question_figures import elasticity_pooled, elasticity_questions
-from tale_dspy.reports.rows import evidence_mark
-from tale_dspy.reports.text import by_programs, shortened
+from tale_dspy.reports.rows import COLUMNS, evidence_mark, report_rows
+from tale_dspy.reports.text import by_programs, shortened, visible
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.sides import config_of, data_name
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,27 @@ def ladders(runs: Sequence[Run]) -> list[Ladder]:
         if len(group) >= LEAST_BUDGETS and vanilla is not None:
             found.append(Ladder(tuple(group), vanilla))
     return found
+
+
+def rich_rungs(vanilla: Run, rungs: Sequence[Run]) -> "Table":
+    """Show a ladder on a terminal: a line a budget, with the paired difference of its tokens to those without one."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = report_rows([vanilla, *rungs])
+    marks = by_programs((row.program, row.mark) for row in rows)
+    told = [f"Evidence: {mark}." for mark in marks]
+    told += ["Intervals are 95 %; savings are paired with the same questions without a budget."]
+    caption = Text(visible("\n".join(told)))
+    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+    table.add_column("Budget", overflow="fold", max_width=24)
+    for name in ("Right %", "Output tokens", "Tokens saved %", "Δ accuracy, points"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        cells = [COLUMNS[name](row) for name in ("Accuracy %", "Output tokens", "Net tokens saved %")]
+        table.add_row(Text(visible(row.program, " ")), *cells, COLUMNS["Δ accuracy, points"](row))
+    return table
 
 
 def ladder_figures(ladder: Ladder, out: Path, prefix: str = "elasticity") -> list[Path]:

@@ -1,11 +1,13 @@
 """Ladders among runs: rungs that differ in their budgets alone, and the run without one."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 from make_runs import make_record, make_run
+from rich.console import Console
 
-from tale_dspy.reports.ladders import ladder_figures, ladders
+from tale_dspy.reports.ladders import ladder_figures, ladders, rich_rungs
 from tale_dspy.reports.table import write_report
 from tale_dspy.runs.records import Run
 
@@ -60,6 +62,16 @@ def test_figures_name_the_model_and_the_evidence(tmp_path: Path) -> None:
     paths = ladder_figures(found, tmp_path)
     assert {p.stem for p in paths} == {"elasticity_questions", "elasticity_pooled"}
     assert found.notes[0] == "Model: openai/gpt-4o-mini." and "Evidence of cot: simulated." in found.notes
+
+
+def test_a_ladder_on_a_terminal_has_a_line_a_budget() -> None:
+    screen = Console(width=120, record=True, file=io.StringIO())
+    screen.print(rich_rungs(vanilla(), [scaled(0.5), scaled(0.1)]))
+    told = screen.export_text()
+    assert (
+        told.index("cot") < told.index("budget:0.5x") < told.index("budget:0.1x") < told.index("Evidence: simulated.")
+    )
+    assert "savings are paired" in told
 
 
 def test_a_report_draws_them_beside_the_curve(tmp_path: Path) -> None:

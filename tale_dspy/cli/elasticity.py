@@ -1,0 +1,165 @@
+"""`tale elasticity`: ask a program at a ladder of budgets, and draw how tokens follow them."""
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tale_dspy.cli import flags
+
+if TYPE_CHECKING:
+    from tale_dspy.cli.plan import Plan
+    from tale_dspy.optimizers.ladder import Climbed
+
+NAME = "elasticity"
+
+
+def run(
+    data: flags.Data,
+    model: flags.Model,
+    program: Annotated[
+        str, typer.Argument(help="cot, or a budgeted program: tale-ep, a saved program's .json, module:attribute.")
+    ] = "cot",
+    budgets: Annotated[
+        str | None,
+        typer.Option(
+            help="Tokens (400,200,100,50) or shares of each question's tokens without a budget (1x,0.5x,0.25x); "
+            "unset takes nine shares from 1x down to 0.03x."
+        ),
+    ] = None,
+    inputs: flags.Inputs = None,
+    gold: flags.Gold = None,
+    api_base: flags.ApiBase = None,
+    engine: flags.Engine = "litellm",
+    limit: flags.Limit = None,
+    offset: flags.Offset = 0,
+    concurrency: flags.Concurrency = 32,
+    temperature: flags.Temperature = None,
+    max_tokens: flags.MaxTokens = None,
+    timeout: flags.Timeout = 120.0,
+    retries: flags.Retries = 5,
+    retry_errors: flags.RetryErrors = False,
+    metric: flags.MetricFlag = None,
+    max_usd: flags.MaxUsd = None,
+    max_total_output_tokens: flags.MaxTotalTokens = None,
+    price_in: flags.PriceIn = None,
+    price_out: flags.PriceOut = None,
+    repeats: flags.Repeats = 1,
+    preset: flags.Preset = None,
+    cache: flags.Cache = True,
+    seed: flags.Seed = None,
+    adapter: flags.Adapter = "tale",
+    mode: flags.Mode = None,
+    mark: flags.Mark = None,
+    allow_leak: flags.AllowLeak = False,
+    rescue: flags.Rescue = None,
+    out: flags.Out = None,
+    json: flags.Json = False,
+) -> int:
+    """Ask a program without a budget and at several budgets: token elasticity, as table and figures.
+
+    The same command continues a ladder that was stopped or killed.
+    """
+    told: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("json", "budgets")}
+    from tale_dspy.cli.plan import Plan
+    from tale_dspy.cli.show import live_bar, print_json
+    from tale_dspy.optimizers.ladder import parse_rung
+
+    rungs = None if budgets is None else [parse_rung(word) for word in budgets.split(",")]
+    plan = Plan(**told).checked()
+    folder = plan.out or plan.folder().with_name(f"{plan.folder().name}--elasticity")
+    with redirect_stdout(sys.stderr), live_bar(f"{program} on {plan.data}") as progress:
+        found = _climb(plan, rungs, folder, progress)
+    files = _report(found, folder)
+    if found.stopped:
+        typer.echo(f"{found.stopped}; kept in {folder}, the same command continues", err=True)
+    if json:
+        print_json(_figures(found, folder, files))
+    else:
+        _show(found)
+        typer.echo(f"kept in {folder}" + (f", the report in {folder / 'report'}" if files else ""))
+    return 3 if found.stopped else 0
+
+
+def _climb(plan: "Plan", rungs: "list[int | float] | None", folder: Path, progress: Any) -> "Climbed":
+    import dspy
+
+    from tale_dspy.optimizers.ladder import climb
+    from tale_dspy.programs.budgeted import BudgetedChainOfThought
+    from tale_dspy.programs.spec import imported, program_from
+
+    dspy.disable_logging()  # what matters of it comes back as an outcome or an error
+    metric = None if plan.metric is None else imported(plan.metric)
+    data = plan.load_data()
+    program: Any = (
+        BudgetedChainOfThought(data.signature) if plan.program == "cot" else program_from(plan.program, data.signature)
+    )
+    plan.check_inputs(program, data)
+    if plan.program.endswith(".json"):
+        program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
+    plan.set_rescue(program)
+    options = plan.options(data)
+    plan.set_mode(program, options["lm"])
+    plan.check_provider(options["lm"])
+    return climb(program, data, rungs, metric=metric, out=folder, progress=progress, **options)
+
+
+def _report(found: "Climbed", folder: Path) -> list[Path]:
+    """Write tables and figures; without matplotlib say so, since what was asked for is there."""
+    from tale_dspy.errors import MissingExtraError
+    from tale_dspy.reports import write_report
+
+    try:
+        return write_report(found.runs, folder / "report")
+    except MissingExtraError as e:
+        typer.echo(f"no figures are drawn: {e}", err=True)
+        return []
+
+
+def _show(found: "Climbed") -> None:
+    """Print the curve of fixed budgets where there is one, else a line a rung; and how tokens follow."""
+    from tale_dspy.cli.show import console
+    from tale_dspy.reports import elasticities, rich_elasticity
+    from tale_dspy.reports.ladders import rich_rungs
+
+    screen, curves = console(), elasticities(found.runs)
+    for curve in curves:
+        screen.print(rich_elasticity(curve, width=screen.width))
+    if not curves:
+        screen.print(rich_rungs(found.vanilla, found.rungs))
+    sentence = _sentence(found)
+    if sentence:
+        typer.echo(f"Relative to each question's answer without a budget: {sentence}")
+
+
+def _sentence(found: "Climbed") -> str | None:
+    from tale_dspy.reports.question_curves import curves_of_runs, pooled
+    from tale_dspy.reports.question_figures import elasticity_sentence
+
+    bins = pooled(curves_of_runs(found.rungs, found.vanilla))
+    return elasticity_sentence(bins) if bins else None
+
+
+def _figures(found: "Climbed", folder: Path, files: list[Path]) -> dict[str, Any]:
+    from tale_dspy.reports.question_curves import curves_of_runs, pooled
+    from tale_dspy.reports.rows import evidence_mark
+
+    keys = ("program", "n", "accuracy", "output_tokens_mean", "cost_usd", "calls", "paid_calls", "outcomes", "run_dir")
+    rows = [{key: run.summary[key] for key in keys} for run in found.runs]
+    spent = [row["cost_usd"] for row in rows]
+    return {
+        "model": found.vanilla.summary["model"],
+        "data": found.vanilla.summary["data"],
+        "n": found.vanilla.summary["n"],
+        "vanilla": rows[0],
+        "rungs": rows[1:],
+        "pooled": [b._asdict() for b in pooled(curves_of_runs(found.rungs, found.vanilla))],
+        "sentence": _sentence(found),
+        "cost_usd": None if None in spent else sum(spent),
+        "mark": evidence_mark(found.vanilla),
+        "stopped": "cap" if found.stopped else None,
+        "run_dir": str(folder),
+        "files": [str(p) for p in files],
+    }

@@ -1,0 +1,299 @@
+"""ParetoSearch: tune wording, demos, budgets, estimator and mode at once, for accuracy, tokens and money."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from tale_dspy.budget import check_budget
+from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
+from tale_dspy.ids import digest
+from tale_dspy.ledger import track
+from tale_dspy.optimizers.front import Front, Measured, Point
+from tale_dspy.optimizers.question_search import Direction, new_study
+from tale_dspy.optimizers.switch import budgeted_predictors, searchable
+from tale_dspy.optimizers.tuning_space import Demos, TuningSpace, collect_demos
+from tale_dspy.programs.copying import copy_program
+from tale_dspy.runs.engine import evaluate, gold_field, questions_of
+from tale_dspy.runs.options import RunOptions, SharedCaps
+from tale_dspy.runs.records import Run
+from tale_dspy.runs.scoring import Metric, answers_match, score_of
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+logger = logging.getLogger(__name__)
+
+DEMO_SHARE = 4
+"""Without a `valset`, a fourth of the questions is for demos."""
+
+
+class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
+    """Try variants of a budgeted program, and keep those of which none is better than another in everything.
+
+    Optuna's multi-objective TPE chooses instruction wording, demos, scale of the budgets, estimator and mode together,
+    for accuracy, mean tokens (estimates included) and, where it is known, price. The front is measured again on fresh,
+    uncached draws before it is reported: the best of many noisy figures is too good.
+
+    Args:
+        metric: As in `evaluate`; None compares answers.
+        space: What may be changed.
+        trials: Variants tried, the program as it is included; equal ones are asked once.
+        max_loss: `compile` returns the program of the fewest tokens among those at most so much less accurate than the
+            best, as a fraction; with `max_tokens` the most accurate one of at most so many instead.
+        max_tokens: Mean tokens a question, estimates included.
+        max_usd: Cap on US dollars of everything together; what was finished until then makes the front.
+        out: A folder that keeps a run folder for each variant, so that a killed search continues, and the saved
+            programs of the front; None keeps nothing.
+        **options: `seed` of the sampler (0); the rest is passed on to `evaluate`: `lm`, `adapter`, `concurrency`,
+            `price`, `repeats`, `max_total_output_tokens` ...
+
+    Raises:
+        UsageError: If an option is out of range.
+
+    Attributes:
+        front: The programs of the last search; `front.pick(...)` chooses among them, `front.save(folder)` writes them.
+        trials_made: Variants that were measured in it.
+        stopped: The sentence of the cap that ended it early, or None.
+        caps: What it left of its caps.
+
+    Example:
+        >>> search = ParetoSearch(max_usd=5, out="runs/front")  # doctest: +SKIP
+        >>> best = search.compile(TaleEP("question -> answer"), trainset=train, valset=dev)  # doctest: +SKIP
+        >>> cheap = search.front.pick(max_tokens=60).program  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        metric: Metric | None = None,
+        *,
+        space: TuningSpace | None = None,
+        trials: int = 24,
+        max_loss: float = 0.01,
+        max_tokens: float | None = None,
+        max_usd: float | None = None,
+        out: str | Path | None = None,
+        **options: Any,
+    ) -> None:
+        self.metric, self.space = metric, space or TuningSpace()
+        self.trials = check_budget(trials, "trials")
+        if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
+            raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
+        self.rule: dict[str, float] = {"max_loss": max_loss} if max_tokens is None else {"max_tokens": max_tokens}
+        self.out = None if out is None else Path(out)
+        self.seed = options.pop("seed", 0)
+        self.options = {**options, "allow_leak": True}  # a student tuned before may see these questions again
+        self._limits = (max_usd, options.pop("max_total_output_tokens", None))
+        self._threshold = RunOptions(**{**self.options, "max_total_output_tokens": None}).threshold
+        self._forget()
+
+    def _forget(self) -> None:
+        self.caps = SharedCaps(*self._limits)
+        self.stopped: str | None = None
+        self.front, self.trials_made = Front([]), 0
+
+    def compile(
+        self,
+        student: Any,
+        *,
+        trainset: Dataset | Sequence[Any],
+        teacher: Any = None,
+        valset: Dataset | Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the program of the front that the rule of the constructor chooses; the others are in `front`.
+
+        Args:
+            student: A program with one or more budgeted predictors; not changed.
+            trainset: Questions that demos are made of.
+            teacher: Not used.
+            valset: Questions that programs are measured on; None takes all of `trainset`, or three quarters of it
+                where demos are wanted. The programs remember all, and evaluating on them is refused.
+            **kwargs: Not used.
+
+        Raises:
+            UsageError: If the student has no budgeted predictor, there is no question, no program is as short as
+                `max_tokens`, or the provider does not tell tokens.
+            MissingExtraError: If Optuna is not installed.
+            SpendCapReached: If the cap ended the search before a single program was measured.
+        """
+        searchable(student)
+        _check_extra()
+        self._forget()
+        train, val = self._dealt(trainset, valset)
+        made: dict[str, _Variant] = {}
+        demos: Demos = {}
+        try:
+            demos = self._demos(student, train)
+            self._search(student, demos, val, made)
+        except SpendCapReached as e:
+            self.stopped = str(e)
+            if not made:
+                raise
+            logger.warning("the search ended after %d programs: %s", len(made), e)
+        self.trials_made = len(made)
+        self.front = self._front(student, demos, val, made)
+        for point in self.front:
+            self._remember(point.program, train if demos else [], val)
+        if self.out is not None:
+            self.front.save(self.out / "front")
+        return self.front.pick(**self.rule).program
+
+    # ---- the questions
+
+    def _dealt(self, trainset: Any, valset: Any) -> tuple[list[Any], Any]:
+        """Return the questions for demos, and those that programs are measured on."""
+        train = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
+        if valset is not None:
+            return train, valset
+        if not self.space.most_demos or len(train) < 2:
+            return [], trainset
+        few = max(1, len(train) // DEMO_SHARE)
+        rest = train[few:]
+        return train[:few], replace(trainset, examples=rest) if isinstance(trainset, Dataset) else rest
+
+    def _demos(self, student: Any, train: Sequence[Any]) -> Demos:
+        """Make demos of the student's own answers; a killed search finds them again in its folder."""
+        k = self.space.most_demos
+        if not k or not train:
+            return {}
+        keeper = copy_program(student)
+        kept = None if self.out is None else self.out / "demos.json"
+        if kept is not None and kept.exists():
+            keeper.load(kept)
+        else:
+            for name, found in self._asked_for_demos(student, train, k).items():
+                budgeted_predictors(keeper)[name].predict.demos = list(found)
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                keeper.save(kept)
+        return {name: list(module.predict.demos) for name, module in budgeted_predictors(keeper).items()}
+
+    def _asked_for_demos(self, student: Any, train: Sequence[Any], k: int) -> Demos:
+        questions = {id(e): q for e, q in zip(train, questions_of(train), strict=True)}
+
+        def is_right(example: Any, pred: Any) -> bool:
+            if self.metric is None:
+                return answers_match(questions[id(example)], pred)
+            return score_of(self.metric(example, pred)) >= self._threshold
+
+        given = {name: self.options[name] for name in ("lm", "adapter") if self.options.get(name) is not None}
+        with dspy.context(**given), track(**self.caps.left(), price=self.options.get("price")) as ledger:
+            try:
+                return collect_demos(student, train, is_right, k)
+            finally:
+                self.caps.ledger.spent_usd += ledger.spent_usd
+                self.caps.ledger.output_tokens += ledger.output_tokens
+
+    # ---- the search
+
+    def _search(self, student: Any, demos: Demos, val: Any, made: "dict[str, _Variant]") -> None:
+        study = self._study(self._variant(student, self.space.unchanged(), demos, val, made).measured)
+        for _ in range(self.trials):
+            trial = study.ask()
+            variant = self._variant(student, self.space.suggest(trial), demos, val, made)
+            study.tell(trial, _values(variant.measured, len(study.directions)))
+
+    def _study(self, first: Measured) -> "Study":
+        from optuna.samplers import TPESampler
+
+        goals: list[Direction] = ["maximize", "minimize", "minimize"]
+        goals = goals[:2] if first.cost_usd is None else goals
+        study = new_study(TPESampler(seed=self.seed, n_startup_trials=max(4, self.trials // 3)), goals)
+        study.enqueue_trial(self.space.unchanged())
+        return study
+
+    def _variant(
+        self, student: Any, choices: dict[str, Any], demos: Demos, val: Any, made: "dict[str, _Variant]"
+    ) -> "_Variant":
+        """Measure one choice, unless it was measured before."""
+        key = digest(choices)
+        if key not in made:
+            run = self._run(self.space.build(student, choices, demos), val, key, self.options)
+            made[key] = _Variant(choices, measured(run))
+        return made[key]
+
+    def _run(self, program: Any, val: Any, name: str, options: dict[str, Any]) -> Run:
+        own: dict[str, Any] = {
+            "metric": self.metric,
+            "name": name,
+            "out": None if self.out is None else self.out / name,
+            "progress": self.caps.watching(options.get("progress")),
+        }
+        run = evaluate(program, val, **{**options, **own, **self.caps.left()})
+        if run.stopped:
+            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
+        return run
+
+    # ---- what it came to
+
+    def _front(self, student: Any, demos: Demos, val: Any, made: "dict[str, _Variant]") -> Front:
+        """Measure the front again on fresh draws, the most accurate first, as far as the caps go."""
+        name = val.name if isinstance(val, Dataset) else "examples"
+        points = [
+            Point(self.space.build(student, v.choices, demos), v.choices, v.measured, v.measured, False)
+            for v in made.values()
+        ]
+        again: list[Point] = []
+        for point in sorted(Front(points), key=lambda p: -p.measured.accuracy):
+            again.append(self._again(point, val))
+        return Front(again, name)
+
+    def _again(self, point: Point, val: Any) -> Point:
+        if self.stopped:
+            return point
+        uncached = copy_program(point.program, lambda lm: lm.copy(cache=False))
+        lm = self.options.get("lm") or dspy.settings.lm
+        options = {**self.options, **({} if lm is None else {"lm": lm.copy(cache=False)})}
+        try:
+            run = self._run(uncached, val, f"{digest(dict(point.choices))}-fresh", options)
+        except SpendCapReached as e:
+            self.stopped = str(e)
+            logger.warning("not every program of the front was measured again: %s", e)
+            return point
+        return replace(point, measured=measured(run), is_fresh=True)
+
+    def _remember(self, program: Any, train: Sequence[Any], val: Any) -> None:
+        examples = list(val.examples if isinstance(val, Dataset) else val)
+        for module in budgeted_predictors(program).values():
+            if train:
+                module.seen.add(example_ids(train, gold_field(train[0])), "train")
+            gold = val.gold if isinstance(val, Dataset) else gold_field(examples[0])
+            module.seen.add(example_ids(examples, gold), "val")
+
+
+class _Variant:
+    """One choice and what it came to."""
+
+    def __init__(self, choices: dict[str, Any], found: Measured) -> None:
+        self.choices, self.measured = choices, found
+
+
+def measured(run: Run) -> Measured:
+    """Return the figures of a run that programs are compared by.
+
+    Raises:
+        UsageError: If tokens are unknown on every question.
+    """
+    tokens = [r.net_tokens for r in run.records if r.net_tokens is not None]
+    if not tokens:
+        raise UsageError("the provider tells no tokens, so that programs cannot be compared by them")
+    prices = [r.price_usd for r in run.records if r.price_usd is not None]
+    cost = sum(prices) / len(prices) if len(prices) == len(run.records) else None
+    return Measured(run.accuracy or 0.0, sum(tokens) / len(tokens), cost, run.summary["n"])
+
+
+def _values(found: Measured, goals: int) -> list[float]:
+    return [found.accuracy, found.tokens, found.cost_usd or 0.0][:goals]
+
+
+def _check_extra() -> None:
+    try:
+        import optuna  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as e:
+        raise MissingExtraError("optuna", "search") from e
