@@ -30,6 +30,10 @@ def run(
         list[str] | None,
         typer.Option(help="Run, search, file or data set whose questions are left out; may be given several times."),
     ] = None,
+    steady: Annotated[
+        float,
+        typer.Option(help="Leave a reply whose neighbours, so many times as long or short, were wrong; 1: take any."),
+    ] = 1.5,
     json: flags.Json = False,
 ) -> None:
     """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""
@@ -42,7 +46,8 @@ def run(
     rows = load_search(search)
     inputs = ", ".join(inputs_of(rows[0])) if rows else "question"
     deployed = program_from(program, signature or f"{inputs} -> answer")
-    made = distil(rows, format, deployed, adapter=_adapter(adapter, program), exclude=exclude or ())  # type: ignore[arg-type]  # checked there
+    told: Any = {"adapter": _adapter(adapter, program), "exclude": exclude or (), "steady": steady}
+    made = distil(rows, format, deployed, **told)  # type: ignore[arg-type]  # the format is checked there
     made.save(out)
     if json:
         print_json({**_told(made), "out": str(out)})

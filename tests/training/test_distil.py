@@ -1,5 +1,6 @@
 """Which questions of a search are trained on, and how they are written."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from tale_dspy.optimizers.search_rows import Best, Confirmed, SearchRow, Trial, 
 from tale_dspy.training.distil import distil, held
 
 LONG = "First we look at it. Then we think about it again.\nAnswer: [[{}]]"
+
+
+NONE = "no right reply is complete, steady and shorter than without a budget"
 
 
 def searched(n: int, **changed: Any) -> SearchRow:
@@ -67,8 +71,8 @@ def test_rows_are_written_as_the_deployed_program_will_ask_and_read_them() -> No
         ({"best": None, "reason": "no budget stood the fresh draws"}, "no budget stood the fresh draws"),
         ({"best": None}, "no budget was found"),
         ({"text": None}, "the search did not keep the reply"),
-        ({"finish_reason": "length"}, "the reply is wrong or was cut off"),
-        ({"tokens": 20}, "the reply is not shorter than without a budget"),
+        ({"finish_reason": "length"}, NONE),
+        ({"tokens": 20}, NONE),
         ({"text": "no answer"}, "the program cannot ask it or read the reply"),
         ({"inputs": {"problem": "?"}}, "the program cannot ask it or read the reply"),
     ],
@@ -81,6 +85,43 @@ def test_a_question_that_cannot_be_trained_on_is_counted(changed: dict[str, Any]
 def test_a_pair_needs_the_vanilla_reply() -> None:
     made = distil([searched(1), searched(2, vanilla=Vanilla(20, None, True))], "dpo")
     assert made.left_out == {"the search did not keep the reply": 1}
+
+
+def with_trials(*told: tuple[int, bool]) -> SearchRow:
+    """A search whose best budget is the first trial's, with the tokens of all."""
+    trials = [Trial(n, tokens, right, f"{tokens} Answer: [[2]]", "stop") for n, (tokens, right) in enumerate(told, 1)]
+    best = Best(1, float(told[0][0]), told[0][0], trials[0].text, Confirmed(0, 0))
+    return searched(1, trials=trials, best=best, vanilla=Vanilla(100, LONG.format(2), True))
+
+
+@pytest.mark.parametrize(
+    ("trials", "steady", "tokens"),
+    [
+        ([(10, True), (30, True), (60, False)], 1.5, 10),
+        ([(10, True), (12, False), (30, True), (90, True)], 1.5, 30),
+        ([(10, True), (7, False), (30, True)], 1.5, 30),
+        ([(10, True), (12, False), (30, True)], 1.1, 10),
+        ([(10, True), (10, False), (30, True)], 1.0, 10),
+        ([(10, True), (12, False), (30, True), (40, False), (70, True)], 1.5, 70),
+    ],
+)
+def test_a_reply_that_was_right_by_luck_is_left_for_a_longer_one(
+    trials: list[tuple[int, bool]], steady: float, tokens: int
+) -> None:
+    (row,) = distil([with_trials(*trials)], steady=steady).dataset
+    assert row["tokens"] == tokens and row["completion"][0]["content"].startswith(f"{tokens} ")
+
+
+def test_a_question_without_a_steady_reply_is_left_out() -> None:
+    made = distil([searched(2), with_trials((10, True), (12, False))])
+    assert made.left_out == {NONE: 1}
+
+
+def test_a_reply_of_a_confirming_draw_is_taken() -> None:
+    row = with_trials((10, True))
+    drawn = Best(1, 9.0, 10, "9 Answer: [[2]]", Confirmed(2, 2))
+    (made,) = distil([dataclasses.replace(row, best=drawn)]).dataset
+    assert made["completion"][0]["content"] == "9 Answer: [[2]]"
 
 
 def test_near_duplicates_are_trained_on_once() -> None:
@@ -130,5 +171,7 @@ def test_a_search_that_gives_nothing_says_why() -> None:
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="format must be one of sft, dpo, got 'rl'"):
         distil([searched(1)], "rl")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"steady must be a number of at least 1, got 0\.5"):
+        distil([searched(1)], steady=0.5)
     with pytest.raises(RunFolderError, match="is no search"):
         distil(tmp_path)
