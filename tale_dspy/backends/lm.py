@@ -6,7 +6,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,10 @@ import dspy
 from dspy.dsp.utils.settings import settings
 from dspy.utils.exceptions import LMError, LMUnexpectedError
 
+from tale_dspy.backends import limited
 from tale_dspy.backends.dials import SERVERS
+from tale_dspy.backends.limited import asked_by, one_attempt
+from tale_dspy.backends.limiter import Limiter
 from tale_dspy.backends.local.draws import Draw, drawing
 from tale_dspy.backends.local.names import is_local
 from tale_dspy.errors import TaleError, UsageError
@@ -134,6 +137,10 @@ class LM(KeepsUsage):
             engine object. A local model brings its own, whichever is named.
         server: What answers at `api_base`, where the model string does not tell: `vllm`, `sglang` or `llama.cpp`. It
             says how a budget is sent natively (`tale_dspy.backends.dials`).
+        rpm: Requests a minute that are sent at most, by all copies together; None for no limit.
+        tpm: Tokens a minute at most, prompt and `max_tokens` counted before a call is sent; None for no limit.
+        fallbacks: Models, or LMs of this class, that are asked in turn when this one fails after its retries: on 429,
+            5xx, time-outs, dropped connections and a spent quota. A receipt names the one that answered.
         **kwargs: Everything `dspy.LM` takes: `api_base`, `api_key`, `temperature`, `max_tokens`, `cache`, `timeout` ...
             A local model takes `device`, `dtype`, `max_batch` (see `LocalEngine`) and `timeout`, but no address.
 
@@ -155,7 +162,17 @@ class LM(KeepsUsage):
     server: str | None = None
     """What answers at `api_base`, where it was said."""
 
-    def __init__(self, model: str, *, engine: Any = "litellm", server: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        engine: Any = "litellm",
+        server: str | None = None,
+        rpm: float | None = None,
+        tpm: float | None = None,
+        fallbacks: Sequence[Any] = (),
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(model, str) or not model.strip():
             raise UsageError(f"model must be a LiteLLM model string such as openai/gpt-4o-mini, got {model!r}")
         if isinstance(engine, str) and engine not in ENGINES:
@@ -168,8 +185,11 @@ class LM(KeepsUsage):
             raise UsageError(
                 "LiteLLM speaks the Responses API only with the package mcp: pip install mcp, or take engine='auto'"
             )
+        self.limiter = Limiter(rpm, tpm)
         super().__init__(model, engine=engine, **kwargs)
         self.server = server
+        self.fallbacks = tuple(_fallback(other, engine) for other in fallbacks)
+        self._tries = self._num_retries
         self._engine_mark = uuid.uuid4().hex
 
     def _open(self, model: str, kwargs: dict[str, Any]) -> "tuple[LocalEngine, dict[str, Any]]":
@@ -211,19 +231,50 @@ class LM(KeepsUsage):
         elif copied.engine is not self._local:
             copied._local = None
         copied.local_timeout = None if copied._local is None else timeout
+        if model != self.model:  # its limits are its own
+            copied.limiter = Limiter(self.limiter.rpm, self.limiter.tpm)
         if copied.engine is not self.engine:
             copied._engine_mark = uuid.uuid4().hex
         return copied
 
+    @property
+    def num_retries(self) -> int:
+        """How often DSPy tries again; not at all while that is done here (`tale_dspy.backends.limited`)."""
+        return 0 if one_attempt() else self._num_retries
+
+    @num_retries.setter
+    def num_retries(self, value: int) -> None:
+        self._num_retries = value
+
+    @property
+    def attempts(self) -> int:
+        """How often a call is tried; with fallbacks as often as was said at construction, also within a run."""
+        return 1 + (self._tries if self.fallbacks else self._num_retries)
+
+    def holds(self, request: tuple[Any, Any, dict[str, Any]], *, asynchronous: bool) -> bool:
+        """Say whether DSPy's cache holds the answer to a call."""
+        prompt, messages, kwargs = request
+        return bool(kwargs.get("cache", self.cache)) and is_cached(
+            self, prompt, messages, kwargs, asynchronous=asynchronous
+        )
+
+    def update_history(self, entry: dict[str, Any]) -> None:
+        """Record an entry with the LM that was asked, where this one answers in its place."""
+        first = asked_by()
+        if first is None or first is self:
+            super().update_history(entry)
+        else:
+            first.update_history(entry)
+
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None:
-            return super().__call__(prompt, messages=messages, **kwargs)
+            return limited.call(self, super().__call__, (prompt, messages, kwargs))
         with self._drawing(kwargs):
             return super().__call__(prompt, messages=messages, **kwargs)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None:
-            return await super().acall(prompt, messages=messages, **kwargs)
+            return await limited.acall(self, super().acall, (prompt, messages, kwargs))
         if not self._local.loaded and kwargs.get("cache", self.cache):
             await asyncio.to_thread(lambda: self.identity)  # reads all weights once: not in the event loop
         with self._drawing(kwargs):
@@ -294,6 +345,14 @@ def _seconds(timeout: Any) -> float | None:
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise UsageError(f"timeout must be a number of seconds above 0, got {timeout!r}")
     return timeout
+
+
+def _fallback(other: Any, engine: Any) -> Any:
+    if isinstance(other, str):
+        return LM(other, engine=engine if isinstance(engine, str) else "litellm")
+    if not isinstance(other, LM):
+        raise UsageError(f"a fallback must be a model string or a tale_dspy.LM, got {other!r}")
+    return other
 
 
 def _own_rollout(rollout: Any) -> Any:
