@@ -1,8 +1,9 @@
 """How many requests are on their way to a model at once, and how many go out a minute.
 
-A `Limiter` is shared by all copies of an LM. It holds back calls, of threads and of asyncio tasks alike, in the order
-in which they came; it never refuses one. Requests and tokens a minute are kept by spacing. The number in flight is found
-out: nothing is held back until the server answers 429, then as many as it had taken, and now and then one more.
+A `Limiter` is shared by all copies of an LM. It holds calls back, of threads and of asyncio tasks alike, in the order
+in which they came; it never refuses one. Requests and tokens a minute are kept by spacing. The number in flight is
+found out: nothing is held back until the server answers 429, then as many are sent as it had taken, and now and then
+one more.
 """
 
 import asyncio

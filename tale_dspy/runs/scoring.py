@@ -11,6 +11,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
+from tale_dspy.backends.masking import masked
 from tale_dspy.backends.tokens import count_cl100k
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.receipts import Call, role, status_of, total
@@ -151,7 +152,7 @@ def score_of(value: Any) -> float:
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:1000]
+    return masked(f"{type(error).__name__}: {error}")[:1000]
 
 
 def _budget_of(pred: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ hands every call to the run's `Session`. Nothing of the user's is touched.
 
 import asyncio
 import random
-import re
 import threading
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ import dspy
 from dspy.dsp.utils.settings import settings
 
 from tale_dspy.backends.lm import LM, KeepsUsage, is_cached, request_hash, watched_entry
+from tale_dspy.backends.masking import masked, remember
 from tale_dspy.backends.meter import possibly_billed
 from tale_dspy.errors import BackendError
 from tale_dspy.ledger import RESERVED_TOKENS, Ledger, allowance
@@ -30,7 +30,6 @@ from tale_dspy.runs.retry import verdict, wait_before
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
 
 
-_PASSWORD = re.compile(r"://[^/@\s]+@")
 _USAGE = ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_prompt_tokens")
 
 
@@ -191,7 +190,7 @@ class Session:
         judged = verdict(error)
         row = {
             "error": type(error).__name__,
-            "message": _PASSWORD.sub("://", str(error))[:500],
+            "message": masked(str(error))[:500],
             "paid": None if billed else False,
         }
         self._write(p, row)
@@ -263,7 +262,7 @@ class Session:
 
 def sentence(error: Exception) -> str:
     """The first line of an error, without the model in front that the message names already."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = masked(str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0].rpartition("] ")[2][:300]
 
 
@@ -303,6 +302,8 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
             since they own their connection.
     """
     settings_ = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
+    if isinstance(lm, dspy.BaseLM):
+        remember(lm.kwargs)
     copied: Any = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
     if isinstance(lm, LM) and lm.identity and lm.local_timeout is None:
         copied.local_timeout = timeout
