@@ -16,7 +16,7 @@ from typing import Any
 from tale_dspy.backends.prices import price_of
 from tale_dspy.backends.worst_case import RESERVED_TOKENS, Reservation, allowance, worst_case
 from tale_dspy.errors import SpendCapReached, UnpricedModelError, UsageError
-from tale_dspy.receipts import Call, Price, total
+from tale_dspy.receipts import Audited, Call, Price, total
 
 __all__ = ["RESERVED_TOKENS", "Ledger", "Reservation", "RoleSum", "allowance", "track"]
 
@@ -45,6 +45,40 @@ class RoleSum:
         self.output_tokens = total([self.output_tokens, call.output_tokens])
 
 
+@dataclass
+class AuditSum:
+    """Answers with a budget beside the answers to the same questions without one. An unknown part makes a sum None."""
+
+    calls: int = 0
+    """Calls that were audited."""
+    agreed: int = 0
+    failed: int = 0
+    """Audits whose other answer was none, so that nothing can be said."""
+    net_tokens: int | None = 0
+    """Completion tokens with a budget, estimates included."""
+    vanilla_tokens: int | None = 0
+
+    @property
+    def saving(self) -> float | None:
+        """Saved fraction of the tokens without a budget."""
+        if self.net_tokens is None or not self.vanilla_tokens:
+            return None
+        return 1 - self.net_tokens / self.vanilla_tokens
+
+    def add(self, found: Audited) -> None:
+        """Count one audit in."""
+        self.calls += 1
+        self.agreed += found.agrees is True
+        self.failed += found.agrees is None
+        if found.agrees is not None:
+            self.net_tokens = total([self.net_tokens, found.net_tokens])
+            self.vanilla_tokens = total([self.vanilla_tokens, found.vanilla_tokens])
+
+    def __str__(self) -> str:
+        saved = "" if self.saving is None else f", {100 * self.saving:.1f} % fewer net tokens with it"
+        return f"  audit: {self.agreed} of {self.calls - self.failed} answers the same without a budget{saved}"
+
+
 class Ledger:
     """What has been spent, by role, and what may still be spent. Safe to use from many threads.
 
@@ -60,6 +94,7 @@ class Ledger:
         spent_usd: US dollars settled so far.
         saved_usd: What cache hits had cost before.
         output_tokens: Completion tokens paid so far.
+        audits: What `TaleEP(audit=...)` has found.
     """
 
     def __init__(
@@ -76,6 +111,7 @@ class Ledger:
         self.max_total_output_tokens = max_total_output_tokens
         self.price = price
         self.roles: dict[str, RoleSum] = {}
+        self.audits = AuditSum()
         self.spent_usd = 0.0
         self.saved_usd = 0.0
         self.output_tokens = 0
@@ -193,6 +229,11 @@ class Ledger:
             self._warn()
             self._changed.notify_all()
 
+    def audit(self, found: Audited) -> None:
+        """Book what an audit has found; its calls are booked under the role `audit`."""
+        with self._changed:
+            self.audits.add(found)
+
     def close(self) -> None:
         """Let nothing more be sent that is not in the cache, whatever room is left; waiting calls are refused."""
         with self._changed:
@@ -281,6 +322,7 @@ class Ledger:
                 "saved_usd": self.saved_usd,
                 "output_tokens": None if self.uncounted_calls else self.output_tokens,
                 "roles": {name: asdict(r) for name, r in sorted(self.roles.items())},
+                "audits": {**asdict(self.audits), "saving": self.audits.saving} if self.audits.calls else None,
             }
 
     def __str__(self) -> str:
@@ -291,6 +333,7 @@ class Ledger:
                 f"{'unknown' if r.output_tokens is None else r.output_tokens} output tokens"
                 for name, r in sorted(self.roles.items())
             ]
+            rows += [str(self.audits)] if self.audits.calls else []
             return "\n".join([f"spent {self.spent()}, saved by the cache ${self.saved_usd:.6f}", *rows])
 
 

@@ -17,7 +17,7 @@ from tale_dspy.backends.tokens import count_tokens
 from tale_dspy.budget import Source
 from tale_dspy.errors import UsageError
 
-Role = Literal["reason", "rescue", "estimate", "metric"]
+Role = Literal["reason", "rescue", "estimate", "metric", "audit"]
 UsageSource = Literal["provider", "tokenizer", "unknown"]
 Status = Literal["answered", "unreadable", "empty", "truncated"]
 
@@ -155,6 +155,18 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+@dataclass(frozen=True)
+class Audited:
+    """What one call gave and took beside the same call without a budget."""
+
+    agrees: bool | None
+    """Whether both gave the same answer; None where the other gave none."""
+    net_tokens: int | None
+    """Completion tokens with the budget, the estimate's included; None if unknown."""
+    vanilla_tokens: int | None
+    """Completion tokens without a budget."""
+
+
 class Sink:
     """A listener in the place of a module: DSPy appends each history entry to `history` of `caller_modules`."""
 
@@ -171,6 +183,9 @@ class Sink:
 
     def add(self, call: Call) -> None:
         self.calls.append(call)
+
+    def audited(self, found: Audited) -> None:
+        """Hear of an audit; only a ledger keeps it."""
 
 
 @contextmanager

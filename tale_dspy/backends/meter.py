@@ -17,7 +17,7 @@ from dspy.utils.exceptions import DSPyError, LMConfigurationError, LMTimeoutErro
 from tale_dspy.backends.history import Recorder
 from tale_dspy.backends.lm import is_cached
 from tale_dspy.errors import SpendCapReached
-from tale_dspy.receipts import Call, Sink, collect
+from tale_dspy.receipts import Audited, Call, Sink, collect
 
 if TYPE_CHECKING:
     from tale_dspy.ledger import Ledger
@@ -129,6 +129,9 @@ class _MeterSink(Sink):
 
     def add(self, call: Call) -> None:
         self._meter.book(call)
+
+    def audited(self, found: Audited) -> None:
+        self._meter.ledger.audit(found)
 
 
 def _config(lm: Any, request: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -216,7 +216,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _taught(self, program: Any, name: str, rows: Sequence[SearchRow]) -> Any:
         """Return the program with an estimator for one predictor, and the memory of what it was learned from."""
         module = budgeted_predictors(program)[name]
-        module.seen.add((row.id for row in rows), "search")
+        module.seen.add((row.id for row in rows), "search", self.options.lm)
         if not any(row.best for row in rows):
             logger.warning("no budget gained anything on %d questions: %s keeps its estimator", len(rows), name)
             return program

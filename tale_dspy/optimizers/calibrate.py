@@ -263,7 +263,7 @@ class _Asking:
                 data_hash=data_hash(self.ids),
                 budgets=state.budgets,
             )
-            module.seen.add(self.ids, "val")
+            module.seen.add(self.ids, "val", self.options.get("lm"))
         return found
 
 

@@ -119,7 +119,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         program.token_budget = best.budget
         program.trial_logs = [asdict(t) for t in trials]
         examples, gold = _rows(trainset)
-        program.seen.add(example_ids(examples, gold), "train")
+        program.seen.add(example_ids(examples, gold), "train", self.options.get("lm"))
         return program
 
     def _tried(self, student: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> list[Trial]:

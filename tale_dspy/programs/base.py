@@ -152,6 +152,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
 
     def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""
+        self.seen.check_model(calls)
         names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
         receipt = Receipt(
             program=type(self).__name__,

@@ -1,14 +1,21 @@
 """State of a module beside its predictors, as DSPy parameters: saved and loaded with it, and not predictors."""
 
-from collections.abc import Iterable
+import functools
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple
 from typing import Any
 
+from dspy import BaseLM
+from dspy.dsp.utils.settings import settings
 from dspy.predict.parameter import Parameter
 
 from tale_dspy.backends.dials import Mode, check_mode
 from tale_dspy.budget import BudgetLimits, check_budget
 from tale_dspy.programs.promise import Promise
+from tale_dspy.receipts import Call
+
+logger = logging.getLogger(__name__)
 
 
 class ModuleState(Parameter):  # type: ignore[misc]  # dspy ships no types
@@ -104,26 +111,55 @@ class Dialled(ModuleState):
 
 
 class Seen(ModuleState):
-    """Ids of the questions a program was tuned on, with their role: `train`, `val` or `search`.
+    """Ids of the questions a program was tuned on, with their role: `train`, `val` or `search`; and the model it was
+    tuned with.
 
-    An evaluation on one of them is refused, or marked contaminated.
+    An evaluation on one of the questions is refused, or marked contaminated; with another model it is flagged.
     """
 
     def __init__(self) -> None:
         self.roles: dict[str, str] = {}
+        self.model: str | None = None
 
-    def add(self, ids: Iterable[str], role: str) -> None:
-        """Note that an optimizer has used these questions."""
+    def add(self, ids: Iterable[str], role: str, lm: Any = None) -> None:
+        """Note that an optimizer has used these questions, and the LM it asked; None for the configured one."""
         self.roles.update(dict.fromkeys(ids, role))
+        asked = settings.lm if lm is None else lm
+        if isinstance(asked, BaseLM):
+            self.model = str(asked.model)
+
+    def check_model(self, calls: Sequence[Call]) -> None:
+        """Warn, once for each pair of models, where another model answers than the one the program was tuned with."""
+        if self.model is None:
+            return
+        used = next((c.model for c in calls if c.role == "reason"), None)
+        if used not in (None, self.model):
+            _warn_of_other_model(self.model, used)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return dict(self.roles)
+        return {**self.roles, **({} if self.model is None else {_MODEL: self.model})}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.roles = {str(k): str(v) for k, v in state.items()}
+        self.roles = {str(k): str(v) for k, v in state.items() if k != _MODEL}
+        self.model = str(state[_MODEL]) if _MODEL in state else None
 
     def reset(self) -> None:
-        self.roles = {}
+        self.roles, self.model = {}, None
+
+
+_MODEL = "model"
+"""Beside the ids, of which none is a word."""
+
+
+@functools.cache
+def _warn_of_other_model(tuned: str, used: str) -> None:
+    logger.warning("this program was tuned with %s, and %s answers: its budgets may not suit it", tuned, used)
+
+
+def tuned_with(program: Any) -> set[str]:
+    """Return the models that the modules of a program were tuned with."""
+    seen = (p for _, p in program.named_parameters() if isinstance(p, Seen))
+    return {s.model for s in seen if s.model is not None}
 
 
 def seen_by(program: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import BUDGET
+from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.dials import Mode, thinks_natively
 from tale_dspy.budget import (
     DEFAULT_CEILING,
@@ -19,12 +19,14 @@ from tale_dspy.budget import (
     read_budget,
 )
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, only
+from tale_dspy.programs.audit import FAILURES as AUDIT_FAILURES
+from tale_dspy.programs.audit import Audit, agree, audit_failed, book, check_audit
+from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, only, receipt
 from tale_dspy.programs.dialling import DialledModule, language_model
 from tale_dspy.programs.estimator import UNLIMITED, BudgetEstimator, input_signature
 from tale_dspy.programs.rescue import Policy
 from tale_dspy.programs.state import Limits
-from tale_dspy.receipts import role
+from tale_dspy.receipts import Audited, Call, role, total
 
 
 class TaleEP(DialledModule):
@@ -41,6 +43,8 @@ class TaleEP(DialledModule):
         ceiling: Largest budget sent, in tokens.
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`). Under `auto` a model that
             thinks natively is not asked for an estimate, which would cost it more than it saves.
+        audit: Share of the calls that are also asked without a budget, such as 0.02: agreement and saving are booked in
+            the ledgers of `tale_dspy.track`, for people without right answers. Not saved with the program.
         adapter: Overrides the adapter for this module alone.
         rescue: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.
@@ -71,6 +75,7 @@ class TaleEP(DialledModule):
         ceiling: int = DEFAULT_CEILING,
         *,
         mode: Mode = "auto",
+        audit: float | Audit | None = None,
         adapter: Any = None,
         rescue: Policy | None = None,
         callbacks: list[Any] | None = None,
@@ -78,6 +83,7 @@ class TaleEP(DialledModule):
     ) -> None:
         found = check_signature(signature)
         self.estimate_from = _names(estimate_from, found)
+        self.audit = check_audit(audit)
         super().__init__(found, mode=mode, adapter=adapter, rescue=rescue, callbacks=callbacks, **config)
         if estimator is None:
             # Its limits are this module's, which also know the scale.
@@ -96,7 +102,7 @@ class TaleEP(DialledModule):
                     budget = self._read(self.estimator(**self._seen(kwargs)))
             dial = self.turned(kwargs, budget.tokens, mode)
             raw = self.predict(**self.arguments(kwargs, budget.tokens, dial))
-        return self.answered(raw, calls, budget, mode, dial)
+        return self._audited(self.answered(raw, calls, budget, mode, dial), kwargs)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
         kwargs, mode = self.parted(kwargs)
@@ -108,7 +114,46 @@ class TaleEP(DialledModule):
                     budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
             dial = self.turned(kwargs, budget.tokens, mode)
             raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, dial))
-        return self.answered(raw, calls, budget, mode, dial)
+        return await self._aaudited(self.answered(raw, calls, budget, mode, dial), kwargs)
+
+    def _audited(self, pred: TalePrediction, kwargs: dict[str, Any]) -> TalePrediction:
+        """Ask a picked call again without a budget, and book what that says; the answer stays the same."""
+        if (call := self._audit_call(kwargs)) is not None:
+            with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
+                try:
+                    plain = self.predict(**call)
+                except AUDIT_FAILURES as e:
+                    plain = audit_failed(e)
+            book(self._compared(pred, plain, calls))
+        return pred
+
+    async def _aaudited(self, pred: TalePrediction, kwargs: dict[str, Any]) -> TalePrediction:
+        if (call := self._audit_call(kwargs)) is not None:
+            with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
+                try:
+                    plain = await self.predict.acall(**call)
+                except AUDIT_FAILURES as e:
+                    plain = audit_failed(e)
+            book(self._compared(pred, plain, calls))
+        return pred
+
+    def _audit_call(self, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what the predictor is asked without a budget, or None if this call is not audited."""
+        signature = self.predict.signature
+        if self.audit is None or not self.audit.picks(only(kwargs, [k for k in signature.input_fields if k != BUDGET])):
+            return None
+        return {**{k: v for k, v in kwargs.items() if k != BUDGET}, "signature": signature.delete(BUDGET)}
+
+    def _compared(self, pred: TalePrediction, plain: dspy.Prediction | None, calls: list[Call]) -> Audited:
+        names = list(self.predict.signature.output_fields)
+        wanted = [k for k in names if k != REASONING]
+        answered = plain is not None and any(plain.get(k) is not None for k in wanted)
+        spent = [pred.output_tokens, *([pred.estimate_tokens] if receipt(pred).of("estimate") else [])]
+        return Audited(
+            agrees=agree(pred, plain, names) if answered else None,
+            net_tokens=total(spent),
+            vanilla_tokens=total([c.output_tokens for c in calls]),
+        )
 
     def _known(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:
         """Return a budget that nobody need be asked for: the caller's, or that of a model that thinks natively."""

@@ -99,6 +99,9 @@ def run_row(run: Run) -> ReportRow:
     for what, unknown in (("tokens", tokens.count(None)), ("price", prices.count(None))):
         if 0 < unknown < len(run.records):
             notes.append(f"{what} unknown on {unknown} of {len(run.records)} answers, left out of the mean")
+    tuned = [model for model in run.info.get("tuned_with", ()) if model != summary["model"]]
+    if tuned:
+        notes.append(f"tuned with {' and '.join(tuned)}, run with {summary['model'] or 'an unknown model'}")
     rescues = summary["rescues"]
     if rescues["cut"]:
         tokens_told = rescues["output_tokens"]

@@ -23,7 +23,7 @@ from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimator import BudgetEstimator
 from tale_dspy.programs.promise import warn_of_other_data
 from tale_dspy.programs.saving import describe_adapter
-from tale_dspy.programs.state import Seen, promises_of, seen_by
+from tale_dspy.programs.state import Seen, promises_of, seen_by, tuned_with
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.scoring import Metric, Question
@@ -82,6 +82,7 @@ def describe_run(
         "versions": versions(),
         "mark": options.mark or _mark(program, lm),
         "seen": sorted(seen),
+        "tuned_with": sorted(tuned_with(program)),
         "contaminated": bool(overlap),
     }
 

@@ -179,7 +179,8 @@ def record_of(
     estimate: list[Call] = []
     metric: list[Call] = []
     for call in calls:
-        (metric if call.role == "metric" else estimate if call.role == "estimate" else reason).append(call)
+        judging = call.role in ("metric", "audit")  # neither is part of the answer
+        (metric if judging else estimate if call.role == "estimate" else reason).append(call)
     own = estimate + reason
     rescue = [call for call in reason if call.role == "rescue"]
     last = reason[-1] if reason else None

@@ -1,13 +1,17 @@
 """Parameters of a module beside its predictors."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
+from fake_lm import fake_lm
 
-from tale_dspy import BudgetEstimator, BudgetLimits, TaleEP
+import tale_dspy
+from tale_dspy import BudgetEstimator, BudgetLimits, TaleEP, VanillaCoT
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.state import Fixed, Limits, Seen, seen_by
+from tale_dspy.programs.state import Fixed, Limits, Seen, seen_by, tuned_with
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,34 @@ def test_parameters_are_no_predictors() -> None:
     program = TaleEP("question -> answer", BudgetEstimator("question -> answer"))
     assert [name for name, _ in program.named_predictors()] == ["predict", "estimator.predict"]
     assert len(program.named_parameters()) == 7
+
+
+def tuned(model: str) -> VanillaCoT:
+    program = VanillaCoT("question -> answer")
+    program.seen.add(["a" * 16], "train", tale_dspy.LM(model))
+    return program
+
+
+def test_a_program_remembers_the_model_it_was_tuned_with(tmp_path: Path) -> None:
+    tuned("openai/a").save(tmp_path / "p.json")
+    loaded = tale_dspy.load(tmp_path / "p.json")
+    assert tuned_with(loaded) == {"openai/a"} and loaded.seen.roles == {"a" * 16: "train"}
+    assert tuned_with(VanillaCoT("question -> answer")) == set()
+    loaded.seen.reset()
+    assert tuned_with(loaded) == set()
+
+
+def test_the_configured_model_is_the_one_unless_another_is_told() -> None:
+    seen = Seen()
+    with dspy.context(lm=fake_lm("x")):
+        seen.add(["a" * 16], "train")
+    assert seen.model == "fake/model"
+
+
+def test_another_model_warns_once_and_the_same_never(caplog: pytest.LogCaptureFixture) -> None:
+    with dspy.context(lm=fake_lm("Answer: [[7]]")):
+        for program in (tuned("openai/first"), tuned("openai/first"), tuned("fake/model")):
+            program(question="3+4?")
+    assert [r.message for r in caplog.records] == [
+        "this program was tuned with openai/first, and fake/model answers: its budgets may not suit it"
+    ]

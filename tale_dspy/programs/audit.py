@@ -1,0 +1,78 @@
+"""For people without right answers: now and then ask without a budget as well, and compare.
+
+What an audit finds is booked on the ledgers of `tale_dspy.track`: how often both agree, and what the budget saves.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from dspy.dsp.utils.settings import settings
+from dspy.utils.exceptions import AdapterParseError, LMError
+
+from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.answers import answers_equal
+from tale_dspy.errors import UsageError
+from tale_dspy.receipts import Audited, Sink
+
+logger = logging.getLogger(__name__)
+
+FAILURES = (AdapterParseError, LMError)
+"""What an audit may end with; the answer it audits stands all the same."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Which calls are asked a second time, without a budget.
+
+    Raises:
+        UsageError: If the share is no fraction above 0.
+    """
+
+    share: float
+    """Share of the calls, from 0 to 1."""
+    seed: int = 0
+    """Another seed picks other calls; the same inputs are always picked, or never."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.share, bool) or not isinstance(self.share, int | float) or not 0 < self.share <= 1:
+            raise UsageError(f"audit must be a share of the calls above 0 and at most 1, got {self.share!r}")
+
+    def picks(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a call with these inputs is audited."""
+        text = json.dumps([self.seed, sorted(inputs.items())], default=str, ensure_ascii=False)
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+        return int.from_bytes(digest) / 2**48 < self.share
+
+
+def check_audit(value: object) -> Audit | None:
+    """Return what `audit=` says: a share, an `Audit`, or None for no audit."""
+    if value is None or isinstance(value, Audit):
+        return value
+    return Audit(value)  # type: ignore[arg-type]  # it checks
+
+
+def audit_failed(error: Exception) -> None:
+    """Log why nothing can be said of a call."""
+    logger.warning("an audit brought no answer: %s", str(error).partition("\n")[0])
+
+
+def agree(first: Any, second: Any, names: list[str]) -> bool:
+    """Whether two predictions give the same outputs, whatever their form."""
+    return all(_same(first.get(name), second.get(name)) for name in names if name not in (REASONING, BUDGET))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, str) and isinstance(b, str):
+        return answers_equal(a, b, "auto")
+    return bool(a == b)
+
+
+def book(found: Audited) -> None:
+    """Hand what an audit has found to every ledger around."""
+    for module in settings.caller_modules or []:
+        if isinstance(module, Sink):
+            module.audited(found)
