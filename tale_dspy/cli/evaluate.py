@@ -51,15 +51,22 @@ def run(
     train_data: flags.TrainData = None,
     train_limit: flags.TrainLimit = 100,
     out: flags.Out = None,
+    dry_run: flags.DryRun = False,
+    past: flags.Past = None,
+    yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
     """Run PROGRAM over a data set and sum it up. The same command continues a run that was stopped or killed."""
-    told: dict[str, Any] = {k: v for k, v in locals().items() if k != "json"}
+    told: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("json", "dry_run", "past", "yes")}
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import console, live_bar, print_json
     from tale_dspy.runs.records import load_run
 
     plan = Plan(**told)
+    if dry_run or past is not None:
+        from tale_dspy.cli.dry_run import dry_run as run_dry
+
+        return run_dry(plan, past, yes=yes, json=json)
     try:
         with redirect_stdout(sys.stderr), live_bar(f"{program} on {plan.data}") as progress:
             result = plan.run(progress)

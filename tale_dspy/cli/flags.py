@@ -59,5 +59,10 @@ Vanilla = Annotated[Path | None, typer.Option(help="budget:0.25x: run folder of 
 TrainData = Annotated[str | None, typer.Option(help="budget:best: training questions (default: DATA-train).")]
 TrainLimit = Annotated[int, typer.Option(help="budget:best: training questions asked for each budget tried.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Tell calls, tokens and price to be expected, from a paid sample of 10 questions."),
+]
+Past = Annotated[Path | None, typer.Option("--from", help="Tell them from this past run instead, for nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before calls are paid.")]

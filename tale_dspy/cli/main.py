@@ -10,7 +10,20 @@ from typing import Any
 
 import typer
 
-from tale_dspy.cli import demo, diff, distill, elasticity, evaluate, gate, report, reproduce, search, streams, train
+from tale_dspy.cli import (
+    demo,
+    diff,
+    distill,
+    doctor,
+    elasticity,
+    evaluate,
+    gate,
+    report,
+    reproduce,
+    search,
+    streams,
+    train,
+)
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 
 app = typer.Typer(
@@ -52,7 +65,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-for _command in (evaluate, diff, report, search, elasticity, distill, train, gate, reproduce, demo):
+for _command in (evaluate, diff, report, search, elasticity, distill, train, gate, doctor, reproduce, demo):
     app.command(_command.NAME)(exits(_command.run))
 
 

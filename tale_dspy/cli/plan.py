@@ -103,8 +103,8 @@ class Plan:
         temperature = 0.1 if self.temperature is None else self.temperature
         return replace(self, temperature=temperature, max_tokens=self.max_tokens or 1024, seed=seed)
 
-    def run(self, progress: "Callable[[Tally], None] | None" = None) -> "Run":
-        """Load the data, build the program, and evaluate it."""
+    def run(self, progress: "Callable[[Tally], None] | None" = None, data: "Dataset | None" = None) -> "Run":
+        """Load the data, unless it is given, build the program, and evaluate it."""
         import dspy
 
         from tale_dspy.programs.spec import imported, program_from, scale_of
@@ -113,7 +113,7 @@ class Plan:
         dspy.disable_logging()  # what matters of it comes back as an outcome or an error
         plan = self.checked()
         metric = None if plan.metric is None else imported(plan.metric)
-        data = plan.load_data()
+        data = plan.load_data() if data is None else data
         program = program_from(plan.program, data.signature)
         plan.check_inputs(program, data)
         if plan.program.endswith(".json"):

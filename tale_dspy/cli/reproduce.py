@@ -46,7 +46,7 @@ def run(
     trained first, and given by --sft and --dpo: the commands, GPU memory and hours are printed.
     """
     from tale_dspy.cli.plan import Plan
-    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.cli.show import confirmed, console, print_json
     from tale_dspy.reports import ROWS, beside, beside_table, expected_cost, expected_hardware, find_row, to_json
 
     screen = console()
@@ -78,7 +78,7 @@ def run(
         typer.echo(line, err=True)
     asked = replace(wanted, systems={name: wanted.systems[name] for name in systems})
     typer.echo(expected_cost(asked, plan.model, n, plan.price()), err=True)
-    if not yes and not _confirmed():
+    if not yes and not confirmed():
         raise UsageError("nothing was asked: confirm, or give --yes")
     runs = run_systems(plan, systems)
     rows = beside(wanted, runs)
@@ -119,14 +119,6 @@ def _check_models(plan: "Plan", systems: Systems) -> None:
             )
         one = replace(plan, model=name)
         one.check_provider(one.language_model())
-
-
-def _confirmed() -> bool:
-    try:
-        return typer.confirm("Go on?", err=True)
-    except typer.Abort:  # nobody is there to answer
-        typer.echo(err=True)
-        return False
 
 
 def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":

@@ -21,6 +21,17 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, width=None if stream.isatty() else 160, highlight=False)
 
 
+def confirmed() -> bool:
+    """Ask whether to go on; where nobody is there to answer, the answer is no."""
+    import typer
+
+    try:
+        return typer.confirm("Go on?", err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        return False
+
+
 def print_json(value: Any) -> None:
     """Print exactly one JSON object on stdout, in strict JSON: what is no finite number becomes null."""
     plain = sys.stdout.encoding.lower().replace("-", "") != "utf8"

@@ -5,7 +5,8 @@ What an audit finds is booked on the ledgers of `tale_dspy.track`: how often bot
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -19,9 +20,6 @@ from tale_dspy.errors import UsageError
 from tale_dspy.receipts import Audited, Sink
 
 logger = logging.getLogger(__name__)
-
-FAILURES = (AdapterParseError, LMError)
-"""What an audit may end with; the answer it audits stands all the same."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,13 @@ def check_audit(value: object) -> Audit | None:
     return Audit(value)  # type: ignore[arg-type]  # it checks
 
 
-def audit_failed(error: Exception) -> None:
-    """Log why nothing can be said of a call."""
-    logger.warning("an audit brought no answer: %s", str(error).partition("\n")[0])
+@contextmanager
+def audited_call() -> Iterator[None]:
+    """Let no failure of the second call reach the caller: his answer stands all the same."""
+    try:
+        yield
+    except (AdapterParseError, LMError) as e:
+        logger.warning("an audit brought no answer: %s", str(e).partition("\n")[0])
 
 
 def agree(first: Any, second: Any, names: list[str]) -> bool:

@@ -7,7 +7,7 @@ calls, booked under the role `rescue`, and never a silent one: receipt, record a
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias
 
 import dspy
 from dspy.dsp.utils.settings import settings
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 Policy = Literal["answer", "escalate"]
 POLICIES: tuple[Policy, ...] = ("answer", "escalate")
-Found = dspy.Prediction | AdapterParseError
+Found: TypeAlias = Any
 """What an attempt brings: a prediction, or what an adapter of DSPy raises where a reply has no marker."""
 
 ANSWER_TOKENS = 512
@@ -49,9 +49,10 @@ def check_rescue(value: object) -> Policy | None:
     Raises:
         UsageError: If it is none.
     """
-    if value is not None and value not in POLICIES:
-        raise UsageError(f"rescue must be {' or '.join(POLICIES)}, or None for none, got {value!r}")
-    return cast(Policy | None, value)
+    for policy in (*POLICIES, None):
+        if value == policy:
+            return policy
+    raise UsageError(f"rescue must be {' or '.join(POLICIES)}, or None for none, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ class Closing:
             rows = self.adapter._call_postprocess(self.signature, self.signature, outputs, self.lm, self.config)
         except AdapterParseError as e:
             return e
-        pred: dspy.Prediction = dspy.Prediction.from_completions(rows, signature=self.signature)
-        return pred
+        return dspy.Prediction.from_completions(rows, signature=self.signature)
 
 
 class Rescue:
@@ -88,8 +88,8 @@ class Rescue:
         self.predict, self.kwargs, self.calls = predict, dict(kwargs), calls
         self.attempts = 0
         self._thought = ""
-        self._first: Found | None = None
-        self._best: Found | None = None
+        self._first: Found = None
+        self._best: Found = None
 
     def took(self, found: Found) -> None:
         """Note what the first attempt, or one with more room, has brought."""
@@ -107,9 +107,9 @@ class Rescue:
 
     def result(self) -> dspy.Prediction:
         """Return the answer, or raise what the adapter had to say of an unreadable one."""
-        best = self._best
-        if not isinstance(best, dspy.Prediction):
-            raise best or RuntimeError("nothing was asked")
+        if isinstance(self._best, AdapterParseError):
+            raise self._best
+        best: dspy.Prediction = self._best
         if best is not self._first:
             self._retrace(best)
         return best

@@ -19,8 +19,7 @@ from tale_dspy.budget import (
     read_budget,
 )
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.audit import FAILURES as AUDIT_FAILURES
-from tale_dspy.programs.audit import Audit, agree, audit_failed, book, check_audit
+from tale_dspy.programs.audit import Audit, agree, audited_call, book, check_audit
 from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, only, receipt
 from tale_dspy.programs.dialling import DialledModule, language_model
 from tale_dspy.programs.estimator import UNLIMITED, BudgetEstimator, input_signature
@@ -120,20 +119,18 @@ class TaleEP(DialledModule):
         """Ask a picked call again without a budget, and book what that says; the answer stays the same."""
         if (call := self._audit_call(kwargs)) is not None:
             with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
-                try:
+                plain = None
+                with audited_call():
                     plain = self.predict(**call)
-                except AUDIT_FAILURES as e:
-                    plain = audit_failed(e)
             book(self._compared(pred, plain, calls))
         return pred
 
     async def _aaudited(self, pred: TalePrediction, kwargs: dict[str, Any]) -> TalePrediction:
         if (call := self._audit_call(kwargs)) is not None:
             with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
-                try:
+                plain = None
+                with audited_call():
                     plain = await self.predict.acall(**call)
-                except AUDIT_FAILURES as e:
-                    plain = audit_failed(e)
             book(self._compared(pred, plain, calls))
         return pred
 

@@ -1,0 +1,274 @@
+"""`examine`: what an endpoint does with a key, a budget and a dial, found out with some twenty small calls."""
+
+import contextvars
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from dspy.clients.legacy_outputs import value
+from dspy.utils.exceptions import LMError, LMRateLimitError
+
+from tale_dspy.adapter import TaleAdapter
+from tale_dspy.answers import answers_equal
+from tale_dspy.backends.dials import Mode, family_of, thinks_natively, turn
+from tale_dspy.backends.families import LEVELS
+from tale_dspy.backends.local.names import is_local
+from tale_dspy.backends.prices import price_of
+from tale_dspy.errors import UsageError
+from tale_dspy.ledger import track
+from tale_dspy.programs.base import receipt
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.direct import DirectAnswer
+from tale_dspy.receipts import Call, Price, Sink, collect
+from tale_dspy.runs.session import sentence
+
+QUESTION = (
+    "Lena fills 14 boxes with 23 tiles each and keeps 37 tiles in a bag. She gives 5 of the boxes away and sells half "
+    "of the tiles that are left for $3 each. How many dollars does Lena earn?"
+)
+ANSWER = "366"
+BUDGETS = (20, 60, 180, 540)
+"""Budgets that are asked for in the prompt and as a cap, in tokens."""
+LEAST_DIAL = 128
+"""The smallest of four thinking budgets, each twice the one before, where the model takes less than that."""
+BURST = 8
+"""Calls that are sent at once to see whether some are refused."""
+KEPT = 1.1
+"""Tokens for each one asked up to which a budget counts as kept."""
+_PROMPT, _REPLY, _SHORT = 180, 400, 20  # tokens of a request, of a reply to a budget in the prompt, of a direct one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One budget, sent in one way."""
+
+    mode: Mode
+    budget: int
+    """Tokens asked for."""
+    spent: int | None = None
+    """Completion tokens, thinking included; None if unknown."""
+    reasoning_tokens: int | None = None
+    adherence: float | None = None
+    """Spent for each token asked."""
+    right: bool = False
+    """Whether the answer was right."""
+    status: str | None = None
+    """`answered`, or why there was no answer."""
+    dial: Mapping[str, Any] | None = None
+    """The part of the request body that the budget became; empty where only the prompt tells it."""
+    notes: tuple[str, ...] = ()
+    """What was raised, lowered or left out."""
+    error: str | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether no more than the budget was spent, within a tenth."""
+        return self.adherence is not None and self.adherence <= KEPT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What was found out. None is unknown."""
+
+    model: str
+    works: bool
+    """Whether the key and the address work."""
+    error: str | None = None
+    """Why not."""
+    family: str | None = None
+    """The row of models whose dial is known."""
+    thinks: bool = False
+    """Whether it thinks natively as it is set up."""
+    auto: str | None = None
+    """What mode `auto` makes of a budget."""
+    unavailable: Mapping[str, str] | None = None
+    """Modes that cannot be sent, with the reason."""
+    readings: tuple[Reading, ...] = ()
+    usage_source: str | None = None
+    """`provider`, `tokenizer` or `unknown`: who counted the tokens."""
+    reports_reasoning: bool | None = None
+    """Whether usage tells the thinking tokens."""
+    limits: Mapping[str, str] | None = None
+    """Rate limits as the provider's headers tell them; only LiteLLM hands these on."""
+    burst: int = 0
+    """Calls sent at once."""
+    refused: int = 0
+    """Of them, those refused with 429."""
+    calls: int = 0
+    cost_usd: float | None = None
+
+    def verdicts(self) -> dict[str, str]:
+        """Say of each way to send a budget whether it does anything."""
+        told = {mode: f"not available: {reason}" for mode, reason in (self.unavailable or {}).items()}
+        for mode in dict.fromkeys(r.mode for r in self.readings):
+            told[mode] = _verdict([r for r in self.readings if r.mode == mode])
+        return told
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, with the verdicts."""
+        rows = [{**asdict(r), "kept": r.kept} for r in self.readings]
+        return {**asdict(self), "readings": rows, "verdicts": self.verdicts()}
+
+
+def _verdict(readings: Sequence[Reading]) -> str:
+    failed = [r for r in readings if r.error]
+    if len(failed) == len(readings):
+        return f"refused: {failed[0].error}"
+    known = [r for r in readings if r.spent is not None]
+    if not known:
+        return "unknown: no tokens are reported"
+    first, last = known[0], known[-1]
+    spent = f"{first.spent} tokens at {first.budget}, {last.spent} at {last.budget}"
+    moves = (last.spent or 0) > 1.1 * (first.spent or 0)
+    kept = f"kept at {sum(r.kept for r in known)} of {len(readings)} budgets"
+    return f"{'obeyed' if moves else 'no effect seen'}: {kept}, {spent}"
+
+
+class _Headers(Sink):
+    """Listens for the rate limits in what a provider answers."""
+
+    def __init__(self, price: Price | None) -> None:
+        super().__init__(price)
+        self.limits: dict[str, str] = {}
+
+    def append(self, entry: dict[str, Any]) -> None:
+        super().append(entry)
+        hidden = value(entry.get("response"), "_hidden_params")
+        told = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
+        for name, text in (told or {}).items() if isinstance(told, Mapping) else ():
+            plain = str(name).lower().removeprefix("llm_provider-")
+            if "ratelimit" in plain:
+                self.limits[plain] = str(text)
+
+
+def modes_of(lm: Any) -> tuple[dict[Mode, tuple[int, ...]], dict[str, str]]:
+    """Return the ways to send a budget with the budgets that are tried, and those that cannot be sent, with reasons."""
+    tried: dict[Mode, tuple[int, ...]] = {"prompt": BUDGETS, "cap": BUDGETS}
+    try:
+        turn(lm, LEVELS["high"], "native")
+    except UsageError as e:
+        return tried, {"native": str(e).removeprefix("mode native: ").partition(";")[0]}
+    family = family_of(lm)
+    if family is not None and family.kind == "word":
+        tried["native"] = tuple(LEVELS[word] for word in family.words[:4])
+    else:
+        least = max(LEAST_DIAL, family.minimum if family else 0)
+        tried["native"] = tuple(least * 2**i for i in range(4))
+    return tried, {}
+
+
+def expected_price(lm: Any, price: Price | None = None) -> tuple[int, float | None]:
+    """Return the calls of an examination and what they cost at most, roughly; None where the price is unknown."""
+    tried, _ = modes_of(lm)
+    burst = 0 if is_local(lm.model) else BURST
+    replies = [max(_REPLY, b) if mode == "prompt" else b + _SHORT for mode, budgets in tried.items() for b in budgets]
+    calls = 1 + len(replies) + burst
+    price = price or price_of(lm)
+    if price is None:
+        return calls, None
+    return calls, calls * _PROMPT * price.input + (sum(replies) + (1 + burst) * _SHORT) * price.output
+
+
+def examine(
+    lm: Any,
+    *,
+    price: Price | None = None,
+    max_usd: float | None = None,
+    concurrency: int = 4,
+    progress: Callable[[str], None] | None = None,
+) -> Diagnosis:
+    """Find out whether the key works, which dial does, whether a budget is kept, and what is reported and refused.
+
+    Args:
+        lm: A language model; asked without its cache.
+        price: US dollars per token; None takes the known one.
+        max_usd: Cap on US dollars.
+        concurrency: Calls at the same time, the burst at the end excepted.
+        progress: Told what is asked next.
+
+    Raises:
+        SpendCapReached: If the cap is reached.
+        UnpricedModelError: If there is a cap, and no price is known.
+    """
+    say = progress or (lambda text: None)
+    lm = lm.copy(cache=False)
+    tried, unavailable = modes_of(lm)
+    family = family_of(lm)
+    known = Diagnosis(
+        model=lm.model,
+        works=False,
+        family=None if family is None else family.name,
+        thinks=thinks_natively(lm),
+        auto=turn(lm, LEVELS["low"]).mode,
+        unavailable=unavailable,
+    )
+    headers = _Headers(price)
+    with track(max_usd, price=price) as ledger, collect(headers, lm=lm, trace=None):
+        say("the key")
+        try:
+            DirectAnswer("question -> answer", adapter=TaleAdapter())(question="What is 2 + 3?")
+        except LMError as e:
+            return replace(known, error=sentence(e), calls=ledger.calls)
+        say("budgets")
+        wanted = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
+        readings = _at_once([lambda m=m, b=b: _read(m, b) for m, b in wanted], concurrency)
+        say("the rate limit")
+        burst = 0 if is_local(lm.model) else BURST
+        refused = sum(_at_once([lambda i=i: _refused(lm, i) for i in range(burst)], burst or 1))
+        told = ledger.to_json()
+    calls = headers.calls
+    return replace(
+        known,
+        works=True,
+        readings=tuple(readings),
+        usage_source=_weakest(calls),
+        reports_reasoning=any(c.reasoning_tokens is not None for c in calls),
+        limits=headers.limits or None,
+        burst=burst,
+        refused=refused,
+        calls=told["calls"],
+        cost_usd=told["spent_usd"],
+    )
+
+
+def _at_once(jobs: Sequence[Callable[[], Any]], threads: int) -> list[Any]:
+    """Do jobs in a few threads, in DSPy's own context; results in order."""
+    with ThreadPoolExecutor(threads) as pool:
+        return [f.result() for f in [pool.submit(contextvars.copy_context().run, job) for job in jobs]]
+
+
+def _read(mode: Mode, budget: int) -> Reading:
+    try:
+        pred = BudgetedChainOfThought("question -> answer", budget, mode=mode, adapter=TaleAdapter())(question=QUESTION)
+    except LMError as e:
+        return Reading(mode=mode, budget=budget, error=sentence(e))
+    told = receipt(pred)
+    return Reading(
+        mode=mode,
+        budget=budget,
+        spent=told.output_tokens,
+        reasoning_tokens=told.reasoning_tokens,
+        adherence=told.adherence,
+        right=answers_equal(pred.answer, ANSWER),
+        status=told.status,
+        dial=told.dial,
+        notes=tuple(told.dial_notes),
+    )
+
+
+def _refused(lm: Any, number: int) -> bool:
+    """Whether one call of a burst is refused with 429; other errors are none of its business."""
+    ask = DirectAnswer("question -> answer", adapter=TaleAdapter())
+    try:
+        ask(question=f"What is {number} + 3?", lm=lm.copy(num_retries=0))
+    except LMRateLimitError:
+        return True
+    except LMError:
+        return False
+    return False
+
+
+def _weakest(calls: Sequence[Call]) -> str | None:
+    sources = {c.usage_source for c in calls}
+    return next((s for s in ("unknown", "tokenizer", "provider") if s in sources), None)

@@ -1,0 +1,62 @@
+"""`tale doctor`: the price first, then a table or JSON; no secret in either."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tale_dspy.runs.doctor import ANSWER, QUESTION
+from tale_dspy.testing import Faults, ScriptedServer, SolverReply
+
+PRICE = ["--price-in", "1", "--price-out", "10"]
+
+
+def flags(server: ScriptedServer) -> list[str]:
+    return ["--model", "openai/s", "--api-base", server.url, "--engine", "auto"]
+
+
+def test_the_table_says_what_works(tale: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-write-me")
+    with ScriptedServer(SolverReply({QUESTION: ANSWER}, wrong=0.0)) as server:
+        told = tale("doctor", *flags(server), *PRICE, "--yes")
+        assert server.stats.requests == 17 and all(r.authorized for r in server.requests)
+    assert told.code == 0 and told.sentence.startswith("17 calls of openai/s: about $0.0")
+    for text in (
+        "works",
+        "mode prompt",
+        "obeyed: kept at",
+        "mode native",
+        "not reported",
+        "0 of 8 calls at once refused",
+    ):
+        assert text in told.out
+    assert "do-not-write-me" not in told.out + told.err and list(Path().iterdir()) == []
+
+
+def test_json_is_one_object(tale: Any) -> None:
+    with ScriptedServer(SolverReply({QUESTION: ANSWER})) as server:
+        found = tale("doctor", *flags(server), "--yes", "--json").json
+    assert found["works"] is True and len(found["readings"]) == 8 and found["cost_usd"] is None
+    assert found["verdicts"].keys() == {"prompt", "cap", "native"}
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_without_a_yes_nothing_is_asked(answer: str, tale: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    with ScriptedServer() as server:
+        told = tale("doctor", *flags(server))
+        assert server.stats.requests == 0
+    assert told.code == 2 and "the price is unknown" in told.err and "nothing was asked" in told.err
+
+
+def test_a_key_that_is_refused_is_exit_code_1(tale: Any) -> None:
+    with ScriptedServer(faults=Faults(unauthorized=True)) as server:
+        told = tale("doctor", *flags(server), "--yes")
+    assert told.code == 1 and "does not work" in told.out and "Traceback" not in told.err
+
+
+def test_wrong_usage_is_one_sentence(tale: Any) -> None:
+    assert tale("doctor", "--model", "nobody/x", "--yes").code == 2
+    assert tale("doctor", "--model", "openai/s", "--concurrency", "0", "--yes").code == 2

@@ -1,0 +1,57 @@
+"""`tale eval --dry-run`: nothing but a sample is asked, and only after a yes; a past run tells for nothing."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PRICE = ["--price-in", "2", "--price-out", "8"]
+
+
+def test_a_sample_of_ten_tells_what_the_run_takes(tale: Any, asked: list[str], server: Any, tmp_path: Path) -> None:
+    rows = [{"question": q, "answer": a} for q, a in server.bank.items()]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = tale("eval", "tale-ep", *asked, *PRICE, "--dry-run", "--yes", "--json", "--out", "a")
+    found = told.json
+    assert (told.code, told.err) == (0, "") and server.stats.requests == 20
+    assert (found["dry_run"], found["answers"], found["sample"], found["calls"]) == (True, 40, 10, 80)
+    cost = (2 * server.stats.prompt_tokens + 8 * server.stats.completion_tokens) / 1e6
+    assert found["sample_cost_usd"] == pytest.approx(cost) and found["cost_usd"] == pytest.approx(4 * cost)
+    assert not Path("a").exists() and found["sample_from"] == "a-sample"
+    real = tale("eval", "tale-ep", *asked, *PRICE, "--json", "--out", "a").json
+    low, high = found["output_tokens_ci95"]
+    assert low <= 40 * (real["output_tokens_mean"] + real["estimate_tokens_mean"]) <= high
+    again = tale("eval", "tale-ep", *asked, *PRICE, "--dry-run", "--yes", "--json", "--out", "a").json
+    assert again["answers"] == again["calls"] == 0 and "40 answers in a are finished" in again["notes"][0]
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_without_a_yes_nothing_is_asked(
+    answer: str, tale: Any, asked: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    told = tale("eval", "cot", *asked, *PRICE, "--dry-run")
+    assert told.code == 2 and "at most $1" in told.err
+    assert "the sample is paid: confirm, give --yes, or --from RUN" in told.err
+    assert server.stats.requests == 0 and not Path("runs").exists()
+
+
+def test_a_past_run_tells_for_nothing(tale: Any, asked: list[str], server: Any) -> None:
+    tale("eval", "cot", *asked, "--limit", "4", "--out", "past")
+    requests = server.stats.requests
+    told = tale("eval", "tale-ep", *asked, *PRICE, "--from", "past", "--out", "b")
+    assert told.code == 0 and server.stats.requests == requests and not Path("b").exists()
+    assert "10 answers, told from 4" in told.out and "past is of program cot, not tale-ep" in told.out
+    assert tale("eval", "cot", *asked, "--from", "nowhere").code == 2
+
+
+def test_a_cap_holds_for_the_sample_too(tale: Any, asked: list[str], server: Any) -> None:
+    told = tale("eval", "cot", *asked, *PRICE, "--dry-run", "--yes", "--max-usd", "0.000001")
+    assert told.code == 3 and server.stats.requests == 0
+
+
+def test_a_program_that_searches_first_is_refused(tale: Any, asked: list[str]) -> None:
+    assert "forecast one budget" in tale("eval", "budget:best", *asked, "--dry-run", "--yes").sentence

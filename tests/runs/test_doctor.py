@@ -1,0 +1,99 @@
+"""What an endpoint is found to do with a key, a budget and a dial."""
+
+import json
+from typing import Any
+
+import pytest
+
+import tale_dspy
+from tale_dspy import Price, SpendCapReached
+from tale_dspy.runs.doctor import ANSWER, BURST, QUESTION, Reading, examine, expected_price
+from tale_dspy.testing import Faults, Reply, Request, ScriptedServer, SolverReply, ThinkingReply
+
+SOLVER = SolverReply({QUESTION: ANSWER}, wrong=0.0)
+
+
+def lm_of(server: ScriptedServer, model: str = "openai/s") -> Any:
+    return tale_dspy.LM(model, api_base=server.url, api_key="sk-do-not-tell", engine="auto", num_retries=0)
+
+
+def test_a_model_without_a_dial_is_asked_in_the_prompt_and_with_a_cap() -> None:
+    with ScriptedServer(SOLVER) as server:
+        lm = lm_of(server)
+        calls, usd = expected_price(lm, Price(1e-6, 1e-5))
+        found = examine(lm, price=Price(1e-6, 1e-5))
+        assert server.stats.requests == calls == found.calls == 1 + 8 + BURST
+        cost = server.stats.prompt_tokens * 1e-6 + server.stats.completion_tokens * 1e-5
+    assert found.works and found.cost_usd == pytest.approx(cost) and usd is not None and found.cost_usd < usd
+    assert (found.family, found.auto, found.usage_source, found.reports_reasoning) == (
+        None,
+        "prompt",
+        "provider",
+        False,
+    )
+    assert [(r.mode, r.budget) for r in found.readings] == [
+        (m, b) for m in ("prompt", "cap") for b in (20, 60, 180, 540)
+    ]
+    assert all(r.right and r.kept for r in found.readings if r.budget >= 180)
+    verdicts = found.verdicts()
+    assert verdicts["prompt"].startswith("obeyed: kept at") and "no dial of openai/s is known" in verdicts["native"]
+    assert (found.burst, found.refused, found.limits) == (BURST, 0, None)
+    assert "do-not-tell" not in json.dumps(found.to_json())  # fmt: skip
+
+
+def test_a_dial_is_turned_and_its_thinking_told() -> None:
+    def reply(request: Request) -> Reply:
+        thought = request.body.get("thinking_token_budget")
+        return ThinkingReply(SOLVER, thought=thought)(request) if thought else SOLVER(request)
+
+    with ScriptedServer(reply) as server:
+        found = examine(lm_of(server, "hosted_vllm/qwen3-8b"))
+    native = [r for r in found.readings if r.mode == "native"]
+    assert (found.family, found.thinks, found.auto, found.reports_reasoning) == ("vLLM", True, "native", True)
+    assert [(r.budget, r.reasoning_tokens) for r in native] == [(b, b) for b in (128, 256, 512, 1024)]
+    assert native[0].dial == {"thinking_token_budget": 128} and found.verdicts()["native"].startswith("obeyed")
+
+
+def test_a_model_that_does_not_heed_its_budget_is_found_out() -> None:
+    with ScriptedServer(Reply("So.\nAnswer: [[366]]", completion_tokens=300)) as server:
+        found = examine(lm_of(server))
+    assert found.verdicts()["prompt"] == "no effect seen: kept at 1 of 4 budgets, 300 tokens at 20, 300 at 540"
+
+
+@pytest.mark.parametrize("fault", ["unauthorized", "not_found", "quota"])
+def test_a_refused_key_or_model_is_told_after_one_call(fault: str) -> None:
+    with ScriptedServer(SOLVER, faults=Faults(**{fault: True})) as server:
+        found = examine(lm_of(server))
+        assert server.stats.requests == 1
+    assert not found.works and found.error and found.readings == () and found.to_json()["verdicts"].keys() == {"native"}
+
+
+def test_calls_that_are_refused_in_a_burst_are_counted() -> None:
+    with ScriptedServer(SOLVER, faults=Faults(rate_limited=1.0, tries=None, only="What is 7")) as server:
+        found = examine(lm_of(server))
+    assert (found.works, found.burst, found.refused) == (True, BURST, 1)
+
+
+def test_missing_usage_and_refused_budgets_are_no_numbers() -> None:
+    def reply(request: Request) -> Reply:
+        return Reply("no", status=400) if "use less than" in request.prompt else Reply("Answer: [[5]]", usage=False)
+
+    with ScriptedServer(reply) as server:
+        found = examine(lm_of(server))
+    assert found.works and found.usage_source != "provider"
+    assert all(r.error and r.spent is None and not r.kept for r in found.readings)
+    assert found.verdicts()["cap"].startswith("refused: ")
+
+
+def test_a_cap_holds() -> None:
+    with ScriptedServer(SOLVER) as server, pytest.raises(SpendCapReached):
+        examine(lm_of(server), price=Price(1e-3, 1e-3), max_usd=0.01)
+
+
+def test_a_budget_is_kept_within_a_tenth() -> None:
+    assert [Reading(mode="prompt", budget=10, adherence=a).kept for a in (0.5, 1.1, 1.2, None)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
