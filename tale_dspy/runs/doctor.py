@@ -4,6 +4,7 @@ import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from dspy.clients.legacy_outputs import value
@@ -212,10 +213,10 @@ def examine(
             return replace(known, error=sentence(e), calls=ledger.calls)
         say("budgets")
         wanted = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
-        readings = _at_once([lambda m=m, b=b: _read(m, b) for m, b in wanted], concurrency)
+        readings = _at_once([partial(_read, mode, budget) for mode, budget in wanted], concurrency)
         say("the rate limit")
         burst = 0 if is_local(lm.model) else BURST
-        refused = sum(_at_once([lambda i=i: _refused(lm, i) for i in range(burst)], burst or 1))
+        refused = sum(_at_once([partial(_refused, lm, number) for number in range(burst)], burst or 1))
         told = ledger.to_json()
     calls = headers.calls
     return replace(

@@ -7,7 +7,7 @@ import pytest
 
 import tale_dspy
 from tale_dspy import Price, SpendCapReached
-from tale_dspy.runs.doctor import ANSWER, BURST, QUESTION, Reading, examine, expected_price
+from tale_dspy.runs.doctor import ANSWER, BUDGETS, BURST, QUESTION, Reading, examine, expected_price
 from tale_dspy.testing import Faults, Reply, Request, ScriptedServer, SolverReply, ThinkingReply
 
 SOLVER = SolverReply({QUESTION: ANSWER}, wrong=0.0)
@@ -25,26 +25,20 @@ def test_a_model_without_a_dial_is_asked_in_the_prompt_and_with_a_cap() -> None:
         assert server.stats.requests == calls == found.calls == 1 + 8 + BURST
         cost = server.stats.prompt_tokens * 1e-6 + server.stats.completion_tokens * 1e-5
     assert found.works and found.cost_usd == pytest.approx(cost) and usd is not None and found.cost_usd < usd
-    assert (found.family, found.auto, found.usage_source, found.reports_reasoning) == (
-        None,
-        "prompt",
-        "provider",
-        False,
-    )
-    assert [(r.mode, r.budget) for r in found.readings] == [
-        (m, b) for m in ("prompt", "cap") for b in (20, 60, 180, 540)
-    ]
+    assert (found.family, found.auto, found.usage_source) == (None, "prompt", "provider")
+    assert found.reports_reasoning is False
+    assert [(r.mode, r.budget) for r in found.readings] == [(m, b) for m in ("prompt", "cap") for b in BUDGETS]
     assert all(r.right and r.kept for r in found.readings if r.budget >= 180)
     verdicts = found.verdicts()
     assert verdicts["prompt"].startswith("obeyed: kept at") and "no dial of openai/s is known" in verdicts["native"]
     assert (found.burst, found.refused, found.limits) == (BURST, 0, None)
-    assert "do-not-tell" not in json.dumps(found.to_json())  # fmt: skip
+    assert "do-not-tell" not in json.dumps(found.to_json())
 
 
 def test_a_dial_is_turned_and_its_thinking_told() -> None:
     def reply(request: Request) -> Reply:
         thought = request.body.get("thinking_token_budget")
-        return ThinkingReply(SOLVER, thought=thought)(request) if thought else SOLVER(request)
+        return ThinkingReply(SOLVER, thought=thought, room=2000)(request) if thought else SOLVER(request)
 
     with ScriptedServer(reply) as server:
         found = examine(lm_of(server, "hosted_vllm/qwen3-8b"))
@@ -91,9 +85,5 @@ def test_a_cap_holds() -> None:
 
 
 def test_a_budget_is_kept_within_a_tenth() -> None:
-    assert [Reading(mode="prompt", budget=10, adherence=a).kept for a in (0.5, 1.1, 1.2, None)] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    kept = [Reading(mode="prompt", budget=10, adherence=a).kept for a in (0.5, 1.1, 1.2, None)]
+    assert kept == [True, True, False, False]

@@ -14,13 +14,8 @@ from tale_dspy.runs.forecast import Expected, expected, forecast, students_t
 
 
 def run_of(*rows: dict[str, Any]) -> Run:
-    base: dict[str, Any] = {
-        "outcome": "correct",
-        "calls": 2,
-        "prompt_tokens": 100,
-        "output_tokens": 50,
-        "cost_usd": 0.1,
-    }
+    base: dict[str, Any] = {"outcome": "correct", "calls": 2, "prompt_tokens": 100, "output_tokens": 50}
+    base["cost_usd"] = 0.1
     return Run(info={}, records=[Record(**{**base, "id": str(i), **row}) for i, row in enumerate(rows)])
 
 
