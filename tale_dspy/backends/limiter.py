@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from tale_dspy.errors import UsageError
 
-FIRST_PATIENCE, MOST_PATIENCE = 64, 512
-"""Answers between two tries of one more in flight: doubled by each that is refused, so that few of them are."""
+FIRST_PATIENCE, LEAST_PATIENCE, MOST_PATIENCE = 16, 64, 512
+"""Answers between two tries of one more in flight: at first, after one was refused, and after many were: each doubles
+them, so that few requests are."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Limiter:
             self.refused += 1
             left = max(1, self.in_flight - 1)
             if self._trying:
-                self._patience = min(2 * self._patience, MOST_PATIENCE)
+                self._patience = min(max(2 * self._patience, LEAST_PATIENCE), MOST_PATIENCE)
                 self._trying = False
             if self.most is None or left < self.most:
                 self.most = left

@@ -166,7 +166,11 @@ class Plan:
             raise UsageError(f"{self.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(given)}")
 
     def set_mode(self, program: Any, lm: Any) -> None:
-        """Have the program send its budgets as --mode says, and say at once that the model has no such dial."""
+        """Have the program send its budgets as --mode says, or as the paper does, in the prompt alone.
+
+        Raises:
+            UsageError: If there is no such mode, the program sends no budgets, or the model has no such dial.
+        """
         from tale_dspy.backends.dials import MODES
         from tale_dspy.programs.dialling import check_dials, dialled_modules
 
@@ -175,8 +179,9 @@ class Plan:
         modules = dialled_modules(program)
         if self.mode is not None and not modules:
             raise UsageError(f"--mode says how a budget is sent, and {self.program} sends none")
+        wanted = self.mode or ("prompt" if self.preset == "paper" else None)
         for module in modules:
-            module.mode = self.mode or module.mode
+            module.mode = wanted or module.mode
         check_dials(program, lm)
 
     def scaled(self, data: "Dataset", factor: float, options: dict[str, Any]) -> "Dataset":

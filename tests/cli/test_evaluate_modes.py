@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+import tale_dspy
+from tale_dspy.cli.plan import Plan
+
 Tale = Callable[..., Any]
 
 
@@ -31,3 +34,12 @@ def test_a_mode_that_cannot_be_had_is_said_before_anything_is_asked(
     assert told.code == 2
     assert said in told.sentence
     assert server.requests == []
+
+
+def test_the_paper_preset_sends_budgets_as_the_paper_does() -> None:
+    thinker = tale_dspy.LM("openai/o3-mini", api_key="k")
+    program = tale_dspy.TaleEP("question -> answer")
+    Plan("tale-ep", "gsm8k", "openai/o3-mini", preset="paper").set_mode(program, thinker)
+    assert program.mode == "prompt"
+    Plan("tale-ep", "gsm8k", "openai/o3-mini", preset="paper", mode="native").set_mode(program, thinker)
+    assert program.mode == "native"

@@ -33,7 +33,7 @@ def test_no_key_is_in_a_run_folder_a_log_or_a_saved_program(
     caplog.set_level(logging.DEBUG, "tale_dspy")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with ScriptedServer(echo) as server:
-        headers = {"extra_headers": {"x-key": KEY}} if engine == "litellm" else {}
+        headers: dict[str, Any] = {"extra_headers": {"x-key": KEY}} if engine == "litellm" else {}
         lm = LM("openai/scripted", api_base=server.url, api_key=KEY, engine=engine, **headers)
         program = TaleEP("question -> answer", mode="cap")
         program.set_lm(lm)
