@@ -95,8 +95,7 @@ class Rescue:
         """Note what the first attempt, or one with more room, has brought."""
         if self._first is None:
             self._first = found
-        if self._best is None or isinstance(found, dspy.Prediction):
-            self._best = found
+        self._best = found
 
     def cut(self) -> bool:
         """Whether the last reply is empty, or ended with its room and not with its answer."""
@@ -134,13 +133,17 @@ class Rescue:
         return Closing(lm, closed(messages, self._thought, form), config, adapter, wanted)
 
     def closed(self, found: Found) -> None:
-        """Put the answer to a closed thought behind the reasoning there was."""
+        """Put the answer to a closed thought behind the reasoning there was.
+
+        Nothing else is taken from the cut reply: what looks like an answer there may be a step.
+        """
         if isinstance(found, AdapterParseError):
+            self._best = found
             return
         first = dict(self._first.items()) if isinstance(self._first, dspy.Prediction) else {}
         signature = self.kwargs.get("signature", self.predict.signature)
         fields = signature.output_fields
-        row = {k: first.get(k) if found.get(k) is None else found[k] for k in fields}
+        row = {k: first.get(k) if k in (REASONING, BUDGET) else found.get(k) for k in fields}
         if REASONING in fields and row[REASONING] is None:
             row[REASONING] = thought(self._thought, fields[REASONING])
         self._best = dspy.Prediction.from_completions([row], signature=signature)
@@ -200,8 +203,8 @@ def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[
 
 def quiet(lm: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a call with the least thinking the model allows in the place of any dial."""
-    plain = {**config, **with_dial(config, {})}
-    return {**plain, **least(lm, {k: v for k, v in plain.items() if v is not None}).settings}
+    plain = {k: v for k, v in {**config, **with_dial(config, {})}.items() if v is not None}
+    return {**config, **with_dial({**lm.kwargs, **config}, {}), **least(lm, plain).settings}
 
 
 def doubled(config: Mapping[str, Any]) -> dict[str, Any]:

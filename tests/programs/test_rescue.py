@@ -218,6 +218,26 @@ def test_a_rescue_without_an_answer_is_no_answer() -> None:
         VanillaCoT("question -> answer", rescue="answer", adapter=dspy.ChatAdapter())(question="3+4?")
 
 
+def test_a_step_of_a_cut_thought_is_never_taken_for_the_answer() -> None:
+    half = Reply("First [[3]] and then", finish_reason="length")
+    for policy in ("answer", "escalate"):
+        pred, _ = say(half, "I cannot say.", rescue=policy)
+        assert (pred.answer, pred.receipt["status"]) == (None, "unreadable")
+    marked = Reply("[[ ## reasoning ## ]]\nSo\n\n[[ ## answer ## ]]\n3 and", finish_reason="length")
+    for policy in ("answer", "escalate"):
+        with pytest.raises(dspy.utils.exceptions.AdapterParseError):
+            say(marked, "?", rescue=policy, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False))
+
+
+def test_a_dial_of_the_lm_itself_is_taken_off_for_the_answer() -> None:
+    extra = {"thinking_token_budget": 99, "seed_of_mine": 1}
+    _, server = say(EMPTY, "Answer: [[7]]", rescue="answer", lm={"extra_body": extra, "engine": "auto"})
+    first, second = (r.body for r in server.requests)
+    assert first["thinking_token_budget"] == 99
+    assert "thinking_token_budget" not in second and second["seed_of_mine"] == 1
+    assert extra == {"thinking_token_budget": 99, "seed_of_mine": 1}
+
+
 def test_an_estimate_is_never_rescued() -> None:
     def reply(request: Request) -> Reply:
         return EMPTY if request.kind == "estimate" else Reply("So.\nAnswer: [[7]]")
