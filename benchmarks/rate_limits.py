@@ -46,9 +46,8 @@ def measure(engine: str, args: argparse.Namespace) -> None:
     share = late[1] / max(1, sum(late))
     busy = late[0] / max(1e-9, (end - start) * args.most / args.latency)
     outcomes = {k: v for k, v in run.summary["outcomes"].items() if v}
-    print(
-        f"{engine:8} refused {len(refused) - late[1]} in the first second, then {share:.1%}; busy {busy:.0%}; {outcomes}"
-    )
+    first = len(refused) - late[1]
+    print(f"{engine:8} refused {first} in the first second, then {share:.1%}; busy {busy:.0%}; {outcomes}")
 
 
 def main() -> None:
