@@ -75,7 +75,8 @@ class Limiter:
         if not self._enter(let.set):
             let.wait()
         slot = self._space(tokens)
-        time.sleep(max(0.0, slot.due - time.monotonic()))
+        if (wait := slot.due - time.monotonic()) > 0:
+            time.sleep(wait)
         return slot
 
     async def aacquire(self, tokens: int = 0) -> Slot:
@@ -97,7 +98,8 @@ class Limiter:
                 raise
         slot = self._space(tokens)
         try:
-            await asyncio.sleep(max(0.0, slot.due - time.monotonic()))
+            if (wait := slot.due - time.monotonic()) > 0:
+                await asyncio.sleep(wait)
         except asyncio.CancelledError:
             self._leave()
             raise
