@@ -10,6 +10,7 @@ latency, over the rest of the time until the last 32 questions.
 import argparse
 import os
 import time
+from typing import Any
 
 WIDTH = 32
 
@@ -37,7 +38,7 @@ def measure(engine: str, args: argparse.Namespace) -> None:
     program = tale_dspy.VanillaCoT("question -> answer")
     questions = [dspy.Example(question=f"{n}+0?", answer="4").with_inputs("question") for n in range(args.questions)]
     with ScriptedServer(reply) as server:
-        settings = {"engine": engine, "api_base": server.url, "api_key": "none", "cache": False}
+        settings: dict[str, Any] = {"engine": engine, "api_base": server.url, "api_key": "none", "cache": False}
         tale_dspy.evaluate(program, questions[:1], lm=tale_dspy.LM("openai/x", **settings))  # imports
         answered.clear()
         run = tale_dspy.evaluate(program, questions, lm=tale_dspy.LM("openai/x", **settings), concurrency=WIDTH)
