@@ -17,6 +17,10 @@ Gold = Annotated[str | None, typer.Option(help="Column of --data that holds the 
 Model = Annotated[str, typer.Option(help="A LiteLLM model string, such as openai/gpt-4o-mini.")]
 ApiBase = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
 Engine = Annotated[str, typer.Option(help="litellm, auto (DSPy's own stack where it can), or lm15.")]
+Server = Annotated[
+    str | None,
+    typer.Option(help="What answers at --api-base: vllm, sglang or llama.cpp; tells how --mode native is sent."),
+]
 Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]
 Offset = Annotated[int, typer.Option(help="Leave out so many questions at the start.")]
 Concurrency = Annotated[int, typer.Option(help="Questions asked at the same time.")]

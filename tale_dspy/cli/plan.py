@@ -44,6 +44,7 @@ class Plan:
     api_base: str | None = None
     api_key: str | None = field(default=None, repr=False)
     engine: str = "litellm"
+    server: str | None = None
     limit: int | None = None
     offset: int = 0
     concurrency: int = 32
@@ -262,7 +263,7 @@ class Plan:
         key = self.api_key
         if key is None and self.api_base and "OPENAI_API_KEY" not in os.environ:
             key = "none"  # the OpenAI client refuses to start without one
-        settings |= {"api_base": self.api_base, "api_key": key}
+        settings |= {"api_base": self.api_base, "api_key": key, "server": self.server}
         given = {k: v for k, v in settings.items() if v is not None}
         try:
             lm = LM(self.model, engine=self.engine, cache=self.cache, **given)

@@ -36,6 +36,14 @@ def test_a_mode_that_cannot_be_had_is_said_before_anything_is_asked(
     assert server.requests == []
 
 
+def test_the_dial_of_a_server_of_ones_own_is_sent(tale: Tale, asked: list[str], server: Any) -> None:
+    flags = ["--mode", "native", "--server", "sglang", "--limit", 1, "--json"]
+    told = tale("eval", "budget:30", *asked, *flags).json
+    assert server.requests[0].body["custom_params"] == {"thinking_budget": 30}
+    assert told["modes"] == {"native": 1}
+    assert "server must be one of" in tale("eval", "budget:30", *asked, "--server", "tgi").sentence
+
+
 def test_the_paper_preset_sends_budgets_as_the_paper_does() -> None:
     thinker = tale_dspy.LM("openai/o3-mini", api_key="k")
     program = tale_dspy.TaleEP("question -> answer")
