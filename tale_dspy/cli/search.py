@@ -60,6 +60,8 @@ def run(
     cache: flags.Cache = True,
     seed: flags.Seed = None,
     adapter: flags.Adapter = "tale",
+    mode: flags.Mode = None,
+    rescue: flags.Rescue = None,
     mark: flags.Mark = None,
     out: flags.Out = None,
     json: flags.Json = False,
@@ -164,6 +166,8 @@ def search(plan: "Plan", asked: Asked) -> Done:
     if plan.program.endswith(".json"):
         student.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
     options = {k: v for k, v in plan.options(data).items() if k not in ("repeats", "allow_leak", "max_usd")}
+    plan.set_rescue(student)
+    plan.set_mode(student, options["lm"])
     metric: Any = asked.metric if asked.metric in (None, AGREES) else imported(asked.metric)
     budget_search = BudgetSearch(
         metric,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 AGREEMENT = "agreement"
 """What `judged_by` says where right means: the same answer as without a budget."""
+ANSWERING = ("reason", "rescue")
+"""Roles of the calls whose tokens an answer takes."""
 
 
 @dataclass(frozen=True)
@@ -223,9 +225,9 @@ class PredictorSearch:
 
 def _reply(found: dict[str, Any], asked: Asked, calls: Sequence[Call]) -> Reply:
     """Return what came of a draw, judged by the calls of the predictor that is searched."""
-    own = [c for c in asked.calls if c.role == "reason"]
+    own = [c for c in asked.calls if c.role in ANSWERING]
     if not own:  # an adapter of DSPy's raised at its reply: there was no prediction to tell of its calls
-        own = [c for c in calls if c.role == "reason"]
+        own = [c for c in calls if c.role in ANSWERING]
     last = own[-1] if own else None
     error = found.get("error")
     return Reply(

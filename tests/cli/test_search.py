@@ -93,3 +93,9 @@ def test_a_refused_key_is_a_failure(tale: Any, asked: list[str], server: Any) ->
     server.faults = Faults(unauthorized=True)
     told = tale("search", *asked, *CHEAP)
     assert told.code == 1 and "refuses the request" in told.sentence
+
+
+def test_budgets_are_sent_as_the_mode_says(tale: Any, asked: list[str], server: Any) -> None:
+    assert tale("search", *asked, *CHEAP, "--mode", "cap", "--out", "s").code == 0
+    assert any("max_tokens" in r.body or "max_completion_tokens" in r.body for r in server.requests)
+    assert tale("search", *asked, "--mode", "shout").code == 2

@@ -41,8 +41,9 @@ def test_a_search_cut_off_anywhere_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_after_sigkill_only_calls_in_flight_are_paid_again(tmp_path: Path) -> None:
     out, many = tmp_path / "s", threading.Event()
     with elastic_server(latency=0.02) as server:
-        paths = [str(Path(tale_dspy.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        command = [sys.executable, str(Path(__file__).with_name("killed_search.py")), server.url, str(out)]
+        here = Path(__file__)
+        paths = [*map(str, (*here.parents[:2], Path(tale_dspy.__file__).parents[1])), os.environ.get("PYTHONPATH", "")]
+        command = [sys.executable, str(here.with_name("killed_search.py")), server.url, str(out)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         with subprocess.Popen(command, env=env) as process:
             while server.stats.requests < 20 and process.poll() is None:
