@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tale_dspy.optimizers.fixed_budget import BestFixedBudget
     from tale_dspy.optimizers.front import Front
     from tale_dspy.optimizers.ideal_range import IdealRange, RangeQuality, estimated_budgets, ideal_range, range_quality
+    from tale_dspy.optimizers.internalize import InternalizeBudget
     from tale_dspy.optimizers.pareto import ParetoSearch
     from tale_dspy.optimizers.search_rows import load_search
     from tale_dspy.optimizers.token_metric import token_aware_metric
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from tale_dspy.training.grpo import train_grpo
     from tale_dspy.training.merge import merge_adapter
     from tale_dspy.training.options import DpoOptions, GrpoOptions, SftOptions
+    from tale_dspy.training.provider import TrlProvider
     from tale_dspy.training.sft import train_sft
     from tale_dspy.training.trainer import Trained
 
@@ -80,6 +82,7 @@ _HOMES = {
     "optimizers.calibrate": ("Calibration", "calibrate"),
     "optimizers.budget_search": ("BudgetSearch",),
     "optimizers.fixed_budget": ("BestFixedBudget",),
+    "optimizers.internalize": ("InternalizeBudget",),
     "optimizers.search_rows": ("load_search",),
     "optimizers.token_metric": ("token_aware_metric",),
     "optimizers.ideal_range": (
@@ -115,6 +118,7 @@ _HOMES = {
     "training.grpo": ("train_grpo",),
     "training.merge": ("merge_adapter",),
     "training.options": ("DpoOptions", "GrpoOptions", "SftOptions"),
+    "training.provider": ("TrlProvider",),
     "training.sft": ("train_sft",),
     "training.trainer": ("Trained",),
 }
@@ -143,6 +147,7 @@ __all__ = [
     "Front",
     "GrpoOptions",
     "IdealRange",
+    "InternalizeBudget",
     "Ledger",
     "MissingExtraError",
     "ParetoSearch",
@@ -162,6 +167,7 @@ __all__ = [
     "TaleEP",
     "TaleError",
     "Trained",
+    "TrlProvider",
     "TuningSpace",
     "UnpricedModelError",
     "UsageError",

@@ -121,7 +121,9 @@ def load_dataset(
 
 
 EMBEDDED_SIZE = 2000
-"""Questions of each split of the embedded reasoner's problems."""
+"""Questions of a split of the embedded reasoner's problems, unless a number is given, as in `embedded:test:5000`."""
+LARGEST_EMBEDDED = 20_000
+"""Of the test split there are not many more different ones within a minute."""
 
 
 def _embedded(key: str) -> Dataset:
@@ -130,18 +132,21 @@ def _embedded(key: str) -> Dataset:
 
     from tale_dspy.embedded.problems import SPLITS, problems
 
-    split = key.partition(":")[2] or "train"
+    split, _, size = key.partition(":")[2].partition(":")
+    split = split or "train"
     if split not in SPLITS:
         known = ", ".join(f"embedded:{split}" for split in SPLITS)
         raise DataError(f"{key} is no split of the embedded problems: known are {known}; embedded is embedded:train")
+    if size and not (size.isascii() and size.isdigit() and 0 < int(size) <= LARGEST_EMBEDDED):
+        raise DataError(f"{key}: after the split comes a number of questions from 1 to {LARGEST_EMBEDDED}")
     groups = {False: "taught templates", True: "templates never trained on"}
     rows = [
         {"question": p.question, "answer": str(p.answer), "group": groups[p.unseen]}
-        for p in problems(split, EMBEDDED_SIZE)
+        for p in problems(split, int(size or EMBEDDED_SIZE))
     ]
     examples = [dspy.Example(row).with_inputs("question") for row in rows]
     return Dataset(
-        name=f"embedded:{split}",
+        name=f"embedded:{split}" + (f":{int(size)}" if size else ""),
         examples=examples,
         form="answer",
         signature="question -> answer",

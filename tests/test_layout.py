@@ -22,8 +22,7 @@ FLOORS = [
     ["adapter", "receipts", "ledger", "named_sets", "datasets", "backends", "embedded"],
     ["programs"],
     ["runs"],
-    ["optimizers"],
-    ["training"],
+    ["optimizers", "training"],
     ["reports", "cli", "testing"],
 ]
 """The rooms of the package from the ground up: a room imports from its own floor and those below."""

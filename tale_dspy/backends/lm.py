@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -128,7 +129,8 @@ class LM(KeepsUsage):
     loaded at the first call and shared by all LMs of the process; concurrent calls are written together. It obeys
     `temperature` (None or 0: the likeliest tokens), `top_p`, `top_k`, `stop`, `max_tokens`, `seed` (0 if none is given)
     and `n`, and refuses every other setting. A draw depends on the seed, the prompt, the `rollout_id` and the number of
-    the choice, never on who asks at the same time. It costs nothing.
+    the choice, never on who asks at the same time. It costs nothing. `lm.finetune` and
+    `dspy.BootstrapFinetune` train it on this machine (see `TrlProvider`).
 
     Args:
         model: A LiteLLM model string, such as `openai/gpt-4o-mini`, `anthropic/claude-sonnet-4-5`, `ollama_chat/qwen3`,
@@ -205,6 +207,13 @@ class LM(KeepsUsage):
         self._local = LocalEngine(model, **options)
         return self._local, {**kwargs, "async_engine": AsyncLocalEngine(self._local)}
 
+    def infer_provider(self) -> Any:
+        """Return what trains this model: for a local one, this process."""
+        if not is_local(self.model):
+            return super().infer_provider()
+        # The one door upwards: training builds on the backends, and DSPy asks an LM for its trainer.
+        return import_module("tale_dspy.training.provider").TrlProvider()
+
     @property
     def identity(self) -> str | None:
         """Hash of the files of a local model, as they were at first use; None for every other model."""
@@ -227,7 +236,7 @@ class LM(KeepsUsage):
             kwargs |= {"engine": other.engine, "async_engine": other._async_engine_spec}
         copied = super().copy(**kwargs)
         if other is not None:
-            copied._local = other._local
+            copied._local, copied.provider = other._local, other.provider
         elif copied.engine is not self._local:
             copied._local = None
         copied.local_timeout = None if copied._local is None else timeout

@@ -58,9 +58,9 @@ def test_the_papers_count_without_its_judge_leaves_accuracy_unknown() -> None:
 def test_the_table_beside_the_paper_names_its_row_and_its_baseline(width: int) -> None:
     row = find_row("table3-gsm8k")
     rows = beside(row, {"cot": random_run(9), "tale-ep": random_run(9, "tale-ep", tokens=90)})
-    console = Console(width=width, file=io.StringIO())
-    console.print(beside_table(row, rows, width))
-    text = " ".join(console.file.getvalue().split())
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(beside_table(row, rows, width))
+    text = " ".join(screen.getvalue().split())
     assert "table3-gsm8k: the paper's table 3, gsm8k with openai/gpt-4o-mini" in text
     assert "Differences are to the run of cot" in text
     assert "Evidence (direct, cot, tale-ep): paper" in text
@@ -100,9 +100,9 @@ def test_nothing_right_has_no_tokens_per_right_answer() -> None:
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_terminal_has_the_papers_count_too(width: int) -> None:
     row = find_row("table5-gsm8k")
-    console = Console(width=width, file=io.StringIO())
-    console.print(beside_table(row, beside(row, {}), width))
-    assert "right answer" in console.file.getvalue() and "139.6" in console.file.getvalue()
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(beside_table(row, beside(row, {}), width))
+    assert "right answer" in screen.getvalue() and "139.6" in screen.getvalue()
 
 
 def test_what_training_takes_is_told_with_the_commands() -> None:
