@@ -1,0 +1,213 @@
+"""Tokens a second of a model in this process: many callers against one after another, and against `transformers serve`.
+
+    python benchmarks/local.py                               # the embedded model, 64 questions, 32 callers
+    python benchmarks/local.py --model local:PATH --questions 256 --no-server
+    python benchmarks/local.py --threads 1 2                 # threads of PyTorch, on an idle machine and on a busy one
+
+The questions are those of `embedded:test` in the prompt of the vanilla chain of thought, answered greedily: the median
+of some alternating rounds. The same questions go to `transformers serve --continuous-batching`, a process of its own,
+from as many threads. Then it is counted how many replies are the same among others as alone, and in another order.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CALLERS = 32
+
+
+class Told(NamedTuple):
+    """One reply."""
+
+    text: str
+    tokens: int
+
+
+class Round(NamedTuple):
+    """All replies, and the seconds they took together."""
+
+    replies: list[Told]
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return sum(reply.tokens for reply in self.replies) / self.seconds
+
+
+Ask = Callable[[list[dict[str, str]]], Told]
+
+
+def prompts(count: int) -> list[list[dict[str, str]]]:
+    """Return the messages of the vanilla chain of thought for questions of the embedded test split."""
+    import tale_dspy
+
+    examples = tale_dspy.load_dataset("embedded:test").take(limit=count).examples
+    signature = tale_dspy.VanillaCoT("question -> answer").predict.signature
+    adapter = tale_dspy.TaleAdapter()
+    return [adapter.format(signature, [], {"question": example.question}) for example in examples]
+
+
+def ask_all(ask: Ask, asked: list[Any], callers: int) -> Round:
+    """Ask all questions from so many threads."""
+    with ThreadPoolExecutor(callers) as pool:
+        start = time.perf_counter()
+        replies = list(pool.map(ask, asked))
+        return Round(replies, time.perf_counter() - start)
+
+
+def in_process(engine: Any, most: int, **config: Any) -> Ask:
+    """Ask the engine, past DSPy and its cache."""
+    from dspy.lm15 import Config, Message, Request
+
+    def ask(messages: list[dict[str, str]]) -> Told:
+        system = next((m["content"] for m in messages if m["role"] == "system"), None)
+        turns = tuple(Message.user(m["content"]) for m in messages if m["role"] == "user")
+        request = Request(model="m", messages=turns, system=system, config=Config(max_tokens=most, **config))
+        response = engine.complete(request)
+        return Told(response.message.text or "", response.usage.output_tokens)
+
+    return ask
+
+
+def over_http(url: str, model: str, most: int) -> Ask:
+    """Ask a server, with as little work on this side as possible."""
+
+    def ask(messages: list[dict[str, str]]) -> Told:
+        body = {"model": model, "messages": messages, "max_tokens": most, "temperature": 0.0}
+        head = {"content-type": "application/json"}
+        request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), head)
+        with urllib.request.urlopen(request, timeout=600) as reply:
+            told = json.load(reply)
+        return Told(told["choices"][0]["message"]["content"], told["usage"]["completion_tokens"])
+
+    return ask
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """Start `transformers serve --continuous-batching` with room for all rows."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [Path(sysconfig.get_path("scripts")) / "transformers", "serve", folder, "--device", "cpu"]
+    # Without a number of blocks it takes most of the memory, which takes minutes.
+    command += ["--continuous-batching", "--cb-num-blocks", "2048", "--host", "127.0.0.1", "--port", port]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while True:
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    break
+                if process.poll() is not None:
+                    raise SystemExit("transformers serve did not start: pip install 'transformers[serving]'")
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Print how many tokens a second each way gives."""
+    from tale_dspy.backends.local.engine import LocalEngine
+    from tale_dspy.backends.local.names import place_of
+
+    asked = prompts(args.questions)
+    engine = LocalEngine(args.model)
+    engine.load()
+    here = in_process(engine, args.max_tokens)
+    ways: dict[str, tuple[Ask, int]] = {
+        "one after another": (here, 1),
+        f"{args.callers} callers": (here, args.callers),
+    }
+    found: dict[str, list[Round]] = {}
+    with contextlib.ExitStack() as stack:
+        folder = place_of(args.model).folder
+        if args.server and folder is not None:
+            ask = over_http(stack.enter_context(server(folder.resolve())), str(folder.resolve()), args.max_tokens)
+            ways[f"transformers serve, {args.callers} callers"] = (ask, args.callers)
+        for ask, callers in ways.values():  # caches, pools and lazy imports are not measured
+            ask_all(ask, asked[:callers], callers)
+        for _ in range(args.rounds):
+            for name, (ask, callers) in ways.items():
+                found.setdefault(name, []).append(ask_all(ask, asked, callers))
+    slow = statistics.median(r.rate for r in found["one after another"])
+    print(f"\n{args.model}: {len(asked)} questions, median of {args.rounds} alternating rounds (min - max)")
+    print(f"{'':36}{'tokens':>9}{'seconds':>9}{'tokens/s':>10}{'':>18}{'times':>8}")
+    for name, rounds in found.items():
+        rates = [r.rate for r in rounds]
+        rate, seconds = statistics.median(rates), statistics.median(r.seconds for r in rounds)
+        tokens, spread = sum(t.tokens for t in rounds[0].replies), f"({min(rates):.0f} - {max(rates):.0f})"
+        print(f"{name:36}{tokens:>9}{seconds:>9.1f}{rate:>10.0f}{spread:>18}{rate / slow:>8.2f}")
+    one, many = (found[name][0].replies for name in list(found)[:2])
+    print(f"\nthe same greedy replies alone and among others: {_same(one, many)}")
+    again = ask_all(here, asked, 1).replies
+    print(f"the same greedy replies, one at a time, twice:  {_same(one, again)}")
+    hot = in_process(engine, args.max_tokens, temperature=1.0, seed=1)
+    alone = ask_all(hot, asked, 1).replies
+    print(f"the same sampled replies, one at a time, twice: {_same(alone, ask_all(hot, asked, 1).replies)}")
+    for told, order in (("among others", asked), ("in reverse", asked[::-1])):
+        replies = ask_all(hot, order, args.callers).replies
+        print(f"the same sampled replies {told + ':':23}{_same(alone, replies if order is asked else replies[::-1])}")
+
+
+def _same(one: list[Told], other: list[Told]) -> str:
+    same = sum(a == b for a, b in zip(one, other, strict=True))
+    return f"{same} of {len(one)} ({same / len(one):.1%})"
+
+
+def threads(args: argparse.Namespace) -> None:
+    """Print how many tokens a second so many threads of PyTorch give, alone and beside a process that takes a core."""
+    print(f"{'threads':>8}{'beside':>14}{'one by one':>12}{f'{args.callers} callers':>12}   tokens a second")
+    for beside in (0, 1):
+        for count in args.threads:
+            spin = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(beside)]
+            try:
+                command = [sys.executable, __file__, "--one", "--model", args.model, "--questions", str(args.questions)]
+                env = {**os.environ, "OMP_NUM_THREADS": str(count)}
+                told = json.loads(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout)
+            finally:
+                for process in spin:
+                    process.kill()
+            name = "a busy process" if beside else "nothing"
+            print(f"{count:>8}{name:>14}{told['one']:>12.0f}{told['many']:>12.0f}", flush=True)
+
+
+def one(args: argparse.Namespace) -> None:
+    """Measure both ways once, with the threads this process has."""
+    from tale_dspy.backends.local.engine import LocalEngine
+
+    engine, asked = LocalEngine(args.model), prompts(args.questions)
+    ask = in_process(engine, args.max_tokens)
+    ask_all(ask, asked[: args.callers], args.callers)
+    many = statistics.median(ask_all(ask, asked, args.callers).rate for _ in range(args.rounds))
+    print(json.dumps({"one": ask_all(ask, asked[: max(1, len(asked) // 4)], 1).rate, "many": many}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="embedded", help="embedded or local:PATH[+ADAPTER]")
+    parser.add_argument("--questions", type=int, default=64)
+    parser.add_argument("--callers", type=int, default=CALLERS)
+    parser.add_argument("--max-tokens", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-server", dest="server", action="store_false", help="leave out transformers serve")
+    parser.add_argument("--threads", type=int, nargs="+", help="compare these numbers of threads instead")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    (one if args.one else threads if args.threads else compare)(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The folder that `local:` loads, behind `transformers serve`: asked over HTTP by LiteLLM, it says the same."""
+
+import os
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import dspy
+import pytest
+from tiny_models import make_model
+
+import tale_dspy
+
+QUESTIONS = ["Tom has 3 apples and buys 4. How many has he?", "What is 7 times 6?", "Why?"]
+GREEDY = {"temperature": 0.0, "max_tokens": 24}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "tiny", ends=[0, 1, 2, 3], max_position_embeddings=2048)
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server of that model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [Path(sysconfig.get_path("scripts")) / "transformers", "serve", folder, "--device", "cpu"]
+    home = str(tmp_path_factory.mktemp("home"))  # of the cache of the hub
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": home, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", port],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            told = []
+            for line in server.stdout:
+                told.append(line)
+                if "running on" in line:
+                    break
+            else:
+                pytest.fail("the server did not start:\n" + "".join(told))
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.terminate()
+            server.communicate()
+
+
+def test_the_same_tokens_over_http_with_usage_and_finish_reason(folder: Path, url: str) -> None:
+    here = tale_dspy.LM(f"local:{folder}", **GREEDY)
+    there = tale_dspy.LM(f"openai/{folder}", api_base=url, api_key="none", **GREEDY)
+    for question in QUESTIONS:
+        assert here(question) == there(question)
+        (mine, theirs) = here.history[-1], there.history[-1]
+        assert {k: theirs["usage"][k] for k in ("prompt_tokens", "completion_tokens")} == {
+            k: mine["usage"][k] for k in ("prompt_tokens", "completion_tokens")
+        }
+        assert theirs["response"].choices[0].finish_reason == mine["response"].finish_reason
+
+
+def test_tale_ep_runs_over_http_and_counts_what_the_server_says(folder: Path, url: str, tmp_path: Path) -> None:
+    examples = [dspy.Example(question=q, answer="7").with_inputs("question") for q in QUESTIONS]
+    program = tale_dspy.TaleEP("question -> answer")
+    lms = {
+        "here": tale_dspy.LM(f"local:{folder}", **GREEDY),
+        "there": tale_dspy.LM(f"openai/{folder}", api_base=url, api_key="none", **GREEDY),
+    }
+    for name, lm in lms.items():
+        tale_dspy.evaluate(program, examples, lm=lm, out=tmp_path / name)
+    runs = {name: tale_dspy.load_run(tmp_path / name) for name in lms}
+    told = {
+        name: [(r.question, r.reply, r.outcome, r.output_tokens, r.estimate_tokens) for r in run.records]
+        for name, run in runs.items()
+    }
+    assert sorted(told["there"], key=repr) == sorted(told["here"], key=repr)
+    assert all(output and estimate for *_, output, estimate in told["there"])
