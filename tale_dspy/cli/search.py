@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tale_dspy.cli.plan import Plan
     from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.optimizers.gain import Gain
+    from tale_dspy.optimizers.ideal_range import RangeQuality
 
 NAME = "search"
 PROGRAM_FILE = "program.json"
@@ -112,12 +113,15 @@ class Done:
     """By predictor; None where nothing could be compared."""
     stopped: str | None
     """The sentence of the cap that ended it early, or None."""
+    ranges: "dict[str, RangeQuality]"
+    """By predictor: how often the learned budgets lie in the ideal ranges of the questions they were learned from."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary of the search, with gains and the program's file."""
         gains = {name: gain and gain.to_json() for name, gain in self.gains.items()}
         told = {"gain": next(iter(gains.values()))} if len(gains) == 1 else {"gains": gains}
-        return {**self.search.summary, **told, "program_file": str(self.file)}
+        ranges = {name: vars(quality) for name, quality in self.ranges.items()}
+        return {**self.search.summary, **told, "ideal_range": ranges, "program_file": str(self.file)}
 
     def lines(self) -> list[str]:
         """Say what was found, what it gains, and where it is."""
@@ -129,6 +133,9 @@ class Done:
             if name in self.gains:
                 gain = self.gains[name]
                 lines.append(f"{head}{gain if gain else 'no gain: no question has a budget that was searched'}")
+            if name in self.ranges:
+                rough = "" if self.search.sampler == "grid" else ", by ranges that only --sampler grid shows fully"
+                lines.append(f"{head}learned: {self.ranges[name]} (of the questions it learned from{rough})")
         return [*lines, f"kept in {self.search.out}; the program: {self.file}"]
 
 
@@ -193,7 +200,21 @@ def search(plan: "Plan", asked: Asked) -> Done:
             gains[name] = _gain(budget_search, student, data, name, options)
     except SpendCapReached as e:
         stopped = f"{e} (no comparison with budget:best)"
-    return Done(budget_search, file, gains, stopped)
+    return Done(budget_search, file, gains, stopped, _ranges(budget_search, program))
+
+
+def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, RangeQuality]":
+    from tale_dspy.optimizers.ideal_range import learned_quality
+    from tale_dspy.optimizers.switch import budgeted_predictors
+    from tale_dspy.programs.tale_ep import TaleEP
+
+    found: dict[str, RangeQuality] = {}
+    for name, module in budgeted_predictors(program).items():
+        rows = [row for row in budget_search.rows if row.predictor == name]
+        quality = learned_quality(module.estimator, rows) if isinstance(module, TaleEP) and rows else None
+        if quality is not None:
+            found[name] = quality
+    return found
 
 
 def _gain(budget_search: "BudgetSearch", student: Any, data: Any, name: str, options: dict[str, Any]) -> "Gain | None":

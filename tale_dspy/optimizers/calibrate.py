@@ -151,8 +151,8 @@ def calibrate(
 
     Asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by each
     scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are
-    refused. A promise for another model, adapter, temperature or data set is void: the program that is returned warns
-    where it is asked so, and keeps this when it is saved and loaded.
+    refused. A promise for another model, adapter, temperature, mode or data set is void: the program that is returned
+    warns where it is asked so, and keeps this when it is saved and loaded.
 
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought` with budgets; not changed.
@@ -249,7 +249,7 @@ class _Asking:
         given = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
         for module, state in budget_states(found):
             with dspy.context(**given), module.booked():
-                under = circumstances(module, {})
+                under = circumstances(module, {}, module.mode)
             state.promise = Promise(
                 epsilon=epsilon,
                 delta=delta,
@@ -259,6 +259,7 @@ class _Asking:
                 model=under.model,
                 adapter=under.adapter,
                 temperature=under.temperature,
+                mode=under.mode,
                 data=self.name,
                 data_hash=data_hash(self.ids),
                 budgets=state.budgets,
@@ -276,7 +277,7 @@ def _descending(scales: Sequence[float]) -> list[float]:
 
 def _stats() -> Any:
     try:
-        import scipy.stats  # type: ignore[import-untyped]
+        import scipy.stats
     except ImportError as e:
         raise MissingExtraError("scipy", "search") from e
     return scipy.stats

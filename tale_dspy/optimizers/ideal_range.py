@@ -15,6 +15,7 @@ from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.hindsight import Outcome, by_budget, check_rows, inputs_of
 from tale_dspy.optimizers.search_rows import SearchRow, Trial
+from tale_dspy.programs.regression_estimator import RegressionEstimator
 
 PARTS = 3
 """The window is as many budgets long as the N right ones over this (the paper's k = N / 3)."""
@@ -151,6 +152,21 @@ def range_quality(budgets: Mapping[str, float | None], rows: Sequence[SearchRow]
         mean_distance=sum(off) / len(off),
         too_small=sum(b < r.budgets[0] for b, r in pairs),
     )
+
+
+def learned_quality(estimator: Any, rows: Sequence[SearchRow]) -> RangeQuality | None:
+    """Measure an estimator that makes no call on the questions of a search; None of any other, and without a range.
+
+    Args:
+        estimator: Such as a `RegressionEstimator`; one that asks a model would have to be paid for.
+        rows: The questions. If it has learned from these, the figures are too good.
+    """
+    if not isinstance(estimator, RegressionEstimator) or estimator.embedder is not None:
+        return None
+    try:
+        return range_quality(estimated_budgets(estimator, rows, concurrency=1), rows)
+    except UsageError:
+        return None
 
 
 def estimated_budgets(estimator: Any, rows: Sequence[SearchRow], concurrency: int = 32) -> dict[str, int]:

@@ -145,10 +145,10 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         with collect(adapter=adapter) as calls:
             yield calls
 
-    def check_promise(self, state: BudgetState, kwargs: dict[str, Any]) -> None:
+    def check_promise(self, state: BudgetState, kwargs: dict[str, Any], mode: str) -> None:
         """Warn if budgets were calibrated, and for something else than what this call is asked under."""
         if state.promise is not None:
-            warn_if_void(state.promise, circumstances(self, kwargs), state.budgets)
+            warn_if_void(state.promise, circumstances(self, kwargs, mode), state.budgets)
 
     def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""

@@ -68,7 +68,7 @@ class BudgetedChainOfThought(DialledModule):
         dial = self.turned(kwargs, budget.tokens, mode)
         with self.booked() as calls:
             if kwargs.get(BUDGET) is None:
-                self.check_promise(self.fixed, kwargs)
+                self.check_promise(self.fixed, kwargs, mode)
             raw = self.predict(**self.arguments(kwargs, budget.tokens, dial))
         return self.answered(raw, calls, budget, mode, dial)
 
@@ -78,6 +78,6 @@ class BudgetedChainOfThought(DialledModule):
         dial = self.turned(kwargs, budget.tokens, mode)
         with self.booked() as calls:
             if kwargs.get(BUDGET) is None:
-                self.check_promise(self.fixed, kwargs)
+                self.check_promise(self.fixed, kwargs, mode)
             raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, dial))
         return self.answered(raw, calls, budget, mode, dial)

@@ -26,6 +26,8 @@ class Circumstances:
     """Its class, and the form of a `TaleAdapter`."""
     temperature: float | None
     """None leaves the provider's."""
+    mode: str | None
+    """How budgets are sent: `auto`, `prompt`, `native` or `cap`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Promise:
     model: str | None
     adapter: str | None
     temperature: float | None
+    mode: str | None
     data: str
     """Name of the questions."""
     data_hash: str
@@ -54,7 +57,7 @@ class Promise:
     @property
     def under(self) -> Circumstances:
         """The circumstances it holds under."""
-        return Circumstances(self.model, self.adapter, self.temperature)
+        return Circumstances(self.model, self.adapter, self.temperature, self.mode)
 
     def __str__(self) -> str:
         return (
@@ -101,18 +104,19 @@ def _family(data: str) -> str | None:
     return data.split(":")[0].removesuffix("-train")
 
 
-def circumstances(module: Any, kwargs: Mapping[str, Any]) -> Circumstances:
+def circumstances(module: Any, kwargs: Mapping[str, Any], mode: str | None) -> Circumstances:
     """Return what a call of a module is asked under; its adapter must be in force.
 
     Args:
         module: A `TaleModule`.
         kwargs: What it is called with.
+        mode: How the call sends its budget.
     """
     from tale_dspy.programs.saving import describe_adapter
 
     lm = kwargs.get("lm") or module.predict.lm or dspy.settings.lm
     settings = {**(lm.kwargs if lm is not None else {}), **module.predict.config, **(kwargs.get("config") or {})}
-    return Circumstances(model_of(lm), describe_adapter(dspy.settings.adapter), settings.get("temperature"))
+    return Circumstances(model_of(lm), describe_adapter(dspy.settings.adapter), settings.get("temperature"), mode)
 
 
 def model_of(lm: Any) -> str | None:

@@ -96,7 +96,7 @@ class TaleEP(DialledModule):
         with self.booked() as calls:
             budget = self._known(kwargs, mode)
             if budget is None:
-                self.check_promise(self.limits, kwargs)
+                self.check_promise(self.limits, kwargs, mode)
                 with role("estimate"):
                     budget = self._read(self.estimator(**self._seen(kwargs)))
             dial = self.turned(kwargs, budget.tokens, mode)
@@ -108,7 +108,7 @@ class TaleEP(DialledModule):
         with self.booked() as calls:
             budget = self._known(kwargs, mode)
             if budget is None:
-                self.check_promise(self.limits, kwargs)
+                self.check_promise(self.limits, kwargs, mode)
                 with role("estimate"):
                     budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
             dial = self.turned(kwargs, budget.tokens, mode)

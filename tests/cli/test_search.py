@@ -20,6 +20,7 @@ def test_json_is_one_object_and_the_folder_holds_search_and_program(tale: Any, a
     assert found["n"] == len(rows) == 10 and found["found"] == sum(row.best is not None for row in rows) > 0
     assert found["calls"] == found["draws"] <= server.stats.requests
     assert found["gain"]["n"] == sum(bool(row.trials) for row in rows)
+    assert 0 <= found["ideal_range"]["self"]["in_range_accuracy"] <= 1
     assert found["program_file"] == "s/program.json" and found["run_dir"] == "s"
     program = tale_dspy.load("s/program.json")
     assert type(program.estimator).__name__ == "RegressionEstimator"
@@ -30,6 +31,7 @@ def test_a_person_is_told_what_was_found_and_gained(tale: Any, asked: list[str])
     assert told.code == 0 and told.err == ""
     assert "10 questions: " in told.out and " tokens), " in told.out
     assert "per-question budgets against budget:best (" in told.out
+    assert "in the ideal range" in told.out and "by ranges that only --sampler grid shows fully" in told.out
     assert "kept in runs/questions.jsonl--tale-ep--openai-scripted--search; the program: " in told.out
 
 

@@ -55,7 +55,12 @@ def test_the_promise_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp
     found.program.save(tmp_path / "p.json")
     promise = tale_dspy.load(tmp_path / "p.json").fixed.promise
     assert promise == found.program.fixed.promise
-    assert (promise.model, promise.adapter, promise.temperature) == ("fake/model", "TaleAdapter", 0.5)
+    assert (promise.model, promise.adapter, promise.temperature, promise.mode) == (
+        "fake/model",
+        "TaleAdapter",
+        0.5,
+        "auto",
+    )
     assert (promise.n, promise.lost, promise.scale, promise.data) == (N, 0, 1.0, "examples")
     with pytest.raises(UsageError, match=r"60 of 60 questions were used to make this program \(val\)"):
         calibrate(found.program, VAL, EPSILON, DELTA, lm=lm)

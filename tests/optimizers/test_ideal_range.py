@@ -10,7 +10,14 @@ from searched import elastic, row
 
 from tale_dspy import track
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.ideal_range import IdealRange, estimated_budgets, ideal_range, range_of, range_quality
+from tale_dspy.optimizers.ideal_range import (
+    IdealRange,
+    estimated_budgets,
+    ideal_range,
+    learned_quality,
+    range_of,
+    range_quality,
+)
 from tale_dspy.optimizers.search_rows import Trial
 from tale_dspy.programs.regression_estimator import RegressionEstimator
 
@@ -150,3 +157,11 @@ def test_any_estimator_is_asked_for_every_question_in_the_callers_context() -> N
     assert estimated_budgets(RegressionEstimator("question -> answer", default=9), ROWS) == dict.fromkeys("abcd", 9)
     with pytest.raises(UsageError, match="concurrency"):
         estimated_budgets(Counting(), ROWS, concurrency=0)
+
+
+def test_what_was_learned_is_measured_where_that_costs_nothing() -> None:
+    exact = RegressionEstimator("question -> answer", default=5)
+    found = learned_quality(exact, ROWS)
+    assert found is not None and (found.n, found.in_range_accuracy) == (4, 1.0)
+    assert learned_quality(Counting(), ROWS) is None, "it might ask a model"
+    assert learned_quality(exact, [row("n", [(5, 9, False)])]) is None

@@ -14,7 +14,7 @@ from tale_dspy.programs.promise import Circumstances, Promise, circumstances, wa
 
 PROMISE = Promise(
     epsilon=0.01, delta=0.05, scale=0.5, n=400, lost=0, model="fake/model", adapter="TaleAdapter", temperature=None,
-    data="stories", data_hash="ab", budgets=(40,),
+    mode="auto", data="stories", data_hash="ab", budgets=(40,),
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def test_where_it_was_made_nothing_is_said(caplog: pytest.LogCaptureFixture) -> 
         ({"model": "openai/other"}, "void here: model fake/model, calibrated with openai/other"),
         ({"adapter": "ChatAdapter"}, "adapter TaleAdapter, calibrated with ChatAdapter"),
         ({"temperature": 0.7}, "temperature unset, calibrated with 0.7"),
+        ({"mode": "cap"}, "mode auto, calibrated with cap"),
         ({"budgets": (20,)}, "the limits of the budgets were changed afterwards"),
     ],
 )
@@ -103,9 +104,9 @@ def test_an_evaluation_on_other_data_says_so(caplog: pytest.LogCaptureFixture) -
 def test_what_a_call_is_asked_under_is_what_is_sent() -> None:
     program = tale_dspy.TaleEP("question -> answer", adapter=dspy.ChatAdapter(), temperature=0.3)
     with dspy.context(lm=fake_lm("x", temperature=0.1)), program.booked():
-        assert circumstances(program, {}) == Circumstances("fake/model", "ChatAdapter", 0.3)
-        assert circumstances(program, {"config": {"temperature": 0.9}}).temperature == 0.9
-        assert circumstances(program, {"lm": dspy.LM("openai/b")}).model == "openai/b"
+        assert circumstances(program, {}, "cap") == Circumstances("fake/model", "ChatAdapter", 0.3, "cap")
+        assert circumstances(program, {"config": {"temperature": 0.9}}, None).temperature == 0.9
+        assert circumstances(program, {"lm": dspy.LM("openai/b")}, None).model == "openai/b"
 
 
 def test_a_file_without_a_part_of_it_is_refused(tmp_path: Path) -> None:
