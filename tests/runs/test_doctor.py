@@ -87,3 +87,10 @@ def test_a_cap_holds() -> None:
 def test_a_budget_is_kept_within_a_tenth() -> None:
     kept = [Reading(mode="prompt", budget=10, adherence=a).kept for a in (0.5, 1.1, 1.2, None)]
     assert kept == [True, True, False, False]
+
+
+def test_rate_limits_are_read_from_the_headers_where_litellm_hands_them_on() -> None:
+    headers = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "9000", "x-other": "1"}
+    with ScriptedServer(Reply("Answer: [[366]]", headers=headers)) as server:
+        found = examine(tale_dspy.LM("openai/s", api_base=server.url, api_key="any", num_retries=0))
+    assert found.limits == {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "9000"}
