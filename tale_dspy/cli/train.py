@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.gate import MaxDrop, MinSaving
+from tale_dspy.cli.proving import Proof
 
 if TYPE_CHECKING:
     from tale_dspy.training.plan import Plan
@@ -45,24 +47,39 @@ def run(
     seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; load no weight.")] = False,
     merge_to: Annotated[Path | None, typer.Option(help="Write the merged model to this folder, too.")] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--eval", help="Then ask base and adapter unseen questions, as `tale gate` wants it.")
+    ] = False,
+    eval_data: Annotated[str | None, typer.Option(help="Questions of --eval; of embedded: embedded:test.")] = None,
+    eval_limit: Annotated[int | None, typer.Option(help="Ask only so many of them.")] = None,
+    eval_program: Annotated[str, typer.Option(help="cot, or dspy-cot: what the rows were distilled for.")] = "cot",
+    eval_api_base: Annotated[str | None, typer.Option(help="Address of a server of base and adapter.")] = None,
+    eval_model: Annotated[str | None, typer.Option(help="Name the server knows the adapter by.")] = None,
+    eval_base_model: Annotated[str | None, typer.Option(help="Name the server knows the base by.")] = None,
+    min_saving: MinSaving = 0.3,
+    max_drop: MaxDrop = 0.01,
     json: flags.Json = False,
-) -> None:
+) -> int:
     """Train a LoRA adapter on distilled rows, on this machine or under `accelerate launch -m tale_dspy.cli.main`."""
     told: dict[str, Any] = {k: v for k, v in locals().items() if k in _OPTIONS}
-    from tale_dspy.cli.show import print_json
+    from tale_dspy.cli.show import console, print_json
     from tale_dspy.training.options import options_from
     from tale_dspy.training.plan import plan_training
 
     told |= {name: _names(told[name]) for name in ("targets", "loss")}
+    proof = None
+    if evaluate:
+        asked = (eval_data, eval_limit, eval_program, eval_api_base, eval_model, eval_base_model, min_saving, max_drop)
+        proof = Proof(*asked).checked(base)
     plan = plan_training(base, str(data), out, options_from(strategy, preset, **told))
     if dry_run:
         print_json(_figures(plan)) if json else _show(plan)
-        return
+        return 0
     from tale_dspy.training.trainer import is_first
 
     if not is_first():  # of the processes of `accelerate launch` one speaks
         _train(plan, None)
-        return
+        return 0
     if not json:
         _show(plan)
     with _bar(f"{strategy} {base}", plan.steps) as progress:
@@ -71,12 +88,19 @@ def run(
         from tale_dspy.training.merge import merge_adapter
 
         merge_adapter(trained.model, merge_to)
-    if json:
-        print_json({**_figures(plan), "results": trained.card["results"], "model": trained.model, "out": str(out)})
-        return
     results = trained.card["results"]
-    typer.echo(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
-    typer.echo(f"try: tale eval cot --model {trained.model}")
+    if not json:
+        typer.echo(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
+        typer.echo(f"try: tale eval cot --model {trained.model}")
+    verdict = None if proof is None else proof.run(trained)
+    if json:
+        told = {"results": results, "model": trained.model, "out": str(out)}
+        print_json({**_figures(plan), **told, "gate": None if verdict is None else verdict.to_json()})
+    elif verdict is not None:
+        from tale_dspy.reports.verdict import rich_verdict
+
+        console().print(rich_verdict(verdict))
+    return 0 if verdict is None or verdict.passed else 1
 
 
 _OPTIONS = (

@@ -53,6 +53,19 @@ def test_an_adapter_is_trained_evaluated_and_merged(tale: Any, base: str, data: 
         assert tale("eval", "cot", *flags).json["n"] == 1
 
 
+def test_eval_asks_base_and_adapter_and_writes_the_verdict_into_the_card(tale: Any, base: str, data: str) -> None:
+    prompt = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": "1?"}]
+    Path("chats.jsonl").write_text(json.dumps({"prompt": prompt, "completion": "x"}))
+    Path("questions.csv").write_text("question,answer\n1+1?,2\n1+2?,3\n")
+    args = ["train", "sft", "--base", base, "--out", "a", "--epochs", "1", "--eval", "--eval-data", "questions.csv"]
+    told = tale(*args, "--data", "chats.jsonl", "--json")
+    assert told.code == 1 and told.json["gate"]["outcome"] == "fail"
+    assert json.loads(Path("a/tale_adapter.json").read_text())["gate"] == told.json["gate"]
+    assert {p.name for p in Path("a/eval").iterdir()} == {"base", "tuned"}
+    told = tale(*args, "--out", "b", "--data", data)
+    assert told.code == 2 and "was trained behind the system message None" in told.err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -69,6 +82,8 @@ def test_an_adapter_is_trained_evaluated_and_merged(tale: Any, base: str, data: 
         ("--targets nothing", "targets nothing cannot be adapted"),
         ("--loss sigmoid", "sft has no option loss"),
         ("--quantize 8bit", "quantize must be 4bit"),
+        ("--eval", "--eval needs --eval-data"),
+        ("--eval --eval-data a --eval-api-base http://x", "--eval-api-base needs --eval-model"),
     ],
 )
 def test_bad_input_is_2_and_one_sentence(
