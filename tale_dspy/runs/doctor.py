@@ -212,7 +212,7 @@ def examine(
         except LMError as e:
             return replace(known, error=sentence(e), calls=ledger.calls)
         say("budgets")
-        wanted = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
+        wanted: list[tuple[Mode, int]] = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
         readings = _at_once([partial(_read, mode, budget) for mode, budget in wanted], concurrency)
         say("the rate limit")
         burst = 0 if is_local(lm.model) else BURST
