@@ -10,6 +10,8 @@ import pytest
 
 from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
+OFFLINE = {"search_budgets", "train_to_be_short"}
+"""Examples that ask the model that ships."""
 EXAMPLES = sorted(Path(__file__).parent.parent.joinpath("examples").glob("*.py"))
 
 
@@ -26,4 +28,4 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "output tokens" in done.stdout
-        assert server.stats.answered > 0
+        assert (server.stats.answered == 0) == (path.stem in OFFLINE)
