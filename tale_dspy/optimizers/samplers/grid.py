@@ -49,10 +49,11 @@ class GridSampler(BudgetSampler):
 
     def _left(self, history: History) -> list[int]:
         tried = history.tried
-        return [budget for budget in self._grid(history.lowest, history.vanilla_tokens) if budget not in tried]
+        return [budget for budget in self.budgets_of(history) if budget not in tried]
 
-    def _grid(self, low: int, high: int) -> list[int]:
-        """Return the grid of a question, rising."""
+    def budgets_of(self, history: History) -> list[int]:
+        """Return the whole grid of a question, rising."""
+        low, high = history.lowest, history.vanilla_tokens
         if self._budgets is not None:
             return [b for b in self._budgets if low <= b <= high] or [high]
         if self._points is None or high - low < self._points:
