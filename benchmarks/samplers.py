@@ -232,6 +232,11 @@ CONTENDERS: dict[str, tuple[Callable[[], BaseSampler], int]] = {
 }
 
 
+def _ready(name: str) -> tuple[BaseSampler, int]:
+    make, most = CONTENDERS[name]
+    return make(), most
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Return a 95 % bootstrap interval of the mean."""
     drawn = np.random.default_rng(0).choice(np.asarray(values), (2000, len(values))).mean(axis=1)
@@ -250,7 +255,9 @@ def report(arena: Arena, outcomes: dict[str, Outcome]) -> None:
         row = f"{name:24}{tokens:8.1f}{tokens / statistics.fmean(least):9.3f}{statistics.fmean(ratios):12.3f}"
         row += f"{statistics.fmean(o.calls):7.2f}{statistics.fmean(o.cpu_ms):8.2f}"
         print(row + (f"  {statistics.fmean(o.right):.4f}" if arena.args.fresh else ""))
-    elastic = outcomes["elastic"]
+    elastic = outcomes.get("elastic")
+    if elastic is None or len(outcomes) == 1:
+        return
     print("elastic less the other, a question, with 95 % intervals (paired):")
     for name, o in outcomes.items():
         if o is not elastic:
@@ -273,10 +280,11 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1, help="questions searched at once")
     parser.add_argument("--collect", type=int, default=32, help="calls at once where order does not matter")
     parser.add_argument("--fresh", type=int, default=0, help="replay nothing; judge by this many further draws")
+    parser.add_argument("--only", nargs="*", choices=list(CONTENDERS), default=list(CONTENDERS), help="contenders")
     args = parser.parse_args()
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     arena = Arena(args)
-    report(arena, {name: arena.play(make(), most) for name, (make, most) in CONTENDERS.items()})
+    report(arena, {name: arena.play(*_ready(name)) for name in CONTENDERS if name in args.only})
 
 
 if __name__ == "__main__":

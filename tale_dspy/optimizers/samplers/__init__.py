@@ -2,8 +2,8 @@
 
 `base`: the conventions of a study, and what all but TPE share. `halving`: the paper's search. `tpe`: Optuna's own.
 `grid`: every budget, the truth that the others are held against. `elastic`: ours, which learns from question to
-question, upon `law` (what it believes of a model), `law_fit` (how it learns that) and `lookahead` (what a call is
-worth). Importing this package loads nothing; Optuna comes with the first name used.
+question, upon `law` (what it believes of a model), `law_fit` (how it learns that), `lookahead` (what a call promises)
+and `trust` (what promises are worth). Importing this package loads nothing; Optuna comes with the first name used.
 """
 
 from importlib import import_module

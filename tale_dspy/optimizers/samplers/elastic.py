@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observati
 from tale_dspy.optimizers.samplers.law import Law
 from tale_dspy.optimizers.samplers.law_fit import fit
 from tale_dspy.optimizers.samplers.lookahead import Outlook, outlook
+from tale_dspy.optimizers.samplers.trust import Trust
 
 FORMAT = 1
 LAST = 300
@@ -25,7 +27,8 @@ class ElasticSampler(BudgetSampler):
     below it, and below some need the answer is wrong. Where edge and need may lie is believed from the trials of the
     question; how replies follow and grow, where edges lie relative to the answer without a budget, and how far chance
     moves all this is learned from the questions searched before. Each call goes where it is expected to save the most
-    together with the one after it, and the search ends when a call is no longer worth its price.
+    together with the one after it, and the search ends when a call is no longer worth its price, going by what such
+    calls were worth before.
 
     One sampler serves all questions of a search; tell it of each finished one (`learn`). What it learned is saved as
     JSON. Deterministic: the same questions learned in the same order lead to the same budgets.
@@ -51,9 +54,10 @@ class ElasticSampler(BudgetSampler):
         if max_calls < 1:
             raise UsageError(f"max_calls must be at least 1, got {max_calls}")
         self.price, self.max_calls = price, max_calls
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._learned: list[History] = []
         self._law, self._fitted = Law(), 0
+        self._trust = Trust()
         self._looked: dict[History, Outlook | None] = {}
 
     def propose(self, history: History) -> int:
@@ -69,14 +73,19 @@ class ElasticSampler(BudgetSampler):
             return False
         if len(history.seen) >= self.max_calls:
             return True
-        found = self._look(history)
-        return found is None or (found.saving < self.price and found.saving_of_two < 2 * self.price)
+        with self._lock:
+            found = self._look(history)
+            return found is None or self._trust.expected(found.promise) < self.price
 
     def learn(self, history: History) -> None:
         """Take note of a question whose search is over; one without any trial teaches nothing."""
-        if history.seen:
-            with self._lock:
-                self._learned.append(History(history.vanilla_tokens, history.seen))
+        if not history.seen:
+            return
+        known = History(history.vanilla_tokens, history.seen)
+        with self._lock:
+            before = [self._look(replace(known, seen=known.seen[:n])) for n in range(len(known.seen))]
+            self._trust.note(known, [None if found is None else found.promise for found in before])
+            self._learned.append(known)
 
     def save(self, path: str | Path) -> None:
         """Write all that was learned to a JSON file."""

@@ -30,6 +30,11 @@ class Outlook:
     saving_of_two: float
     """Expected saving of this call and the best one after it, together."""
 
+    @property
+    def promise(self) -> float:
+        """The saving that a call is good for, alone or as one of two."""
+        return max(self.saving, self.saving_of_two / 2)
+
 
 def outlook(law: Law, history: History) -> Outlook | None:
     """Return the best next budget; None if all that come into question were tried, or there is nothing left to save."""
