@@ -6,7 +6,7 @@ A caller's settings are only read here; what is put in their place is a copy.
 from collections.abc import Mapping
 from typing import Any
 
-from tale_dspy.backends.families import VALUE
+from tale_dspy.backends.family import VALUE
 
 DIALS = ("thinking", "reasoning_effort", "reasoning", "think")
 """Settings of a call that turn a dial."""
@@ -14,6 +14,15 @@ BODY_DIALS = (*DIALS, "thinking_token_budget", "enable_thinking", "thinking_budg
 """Fields of `extra_body` that do so."""
 _NESTED = {"custom_params": ("thinking_budget",), "chat_template_kwargs": ("enable_thinking", "thinking")}
 """Fields of `extra_body` that hold a dial among other things."""
+_LIMITS = {
+    "gemini": ("generationConfig.max_output_tokens", "generationConfig.maxOutputTokens"),
+    "vertex_ai": ("generationConfig.max_output_tokens", "generationConfig.max_output_tokens"),
+    "ollama": ("options.num_predict", "max_tokens"),
+    "ollama_chat": ("options.num_predict", "max_tokens"),
+    "bedrock": ("inferenceConfig.maxTokens", "inferenceConfig.maxTokens"),
+    "openai": ("max_tokens", "max_completion_tokens"),
+}
+"""Where max_tokens stands in the body, sent by LiteLLM and by DSPy itself, where not under its own name."""
 _OFF = ("none", "disable", "off")
 
 
@@ -100,3 +109,24 @@ def _copied(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _copied(v) for k, v in value.items()}
     return [_copied(v) for v in value] if isinstance(value, list) else value
+
+
+def limit_path(lm: Any, name: str, *, litellm: bool) -> str:
+    """Say where the limit on output tokens stands in the body of a request, as a dotted path.
+
+    Args:
+        lm: The LM that is asked.
+        name: The setting that holds it, `max_tokens` or `max_completion_tokens`.
+        litellm: Whether LiteLLM sends the call, or DSPy itself.
+    """
+    provider = lm.model.partition("/")[0] if "/" in lm.model else "openai"
+    if name == "max_completion_tokens" and (litellm or provider == "openai"):
+        return name
+    by_litellm, by_dspy = _LIMITS.get(provider, ("max_tokens", "max_tokens"))
+    return by_litellm if litellm else by_dspy
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """Lay a value out under a dotted path."""
+    name, _, rest = path.partition(".")
+    return {name: nested(rest, value) if rest else value}

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
-from tale_dspy.backends.dial_settings import asks_to_think, filled, own_dial, with_dial
-from tale_dspy.backends.families import FAMILIES, LEVELS, THINKERS, Family
+from tale_dspy.backends.dial_settings import asks_to_think, filled, limit_path, nested, own_dial, with_dial
+from tale_dspy.backends.families import FAMILIES
+from tale_dspy.backends.family import LEVELS, THINKERS, Family
 from tale_dspy.backends.worst_case import LIMITS, allowance
 from tale_dspy.errors import UsageError
 
@@ -26,15 +27,6 @@ LEAST_ROOM = 1024
 """Tokens of the caller's max_tokens kept free for the answer, or a quarter of it if that is less."""
 LEAST_CAP = 16
 """Least max_output_tokens of OpenAI's Responses API."""
-_LIMITS = {
-    "gemini": ("generationConfig.max_output_tokens", "generationConfig.maxOutputTokens"),
-    "vertex_ai": ("generationConfig.max_output_tokens", "generationConfig.max_output_tokens"),
-    "ollama": ("options.num_predict", "max_tokens"),
-    "ollama_chat": ("options.num_predict", "max_tokens"),
-    "bedrock": ("inferenceConfig.maxTokens", "inferenceConfig.maxTokens"),
-    "openai": ("max_tokens", "max_completion_tokens"),
-}
-"""Where max_tokens stands in the body, sent by LiteLLM and by DSPy itself, where not under its own name."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +160,7 @@ class _Turning:
             settings |= with_dial(self.merged, family.off)
             self.notes.append(f"thinking was switched off: it does not fit under {limit} tokens")
             thinks = False
-        wire = _nested(self._wire_limit(litellm="thinking" in settings), limit)
+        wire = nested(self._wire_limit(litellm="thinking" in settings), limit)
         return Dial("cap", settings, wire, tuple(self.notes), thinks)
 
     def auto(self, budget: int) -> Dial:
@@ -256,7 +248,7 @@ class _Turning:
                 self.notes.append(f"{name} {told!r} was left out: {family.name} refuses it while thinking")
         body = filled(wire, value)
         for limit in limits.values():
-            body |= _nested(self._wire_limit(litellm=family.litellm), limit)
+            body |= nested(self._wire_limit(litellm=family.litellm), limit)
         return Dial("native", settings, body, tuple(self.notes), thinks=True)
 
     def _switched_off(self, off: Mapping[str, Any], reason: str) -> Dial:
@@ -291,18 +283,7 @@ class _Turning:
     def _wire_limit(self, *, litellm: bool) -> str:
         if self._responses:
             return "max_output_tokens"
-        provider = self.lm.model.partition("/")[0] if self.engine and "/" in self.lm.model else "openai"
-        litellm = litellm or self.engine == "litellm"
-        if self.engine is None or (self._limit_name == "max_completion_tokens" and (litellm or provider == "openai")):
-            return self._limit_name
-        by_litellm, by_dspy = _LIMITS.get(provider, ("max_tokens", "max_tokens"))
-        return by_litellm if litellm else by_dspy
-
-
-def _nested(path: str, value: Any) -> dict[str, Any]:
-    """Lay a value out under a dotted path."""
-    name, _, rest = path.partition(".")
-    return {name: _nested(rest, value) if rest else value}
+        return limit_path(self.lm, self._limit_name, litellm=litellm or self.engine == "litellm")
 
 
 def _kwargs(lm: Any) -> dict[str, Any]:

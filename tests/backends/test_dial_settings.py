@@ -3,10 +3,11 @@
 import copy
 from typing import Any
 
+import dspy
 import pytest
 
-from tale_dspy.backends.dial_settings import asks_to_think, filled, own_dial, with_dial
-from tale_dspy.backends.families import VALUE
+from tale_dspy.backends.dial_settings import asks_to_think, filled, limit_path, nested, own_dial, with_dial
+from tale_dspy.backends.family import VALUE
 
 
 @pytest.mark.parametrize(
@@ -79,3 +80,22 @@ def test_a_template_is_filled_anew_each_time() -> None:
     first, second = filled(template, 5), filled(template, 6)
     assert first == {"thinking": {"budget_tokens": 5, "type": "enabled"}}
     assert second["thinking"]["budget_tokens"] == 6
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "by_litellm", "by_dspy"),
+    [
+        ("openai/gpt-4o", "max_tokens", "max_tokens", "max_completion_tokens"),
+        ("openai/gpt-5", "max_completion_tokens", "max_completion_tokens", "max_completion_tokens"),
+        ("openrouter/openai/gpt-5", "max_completion_tokens", "max_completion_tokens", "max_tokens"),
+        ("ollama_chat/qwen3", "max_tokens", "options.num_predict", "max_tokens"),
+        ("anthropic/claude-sonnet-4-5", "max_tokens", "max_tokens", "max_tokens"),
+    ],
+)
+def test_the_limit_stands_where_the_sender_puts_it(model: str, name: str, by_litellm: str, by_dspy: str) -> None:
+    lm = dspy.LM(model, api_key="k")
+    assert (limit_path(lm, name, litellm=True), limit_path(lm, name, litellm=False)) == (by_litellm, by_dspy)
+
+
+def test_a_dotted_path_is_laid_out() -> None:
+    assert nested("a.b.c", 5) == {"a": {"b": {"c": 5}}}

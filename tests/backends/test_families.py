@@ -5,7 +5,8 @@ import re
 import pytest
 
 from tale_dspy.backends.dials import _find
-from tale_dspy.backends.families import FAMILIES, LEVELS, VALUE, Family
+from tale_dspy.backends.families import FAMILIES
+from tale_dspy.backends.family import LEVELS, VALUE, Family
 
 
 @pytest.mark.parametrize(
