@@ -13,7 +13,7 @@ from dspy.utils.exceptions import LMError, LMRateLimitError
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
 from tale_dspy.backends.dials import Mode, family_of, thinks_natively, turn
-from tale_dspy.backends.families import LEVELS
+from tale_dspy.backends.family import LEVELS
 from tale_dspy.backends.local.names import is_local
 from tale_dspy.backends.prices import price_of
 from tale_dspy.errors import UsageError
