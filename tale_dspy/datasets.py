@@ -74,7 +74,12 @@ class Dataset:
 
 
 def load_dataset(
-    name: str | os.PathLike[str], *, inputs: Sequence[str] | None = None, gold: str | None = None, seed: int = 0
+    name: str | os.PathLike[str],
+    *,
+    inputs: Sequence[str] | None = None,
+    gold: str | None = None,
+    seed: int = 0,
+    labelled: bool = True,
 ) -> Dataset:
     """Load a named set, a set of the Hugging Face hub, or a file.
 
@@ -94,20 +99,20 @@ def load_dataset(
         inputs: Columns the program is given; default `question`. A string is split at commas.
         gold: Column of the right answer; default the first there is of `answer`, `choice`, `gold`, `target`, `label`.
         seed: Decides the order of GPQA's options, for each row on its own, whatever the order of the rows.
+        labelled: Whether a table must have a gold; if not, the output of one without is `answer`.
 
     Raises:
         DataError: If the name is unknown, or the file or one of its rows cannot be used; names the line.
         MissingExtraError: If a hub set or a parquet file is asked for without the library that reads it.
     """
-    name = os.fspath(name)
+    name, key = os.fspath(name), name_key(os.fspath(name))
     wanted = [part.strip() for part in inputs.split(",")] if isinstance(inputs, str) else inputs
-    key = name_key(name)
     if key in ALIASES:
         if wanted is not None or gold is not None:
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
         return _load_named(NAMED[ALIASES[key]], seed)
     if name.startswith("hf:"):
-        return _load_table(read_hub(name), wanted, gold, seed)
+        return _load_table(read_hub(name), wanted, gold, seed, labelled)
     if key.split(":")[0] == "embedded":
         if wanted is not None or gold is not None:
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
@@ -117,7 +122,7 @@ def load_dataset(
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         known = ", ".join([*NAMED, "hf:owner/name:split", *(f"a file ending in {end}" for end in ENDINGS)])
         raise DataError(f"{name!r} is no file and no known set{hint}: known are {known}")
-    return _load_table(read_file(name), wanted, gold, seed)
+    return _load_table(read_file(name), wanted, gold, seed, labelled)
 
 
 EMBEDDED_SIZE = 2000
@@ -190,7 +195,10 @@ def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, form: Form, k
     )
 
 
-def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, seed: int) -> Dataset:
+def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
+    if not labelled and gold is None and not any(map(table.find, _GOLDS)):
+        fields = {table.find(name) or name: field_name(name) for name in inputs or ["question"]}
+        return _dataset(table, table.cells(fields), "answer", "answer", "auto")
     if inputs is None and gold is None and set(_GPQA) <= set(table.columns):
         return _gpqa(table, seed)
     fields = _choose_columns(table, ["question"] if inputs is None else inputs, _GOLDS if gold is None else [gold])

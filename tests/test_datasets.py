@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -259,3 +260,12 @@ def test_the_embedded_test_split_says_which_templates_were_never_trained_on() ->
 def test_the_embedded_problems_have_fixed_columns() -> None:
     with pytest.raises(DataError, match="embedded:test has fixed columns"):
         load_dataset("embedded:test", gold="answer")
+
+
+def test_a_table_that_needs_no_gold_may_be_without(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("Question,context\nWhat?,here\n")
+    found = load_dataset(tmp_path / "q.csv", inputs=["question", "context"], labelled=False)
+    assert (found.signature, found.gold) == ("question, context -> answer", "answer")
+    assert dict(found.examples[0].items()) == {"question": "What?", "context": "here"}
+    with pytest.raises(DataError, match="row without title"):
+        load_dataset(tmp_path / "q.csv", inputs=["title"], labelled=False)

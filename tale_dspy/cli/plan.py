@@ -145,15 +145,15 @@ class Plan:
         for module in modules:
             module.rescue = check_rescue(self.rescue)
 
-    def load_data(self) -> "Dataset":
-        """Load the questions that are asked."""
-        return self._load(self.data).take(self.offset, self.limit)
+    def load_data(self, *, labelled: bool = True) -> "Dataset":
+        """Load the questions that are asked; only a file's may be without gold, and only where none is needed."""
+        return self._load(self.data, labelled).take(self.offset, self.limit)
 
-    def _load(self, name: str) -> "Dataset":
+    def _load(self, name: str, labelled: bool = True) -> "Dataset":
         from tale_dspy.datasets import load_dataset
 
         inputs = [column.strip() for column in self.inputs.split(",")] if self.inputs else None
-        return load_dataset(name, inputs=inputs, gold=self.gold, seed=self.seed or 0)
+        return load_dataset(name, inputs=inputs, gold=self.gold, seed=self.seed or 0, labelled=labelled)
 
     def check_inputs(self, program: Any, data: "Dataset") -> None:
         """Say which inputs of a saved program the data lacks."""

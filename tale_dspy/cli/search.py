@@ -167,7 +167,7 @@ def search(plan: "Plan", asked: Asked) -> Done:
     from tale_dspy.programs.spec import imported, program_from
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
-    data = plan.load_data()
+    data = plan.load_data(labelled=asked.metric != AGREES)
     student = program_from(plan.program, data.signature)
     plan.check_inputs(student, data)
     if plan.program.endswith(".json"):

@@ -63,7 +63,10 @@ def test_a_cap_ends_with_3_and_keeps_what_was_found(tale: Any, asked: list[str])
     assert len(tale_dspy.load_search("s")) > 0 and Path("s/program.json").exists()
 
 
-def test_agreement_is_labelled(tale: Any, asked: list[str]) -> None:
+def test_questions_without_gold_are_searched_for_agreement_and_labelled(tale: Any, asked: list[str]) -> None:
+    rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
+    Path("questions.jsonl").write_text("".join(json.dumps({"question": row["question"]}) + "\n" for row in rows))
+    assert "there is no 'answer'" in tale("search", *asked).sentence
     told = tale("search", *asked, *CHEAP, "--metric", "agrees-with-vanilla", "--out", "s")
     assert told.code == 0 and "right means agreement" in told.out
     assert {row.judged_by for row in tale_dspy.load_search("s")} == {"agreement"}
