@@ -22,6 +22,7 @@ from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.optimizers.scaling import budget_states, scaled
 from tale_dspy.programs.promise import Promise, circumstances
+from tale_dspy.runs.describe import state_hash
 from tale_dspy.runs.engine import evaluate, gold_field
 from tale_dspy.runs.options import SharedCaps
 from tale_dspy.runs.records import Run
@@ -152,7 +153,8 @@ def calibrate(
     Asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by each
     scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are
     refused. A promise for another model, adapter, temperature, mode or data set is void: the program that is returned
-    warns where it is asked so, and keeps this when it is saved and loaded.
+    warns where it is asked so, and keeps this when it is saved and loaded. `evaluate` also warns if its instructions,
+    demos or estimators were changed afterwards.
 
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought` with budgets; not changed.
@@ -246,6 +248,7 @@ class _Asking:
     def promised(self, test: ScaleTest, epsilon: float, delta: float) -> Any:
         """Return a copy of the program at a scale, with the promise in it."""
         found = scaled(self.program, test.scale)
+        measured = state_hash(found)
         given = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
         for module, state in budget_states(found):
             with dspy.context(**given), module.booked():
@@ -262,6 +265,7 @@ class _Asking:
                 mode=under.mode,
                 data=self.name,
                 data_hash=data_hash(self.ids),
+                program=measured,
                 budgets=state.budgets,
             )
             module.seen.add(self.ids, "val", self.options.get("lm"))

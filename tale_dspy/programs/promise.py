@@ -51,6 +51,8 @@ class Promise:
     data: str
     """Name of the questions."""
     data_hash: str
+    program: str
+    """Hash of the program as it was measured: its instructions, demos, estimators and limits."""
     budgets: tuple[float | int | None, ...]
     """The limits or the fixed budget it is about: others are none of its business."""
 
@@ -85,13 +87,16 @@ class Promise:
         return None if budgets == self.budgets else "the limits of the budgets were changed afterwards"
 
 
-def warn_of_other_data(promise: Promise, data: str) -> None:
-    """Warn where a promise about one named data set meets another; of files and lists nobody can tell.
+def warn_of_others(promise: Promise, program: str, data: str) -> None:
+    """Warn where a promise meets another program or another named data set; of files and lists nobody can tell.
 
     Args:
         promise: What was promised.
+        program: Hash of the program that is asked.
         data: Name of the questions that are asked.
     """
+    if program != promise.program:
+        logger.warning("the calibration of the budgets (%s) is void here: the program was changed afterwards", promise)
     made, met = _family(promise.data), _family(data)
     if made is not None and met is not None and made != met:
         logger.warning("the calibration of the budgets (%s) is void here: data %s", promise, data)

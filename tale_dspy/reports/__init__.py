@@ -2,7 +2,8 @@
 
 Nothing here calls a model. matplotlib and rich load at first use. Reading order: `rows` (a run as a row), `table` (in
 files), `screen` (on a terminal), `figures` upon `canvas`, `elasticity` (of fixed budgets) and `elasticity_figure`,
-`diff` (of two runs), `verdict` (of the gate), `paper`; `text` serves all.
+`ladders` and `search_run` (question by question, drawn by `question_figures` and `search_figures`), `diff` (of two
+runs), `verdict` (of the gate), `paper`; `text` serves all.
 """
 
 from tale_dspy.reports.diff import changes_csv, rich_comparison

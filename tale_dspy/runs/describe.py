@@ -21,7 +21,7 @@ from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimator import BudgetEstimator
-from tale_dspy.programs.promise import warn_of_other_data
+from tale_dspy.programs.promise import warn_of_others
 from tale_dspy.programs.saving import describe_adapter
 from tale_dspy.programs.state import Seen, promises_of, seen_by, tuned_with
 from tale_dspy.runs.folder import FORMAT
@@ -54,7 +54,7 @@ def describe_run(
             "allow it with --allow-leak (allow_leak=True), which marks the run contaminated"
         )
     for promise in promises_of(program):
-        warn_of_other_data(promise, _data_name(examples))
+        warn_of_others(promise, state_hash(program), _data_name(examples))
     data = {"name": _data_name(examples), "n": len(ids), "hash": data_hash(ids)}
     return {
         "format": FORMAT,
@@ -87,13 +87,16 @@ def describe_run(
     }
 
 
+_NO_PROMPT = ("lm", "traces", "train", "promise")
+
+
 def state_hash(program: Any) -> str:
     """Hash what a program brings to a prompt: instructions, demos, limits, settings; not its language models.
 
     The attributes of its modules count as far as they are numbers, text or lists of these; code does not.
     """
     state = {
-        name: {k: v for k, v in param.dump_state().items() if k not in ("lm", "traces", "train")}
+        name: {k: v for k, v in param.dump_state().items() if k not in _NO_PROMPT}
         for name, param in program.named_parameters()
         if not isinstance(param, Seen)
     }

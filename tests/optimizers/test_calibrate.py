@@ -66,6 +66,19 @@ def test_the_promise_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp
         calibrate(found.program, VAL, EPSILON, DELTA, lm=lm)
 
 
+def test_a_program_that_is_changed_afterwards_has_no_promise(
+    student: Any, lm: FakeLM, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calibrate(student, VAL, EPSILON, DELTA, scales=(1.0,), lm=lm).program.save(tmp_path / "p.json")
+    program, fresh = tale_dspy.load(tmp_path / "p.json"), [dspy.Example(question="What is 99 and 0?", answer="99")]
+    asked = [example.with_inputs("question") for example in fresh]
+    tale_dspy.evaluate(program, asked, lm=lm)
+    assert "void" not in caplog.text
+    program.predict.signature = program.predict.signature.with_instructions("Sing.")
+    tale_dspy.evaluate(program, asked, lm=lm)
+    assert "void here: the program was changed afterwards" in caplog.text
+
+
 def test_when_nothing_qualifies_it_says_so(student: Any, lm: FakeLM) -> None:
     found = calibrate(student, VAL, EPSILON, DELTA, scales=(0.25, 0.1), lm=lm)
     assert (found.scale, found.program, len(found.tests)) == (None, None, 1)

@@ -10,11 +10,11 @@ import pytest
 from fake_lm import fake_lm, sections
 
 import tale_dspy
-from tale_dspy.programs.promise import Circumstances, Promise, circumstances, warn_if_void, warn_of_other_data
+from tale_dspy.programs.promise import Circumstances, Promise, circumstances, warn_if_void, warn_of_others
 
 PROMISE = Promise(
     epsilon=0.01, delta=0.05, scale=0.5, n=400, lost=0, model="fake/model", adapter="TaleAdapter", temperature=None,
-    mode="auto", data="stories", data_hash="ab", budgets=(40,),
+    mode="auto", data="stories", data_hash="ab", program="cd", budgets=(40,),
 )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_a_budget_given_at_the_call_was_never_promised(caplog: pytest.LogCapture
     ],
 )
 def test_other_data_makes_it_void(made: str, met: str, void: bool, caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_other_data(replace(PROMISE, data=made), met)
+    warn_of_others(replace(PROMISE, data=made), "cd", met)
     assert (f"void here: data {met}" in caplog.text) == void
 
 
