@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from dspy.clients._deprecation import adapter_message_call  # what an adapter asks one LM, another may answer
+from dspy.clients.call_context import adapter_fallback_scope
 from dspy.utils.exceptions import LMBillingError, LMError, LMRateLimitError, is_retryable_lm_error
 
 from tale_dspy.backends.dial_settings import DIALS, with_dial
@@ -69,15 +70,17 @@ def call(lm: Limited, send: Callable[..., Any], request: Request) -> Any:
         request: Prompt, messages and settings.
     """
     prompt, messages, kwargs = request
-    attempt = 0
+    attempt, several = 0, _several(lm, kwargs)
     while True:
         attempt += 1
         slot = None if _free(lm, request, asynchronous=False) else lm.limiter.acquire(_tokens(lm, request))
         try:
-            with _set(_one_attempt, True):
+            with _set(_one_attempt, several is None), adapter_fallback_scope() as progress:
                 outputs = send(prompt, messages=messages, **kwargs)
         except Exception as e:
-            wait = _failed(lm, slot, e, attempt)
+            wait = _failed(lm, slot, e, attempt if several is None and not progress.emitted else lm.attempts)
+            if progress.emitted:  # a reader has seen a part of it: neither again nor from another model
+                raise
             if wait is None:
                 return _elsewhere(lm, request, e)
             time.sleep(wait)
@@ -93,15 +96,17 @@ def call(lm: Limited, send: Callable[..., Any], request: Request) -> Any:
 async def acall(lm: Limited, send: Callable[..., Awaitable[Any]], request: Request) -> Any:
     """Make a call, from an event loop."""
     prompt, messages, kwargs = request
-    attempt = 0
+    attempt, several = 0, _several(lm, kwargs)
     while True:
         attempt += 1
         slot = None if _free(lm, request, asynchronous=True) else await lm.limiter.aacquire(_tokens(lm, request))
         try:
-            with _set(_one_attempt, True):
+            with _set(_one_attempt, several is None), adapter_fallback_scope() as progress:
                 outputs = await send(prompt, messages=messages, **kwargs)
         except Exception as e:
-            wait = _failed(lm, slot, e, attempt)
+            wait = _failed(lm, slot, e, attempt if several is None and not progress.emitted else lm.attempts)
+            if progress.emitted:  # a reader has seen a part of it: neither again nor from another model
+                raise
             if wait is None:
                 return await _aelsewhere(lm, request, e)
             await asyncio.sleep(wait)
@@ -112,6 +117,12 @@ async def acall(lm: Limited, send: Callable[..., Awaitable[Any]], request: Reque
             if slot is not None:
                 lm.limiter.answered()
             return outputs
+
+
+def _several(lm: Limited, kwargs: Mapping[str, Any]) -> int | None:
+    """Return how many choices are asked for, if DSPy must try again itself: those it has are paid for."""
+    n = {**lm.kwargs, **kwargs}.get("n")
+    return n if isinstance(n, int) and n > 1 else None
 
 
 def _free(lm: Limited, request: Request, *, asynchronous: bool) -> bool:

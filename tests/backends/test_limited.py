@@ -11,6 +11,7 @@ from dspy.utils.exceptions import LMAuthError, LMServerError
 
 import tale_dspy
 from tale_dspy import LM, UsageError, VanillaCoT
+from tale_dspy.backends import limited
 from tale_dspy.testing import Faults, Reply, Request, ScriptedServer
 
 Servers = Any
@@ -125,3 +126,26 @@ async def _asked_twice(model: LM) -> Any:
     await model.acall("2+2?")  # the cache keeps asynchronous calls apart
     await model.limiter.aacquire()
     return await model.acall("2+2?")
+
+
+def test_choices_that_are_paid_for_are_not_asked_for_again(serve: Servers) -> None:
+    def reply(request: Request) -> Reply:
+        return Reply("down", status=503) if request.n == 2 else Reply(f"choice {request.n}")
+
+    server = serve(reply)
+    assert lm(server, num_retries=1)("2+2?", n=2, temperature=1.0) == ["choice 1", "choice 3"]
+    assert server.stats.requests == 3
+
+
+def test_a_stream_that_was_seen_in_part_is_not_begun_again(serve: Servers) -> None:
+    from dspy.clients.call_context import stream_emitted
+
+    def seen_in_part(*_: Any, **__: Any) -> Any:
+        stream_emitted()
+        raise LMServerError("cut")
+
+    other = serve()
+    model = lm(other, num_retries=3, fallbacks=[lm(other)])
+    with pytest.raises(LMServerError, match="cut"):
+        limited.call(model, seen_in_part, ("2+2?", None, {}))
+    assert (other.stats.requests, model.limiter.in_flight) == (0, 0)
