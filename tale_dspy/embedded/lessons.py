@@ -189,7 +189,7 @@ def draw_budget(problem: Problem, count: Count, rng: random.Random) -> int:
     if rng.random() < 0.5:
         form = rng.choice((answer_only, equations, equations, sentences, long_form))
         return max(1, round(count(form(problem)) * rng.uniform(0.4, 1.6)))
-    drawn = round(500 ** rng.random())
+    drawn: int = round(500 ** rng.random())
     return 5 * -(-drawn // 5) if rng.random() < 0.5 else drawn
 
 
