@@ -25,6 +25,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import dspy
 
 import tale_dspy
+from tale_dspy.optimizers.few_shot import few_shot
 from tale_dspy.optimizers.gain import measure_gain
 from tale_dspy.optimizers.ideal_range import estimated_budgets, range_quality
 from tale_dspy.optimizers.samplers import GridSampler
@@ -127,7 +128,7 @@ def estimators(args: argparse.Namespace) -> None:
     rest = rest.take(0 if args.test else args.questions, args.held_out)
     zero = tale_dspy.TaleEP(data.signature)
     search, learned = searched(args, data)
-    _, few = searched(args, data, estimator="few-shot")
+    few = tale_dspy.TaleEP(data.signature, few_shot(search.rows, data.signature))
     every = GridSampler(points=args.points)
     grid = tale_dspy.BudgetSearch(sampler=every, repeats=0, lm=model(args), concurrency=args.concurrency)
     grid.compile(zero, trainset=rest)
