@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAME = "demo"
 DATA = "embedded:test"
+QUESTIONS = 120
 BUDGETS = (3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300)
 PROGRAMS = ("cot", "direct", "concise", "tale-ep", *(f"budget:{n}" for n in BUDGETS))
 NOTICE = (
@@ -33,7 +34,12 @@ NEXT = (
 
 
 def run(
-    questions: Annotated[int, typer.Option(min=1, help="Questions asked of each program.")] = 120,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Questions asked of each program; default 120, 1000 with --full.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Search budgets, distil, train with SFT and DPO, and prove it: 20 minutes.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for run folders and report; default demo-runs/.")] = None,
     model: Annotated[str, typer.Option(hidden=True, help="Another model, such as a checkpoint of it.")] = "embedded",
 ) -> None:
@@ -44,7 +50,12 @@ def run(
     screen, folder = console(), out or Path("demo-runs")
     if model == "embedded":
         screen.print(NOTICE, style="yellow")
-    runs = ask_all(screen, model, questions, folder)
+    if full:
+        from tale_dspy.cli.demo_full import run_full
+
+        run_full(screen, model, questions, folder)
+        return
+    runs = ask_all(screen, model, questions or QUESTIONS, folder)
     screen.print()
     screen.print(rich_comparison(runs["tale-ep"].compare(runs["cot"]), width=screen.width, limit=1))
     for curve in elasticities(list(runs.values())):

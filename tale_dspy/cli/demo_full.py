@@ -1,0 +1,296 @@
+"""`tale demo --full`: from searched budgets to a model that is short by itself, on the model that ships.
+
+Each step keeps what it made in a folder of its own, so that the same command continues where it was ended, and every
+row of the final table can be opened.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tale_dspy.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tale_dspy.datasets import Dataset
+    from tale_dspy.reports import ReportRow
+    from tale_dspy.runs.gate import Verdict
+    from tale_dspy.runs.records import Run
+    from tale_dspy.training.trainer import Trained
+
+QUESTIONS, SEARCHED, TRIED = 1000, 500, 150
+"""Asked in the end, searched and trained on, and asked for each fixed budget that is tried."""
+LIMITS = {"sft": (0.70, 0.01), "dpo": (0.65, 0.02)}
+"""What the gate asks of each strategy: least saving, largest drop in accuracy."""
+BASELINES = ("direct", "cot", "concise", "tale-ep")
+CONCURRENCY = 64
+
+
+@dataclass
+class Demo:
+    """What the steps share."""
+
+    screen: "Console"
+    lm: Any
+    folder: Path
+    test: "Dataset"
+    train: "Dataset"
+    runs: "dict[str, Run]" = field(default_factory=dict)
+    """By the name in the table, in its order."""
+    verdicts: "dict[str, Verdict]" = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Say what is done, and how long it took."""
+        self.screen.print(f"\n{title}", style="bold")
+        started = time.perf_counter()
+        yield
+        self.screen.print(f"  {time.perf_counter() - started:.0f} s", style="dim")
+
+    def ask(self, name: str, program: Any, spec: str, lm: Any = None, adapter: Any = None) -> "Run":
+        """Ask a program the test questions, in a folder named after it.
+
+        Args:
+            name: In the table.
+            program: What is asked.
+            spec: The name of the program, the same for one program on two models.
+            lm: None for the plain model.
+            adapter: None for the paper's prompts.
+        """
+        from tale_dspy.adapter import TaleAdapter
+        from tale_dspy.cli.show import live_bar
+        from tale_dspy.runs.engine import evaluate
+
+        place = self.folder / name.replace(":", "-").replace(" ", "-")
+        with live_bar(name) as progress:
+            run = evaluate(
+                program,
+                self.test,
+                out=place,
+                lm=lm or self.lm,
+                adapter=adapter or TaleAdapter(),
+                name=spec,
+                concurrency=CONCURRENCY,
+                progress=progress,
+            )
+        self.runs[name] = run
+        told = run.summary
+        typer.echo(f"  {name}: {100 * told['accuracy']:.1f} % right, {told['output_tokens_mean']:.1f} output tokens")
+        return run
+
+
+def run_full(screen: "Console", model: str, questions: int | None, folder: Path) -> None:
+    """Search, distil, train with SFT and DPO, gate, and show the final table with the figure before and after.
+
+    Args:
+        screen: Where it is shown.
+        model: `embedded`, or another local model.
+        questions: How many are asked of each program; None for `QUESTIONS`.
+        folder: What is made goes here.
+
+    Raises:
+        UsageError: If a package is missing, or the folder holds something else.
+    """
+    import dspy
+
+    from tale_dspy.datasets import load_dataset
+
+    dspy.disable_logging()  # what matters of it comes back as an outcome or an error
+    _require()
+    with screen.status("loading the model and the questions"):
+        lm = _model(model)
+        test = load_dataset(f"embedded:test:{questions or QUESTIONS}")
+        demo = Demo(screen, lm, folder, test, load_dataset("embedded:train").take(limit=SEARCHED))
+        lm.engine.load()
+    started = time.perf_counter()
+    _baselines(demo)
+    found = _search(demo)
+    with demo.step("Distil the short replies, and train on them"):
+        tuned = {strategy: _train(demo, strategy) for strategy in LIMITS}
+    _prove(demo, tuned)
+    _show(demo, found, tuned, time.perf_counter() - started)
+
+
+def _require() -> None:
+    from tale_dspy.training.plan import require
+
+    try:
+        require()
+    except MissingExtraError as e:
+        raise UsageError(f"the full demo trains a model in this process, but {e}") from e
+
+
+def _model(model: str) -> Any:
+    from tale_dspy.backends.lm import LM
+    from tale_dspy.backends.local.names import is_local
+
+    if not is_local(model):
+        raise UsageError(f"the full demo trains the model, which must run in this process (local:PATH), got {model}")
+    return LM(model, cache=False)
+
+
+def _baselines(demo: Demo) -> None:
+    """Ask with the prompts there are, and with the one fixed budget that is best on training questions."""
+    import dspy
+
+    from tale_dspy.adapter import TaleAdapter
+    from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+    from tale_dspy.programs.spec import program_from
+
+    signature = demo.test.signature
+    with demo.step(f"Ask {len(demo.test)} unseen questions, untrained"):
+        for name in BASELINES:
+            demo.ask(name, program_from(name, signature), name)
+        demo.ask("dspy-cot", program_from("dspy-cot", signature), "dspy-cot", adapter=dspy.ChatAdapter())
+    with demo.step(f"Choose the best fixed budget on {TRIED} training questions"):
+        told = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY}
+        search = BestFixedBudget(out=demo.folder / "fixed-search", **told)
+        best = search.compile(program_from("budget:best", signature), trainset=demo.train.take(limit=TRIED))
+        demo.ask(f"best fixed budget ({best.token_budget})", best, "budget:best")
+
+
+def _search(demo: Demo) -> dict[str, Any]:
+    """Search each training question's budget, and ask with the estimator that was learned from it."""
+    from tale_dspy.adapter import TaleAdapter
+    from tale_dspy.cli.show import live_bar
+    from tale_dspy.optimizers.budget_search import BudgetSearch
+    from tale_dspy.programs.tale_ep import TaleEP
+
+    with demo.step(f"Search the budgets of {len(demo.train)} training questions"):
+        with live_bar("search") as progress:
+            told = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY, "progress": progress}
+            search = BudgetSearch(out=demo.folder / "search", **told)
+            program = search.compile(TaleEP(demo.test.signature), trainset=demo.train)
+        found = search.summary
+        typer.echo(
+            f"  {found['found']} of {found['n']} found: {found['vanilla_tokens_mean']:.1f} tokens without a budget, "
+            f"{found['best_tokens_mean']:.1f} with the best one, confirmed on fresh draws"
+        )
+        demo.ask("searched budgets, learned", program, "searched")
+    return found
+
+
+def _train(demo: Demo, strategy: str) -> "Trained":
+    """Train on the search, rendered as the paper's prompt and as DSPy's, so that the model is short behind both."""
+    import datasets
+    import dspy
+
+    from tale_dspy.programs.spec import program_from
+    from tale_dspy.training.distil import distil
+    from tale_dspy.training.options import DpoOptions, SftOptions
+    from tale_dspy.training.provider import train
+
+    signature = demo.test.signature
+    both = [
+        distil(demo.folder / "search", strategy, program_from(name, signature), adapter=adapter)  # type: ignore[arg-type]
+        for name, adapter in (("cot", None), ("dspy-cot", dspy.ChatAdapter()))
+    ]
+    for name, made in zip(("paper", "dspy"), both, strict=True):
+        made.save(demo.folder / f"{strategy}-{name}.jsonl")
+    rows = datasets.concatenate_datasets([made.dataset for made in both])
+    options: Any = SftOptions() if strategy == "sft" else DpoOptions()
+    with demo.screen.status(f"  {strategy}: {len(rows)} rows") as shown:
+
+        def tell(step: Any) -> None:
+            loss = "" if step.loss is None else f", loss {step.loss:.3f}"
+            shown.update(f"  {strategy}: step {step.step} of {step.steps}{loss}")
+
+        trained = train(demo.lm.model, rows, demo.folder / f"adapter-{strategy}", options, progress=tell)
+    told = trained.card["results"]
+    typer.echo(
+        f"  {strategy}: {len(rows)} rows, {told['steps']} steps in {told['seconds']:.0f} s "
+        f"({told['tokens_per_s']:.0f} tokens/s), loss {told['loss']:.3f}"
+    )
+    return trained
+
+
+def _prove(demo: Demo, tuned: "dict[str, Trained]") -> None:
+    """Ask the tuned models plainly, behind both adapters, and let the gate decide."""
+    import dspy
+
+    from tale_dspy.programs.spec import program_from
+    from tale_dspy.runs.gate import gate
+    from tale_dspy.training.proof import mark
+
+    signature = demo.test.signature
+    with demo.step("Ask the tuned models the same questions, without any budget"):
+        for strategy, trained in tuned.items():
+            lm = demo.lm.copy(model=trained.model)
+            least, most = LIMITS[strategy]
+            for spec, adapter in (("cot", None), ("dspy-cot", dspy.ChatAdapter())):
+                name = f"{strategy.upper()}, {spec}"
+                run = demo.ask(name, program_from(spec, signature), spec, lm, adapter)
+                demo.verdicts[name] = gate(demo.runs[spec], run, min_saving=least, max_drop=most)
+            mark(trained.path, demo.verdicts[f"{strategy.upper()}, cot"])
+
+
+def _show(demo: Demo, found: dict[str, Any], tuned: "dict[str, Trained]", seconds: float) -> None:
+    from tale_dspy.reports import report_rows, rich_table
+    from tale_dspy.reports.verdict import rich_verdict
+
+    runs = _named(demo)
+    rows = [*report_rows(runs), _searched_row(demo, found)]
+    demo.screen.print()
+    demo.screen.print(rich_table(rows, width=demo.screen.width))
+    for name, verdict in demo.verdicts.items():
+        demo.screen.print(f"\nGate: {name}", style="bold")
+        demo.screen.print(rich_verdict(verdict))
+    _draw(demo, rows, {run.name: run for run in runs})
+    typer.echo(f"{seconds / 60:.1f} minutes; every row of the table is a run folder in {demo.folder}")
+    for trained in tuned.values():
+        typer.echo(f"try: tale eval cot --data embedded:test --model {trained.model}")
+
+
+def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
+    """Write the table, and the tokens of each question before and after."""
+    from tale_dspy.reports import markdown, tokens_per_question
+
+    report = demo.folder / "report"
+    report.mkdir(exist_ok=True)
+    (report / "table.md").write_text(markdown(rows), encoding="utf-8")
+    try:
+        for strategy in LIMITS:
+            tuned = runs[f"{strategy.upper()}, cot"]
+            files = tokens_per_question(runs["cot"], tuned, report / f"before_after_{strategy}")
+            typer.echo(f"\nbefore and after {strategy}: {next(f for f in files if f.suffix == '.png')}")
+    except MissingExtraError as e:
+        typer.echo(f"\nno figures: {e}")
+
+
+def _named(demo: Demo) -> "list[Run]":
+    """Return the runs under their names in the table, vanilla first: what all others are compared with."""
+    order = ["cot", *(name for name in demo.runs if name != "cot")]
+    return [replace(demo.runs[n], info={**demo.runs[n].info, "program": {"name": n}}) for n in order]
+
+
+def _searched_row(demo: Demo, found: dict[str, Any]) -> "ReportRow":
+    """Return the search itself as a row: each question under its own best budget, or without one where none helps."""
+    from tale_dspy.optimizers.search_rows import load_search
+    from tale_dspy.reports import ReportRow
+    from tale_dspy.reports.rows import evidence_mark
+
+    rows = load_search(demo.folder / "search")
+    right, tokens = 0.0, 0.0
+    for row in rows:
+        best = row.best
+        right += best.confirmed.right / best.confirmed.n if best and best.confirmed.n else row.vanilla.correct
+        tokens += best.tokens if best else row.vanilla.tokens or 0
+    return ReportRow(
+        program="searched budgets, confirmed",
+        model=found["model"],
+        data=found["data"],
+        n=len(rows),
+        accuracy=right / len(rows),
+        output_tokens=tokens / len(rows),
+        net_tokens=tokens / len(rows),
+        usd_per_1000=None,
+        outcomes={},
+        mark=evidence_mark(demo.runs["cot"]),
+        notes=("on the training questions, each under the budget that was searched for it: what an oracle would save",),
+    )
