@@ -8,8 +8,7 @@ import contextvars
 import copy
 import logging
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -279,16 +278,10 @@ def new_study(sampler: "BaseSampler", directions: Sequence[Direction] = ("minimi
     """Return a study in memory, without a line on the screen."""
     import optuna
 
-    with _silent():
-        return optuna.create_study(sampler=sampler, directions=list(directions))
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
     logging.getLogger("optuna.storages._in_memory").addFilter(_filter)  # adding it twice does nothing
     token = _quiet.set(True)
     try:
-        yield
+        return optuna.create_study(sampler=sampler, direction="minimize")
     finally:
         _quiet.reset(token)
 
