@@ -189,6 +189,7 @@ def one(args: argparse.Namespace) -> None:
     from tale_dspy.backends.local.engine import LocalEngine
 
     engine, asked = LocalEngine(args.model), prompts(args.questions)
+    engine.load()[0].worker.threads = int(os.environ["OMP_NUM_THREADS"])
     ask = in_process(engine, args.max_tokens)
     ask_all(ask, asked[: args.callers], args.callers)
     many = statistics.median(ask_all(ask, asked, args.callers).rate for _ in range(args.rounds))

@@ -12,5 +12,6 @@
     draws     which of several draws of one request a call asks for
     engine    what DSPy sees
 
-Nothing here loads torch before the first call.
+Nothing here loads torch before the first call. A model of a few million parameters writes with one thread of PyTorch,
+others with as many as PyTorch takes; nothing of it is set for the rest of the process.
 """

@@ -17,6 +17,17 @@ SMALL = 20_000_000
 """Parameters up to which weights are copied into the shape `SmallLlama` wants: beyond, arithmetic decides."""
 
 
+ALONE = 4_000_000
+"""Parameters up to which a step on a CPU is too short to be shared: where another process has a core, two threads that
+wait for each other at each operation are 20 to 80 times slower than one (benchmarks/local.py --threads)."""
+
+
+def wants_one_thread(model: Any) -> bool:
+    """Whether one thread is to do all the arithmetic of a model."""
+    device: str = model.get_input_embeddings().weight.device.type
+    return device == "cpu" and sum(p.numel() for p in model.parameters()) <= ALONE
+
+
 class Decoder(Protocol):
     """What runs a model."""
 

@@ -55,12 +55,13 @@ class Base:
             DataError: If the model cannot be loaded.
         """
         from tale_dspy.backends.local.batch import Batch
-        from tale_dspy.backends.local.decoders import SmallLlama, decoder_of
+        from tale_dspy.backends.local.decoders import SmallLlama, decoder_of, wants_one_thread
 
         key = ("" if adapter is None else f"{adapter.resolve()} {files.stamp(adapter)}", width)
         with self._lock:
             if self._model is None:
                 self._model = load_model(self.folder, self._device, self._dtype)
+                self.worker.threads = 1 if wants_one_thread(self._model) else None
             if self._tongue is None:
                 self._tongue = load_tongue(self.folder, self._model)
             found = self._batches.get(key)

@@ -26,6 +26,8 @@ class Worker:
     """
 
     def __init__(self) -> None:
+        self.threads: int | None = None
+        """Threads PyTorch takes for a step, if not as many as elsewhere; to be set before the first job."""
         self._inbox: _Inbox = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -50,9 +52,8 @@ class Worker:
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    target = threading.Thread(
-                        target=_work, args=(self._inbox, self._stop), name="tale-local", daemon=True
-                    )
+                    args = (self._inbox, self._stop, self.threads)
+                    target = threading.Thread(target=_work, args=args, name="tale-local", daemon=True)
                     self._thread = target
                     target.start()
 
@@ -78,9 +79,22 @@ def _end(stop: threading.Event, inbox: _Inbox) -> None:
     inbox.put(None)
 
 
-def _work(inbox: _Inbox, stop: threading.Event) -> None:
+def _limit_threads(count: int) -> None:
+    """Let PyTorch take so many threads for the work of this thread, and leave that of all others as it is."""
     import torch
 
+    usual = torch.get_num_threads()
+    torch.set_num_threads(count)  # for this thread, and for all that PyTorch sees first from now on
+    other = threading.Thread(target=torch.set_num_threads, args=(usual,))  # takes the latter back
+    other.start()
+    other.join()
+
+
+def _work(inbox: _Inbox, stop: threading.Event, threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        _limit_threads(threads)
     busy: list[Batch] = []
     with torch.inference_mode():
         while not stop.is_set():

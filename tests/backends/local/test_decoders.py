@@ -9,7 +9,7 @@ from tiny_models import make_adapter, make_model
 from transformers import AutoModelForCausalLM
 
 from tale_dspy.backends.local.columns import Columns
-from tale_dspy.backends.local.decoders import AnyDecoder, Decoder, SmallLlama, decoder_of
+from tale_dspy.backends.local.decoders import AnyDecoder, Decoder, SmallLlama, decoder_of, wants_one_thread
 from tale_dspy.backends.local.weights import load_model, merged, with_adapter
 
 PROMPTS = [[5 + (7 * i + j * j) % 250 for j in range(length)] for i, length in enumerate([9, 3, 30, 1, 14, 3, 22])]
@@ -157,6 +157,15 @@ def test_only_small_plain_llamas_are_written_out(kind: str, shape: dict[str, Any
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config_of(kind, **shape), dtype=dtype)
     assert SmallLlama.fits(model) is small
+
+
+@pytest.mark.parametrize(("size", "alone"), [(260, True), (200_000, False)])
+def test_one_thread_writes_with_the_smallest_models(size: int, alone: bool) -> None:
+    from tiny_models import config_of
+
+    model = AutoModelForCausalLM.from_config(config_of("llama", vocab_size=size))
+    assert wants_one_thread(model) is alone
+    assert not wants_one_thread(model.to("meta"))
 
 
 def test_a_llama_with_an_adapter_beside_its_matrices_is_not_written_out(base: Path, adapters: list[Path]) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -124,6 +125,43 @@ def test_while_idle_it_holds_no_batch() -> None:
     gc.collect()
     assert gone() is None
     worker.close()
+
+
+class Counting(Echo):
+    """Notes how many threads PyTorch takes where a step is done."""
+
+    counts: tuple[int, ...] = ()
+
+    def step(self) -> None:
+        import torch
+
+        self.counts += (torch.get_num_threads(),)
+        super().step()
+
+
+@pytest.fixture
+def three() -> Iterator[None]:
+    """Three threads of PyTorch in this thread."""
+    import torch
+
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(usual)
+
+
+@pytest.mark.usefixtures("three")
+def test_the_threads_of_pytorch_are_limited_in_its_own_thread_alone() -> None:
+    import torch
+
+    counts = []
+    for threads in (1, None):
+        worker, batch = Worker(), Counting()
+        worker.threads = threads
+        ask(worker, batch).result(60)
+        counts.append((batch.counts, torch.get_num_threads()))
+        worker.close()
+    assert counts == [((1,), 3), ((3,), 3)]
 
 
 def _in_a_fork(worker: Worker, said: Any) -> None:
