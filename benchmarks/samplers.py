@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.samplers import BaseSampler
 
 import tale_dspy
@@ -283,6 +284,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(CONTENDERS), default=list(CONTENDERS), help="contenders")
     args = parser.parse_args()
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     arena = Arena(args)
     report(arena, {name: arena.play(*_ready(name)) for name in CONTENDERS if name in args.only})
 
