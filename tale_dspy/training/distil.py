@@ -79,7 +79,7 @@ def distil(
     """Turn a search into rows to train on.
 
     Taken is the reply under the best budget, if it is steady: the search may have met a short reply that was right by
-    luck, and a model taught such replies learns to guess. On the embedded model they cost ten points of accuracy. Else
+    luck, and a model taught such replies learns to guess: in a trial on the embedded model that cost nine points. Else
     the next longer one that was right and is steady is taken.
 
     A question is left out where the search found no budget; where no steady reply is complete and shorter than the one
