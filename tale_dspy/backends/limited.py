@@ -74,12 +74,14 @@ def call(lm: Limited, send: Callable[..., Any], request: Request) -> Any:
     while True:
         attempt += 1
         slot = None if _free(lm, request, asynchronous=False) else lm.limiter.acquire(_tokens(lm, request))
+        progress: Any = None
         try:
             with _set(_one_attempt, several is None), adapter_fallback_scope() as progress:
                 outputs = send(prompt, messages=messages, **kwargs)
         except Exception as e:
-            wait = _failed(lm, slot, e, attempt if several is None and not progress.emitted else lm.attempts)
-            if progress.emitted:  # a reader has seen a part of it: neither again nor from another model
+            begun = progress is not None and progress.emitted
+            wait = _failed(lm, slot, e, attempt if several is None and not begun else lm.attempts)
+            if begun:  # a reader has seen a part of it: neither again nor from another model
                 raise
             if wait is None:
                 return _elsewhere(lm, request, e)
@@ -100,12 +102,14 @@ async def acall(lm: Limited, send: Callable[..., Awaitable[Any]], request: Reque
     while True:
         attempt += 1
         slot = None if _free(lm, request, asynchronous=True) else await lm.limiter.aacquire(_tokens(lm, request))
+        progress: Any = None
         try:
             with _set(_one_attempt, several is None), adapter_fallback_scope() as progress:
                 outputs = await send(prompt, messages=messages, **kwargs)
         except Exception as e:
-            wait = _failed(lm, slot, e, attempt if several is None and not progress.emitted else lm.attempts)
-            if progress.emitted:  # a reader has seen a part of it: neither again nor from another model
+            begun = progress is not None and progress.emitted
+            wait = _failed(lm, slot, e, attempt if several is None and not begun else lm.attempts)
+            if begun:  # a reader has seen a part of it: neither again nor from another model
                 raise
             if wait is None:
                 return await _aelsewhere(lm, request, e)

@@ -65,7 +65,7 @@ class Proof:
             check_served(trained.card, trained.path, str(self.model), self.api_base)
         base, tuned = (one.language_model() for one in plans)
         out = trained.path / "eval"
-        limits = {"min_saving": self.min_saving, "max_drop": self.max_drop}
+        limits: dict[str, Any] = {"min_saving": self.min_saving, "max_drop": self.max_drop}
         verdict = prove(program, base, tuned, data, out=out, **limits, adapter=adapter, name=self.program)
         mark(trained.path, verdict)
         return verdict

@@ -84,7 +84,8 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             raise UsageError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
         if train is not None and train.strategy != strategy:
             raise UsageError(f"train holds options of {train.strategy}, but the strategy is {strategy}")
-        self.strategy, self.out, self.metric, self.train = strategy, Path(out), metric, train
+        self.strategy: Strategy = strategy
+        self.out, self.metric, self.train = Path(out), metric, train
         self.search = dict(search or {})
         self.min_saving, self.max_drop, self.max_usd = min_saving, max_drop, max_usd
         self.train_progress: Progress | None = options.pop("train_progress", None)

@@ -67,7 +67,8 @@ def build(setup: Setup) -> Any:
         peft_config=setup.lora,
         callbacks=setup.callbacks,
     )
-    trainer.train_dataset = trainer.train_dataset.select(plan.order)
+    dataset: Any = trainer.train_dataset
+    trainer.train_dataset = dataset.select(plan.order)
     return trainer
 
 
@@ -111,4 +112,5 @@ def _is_right(text: str, gold: Any) -> bool:
     return value is not None and answers_equal(value, gold)
 
 
-_ANSWER: Any = dspy.Signature("question -> reasoning, answer")
+_make: Any = dspy.Signature
+_ANSWER = _make("question -> reasoning, answer")

@@ -45,7 +45,8 @@ def build(setup: Setup) -> Any:
         peft_config=setup.lora,
         callbacks=setup.callbacks,
     )
-    trainer.train_dataset = trainer.train_dataset.select(setup.plan.order)
+    dataset: Any = trainer.train_dataset
+    trainer.train_dataset = dataset.select(setup.plan.order)
     return trainer
 
 
