@@ -48,7 +48,7 @@ def test_the_receipt_tells_an_estimate_without_calls() -> None:
         ({}, 70, "fallback"),
         ({"question": None}, 70, "fallback"),
         ({"question": " \n"}, 70, "fallback"),
-        ({"question": object()}, 70, "fallback"),
+        pytest.param({"question": object()}, 70, "fallback", id="no text"),
         ({"question": 7}, 8, "estimate"),
         ({"question": ["a b c d e", "f g h i j"]}, 40, "estimate"),
         ({"question": "\ud800 " * 8}, 70, "estimate"),
