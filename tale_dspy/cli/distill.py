@@ -32,8 +32,8 @@ def run(
     ] = None,
     steady: Annotated[
         float,
-        typer.Option(help="Leave a reply whose neighbours, so many times as long or short, were wrong; 1: take any."),
-    ] = 1.5,
+        typer.Option(help="Least share of right replies among those as short, so that none is luck; 0: take any."),
+    ] = 0.9,
     json: flags.Json = False,
 ) -> None:
     """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""

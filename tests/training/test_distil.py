@@ -97,12 +97,12 @@ def with_trials(*told: tuple[int, bool]) -> SearchRow:
 @pytest.mark.parametrize(
     ("trials", "steady", "tokens"),
     [
-        ([(10, True), (30, True), (60, False)], 1.5, 10),
-        ([(10, True), (12, False), (30, True), (90, True)], 1.5, 30),
-        ([(10, True), (7, False), (30, True)], 1.5, 30),
-        ([(10, True), (12, False), (30, True)], 1.1, 10),
-        ([(10, True), (10, False), (30, True)], 1.0, 10),
-        ([(10, True), (12, False), (30, True), (40, False), (70, True)], 1.5, 70),
+        ([(10, True), (30, True), (60, False)], 0.9, 10),
+        ([(10, True), (11, False), (30, True), (90, True)], 0.9, 30),
+        ([(10, True), (11, False), (30, True)], 0.5, 10),
+        ([(10, True), (12, False), (30, True)], 0.9, 10),
+        ([(10, True), (10, False), (30, True)], 0, 10),
+        ([(10, True), (11, False), (30, True), (33, False), (70, True)], 0.9, 70),
     ],
 )
 def test_a_reply_that_was_right_by_luck_is_left_for_a_longer_one(
@@ -112,8 +112,15 @@ def test_a_reply_that_was_right_by_luck_is_left_for_a_longer_one(
     assert row["tokens"] == tokens and row["completion"][0]["content"].startswith(f"{tokens} ")
 
 
+def test_other_questions_tell_luck_apart() -> None:
+    lucky = with_trials((10, True), (30, True))
+    others = [dataclasses.replace(with_trials((30, True), (10, False)), id=f"{n:016x}") for n in range(3)]
+    made = distil([lucky, *others])
+    assert made.dataset[0]["tokens"] == 30
+
+
 def test_a_question_without_a_steady_reply_is_left_out() -> None:
-    made = distil([searched(2), with_trials((10, True), (12, False))])
+    made = distil([searched(2), with_trials((10, True), (11, False))])
     assert made.left_out == {NONE: 1}
 
 
@@ -171,7 +178,7 @@ def test_a_search_that_gives_nothing_says_why() -> None:
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="format must be one of sft, dpo, got 'rl'"):
         distil([searched(1)], "rl")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"steady must be a number of at least 1, got 0\.5"):
-        distil([searched(1)], steady=0.5)
+    with pytest.raises(UsageError, match=r"steady must be a share from 0 to 1, got 1\.5"):
+        distil([searched(1)], steady=1.5)
     with pytest.raises(RunFolderError, match="is no search"):
         distil(tmp_path)
