@@ -94,10 +94,10 @@ class TrainOptions:
     def rate_for(self, width: int) -> float:
         """Return the peak learning rate for a model of that width (hidden size).
 
-        Unless one is set: 2e-4 at a width of 4096, as is usual for LoRA, and higher for smaller models: 2e-3 at 128,
+        Unless one is set: 2e-4 at a width of 4096, as is usual for LoRA, and higher for smaller models: 1e-3 at 128,
         which was measured on the embedded model. In between it is interpolated, and nothing was measured.
         """
-        return self.learning_rate or 2e-4 * min(10.0, max(1.0, 4096 / width) ** (2 / 3))
+        return self.learning_rate or 2e-4 * min(5.0, max(1.0, 4096 / width) ** 0.465)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -17,7 +17,7 @@ def test_the_papers_settings() -> None:
 
 def test_small_models_learn_faster() -> None:
     rates = [SftOptions().rate_for(width) for width in (32, 128, 1024, 4096, 8192)]
-    assert rates == sorted(rates, reverse=True) and rates[0] == 2e-3 and rates[-2:] == [2e-4, 2e-4]
+    assert rates == sorted(rates, reverse=True) and rates[0] == rates[1] == 1e-3 and rates[-2:] == [2e-4, 2e-4]
     assert SftOptions(learning_rate=0.5).rate_for(128) == 0.5
 
 
