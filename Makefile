@@ -20,7 +20,7 @@ demo: $(VENV)/.run
 	$(BIN)/tale demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n 2 --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term --cov-fail-under=90
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -71,7 +71,7 @@ def files(tmp_path: Path) -> None:
         ("cot --metric things:nothing", "no attribute 'nothing'"),
         ("cot --model nonsense", "knows no provider"),
         ("cot --model nonsense/x --engine litellm", "knows no provider"),
-        ("cot --model local:x", "runs no models itself"),
+        ("cot --model local:x", "local:x runs in this process: it takes no api_base"),
         ("cot --engine nonsense", "engine must be one of litellm, auto, lm15"),
         ("cot --api-base nonsense", "--api-base must be an address"),
         ("cot --api-base http://user:hunter2@127.0.0.1/v1", "without user and password"),

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,15 @@ def test_ctrl_c_is_130_and_the_same_command_finishes(
     assert len(ids(tmp_path / "a")) == len(set(ids(tmp_path / "a"))) == 10
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """A process started in the background may ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_ends_a_run_over_litellm_too(tale: Any, asked: list[str], server: Any) -> None:
     reply = Interrupting(server.bank)
     with ScriptedServer(reply, latency=0.05) as slow:

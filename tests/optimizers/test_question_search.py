@@ -222,7 +222,9 @@ def test_samplers_of_others_are_copied_for_each_question() -> None:
 
 
 def test_our_studies_are_quiet_and_those_of_the_user_are_not(caplog: pytest.LogCaptureFixture) -> None:
+    level = optuna.logging.get_verbosity()
     optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     try:
         with caplog.at_level(logging.INFO):
             drive(reasoner(), HalvingSampler(), repeats=0)
@@ -231,6 +233,7 @@ def test_our_studies_are_quiet_and_those_of_the_user_are_not(caplog: pytest.LogC
             assert "new study" in caplog.text
     finally:
         optuna.logging.disable_propagation()
+        optuna.logging.set_verbosity(level)
 
 
 @pytest.mark.parametrize("plan", [{"calls_per_question": 0}, {"repeats": -1}, {"repeats": 1.5}, {"candidates": 0}])
