@@ -104,7 +104,8 @@ def server(folder: Path) -> Iterator[str]:
     command = [Path(sysconfig.get_path("scripts")) / "transformers", "serve", folder, "--device", "cpu"]
     # It takes most of the memory otherwise, which takes minutes; a twentieth holds all rows many times.
     command += ["--continuous-batching", "--cb-max-memory-percent", "0.05", "--host", "127.0.0.1", "--port", port]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    # One thread, as the model here has: with two the server takes minutes where another process has a core.
+    env = {"OMP_NUM_THREADS": "1", **os.environ, "HF_HUB_OFFLINE": "1"}
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             while True:
@@ -169,7 +170,7 @@ def _same(one: list[Told], other: list[Told]) -> str:
 
 def threads(args: argparse.Namespace) -> None:
     """Print how many tokens a second so many threads of PyTorch give, alone and beside a process that takes a core."""
-    print(f"{'threads':>8}{'beside':>14}{'one by one':>12}{f'{args.callers} callers':>12}   tokens a second")
+    print(f"{'threads':>8}{'beside':>16}{'one by one':>12}{f'{args.callers} callers':>12}   tokens a second")
     for beside in (0, 1):
         for count in args.threads:
             spin = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(beside)]
@@ -181,7 +182,7 @@ def threads(args: argparse.Namespace) -> None:
                 for process in spin:
                     process.kill()
             name = "a busy process" if beside else "nothing"
-            print(f"{count:>8}{name:>14}{told['one']:>12.0f}{told['many']:>12.0f}", flush=True)
+            print(f"{count:>8}{name:>16}{told['one']:>12.0f}{told['many']:>12.0f}", flush=True)
 
 
 def one(args: argparse.Namespace) -> None:
