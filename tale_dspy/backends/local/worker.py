@@ -3,6 +3,7 @@
 import atexit
 import os
 import threading
+import time
 import weakref
 from queue import Empty, SimpleQueue
 
@@ -13,7 +14,7 @@ from tale_dspy.backends.local.requests import Job
 from tale_dspy.errors import UsageError
 
 PATIENCE = 5.0
-"""Seconds the interpreter waits, when it ends, for a step that is under way."""
+"""Seconds the interpreter waits, when it ends, for steps that are under way."""
 
 _Inbox = SimpleQueue[tuple[Batch, Job] | None]
 
@@ -55,6 +56,7 @@ class Worker:
                     args = (self._inbox, self._stop, self.threads)
                     target = threading.Thread(target=_work, args=args, name="tale-local", daemon=True)
                     self._thread = target
+                    _threads.add(target)
                     target.start()
 
     def close(self) -> None:
@@ -65,13 +67,22 @@ class Worker:
 
 
 _workers: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+_threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
+"""Those of workers that were dropped, too: they may still be at a last step."""
 
 
 @atexit.register
 def _end_all() -> None:
-    """End the threads before the interpreter takes away what they work with."""
+    """End the threads before the interpreter does: one that is inside torch then takes the process down with it."""
     for worker in list(_workers):
-        worker.close()
+        _end(worker._stop, worker._inbox)
+    _wait_for(list(_threads))
+
+
+def _wait_for(threads: list[threading.Thread]) -> None:
+    last = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, last - time.monotonic()))
 
 
 def _end(stop: threading.Event, inbox: _Inbox) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from dspy.lm15 import ProviderError
 
+from tale_dspy.backends.local import worker as module
 from tale_dspy.backends.local.requests import Job
 from tale_dspy.backends.local.sampling import Sampling
 from tale_dspy.backends.local.worker import Worker
@@ -116,6 +117,21 @@ def test_a_worker_nobody_has_any_more_ends_its_thread() -> None:
     assert not alive(thread)
 
 
+def test_the_end_of_the_interpreter_waits_for_workers_that_were_dropped_too() -> None:
+    worker, batch = Worker(), Echo()
+    batch.go.clear()
+    ask(worker, batch)
+    assert batch.stepping.wait(60)
+    thread = worker._thread
+    del worker
+    gc.collect()
+    assert thread in module._threads
+    threading.Timer(0.05, batch.go.set).start()
+    module._wait_for([t for t in module._threads if t is thread])
+    assert thread is not None
+    assert not thread.is_alive()
+
+
 def test_while_idle_it_holds_no_batch() -> None:
     worker, batch = Worker(), Echo()
     ask(worker, batch).result(60)
@@ -194,6 +210,23 @@ engine.submit(asked)
 print(type(engine.complete(asked)).__name__)
 [engine.submit(asked) for _ in range(8)]
 """
+
+
+DROPPED = """
+import sys
+from tale_dspy.backends.local.engine import LocalEngine
+from dspy.lm15 import Config, Message, Request
+def ask():
+    asked = Request(model="m", messages=(Message.user("Hi"),), config=Config(max_tokens=400))
+    engines = [LocalEngine(sys.argv[1], max_batch=n) for n in range(1, 9)]
+    [engine.submit(asked) for engine in engines]
+ask()
+"""
+
+
+def test_a_process_ends_right_after_its_models_were_dropped(base: Any) -> None:
+    run = subprocess.run([sys.executable, "-c", DROPPED, f"local:{base}"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_process_ends_while_replies_are_being_written(base: Any) -> None:
