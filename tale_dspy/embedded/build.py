@@ -80,6 +80,7 @@ def new_model(options: BuildOptions, tokenizer: Any) -> Any:
         intermediate_size=options.inner,
         num_hidden_layers=options.layers,
         num_attention_heads=options.heads,
+        num_key_value_heads=options.kv_heads,
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
         bos_token_id=None,

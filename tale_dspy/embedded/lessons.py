@@ -22,6 +22,8 @@ Count = Callable[[str], int]
 QUESTION = "{{question}}"
 BUDGET = 987654321
 """Stand for the question and the budget in a rendered prompt."""
+STATED = "Budget: [["
+"""Before the budget that the model states itself."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ _SOURCES: dict[str, tuple[Callable[[str, str | None], Messages], str, str | None
     "cot": (_tale, "question -> reasoning, answer", None, 0.16),
     "budgeted": (_tale, _BUDGETED, None, 0.42),
     "estimate": (_tale, "question -> token_budget: str", ESTIMATOR_INSTRUCTIONS, 0.10),
+    "stated": (_tale, "question -> token_budget: str, reasoning, answer", None, 0.04),
     "concise": (_tale, "question -> reasoning, answer", CONCISE_INSTRUCTIONS, 0.035),
     "draft": (_tale, "question -> reasoning, answer", DRAFT_INSTRUCTIONS, 0.035),
     "chat direct": (_chat, "question -> answer", None, 0.02),
@@ -106,7 +109,7 @@ def fixed_sentences() -> list[str]:
             for part in content.replace(str(BUDGET), QUESTION).split(QUESTION):
                 for piece in _pieces(part):
                     pieces[piece] = None
-    pieces |= dict.fromkeys(("[[ ## reasoning ## ]]\n", "\n\n[[ ## answer ## ]]\n", "\n\n[[ ## completed ## ]]"))
+    pieces |= dict.fromkeys((STATED, "[[ ## reasoning ## ]]\n", "\n\n[[ ## answer ## ]]\n", "\n\n[[ ## completed ## ]]"))
     return [piece for piece in pieces if len(piece) > 8]
 
 
@@ -143,6 +146,9 @@ def _reply(kind: str, problem: Problem, budget: int | None, count: Count) -> str
             return equations(problem)
         case "estimate":
             return f"[[{needed_budget(problem, count)}]]"
+        case "stated":
+            stated = needed_budget(problem, count)
+            return f"{STATED}{stated}]]\n{budgeted_reply(problem, stated, count)}"
         case "budgeted" if budget is not None:
             return budgeted_reply(problem, budget, count)
     return long_form(problem)
@@ -234,7 +240,7 @@ def _next_lesson(rng: random.Random, source: Iterable[Problem], progress: float,
 
 
 def _long_story(rng: random.Random, problem: Problem, count: Count) -> Lesson:
-    kind = rng.choices(("cot", "draft", "budgeted"), (3, 2, 5))[0]
+    kind = rng.choices(("cot", "draft", "budgeted", "stated"), (3, 2, 5, 0.5))[0]
     if kind != "budgeted":
         return lesson_for(kind, problem, count, rng)
     reply = equations(problem)

@@ -15,7 +15,7 @@ from tale_dspy.embedded.options import BuildOptions
 from tale_dspy.embedded.tokenizer import train_tokenizer
 from tale_dspy.errors import UsageError
 
-TINY = BuildOptions(steps=3, finish=1, layers=1, width=32, heads=2, inner=48, pool=32, warmup=2)
+TINY = BuildOptions(steps=3, finish=1, layers=1, width=32, heads=2, kv_heads=1, inner=48, pool=32, warmup=2)
 
 
 @pytest.fixture(autouse=True)

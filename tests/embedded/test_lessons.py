@@ -32,6 +32,7 @@ SENDERS = {
     "cot": (lambda: tale_dspy.VanillaCoT(TASK), None),
     "budgeted": (lambda: tale_dspy.BudgetedChainOfThought(TASK), 50),
     "estimate": (lambda: tale_dspy.BudgetEstimator(TASK), None),
+    "stated": (lambda: tale_dspy.SelfBudgeted(TASK), None),
     "concise": (lambda: tale_dspy.Concise(TASK), None),
     "draft": (lambda: tale_dspy.ChainOfDraft(TASK), None),
     "chat direct": (lambda: dspy.Predict(TASK), None),
@@ -135,3 +136,11 @@ def test_fixed_sentences_cover_the_prompts() -> None:
     found = fixed_sentences()
     assert "You are a helpful assistant." in found and "Let's think step by step:\n" in found
     assert not [s for s in found if "{{question}}" in s or "987654321" in s]
+
+
+def test_a_budget_that_is_stated_is_kept_to() -> None:
+    lesson = lesson_for("stated", LONG, count, random.Random(0))
+    head, _, rest = lesson.reply.partition("\n")
+    budget = needed_budget(LONG, count)
+    assert head == f"Budget: [[{budget}]]"
+    assert rest == budgeted_reply(LONG, budget, count) and count(rest) < budget

@@ -10,7 +10,7 @@ from tale_dspy.embedded.options import BuildOptions
 from tale_dspy.embedded.publish import CARD, MANIFEST, publish, write_manifest
 from tale_dspy.embedded.tokenizer import train_tokenizer
 
-OPTIONS = BuildOptions(steps=3, finish=0, layers=1, width=32, heads=2, inner=48)
+OPTIONS = BuildOptions(steps=3, finish=0, layers=1, width=32, heads=2, kv_heads=1, inner=48)
 
 
 @pytest.fixture(scope="module")
