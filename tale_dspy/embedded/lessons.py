@@ -109,7 +109,9 @@ def fixed_sentences() -> list[str]:
             for part in content.replace(str(BUDGET), QUESTION).split(QUESTION):
                 for piece in _pieces(part):
                     pieces[piece] = None
-    pieces |= dict.fromkeys((STATED, "[[ ## reasoning ## ]]\n", "\n\n[[ ## answer ## ]]\n", "\n\n[[ ## completed ## ]]"))
+    pieces |= dict.fromkeys(
+        (STATED, "[[ ## reasoning ## ]]\n", "\n\n[[ ## answer ## ]]\n", "\n\n[[ ## completed ## ]]")
+    )
     return [piece for piece in pieces if len(piece) > 8]
 
 

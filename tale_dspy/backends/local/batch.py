@@ -59,6 +59,8 @@ class Batch:
             self._drop_cancelled()
             self._enter()
             if self._rows:
+                if order := self._columns.sort():
+                    self._rows = [self._rows[number] for number in order]
                 window = self._columns.step()
                 self._write([[job.written[-1]] for job in self._rows], window, self._rows)
         except Exception as e:  # the boundary of the model: whatever it is, those who wait must hear of it

@@ -1,10 +1,11 @@
 """Keys and values of the rows that are being written: a table in which all rows end at one column.
 
 A row that is shorter than others has empty columns at its left. So each step writes one column for all rows, with one
-copy a layer; rows enter and leave without the others being moved.
+copy a layer; rows enter and leave without the others being moved. What is read of the table decides how long a step of
+many rows takes: so they are sorted from time to time, and the longer half is read apart from the shorter one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,22 @@ if TYPE_CHECKING:
 
 FIRST_COLUMNS = 128
 """Columns there is room for at first; doubled as needed."""
+
+SOON = 8
+"""Steps within which sorting the rows must pay."""
+
+MANY = 8
+"""Rows from which on halves are read apart: for fewer, two calls take longer than a few empty columns."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are read together."""
+
+    rows: slice
+    """Which of the window's rows."""
+    begin: int
+    """First column that any of them uses, counted from the window's own."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,8 @@ class Window:
     """Position in its row of each new token: (rows, new columns). Empty columns at the left count as 0."""
     used: "torch.Tensor | None"
     """Which columns from `begin` to `end` each row uses: (rows, columns). None if all of them."""
+    parts: tuple[Part, ...] = (Part(slice(None), 0),)
+    """All of the rows, by what is read together."""
 
 
 class Columns:
@@ -50,6 +69,9 @@ class Columns:
         """The smallest of them."""
         self._ragged = False
         """Whether they differ."""
+        self._parts = Window.parts
+        self._unsorted = False
+        """Whether rows have come or gone since it was last looked at whether sorting pays."""
         self.end = 0
 
     def __len__(self) -> int:
@@ -74,7 +96,35 @@ class Columns:
             self._move(-self._begin)
         self.end += 1
         rows = slice(0, len(self))
-        return self._window(rows, self._begin, self.end - 1, self.end, self._starts, ragged=self._ragged)
+        window = self._window(rows, self._begin, self.end - 1, self.end, self._starts, ragged=self._ragged)
+        return replace(window, parts=self._parts)
+
+    def sort(self) -> list[int] | None:
+        """Sort the rows, the longest first, where that spares the next steps more than it costs.
+
+        Returns:
+            The former number of each row, or None if they stay as they are.
+        """
+        if not self._unsorted or len(self) < MANY:
+            return None
+        self._unsorted = False
+        starts: list[int] = self._starts.tolist()
+        order = sorted(range(len(starts)), key=starts.__getitem__)
+        spared = self._read(starts) - self._read([starts[i] for i in order])
+        if spared * SOON < len(starts) * (self.end - self._begin):
+            return None
+        rows, columns = self._torch.tensor(order, device=self._device), slice(self._begin, self.end)
+        for sides in self._layers.values():
+            for side in sides:
+                side[: len(order), :, columns] = side[rows, :, columns]
+        self._set_starts(self._starts[rows])
+        self._unsorted = False
+        return order
+
+    def _read(self, starts: list[int]) -> int:
+        """Return how many columns of all rows together the next step reads, if they stand in this order."""
+        half = len(starts) // 2
+        return sum(len(part) * (self.end - min(part)) for part in (starts[:half], starts[half:]) if part)
 
     def _window(self, rows: slice, begin: int, old: int, end: int, starts: "torch.Tensor", *, ragged: bool) -> Window:
         torch = self._torch
@@ -133,10 +183,14 @@ class Columns:
                 side[len(self) :] = 0.0
 
     def _set_starts(self, starts: "torch.Tensor") -> None:
-        self._starts = starts
+        self._starts, self._parts, self._unsorted = starts, Window.parts, True
         if len(self):
             least, most = self._torch.aminmax(starts)
             self._begin, self._ragged = int(least), bool(least != most)
+        if self._ragged and len(self) >= MANY:
+            half = len(self) // 2
+            both = (slice(0, half), slice(half, len(self)))
+            self._parts = tuple(Part(rows, int(starts[rows].min()) - self._begin) for rows in both)
 
     def _move(self, by: int) -> None:
         """Move all rows to the right, or to the left."""

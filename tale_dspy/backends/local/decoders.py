@@ -8,7 +8,7 @@ import inspect
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tale_dspy.backends.local.columns import Columns, Window
+from tale_dspy.backends.local.columns import Columns, Part, Window
 
 if TYPE_CHECKING:
     import torch
@@ -104,6 +104,10 @@ def _layer_class() -> Any:
     return TableLayer
 
 
+Masks = list[tuple[Part, "torch.Tensor | None"]]
+"""Which rows are read together, and where they may look."""
+
+
 class SmallLlama:
     """A Llama written out: one matrix for query, key and value, one for both sides of the gate, no modules.
 
@@ -164,6 +168,7 @@ class SmallLlama:
         hidden = fn.embedding(ids, self._embed)
         cos, sin = self._cos[window.positions].unsqueeze(1), self._sin[window.positions].unsqueeze(1)
         mask = self._mask(window, new)
+        masks = [(part, None if mask is None else mask[part.rows, ..., part.begin :]) for part in window.parts]
         turned = self._heads + self._groups
         for number, (norm, into, out, norm_after, gate, down) in enumerate(self._layers):
             mixed = fn.linear(fn.rms_norm(hidden, size, norm, self._eps), into)
@@ -171,18 +176,31 @@ class SmallLlama:
             asked = mixed[:, :turned]
             asked = asked * cos + asked.roll(self._width // 2, -1) * sin
             keys, values = columns.write(number, window, asked[:, self._heads :], mixed[:, turned:])
-            seen = fn.scaled_dot_product_attention(
-                asked[:, : self._heads],
-                keys,
-                values,
-                attn_mask=mask,
-                is_causal=mask is None and new > 1,
-                enable_gqa=self._groups != self._heads,
-            )
+            seen = self._look(asked[:, : self._heads], keys, values, masks)
             hidden = hidden + fn.linear(seen.transpose(1, 2).reshape(rows, new, -1), out)
             open_, up = fn.linear(fn.rms_norm(hidden, size, norm_after, self._eps), gate).chunk(2, -1)
             hidden = hidden + fn.linear(fn.silu(open_) * up, down)
         return fn.linear(fn.rms_norm(hidden[:, -1], size, self._norm, self._eps), self._head)
+
+    def _look(
+        self, queries: "torch.Tensor", keys: "torch.Tensor", values: "torch.Tensor", masks: Masks
+    ) -> "torch.Tensor":
+        """Attention: (rows, heads, new columns, width of a head), as the queries are."""
+        import torch
+        from torch.nn.functional import scaled_dot_product_attention as attention
+
+        rows, heads, new, width = queries.shape
+        if new > 1:
+            mask = masks[0][1]
+            gqa = self._groups != heads
+            return attention(queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=gqa)
+        # Heads that share keys stand as queries of one head: so nothing is repeated for them.
+        shared = queries.view(rows, self._groups, heads // self._groups, width)
+        seen = [
+            attention(shared[p.rows], keys[p.rows, :, p.begin :], values[p.rows, :, p.begin :], attn_mask=mask)
+            for p, mask in masks
+        ]
+        return (seen[0] if len(seen) == 1 else torch.cat(seen)).reshape(rows, heads, new, width)
 
     def _mask(self, window: Window, new: int) -> "torch.Tensor | None":
         """0 where a token may look and minus infinity elsewhere: (rows, 1, new columns, columns); None for all."""

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from tale_dspy.backends.local.columns import FIRST_COLUMNS, Columns, Window
+from tale_dspy.backends.local.columns import FIRST_COLUMNS, MANY, Columns, Part, Window
 
 LAYERS = 2
 
@@ -24,7 +24,10 @@ class Book:
         return window
 
     def step(self) -> Window:
+        if order := self.columns.sort():
+            self.rows = [self.rows[number] for number in order]
         window = self.columns.step()
+        self._check_parts(window)
         self._write(window, [[self._new()] for _ in self.rows])
         return window
 
@@ -51,6 +54,14 @@ class Book:
             assert torch.equal(found, -values)
             assert found.shape == (len(new), 2, window.end - window.begin, 3)
             self._compare(window, found[:, 1, :, 2] / (layer + 1))
+
+    def _check_parts(self, window: Window) -> None:
+        """Every row is read once, from its first column on."""
+        read = [n for part in window.parts for n in range(len(self.rows))[part.rows]]
+        assert read == list(range(len(self.rows)))
+        for part in window.parts:
+            longest = 1 + max(len(row) for row in self.rows[part.rows])
+            assert window.begin + part.begin == window.end - longest
 
     def _compare(self, window: Window, found: torch.Tensor) -> None:
         for row, line in enumerate(found.tolist(), window.rows.start):
@@ -137,3 +148,27 @@ def test_every_row_reads_back_what_was_written_for_it(book: Book, seed: int) -> 
             book.leave(rng.randrange(len(book.rows)))
         else:
             book.step()
+
+
+def test_the_longest_rows_are_read_apart_from_the_others(book: Book) -> None:
+    book.enter(*[10] * MANY)
+    assert [part.begin for part in book.step().parts] == [0]
+    book.enter(*[90, 10] * MANY)
+    window = book.step()
+    assert [(part.rows, part.begin) for part in window.parts] == [
+        (slice(0, MANY * 3 // 2), 0),
+        (slice(MANY * 3 // 2, MANY * 3), 79),
+    ]
+    assert [len(row) for row in book.rows] == [91] * MANY + [12] * MANY + [11] * MANY
+
+
+def test_rows_are_not_sorted_for_a_little(book: Book) -> None:
+    book.enter(*[50] * MANY, 51)
+    assert book.columns.sort() is None
+    book.step()
+    assert [len(row) for row in book.rows] == [51] * MANY + [52]
+
+
+def test_few_rows_are_read_together(book: Book) -> None:
+    book.enter(50, *[1] * (MANY - 2))
+    assert book.step().parts == (Part(slice(None), 0),)

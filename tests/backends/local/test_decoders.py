@@ -55,6 +55,8 @@ class Writer:
     @torch.inference_mode()
     def step(self, count: int = 1) -> None:
         for _ in range(count):
+            if order := self._columns.sort():
+                self.rows = [self.rows[number] for number in order]
             self._write([[row[-1]] for row in self.rows], self._columns.step())
 
     @torch.inference_mode()
@@ -103,6 +105,18 @@ def test_rows_that_enter_and_leave_do_not_disturb_the_others(both: tuple[Any, De
     writer.step(20)
     lengths = [(c, 28), (d, 23), (e, 21), (f, 21), (g, 21)]
     assert writer.rows == [wanted[number][:length] for number, length in lengths]
+
+
+def test_halves_of_many_rows_are_read_apart_and_get_the_same(both: tuple[Any, Decoder]) -> None:
+    model, decoder = both
+    wanted = [generated(model, p, 60) for p in PROMPTS]
+    writer = Writer(decoder)
+    writer.enter(*PROMPTS)
+    writer.step(30)
+    writer.enter(*PROMPTS)
+    writer.leave(0)
+    writer.step(25)
+    assert sorted(writer.rows) == sorted([w[:56] for w in wanted[1:]] + [w[:26] for w in wanted])
 
 
 def test_llamas_of_other_shapes_are_written_the_same(tmp_path: Path) -> None:
