@@ -188,7 +188,7 @@ class LM(KeepsUsage):
                 "LiteLLM speaks the Responses API only with the package mcp: pip install mcp, or take engine='auto'"
             )
         self.limiter = Limiter(rpm, tpm)
-        super().__init__(model, engine=engine, **kwargs)
+        super().__init__(model, engine=engine, **_one_limit(model, kwargs))
         self.server = server
         self.fallbacks = tuple(_fallback(other, engine) for other in fallbacks)
         self._tries = self._num_retries
@@ -348,6 +348,20 @@ class LM(KeepsUsage):
         own = self._local.chosen | ({} if self.local_timeout is None else {"timeout": self.local_timeout})
         # The name of an engine and not the engine: that would need unsafe flags, and the model string says it all.
         return {**state, "engine": "litellm", **own}
+
+
+def _one_limit(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the limit of OpenAI's reasoning models under the name from which DSPy makes its own."""
+    limit, other = kwargs.get("max_completion_tokens"), kwargs.get("max_tokens")
+    if limit is None:
+        return kwargs
+    if other not in (None, limit):
+        raise UsageError(f"max_tokens {other} and max_completion_tokens {limit} are one limit: give max_tokens alone")
+    from dspy.clients.lm import _is_openai_reasoning_model
+
+    if not _is_openai_reasoning_model(model):
+        return kwargs
+    return {**{k: v for k, v in kwargs.items() if k != "max_completion_tokens"}, "max_tokens": limit}
 
 
 def _seconds(timeout: Any) -> float | None:

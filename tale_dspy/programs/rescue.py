@@ -15,7 +15,8 @@ from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError,
 
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.dial_settings import with_dial
-from tale_dspy.backends.dials import least
+from tale_dspy.backends.dials import Dial, family_of, least
+from tale_dspy.backends.family import LEVELS
 from tale_dspy.backends.worst_case import allowance
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import thought
@@ -30,7 +31,8 @@ Found: TypeAlias = Any
 """What an attempt brings: a prediction, or what an adapter of DSPy raises where a reply has no marker."""
 
 ANSWER_TOKENS = 512
-"""Most tokens of the reply to a closed thought; the caller's own max_tokens, where that is less."""
+"""Most tokens of the reply to a closed thought, beside the thinking of a model that cannot be kept from it; the
+caller's own max_tokens, where that is less."""
 ESCALATIONS = 2
 """How often an answer is asked for again with twice the room."""
 QUOTED = 24_000
@@ -124,8 +126,9 @@ class Rescue:
         for name in (REASONING, BUDGET):
             wanted = wanted.delete(name) if name in wanted.output_fields else wanted
         messages = adapter.format(adapter._call_preprocess(lm, config, signature, inputs), demos, inputs)
-        own = allowance({**lm.kwargs, **config}) or ANSWER_TOKENS
-        config = {**quiet(lm, config), **_room(lm, config, min(own, ANSWER_TOKENS))}
+        room = ANSWER_TOKENS + unavoidable(lm, config)
+        own = allowance({**lm.kwargs, **config}) or room
+        config = {**quiet(lm, config), **_room(lm, config, min(own, room))}
         if ({**lm.kwargs, **config}.get("n") or 1) > 1:
             config["n"] = 1
         self._thought = self._so_far()
@@ -203,8 +206,19 @@ def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[
 
 def quiet(lm: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a call with the least thinking the model allows in the place of any dial."""
-    plain = {k: v for k, v in {**config, **with_dial(config, {})}.items() if v is not None}
-    return {**config, **with_dial({**lm.kwargs, **config}, {}), **least(lm, plain).settings}
+    return {**config, **with_dial({**lm.kwargs, **config}, {}), **_least(lm, config).settings}
+
+
+def unavoidable(lm: Any, config: Mapping[str, Any]) -> int:
+    """Return the tokens a model may think before it answers, though it is asked for the least."""
+    family = family_of(lm)
+    if family is None or not _least(lm, config).thinks:
+        return 0
+    return family.minimum if family.kind == "tokens" else LEVELS[family.words[0] if family.words else "low"]
+
+
+def _least(lm: Any, config: Mapping[str, Any]) -> Dial:
+    return least(lm, {k: v for k, v in {**config, **with_dial(config, {})}.items() if v is not None})
 
 
 def doubled(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _OUTPUTS = re.compile(r"Respond with (?:the corresponding output fields|a JSON o
 _OUTPUT_NAME = re.compile(r"`(?:\[\[ ## )?(\w+)(?: ## \]\])?`")
 _WORD_START = re.compile(r"(?<![A-Za-z0-9])\S")
 _BUDGET_NAMES = ("token_budget", "budget")
+_STATES = ("first state the minimum number of tokens", "settle on the minimum number of tokens")
 
 _FILLER = re.findall(
     r"\w+",
@@ -58,7 +59,7 @@ def kind_of(system: str, prompt: str) -> str:
         return "estimate"
     if outputs and all(name in _BUDGET_NAMES for name in outputs if name != "reasoning"):
         return "estimate"
-    if "first state the minimum number of tokens" in text or set(outputs) & set(_BUDGET_NAMES):
+    if any(words in text for words in _STATES) or set(outputs) & set(_BUDGET_NAMES):
         return "stated"
     if budget_of(prompt) is not None:
         return "budget"

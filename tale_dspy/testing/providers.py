@@ -6,15 +6,17 @@ http://127.0.0.1:PORT/vllm/...        chat completions, as vLLM takes them
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from tale_dspy.testing.dialects import DIALECTS, dialect_of
-from tale_dspy.testing.messages import Reply
+from tale_dspy.testing.messages import Reply, Request
+from tale_dspy.testing.problems import kind_of
 from tale_dspy.testing.rules import RULES
 from tale_dspy.testing.server import ScriptedServer
+from tale_dspy.testing.turns import Turn, turn_refusals, turns_of
 from tale_dspy.testing.wire import Answer, Message, encode, error_answer
 
 
@@ -33,6 +35,36 @@ class Sent:
     body: Mapping[str, Any]
     refusals: tuple[str, ...]
     """What the provider would refuse or pass over in it; a request with any is answered with 400."""
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The conversation, system messages included."""
+        return turns_of(self.dialect, self.body)
+
+    @property
+    def limit(self) -> int | None:
+        """The limit on output tokens, wherever it stands."""
+        return min(limits_in(self.body), default=None)
+
+    def as_request(self) -> Request:
+        """Return it as OpenAI's chat completions would have it, for reply functions such as `ThinkingReply`."""
+        messages = [{"role": turn.role, "content": turn.text} for turn in self.turns]
+        system = "\n".join(turn.text for turn in self.turns if turn.role == "system")
+        body = {"messages": messages, **({} if self.limit is None else {"max_tokens": self.limit})}
+        kind = kind_of(system, self.prompt)
+        return Request(body, {}, self.prompt, system, messages, n=0, seen=0, kind=kind, authorized=False)
+
+
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict", "maxTokens")
+
+
+def limits_in(body: Mapping[str, Any]) -> Iterator[int]:
+    """Yield every limit on output tokens in a body."""
+    for name, value in body.items():
+        if isinstance(value, Mapping) and name not in ("reasoning", "thinking"):
+            yield from limits_in(value)
+        elif name in _LIMITS and isinstance(value, int):
+            yield value
 
 
 class ProviderServer(ScriptedServer):
@@ -73,7 +105,7 @@ class ProviderServer(ScriptedServer):
         body = json.loads(message.body)
         model = str(body.get("model") or unquote(rest.split("/")[-1 if dialect == "gemini" else -2]).partition(":")[0])
         told = "openai-responses" if (provider, dialect) == ("openai", "responses") else provider
-        refusals = tuple(RULES[told](model, body))
+        refusals = (*RULES[told](model, body), *turn_refusals(provider, dialect, body))
         prompt = DIALECTS[dialect].prompt(body)
         sent = Sent(provider, dialect, message.path, model, prompt, body, refusals)
         self.sent.append(sent)

@@ -15,7 +15,7 @@ import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, TaleEP, receipt
 from tale_dspy.backends.dials import Mode
 from tale_dspy.testing import Reply
-from tale_dspy.testing.providers import ProviderServer, Sent
+from tale_dspy.testing.providers import ProviderServer, Sent, limits_in
 
 BUDGETS = (20, 500, 2000, 50_000)
 KEY = "sk-not-to-be-written-anywhere"
@@ -131,14 +131,7 @@ def contains(body: Any, part: Any) -> bool:
 
 def limits(body: Any) -> list[int]:
     """Every limit on output tokens in a body."""
-    names = {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict", "maxTokens"}
-    found: list[int] = []
-    for name, value in body.items():
-        if isinstance(value, dict) and name not in ("reasoning", "thinking"):
-            found += limits(value)
-        elif name in names and isinstance(value, int):
-            found.append(value)
-    return found
+    return list(limits_in(body))
 
 
 @pytest.mark.parametrize("limit", [None, 1500, 16_000])

@@ -452,3 +452,11 @@ def test_a_server_is_one_of_those_whose_dial_is_known() -> None:
     with pytest.raises(UsageError, match="server must be one of vllm, sglang, llama"):
         tale_dspy.LM("openai/x", server="tgi")
     assert tale_dspy.LM("openai/x", server="sglang").copy(temperature=0.1).server == "sglang"
+
+
+def test_the_limit_of_a_reasoning_model_may_have_either_name() -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        assert tale_dspy.LM("openai/o3", **{name: 20_000}).kwargs["max_completion_tokens"] == 20_000
+    assert tale_dspy.LM("openai/x", max_completion_tokens=300).kwargs["max_completion_tokens"] == 300
+    with pytest.raises(UsageError, match="are one limit"):
+        tale_dspy.LM("openai/o3", max_tokens=20_000, max_completion_tokens=30_000)

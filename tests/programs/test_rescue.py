@@ -11,7 +11,7 @@ from fake_lm import fake_lm, thinking
 import tale_dspy
 from tale_dspy import BudgetedChainOfThought, SelfBudgeted, TaleEP, VanillaCoT
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.rescue import closed, doubled
+from tale_dspy.programs.rescue import closed, doubled, unavoidable
 from tale_dspy.testing import Reply, Request, ScriptedServer, SolverReply, ThinkingReply, word_problems
 
 BANK = {row["question"]: row["answer"] for row in word_problems(100)}
@@ -277,3 +277,12 @@ def test_the_policy_is_saved_in_any_program_and_checked_when_loaded(tmp_path: Pa
 def test_any_other_policy_is_refused(policy: Any) -> None:
     with pytest.raises(UsageError, match="rescue must be answer or escalate"):
         TaleEP("question -> answer", rescue=policy)
+
+
+@pytest.mark.parametrize(
+    ("model", "least"),
+    [("openai/gpt-4o", 0), ("openai/gpt-5", 1024), ("openai/o3", 2048), ("gemini/gemini-2.5-pro", 128),
+     ("gemini/gemini-2.5-flash", 0), ("hosted_vllm/qwen3-8b", 0), ("xai/grok-4", 2048)],
+)  # fmt: skip
+def test_a_model_that_cannot_be_kept_from_thinking_is_given_room_for_it(model: str, least: int) -> None:
+    assert unavoidable(tale_dspy.LM(model, api_key="any"), {}) == least

@@ -37,6 +37,8 @@ def test_what_was_sent_is_kept_without_the_key(provider: ProviderServer) -> None
     post(f"{provider.base('bedrock')}/model/amazon.nova-2-lite-v1%3A0/converse", body)
     path = "/bedrock/model/amazon.nova-2-lite-v1%3A0/converse"
     assert provider.sent == [Sent("bedrock", "converse", path, "amazon.nova-2-lite-v1", "2+2?", body, ())]
+    request = provider.sent[0].as_request()
+    assert (request.body["max_tokens"], request.messages) == (9, [{"role": "user", "content": "2+2?"}])
     assert "sk-1" not in repr(provider.sent)
     provider.reset()
     assert provider.sent == []
