@@ -4,6 +4,7 @@ For `question -> answer` and `question -> choice` the prompt is the paper's, cha
 carries no markers. Which prompt is sent follows from the signature alone:
 
 * no `reasoning` output field          -> the direct prompt
+* ... taken out by `fields.after_thought` -> the question and the format: the model thinks natively
 * a `reasoning` field                  -> "Let's think step by step:"
 * ... and an input field `token_budget` -> "... and use less than {token_budget} tokens:"
 * ... and an output field `token_budget` -> "First state the minimum number of tokens that you need ..."
@@ -28,7 +29,7 @@ from pydantic.fields import FieldInfo
 
 from tale_dspy.budget import read_budget, split_stated
 from tale_dspy.errors import UsageError
-from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title
+from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
 from tale_dspy.prompts import FORMS, STATED, PromptForm, form_names
 from tale_dspy.replies import brackets, quoted, read_fields
 
@@ -128,12 +129,12 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         budget = inputs.get(BUDGET) if BUDGET in signature.input_fields else None
         if states_budget(signature):
             budget = STATED
-        thinks = REASONING in signature.output_fields
+        told = {"thinks": REASONING in signature.output_fields, "thought": was_thought(signature.output_fields)}
         form = self._form(signature)
         if list(shown) == ["question"] and self._published(signature):
             question = _value(shown["question"], inputs["question"])
-            return form.render(question, thinks=thinks, budget=budget)
-        return form.render_fields(_rows(signature, inputs), asked(_outputs(signature)), thinks=thinks, budget=budget)
+            return form.render(question, budget=budget, **told)
+        return form.render_fields(_rows(signature, inputs), asked(_outputs(signature)), budget=budget, **told)
 
     def _form(self, signature: type[Signature]) -> PromptForm:
         return FORMS[self.form or ("choice" if is_choice(signature) else "answer")]
@@ -224,8 +225,9 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         choice = self._chooses(signature)
         stated, completion = split_stated(completion) if states_budget(signature) else (None, completion)
         values, before = read_fields(_outputs(signature), completion, choice=choice, thinks=thinks)
-        if thinks:
+        if BUDGET in signature.output_fields:
             values[BUDGET] = stated
+        if thinks:
             values[REASONING] = thought(before.strip().removeprefix(_HEADER), signature.output_fields[REASONING])
         return {k: default(f) if values.get(k) is None else values[k] for k, f in signature.output_fields.items()}
 
@@ -277,7 +279,7 @@ def is_estimator(signature: type[Signature]) -> bool:
 
 def states_budget(signature: type[Signature]) -> bool:
     """Whether the model is to state `token_budget` itself, before the other outputs."""
-    return BUDGET in signature.output_fields and REASONING in signature.output_fields
+    return BUDGET in signature.output_fields and not is_estimator(signature)
 
 
 def is_choice(signature: type[Signature]) -> bool:

@@ -54,6 +54,37 @@ def default(field: FieldInfo) -> Any:
     return None if field.is_required() else field.get_default(call_default_factory=True)
 
 
+# ---- what was thought already
+
+_THOUGHT = "tale_thought"
+"""Marks the outputs of a model that thinks natively, in `json_schema_extra`."""
+
+
+@lru_cache(maxsize=64)  # a signature is never changed, but replaced
+def _after_thought(signature: Any, reasoning: str) -> Any:
+    found = signature.delete(reasoning)
+    for name in list(found.output_fields)[:1]:
+        found = found.with_updated_fields(name, **{_THOUGHT: True})
+    return found
+
+
+def after_thought(signature: Any, reasoning: str) -> Any:
+    """Return a signature without its reasoning field, for a model that thinks natively before it replies.
+
+    Unlike a signature that never had the field it does not ask for an answer without any reasoning.
+
+    Args:
+        signature: A `dspy.Signature`.
+        reasoning: Name of the field.
+    """
+    return _after_thought(signature, reasoning)
+
+
+def was_thought(outputs: Fields) -> bool:
+    """Say whether the outputs are those of `after_thought`."""
+    return any(_THOUGHT in (f.json_schema_extra or {}) for f in outputs.values())  # type: ignore[operator]
+
+
 # ---- asking
 
 

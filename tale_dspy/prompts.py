@@ -52,6 +52,11 @@ class PromptForm:
         "Then let's think step by step and use fewer tokens than that:\n"
     )
     """What makes the model state a budget and reason within it, after SelfBudgeter, arXiv 2505.11274."""
+    stated_only: str = (
+        "Before you think, settle on the minimum number of tokens that you need, and think in fewer than that. "
+        "State that number first in your reply, for example: Budget: [[12]].\n"
+    )
+    """The same for a model that thinks natively, which writes nothing before it has thought; not in the paper."""
     budget_only: str = "Use less than {budget} tokens:\n"
     """The budget for a predictor without a reasoning field; not in the paper."""
     only: str | None = None
@@ -68,21 +73,25 @@ class PromptForm:
     def phrase(self, thinks: bool, budget: object | None) -> str:
         """Return what stands at the end of the prompt; a budget of `STATED` is left to the model."""
         if budget is STATED:
-            return self.think_stated
+            return self.think_stated if thinks else self.stated_only
         if budget is None:
             return self.think if thinks else ""
         return (self.think_budget if thinks else self.budget_only).format(budget=budget)
 
-    def render(self, question: object, *, thinks: bool, budget: object | None) -> str:
-        """Fill in the published wording."""
-        if not thinks and budget is None:
+    def render(self, question: object, *, thinks: bool, budget: object | None, thought: bool = False) -> str:
+        """Fill in the published wording; `thought` says that the model has thought already, by itself."""
+        if not (thinks or thought) and budget is None:
             return self.direct.replace("{question}", str(question))
         # The question last: it may hold braces of its own.
         return self.cot.replace("{think}", self.phrase(thinks, budget)).replace("{question}", str(question))
 
-    def render_fields(self, inputs: str, asked: str, *, thinks: bool, budget: object | None) -> str:
+    def render_fields(
+        self, inputs: str, asked: str, *, thinks: bool, budget: object | None, thought: bool = False
+    ) -> str:
         """Render any other signature in the same shape: `Name: value` lines, the wanted format, the phrase."""
         phrase, wanted = self.phrase(thinks, budget), f"{_FORMAT}{asked}" if asked else ""
+        if not phrase and thought:
+            return f"{inputs}\n{wanted}" if asked else inputs
         if not phrase:
             return f"{_DIRECTLY}{wanted}\n{inputs}" if asked else inputs
         return f"{inputs}\n{wanted}{phrase}"
@@ -96,6 +105,9 @@ _CHOICE_DIRECT = (
 _ANSWER = _FORMAT + "[[answer]], for example: Answer: [[50]]."
 _CHOICE_ZH = "请严格按照如下格式回答：[[选项]]，例如：选项: [[A]]。\n"
 _STATE_ZH = "请先写出所需的最少 token 数，例如：预算: [[12]]。"
+_SETTLE_ZH = (
+    "思考之前请先确定所需的最少 token 数，并使用少于该数量的 tokens 思考；回答时请先写出该数量，例如：预算: [[12]]。\n"
+)
 
 FORMS: dict[str, PromptForm] = {
     "answer": PromptForm(
@@ -122,6 +134,7 @@ FORMS: dict[str, PromptForm] = {
         think="让我们一步一步思考：\n",
         think_budget="让我们一步一步思考并使用少于 {budget} tokens:\n",
         think_stated=_STATE_ZH + "然后让我们一步一步思考并使用少于该数量的 tokens:\n",
+        stated_only=_SETTLE_ZH,
         budget_only="使用少于 {budget} tokens:\n",
         label="选项",
         choice=True,
@@ -136,6 +149,7 @@ FORMS: dict[str, PromptForm] = {
         think="让我们一步一步思考来回答这个问题：\n",
         think_budget="让我们一步一步思考并使用少于 {budget} tokens来回答这个问题:\n",
         think_stated=_STATE_ZH + "然后让我们一步一步思考并使用少于该数量的 tokens来回答这个问题:\n",
+        stated_only=_SETTLE_ZH,
         budget_only="使用少于 {budget} tokens来回答这个问题:\n",
     ),
 }

@@ -169,20 +169,23 @@ class Plan:
     def set_mode(self, program: Any, lm: Any) -> None:
         """Have the program send its budgets as --mode says, or as the paper does, in the prompt alone.
 
+        Of a program that sends none the mode says whether a model that thinks natively shows its reasoning again.
+
         Raises:
-            UsageError: If there is no such mode, the program sends no budgets, or the model has no such dial.
+            UsageError: If there is no such mode, the program has none, or the model has no such dial.
         """
         from tale_dspy.backends.dials import MODES
-        from tale_dspy.programs.dialling import check_dials, dialled_modules
+        from tale_dspy.programs.dialling import check_dials, dialled_modules, thinking_modules
 
         if self.mode is not None and self.mode not in MODES:
             raise UsageError(f"--mode must be one of {', '.join(MODES)}, got {self.mode!r}")
-        modules = dialled_modules(program)
+        dialled, plain = dialled_modules(program), thinking_modules(program)
+        modules = dialled if self.mode in ("native", "cap") and dialled else [*dialled, *plain]
         if self.mode is not None and not modules:
             raise UsageError(f"--mode says how a budget is sent, and {self.program} sends none")
         wanted = self.mode or ("prompt" if self.preset == "paper" else None)
         for module in modules:
-            module.mode = wanted or module.mode
+            module.mode = wanted or module.mode  # a VanillaCoT says itself that it has no dial
         check_dials(program, lm)
 
     def scaled(self, data: "Dataset", factor: float, options: dict[str, Any]) -> "Dataset":

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -17,6 +17,7 @@ from dspy.utils.exceptions import AdapterParseError, LMError
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.answers import answers_equal
 from tale_dspy.errors import UsageError
+from tale_dspy.programs.state import ModuleState
 from tale_dspy.receipts import Audited, Sink
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,25 @@ class Audit:
         text = json.dumps([self.seed, sorted(inputs.items())], default=str, ensure_ascii=False)
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
         return int.from_bytes(digest) / 2**48 < self.share
+
+
+class Audits(ModuleState):
+    """Which calls of a module are audited, saved with it."""
+
+    required = False
+
+    def __init__(self, audit: Audit | None) -> None:
+        self._initial = audit
+        self.audit = audit
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return {} if self.audit is None else asdict(self.audit)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.audit = Audit(**state) if state else None
+
+    def reset(self) -> None:
+        self.audit = self._initial
 
 
 def check_audit(value: object) -> Audit | None:

@@ -9,12 +9,14 @@ import dspy
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.dials import Mode
 from tale_dspy.errors import UsageError
+from tale_dspy.programs.audit import Audit
 from tale_dspy.programs.base import with_budget
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.programs.estimator import BudgetEstimator
 from tale_dspy.programs.predictor import TalePredict, load_parameters
+from tale_dspy.programs.rescue import Policy
 from tale_dspy.programs.tale_ep import TaleEP
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ def budgeted(
     exclude: Iterable[str] | None = None,
     estimator: dspy.Module | None = None,
     mode: Mode = "auto",
+    rescue: Policy | None = None,
+    audit: float | Audit | None = None,
 ) -> Any:
     """Return a copy of a program in which every chain of thought is given a budget first (TALE-EP).
 
@@ -41,10 +45,12 @@ def budgeted(
             (`router.predict`).
         estimator: Gives the budgets of all of them; None asks the model with the paper's prompt.
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`).
+        rescue: What is done about an answer that was cut (`TaleModule`); None leaves a module the policy it has.
+        audit: Share of the calls of each that are also asked without a budget (`TaleEP`).
 
     Raises:
         SignatureError: If a signature has a field of a name `TaleEP` adds or reserves.
-        UsageError: If a name is unknown, or nothing is left to budget.
+        UsageError: If a name is unknown, nothing is left to budget, or an option cannot be used.
 
     Example:
         >>> budgeted(dspy.ChainOfThought("question -> answer"))
@@ -58,7 +64,9 @@ def budgeted(
         raise UsageError(
             f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include="
         )
-    swapped = {id(module): _tale_ep(module, estimator, mode) for module in targets}
+    swapped = {id(module): _tale_ep(module, estimator, mode=mode, audit=audit) for module in targets}
+    for new in swapped.values() if rescue is not None else ():
+        new.rescue = rescue
     if id(copied) in swapped:
         return swapped[id(copied)]
     replace_modules(copied, swapped)
@@ -94,7 +102,8 @@ def _vanilla(module: Any) -> VanillaCoT:
     old = module.predict
     signature = old.signature.delete(BUDGET)
     inner = signature.delete(REASONING) if REASONING in signature.output_fields else signature
-    new = VanillaCoT(inner, adapter=module.adapter, callbacks=list(module.callbacks))
+    mode: Mode = "prompt" if module.mode == "prompt" else "auto"
+    new = VanillaCoT(inner, mode=mode, adapter=module.adapter, callbacks=list(module.callbacks))
     predict: Any = TalePredict(signature)
     predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})
     predict.demos = [demo.without(BUDGET) if isinstance(demo, dspy.Example) else demo for demo in old.demos]
@@ -164,13 +173,13 @@ def _check_predict(name: str, module: Any) -> bool:
 # ---- putting the twins in their places
 
 
-def _tale_ep(module: Any, estimator: dspy.Module | None, mode: Mode) -> TaleEP:
+def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> TaleEP:
     """Build the budgeted twin of a chain of thought or a Predict around its own signature."""
     old = _predictor(module)
     inner = old.signature.delete(REASONING) if REASONING in old.signature.output_fields else old.signature
     vanilla = module if isinstance(module, VanillaCoT) else None
     callbacks = list(module.callbacks) if module is not old else []
-    new = TaleEP(inner, estimator, mode=mode, adapter=vanilla.adapter if vanilla else None, callbacks=callbacks)
+    new = TaleEP(inner, estimator, adapter=vanilla.adapter if vanilla else None, callbacks=callbacks, **options)
     predict: Any = TalePredict(with_budget(old.signature))
     # All but the signature: demos, settings, LM, callbacks. The old one belongs to the copy and is not used any more.
     predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})

@@ -5,18 +5,17 @@ How a budget becomes settings of a call is in `tale_dspy.backends.dials`.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.dials import Dial, Mode, check_mode, turn
 from tale_dspy.budget import DEFAULT_THINKING, Budget
-from tale_dspy.fields import thought
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
 from tale_dspy.programs.copying import modules_of
 from tale_dspy.programs.state import Dialled
+from tale_dspy.programs.thinking import ThinkingModule, language_model, with_thought, without_reasoning
 from tale_dspy.receipts import Call
 
 
@@ -82,23 +81,23 @@ class DialledModule(TaleModule):
         call = {**kwargs, BUDGET: tokens}
         if dial.settings:
             call["config"] = {**(kwargs.get("config") or {}), **dial.settings}
-        if dial.thinks and REASONING in self.predict.signature.output_fields:
-            call["signature"] = without_reasoning(self.predict.signature)
-        return call
+        return without_reasoning(self.predict, call) if dial.thinks else call
 
     def answered(self, raw: Any, calls: list[Call], budget: Budget, mode: Mode, dial: Dial) -> TalePrediction:
         """Return the prediction with its receipt; native thinking stands for a reasoning field not asked for."""
         pred = self.prediction(raw, calls, budget)
-        field = self.predict.signature.output_fields.get(REASONING)
-        if field is not None and REASONING not in pred._store:
-            last = next((c.thought for c in reversed(calls) if c.role == "reason"), None)
-            pred._store = {REASONING: None if last is None else thought(last, field), **pred._store}
+        with_thought(pred, self.predict, calls)
         if pred._receipt is not None:
             notes = list(dial.notes)
             pred._receipt = replace(
                 pred._receipt, mode=dial.mode, mode_asked=mode, dial=dict(dial.wire), dial_notes=notes
             )
         return pred
+
+
+def thinking_modules(program: Any) -> list[Any]:
+    """Return the modules of a program that reason without a number to send, each once."""
+    return [module for module in modules_of(program) if isinstance(module, ThinkingModule)]
 
 
 def dialled_modules(program: Any) -> list[Any]:
@@ -118,20 +117,3 @@ def check_dials(program: Any, lm: Any) -> None:
     """
     for module in dialled_modules(program):
         module.turned({"lm": module.predict.lm or lm}, DEFAULT_THINKING, module.mode)
-
-
-def language_model(predict: Any, kwargs: Mapping[str, Any]) -> Any:
-    """Return the LM that a predictor will ask."""
-    return kwargs.get("lm") or predict.lm or dspy.settings.lm
-
-
-@lru_cache(maxsize=64)
-def _without_reasoning(signature: Any) -> Any:
-    return signature.delete(REASONING)
-
-
-def without_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
-    """Return a signature without its reasoning field."""
-    key: Any = signature
-    found: type[dspy.Signature] = _without_reasoning(key)
-    return found

@@ -6,10 +6,12 @@ import dspy
 
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import Budget, read_budget
-from tale_dspy.programs.base import TaleModule, TalePrediction, with_reasoning
+from tale_dspy.programs.base import TalePrediction, with_reasoning
+from tale_dspy.programs.thinking import ThinkingModule, with_thought
+from tale_dspy.receipts import Call
 
 
-class SelfBudgeted(TaleModule):
+class SelfBudgeted(ThinkingModule):
     """State a token budget and reason within it, in one call (SelfBudgeter, arXiv 2505.11274, as a prompt).
 
     TALE-EP pays a second call, with the question sent twice; here the model writes the number at the head of its reply.
@@ -17,7 +19,11 @@ class SelfBudgeted(TaleModule):
     states: the receipt tells the budget (`budget_source` is `stated`) beside the tokens it took, and where none can be
     read the budget is None and the answer still counts.
 
-    Args: see `TaleModule`.
+    A model that thinks natively can write nothing before it has thought: under mode `auto` it is asked to settle on a
+    budget first and to state it in front of its answer, and not for a second, visible chain of thought. No number is
+    known before the call, so that none can be sent by its dial: `TaleEP` and `BudgetedChainOfThought` do that.
+
+    Args: see `ThinkingModule`.
 
     Example:
         >>> program = SelfBudgeted("question -> answer")
@@ -34,15 +40,10 @@ class SelfBudgeted(TaleModule):
         extended: type[dspy.Signature] = with_reasoning(signature).prepend(BUDGET, field, type_=str)
         return extended
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
-        with self.booked() as calls:
-            raw = self.predict(**kwargs)
-        return self.prediction(_without_budget(raw), calls, _stated(raw))
-
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
-        with self.booked() as calls:
-            raw = await self.predict.acall(**kwargs)
-        return self.prediction(_without_budget(raw), calls, _stated(raw))
+    def answered(self, raw: Any, calls: list[Call]) -> TalePrediction:
+        pred = self.prediction(_without_budget(raw), calls, _stated(raw))
+        with_thought(pred, self.predict, calls)
+        return pred
 
 
 _MOST = 10**9

@@ -19,12 +19,13 @@ from tale_dspy.budget import (
     read_budget,
 )
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.audit import Audit, agree, audited_call, book, check_audit
+from tale_dspy.programs.audit import Audit, Audits, agree, audited_call, book, check_audit
 from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, only, receipt
-from tale_dspy.programs.dialling import DialledModule, language_model
+from tale_dspy.programs.dialling import DialledModule
 from tale_dspy.programs.estimator import UNLIMITED, BudgetEstimator, input_signature
 from tale_dspy.programs.rescue import Policy
 from tale_dspy.programs.state import Limits
+from tale_dspy.programs.thinking import language_model, without_reasoning
 from tale_dspy.receipts import Audited, Call, role, total
 
 
@@ -43,7 +44,7 @@ class TaleEP(DialledModule):
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`). Under `auto` a model that
             thinks natively is not asked for an estimate, which would cost it more than it saves.
         audit: Share of the calls that are also asked without a budget, such as 0.02: agreement and saving are booked in
-            the ledgers of `tale_dspy.track`, for people without right answers. Not saved with the program.
+            the ledgers of `tale_dspy.track`, for people without right answers. Saved with the program.
         adapter: Overrides the adapter for this module alone.
         rescue: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.
@@ -82,7 +83,7 @@ class TaleEP(DialledModule):
     ) -> None:
         found = check_signature(signature)
         self.estimate_from = _names(estimate_from, found)
-        self.audit = check_audit(audit)
+        self.audited = Audits(check_audit(audit))
         super().__init__(found, mode=mode, adapter=adapter, rescue=rescue, callbacks=callbacks, **config)
         if estimator is None:
             # Its limits are this module's, which also know the scale.
@@ -90,6 +91,15 @@ class TaleEP(DialledModule):
             estimator = BudgetEstimator(seen, ceiling=UNLIMITED, adapter=adapter)
         self.estimator = estimator
         self.limits = Limits(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
+
+    @property
+    def audit(self) -> Audit | None:
+        """Which calls are also asked without a budget; may be set to a share, an `Audit` or None."""
+        return self.audited.audit
+
+    @audit.setter
+    def audit(self, value: float | Audit | None) -> None:
+        self.audited.audit = check_audit(value)
 
     def forward(self, **kwargs: Any) -> TalePrediction:
         kwargs, mode = self.parted(kwargs)
@@ -101,7 +111,7 @@ class TaleEP(DialledModule):
                     budget = self._read(self.estimator(**self._seen(kwargs)))
             dial = self.turned(kwargs, budget.tokens, mode)
             raw = self.predict(**self.arguments(kwargs, budget.tokens, dial))
-        return self._audited(self.answered(raw, calls, budget, mode, dial), kwargs)
+        return self._audited(self.answered(raw, calls, budget, mode, dial), kwargs, mode)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
         kwargs, mode = self.parted(kwargs)
@@ -113,11 +123,11 @@ class TaleEP(DialledModule):
                     budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
             dial = self.turned(kwargs, budget.tokens, mode)
             raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, dial))
-        return await self._aaudited(self.answered(raw, calls, budget, mode, dial), kwargs)
+        return await self._aaudited(self.answered(raw, calls, budget, mode, dial), kwargs, mode)
 
-    def _audited(self, pred: TalePrediction, kwargs: dict[str, Any]) -> TalePrediction:
+    def _audited(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
         """Ask a picked call again without a budget, and book what that says; the answer stays the same."""
-        if (call := self._audit_call(kwargs)) is not None:
+        if (call := self._audit_call(kwargs, mode)) is not None:
             with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
                 plain = None
                 with audited_call():
@@ -125,8 +135,8 @@ class TaleEP(DialledModule):
             book(self._compared(pred, plain, calls))
         return pred
 
-    async def _aaudited(self, pred: TalePrediction, kwargs: dict[str, Any]) -> TalePrediction:
-        if (call := self._audit_call(kwargs)) is not None:
+    async def _aaudited(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
+        if (call := self._audit_call(kwargs, mode)) is not None:
             with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
                 plain = None
                 with audited_call():
@@ -134,12 +144,15 @@ class TaleEP(DialledModule):
             book(self._compared(pred, plain, calls))
         return pred
 
-    def _audit_call(self, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    def _audit_call(self, kwargs: dict[str, Any], mode: Mode) -> dict[str, Any] | None:
         """Return what the predictor is asked without a budget, or None if this call is not audited."""
         signature = self.predict.signature
         if self.audit is None or not self.audit.picks(only(kwargs, [k for k in signature.input_fields if k != BUDGET])):
             return None
-        return {**{k: v for k, v in kwargs.items() if k != BUDGET}, "signature": signature.delete(BUDGET)}
+        call = {**{k: v for k, v in kwargs.items() if k != BUDGET}, "signature": signature.delete(BUDGET)}
+        # As VanillaCoT: visible reasoning beside the native one would make the saving look larger than it is.
+        twice = mode != "prompt" and thinks_natively(language_model(self.predict, kwargs), self.settings(kwargs))
+        return without_reasoning(self.predict, call) if twice else call
 
     def _compared(self, pred: TalePrediction, plain: dspy.Prediction | None, calls: list[Call]) -> Audited:
         names = list(self.predict.signature.output_fields)

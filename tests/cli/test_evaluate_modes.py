@@ -24,7 +24,8 @@ def test_a_cap_is_sent_and_told(tale: Tale, asked: list[str], server: Any) -> No
     [
         (("tale-ep", "--mode", "native"), "no dial of openai/scripted is known; use mode prompt or cap"),
         (("tale-ep", "--mode", "fast"), "--mode must be one of auto, prompt, native, cap, got 'fast'"),
-        (("cot", "--mode", "cap"), "--mode says how a budget is sent, and cot sends none"),
+        (("direct", "--mode", "cap"), "--mode says how a budget is sent, and direct sends none"),
+        (("cot", "--mode", "cap"), "VanillaCoT has no number of tokens to send by mode cap: its modes are auto and"),
     ],
 )
 def test_a_mode_that_cannot_be_had_is_said_before_anything_is_asked(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -88,3 +89,16 @@ def test_answers_agree_whatever_their_form() -> None:
 def test_what_is_no_share_is_refused(share: Any) -> None:
     with pytest.raises(UsageError, match="audit must be a share"):
         check_audit(share)
+
+
+def test_an_audit_is_saved_with_the_program_and_an_older_file_has_none(tmp_path: Path) -> None:
+    program = TaleEP("question -> answer", audit=Audit(0.25, seed=3))
+    program.save(tmp_path / "p.json")
+    assert tale_dspy.load(tmp_path / "p.json").audit == Audit(0.25, seed=3)
+    state = program.dump_state()
+    del state["audited"]
+    older = TaleEP("question -> answer", audit=0.5)
+    older.load_state(state)
+    assert older.audit == Audit(0.5)
+    older.audit = None
+    assert older.dump_state()["audited"] == {}
