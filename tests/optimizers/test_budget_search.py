@@ -1,6 +1,8 @@
 """BudgetSearch as a user sees it: what it returns, what it keeps, what it asks, and what it survives."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +67,29 @@ def test_a_finished_search_is_only_read_and_a_changed_one_refused(student: Any, 
             BudgetSearch(**options, repeats=0).compile(student, trainset=TRAIN)
 
 
-def test_a_saved_program_estimates_the_same_budgets(student: Any, tmp_path: Path) -> None:
+ESTIMATES = """
+import json, sys, tale_dspy
+program = tale_dspy.load(sys.argv[1])
+print(json.dumps([program.estimator(question=q).token_budget for q in json.loads(sys.argv[2])]))
+"""
+
+
+def test_a_saved_program_estimates_the_same_budgets_in_a_new_process(student: Any, tmp_path: Path) -> None:
+    def story(n: int) -> str:
+        return f"{'It is a long story. ' * n}What is {n} and 0?"
+
+    trainset = [dspy.Example(question=story(n), answer=str(n)).with_inputs("question") for n in range(1, 25)]
     with elastic_server() as server:
-        program = BudgetSearch(lm=asking(server), sampler="halving").compile(student, trainset=TRAIN)
+        program = BudgetSearch(lm=asking(server)).compile(student, trainset=trainset)
     program.save(tmp_path / "p.json")
+    questions = [story(n) + " Or else?" for n in range(50)]
+    budgets = [program.estimator(question=q).token_budget for q in questions]
+    command = [sys.executable, "-c", ESTIMATES, str(tmp_path / "p.json"), json.dumps(questions)]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert told == budgets and len(set(budgets)) > 5
     loaded = tale_dspy.load(tmp_path / "p.json")
-    questions = [e.question for e in TRAIN]
-    assert [loaded.estimator(question=q).token_budget for q in questions] == [
-        program.estimator(question=q).token_budget for q in questions
-    ]
     with elastic_server() as server, pytest.raises(UsageError, match=r"were used to make this program \(search\)"):
-        tale_dspy.evaluate(loaded, TRAIN, lm=asking(server))
+        tale_dspy.evaluate(loaded, trainset, lm=asking(server))
 
 
 def test_questions_wrong_without_a_budget_are_counted_and_not_searched(student: Any) -> None:
