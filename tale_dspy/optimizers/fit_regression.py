@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import dspy
@@ -25,7 +26,9 @@ MIN_ROWS = 20
 """Questions with a best budget below which nothing but a constant is fitted."""
 DEFAULT_QUANTILE = 0.9
 """Taken where too few questions were searched to choose one."""
-QUANTILES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+QUANTILES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+SCALES = (1.0, 0.9, 1.1, 1.2)
+"""What all budgets of a line are multiplied by, the first where it makes no difference."""
 PENALTIES = (0.1, 0.02, 0.003)
 """Weights of the L1 penalty that are tried, the strongest first; a constant is tried before them."""
 MAX_LOSS = 0.0075
@@ -48,6 +51,17 @@ class Question:
     """The best budget, in tokens; None where no budget gained anything."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What a line is fitted with."""
+
+    penalty: float | None
+    """Weight of the L1 penalty; None for a constant."""
+    quantile: float
+    scale: float = 1.0
+    """What the budgets on the line are multiplied by."""
+
+
 def fit_regression(
     rows: Sequence[SearchRow],
     signature: SignatureLike,
@@ -66,9 +80,10 @@ def fit_regression(
     Args:
         rows: What `BudgetSearch` found.
         signature: The inputs to predict from; those that a row lacks count as empty.
-        quantile: Share of the questions whose best budget should not be above the estimate. None chooses it by
-            cross-validation: the one with the fewest tokens expected among those at most `MAX_LOSS` below the best
-            accuracy expected, or takes `DEFAULT_QUANTILE` with fewer than `MIN_ROWS` best budgets.
+        quantile: Share of the questions whose best budget should not be above the estimate. None chooses it, a penalty
+            and a factor by cross-validation: those with the fewest tokens expected (`Hindsight`) among those at most
+            `MAX_LOSS` below the best accuracy expected. With fewer than `MIN_ROWS` best budgets it is
+            `DEFAULT_QUANTILE`.
         embedder: Adds features of the inputs' embedding, by their principal components. Where these do not help, the
             estimator does without.
         seed: Decides how questions are dealt to the parts of the cross-validation.
@@ -148,22 +163,27 @@ class _Fit:
     def line(self, quantile: float | None) -> Regression:
         """Return the fitted line."""
         penalty = self._penalty(quantile or DEFAULT_QUANTILE)
-        quantile = quantile or self._quantile(penalty)
+        choice = Choice(penalty, quantile) if quantile else self._choice(penalty)
         if penalty is None:
             told = "one budget for all: nothing counted in the questions tells their best budgets apart"
-            return _constant([math.exp(log) for log in self.logs], quantile, told)
-        pipe = _pipeline(quantile, penalty).fit(self.vectors, self.logs)
+            return _constant([math.exp(log) for log in self.logs], choice.quantile, told)
+        pipe = _pipeline(choice.quantile, choice.penalty).fit(self.vectors, self.logs)
         scaler, model = pipe[0], pipe[1]
         numbers = zip(self.names, scaler.mean_, scaler.scale_, model.coef_, strict=True)
         terms = [Term(name, float(c), float(s), float(w)) for name, c, s, w in numbers if abs(w) > 1e-9]
         return Regression(
-            intercept=float(model.intercept_),
+            intercept=float(model.intercept_) + math.log(choice.scale),
             terms=tuple(terms),
-            quantile=quantile,
+            quantile=choice.quantile if choice.scale == 1 else self._share_below(choice),
             rows=len(self.logs),
-            penalty=penalty,
+            penalty=choice.penalty,
             projection=self.projection if any(t.name.startswith("embedding.") for t in terms) else None,
         )
+
+    def _share_below(self, choice: Choice) -> float:
+        """Return the share of best budgets that do not lie above a line that was moved."""
+        moved = [log + math.log(choice.scale) for log in self._left_out(choice.quantile, choice.penalty)]
+        return round(sum(a <= b for a, b in zip(self.logs, moved, strict=False)) / len(moved), 4)
 
     def _penalty(self, quantile: float) -> float | None:
         """Return the strongest penalty that predicts questions left out well; None where a constant does."""
@@ -185,23 +205,41 @@ class _Fit:
         found: Any = cross_val_predict(_pipeline(quantile, penalty), self.vectors[:n], self.logs[:n], cv=_FOLDS)
         return [float(log) for log in found]
 
-    def _quantile(self, penalty: float | None) -> float:
-        """Return the quantile with the fewest tokens expected, at an accuracy that is about the best there is."""
-        if not any(q.id in self.hindsight for q in [*self.solved[:_CHOOSING], *self.others]):
-            return DEFAULT_QUANTILE  # rows made by hand, without an answer to compare with
-        outcomes = {q: self._expected(q, penalty) for q in QUANTILES}
-        bar = max(o.right for o in outcomes.values()) - MAX_LOSS - 1e-12
-        return min((q for q, o in outcomes.items() if o.right >= bar), key=lambda q: outcomes[q].tokens)
+    def _choice(self, penalty: float | None) -> Choice:
+        """Choose what has the fewest tokens expected, at an accuracy that is about the best there is.
 
-    def _expected(self, quantile: float, penalty: float | None) -> Outcome:
-        """Return the mean outcome that a quantile would have had on questions it was not fitted to."""
-        n = min(_CHOOSING, len(self.logs))
-        logs = self._left_out(quantile, penalty)
-        if self.others:
-            logs += list(_pipeline(quantile, penalty).fit(self.vectors[:n], self.logs[:n]).predict(self.other_vectors))
-        pairs = zip([*self.solved[:n], *self.others], logs, strict=True)
-        found = [self.hindsight.expected(q.id, math.exp(log)) for q, log in pairs if q.id in self.hindsight]
+        Where a line predicts better than a constant, all its penalties are compared, and then what the best of them is
+        multiplied by.
+        """
+        if not any(q.id in self.hindsight for q in [*self.solved[:_CHOOSING], *self.others]):
+            return Choice(penalty, DEFAULT_QUANTILE)  # rows made by hand, without an answer to compare with
+        if penalty is None:
+            return self._cheapest([Choice(None, q) for q in QUANTILES])
+        first = self._cheapest([Choice(p, q) for p in PENALTIES for q in QUANTILES])
+        return self._cheapest([Choice(first.penalty, q, scale) for scale in SCALES for q in QUANTILES])
+
+    def _cheapest(self, choices: Sequence[Choice]) -> Choice:
+        outcomes = {choice: self._expected(choice) for choice in choices}
+        bar = max(o.right for o in outcomes.values()) - MAX_LOSS - 1e-12
+        return min((c for c, o in outcomes.items() if o.right >= bar), key=lambda c: outcomes[c].tokens)
+
+    def _expected(self, choice: Choice) -> Outcome:
+        """Return the mean outcome that a choice would have had on questions it was not fitted to."""
+        logs = self._all_left_out(choice.quantile, choice.penalty)
+        pairs = zip([*self.solved[:_CHOOSING], *self.others], logs, strict=True)
+        scale = choice.scale
+        found = [self.hindsight.expected(q.id, scale * math.exp(log)) for q, log in pairs if q.id in self.hindsight]
         return Outcome(sum(o.tokens for o in found) / len(found), sum(o.right for o in found) / len(found))
+
+    @cache  # noqa: B019  the fit lives no longer than its line
+    def _all_left_out(self, quantile: float, penalty: float | None) -> list[float]:
+        """Predict also for the questions without a best budget, none of which is fitted to."""
+        logs = self._left_out(quantile, penalty)
+        if not self.others:
+            return logs
+        n = min(_CHOOSING, len(self.logs))
+        pipe = _pipeline(quantile, penalty).fit(self.vectors[:n], self.logs[:n])
+        return logs + [float(log) for log in pipe.predict(self.other_vectors)]
 
 
 def _check_extra() -> None:

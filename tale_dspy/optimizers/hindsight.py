@@ -18,6 +18,9 @@ _STEPS = 120  # down to a 400th of the answer without a budget
 _ROUNDS = 12
 _SMOOTHING = 1.0  # questions' worth of the first guess
 _CAUTION = 0.1  # a step: where nothing was tried, the least budget is thought to lie not far below
+_NEAR = 0.05  # logarithm of a ratio: trials of other questions this far off are taken for the same
+_OWN = 0.07  # likewise: beyond this, a question's own trials say less of a budget than those of others
+_DOUBT = 2.0  # trials of others that count as much as a line between one's own
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,16 @@ def by_budget(trials: Iterable[Trial]) -> dict[int, Outcome]:
 class Hindsight:
     """What any budget would have come to on each question of a search.
 
-    Tokens are interpolated between the budgets tried on the question. Whether the answer would have been right is
-    believed: each question needs some least budget, below which its answers are wrong (90.91 % of the paper's questions
-    are monotonic, section 4), but a reply may be wrong or right by chance. How often, and how the least budgets are
-    spread relative to the answers without a budget, is learned from all questions together by expectation and
-    maximisation. So one unlucky draw does not make a budget useless, nor a lucky one make it good.
+    Tokens are those of the budgets tried on the question. Between these they are what other questions came to at the
+    same budget, both as multiples of the least tokens found: so it is learned from all questions together where replies
+    follow their budget, where they keep to one length, and where they jump to a longer one. Where others were not asked
+    either, tokens are interpolated.
+
+    Whether the answer would have been right is believed: each question needs some least budget, below which its answers
+    are wrong (90.91 % of the paper's questions are monotonic, section 4), but a reply may be wrong or right by chance.
+    How often, and how the least budgets are spread relative to the answers without a budget, is learned from all
+    questions together by expectation and maximisation. So one unlucky draw does not make a budget useless, nor a lucky
+    one make it good.
 
     Args:
         rows: The search. Questions that were wrong without a budget, or whose tokens are unknown, were not searched
@@ -82,6 +90,8 @@ class Hindsight:
         self._place = {row.id: n for n, row in enumerate(searched)}
         self._longest = {row.id: row.vanilla.tokens or 0 for row in searched}
         self._tokens = {row.id: _token_curve(row) for row in searched}
+        self._least = {row.id: row.best.tokens if row.best and row.best.tokens > 0 else 0.0 for row in searched}
+        self._pool = _pool([(self._tokens[key], least) for key, least in self._least.items() if least])
         self._needed, self.slips = _believed([_depths(row) for row in searched])
 
     def __contains__(self, key: str) -> bool:
@@ -97,7 +107,17 @@ class Hindsight:
         longest = self._longest[key]
         steps = math.ceil(-math.log(min(budget / longest, 1.0)) / _STEP - 1e-9)
         right = self._needed[self._place[key]][steps] if steps < _STEPS else 0.0
-        return Outcome(_interpolated(self._tokens[key], budget), float(right))
+        return Outcome(self._tokens_at(key, min(budget, longest)), float(right))
+
+    def _tokens_at(self, key: str, budget: float) -> float:
+        curve, least = self._tokens[key], self._least[key]
+        own = _interpolated(curve, budget)
+        off = min(abs(math.log(budget / tried)) for tried in curve)
+        if not least or off < 1e-9:
+            return own
+        weight, share = _of_others(self._pool, math.log(budget / least))
+        trust = weight / (weight + _DOUBT) * -math.expm1(-off / _OWN)
+        return own + trust * (share * least - own)
 
 
 def _token_curve(row: SearchRow) -> dict[int, float]:
@@ -122,6 +142,26 @@ def _interpolated(curve: Mapping[int, float], budget: float) -> float:
         return curve[budgets[-1]] + budget / high * (curve[high] - curve[budgets[-1]])
     low = budgets[at - 1]
     return curve[low] + math.log(budget / low) / math.log(high / low) * (curve[high] - curve[low])
+
+
+def _pool(curves: Sequence[tuple[Mapping[int, float], float]]) -> tuple[Any, Any]:
+    """Return the logarithm of each budget tried and its tokens, both relative to the least tokens of its question."""
+    import numpy as np
+
+    pairs = [(math.log(b / least), tokens / least) for curve, least in curves for b, tokens in curve.items()]
+    budgets, shares = np.array(sorted(pairs)).reshape(-1, 2).T
+    return budgets, shares
+
+
+def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
+    """Return how many trials there were near a budget, and their mean tokens; all relative, as in `_pool`."""
+    import numpy as np
+
+    budgets, shares = pool
+    near = slice(*np.searchsorted(budgets, [at - 4 * _NEAR, at + 4 * _NEAR]))
+    weights = np.exp(-0.5 * ((budgets[near] - at) / _NEAR) ** 2)
+    total = float(weights.sum())
+    return total, float(weights @ shares[near]) / total if total else 0.0
 
 
 def _depths(row: SearchRow) -> list[tuple[float, bool]]:

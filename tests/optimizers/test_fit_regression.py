@@ -53,6 +53,31 @@ def test_budgets_follow_what_the_text_tells() -> None:
     assert range_quality(estimated_budgets(estimator, fresh), fresh).in_range_accuracy > 0.9
 
 
+def test_budgets_stay_where_the_trials_saw_short_replies() -> None:
+    """Replies have two lengths, the longer one from twice the need on: half as much again is safe, twice is dear."""
+
+    def tokens(budget: float, need: float) -> int:
+        return round(need if need <= budget < 2 * need else 2 * need)
+
+    def searched(n: int, seed: int) -> tuple[list[SearchRow], list[float]]:
+        chance, rows, needs = random.Random(seed), [], []
+        for i in range(n):
+            words = chance.randint(5, 40)
+            need = 2 * words * chance.uniform(0.8, 1.25)  # the text does not tell all
+            budgets = {round(need * chance.uniform(0.6, 3)) for _ in range(3)} | {round(need * chance.uniform(1, 1.9))}
+            trials = [(b, tokens(b, need), b >= need) for b in sorted(budgets)]
+            rows.append(row(i, trials, longest=round(6 * need), question=f"Words {'word ' * words}?"))
+            needs.append(need)
+        return rows, needs
+
+    estimator = fitted(searched(300, 0)[0])
+    fresh, needs = searched(200, 1)
+    budgets = estimated_budgets(estimator, fresh)
+    pairs = [(budgets[r.id], need) for r, need in zip(fresh, needs, strict=True)]
+    assert sum(b >= need for b, need in pairs) >= 0.98 * len(pairs)
+    assert sum(tokens(b, need) for b, need in pairs) < 1.15 * sum(needs)
+
+
 def test_where_the_text_tells_nothing_all_get_one_budget_and_it_is_said() -> None:
     estimator = fitted(told_by_nothing(100))
     assert estimator.fitted is not None and estimator.fitted.terms == ()

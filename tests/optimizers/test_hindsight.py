@@ -37,6 +37,23 @@ def test_tokens_are_read_off_between_the_trials(budget: float, tokens: float) ->
     assert known.expected("a", budget).tokens == pytest.approx(tokens, abs=0.1)
 
 
+def steps(budget: float, need: float) -> int:
+    """Tokens of a model that knows two lengths of a reply, and tells at length what is asked in too few tokens."""
+    return round(need if need <= budget < 2 * need else 2 * need)
+
+
+def test_between_the_trials_replies_are_as_long_as_those_of_other_questions() -> None:
+    chance, rows = random.Random(0), []
+    for i in range(100):
+        need = 20 + i % 30
+        budgets = sorted({*(round(need * chance.uniform(1, 3)) for _ in range(4)), need})
+        rows.append(row(i, [(b, steps(b, need), True) for b in budgets], longest=5 * need))
+    alone, known = (Hindsight([*others, row("a", [(40, 40, True)])]) for others in ([], rows))
+    assert known.expected("a", 60).tokens == pytest.approx(40, abs=3) and alone.expected("a", 60).tokens > 70
+    assert known.expected("a", 100).tokens == pytest.approx(80, abs=4)
+    assert known.expected("a", 40).tokens == 40 and known.expected("a", 200).tokens == 200
+
+
 def test_a_budget_tried_several_times_counts_with_its_mean() -> None:
     draws = [Trial(10, 20, True), Trial(10, 30, False), Trial(5, None, True), Trial(4, 9, False)]
     assert by_budget(draws) == {4: Outcome(9, 0.0), 10: Outcome(25, 0.5)}
