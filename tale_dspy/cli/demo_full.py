@@ -110,11 +110,11 @@ def run_full(screen: "Console", model: str, questions: int | None, folder: Path)
         lm.engine.load()
     started = time.perf_counter()
     _baselines(demo)
-    found = _search(demo)
+    _search(demo)
     with demo.step("Distil the short replies, and train on them"):
         tuned = {strategy: _train(demo, strategy) for strategy in LIMITS}
     _prove(demo, tuned)
-    _show(demo, found, tuned, time.perf_counter() - started)
+    _show(demo, tuned, time.perf_counter() - started)
 
 
 def _require() -> None:
@@ -155,7 +155,7 @@ def _baselines(demo: Demo) -> None:
         demo.ask(f"best fixed budget ({best.token_budget})", best, "budget:best")
 
 
-def _search(demo: Demo) -> dict[str, Any]:
+def _search(demo: Demo) -> None:
     """Search each training question's budget, and ask with the estimator that was learned from it."""
     from tale_dspy.adapter import TaleAdapter
     from tale_dspy.cli.show import live_bar
@@ -173,7 +173,6 @@ def _search(demo: Demo) -> dict[str, Any]:
             f"{found['best_tokens_mean']:.1f} with the best one, confirmed on fresh draws"
         )
         demo.ask("searched budgets, learned", program, "searched")
-    return found
 
 
 def _train(demo: Demo, strategy: str) -> "Trained":
@@ -230,12 +229,13 @@ def _prove(demo: Demo, tuned: "dict[str, Trained]") -> None:
             mark(trained.path, demo.verdicts[f"{strategy.upper()}, cot"])
 
 
-def _show(demo: Demo, found: dict[str, Any], tuned: "dict[str, Trained]", seconds: float) -> None:
+def _show(demo: Demo, tuned: "dict[str, Trained]", seconds: float) -> None:
     from tale_dspy.reports import report_rows, rich_table
+    from tale_dspy.reports.search_run import load_search_runs, searched_row
     from tale_dspy.reports.verdict import rich_verdict
 
     runs = _named(demo)
-    rows = [*report_rows(runs), _searched_row(demo, found)]
+    rows = [*report_rows(runs), *map(searched_row, load_search_runs(demo.folder / "search"))]
     demo.screen.print()
     demo.screen.print(rich_table(rows, width=demo.screen.width))
     for name, verdict in demo.verdicts.items():
@@ -267,30 +267,3 @@ def _named(demo: Demo) -> "list[Run]":
     """Return the runs under their names in the table, vanilla first: what all others are compared with."""
     order = ["cot", *(name for name in demo.runs if name != "cot")]
     return [replace(demo.runs[n], info={**demo.runs[n].info, "program": {"name": n}}) for n in order]
-
-
-def _searched_row(demo: Demo, found: dict[str, Any]) -> "ReportRow":
-    """Return the search itself as a row: each question under its own best budget, or without one where none helps."""
-    from tale_dspy.optimizers.search_rows import load_search
-    from tale_dspy.reports import ReportRow
-    from tale_dspy.reports.rows import evidence_mark
-
-    rows = load_search(demo.folder / "search")
-    right, tokens = 0.0, 0.0
-    for row in rows:
-        best = row.best
-        right += best.confirmed.right / best.confirmed.n if best and best.confirmed.n else row.vanilla.correct
-        tokens += best.tokens if best else row.vanilla.tokens or 0
-    return ReportRow(
-        program="searched budgets, confirmed",
-        model=found["model"],
-        data=found["data"],
-        n=len(rows),
-        accuracy=right / len(rows),
-        output_tokens=tokens / len(rows),
-        net_tokens=tokens / len(rows),
-        usd_per_1000=None,
-        outcomes={},
-        mark=evidence_mark(demo.runs["cot"]),
-        notes=("on the training questions, each under the budget that was searched for it: what an oracle would save",),
-    )

@@ -20,8 +20,8 @@ def run(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders; the first is what the others are compared with. And folders of searches: their figures, "
-            "and how often the budgets of the runs lie in the ideal ranges found there."
+            help="Run folders; the first is what the others are compared with. And folders of searches: a row beside "
+            "those of the runs, their figures, and how often the budgets of the runs lie in the ideal ranges found."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for table.md, .tex, .csv, .json and the figures.")] = Path("report"),
@@ -30,12 +30,13 @@ def run(
     """Print the table of several runs, and write it with the figures as Markdown, LaTeX, CSV, JSON, PNG and SVG."""
     from tale_dspy.cli.show import console, print_json
     from tale_dspy.reports import report_rows, rich_table, to_json, write_report
-    from tale_dspy.reports.search_run import is_search, load_search_runs
+    from tale_dspy.reports.search_run import is_search, load_search_runs, searched_row
     from tale_dspy.runs.records import load_run
 
     searches = [(path, found) for path in runs if is_search(path) for found in load_search_runs(path)]
     loaded = [load_run(path) for path in runs if not is_search(path)]
-    rows = report_rows(loaded) if loaded else []
+    more = [searched_row(found) for _, found in searches] if loaded else []
+    rows = [*report_rows(loaded), *more] if loaded else []
     told = [_told(path, found, loaded) for path, found in searches]
     if not json:
         screen = console()
@@ -43,7 +44,7 @@ def run(
             screen.print(rich_table(rows, width=screen.width))
         for search in told:
             _show(search)
-    written = write_report(loaded, out) if loaded else []
+    written = write_report(loaded, out, more) if loaded else []
     for i, (path, found) in enumerate(searches):
         written += _draw(found, out if len(searches) == 1 else out / f"{i + 1:02d}_{_stem(path)}")
     if json:

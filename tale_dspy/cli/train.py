@@ -10,6 +10,7 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.gate import MaxDrop, MinSaving
 from tale_dspy.cli.proving import Proof
+from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.training.plan import Plan
@@ -21,7 +22,10 @@ NAME = "train"
 def run(
     strategy: Annotated[str, typer.Argument(metavar="sft|dpo|grpo", help="What to train with.")],
     base: Annotated[str, typer.Option(help="embedded, the folder of a model, or its name on the Hugging Face hub.")],
-    data: Annotated[Path, typer.Option(help="Rows that `tale distill` wrote, or any of that form.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="Rows that `tale distill` wrote, or any of that form; may be given several times."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the adapter; the same command continues a killed training.")],
     preset: Annotated[str | None, typer.Option(help="paper: the settings of the paper.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None,
@@ -38,6 +42,7 @@ def run(
     ] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; 0 for none.")] = None,
     loss: Annotated[str | None, typer.Option(help="dpo: losses that are added up, by commas.")] = None,
+    loss_weights: Annotated[str | None, typer.Option(help="dpo: a number for each loss, by commas.")] = None,
     beta: Annotated[float | None, typer.Option(help="dpo, grpo: how much it costs to leave the base.")] = None,
     ld_alpha: Annotated[float | None, typer.Option(help="dpo: weight of the longer reply's surplus tokens.")] = None,
     generations: Annotated[int | None, typer.Option(help="grpo: replies drawn for a question.")] = None,
@@ -67,11 +72,12 @@ def run(
     from tale_dspy.training.plan import plan_training
 
     told |= {name: _names(told[name]) for name in ("targets", "loss")}
+    told["loss_weights"] = _numbers("--loss-weights", loss_weights)
     proof = None
     if evaluate:
         asked = (eval_data, eval_limit, eval_program, eval_api_base, eval_model, eval_base_model, min_saving, max_drop)
         proof = Proof(*asked).checked(base)
-    plan = plan_training(base, str(data), out, options_from(strategy, preset, **told))
+    plan = plan_training(base, [str(file) for file in data], out, options_from(strategy, preset, **told))
     if dry_run:
         print_json(_figures(plan)) if json else _show(plan)
         return 0
@@ -105,13 +111,20 @@ def run(
 
 _OPTIONS = (
     *("epochs", "batch_size", "micro_batch", "learning_rate", "rank", "alpha", "targets", "max_length", "quantize"),
-    *("gradient_checkpointing", "checkpoint_every", "loss", "beta", "ld_alpha", "generations", "price", "budget"),
-    *("max_new_tokens", "seed"),
+    *("gradient_checkpointing", "checkpoint_every", "loss", "loss_weights", "beta", "ld_alpha", "generations", "price"),
+    *("budget", "max_new_tokens", "seed"),
 )
 
 
 def _names(told: str | None) -> tuple[str, ...] | None:
     return None if told is None else tuple(name.strip() for name in told.split(",") if name.strip())
+
+
+def _numbers(flag: str, told: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if told is None else tuple(float(part) for part in told.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} must be numbers with commas between them, got {told}") from None
 
 
 def _train(plan: "Plan", progress: "Progress | None") -> "Trained":

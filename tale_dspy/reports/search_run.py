@@ -9,7 +9,7 @@ from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.optimizers.ideal_range import RangeQuality, range_quality
 from tale_dspy.optimizers.search_rows import SEARCH_FILE, SearchRow, load_search
 from tale_dspy.reports.question_curves import curves_of_search, pooled
-from tale_dspy.reports.rows import evidence_mark
+from tale_dspy.reports.rows import ReportRow, evidence_mark
 from tale_dspy.reports.text import by_programs, shortened
 from tale_dspy.runs.records import Run, read_json
 from tale_dspy.runs.wording import number
@@ -31,6 +31,12 @@ class SearchRun:
     def data(self) -> str:
         """Name of the questions."""
         return str(self._config.get("data", {}).get("name") or "unnamed data")
+
+    @property
+    def model(self) -> str | None:
+        """The model that was asked; None if it is not recorded."""
+        model = self._config.get("model")
+        return None if model is None else str(model)
 
     @property
     def sampler(self) -> str:
@@ -98,6 +104,37 @@ def search_table(search: SearchRun) -> dict[str, str]:
         "Tokens saved %": saved,
         **{f"Without: {shortened(reason, 60)}": str(len(ids.split(", "))) for reason, ids in reasons.items()},
     }
+
+
+def searched_row(search: SearchRun) -> ReportRow:
+    """Make a row of a report: each question under the budget found for it, or under none where none was confirmed.
+
+    Accuracy and tokens are those of the confirming draws, which the search did not choose by.
+    """
+    right, tokens = list[float](), list[float | None]()
+    for row in search.rows:
+        best = row.best
+        right.append(best.confirmed.right / best.confirmed.n if best and best.confirmed.n else row.vanilla.correct)
+        tokens.append(best.tokens if best else row.vanilla.tokens)
+    n, known = len(search.rows), [t for t in tokens if t is not None]
+    vanilla = _mean([float(row.vanilla.tokens) for row in search.rows if row.vanilla.tokens is not None])
+    mean, plain = _mean(known), sum(row.vanilla.correct for row in search.rows) / n
+    return ReportRow(
+        program="searched budgets, confirmed",
+        model=search.model,
+        data=search.data,
+        n=n,
+        accuracy=sum(right) / n,
+        output_tokens=mean,
+        net_tokens=mean,
+        usd_per_1000=None,
+        outcomes={},
+        mark=search.mark,
+        notes=(
+            "on the searched questions, each under its own budget where one was confirmed on fresh draws: what an oracle "
+            f"would save; without budgets {number(100 * plain)} % of them are right, {number(vanilla)} tokens each",
+        ),
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -144,7 +144,7 @@ def to_csv(rows: Sequence[ReportRow]) -> str:
     return csv_text(list(lines[0]) if lines else [], lines)
 
 
-def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
+def write_report(runs: Sequence[Run], out: Path, more: Sequence[ReportRow] = ()) -> list[Path]:
     """Write the table in four formats and the figures into a folder.
 
     The figures are accuracy against tokens; where there are three fixed budgets, their elasticity curve, with a table
@@ -155,6 +155,7 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
     Args:
         runs: The runs; the first is the baseline.
         out: The folder; it is made if it is missing.
+        more: Rows that come below those of the runs, such as those of searches.
 
     Returns:
         The files written.
@@ -165,11 +166,12 @@ def write_report(runs: Sequence[Run], out: Path) -> list[Path]:
     """
     load_matplotlib()
     rows, curves = report_rows(runs), _named_curves(runs)
+    shown = [*rows, *more]
     texts = {
-        "table.md": markdown(rows),
-        "table.tex": latex(rows),
-        "table.csv": to_csv(rows),
-        "table.json": json.dumps(to_json(rows), indent=2, ensure_ascii=False) + "\n",
+        "table.md": markdown(shown),
+        "table.tex": latex(shown),
+        "table.csv": to_csv(shown),
+        "table.json": json.dumps(to_json(shown), indent=2, ensure_ascii=False) + "\n",
         **{f"{name}.md": elasticity_markdown(curve) for name, curve in curves.items()},
     }
     try:

@@ -38,23 +38,31 @@ def read_rows(data: Any, strategy: Strategy) -> list[TrainRow]:
     """Read training rows.
 
     Args:
-        data: A .jsonl, .json or .parquet file, a `datasets.Dataset`, or mappings. A row has `prompt` and `completion`,
-            or `prompt`, `chosen` and `rejected`, each a text or a list of messages; or `messages`, the last of which is
-            the completion.
+        data: A .jsonl, .json or .parquet file, several of them, a `datasets.Dataset`, or mappings. A row has `prompt`
+            and `completion`, or `prompt`, `chosen` and `rejected`, each a text or a list of messages; or `messages`,
+            the last of which is the completion.
         strategy: Which replies are needed.
 
     Raises:
         DataError: If there are no rows, or one lacks a field or has it in another form.
     """
     if isinstance(data, str | Path):
-        told = [(row.where, row.values) for row in read_file(str(data)).rows]
+        told = _of_file(data)
     elif isinstance(data, Iterable):
-        told = [(f"row {number}", row) for number, row in enumerate(data, 1)]
+        told = []
+        for number, row in enumerate(data, 1):
+            told += _of_file(row) if isinstance(row, str | Path) else [(f"row {number}", row)]
     else:
-        raise DataError(f"data must be a file, a datasets.Dataset or a list of rows, got {type(data).__name__}")
+        raise DataError(
+            f"data must be a file, several, a datasets.Dataset or a list of rows, got {type(data).__name__}"
+        )
     if not told:
         raise DataError("there is no row to train on: data is empty")
     return [_row(where, values, strategy) for where, values in told]
+
+
+def _of_file(path: str | Path) -> list[tuple[str, Any]]:
+    return [(row.where, row.values) for row in read_file(str(path)).rows]
 
 
 def _row(where: str, values: Any, strategy: Strategy) -> TrainRow:

@@ -153,10 +153,10 @@ def _quantized(plan: Plan) -> Any:
 
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    if not torch.cuda.is_available():
-        raise UsageError("quantize=4bit needs a GPU, and there is none: train without it")
     if find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "qlora")
+    if not torch.cuda.is_available():
+        raise UsageError("quantize=4bit needs a GPU, and there is none: train without it")
     kinds = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
     load: Any = AutoModelForCausalLM.from_pretrained
     return load(

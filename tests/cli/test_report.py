@@ -83,6 +83,8 @@ def test_a_search_gets_its_figures_and_the_runs_their_place_in_its_ranges(
     assert (told.code, told.err) == (0, "")
     (found,) = told.json["searches"]
     assert found["figures"]["With a best budget"] == "10" and found["mark"] == "simulated"
+    assert [row["program"] for row in told.json["rows"]] == ["cot", "tale-ep", "searched budgets, confirmed"]
+    assert "| searched budgets, confirmed |" in Path("r/table.md").read_text()
     (quality,) = found["ranges"]
     assert quality["run"] == "b" and quality["n"] == 10 and 0 <= quality["in_range_accuracy"] <= 1
     assert {"table", "best_budgets", "vanilla_searched", "elasticity_pooled"} <= {p.stem for p in Path("r").iterdir()}

@@ -81,6 +81,8 @@ def test_eval_asks_base_and_adapter_and_writes_the_verdict_into_the_card(tale: A
         ("--epochs 0", "epochs must be above 0"),
         ("--targets nothing", "targets nothing cannot be adapted"),
         ("--loss sigmoid", "sft has no option loss"),
+        ("--loss-weights 1,much", "--loss-weights must be numbers with commas between them, got 1,much"),
+        ("--loss-weights 1,2", "sft has no option loss_weights"),
         ("--quantize 8bit", "quantize must be 4bit"),
         ("--eval", "--eval needs --eval-data"),
         ("--eval --eval-data a --eval-api-base http://x", "--eval-api-base needs --eval-model"),

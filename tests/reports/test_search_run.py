@@ -17,6 +17,7 @@ from tale_dspy.reports.search_run import (
     run_range_quality,
     search_notes,
     search_table,
+    searched_row,
 )
 
 INFO: dict[str, Any] = {
@@ -60,6 +61,16 @@ def test_the_table_tells_what_was_found_and_why_not() -> None:
     assert float(told["Tokens saved %"]) > 50
     nothing = search_table(SearchRun(INFO, rows[2:]))
     assert (nothing["Tokens saved %"], nothing["Tokens without a budget (of these)"]) == ("–", "–")
+
+
+def test_a_search_is_a_row_beside_runs() -> None:
+    lost = row("n", [(9, 300, True)], best=None, reason="no gain")
+    info = {**INFO, "config": {**INFO["config"], "model": "m"}}
+    told = searched_row(SearchRun(info, [*ROWS[:2], lost]))
+    assert (told.model, told.data, told.n, told.mark) == ("m", "stories", 3, "simulated")
+    best = [r.best.tokens for r in ROWS[:2] if r.best]
+    assert told.output_tokens == pytest.approx((sum(best) + (lost.vanilla.tokens or 0)) / 3)
+    assert told.accuracy == 1 and "without budgets 100.0 % of them are right" in told.notes[0]
 
 
 def test_agreement_is_told() -> None:

@@ -1,11 +1,12 @@
 """Trainings that begin, are killed, go on, and end."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.training.options import DpoOptions, SftOptions, TrainOptions
 from tale_dspy.training.plan import plan_training
 from tale_dspy.training.trainer import Step, setup_of
@@ -61,9 +62,20 @@ def test_a_batch_that_does_not_divide_among_processes_is_refused(
         setup_of(plan, [])
 
 
-def test_qlora_without_a_gpu_is_refused(base: Path, rows: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("installed", "error", "said"),
+    [
+        (None, MissingExtraError, r"^bitsandbytes is not installed: pip install 'tale-dspy\[qlora\]'$"),
+        (object(), UsageError, "quantize=4bit needs a GPU"),
+    ],
+)
+def test_qlora_without_its_package_or_a_gpu_is_refused(
+    installed: Any, error: Any, said: str, base: Path, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = plan_training(str(base), rows, tmp_path / "a", SftOptions(quantize="4bit"))
-    with pytest.raises(UsageError, match="quantize=4bit needs a GPU"):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: installed if name == "bitsandbytes" else found(name))
+    with pytest.raises(error, match=said):
         setup_of(plan, [])
 
 
