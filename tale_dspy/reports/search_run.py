@@ -131,8 +131,8 @@ def searched_row(search: SearchRun) -> ReportRow:
         outcomes={},
         mark=search.mark,
         notes=(
-            "on the searched questions, each under its own budget where one was confirmed on fresh draws: what an oracle "
-            f"would save; without budgets {number(100 * plain)} % of them are right, {number(vanilla)} tokens each",
+            "on the searched questions, each under its own budget where one was confirmed on fresh draws, as an oracle "
+            f"would know it; without budgets {number(100 * plain)} % of them are right, {number(vanilla)} tokens each",
         ),
     )
 

@@ -49,7 +49,7 @@ of the questions it was trained on are in `{card}` under `seen`.
 
     tale eval cot --model local:{base}+{folder} --data DATA
     vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules tuned={folder}
-    transformers serve  # then ask for the model {folder}
+    transformers serve MERGED --device auto  # which takes no adapters: `tale train ... --merge-to MERGED` merges it
 """
 
 

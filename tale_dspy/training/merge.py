@@ -1,7 +1,9 @@
 """Put an adapter into the weights of its base, for servers that take no adapters and for a further training."""
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from tale_dspy.backends.local import files
 from tale_dspy.backends.local.names import PREFIX, is_local, place_of
@@ -18,20 +20,22 @@ def merge_adapter(model: str, out: str | Path) -> str:
 
     Args:
         model: `BASE+ADAPTER`, with or without `local:` before it.
-        out: A folder that does not exist yet, or is empty.
+        out: A folder that does not exist yet, or is empty; one that holds this very merged model is left as it is.
 
     Returns:
         The model string of the merged model.
 
     Raises:
         UsageError: If there is no adapter in `model`, or it belongs to another base.
-        RunFolderError: If the folder is not empty.
+        RunFolderError: If the folder holds something else.
         DataError: If a file is broken.
     """
     require()
     place, folder = place_of(model if is_local(model) else PREFIX + model), Path(out)
     if place.adapter is None:
         raise UsageError(f"{model} has no adapter to merge: give BASE+ADAPTER")
+    if _holds(folder, place.adapter):
+        return f"{PREFIX}{folder}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
     base = resolved(place)
@@ -50,6 +54,20 @@ def merge_adapter(model: str, out: str | Path) -> str:
     names = sorted(p.name for p in folder.iterdir() if p.name != files.CARD)
     write_json(folder / files.MANIFEST, {"files": {name: files.file_hash(folder / name) for name in names}})
     return f"{PREFIX}{folder}"
+
+
+def _holds(folder: Path, adapter: Path) -> bool:
+    """Whether the adapter was merged into this folder before; the manifest is written last."""
+    return (folder / files.MANIFEST).is_file() and _trained(folder) == _trained(adapter) != {}
+
+
+def _trained(folder: Path) -> dict[str, Any]:
+    """Read what a card says of the training; what the gate said later is no part of it."""
+    try:
+        card: dict[str, Any] = json.loads((folder / files.CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in card.items() if key != "gate"}
 
 
 def _belongs_to_tokenizer(path: Path) -> bool:

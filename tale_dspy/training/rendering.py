@@ -59,7 +59,9 @@ class Rendering:
             values = self._read(reader, text)
             if values is None or not self._is_right(values, gold):
                 continue
-            written: str = self.adapter.format_assistant_message_content(self.signature, values)
+            # A reply without reasoning is written with none, and not with the word None.
+            said = {k: "" if v is None and k == REASONING else v for k, v in values.items()}
+            written: str = self.adapter.format_assistant_message_content(self.signature, said)
             # TaleAdapter reads replies with the markers of ChatAdapter, too, but does not ask for them.
             same_form = (_MARKER in written) == (_MARKER in text)
             return text if reader is self.adapter and same_form else written.strip()

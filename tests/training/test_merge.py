@@ -20,6 +20,10 @@ def test_a_merged_model_says_the_same_and_remembers_what_it_saw(base: Path, rows
     with_adapter, alone, plain = ([said(model, row["prompt"]) for row in rows[:4]] for model in models)
     assert with_adapter == alone != plain
     assert tale_dspy.LM(merged).seen == tale_dspy.LM(trained.model).seen == {row["id"]: "train" for row in rows}
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "merged").iterdir()}
+    assert merge_adapter(trained.model, tmp_path / "merged") == merged  # as when a command is given again
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "merged").iterdir()} == times
+    (tmp_path / "merged" / "tale_adapter.json").write_text("{}")
     with pytest.raises(RunFolderError, match="is there already"):
         merge_adapter(trained.model, tmp_path / "merged")
 

@@ -47,6 +47,13 @@ def test_a_reply_in_another_format_is_written_anew() -> None:
     assert Rendering(tale_dspy.VanillaCoT(SIGNATURE), "self").reply(CHAT, None) == TALE
 
 
+def test_a_reply_of_the_answer_alone_is_written_with_an_empty_reasoning() -> None:
+    rendering = Rendering(dspy.ChainOfThought(SIGNATURE), "self")
+    written = rendering.reply("[[7]]", "7") or ""
+    assert "None" not in written
+    assert dspy.ChatAdapter().parse(rendering.signature, written) == {"reasoning": "", "answer": "7"}
+
+
 def test_what_the_program_writes_anew_it_reads_again() -> None:
     rendering = Rendering(dspy.ChainOfThought("question -> total: int, words: list[str]"), "self")
     text = 'So.\nTotal: [[3]]\n[[ ## words ## ]]\n["a", "b"]'
