@@ -91,7 +91,7 @@ def call(lm: Limited, send: Callable[..., Any], request: Request) -> Any:
             raise
         else:
             if slot is not None:
-                lm.limiter.answered()
+                lm.limiter.answered(slot)
             return outputs
 
 
@@ -119,7 +119,7 @@ async def acall(lm: Limited, send: Callable[..., Awaitable[Any]], request: Reque
             raise
         else:
             if slot is not None:
-                lm.limiter.answered()
+                lm.limiter.answered(slot)
             return outputs
 
 
@@ -144,7 +144,7 @@ def _tokens(lm: Limited, request: Request) -> int:
 def _failed(lm: Limited, slot: Slot | None, error: Exception, attempt: int) -> float | None:
     """Give the place back; return the seconds until the next attempt, or None if there is none."""
     if slot is not None and _refused(error):
-        lm.limiter.refuse()
+        lm.limiter.refuse(slot)
     else:
         _give_back(lm, slot)
     if attempt >= lm.attempts or not is_retryable_lm_error(error):

@@ -3,7 +3,7 @@
 A `Limiter` is shared by all copies of an LM. It holds calls back, of threads and of asyncio tasks alike, in the order
 in which they came; it never refuses one. Requests and tokens a minute are kept by spacing. The number in flight is
 found out: nothing is held back until the server answers 429, then as many are sent as it had taken, and now and then
-one more.
+one more. What is in flight here is never less than what the server sees, so that a number it has taken is safe.
 """
 
 import asyncio
@@ -15,9 +15,14 @@ from dataclasses import dataclass
 
 from tale_dspy.errors import UsageError
 
-FIRST_PATIENCE, LEAST_PATIENCE, MOST_PATIENCE = 16, 64, 512
-"""Answers between two tries of one more in flight: at first, after one was refused, and after many were: each doubles
-them, so that few requests are."""
+LEAST_PATIENCE, MOST_PATIENCE = 80, 120
+"""Answers between two tries of one more in flight, after one was refused and after several were: of 100 requests about
+one is refused, and a server that takes more is found out all the same."""
+STEPS = (0, 16, 8, 4)
+"""A try is of one more at least and, after so many in a row that were taken, of this part of what is in flight."""
+PACE, SHARE_OF_PACE = 0.02, 0.4
+"""Seconds at most between two requests where the number in flight is limited, and the share of their mean distance:
+replies that come all at once would be worked off one after the other, and the server be idle meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Slot:
 
     due: float
     """`time.monotonic()` before which it must not be sent."""
+    among: int | None = None
+    """Requests in flight with it; None of one that was sent before any was refused."""
 
 
 class Limiter:
@@ -51,10 +58,17 @@ class Limiter:
         self.refused = 0
         self._waiting: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
-        self._next_request = self._next_token = 0.0
+        self._next_request = self._next_token = self._next_paced = 0.0
+        self._seconds = 0.0
+        """Mean time of an answer."""
         self._calm = 0
-        self._patience = FIRST_PATIENCE
+        """Answers since the last change, while as many were in flight as may be."""
+        self._patience = LEAST_PATIENCE // 2
+        self._taken = 1
+        """Tries in a row that were taken; what the first refusals left may be too few, and is tried at once."""
         self._trying = False
+        self._ceiling = 0.0
+        """What was refused lately: up to there a try that was taken may have been luck, or a quota saved up."""
 
     def __deepcopy__(self, memo: object) -> "Limiter":
         return self  # one for all copies of an LM
@@ -128,19 +142,26 @@ class Limiter:
         """Book the next moment at which both rates allow a request."""
         with self._lock:
             now = time.monotonic()
-            due = max(now, self._next_request, self._next_token)
+            due = max(now, self._next_request, self._next_token, self._next_paced)
+            among = None
+            if self.most is not None:
+                among = self.in_flight
+                self._next_paced = due + min(PACE, SHARE_OF_PACE * self._seconds / self.most)
             if self.rpm is not None:
                 self._next_request = due + 60.0 / self.rpm
             if self.tpm is not None:
                 self._next_token = due + tokens * 60.0 / self.tpm
             self.sent += 1
-            return Slot(due)
+            return Slot(due, among)
 
     # ---- and giving it back
 
-    def answered(self) -> None:
+    def answered(self, slot: Slot | None = None) -> None:
         """Give leave back after an answer."""
         with self._lock:
+            if slot is not None:
+                seconds = max(0.0, time.monotonic() - slot.due)
+                self._seconds += (seconds - self._seconds) / 16 if self._seconds else seconds
             self._learn()
         self._leave()
 
@@ -148,30 +169,38 @@ class Limiter:
         """Give leave back after a failure that says nothing about how many may be in flight."""
         self._leave()
 
-    def refuse(self) -> None:
-        """Give leave back after a 429: no more may be in flight than are left without this one."""
+    def refuse(self, slot: Slot | None = None) -> None:
+        """Give leave back after a 429: fewer may be in flight than were with this one."""
         with self._lock:
             self.refused += 1
-            left = max(1, self.in_flight - 1)
-            if self._trying:
-                self._patience = min(max(2 * self._patience, LEAST_PATIENCE), MOST_PATIENCE)
-                self._trying = False
-            if self.most is None or left < self.most:
-                self.most = left
-            self._calm = 0
+            among = None if slot is None else slot.among
+            if among is not None and self.most is not None:
+                if among <= self.most:  # else it was sent when more were allowed, and says nothing new
+                    self._lower(max(1, among - 1))
+            else:  # of those sent before the first refusal as many stay as are not refused
+                self.most = max(1, (self.in_flight if self.most is None else self.most) - 1)
+                self._calm = 0
         self._leave()
+
+    def _lower(self, most: int) -> None:
+        self._patience = min(2 * self._patience, MOST_PATIENCE) if self._trying else LEAST_PATIENCE
+        self._ceiling = max(most + 1, 0.9 * self._ceiling)
+        self.most, self._calm, self._taken, self._trying = most, 0, 0, False
 
     def _learn(self) -> None:
         """Try one more after a stretch without refusals, if all that are allowed were in flight."""
-        if self.most is None:
+        if self.most is None or self.in_flight < self.most:
             return
         self._calm += 1
-        full = self.in_flight >= self.most
-        if self._trying and self._calm >= 2 * self.most:
-            self._trying, self._patience = False, self.most  # one more is taken: the next is tried sooner
-        if not self._trying and full and self._calm >= max(self._patience, self.most):
-            self.most += 1
-            self._calm, self._trying = 0, True
+        if self._trying and self._calm >= self.most:
+            self._trying, self._calm = False, 0
+            if self.most > self._ceiling:
+                self._taken = min(self._taken + 1, len(STEPS) - 1)
+            else:
+                self._taken, self._patience = 0, LEAST_PATIENCE // 2
+        if not self._trying and self._calm >= (0 if self._taken > 1 else self._patience):
+            self.most += max(1, self.most // STEPS[self._taken]) if self._taken else 1
+            self._trying, self._calm = True, 0
 
     def _leave(self) -> None:
         let: list[Callable[[], None]] = []

@@ -4,76 +4,194 @@ import asyncio
 import copy
 import pickle
 import random
+import selectors
 import threading
 import time
+from collections.abc import Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
 from tale_dspy import UsageError
-from tale_dspy.backends.limiter import FIRST_PATIENCE, Limiter
+from tale_dspy.backends import limiter as limiter_module
+from tale_dspy.backends.limiter import Limiter
+
+
+class Clock(asyncio.SelectorEventLoop):
+    """A loop that does not wait: its time is that of what comes next."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__(Jump(self))
+
+    def time(self) -> float:
+        return self.now
+
+
+class Jump(selectors.SelectSelector):
+    """Waits for nothing."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.clock.now += max(0.0, timeout or 0.0)
+        return super().select(0)
 
 
 class Server:
-    """Refuses at once what comes above `most` in flight."""
+    """Refuses at once what comes above `most` in flight, and answers after some 0.2 s.
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    Args:
+        most: Requests in flight that it takes.
+        cpu: Seconds of computing before and after each request, one after the other, as in one Python process.
+        retry_after: Seconds that a refused one waits at least.
+    """
+
+    def __init__(self, most: int, *, cpu: float = 0.0025, retry_after: float = 0.0) -> None:
+        self.most, self.cpu, self.retry_after = most, cpu, retry_after
         self.in_flight = self.answered = self.refused = 0
-        self.load: list[int] = []
-        """How many were allowed in flight at each answer; there is always one more that waits."""
+        self.worked = 0.0
+        """Seconds of all places together."""
+        self._computed = 0.0
         self.rng = random.Random(0)
 
+    def takes(self) -> bool:
+        return self.in_flight < self.most
+
     async def ask(self, limiter: Limiter) -> bool:
-        await limiter.aacquire()
-        if self.in_flight >= self.most:
+        loop = asyncio.get_running_loop()
+        slot = await limiter.aacquire()
+        await self._compute(loop)
+        if not self.takes():
             self.refused += 1
-            limiter.refuse()
+            await self._compute(loop)
+            limiter.refuse(slot)
             return False
         self.in_flight += 1
-        await asyncio.sleep(self.rng.uniform(0.001, 0.004))
-        self.load.append(limiter.most or 0)
+        seconds = self.rng.uniform(0.15, 0.25)
+        await asyncio.sleep(seconds)
+        self.worked += seconds
         self.in_flight -= 1
+        await self._compute(loop)
         self.answered += 1
-        limiter.answered()
+        limiter.answered(slot)
         return True
 
+    async def _compute(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._computed = max(self._computed, loop.time()) + self.cpu
+        await asyncio.sleep(self._computed - loop.time())
 
-async def flood(server: Server, limiter: Limiter, calls: int, workers: int = 32) -> None:
-    left = iter(range(calls))
+
+async def flood(server: Server, limiter: Limiter, calls: int, workers: int = 32) -> tuple[float, float]:
+    """Return the seconds, and those that the server worked, until a worker had nothing to ask any more."""
+    left, loop, ends = iter(range(calls)), asyncio.get_running_loop(), list[tuple[float, float]]()
+    start, worked = loop.time(), server.worked
 
     async def worker() -> None:
         for _ in left:
             while not await server.ask(limiter):
-                await asyncio.sleep(0.004)
+                await asyncio.sleep(max(server.retry_after, server.rng.uniform(0, 1)))
+        ends.append((loop.time() - start, server.worked - worked))
 
     await asyncio.gather(*(worker() for _ in range(workers)))
+    return ends[0]
 
 
-@pytest.mark.parametrize("most", [1, 4, 8, 16])
-async def test_a_server_that_takes_so_many_at_once_is_kept_busy_and_hardly_refuses(most: int) -> None:
-    server, limiter = Server(most), Limiter()
-    await flood(server, limiter, 64)  # the first burst finds the limit out
-    burst, answered = server.refused, server.answered
-    server.load.clear()
-    await flood(server, limiter, 100 * most if most < 8 else 800)
-    refused = server.refused - burst
-    assert refused / (refused + server.answered - answered) < 0.02
-    assert sum(server.load) / len(server.load) >= 0.9 * most
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    loop = Clock()
+    monkeypatch.setattr(limiter_module, "time", SimpleNamespace(monotonic=loop.time))
+    yield loop
+    loop.close()
 
 
-async def test_nothing_is_held_back_before_the_first_refusal() -> None:
+def flooded(clock: Clock, server: Server, limiter: Limiter, calls: int, workers: int = 32) -> tuple[float, float]:
+    """Return which share was refused, and how busy the server was while all workers had something to ask."""
+    refused, answered = server.refused, server.answered
+    seconds, worked = clock.run_until_complete(flood(server, limiter, calls, workers))
+    refused, answered = server.refused - refused, server.answered - answered
+    return refused / (refused + answered), worked / (seconds * server.most)
+
+
+@pytest.mark.parametrize("retry_after", [0.0, 2.0])
+@pytest.mark.parametrize("most", [1, 4, 8, 16, 40])
+def test_a_server_that_takes_so_many_at_once_is_kept_busy_and_hardly_refuses(
+    clock: Clock, most: int, retry_after: float
+) -> None:
+    server, limiter = Server(most, cpu=0.0005 if most == 40 else 0.0025, retry_after=retry_after), Limiter()
+    workers = 2 * most + 16
+    flooded(clock, server, limiter, 6 * most + 50, workers)  # the first burst finds the limit out
+    refused, busy = flooded(clock, server, limiter, 100 * max(most, 8), workers)
+    assert refused < 0.015 and busy >= 0.94
+    assert limiter.most is not None and most <= limiter.most <= most + 1
+
+
+def test_a_server_that_takes_less_than_before_is_believed(clock: Clock) -> None:
+    server, limiter = Server(16), Limiter()
+    flooded(clock, server, limiter, 300, 48)
+    server.most = 8
+    refused, busy = flooded(clock, server, limiter, 600, 48)
+    assert refused < 0.035 and busy >= 0.94  # eight too many at first, and one a hundred
+    assert limiter.most in (8, 9)
+
+
+def test_a_server_that_takes_more_than_before_is_found_out(clock: Clock) -> None:
+    server, limiter = Server(4, cpu=0.0005), Limiter()
+    flooded(clock, server, limiter, 200, 96)
+    server.most = 40
+    refused, _ = flooded(clock, server, limiter, 600, 96)
+    assert refused < 0.02 and limiter.most is not None and limiter.most >= 40
+    assert flooded(clock, server, limiter, 2000, 96)[1] >= 0.94
+
+
+def test_a_rate_that_the_server_keeps_is_found_out_too(clock: Clock) -> None:
+    class Rated(Server):
+        """Takes 20 requests a second."""
+
+        tokens, filled = 20.0, 0.0
+
+        def takes(self) -> bool:
+            self.tokens, self.filled = min(20.0, self.tokens + 20 * (clock.now - self.filled)), clock.now
+            taken = self.tokens >= 1
+            self.tokens -= taken
+            return taken
+
+    server, limiter = Rated(1), Limiter()
+    flooded(clock, server, limiter, 400)
+    start = clock.now
+    refused, _ = flooded(clock, server, limiter, 600)
+    assert refused < 0.05 and 600 / (clock.now - start) >= 18
+
+
+def test_requests_are_spread_where_their_number_is_limited(clock: Clock) -> None:
+    limiter = Limiter()
+    limiter.most, limiter._seconds = 8, 0.2
+
+    async def due() -> list[float]:
+        return [(await limiter.aacquire()).due for _ in range(4)]
+
+    assert clock.run_until_complete(due()) == pytest.approx([0.0, 0.01, 0.02, 0.03])
+    limiter._seconds = 60.0  # never by more than a pace: a short call may follow many long ones
+    assert clock.run_until_complete(due())[1:] == pytest.approx([0.06, 0.08, 0.1])
+
+
+def test_a_refusal_of_what_was_sent_when_more_were_allowed_says_nothing_new() -> None:
+    limiter = Limiter()
+    limiter.most = 6
+    slots = [limiter.acquire() for _ in range(6)]
+    limiter.refuse(slots[3])
+    assert limiter.most == 3  # it was one of four
+    limiter.refuse(slots[5])
+    assert (limiter.most, limiter.refused) == (3, 2)
+
+
+def test_nothing_is_held_back_before_the_first_refusal(clock: Clock) -> None:
     server, limiter = Server(100), Limiter()
-    await flood(server, limiter, 100)
+    flooded(clock, server, limiter, 100)
     assert (server.refused, limiter.most, limiter.holds_back) == (0, None, False)
-
-
-async def test_more_are_tried_once_the_server_takes_more() -> None:
-    server, limiter = Server(2), Limiter()
-    await flood(server, limiter, 40)
-    server.most = 10
-    await flood(server, limiter, 10 * FIRST_PATIENCE)
-    assert limiter.most is not None and limiter.most >= 6
 
 
 def test_threads_wait_in_the_order_they_came() -> None:
