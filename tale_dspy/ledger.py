@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
-from tale_dspy.backends.prices import price_of
+from tale_dspy.backends.prices import dearest_price, fallbacks_of, price_of
 from tale_dspy.backends.worst_case import RESERVED_TOKENS, Reservation, allowance, worst_case
 from tale_dspy.errors import SpendCapReached, UnpricedModelError, UsageError
 from tale_dspy.receipts import Audited, Call, Price, total
@@ -136,8 +136,8 @@ class Ledger:
         return sum((r.usd for r in self._unsure.values()), 0.0)
 
     def price_for(self, lm: Any) -> Price | None:
-        """Return the price that is used for an LM."""
-        return price_of(lm) if self.price is None else self.price
+        """Return the price that is used for an LM: of those that may answer, with its fallbacks, the dearest."""
+        return dearest_price(lm) if self.price is None else self.price
 
     def require_price(self, lm: Any) -> Price:
         """Return the price of an LM under a money cap.
@@ -147,8 +147,9 @@ class Ledger:
         """
         price = self.price_for(lm)
         if price is None:
+            unknown = next(one.model for one in (lm, *fallbacks_of(lm)) if price_of(one) is None)
             raise UnpricedModelError(
-                f"max_usd needs a price, and none is known for {lm.model}: give US dollars per million tokens with "
+                f"max_usd needs a price, and none is known for {unknown}: give US dollars per million tokens with "
                 "--price-in and --price-out (in Python: price=tale_dspy.Price(input=..., output=...) per token)"
             )
         return price

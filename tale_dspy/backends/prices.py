@@ -33,6 +33,22 @@ def price_of(lm: Any) -> Price | None:
     return next((price for name in _names(lm) if (price := _look_up(*name))), None)
 
 
+def fallbacks_of(lm: Any) -> tuple[Any, ...]:
+    """Return the LMs that may answer in the place of one."""
+    from tale_dspy.backends.lm import LM
+
+    return lm.fallbacks if isinstance(lm, LM) else ()
+
+
+def dearest_price(lm: Any) -> Price | None:
+    """Return the highest price of an LM and its fallbacks, of input and output each; None if one is not known."""
+    known = [price_of(one) for one in (lm, *fallbacks_of(lm))]
+    prices = [price for price in known if price is not None]
+    if len(prices) < len(known):
+        return None
+    return Price(max(p.input for p in prices), max(p.output for p in prices))
+
+
 @lru_cache(maxsize=256)
 def _look_up(provider: str, model: str) -> Price | None:
     from dspy.clients.model_metadata import model_info, rate

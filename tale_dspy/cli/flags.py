@@ -21,6 +21,14 @@ Server = Annotated[
     str | None,
     typer.Option(help="What answers at --api-base: vllm, sglang or llama.cpp; tells how --mode native is sent."),
 ]
+Rpm = Annotated[float | None, typer.Option(help="Requests a minute that are sent at most.")]
+Tpm = Annotated[
+    float | None, typer.Option(help="Tokens a minute at most, prompt and --max-tokens counted before a call is sent.")
+]
+Fallback = Annotated[
+    list[str] | None,
+    typer.Option(help="A model that is asked where --model fails after its retries; may be given several times."),
+]
 Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]
 Offset = Annotated[int, typer.Option(help="Leave out so many questions at the start.")]
 Concurrency = Annotated[int, typer.Option(help="Questions asked at the same time.")]

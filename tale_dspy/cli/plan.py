@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,9 @@ class Plan:
     api_key: str | None = field(default=None, repr=False)
     engine: str = "litellm"
     server: str | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+    fallback: Sequence[str] | None = None
     limit: int | None = None
     offset: int = 0
     concurrency: int = 32
@@ -267,12 +270,24 @@ class Plan:
         if key is None and self.api_base and "OPENAI_API_KEY" not in os.environ:
             key = "none"  # the OpenAI client refuses to start without one
         settings |= {"api_base": self.api_base, "api_key": key, "server": self.server}
+        settings |= {"rpm": self.rpm, "tpm": self.tpm}
         given = {k: v for k, v in settings.items() if v is not None}
         try:
-            lm = LM(self.model, engine=self.engine, cache=self.cache, **given)
+            fallbacks = [self._fallback(model) for model in self.fallback or ()]
+            if fallbacks:  # else the run tries again, with an attempt a line in its journal
+                given["num_retries"] = self.retries
+            lm = LM(self.model, engine=self.engine, cache=self.cache, fallbacks=fallbacks, **given)
         except LMConfigurationError as e:  # settings that DSPy knows the model refuses
             raise UsageError(f"--model {self.model}: {e.message}") from e
         return lm
+
+    def _fallback(self, model: str) -> Any:
+        """Build an LM that answers in the place of --model: with the same decoding, at its own provider's address."""
+        from tale_dspy.backends.lm import LM
+
+        decoding = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
+        given: dict[str, Any] = {k: v for k, v in decoding.items() if v is not None}
+        return LM(model, engine=self.engine, cache=self.cache, **given)
 
     def is_finished(self, n: int) -> bool:
         """Tell whether the folder has as many records as there are answers to get: nothing will be asked then."""

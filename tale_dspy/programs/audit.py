@@ -52,6 +52,9 @@ class Audits(ModuleState):
 
     required = False
 
+    def decides(self) -> bool:
+        return False
+
     def __init__(self, audit: Audit | None) -> None:
         self._initial = audit
         self.audit = audit

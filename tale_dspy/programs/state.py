@@ -27,6 +27,22 @@ class ModuleState(Parameter):  # type: ignore[misc]  # dspy ships no types
 
     required = True
 
+    def decides(self) -> bool:
+        """Whether an answer may depend on it, so that runs with another are not the same."""
+        return True
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return what is saved."""
+        raise NotImplementedError
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take what was saved."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Go back to what was given at construction."""
+        raise NotImplementedError
+
 
 class BudgetState(ModuleState):
     """What a module's budgets come from, with the promise of a calibration about it, if there was one."""
@@ -110,12 +126,22 @@ class Dialled(ModuleState):
         self.mode = self._initial
 
 
+class Spoken(Dialled):
+    """Whether a module without a budget asks a model that thinks natively for its reasoning again."""
+
+    def decides(self) -> bool:
+        return self.mode != "auto"  # runs from before there was a choice are as those with the default
+
+
 class Seen(ModuleState):
     """Ids of the questions a program was tuned on, with their role: `train`, `val` or `search`; and the model it was
     tuned with.
 
     An evaluation on one of the questions is refused, or marked contaminated; with another model it is flagged.
     """
+
+    def decides(self) -> bool:
+        return False
 
     def __init__(self) -> None:
         self.roles: dict[str, str] = {}

@@ -15,7 +15,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.fields import after_thought, thought
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction
 from tale_dspy.programs.rescue import Policy
-from tale_dspy.programs.state import Dialled
+from tale_dspy.programs.state import Spoken
 from tale_dspy.receipts import Call
 
 
@@ -49,7 +49,7 @@ class ThinkingModule(TaleModule):
         **config: Any,
     ) -> None:
         super().__init__(signature, adapter=adapter, rescue=rescue, callbacks=callbacks, **config)
-        self.dialled = Dialled(self.check_mode(mode))
+        self.dialled = Spoken(self.check_mode(mode))
 
     @property
     def mode(self) -> Mode:

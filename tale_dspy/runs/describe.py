@@ -17,13 +17,14 @@ import dspy
 from tale_dspy.adapter import TaleAdapter, own_instructions
 from tale_dspy.backends.lm import LM, public_config
 from tale_dspy.backends.local.names import embedded_folder, place_of
+from tale_dspy.backends.prices import fallbacks_of
 from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimator import BudgetEstimator
 from tale_dspy.programs.promise import warn_of_others
 from tale_dspy.programs.saving import describe_adapter
-from tale_dspy.programs.state import Seen, promises_of, seen_by, tuned_with
+from tale_dspy.programs.state import ModuleState, promises_of, seen_by, tuned_with
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.scoring import Metric, Question
@@ -70,6 +71,7 @@ def describe_run(
             "adapter": _adapter(program, options),
             "prompting": prompting(program),
             **_own_models(program),
+            **_fallbacks(lm),
             "data": data,
             "metric": "answer equality" if metric is None else _name(metric),
             "threshold": options.threshold,
@@ -98,7 +100,7 @@ def state_hash(program: Any) -> str:
     state = {
         name: {k: v for k, v in param.dump_state().items() if k not in _NO_PROMPT}
         for name, param in program.named_parameters()
-        if not isinstance(param, Seen)
+        if not isinstance(param, ModuleState) or param.decides()
     }
     settings = {name: p.config for name, p in program.named_predictors() if p.config}
     modules = program.named_sub_modules(dspy.Module)
@@ -126,6 +128,12 @@ def _own_models(program: Any) -> dict[str, Any]:
     lms = [(name, p.lm) for name, p in program.named_predictors() if p.lm is not None]
     own = {name: "@".join([lm.model, *_weights(lm).values()]) for name, lm in lms}
     return {"own_models": own} if own else {}
+
+
+def _fallbacks(lm: Any) -> dict[str, Any]:
+    """Name the models that may answer in the place of another, where there are any."""
+    named = [one.model for one in fallbacks_of(lm)]
+    return {"fallbacks": named} if named else {}
 
 
 def prompting(program: Any) -> list[list[str]]:

@@ -12,7 +12,7 @@ from tale_dspy.runs.sides import config_of
 
 Changed = Literal["model", "prompt", "nothing"]
 
-MODEL = frozenset({"model", "weights", "address", "engine", "own_models"})
+MODEL = frozenset({"model", "weights", "address", "engine", "own_models", "fallbacks"})
 """What of a run's configuration says who answered."""
 FREE = frozenset({"price", "paper_counts", "data"})
 """What has no part in an answer; of the data, the ids of the questions are compared."""

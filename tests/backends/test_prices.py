@@ -9,7 +9,7 @@ import dspy
 import pytest
 
 import tale_dspy
-from tale_dspy.backends.prices import price_of
+from tale_dspy.backends.prices import dearest_price, fallbacks_of, price_of
 from tale_dspy.receipts import Price
 from tale_dspy.testing import ScriptedServer
 
@@ -84,3 +84,11 @@ def test_no_litellm_is_imported_and_nothing_is_fetched() -> None:
         env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODEL_COST_MAP_URL": server.url}
         assert subprocess.run([sys.executable, "-c", script], check=False, env=env).returncode == 0
     assert server.stats.other == 0
+
+
+def test_the_dearest_of_a_model_and_its_fallbacks_is_what_a_call_may_cost() -> None:
+    mini, whole = tale_dspy.LM("openai/gpt-4o-mini"), tale_dspy.LM("openai/gpt-4o")
+    assert dearest_price(mini) == price_of(mini)
+    assert dearest_price(tale_dspy.LM("openai/gpt-4o-mini", fallbacks=[whole])) == price_of(whole)
+    assert dearest_price(tale_dspy.LM("openai/gpt-4o-mini", fallbacks=["openai/unheard-of"])) is None
+    assert fallbacks_of(dspy.LM("openai/gpt-4o-mini")) == ()

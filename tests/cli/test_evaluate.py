@@ -192,3 +192,32 @@ def test_dspys_own_adapters_can_be_used(adapter: str, tale: Any, asked: list[str
     told = tale("eval", "cot", *asked, "--adapter", adapter, "--limit", "2", "--out", "a", "--json")
     assert told.err == "" and told.json["n"] == 2
     assert json.loads(Path("a/run.json").read_text())["config"]["adapter"].lower() == f"{adapter}adapter"
+
+
+def test_a_fallback_answers_where_the_model_is_down_and_is_kept_in_the_folder(
+    tale: Any, asked: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
+    flags = ["--limit", "2", "--retries", "0", "--fallback", "hosted_vllm/other", "--json", "--out", "a"]
+    with ScriptedServer(Reply("wrong key", status=401)) as down:
+        told = tale("eval", "cot", *asked, *flags, "--api-base", down.url)
+    assert (told.code, down.stats.requests) == (1, 1)  # no other model fares better with a key that is wrong
+    with ScriptedServer(Reply("down", status=503)) as down:
+        found = tale("eval", "cot", *asked, *flags, "--api-base", down.url).json
+    assert (found["outcomes"]["error"], found["paid_calls"]) == (0, 2)
+    assert json.loads(Path("a/run.json").read_text())["config"]["fallbacks"] == ["hosted_vllm/other"]
+
+
+def test_requests_and_tokens_a_minute_are_flags(tale: Any, asked: list[str], server: Any) -> None:
+    told = tale("eval", "cot", *asked, "--limit", "3", "--rpm", "1200", "--json")
+    assert told.json["wall_s"] >= 0.1  # three requests, 50 ms apart
+    for flag in ("--rpm", "--tpm"):
+        told = tale("eval", "cot", *asked, flag, "0")
+        assert (told.code, flag.removeprefix("--") + " must be a number above 0" in told.sentence) == (2, True)
+
+
+def test_a_fallback_without_a_price_is_no_way_around_a_cap(tale: Any, asked: list[str], server: Any) -> None:
+    asked = [a if a != "openai/scripted" else "openai/gpt-4o-mini" for a in asked]
+    told = tale("eval", "cot", *asked, "--fallback", "openai/unheard-of", "--max-usd", "1")
+    assert (told.code, server.stats.requests) == (2, 0)
+    assert "none is known for openai/unheard-of" in told.sentence

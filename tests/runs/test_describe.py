@@ -195,3 +195,12 @@ def test_questions_a_program_was_tuned_on_are_refused_or_marked() -> None:
     with pytest.raises(UsageError, match=r"\(search\)"):
         described(seen={"a1": "search"})
     assert described(seen={"zz": "search"})["contaminated"] is False
+
+
+def test_what_decides_no_answer_is_not_hashed() -> None:
+    assert state_hash(tale_dspy.TaleEP("question -> answer", audit=0.5)) == state_hash(
+        tale_dspy.TaleEP("question -> answer")
+    )
+    # What it was before a module could be told how to ask models that think natively.
+    assert state_hash(tale_dspy.VanillaCoT("question -> answer")) == "57d3d090a9a18b6e"
+    assert state_hash(tale_dspy.VanillaCoT("question -> answer", mode="prompt")) != "57d3d090a9a18b6e"
