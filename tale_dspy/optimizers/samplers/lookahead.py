@@ -111,10 +111,12 @@ def _candidates(history: History, edges: Array, needs: Array) -> Array:
     high = min(vanilla, math.ceil(1.15 * vanilla * math.exp((edges + np.maximum(needs, 0.0)).max())) + 1)
     budgets = np.unique(np.geomspace(low, max(low, high), CANDIDATES).round())
     known = np.isin(budgets, list(history.tried))
-    # Between two budgets with one and the same reply, there will be no other.
-    alike: dict[tuple[float, bool], list[int]] = {}
+    # Between two budgets with one and the same reply, there will be no other; unless the smaller one was missed and the
+    # larger one kept: then the reply has grown back to that length, and shorter ones lie between.
+    alike: dict[tuple[float, bool, bool], list[int]] = {}
     for trial in history.seen:
-        alike.setdefault((trial.tokens, trial.right), []).append(trial.budget)
+        kept = trial.tokens <= trial.budget
+        alike.setdefault((trial.tokens, trial.right, kept), []).append(trial.budget)
     for same in alike.values():
         known |= (budgets > min(same)) & (budgets < max(same))
     return budgets[~known]

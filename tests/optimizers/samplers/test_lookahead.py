@@ -55,11 +55,18 @@ def test_budgets_tried_or_asked_just_now_are_not_asked_again() -> None:
     assert second.budget != first.budget
 
 
-def test_between_two_budgets_with_the_same_reply_nothing_is_asked() -> None:
-    history = History(400, (Observation(60, 80, True), Observation(300, 80, True)))
+@pytest.mark.parametrize("budgets", [(90, 300), (30, 60)])
+def test_between_two_budgets_with_the_same_reply_nothing_is_asked(budgets: tuple[int, int]) -> None:
+    history = History(400, tuple(Observation(b, 80, True) for b in budgets))
     for law in (KNOWN, Law()):
         found = outlook(law, history)
-        assert found is None or not 60 < found.budget < 300
+        assert found is None or not budgets[0] < found.budget < budgets[1]
+
+
+def test_below_the_edge_a_reply_grows_back_to_a_length_known_and_shorter_ones_lie_between() -> None:
+    found = outlook(Law(), History(320, (Observation(153, 106, True), Observation(18, 106, True))))
+    assert found is not None
+    assert 18 < found.budget < 153
 
 
 def test_where_every_budget_was_tried_there_is_none() -> None:
