@@ -14,7 +14,7 @@ GRADES = (0.06, 0.12, 0.25)
 FADING = 0.97
 """What an account is worth one question later, so that the sampler can change its mind."""
 BEFORE = 0.05
-"""Promises thought to have been kept before the first question: few, so that calls that save nothing are soon given up."""
+"""Promises thought to have been kept before the first question: few, so that calls in vain are soon given up."""
 
 
 class Trust:
