@@ -144,7 +144,7 @@ def _tokens(lm: Limited, request: Request) -> int:
 def _failed(lm: Limited, slot: Slot | None, error: Exception, attempt: int) -> float | None:
     """Give the place back; return the seconds until the next attempt, or None if there is none."""
     if slot is not None and _refused(error):
-        lm.limiter.refuse(slot)
+        lm.limiter.refuse()
     else:
         _give_back(lm, slot)
     if attempt >= lm.attempts or not is_retryable_lm_error(error):

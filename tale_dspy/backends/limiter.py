@@ -31,8 +31,6 @@ class Slot:
 
     due: float
     """`time.monotonic()` before which it must not be sent."""
-    among: int | None = None
-    """Requests in flight with it; None of one that was sent before any was refused."""
 
 
 class Limiter:
@@ -63,10 +61,14 @@ class Limiter:
         """Mean time of an answer."""
         self._calm = 0
         """Answers since the last change, while as many were in flight as may be."""
+        self._since = 0
+        """Answers since the last refusal."""
         self._patience = LEAST_PATIENCE // 2
         self._taken = 1
         """Tries in a row that were taken; what the first refusals left may be too few, and is tried at once."""
         self._trying = False
+        self._peak = 0
+        """Most in flight since the last refusal."""
         self._ceiling = 0.0
         """What was refused lately: up to there a try that was taken may have been luck, or a quota saved up."""
 
@@ -122,10 +124,14 @@ class Limiter:
     def _enter(self, let: Callable[[], None]) -> bool:
         with self._lock:
             if not self._waiting and self._free:
-                self.in_flight += 1
+                self._admit()
                 return True
             self._waiting.append(let)
             return False
+
+    def _admit(self) -> None:
+        self.in_flight += 1
+        self._peak = max(self._peak, self.in_flight)
 
     @property
     def _free(self) -> bool:
@@ -143,16 +149,14 @@ class Limiter:
         with self._lock:
             now = time.monotonic()
             due = max(now, self._next_request, self._next_token, self._next_paced)
-            among = None
             if self.most is not None:
-                among = self.in_flight
                 self._next_paced = due + min(PACE, SHARE_OF_PACE * self._seconds / self.most)
             if self.rpm is not None:
                 self._next_request = due + 60.0 / self.rpm
             if self.tpm is not None:
                 self._next_token = due + tokens * 60.0 / self.tpm
             self.sent += 1
-            return Slot(due, among)
+            return Slot(due)
 
     # ---- and giving it back
 
@@ -169,27 +173,24 @@ class Limiter:
         """Give leave back after a failure that says nothing about how many may be in flight."""
         self._leave()
 
-    def refuse(self, slot: Slot | None = None) -> None:
-        """Give leave back after a 429: fewer may be in flight than were with this one."""
+    def refuse(self) -> None:
+        """Give leave back after a 429: as many fewer may be in flight as are refused, in whatever order they came."""
         with self._lock:
             self.refused += 1
-            among = None if slot is None else slot.among
-            if among is not None and self.most is not None:
-                if among <= self.most:  # else it was sent when more were allowed, and says nothing new
-                    self._lower(max(1, among - 1))
-            else:  # of those sent before the first refusal as many stay as are not refused
-                self.most = max(1, (self.in_flight if self.most is None else self.most) - 1)
-                self._calm = 0
+            if self._since:  # else it is one more of those that came together
+                self._patience = min(2 * self._patience, MOST_PATIENCE) if self._trying else LEAST_PATIENCE
+                self._taken, self._trying = 0, False
+            self.most = max(1, self._peak - 1 if self.most is None else min(self.most, self._peak) - 1)
+            self._ceiling = max(self.most + 1, 0.9 * self._ceiling)
+            self._calm, self._since, self._peak = 0, 0, self.in_flight - 1
         self._leave()
-
-    def _lower(self, most: int) -> None:
-        self._patience = min(2 * self._patience, MOST_PATIENCE) if self._trying else LEAST_PATIENCE
-        self._ceiling = max(most + 1, 0.9 * self._ceiling)
-        self.most, self._calm, self._taken, self._trying = most, 0, 0, False
 
     def _learn(self) -> None:
         """Try one more after a stretch without refusals, if all that are allowed were in flight."""
-        if self.most is None or self.in_flight < self.most:
+        if self.most is None:
+            return
+        self._since += 1
+        if self.in_flight < self.most:
             return
         self._calm += 1
         if self._trying and self._calm >= self.most:
@@ -207,7 +208,7 @@ class Limiter:
         with self._lock:
             self.in_flight -= 1
             while self._waiting and self._free:
-                self.in_flight += 1
+                self._admit()
                 let.append(self._waiting.popleft())
         for tell in let:
             tell()

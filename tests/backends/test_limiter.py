@@ -68,7 +68,7 @@ class Server:
         if not self.takes():
             self.refused += 1
             await self._compute(loop)
-            limiter.refuse(slot)
+            limiter.refuse()
             return False
         self.in_flight += 1
         seconds = self.rng.uniform(0.15, 0.25)
@@ -178,14 +178,21 @@ def test_requests_are_spread_where_their_number_is_limited(clock: Clock) -> None
     assert clock.run_until_complete(due())[1:] == pytest.approx([0.06, 0.08, 0.1])
 
 
-def test_a_refusal_of_what_was_sent_when_more_were_allowed_says_nothing_new() -> None:
+def test_each_refusal_says_that_one_was_too_many() -> None:
     limiter = Limiter()
     limiter.most = 6
-    slots = [limiter.acquire() for _ in range(6)]
-    limiter.refuse(slots[3])
-    assert limiter.most == 3  # it was one of four
-    limiter.refuse(slots[5])
-    assert (limiter.most, limiter.refused) == (3, 2)
+    for _ in range(6):
+        limiter.acquire()
+    limiter.refuse()
+    limiter.refuse()
+    assert (limiter.most, limiter.refused) == (4, 2)
+    for _ in range(3):
+        limiter.failed()
+    limiter.refuse()  # of the four of which one is left
+    assert limiter.most == 3
+    limiter.acquire()
+    limiter.refuse()  # with one in flight
+    assert limiter.most == 1
 
 
 def test_nothing_is_held_back_before_the_first_refusal(clock: Clock) -> None:
