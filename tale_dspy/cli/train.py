@@ -48,6 +48,7 @@ def run(
     generations: Annotated[int | None, typer.Option(help="grpo: replies drawn for a question.")] = None,
     price: Annotated[float | None, typer.Option(help="grpo: taken off the reward for each token too many.")] = None,
     budget: Annotated[int | None, typer.Option(help="grpo: free tokens of rows without a budget.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="grpo: of the replies that are drawn.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="grpo: most tokens of a reply.")] = None,
     seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; load no weight.")] = False,
@@ -112,7 +113,7 @@ def run(
 _OPTIONS = (
     *("epochs", "batch_size", "micro_batch", "learning_rate", "rank", "alpha", "targets", "max_length", "quantize"),
     *("gradient_checkpointing", "checkpoint_every", "loss", "loss_weights", "beta", "ld_alpha", "generations", "price"),
-    *("budget", "max_new_tokens", "seed"),
+    *("budget", "temperature", "max_new_tokens", "seed"),
 )
 
 

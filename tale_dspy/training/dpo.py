@@ -48,7 +48,7 @@ def build(setup: Setup) -> Any:
     own: dict[str, Any] = {
         "loss_type": list(options.loss),
         "loss_weights": None if options.loss_weights is None else list(options.loss_weights),
-        "beta": options.beta,
+        "beta": options.beta_taken,
         "ld_alpha": options.ld_alpha,
         "precompute_ref_log_probs": options.reference_first,
     }

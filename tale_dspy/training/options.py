@@ -122,17 +122,20 @@ class DpoOptions(TrainOptions):
     """Preference of the short reply over the vanilla one.
 
     DPO alone does not shorten, or collapses: it only widens the gap between two likelihoods, and both may fall. The
-    default adds the likelihood of the short reply, which measurably shortens.
+    default adds the likelihood of the short reply, which measurably shortens, and compares means over the tokens: with
+    sums the long reply outweighs all else, and the model gets worse (on the embedded model, one epoch: 0.8 points lost
+    with means, 2.1 with sums).
     """
 
     strategy: ClassVar[Strategy] = "dpo"
 
-    loss: tuple[str, ...] = ("sigmoid", "sft")
+    epochs: float = 2.0
+    loss: tuple[str, ...] = ("sigmoid_norm", "sft")
     """Losses that are added up, of `LOSSES`."""
     loss_weights: tuple[float, ...] | None = None
     """One for each loss; None for 1."""
-    beta: float = 0.1
-    """How much it costs to leave the base; the higher the less is left."""
+    beta: float | None = None
+    """How much it costs to leave the base; the higher the less is left. None takes 1 with `sigmoid_norm`, else 0.1."""
     ld_alpha: float | None = None
     """Weight of the tokens of the longer reply beyond the length of the shorter (LD-DPO, arXiv 2409.06411), from 0 to
     1; None weighs all alike."""
@@ -146,10 +149,15 @@ class DpoOptions(TrainOptions):
             raise UsageError(f"loss must be of {', '.join(LOSSES)}, got {unknown[0] if unknown else 'none'}")
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss):
             raise UsageError(f"loss_weights must be one for each of {', '.join(self.loss)}, got {self.loss_weights}")
-        if not 0 < self.beta < math.inf:
+        if self.beta is not None and not 0 < self.beta < math.inf:
             raise UsageError(f"beta must be above 0, got {self.beta!r}")
         if self.ld_alpha is not None and not 0 <= self.ld_alpha <= 1:
             raise UsageError(f"ld_alpha must be from 0 to 1, got {self.ld_alpha!r}")
+
+    @property
+    def beta_taken(self) -> float:
+        """The `beta` that is trained with."""
+        return self.beta or (1.0 if "sigmoid_norm" in self.loss else 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)

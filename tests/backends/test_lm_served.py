@@ -1,14 +1,11 @@
 """The folder that `local:` loads, behind `transformers serve`: asked over HTTP by LiteLLM, it says the same."""
 
-import os
-import socket
-import subprocess
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import dspy
 import pytest
+from real_server import served
 from tiny_models import make_model
 
 import tale_dspy
@@ -25,32 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server of that model."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [Path(sysconfig.get_path("scripts")) / "transformers", "serve", folder, "--device", "cpu"]
-    home = str(tmp_path_factory.mktemp("home"))  # of the cache of the hub
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": home, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", port],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as server:
-        try:
-            assert server.stdout is not None
-            told = []
-            for line in server.stdout:
-                told.append(line)
-                if "running on" in line:
-                    break
-            else:
-                pytest.fail("the server did not start:\n" + "".join(told))
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            server.terminate()
-            server.communicate()
+    with served(tmp_path_factory.mktemp("home"), folder) as address:
+        yield address
 
 
 def test_the_same_tokens_over_http_with_usage_and_finish_reason(folder: Path, url: str) -> None:

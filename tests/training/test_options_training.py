@@ -15,6 +15,11 @@ def test_the_papers_settings() -> None:
     assert (dpo.epochs, dpo.learning_rate, dpo.weight_decay, dpo.loss) == (2, 3e-5, 0.001, ("sigmoid",))
 
 
+def test_beta_goes_by_the_loss_unless_it_is_given() -> None:
+    assert (DpoOptions().beta_taken, DpoOptions(loss=("sigmoid", "sft")).beta_taken) == (1.0, 0.1)
+    assert DpoOptions(beta=0.3).beta_taken == 0.3
+
+
 def test_small_models_learn_faster() -> None:
     rates = [SftOptions().rate_for(width) for width in (32, 128, 1024, 4096, 8192)]
     assert rates == sorted(rates, reverse=True) and rates[0] == rates[1] == 1e-3 and rates[-2:] == [2e-4, 2e-4]
@@ -36,7 +41,7 @@ def test_small_models_learn_faster() -> None:
         ("sft", {"beta": 0.1}, "sft has no option beta"),
         ("dpo", {"loss": ("sigmoid", "x")}, "loss must be of sigmoid, .* got x"),
         ("dpo", {"loss": ()}, "got none"),
-        ("dpo", {"loss_weights": (1.0,)}, "one for each of sigmoid, sft"),
+        ("dpo", {"loss_weights": (1.0,)}, "one for each of sigmoid_norm, sft"),
         ("dpo", {"ld_alpha": 1.5}, "ld_alpha must be from 0 to 1"),
         ("dpo", {"beta": 0.0}, "beta must be above 0"),
         ("grpo", {"generations": 1}, "multiple of generations, at least 2, got 1"),

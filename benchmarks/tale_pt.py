@@ -1,0 +1,111 @@
+"""TALE-PT from the search to the final table: every row is a run folder that `tale` made and anybody can open.
+
+    python benchmarks/tale_pt.py [--out runs/tale-pt] [--questions 5000] [--searched 2000]
+
+Runs the commands it prints, one after the other, each of which can be typed alone: it searches the budgets of training
+questions, distils the short replies for the paper's prompt and for DSPy's own, trains with SFT, DPO and, for some
+minutes, GRPO, asks every program unseen questions, lets the gate decide on each tuned model, and prints the table with
+`tale report`. Ended at any moment, the same command continues; what is finished is only read.
+"""
+
+import argparse
+import os
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+from tale_dspy.cli.main import main as tale
+
+PROMPTS = {"paper": "cot", "dspy": "dspy-cot"}
+"""Whose prompts: the program that asks with them."""
+LIMITS = {"sft": ("0.7", "0.01"), "dpo": ("0.65", "0.02"), "grpo": ("0.3", "0.01")}
+"""What the gate asks of each strategy: least saving, largest drop in accuracy."""
+REWARDED = 200
+"""Rows for GRPO, whose every step writes replies."""
+
+
+@dataclass(frozen=True)
+class Road:
+    """Where everything goes, and how much of it there is."""
+
+    out: Path
+    model: str
+    questions: int
+    searched: int
+
+    @property
+    def test(self) -> str:
+        return f"embedded:test:{self.questions}"
+
+    def commands(self) -> Iterator[tuple[str, ...]]:
+        """Yield the commands, in order."""
+        out, base = self.out, self.model
+        yield (
+            "search",
+            "--model",
+            base,
+            "--data",
+            f"embedded:train:{self.searched}",
+            "--no-cache",
+            "--out",
+            f"{out}/search",
+        )
+        for form in ("sft", "dpo"):
+            for whose, program in PROMPTS.items():
+                kept = ("--exclude", self.test, "--out", f"{out}/{form}-{whose}.jsonl")
+                yield "distill", f"{out}/search", "--format", form, "--program", program, *kept
+        for strategy in LIMITS:
+            yield self._train(strategy)
+        for program in ("cot", "dspy-cot", "direct", "concise", "budget:best", "tale-ep", f"{out}/search/program.json"):
+            yield self._ask(program, base, "searched" if program.endswith(".json") else program.replace(":", "-"))
+        for strategy, (saving, drop) in LIMITS.items():
+            for program in PROMPTS.values():
+                yield self._ask(
+                    program, f"local:{base.removeprefix('local:')}+{out}/{strategy}", f"{strategy}-{program}"
+                )
+                limits = ("--min-saving", saving, "--max-drop", drop)
+                yield "gate", f"{out}/runs/{program}", f"{out}/runs/{strategy}-{program}", *limits
+        yield "report", *self.rows(), "--out", f"{out}/report"
+
+    def rows(self) -> list[str]:
+        """Return the folders of the table, the plain model first."""
+        plain = ("cot", "direct", "concise", "budget-best", "tale-ep", "searched")
+        tuned = [f"{strategy}-cot" for strategy in LIMITS]
+        behind_dspy = ["dspy-cot", *(f"{strategy}-dspy-cot" for strategy in LIMITS)]
+        return [*(f"{self.out}/runs/{name}" for name in (*plain, *tuned, *behind_dspy)), f"{self.out}/search"]
+
+    def _train(self, strategy: str) -> tuple[str, ...]:
+        form = "dpo" if strategy == "dpo" else "sft"  # rewards need the questions and their answers alone
+        data = [word for whose in PROMPTS for word in ("--data", f"{self.out}/{form}-{whose}.jsonl")]
+        some = ("--epochs", f"{min(1.0, REWARDED / (2 * self.searched)):g}") if strategy == "grpo" else ()
+        return "train", strategy, "--base", self.model, *data, *some, "--out", f"{self.out}/{strategy}"
+
+    def _ask(self, program: str, model: str, name: str) -> tuple[str, ...]:
+        return "eval", program, "--model", model, "--data", self.test, "--no-cache", "--out", f"{self.out}/runs/{name}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/tale-pt"), help="folder of everything")
+    parser.add_argument("--model", default="embedded", help="embedded, or local:PATH of a model for its stories")
+    parser.add_argument("--questions", type=int, default=5000, help="unseen ones that every program is asked")
+    parser.add_argument("--searched", type=int, default=2000, help="training questions")
+    args = parser.parse_args()
+    started = time.perf_counter()
+    for command in Road(args.out, args.model, args.questions, args.searched).commands():
+        print(f"\n$ tale {shlex.join(command)}", flush=True)
+        begun = time.perf_counter()
+        code = tale(command)
+        print(f"# {time.perf_counter() - begun:.0f} s", flush=True)
+        if code and command[0] != "gate":  # a model that fails the gate has its row all the same
+            return code
+    print(f"# {(time.perf_counter() - started) / 60:.1f} minutes in all")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
