@@ -83,9 +83,12 @@ class ElasticSampler(BudgetSampler):
             return
         known = History(history.vanilla_tokens, history.seen)
         with self._lock:
-            before = [self._look(replace(known, seen=known.seen[:n])) for n in range(len(known.seen))]
+            stages = [replace(known, seen=known.seen[:n]) for n in range(len(known.seen) + 1)]
+            before = [self._look(stage) for stage in stages[:-1]]
             self._trust.note(known, [None if found is None else found.promise for found in before])
             self._learned.append(known)
+            for stage in stages:  # nobody asks again
+                self._looked.pop(stage, None)
 
     def save(self, path: str | Path) -> None:
         """Write all that was learned to a JSON file."""
