@@ -16,6 +16,8 @@ from tale_dspy.optimizers.samplers.lookahead import Outlook, outlook
 from tale_dspy.optimizers.samplers.trust import Trust
 
 FORMAT = 1
+REMEMBERED = 2000
+"""Outlooks that are remembered until their question is learned from."""
 LAST = 300
 """Questions that are learned from: the last ones."""
 
@@ -59,6 +61,7 @@ class ElasticSampler(BudgetSampler):
         self._law, self._fitted = Law(), 0
         self._trust = Trust()
         self._looked: dict[History, Outlook | None] = {}
+        self._promised: dict[History, float | None] = {}  # outlives the law that it was promised under
 
     def propose(self, history: History) -> int:
         """Return the budget whose call, with the best one after it, is expected to save most."""
@@ -83,11 +86,10 @@ class ElasticSampler(BudgetSampler):
             return
         known = History(history.vanilla_tokens, history.seen)
         with self._lock:
-            stages = [replace(known, seen=known.seen[:n]) for n in range(len(known.seen) + 1)]
-            before = [self._look(stage) for stage in stages[:-1]]
-            self._trust.note(known, [None if found is None else found.promise for found in before])
+            stages = [replace(known, seen=known.seen[:n]) for n in range(len(known.seen))]
+            self._trust.note(known, [self._promise(stage) for stage in stages])
             self._learned.append(known)
-            for stage in stages:  # nobody asks again
+            for stage in (*stages, known):  # nobody asks again
                 self._looked.pop(stage, None)
 
     def save(self, path: str | Path) -> None:
@@ -130,10 +132,20 @@ class ElasticSampler(BudgetSampler):
                 self._law, self._fitted = fit(self._learned[max(0, due - LAST) : due], self._law), due
                 self._looked.clear()
             if history not in self._looked:
-                if len(self._looked) > 500:
-                    self._looked.clear()
-                self._looked[history] = outlook(self._law, history)
+                for kept in (self._looked, self._promised):
+                    if len(kept) > REMEMBERED:
+                        kept.clear()
+                found = self._looked[history] = outlook(self._law, history)
+                self._promised[history] = None if found is None else found.promise
             return self._looked[history]
+
+    def _promise(self, history: History) -> float | None:
+        """Return what was promised when the question stood so; it is thought over again only where nobody asked."""
+        if history in self._promised:
+            return self._promised.pop(history)
+        found = self._look(history)
+        self._promised.pop(history, None)
+        return None if found is None else found.promise
 
 
 def _observation(row: Sequence[Any]) -> Observation:

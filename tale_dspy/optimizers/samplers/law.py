@@ -114,8 +114,12 @@ def believe(law: Law, trials: Trials, questions: int) -> Array:
     enough = (budget - law.edges)[..., None] >= NEEDS - NEAR
     chances = np.array([[1 - law.slips[1], law.slips[0]], [law.slips[1], 1 - law.slips[0]]])
     by_answer = np.log(chances)[trials.right.astype(int)[:, None, None], enough.astype(int)]
-    chance = np.tile(np.log(law.needs), (questions, len(law.edges), 1))
-    np.add.at(chance, trials.question, by_length[..., None] + by_answer)
+    told = by_length[..., None] + by_answer
+    if questions == 1:
+        chance = np.log(law.needs) + told.sum(axis=0, keepdims=True)
+    else:
+        chance = np.tile(np.log(law.needs), (questions, len(law.edges), 1))
+        np.add.at(chance, trials.question, told)
     weights = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
     normed: Array = weights / weights.sum(axis=(1, 2), keepdims=True)
     return normed
