@@ -75,10 +75,10 @@ def measure(name: str, asked: tuple[Any, Any], args: argparse.Namespace) -> None
     for told, means in zip(figures, paired_means(pairs, list(figures.values()), seed=0, resamples=10_000), strict=True):
         cells = [_mean(runs[program].records, figures[told]) for program in PROGRAMS]
         print(f"| {told} | " + " | ".join(cells) + f" | {_difference(means)} | {_verdict(told, means)} |")
-    stated = [r for r in runs["self-budgeted"].records if r.token_budget is not None]
-    share = len(stated) / len(examples)
-    kept = sum(r.output_tokens is not None and r.output_tokens <= r.token_budget for r in stated)
-    print(f"\n{share:.1%} of the replies state a budget, {kept / max(1, len(stated)):.1%} of these keep to it.")
+    spent = [(r.output_tokens, r.token_budget) for r in runs["self-budgeted"].records]
+    stated = [(tokens, budget) for tokens, budget in spent if tokens is not None and budget is not None]
+    kept = sum(tokens <= budget for tokens, budget in stated) / max(1, len(stated))
+    print(f"\n{len(stated) / len(spent):.1%} of the replies state a budget, {kept:.1%} of these keep to it.")
 
 
 def _mean(records: Any, figure: Callable[[Any], float | None]) -> str:

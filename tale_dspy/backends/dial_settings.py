@@ -30,6 +30,8 @@ def filled(template: Any, value: Any) -> Any:
     """Copy a template of settings with a value in its place; every call its own, since LiteLLM changes them."""
     if isinstance(template, Mapping):
         return {k: filled(v, value) for k, v in template.items()}
+    if isinstance(template, list):
+        return list(template)
     return value if template == VALUE else template
 
 
@@ -93,7 +95,7 @@ def with_dial(settings: Mapping[str, Any], dial: Mapping[str, Any]) -> dict[str,
         old = kept.get(name)
         kept[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
     if body or (isinstance(before, Mapping) and kept != before):
-        replaced["extra_body"] = kept
+        replaced["extra_body"] = kept or None  # an empty one would still hand the call to LiteLLM
     return replaced | own
 
 

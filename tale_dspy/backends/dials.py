@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tale_dspy.backends.dial_settings import asks_to_think, filled, limit_path, nested, own_dial, with_dial
 from tale_dspy.backends.families import FAMILIES
 from tale_dspy.backends.family import LEVELS, THINKERS, Family
+from tale_dspy.backends.prices import most_output
 from tale_dspy.backends.worst_case import LIMITS, allowance
 from tale_dspy.errors import UsageError
 
@@ -25,6 +26,8 @@ ANSWER_ROOM = 4096
 """Tokens for the answer beside the thinking, where max_tokens is ours to set."""
 LEAST_ROOM = 1024
 """Tokens of the caller's max_tokens kept free for the answer, or a quarter of it if that is less."""
+_LITELLMS = ("extra_headers", "headers", "allowed_openai_params", "drop_params", "chat_template_kwargs", "min_p")
+"""Settings that only LiteLLM sends."""
 LEAST_CAP = 16
 """Least max_output_tokens of OpenAI's Responses API."""
 
@@ -110,7 +113,8 @@ def turn(lm: Any, budget: int, mode: Mode = "auto", config: Mapping[str, Any] | 
     if mode == "prompt":
         return Dial()
     if mode != "cap" and (kept := own_dial(given)) is not None:
-        return Dial("native", notes=(f"the call's own {kept} was kept",), thinks=thinks_natively(lm, given))
+        thinks = thinks_natively(lm, given)
+        return Dial("native" if thinks else "prompt", notes=(f"the call's own {kept} was kept",), thinks=thinks)
     turning = _Turning(lm, given)
     if mode == "cap":
         return turning.cap(budget)
@@ -147,6 +151,12 @@ class _Turning:
         if self._responses and limit < LEAST_CAP:
             limit = LEAST_CAP
             self.notes.append(f"raised from {budget} to {LEAST_CAP}, the least the Responses API takes")
+        most = self.family.output if self.family is not None else None
+        if most is None and limit > ANSWER_ROOM:  # every model writes as many
+            most = most_output(self.lm)
+        if most is not None and limit > most:
+            self.notes.append(f"lowered from {limit} to {most}, the most the model writes")
+            limit = most
         own = allowance(self.merged)
         if own is not None and own < limit:
             self.notes.append(f"the caller's own max_tokens of {own} is less than {limit}")
@@ -235,7 +245,7 @@ class _Turning:
         return budget
 
     def _sent(self, family: Family, value: int | str, limits: dict[str, int]) -> Dial:
-        auto = self.engine != "litellm"
+        auto = self.engine != "litellm" and not self._handed_on
         on = family.on_auto if auto and family.on_auto is not None else family.on
         wire = family.wire_auto if auto and family.wire_auto is not None else family.wire
         if self._responses and family.wire_responses is not None:
@@ -264,6 +274,12 @@ class _Turning:
         return self.engine == "lm15" and self.family is not None and self.family.litellm
 
     @property
+    def _handed_on(self) -> bool:
+        """Whether engine auto hands the call to LiteLLM, for settings of the LM's that stay beside the dial."""
+        stays = with_dial(self.merged, {}).get("extra_body", self.merged.get("extra_body"))
+        return bool(stays) or any(self.merged.get(name) is not None for name in _LITELLMS)
+
+    @property
     def _why(self) -> str:
         if self.family is None:
             return f"no dial of {getattr(self.lm, 'model', type(self.lm).__name__)} is known"
@@ -278,7 +294,8 @@ class _Turning:
     @property
     def _limit_name(self) -> str:
         """DSPy keeps the limit of OpenAI's reasoning models under another name, and sends both if both are set."""
-        return "max_completion_tokens" if "max_completion_tokens" in self.merged else "max_tokens"
+        of_openai = self.family is not None and self.family.wire_responses is not None and not self._responses
+        return "max_completion_tokens" if of_openai or "max_completion_tokens" in self.merged else "max_tokens"
 
     def _wire_limit(self, *, litellm: bool) -> str:
         if self._responses:

@@ -82,7 +82,7 @@ def _gemini(name: str, models: str, minimum: int, maximum: int, thinks: Any, *, 
         name=name,
         models=models,
         kind="tokens",
-        on=_THINKING,
+        on={**_THINKING, "allowed_openai_params": ["thinking"]},  # else LiteLLM refuses it of one not in its list
         wire={"generationConfig": {"thinkingConfig": {"thinkingBudget": VALUE}}},
         minimum=minimum,
         maximum=maximum,
@@ -113,8 +113,17 @@ def _deepseek(name: str, models: str, thinks: Any, *, off: bool = True) -> Famil
 
 
 def _server(name: str, models: str, wire: Mapping[str, Any], off: Mapping[str, Any]) -> Family:
-    on = _body(**wire)
-    return Family(name=name, models=models, kind="tokens", on=on, wire=wire, thinks="by name", off=off, litellm=True)
+    return Family(
+        name=name,
+        models=models,
+        kind="tokens",
+        on=_body(**wire),
+        wire=wire,
+        maximum=10**9,
+        thinks="by name",
+        off=off,
+        litellm=True,
+    )
 
 
 def _router(
@@ -237,7 +246,8 @@ FAMILIES: tuple[Family, ...] = (
         name="gpt-oss on Groq",
         models=r"^groq/openai/gpt-oss",
         kind="word",
-        on=_EFFORT,
+        on={**_EFFORT, "allowed_openai_params": ["reasoning_effort"]},
+        on_auto=_EFFORT,
         wire=_EFFORT,
         words=("low", "medium", "high"),
         thinks="always",

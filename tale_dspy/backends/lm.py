@@ -177,6 +177,7 @@ class LM(KeepsUsage):
     ) -> None:
         if not isinstance(model, str) or not model.strip():
             raise UsageError(f"model must be a LiteLLM model string such as openai/gpt-4o-mini, got {model!r}")
+        model = model.strip()
         if isinstance(engine, str) and engine not in ENGINES:
             raise UsageError(f"engine must be one of {', '.join(ENGINES)} or an engine object, got {engine!r}")
         if is_local(model) and isinstance(engine, str):

@@ -33,6 +33,27 @@ def price_of(lm: Any) -> Price | None:
     return next((price for name in _names(lm) if (price := _look_up(*name))), None)
 
 
+def most_output(lm: Any) -> int | None:
+    """Look up the output tokens a model writes at most; None if the table does not know them."""
+    from dspy import LM
+
+    if not isinstance(lm, LM) or not isinstance(lm.engine, str):
+        return None
+    return next((most for name in _names(lm) if (most := _look_up_output(*name))), None)
+
+
+@lru_cache(maxsize=256)
+def _look_up_output(provider: str, model: str) -> int | None:
+    from dspy.clients.model_metadata import model_info
+
+    for namespaces in (None, _NAMESPACES.get(provider)):
+        info = model_info(provider, model, namespaces=namespaces)
+        most = info.get("max_output_tokens") if info else None
+        if isinstance(most, int) and most > 0:
+            return most
+    return None
+
+
 def fallbacks_of(lm: Any) -> tuple[Any, ...]:
     """Return the LMs that may answer in the place of one."""
     from tale_dspy.backends.lm import LM

@@ -198,7 +198,11 @@ def test_a_cap_below_the_thinking_of_the_lm_switches_it_off() -> None:
         ("openai/o3-mini", {}, {"reasoning_effort": "low"}),
         ("openai/gpt-5.1", {"reasoning_effort": "high"}, {"reasoning_effort": "none"}),
         ("gemini/gemini-2.5-flash", {}, {"reasoning_effort": "none"}),
-        ("gemini/gemini-2.5-pro", {}, {"thinking": {"type": "enabled", "budget_tokens": 128}}),
+        (
+            "gemini/gemini-2.5-pro",
+            {},
+            {"thinking": {"type": "enabled", "budget_tokens": 128}, "allowed_openai_params": ["thinking"]},
+        ),
         ("ollama_chat/qwen3", {}, {"reasoning_effort": "none"}),
         ("xai/grok-4", {}, {}),
     ],
@@ -239,3 +243,36 @@ def test_who_thinks_because_it_was_told_to() -> None:
     assert thinks_natively(lm, {"reasoning_effort": "low"})
     assert not thinks_natively(dspy.LM("hosted_vllm/Qwen/Qwen3-8B"), {"extra_body": {"enable_thinking": False}})
     assert thinks_natively(dspy.LM("openai/gpt-5", api_key="k"), {"reasoning_effort": "none"})  # it cannot be told
+
+
+def test_a_cap_is_no_more_than_the_model_writes() -> None:
+    for model, most in (("anthropic/claude-sonnet-4-5", 64_000), ("openai/gpt-4o-mini", 16_384)):
+        dial = turn(LM(model, api_key="k"), 10**9, "cap")
+        assert most in dial.settings.values()
+        assert dial.notes == (f"lowered from {10**9} to {most}, the most the model writes",)
+    assert turn(LM("openai/unheard-of", api_key="k"), 10**6, "cap").settings["max_tokens"] == 10**6
+
+
+def test_a_number_beyond_every_dial_is_lowered() -> None:
+    dial = turn(LM("hosted_vllm/Qwen/Qwen3-8B", api_key="k"), 10**30, "native")
+    assert dial.wire == {"thinking_token_budget": 10**9} and "lowered from" in dial.notes[0]
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+def test_a_model_of_openais_that_nobody_knows_yet_is_capped_under_the_name_it_takes(engine: str) -> None:
+    assert turn(LM("openai/o9-mega", api_key="k", engine=engine), 500, "cap").wire == {"max_completion_tokens": 500}
+
+
+@pytest.mark.parametrize(("own", "mode"), [({"type": "disabled"}, "prompt"), ({"type": "enabled"}, "native")])
+def test_a_dial_that_the_call_has_turned_off_is_no_native_mode(own: dict[str, str], mode: str) -> None:
+    dial = turn(LM("anthropic/claude-sonnet-4-5", api_key="k"), 500, "auto", {"thinking": own})
+    assert (dial.mode, dial.notes) == (mode, ("the call's own thinking was kept",))
+
+
+def test_what_only_litellm_sends_has_a_dial_sent_as_litellm_does() -> None:
+    lm = LM("deepseek/deepseek-v4-pro", api_key="k", engine="auto", extra_body={"mine": 1})
+    body = turn(lm, 20_000, "native").settings["extra_body"]
+    assert body == {"mine": 1, "thinking": {"type": "enabled"}, "reasoning_effort": "high"}
+    own = {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}
+    settings = turn(LM("deepseek/deepseek-v4-pro", engine="auto", extra_body=own), 20_000, "native").settings
+    assert settings == {"extra_body": None, "reasoning_effort": "high"}

@@ -48,11 +48,13 @@ NATIVE = [
     Target("gemini/gemini-2.5-pro", "gemini"),
     Target("gemini/gemini-2.5-flash", "gemini"),
     Target("gemini/gemini-2.5-flash-lite", "gemini"),
+    Target("gemini/gemini-2.5-flash-preview-09-2099", "gemini"),  # not in LiteLLM's list
     Target("gemini/gemini-3-pro-preview", "gemini"),
     Target("gemini/gemini-3-flash-preview", "gemini"),
     Target("gemini/gemini-3.1-pro-preview", "gemini"),
     Target("deepseek/deepseek-reasoner", "deepseek"),
     Target("deepseek/deepseek-v4-pro", "deepseek"),
+    Target("deepseek/deepseek-v4-pro", "deepseek", {"extra_body": {"user_id": "mine"}}),
     Target("dashscope/qwen-plus", "dashscope"),
     Target("hosted_vllm/Qwen/Qwen3-8B", "vllm"),
     Target("openai/Qwen/Qwen3-8B", "sglang", {"server": "sglang"}),
@@ -62,6 +64,7 @@ NATIVE = [
     Target("openrouter/openai/gpt-5", "openrouter"),
     Target("xai/grok-3-mini", "xai"),
     Target("groq/openai/gpt-oss-120b", "groq"),
+    Target("groq/openai/gpt-oss-999b", "groq"),  # nor is this one
     Target("ollama_chat/gpt-oss:20b", "ollama"),
 ]
 """One for each row with a dial."""
