@@ -1,11 +1,11 @@
-"""Does `calibrate` keep its promise? Many calibrations on resampled questions, against the truth of all of them.
+"""Does `calibrate` keep its promise? Many calibrations on resampled splits, each against the questions left out of it.
 
 Asks a server (or the model in this process) all questions once without a budget and once under each scale, through the
-run engine; a folder keeps the answers. Then draws `--splits` samples of `--n` questions with replacement and calibrates
-on each. The share lost among all questions is the truth of the population a sample is drawn from, so that a broken
-promise is seen exactly. It may happen in a share delta of the samples at most.
+run engine; a folder keeps the answers. Then `--splits` times draws `--n` questions, calibrates on these, and counts
+what the chosen scale loses among all others. A promise is broken where that is more than epsilon, which may happen in a
+share delta of the splits at most: an exact binomial test tells.
 
-    python benchmarks/calibration.py --model openai/x --api-base http://127.0.0.1:8123/v1 --data gsm8k-train
+    python benchmarks/calibration.py --model openai/gpt-4o-mini --api-base http://127.0.0.1:8123/v1 --data gsm8k-train
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--api-base")
     parser.add_argument("--data", default="embedded:dev")
-    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--limit", type=int, default=2000)
     parser.add_argument("--budget", type=int, help="one fixed budget; unset: TALE-EP")
     parser.add_argument("--epsilon", type=float, default=0.02)
     parser.add_argument("--delta", type=float, default=0.1)
@@ -66,17 +66,17 @@ def losses(
 def resampled(
     lost: dict[float, list[bool]], tokens: dict[float, float | None], n: int, epsilon: float, delta: float, splits: int
 ) -> dict[str, Any]:
-    """Calibrate on samples of the questions and count the promises that the whole of them breaks."""
+    """Calibrate on splits of the questions, and count the promises that the others of each break."""
     chance, size = random.Random(0), len(lost[SCALES[0]])
     chosen: dict[str, int] = {}
     broken = 0
     for _ in range(splits):
-        sample = chance.choices(range(size), k=n)
-        counts = ((s, n, sum(lost[s][i] for i in sample), None) for s in SCALES)
-        passed = [t.scale for t in in_sequence(counts, epsilon, delta) if t.passed]
+        sample = chance.sample(range(size), k=n)
+        losses = {s: sum(lost[s][i] for i in sample) for s in SCALES}
+        passed = [t.scale for t in in_sequence(((s, n, losses[s], None) for s in SCALES), epsilon, delta) if t.passed]
         scale = min(passed, default=None)
         chosen[str(scale)] = chosen.get(str(scale), 0) + 1
-        broken += scale is not None and sum(lost[scale]) / size > epsilon
+        broken += scale is not None and (sum(lost[scale]) - losses[scale]) / (size - n) > epsilon
     p = binomtest(broken, splits, delta, alternative="greater").pvalue
     return {
         "epsilon": epsilon,
