@@ -107,6 +107,11 @@ def _notes(plan: "Plan", data: "Dataset", run: "Run", past: Path | None) -> list
     return notes
 
 
+def _digits(usd: float) -> int:
+    """Return the decimals that leave something of a small sum."""
+    return 4 if usd >= 0.01 or not usd else 6
+
+
 def _table(plan: "Plan", data: "Dataset", found: "Forecast") -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -120,7 +125,7 @@ def _table(plan: "Plan", data: "Dataset", found: "Forecast") -> Any:
         "calls": found.calls.told(0),
         "prompt tokens": "unknown" if found.prompt_tokens is None else found.prompt_tokens.told(0),
         "output tokens": "unknown" if found.output_tokens is None else found.output_tokens.told(0),
-        "US dollars": "unknown" if found.cost_usd is None else found.cost_usd.told(4),
+        "US dollars": "unknown" if found.cost_usd is None else found.cost_usd.told(_digits(found.cost_usd.total)),
     }
     for name, value in rows.items():
         table.add_row(name, value)

@@ -46,6 +46,7 @@ def run(
     gold: flags.Gold = None,
     api_base: flags.ApiBase = None,
     engine: flags.Engine = "litellm",
+    server: flags.Server = None,
     limit: flags.Limit = None,
     offset: flags.Offset = 0,
     concurrency: flags.Concurrency = 32,

@@ -53,3 +53,13 @@ def test_a_key_that_is_refused_is_exit_code_1(tale: Any) -> None:
 def test_wrong_usage_is_one_sentence(tale: Any) -> None:
     assert tale("doctor", "--model", "nobody/x", "--yes").code == 2
     assert tale("doctor", "--model", "openai/s", "--concurrency", "0", "--yes").code == 2
+
+
+def test_the_server_behind_an_address_says_which_dial_is_tried(tale: Any) -> None:
+    with ScriptedServer(SolverReply({QUESTION: ANSWER})) as server:
+        found = tale("doctor", *flags(server), "--server", "sglang", "--yes", "--json").json
+        dials = [r.body["custom_params"] for r in server.requests if "custom_params" in r.body]
+    assert (found["family"], found["unavailable"]) == ("SGLang", {})
+    assert sorted(d["thinking_budget"] for d in dials) == [128, 256, 512, 1024]
+    native = [r["dial"]["custom_params"] for r in found["readings"] if r["mode"] == "native"]
+    assert sorted(d["thinking_budget"] for d in native) == [128, 256, 512, 1024]

@@ -55,3 +55,8 @@ def test_a_cap_holds_for_the_sample_too(tale: Any, asked: list[str], server: Any
 
 def test_a_program_that_searches_first_is_refused(tale: Any, asked: list[str]) -> None:
     assert "forecast one budget" in tale("eval", "budget:best", *asked, "--dry-run", "--yes").sentence
+
+
+def test_of_a_small_sum_more_than_zeros_are_told(tale: Any, asked: list[str]) -> None:
+    told = tale("eval", "direct", *asked, "--price-in", "0.01", "--price-out", "0.01", "--dry-run", "--yes")
+    assert "0.000" in told.out and "0.0000 [" not in told.out
