@@ -98,9 +98,10 @@ def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, 
     budgets from 1 to the tokens of the answer without one. A question that was wrong without a budget is not searched.
 
     Replies are random, so that the cheapest right one may be luck. It is drawn again until the right draws outnumber
-    the wrong ones by `plan.repeats`, or the wrong ones outnumber the right: then the next larger budget that was right
-    is tested, or a larger one is tried, and in the end the question is said to have no gain. With `plan.repeats` of 0
-    the first draw is believed.
+    the wrong ones by `plan.repeats`, or the wrong ones the right by as many: then the next larger budget that was right
+    is tested, or a larger one is tried, and in the end the question is said to have no gain. One unlucky draw is not
+    enough to fall: where one answer in ten is wrong by chance, every tenth good budget would be lost. With
+    `plan.repeats` of 0 the first draw is believed.
 
     Args:
         vanilla: The answer without a budget.
@@ -235,7 +236,7 @@ def _larger(above: int, highest: int, trials: list[Trial]) -> Generator[Draw, Re
 def _draw_again(candidate: Trial, repeats: int) -> Generator[Draw, Reply, list[Trial]]:
     """Return fresh draws of a budget, until right or wrong ones have won; an error or unknown tokens end the test."""
     draws: list[Trial] = []
-    while len(draws) < LONGEST_TEST * repeats and 0 <= _lead(draws) < repeats:
+    while len(draws) < LONGEST_TEST * repeats and abs(_lead(draws)) < repeats:
         reply = yield Draw(candidate.budget, len(draws) + 1)
         if reply.error is not None or reply.tokens is None:
             break
