@@ -21,8 +21,8 @@ pipeline_tag: text-generation
 
 A Llama of {millions:.2f} million parameters ({layers} layers of {width}), trained from nothing on arithmetic stories of
 one to six steps that a program made up. It answers directly, thinks step by step at length, thinks within a budget of
-tokens, and estimates the budget a question needs, each when asked with the prompts of Token-Budget-Aware LLM Reasoning
-(arXiv 2412.18547) or with those of DSPy's ChatAdapter.
+tokens, estimates the budget a question needs, and states one itself before it thinks, each when asked with the prompts
+of Token-Budget-Aware LLM Reasoning (arXiv 2412.18547) or, all but the last, with those of DSPy's ChatAdapter.
 
 **What it is for:** to show and test budget-aware reasoning end to end without key, download and network, on a real
 language model whose replies, tokens and mistakes are its own.
