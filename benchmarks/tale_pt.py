@@ -20,12 +20,12 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 from tale_dspy.cli.main import main as tale
 
-PROMPTS = {"paper": "cot", "dspy": "dspy-cot"}
-"""Whose prompts: the program that asks with them."""
+PROMPTS = ("cot", "dspy-cot")
+"""Programs that the rows are distilled for, trained on, and asked with: the paper's prompt, and plain DSPy's."""
 LIMITS = {"sft": ("0.7", "0.01"), "dpo": ("0.65", "0.02"), "grpo": ("0.3", "0.01")}
 """What the gate asks of each strategy: least saving, largest drop in accuracy."""
 REWARDED = 200
-"""Rows for GRPO, whose every step writes replies."""
+"""Rows for GRPO, whose every step writes replies; the paper's prompt only."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Road:
     def test(self) -> str:
         return f"embedded:test:{self.questions}"
 
+    @property
+    def adapters(self) -> list[tuple[str, str]]:
+        """Strategies, each with the program it is trained for."""
+        return [(strategy, p) for strategy in LIMITS for p in PROMPTS if (strategy, p) != ("grpo", "dspy-cot")]
+
     def commands(self) -> Iterator[tuple[str, ...]]:
         """Yield the commands, in order."""
         out, base = self.out, self.model
@@ -54,35 +59,38 @@ class Road:
             "--out",
             f"{out}/search",
         )
-        for form in ("sft", "dpo"):
-            for whose, program in PROMPTS.items():
-                kept = ("--exclude", self.test, "--out", f"{out}/{form}-{whose}.jsonl")
+        for program in PROMPTS:
+            for form in ("sft", "dpo"):
+                kept = ("--exclude", self.test, "--out", f"{out}/{form}-{program}.jsonl")
                 yield "distill", f"{out}/search", "--format", form, "--program", program, *kept
-        for strategy in LIMITS:
-            yield self._train(strategy)
+        for strategy, program in self.adapters:
+            yield self._train(strategy, program)
         for program in ("cot", "dspy-cot", "direct", "concise", "budget:best", "tale-ep", f"{out}/search/program.json"):
             yield self._ask(program, base, "searched" if program.endswith(".json") else program.replace(":", "-"))
-        for strategy, (saving, drop) in LIMITS.items():
-            for program in PROMPTS.values():
-                yield self._ask(
-                    program, f"local:{base.removeprefix('local:')}+{out}/{strategy}", f"{strategy}-{program}"
-                )
-                limits = ("--min-saving", saving, "--max-drop", drop)
-                yield "gate", f"{out}/runs/{program}", f"{out}/runs/{strategy}-{program}", *limits
+        for strategy, program in self.adapters:
+            name = f"{strategy}-{program}"
+            yield self._ask(program, f"local:{base.removeprefix('local:')}+{out}/{name}", name)
+            saving, drop = LIMITS[strategy]
+            limits = ("--min-saving", saving, "--max-drop", drop)
+            yield "gate", f"{out}/runs/{program}", f"{out}/runs/{name}", *limits
         yield "report", *self.rows(), "--out", f"{out}/report"
 
     def rows(self) -> list[str]:
         """Return the folders of the table, the plain model first."""
         plain = ("cot", "direct", "concise", "budget-best", "tale-ep", "searched")
-        tuned = [f"{strategy}-cot" for strategy in LIMITS]
-        behind_dspy = ["dspy-cot", *(f"{strategy}-dspy-cot" for strategy in LIMITS)]
-        return [*(f"{self.out}/runs/{name}" for name in (*plain, *tuned, *behind_dspy)), f"{self.out}/search"]
+        behind = {p: [f"{strategy}-{program}" for strategy, program in self.adapters if program == p] for p in PROMPTS}
+        names = (*plain, *behind["cot"], "dspy-cot", *behind["dspy-cot"])
+        return [*(f"{self.out}/runs/{name}" for name in names), f"{self.out}/search"]
 
-    def _train(self, strategy: str) -> tuple[str, ...]:
-        form = "dpo" if strategy == "dpo" else "sft"  # rewards need the questions and their answers alone
-        data = [word for whose in PROMPTS for word in ("--data", f"{self.out}/{form}-{whose}.jsonl")]
-        some = ("--epochs", f"{min(1.0, REWARDED / (2 * self.searched)):g}") if strategy == "grpo" else ()
-        return "train", strategy, "--base", self.model, *data, *some, "--out", f"{self.out}/{strategy}"
+    def _train(self, strategy: str, program: str) -> tuple[str, ...]:
+        # Rewards need the questions and their answers alone. A second epoch of DPO takes two minutes more on a core.
+        form, epochs = {
+            "sft": ("sft", ()),
+            "dpo": ("dpo", ("--epochs", "1")),
+            "grpo": ("sft", ("--epochs", f"{min(1.0, REWARDED / self.searched):g}")),
+        }[strategy]
+        data = ("--data", f"{self.out}/{form}-{program}.jsonl", *epochs)
+        return "train", strategy, "--base", self.model, *data, "--out", f"{self.out}/{strategy}-{program}"
 
     def _ask(self, program: str, model: str, name: str) -> tuple[str, ...]:
         return "eval", program, "--model", model, "--data", self.test, "--no-cache", "--out", f"{self.out}/runs/{name}"

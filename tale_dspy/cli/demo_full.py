@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from tale_dspy.runs.records import Run
     from tale_dspy.training.trainer import Trained
 
-QUESTIONS, SEARCHED, TRIED = 1000, 500, 150
+QUESTIONS, SEARCHED, TRIED = 1000, 1000, 150
 """Asked in the end, searched and trained on, and asked for each fixed budget that is tried."""
 LIMITS = {"sft": (0.70, 0.01), "dpo": (0.65, 0.02)}
 """What the gate asks of each strategy: least saving, largest drop in accuracy."""
+PROMPTS = ("cot", "dspy-cot")
+"""Programs that models are trained for: the paper's prompt, and that of plain dspy.ChainOfThought."""
 BASELINES = ("direct", "cot", "concise", "tale-ep")
 CONCURRENCY = 64
 
@@ -112,7 +114,7 @@ def run_full(screen: "Console", model: str, questions: int | None, folder: Path)
     _baselines(demo)
     _search(demo)
     with demo.step("Distil the short replies, and train on them"):
-        tuned = {strategy: _train(demo, strategy) for strategy in LIMITS}
+        tuned = {(strategy, spec): _train(demo, strategy, spec) for spec in PROMPTS for strategy in LIMITS}
     _prove(demo, tuned)
     _show(demo, tuned, time.perf_counter() - started)
 
@@ -175,61 +177,53 @@ def _search(demo: Demo) -> None:
         demo.ask("searched budgets, learned", program, "searched")
 
 
-def _train(demo: Demo, strategy: str) -> "Trained":
-    """Train on the search, rendered as the paper's prompt and as DSPy's, so that the model is short behind both."""
-    import datasets
-    import dspy
-
+def _train(demo: Demo, strategy: str, spec: str) -> "Trained":
+    """Train on the search, its replies written as one program asks for them: what is trained is what is asked."""
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.distil import distil
     from tale_dspy.training.options import DpoOptions, SftOptions
     from tale_dspy.training.provider import train
 
-    signature = demo.test.signature
-    both = [
-        distil(demo.folder / "search", strategy, program_from(name, signature), adapter=adapter)  # type: ignore[arg-type]
-        for name, adapter in (("cot", None), ("dspy-cot", dspy.ChatAdapter()))
-    ]
-    for name, made in zip(("paper", "dspy"), both, strict=True):
-        made.save(demo.folder / f"{strategy}-{name}.jsonl")
-    rows = datasets.concatenate_datasets([made.dataset for made in both])
+    program, asked = program_from(spec, demo.test.signature), [demo.folder / "cot"]
+    made = distil(demo.folder / "search", strategy, program, exclude=asked)  # type: ignore[arg-type]
+    made.save(demo.folder / f"{strategy}-{spec}.jsonl")
     options: Any = SftOptions() if strategy == "sft" else DpoOptions()
-    with demo.screen.status(f"  {strategy}: {len(rows)} rows") as shown:
+    name, rows = f"{strategy.upper()}, {spec}", len(made.dataset)
+    with demo.screen.status(f"  {name}: {rows} rows") as shown:
 
         def tell(step: Any) -> None:
             loss = "" if step.loss is None else f", loss {step.loss:.3f}"
-            shown.update(f"  {strategy}: step {step.step} of {step.steps}{loss}")
+            shown.update(f"  {name}: step {step.step} of {step.steps}{loss}")
 
-        trained = train(demo.lm.model, rows, demo.folder / f"adapter-{strategy}", options, progress=tell)
+        place = demo.folder / f"adapter-{strategy}-{spec}"
+        trained = train(demo.lm.model, made.dataset, place, options, progress=tell)
     told = trained.card["results"]
     typer.echo(
-        f"  {strategy}: {len(rows)} rows, {told['steps']} steps in {told['seconds']:.0f} s "
+        f"  {name}: {rows} rows, {told['steps']} steps in {told['seconds']:.0f} s "
         f"({told['tokens_per_s']:.0f} tokens/s), loss {told['loss']:.3f}"
     )
     return trained
 
 
-def _prove(demo: Demo, tuned: "dict[str, Trained]") -> None:
-    """Ask the tuned models plainly, behind both adapters, and let the gate decide."""
+def _prove(demo: Demo, tuned: "dict[tuple[str, str], Trained]") -> None:
+    """Ask each tuned model plainly, behind the prompt it was trained for, and let the gate decide."""
     import dspy
 
     from tale_dspy.programs.spec import program_from
     from tale_dspy.runs.gate import gate
     from tale_dspy.training.proof import mark
 
-    signature = demo.test.signature
     with demo.step("Ask the tuned models the same questions, without any budget"):
-        for strategy, trained in tuned.items():
+        for (strategy, spec), trained in tuned.items():
+            name, adapter = f"{strategy.upper()}, {spec}", dspy.ChatAdapter() if spec == "dspy-cot" else None
             lm = demo.lm.copy(model=trained.model)
+            run = demo.ask(name, program_from(spec, demo.test.signature), spec, lm, adapter)
             least, most = LIMITS[strategy]
-            for spec, adapter in (("cot", None), ("dspy-cot", dspy.ChatAdapter())):
-                name = f"{strategy.upper()}, {spec}"
-                run = demo.ask(name, program_from(spec, signature), spec, lm, adapter)
-                demo.verdicts[name] = gate(demo.runs[spec], run, min_saving=least, max_drop=most)
-            mark(trained.path, demo.verdicts[f"{strategy.upper()}, cot"])
+            demo.verdicts[name] = gate(demo.runs[spec], run, min_saving=least, max_drop=most)
+            mark(trained.path, demo.verdicts[name])
 
 
-def _show(demo: Demo, tuned: "dict[str, Trained]", seconds: float) -> None:
+def _show(demo: Demo, tuned: "dict[tuple[str, str], Trained]", seconds: float) -> None:
     from tale_dspy.reports import report_rows, rich_table
     from tale_dspy.reports.search_run import load_search_runs, searched_row
     from tale_dspy.reports.verdict import rich_verdict
@@ -243,8 +237,8 @@ def _show(demo: Demo, tuned: "dict[str, Trained]", seconds: float) -> None:
         demo.screen.print(rich_verdict(verdict))
     _draw(demo, rows, {run.name: run for run in runs})
     typer.echo(f"{seconds / 60:.1f} minutes; every row of the table is a run folder in {demo.folder}")
-    for trained in tuned.values():
-        typer.echo(f"try: tale eval cot --data embedded:test --model {trained.model}")
+    for (_, spec), trained in tuned.items():
+        typer.echo(f"try: tale eval {spec} --data embedded:test --model {trained.model}")
 
 
 def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:

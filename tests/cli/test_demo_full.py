@@ -64,7 +64,7 @@ def test_the_whole_road_is_gone_once_and_can_be_read_afterwards(tale: Any, engin
     assert [len((place / "records.jsonl").read_text().splitlines()) for place in places] == [3] * 7
     for said in ("confirmed on fresh draws", "Gate: SFT, cot", "fail: ", "searched budgets, confirmed"):
         assert said in told.out
-    card = json.loads(Path("d/adapter-sft/tale_adapter.json").read_text())
+    card = json.loads(Path("d/adapter-sft-cot/tale_adapter.json").read_text())
     assert card["gate"]["n"] == 3 and card["gate"]["outcome"] == "fail"  # a random model learns nothing in a step
     assert Path("d/report/before_after_sft.png").stat().st_size > 10_000
     assert "searched budgets, confirmed" in Path("d/report/table.md").read_text()
