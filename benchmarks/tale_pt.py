@@ -3,8 +3,8 @@
     python benchmarks/tale_pt.py [--out runs/tale-pt] [--questions 5000] [--searched 2000]
 
 Runs the commands it prints, one after the other, each of which can be typed alone: it searches the budgets of training
-questions, distils the short replies for the paper's prompt and for DSPy's own, trains with SFT, DPO and, for some
-minutes, GRPO, asks every program unseen questions, lets the gate decide on each tuned model, and prints the table with
+questions, distils the short replies for the paper's prompt and for DSPy's own, trains with SFT, DPO and, from where SFT
+ended, GRPO, asks every program unseen questions, lets the gate decide on each tuned model, and prints the table with
 `tale report`. Ended at any moment, the same command continues; what is finished is only read.
 """
 
@@ -24,8 +24,9 @@ PROMPTS = ("cot", "dspy-cot")
 """Programs that the rows are distilled for, trained on, and asked with: the paper's prompt, and plain DSPy's."""
 LIMITS = {"sft": ("0.7", "0.01"), "dpo": ("0.65", "0.02"), "grpo": ("0.3", "0.01")}
 """What the gate asks of each strategy: least saving, largest drop in accuracy."""
-REWARDED = 200
-"""Rows for GRPO, whose every step writes replies; the paper's prompt only."""
+REWARDED = 400
+"""Rows for GRPO, whose every step writes replies; the paper's prompt only. It goes on from where SFT ended: the plain
+model never writes a short reply, so that there is none to reward."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Road:
             yield self._ask(program, base, "searched" if program.endswith(".json") else program.replace(":", "-"))
         for strategy, program in self.adapters:
             name = f"{strategy}-{program}"
-            yield self._ask(program, f"local:{base.removeprefix('local:')}+{out}/{name}", name)
+            yield self._ask(program, f"local:{self._base(strategy).removeprefix('local:')}+{out}/{name}", name)
             saving, drop = LIMITS[strategy]
             limits = ("--min-saving", saving, "--max-drop", drop)
             yield "gate", f"{out}/runs/{program}", f"{out}/runs/{name}", *limits
@@ -82,15 +83,18 @@ class Road:
         names = (*plain, *behind["cot"], "dspy-cot", *behind["dspy-cot"])
         return [*(f"{self.out}/runs/{name}" for name in names), f"{self.out}/search"]
 
+    def _base(self, strategy: str) -> str:
+        return f"{self.out}/sft-cot-merged" if strategy == "grpo" else self.model
+
     def _train(self, strategy: str, program: str) -> tuple[str, ...]:
         # Rewards need the questions and their answers alone. A second epoch of DPO takes two minutes more on a core.
-        form, epochs = {
-            "sft": ("sft", ()),
+        form, own = {
+            "sft": ("sft", ("--merge-to", self._base("grpo")) if program == "cot" else ()),
             "dpo": ("dpo", ("--epochs", "1")),
             "grpo": ("sft", ("--epochs", f"{min(1.0, REWARDED / self.searched):g}")),
         }[strategy]
-        data = ("--data", f"{self.out}/{form}-{program}.jsonl", *epochs)
-        return "train", strategy, "--base", self.model, *data, "--out", f"{self.out}/{strategy}-{program}"
+        data = ("--data", f"{self.out}/{form}-{program}.jsonl", *own)
+        return "train", strategy, "--base", self._base(strategy), *data, "--out", f"{self.out}/{strategy}-{program}"
 
     def _ask(self, program: str, model: str, name: str) -> tuple[str, ...]:
         return "eval", program, "--model", model, "--data", self.test, "--no-cache", "--out", f"{self.out}/runs/{name}"
