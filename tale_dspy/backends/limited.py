@@ -1,6 +1,10 @@
 """One call of an LM that keeps its rates, tries again after a refusal, and goes to another model when this one fails.
 
 DSPy's own loop of retries would sleep with a place among those in flight; here the place is given back first.
+
+Not by LiteLLM's Router, which has fallbacks and rates, too: DSPy asks `litellm.completion` and no Router, engine `auto`
+does not go through LiteLLM at all, and a Router raises a RateLimitError above a rate where a call should wait its turn.
+So it is the same here for every engine.
 """
 
 import asyncio
