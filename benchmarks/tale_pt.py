@@ -96,7 +96,7 @@ class Road:
         # Rewards need the questions and their answers alone. One pass of DPO does behind the paper's prompt; in DSPy's
         # form the plain model has never written a short reply, and learns it more slowly.
         form, own = {
-            ("sft", "cot"): ("sft", ("--merge-to", self._base("grpo"))),
+            ("sft", "cot"): ("sft", ("--learning-rate", "0.0005", "--merge-to", self._base("grpo"))),
             ("dpo", "cot"): ("dpo", ("--epochs", "1")),
             ("grpo", "cot"): ("sft", ("--epochs", f"{min(1.0, REWARDED / self.searched):g}")),
             ("sft", "dspy-cot"): ("sft", ("--epochs", "8")),
