@@ -93,11 +93,11 @@ class Road:
         return f"{self.out}/sft-cot-merged" if strategy == "grpo" else self.model
 
     def _train(self, strategy: str, program: str) -> tuple[str, ...]:
-        # Rewards need the questions and their answers alone. One pass of DPO does behind the paper's prompt; in DSPy's
-        # form the plain model has never written a short reply, and learns it more slowly.
+        # Rewards need the questions and their answers alone. In DSPy's form the plain model has never written a short
+        # reply, and learns it more slowly.
         form, own = {
             ("sft", "cot"): ("sft", ("--learning-rate", "0.0005", "--merge-to", self._base("grpo"))),
-            ("dpo", "cot"): ("dpo", ("--epochs", "1")),
+            ("dpo", "cot"): ("dpo", ("--learning-rate", "0.0005")),
             ("grpo", "cot"): ("sft", ("--epochs", f"{min(1.0, REWARDED / self.searched):g}")),
             ("sft", "dspy-cot"): ("sft", ("--epochs", "8")),
             ("dpo", "dspy-cot"): ("dpo", ("--epochs", "2")),
