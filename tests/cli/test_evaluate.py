@@ -198,7 +198,8 @@ def test_a_fallback_answers_where_the_model_is_down_and_is_kept_in_the_folder(
     tale: Any, asked: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
-    flags = ["--limit", "2", "--retries", "0", "--fallback", "hosted_vllm/other", "--json", "--out", "a"]
+    flags = ["--limit", "2", "--retries", "0", "--fallback", "hosted_vllm/other", "--concurrency", "1", "--json"]
+    flags += ["--out", "a"]
     with ScriptedServer(Reply("wrong key", status=401)) as down:
         told = tale("eval", "cot", *asked, *flags, "--api-base", down.url)
     assert (told.code, down.stats.requests) == (1, 1)  # no other model fares better with a key that is wrong
