@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from scipy.stats import binom
 
 import tale_dspy
 from tale_dspy.adapter import TaleAdapter
@@ -14,9 +13,7 @@ from tale_dspy.embedded.options import BuildOptions
 from tale_dspy.programs.spec import program_from
 from tale_dspy.runs.records import Run
 
-QUESTIONS = 120
-RIGHT = binom.ppf(0.01, QUESTIONS, 0.95) / QUESTIONS
-"""A model that is right in 95 % of all stories is so in at least this share of these with 99 % certainty."""
+QUESTIONS = 300
 
 
 @cache
@@ -35,7 +32,7 @@ def tokens(program: str, which: str = "output_tokens_mean") -> float:
 
 
 def test_it_thinks_right_at_length_and_answers_directly_what_is_easy() -> None:
-    assert accuracy("cot") >= RIGHT
+    assert accuracy("cot") >= 0.93
     assert 0.15 <= accuracy("direct") <= 0.45
     assert tokens("direct") < 8
 
