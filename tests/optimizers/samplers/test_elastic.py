@@ -28,7 +28,7 @@ def test_it_finds_what_halving_does_not_and_learns_to_find_it_in_fewer_calls() -
     histories = [search(sampler, q) for q in questions]
     early, late = figures(histories[:20], questions[:20]), figures(histories[-60:], questions[-60:])
     halved, _ = figures([search(HalvingSampler(), q) for q in questions], questions)
-    assert late[0] < 1.1
+    assert late[0] < 1.05
     assert late[1] < early[1]
     assert late[1] < 3
     assert halved > 1.2
