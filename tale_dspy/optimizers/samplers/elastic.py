@@ -27,10 +27,10 @@ class ElasticSampler(BudgetSampler):
 
     It assumes of a model no more than the paper does: replies follow their budget down to some edge and grow again
     below it, and below some need the answer is wrong. Where edge and need may lie is believed from the trials of the
-    question; how replies follow and grow, where edges lie relative to the answer without a budget, and how far chance
-    moves all this is learned from the questions searched before. Each call goes where it is expected to save the most
-    together with the one after it, and the search ends when a call is no longer worth its price, going by what such
-    calls were worth before.
+    question; how replies follow and grow, where edges lie relative to the answer without a budget (answers about as
+    long say most), and how far chance moves all this is learned from the questions searched before. Each call goes
+    where it is expected to save the most together with the one after it, and the search ends when a call is no longer
+    worth its price, going by what such calls were worth before.
 
     One sampler serves all questions of a search; tell it of each finished one (`learn`). What it learned is saved as
     JSON. Deterministic: the same questions learned in the same order lead to the same budgets.

@@ -5,7 +5,8 @@ they grow again (token elasticity, paper section 4). And it has a *need*, the bu
 Lengths are taken as logarithms of their ratio to the answer without a budget, so that questions of all sizes can be
 pooled. How closely replies follow, how fast they grow again, where edges and needs lie and how far chance moves all of
 this are numbers of a `Law`. None is known beforehand: they are fitted to the questions already searched
-(`law_fit.py`). `believe` turns the trials of a question into weights over edges and needs.
+(`law_fit.py`). Of these, the ones whose answers without a budget were about as long say most about where an edge lies.
+`believe` turns the trials of a question into weights over edges and needs.
 """
 
 import math
@@ -29,6 +30,10 @@ NEEDS = np.log([0.02, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.06, 1.13, 
 """Needs that are told apart, each as the logarithm of its ratio to the edge."""
 STRAY = 0.03
 """Share of replies that fit no picture."""
+ALIKE = 0.1
+"""Answers whose lengths differ by less than about this, as logarithms, count as equally long."""
+PLAIN_WORTH = 2.0
+"""Questions that the edges of all questions count for, next to the edges of those of like length."""
 NEAR = 1e-9  # a budget that is exactly the edge lies above it, however the logarithms are rounded
 
 
@@ -45,6 +50,8 @@ class Trials(NamedTuple):
     """Whether the answers were right."""
     question: NDArray[np.int64]
     """Number of the question each belongs to, from 0."""
+    sizes: Array
+    """Logarithms of the tokens of the answers without a budget, one for each question."""
 
     @classmethod
     def of(cls, questions: Sequence[History]) -> "Trials":
@@ -53,7 +60,8 @@ class Trials(NamedTuple):
         budget, tokens, vanilla, right, question = np.array(rows, dtype=float).reshape(-1, 5).T
         known = np.where((tokens > 0) & (tokens < math.inf), tokens, math.nan)
         length = np.log(known / vanilla)
-        return cls(np.log(budget / vanilla), length, 0.5 / known, right > 0, question.astype(np.int64))
+        sizes = np.log([q.vanilla_tokens for q in questions])
+        return cls(np.log(budget / vanilla), length, 0.5 / known, right > 0, question.astype(np.int64), sizes)
 
 
 def rebound_terms(below: Array, edge: Array) -> Array:
@@ -65,6 +73,11 @@ def rebound_terms(below: Array, edge: Array) -> Array:
     """
     b, e = np.broadcast_arrays(below, edge)
     return np.stack([np.ones_like(b), b, b * b, b**3, b * e, b * b * e], axis=-1)
+
+
+def smoothing(spread: float, count: int) -> float:
+    """Return the width of a kernel over so many values of such a standard deviation (Silverman's rule)."""
+    return 1.06 * spread * math.exp(-0.2 * math.log(count))
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,11 @@ class Law:
     rebound_spread: float = 0.4
     """Standard deviation of lengths below the edge."""
     edges: Array = field(default_factory=lambda: -REACH * (np.arange(EDGES) + 0.5)[::-1] / EDGES)
-    """Edges held possible, each as likely as the next, rising."""
+    """Edges held possible, rising; over questions of all lengths, each is as likely as the next."""
+    sizes: Array = field(default_factory=lambda: np.zeros(0))
+    """Of each question learned from, the logarithm of the tokens of its answer without a budget."""
+    own_edges: Array = field(default_factory=lambda: np.zeros((0, EDGES)))
+    """How many times as likely each edge is for each of these questions as for all of them."""
     needs: Array = field(default_factory=lambda: np.full(len(NEEDS), 1 / len(NEEDS)))
     """Share of questions with each of `NEEDS`."""
     slips: tuple[float, float] = (0.05, 0.05)
@@ -94,6 +111,16 @@ class Law:
         above = gap >= -NEAR
         mean = np.where(above, self.follow[0] + self.follow[1] * budget, grown)
         return mean, np.where(above, self.follow_spread, self.rebound_spread)
+
+    def edge_weights(self, sizes: Array) -> Array:
+        """Return how likely each edge is for questions of these sizes before their first trial, one in all for each."""
+        if not len(self.sizes):
+            return np.full((len(sizes), len(self.edges)), 1 / len(self.edges))
+        width = max(ALIKE, smoothing(float(np.std(self.sizes)), len(self.sizes)))
+        near = np.exp(-0.5 * ((sizes[:, None] - self.sizes) / width) ** 2)
+        weights = near @ self.own_edges + PLAIN_WORTH
+        normed: Array = weights / weights.sum(axis=1, keepdims=True)
+        return normed
 
     def right(self, enough: Flags) -> Array:
         """Return the chance of a right answer, given whether the budget was as large as needed."""
@@ -115,10 +142,10 @@ def believe(law: Law, trials: Trials, questions: int) -> Array:
     chances = np.array([[1 - law.slips[1], law.slips[0]], [law.slips[1], 1 - law.slips[0]]])
     by_answer = np.log(chances)[trials.right.astype(int)[:, None, None], enough.astype(int)]
     told = by_length[..., None] + by_answer
+    chance = np.log(law.edge_weights(trials.sizes))[..., None] + np.log(law.needs)
     if questions == 1:
-        chance = np.log(law.needs) + told.sum(axis=0, keepdims=True)
+        chance += told.sum(axis=0, keepdims=True)
     else:
-        chance = np.tile(np.log(law.needs), (questions, len(law.edges), 1))
         np.add.at(chance, trials.question, told)
     weights = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
     normed: Array = weights / weights.sum(axis=(1, 2), keepdims=True)

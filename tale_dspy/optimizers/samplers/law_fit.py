@@ -12,7 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from tale_dspy.optimizers.samplers.base import History
-from tale_dspy.optimizers.samplers.law import EDGES, NEAR, NEEDS, REACH, Array, Law, Trials, believe, rebound_terms
+from tale_dspy.optimizers.samplers.law import (
+    EDGES,
+    NEAR,
+    NEEDS,
+    REACH,
+    Array,
+    Law,
+    Trials,
+    believe,
+    rebound_terms,
+    smoothing,
+)
 
 ROUNDS = 2
 GUESS = Law()
@@ -72,12 +83,15 @@ def _law(law: Law, trials: Trials, belief: Array) -> Law:
         np.array([1.0, 0.1, 0.1, 0.1, 0.1, 0.1]),
     )
     needs = belief.sum(axis=(0, 1)) + GUESS_WORTH / len(NEEDS)
+    edges, own_edges = _edges(law, by_edge)
     return Law(
         follow=(float(followed.weights[0]), float(followed.weights[1])),
         follow_spread=followed.spread,
         rebound=tuple(grown.weights.tolist()),
         rebound_spread=grown.spread,
-        edges=_edges(law, by_edge),
+        edges=edges,
+        sizes=trials.sizes,
+        own_edges=own_edges,
         needs=needs / needs.sum(),
         slips=_slips(law, trials, belief),
     )
@@ -107,18 +121,29 @@ def _spread(off: Array, weight: Array, guess: float) -> float:
     return max(LEAST_SPREAD, math.sqrt(variance))
 
 
-def _edges(law: Law, by_edge: Array) -> Array:
-    """Return equally likely edges: those believed in, smoothed, and a few from everywhere."""
+def _edges(law: Law, by_edge: Array) -> tuple[Array, Array]:
+    """Return equally likely edges, and how many times as likely each is for each question.
+
+    Both are smoothed beliefs; a few of the edges come from everywhere.
+    """
     questions = len(by_edge)
     weights = by_edge.mean(axis=0)
     mean = weights @ law.edges
-    width = max(0.02, 1.06 * math.sqrt(weights @ (law.edges - mean) ** 2) * questions**-0.2)  # Silverman's rule
+    width = max(0.02, smoothing(math.sqrt(weights @ (law.edges - mean) ** 2), questions))
     fine = np.linspace(-REACH, 0.0, 800)
-    density = np.exp(-0.5 * ((fine[:, None] - law.edges) / width) ** 2) @ weights
+    density = _kernel(fine, law.edges, width) @ weights
     wide = max(WIDE_SHARE, GUESS_WORTH / (GUESS_WORTH + questions))
     share = (1 - wide) * density / density.sum() + wide / len(fine)
     places: Array = np.interp((np.arange(EDGES) + 0.5) / EDGES, np.cumsum(share), fine)
-    return places
+    own = by_edge @ _kernel(law.edges, places, width) * np.gradient(places)
+    own *= len(places) / own.sum(axis=1, keepdims=True)
+    return places, own
+
+
+def _kernel(at: Array, around: Array, width: float) -> Array:
+    """Return the weight that each place (rows) has in smoothing around each other one (columns)."""
+    weights: Array = np.exp(-0.5 * ((at[:, None] - around) / width) ** 2)
+    return weights
 
 
 def _slips(law: Law, trials: Trials, belief: Array) -> tuple[float, float]:

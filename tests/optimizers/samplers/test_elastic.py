@@ -34,6 +34,16 @@ def test_it_finds_what_halving_does_not_and_learns_to_find_it_in_fewer_calls() -
     assert halved > 1.2
 
 
+def test_it_learns_where_to_begin_with_long_answers_and_where_with_short_ones() -> None:
+    sampler = ElasticSampler()
+    for i in range(40):
+        vanilla, edge = (80 + i, 40) if i % 2 else (400 + i, 44)
+        trials = (Observation(edge, edge, True), Observation(edge - 8, edge + 40, False))
+        sampler.learn(History(vanilla, trials))
+    assert 30 < sampler.propose(History(90)) < 60
+    assert 30 < sampler.propose(History(410)) < 70
+
+
 def test_a_higher_price_means_fewer_calls() -> None:
     questions = [Made(seed) for seed in range(30)]
     calls = []

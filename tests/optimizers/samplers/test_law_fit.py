@@ -86,3 +86,25 @@ def test_trials_without_tokens_are_borne() -> None:
     law = fit([History(100, (Observation(50, math.inf, False), Observation(60, 0.0, True)))] * 3)
     assert law.follow == GUESS.follow
     assert np.isfinite(law.edges).all()
+
+
+def test_long_answers_may_have_their_edges_elsewhere_than_short_ones() -> None:
+    def made(number: int, vanilla: int, share: float) -> list[History]:
+        edges = [round(share * vanilla) + i % 5 for i in range(number)]
+        return [
+            History(vanilla + i, (Observation(e, e, True), Observation(e - 8, e + 40, False)))
+            for i, e in enumerate(edges)
+        ]
+
+    law = law_of(made(20, 80, 0.5) + made(20, 400, 0.1))
+    places = np.exp(law.edges)
+    short, between, long = law.edge_weights(np.log([85, 180, 410])) @ places
+    assert 0.4 < short < 0.6
+    assert 0.07 < long < 0.15
+    assert long < between < short
+    assert np.isclose(law.edge_weights(np.log([85.0])).sum(), 1)
+
+
+def test_of_a_length_never_seen_it_believes_what_holds_for_all() -> None:
+    law = law_of(searched(60))
+    assert np.allclose(law.edge_weights(np.log([100_000.0])), 1 / len(law.edges))
