@@ -2,79 +2,53 @@
 
 import sys
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.groups import spelled_out
+from tale_dspy.cli.plan import OF_BUDGETS, Plan
 
 if TYPE_CHECKING:
-    from tale_dspy.cli.plan import Plan
     from tale_dspy.optimizers.ladder import Climbed
 
 NAME = "elasticity"
 
 
-def run(
-    data: flags.Data,
-    model: flags.Model,
+@dataclass(frozen=True, kw_only=True)
+class LadderFlags(Plan):
+    """The flags that are those of `tale eval`, with a program of its own."""
+
     program: Annotated[
         str, typer.Argument(help="cot, or a budgeted program: tale-ep, a saved program's .json, module:attribute.")
-    ] = "cot",
-    budgets: Annotated[
-        str | None,
-        typer.Option(
-            help="Tokens (400,200,100,50) or shares of each question's tokens without a budget (1x,0.5x,0.25x); "
-            "unset takes nine shares from 1x down to 0.03x."
-        ),
-    ] = None,
-    inputs: flags.Inputs = None,
-    gold: flags.Gold = None,
-    api_base: flags.ApiBase = None,
-    engine: flags.Engine = "litellm",
-    server: flags.Server = None,
-    limit: flags.Limit = None,
-    offset: flags.Offset = 0,
-    concurrency: flags.Concurrency = 32,
-    rpm: flags.Rpm = None,
-    tpm: flags.Tpm = None,
-    fallback: flags.Fallback = None,
-    temperature: flags.Temperature = None,
-    max_tokens: flags.MaxTokens = None,
-    timeout: flags.Timeout = 120.0,
-    retries: flags.Retries = 5,
-    retry_errors: flags.RetryErrors = False,
-    metric: flags.MetricFlag = None,
-    max_usd: flags.MaxUsd = None,
-    max_total_output_tokens: flags.MaxTotalTokens = None,
-    price_in: flags.PriceIn = None,
-    price_out: flags.PriceOut = None,
-    repeats: flags.Repeats = 1,
-    preset: flags.Preset = None,
-    cache: flags.Cache = True,
-    seed: flags.Seed = None,
-    adapter: flags.Adapter = "tale",
-    mode: flags.Mode = None,
-    mark: flags.Mark = None,
-    allow_leak: flags.AllowLeak = False,
-    rescue: flags.Rescue = None,
-    out: flags.Out = None,
-    json: flags.Json = False,
-) -> int:
+    ] = "cot"
+
+
+Budgets = Annotated[
+    str | None,
+    typer.Option(
+        help="Tokens (400,200,100,50) or shares of each question's tokens without a budget (1x,0.5x,0.25x); "
+        "unset takes nine shares from 1x down to 0.03x."
+    ),
+]
+
+
+@spelled_out(without=OF_BUDGETS)
+def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False) -> int:
     """Ask a program without a budget and at several budgets: token elasticity, as table and figures.
 
     The same command continues a ladder that was stopped or killed.
     """
-    told: dict[str, Any] = {k: v for k, v in locals().items() if k not in ("json", "budgets")}
-    from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import live_bar, print_json
     from tale_dspy.optimizers.ladder import parse_rung
 
     rungs = None if budgets is None else [parse_rung(word) for word in budgets.split(",")]
-    plan = Plan(**told).checked()
+    plan = plan.checked()
     folder = plan.out or plan.folder().with_name(f"{plan.folder().name}--elasticity")
-    with redirect_stdout(sys.stderr), live_bar(f"{program} on {plan.data}") as progress:
+    with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
         found = _climb(plan, rungs, folder, progress)
     files = _report(found, folder)
     if found.stopped:
@@ -87,7 +61,7 @@ def run(
     return 3 if found.stopped else 0
 
 
-def _climb(plan: "Plan", rungs: "list[int | float] | None", folder: Path, progress: Any) -> "Climbed":
+def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress: Any) -> "Climbed":
     import dspy
 
     from tale_dspy.optimizers.ladder import climb

@@ -5,6 +5,13 @@ from typing import Annotated
 
 import typer
 
+Program = Annotated[
+    str,
+    typer.Argument(
+        help="direct, cot, dspy-cot, concise, draft, tale-ep, self-budgeted, budget:N, budget:0.25x, budget:best, "
+        "a saved program's .json, or module:attribute."
+    ),
+]
 Data = Annotated[
     str,
     typer.Option(

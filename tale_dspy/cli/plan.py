@@ -6,11 +6,12 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from tale_dspy.cli import flags
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,50 +33,55 @@ _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*-chat)")
 """OpenAI models that think natively, and refuse a temperature and small allowances."""
 
 
+OF_BUDGETS = ("vanilla", "train_data", "train_limit")
+"""Flags that `tale eval` alone has: they are for its programs budget:0.25x and budget:best."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Everything `tale eval` was told. Field names are the flags'."""
+    """Everything `tale eval` was told: its flags, in the order of its help."""
 
-    program: str
-    data: str
-    model: str
-    inputs: str | None = None
-    gold: str | None = None
-    api_base: str | None = None
+    program: flags.Program
+    data: flags.Data
+    model: flags.Model
+    inputs: flags.Inputs = None
+    gold: flags.Gold = None
+    api_base: flags.ApiBase = None
+    engine: flags.Engine = "litellm"
+    server: flags.Server = None
+    limit: flags.Limit = None
+    offset: flags.Offset = 0
+    concurrency: flags.Concurrency = 32
+    rpm: flags.Rpm = None
+    tpm: flags.Tpm = None
+    fallback: flags.Fallback = None
+    temperature: flags.Temperature = None
+    max_tokens: flags.MaxTokens = None
+    timeout: flags.Timeout = 120.0
+    retries: flags.Retries = 5
+    retry_errors: flags.RetryErrors = False
+    metric: flags.MetricFlag = None
+    max_usd: flags.MaxUsd = None
+    max_total_output_tokens: flags.MaxTotalTokens = None
+    price_in: flags.PriceIn = None
+    price_out: flags.PriceOut = None
+    repeats: flags.Repeats = 1
+    preset: flags.Preset = None
+    cache: flags.Cache = True
+    seed: flags.Seed = None
+    adapter: flags.Adapter = "tale"
+    mode: flags.Mode = None
+    mark: flags.Mark = None
+    allow_leak: flags.AllowLeak = False
+    rescue: flags.Rescue = None
+    vanilla: flags.Vanilla = None
+    train_data: flags.TrainData = None
+    train_limit: flags.TrainLimit = 100
+    out: flags.Out = None
     api_key: str | None = field(default=None, repr=False)
-    engine: str = "litellm"
-    server: str | None = None
-    rpm: float | None = None
-    tpm: float | None = None
-    fallback: Sequence[str] | None = None
-    limit: int | None = None
-    offset: int = 0
-    concurrency: int = 32
-    temperature: float | None = None
-    max_tokens: int | None = None
-    timeout: float = 120.0
-    retries: int = 5
-    retry_errors: bool = False
-    metric: str | None = None
-    max_usd: float | None = None
-    max_total_output_tokens: int | None = None
-    price_in: float | None = None
-    price_out: float | None = None
-    repeats: int = 1
-    preset: str | None = None
-    cache: bool = True
-    seed: int | None = None
-    adapter: str = "tale"
-    mode: str | None = None
-    mark: str | None = None
-    allow_leak: bool = False
-    rescue: str | None = None
-    vanilla: Path | None = None
-    train_data: str | None = None
-    train_limit: int = 100
-    out: Path | None = None
+    """No flag: a command line can be seen by others."""
 
-    def checked(self) -> "Plan":
+    def checked(self) -> Self:
         """Return the plan with its preset filled in, or say which flag cannot be used."""
         for flag, value, least in (
             ("--limit", self.limit, 1),
@@ -99,7 +105,7 @@ class Plan:
             raise UsageError(f"--preset must be paper, got {self.preset!r}")
         return self if self.preset is None else self._as_in_the_paper()
 
-    def _as_in_the_paper(self) -> "Plan":
+    def _as_in_the_paper(self) -> Self:
         seed = 1024 if self.seed is None else self.seed
         if _REASONING.search(self.model):
             _tell_reasoning(self.model)

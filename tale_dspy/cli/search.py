@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.groups import spelled_out
+from tale_dspy.cli.plan import OF_BUDGETS, Plan
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
-    from tale_dspy.cli.plan import Plan
     from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.optimizers.gain import Gain
     from tale_dspy.optimizers.ideal_range import RangeQuality
@@ -20,70 +21,49 @@ if TYPE_CHECKING:
 NAME = "search"
 PROGRAM_FILE = "program.json"
 
-Program = Annotated[
-    str,
-    typer.Argument(help="tale-ep, budget:N, a saved program's .json, or module:attribute with budgeted predictors."),
-]
-Sampler = Annotated[str, typer.Option(help="elastic, halving (the paper's), tpe, or grid (every budget: the truth).")]
-Calls = Annotated[int | None, typer.Option("--calls", help="Budgets tried for a question; unset: the sampler decides.")]
-Draws = Annotated[int, typer.Option("--repeats", help="Right fresh draws that must outnumber wrong ones; 0: no test.")]
-Estimator = Annotated[str, typer.Option(help="regression (makes no call) or few-shot (searched budgets as demos).")]
-MetricFlag = Annotated[
-    str | None,
-    typer.Option("--metric", help="module:attribute; agrees-with-vanilla where right means the answer without budget."),
-]
+
+@dataclass(frozen=True)
+class Asked:
+    """What only a search is told."""
+
+    sampler: Annotated[
+        str, typer.Option(help="elastic, halving (the paper's), tpe, or grid (every budget: the truth).")
+    ] = "elastic"
+    calls: Annotated[int | None, typer.Option(help="Budgets tried for a question; unset: the sampler decides.")] = None
+    draws: Annotated[
+        int, typer.Option("--repeats", help="Right fresh draws that must outnumber wrong ones; 0: no test.")
+    ] = 2
+    estimator: Annotated[
+        str, typer.Option(help="regression (makes no call) or few-shot (searched budgets as demos).")
+    ] = "regression"
 
 
-def run(
-    data: flags.Data,
-    model: flags.Model,
-    program: Program = "tale-ep",
-    sampler: Sampler = "elastic",
-    calls: Calls = None,
-    repeats: Draws = 2,
-    estimator: Estimator = "regression",
-    inputs: flags.Inputs = None,
-    gold: flags.Gold = None,
-    api_base: flags.ApiBase = None,
-    engine: flags.Engine = "litellm",
-    server: flags.Server = None,
-    limit: flags.Limit = None,
-    offset: flags.Offset = 0,
-    concurrency: flags.Concurrency = 32,
-    rpm: flags.Rpm = None,
-    tpm: flags.Tpm = None,
-    fallback: flags.Fallback = None,
-    temperature: flags.Temperature = None,
-    max_tokens: flags.MaxTokens = None,
-    timeout: flags.Timeout = 120.0,
-    retries: flags.Retries = 5,
-    metric: MetricFlag = None,
-    max_usd: flags.MaxUsd = None,
-    max_total_output_tokens: flags.MaxTotalTokens = None,
-    price_in: flags.PriceIn = None,
-    price_out: flags.PriceOut = None,
-    cache: flags.Cache = True,
-    seed: flags.Seed = None,
-    adapter: flags.Adapter = "tale",
-    mode: flags.Mode = None,
-    rescue: flags.Rescue = None,
-    mark: flags.Mark = None,
-    out: flags.Out = None,
-    json: flags.Json = False,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags(Plan):
+    """The flags that are those of `tale eval`, with a program and a metric of its own."""
+
+    program: Annotated[
+        str,
+        typer.Argument(
+            help="tale-ep, budget:N, a saved program's .json, or module:attribute with budgeted predictors."
+        ),
+    ] = "tale-ep"
+    metric: Annotated[
+        str | None,
+        typer.Option(help="module:attribute; agrees-with-vanilla where right means the answer without budget."),
+    ] = None
+
+
+@spelled_out(without=(*OF_BUDGETS, "retry_errors", "repeats", "preset", "allow_leak"))
+def run(asked: Asked, plan: SearchFlags, json: flags.Json = False) -> int:
     """Search each question's best budget on training questions, and save a program that estimates budgets from them.
 
     States what budgets of their own gain against budget:best, the best budget for all. The same command continues a
     search that was stopped or killed.
     """
-    told: dict[str, Any] = dict(locals())
-    asked = Asked(**{k: told.pop(k) for k in ("sampler", "calls", "repeats", "estimator", "metric")})
-    del told["json"]
-    from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import print_json
 
-    plan = Plan(**told)
-    plan = replace(plan, out=out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()
+    plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()
     with redirect_stdout(sys.stderr):
         done = search(plan, asked)
     if done.stopped:
@@ -94,17 +74,6 @@ def run(
         for line in done.lines():
             typer.echo(line)
     return 3 if done.stopped else 0
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What only a search is told. Field names are the flags'."""
-
-    sampler: str
-    calls: int | None
-    repeats: int
-    estimator: str
-    metric: str | None
 
 
 @dataclass(frozen=True)
@@ -162,7 +131,7 @@ def figure_lines(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def search(plan: "Plan", asked: Asked) -> Done:
+def search(plan: Plan, asked: Asked) -> Done:
     """Search, save the program, and compare with the best fixed budget."""
     import dspy
 
@@ -171,7 +140,7 @@ def search(plan: "Plan", asked: Asked) -> Done:
     from tale_dspy.programs.spec import imported, program_from
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
-    data = plan.load_data(labelled=asked.metric != AGREES)
+    data = plan.load_data(labelled=plan.metric != AGREES)
     student = program_from(plan.program, data.signature)
     plan.check_inputs(student, data)
     if plan.program.endswith(".json"):
@@ -179,12 +148,12 @@ def search(plan: "Plan", asked: Asked) -> Done:
     options = {k: v for k, v in plan.options(data).items() if k not in ("repeats", "allow_leak", "max_usd")}
     plan.set_rescue(student)
     plan.set_mode(student, options["lm"])
-    metric: Any = asked.metric if asked.metric in (None, AGREES) else imported(asked.metric)
+    metric: Any = plan.metric if plan.metric in (None, AGREES) else imported(plan.metric)
     budget_search = BudgetSearch(
         metric,
         sampler=asked.sampler,
         calls_per_question=asked.calls,
-        repeats=asked.repeats,
+        repeats=asked.draws,
         estimator=asked.estimator,  # type: ignore[arg-type]  # checked there
         max_usd=plan.max_usd,
         out=plan.folder(),

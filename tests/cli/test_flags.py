@@ -1,10 +1,13 @@
 """Flags mean the same in every command, and each says what it does."""
 
+import dataclasses
+
 import pytest
 import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.main import app
+from tale_dspy.cli.plan import Plan
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -23,6 +26,30 @@ CONTRACT = (
 
 def test_eval_has_the_contracts_flags() -> None:
     assert set(CONTRACT.split()) - {p.name for p in COMMANDS["eval"].params} == set()
+
+
+ONLY_EVAL = {"vanilla", "train_data", "train_limit"}
+ONLY_RUNS = {"retry_errors", "repeats", "preset", "allow_leak"}
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "otherwise"),
+    [
+        ("eval", set(), set()),
+        ("elasticity", ONLY_EVAL, {"program"}),
+        ("search", ONLY_EVAL | ONLY_RUNS, {"program", "metric"}),
+    ],
+)
+def test_commands_that_ask_questions_share_the_flags_of_a_plan(
+    command: str, missing: set[str], otherwise: set[str]
+) -> None:
+    planned = {f.name: f.default for f in dataclasses.fields(Plan)}
+    found = {p.name: p for p in COMMANDS[command].params}
+    assert planned.keys() - found.keys() == {"api_key", *missing}
+    told = {p.name: p.help for p in COMMANDS["eval"].params}
+    assert {name for name in planned.keys() & found.keys() if found[name].help != told[name]} == otherwise
+    shared = {name for name in planned.keys() & found.keys() - otherwise if planned[name] is not dataclasses.MISSING}
+    assert {name: found[name].default for name in shared} == {name: planned[name] for name in shared}
 
 
 def test_reproduce_shares_the_flags_of_eval() -> None:

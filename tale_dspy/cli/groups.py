@@ -1,0 +1,52 @@
+"""Groups of flags: a command takes a dataclass as one parameter, and each of its fields is a flag."""
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, fields, is_dataclass
+from inspect import Parameter, Signature
+from typing import Annotated, Any, get_origin
+
+Command = Callable[..., int]
+
+
+def spelled_out(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Give a command the flags of the dataclasses that it takes, in their place, those that must be given first.
+
+    A field is a flag where it is `Annotated`, as all of `cli.flags` are; any other keeps its default.
+
+    Args:
+        without: Fields that are no flags of this command, and keep their defaults.
+    """
+
+    def decorate(command: Command) -> Command:
+        taken = inspect.signature(command).parameters
+        groups = {name: _flags(p.annotation, without) for name, p in taken.items() if is_dataclass(p.annotation)}
+
+        @functools.wraps(command)
+        def run(**told: Any) -> int:
+            for name, flags in groups.items():
+                told[name] = taken[name].annotation(**{flag.name: told.pop(flag.name) for flag in flags})
+            return command(**told)
+
+        flags = [flag for name, parameter in taken.items() for flag in groups.get(name, [parameter])]
+        flags = [flag.replace(kind=Parameter.KEYWORD_ONLY) for flag in flags]
+        flags.sort(key=lambda flag: flag.default is not Parameter.empty)
+        run.__signature__ = Signature(flags)  # type: ignore[attr-defined]  # what Typer reads
+        return run
+
+    return decorate
+
+
+def _flags(group: Any, without: Collection[str]) -> list[Parameter]:
+    """Return the fields of a dataclass that are flags, as parameters."""
+    return [
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if field.default is MISSING else field.default,
+            annotation=field.type,
+        )
+        for field in fields(group)
+        if get_origin(field.type) is Annotated and field.name not in without
+    ]
