@@ -37,6 +37,7 @@ def run(
     import dspy
 
     from tale_dspy.backends.prices import price_of
+    from tale_dspy.cli.models import check_provider, language_model
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import confirmed, console, print_json
     from tale_dspy.receipts import Price
@@ -57,11 +58,11 @@ def run(
         price_out=price_out,
         cache=False,
     ).checked()
-    price, lm = plan.price(), plan.language_model()
+    price, lm = plan.price(), language_model(plan)
     if isinstance(lm.engine, str) and "timeout" not in lm.kwargs:
         lm = lm.copy(timeout=timeout)
     with redirect_stdout(sys.stderr):
-        plan.check_provider(lm)
+        check_provider(plan, lm)
     calls, usd = expected_price(lm, price)
     if (price or price_of(lm)) != Price(0.0, 0.0):
         cost = "the price is unknown" if usd is None else f"about ${usd:.4f} at most"

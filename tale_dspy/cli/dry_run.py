@@ -53,6 +53,8 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
 def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
     """Ask a few questions, after it is agreed to pay for them; they are kept beside the run's folder."""
     from tale_dspy.backends.prices import price_of
+    from tale_dspy.cli.asking import ask
+    from tale_dspy.cli.models import language_model
     from tale_dspy.cli.show import confirmed, live_bar
     from tale_dspy.receipts import Price
     from tale_dspy.runs.forecast import SAMPLE
@@ -60,7 +62,7 @@ def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
     if plan.program == "budget:best":
         raise UsageError("budget:best searches before it runs: forecast one budget, such as budget:50")
     size = min(SAMPLE, len(data))
-    lm = plan.language_model()
+    lm = language_model(plan)
     price = plan.price() or price_of(lm)
     free = price == Price(0.0, 0.0)
     usd, tokens = plan.max_usd, plan.max_total_output_tokens
@@ -77,7 +79,7 @@ def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
     out = folder.parent / f"{folder.name}-sample"
     one = replace(plan, out=out, max_usd=usd, max_total_output_tokens=tokens, repeats=1)
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program}, a sample") as progress:
-        run = one.run(progress, sample)
+        run = ask(one, progress, sample)
     if run.stopped and not run.records:
         from tale_dspy.ledger import Ledger
 

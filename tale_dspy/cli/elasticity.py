@@ -64,6 +64,8 @@ def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False)
 def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress: Any) -> "Climbed":
     import dspy
 
+    from tale_dspy.cli.asking import set_up
+    from tale_dspy.cli.models import check_provider
     from tale_dspy.optimizers.ladder import climb
     from tale_dspy.programs.budgeted import BudgetedChainOfThought
     from tale_dspy.programs.spec import imported, program_from
@@ -74,13 +76,8 @@ def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress
     program: Any = (
         BudgetedChainOfThought(data.signature) if plan.program == "cot" else program_from(plan.program, data.signature)
     )
-    plan.check_inputs(program, data)
-    if plan.program.endswith(".json"):
-        program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
-    plan.set_rescue(program)
-    options = plan.options(data)
-    plan.set_mode(program, options["lm"])
-    plan.check_provider(options["lm"])
+    options = set_up(plan, program, data)
+    check_provider(plan, options["lm"])
     return climb(program, data, rungs, metric=metric, out=folder, progress=progress, **options)
 
 

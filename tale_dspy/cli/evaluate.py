@@ -22,6 +22,7 @@ def run(
     json: flags.Json = False,
 ) -> int:
     """Run PROGRAM over a data set and sum it up. The same command continues a run that was stopped or killed."""
+    from tale_dspy.cli.asking import ask
     from tale_dspy.cli.show import console, live_bar, print_json
     from tale_dspy.runs.records import load_run
 
@@ -31,7 +32,7 @@ def run(
         return run_dry(plan, past, yes=yes, json=json)
     try:
         with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
-            result = plan.run(progress)
+            result = ask(plan, progress)
     except KeyboardInterrupt:
         if json and (plan.folder() / "summary.json").exists():
             print_json(load_run(plan.folder()).summary)

@@ -45,6 +45,8 @@ class Proof:
             UsageError: If the adapter was trained behind other prompts than it is asked with here.
             BackendError: If a server does not answer.
         """
+        from tale_dspy.cli.asking import make_adapter
+        from tale_dspy.cli.models import language_model
         from tale_dspy.cli.plan import Plan
         from tale_dspy.programs.spec import program_from
         from tale_dspy.training.proof import mark, prove
@@ -59,11 +61,11 @@ class Proof:
         ]
         plan, data = plans[0], plans[0].load_data()
         program: Any = program_from(self.program, data.signature)
-        adapter = plan.make_adapter(data)
+        adapter = make_adapter(plan, data)
         check_program(trained.card, program, dict(data.examples[0].inputs().items()), adapter)
         if self.api_base is not None:
             check_served(trained.card, trained.path, str(self.model), self.api_base)
-        base, tuned = (one.language_model() for one in plans)
+        base, tuned = (language_model(one) for one in plans)
         out = trained.path / "eval"
         limits: dict[str, Any] = {"min_saving": self.min_saving, "max_drop": self.max_drop}
         verdict = prove(program, base, tuned, data, out=out, **limits, adapter=adapter, name=self.program)

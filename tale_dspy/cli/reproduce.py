@@ -111,6 +111,8 @@ def systems_of(row: "PaperRow", model: str, given: dict[str, str | None]) -> Sys
 
 def _check_models(plan: "Plan", systems: Systems) -> None:
     """Say at once which model cannot be asked."""
+    from tale_dspy.cli.models import check_provider, language_model
+
     for name in dict.fromkeys(model for _, model in systems.values()):
         own = plan.api_base or os.environ.get("HOSTED_VLLM_API_BASE")
         if name.startswith("hosted_vllm/") and not own:
@@ -118,11 +120,12 @@ def _check_models(plan: "Plan", systems: Systems) -> None:
                 f"{name} is asked of a vLLM server of your own: give --api-base, such as http://HOST:8000/v1"
             )
         one = replace(plan, model=name)
-        one.check_provider(one.language_model())
+        check_provider(one, language_model(one))
 
 
 def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
     """Run the systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
+    from tale_dspy.cli.asking import ask
     from tale_dspy.cli.show import live_bar
     from tale_dspy.runs.options import SharedCaps
 
@@ -131,7 +134,7 @@ def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
         try:
             one = replace(plan, program=program, model=model, out=folder / system, max_usd=caps.left()["max_usd"])
             with live_bar(f"{system} on {plan.data}") as progress:
-                runs[system] = one.run(caps.watching(progress))
+                runs[system] = ask(one, caps.watching(progress))
             stopped = runs[system].message if runs[system].stopped else None
         except SpendCapReached as e:
             stopped = str(e)

@@ -135,6 +135,8 @@ def search(plan: Plan, asked: Asked) -> Done:
     """Search, save the program, and compare with the best fixed budget."""
     import dspy
 
+    from tale_dspy.cli.asking import set_up
+    from tale_dspy.cli.models import check_provider
     from tale_dspy.cli.show import live_bar
     from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
     from tale_dspy.programs.spec import imported, program_from
@@ -142,12 +144,8 @@ def search(plan: Plan, asked: Asked) -> Done:
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
     data = plan.load_data(labelled=plan.metric != AGREES)
     student = program_from(plan.program, data.signature)
-    plan.check_inputs(student, data)
-    if plan.program.endswith(".json"):
-        student.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
-    options = {k: v for k, v in plan.options(data).items() if k not in ("repeats", "allow_leak", "max_usd")}
-    plan.set_rescue(student)
-    plan.set_mode(student, options["lm"])
+    told = set_up(plan, student, data)
+    options = {k: v for k, v in told.items() if k not in ("repeats", "allow_leak", "max_usd")}
     metric: Any = plan.metric if plan.metric in (None, AGREES) else imported(plan.metric)
     budget_search = BudgetSearch(
         metric,
@@ -160,7 +158,7 @@ def search(plan: Plan, asked: Asked) -> Done:
         seed=plan.seed or 0,
         **options,
     )
-    plan.check_provider(options["lm"])
+    check_provider(plan, options["lm"])
     with live_bar(f"search on {plan.data}") as progress:
         budget_search.options = replace(budget_search.options, progress=progress)
         program = budget_search.compile(student, trainset=data)

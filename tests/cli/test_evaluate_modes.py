@@ -5,9 +5,6 @@ from typing import Any
 
 import pytest
 
-import tale_dspy
-from tale_dspy.cli.plan import Plan
-
 Tale = Callable[..., Any]
 
 
@@ -43,12 +40,3 @@ def test_the_dial_of_a_server_of_ones_own_is_sent(tale: Tale, asked: list[str], 
     assert server.requests[0].body["custom_params"] == {"thinking_budget": 30}
     assert told["modes"] == {"native": 1}
     assert "server must be one of" in tale("eval", "budget:30", *asked, "--server", "tgi").sentence
-
-
-def test_the_paper_preset_sends_budgets_as_the_paper_does() -> None:
-    thinker = tale_dspy.LM("openai/o3-mini", api_key="k")
-    program = tale_dspy.TaleEP("question -> answer")
-    Plan("tale-ep", "gsm8k", "openai/o3-mini", preset="paper").set_mode(program, thinker)
-    assert program.mode == "prompt"
-    Plan("tale-ep", "gsm8k", "openai/o3-mini", preset="paper", mode="native").set_mode(program, thinker)
-    assert program.mode == "native"

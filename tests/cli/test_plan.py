@@ -1,4 +1,4 @@
-"""From flags to arguments of `evaluate`: folder names, presets, adapters, language models."""
+"""What the flags say by themselves: folder names, presets, addresses."""
 
 import itertools
 import re
@@ -63,13 +63,6 @@ def test_an_address_that_is_none_is_refused_and_not_repeated(address: str) -> No
     with pytest.raises(UsageError, match="--api-base") as refused:
         Plan(**GIVEN, api_base=address).checked()
     assert "secret" not in str(refused.value)
-
-
-def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Plan(**GIVEN, api_base="http://127.0.0.1:1/v1", engine="auto").language_model().kwargs["api_key"] == "none"
-    assert "api_key" not in Plan(**GIVEN, engine="auto").language_model().kwargs
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
-    assert "api_key" not in Plan(**GIVEN, api_base="http://127.0.0.1:1/v1", engine="auto").language_model().kwargs
 
 
 def test_a_key_is_not_shown_in_the_plan() -> None:

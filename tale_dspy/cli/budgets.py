@@ -1,0 +1,63 @@
+"""Budgets that other runs decide: shares of what a vanilla run took, or the one that did best in training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.cli.plan import Plan
+from tale_dspy.errors import UsageError
+
+if TYPE_CHECKING:
+    from tale_dspy.datasets import Dataset
+    from tale_dspy.runs.options import Tally
+
+
+def scaled(plan: Plan, data: "Dataset", factor: float, options: dict[str, Any]) -> "Dataset":
+    """Give each question its share of the tokens of the vanilla run; the configuration then tells which."""
+    from tale_dspy.adapter import BUDGET
+    from tale_dspy.datasets import data_hash
+    from tale_dspy.runs.records import load_run
+    from tale_dspy.runs.scaled import with_scaled_budgets
+
+    if plan.vanilla is None:
+        raise UsageError(f"{plan.program} needs --vanilla RUN, the folder of a cot run of the same questions")
+    shares = with_scaled_budgets(data, load_run(plan.vanilla), factor)
+    options["config"] |= {"budgets": data_hash(str(example[BUDGET]) for example in shares.examples)}
+    return shares
+
+
+def best_budget(
+    plan: Plan,
+    student: Any,
+    data: "Dataset",
+    metric: Any,
+    options: dict[str, Any],
+    progress: "Callable[[Tally], None] | None" = None,
+) -> Any:
+    """Choose the one fixed budget on training questions; what that costs is taken off the caps."""
+    from tale_dspy.datasets import data_hash, example_ids
+    from tale_dspy.errors import SpendCapReached
+    from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+
+    if plan.train_data is None and Path(plan.data).suffix:
+        raise UsageError("budget:best tries budgets on other questions than it is evaluated on: give --train-data")
+    train = plan.load(plan.train_data or _training_questions(plan.data)).take(0, plan.train_limit)
+    ids = example_ids(train.examples, train.gold)
+    both = len({*ids} & {*example_ids(data.examples, data.gold)})
+    if both and not plan.allow_leak:  # said before the search is paid
+        raise UsageError(f"{both} of {len(data)} questions are training questions, too: allow it with --allow-leak")
+    options["config"] |= {"train": {"name": train.name, "n": len(train), "hash": data_hash(ids)}}
+    folder = plan.folder()
+    out = folder.parent / f"{folder.name}-search"
+    search = BestFixedBudget(metric, out=out, progress=progress, **options)
+    program = search.compile(student, trainset=train)
+    if search.stopped:
+        message = f"{search.stopped}; the search is kept in {out}, the same command continues"
+        raise SpendCapReached(message, search.caps.ledger)
+    options |= search.caps.left()
+    return program
+
+
+def _training_questions(data: str) -> str:
+    """Name the training questions that belong to a named set."""
+    return "embedded:train" if data.split(":")[0] == "embedded" else f"{data}-train"

@@ -1,0 +1,81 @@
+"""The model that a plan names: how it is reached, and whether anyone knows it."""
+
+import os
+from typing import Any
+
+from tale_dspy.cli.plan import Plan
+from tale_dspy.errors import UsageError
+
+
+def language_model(plan: Plan) -> Any:
+    """Build the LM; a server of one's own needs no key.
+
+    Raises:
+        UsageError: If the engine is unknown, or the settings are none for the model.
+    """
+    from dspy.utils.exceptions import LMConfigurationError
+
+    from tale_dspy.backends.lm import LM
+
+    settings: dict[str, Any] = {"temperature": plan.temperature, "max_tokens": plan.max_tokens, "seed": plan.seed}
+    key = plan.api_key
+    if key is None and plan.api_base and "OPENAI_API_KEY" not in os.environ:
+        key = "none"  # the OpenAI client refuses to start without one
+    settings |= {"api_base": plan.api_base, "api_key": key, "server": plan.server}
+    settings |= {"rpm": plan.rpm, "tpm": plan.tpm}
+    given = {k: v for k, v in settings.items() if v is not None}
+    try:
+        fallbacks = [_fallback(plan, model) for model in plan.fallback or ()]
+        if fallbacks:  # else the run tries again, with an attempt a line in its journal
+            given["num_retries"] = plan.retries
+        lm = LM(plan.model, engine=plan.engine, cache=plan.cache, fallbacks=fallbacks, **given)
+    except LMConfigurationError as e:  # settings that DSPy knows the model refuses
+        raise UsageError(f"--model {plan.model}: {e.message}") from e
+    return lm
+
+
+def _fallback(plan: Plan, model: str) -> Any:
+    """Build an LM that answers in the place of --model: with the same decoding, at its own provider's address."""
+    from tale_dspy.backends.lm import LM
+
+    decoding = {"temperature": plan.temperature, "max_tokens": plan.max_tokens, "seed": plan.seed}
+    given: dict[str, Any] = {k: v for k, v in decoding.items() if v is not None}
+    return LM(model, engine=plan.engine, cache=plan.cache, **given)
+
+
+def check_provider(plan: Plan, lm: Any) -> None:
+    """Say at once that LiteLLM has no such provider, where it will be asked; a local model is loaded.
+
+    LiteLLM and what it loads at its first request are loaded here, before any latency is measured.
+    """
+    if not isinstance(lm.engine, str):
+        lm.engine.load()
+        return
+    if plan.engine == "lm15" or (plan.engine == "auto" and _is_routed_by_dspy(lm)):
+        return
+    from dspy.clients import disable_litellm_logging
+
+    disable_litellm_logging()
+    import litellm
+    import openai.resources  # noqa: F401
+
+    litellm.ModelResponse()  # builds its schema, about which pydantic warns: now, while that goes nowhere
+    try:
+        litellm.get_llm_provider(plan.model, api_base=plan.api_base)
+    except litellm.exceptions.BadRequestError:
+        raise UsageError(
+            f"--model {plan.model}: LiteLLM knows no provider of this name; give PROVIDER/MODEL, such as "
+            "openai/gpt-4o-mini, and openai/MODEL with --api-base for a server of your own"
+        ) from None
+
+
+def _is_routed_by_dspy(lm: Any) -> bool:
+    """Whether DSPy's own stack knows the provider; engine auto goes through LiteLLM otherwise."""
+    from dspy.clients.capabilities import resolve
+    from dspy.lm15 import LM15Error
+
+    try:
+        resolve(lm)
+    except (LM15Error, ValueError, TypeError):
+        return False
+    return True
