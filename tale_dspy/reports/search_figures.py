@@ -68,6 +68,14 @@ def _found(search: SearchRun) -> list[dict[str, Any]]:
     ]
 
 
+def _to_draw(search: SearchRun) -> list[dict[str, Any]]:
+    """Return what was found, or say that nothing was."""
+    found = _found(search)
+    if not found:
+        raise UsageError(f"none of {len(search.rows)} questions has a best budget: there is nothing to draw")
+    return found
+
+
 def best_budgets(search: SearchRun, out: str | Path) -> list[Path]:
     """Draw how the best budgets are distributed: in tokens, and as shares of the answers without a budget.
 
@@ -83,9 +91,7 @@ def best_budgets(search: SearchRun, out: str | Path) -> list[Path]:
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
-    found = _found(search)
-    if not found:
-        raise UsageError(f"none of {len(search.rows)} questions has a best budget: there is nothing to draw")
+    found = _to_draw(search)
     with canvas.styled():
         from matplotlib.figure import Figure
 
@@ -155,9 +161,7 @@ def vanilla_searched(search: SearchRun, out: str | Path) -> list[Path]:
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
-    found = sorted(_found(search), key=lambda row: (row["vanilla_tokens"], row["tokens"], row["id"]))
-    if not found:
-        raise UsageError(f"none of {len(search.rows)} questions has a best budget: there is nothing to draw")
+    found = sorted(_to_draw(search), key=lambda row: (row["vanilla_tokens"], row["tokens"], row["id"]))
     with canvas.styled():
         figure, axes = canvas.blank()
         points = [QuestionTokens(row["id"], row["vanilla_tokens"], row["tokens"]) for row in found]

@@ -3,10 +3,10 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dspy
 import pytest
+from thinkers import lm
 
 import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, BudgetEstimator, TaleEP, UsageError, budgeted, receipt
@@ -23,10 +23,6 @@ def answer(request: Request) -> Reply:
 def thinker() -> Iterator[ScriptedServer]:
     with ScriptedServer(answer) as server:
         yield server
-
-
-def lm(server: ScriptedServer, model: str = "openai/gpt-5", **settings: Any) -> LM:
-    return LM(model, api_base=server.url, api_key="k", engine="auto", cache=False, **settings)
 
 
 def test_a_model_that_thinks_natively_is_asked_once_and_not_for_its_reasoning(thinker: ScriptedServer) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import dspy
 import pytest
+from thinkers import lm
 
 import tale_dspy
 from tale_dspy import LM, ChainOfDraft, Concise, SelfBudgeted, TaleEP, UsageError, VanillaCoT, receipt
@@ -28,10 +29,6 @@ def answer(request: Request) -> Reply:
 def thinker() -> Iterator[ScriptedServer]:
     with ScriptedServer(answer) as server:
         yield server
-
-
-def lm(server: ScriptedServer, model: str = "openai/gpt-5", **settings: Any) -> LM:
-    return LM(model, api_base=server.url, api_key="k", engine="auto", cache=False, **settings)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
