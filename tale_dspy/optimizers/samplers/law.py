@@ -12,6 +12,7 @@ this are numbers of a `Law`. None is known beforehand: they are fitted to the qu
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ class Trials(NamedTuple):
 
 
 def rebound_terms(below: Array, edge: Array) -> Array:
-    """Return the terms that make up the growth of replies below the edge, along a new last axis.
+    """Return the terms that make up the growth of replies below the edge, along a new last axis (see `rebound`).
 
     Args:
         below: How far the budget lies below the edge, from 0 at the edge to 1 at no budget at all.
@@ -73,6 +74,13 @@ def rebound_terms(below: Array, edge: Array) -> Array:
     """
     b, e = np.broadcast_arrays(below, edge)
     return np.stack([np.ones_like(b), b, b * b, b**3, b * e, b * b * e], axis=-1)
+
+
+def rebound(weights: Sequence[float], below: Array, edge: Array) -> Array:
+    """Return the sum of `rebound_terms` under these weights, without laying the terms out."""
+    one, b, bb, bbb, be, bbe = weights
+    grown: Array = one + below * (b + be * edge + below * (bb + bbe * edge + below * bbb))
+    return grown
 
 
 def smoothing(spread: float, count: int) -> float:
@@ -106,8 +114,8 @@ class Law:
     def lengths(self, budget: Array, edge: Array) -> tuple[Array, Array]:
         """Return mean and spread of the length that a budget leads to under an edge; both broadcast."""
         gap = budget - edge
-        terms = rebound_terms(1 - np.exp(np.minimum(gap, 0)), edge)
-        grown = edge + np.clip(terms @ np.array(self.rebound), 0.0, 0.05 - edge)
+        grown = rebound(self.rebound, 1 - np.exp(np.minimum(gap, 0)), edge)
+        grown = edge + np.minimum(np.maximum(grown, 0.0), 0.05 - edge)
         above = gap >= -NEAR
         mean = np.where(above, self.follow[0] + self.follow[1] * budget, grown)
         return mean, np.where(above, self.follow_spread, self.rebound_spread)
@@ -116,11 +124,15 @@ class Law:
         """Return how likely each edge is for questions of these sizes before their first trial, one in all for each."""
         if not len(self.sizes):
             return np.full((len(sizes), len(self.edges)), 1 / len(self.edges))
-        width = max(ALIKE, smoothing(float(np.std(self.sizes)), len(self.sizes)))
-        near = np.exp(-0.5 * ((sizes[:, None] - self.sizes) / width) ** 2)
+        near = np.exp(-0.5 * ((sizes[:, None] - self.sizes) / self._alike) ** 2)
         weights = near @ self.own_edges + PLAIN_WORTH
         normed: Array = weights / weights.sum(axis=1, keepdims=True)
         return normed
+
+    @cached_property
+    def _alike(self) -> float:
+        """Standard deviation of the kernel over sizes."""
+        return max(ALIKE, smoothing(float(np.std(self.sizes)), len(self.sizes)))
 
     def right(self, enough: Flags) -> Array:
         """Return the chance of a right answer, given whether the budget was as large as needed."""
@@ -133,20 +145,35 @@ def believe(law: Law, trials: Trials, questions: int) -> Array:
     Returns:
         Weights by question, edge (of `law.edges`) and need (of `NEEDS`).
     """
-    budget = trials.budget[:, None]
+    chance = np.log(law.edge_weights(trials.sizes))[..., None] + np.log(law.needs)
+    if len(trials.budget):
+        chance += _told(law, trials, questions)
+    weights: Array = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
+    weights /= weights.sum(axis=(1, 2), keepdims=True)
+    return weights
+
+
+def needs_met(gap: Array) -> NDArray[np.int64]:
+    """Return how many of `NEEDS`, from the least on, a budget so far above an edge is enough for."""
+    return np.searchsorted(NEEDS - NEAR, gap, side="right")
+
+
+def _told(law: Law, trials: Trials, questions: int) -> Array:
+    """Return the logarithm of what the trials of each question say to each edge and need, up to a constant."""
+    budget, length = trials.budget[:, None], trials.length[:, None]
     mean, spread = law.lengths(budget, law.edges)
     spread = np.hypot(spread, trials.grain[:, None])
-    density = np.exp(-0.5 * ((trials.length[:, None] - mean) / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
-    by_length = np.nan_to_num(np.log((1 - STRAY) * density + STRAY / 3), nan=0.0)
-    enough = (budget - law.edges)[..., None] >= NEEDS - NEAR
-    chances = np.array([[1 - law.slips[1], law.slips[0]], [law.slips[1], 1 - law.slips[0]]])
-    by_answer = np.log(chances)[trials.right.astype(int)[:, None, None], enough.astype(int)]
-    told = by_length[..., None] + by_answer
-    chance = np.log(law.edge_weights(trials.sizes))[..., None] + np.log(law.needs)
-    if questions == 1:
-        chance += told.sum(axis=0, keepdims=True)
-    else:
-        np.add.at(chance, trials.question, told)
-    weights = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
-    normed: Array = weights / weights.sum(axis=(1, 2), keepdims=True)
-    return normed
+    density = np.exp(-0.5 * ((length - mean) / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
+    by_edge = np.log((1 - STRAY) * density + STRAY / 3)
+    by_edge[np.isnan(trials.length)] = 0.0
+    wrong, lucky = law.slips
+    by_edge += np.where(trials.right, math.log(lucky), math.log(1 - lucky))[:, None]
+    met = np.where(trials.right, math.log((1 - wrong) / lucky), math.log(wrong / (1 - lucky)))
+    # A trial says the same to all needs it meets: it is entered where these end, and summed up from there downwards.
+    cell = trials.question[:, None] * len(law.edges) + np.arange(len(law.edges))
+    ends = (len(NEEDS) + 1) * cell + needs_met(budget - law.edges)
+    entered = np.bincount(ends.ravel(), np.repeat(met, len(law.edges)), questions * len(law.edges) * (len(NEEDS) + 1))
+    entered = entered.reshape(questions, len(law.edges), len(NEEDS) + 1)
+    entered[..., -1] += np.bincount(cell.ravel(), by_edge.ravel(), questions * len(law.edges)).reshape(questions, -1)
+    told: Array = entered[..., :0:-1].cumsum(axis=2)[..., ::-1]
+    return told

@@ -21,6 +21,7 @@ from tale_dspy.optimizers.samplers.law import (
     Law,
     Trials,
     believe,
+    needs_met,
     rebound_terms,
     smoothing,
 )
@@ -148,8 +149,9 @@ def _kernel(at: Array, around: Array, width: float) -> Array:
 
 def _slips(law: Law, trials: Trials, belief: Array) -> tuple[float, float]:
     """Return how often an answer is wrong at or above the need, and right below it."""
-    enough = (trials.budget[:, None] - law.edges)[..., None] >= NEEDS - NEAR
-    chance = (belief[trials.question] * enough).sum(axis=(1, 2))
+    met = needs_met(trials.budget[:, None] - law.edges)
+    upto = belief.cumsum(axis=2)[trials.question[:, None], np.arange(len(law.edges)), met - 1]
+    chance = np.where(met, upto, 0.0).sum(axis=1)
     # As if 21 trials had been seen on either side, one of them turned by chance.
     wrong = (1 + chance @ ~trials.right) / (21 + chance.sum())
     right = (1 + (1 - chance) @ trials.right) / (21 + (1 - chance).sum())

@@ -82,17 +82,19 @@ def _second(best: float, first: _Replies, replies: list[Array]) -> Array:
     belief /= belief.sum(axis=2, keepdims=True)
     after = np.where(first.enough, np.minimum(best, np.exp(mean)), best)  # (c, i)
     worth = first.right * first.enough  # (d, j)
-    value = belief @ (_saved(best, replies) * worth).T
+    value = (belief.reshape(-1, belief.shape[2]) @ (_saved(best, replies) * worth).T).reshape(*belief.shape[:2], -1)
     # Where the first call has saved something, the second one has less to save.
     c, i = np.nonzero(after < best)
+    # Above the edge a reply does not depend on it: many first calls leave the same.
+    lefts, which = np.unique(after[c, i], return_inverse=True)
     # In single precision, which halves the time: it is a guess among sixteen cases.
     single = [reply.astype(np.float32) for reply in replies]
-    saved = _saved(after[c, i, None, None].astype(np.float32), single)  # (c and i, d, j)
+    saved = _saved(lefts[:, None, None].astype(np.float32), single)  # (left, d, j)
     saved *= worth.astype(np.float32)
-    value[c, i] = (saved @ belief[c, i, :, None].astype(np.float32))[..., 0]
+    value[c, i] = (saved[which] @ belief[c, i, :, None].astype(np.float32))[..., 0]
     same = np.arange(len(mean))
     value[same, :, same] = 0.0  # the same budget again would teach nothing
-    expected: Array = value.max(axis=2).mean(axis=1)
+    expected: Array = value.max(axis=2).sum(axis=1) / value.shape[1]
     return expected
 
 
@@ -119,14 +121,12 @@ def _candidates(history: History, edges: Array, needs: Array) -> Array:
     vanilla = history.vanilla_tokens
     low = min(max(history.lowest, math.floor(0.95 * vanilla * math.exp(edges.min()))), vanilla)
     high = min(vanilla, math.ceil(1.15 * vanilla * math.exp((edges + np.maximum(needs, 0.0)).max())) + 1)
-    budgets = np.unique(np.geomspace(low, max(low, high), CANDIDATES).round())
-    known = np.isin(budgets, list(history.tried))
+    steps = np.geomspace(low, max(low, high), CANDIDATES).round().tolist()
     # Between two budgets with one and the same reply, there will be no other; unless the smaller one was missed and the
     # larger one kept: then the reply has grown back to that length, and shorter ones lie between.
     alike: dict[tuple[float, bool, bool], list[int]] = {}
     for trial in history.seen:
         kept = trial.tokens <= trial.budget
         alike.setdefault((trial.tokens, trial.right, kept), []).append(trial.budget)
-    for same in alike.values():
-        known |= (budgets > min(same)) & (budgets < max(same))
-    return budgets[~known]
+    closed, tried = [(min(same), max(same)) for same in alike.values() if len(same) > 1], history.tried
+    return np.array([b for b in dict.fromkeys(steps) if b not in tried and not any(i < b < j for i, j in closed)])
