@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple
 from typing import Any
@@ -18,7 +19,7 @@ from tale_dspy.receipts import Call
 logger = logging.getLogger(__name__)
 
 
-class ModuleState(Parameter):  # type: ignore[misc]  # dspy ships no types
+class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
     """What a module of this library keeps and a `dspy.ChainOfThought` does not.
 
     Attributes:
@@ -31,17 +32,17 @@ class ModuleState(Parameter):  # type: ignore[misc]  # dspy ships no types
         """Whether an answer may depend on it, so that runs with another are not the same."""
         return True
 
+    @abstractmethod
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return what is saved."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what was saved."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset(self) -> None:
         """Go back to what was given at construction."""
-        raise NotImplementedError
 
 
 class BudgetState(ModuleState):
@@ -50,9 +51,9 @@ class BudgetState(ModuleState):
     promise: Promise | None = None
 
     @property
+    @abstractmethod
     def budgets(self) -> tuple[float | int | None, ...]:
         """What a promise is about."""
-        raise NotImplementedError
 
     def _promised(self) -> dict[str, Any]:
         return {} if self.promise is None else {"promise": self.promise.to_json()}

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ JournalKey = tuple[str, int, str, int]
 """(question id, repeat, request hash, how many equal requests the question had made before)."""
 
 
-class JournalFolder:
+class JournalFolder(ABC):
     """A folder with a journal of calls, open for writing by one process at a time.
 
     A subclass names the file of its `results`, and tells which calls of the journal are not needed any more.
@@ -83,13 +84,13 @@ class JournalFolder:
         self.wall_s = float(read_json(summary).get("wall_s") or 0.0) if summary.exists() else 0.0
         self.journal = self._read_journal()
 
+    @abstractmethod
     def read_results(self) -> None:
         """Read what was finished before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_done(self, unit: str, repeat: int) -> bool:
         """Tell whether this draw of a unit is finished, so that its calls are not needed any more."""
-        raise NotImplementedError
 
     def _append_to(self, name: str) -> int:
         """Open a file for whole-line appends, without the line a kill cut off."""
