@@ -86,7 +86,7 @@ class BudgetSampler(BaseSampler):
     each `ask`. Asked on all the same, a sampler still proposes a budget within the range.
 
     One sampler may serve many studies at once, from several threads. What it proposes depends on the history of the
-    question and on the questions it was told of by `learn`, in their order, and on nothing else.
+    question and on what it was told by `watch` and `learn`, in that order, and on nothing else.
 
     Failed and pruned trials are treated as if they had never been. A trial without the constraint counts as right, as
     Optuna itself has it; a complete trial whose value is not finite counts as wrong.
@@ -108,6 +108,12 @@ class BudgetSampler(BaseSampler):
         """Take note of a question whose search is over, for the sake of those to come.
 
         Inside `study.optimize` this is called with the last trial of a study that the sampler ended itself.
+        """
+
+    def watch(self, history: History) -> None:
+        """Take note of a question that has had another trial, for the sake of others that are searched beside it.
+
+        Called with each trial that a study is told.
         """
 
     def finished(self, study: Study) -> bool:
@@ -139,7 +145,7 @@ class BudgetSampler(BaseSampler):
         return _into(checked, self.propose(_history(study, checked, leave_out=trial.number)))
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Stop `study.optimize` if this trial was the last one needed."""
+        """Watch, and stop `study.optimize` if this trial was the last one needed."""
         # The trial is not stored as complete yet: it is taken from the arguments.
         budgets = trial.distributions.get(PARAMETER)
         if not isinstance(budgets, IntDistribution):
@@ -147,6 +153,8 @@ class BudgetSampler(BaseSampler):
         before = _history(study, budgets, leave_out=trial.number)
         last = observation(trial, values) if state == TrialState.COMPLETE else None
         history = replace(before, seen=before.seen + ((last,) if last else ()))
+        if last:
+            self.watch(history)
         if not self.enough(history):
             return
         try:

@@ -3,8 +3,9 @@
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ FORMAT = 1
 REMEMBERED = 2000
 """Outlooks that are remembered until their question is learned from."""
 LAST = 300
-"""Questions that are learned from: the last ones."""
+"""Questions that a law is fitted to: the last ones, and as many at most that are still being searched."""
+FIRST_FIT = 6
+"""Trials before the first law is fitted; half as many again as at the last time are waited for after that."""
 
 
 class ElasticSampler(BudgetSampler):
@@ -32,8 +35,9 @@ class ElasticSampler(BudgetSampler):
     where it is expected to save the most together with the one after it, and the search ends when a call is no longer
     worth its price, going by what such calls were worth before.
 
-    One sampler serves all questions of a search; tell it of each finished one (`learn`). What it learned is saved as
-    JSON. Deterministic: the same questions learned in the same order lead to the same budgets.
+    One sampler serves all questions of a search; tell it of each finished one (`learn`). From those that are still
+    being searched it learns as well (`watch`), so that many at once need not all begin in the dark. What it learned of
+    the finished ones is saved as JSON. Deterministic: what is told in the same order leads to the same budgets.
 
     Args:
         price: What a call must be expected to save, as a share of the tokens of the best right answer so far. Smaller
@@ -50,7 +54,7 @@ class ElasticSampler(BudgetSampler):
         True
     """
 
-    def __init__(self, price: float = 0.03, max_calls: int = 10) -> None:
+    def __init__(self, price: float = 0.025, max_calls: int = 10) -> None:
         if not 0 < price < 1:
             raise UsageError(f"price must be a share above 0 and below 1, got {price}")
         if max_calls < 1:
@@ -58,7 +62,8 @@ class ElasticSampler(BudgetSampler):
         self.price, self.max_calls = price, max_calls
         self._lock = threading.RLock()
         self._learned: list[History] = []
-        self._law, self._fitted = Law(), 0
+        self._open: Counter[History] = Counter()
+        self._law, self._trials, self._due = Law(), 0, FIRST_FIT
         self._trust = Trust()
         self._looked: dict[History, Outlook | None] = {}
         self._promised: dict[History, float | None] = {}  # outlives the law that it was promised under
@@ -80,20 +85,33 @@ class ElasticSampler(BudgetSampler):
             found = self._look(history)
             return found is None or self._trust.expected(found.promise) < self.price
 
+    def watch(self, history: History) -> None:
+        """Learn from a question that is still being searched."""
+        known = _plain(history)
+        with self._lock:
+            one_less = [known.seen[:i] + known.seen[i + 1 :] for i in reversed(range(len(known.seen)))]
+            watched = self._close([History(known.vanilla_tokens, seen) for seen in one_less])
+            self._open[known] += 1
+            if len(self._open) > LAST:  # searches that were given up
+                del self._open[next(iter(self._open))]
+            self._count(len(known.seen) - watched)
+
     def learn(self, history: History) -> None:
         """Take note of a question whose search is over; one without any trial teaches nothing."""
         if not history.seen:
             return
-        known = History(history.vanilla_tokens, history.seen)
+        known = _plain(history)
         with self._lock:
-            stages = [replace(known, seen=known.seen[:n]) for n in range(len(known.seen))]
+            stages = [History(known.vanilla_tokens, known.seen[:n]) for n in range(len(known.seen))]
             self._trust.note(known, [self._promise(stage) for stage in stages])
+            watched = self._close([known, *reversed(stages)])
             self._learned.append(known)
             for stage in (*stages, known):  # nobody asks again
                 self._looked.pop(stage, None)
+            self._count(len(known.seen) - watched)
 
     def save(self, path: str | Path) -> None:
-        """Write all that was learned to a JSON file."""
+        """Write all that was learned from finished questions to a JSON file."""
         with self._lock:
             questions = [
                 {
@@ -128,9 +146,6 @@ class ElasticSampler(BudgetSampler):
     def _look(self, history: History) -> Outlook | None:
         """Return the outlook on a question, from memory where `enough` has just asked for it."""
         with self._lock:
-            while (due := max(self._fitted + 2, self._fitted * 3 // 2)) <= len(self._learned):
-                self._law, self._fitted = fit(self._learned[max(0, due - LAST) : due], self._law), due
-                self._looked.clear()
             if history not in self._looked:
                 for kept in (self._looked, self._promised):
                     if len(kept) > REMEMBERED:
@@ -139,6 +154,24 @@ class ElasticSampler(BudgetSampler):
                 self._promised[history] = None if found is None else found.promise
             return self._looked[history]
 
+    def _close(self, stages: Sequence[History]) -> int:
+        """Watch the first of these stages that is watched no longer; return how many trials it had."""
+        for stage in stages:
+            if stage in self._open:
+                self._open[stage] -= 1
+                if not self._open[stage]:
+                    del self._open[stage]
+                return len(stage.seen)
+        return 0
+
+    def _count(self, trials: int) -> None:
+        """Count trials, and fit the law anew when enough have come."""
+        self._trials += trials
+        if self._trials >= self._due:
+            self._law = fit([*self._learned[-LAST:], *islice(self._open.elements(), LAST)], self._law)
+            self._due = max(self._trials + FIRST_FIT, self._trials * 3 // 2)
+            self._looked.clear()
+
     def _promise(self, history: History) -> float | None:
         """Return what was promised when the question stood so; it is thought over again only where nobody asked."""
         if history in self._promised:
@@ -146,6 +179,11 @@ class ElasticSampler(BudgetSampler):
         found = self._look(history)
         self._promised.pop(history, None)
         return None if found is None else found.promise
+
+
+def _plain(history: History) -> History:
+    """Return what can be learned from a history: nothing of what is being asked now."""
+    return History(history.vanilla_tokens, history.seen)
 
 
 def _observation(row: Sequence[Any]) -> Observation:

@@ -13,7 +13,7 @@ GRADES = (0.06, 0.12, 0.25)
 """Promises are kept account of below, between and above these, as shares of the best right answer's tokens."""
 FADING = 0.97
 """What an account is worth one question later, so that the sampler can change its mind."""
-BEFORE = 0.3
+BEFORE = 0.15
 """Promises thought to have been kept before the first question: few, so that calls in vain are soon given up."""
 
 

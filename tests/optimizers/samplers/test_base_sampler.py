@@ -15,12 +15,16 @@ class Counting(BudgetSampler):
 
     def __init__(self) -> None:
         self.learned: list[History] = []
+        self.watched: list[History] = []
 
     def propose(self, history: History) -> int:
         return 1 + len(history.tried)
 
     def enough(self, history: History) -> bool:
         return len(history.tried) >= min(3, history.vanilla_tokens)
+
+    def watch(self, history: History) -> None:
+        self.watched.append(history)
 
     def learn(self, history: History) -> None:
         self.learned.append(history)
@@ -68,6 +72,18 @@ def test_with_ask_and_tell_it_learns_what_the_caller_tells() -> None:
         tell(study, trial, (trial.suggest_int("budget", 1, 90), True))
     assert sampler.finished(study)
     assert sampler.learned == []
+
+
+def test_it_watches_every_trial_that_a_study_is_told() -> None:
+    sampler = Counting()
+    study = new_study(sampler)
+    for _ in range(2):
+        trial = study.ask()
+        tell(study, trial, (trial.suggest_int("budget", 1, 90), True))
+    failed = study.ask()
+    failed.suggest_int("budget", 1, 90)
+    study.tell(failed, state=optuna.trial.TrialState.FAIL)
+    assert [[o.budget for o in history.seen] for history in sampler.watched] == [[1], [1, 2]]
 
 
 def test_proposals_are_moved_onto_the_range() -> None:

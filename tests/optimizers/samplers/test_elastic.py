@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from family import Made, search
+from family import Made, search, seen
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.samplers import ElasticSampler, HalvingSampler, History, Observation
@@ -42,6 +42,39 @@ def test_it_learns_where_to_begin_with_long_answers_and_where_with_short_ones() 
         sampler.learn(History(vanilla, trials))
     assert 30 < sampler.propose(History(90)) < 60
     assert 30 < sampler.propose(History(410)) < 70
+
+
+def side_by_side(sampler: ElasticSampler, questions: list[Made], *, watching: bool) -> list[History]:
+    """Search all questions at once: each is asked one budget, then each the next."""
+    histories = [History(q.vanilla) for q in questions]
+    open_ = list(range(len(questions)))
+    while open_:
+        for i in open_:
+            tried = [o.budget for o in histories[i].seen]
+            histories[i] = seen(questions[i], questions[i].vanilla, *tried, sampler.propose(histories[i]))
+            if watching:
+                sampler.watch(histories[i])
+        open_ = [i for i in open_ if not sampler.enough(histories[i])]
+    return histories
+
+
+def test_questions_that_are_searched_at_once_teach_each_other() -> None:
+    questions = [Made(seed) for seed in range(40)]
+    alone = figures(side_by_side(ElasticSampler(), questions, watching=False), questions)
+    together = figures(side_by_side(ElasticSampler(), questions, watching=True), questions)
+    assert together[1] < 0.7 * alone[1]
+    assert together[0] < 1.05
+
+
+def test_what_was_watched_is_not_learned_twice() -> None:
+    watching, learning = ElasticSampler(), ElasticSampler()
+    for made in map(Made, range(30)):
+        history = seen(made, made.vanilla, made.edge, made.edge // 2)
+        watching.watch(history)
+        for sampler in (watching, learning):
+            sampler.learn(history)
+    for vanilla in (80, 200, 400):
+        assert watching.propose(History(vanilla)) == learning.propose(History(vanilla))
 
 
 def test_a_higher_price_means_fewer_calls() -> None:
