@@ -1,10 +1,13 @@
 """Fixtures for all tests: no keys, no network, no cache that outlives a test, and a scripted server to ask."""
 
+import contextvars
 import copy
 import os
 import re
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,25 @@ def _drop_cache() -> None:
     cache = vars(sys.modules["dspy"]).pop("cache", None)
     if cache is not None and cache.enable_disk_cache:
         cache.disk_cache.close()
+
+
+@pytest.fixture
+def in_time() -> Iterator[Callable[..., Any]]:
+    """Run something in a thread of its own that must end in time."""
+
+    def run(job: Callable[[], Any]) -> Any:
+        done: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(job())
+            except BaseException as e:
+                done.set_exception(e)
+
+        threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
+        return done.result(30.0)  # a test that deadlocks ends here
+
+    yield run
 
 
 @pytest.fixture

@@ -1,40 +1,18 @@
 """The run engine against a server that misbehaves, under caps, and stopped in the middle."""
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 import dspy
 import pytest
+from scripted_runs import BANK, CHEAP, PROBLEMS, counted, examples, model, solver
 from tqdm import tqdm
 
 import tale_dspy
-from tale_dspy.errors import BackendError, DataError, RunFolderError, UnpricedModelError, UsageError
-from tale_dspy.receipts import Price
-from tale_dspy.testing import Faults, Reply, Request, ScriptedServer, SolverReply, word_problems
-
-PROBLEMS = word_problems(60)
-BANK = {row["question"]: row["answer"] for row in PROBLEMS}
-CHEAP = Price(1e-6, 2e-6)
-
-
-def examples(n: int = 20) -> list[dspy.Example]:
-    return [dspy.Example(question=r["question"], answer=r["answer"]).with_inputs("question") for r in PROBLEMS[:n]]
-
-
-def model(server: ScriptedServer, engine: str = "auto", **kwargs: Any) -> tale_dspy.LM:
-    settings = {"cache": False, "timeout": 2.0, **kwargs}
-    return tale_dspy.LM("openai/scripted", api_base=server.url, api_key="key-1234", engine=engine, **settings)
-
-
-def solver(**kwargs: Any) -> ScriptedServer:
-    return ScriptedServer(SolverReply(BANK), **kwargs)
-
-
-def counted(run: tale_dspy.Run) -> int:
-    return sum((r.output_tokens or 0) + (r.estimate_tokens or 0) for r in run.records)
+from tale_dspy.errors import BackendError, DataError, UnpricedModelError, UsageError
+from tale_dspy.testing import Faults, Reply, Request, ScriptedServer
 
 
 @pytest.mark.parametrize("engine", ["auto", "litellm"])
@@ -121,44 +99,6 @@ def test_bad_requests_only_end_the_run_after_a_few(tmp_path: Path) -> None:
                 tale_dspy.VanillaCoT("question -> answer"), examples(60), lm=model(server), concurrency=2
             )
         assert server.stats.requests <= 10
-
-
-def test_a_finished_run_is_resumed_with_no_request(tmp_path: Path) -> None:
-    with solver() as server:
-        kwargs: dict[str, Any] = {"lm": model(server), "out": tmp_path / "run"}
-        first = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        asked = server.stats.requests
-        again = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        assert server.stats.requests == asked
-        assert [r.to_json() for r in again.records] == [r.to_json() for r in first.records]
-        assert tale_dspy.load_run(tmp_path / "run").summary["accuracy"] == first.summary["accuracy"]
-
-
-def test_answers_of_unfinished_questions_are_replayed_from_the_journal(tmp_path: Path) -> None:
-    with solver() as server:
-        kwargs: dict[str, Any] = {"lm": model(server), "out": tmp_path / "run", "price": CHEAP}
-        first = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        asked = server.stats.requests
-        records = tmp_path / "run" / "records.jsonl"
-        lines = records.read_bytes().splitlines(keepends=True)
-        records.write_bytes(b"".join(lines[:5]) + lines[5][:40])  # killed in the middle of a line
-        again = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        assert server.stats.requests == asked
-        assert sorted(r.id for r in again.records) == sorted(r.id for r in first.records)
-        assert counted(again) == counted(first)
-        assert again.summary["cost_usd"] == pytest.approx(first.summary["cost_usd"])
-
-
-def test_another_configuration_is_refused_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    with solver() as server:
-        out = tmp_path / "run"
-        tale_dspy.evaluate(tale_dspy.VanillaCoT("question -> answer"), examples(), lm=model(server), out=out)
-        before = (out / "records.jsonl").read_bytes()
-        with pytest.raises(RunFolderError, match=r"settings\.temperature was null, now 0\.5"):
-            tale_dspy.evaluate(
-                tale_dspy.VanillaCoT("question -> answer"), examples(), lm=model(server, temperature=0.5), out=out
-            )
-        assert (out / "records.jsonl").read_bytes() == before
 
 
 def test_a_cap_in_dollars_holds_with_32_callers(tmp_path: Path) -> None:
@@ -390,24 +330,6 @@ def test_questions_the_program_was_tuned_on_are_refused_or_marked() -> None:
             tale_dspy.evaluate(program, examples(5), lm=model(server))
         run = tale_dspy.evaluate(program, examples(5), lm=model(server), allow_leak=True)
         assert run.info["contaminated"] is True
-
-
-def test_errors_of_an_earlier_process_are_asked_again_on_demand(tmp_path: Path) -> None:
-    broken = threading.Event()
-
-    def reply(request: Request) -> Reply | str:
-        bad = PROBLEMS[1]["question"] in request.prompt and not broken.is_set()
-        return Reply("", status=400) if bad else "Answer: [[1]]"
-
-    with ScriptedServer(reply) as server:
-        kwargs: dict[str, Any] = {"lm": model(server), "out": tmp_path / "run", "concurrency": 1}
-        program = tale_dspy.DirectAnswer("question -> answer")
-        assert tale_dspy.evaluate(program, examples(4), **kwargs).summary["outcomes"]["error"] == 1
-        broken.set()
-        assert tale_dspy.evaluate(program, examples(4), **kwargs).summary["outcomes"]["error"] == 1
-        again = tale_dspy.evaluate(program, examples(4), retry_errors=True, **kwargs)
-        assert again.summary["outcomes"]["error"] == 0 and len(again.records) == 4
-        assert server.stats.requests == 5
 
 
 def test_progress_counts_up_to_the_total() -> None:
