@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, ORANGE, plain
-from tale_dspy.reports.rows import ReportRow, evidence_mark, run_row
+from tale_dspy.reports.rows import ReportRow, evidence_mark, run_row, told_apart
 from tale_dspy.reports.text import by_programs, shortened, wrapped
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.sides import data_name
@@ -77,12 +77,14 @@ def tokens_per_question(baseline: Run, run: Run, out: str | Path) -> list[Path]:
         raise UsageError(f"{baseline.name} and {run.name} have no question with known tokens in common")
     with canvas.styled():
         figure, axes = canvas.blank()
-        draw_pairs(axes, points, (baseline.name, run.name))
+        row = run_row(run)
+        first, second = told_apart([run_row(baseline), row])
+        draw_pairs(axes, points, (first, second))
         axes.set_title(plain(f"Output tokens per question on {data_name(run) or 'unnamed data'}, n = {len(points):,}"))
-        axes.set_xlabel(plain(f"questions, in the order of the output tokens of {shortened(baseline.name, 40)}"))
+        axes.set_xlabel(plain(f"questions, in the order of the output tokens of {shortened(first, 40)}"))
         axes.set_ylabel("output tokens")
-        row, short = run_row(run), shortened(run.name, 40)
-        notes = [f"Estimates not included; with them {short} writes {number(row.net_tokens)} tokens per question."]
+        short, net = shortened(second, 40), number(row.net_tokens)
+        notes = [f"Estimates not included; with them {short} writes {net} tokens per question."]
         canvas.footer(axes, [*notes[: row.estimate_tokens is not None], *_marks([baseline, run])])
         table = [{"rank": i, **p._asdict()} for i, p in enumerate(points, 1)]
         return canvas.save(figure, canvas.file_stem(out, "tokens_per_question"), table)
@@ -141,9 +143,7 @@ def accuracy_tokens(runs: Sequence[Run], out: str | Path) -> list[Path]:
         hollow = " (hollow: with the estimator's)" if any(row.estimate_tokens is not None for row in known) else ""
         axes.set_xlabel(f"mean output tokens per question{hollow}")
         axes.set_ylabel("accuracy (%)")
-        _label_points(
-            figure, axes, [f"{row.program} ({row.data})" if len(data) > 1 else row.program for row in known], known
-        )
+        _label_points(figure, axes, told_apart(known), known)
         notes = ["Bars are the 95 % interval of each run alone; whether two runs differ is a paired question (table)."]
         unknown = [shortened(row.program, 40) for row in rows if row not in known]
         notes += [f"Tokens unknown, not drawn: {', '.join(unknown)}."] if unknown else []

@@ -5,6 +5,7 @@ questions both runs have. How a row is written is up to `table` (files) and `scr
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -65,6 +66,24 @@ class ReportRow:
     is_budget_saving: bool | None = None
     """Whether the difference may be called a budget saving; None where nothing was compared."""
     notes: tuple[str, ...] = ()
+
+
+def told_apart(rows: Sequence[ReportRow]) -> list[str]:
+    """Return a name for each row of a figure: its program, with what tells it from the others.
+
+    Where a program was run on several models, that is the last part of the model's name, such as an adapter's folder;
+    where there are several data sets, the data.
+    """
+    several = len({row.data for row in rows}) > 1
+    models: dict[str, set[str | None]] = {}
+    for row in rows:
+        models.setdefault(row.program, set()).add(row.model)
+    names = []
+    for row in rows:
+        last = re.split(r"[/+]", (row.model or "unknown model").rstrip("/"))[-1]
+        name = f"{row.program}, {last}" if len(models[row.program]) > 1 else row.program
+        names.append(f"{name} ({row.data})" if several else name)
+    return names
 
 
 def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
