@@ -39,7 +39,9 @@ def evaluate(
 
     Each question ends as exactly one of `correct`, `wrong`, `unreadable`, `empty`, `truncated` and `error`. A folder
     that exists is continued: what is finished is not asked again, and answers paid for by a killed process are read
-    from its journal. 429, 5xx, time-outs, dropped connections and broken replies are tried again.
+    from its journal. 429, 5xx, time-outs, dropped connections and broken replies are tried again. A program that uses
+    `dspy.Parallel` may, rarely, end a question in a KeyError of tqdm, since progress bars of DSPy share a set without a
+    lock; `retry_errors` asks it again.
 
     Args:
         program: Any `dspy.Module`; copied, never changed.
