@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tale_dspy.runs.records import Run
     from tale_dspy.training.trainer import Trained
 
-QUESTIONS, SEARCHED, TRIED = 1000, 1000, 150
+QUESTIONS, SEARCHED, TRIED = 1000, 1500, 150
 """Asked in the end, searched and trained on, and asked for each fixed budget that is tried."""
 LIMITS = {"sft": (0.70, 0.01), "dpo": (0.65, 0.02)}
 """What the gate asks of each strategy: least saving, largest drop in accuracy."""
