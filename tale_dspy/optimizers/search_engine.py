@@ -116,13 +116,14 @@ class PredictorSearch:
     # ---- one question
 
     def _search(self, question: Question) -> None:
-        asking = self._asking(question)
-        item = next(asking)
-        try:
-            while True:
-                item = asking.send(self._ask(*item))
-        except StopIteration as e:
-            self._keep(e.value)
+        with self.session.turns.taken():  # much is thought here between calls
+            asking = self._asking(question)
+            item = next(asking)
+            try:
+                while True:
+                    item = asking.send(self._ask(*item))
+            except StopIteration as e:
+                self._keep(e.value)
 
     async def _asearch(self, question: Question) -> None:
         asking = self._asking(question)

@@ -26,6 +26,7 @@ from tale_dspy.ledger import RESERVED_TOKENS, Ledger, allowance
 from tale_dspy.receipts import Call, Sink, call_from_entry, current_role
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.retry import verdict, wait_before
+from tale_dspy.runs.turns import Turns
 
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
 
@@ -84,6 +85,7 @@ class Session:
     Attributes:
         answered: Set once any call was answered, by the provider, the cache or the journal.
         fatal: What no other question would fare better with; the run ends with it.
+        turns: Left to others while a thread waits for an answer.
     """
 
     def __init__(self, folder: JournalFolder | None, ledger: Ledger, retries: int, stop: threading.Event) -> None:
@@ -93,6 +95,7 @@ class Session:
         self.stop = stop
         self.answered = threading.Event()
         self.fatal: BackendError | None = None
+        self.turns = Turns()
         self._journal = dict(folder.journal) if folder else {}
         self._rng = random.Random(0)
         self._settings: dict[str, str] = {}
@@ -102,20 +105,21 @@ class Session:
         pending = self._prepare(lm, request, kwargs)
         if (row := self._replay(pending)) is not None:
             return row
-        while True:
-            box = self._start(pending, wait=True)
-            token = _entries.set(box)
-            try:
-                outputs = send(request[0], messages=request[1], **pending.kwargs)
-            except Exception as e:
-                self.stop.wait(self._failed(pending, e))
-            except BaseException:
-                self._abandon(pending)
-                raise
-            else:
-                return self._answered(pending, box, outputs)
-            finally:
-                _entries.reset(token)
+        with self.turns.given_away():
+            while True:
+                box = self._start(pending, wait=True)
+                token = _entries.set(box)
+                try:
+                    outputs = send(request[0], messages=request[1], **pending.kwargs)
+                except Exception as e:
+                    self.stop.wait(self._failed(pending, e))
+                except BaseException:
+                    self._abandon(pending)
+                    raise
+                else:
+                    return self._answered(pending, box, outputs)
+                finally:
+                    _entries.reset(token)
 
     async def acall(
         self, lm: Any, send: Callable[..., Awaitable[Any]], request: tuple[Any, Any], kwargs: dict[str, Any]

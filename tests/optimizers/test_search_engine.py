@@ -14,6 +14,8 @@ from asked_elastic import TRAIN, asking, elastic_server
 
 import tale_dspy
 from tale_dspy.optimizers.budget_search import BudgetSearch
+from tale_dspy.optimizers.samplers import HalvingSampler
+from tale_dspy.optimizers.samplers.base import History
 from tale_dspy.optimizers.search_rows import SearchRow, load_search
 from tale_dspy.runs.options import Tally
 
@@ -71,6 +73,30 @@ def test_progress_counts_questions_with_the_tokens_that_are_left(tmp_path: Path)
     left = sum(row.best.tokens if row.best else row.vanilla.tokens or 0 for row in rows)
     (tally,) = tallies  # all was there before
     assert (tally.done, tally.output_tokens) == (12, left) and left < 12 * 120
+
+
+class Watched(HalvingSampler):
+    """Knows how many threads think at once, at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thinking = self.most = 0
+        self.nudge = threading.Event()
+
+    def propose(self, history: History) -> int:
+        self.thinking += 1
+        self.most = max(self.most, self.thinking)
+        self.nudge.wait(0.002)  # lets the others run
+        self.thinking -= 1
+        return super().propose(history)
+
+
+def test_many_are_asked_at_once_and_one_thread_thinks_at_a_time() -> None:
+    sampler = Watched()
+    with elastic_server(latency=0.02) as server:
+        search(server, None, sampler=sampler, concurrency=6, metric=lambda example, pred: pred.answer == example.answer)
+        assert server.stats.max_in_flight >= 4
+    assert sampler.most == 1
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
