@@ -5,8 +5,9 @@
     python benchmarks/search.py estimators --model embedded --data embedded:train --test embedded:dev --questions 400
 
 `cost`: CPU and wall of a search against the floor for the calls it makes; the server must answer /stats and /reset. The
-line above, on two cores: 1.39 to 1.65 times the floor, as threads that spread over cores hand Python's lock to and fro;
-behind `taskset -c 1`, with all of them on one core, 1.18 times (10.2 ms CPU a question, 5.7 of them its six calls).
+line above, on two cores with other work on one of them: 1.18 to 1.45 times the floor, 1.28 in the median of 12 runs, at
+10.0 to 12.7 ms CPU a question for its 5.8 calls; behind `taskset -c 1`, with all threads on one core, 1.19 and 1.20 at
+9.4 to 9.7 ms. It is bound by CPU, about half of which is DSPy's own call: the floor is 9 ms a question.
 `quality`: tokens and accuracy of the chosen budgets on fresh draws, and with --oracle against the best budget there is
 (the server must answer /oracle?q=). `estimators`: the learned estimators and the zero-shot one on questions that were
 not searched: in-range accuracy by a grid of every question's budgets, and net tokens, paired.
