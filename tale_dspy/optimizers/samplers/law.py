@@ -35,6 +35,8 @@ ALIKE = 0.1
 """Answers whose lengths differ by less than about this, as logarithms, count as equally long."""
 PLAIN_WORTH = 2.0
 """Questions that the edges of all questions count for, next to the edges of those of like length."""
+REMEMBERED = 256
+"""Sizes whose prior is remembered; each takes 18 kB."""
 NEAR = 1e-9  # a budget that is exactly the edge lies above it, however the logarithms are rounded
 
 
@@ -129,6 +131,21 @@ class Law:
         normed: Array = weights / weights.sum(axis=1, keepdims=True)
         return normed
 
+    def prior(self, sizes: Array) -> Array:
+        """Return the logarithm of what is believed of edges and needs before the first trial, as `believe` has it."""
+        if len(sizes) > 1:
+            return np.log(self.edge_weights(sizes))[..., None] + np.log(self.needs)
+        size = float(sizes[0])  # a question is thought of after each of its trials
+        if size not in self._priors:
+            if len(self._priors) >= REMEMBERED:
+                self._priors.clear()
+            self._priors[size] = np.log(self.edge_weights(sizes))[..., None] + np.log(self.needs)
+        return self._priors[size]
+
+    @cached_property
+    def _priors(self) -> dict[float, Array]:
+        return {}
+
     @cached_property
     def _alike(self) -> float:
         """Standard deviation of the kernel over sizes."""
@@ -145,9 +162,9 @@ def believe(law: Law, trials: Trials, questions: int) -> Array:
     Returns:
         Weights by question, edge (of `law.edges`) and need (of `NEEDS`).
     """
-    chance = np.log(law.edge_weights(trials.sizes))[..., None] + np.log(law.needs)
+    chance = law.prior(trials.sizes)
     if len(trials.budget):
-        chance += _told(law, trials, questions)
+        chance = chance + _told(law, trials, questions)
     weights: Array = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
     weights /= weights.sum(axis=(1, 2), keepdims=True)
     return weights
