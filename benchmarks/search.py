@@ -5,9 +5,9 @@
     python benchmarks/search.py estimators --model embedded --data embedded:train --test embedded:dev --questions 400
 
 `cost`: CPU and wall of a search against the floor for the calls it makes; the server must answer /stats and /reset. The
-line above, on two cores with other work on one of them: 1.18 to 1.45 times the floor, 1.28 in the median of 12 runs, at
-10.0 to 12.7 ms CPU a question for its 5.8 calls; behind `taskset -c 1`, with all threads on one core, 1.19 and 1.20 at
-9.4 to 9.7 ms. It is bound by CPU, about half of which is DSPy's own call: the floor is 9 ms a question.
+line above, on two cores: 1.16 to 1.24 times the floor with nothing beside it, 1.19 in the median of 10 runs; 1.18 to
+1.45, 1.28 in the median of 12, with other work on one of them. 9.8 to 11.2 ms CPU a question for its 5.8 calls, about
+half of it DSPy's own call: that is what binds, as the floor is 9 ms a question.
 `quality`: tokens and accuracy of the chosen budgets on fresh draws, and with --oracle against the best budget there is
 (the server must answer /oracle?q=). `estimators`: the learned estimators and the zero-shot one on questions that were
 not searched: in-range accuracy by a grid of every question's budgets, and net tokens, paired.

@@ -2,9 +2,9 @@
 
 Python runs one thread at a time anyway. Where many have something to do, each of its small waits - a write to a socket,
 a large operation of numpy - hands the lock of the interpreter to another thread, perhaps on another core, and has to
-get it back. What turns save of that is little: over 12 pairs of searches of 1,000 questions at 64 at once the wall fell
-from 1.33 to 1.28 times the floor in the median; the mean difference, 0.05 with a 95 % interval of 0.00 to 0.10, is no
-more than a hint. CPU stayed as it was.
+get it back. What turns save of that is little: searches of 1,000 questions at 64 at once took 1.17 to 1.24 times the
+floor, where they took 1.24 to 1.26 (three pairs with nothing beside them), and beside other work 1.28 for 1.33 (medians
+of 12 pairs; the mean difference, 0.05 with a 95 % interval of 0.00 to 0.10, is no more than a hint).
 """
 
 import threading
