@@ -180,3 +180,8 @@ def is_test_of(path: Path, name: str) -> bool:
 )
 def test_the_walk_sees_what_is_loaded_early(source: str, at_load: list[bool]) -> None:
     assert [found.at_load for found in _walk("m", ast.parse(source), at_load=True)] == at_load
+
+
+def test_no_two_test_modules_share_a_name() -> None:
+    names = [path.name for path in TESTS.rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names)), "pytest imports test modules by their name alone"
