@@ -133,14 +133,16 @@ class Law:
 
     def prior(self, sizes: Array) -> Array:
         """Return the logarithm of what is believed of edges and needs before the first trial, as `believe` has it."""
-        if len(sizes) > 1:
-            return np.log(self.edge_weights(sizes))[..., None] + np.log(self.needs)
-        size = float(sizes[0])  # a question is thought of after each of its trials
-        if size not in self._priors:
+        # One question is thought of again after each of its trials.
+        known = self._priors.get(float(sizes[0])) if len(sizes) == 1 else None
+        if known is not None:
+            return known
+        prior: Array = np.log(self.edge_weights(sizes))[..., None] + np.log(self.needs)
+        if len(sizes) == 1:
             if len(self._priors) >= REMEMBERED:
                 self._priors.clear()
-            self._priors[size] = np.log(self.edge_weights(sizes))[..., None] + np.log(self.needs)
-        return self._priors[size]
+            self._priors[float(sizes[0])] = prior
+        return prior
 
     @cached_property
     def _priors(self) -> dict[float, Array]:
