@@ -4,7 +4,6 @@ Of a step of a model with a million parameters, most of the time goes into Pytho
 into arithmetic. `SmallLlama` does the same arithmetic in a third of the operations (benchmarks/local.py).
 """
 
-import inspect
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,14 +56,12 @@ class AnyDecoder:
         self._model = model
         self._layers = [_layer_class()() for _ in range(count)]
         self._cache = Cache(layers=self._layers)
-        knows = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if knows else {}
+        model.get_output_embeddings().register_forward_pre_hook(_last_state)
 
     def __call__(self, ids: "torch.Tensor", window: Window, columns: Columns) -> "torch.Tensor":
         for number, layer in enumerate(self._layers):
             layer.point_to(columns, window, number)
         answer = self._model(
-            **self._last_only,
             input_ids=ids,
             attention_mask=None if window.used is None and ids.shape[0] == 1 else _mask(window, ids),
             position_ids=window.positions,
@@ -73,6 +70,14 @@ class AnyDecoder:
         )
         logits: torch.Tensor = answer.logits[:, -1]
         return logits
+
+
+def _last_state(head: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give the head the last hidden state of each row, contiguous: (rows, 1, width).
+
+    Of a strided slice PyTorch makes a batched product, for which the head's weight is copied once per row.
+    """
+    return (args[0][:, -1:].contiguous(), *args[1:])
 
 
 def _mask(window: Window, ids: "torch.Tensor") -> "torch.Tensor":
