@@ -101,8 +101,8 @@ def measure(engine: str, case: Case) -> None:
         answered, refused, changed = json.loads(server.stdout.readline())
     start, end = answered[0] + 1.0, answered[-width]
     late = [sum(start < t < end for t in times) for times in (answered, refused)]
-    turn = end if changed is None else min(changed, end)
-    possible = ((turn - start) * case.most + (end - turn) * (case.later or 0)) / case.latency
+    budget_request = end if changed is None else min(changed, end)
+    possible = ((budget_request - start) * case.most + (end - budget_request) * (case.later or 0)) / case.latency
     outcomes = {k: v for k, v in run.summary["outcomes"].items() if v}
     print(
         f"{engine:8} {case!s:28} first second {len(refused) - late[1]:3} refused, then {late[1] / sum(late):5.2%}; "

@@ -29,10 +29,10 @@ import dspy
 
 import tale_dspy
 from tale_dspy.optimizers.few_shot import few_shot
-from tale_dspy.optimizers.gain import measure_gain
-from tale_dspy.optimizers.ideal_range import estimated_budgets, range_quality
 from tale_dspy.optimizers.samplers import GridSampler
-from tale_dspy.optimizers.search_rows import SearchRow
+from tale_dspy.optimizers.search.gain import compare_with_fixed
+from tale_dspy.optimizers.search.ideal_range import estimated_budgets, ideal_range_metrics
+from tale_dspy.optimizers.search.search_records import SearchRow
 
 
 def get(url: str, page: str) -> Any:
@@ -102,7 +102,7 @@ def quality(args: argparse.Namespace) -> None:
         print(f"tokens over the oracle's {sum(t for t, _ in pairs) / sum(o for _, o in pairs):.3f}")
     student = tale_dspy.TaleEP(data.signature)
     options: dict[str, Any] = {"lm": model(args), "concurrency": args.concurrency, "repeats": args.draws}
-    gain = measure_gain(student, search.rows, data, **options)
+    gain = compare_with_fixed(student, search.rows, data, **options)
     print(gain)
     ids = {row.id for row in asked}
     plain = tale_dspy.evaluate(tale_dspy.VanillaCoT(data.signature), data, **options)
@@ -142,13 +142,13 @@ def estimators(args: argparse.Namespace) -> None:
     for name, program in (("zero-shot", zero), ("regression", learned), ("few-shot", few)):
         with dspy.context(lm=model(args)):
             budgets = estimated_budgets(program.estimator, rows, args.concurrency)
-        print(f"\n{name}: {range_quality(budgets, rows)}")
+        print(f"\n{name}: {ideal_range_metrics(budgets, rows)}")
         if program is not zero:
             print(tale_dspy.evaluate(program, rest, name=name, **options).compare(base))
     plain = tale_dspy.evaluate(tale_dspy.VanillaCoT(data.signature), rest, **options)
     right, tokens = 100 * (plain.accuracy or 0), plain.summary["output_tokens_mean"]
     print(f"\nwithout a budget: {right:.1f} % right, {tokens:.1f} tokens")
-    print(measure_gain(zero, search.rows, data, **options))
+    print(compare_with_fixed(zero, search.rows, data, **options))
 
 
 def main() -> None:

@@ -46,8 +46,8 @@ def model(name: str, args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
 def measure(name: str, asked: tuple[Any, Any], args: argparse.Namespace) -> None:
     """Ask all three programs, and print a table."""
     import tale_dspy
+    from tale_dspy.comparison.paired import paired_means
     from tale_dspy.programs.spec import program_from
-    from tale_dspy.runs.paired import paired_means
 
     examples, lm = asked
     runs = {}

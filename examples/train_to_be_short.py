@@ -15,7 +15,7 @@ others = tale_dspy.load_dataset("embedded:test").take(limit=40)
 
 search = tale_dspy.BudgetSearch()
 search.compile(tale_dspy.TaleEP("question -> answer"), trainset=questions)
-rows = tale_dspy.distil(search.rows, "sft")
+rows = tale_dspy.distill(search.rows, "sft")
 trained = tale_dspy.train_sft("embedded", rows.dataset, "short")
 
 plain = tale_dspy.VanillaCoT("question -> answer")

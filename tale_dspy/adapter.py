@@ -200,9 +200,9 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             turns: list[dict[str, Any]] = super().format_conversation_history(signature, history_field_name, inputs)
             return turns
         messages = []
-        for turn in inputs.pop(history_field_name).messages:
-            said = [f"{title(k)}: {v}" for k, v in turn.items() if k not in signature.input_fields]
-            pair = {"user": _rows(signature, turn), "assistant": "\n".join(said)}
+        for budget_request in inputs.pop(history_field_name).messages:
+            said = [f"{title(k)}: {v}" for k, v in budget_request.items() if k not in signature.input_fields]
+            pair = {"user": _rows(signature, budget_request), "assistant": "\n".join(said)}
             messages += [{"role": who, "content": text} for who, text in pair.items() if text]
         return messages
 

@@ -18,7 +18,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tale_dspy.ledger import Ledger
+    from tale_dspy.accounting.ledger import Ledger
 
 
 class TaleError(Exception):

@@ -94,6 +94,6 @@ def three_runs() -> list[Run]:
 
 
 UNKNOWN = make_run(
-    [make_record(0, output_tokens=None, cost_usd=None, latency_s=None)], "unknown", info={"mark": "paper"}
+    [make_record(0, output_tokens=None, cost_usd=None, latency_s=None)], "unknown", info={"provenance": "paper"}
 )
 """A run of which only the accuracy is known."""

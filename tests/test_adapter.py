@@ -11,10 +11,10 @@ from dspy.utils.callback import BaseCallback
 from fake_lm import fake_lm, thinking
 from signatures import make
 
+from tale_dspy.accounting.token_counts import count_cl100k
 from tale_dspy.adapter import SYSTEM, TaleAdapter, is_choice, is_estimator, own_instructions
-from tale_dspy.backends.tokens import count_cl100k
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.estimator import BudgetEstimator
+from tale_dspy.programs.estimators.estimator import BudgetEstimator
 
 QUESTION = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many?"
 ANSWER = "Please Give the response by strictly following this format: [[answer]], for example: Answer: [[50]]."

@@ -18,12 +18,16 @@ MODULES = {
 """Dotted name -> file of every module of the package."""
 
 FLOORS = [
-    ["errors", "budget", "answers", "prompts", "fields", "replies", "ids", "tables"],
-    ["adapter", "receipts", "ledger", "named_sets", "datasets", "backends", "embedded"],
+    ["errors", "budget", "answers", "prompts", "fields", "replies", "ids", "tables", "dspy_bridge"],
+    ["backends", "accounting"],
+    ["adapter", "named_sets", "datasets", "embedded"],
     ["programs"],
     ["runs"],
-    ["optimizers", "training"],
-    ["reports", "cli", "testing"],
+    ["comparison"],
+    ["optimizers"],
+    ["training"],
+    ["reports", "testing", "integrations"],
+    ["cli"],
 ]
 """The rooms of the package from the ground up: a room imports from its own floor and those below."""
 
@@ -41,7 +45,7 @@ HOUSE_TESTS = {"test_layout", "test_examples", "test_init"}
 
 TESTED_ELSEWHERE = {
     "tale_dspy.errors": "an error is tested where it is raised",
-    "tale_dspy.embedded.wordings": "nothing but sentences; test_problems tells stories with all of them",
+    "tale_dspy.embedded.story_templates": "nothing but sentences; test_problems tells stories with all of them",
     "tale_dspy.embedded.options": "nothing but defaults; test_build builds with them",
     "tale_dspy.runs.session": "every call of every run in test_engine and test_folder goes through it",
 }

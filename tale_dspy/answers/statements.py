@@ -4,7 +4,7 @@ import re
 
 from tale_dspy.answers.choices import OR, option_alone, read_option
 from tale_dspy.answers.kinds import Kind
-from tale_dspy.answers.marks import Mark
+from tale_dspy.answers.marks import Provenance
 from tale_dspy.answers.quantity import NUMBER, UNSIGNED, read_quantity
 from tale_dspy.answers.symbolic import mathematical
 from tale_dspy.answers.typography import MAX_CHARS, tidy
@@ -84,7 +84,7 @@ _SEVERAL = re.compile(
 )
 
 
-def last_statement(plain: str, kind: Kind, mark: Mark | None) -> str | None:
+def last_statement(plain: str, kind: Kind, mark: Provenance | None) -> str | None:
     """Return the answer that the last readable statement behind the mark, or without one in the reply, begins with."""
     since = mark.end if mark else 0
     cues = [m.span() for m in _SAID.finditer(plain, since)]

@@ -1,5 +1,5 @@
-"""From a model string to a `dspy.LM`, and what a model counts and costs.
+"""From a model string to a `dspy.LM`: reasoning controls, limits, retries and prices.
 
-`lm.py` is the way in. `history.py` reads what DSPy tells about a call; `tokens.py` and `prices.py` answer for what a
-provider does not tell, and `worst_case.py` for what is not known yet. `meter.py` hangs a ledger into DSPy's callbacks.
+`lm` is the way in. `reasoning_controls` holds what each model family takes, `reasoning_params` turns a budget into the
+parameters of one call, `retry` and `limiter` decide when a call is sent again, `local` runs a model in this process.
 """

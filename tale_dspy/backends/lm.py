@@ -16,12 +16,12 @@ import dspy
 from dspy.dsp.utils.settings import settings
 from dspy.utils.exceptions import LMError, LMUnexpectedError
 
-from tale_dspy.backends import limited
-from tale_dspy.backends.dials import SERVERS
-from tale_dspy.backends.limited import asked_by, one_attempt
+from tale_dspy.backends import retrying
 from tale_dspy.backends.limiter import Limiter
 from tale_dspy.backends.local.draws import Draw, drawing
 from tale_dspy.backends.local.names import is_local
+from tale_dspy.backends.reasoning_params import SERVERS
+from tale_dspy.backends.retrying import asked_by, one_attempt
 from tale_dspy.errors import TaleError, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def _watched(kwargs: Mapping[str, Any]) -> Iterator[None]:
 
 
 def watched_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a history entry as the caller of a `KeepsUsage` should see it: with `cache_hit`, and his own rollout_id.
+    """Return a history entry as the caller of a `UsageKeepingLM` should see it: with `cache_hit`, and his own
+    rollout_id.
 
     To be called where DSPy records the entry, that is, from `update_history`.
     """
@@ -67,7 +68,7 @@ def watched_entry(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "kwargs": kwargs | own, "cache_hit": not watch.paid}
 
 
-class KeepsUsage(dspy.LM):  # type: ignore[misc]  # dspy ships no types
+class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
     """An LM whose cache hits can be told from calls that were paid, and still say what they had used.
 
     DSPy keeps the usage of a hit on its own engine, and erases it on the LiteLLM path.
@@ -117,12 +118,12 @@ def _keep_usage(response: Any) -> None:
         hidden["tale_usage"] = plain(dict(usage))
 
 
-class LM(KeepsUsage):
+class LM(UsageKeepingLM):
     """A `dspy.LM` with LiteLLM as its engine, and a cache that tells endpoints apart.
 
-    `dspy.LM` chooses an engine anew for each call; here it is the one named, so that a budget or a thinking dial means
-    the same thing each time. DSPy's cache does not look at the address, so that two servers with one model name would
-    share answers; here the address and the engine are part of the key.
+    `dspy.LM` chooses an engine anew for each call; here it is the one named, so that a budget or a thinking reasoning
+    control means the same thing each time. DSPy's cache does not look at the address, so that two servers with one
+    model name would share answers; here the address and the engine are part of the key.
 
     A model string `local:PATH`, `local:PATH+ADAPTER` or `embedded` is a Hugging Face model in this process: a folder,
     the name of a model of the hub, or the model that ships with this package, and the folder of a LoRA adapter. It is
@@ -138,7 +139,7 @@ class LM(KeepsUsage):
         engine: `litellm`, `auto` (DSPy's own stack where it can, else LiteLLM), `lm15` (DSPy's own stack only), or an
             engine object. A local model brings its own, whichever is named.
         server: What answers at `api_base`, where the model string does not tell: `vllm`, `sglang` or `llama.cpp`. It
-            says how a budget is sent natively (`tale_dspy.backends.dials`).
+            says how a budget is sent natively (`tale_dspy.backends.reasoning_params`).
         rpm: Requests a minute that are sent at most, by all copies together; None for no limit.
         tpm: Tokens a minute at most, prompt and `max_tokens` counted before a call is sent; None for no limit.
         fallbacks: Models, or LMs of this class, that are asked in turn when this one fails after its retries: on 429,
@@ -249,7 +250,7 @@ class LM(KeepsUsage):
 
     @property
     def num_retries(self) -> int:
-        """How often DSPy tries again; not at all while that is done here (`tale_dspy.backends.limited`)."""
+        """How often DSPy tries again; not at all while that is done here (`tale_dspy.backends.retrying`)."""
         return 0 if one_attempt() else self._num_retries
 
     @num_retries.setter
@@ -278,13 +279,13 @@ class LM(KeepsUsage):
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None:
-            return limited.call(self, super().__call__, (prompt, messages, kwargs))
+            return retrying.call(self, super().__call__, (prompt, messages, kwargs))
         with self._drawing(kwargs):
             return super().__call__(prompt, messages=messages, **kwargs)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None:
-            return await limited.acall(self, super().acall, (prompt, messages, kwargs))
+            return await retrying.acall(self, super().acall, (prompt, messages, kwargs))
         if not self._local.loaded and kwargs.get("cache", self.cache):
             await asyncio.to_thread(lambda: self.identity)  # reads all weights once: not in the event loop
         with self._drawing(kwargs):
@@ -321,11 +322,11 @@ class LM(KeepsUsage):
         """
         if not kwargs.get("cache", self.cache):
             return kwargs
-        mark = f"{_NAMESPACE}{self._namespace(kwargs)}:"
+        prefix = f"{_NAMESPACE}{self._namespace(kwargs)}:"
         own = kwargs.get("rollout_id", self.kwargs.get("rollout_id"))
-        if isinstance(own, str) and own.startswith(mark):
+        if isinstance(own, str) and own.startswith(prefix):
             return kwargs
-        return {**kwargs, "rollout_id": f"{mark}{'' if own is None else own}"}
+        return {**kwargs, "rollout_id": f"{prefix}{'' if own is None else own}"}
 
     def _namespace(self, kwargs: Mapping[str, Any]) -> str:
         """Hash the address and the engine; an engine object shares its cache with copies of this LM alone.
@@ -410,7 +411,7 @@ def is_cached(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *, as
     from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
 
     try:
-        keyed = lm.keyed(kwargs) if isinstance(lm, KeepsUsage) else kwargs
+        keyed = lm.keyed(kwargs) if isinstance(lm, UsageKeepingLM) else kwargs
         call = prepare(lm, prompt, messages, keyed, asynchronous=asynchronous)
     except (TypeError, ValueError, LMError):
         return False

@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Any
 
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.backends.local.names import is_local
-from tale_dspy.receipts import Price
 
 _NAMESPACES = {
     "bedrock": ("bedrock", "bedrock_converse"),

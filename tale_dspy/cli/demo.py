@@ -126,7 +126,7 @@ class Row:
 
 
 def _figures(done: int, accuracy: float | None, tokens: float | None, estimate: float | None) -> list[str]:
-    from tale_dspy.runs.wording import number
+    from tale_dspy.comparison.formatting import number
 
     return [str(done), number(None if accuracy is None else 100 * accuracy), number(tokens), number(estimate)]
 

@@ -18,9 +18,9 @@ from tale_dspy.errors import MissingExtraError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tale_dspy.comparison.gate import Verdict
     from tale_dspy.datasets import Dataset
     from tale_dspy.reports import ReportRow
-    from tale_dspy.runs.gate import Verdict
     from tale_dspy.runs.records import Run
     from tale_dspy.training.trainer import Trained
 
@@ -180,12 +180,12 @@ def _search(demo: Demo) -> None:
 def _train(demo: Demo, strategy: str, spec: str) -> "Trained":
     """Train on the search, its replies written as one program asks for them: what is trained is what is asked."""
     from tale_dspy.programs.spec import program_from
-    from tale_dspy.training.distil import distil
+    from tale_dspy.training.distill import distill
     from tale_dspy.training.options import DpoOptions, SftOptions
     from tale_dspy.training.provider import train
 
     program, asked = program_from(spec, demo.test.signature), [demo.folder / "cot"]
-    made = distil(demo.folder / "search", strategy, program, exclude=asked)  # type: ignore[arg-type]
+    made = distill(demo.folder / "search", strategy, program, exclude=asked)  # type: ignore[arg-type]
     made.save(demo.folder / f"{strategy}-{spec}.jsonl")
     options: Any = SftOptions() if strategy == "sft" else DpoOptions()
     name, rows = f"{strategy.upper()}, {spec}", len(made.dataset)
@@ -209,9 +209,9 @@ def _prove(demo: Demo, tuned: "dict[tuple[str, str], Trained]") -> None:
     """Ask each tuned model plainly, behind the prompt it was trained for, and let the gate decide."""
     import dspy
 
+    from tale_dspy.comparison.gate import gate
     from tale_dspy.programs.spec import program_from
-    from tale_dspy.runs.gate import gate
-    from tale_dspy.training.proof import mark
+    from tale_dspy.training.adapter_eval import record_verdict
 
     with demo.step("Ask the tuned models the same questions, without any budget"):
         for (strategy, spec), trained in tuned.items():
@@ -220,7 +220,7 @@ def _prove(demo: Demo, tuned: "dict[tuple[str, str], Trained]") -> None:
             run = demo.ask(name, program_from(spec, demo.test.signature), spec, lm, adapter)
             least, most = LIMITS[strategy]
             demo.verdicts[name] = gate(demo.runs[spec], run, min_saving=least, max_drop=most)
-            mark(trained.path, demo.verdicts[name])
+            record_verdict(trained.path, demo.verdicts[name])
 
 
 def _show(demo: Demo, tuned: "dict[tuple[str, str], Trained]", seconds: float) -> None:

@@ -8,7 +8,7 @@ import typer
 from tale_dspy.cli import flags
 
 if TYPE_CHECKING:
-    from tale_dspy.training.distil import Distilled
+    from tale_dspy.training.distill import DistillationResult
 
 NAME = "distill"
 
@@ -38,16 +38,16 @@ def run(
 ) -> None:
     """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""
     from tale_dspy.cli.show import print_json
-    from tale_dspy.optimizers.hindsight import inputs_of
-    from tale_dspy.optimizers.search_rows import load_search
+    from tale_dspy.optimizers.search.offline_eval import inputs_of
+    from tale_dspy.optimizers.search.search_records import load_search
     from tale_dspy.programs.spec import program_from
-    from tale_dspy.training.distil import distil
+    from tale_dspy.training.distill import distill
 
     rows = load_search(search)
     inputs = ", ".join(inputs_of(rows[0])) if rows else "question"
     deployed = program_from(program, signature or f"{inputs} -> answer")
     told: Any = {"adapter": _adapter(adapter, program), "exclude": exclude or (), "steady": steady}
-    made = distil(rows, format, deployed, **told)  # type: ignore[arg-type]  # the format is checked there
+    made = distill(rows, format, deployed, **told)  # type: ignore[arg-type]  # the format is checked there
     made.save(out)
     if json:
         print_json({**_told(made), "out": str(out)})
@@ -69,10 +69,10 @@ def _adapter(name: str, program: str) -> Any:
     return kinds[name]() if name in kinds else None
 
 
-def _told(made: "Distilled") -> dict[str, Any]:
+def _told(made: "DistillationResult") -> dict[str, Any]:
     counts = {"format": made.format, "searched": made.searched, "rows": len(made.dataset)}
     return {**counts, "left_out": made.left_out, "saving": made.saving}
 
 
-def _saving(made: "Distilled") -> str:
+def _saving(made: "DistillationResult") -> str:
     return "" if made.saving is None else f" ({made.saving:.1%} fewer output tokens than without a budget)"

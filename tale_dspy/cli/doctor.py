@@ -1,4 +1,4 @@
-"""`tale doctor`: whether a key works, which dial does, and whether a budget is kept, for a few cents."""
+"""`tale doctor`: whether a key works, which reasoning control does, and whether a budget is kept, for a few cents."""
 
 import sys
 from contextlib import redirect_stdout
@@ -36,11 +36,11 @@ def run(
     """
     import dspy
 
+    from tale_dspy.accounting.receipts import Price
     from tale_dspy.backends.prices import price_of
     from tale_dspy.cli.models import check_provider, language_model
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import confirmed, console, print_json
-    from tale_dspy.receipts import Price
     from tale_dspy.runs.doctor import examine, expected_price
 
     dspy.disable_logging()  # what matters of it is in the table
@@ -89,7 +89,7 @@ def _told(found: "Diagnosis") -> list[Any]:
     checks = Table(box=SIMPLE_HEAD, title=f"{found.model}", title_justify="left", show_header=False)
     rows = {"key": "works" if found.works else f"does not work: {found.error}"}
     if found.works:
-        rows["dial"] = found.family or "none known"
+        rows["reasoning_params"] = found.family or "none known"
         rows["thinks natively"] = "yes" if found.thinks else "no, as it is set up"
         rows["mode auto"] = f"sends a budget by mode {found.auto}"
         rows |= {f"mode {mode}": verdict for mode, verdict in found.verdicts().items()}
@@ -125,7 +125,7 @@ def _budgets(found: "Diagnosis") -> Any:
             *("–" if count is None else str(count) for count in (r.spent, r.reasoning_tokens)),
             "–" if r.adherence is None else f"{r.adherence:.2f}",
             answer,
-            ", ".join(f"{k}={v}" for k, v in (r.dial or {}).items()) or "prompt",
+            ", ".join(f"{k}={v}" for k, v in (r.reasoning_params or {}).items()) or "prompt",
             "; ".join(r.notes),
         ]
         table.add_row(*map(Text, cells))

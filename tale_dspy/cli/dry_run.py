@@ -13,8 +13,8 @@ from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.cli.plan import Plan
+    from tale_dspy.comparison.forecast import Forecast
     from tale_dspy.datasets import Dataset
-    from tale_dspy.runs.forecast import Forecast
     from tale_dspy.runs.records import Run
 
 SAMPLE_USD = 1.0
@@ -31,7 +31,7 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
         SpendCapReached: If a cap ended the sample before any answer.
     """
     from tale_dspy.cli.show import console, print_json
-    from tale_dspy.runs.forecast import forecast
+    from tale_dspy.comparison.forecast import forecast
     from tale_dspy.runs.records import load_run
 
     plan = plan.checked()
@@ -52,12 +52,12 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
 
 def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
     """Ask a few questions, after it is agreed to pay for them; they are kept beside the run's folder."""
+    from tale_dspy.accounting.receipts import Price
     from tale_dspy.backends.prices import price_of
-    from tale_dspy.cli.asking import ask
+    from tale_dspy.cli.evaluation import ask
     from tale_dspy.cli.models import language_model
     from tale_dspy.cli.show import confirmed, live_bar
-    from tale_dspy.receipts import Price
-    from tale_dspy.runs.forecast import SAMPLE
+    from tale_dspy.comparison.forecast import SAMPLE
 
     if plan.program == "budget:best":
         raise UsageError("budget:best searches before it runs: forecast one budget, such as budget:50")
@@ -81,7 +81,7 @@ def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program}, a sample") as progress:
         run = ask(one, progress, sample)
     if run.stopped and not run.records:
-        from tale_dspy.ledger import Ledger
+        from tale_dspy.accounting.ledger import Ledger
 
         raise SpendCapReached(f"{run.message}: give --max-usd, or --from RUN", Ledger())
     return run

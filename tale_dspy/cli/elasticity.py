@@ -13,7 +13,7 @@ from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.plan import OF_BUDGETS, Plan
 
 if TYPE_CHECKING:
-    from tale_dspy.optimizers.ladder import Climbed
+    from tale_dspy.optimizers.budget_sweep import BudgetSweep
 
 NAME = "elasticity"
 
@@ -43,7 +43,7 @@ def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False)
     The same command continues a ladder that was stopped or killed.
     """
     from tale_dspy.cli.show import live_bar, print_json
-    from tale_dspy.optimizers.ladder import parse_rung
+    from tale_dspy.optimizers.budget_sweep import parse_rung
 
     rungs = None if budgets is None else [parse_rung(word) for word in budgets.split(",")]
     plan = plan.checked()
@@ -61,12 +61,12 @@ def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False)
     return 3 if found.stopped else 0
 
 
-def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress: Any) -> "Climbed":
+def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress: Any) -> "BudgetSweep":
     import dspy
 
-    from tale_dspy.cli.asking import set_up
+    from tale_dspy.cli.evaluation import set_up
     from tale_dspy.cli.models import check_provider
-    from tale_dspy.optimizers.ladder import climb
+    from tale_dspy.optimizers.budget_sweep import climb
     from tale_dspy.programs.budgeted import BudgetedChainOfThought
     from tale_dspy.programs.spec import imported, program_from
 
@@ -81,7 +81,7 @@ def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress
     return climb(program, data, rungs, metric=metric, out=folder, progress=progress, **options)
 
 
-def _report(found: "Climbed", folder: Path) -> list[Path]:
+def _report(found: "BudgetSweep", folder: Path) -> list[Path]:
     """Write tables and figures; without matplotlib say so, since what was asked for is there."""
     from tale_dspy.errors import MissingExtraError
     from tale_dspy.reports import write_report
@@ -93,11 +93,11 @@ def _report(found: "Climbed", folder: Path) -> list[Path]:
         return []
 
 
-def _show(found: "Climbed") -> None:
+def _show(found: "BudgetSweep") -> None:
     """Print the curve of fixed budgets where there is one, else a line a rung; and how tokens follow."""
     from tale_dspy.cli.show import console
     from tale_dspy.reports import elasticities, rich_elasticity
-    from tale_dspy.reports.ladders import rich_rungs
+    from tale_dspy.reports.sweeps import rich_rungs
 
     screen, curves = console(), elasticities(found.runs)
     for curve in curves:
@@ -109,7 +109,7 @@ def _show(found: "Climbed") -> None:
         typer.echo(f"Relative to each question's answer without a budget: {sentence}")
 
 
-def _sentence(found: "Climbed") -> str | None:
+def _sentence(found: "BudgetSweep") -> str | None:
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
     from tale_dspy.reports.question_figures import elasticity_sentence
 
@@ -117,9 +117,9 @@ def _sentence(found: "Climbed") -> str | None:
     return elasticity_sentence(bins) if bins else None
 
 
-def _figures(found: "Climbed", folder: Path, files: list[Path]) -> dict[str, Any]:
+def _figures(found: "BudgetSweep", folder: Path, files: list[Path]) -> dict[str, Any]:
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
-    from tale_dspy.reports.rows import evidence_mark
+    from tale_dspy.reports.rows import provenance_of
 
     keys = ("program", "n", "accuracy", "output_tokens_mean", "cost_usd", "calls", "paid_calls", "outcomes", "run_dir")
     rows = [{key: run.summary[key] for key in keys} for run in found.runs]
@@ -133,7 +133,7 @@ def _figures(found: "Climbed", folder: Path, files: list[Path]) -> dict[str, Any
         "pooled": [b._asdict() for b in pooled(curves_of_runs(found.rungs, found.vanilla))],
         "sentence": _sentence(found),
         "cost_usd": None if None in spent else sum(spent),
-        "mark": evidence_mark(found.vanilla),
+        "provenance": provenance_of(found.vanilla),
         "stopped": "cap" if found.stopped else None,
         "run_dir": str(folder),
         "files": [str(p) for p in files],

@@ -61,17 +61,17 @@ Adapter = Annotated[str, typer.Option(help="tale (the paper's prompts), chat, js
 Mode = Annotated[
     str | None,
     typer.Option(
-        help="How a budget is sent: prompt (the phrase alone), native (the model's own dial, too), cap (max_tokens), "
-        "or auto (native where the model thinks natively). Unset leaves the program's."
+        help="How a budget is sent: prompt (the phrase alone), native (the model's reasoning control, too), "
+        "cap (max_tokens), or auto (native where the model thinks natively). Unset leaves the program's."
     ),
 ]
-Mark = Annotated[str | None, typer.Option(help="Evidence mark of the figures, such as simulated.")]
+Provenance = Annotated[str | None, typer.Option(help="Evidence mark of the figures, such as simulated.")]
 AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on questions the program was tuned on.")]
-Rescue = Annotated[
+Recovery = Annotated[
     str | None,
     typer.Option(
         help="Where thinking used up the room of the answer: answer (ask for it, with the thought sent back) or "
-        "escalate (twice the budget and max_tokens, at most twice)."
+        "retry_larger (twice the budget and max_tokens, at most twice)."
     ),
 ]
 Vanilla = Annotated[Path | None, typer.Option(help="budget:0.25x: run folder of cot on the same questions.")]

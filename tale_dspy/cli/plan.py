@@ -13,13 +13,13 @@ from tale_dspy.cli import flags
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
+    from tale_dspy.accounting.receipts import Price
     from tale_dspy.datasets import Dataset
-    from tale_dspy.receipts import Price
 
 logger = logging.getLogger(__name__)
 
 ADAPTERS = ("tale", "chat", "json", "xml")
-RESCUES = ("answer", "escalate")
+TRUNCATION_POLICIES = ("force_answer", "retry_larger")
 
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.]*(?:-[a-z0-9_.]+)*")
 _PLAIN_PROGRAM = re.compile(r"[a-z-]+|budget:(?:\d{1,9}|\d\.\d{1,3}x|best)")
@@ -66,9 +66,9 @@ class Plan:
     seed: flags.Seed = None
     adapter: flags.Adapter = "tale"
     mode: flags.Mode = None
-    mark: flags.Mark = None
+    provenance: flags.Provenance = None
     allow_leak: flags.AllowLeak = False
-    rescue: flags.Rescue = None
+    on_truncation: flags.Recovery = None
     vanilla: flags.Vanilla = None
     train_data: flags.TrainData = None
     train_limit: flags.TrainLimit = 100
@@ -94,8 +94,8 @@ class Plan:
             )
         if self.adapter not in ADAPTERS:
             raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {self.adapter!r}")
-        if self.rescue not in (None, *RESCUES):
-            raise UsageError(f"--rescue must be {' or '.join(RESCUES)}, got {self.rescue!r}")
+        if self.on_truncation not in (None, *TRUNCATION_POLICIES):
+            raise UsageError(f"--on-truncation must be {' or '.join(TRUNCATION_POLICIES)}, got {self.on_truncation!r}")
         if self.preset not in (None, "paper"):
             raise UsageError(f"--preset must be paper, got {self.preset!r}")
         return self if self.preset is None else self._as_in_the_paper()
@@ -121,7 +121,7 @@ class Plan:
 
     def price(self) -> "Price | None":
         """Return the price given by flags, per token."""
-        from tale_dspy.receipts import Price
+        from tale_dspy.accounting.receipts import Price
 
         if self.price_in is None and self.price_out is None:
             return None

@@ -66,7 +66,7 @@ def _told(path: Path, search: "SearchRun", runs: "Sequence[Run]") -> dict[str, A
         "predictor": search.predictor,
         "sampler": search.sampler,
         "figures": search_table(search),
-        "mark": search.mark,
+        "provenance": search.provenance,
         "ranges": [
             {"run": str(run.path), **asdict(q), "sentence": range_sentence(run.name, q, search)} for run, q in known
         ],
@@ -89,7 +89,7 @@ def _show(told: dict[str, Any]) -> None:
     console().print(table)
     for found in told["ranges"]:
         typer.echo(f"Ideal range, {visible(found['sentence'], ' ')}")
-    typer.echo(f"Evidence: {visible(told['mark'], ' ')}")
+    typer.echo(f"Evidence: {visible(told['provenance'], ' ')}")
 
 
 def _draw(search: "SearchRun", folder: Path) -> list[Path]:

@@ -35,7 +35,7 @@ def run(
     price_in: flags.PriceIn = None,
     price_out: flags.PriceOut = None,
     cache: flags.Cache = True,
-    mark: flags.Mark = None,
+    provenance: flags.Provenance = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the run folders; default runs/ROW.")] = None,
     yes: flags.Yes = False,
     json: flags.Json = False,
@@ -67,7 +67,7 @@ def run(
         price_in=price_in,
         price_out=price_out,
         cache=cache,
-        mark=mark,
+        provenance=provenance,
         preset="paper",
         out=out or Path("runs") / wanted.id,
     ).checked()
@@ -125,7 +125,7 @@ def _check_models(plan: "Plan", systems: Systems) -> None:
 
 def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
     """Run the systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
-    from tale_dspy.cli.asking import ask
+    from tale_dspy.cli.evaluation import ask
     from tale_dspy.cli.show import live_bar
     from tale_dspy.runs.options import SharedCaps
 

@@ -15,8 +15,8 @@ from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.optimizers.budget_search import BudgetSearch
-    from tale_dspy.optimizers.gain import Gain
-    from tale_dspy.optimizers.ideal_range import RangeQuality
+    from tale_dspy.optimizers.search.gain import FixedBudgetComparison
+    from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics
 
 NAME = "search"
 PROGRAM_FILE = "program.json"
@@ -82,11 +82,11 @@ class Done:
 
     search: "BudgetSearch"
     file: Path
-    gains: "dict[str, Gain | None]"
+    gains: "dict[str, FixedBudgetComparison | None]"
     """By predictor; None where nothing could be compared."""
     stopped: str | None
     """The sentence of the cap that ended it early, or None."""
-    ranges: "dict[str, RangeQuality]"
+    ranges: "dict[str, IdealRangeMetrics]"
     """By predictor: how often the learned budgets lie in the ideal ranges of the questions they were learned from."""
 
     def to_json(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Done:
 
 def figure_lines(told: dict[str, Any]) -> list[str]:
     """Write the figures of one predictor's search."""
-    from tale_dspy.runs.wording import number
+    from tale_dspy.comparison.formatting import number
 
     judged = " (right means agreement with the answer without a budget)" if told["judged_by"] == ["agreement"] else ""
     lines = [
@@ -135,7 +135,7 @@ def search(plan: Plan, asked: Asked) -> Done:
     """Search, save the program, and compare with the best fixed budget."""
     import dspy
 
-    from tale_dspy.cli.asking import set_up
+    from tale_dspy.cli.evaluation import set_up
     from tale_dspy.cli.models import check_provider
     from tale_dspy.cli.show import live_bar
     from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
@@ -164,7 +164,7 @@ def search(plan: Plan, asked: Asked) -> Done:
         program = budget_search.compile(student, trainset=data)
     file = plan.folder() / PROGRAM_FILE
     program.save(file)
-    gains: dict[str, Gain | None] = {}
+    gains: dict[str, FixedBudgetComparison | None] = {}
     stopped = budget_search.stopped
     try:
         for name in () if stopped else dict.fromkeys(row.predictor for row in budget_search.rows):
@@ -174,12 +174,12 @@ def search(plan: Plan, asked: Asked) -> Done:
     return Done(budget_search, file, gains, stopped, _ranges(budget_search, program))
 
 
-def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, RangeQuality]":
-    from tale_dspy.optimizers.ideal_range import learned_quality
-    from tale_dspy.optimizers.switch import budgeted_predictors
+def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRangeMetrics]":
+    from tale_dspy.optimizers.search.budget_override import budgeted_predictors
+    from tale_dspy.optimizers.search.ideal_range import learned_quality
     from tale_dspy.programs.tale_ep import TaleEP
 
-    found: dict[str, RangeQuality] = {}
+    found: dict[str, IdealRangeMetrics] = {}
     for name, module in budgeted_predictors(program).items():
         rows = [row for row in budget_search.rows if row.predictor == name]
         quality = learned_quality(module.estimator, rows) if isinstance(module, TaleEP) and rows else None
@@ -188,9 +188,11 @@ def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, RangeQual
     return found
 
 
-def _gain(budget_search: "BudgetSearch", student: Any, data: Any, name: str, options: dict[str, Any]) -> "Gain | None":
+def _gain(
+    budget_search: "BudgetSearch", student: Any, data: Any, name: str, options: dict[str, Any]
+) -> "FixedBudgetComparison | None":
     from tale_dspy.cli.show import live_bar
-    from tale_dspy.optimizers.gain import agreement_metric, measure_gain
+    from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed
 
     rows = [row for row in budget_search.rows if row.predictor == name]
     metric = agreement_metric(rows) if isinstance(budget_search.metric, str) else budget_search.metric
@@ -199,6 +201,6 @@ def _gain(budget_search: "BudgetSearch", student: Any, data: Any, name: str, opt
     with live_bar("against budget:best") as progress:
         told = {**caps, "progress": progress, "out": place, "caps": budget_search.caps}
         try:
-            return measure_gain(student, rows, data, metric=metric, **told)
+            return compare_with_fixed(student, rows, data, metric=metric, **told)
         except UsageError:  # nothing was searched
             return None

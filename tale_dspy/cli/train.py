@@ -9,7 +9,7 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.gate import MaxDrop, MinSaving
-from tale_dspy.cli.proving import Proof
+from tale_dspy.cli.post_training import PostTrainingEval
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(
     proof = None
     if evaluate:
         asked = (eval_data, eval_limit, eval_program, eval_api_base, eval_model, eval_base_model, min_saving, max_drop)
-        proof = Proof(*asked).checked(base)
+        proof = PostTrainingEval(*asked).checked(base)
     plan = plan_training(base, [str(file) for file in data], out, options_from(strategy, preset, **told))
     if dry_run:
         print_json(_figures(plan)) if json else _show(plan)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from tale_dspy.embedded.wordings import (
+from tale_dspy.embedded.story_templates import (
     ASK_OTHER,
     ASK_TOTAL,
     COMPARING,

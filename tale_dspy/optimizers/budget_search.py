@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.ledger import Ledger
 from tale_dspy.optimizers.few_shot import few_shot
 from tale_dspy.optimizers.fit_regression import fit_regression
-from tale_dspy.optimizers.question_search import SearchPlan
-from tale_dspy.optimizers.search_engine import PredictorSearch, SearchJob
-from tale_dspy.optimizers.search_folder import SearchFolder, total_cost
-from tale_dspy.optimizers.search_rows import SearchRow
-from tale_dspy.optimizers.search_summary import search_figures
-from tale_dspy.optimizers.switch import budgeted_predictors, put, searchable, task_of, with_estimator
+from tale_dspy.optimizers.search.budget_override import budgeted_predictors, put, searchable, task_of, with_estimator
+from tale_dspy.optimizers.search.question import SearchPlan
+from tale_dspy.optimizers.search.runner import SearchJob, SearchRunner
+from tale_dspy.optimizers.search.search_folder import SearchFolder, total_cost
+from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.search_summary import search_figures
 from tale_dspy.programs.copying import copy_program, language_models
-from tale_dspy.programs.estimator import input_signature
+from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.engine import questions_of
@@ -190,7 +190,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         try:
             for name in names:
                 ledger = Ledger(**self.caps.left(), price=self.options.price)
-                search = PredictorSearch(program, name, lm, job, ledger, tally)
+                search = SearchRunner(program, name, lm, job, ledger, tally)
                 try:
                     rows = search.run()
                 finally:

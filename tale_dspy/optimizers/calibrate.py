@@ -21,7 +21,7 @@ import dspy
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.optimizers.scaling import budget_states, scaled
-from tale_dspy.programs.promise import Promise, circumstances
+from tale_dspy.programs.guarantee import CalibrationGuarantee, circumstances
 from tale_dspy.runs.describe import state_hash
 from tale_dspy.runs.engine import evaluate, gold_field
 from tale_dspy.runs.options import SharedCaps
@@ -253,7 +253,7 @@ class _Asking:
         for module, state in budget_states(found):
             with dspy.context(**given), module.booked():
                 under = circumstances(module, {}, module.mode)
-            state.promise = Promise(
+            state.promise = CalibrationGuarantee(
                 epsilon=epsilon,
                 delta=delta,
                 scale=test.scale,

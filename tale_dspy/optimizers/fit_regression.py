@@ -16,11 +16,11 @@ import dspy
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import MissingExtraError, UsageError
-from tale_dspy.optimizers.hindsight import Hindsight, Outcome, check_rows, inputs_of
-from tale_dspy.optimizers.search_rows import SearchRow
+from tale_dspy.optimizers.search.offline_eval import Outcome, TrialReplay, check_rows, inputs_of
+from tale_dspy.optimizers.search.search_records import SearchRow
 from tale_dspy.programs.base import SignatureLike
-from tale_dspy.programs.regression import Projection, Regression, Term
-from tale_dspy.programs.regression_estimator import RegressionEstimator, counted, joined
+from tale_dspy.programs.estimators.regression import Projection, Regression, Term
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator, counted, joined
 
 MIN_ROWS = 20
 """Questions with a best budget below which nothing but a constant is fitted."""
@@ -81,7 +81,7 @@ def fit_regression(
         rows: What `BudgetSearch` found.
         signature: The inputs to predict from; those that a row lacks count as empty.
         quantile: Share of the questions whose best budget should not be above the estimate. None chooses it, a penalty
-            and a factor by cross-validation: those with the fewest tokens expected (`Hindsight`) among those at most
+            and a factor by cross-validation: those with the fewest tokens expected (`TrialReplay`) among those at most
             `MAX_LOSS` below the best accuracy expected. With fewer than `MIN_ROWS` best budgets it is
             `DEFAULT_QUANTILE`.
         embedder: Adds features of the inputs' embedding, by their principal components. Where these do not help, the
@@ -110,7 +110,7 @@ def fit_regression(
         line = _constant(best, quantile or DEFAULT_QUANTILE, told)
     else:
         _check_extra()
-        line = _Fit(questions, empty, Hindsight(rows), seed).line(quantile)
+        line = _Fit(questions, empty, TrialReplay(rows), seed).line(quantile)
     estimator = RegressionEstimator(
         signature,
         regression=line,
@@ -141,7 +141,7 @@ class _Fit:
     """One fit: the features of all questions, and what is chosen by cross-validation on them."""
 
     def __init__(
-        self, questions: Sequence[Question], estimator: RegressionEstimator, hindsight: Hindsight, seed: int
+        self, questions: Sequence[Question], estimator: RegressionEstimator, hindsight: TrialReplay, seed: int
     ) -> None:
         shuffled = random.Random(seed).sample(questions, len(questions))  # the folds are slices of it
         self.hindsight = hindsight

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from tale_dspy.accounting.ledger import track
 from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.ids import digest
-from tale_dspy.ledger import track
-from tale_dspy.optimizers.front import Front, Measured, Point
-from tale_dspy.optimizers.question_search import Direction, new_study
-from tale_dspy.optimizers.switch import budgeted_predictors, searchable
-from tale_dspy.optimizers.tuning_space import Demos, TuningSpace, collect_demos
+from tale_dspy.optimizers.pareto_front import Measured, ParetoFront, Point
+from tale_dspy.optimizers.search.budget_override import budgeted_predictors, searchable
+from tale_dspy.optimizers.search.question import Direction, new_study
+from tale_dspy.optimizers.search_space import Demos, SearchSpace, collect_demos
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.runs.engine import evaluate, gold_field, questions_of
 from tale_dspy.runs.options import RunOptions, SharedCaps
@@ -72,7 +72,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self,
         metric: Metric | None = None,
         *,
-        space: TuningSpace | None = None,
+        space: SearchSpace | None = None,
         trials: int = 24,
         max_loss: float = 0.01,
         max_tokens: float | None = None,
@@ -80,7 +80,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         out: str | Path | None = None,
         **options: Any,
     ) -> None:
-        self.metric, self.space = metric, space or TuningSpace()
+        self.metric, self.space = metric, space or SearchSpace()
         self.trials = check_budget(trials, "trials")
         if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
             raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
@@ -95,7 +95,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _forget(self) -> None:
         self.caps = SharedCaps(*self._limits)
         self.stopped: str | None = None
-        self.front, self.trials_made = Front([]), 0
+        self.front, self.trials_made = ParetoFront([]), 0
 
     def compile(
         self,
@@ -232,7 +232,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     # ---- what it came to
 
-    def _front(self, student: Any, demos: Demos, val: Any, made: "dict[str, _Variant]") -> Front:
+    def _front(self, student: Any, demos: Demos, val: Any, made: "dict[str, _Variant]") -> ParetoFront:
         """Measure the front again on fresh draws, the most accurate first, as far as the caps go."""
         name = val.name if isinstance(val, Dataset) else "examples"
         points = [
@@ -240,9 +240,9 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             for v in made.values()
         ]
         again: list[Point] = []
-        for point in sorted(Front(points), key=lambda p: -p.measured.accuracy):
+        for point in sorted(ParetoFront(points), key=lambda p: -p.measured.accuracy):
             again.append(self._again(point, val))
-        return Front(again, name)
+        return ParetoFront(again, name)
 
     def _again(self, point: Point, val: Any) -> Point:
         if self.stopped:

@@ -13,15 +13,15 @@ import dspy
 from dspy.primitives.prediction import Completions
 from dspy.signatures.signature import ensure_signature
 
+from tale_dspy.accounting.receipts import Call, Receipt, collect, status_of
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
+from tale_dspy.programs.guarantee import circumstances, warn_if_invalid
 from tale_dspy.programs.predictor import TalePredict, load_parameters
-from tale_dspy.programs.promise import circumstances, warn_if_void
-from tale_dspy.programs.rescue import Policy, check_rescue
+from tale_dspy.programs.recovery import Policy, check_on_truncation
 from tale_dspy.programs.saving import describe
-from tale_dspy.programs.state import BudgetState, Seen
-from tale_dspy.receipts import Call, Receipt, collect, status_of
+from tale_dspy.programs.state import BudgetState, TrainingExamples
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
 """Names a module adds to a signature or to its predictions."""
@@ -80,15 +80,16 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
     Args:
         signature: Inputs and outputs, as a string or a `dspy.Signature`.
         adapter: Overrides the adapter for this module alone.
-        rescue: What is done about a reply that is empty or was cut, since thinking used its room up. `answer` sends the
-            thought back and asks for the answer in a small allowance, once; `escalate` asks again with twice the budget
-            and twice max_tokens, at most twice. None does nothing: such a reply is `empty` or `truncated`.
+        on_truncation: What is done about a reply that is empty or was cut, since thinking used its room up. `answer`
+        sends the
+            thought back and asks for the answer in a small allowance, once; `retry_larger` asks again with twice the
+            budget and twice max_tokens, at most twice. None does nothing: such a reply is `empty` or `truncated`.
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
 
     Raises:
         SignatureError: If the signature is none, or has a field of a name the module adds or reserves.
-        UsageError: If the adapter or the rescue is none.
+        UsageError: If the adapter or the recovery is none.
 
     Attributes:
         guidance: A sentence in the instructions that makes the module what it is.
@@ -101,7 +102,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         signature: SignatureLike,
         *,
         adapter: Any = None,
-        rescue: Policy | None = None,
+        on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
@@ -110,17 +111,17 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
             raise UsageError(f"adapter must be a dspy.Adapter such as TaleAdapter(), got {adapter!r}")
         self.adapter = adapter
         self.predict = TalePredict(self.extend(check_signature(signature)), **config)
-        self.rescue = rescue
-        self.seen = Seen()
+        self.on_truncation = on_truncation
+        self.seen = TrainingExamples()
 
     @property
-    def rescue(self) -> Policy | None:
+    def on_truncation(self) -> Policy | None:
         """What is done about a reply that is empty or was cut."""
-        return self.predict.rescue
+        return self.predict.on_truncation
 
-    @rescue.setter
-    def rescue(self, value: Policy | None) -> None:
-        self.predict.rescue = check_rescue(value)
+    @on_truncation.setter
+    def on_truncation(self, value: Policy | None) -> None:
+        self.predict.on_truncation = check_on_truncation(value)
 
     @classmethod
     def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
@@ -148,7 +149,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
     def check_promise(self, state: BudgetState, kwargs: dict[str, Any], mode: str) -> None:
         """Warn if budgets were calibrated, and for something else than what this call is asked under."""
         if state.promise is not None:
-            warn_if_void(state.promise, circumstances(self, kwargs, mode), state.budgets)
+            warn_if_invalid(state.promise, circumstances(self, kwargs, mode), state.budgets)
 
     def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""

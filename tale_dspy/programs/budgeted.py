@@ -3,24 +3,24 @@
 from typing import Any
 
 from tale_dspy.adapter import BUDGET
-from tale_dspy.backends.dials import Mode
+from tale_dspy.backends.reasoning_params import Mode
 from tale_dspy.budget import Budget, check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike, TalePrediction
-from tale_dspy.programs.dialling import DialledModule
-from tale_dspy.programs.rescue import Policy
-from tale_dspy.programs.state import Fixed
+from tale_dspy.programs.budgeted_module import BudgetedModule
+from tale_dspy.programs.recovery import Policy
+from tale_dspy.programs.state import FixedBudgetState
 
 
-class BudgetedChainOfThought(DialledModule):
+class BudgetedChainOfThought(BudgetedModule):
     """Reason in fewer than `token_budget` tokens (paper, table 1).
 
     Args:
         signature: Inputs and outputs without the budget.
         token_budget: The budget of calls that give none, in tokens; None makes it an input that must be given.
-        mode: How it is sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`); a call may give its own.
+        mode: How it is sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`); a call may give its own.
         adapter: Overrides the adapter for this module alone.
-        rescue: What is done about an answer that was cut (`TaleModule`).
+        on_truncation: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
 
@@ -40,12 +40,14 @@ class BudgetedChainOfThought(DialledModule):
         *,
         mode: Mode = "auto",
         adapter: Any = None,
-        rescue: Policy | None = None,
+        on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
-        super().__init__(signature, mode=mode, adapter=adapter, rescue=rescue, callbacks=callbacks, **config)
-        self.fixed = Fixed(None if token_budget is None else check_budget(token_budget))
+        super().__init__(
+            signature, mode=mode, adapter=adapter, on_truncation=on_truncation, callbacks=callbacks, **config
+        )
+        self.fixed = FixedBudgetState(None if token_budget is None else check_budget(token_budget))
 
     @property
     def token_budget(self) -> int | None:
@@ -65,19 +67,19 @@ class BudgetedChainOfThought(DialledModule):
     def forward(self, **kwargs: Any) -> TalePrediction:
         kwargs, mode = self.parted(kwargs)
         budget = self._budget(kwargs)
-        dial = self.turned(kwargs, budget.tokens, mode)
+        reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
         with self.booked() as calls:
             if kwargs.get(BUDGET) is None:
                 self.check_promise(self.fixed, kwargs, mode)
-            raw = self.predict(**self.arguments(kwargs, budget.tokens, dial))
-        return self.answered(raw, calls, budget, mode, dial)
+            raw = self.predict(**self.arguments(kwargs, budget.tokens, reasoning_params))
+        return self.answered(raw, calls, budget, mode, reasoning_params)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
         kwargs, mode = self.parted(kwargs)
         budget = self._budget(kwargs)
-        dial = self.turned(kwargs, budget.tokens, mode)
+        reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
         with self.booked() as calls:
             if kwargs.get(BUDGET) is None:
                 self.check_promise(self.fixed, kwargs, mode)
-            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, dial))
-        return self.answered(raw, calls, budget, mode, dial)
+            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, reasoning_params))
+        return self.answered(raw, calls, budget, mode, reasoning_params)

@@ -1,13 +1,13 @@
 """Chain of Draft: at most five words for each step of the reasoning."""
 
-from tale_dspy.programs.thinking import ThinkingModule
+from tale_dspy.programs.reasoning_module import ReasoningModule
 from tale_dspy.prompts import DRAFT_INSTRUCTIONS
 
 
-class ChainOfDraft(ThinkingModule):
+class ChainOfDraft(ReasoningModule):
     """Reason in drafts of at most five words a step (arXiv 2502.18600), zero-shot.
 
-    Args: see `ThinkingModule`.
+    Args: see `ReasoningModule`.
     """
 
     guidance = DRAFT_INSTRUCTIONS

@@ -7,16 +7,16 @@ from typing import Any
 import dspy
 
 from tale_dspy.adapter import BUDGET, REASONING
-from tale_dspy.backends.dials import Mode
+from tale_dspy.backends.reasoning_params import Mode
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.audit import Audit
 from tale_dspy.programs.base import with_budget
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.cot import VanillaCoT
-from tale_dspy.programs.estimator import BudgetEstimator
+from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.predictor import TalePredict, load_parameters
-from tale_dspy.programs.rescue import Policy
+from tale_dspy.programs.recovery import Policy
+from tale_dspy.programs.shadow import ShadowCheck
 from tale_dspy.programs.tale_ep import TaleEP
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ def budgeted(
     exclude: Iterable[str] | None = None,
     estimator: dspy.Module | None = None,
     mode: Mode = "auto",
-    rescue: Policy | None = None,
-    audit: float | Audit | None = None,
+    on_truncation: Policy | None = None,
+    shadow_rate: float | ShadowCheck | None = None,
 ) -> Any:
     """Return a copy of a program in which every chain of thought is given a budget first (TALE-EP).
 
@@ -44,9 +44,9 @@ def budgeted(
         exclude: Names of modules to leave alone, with all they hold: a ChainOfThought's (`router`) or its predictor's
             (`router.predict`).
         estimator: Gives the budgets of all of them; None asks the model with the paper's prompt.
-        mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`).
-        rescue: What is done about an answer that was cut (`TaleModule`); None leaves a module the policy it has.
-        audit: Share of the calls of each that are also asked without a budget (`TaleEP`).
+        mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`).
+        on_truncation: What is done about an answer that was cut (`TaleModule`); None leaves a module the policy it has.
+        shadow_rate: Share of the calls of each that are also asked without a budget (`TaleEP`).
 
     Raises:
         SignatureError: If a signature has a field of a name `TaleEP` adds or reserves.
@@ -64,9 +64,9 @@ def budgeted(
         raise UsageError(
             f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include="
         )
-    swapped = {id(module): _tale_ep(module, estimator, mode=mode, audit=audit) for module in targets}
-    for new in swapped.values() if rescue is not None else ():
-        new.rescue = rescue
+    swapped = {id(module): _tale_ep(module, estimator, mode=mode, shadow_rate=shadow_rate) for module in targets}
+    for new in swapped.values() if on_truncation is not None else ():
+        new.on_truncation = on_truncation
     if id(copied) in swapped:
         return swapped[id(copied)]
     replace_modules(copied, swapped)

@@ -1,12 +1,12 @@
 """Vanilla chain of thought: "Let's think step by step:", the paper's baseline."""
 
-from tale_dspy.programs.thinking import ThinkingModule
+from tale_dspy.programs.reasoning_module import ReasoningModule
 
 
-class VanillaCoT(ThinkingModule):
+class VanillaCoT(ReasoningModule):
     """Reason without a budget (paper, table 1). A state saved by `dspy.ChainOfThought` loads into it.
 
-    Args: see `ThinkingModule`.
+    Args: see `ReasoningModule`.
 
     Example:
         >>> VanillaCoT("question -> answer")

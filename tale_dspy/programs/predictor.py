@@ -16,13 +16,13 @@ from dspy.clients._deprecation import adapter_message_call
 from dspy.dsp.utils.settings import settings
 from dspy.utils.exceptions import AdapterParseError, LMError
 
+from tale_dspy.accounting.receipts import collect, role
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.lm import public_config
 from tale_dspy.errors import StateError
 from tale_dspy.programs.copying import copy_program, modules_of
-from tale_dspy.programs.rescue import ESCALATIONS, REFUSED, Policy, Rescue, check_rescue
+from tale_dspy.programs.recovery import ESCALATIONS, REFUSED, Policy, Recovery, check_on_truncation
 from tale_dspy.programs.state import ModuleState
-from tale_dspy.receipts import collect, role
 
 logger = logging.getLogger(__name__)
 
@@ -45,43 +45,44 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     """A `dspy.Predict` whose saved state carries its field names, and that loads by name or refuses.
 
     Attributes:
-        rescue: What is done about a reply that is empty or was cut: `answer`, `escalate` or None (`TaleModule`).
+        on_truncation: What is done about a reply that is empty or was cut: `force_answer`, `retry_larger` or None
+        (`TaleModule`).
     """
 
     signature: Any
-    rescue: Policy | None = None
+    on_truncation: Policy | None = None
 
     def forward(self, **kwargs: Any) -> dspy.Prediction:
-        if self.rescue is None:
+        if self.on_truncation is None:
             return super().forward(**kwargs)
         with collect() as calls:
-            rescue = Rescue(self, kwargs, calls)
-            rescue.took(self._attempt(kwargs))
-            with _rescuing():
-                if self.rescue == "answer" and rescue.cut():
-                    asked = rescue.closing()
+            recovery = Recovery(self, kwargs, calls)
+            recovery.took(self._attempt(kwargs))
+            with _recovering():
+                if self.on_truncation == "force_answer" and recovery.cut():
+                    asked = recovery.closing()
                     with suppress(*REFUSED), adapter_message_call(asked.lm, asked.messages):
-                        rescue.closed(asked.read(asked.lm(messages=asked.messages, **asked.config)))
-                while self.rescue == "escalate" and rescue.attempts < ESCALATIONS and rescue.cut():
+                        recovery.closed(asked.read(asked.lm(messages=asked.messages, **asked.config)))
+                while self.on_truncation == "retry_larger" and recovery.attempts < ESCALATIONS and recovery.cut():
                     with suppress(*REFUSED):
-                        rescue.took(self._attempt(rescue.bigger()))
-        return rescue.result()
+                        recovery.took(self._attempt(recovery.bigger()))
+        return recovery.result()
 
     async def aforward(self, **kwargs: Any) -> dspy.Prediction:
-        if self.rescue is None:
+        if self.on_truncation is None:
             return await super().aforward(**kwargs)
         with collect() as calls:
-            rescue = Rescue(self, kwargs, calls)
-            rescue.took(await self._aattempt(kwargs))
-            with _rescuing():
-                if self.rescue == "answer" and rescue.cut():
-                    asked = rescue.closing()
+            recovery = Recovery(self, kwargs, calls)
+            recovery.took(await self._aattempt(kwargs))
+            with _recovering():
+                if self.on_truncation == "force_answer" and recovery.cut():
+                    asked = recovery.closing()
                     with suppress(*REFUSED), adapter_message_call(asked.lm, asked.messages):
-                        rescue.closed(asked.read(await asked.lm.acall(messages=asked.messages, **asked.config)))
-                while self.rescue == "escalate" and rescue.attempts < ESCALATIONS and rescue.cut():
+                        recovery.closed(asked.read(await asked.lm.acall(messages=asked.messages, **asked.config)))
+                while self.on_truncation == "retry_larger" and recovery.attempts < ESCALATIONS and recovery.cut():
                     with suppress(*REFUSED):
-                        rescue.took(await self._aattempt(rescue.bigger()))
-        return rescue.result()
+                        recovery.took(await self._aattempt(recovery.bigger()))
+        return recovery.result()
 
     def _attempt(self, kwargs: dict[str, Any]) -> dspy.Prediction | AdapterParseError:
         try:
@@ -100,7 +101,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
             kept = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
             state["lm"] = {**kept, **public_config(state["lm"])}
-        told = {} if self.rescue is None else {"rescue": self.rescue}
+        told = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
         return {**state, _NAMES: list(self.signature.fields), **told}
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
@@ -118,8 +119,14 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
             lists = {k: _list(k, state[k]) for k in _LISTS}
             signature = {"instructions": _text(state["signature"]["instructions"]), "fields": self._by_name(state)}
             lm = state["lm"] if allow_unsafe_lm_state else _allowed(state["lm"])
-            rescue = check_rescue(state.get("rescue", self.rescue))
-            known = {**lists, "signature": signature, "fields": state.get("fields", {}), "lm": lm, "rescue": rescue}
+            on_truncation = check_on_truncation(state.get("on_truncation", self.on_truncation))
+            known = {
+                **lists,
+                "signature": signature,
+                "fields": state.get("fields", {}),
+                "lm": lm,
+                "on_truncation": on_truncation,
+            }
             super().load_state(known, allow_unsafe_lm_state=allow_unsafe_lm_state)
         except BROKEN as e:
             raise as_state_error(e) from e
@@ -158,9 +165,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
 
 
 @contextmanager
-def _rescuing() -> Iterator[None]:
-    """Book calls as rescues, keep them out of DSPy's trace, and stream none of them."""
-    with role("rescue"), settings.context(trace=None, send_stream=None):
+def _recovering() -> Iterator[None]:
+    """Book calls as recoveries, keep them out of DSPy's trace, and stream none of them."""
+    with role("recovery"), settings.context(trace=None, send_stream=None):
         yield
 
 

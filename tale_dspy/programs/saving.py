@@ -39,16 +39,16 @@ def registry() -> dict[str, Callable[..., Any]]:
 
 def estimators() -> dict[str, type[Any]]:
     """Return those of them that a saved `TaleEP` may name as its estimator."""
-    from tale_dspy.programs.estimator import BudgetEstimator
-    from tale_dspy.programs.few_shot_estimator import FewShotEstimator
-    from tale_dspy.programs.regression_estimator import RegressionEstimator
+    from tale_dspy.programs.estimators.estimator import BudgetEstimator
+    from tale_dspy.programs.estimators.few_shot_estimator import FewShotEstimator
+    from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 
     return {c.__name__: c for c in (BudgetEstimator, FewShotEstimator, RegressionEstimator)}
 
 
 def describe(module: Any) -> dict[str, Any]:
     """Return what `load` needs beside DSPy's state: class, signature with types, adapter, settings, estimator."""
-    from tale_dspy.programs.regression_estimator import RegressionEstimator
+    from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
     from tale_dspy.programs.tale_ep import TaleEP
 
     if isinstance(module, RegressionEstimator):

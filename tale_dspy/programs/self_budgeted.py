@@ -4,14 +4,14 @@ from typing import Any
 
 import dspy
 
+from tale_dspy.accounting.receipts import Call
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import Budget, read_budget
 from tale_dspy.programs.base import TalePrediction, with_reasoning
-from tale_dspy.programs.thinking import ThinkingModule, with_thought
-from tale_dspy.receipts import Call
+from tale_dspy.programs.reasoning_module import ReasoningModule, with_thought
 
 
-class SelfBudgeted(ThinkingModule):
+class SelfBudgeted(ReasoningModule):
     """State a token budget and reason within it, in one call (SelfBudgeter, arXiv 2505.11274, as a prompt).
 
     TALE-EP pays a second call, with the question sent twice; here the model writes the number at the head of its reply.
@@ -21,9 +21,10 @@ class SelfBudgeted(ThinkingModule):
 
     A model that thinks natively can write nothing before it has thought: under mode `auto` it is asked to settle on a
     budget first and to state it in front of its answer, and not for a second, visible chain of thought. No number is
-    known before the call, so that none can be sent by its dial: `TaleEP` and `BudgetedChainOfThought` do that.
+    known before the call, so that none can be sent by its reasoning control: `TaleEP` and `BudgetedChainOfThought` do
+    that.
 
-    Args: see `ThinkingModule`.
+    Args: see `ReasoningModule`.
 
     Example:
         >>> program = SelfBudgeted("question -> answer")

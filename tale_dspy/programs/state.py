@@ -11,10 +11,10 @@ from dspy import BaseLM
 from dspy.dsp.utils.settings import settings
 from dspy.predict.parameter import Parameter
 
-from tale_dspy.backends.dials import Mode, check_mode
+from tale_dspy.accounting.receipts import Call
+from tale_dspy.backends.reasoning_params import Mode, check_mode
 from tale_dspy.budget import BudgetLimits, check_budget
-from tale_dspy.programs.promise import Promise
-from tale_dspy.receipts import Call
+from tale_dspy.programs.guarantee import CalibrationGuarantee
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
 
     required = True
 
-    def decides(self) -> bool:
+    def affects_output(self) -> bool:
         """Whether an answer may depend on it, so that runs with another are not the same."""
         return True
 
@@ -48,7 +48,7 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
 class BudgetState(ModuleState):
     """What a module's budgets come from, with the promise of a calibration about it, if there was one."""
 
-    promise: Promise | None = None
+    promise: CalibrationGuarantee | None = None
 
     @property
     @abstractmethod
@@ -60,10 +60,10 @@ class BudgetState(ModuleState):
 
     def _load_promise(self, state: dict[str, Any]) -> None:
         told = state.get("promise")
-        self.promise = None if told is None else Promise.from_json(told)
+        self.promise = None if told is None else CalibrationGuarantee.from_json(told)
 
 
-class Limits(BudgetState):
+class LimitsState(BudgetState):
     """The limits a module keeps its budgets within."""
 
     def __init__(self, limits: BudgetLimits) -> None:
@@ -85,7 +85,7 @@ class Limits(BudgetState):
         self.value, self.promise = self._initial, None
 
 
-class Fixed(BudgetState):
+class FixedBudgetState(BudgetState):
     """The budget of calls that give none."""
 
     def __init__(self, token_budget: int | None) -> None:
@@ -108,7 +108,7 @@ class Fixed(BudgetState):
         self.token_budget, self.promise = self._initial, None
 
 
-class Dialled(ModuleState):
+class BudgetModeState(ModuleState):
     """How a module sends its budgets."""
 
     required = False
@@ -127,21 +127,21 @@ class Dialled(ModuleState):
         self.mode = self._initial
 
 
-class Spoken(Dialled):
+class ReasoningModeState(BudgetModeState):
     """Whether a module without a budget asks a model that thinks natively for its reasoning again."""
 
-    def decides(self) -> bool:
+    def affects_output(self) -> bool:
         return self.mode != "auto"  # runs from before there was a choice are as those with the default
 
 
-class Seen(ModuleState):
+class TrainingExamples(ModuleState):
     """Ids of the questions a program was tuned on, with their role: `train`, `val` or `search`; and the model it was
     tuned with.
 
     An evaluation on one of the questions is refused, or marked contaminated; with another model it is flagged.
     """
 
-    def decides(self) -> bool:
+    def affects_output(self) -> bool:
         return False
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ def _warn_of_other_model(tuned: str, used: str) -> None:
 
 def tuned_with(program: Any) -> set[str]:
     """Return the models that the modules of a program were tuned with."""
-    seen = (p for _, p in program.named_parameters() if isinstance(p, Seen))
+    seen = (p for _, p in program.named_parameters() if isinstance(p, TrainingExamples))
     return {s.model for s in seen if s.model is not None}
 
 
@@ -193,12 +193,12 @@ def seen_by(program: Any) -> dict[str, str]:
     """Return what every module of a program has seen."""
     found: dict[str, str] = {}
     for _, parameter in program.named_parameters():
-        if isinstance(parameter, Seen):
+        if isinstance(parameter, TrainingExamples):
             found |= parameter.roles
     return found
 
 
-def promises_of(program: Any) -> list[Promise]:
+def promises_of(program: Any) -> list[CalibrationGuarantee]:
     """Return what was promised of the budgets of a program, each promise once."""
     states = (p for _, p in program.named_parameters() if isinstance(p, BudgetState))
     return list(dict.fromkeys(s.promise for s in states if s.promise is not None))

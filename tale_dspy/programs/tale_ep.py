@@ -7,8 +7,9 @@ from typing import Any
 
 import dspy
 
+from tale_dspy.accounting.receipts import Call, ShadowResult, role, total
 from tale_dspy.adapter import BUDGET, REASONING
-from tale_dspy.backends.dials import Mode, thinks_natively
+from tale_dspy.backends.reasoning_params import Mode, is_reasoning_model
 from tale_dspy.budget import (
     DEFAULT_CEILING,
     DEFAULT_FLOOR,
@@ -19,17 +20,16 @@ from tale_dspy.budget import (
     read_budget,
 )
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.audit import Audit, Audits, agree, audited_call, book, check_audit
 from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, only, receipt
-from tale_dspy.programs.dialling import DialledModule
-from tale_dspy.programs.estimator import UNLIMITED, BudgetEstimator, input_signature
-from tale_dspy.programs.rescue import Policy
-from tale_dspy.programs.state import Limits
-from tale_dspy.programs.thinking import language_model, without_reasoning
-from tale_dspy.receipts import Audited, Call, role, total
+from tale_dspy.programs.budgeted_module import BudgetedModule
+from tale_dspy.programs.estimators.estimator import UNLIMITED, BudgetEstimator, input_signature
+from tale_dspy.programs.reasoning_module import language_model, without_reasoning
+from tale_dspy.programs.recovery import Policy
+from tale_dspy.programs.shadow import ShadowCheck, ShadowState, agree, book, check_shadow_rate, shadow_call
+from tale_dspy.programs.state import LimitsState
 
 
-class TaleEP(DialledModule):
+class TaleEP(BudgetedModule):
     """Estimate each question's budget, then reason in fewer tokens than that (paper, section 5.2, TALE-EP).
 
     Args:
@@ -41,12 +41,14 @@ class TaleEP(DialledModule):
         scale: Factor on the estimate (the paper's alpha, appendix A.8).
         floor: Smallest budget sent, in tokens.
         ceiling: Largest budget sent, in tokens.
-        mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `DialledModule`). Under `auto` a model that
+        mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`). Under `auto` a model
+        that
             thinks natively is not asked for an estimate, which would cost it more than it saves.
-        audit: Share of the calls that are also asked without a budget, such as 0.02: agreement and saving are booked in
+        shadow_rate: Share of the calls that are also asked without a budget, such as 0.02: agreement and saving are
+        booked in
             the ledgers of `tale_dspy.track`, for people without right answers. Saved with the program.
         adapter: Overrides the adapter for this module alone.
-        rescue: What is done about an answer that was cut (`TaleModule`).
+        on_truncation: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.
         **config: Settings of the reasoning call, such as `temperature`.
 
@@ -75,31 +77,31 @@ class TaleEP(DialledModule):
         ceiling: int = DEFAULT_CEILING,
         *,
         mode: Mode = "auto",
-        audit: float | Audit | None = None,
+        shadow_rate: float | ShadowCheck | None = None,
         adapter: Any = None,
-        rescue: Policy | None = None,
+        on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
         found = check_signature(signature)
         self.estimate_from = _names(estimate_from, found)
-        self.audited = Audits(check_audit(audit))
-        super().__init__(found, mode=mode, adapter=adapter, rescue=rescue, callbacks=callbacks, **config)
+        self.shadowed = ShadowState(check_shadow_rate(shadow_rate))
+        super().__init__(found, mode=mode, adapter=adapter, on_truncation=on_truncation, callbacks=callbacks, **config)
         if estimator is None:
             # Its limits are this module's, which also know the scale.
             seen = input_signature(found, self.estimate_from)
             estimator = BudgetEstimator(seen, ceiling=UNLIMITED, adapter=adapter)
         self.estimator = estimator
-        self.limits = Limits(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
+        self.limits = LimitsState(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
 
     @property
-    def audit(self) -> Audit | None:
-        """Which calls are also asked without a budget; may be set to a share, an `Audit` or None."""
-        return self.audited.audit
+    def shadow_rate(self) -> ShadowCheck | None:
+        """Which calls are also asked without a budget; may be set to a share, an `ShadowCheck` or None."""
+        return self.shadowed.shadow_rate
 
-    @audit.setter
-    def audit(self, value: float | Audit | None) -> None:
-        self.audited.audit = check_audit(value)
+    @shadow_rate.setter
+    def shadow_rate(self, value: float | ShadowCheck | None) -> None:
+        self.shadowed.shadow_rate = check_shadow_rate(value)
 
     def forward(self, **kwargs: Any) -> TalePrediction:
         kwargs, mode = self.parted(kwargs)
@@ -109,9 +111,9 @@ class TaleEP(DialledModule):
                 self.check_promise(self.limits, kwargs, mode)
                 with role("estimate"):
                     budget = self._read(self.estimator(**self._seen(kwargs)))
-            dial = self.turned(kwargs, budget.tokens, mode)
-            raw = self.predict(**self.arguments(kwargs, budget.tokens, dial))
-        return self._audited(self.answered(raw, calls, budget, mode, dial), kwargs, mode)
+            reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
+            raw = self.predict(**self.arguments(kwargs, budget.tokens, reasoning_params))
+        return self._with_shadow(self.answered(raw, calls, budget, mode, reasoning_params), kwargs, mode)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
         kwargs, mode = self.parted(kwargs)
@@ -121,25 +123,25 @@ class TaleEP(DialledModule):
                 self.check_promise(self.limits, kwargs, mode)
                 with role("estimate"):
                     budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
-            dial = self.turned(kwargs, budget.tokens, mode)
-            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, dial))
-        return await self._aaudited(self.answered(raw, calls, budget, mode, dial), kwargs, mode)
+            reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
+            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, reasoning_params))
+        return await self._awith_shadow(self.answered(raw, calls, budget, mode, reasoning_params), kwargs, mode)
 
-    def _audited(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
+    def _with_shadow(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
         """Ask a picked call again without a budget, and book what that says; the answer stays the same."""
         if (call := self._audit_call(kwargs, mode)) is not None:
-            with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
+            with self.booked() as calls, role("shadow"), dspy.context(trace=None, send_stream=None):
                 plain = None
-                with audited_call():
+                with shadow_call():
                     plain = self.predict(**call)
             book(self._compared(pred, plain, calls))
         return pred
 
-    async def _aaudited(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
+    async def _awith_shadow(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
         if (call := self._audit_call(kwargs, mode)) is not None:
-            with self.booked() as calls, role("audit"), dspy.context(trace=None, send_stream=None):
+            with self.booked() as calls, role("shadow"), dspy.context(trace=None, send_stream=None):
                 plain = None
-                with audited_call():
+                with shadow_call():
                     plain = await self.predict.acall(**call)
             book(self._compared(pred, plain, calls))
         return pred
@@ -147,19 +149,21 @@ class TaleEP(DialledModule):
     def _audit_call(self, kwargs: dict[str, Any], mode: Mode) -> dict[str, Any] | None:
         """Return what the predictor is asked without a budget, or None if this call is not audited."""
         signature = self.predict.signature
-        if self.audit is None or not self.audit.picks(only(kwargs, [k for k in signature.input_fields if k != BUDGET])):
+        if self.shadow_rate is None or not self.shadow_rate.picks(
+            only(kwargs, [k for k in signature.input_fields if k != BUDGET])
+        ):
             return None
         call = {**{k: v for k, v in kwargs.items() if k != BUDGET}, "signature": signature.delete(BUDGET)}
         # As VanillaCoT: visible reasoning beside the native one would make the saving look larger than it is.
-        twice = mode != "prompt" and thinks_natively(language_model(self.predict, kwargs), self.settings(kwargs))
+        twice = mode != "prompt" and is_reasoning_model(language_model(self.predict, kwargs), self.settings(kwargs))
         return without_reasoning(self.predict, call) if twice else call
 
-    def _compared(self, pred: TalePrediction, plain: dspy.Prediction | None, calls: list[Call]) -> Audited:
+    def _compared(self, pred: TalePrediction, plain: dspy.Prediction | None, calls: list[Call]) -> ShadowResult:
         names = list(self.predict.signature.output_fields)
         wanted = [k for k in names if k != REASONING]
         answered = plain is not None and any(plain.get(k) is not None for k in wanted)
         spent = [pred.output_tokens, *([pred.estimate_tokens] if receipt(pred).of("estimate") else [])]
-        return Audited(
+        return ShadowResult(
             agrees=agree(pred, plain, names) if answered else None,
             net_tokens=total(spent),
             vanilla_tokens=total([c.output_tokens for c in calls]),
@@ -172,11 +176,11 @@ class TaleEP(DialledModule):
             return Budget(check_budget(given), "given")
         if mode != "auto" or not isinstance(self.estimator, BudgetEstimator):
             return None
-        if not thinks_natively(language_model(self.estimator.predict, kwargs), self.estimator.predict.config):
+        if not is_reasoning_model(language_model(self.estimator.predict, kwargs), self.estimator.predict.config):
             return None
         limits: BudgetLimits = self.limits.value
         tokens = min(max(DEFAULT_THINKING, limits.floor), limits.ceiling)
-        return Budget(tokens, "default") if self.turned(kwargs, tokens, mode).thinks else None
+        return Budget(tokens, "default") if self.budget_request(kwargs, tokens, mode).thinks else None
 
     def _seen(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the estimator is called with."""

@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from tale_dspy.comparison.changes import Change
+from tale_dspy.comparison.compare import Comparison
+from tale_dspy.comparison.formatting import change_text, number, plain_json, saving_text, side_texts
+from tale_dspy.comparison.paired import PairedMeans
 from tale_dspy.reports.text import csv_text, visible
-from tale_dspy.runs.changes import Change
-from tale_dspy.runs.compare import Comparison
-from tale_dspy.runs.paired import PairedMeans
-from tale_dspy.runs.wording import change_text, number, plain_json, saving_text, side_texts
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -71,7 +71,7 @@ def _headline(c: Comparison) -> "Text":
     draws = "" if c.draws == c.n else f" ({c.draws} draws)"
     data = c.data or "unnamed data"
     text = Text(visible(f"{c.run.name} against {c.baseline.name} on {data}, {c.n} questions{draws}", " "), style="bold")
-    claim = "adapter, instructions and demos are the same" if c.is_budget_saving else str(c.why_not)
+    claim = "adapter, instructions and demos are the same" if c.is_budget_saving else str(c.blocking_reason)
     text.append(f"\n{c.right_to_wrong} right->wrong", style="red").append(", ")
     text.append(f"{c.wrong_to_right} wrong->right", style="green")
     text.append(f", exact {c.exact_test}", style="not bold")

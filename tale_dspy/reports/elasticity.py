@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tale_dspy.comparison.formatting import change_text, number
+from tale_dspy.comparison.paired import PairedMeans, mean, paired_means
+from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
-from tale_dspy.reports.rows import Interval, evidence_mark
+from tale_dspy.reports.rows import Interval, provenance_of
 from tale_dspy.reports.text import by_programs, shortened, visible
-from tale_dspy.runs.paired import PairedMeans, mean, paired_means
 from tale_dspy.runs.records import Record, Run, accuracy_interval, question_scores
-from tale_dspy.runs.sides import config_of, data_name
-from tale_dspy.runs.wording import change_text, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +74,7 @@ class Elasticity:
     """Programs that choose a budget for each question, such as TALE-EP."""
     rise: PairedMeans
     """Tokens at the smallest budget against those at the budget of least tokens, paired by question."""
-    marks: dict[str, str]
+    provenances: dict[str, str]
     """Evidence mark -> the programs it is of."""
 
     @property
@@ -148,7 +148,7 @@ def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
         vanilla=_row(vanilla, shared, counted) if vanilla else None,
         estimated=tuple(_row(run, shared, counted) for run in estimated),
         rise=_rise(fixed[cheapest], fixed[0], counted),
-        marks=by_programs((shortened(run.name, 40), evidence_mark(run)) for run in drawn),
+        provenances=by_programs((shortened(run.name, 40), provenance_of(run)) for run in drawn),
     )
 
 
@@ -239,9 +239,9 @@ def _basis(curve: Elasticity) -> Iterator[str]:
 def evidence_sentences(curve: Elasticity) -> list[str]:
     """Say which model the curve is of, and what it is evidence of (design, section 5)."""
     model = f"Model: {curve.model or 'unknown'}."
-    if len(curve.marks) == 1:
-        return [f"{model} Evidence: {mark}." for mark in curve.marks]
-    return [model, *(f"Evidence of {programs}: {mark}." for mark, programs in curve.marks.items())]
+    if len(curve.provenances) == 1:
+        return [f"{model} Evidence: {provenance}." for provenance in curve.provenances]
+    return [model, *(f"Evidence of {programs}: {provenance}." for provenance, programs in curve.provenances.items())]
 
 
 def _with_bounds(value: float | None, interval: Interval | None, scale: float = 1.0) -> str:

@@ -7,12 +7,12 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tale_dspy.comparison.formatting import number
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
 from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, evidence_sentences, rise_sentence
 from tale_dspy.reports.rows import Interval
 from tale_dspy.reports.text import shortened, wrapped
-from tale_dspy.runs.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Collection, Sequence
 
+from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.runs.records import Run
-from tale_dspy.runs.sides import config_of, data_name
 
 VANILLA = ("VanillaCoT", "ChainOfThought")
 """Classes of programs that reason without any budget."""

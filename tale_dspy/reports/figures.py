@@ -10,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tale_dspy.comparison.formatting import number
+from tale_dspy.comparison.run_stats import data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, ORANGE, plain
-from tale_dspy.reports.rows import ReportRow, evidence_mark, run_row, told_apart
+from tale_dspy.reports.rows import ReportRow, provenance_of, run_row, told_apart
 from tale_dspy.reports.text import by_programs, shortened, wrapped
 from tale_dspy.runs.records import Run
-from tale_dspy.runs.sides import data_name
-from tale_dspy.runs.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -241,13 +241,23 @@ def _is_free(box: "Bbox", inside: "Bbox", taken: "Sequence[Bbox]") -> bool:
 
 def _csv_row(row: ReportRow) -> dict[str, Any]:
     low, high = row.accuracy_interval or (None, None)
-    names = ("program", "model", "data", "n", "accuracy", "output_tokens", "estimate_tokens", "net_tokens", "mark")
+    names = (
+        "program",
+        "model",
+        "data",
+        "n",
+        "accuracy",
+        "output_tokens",
+        "estimate_tokens",
+        "net_tokens",
+        "provenance",
+    )
     values = {name: value for name, value in asdict(row).items() if name in names}
     return {**values, "accuracy_low": low, "accuracy_high": high}
 
 
 def _marks(runs: Sequence[Run]) -> list[str]:
-    marks = by_programs((shortened(run.name, 40), evidence_mark(run)) for run in runs)
-    if len(marks) == 1:
-        return [f"Evidence: {mark}." for mark in marks]
-    return [f"Evidence of {programs}: {mark}." for mark, programs in marks.items()]
+    provenances = by_programs((shortened(run.name, 40), provenance_of(run)) for run in runs)
+    if len(provenances) == 1:
+        return [f"Evidence: {provenance}." for provenance in provenances]
+    return [f"Evidence of {programs}: {provenance}." for provenance, programs in provenances.items()]

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tale_dspy.receipts import Price
+from tale_dspy.accounting.receipts import Price
+from tale_dspy.comparison.formatting import number
+from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.reports.paper_tables import TUNED, PaperRow
 from tale_dspy.reports.rows import ReportRow, mean_known, report_rows
 from tale_dspy.reports.screen import rich_table
 from tale_dspy.runs.records import Run, accuracy_interval
-from tale_dspy.runs.sides import config_of, data_name
-from tale_dspy.runs.wording import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,7 +131,7 @@ def _paper_row(row: PaperRow, system: str, *, with_notes: bool) -> ReportRow:
         tokens_per_right=figures.output_tokens if system in TUNED else None,
         usd_per_1000=None if figures.expense is None else figures.expense / 100,
         outcomes={},
-        mark="paper",
+        provenance="paper",
         notes=tuple(f"table {row.table}: {note}" for note in row.notes) if with_notes else (),
     )
 
@@ -180,6 +180,6 @@ def _paper_measure(run: Run, ours: ReportRow, *, per_right: bool) -> list[Report
             tokens_per_right=_per_right(run, sum(map(sum, judged.values())), cl100k=True) if per_right else None,
             usd_per_1000=None,
             outcomes={},
-            mark=f"{ours.mark}, counted and judged as in the paper",
+            provenance=f"{ours.provenance}, counted and judged as in the paper",
         )
     ]

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tale_dspy.optimizers.hindsight import by_budget
-from tale_dspy.optimizers.search_rows import SearchRow, Trial
+from tale_dspy.optimizers.search.offline_eval import by_budget
+from tale_dspy.optimizers.search.search_records import SearchRow, Trial
 from tale_dspy.runs.records import Record, Run
 
 BINS_PER_DOUBLING = 2

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from tale_dspy.comparison.compare import compare
+from tale_dspy.comparison.formatting import number, p_text
+from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.text import by_programs
-from tale_dspy.runs.compare import compare
 from tale_dspy.runs.records import Run
-from tale_dspy.runs.sides import config_of, data_name
-from tale_dspy.runs.wording import number, p_text
 
 Interval = tuple[float, float]
 
@@ -49,7 +49,7 @@ class ReportRow:
     latency_p95: float | None = None
     outcomes: dict[str, int]
     """Draws of each outcome other than correct and wrong, where there are any."""
-    mark: str
+    provenance: str
     """What the figures are evidence of (design, section 5)."""
     versus: str | None = None
     """Program of the first run, where this row is compared with it."""
@@ -99,15 +99,15 @@ def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
     return [run_row(runs[0]), *(_against(runs[0], run) for run in runs[1:])]
 
 
-def evidence_mark(run: Run) -> str:
+def provenance_of(run: Run) -> str:
     """Say what a run's figures are evidence of: its own mark, else model, snapshot and date; and if contaminated."""
-    mark = run.info.get("mark")
-    if not (isinstance(mark, str) and mark.strip()):
+    provenance = run.info.get("provenance")
+    if not (isinstance(provenance, str) and provenance.strip()):
         snapshots = sorted({r.response_model for r in run.records if r.response_model})
         model = str(config_of(run).get("model") or "model unknown")
         date = str(run.info.get("created") or "")[:10]  # of an ISO 8601 time
-        mark = ", ".join((model, " + ".join(snapshots) or "snapshot unknown", date or "date unknown"))
-    return f"{mark} (contaminated)" if run.info.get("contaminated") else mark
+        provenance = ", ".join((model, " + ".join(snapshots) or "snapshot unknown", date or "date unknown"))
+    return f"{provenance} (contaminated)" if run.info.get("contaminated") else provenance
 
 
 def run_row(run: Run) -> ReportRow:
@@ -121,13 +121,13 @@ def run_row(run: Run) -> ReportRow:
     tuned = [model for model in run.info.get("tuned_with", ()) if model != summary["model"]]
     if tuned:
         notes.append(f"tuned with {' and '.join(tuned)}, run with {summary['model'] or 'an unknown model'}")
-    rescues = summary["rescues"]
-    if rescues["cut"]:
-        tokens_told = rescues["output_tokens"]
+    recoveries = summary["recoveries"]
+    if recoveries["cut"]:
+        tokens_told = recoveries["output_tokens"]
         more = "" if tokens_told is None else f" ({number(tokens_told, 0)} of the output tokens)"
         notes.append(
-            f"rescued: {rescues['answered']} of {rescues['cut']} answers that were cut or empty, in {rescues['calls']} "
-            f"further calls{more}"
+            f"recovered: {recoveries['answered']} of {recoveries['cut']} answers that were cut or empty, in "
+            f"{recoveries['calls']} further calls{more}"
         )
     price = mean_known(prices)
     return ReportRow(
@@ -144,7 +144,7 @@ def run_row(run: Run) -> ReportRow:
         latency_p50=summary["latency_p50"],
         latency_p95=summary["latency_p95"],
         outcomes={k: v for k, v in summary["outcomes"].items() if v and k not in ("correct", "wrong")},
-        mark=evidence_mark(run),
+        provenance=provenance_of(run),
         notes=tuple(notes),
     )
 
@@ -175,7 +175,7 @@ def _against(first: Run, run: Run) -> ReportRow:
         mcnemar_p=c.mcnemar_p,
         is_budget_saving=c.is_budget_saving,
     )
-    claim = [] if c.why_not is None else [f"the difference is not called a budget saving: {c.why_not}"]
+    claim = [] if c.blocking_reason is None else [f"the difference is not called a budget saving: {c.blocking_reason}"]
     return _noted(row, *c.notes, *claim)
 
 
@@ -209,7 +209,7 @@ COLUMNS: dict[str, Callable[[ReportRow], str]] = {
     "McNemar p": lambda r: "–" if r.mcnemar_p is None else p_text(r.mcnemar_p).removeprefix("= "),
     "Net tokens saved %": lambda r: _with_bounds(r.net_saving, r.net_saving_interval, 100),
     "Money saved %": lambda r: _with_bounds(r.money_saving, r.money_saving_interval, 100),
-    "Evidence": lambda r: r.mark,
+    "Evidence": lambda r: r.provenance,
 }
 """The report's columns, in order, and how each writes a row's cell."""
 
@@ -225,5 +225,5 @@ def row_notes(rows: Sequence[ReportRow]) -> list[str]:
 
 def evidence(rows: Sequence[ReportRow]) -> list[str]:
     """Say the marks once each, with the programs they are of."""
-    marks = by_programs((row.program, row.mark) for row in rows)
-    return [f"Evidence ({programs}): {mark}" for mark, programs in marks.items()]
+    provenances = by_programs((row.program, row.provenance) for row in rows)
+    return [f"Evidence ({programs}): {provenance}" for provenance, programs in provenances.items()]

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.reports.rows import COLUMNS, ReportRow, evidence, row_notes
 from tale_dspy.reports.text import visible
-from tale_dspy.runs.wording import number, p_text
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, plain
@@ -13,7 +14,6 @@ from tale_dspy.reports.question_curves import curves_of_search
 from tale_dspy.reports.question_figures import elasticity_pooled, elasticity_questions, log_axis
 from tale_dspy.reports.search_run import SearchRun, has_curve, search_notes
 from tale_dspy.reports.text import shortened
-from tale_dspy.runs.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import RunFolderError, UsageError
-from tale_dspy.optimizers.ideal_range import RangeQuality, range_quality
-from tale_dspy.optimizers.search_rows import SEARCH_FILE, SearchRow, load_search
+from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics, ideal_range_metrics
+from tale_dspy.optimizers.search.search_records import SEARCH_FILE, SearchRow, load_search
 from tale_dspy.reports.question_curves import curves_of_search, pooled
-from tale_dspy.reports.rows import ReportRow, evidence_mark
+from tale_dspy.reports.rows import ReportRow, provenance_of
 from tale_dspy.reports.text import by_programs, shortened
 from tale_dspy.runs.records import Run, read_json
-from tale_dspy.runs.wording import number
 
 GRID = "GridSampler"
 """The sampler whose trials tell the ideal ranges."""
@@ -49,9 +49,9 @@ class SearchRun:
         return self.rows[0].predictor
 
     @property
-    def mark(self) -> str:
+    def provenance(self) -> str:
         """What its figures are evidence of (design, section 5)."""
-        return evidence_mark(Run(info=dict(self.info), records=[]))
+        return provenance_of(Run(info=dict(self.info), records=[]))
 
     @property
     def _config(self) -> Mapping[str, Any]:
@@ -82,7 +82,7 @@ def load_search_runs(path: str | Path) -> list[SearchRun]:
 def search_notes(search: SearchRun) -> list[str]:
     """Say what a figure of a search rests on."""
     judged = "" if all(row.judged_by == "gold" for row in search.rows) else " Right means: as without a budget."
-    return [f"Budgets were chosen by {search.sampler}.{judged}", f"Evidence: {search.mark}."]
+    return [f"Budgets were chosen by {search.sampler}.{judged}", f"Evidence: {search.provenance}."]
 
 
 def search_table(search: SearchRun) -> dict[str, str]:
@@ -129,7 +129,7 @@ def searched_row(search: SearchRun) -> ReportRow:
         net_tokens=mean,
         usd_per_1000=None,
         outcomes={},
-        mark=search.mark,
+        provenance=search.provenance,
         notes=(
             "on the searched questions, each under its own budget where one was confirmed on fresh draws, as an oracle "
             f"would know it; without budgets {number(100 * plain)} % of them are right, {number(vanilla)} tokens each",
@@ -141,7 +141,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def run_range_quality(run: Run, search: SearchRun) -> RangeQuality | None:
+def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:
     """Measure the budgets of a run against the ideal ranges of a search of the same questions; None without any.
 
     Paper, section 4 and appendix A.1. Several draws of a question count with the first.
@@ -150,12 +150,12 @@ def run_range_quality(run: Run, search: SearchRun) -> RangeQuality | None:
     for r in run.records:
         budgets.setdefault(r.id, r.token_budget)
     try:
-        return range_quality(budgets, search.rows)
+        return ideal_range_metrics(budgets, search.rows)
     except UsageError:
         return None
 
 
-def range_sentence(name: str, quality: RangeQuality, search: SearchRun) -> str:
+def range_sentence(name: str, quality: IdealRangeMetrics, search: SearchRun) -> str:
     """Say how well budgets hit the ideal ranges, and how far the ranges can be trusted."""
     doubt = (
         "" if search.sampler == GRID else f" The ranges are rough: only a grid search shows them, not {search.sampler}."

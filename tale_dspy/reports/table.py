@@ -11,17 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tale_dspy.comparison.formatting import plain_json
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.canvas import load_matplotlib
 from tale_dspy.reports.elasticity import CURVE_COLUMNS, Elasticity, elasticities, elasticity_notes
 from tale_dspy.reports.elasticity_figure import elasticity_curve
 from tale_dspy.reports.figures import accuracy_tokens, paired_tokens, tokens_per_question
-from tale_dspy.reports.ladders import ladder_figures, ladders
 from tale_dspy.reports.rows import COLUMNS, ReportRow, evidence, report_rows, row_notes
 from tale_dspy.reports.screen import rich_table
+from tale_dspy.reports.sweeps import ladder_figures, ladders
 from tale_dspy.reports.text import csv_text, visible
 from tale_dspy.runs.records import Run
-from tale_dspy.runs.wording import plain_json
 
 __all__ = [
     "ReportRow",

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from tale_dspy.comparison.formatting import number
+from tale_dspy.comparison.gate import Verdict
 from tale_dspy.reports.text import visible
-from tale_dspy.runs.gate import Verdict
-from tale_dspy.runs.wording import number
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -21,8 +21,8 @@ from tale_dspy.backends.prices import fallbacks_of
 from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
-from tale_dspy.programs.estimator import BudgetEstimator
-from tale_dspy.programs.promise import warn_of_others
+from tale_dspy.programs.estimators.estimator import BudgetEstimator
+from tale_dspy.programs.guarantee import warn_of_others
 from tale_dspy.programs.saving import describe_adapter
 from tale_dspy.programs.state import ModuleState, promises_of, seen_by, tuned_with
 from tale_dspy.runs.folder import FORMAT
@@ -82,7 +82,7 @@ def describe_run(
         },
         "address": _address(lm, compared=False),
         "versions": versions(),
-        "mark": options.mark or _mark(program, lm),
+        "provenance": options.provenance or _mark(program, lm),
         "seen": sorted(seen),
         "tuned_with": sorted(tuned_with(program)),
         "contaminated": bool(overlap),
@@ -100,7 +100,7 @@ def state_hash(program: Any) -> str:
     state = {
         name: {k: v for k, v in param.dump_state().items() if k not in _NO_PROMPT}
         for name, param in program.named_parameters()
-        if not isinstance(param, ModuleState) or param.decides()
+        if not isinstance(param, ModuleState) or param.affects_output()
     }
     settings = {name: p.config for name, p in program.named_predictors() if p.config}
     modules = program.named_sub_modules(dspy.Module)

@@ -1,4 +1,6 @@
-"""`examine`: what an endpoint does with a key, a budget and a dial, found out with some twenty small calls."""
+"""`examine`: what an endpoint does with a key, a budget and a reasoning control, found out with some twenty small
+calls.
+"""
 
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
@@ -10,18 +12,18 @@ from typing import Any
 from dspy.clients.legacy_outputs import value
 from dspy.utils.exceptions import LMError, LMRateLimitError
 
+from tale_dspy.accounting.ledger import track
+from tale_dspy.accounting.receipts import Call, CallListener, Price, collect
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
-from tale_dspy.backends.dials import Mode, family_of, thinks_natively, turn
-from tale_dspy.backends.family import LEVELS
 from tale_dspy.backends.local.names import is_local
 from tale_dspy.backends.prices import price_of
+from tale_dspy.backends.reasoning_control import LEVELS
+from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of, is_reasoning_model
 from tale_dspy.errors import UsageError
-from tale_dspy.ledger import track
 from tale_dspy.programs.base import receipt
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.direct import DirectAnswer
-from tale_dspy.receipts import Call, Price, Sink, collect
 from tale_dspy.runs.session import sentence
 
 QUESTION = (
@@ -56,7 +58,7 @@ class Reading:
     """Whether the answer was right."""
     status: str | None = None
     """`answered`, or why there was no answer."""
-    dial: Mapping[str, Any] | None = None
+    reasoning_params: Mapping[str, Any] | None = None
     """The part of the request body that the budget became; empty where only the prompt tells it."""
     notes: tuple[str, ...] = ()
     """What was raised, lowered or left out."""
@@ -78,7 +80,7 @@ class Diagnosis:
     error: str | None = None
     """Why not."""
     family: str | None = None
-    """The row of models whose dial is known."""
+    """The row of models whose reasoning control is known."""
     thinks: bool = False
     """Whether it thinks natively as it is set up."""
     auto: str | None = None
@@ -126,7 +128,7 @@ def _verdict(readings: Sequence[Reading]) -> str:
     return f"{'obeyed' if moves else 'no effect seen'}: {kept}, {spent}"
 
 
-class _Headers(Sink):
+class _Headers(CallListener):
     """Listens for the rate limits in what a provider answers."""
 
     def __init__(self, price: Price | None) -> None:
@@ -147,7 +149,7 @@ def modes_of(lm: Any) -> tuple[dict[Mode, tuple[int, ...]], dict[str, str]]:
     """Return the ways to send a budget with the budgets that are tried, and those that cannot be sent, with reasons."""
     tried: dict[Mode, tuple[int, ...]] = {"prompt": BUDGETS, "cap": BUDGETS}
     try:
-        turn(lm, LEVELS["high"], "native")
+        budget_request(lm, LEVELS["high"], "native")
     except UsageError as e:
         return tried, {"native": str(e).removeprefix("mode native: ").partition(";")[0]}
     family = family_of(lm)
@@ -179,7 +181,8 @@ def examine(
     concurrency: int = 4,
     progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
-    """Find out whether the key works, which dial does, whether a budget is kept, and what is reported and refused.
+    """Find out whether the key works, which reasoning control does, whether a budget is kept, and what is reported and
+    refused.
 
     Args:
         lm: A language model; asked without its cache.
@@ -200,8 +203,8 @@ def examine(
         model=lm.model,
         works=False,
         family=None if family is None else family.name,
-        thinks=thinks_natively(lm),
-        auto=turn(lm, LEVELS["low"]).mode,
+        thinks=is_reasoning_model(lm),
+        auto=budget_request(lm, LEVELS["low"]).mode,
         unavailable=unavailable,
     )
     headers = _Headers(price)
@@ -253,8 +256,8 @@ def _read(mode: Mode, budget: int) -> Reading:
         adherence=told.adherence,
         right=answers_equal(pred.answer, ANSWER),
         status=told.status,
-        dial=told.dial,
-        notes=tuple(told.dial_notes),
+        reasoning_params=told.reasoning_params,
+        notes=tuple(told.reasoning_notes),
     )
 
 

@@ -11,9 +11,9 @@ from typing import Any, Unpack
 
 import dspy
 
+from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import BackendError, DataError, SpendCapReached, UsageError
-from tale_dspy.ledger import Ledger
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder

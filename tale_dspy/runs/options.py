@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
+from tale_dspy.accounting.ledger import Ledger
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.ledger import Ledger
-from tale_dspy.receipts import Price
 from tale_dspy.runs.records import Record
 
 
@@ -114,7 +114,7 @@ class Options(TypedDict, total=False):
     paper_counts: bool
     seen: Mapping[str, str]
     allow_leak: bool
-    mark: str | None
+    provenance: str | None
     config: Mapping[str, Any]
     progress: Callable[[Tally], None] | None
 
@@ -157,7 +157,7 @@ class RunOptions:
     """Ids of questions the program was tuned on, with the role: `train`, `val`, `search`."""
     allow_leak: bool = False
     """Whether evaluating on such questions is allowed; the run is then marked contaminated."""
-    mark: str | None = None
+    provenance: str | None = None
     """Evidence mark of every figure, such as `simulated`."""
     config: Mapping[str, Any] | None = None
     """Further settings that decide the result; a folder of other settings is refused."""

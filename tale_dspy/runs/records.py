@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tale_dspy.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from tale_dspy.runs.compare import Comparison
+    from tale_dspy.comparison.compare import Comparison
 
 Outcome = Literal["correct", "wrong", "unreadable", "empty", "truncated", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("correct", "wrong", "unreadable", "empty", "truncated", "error")
@@ -46,15 +46,15 @@ class Record:
     """`estimate`, `clamped`, `fallback`, `given`, `default` or `stated`."""
     mode: str | None = None
     """How the budget was sent: `prompt`, `native` or `cap`."""
-    dial: dict[str, Any] | None = None
+    reasoning_params: dict[str, Any] | None = None
     """The part of the request body that carried it, beside the prompt."""
-    dial_notes: list[str] | None = None
+    reasoning_notes: list[str] | None = None
     """What of it was raised, lowered or left out, in words."""
     output_tokens: int | None = None
     """Completion tokens of the reasoning calls, thinking and rescues included."""
     rescue_calls: int = 0
     """Calls made because the answer was cut or empty."""
-    rescue_tokens: int | None = None
+    recovery_tokens: int | None = None
     """The part of `output_tokens` that they took; None where none was made."""
     estimate_tokens: int | None = None
     """Completion tokens of the budget calls; None where none was made."""
@@ -162,7 +162,7 @@ class Run:
         Raises:
             UsageError: If the runs share no question.
         """
-        from tale_dspy.runs.compare import compare
+        from tale_dspy.comparison.compare import compare
 
         return compare(baseline=other, run=self)
 
@@ -277,7 +277,7 @@ def summarize(run: Run) -> dict[str, Any]:
         **_by_groups(records),
         **_by_mode(records),
         "unknown_tokens": sum(r.output_tokens is None for r in records),
-        "rescues": _rescues(records),
+        "recoveries": _rescues(records),
         "estimate_fallbacks": sum(r.budget_source in ("fallback", "clamped") for r in records),
         "latency_p50": quantile(latencies, 0.50),
         "latency_p95": quantile(latencies, 0.95),
@@ -296,7 +296,7 @@ def _rescues(records: Sequence[Record]) -> dict[str, Any]:
         "cut": len(cut),
         "answered": sum(r.outcome in ("correct", "wrong") for r in cut),
         "calls": sum(r.rescue_calls for r in cut),
-        "output_tokens": _total([r.rescue_tokens for r in cut]),
+        "output_tokens": _total([r.recovery_tokens for r in cut]),
     }
 
 
@@ -306,11 +306,11 @@ def _by_mode(records: Sequence[Record]) -> dict[str, Any]:
     if not asked:
         return {}
     modes = Counter(r.mode for r in asked if r.mode is not None)
-    notes = Counter(note for r in asked for note in r.dial_notes or ())
+    notes = Counter(note for r in asked for note in r.reasoning_notes or ())
     kept = [r.output_tokens / r.token_budget for r in asked if r.output_tokens is not None and r.token_budget]
     return {
         "modes": dict(modes.most_common()),
-        "dial_notes": dict(notes.most_common(5)),
+        "reasoning_notes": dict(notes.most_common(5)),
         "adherence_mean": _mean(kept),
         "within_budget": None if not kept else sum(share <= 1 for share in kept) / len(kept),
     }

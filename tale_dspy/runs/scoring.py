@@ -9,12 +9,12 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+from tale_dspy.accounting.receipts import Call, role, status_of, total
+from tale_dspy.accounting.token_counts import count_cl100k
 from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
-from tale_dspy.backends.masking import masked
-from tale_dspy.backends.tokens import count_cl100k
+from tale_dspy.backends.redaction import masked
 from tale_dspy.programs.base import TalePrediction
-from tale_dspy.receipts import Call, role, status_of, total
 from tale_dspy.runs.records import Outcome, Record
 
 Metric = Callable[..., Any]
@@ -163,8 +163,8 @@ def _budget_of(pred: Any) -> dict[str, Any]:
         "token_budget": told.token_budget,
         "budget_source": told.budget_source,
         "mode": told.mode,
-        "dial": told.dial or None,
-        "dial_notes": told.dial_notes or None,
+        "reasoning_params": told.reasoning_params or None,
+        "reasoning_notes": told.reasoning_notes or None,
     }
 
 
@@ -179,10 +179,10 @@ def record_of(
     estimate: list[Call] = []
     metric: list[Call] = []
     for call in calls:
-        judging = call.role in ("metric", "audit")  # neither is part of the answer
+        judging = call.role in ("metric", "shadow")  # neither is part of the answer
         (metric if judging else estimate if call.role == "estimate" else reason).append(call)
     own = estimate + reason
-    rescue = [call for call in reason if call.role == "rescue"]
+    on_truncation = [call for call in reason if call.role == "recovery"]
     last = reason[-1] if reason else None
     reply = last.text if last else None
     cached = sum(c.cached for c in calls)
@@ -193,8 +193,8 @@ def record_of(
         "group": question.group,
         "reply": reply,
         "output_tokens": total([c.output_tokens for c in reason]),
-        "rescue_calls": len(rescue),
-        "rescue_tokens": total([c.output_tokens for c in rescue]),
+        "rescue_calls": len(on_truncation),
+        "recovery_tokens": total([c.output_tokens for c in on_truncation]),
         "estimate_tokens": total([c.output_tokens for c in estimate]),
         "prompt_tokens": total([c.prompt_tokens for c in own]),
         "estimate_prompt_tokens": total([c.prompt_tokens for c in estimate]),

@@ -18,14 +18,14 @@ from typing import Any, NoReturn
 import dspy
 from dspy.dsp.utils.settings import settings
 
-from tale_dspy.backends.lm import LM, KeepsUsage, is_cached, request_hash, watched_entry
-from tale_dspy.backends.masking import masked, remember
-from tale_dspy.backends.meter import possibly_billed
+from tale_dspy.accounting.ledger import RESERVED_TOKENS, Ledger, allowance
+from tale_dspy.accounting.receipts import Call, CallListener, call_from_entry, current_role
+from tale_dspy.accounting.tracking import possibly_billed
+from tale_dspy.backends.lm import LM, UsageKeepingLM, is_cached, request_hash, watched_entry
+from tale_dspy.backends.redaction import masked, remember
+from tale_dspy.backends.retry import verdict, wait_before
 from tale_dspy.errors import BackendError
-from tale_dspy.ledger import RESERVED_TOKENS, Ledger, allowance
-from tale_dspy.receipts import Call, Sink, call_from_entry, current_role
 from tale_dspy.runs.folder import JournalFolder
-from tale_dspy.runs.retry import verdict, wait_before
 from tale_dspy.runs.turns import Turns
 
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
@@ -260,7 +260,7 @@ class Session:
         if unit is not None:
             unit.calls.append(call)
         for module in settings.caller_modules or []:
-            if isinstance(module, Sink):
+            if isinstance(module, CallListener):
                 module.add(call)
 
 
@@ -292,7 +292,7 @@ class _RunLM:
 
 @lru_cache(maxsize=64)
 def _class_for(kind: type) -> type:
-    bases = (_RunLM, KeepsUsage) if kind is dspy.LM else (_RunLM, kind)
+    bases = (_RunLM, UsageKeepingLM) if kind is dspy.LM else (_RunLM, kind)
     return type(f"Run{kind.__name__}", bases, {"__module__": __name__})
 
 

@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 
 import dspy
 
-from tale_dspy.backends.meter import under_cap
-from tale_dspy.ledger import Ledger
+from tale_dspy.accounting.ledger import Ledger
+from tale_dspy.accounting.receipts import CallListener
+from tale_dspy.accounting.tracking import under_cap
 from tale_dspy.programs.copying import language_models
-from tale_dspy.receipts import Sink
 from tale_dspy.runs.session import RunStopped, Session
 
 GRACE = 5.0
@@ -130,7 +130,7 @@ def run_settings(lm: Any, adapter: Any = None) -> dict[str, Any]:
         adapter: In force during the run; None leaves the one that is configured.
     """
     # A `track` block around the run goes on listening; modules around it need no history of ours.
-    listeners = [m for m in dspy.settings.caller_modules or [] if isinstance(m, Sink)]
+    listeners = [m for m in dspy.settings.caller_modules or [] if isinstance(m, CallListener)]
     overrides: dict[str, Any] = {"lm": lm, "trace": None, "caller_modules": listeners, **HEARD}
     return overrides if adapter is None else {**overrides, "adapter": adapter}
 

@@ -15,10 +15,10 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
-from tale_dspy.testing.book import KindStats, ServerStats
 from tale_dspy.testing.faults import Faults
 from tale_dspy.testing.messages import Reply, Request
 from tale_dspy.testing.problems import SolverReply, word_problems
+from tale_dspy.testing.request_log import KindStats, ServerStats
 from tale_dspy.testing.thinking import ThinkingReply
 
 if TYPE_CHECKING:

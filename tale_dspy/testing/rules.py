@@ -1,8 +1,8 @@
 """What each provider refuses, and what it passes over in silence, as far as budgets of reasoning go.
 
 The rules are those the providers publish, or that users ran into; a provider may change them at any time, and then this
-file is wrong together with `tale_dspy.backends.families`. They are written down a second time on purpose: a table that
-is tested against itself shows nothing.
+file is wrong together with `tale_dspy.backends.reasoning_controls`. They are written down a second time on purpose: a
+table that is tested against itself shows nothing.
 """
 
 import re

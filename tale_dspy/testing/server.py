@@ -27,10 +27,10 @@ from types import TracebackType
 from typing import Self
 
 from tale_dspy.errors import TaleError, UsageError
-from tale_dspy.testing.book import Book, Exchange, ServerStats
 from tale_dspy.testing.faults import SHARES, Faults, spoil
 from tale_dspy.testing.messages import Reply, Request
 from tale_dspy.testing.problems import SolverReply, read_bank, word_problems
+from tale_dspy.testing.request_log import Book, RequestStats, ServerStats
 from tale_dspy.testing.wire import (
     ERRORS,
     MAX_HEAD,
@@ -233,7 +233,7 @@ class ScriptedServer:
     async def _complete(self, message: Message) -> Answer:
         """Return the answer to a completion when it is due, counted."""
         book = self._book
-        exchange = Exchange(book.stats)
+        exchange = RequestStats(book.stats)
         try:
             answer = self._decide(book, exchange, message)
             if answer.outcome == "hung":
@@ -247,7 +247,7 @@ class ScriptedServer:
         finally:
             exchange.leave()
 
-    def _decide(self, book: Book, exchange: Exchange, message: Message) -> Answer:
+    def _decide(self, book: Book, exchange: RequestStats, message: Message) -> Answer:
         """Work out the answer to a completion."""
         try:
             body, key = parse_body(message.body)

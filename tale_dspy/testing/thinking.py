@@ -21,7 +21,7 @@ class ThinkingReply:
 
     The thought comes as `reasoning_content` and counts as completion tokens. One that does not fit into the body's
     `max_tokens` is cut there: the reply then has no text and `finish_reason` is `length`, and all of it is billed. A
-    prompt that says not to think, or a dial of the body that is off, is answered at once.
+    prompt that says not to think, or a reasoning control of the body that is off, is answered at once.
 
     Args:
         solver: Writes the text.

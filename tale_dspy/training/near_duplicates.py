@@ -14,7 +14,7 @@ Words = frozenset[tuple[str, int]]
 """The words of a question, each with its count so far: the second `the` is another word than the first."""
 
 
-class Met:
+class NearDuplicateIndex:
     """The questions met so far.
 
     Two are near-duplicates if they hold the same numbers and share nine of ten words (Jaccard index), whatever their

@@ -15,7 +15,7 @@ from tale_dspy.training.folder import AdapterFolder
 from tale_dspy.training.options import ALL_LINEAR, GrpoOptions, TrainOptions
 from tale_dspy.training.order import order_of
 from tale_dspy.training.rows import TrainRow, read_rows, rows_hash
-from tale_dspy.training.wording import TokenRow, Wording, load_wording
+from tale_dspy.training.tokenization import TokenRow, Wording, load_wording
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate")
 SPARE = 50_000_000

@@ -5,8 +5,8 @@ from typing import Any
 
 from tale_dspy.training.options import SftOptions
 from tale_dspy.training.plan import Plan, plan_training
+from tale_dspy.training.tokenization import IGNORED
 from tale_dspy.training.trainer import Progress, Setup, Trained, run
-from tale_dspy.training.wording import IGNORED
 
 
 def train_sft(

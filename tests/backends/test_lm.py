@@ -13,7 +13,7 @@ from dspy.lm15 import Config, Message, Request, Response, TextPart, Usage
 
 import tale_dspy
 from tale_dspy import UsageError
-from tale_dspy.backends.lm import KeepsUsage, is_cached, public_config, request_hash, without_secrets
+from tale_dspy.backends.lm import UsageKeepingLM, is_cached, public_config, request_hash, without_secrets
 from tale_dspy.testing import Reply, ScriptedServer
 
 ENGINES = ["litellm", "auto", "lm15"]
@@ -357,7 +357,7 @@ def test_what_is_no_secret_is_kept(settings: dict[str, Any]) -> None:
 def test_a_plain_lm_that_keeps_usage_has_dspys_own_cache(scripted: Any) -> None:
     server = scripted()
     settings = {"engine": "auto", "api_base": server.url, "api_key": KEY}
-    assert [make("openai/x", **settings)("q") for make in (dspy.LM, KeepsUsage)] == [["x"], ["x"]]
+    assert [make("openai/x", **settings)("q") for make in (dspy.LM, UsageKeepingLM)] == [["x"], ["x"]]
     assert server.stats.requests == 1
 
 

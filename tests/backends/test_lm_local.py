@@ -239,14 +239,14 @@ def test_files_written_while_they_are_loaded_are_not_taken_for_the_old_ones(
 
 
 def test_an_adapter_is_another_model_and_its_retraining_too(folder: Path, tmp_path: Path, door: Any) -> None:
-    replies, marks = [], []
+    replies, provenances = [], []
     for seed in (1, 2):
         tuned = tale_dspy.LM(f"local:{folder}+{make_adapter(tmp_path / 'a', folder, seed=seed)}", **HOT)
         replies.append(door(tuned, "q"))
-        marks.append(tuned.identity)
+        provenances.append(tuned.identity)
     plain = tale_dspy.LM(f"local:{folder}", **HOT)
     assert len({str(r) for r in [*replies, door(plain, "q")]}) == 3
-    assert len({*marks, plain.identity}) == 3
+    assert len({*provenances, plain.identity}) == 3
 
 
 def test_nothing_of_the_namespace_changes_a_draw(lm: Any, folder: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import dspy
 import pytest
 
 import tale_dspy
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.backends.prices import dearest_price, fallbacks_of, price_of
-from tale_dspy.receipts import Price
 from tale_dspy.testing import ScriptedServer
 
 

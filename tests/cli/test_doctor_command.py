@@ -58,8 +58,8 @@ def test_wrong_usage_is_one_sentence(tale: Any) -> None:
 def test_the_server_behind_an_address_says_which_dial_is_tried(tale: Any) -> None:
     with ScriptedServer(SolverReply({QUESTION: ANSWER})) as server:
         found = tale("doctor", *flags(server), "--server", "sglang", "--yes", "--json").json
-        dials = [r.body["custom_params"] for r in server.requests if "custom_params" in r.body]
+        params = [r.body["custom_params"] for r in server.requests if "custom_params" in r.body]
     assert (found["family"], found["unavailable"]) == ("SGLang", {})
-    assert sorted(d["thinking_budget"] for d in dials) == [128, 256, 512, 1024]
-    native = [r["dial"]["custom_params"] for r in found["readings"] if r["mode"] == "native"]
+    assert sorted(d["thinking_budget"] for d in params) == [128, 256, 512, 1024]
+    native = [r["reasoning_params"]["custom_params"] for r in found["readings"] if r["mode"] == "native"]
     assert sorted(d["thinking_budget"] for d in native) == [128, 256, 512, 1024]

@@ -8,7 +8,9 @@ import pytest
 
 
 def test_fixed_budgets_are_asked_shown_and_drawn(tale: Any, asked: list[str], server: Any) -> None:
-    told = tale("elasticity", *asked, "--budgets", "80,40,10", "--limit", "10", "--mark", "scripted", "--out", "e")
+    told = tale(
+        "elasticity", *asked, "--budgets", "80,40,10", "--limit", "10", "--provenance", "scripted", "--out", "e"
+    )
     assert told.code == 0 and "kept in e, the report in e/report" in told.out
     assert "Evidence: scripted" in told.out and "VanillaCoT" not in told.out and "cot" in told.out
     assert server.stats.requests == 40

@@ -159,8 +159,8 @@ def test_questions_that_ended_in_an_error_are_asked_again_on_demand(tale: Any, a
 
 
 def test_the_mark_is_kept_with_the_run(tale: Any, asked: list[str]) -> None:
-    assert "simulated" in tale("eval", "cot", *asked, "--mark", "simulated", "--out", "a").out
-    assert json.loads(Path("a/run.json").read_text())["mark"] == "simulated"
+    assert "simulated" in tale("eval", "cot", *asked, "--provenance", "simulated", "--out", "a").out
+    assert json.loads(Path("a/run.json").read_text())["provenance"] == "simulated"
 
 
 def test_a_key_is_sent_and_never_written(

@@ -12,14 +12,14 @@ def test_a_cap_is_sent_and_told(tale: Tale, asked: list[str], server: Any) -> No
     told = tale("eval", "budget:30", "--mode", "cap", *asked, "--limit", 2, "--json").json
     assert {r.body["max_completion_tokens"] for r in server.requests} == {30}
     assert told["modes"] == {"cap": 2}
-    assert told["dial_notes"] == {}
+    assert told["reasoning_notes"] == {}
     assert told["adherence_mean"] == pytest.approx(told["output_tokens_mean"] / 30)
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("tale-ep", "--mode", "native"), "no dial of openai/scripted is known; use mode prompt or cap"),
+        (("tale-ep", "--mode", "native"), "no reasoning control of openai/scripted is known; use mode prompt or cap"),
         (("tale-ep", "--mode", "fast"), "--mode must be one of auto, prompt, native, cap, got 'fast'"),
         (("direct", "--mode", "cap"), "--mode says how a budget is sent, and direct sends none"),
         (("cot", "--mode", "cap"), "VanillaCoT has no number of tokens to send by mode cap: its modes are auto and"),

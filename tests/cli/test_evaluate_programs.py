@@ -134,7 +134,7 @@ def test_named_data_gets_the_papers_prompt(
     assert all(phrase in r.prompt for r in server.requests)
 
 
-@pytest.mark.parametrize("policy", ["answer", "escalate"])
+@pytest.mark.parametrize("policy", ["answer", "retry_larger"])
 def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale: Any, asked: list[str]) -> None:
     rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
     solver = SolverReply({row["question"]: row["answer"] for row in rows}, wrong=0.0)
@@ -142,12 +142,12 @@ def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale
     with ScriptedServer(reply) as thinking:
         flags = [*asked, "--api-base", thinking.url, "--max-tokens", "150", "--no-cache", "--json"]
         plain = tale("eval", "cot", *flags, "--out", "a").json
-        found = tale("eval", "cot", *flags, "--rescue", policy, "--engine", "litellm", "--out", "b").json
+        found = tale("eval", "cot", *flags, "--on-truncation", policy, "--engine", "litellm", "--out", "b").json
         assert found["calls"] == thinking.stats.requests - 10
         assert 10 * found["output_tokens_mean"] == thinking.stats.completion_tokens - 1500
     assert plain["outcomes"] == {**dict.fromkeys(plain["outcomes"], 0), "empty": 10} and plain["calls"] == 10
-    assert found["outcomes"]["correct"] == found["rescues"]["cut"] == found["rescues"]["answered"] == 10
-    assert found["rescues"]["output_tokens"] == 10 * found["output_tokens_mean"] - 1500
+    assert found["outcomes"]["correct"] == found["recoveries"]["cut"] == found["recoveries"]["answered"] == 10
+    assert found["recoveries"]["output_tokens"] == 10 * found["output_tokens_mean"] - 1500
     assert (
         f"rescued: 10 of 10 answers that were cut or empty, in {found['rescues']['calls']}"
         in tale("report", "a", "b", "--out", "r").out + Path("r/table.md").read_text()
@@ -155,9 +155,15 @@ def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale
 
 
 def test_a_program_without_modules_of_ours_cannot_be_rescued(tale: Any, asked: list[str]) -> None:
-    told = tale("eval", "dspy-cot", *asked, "--rescue", "answer")
-    assert (told.code, told.sentence) == (2, "error: --rescue is for modules of tale_dspy, and dspy-cot has none")
-    assert "--rescue must be answer or escalate" in tale("eval", "cot", *asked, "--rescue", "pray").sentence
+    told = tale("eval", "dspy-cot", *asked, "--on-truncation", "force_answer")
+    assert (told.code, told.sentence) == (
+        2,
+        "error: --on-truncation is for modules of tale_dspy, and dspy-cot has none",
+    )
+    assert (
+        "--on-truncation must be force_answer or retry_larger"
+        in tale("eval", "cot", *asked, "--on-truncation", "pray").sentence
+    )
 
 
 def test_a_model_may_state_its_budget_itself(tale: Any, asked: list[str]) -> None:

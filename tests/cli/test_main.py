@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import typer
 
+from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.cli.main import exits, main
 from tale_dspy.errors import BackendError, MissingExtraError, SpendCapReached, UsageError
-from tale_dspy.ledger import Ledger
 
 HELP = """
 import sys

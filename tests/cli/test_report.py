@@ -69,7 +69,7 @@ def searched(tmp_path: Path) -> Any:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "search.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in found))
-        info = {"mark": "simulated", "config": {"data": {"name": "stories"}, "search": {"sampler": sampler}}}
+        info = {"provenance": "simulated", "config": {"data": {"name": "stories"}, "search": {"sampler": sampler}}}
         (folder / "run.json").write_text(json.dumps(info))
         return name
 
@@ -82,7 +82,7 @@ def test_a_search_gets_its_figures_and_the_runs_their_place_in_its_ranges(
     told = tale("report", *runs, searched("s"), "--out", "r", "--json")
     assert (told.code, told.err) == (0, "")
     (found,) = told.json["searches"]
-    assert found["figures"]["With a best budget"] == "10" and found["mark"] == "simulated"
+    assert found["figures"]["With a best budget"] == "10" and found["provenance"] == "simulated"
     assert [row["program"] for row in told.json["rows"]] == ["cot", "tale-ep", "searched budgets, confirmed"]
     assert "| searched budgets, confirmed |" in Path("r/table.md").read_text()
     (quality,) = found["ranges"]

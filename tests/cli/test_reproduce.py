@@ -37,10 +37,10 @@ def test_the_papers_figures_stand_beside_ours(tale: Any, row: list[str], server:
 
 
 def test_json_is_one_object_with_marked_rows(tale: Any, row: list[str]) -> None:
-    found = tale("reproduce", *row, "--yes", "--limit", "4", "--json", "--mark", "scripted").json
-    marks = [r["mark"] for r in found["rows"]]
+    found = tale("reproduce", *row, "--yes", "--limit", "4", "--json", "--provenance", "scripted").json
+    provenances = [r["provenance"] for r in found["rows"]]
     assert found["row"] == "table3-gsm8k" and found["runs"].keys() == {"direct", "cot", "tale-ep"}
-    assert marks.count("paper") == 3 and "scripted" in marks
+    assert provenances.count("paper") == 3 and "scripted" in provenances
     assert all(summary["n"] == 4 for summary in found["runs"].values())
 
 
@@ -52,7 +52,7 @@ def test_trained_models_are_asked_plainly_beside_the_papers(tale: Any, row: list
     assert told.json["runs"].keys() == {"direct", "cot", "tale-pt-sft"}
     config = json.loads(Path("r", "tale-pt-sft", "run.json").read_text())["config"]
     assert (config["model"], config["program"]["name"]) == ("openai/tuned", "cot")
-    ours = [r for r in told.json["rows"] if r["program"] == "tale-pt-sft" and r["mark"] != "paper"]
+    ours = [r for r in told.json["rows"] if r["program"] == "tale-pt-sft" and r["provenance"] != "paper"]
     assert ours[0]["tokens_per_right"] >= ours[0]["output_tokens"]
 
 

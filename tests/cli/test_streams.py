@@ -16,7 +16,7 @@ for name in ("LiteLLM", "LiteLLM Router", "asyncio", "httpx", "openai"):
     logging.getLogger(name).error("noise of %s", name)
 warnings.warn_explicit("noise", UserWarning, "main.py", 1, module="pydantic.main")
 warnings.warn_explicit("noise", DeprecationWarning, "x.py", 1, module="litellm.utils")
-logging.getLogger("tale_dspy.ledger").warning("half of the cap")
+logging.getLogger("tale_dspy.accounting.ledger").warning("half of the cap")
 logging.getLogger("mine").info("noise")
 warnings.warn_explicit("a warning of your own", UserWarning, "mine.py", 1, module="mine")
 print("lone \\ud800 surrogate")

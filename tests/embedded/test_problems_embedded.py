@@ -9,7 +9,7 @@ from sys import executable
 import pytest
 
 from tale_dspy.embedded.problems import LARGEST, MAX_STEPS, SPLITS, UNSEEN_SHARE, Step, make_problem, problems
-from tale_dspy.embedded.wordings import ASK_OTHER, ASK_TOTAL, COMPARING, PRICED, SITUATIONS, Wording
+from tale_dspy.embedded.story_templates import ASK_OTHER, ASK_TOTAL, COMPARING, PRICED, SITUATIONS, Wording
 
 MANY = {split: problems(split, 800) for split in SPLITS}
 ALL = [p for found in MANY.values() for p in found]

@@ -9,18 +9,18 @@ from typing import Any
 import dspy
 import optuna
 import pytest
-from asked_elastic import LONGEST, TRAIN, asking, elastic_server, need, number_in
+from elastic_replies import LONGEST, TRAIN, asking, elastic_server, need, number_in
 
 import tale_dspy
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.errors import BackendError, RunFolderError, SpendCapReached, UnpricedModelError, UsageError
 from tale_dspy.optimizers.budget_search import BudgetSearch
 from tale_dspy.optimizers.fit_regression import fit_regression
-from tale_dspy.optimizers.search_rows import load_search
-from tale_dspy.programs.estimator import BudgetEstimator
-from tale_dspy.programs.few_shot_estimator import FewShotEstimator
-from tale_dspy.programs.regression_estimator import RegressionEstimator
+from tale_dspy.optimizers.search.search_records import load_search
+from tale_dspy.programs.estimators.estimator import BudgetEstimator
+from tale_dspy.programs.estimators.few_shot_estimator import FewShotEstimator
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.state import seen_by
-from tale_dspy.receipts import Price
 from tale_dspy.testing import Faults, Reply, Request, ScriptedServer
 
 CHEAP = Price(1e-6, 1e-6)

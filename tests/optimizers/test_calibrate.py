@@ -11,9 +11,9 @@ from fake_lm import FakeLM, fake_lm
 from scipy.stats import binomtest
 
 import tale_dspy
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.optimizers.calibrate import calibrate, in_sequence, least_n, qualifies, upper_bound
-from tale_dspy.receipts import Price
 from tale_dspy.testing.problems import budget_of
 
 N = 60

@@ -18,9 +18,9 @@ from searched import SHARES, row, search
 import tale_dspy
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fit_regression import DEFAULT_QUANTILE, MIN_ROWS, fit_regression
-from tale_dspy.optimizers.ideal_range import estimated_budgets, range_quality
-from tale_dspy.optimizers.search_rows import SearchRow, Vanilla
-from tale_dspy.programs.regression_estimator import RegressionEstimator
+from tale_dspy.optimizers.search.ideal_range import estimated_budgets, ideal_range_metrics
+from tale_dspy.optimizers.search.search_records import SearchRow, Vanilla
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.tale_ep import TaleEP
 
 GRID = [n / 30 for n in range(1, 31)]
@@ -50,7 +50,7 @@ def test_budgets_follow_what_the_text_tells() -> None:
     small, large = (estimator(question=f"Words {'word ' * n}?").token_budget for n in (10, 30))
     assert 2.5 < large / small < 3.5
     fresh = told_by_length(60, seed=1, shares=GRID)
-    assert range_quality(estimated_budgets(estimator, fresh), fresh).in_range_accuracy > 0.9
+    assert ideal_range_metrics(estimated_budgets(estimator, fresh), fresh).in_range_accuracy > 0.9
 
 
 def test_budgets_stay_where_the_trials_saw_short_replies() -> None:

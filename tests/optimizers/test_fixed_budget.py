@@ -7,9 +7,9 @@ import dspy
 import pytest
 
 import tale_dspy
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
-from tale_dspy.receipts import Price
 from tale_dspy.testing import Reply, Request, ScriptedServer
 from tale_dspy.testing.problems import budget_of
 

@@ -9,15 +9,15 @@ import pytest
 from fake_lm import FakeLM, fake_lm
 
 import tale_dspy
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.optimizers.pareto import ParetoSearch
-from tale_dspy.optimizers.tuning_space import TuningSpace
-from tale_dspy.receipts import Price
+from tale_dspy.optimizers.search_space import SearchSpace
 from tale_dspy.testing.problems import budget_of
 
 TRAIN = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(24)]
 BRIEF = "Be brief."
-SPACE = TuningSpace(wordings=[BRIEF], demos=(0, 2), scales=(0.25, 4.0))
+SPACE = SearchSpace(wordings=[BRIEF], demos=(0, 2), scales=(0.25, 4.0))
 PRICED: dict[str, Any] = {"price": Price(1e-6, 1e-6)}
 
 
@@ -77,7 +77,7 @@ def test_a_killed_search_goes_on_and_asks_nothing_again(student: Any, lm: FakeLM
 
 def test_the_front_is_measured_on_fresh_uncached_draws(student: Any) -> None:
     lm = fake_lm(solve, cache=True)
-    search = ParetoSearch(space=TuningSpace(wordings=[BRIEF], demos=(), scales=None), trials=4, lm=lm)
+    search = ParetoSearch(space=SearchSpace(wordings=[BRIEF], demos=(), scales=None), trials=4, lm=lm)
     search.compile(student, trainset=TRAIN)
     assert [p.choices for p in search.front] == [{"wording": BRIEF}] and search.trials_made == 2
     reasoned = [p for p in lm.prompts if "[[budget]]" not in p]
@@ -87,7 +87,7 @@ def test_the_front_is_measured_on_fresh_uncached_draws(student: Any) -> None:
 def test_a_cap_keeps_what_was_finished(student: Any) -> None:
     lm = fake_lm(solve, max_tokens=250)
     options: dict[str, Any] = {"lm": lm, "price": Price(0, 1e-6), "concurrency": 1}
-    space = TuningSpace(wordings=[BRIEF], demos=(), scales=(0.5, 2.0))
+    space = SearchSpace(wordings=[BRIEF], demos=(), scales=(0.5, 2.0))
     search = ParetoSearch(space=space, trials=9, max_usd=0.005, **options)
     assert isinstance(search.compile(student, trainset=TRAIN), tale_dspy.TaleEP)
     assert search.stopped and "spend cap reached" in search.stopped and 0 < search.trials_made < 9

@@ -375,18 +375,28 @@ def test_what_has_no_budget_cannot_be_unbudgeted(program: Any) -> None:
 
 
 def test_rescue_and_audit_hold_for_every_twin_and_are_saved_with_them(tmp_path: Path) -> None:
-    program = budgeted(Two(), include=["direct"], rescue="answer", audit=0.25)
+    program = budgeted(Two(), include=["direct"], on_truncation="force_answer", shadow_rate=0.25)
     twins = [program.router, program.direct, program.solve]
-    assert {(t.rescue, t.audit.share) for t in twins} == {("answer", 0.25)}
+    assert {(t.on_truncation, t.shadow_rate.share) for t in twins} == {("force_answer", 0.25)}
     program.save(tmp_path / "p.json")
     other = budgeted(Two(), include=["direct"])
     other.load(tmp_path / "p.json")
-    assert {(t.rescue, t.audit.share) for t in (other.router, other.direct, other.solve)} == {("answer", 0.25)}
-    for options, said in (({"rescue": "pray"}, "rescue must be"), ({"audit": 2}, "audit must be a share")):
+    assert {(t.on_truncation, t.shadow_rate.share) for t in (other.router, other.direct, other.solve)} == {
+        ("force_answer", 0.25)
+    }
+    for options, said in (
+        ({"on_truncation": "pray"}, "on_truncation must be"),
+        ({"shadow_rate": 2}, "shadow_rate must be a share"),
+    ):
         with pytest.raises(UsageError, match=said):
             budgeted(Two(), **options)
 
 
 def test_a_vanilla_modules_own_rescue_is_kept() -> None:
-    assert budgeted(VanillaCoT("question -> answer", rescue="answer")).rescue == "answer"
-    assert budgeted(VanillaCoT("question -> answer", rescue="answer"), rescue="escalate").rescue == "escalate"
+    assert budgeted(VanillaCoT("question -> answer", on_truncation="force_answer")).on_truncation == "force_answer"
+    assert (
+        budgeted(
+            VanillaCoT("question -> answer", on_truncation="force_answer"), on_truncation="retry_larger"
+        ).on_truncation
+        == "retry_larger"
+    )

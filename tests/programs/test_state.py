@@ -11,12 +11,15 @@ from fake_lm import fake_lm
 import tale_dspy
 from tale_dspy import BudgetEstimator, BudgetLimits, TaleEP, VanillaCoT
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.state import Fixed, Limits, Seen, seen_by, tuned_with
+from tale_dspy.programs.state import FixedBudgetState, LimitsState, TrainingExamples, seen_by, tuned_with
 
 
 @pytest.mark.parametrize(
     ("parameter", "changed"),
-    [(Limits(BudgetLimits()), Limits(BudgetLimits(scale=2, floor=3))), (Fixed(None), Fixed(50))],
+    [
+        (LimitsState(BudgetLimits()), LimitsState(BudgetLimits(scale=2, floor=3))),
+        (FixedBudgetState(None), FixedBudgetState(50)),
+    ],
 )
 def test_a_state_goes_through_json_and_back(parameter: Any, changed: Any) -> None:
     first = parameter.dump_state()
@@ -29,14 +32,14 @@ def test_a_state_goes_through_json_and_back(parameter: Any, changed: Any) -> Non
 @pytest.mark.parametrize("state", [{"scale": 0}, {"floor": 5, "ceiling": 4}])
 def test_limits_that_cannot_be_are_not_loaded(state: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Limits(BudgetLimits()).load_state(state)
+        LimitsState(BudgetLimits()).load_state(state)
 
 
 def test_what_was_seen_is_remembered_with_its_role() -> None:
-    seen = Seen()
+    seen = TrainingExamples()
     seen.add(["a", "b"], "train")
     seen.add(["b"], "val")
-    other = Seen()
+    other = TrainingExamples()
     other.load_state(seen.dump_state())
     assert other.roles == {"a": "train", "b": "val"}
     other.reset()
@@ -72,7 +75,7 @@ def test_a_program_remembers_the_model_it_was_tuned_with(tmp_path: Path) -> None
 
 
 def test_the_configured_model_is_the_one_unless_another_is_told() -> None:
-    seen = Seen()
+    seen = TrainingExamples()
     with dspy.context(lm=fake_lm("x")):
         seen.add(["a" * 16], "train")
     assert seen.model == "fake/model"

@@ -7,8 +7,8 @@ from make_runs import make_record, make_run, random_run
 from rich.console import Console
 
 from tale_dspy import reports
+from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.reports.diff import changes_csv, rich_comparison
-from tale_dspy.runs.compare import Comparison, compare
 
 NASTY = "[/red] [[18]] [link=x]y[/link] \x1b[2J \u202e end [[42]]"
 

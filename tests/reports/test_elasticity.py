@@ -213,7 +213,7 @@ def test_a_rise_within_chance_is_not_called_one() -> None:
 def test_every_mark_is_told_with_its_programs() -> None:
     runs = [budget_run(b) for b in TOKENS]
     for run in runs:
-        run.info["mark"] = "simulated"
+        run.info["provenance"] = "simulated"
     (alike,) = elasticities(runs)
     assert elasticity_notes(alike)[-1] == "Model: openai/gpt-4o-mini. Evidence: simulated."
     runs[0].info["contaminated"] = True

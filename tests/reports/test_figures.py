@@ -64,7 +64,7 @@ def test_a_run_without_known_tokens_is_named_below_the_figure(tmp_path: Path, mo
     told: list[str] = []
     footer = canvas.footer
     monkeypatch.setattr(canvas, "footer", lambda axes, lines: (told.extend(lines), footer(axes, lines)))
-    unknown = make_run([make_record(0, output_tokens=None)], "lost", info={"mark": "simulated"})
+    unknown = make_run([make_record(0, output_tokens=None)], "lost", info={"provenance": "simulated"})
     accuracy_tokens([make_run("cc", data={"name": "a"}), make_run("cw", data={"name": "b"}), unknown], tmp_path / "x")
     assert "Tokens unknown, not drawn: lost." in told
     assert "Evidence of lost: simulated." in told

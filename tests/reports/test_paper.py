@@ -6,7 +6,7 @@ import pytest
 from make_runs import make_record, make_run, random_run
 from rich.console import Console
 
-from tale_dspy.receipts import Price
+from tale_dspy.accounting.receipts import Price
 from tale_dspy.reports.paper import beside, beside_table, expected_cost, expected_hardware
 from tale_dspy.reports.paper_tables import find_row
 from tale_dspy.reports.table import markdown
@@ -14,7 +14,7 @@ from tale_dspy.reports.table import markdown
 
 def test_the_paper_stands_alone_without_runs() -> None:
     rows = beside(find_row("table3-gsm8k"), {})
-    assert [(r.program, r.mark, round(r.accuracy or 0, 6)) for r in rows] == [
+    assert [(r.program, r.provenance, round(r.accuracy or 0, 6)) for r in rows] == [
         *(("direct", "paper", 0.2829), ("cot", "paper", 0.8135), ("tale-ep", "paper", 0.8446)),
     ]
     assert (rows[1].usd_per_1000, rows[1].n, rows[1].net_tokens) == (pytest.approx(5.4109), None, None)
@@ -25,7 +25,7 @@ def test_the_paper_stands_alone_without_runs() -> None:
 def test_our_runs_stand_under_the_papers_and_are_compared_with_our_cot() -> None:
     runs = {"tale-ep": random_run(9, "tale-ep"), "cot": random_run(9), "concise": random_run(9, "concise")}
     rows = beside(find_row("table3-gsm8k"), runs)
-    assert [(r.program, r.mark == "paper", r.versus) for r in rows] == [
+    assert [(r.program, r.provenance == "paper", r.versus) for r in rows] == [
         *(("direct", True, None), ("cot", True, None), ("cot", False, None)),
         *(("tale-ep", True, None), ("tale-ep", False, "cot"), ("concise", False, "cot")),
     ]
@@ -42,10 +42,10 @@ def test_another_model_or_data_than_the_papers_is_told() -> None:
 
 def test_the_papers_own_count_and_judge_make_a_second_row() -> None:
     records = [make_record(i, output_tokens_cl100k=90 + i, paper_correct=i == 0) for i in range(2)]
-    ours, judged = beside(find_row("table3-gsm8k"), {"cot": make_run(records, info={"mark": "simulated"})})[2:4]
+    ours, judged = beside(find_row("table3-gsm8k"), {"cot": make_run(records, info={"provenance": "simulated"})})[2:4]
     assert (ours.accuracy, ours.output_tokens) == (1.0, 100)
     assert (judged.accuracy, judged.output_tokens, judged.usd_per_1000) == (0.5, 90.5, None)
-    assert judged.mark == "simulated, counted and judged as in the paper"
+    assert judged.provenance == "simulated, counted and judged as in the paper"
 
 
 def test_the_papers_count_without_its_judge_leaves_accuracy_unknown() -> None:
@@ -86,7 +86,7 @@ def test_tuned_models_have_the_papers_own_count_beside_the_mean() -> None:
     tuned = make_run([make_record(i, outcome="correct" if i else "wrong", output_tokens=60) for i in range(4)])
     rows = beside(find_row("table5-gsm8k"), {"cot": random_run(4), "tale-pt-sft": tuned})
     paper, ours = rows[3:5]
-    assert (paper.program, paper.mark, paper.tokens_per_right) == ("tale-pt-sft", "paper", 139.63)
+    assert (paper.program, paper.provenance, paper.tokens_per_right) == ("tale-pt-sft", "paper", 139.63)
     assert (ours.program, ours.versus, ours.output_tokens, ours.tokens_per_right) == ("tale-pt-sft", "cot", 60, 80.0)
     assert "Tokens / right answer" in markdown(rows)
     assert "Tokens / right answer" not in markdown(beside(find_row("table3-gsm8k"), {"cot": random_run(4)}))
@@ -94,7 +94,7 @@ def test_tuned_models_have_the_papers_own_count_beside_the_mean() -> None:
 
 def test_nothing_right_has_no_tokens_per_right_answer() -> None:
     rows = beside(find_row("table6-gsm8k"), {"tale-pt-sft": make_run("ww")})
-    assert [row.tokens_per_right for row in rows if row.mark != "paper"] == [None]
+    assert [row.tokens_per_right for row in rows if row.provenance != "paper"] == [None]
 
 
 @pytest.mark.parametrize("width", [80, 160])

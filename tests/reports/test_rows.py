@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from make_runs import make_record, make_run, three_runs
 
+from tale_dspy.comparison.compare import compare
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.rows import report_rows, told_apart
-from tale_dspy.runs.compare import compare
 from tale_dspy.runs.records import Run
 
 
@@ -56,23 +56,23 @@ def test_partly_unknown_figures_and_early_stops_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("info", "snapshot", "mark"),
+    ("info", "snapshot", "provenance"),
     [
-        ({"mark": "simulated"}, "m", "simulated"),
-        ({"mark": "simulated", "contaminated": True}, "m", "simulated (contaminated)"),
-        ({"mark": None, "created": "2025-03-04T05:06:07+00:00"}, "m-1", "openai/gpt-4o-mini, m-1, 2025-03-04"),
-        ({"mark": " "}, None, "openai/gpt-4o-mini, snapshot unknown, date unknown"),
+        ({"provenance": "simulated"}, "m", "simulated"),
+        ({"provenance": "simulated", "contaminated": True}, "m", "simulated (contaminated)"),
+        ({"provenance": None, "created": "2025-03-04T05:06:07+00:00"}, "m-1", "openai/gpt-4o-mini, m-1, 2025-03-04"),
+        ({"provenance": " "}, None, "openai/gpt-4o-mini, snapshot unknown, date unknown"),
     ],
 )
-def test_every_row_carries_a_mark(info: dict, snapshot: str | None, mark: str) -> None:
+def test_every_row_carries_a_mark(info: dict, snapshot: str | None, provenance: str) -> None:
     (row,) = report_rows([make_run([make_record(0, response_model=snapshot)], info=info)])
-    assert row.mark == mark
+    assert row.provenance == provenance
 
 
 def test_a_run_without_records_or_model_is_a_row_of_unknowns() -> None:
     (row,) = report_rows([Run(info={}, records=[])])
     assert (row.n, row.accuracy, row.net_tokens, row.usd_per_1000) == (0, None, None, None)
-    assert row.mark == "model unknown, snapshot unknown, date unknown"
+    assert row.provenance == "model unknown, snapshot unknown, date unknown"
 
 
 def test_a_report_of_nothing_is_refused() -> None:

@@ -11,7 +11,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.reports.search_figures import best_budgets, search_figures, vanilla_searched
 from tale_dspy.reports.search_run import SearchRun
 
-INFO: dict[str, Any] = {"mark": "simulated", "config": {"data": {"name": "stories"}}}
+INFO: dict[str, Any] = {"provenance": "simulated", "config": {"data": {"name": "stories"}}}
 ROWS = search([f"q{n}" for n in range(8)], lambda n: 30 + 3 * n, shares=(0.14, 0.28, 0.55))
 FOUND = SearchRun(INFO, [*ROWS, row("w", [], reason="wrong without a budget")])
 

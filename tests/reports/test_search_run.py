@@ -21,7 +21,7 @@ from tale_dspy.reports.search_run import (
 )
 
 INFO: dict[str, Any] = {
-    "mark": "simulated", "config": {"data": {"name": "stories"}, "search": {"sampler": "GridSampler"}}
+    "provenance": "simulated", "config": {"data": {"name": "stories"}, "search": {"sampler": "GridSampler"}}
 }  # fmt: skip
 ROWS = search([f"q{n}" for n in range(6)], lambda n: 30 + n)
 
@@ -38,7 +38,12 @@ def test_a_search_is_read_with_where_it_comes_from(tmp_path: Path) -> None:
     path = folder(tmp_path / "s", [*ROWS, row("x", [(5, 6, True)], predictor="steps[1]")])
     assert is_search(path) and not is_search(tmp_path)
     first, second = load_search_runs(path)
-    assert (first.predictor, first.data, first.sampler, first.mark) == ("self", "stories", "GridSampler", "simulated")
+    assert (first.predictor, first.data, first.sampler, first.provenance) == (
+        "self",
+        "stories",
+        "GridSampler",
+        "simulated",
+    )
     assert (second.predictor, len(second.rows)) == ("steps[1]", 1)
 
 
@@ -67,7 +72,7 @@ def test_a_search_is_a_row_beside_runs() -> None:
     lost = row("n", [(9, 300, True)], best=None, reason="no gain")
     info = {**INFO, "config": {**INFO["config"], "model": "m"}}
     told = searched_row(SearchRun(info, [*ROWS[:2], lost]))
-    assert (told.model, told.data, told.n, told.mark) == ("m", "stories", 3, "simulated")
+    assert (told.model, told.data, told.n, told.provenance) == ("m", "stories", 3, "simulated")
     best = [r.best.tokens for r in ROWS[:2] if r.best]
     assert told.output_tokens == pytest.approx((sum(best) + (lost.vanilla.tokens or 0)) / 3)
     assert told.accuracy == 1 and "without budgets 100.0 % of them are right" in told.notes[0]

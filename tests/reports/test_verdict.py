@@ -6,8 +6,8 @@ import pytest
 from make_runs import make_record, make_run
 from rich.console import Console
 
+from tale_dspy.comparison.gate import gate
 from tale_dspy.reports.verdict import rich_verdict
-from tale_dspy.runs.gate import gate
 
 
 def shown(n: int, model: str = "local:tuned", width: int = 100) -> str:

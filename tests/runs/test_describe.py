@@ -169,9 +169,11 @@ def test_prompting_leaves_estimators_out() -> None:
 
 
 def test_names_metric_adapter_and_versions_are_told() -> None:
-    info = described(metric=len, name="mine", adapter=dspy.JSONAdapter(), mark="simulated", config={"preset": "paper"})
+    info = described(
+        metric=len, name="mine", adapter=dspy.JSONAdapter(), provenance="simulated", config={"preset": "paper"}
+    )
     config = info["config"]
-    assert info["program"] == {"name": "mine", "class": "VanillaCoT"} and info["mark"] == "simulated"
+    assert info["program"] == {"name": "mine", "class": "VanillaCoT"} and info["provenance"] == "simulated"
     assert (config["metric"], config["adapter"], config["preset"]) == ("builtins:len", "JSONAdapter", "paper")
     assert described()["config"]["metric"] == "answer equality"
     assert {"python", "tale-dspy", "dspy", "litellm"} <= info["versions"].keys()
@@ -198,7 +200,7 @@ def test_questions_a_program_was_tuned_on_are_refused_or_marked() -> None:
 
 
 def test_what_decides_no_answer_is_not_hashed() -> None:
-    assert state_hash(tale_dspy.TaleEP("question -> answer", audit=0.5)) == state_hash(
+    assert state_hash(tale_dspy.TaleEP("question -> answer", shadow_rate=0.5)) == state_hash(
         tale_dspy.TaleEP("question -> answer")
     )
     # What it was before a module could be told how to ask models that think natively.

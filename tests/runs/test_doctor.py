@@ -1,4 +1,4 @@
-"""What an endpoint is found to do with a key, a budget and a dial."""
+"""What an endpoint is found to do with a key, a budget and a reasoning control."""
 
 import json
 from typing import Any
@@ -30,7 +30,10 @@ def test_a_model_without_a_dial_is_asked_in_the_prompt_and_with_a_cap() -> None:
     assert [(r.mode, r.budget) for r in found.readings] == [(m, b) for m in ("prompt", "cap") for b in BUDGETS]
     assert all(r.right and r.kept for r in found.readings if r.budget >= 180)
     verdicts = found.verdicts()
-    assert verdicts["prompt"].startswith("obeyed: kept at") and "no dial of openai/s is known" in verdicts["native"]
+    assert (
+        verdicts["prompt"].startswith("obeyed: kept at")
+        and "no reasoning control of openai/s is known" in verdicts["native"]
+    )
     assert (found.burst, found.refused, found.limits) == (BURST, 0, None)
     assert "do-not-tell" not in json.dumps(found.to_json())
 
@@ -45,7 +48,9 @@ def test_a_dial_is_turned_and_its_thinking_told() -> None:
     native = [r for r in found.readings if r.mode == "native"]
     assert (found.family, found.thinks, found.auto, found.reports_reasoning) == ("vLLM", True, "native", True)
     assert [(r.budget, r.reasoning_tokens) for r in native] == [(b, b) for b in (128, 256, 512, 1024)]
-    assert native[0].dial == {"thinking_token_budget": 128} and found.verdicts()["native"].startswith("obeyed")
+    assert native[0].reasoning_params == {"thinking_token_budget": 128} and found.verdicts()["native"].startswith(
+        "obeyed"
+    )
 
 
 def test_a_model_that_does_not_heed_its_budget_is_found_out() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from tale_dspy.receipts import Call
+from tale_dspy.accounting.receipts import Call
 from tale_dspy.runs.records import Record
 from tale_dspy.runs.scoring import Question, aask, ask, record_of, score_of
 

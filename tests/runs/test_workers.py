@@ -8,8 +8,8 @@ import dspy
 import pytest
 
 import tale_dspy
+from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.errors import BackendError
-from tale_dspy.ledger import Ledger
 from tale_dspy.runs.session import RunStopped, Session
 from tale_dspy.runs.workers import Workers, run_settings, tasks_are_cheaper
 

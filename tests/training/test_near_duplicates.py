@@ -2,7 +2,7 @@
 
 import pytest
 
-from tale_dspy.training.near_duplicates import Met
+from tale_dspy.training.near_duplicates import NearDuplicateIndex
 
 STORY = "Anna has 12 apples in a big basket. She gives 5 apples to her brother Tom. How many apples are left now?"
 
@@ -17,7 +17,7 @@ STORY = "Anna has 12 apples in a big basket. She gives 5 apples to her brother T
     ],
 )
 def test_the_same_words_and_numbers_are_a_near_duplicate(other: str) -> None:
-    met = Met()
+    met = NearDuplicateIndex()
     assert met.add(STORY) is False
     assert other in met and met.add(other) is True
 
@@ -26,13 +26,13 @@ def test_the_same_words_and_numbers_are_a_near_duplicate(other: str) -> None:
     "other", [STORY.replace("12", "13"), STORY.replace("5", "5.5"), "Anna has 12 apples and 5 pears.", "", "12 5"]
 )
 def test_other_numbers_or_other_words_are_another_question(other: str) -> None:
-    met = Met()
+    met = NearDuplicateIndex()
     met.add(STORY)
     assert other not in met and met.add(other) is False
 
 
 def test_questions_without_numbers_and_words_count_too() -> None:
-    met = Met()
+    met = NearDuplicateIndex()
     assert [met.add(q) for q in ("", "?!", "who is it", "Who is it?", "who is she")] == [
         False,
         True,
@@ -43,6 +43,6 @@ def test_questions_without_numbers_and_words_count_too() -> None:
 
 
 def test_thousands_of_questions_of_the_same_numbers_are_compared_fast() -> None:
-    met = Met()
+    met = NearDuplicateIndex()
     found = [met.add(f"name{n} has 2 of thing{n} and place{n} has 3 of what{n} holds") for n in range(3000)]
     assert not any(found)

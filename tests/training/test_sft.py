@@ -8,8 +8,8 @@ from models import said
 from tale_dspy.training.options import SftOptions
 from tale_dspy.training.plan import plan_training
 from tale_dspy.training.sft import build, train_sft
+from tale_dspy.training.tokenization import IGNORED
 from tale_dspy.training.trainer import setup_of
-from tale_dspy.training.wording import IGNORED
 
 
 def test_the_loss_lies_on_completions_that_end_and_nothing_is_cut(base: Path, rows: Any, tmp_path: Path) -> None:

@@ -174,13 +174,13 @@ class SmallLlama:
         cos, sin = self._cos[window.positions].unsqueeze(1), self._sin[window.positions].unsqueeze(1)
         mask = self._mask(window, new)
         masks = [(part, None if mask is None else mask[part.rows, ..., part.begin :]) for part in window.parts]
-        turned = self._heads + self._groups
+        budget_request = self._heads + self._groups
         for number, (norm, into, out, norm_after, gate, down) in enumerate(self._layers):
             mixed = fn.linear(fn.rms_norm(hidden, size, norm, self._eps), into)
-            mixed = mixed.view(rows, new, turned + self._groups, self._width).transpose(1, 2)
-            asked = mixed[:, :turned]
+            mixed = mixed.view(rows, new, budget_request + self._groups, self._width).transpose(1, 2)
+            asked = mixed[:, :budget_request]
             asked = asked * cos + asked.roll(self._width // 2, -1) * sin
-            keys, values = columns.write(number, window, asked[:, self._heads :], mixed[:, turned:])
+            keys, values = columns.write(number, window, asked[:, self._heads :], mixed[:, budget_request:])
             seen = self._look(asked[:, : self._heads], keys, values, masks)
             hidden = hidden + fn.linear(seen.transpose(1, 2).reshape(rows, new, -1), out)
             open_, up = fn.linear(fn.rms_norm(hidden, size, norm_after, self._eps), gate).chunk(2, -1)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.samplers.acquisition import Acquisition, outlook
 from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation
-from tale_dspy.optimizers.samplers.law import Law
-from tale_dspy.optimizers.samplers.law_fit import fit
-from tale_dspy.optimizers.samplers.lookahead import Outlook, outlook
-from tale_dspy.optimizers.samplers.trust import Trust
+from tale_dspy.optimizers.samplers.elasticity_model import ElasticityModel
+from tale_dspy.optimizers.samplers.fit_elasticity import fit
+from tale_dspy.optimizers.samplers.trust import SavingsCalibration
 
 FORMAT = 1
 REMEMBERED = 2000
@@ -63,9 +63,9 @@ class ElasticSampler(BudgetSampler):
         self._lock = threading.RLock()
         self._learned: list[History] = []
         self._open: Counter[History] = Counter()
-        self._law, self._trials, self._due = Law(), 0, FIRST_FIT
-        self._trust = Trust()
-        self._looked: dict[History, Outlook | None] = {}
+        self._law, self._trials, self._due = ElasticityModel(), 0, FIRST_FIT
+        self._trust = SavingsCalibration()
+        self._looked: dict[History, Acquisition | None] = {}
         self._promised: dict[History, float | None] = {}  # outlives the law that it was promised under
 
     def propose(self, history: History) -> int:
@@ -143,7 +143,7 @@ class ElasticSampler(BudgetSampler):
             raise UsageError(f"{path} holds no saved ElasticSampler: {type(e).__name__}: {e}") from e
         return sampler
 
-    def _look(self, history: History) -> Outlook | None:
+    def _look(self, history: History) -> Acquisition | None:
         """Return the outlook on a question, from memory where `enough` has just asked for it."""
         with self._lock:
             if history not in self._looked:

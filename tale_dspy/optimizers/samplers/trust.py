@@ -17,7 +17,7 @@ BEFORE = 0.15
 """Promises thought to have been kept before the first question: few, so that calls in vain are soon given up."""
 
 
-class Trust:
+class SavingsCalibration:
     """Accounts of promised and kept savings. Not thread-safe."""
 
     def __init__(self) -> None:

@@ -3,21 +3,21 @@
 import pytest
 
 from tale_dspy.optimizers.samplers import History, Observation
-from tale_dspy.optimizers.samplers.trust import Trust
+from tale_dspy.optimizers.samplers.trust import SavingsCalibration
 
 KEPT = History(100, (Observation(50, 50, True),))
 BROKEN = History(100, (Observation(50, 50, False),))
 
 
-def after(history: History, promise: float, times: int) -> Trust:
-    trust = Trust()
+def after(history: History, promise: float, times: int) -> SavingsCalibration:
+    trust = SavingsCalibration()
     for _ in range(times):
         trust.note(history, [promise] * len(history.seen))
     return trust
 
 
 def test_at_first_promises_are_believed() -> None:
-    assert Trust().expected(0.1) == pytest.approx(0.1)
+    assert SavingsCalibration().expected(0.1) == pytest.approx(0.1)
 
 
 def test_a_promise_that_is_kept_is_believed_on() -> None:
@@ -44,7 +44,7 @@ def test_what_is_long_ago_is_forgotten() -> None:
 
 def test_a_saving_that_comes_with_the_next_call_counts_half() -> None:
     two = History(100, (Observation(20, 90, False), Observation(50, 50, True)))
-    trust = Trust()
+    trust = SavingsCalibration()
     trust.note(two, [0.25, None])
     assert trust.expected(0.25) == pytest.approx(0.25)
 

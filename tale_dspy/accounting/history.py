@@ -1,0 +1,146 @@
+"""What DSPy's history tells about one call, read in one place; and a history for users who keep none.
+
+Everything that knows the shape of a history entry is here. Imported at first use, since it loads DSPy.
+"""
+
+import math
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from dspy.clients.base_lm import GLOBAL_HISTORY
+from dspy.clients.call_result import usage_dict
+from dspy.clients.legacy_outputs import value
+from dspy.dsp.utils.settings import settings
+from dspy.lm15 import Response
+from dspy.utils.callback import BaseCallback
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the provider told about a call. A count it did not give is None."""
+
+    prompt: int | None
+    output: int | None
+    """Completion tokens of all choices."""
+    reasoning: int | None
+    cached_prompt: int | None
+    cached: bool
+    """Whether DSPy's cache answered; the counts are then those of the call that was paid."""
+
+
+def read_usage(entry: dict[str, Any]) -> Told:
+    """Read the usage of a history entry, that of cache hits too.
+
+    DSPy keeps the usage of a hit in the response of its own engine, and `tale_dspy.LM` keeps it under `tale_usage` in
+    LiteLLM's. On DSPy's own engine a hit is seen by its missing usage; for a server that never sends any, only
+    `tale_dspy.LM` can tell the two apart, and says so in `cache_hit`.
+    """
+    response, usage = entry.get("response"), dict(entry.get("usage") or {})
+    hit = entry.get("cache_hit")
+    parts = response if isinstance(response, tuple) else (response,)
+    native = [r for r in parts if isinstance(r, Response)]
+    if native:
+        told = [usage_dict(r, entry["model"].partition("/")[0]) for r in native]
+        cached = hit if hit is not None else not usage and any(told)
+        return _told([usage] if usage else told, cached)
+    cached = hit if hit is not None else value(response, "cache_hit") is True
+    kept = (value(response, "_hidden_params") or {}).get("tale_usage") or value(response, "usage") or {}
+    return _told([usage or dict(kept)], cached)
+
+
+def _told(usages: Sequence[dict[str, Any]], cached: bool) -> Told:
+    counts = [_counts(usage) for usage in usages]
+    if len(counts) == 1:
+        return Told(*counts[0], cached)
+    known = [[n for n in column if n is not None] for column in zip(*counts, strict=True)]
+    prompt, output, reasoning, cached_prompt = (sum(column) if column else None for column in known)
+    return Told(prompt, output, reasoning, cached_prompt, cached)
+
+
+def _counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
+    """Prompt, output, reasoning and cached prompt tokens of one response."""
+    # The Responses API says input and output where chat completions say prompt and completion.
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+    output = usage.get("completion_tokens", usage.get("output_tokens"))
+    thought = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    read = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    reasoning = value(thought, "reasoning_tokens") if thought else None
+    cached = value(read, "cached_tokens") if read else None
+    return _count(prompt), _count(output), _count(reasoning), _count(cached)
+
+
+def _count(number: Any) -> int | None:
+    return int(number) if number is not None and _is_count(number) else None
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
+
+
+def finish_reason(response: Any) -> str | None:
+    """Return why the first choice of a response ended, such as `stop` or `length`."""
+    if isinstance(response, tuple):
+        return finish_reason(response[0]) if response else None
+    choices = value(response, "choices")
+    reason = value(choices[0], "finish_reason") if choices else value(response, "finish_reason")
+    return str(reason) if reason else None
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """A call in flight whose entry must not stay in any history."""
+
+    lm: Any
+    context: AbstractContextManager[None]
+    entries: list[dict[str, Any]]
+    everywhere: bool
+    """Whether DSPy's global history must not keep it either."""
+
+
+class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no types
+    """Turn DSPy's history on for the length of each call, where the user has turned it off, and clear it after.
+
+    DSPy tells nobody but its history what a call has used. With `disable_history=True` or `max_history_size=0` the
+    listeners of `tale_dspy.accounting.receipts` still hear of each call, while `lm.history` stays as empty as the user
+    wants it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: dict[str, _Hidden] = {}
+        self._lock = threading.Lock()
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        off = settings.disable_history
+        if not off and settings.max_history_size:
+            return
+        catcher = SimpleNamespace(history=[])
+        listeners = [*(settings.caller_modules or []), catcher]
+        context = settings.context(disable_history=False, max_history_size=sys.maxsize, caller_modules=listeners)
+        context.__enter__()
+        self._calls[call_id] = _Hidden(instance, context, catcher.history, everywhere=off)
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        call = self._calls.pop(call_id, None)
+        if call is None:
+            return
+        call.context.__exit__(None, None, None)
+        owners = [call.lm, *(settings.caller_modules or [])]
+        histories = [o.history for o in owners if isinstance(o.history, list)]
+        with self._lock:
+            for history in [*histories, GLOBAL_HISTORY] if call.everywhere else histories:
+                for entry in call.entries:
+                    _remove(history, entry)
+
+
+def _remove(history: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+    """Remove this very entry, from behind, where it must be."""
+    for index in range(len(history) - 1, -1, -1):
+        if history[index] is entry:
+            del history[index]
+            return

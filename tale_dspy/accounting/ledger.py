@@ -1,0 +1,395 @@
+"""The ledger of everything spent in a block or a run, and the caps that hold.
+
+A call reserves its worst case before it is sent (prompt bytes, an upper bound of its tokens, and the allowance of its
+reply) and is settled to what it really used. `track` books any DSPy program; the run engine owns a `Ledger` itself.
+"""
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from numbers import Real
+from typing import Any
+
+from tale_dspy.accounting.receipts import Call, Price, ShadowResult, total
+from tale_dspy.accounting.reservation import RESERVED_TOKENS, Reservation, allowance, worst_case
+from tale_dspy.backends.prices import dearest_price, fallbacks_of, price_of
+from tale_dspy.errors import SpendCapReached, UnpricedModelError, UsageError
+
+__all__ = ["RESERVED_TOKENS", "Ledger", "Reservation", "RoleSum", "allowance", "track"]
+
+logger = logging.getLogger(__name__)
+
+_WARN_AT = (0.5, 0.8)
+
+
+@dataclass
+class RoleSum:
+    """Calls and tokens of one role (`reason`, `estimate`, `metric`). A sum with an unknown part is None."""
+
+    calls: int = 0
+    paid_calls: int = 0
+    """Calls sent from here: neither from the cache nor replayed from a run folder."""
+    cached_calls: int = 0
+    prompt_tokens: int | None = 0
+    output_tokens: int | None = 0
+
+    def add(self, call: Call) -> None:
+        """Count one call in."""
+        self.calls += 1
+        self.cached_calls += call.cached
+        self.paid_calls += not (call.cached or call.replayed)
+        self.prompt_tokens = total([self.prompt_tokens, call.prompt_tokens])
+        self.output_tokens = total([self.output_tokens, call.output_tokens])
+
+
+@dataclass
+class ShadowSummary:
+    """Answers with a budget beside the answers to the same questions without one. An unknown part makes a sum None."""
+
+    calls: int = 0
+    """Calls that were checked."""
+    agreed: int = 0
+    failed: int = 0
+    """Audits whose other answer was none, so that nothing can be said."""
+    net_tokens: int | None = 0
+    """Completion tokens with a budget, estimates included."""
+    vanilla_tokens: int | None = 0
+
+    @property
+    def saving(self) -> float | None:
+        """Saved fraction of the tokens without a budget."""
+        if self.net_tokens is None or not self.vanilla_tokens:
+            return None
+        return 1 - self.net_tokens / self.vanilla_tokens
+
+    def add(self, found: ShadowResult) -> None:
+        """Count one shadow check in."""
+        self.calls += 1
+        self.agreed += found.agrees is True
+        self.failed += found.agrees is None
+        if found.agrees is not None:
+            self.net_tokens = total([self.net_tokens, found.net_tokens])
+            self.vanilla_tokens = total([self.vanilla_tokens, found.vanilla_tokens])
+
+    def __str__(self) -> str:
+        saved = "" if self.saving is None else f", {100 * self.saving:.1f} % fewer net tokens with it"
+        return f"  shadow: {self.agreed} of {self.calls - self.failed} answers the same without a budget{saved}"
+
+
+class Ledger:
+    """What has been spent, by role, and what may still be spent. Safe to use from many threads.
+
+    Args:
+        max_usd: Cap on US dollars; None for none.
+        max_total_output_tokens: Cap on completion tokens of all calls, estimates included; None for none.
+        price: Overrides the price of every model.
+
+    Raises:
+        UsageError: If a cap is not a positive number.
+
+    Attributes:
+        spent_usd: US dollars settled so far.
+        saved_usd: What cache hits had cost before.
+        output_tokens: Completion tokens paid so far.
+        audits: What `TaleEP(shadow_rate=...)` has found.
+    """
+
+    def __init__(
+        self,
+        max_usd: float | None = None,
+        max_total_output_tokens: int | None = None,
+        price: Price | None = None,
+    ) -> None:
+        caps: dict[str, Any] = {"max_usd": max_usd, "max_total_output_tokens": max_total_output_tokens}
+        for name, cap in caps.items():
+            if cap is not None and (isinstance(cap, bool) or not isinstance(cap, Real) or not float(cap) > 0):
+                raise UsageError(f"{name} must be above 0, got {cap!r}")
+        self.max_usd = max_usd
+        self.max_total_output_tokens = max_total_output_tokens
+        self.price = price
+        self.roles: dict[str, RoleSum] = {}
+        self.shadow = ShadowSummary()
+        self.spent_usd = 0.0
+        self.saved_usd = 0.0
+        self.output_tokens = 0
+        self.unpriced_calls = 0
+        self.uncounted_calls = 0
+        self._held: dict[int, Reservation] = {}
+        self._unsure: dict[int, Reservation] = {}
+        """Worst cases of calls that were sent and never told what they used."""
+        self._next = 0
+        self._closed = False
+        self._warned = 0.0
+        self._changed = threading.Condition()
+
+    @property
+    def capped(self) -> bool:
+        """Whether any cap is set."""
+        return self.max_usd is not None or self.max_total_output_tokens is not None
+
+    @property
+    def possibly_usd(self) -> float:
+        """US dollars of calls that were sent and may be billed, but failed or told no usage: their worst case."""
+        return sum((r.usd for r in self._unsure.values()), 0.0)
+
+    def price_for(self, lm: Any) -> Price | None:
+        """Return the price that is used for an LM: of those that may answer, with its fallbacks, the dearest."""
+        return dearest_price(lm) if self.price is None else self.price
+
+    def require_price(self, lm: Any) -> Price:
+        """Return the price of an LM under a money cap.
+
+        Raises:
+            UnpricedModelError: If it is unknown; the message says how to give it.
+        """
+        price = self.price_for(lm)
+        if price is None:
+            unknown = next(one.model for one in (lm, *fallbacks_of(lm)) if price_of(one) is None)
+            raise UnpricedModelError(
+                f"max_usd needs a price, and none is known for {unknown}: give US dollars per million tokens with "
+                "--price-in and --price-out (in Python: price=tale_dspy.Price(input=..., output=...) per token)"
+            )
+        return price
+
+    def reserve(
+        self,
+        lm: Any,
+        request: Any,
+        config: dict[str, Any],
+        *,
+        wait: bool = True,
+        cached: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Hold the worst case of a call that is about to be sent.
+
+        While other threads have calls in flight, a reservation that does not fit waits for them to be settled; when
+        none has, the cap is reached. With `wait=False`, as in an event loop, it is reached at once. A call that DSPy's
+        cache will answer holds nothing.
+
+        Args:
+            lm: The LM that will be asked.
+            request: Its messages or prompt.
+            config: The merged settings of the call (`max_tokens`, `n`).
+            wait: Whether the thread may wait for others.
+            cached: Says whether the cache holds the reply; asked only where the reservation does not fit.
+
+        Returns:
+            A number for `settle` or `release`.
+
+        Raises:
+            SpendCapReached: If the call would pass a cap. It was not sent.
+            UnpricedModelError: If there is a money cap and no price.
+        """
+        need = self._worst_case(lm, request, config)
+        with self._changed:
+            looked = False
+            while not self._fits(need):
+                last = self._closed or not wait or not self._others_in_flight()
+                if (last or not looked) and cached():
+                    need = Reservation()
+                    break
+                if last:
+                    raise SpendCapReached(self._reached(need), self)
+                looked = True
+                self._changed.wait()
+            self._next += 1
+            self._held[self._next] = need
+            return self._next
+
+    def settle(self, number: int, call: Call) -> None:
+        """Replace a reservation by what the call used; also one that was released as possibly billed."""
+        with self._changed:
+            held = self._held.pop(number, None) or self._unsure.pop(number, None) or Reservation()
+            self._book(call)
+            if not (call.cached or call.replayed):
+                # Unknown use counts as the worst case towards the caps, and as unknown in every figure.
+                usd = held.usd if call.cost_usd is None else 0.0
+                tokens = held.tokens if call.output_tokens is None else 0
+                if usd or tokens:
+                    self._unsure[number] = Reservation(usd, tokens)
+            self._warn()
+            self._changed.notify_all()
+
+    def release(self, number: int, *, possibly_billed: bool) -> None:
+        """Give a reservation back; one of a call that may be billed although it failed stays spent."""
+        with self._changed:
+            held = self._held.pop(number, None)
+            # Of several choices some may have been answered before one was refused.
+            if held and (possibly_billed or held.choices > 1):
+                self._unsure[number] = held
+            self._warn()
+            self._changed.notify_all()
+
+    def book(self, call: Call) -> None:
+        """Book a call that had no reservation."""
+        with self._changed:
+            self._book(call)
+            self._warn()
+            self._changed.notify_all()
+
+    def shadow_rate(self, found: ShadowResult) -> None:
+        """Book what a shadow check has found; its calls are booked under the role `shadow`."""
+        with self._changed:
+            self.shadow.add(found)
+
+    def close(self) -> None:
+        """Let nothing more be sent that is not in the cache, whatever room is left; waiting calls are refused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _book(self, call: Call) -> None:
+        self.roles.setdefault(call.role, RoleSum()).add(call)
+        if call.replayed:
+            return
+        if call.cached:
+            self.saved_usd += call.saved_cost_usd or 0.0
+            return
+        self.spent_usd += call.cost_usd or 0.0
+        self.output_tokens += call.output_tokens or 0
+        self.unpriced_calls += call.cost_usd is None
+        self.uncounted_calls += call.output_tokens is None
+
+    def _worst_case(self, lm: Any, request: Any, config: dict[str, Any]) -> Reservation:
+        if not self.capped:
+            return Reservation()
+        return worst_case(request, config, None if self.max_usd is None else self.require_price(lm))
+
+    def _used(self) -> tuple[float, int]:
+        """US dollars and output tokens that count towards the caps, without those of calls in flight."""
+        return self.spent_usd + self.possibly_usd, self.output_tokens + sum(r.tokens for r in self._unsure.values())
+
+    def _fits(self, need: Reservation) -> bool:
+        if self._closed:
+            return False
+        usd, tokens = self._used()
+        usd += need.usd + sum(r.usd for r in self._held.values())
+        tokens += need.tokens + sum(r.tokens for r in self._held.values())
+        return (self.max_usd is None or usd <= self.max_usd) and (
+            self.max_total_output_tokens is None or tokens <= self.max_total_output_tokens
+        )
+
+    def _others_in_flight(self) -> bool:
+        """Whether any call will be settled without this thread: it may itself be inside a call that calls another."""
+        mine = threading.get_ident()
+        return any(held.thread != mine for held in self._held.values())
+
+    def _reached(self, need: Reservation) -> str:
+        usd, tokens = self._used()
+        parts = []
+        if self.max_usd is not None:
+            parts.append(f"${usd:.6f} of max_usd={self.max_usd:g} spent")
+        if self.max_total_output_tokens is not None:
+            parts.append(f"{tokens} of max_total_output_tokens={self.max_total_output_tokens} spent")
+        room = f"the next call may need {need.tokens} output tokens" + (f" or ${need.usd:.6f}" if need.usd else "")
+        return f"spend cap reached: {' and '.join(parts)}, and {room}"
+
+    def _warn(self) -> None:
+        usd, tokens = self._used()
+        share = max(usd / (self.max_usd or math.inf), tokens / (self.max_total_output_tokens or math.inf))
+        for mark in _WARN_AT:
+            if self._warned < mark <= share:
+                self._warned = mark
+                logger.warning("%.0f %% of the spend cap is used: %s", mark * 100, self.spent())
+
+    def spent(self) -> str:
+        """Say in a few words what was spent."""
+        money = f"${self.spent_usd:.6f}" + (f" + {self.unpriced_calls} unpriced calls" if self.unpriced_calls else "")
+        return f"{money}, {self.output_tokens} output tokens"
+
+    @property
+    def calls(self) -> int:
+        """Calls booked, from the cache or not."""
+        with self._changed:
+            return sum(r.calls for r in self.roles.values())
+
+    @property
+    def cached_calls(self) -> int:
+        """Calls answered by DSPy's cache."""
+        with self._changed:
+            return sum(r.cached_calls for r in self.roles.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sums as plain JSON; what is not wholly known is None."""
+        with self._changed:
+            return {
+                "calls": self.calls,
+                "cached_calls": self.cached_calls,
+                "spent_usd": None if self.unpriced_calls else self.spent_usd,
+                "possibly_usd": self.possibly_usd,
+                "saved_usd": self.saved_usd,
+                "output_tokens": None if self.uncounted_calls else self.output_tokens,
+                "roles": {name: asdict(r) for name, r in sorted(self.roles.items())},
+                "shadow": {**asdict(self.shadow), "saving": self.shadow.saving} if self.shadow.calls else None,
+            }
+
+    def __str__(self) -> str:
+        with self._changed:
+            rows = [
+                f"  {name}: {r.calls} calls ({r.cached_calls} from the cache), "
+                f"{'unknown' if r.prompt_tokens is None else r.prompt_tokens} prompt + "
+                f"{'unknown' if r.output_tokens is None else r.output_tokens} output tokens"
+                for name, r in sorted(self.roles.items())
+            ]
+            rows += [str(self.shadow)] if self.shadow.calls else []
+            return "\n".join([f"spent {self.spent()}, saved by the cache ${self.saved_usd:.6f}", *rows])
+
+
+@contextmanager
+def track(
+    max_usd: float | None = None, max_total_output_tokens: int | None = None, *, price: Price | None = None
+) -> Iterator[Ledger]:
+    """Book every LM call inside the block, and stop before a cap is passed.
+
+    Right in threads that DSPy starts (`dspy.Parallel`, `dspy.Evaluate`, optimizers) and in asyncio. Threads of your own
+    see the block only through `contextvars.copy_context().run`. Blocks may be nested; each call is booked in all.
+
+    A call is sent if its worst case fits; threads wait for the calls in flight, an event loop cannot, so that there a
+    cap is reached earlier. A call that sets no `max_tokens` reserves 4096 output tokens; calls that write more than
+    they reserved can pass the cap by the difference. A call that failed stays reserved unless the provider refused it;
+    of the attempts that DSPy repeats by itself within a call (`num_retries`) only the last is seen.
+
+    Args:
+        max_usd: Cap on US dollars. Every model used needs a known price.
+        max_total_output_tokens: Cap on completion tokens of all calls.
+        price: Price per token that overrides the known one of every model.
+
+    Yields:
+        The ledger.
+
+    Raises:
+        UsageError: If a cap is not a positive number.
+        SpendCapReached: From the call that would pass a cap, through everything around it, a task group too. After it
+            nothing more is sent for this block, not by a thread left behind either.
+        UnpricedModelError: With `max_usd`, from the first call of a model without a known price.
+
+    Example:
+        >>> with track(max_usd=1.0) as ledger:  # doctest: +SKIP
+        ...     program(question="...")
+        >>> print(ledger)  # doctest: +SKIP
+    """
+    from tale_dspy.accounting.tracking import metering
+
+    ledger = Ledger(max_usd, max_total_output_tokens, price)
+    try:
+        with metering(ledger):
+            yield ledger
+    except (SpendCapReached, BaseExceptionGroup) as error:
+        stop = _stop_in(error)
+        if stop is None:
+            raise
+        if stop.ledger is ledger:
+            ledger.close()
+            if isinstance(stop.__cause__, Exception):  # see Meter: only a BaseException leaves a callback
+                raise stop.__cause__ from None
+        raise stop from None
+
+
+def _stop_in(error: BaseException) -> SpendCapReached | None:
+    """Find the stop in what a task group made of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((stop for inner in error.exceptions if (stop := _stop_in(inner))), None)
+    return error if isinstance(error, SpendCapReached) else None

@@ -1,0 +1,366 @@
+"""What each LM call asked, sent and spent, and the receipt of a whole answer.
+
+DSPy tells what a call used only in its history, loses it on cache hits and in threads, and mixes the calls of one
+answer. Here every call is booked once, as a `Call`, where DSPy records it: `collect` hangs a listener into
+`settings.caller_modules`, which follows the context into threads and tasks.
+
+This room counts. The cap on what may be spent is in `tale_dspy.accounting.ledger`.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from tale_dspy.accounting.token_counts import count_tokens
+from tale_dspy.budget import Source
+from tale_dspy.errors import UsageError
+
+Role = Literal["reason", "recovery", "estimate", "metric", "shadow"]
+UsageSource = Literal["provider", "tokenizer", "unknown"]
+Status = Literal["answered", "unreadable", "empty", "truncated"]
+
+
+@contextmanager
+def role(name: Role) -> Iterator[None]:
+    """Book the calls inside the block under a role; `metric` wins over everything within.
+
+    Kept in DSPy's own context, since that follows into the threads of `dspy.Parallel`.
+    """
+    from dspy.dsp.utils.settings import settings
+
+    with settings.context(tale_role="metric" if current_role() == "metric" else name):
+        yield
+
+
+def current_role() -> Role:
+    """Return the role calls are booked under at this place."""
+    from dspy.dsp.utils.settings import settings
+
+    found: Role = settings.get("tale_role", "reason")
+    return found
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per token. The figures of `--price-in` and `--price-out` are per million.
+
+    Raises:
+        UsageError: If one is negative or no finite number.
+    """
+
+    input: float
+    output: float
+
+    def __post_init__(self) -> None:
+        for name, price in vars(self).items():
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < math.inf:
+                raise UsageError(f"a price must be a number of at least 0, got {name}={price!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One answered LM call. What the provider did not report is None, never 0."""
+
+    role: Role
+    model: str
+    """The model string that was asked."""
+    response_model: str | None = None
+    """The snapshot that answered."""
+    text: str | None = None
+    """Text of the first choice; None or "" for an empty reply."""
+    thought: str | None = None
+    """The native thinking of the first choice, where the provider shows it."""
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    """Completion tokens of all choices, thinking included."""
+    reasoning_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
+    usage_source: UsageSource = "provider"
+    """`tokenizer` where the provider sent no usage and the text was counted with the model's own tokenizer."""
+    finish_reason: str | None = None
+    cached: bool = False
+    """Served from DSPy's cache: nothing was sent."""
+    replayed: bool = False
+    """Served from the journal of a run folder: paid in an earlier process."""
+    cost_usd: float | None = None
+    """US dollars paid now: 0.0 for a cache hit, None where the price is unknown."""
+    saved_cost_usd: float | None = None
+    """What a cache hit had cost when it was paid."""
+    latency_s: float | None = None
+    """Seconds, where the run engine measured them; None where nothing was sent."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))  # flat: asdict would copy each value for ten times the time
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Call":
+        return cls(**{k: v for k, v in row.items() if k in cls.__dataclass_fields__})
+
+
+def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latency_s: float | None = None) -> Call:
+    """Book one entry of DSPy's history.
+
+    A reply whose completion tokens are 0 or missing although it has text was sent without usage: it is counted with
+    the model's tokenizer, and where none is known the count is None. A cost of 0 is then unknown, too.
+
+    Args:
+        entry: One element of `lm.history`.
+        price: Overrides the price DSPy knows.
+        latency_s: Seconds the call took.
+    """
+    from tale_dspy.accounting.history import finish_reason, read_usage
+
+    told, outputs = read_usage(entry), entry.get("outputs") or []
+    model = str(entry.get("model") or "unknown")
+    text, thought = output_text(outputs)
+    written = [part for output in outputs for part in output_text([output]) if part]
+    prompt, output, cost = told.prompt or None, told.output, _finite(entry.get("cost"))
+    source: UsageSource = "provider"
+    if not output and (written or prompt is None or output is None):
+        output = total([count_tokens(model, part) for part in written])
+        source, cost = "unknown" if output is None else "tokenizer", cost or None
+    if price is not None:
+        cost = None if prompt is None or output is None else prompt * price.input + output * price.output
+    return Call(
+        role=current_role(),
+        model=model,
+        response_model=entry.get("response_model"),
+        text=text,
+        thought=thought,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        reasoning_tokens=told.reasoning,
+        cached_prompt_tokens=told.cached_prompt,
+        usage_source=source,
+        finish_reason=finish_reason(entry.get("response")),
+        cached=told.cached,
+        cost_usd=0.0 if told.cached else cost,
+        saved_cost_usd=cost if told.cached else None,
+        latency_s=None if told.cached else latency_s,
+    )
+
+
+def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:
+    """Return text and native thinking of the first choice."""
+    if not outputs:
+        return None, None
+    first = outputs[0]
+    return (first.get("text"), first.get("reasoning_content")) if isinstance(first, dict) else (first, None)
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON knows neither infinity nor NaN."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class ShadowResult:
+    """What one call gave and took beside the same call without a budget."""
+
+    agrees: bool | None
+    """Whether both gave the same answer; None where the other gave none."""
+    net_tokens: int | None
+    """Completion tokens with the budget, the estimate's included; None if unknown."""
+    vanilla_tokens: int | None
+    """Completion tokens without a budget."""
+
+
+class CallListener:
+    """A listener in the place of a module: DSPy appends each history entry to `history` of `caller_modules`."""
+
+    def __init__(self, price: Price | None = None) -> None:
+        self.calls: list[Call] = []
+        self.price = price
+        self.history = self
+
+    def __len__(self) -> int:
+        return 0  # never full, so that DSPy never drops an entry
+
+    def append(self, entry: dict[str, Any]) -> None:
+        self.add(call_from_entry(entry, price=self.price))
+
+    def add(self, call: Call) -> None:
+        self.calls.append(call)
+
+    def shadowed(self, found: ShadowResult) -> None:
+        """Hear of a shadow check; only a ledger keeps it."""
+
+
+@contextmanager
+def collect(sink: CallListener | None = None, **overrides: Any) -> Iterator[list[Call]]:
+    """Collect every LM call made inside the block, in this context and those that inherit it.
+
+    Works while `disable_history` is set or `max_history_size` is 0, too: the histories then stay empty all the same.
+
+    Args:
+        sink: Where to book; None makes a list of its own.
+        **overrides: Further settings for `dspy.context` inside the block.
+
+    Yields:
+        A list that grows with each call.
+    """
+    from dspy.dsp.utils.settings import settings
+
+    sink = CallListener() if sink is None else sink  # an empty sink is falsy
+    if settings.disable_history or not settings.max_history_size:
+        from tale_dspy.accounting.history import HistoryRecorder
+
+        callbacks = overrides.get("callbacks", settings.callbacks)
+        if not any(isinstance(c, HistoryRecorder) for c in callbacks):
+            overrides["callbacks"] = [*callbacks, HistoryRecorder()]
+    with settings.context(caller_modules=[*(settings.caller_modules or []), sink], **overrides):
+        yield sink.calls
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def total(values: Sequence[_Number | None]) -> _Number | None:
+    """Sum up; None if any part is unknown or there is no part."""
+    known = [v for v in values if v is not None]
+    return sum(known[1:], known[0]) if known and len(known) == len(values) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What one answer asked for and what it used. `str(receipt)` is a line to print."""
+
+    program: str
+    """Class of the module that answered."""
+    status: Status = "answered"
+    """Whether an answer could be read, and if not, why."""
+    token_budget: int | None = None
+    """The budget sent, in tokens; None where the module sends none."""
+    budget_source: Source | None = None
+    """`estimate`, `clamped`, `fallback`, `given`, or `stated` by the answering call itself."""
+    estimate: float | None = None
+    """The number the estimator wrote, before scale and limits."""
+    estimate_text: str | None = None
+    """The estimator's reply."""
+    mode: str | None = None
+    """How the budget was sent: `prompt`, `native` or `cap`; None where the module sends none."""
+    mode_asked: str | None = None
+    """The mode that was asked for; `auto` leaves the choice to the model's row in
+    `tale_dspy.backends.reasoning_controls`."""
+    reasoning_params: dict[str, Any] = field(default_factory=dict)
+    """The part of the request body that carries the budget, beside the prompt."""
+    reasoning_notes: list[str] = field(default_factory=list)
+    """What of it was raised, lowered or left out, in words."""
+    calls: list[Call] = field(default_factory=list)
+
+    def of(self, *roles: Role) -> list[Call]:
+        """Return the calls of these roles."""
+        return [c for c in self.calls if c.role in roles]
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Completion tokens of the reasoning calls, those of a recovery included."""
+        return total([c.output_tokens for c in self.of("reason", "recovery")])
+
+    @property
+    def recovery_tokens(self) -> int | None:
+        """The part of `output_tokens` that went into recovering a cut answer; None where nothing was recovered."""
+        return total([c.output_tokens for c in self.of("recovery")])
+
+    @property
+    def estimate_tokens(self) -> int | None:
+        """Completion tokens of the budget calls; None where none was made."""
+        return total([c.output_tokens for c in self.of("estimate")])
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Native thinking tokens of the reasoning calls; None if the provider does not report them."""
+        return total([c.reasoning_tokens for c in self.of("reason", "recovery")])
+
+    @property
+    def visible_tokens(self) -> int | None:
+        """Completion tokens of the reasoning calls that are no thinking; None if that is not known."""
+        thought = self.reasoning_tokens
+        return None if self.output_tokens is None or thought is None else self.output_tokens - thought
+
+    @property
+    def adherence(self) -> float | None:
+        """Tokens of the reasoning calls for each token of the budget: at most 1 where it was kept."""
+        if self.token_budget is None or self.output_tokens is None:
+            return None
+        return self.output_tokens / self.token_budget
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        return total([c.prompt_tokens for c in self.calls])
+
+    @property
+    def cost_usd(self) -> float | None:
+        """US dollars paid now."""
+        return total([c.cost_usd for c in self.calls])
+
+    @property
+    def saved_cost_usd(self) -> float | None:
+        """US dollars that cache hits had cost before."""
+        return total([c.saved_cost_usd for c in self.calls if c.cached])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, with the sums beside the calls."""
+        return {
+            **vars(self),
+            "estimate": _finite(self.estimate),
+            "calls": [c.to_json() for c in self.calls],
+            "output_tokens": self.output_tokens,
+            "estimate_tokens": self.estimate_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "visible_tokens": self.visible_tokens,
+            "adherence": self.adherence,
+            "recovery_tokens": self.recovery_tokens,
+            "prompt_tokens": self.prompt_tokens,
+            "cost_usd": self.cost_usd,
+            "saved_cost_usd": self.saved_cost_usd,
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Receipt":
+        kept = {k: v for k, v in row.items() if k in cls.__dataclass_fields__ and k != "calls"}
+        return cls(**kept, calls=[Call.from_json(c) for c in row["calls"]])
+
+    def __str__(self) -> str:
+        tokens = f"{_known(self.output_tokens)} output tokens"
+        if self.of("estimate"):
+            tokens += f" + {_known(self.estimate_tokens)} for the estimate"
+        if any(c.usage_source == "tokenizer" for c in self.calls):
+            tokens += " (counted with the tokenizer)"
+        if recoveries := self.of("recovery"):
+            calls = "1 call" if len(recoveries) == 1 else f"{len(recoveries)} calls"
+            tokens += f", {_known(self.recovery_tokens)} of them in {calls} to recover a cut answer"
+        cached = sum(c.cached for c in self.calls)
+        sent = self.mode if self.mode in ("native", "cap") else ""
+        parts = [
+            f"budget {self.token_budget} ({self.budget_source}{', ' if sent else ''}{sent or ''})"
+            if self.token_budget is not None
+            else "",
+            tokens,
+            "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid",
+            f"{cached} of {len(self.calls)} calls from the cache" if cached else "",
+            self.status if self.status != "answered" else "",
+        ]
+        return f"{self.program}: " + ", ".join(part for part in parts if part)
+
+
+def _known(value: int | None) -> str:
+    return "an unknown number of" if value is None else str(value)
+
+
+def status_of(calls: Sequence[Call], answered: bool) -> Status:
+    """Say how the last reasoning call ended, or the last call that was to recover it.
+
+    A reply cut at the allowance is `truncated`, or `empty` if nothing but thinking was written; a whole reply without
+    text is `empty`; one in which no answer could be read is `unreadable`.
+    """
+    last = next((c for c in reversed(calls) if c.role in ("reason", "recovery")), None)
+    if last is None:
+        return "answered" if answered else "unreadable"
+    if not (last.text or "").strip():
+        return "answered" if answered else "empty"
+    if last.finish_reason in ("length", "max_tokens"):
+        return "truncated"
+    return "answered" if answered else "unreadable"

@@ -1,0 +1,334 @@
+"""A token budget -> what this model takes: the phrase in the prompt, a number, an effort word, or a hard cap.
+
+`turn` decides it for one call. The rows it reads are in `tale_dspy.backends.reasoning_controls`. Nothing of the
+caller's is changed: what comes out are settings of their own for the one call, and the receipt says what they are.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from tale_dspy.accounting.reservation import LIMITS, allowance
+from tale_dspy.backends.prices import most_output
+from tale_dspy.backends.reasoning_control import LEVELS, THINKERS, ReasoningControl
+from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS
+from tale_dspy.backends.reasoning_settings import (
+    asks_to_think,
+    caller_reasoning_param,
+    filled,
+    limit_path,
+    nested,
+    with_reasoning_params,
+)
+from tale_dspy.errors import UsageError
+
+Mode = Literal["auto", "prompt", "native", "cap"]
+MODES: tuple[Mode, ...] = ("auto", "prompt", "native", "cap")
+SERVERS = ("vllm", "sglang", "llama.cpp")
+"""Software behind an OpenAI-compatible address whose reasoning control is known."""
+
+ANSWER_ROOM = 4096
+"""Tokens for the answer beside the thinking, where max_tokens is ours to set."""
+LEAST_ROOM = 1024
+"""Tokens of the caller's max_tokens kept free for the answer, or a quarter of it if that is less."""
+_LITELLMS = ("extra_headers", "headers", "allowed_openai_params", "drop_params", "chat_template_kwargs", "min_p")
+"""Settings that only LiteLLM sends."""
+LEAST_CAP = 16
+"""Least max_output_tokens of OpenAI's Responses API."""
+
+
+@dataclass(frozen=True)
+class BudgetRequest:
+    """What is sent for a budget in one call."""
+
+    mode: Literal["prompt", "native", "cap"] = "prompt"
+    """What was chosen: the phrase alone, the model's own reasoning control beside it, or a hard cap beside it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the call, to be merged over those it has."""
+    wire: Mapping[str, Any] = field(default_factory=dict)
+    """The part of the request body that comes of them; empty where nothing but the prompt tells the budget."""
+    notes: tuple[str, ...] = ()
+    """What was raised, lowered, left out or could not be sent, in words."""
+    thinks: bool = False
+    """Whether the model thinks natively in this call, so that its visible reasoning would be paid twice."""
+
+
+def check_mode(mode: object) -> Mode:
+    """Return a mode, or say which there are.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if mode not in MODES:
+        raise UsageError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    return mode
+
+
+def family_of(lm: Any) -> ReasoningControl | None:
+    """Return the row of an LM's model, or None where no reasoning control of it is known.
+
+    Args:
+        lm: Any DSPy language model; one with an engine object, or none of DSPy's, has no row.
+    """
+    return None if _engine(lm) is None else _find(str(lm.model).lower(), _server(lm))
+
+
+@lru_cache(maxsize=256)
+def _find(model: str, server: str | None) -> ReasoningControl | None:
+    told = model if server is None else f"{server}:{model}"
+    return next((family for family in REASONING_CONTROLS if re.search(family.models, told)), None)
+
+
+def is_reasoning_model(lm: Any, config: Mapping[str, Any] | None = None) -> bool:
+    """Say whether a model thinks before it writes, as it is set up.
+
+    Args:
+        lm: Any DSPy language model.
+        config: Settings of the call, which hold over the LM's.
+    """
+    family = family_of(lm)
+    if family is None:
+        return False
+    asked = asks_to_think({**lm.kwargs, **(config or {})})
+    if family.thinks == "always":
+        return True
+    if asked is not None:
+        return asked
+    return family.thinks == "by default" or (family.thinks == "by name" and bool(THINKERS.search(lm.model.lower())))
+
+
+def budget_request(lm: Any, budget: int, mode: Mode = "auto", config: Mapping[str, Any] | None = None) -> BudgetRequest:
+    """Decide how a budget is sent.
+
+    `prompt` sends the phrase alone. `cap` sets max_tokens to the budget, or leaves the caller's where that is less.
+    `native` turns the model's own reasoning control, raised or lowered to what it takes. `auto` does so where the
+    model thinks natively as it is set up; where it does not, or where thinking can be switched off and the budget is
+    less than the reasoning control takes, it sends the phrase alone. A reasoning control that the caller has set for
+    this call is left to him.
+
+    Args:
+        lm: Any DSPy language model.
+        budget: Tokens.
+        mode: One of `MODES`.
+        config: Settings of the call beside the LM's own.
+
+    Raises:
+        UsageError: If `native` is asked of a model, an engine or a server that has no such dial.
+    """
+    given = dict(config or {})
+    if mode == "prompt":
+        return BudgetRequest()
+    if mode != "cap" and (kept := caller_reasoning_param(given)) is not None:
+        thinks = is_reasoning_model(lm, given)
+        return BudgetRequest(
+            "native" if thinks else "prompt", notes=(f"the call's own {kept} was kept",), thinks=thinks
+        )
+    turning = _BudgetPlanner(lm, given)
+    if mode == "cap":
+        return turning.cap(budget)
+    return turning.native(budget) if mode == "native" else turning.auto(budget)
+
+
+def minimal_thinking(lm: Any, config: Mapping[str, Any] | None = None) -> BudgetRequest:
+    """Return the least thinking a model allows, for a call that needs none, such as the estimate of a budget.
+
+    Args:
+        lm: Any DSPy language model.
+        config: Settings of the call; a reasoning control among them is left as it is.
+    """
+    given = dict(config or {})
+    if caller_reasoning_param(given) is not None or not is_reasoning_model(lm, given):
+        return BudgetRequest()
+    return _BudgetPlanner(lm, given).minimal_thinking()
+
+
+class _BudgetPlanner:
+    """One call: its family, engine and settings."""
+
+    def __init__(self, lm: Any, config: dict[str, Any]) -> None:
+        self.lm, self.config = lm, config
+        self.merged: dict[str, Any] = {**_kwargs(lm), **config}
+        self.engine = _engine(lm)
+        self.family = family_of(lm)
+        self.thinks = is_reasoning_model(lm, config)
+        self.notes: list[str] = []
+
+    def cap(self, budget: int) -> BudgetRequest:
+        """Return a hard cap; thinking whose least allowance does not fit beneath it is switched off."""
+        limit = budget
+        if self._responses and limit < LEAST_CAP:
+            limit = LEAST_CAP
+            self.notes.append(f"raised from {budget} to {LEAST_CAP}, the least the Responses API takes")
+        most = self.family.output if self.family is not None else None
+        if most is None and limit > ANSWER_ROOM:  # every model writes as many
+            most = most_output(self.lm)
+        if most is not None and limit > most:
+            self.notes.append(f"lowered from {limit} to {most}, the most the model writes")
+            limit = most
+        own = allowance(self.merged)
+        if own is not None and own < limit:
+            self.notes.append(f"the caller's own max_tokens of {own} is less than {limit}")
+            limit = own
+        others = (name for name in LIMITS if name != self._limit_name and self.merged.get(name) is not None)
+        settings: dict[str, Any] = {self._limit_name: limit, **dict.fromkeys(others, None)}
+        thinks, family = self.thinks, self.family
+        told = self.merged.get("thinking")
+        number = told.get("budget_tokens") if isinstance(told, Mapping) else None
+        if thinks and family and family.rule == "below" and family.off and not (number and number < limit):
+            settings |= with_reasoning_params(self.merged, family.off)
+            self.notes.append(f"thinking was switched off: it does not fit under {limit} tokens")
+            thinks = False
+        wire = nested(self._wire_limit(litellm="thinking" in settings), limit)
+        return BudgetRequest("cap", settings, wire, tuple(self.notes), thinks)
+
+    def auto(self, budget: int) -> BudgetRequest:
+        """Turn the reasoning control only of a model that thinks as it is set up."""
+        family = self.family
+        if family is None or not self.thinks:
+            return BudgetRequest()
+        if family.kind == "none" or self._out_of_reach:
+            if family.off is not None and not self._out_of_reach:
+                return self._switched_off(family.off, self._why)
+            return BudgetRequest(notes=(f"{self._why}: the budget is in the prompt alone",), thinks=True)
+        if family.off is not None and budget < self._least_tokens(family):
+            reason = f"{budget} tokens are less than the {self._least_tokens(family)} of the least thinking"
+            return self._switched_off(family.off, reason)
+        return self.native(budget)
+
+    def native(self, budget: int) -> BudgetRequest:
+        """Turn the reasoning control, raised or lowered to what the model takes."""
+        family = self.family
+        if family is None or family.kind == "none" or self._out_of_reach:
+            raise UsageError(f"mode native: {self._why}; use mode prompt or cap")
+        return self._word(family, budget) if family.kind == "word" else self._tokens(family, budget)
+
+    def minimal_thinking(self) -> BudgetRequest:
+        """Return the least thinking there is."""
+        family = self.family
+        if family is None or self._out_of_reach:
+            return BudgetRequest(thinks=True)
+        if family.off is not None:
+            return BudgetRequest("native", with_reasoning_params(self.merged, family.off))
+        if family.kind == "none":
+            return BudgetRequest(thinks=True)
+        return self._word(family, 0) if family.kind == "word" else self._tokens(family, family.minimum)
+
+    def _word(self, family: ReasoningControl, budget: int) -> BudgetRequest:
+        fitting = [word for word in family.words if LEVELS[word] <= budget]
+        word = fitting[-1] if fitting else family.words[0]
+        if not fitting and budget:
+            self.notes.append(
+                f"{word} is the least effort {family.name} takes: some {LEVELS[word]} tokens, not {budget}"
+            )
+        return self._sent(family, word, {})
+
+    def _tokens(self, family: ReasoningControl, budget: int) -> BudgetRequest:
+        number = self._within(family, budget)
+        own = allowance(self.merged)
+        if own is None:
+            room = min(number + ANSWER_ROOM, family.output or number + ANSWER_ROOM)
+            return self._sent(family, number, {self._limit_name: room} if family.rule == "below" else {})
+        most = own - min(LEAST_ROOM, max(1, own // 4))
+        if most >= number:
+            return self._sent(family, number, {})
+        if most >= family.minimum:
+            self.notes.append(f"lowered to {most}: max_tokens {own} must leave room for the answer")
+            return self._sent(family, most, {})
+        reason = f"max_tokens {own} leaves no room for the {family.minimum} tokens {family.name} thinks at least"
+        if family.off is not None:
+            return self._switched_off(family.off, reason)
+        self.notes.append(reason)
+        return self._sent(family, family.minimum, {})
+
+    def _within(self, family: ReasoningControl, budget: int) -> int:
+        most = family.maximum
+        if most is None and family.output is not None:
+            most = family.output - ANSWER_ROOM
+        if budget < family.minimum:
+            self.notes.append(f"raised from {budget} to {family.minimum}, the least {family.name} takes")
+            return family.minimum
+        if most is not None and budget > most:
+            self.notes.append(f"lowered from {budget} to {most}, the most {family.name} takes")
+            return most
+        return budget
+
+    def _sent(self, family: ReasoningControl, value: int | str, limits: dict[str, int]) -> BudgetRequest:
+        auto = self.engine != "litellm" and not self._handed_on
+        on = family.on_auto if auto and family.on_auto is not None else family.on
+        wire = family.wire_auto if auto and family.wire_auto is not None else family.wire
+        if self._responses and family.wire_responses is not None:
+            wire = family.wire_responses
+        settings = with_reasoning_params(self.merged, filled(on, value)) | limits
+        for name in family.drops:
+            told = self.merged.get(name)
+            if told is not None and not (name in ("temperature", "top_p") and told == 1):
+                settings[name] = None
+                self.notes.append(f"{name} {told!r} was left out: {family.name} refuses it while thinking")
+        body = filled(wire, value)
+        for limit in limits.values():
+            body |= nested(self._wire_limit(litellm=family.litellm), limit)
+        return BudgetRequest("native", settings, body, tuple(self.notes), thinks=True)
+
+    def _switched_off(self, off: Mapping[str, Any], reason: str) -> BudgetRequest:
+        self.notes.append(f"{reason}: thinking was switched off, the budget is in the prompt")
+        # A model that does not think unless it is asked to needs no switch.
+        return BudgetRequest(
+            "prompt", with_reasoning_params(self.merged, off) if self.thinks else {}, notes=tuple(self.notes)
+        )
+
+    def _least_tokens(self, family: ReasoningControl) -> int:
+        return LEVELS[family.words[0]] if family.kind == "word" else family.minimum
+
+    @property
+    def _out_of_reach(self) -> bool:
+        return self.engine == "lm15" and self.family is not None and self.family.litellm
+
+    @property
+    def _handed_on(self) -> bool:
+        """Whether engine auto hands the call to LiteLLM, for settings of the LM's that stay beside the dial."""
+        stays = with_reasoning_params(self.merged, {}).get("extra_body", self.merged.get("extra_body"))
+        return bool(stays) or any(self.merged.get(name) is not None for name in _LITELLMS)
+
+    @property
+    def _why(self) -> str:
+        if self.family is None:
+            return f"no reasoning control of {getattr(self.lm, 'model', type(self.lm).__name__)} is known"
+        if self._out_of_reach:
+            return f"engine lm15 cannot send the reasoning control of {self.family.name}; litellm and auto can"
+        return self.family.why
+
+    @property
+    def _responses(self) -> bool:
+        return self.engine is not None and self.lm.model_type == "responses"
+
+    @property
+    def _limit_name(self) -> str:
+        """DSPy keeps the limit of OpenAI's reasoning models under another name, and sends both if both are set."""
+        of_openai = self.family is not None and self.family.wire_responses is not None and not self._responses
+        return "max_completion_tokens" if of_openai or "max_completion_tokens" in self.merged else "max_tokens"
+
+    def _wire_limit(self, *, litellm: bool) -> str:
+        if self._responses:
+            return "max_output_tokens"
+        return limit_path(self.lm, self._limit_name, litellm=litellm or self.engine == "litellm")
+
+
+def _kwargs(lm: Any) -> dict[str, Any]:
+    from dspy import BaseLM
+
+    return dict(lm.kwargs) if isinstance(lm, BaseLM) else {}
+
+
+def _engine(lm: Any) -> str | None:
+    """Name the engine of an LM that asks a provider; None for every other."""
+    from dspy import LM
+
+    return lm.engine if isinstance(lm, LM) and isinstance(lm.engine, str) else None
+
+
+def _server(lm: Any) -> str | None:
+    from tale_dspy.backends.lm import LM
+
+    return lm.server if isinstance(lm, LM) else None

@@ -1,0 +1,147 @@
+"""From a plan to answers: the program is set up as the flags say, and asked by one call of `tale_dspy.evaluate`."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.cli.budgets import best_budget, scaled
+from tale_dspy.cli.models import check_provider, language_model
+from tale_dspy.cli.plan import Plan
+from tale_dspy.errors import UsageError
+
+if TYPE_CHECKING:
+    from tale_dspy.datasets import Dataset
+    from tale_dspy.runs.options import Tally
+    from tale_dspy.runs.records import Run
+
+
+def ask(plan: Plan, progress: "Callable[[Tally], None] | None" = None, data: "Dataset | None" = None) -> "Run":
+    """Load the data, unless it is given, build the program, and evaluate it."""
+    import dspy
+
+    from tale_dspy.programs.spec import imported, program_from, scale_of
+    from tale_dspy.runs.engine import evaluate
+
+    dspy.disable_logging()  # what matters of it comes back as an outcome or an error
+    plan = plan.checked()
+    metric = None if plan.metric is None else imported(plan.metric)
+    data = plan.load_data() if data is None else data
+    program = program_from(plan.program, data.signature)
+    options = set_up(plan, program, data)
+    if not _is_finished(plan, len(data)):
+        check_provider(plan, options["lm"])
+    factor = scale_of(plan.program)
+    if factor is not None:
+        data = scaled(plan, data, factor, options)
+    if plan.program == "budget:best":
+        program = best_budget(plan, program, data, metric, options, progress)
+    return evaluate(program, data, metric=metric, out=plan.folder(), progress=progress, **options)
+
+
+def set_up(plan: Plan, program: Any, data: "Dataset") -> dict[str, Any]:
+    """Have a program answer these questions as the flags say.
+
+    Returns:
+        The keyword arguments of `evaluate` beside program, data, metric, folder and progress.
+
+    Raises:
+        UsageError: If flags, program, data and model do not go together.
+    """
+    _check_inputs(plan, program, data)
+    if plan.program.endswith(".json"):
+        program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
+    _set_rescue(plan, program)
+    options = _options(plan, data)
+    set_mode(plan, program, options["lm"])
+    return options
+
+
+def _check_inputs(plan: Plan, program: Any, data: "Dataset") -> None:
+    """Say which inputs of a saved program the data lacks."""
+    from tale_dspy.adapter import BUDGET
+    from tale_dspy.programs.base import TaleModule
+
+    given = list(data.examples[0].inputs().keys())
+    wanted = list(program.predict.signature.input_fields) if isinstance(program, TaleModule) else []
+    missing = [name for name in wanted if name not in (*given, BUDGET)]
+    if missing:
+        raise UsageError(f"{plan.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(given)}")
+
+
+def _set_rescue(plan: Plan, program: Any) -> None:
+    """Give the modules of a program the policy that the flag names."""
+    from tale_dspy.programs.base import TaleModule
+    from tale_dspy.programs.copying import modules_of
+    from tale_dspy.programs.recovery import check_on_truncation
+
+    if plan.on_truncation is None:
+        return
+    modules = [module for module in modules_of(program) if isinstance(module, TaleModule)]
+    if not modules:
+        raise UsageError(f"--on-truncation is for modules of tale_dspy, and {plan.program} has none")
+    for module in modules:
+        module.on_truncation = check_on_truncation(plan.on_truncation)
+
+
+def set_mode(plan: Plan, program: Any, lm: Any) -> None:
+    """Have the program send its budgets as --mode says, or as the paper does, in the prompt alone.
+
+    Of a program that sends none the mode says whether a model that thinks natively shows its reasoning again.
+
+    Raises:
+        UsageError: If there is no such mode, the program has none, or the model has no such dial.
+    """
+    from tale_dspy.backends.reasoning_params import MODES
+    from tale_dspy.programs.budgeted_module import budgeted_modules, check_reasoning_controls, reasoning_modules
+
+    if plan.mode is not None and plan.mode not in MODES:
+        raise UsageError(f"--mode must be one of {', '.join(MODES)}, got {plan.mode!r}")
+    mode_state, plain = budgeted_modules(program), reasoning_modules(program)
+    modules = mode_state if plan.mode in ("native", "cap") and mode_state else [*mode_state, *plain]
+    if plan.mode is not None and not modules:
+        raise UsageError(f"--mode says how a budget is sent, and {plan.program} sends none")
+    wanted = plan.mode or ("prompt" if plan.preset == "paper" else None)
+    for module in modules:
+        module.mode = wanted or module.mode  # a VanillaCoT says itself that it has no reasoning control
+    check_reasoning_controls(program, lm)
+
+
+def _options(plan: Plan, data: "Dataset") -> dict[str, Any]:
+    return {
+        "lm": language_model(plan),
+        "adapter": make_adapter(plan, data),
+        "name": plan.program,
+        "concurrency": plan.concurrency,
+        "repeats": plan.repeats,
+        "max_usd": plan.max_usd,
+        "max_total_output_tokens": plan.max_total_output_tokens,
+        "price": plan.price(),
+        "timeout": plan.timeout,
+        "retries": plan.retries,
+        "retry_errors": plan.retry_errors,
+        "paper_counts": plan.preset == "paper",
+        "allow_leak": plan.allow_leak,
+        "provenance": plan.provenance,
+        "config": {"preset": plan.preset},
+    }
+
+
+def make_adapter(plan: Plan, data: "Dataset") -> Any:
+    """Build the adapter: the paper's prompts for this data, unless told otherwise."""
+    import dspy
+
+    from tale_dspy.adapter import TaleAdapter
+
+    if plan.program == "dspy-cot" and plan.adapter == "tale":
+        return dspy.ChatAdapter()
+    plain = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
+    if plan.adapter in plain:
+        return plain[plan.adapter]()
+    return TaleAdapter(None if data.form in ("answer", "choice") else data.form)
+
+
+def _is_finished(plan: Plan, n: int) -> bool:
+    """Tell whether the folder has as many records as there are answers to get: nothing will be asked then."""
+    try:
+        return (plan.folder() / "records.jsonl").read_bytes().count(b"\n") >= n * plan.repeats
+    except OSError:
+        return False

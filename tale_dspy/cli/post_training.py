@@ -1,0 +1,73 @@
+"""What `tale train --eval` does after the training: base and adapter on questions neither has seen, and the gate."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.errors import UsageError
+
+if TYPE_CHECKING:
+    from tale_dspy.comparison.gate import Verdict
+    from tale_dspy.training.trainer import Trained
+
+
+@dataclass(frozen=True)
+class PostTrainingEval:
+    """What is asked, and where. Field names are the flags' without `eval_`."""
+
+    data: str | None = None
+    limit: int | None = None
+    program: str = "cot"
+    api_base: str | None = None
+    """Server of base and adapter; None runs both in this process."""
+    model: str | None = None
+    """Name the server knows the adapter by."""
+    base_model: str | None = None
+    """Name the server knows the base by."""
+    min_saving: float = 0.3
+    max_drop: float = 0.01
+
+    def checked(self, base: str) -> "PostTrainingEval":
+        """Return it with the data filled in, before anything is trained.
+
+        Raises:
+            UsageError: If there is no data, or a server's models are not named.
+        """
+        if self.api_base is not None and None in (self.model, self.base_model):
+            raise UsageError("--eval-api-base needs --eval-model and --eval-base-model, the names the server knows")
+        if self.data is None and base.removeprefix("local:") != "embedded":
+            raise UsageError("--eval needs --eval-data, questions that the search has not seen")
+        return self if self.data is not None else replace(self, data="embedded:test")
+
+    def run(self, trained: "Trained") -> "Verdict":
+        """Ask both, let the gate decide, and write the verdict into the card of the adapter.
+
+        Raises:
+            UsageError: If the adapter was trained behind other prompts than it is asked with here.
+            BackendError: If a server does not answer.
+        """
+        from tale_dspy.cli.evaluation import make_adapter
+        from tale_dspy.cli.models import language_model
+        from tale_dspy.cli.plan import Plan
+        from tale_dspy.programs.spec import program_from
+        from tale_dspy.training.adapter_eval import evaluate_adapter, record_verdict
+        from tale_dspy.training.served import check_program, check_served
+
+        models = (f"local:{trained.base.removeprefix('local:')}", trained.model)
+        if self.api_base is not None:
+            models = (f"openai/{self.base_model}", f"openai/{self.model}")
+        plans = [
+            Plan(self.program, self.data or "", model, limit=self.limit, api_base=self.api_base, cache=False)
+            for model in models
+        ]
+        plan, data = plans[0], plans[0].load_data()
+        program: Any = program_from(self.program, data.signature)
+        adapter = make_adapter(plan, data)
+        check_program(trained.card, program, dict(data.examples[0].inputs().items()), adapter)
+        if self.api_base is not None:
+            check_served(trained.card, trained.path, str(self.model), self.api_base)
+        base, tuned = (language_model(one) for one in plans)
+        out = trained.path / "eval"
+        limits: dict[str, Any] = {"min_saving": self.min_saving, "max_drop": self.max_drop}
+        verdict = evaluate_adapter(program, base, tuned, data, out=out, **limits, adapter=adapter, name=self.program)
+        record_verdict(trained.path, verdict)
+        return verdict

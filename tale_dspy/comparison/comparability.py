@@ -1,0 +1,73 @@
+"""Whether two runs differ in one thing only, so that what one saves or loses can be put down to it.
+
+Either the model differs (its weights, name, server) or the prompt does (program, adapter, instructions, demos,
+budgets); decoding, metric and questions must be the same.
+"""
+
+from typing import Any, Literal
+
+from tale_dspy.comparison.run_stats import config_of
+from tale_dspy.errors import UsageError
+from tale_dspy.runs.records import Run
+
+Changed = Literal["model", "prompt", "nothing"]
+
+MODEL = frozenset({"model", "weights", "address", "engine", "own_models", "fallbacks"})
+"""What of a run's configuration says who answered."""
+FREE = frozenset({"price", "paper_counts", "data"})
+"""What has no part in an answer; of the data, the ids of the questions are compared."""
+SAME = frozenset({"settings", "metric", "threshold", "repeats", "preset"})
+"""Decoding and judging: never different. All else is the prompt."""
+
+
+def differing_factor(base: Run, tuned: Run) -> Changed:
+    """Say what differs between two runs.
+
+    Raises:
+        UsageError: If they have not the same questions, decoding and metric, if both the model and the prompt differ,
+            if one is not finished, or if a training or search saw its questions.
+    """
+    for side, run in (("base", base), ("tuned", tuned)):
+        if run.info.get("contaminated"):
+            raise UsageError(f"the {side} run is contaminated: a search or a training saw some of its questions")
+        if run.stopped:
+            raise UsageError(f"the {side} run is not finished ({run.stopped}): run the same command again")
+    _require_same_questions(base, tuned)
+    before, after = _flat(config_of(base)), _flat(config_of(tuned))
+    differing = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    for name in differing:
+        if name.partition(".")[0] in SAME:
+            raise UsageError(
+                f"the runs differ in {name.removeprefix('settings.')}: {_said(before.get(name))} in the base run, "
+                f"{_said(after.get(name))} in the tuned run; a gate needs the same decoding and metric"
+            )
+    roots = {name.partition(".")[0] for name in differing} - FREE
+    model, prompt = sorted(roots & MODEL), sorted(roots - MODEL)
+    if model and prompt:
+        raise UsageError(
+            f"both the model ({', '.join(model)}) and the prompt ({', '.join(prompt)}) differ between the runs: no "
+            "difference could be put down to either; run both models with the same program, such as cot"
+        )
+    return "model" if model else "prompt" if prompt else "nothing"
+
+
+def _require_same_questions(base: Run, tuned: Run) -> None:
+    ids = [{(r.id, r.repeat) for r in run.records} for run in (base, tuned)]
+    if not ids[0] & ids[1]:
+        raise UsageError("the runs share no question: gate runs on the same data")
+    if ids[0] != ids[1]:
+        raise UsageError(
+            f"the runs have not the same questions: {len(ids[0] - ids[1])} answers are only in the base run, "
+            f"{len(ids[1] - ids[0])} only in the tuned run, {len(ids[0] & ids[1])} in both"
+        )
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """Give every setting of the model a name of its own, so that a message can tell which one differs."""
+    settings = config.get("settings")
+    named = {f"settings.{k}": v for k, v in settings.items()} if isinstance(settings, dict) else {}
+    return {k: v for k, v in config.items() if k != "settings"} | named
+
+
+def _said(value: Any) -> str:
+    return "unset" if value is None else str(value)

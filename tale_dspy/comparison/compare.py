@@ -1,0 +1,182 @@
+"""Compare two runs question by question: what was saved, what got worse, and what may be called a budget saving.
+
+Everything is paired on the questions and draws that both runs hold. Nothing here calls a model, prints or draws;
+`tale_dspy.reports.diff` shows a `Comparison` on a terminal. The parts: `paired` (statistics), `sides`, `claims`,
+`balance` (of the estimator), `changes`, `wording`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tale_dspy.comparison.break_even import EstimatorBreakEven, balance_notes, estimator_balance
+from tale_dspy.comparison.caveats import blocking_reason, figure_notes, setting_notes
+from tale_dspy.comparison.changes import Change, ChangeKind, change_of, gain, token_changes
+from tale_dspy.comparison.formatting import change_text, number, p_text, plain_json, saving_text, side_texts
+from tale_dspy.comparison.paired import PairedMeans, mcnemar_p, paired_means
+from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
+from tale_dspy.errors import UsageError
+from tale_dspy.runs.records import Record, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A run against a baseline on the same questions. `str()` gives a summary to paste, `to_json()` plain JSON."""
+
+    baseline: RunStats
+    run: RunStats
+    data: str | None
+    n: int
+    """Shared questions."""
+    draws: int
+    """Shared pairs of draws; equals `n` without repeats."""
+    accuracy: PairedMeans
+    """Share of right draws a question, 0 to 1."""
+    right_to_wrong: int
+    """Questions whose share of right draws fell: with one draw each, right in the baseline and not in the run."""
+    wrong_to_right: int
+    mcnemar_p: float
+    """Exact two-sided p of the two counts: McNemar's test. With several draws a question, on which McNemar is not
+    defined, it is the sign test on the shares of right draws, which with one draw is McNemar's."""
+    output_tokens: PairedMeans
+    net_tokens: PairedMeans
+    """Output tokens with the estimator's."""
+    price_usd: PairedMeans
+    """Full price of a question in US dollars, paid or cached, estimator, input and cached tokens included."""
+    estimator: EstimatorBreakEven | None
+    """None unless the run, and only the run, asked an estimator."""
+    blocking_reason: str | None
+    """Why the difference may not be called a budget saving; None if it may."""
+    notes: list[str]
+    """Sentences a reader needs beside the figures."""
+    changes: list[Change]
+    """Questions whose outcome changed: regressions, then repairs, then others, each in the baseline's order."""
+    token_changes: list[Change]
+    """Questions of the same outcomes but another budget or token count, the largest growth first."""
+    seed: int
+    resamples: int
+
+    @property
+    def is_budget_saving(self) -> bool:
+        """Whether the tokens fell and nothing but the budget was changed, as far as the runs recorded it."""
+        return self.blocking_reason is None
+
+    @property
+    def exact_test(self) -> str:
+        """Name and p of the exact test of the two counts, such as `McNemar p = 0.0123`."""
+        return f"{'McNemar' if self.draws == self.n else 'sign test'} p {p_text(self.mcnemar_p)}"
+
+    def to_json(self, *, token_changes: bool = False) -> dict[str, Any]:
+        """Give everything as plain JSON (no NaN, no tuples); values JSON does not know become their text.
+
+        Args:
+            token_changes: Whether to include the often long list of unchanged outcomes with other token counts.
+        """
+        values = {"is_budget_saving": self.is_budget_saving, **asdict(self)}
+        if not token_changes:
+            del values["token_changes"]
+        return {key: plain_json(value) for key, value in values.items()}
+
+    def __str__(self) -> str:
+        return "\n".join([*_figure_lines(self), *(f"note: {note}" for note in self.notes)])
+
+
+_FIGURES: tuple[Callable[[Record], float | None], ...] = (
+    lambda r: float(r.correct),
+    lambda r: r.output_tokens,
+    lambda r: r.net_tokens,
+    lambda r: r.price_usd,
+)
+
+
+def compare(baseline: Run, run: Run, *, seed: int = 0, resamples: int = 10_000) -> Comparison:
+    """Compare two runs on the questions both have.
+
+    With repeats, draws of the same number are paired, draws that only one side has are left out (and told), and figures
+    are means over draws first: the question is the unit of every interval. A question whose tokens or price are unknown
+    on either side is left out of that figure only. A record that occurs twice counts once, the last.
+
+    Args:
+        baseline: The run that differences are measured from.
+        run: The new run; differences are `run` minus `baseline`.
+        seed: Seed of the bootstrap. Each figure starts from it anew, so its interval does not depend on the others.
+        resamples: Bootstrap resamples.
+
+    Raises:
+        UsageError: If the runs share no question, or `resamples` is below 1.
+    """
+    if resamples < 1:
+        raise UsageError(f"resamples must be at least 1 but is {resamples}")
+    shared = _share(baseline, run)
+    questions = list(shared.values())
+    sides = run_stats(baseline, shared, 0), run_stats(run, shared, 1)
+    accuracy, output, net, price = paired_means(questions, _FIGURES, seed=seed, resamples=resamples)
+    fell, rose = (sum(sign * gain(draws) > 0 for draws in questions) for sign in (-1, 1))
+    balance = estimator_balance(questions, run)
+    notes = [*setting_notes(baseline, run, shared, sides), *figure_notes(sides, net, price)]
+    changes = [change_of(draws) for draws in questions]
+    kinds: tuple[ChangeKind, ...] = ("right->wrong", "wrong->right", "other")
+    return Comparison(
+        baseline=sides[0],
+        run=sides[1],
+        data=data_name(run),
+        n=len(questions),
+        draws=sum(map(len, questions)),
+        accuracy=replace(accuracy, saving=None, saving_interval=None),
+        right_to_wrong=fell,
+        wrong_to_right=rose,
+        mcnemar_p=mcnemar_p(fell, rose),
+        output_tokens=output,
+        net_tokens=net,
+        price_usd=price,
+        estimator=balance,
+        blocking_reason=blocking_reason(baseline, run, net),
+        notes=notes + balance_notes(balance),
+        changes=[c for kind in kinds for c in changes if c is not None and c.kind == kind],
+        token_changes=token_changes(questions),
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def _share(baseline: Run, run: Run) -> dict[str, list[tuple[Record, Record]]]:
+    ours = {(r.id, r.repeat): r for r in run.records}
+    shared: dict[str, list[tuple[Record, Record]]] = {}
+    for key, record in {(r.id, r.repeat): r for r in baseline.records}.items():
+        if key in ours:
+            shared.setdefault(record.id, []).append((record, ours[key]))
+    if not shared:
+        sides = [
+            f"{r.name} on {data_name(r) or 'unnamed data'} ({len({x.id for x in r.records})} questions)"
+            for r in (baseline, run)
+        ]
+        raise UsageError(f"the runs share no question: {sides[0]} and {sides[1]}; compare runs on the same data")
+    return {key: sorted(draws, key=lambda pair: pair[0].repeat) for key, draws in shared.items()}
+
+
+def _figure_lines(c: Comparison) -> Iterator[str]:
+    def line(name: str, means: PairedMeans, scale: float = 1.0, digits: int = 1, unit: str = "") -> str:
+        before, after = side_texts(means, scale, digits)
+        cells = f"{before} -> {after}{unit}", change_text(means, scale, digits), saving_text(means)
+        return f"{name:<15}{'   '.join(filter(None, cells))}"
+
+    a, b = c.baseline, c.run
+    draws = "" if c.draws == c.n else f", {c.draws} draws"
+    yield f"{b.name} against {a.name} on {c.data or 'unnamed data'}: {c.n} questions{draws}; difference [95 % interval]"
+    yield line("accuracy", c.accuracy, 100, unit=" %") + " points"
+    counts = f"{c.right_to_wrong} right->wrong, {c.wrong_to_right} wrong->right"
+    yield f"{'outcomes':<15}{counts}, exact {c.exact_test}"
+    yield line("output tokens", c.output_tokens)
+    yield f"{'estimate':<15}{number(a.estimate_tokens)} -> {number(b.estimate_tokens)}"
+    yield line("net tokens", c.net_tokens)
+    yield line("USD per 1000", c.price_usd, 1000, 4)
+    yield (
+        f"{'latency':<15}p50 {number(a.latency_p50, 2)} -> {number(b.latency_p50, 2)} s, "
+        f"p95 {number(a.latency_p95, 2)} -> {number(b.latency_p95, 2)} s"
+    )
+    claim = (
+        "yes, in net tokens: adapter, instructions and demos are the same"
+        if c.is_budget_saving
+        else f"not claimed: {c.blocking_reason}"
+    )
+    yield f"{'budget saving':<15}{claim}"

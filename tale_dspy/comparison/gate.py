@@ -1,0 +1,231 @@
+"""The gate: is a tuned model, or a new prompt, shorter and not worse than before? Decided on two runs, with certainty.
+
+The questions are paired. Both the saving and the accuracy are judged by their one-sided 95 % bounds, never by what was
+merely measured: a tuned model must be shown to save at least so much and to lose at most so much. Nothing here calls a
+model.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from tale_dspy.comparison.caveats import figure_notes
+from tale_dspy.comparison.comparability import Changed, differing_factor
+from tale_dspy.comparison.formatting import number, plain_json
+from tale_dspy.comparison.noninferiority import difference_bounds, smallest_n
+from tale_dspy.comparison.paired import Draws, PairedMeans, paired_means
+from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
+from tale_dspy.errors import UsageError
+from tale_dspy.runs.records import Record, Run
+
+Outcome = Literal["pass", "fail", "cannot decide"]
+
+BOTH_SIDES = 0.90
+"""The middle share of resamples whose two ends are one-sided 95 % bounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the gate decided, and every figure it rests on. `str()` gives the sentence, `to_json()` plain JSON."""
+
+    outcome: Outcome
+    reason: str
+    """Why, in figures: the first thing that failed or could not be decided, or that nothing did."""
+    base: RunStats
+    tuned: RunStats
+    data: str | None
+    changed: Changed
+    """What differs between the runs: the model, the prompt, or nothing that was recorded."""
+    n: int
+    """Questions."""
+    draws: int
+    """Pairs of answers; equals `n` without repeats."""
+    max_drop: float
+    """The margin: how much accuracy may fall, as a fraction (0.01 is one point)."""
+    smallest_n: int
+    """The smallest number of questions with which two equally good runs could pass, with as many changed outcomes as
+    here."""
+    accuracy: tuple[float, float]
+    """Share of right answers of base and tuned."""
+    accuracy_change: float
+    accuracy_bounds: tuple[float, float]
+    """Lower and upper one-sided 95 % bound of the change."""
+    right_to_wrong: int
+    """Questions whose share of right draws fell."""
+    wrong_to_right: int
+    min_saving: float
+    """How much must be saved, as a fraction of the base's tokens."""
+    tokens: tuple[float, float]
+    """Mean output tokens a question of base and tuned, an estimator's included."""
+    saving: float
+    saving_bounds: tuple[float, float]
+    """Lower and upper one-sided 95 % bound of the saving."""
+    notes: list[str]
+    """Sentences a reader needs beside the figures."""
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "pass"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give everything as plain JSON."""
+        return {key: plain_json(value) for key, value in {"passed": self.passed, **asdict(self)}.items()}
+
+    def __str__(self) -> str:
+        return f"{self.outcome}: {self.reason}"
+
+
+_FIGURES: tuple[Callable[[Record], float | None], ...] = (
+    lambda r: float(r.correct),
+    lambda r: r.net_tokens,
+    lambda r: r.price_usd,
+)
+
+
+def gate(base: Run, tuned: Run, *, min_saving: float = 0.3, max_drop: float = 0.01) -> Verdict:
+    """Decide whether a tuned run is shorter than its base and not worse, question by question.
+
+    It passes if the lower 95 % bound of the saving is at least `min_saving` and the lower 95 % bound of the change in
+    accuracy is at least `-max_drop`. It cannot be decided where too few questions were asked to show either. All else
+    fails. An answer that ended in an error, truncated, empty or unreadable counts as wrong, on both sides alike.
+
+    Args:
+        base: The run before: the plain model, the old prompt.
+        tuned: The run after, on the same questions with the same decoding.
+        min_saving: Least saving of output tokens, a fraction from 0 to below 1.
+        max_drop: Largest drop in accuracy allowed, a fraction above 0 and below 1; 0.01 is one point.
+
+    Raises:
+        UsageError: If a limit is out of range, if the runs differ in more than the model or the prompt (questions,
+            decoding, metric), or if no tokens are known.
+
+    Example:
+        >>> gate(load_run("runs/base"), load_run("runs/tuned"), max_drop=0.02).passed  # doctest: +SKIP
+        True
+    """
+    _check(min_saving, max_drop)
+    changed = differing_factor(base, tuned)
+    questions = _paired(base, tuned)
+    sides = run_stats(base, questions, 0), run_stats(tuned, questions, 1)
+    gains = [_share(draws, 1) - _share(draws, 0) for draws in questions.values()]
+    accuracy, tokens, price = paired_means(
+        list(questions.values()), _FIGURES, seed=0, resamples=10_000, middle=BOTH_SIDES
+    )
+    right, spent = _both(accuracy, "answers"), _both(tokens, "tokens")
+    if tokens.saving is None or tokens.saving_interval is None:
+        raise UsageError("the base run used no output tokens, so there is no saving to speak of")
+    bounds = difference_bounds(gains)
+    needed = smallest_n(max_drop, changed=sum(gain * gain for gain in gains) / len(gains))
+    outcome, reason = _decide(
+        (tokens.saving, tokens.saving_interval, min_saving),
+        (right[1] - right[0], bounds, max_drop),
+        (len(questions), needed),
+    )
+    return Verdict(
+        outcome=outcome,
+        reason=reason,
+        base=sides[0],
+        tuned=sides[1],
+        data=data_name(tuned),
+        changed=changed,
+        n=len(questions),
+        draws=sum(map(len, questions.values())),
+        max_drop=max_drop,
+        smallest_n=needed,
+        accuracy=right,
+        accuracy_change=right[1] - right[0],
+        accuracy_bounds=bounds,
+        right_to_wrong=sum(gain < 0 for gain in gains),
+        wrong_to_right=sum(gain > 0 for gain in gains),
+        min_saving=min_saving,
+        tokens=spent,
+        saving=tokens.saving,
+        saving_bounds=tokens.saving_interval,
+        notes=_notes(sides, changed, questions, tokens, price),
+    )
+
+
+def _check(min_saving: float, max_drop: float) -> None:
+    if not 0 <= min_saving < 1:
+        raise UsageError(f"min_saving must be a fraction from 0 to below 1 (0.4 is 40 %), got {min_saving}")
+    if not 0 < max_drop < 1:
+        raise UsageError(f"max_drop must be a fraction above 0 and below 1 (0.01 is one point), got {max_drop}")
+
+
+def _paired(base: Run, tuned: Run) -> dict[str, list[tuple[Record, Record]]]:
+    """Pair the draws of each question; a record that occurs twice counts once, the last."""
+    after = {(r.id, r.repeat): r for r in tuned.records}
+    questions: dict[str, list[tuple[Record, Record]]] = {}
+    for key, record in {(r.id, r.repeat): r for r in base.records}.items():
+        questions.setdefault(record.id, []).append((record, after[key]))
+    return questions
+
+
+def _share(draws: Draws, side: Literal[0, 1]) -> float:
+    return sum(draw[side].correct for draw in draws) / len(draws)
+
+
+def _both(means: PairedMeans, what: str) -> tuple[float, float]:
+    if means.baseline is None or means.run is None:
+        raise UsageError(f"no {what} are known on both sides: neither run says what its replies used")
+    return means.baseline, means.run
+
+
+Judged = tuple[float, tuple[float, float], float]
+"""What was measured, its lower and upper bound, and the limit."""
+
+
+def _decide(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[Outcome, str]:
+    """Judge saving and accuracy, the worse of the two deciding."""
+    verdicts = [_judge_accuracy(drop, asked), _judge_saving(saving)]
+    outcomes: tuple[Outcome, ...] = ("fail", "cannot decide")
+    for outcome in outcomes:
+        reasons = [reason for found, reason in verdicts if found == outcome]
+        if reasons:
+            return outcome, "; ".join(reasons)
+    return "pass", "; ".join(reason for _, reason in verdicts)
+
+
+def _judge_saving(saving: Judged) -> tuple[Outcome, str]:
+    measured, (low, _), least = saving
+    shown = f"saves {_percent(measured)} of the output tokens, at least {_percent(low)} with 95 % certainty"
+    reason = f"{shown} ({_percent(least)} asked for)"
+    if low >= least:
+        return "pass", reason
+    return ("cannot decide" if measured >= least else "fail"), reason
+
+
+def _judge_accuracy(drop: Judged, asked: tuple[int, int]) -> tuple[Outcome, str]:
+    (measured, (low, high), most), (n, needed) = drop, asked
+    surely_worse = high < -most
+    bound = f"at best {_points(high)}" if surely_worse else f"at worst {_points(low)}"
+    reason = f"accuracy changes by {_points(measured)}, {bound} with 95 % certainty (-{number(100 * most, 2)} allowed)"
+    if surely_worse:
+        return "fail", reason
+    if n < smallest_n(most) or (low < -most and n < needed):
+        return "cannot decide", f"{reason}: {n:,} questions were asked, at least {needed:,} are needed"
+    return ("pass" if low >= -most else "fail"), reason
+
+
+def _notes(
+    sides: tuple[RunStats, RunStats],
+    changed: Changed,
+    questions: dict[str, list[tuple[Record, Record]]],
+    tokens: PairedMeans,
+    price: PairedMeans,
+) -> list[str]:
+    notes = [note for note in figure_notes(sides, tokens, price) if not note.startswith("price")]
+    if changed == "nothing":
+        notes.insert(0, "nothing that was recorded differs between the runs: is the tuned run of the tuned model?")
+    told = any(r.token_budget is not None for draws in questions.values() for pair in draws for r in pair)
+    if changed == "model" and told:
+        notes.insert(0, "the prompt states a budget on both sides: this is not how the model is without one")
+    return notes
+
+
+def _percent(value: float) -> str:
+    return f"{number(100 * value)} %"
+
+
+def _points(value: float) -> str:
+    return f"{number(100 * value, 2, sign=True)} points"

@@ -1,0 +1,157 @@
+"""The predictor that is searched: it takes its budget from whoever asks, and tells what it was asked and spent.
+
+And the others of a program: how they are found, and how one is given another estimator.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+from dspy.dsp.utils.settings import settings
+
+from tale_dspy.accounting.receipts import Call
+from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.base import TalePrediction
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.convert import replace_modules, unbudgeted
+from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.programs.tale_ep import TaleEP
+
+BudgetedPredictor = TaleEP | BudgetedChainOfThought
+
+
+@dataclass
+class Asked:
+    """One answer of a program as its searched predictor sees it: the budget it is given, and what came of it."""
+
+    budget: int | None = None
+    """In tokens; None asks without one."""
+    inputs: dict[str, Any] | None = None
+    """What the predictor was called with, the first time."""
+    calls: list[Call] = field(default_factory=list)
+    """Its LM calls."""
+
+
+class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
+    """Stands in for a budgeted predictor, and asks with the budget that is told, or without one.
+
+    Args:
+        module: The predictor.
+        asked: Gives the answer that is being made at the moment.
+    """
+
+    def __init__(self, module: BudgetedPredictor, asked: Callable[[], Asked]) -> None:
+        super().__init__()
+        self.budgeted = module
+        self.plain = unbudgeted(module)
+        self._asked = asked
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        asked, inputs = self._start(kwargs)
+        if asked.budget is None:
+            return self._told(asked, self.plain(**self._without_mode(inputs)))
+        return self._told(asked, self.budgeted(**inputs, **{BUDGET: asked.budget}))
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        asked, inputs = self._start(kwargs)
+        if asked.budget is None:
+            return self._told(asked, await self.plain.acall(**self._without_mode(inputs)))
+        return self._told(asked, await self.budgeted.acall(**inputs, **{BUDGET: asked.budget}))
+
+    def _start(self, kwargs: dict[str, Any]) -> tuple[Asked, dict[str, Any]]:
+        asked, inputs = self._asked(), {k: v for k, v in kwargs.items() if k != BUDGET}
+        if asked.inputs is None:
+            names = self.plain.predict.signature.input_fields
+            asked.inputs = {k: v for k, v in inputs.items() if k in names}
+        return asked, inputs
+
+    def _without_mode(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A call may say how its budget is sent, which is nothing to a call without one."""
+        return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
+
+    def _told(self, asked: Asked, pred: Any) -> TalePrediction:
+        found: TalePrediction = pred
+        if found._receipt is not None:
+            asked.calls += found._receipt.calls
+        return found
+
+
+def current_probe() -> Asked:
+    """Return the answer that is being made in this context, as `dspy.context(tale_asked=...)` has it."""
+    found: Asked = settings.tale_asked
+    return found
+
+
+def with_budget_override(program: Any, name: str, asked: Callable[[], Asked] = current_probe) -> Any:
+    """Return a copy of a program in which one budgeted predictor is a `BudgetOverride`.
+
+    Args:
+        program: The program; not changed.
+        name: The predictor's name, as in `budgeted_predictors`.
+        asked: Gives the answer that is being made at the moment.
+    """
+    copied = copy_program(program)
+    module = budgeted_predictors(copied)[name]
+    return put(copied, module, BudgetOverride(module, asked))
+
+
+def put(program: Any, old: Any, new: Any) -> Any:
+    """Put a module in the place of another, in place, and return the program, which may itself be the one replaced."""
+    if program is old:
+        return new
+    replace_modules(program, {id(old): new})
+    return program
+
+
+def budgeted_predictors(program: dspy.Module) -> dict[str, BudgetedPredictor]:
+    """Return the modules of a program that are given a budget, by name; the program itself is called `self`.
+
+    What an estimator is made of does not count.
+    """
+    modules = list(program.named_sub_modules(dspy.Module))
+    estimators = [m.estimator for _, m in modules if isinstance(m, TaleEP)]
+    inside = {id(inner) for estimator in estimators for inner in modules_of(estimator)}
+    return {
+        name.removeprefix("self."): module
+        for name, module in modules
+        if isinstance(module, BudgetedPredictor) and id(module) not in inside
+    }
+
+
+def task_of(module: BudgetedPredictor) -> type[dspy.Signature]:
+    """Return the signature of a budgeted module's task: without budget and reasoning."""
+    signature = module.predict.signature.delete(BUDGET)
+    found: type[dspy.Signature] = signature.delete(REASONING) if REASONING in signature.output_fields else signature
+    return found
+
+
+def with_estimator(module: BudgetedPredictor, estimator: dspy.Module) -> TaleEP:
+    """Return a `TaleEP` of the same prompt, whose budgets an estimator gives.
+
+    A `TaleEP` is changed in place: its limits and its choice of inputs stay. Of any other module a new one is made.
+    """
+    if isinstance(module, TaleEP):
+        module.estimator = estimator
+        return module
+    callbacks = list(module.callbacks)
+    new = TaleEP(task_of(module), estimator, mode=module.mode, adapter=module.adapter, callbacks=callbacks)
+    new.predict, new.seen = module.predict, module.seen
+    return new
+
+
+def searchable(program: Any) -> list[str]:
+    """Return the names of the budgeted predictors of a program.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    if not isinstance(program, dspy.Module):
+        raise UsageError(f"the student must be a dspy.Module, got {type(program).__name__}")
+    names = list(budgeted_predictors(program))
+    if not names:
+        raise UsageError(
+            f"{type(program).__name__} has no budgeted predictor to search: make it one with tale_dspy.budgeted(...)"
+        )
+    return names

@@ -1,0 +1,246 @@
+"""What budgets of their own gain the questions of a search, against `budget:best`: the best one for all of them.
+
+A search picks the luckiest draw of several, and so does a choice among fixed budgets: what both are worth is measured
+here on fresh draws, side by side.
+"""
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+from dspy.dsp.utils.settings import settings
+
+from tale_dspy.adapter import REASONING
+from tale_dspy.answers import answers_equal, find_answer
+from tale_dspy.comparison.compare import Comparison, compare
+from tale_dspy.comparison.formatting import change_text, number, plain_json
+from tale_dspy.datasets import Dataset, data_hash, example_ids
+from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
+from tale_dspy.optimizers.search.budget_override import Asked, with_budget_override
+from tale_dspy.optimizers.search.offline_eval import TrialReplay
+from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.programs.copying import copy_program
+from tale_dspy.runs.engine import evaluate, gold_field
+from tale_dspy.runs.options import SharedCaps
+from tale_dspy.runs.records import Run
+from tale_dspy.runs.scoring import Metric
+
+QUESTIONS = 400
+"""Questions of a search that are asked again at most."""
+MAX_LOSS = 0.01
+"""Accuracy by which a fixed budget may fall short of the better side and still count as equal."""
+_STEP = 1.1  # between budgets that are thought through
+_STEP_ASKED = 1.25  # between budgets that are asked
+_MOST = 6
+
+
+@dataclass(frozen=True)
+class FixedBudgetComparison:
+    """The questions of a search with budgets of their own, against one budget for all; `print` it."""
+
+    budget: int
+    """The fixed budget: the one with the fewest tokens among those about as accurate as the budgets of their own."""
+    tried: tuple[Trial, ...]
+    """The fixed budgets that were asked."""
+    comparison: Comparison
+    """Budgets of their own (`run`) against the fixed one (`baseline`)."""
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether fewer tokens are shown at no less accuracy: neither interval says otherwise."""
+        tokens, accuracy = self.comparison.net_tokens.interval, self.comparison.accuracy.interval
+        return tokens is not None and tokens[1] < 0 and (accuracy is None or accuracy[1] >= 0)
+
+    def __str__(self) -> str:
+        c = self.comparison
+        tokens, right = c.net_tokens, c.accuracy
+        told = (
+            f"per-question budgets against budget:best ({self.budget} tokens), {c.n} questions asked again: "
+            f"{number(tokens.run)} against {number(tokens.baseline)} tokens, {change_text(tokens)}; "
+            f"right {number(_percent(right.run))} % against {number(_percent(right.baseline))} %, "
+            f"{change_text(right, 100)} points"
+        )
+        return told if self.is_gain else f"no gain: {told}"
+
+    def to_json(self) -> dict[str, Any]:
+        c = self.comparison
+        told = {"budget": self.budget, "n": c.n, "gain": self.is_gain, "tried": [vars(t) for t in self.tried]}
+        return {**told, "tokens": plain_json(vars(c.net_tokens)), "accuracy": plain_json(vars(c.accuracy))}
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def compare_with_fixed(
+    program: Any,
+    rows: Sequence[SearchRow],
+    trainset: Dataset | Sequence[Any],
+    *,
+    metric: Metric | None = None,
+    out: str | Path | None = None,
+    caps: SharedCaps | None = None,
+    **options: Any,
+) -> FixedBudgetComparison:
+    """Ask questions of a search again, with the budgets found for each and with fixed ones, on fresh draws.
+
+    Both sides are asked the questions that were searched: those that were right without a budget. One for which no
+    budget was found is asked without. Fixed budgets are asked around the one that the trials of the search speak for
+    (`likely_fixed_budget`), larger and smaller ones, as far as they get better; the best of them is the bar.
+
+    Args:
+        program: The program that was searched; not changed.
+        rows: What was found, of one predictor.
+        trainset: The questions of the search; at most `QUESTIONS` of those that were searched are asked.
+        metric: As in `evaluate`.
+        out: A folder for the run folders; None keeps everything in memory.
+        caps: Shared with what was spent before; None for none.
+        **options: Passed on to `evaluate`.
+
+    Raises:
+        UsageError: If the rows are of several predictors, or there is no question to compare on.
+        SpendCapReached: If a cap ended the comparison.
+    """
+    names = sorted({row.predictor for row in rows})
+    if len(names) != 1:
+        raise UsageError(f"the rows must be of one predictor, got those of {', '.join(names) or 'none'}")
+    budgets = {row.id: row.best.budget if row.best else None for row in rows if row.trials}
+    start = likely_fixed_budget(rows)
+    if start is None:
+        raise UsageError(f"no fixed budget to compare with: none of {len(rows)} questions was searched")
+    data = _asked_again(trainset, budgets)
+    told = _Measuring(
+        program, names[0], data, metric, None if out is None else Path(out), caps or SharedCaps(), options
+    )
+    own = told.run("searched", budgets)
+    runs = told.fixed(start, budgets, (own.accuracy or 0.0) - MAX_LOSS)
+    tried = [_trial(budget, run) for budget, run in runs.items()]
+    best = _as_accurate(tried, own.accuracy or 0.0)
+    return FixedBudgetComparison(best.budget, tuple(tried), compare(baseline=runs[best.budget], run=own))
+
+
+def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
+    """Return the budget for all questions that the trials of a search speak for; None if no question was searched.
+
+    It has the fewest tokens expected among those that are expected to lose at most `MAX_LOSS` of the right answers.
+    """
+    hindsight = TrialReplay(rows)
+    searched = [row.id for row in rows if row.trials and row.id in hindsight]
+    if not searched:
+        return None
+    longest = max(row.vanilla.tokens or 1 for row in rows)
+    steps = range(math.ceil(math.log(longest) / math.log(_STEP)))
+    outcomes = {}
+    for budget in {longest, *(round(_STEP**n) for n in steps)}:
+        found = [hindsight.expected(key, budget) for key in searched]
+        outcomes[budget] = (sum(o.right for o in found) / len(found), sum(o.tokens for o in found))
+    bar = max(right for right, _ in outcomes.values()) - MAX_LOSS
+    return min((b for b, (right, _) in outcomes.items() if right >= bar), key=lambda b: (outcomes[b][1], b))
+
+
+def _trial(budget: int, run: Run) -> Trial:
+    return Trial(budget, run.accuracy or 0.0, run.summary["output_tokens_mean"], run.summary["n"])
+
+
+def _tokens(trial: Trial) -> float:
+    return math.inf if trial.output_tokens is None else trial.output_tokens
+
+
+def _as_accurate(tried: Sequence[Trial], accuracy: float) -> Trial:
+    """Return the cheapest fixed budget that is about as accurate as budgets of their own, or else as the best."""
+    bar = min(accuracy, max(t.accuracy for t in tried)) - MAX_LOSS - 1e-12
+    return BestFixedBudget().choose([t for t in tried if t.accuracy >= bar])
+
+
+def _asked_again(trainset: Dataset | Sequence[Any], budgets: Mapping[str, Any]) -> Dataset | list[Any]:
+    """Return the questions that were searched, at most `QUESTIONS` of them, in their order."""
+    examples = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
+    gold = trainset.gold if isinstance(trainset, Dataset) else gold_field(examples[0])
+    # Identical rows share a hash: each keeps its number only as long as those before it are there.
+    known = [(key, e) for key, e in zip(example_ids(examples, gold), examples, strict=True) if key in budgets]
+    plain = [(key, e) for key, e in known if "-" not in key]
+    if len(plain) > QUESTIONS:
+        chosen = set(random.Random(0).sample(range(len(plain)), QUESTIONS))
+        plain = [pair for n, pair in enumerate(plain) if n in chosen]
+    kept = [e for _, e in plain]
+    return replace(trainset, examples=kept) if isinstance(trainset, Dataset) else kept
+
+
+def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
+    """Return a metric that asks for the answer that the search got without a budget, for questions without gold."""
+    answers = {row.id: find_answer(row.vanilla.text) for row in rows}
+
+    def agrees(example: Any, pred: Any) -> bool:
+        names = [k for k in pred.keys() if k != REASONING]  # noqa: SIM118  a Prediction is no dict
+        answer = answers.get(settings.tale_unit.id)
+        return answer is not None and bool(names) and answers_equal(pred[names[-1]], answer)
+
+    return agrees
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """What all runs of a comparison share."""
+
+    program: Any
+    predictor: str
+    data: Dataset | list[Any]
+    metric: Metric | None
+    out: Path | None
+    caps: SharedCaps
+    options: dict[str, Any]
+
+    def fixed(self, start: int, ids: Iterable[str], bar: float) -> dict[int, Run]:
+        """Ask with fixed budgets around one, larger and then smaller ones, as long as they get better.
+
+        Args:
+            start: Where to begin.
+            ids: The questions.
+            bar: Accuracy that is enough. Below it a larger budget is better, above it one with fewer tokens.
+        """
+        ids, runs = list(ids), dict[int, Run]()
+
+        def ask(budget: float) -> Trial:
+            tokens = max(1, round(budget))
+            if tokens not in runs:
+                runs[tokens] = self.run(f"budget:{tokens}", dict.fromkeys(ids, tokens))
+            return _trial(tokens, runs[tokens])
+
+        def better(new: Trial, old: Trial) -> bool:
+            if old.accuracy < bar:
+                return new.budget > old.budget
+            return new.accuracy >= bar and _tokens(new) < _tokens(old)
+
+        for factor in (_STEP_ASKED, 1 / _STEP_ASKED):
+            last = ask(start)
+            while len(runs) < _MOST and better(following := ask(last.budget * factor), last):
+                last = following
+        return runs
+
+    def run(self, name: str, budgets: Mapping[str, int | None]) -> Run:
+        """Ask every question with its budget, on fresh draws."""
+
+        def asked() -> Asked:
+            return Asked(budgets[settings.tale_unit.id])
+
+        lm = self.options.get("lm") or dspy.settings.lm
+        told: dict[str, Any] = {
+            "lm": lm if lm is None else lm.copy(cache=False),
+            "name": name,
+            "allow_leak": True,  # these are the very questions it was chosen on; the run is marked
+            "config": {"budgets": data_hash(f"{key} {budget}" for key, budget in sorted(budgets.items()))},
+            "progress": self.caps.watching(self.options.get("progress")),
+            "out": None if self.out is None else self.out / name.replace(":", "-"),
+        }
+        program = copy_program(
+            with_budget_override(self.program, self.predictor, asked), lambda held: held.copy(cache=False)
+        )
+        run = evaluate(program, self.data, metric=self.metric, **{**self.options, **told, **self.caps.left()})
+        if run.stopped:
+            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
+        return run

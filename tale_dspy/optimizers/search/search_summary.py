@@ -1,0 +1,51 @@
+"""The figures of a search, summed from its rows."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
+from tale_dspy.optimizers.search.search_folder import FAILED
+from tale_dspy.optimizers.search.search_records import Best, SearchRow
+
+
+def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
+    """Sum up the rows of one predictor.
+
+    Every question is in exactly one of `found`, `no_gain`, `not_confirmed`, `wrong`, `unknown_tokens` and `errors`.
+    Means of tokens are over the questions with a best budget, so that they can be set against each other; None if there
+    is none.
+    """
+    reasons = [row.reason or "" for row in rows]
+    found = [(row, row.best) for row in rows if row.best is not None]
+    trials = sum(len(row.trials) for row in rows)
+    draws = sum(best.confirmed.n for _, best in found)
+    return {
+        "n": len(rows),
+        "judged_by": sorted({row.judged_by for row in rows}),
+        "vanilla_right": sum(row.vanilla.correct for row in rows),
+        "found": len(found),
+        "no_gain": reasons.count(NO_GAIN),
+        "not_confirmed": reasons.count(NOT_CONFIRMED),
+        "wrong": reasons.count(WRONG),
+        "unknown_tokens": reasons.count(NO_TOKENS),
+        "errors": sum(reason.startswith(FAILED) for reason in reasons),
+        "trials_mean": trials / max(1, sum(bool(row.trials) for row in rows)),
+        "draws": len(rows) + trials + draws,
+        "confirmed_right": _share(best for _, best in found),
+        "vanilla_tokens_mean": _mean(row.vanilla.tokens for row, _ in found),
+        "best_tokens_mean": _mean(best.tokens for _, best in found),
+        "selected_tokens_mean": _mean(best.selected_tokens for _, best in found),
+        "best_budget_mean": _mean(best.budget for _, best in found),
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _share(found: Iterable[Best]) -> float | None:
+    """Return the share of right answers among all confirming draws; None without any."""
+    tests = [best.confirmed for best in found]
+    drawn = sum(test.n for test in tests)
+    return sum(test.right for test in tests) / drawn if drawn else None

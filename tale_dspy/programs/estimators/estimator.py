@@ -1,0 +1,110 @@
+"""Ask the model how many tokens a question deserves."""
+
+from typing import Any
+
+import dspy
+from dspy.signatures.signature import make_signature
+
+from tale_dspy.accounting.receipts import Call, role
+from tale_dspy.adapter import BUDGET
+from tale_dspy.backends.reasoning_params import minimal_thinking
+from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, read_budget
+from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, check_signature
+from tale_dspy.programs.state import LimitsState
+from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
+
+UNLIMITED = 10**9
+"""The ceiling of an estimator whose caller keeps the limits."""
+
+
+class BudgetEstimator(TaleModule):
+    """Estimate the minimum tokens a question needs (paper, section 5.1 and figure 5, the zero-shot estimator).
+
+    `token_budget` of its prediction is always a number that can be sent: an unreadable, zero or negative estimate
+    becomes `default`, one outside the limits is clamped, and the receipt tells which.
+
+    Args:
+        signature: The inputs the model sees. Outputs are ignored, so that a task's own signature can be given.
+        floor: Smallest budget, in tokens.
+        ceiling: Largest budget, in tokens.
+        default: Budget where the estimate cannot be used, in tokens.
+        adapter: Overrides the adapter for this module alone.
+        callbacks: As in `dspy.Module`.
+        **config: Settings of each call, such as `temperature`.
+
+    Example:
+        >>> BudgetEstimator("question -> answer")
+        BudgetEstimator('question -> token_budget')
+    """
+
+    def __init__(
+        self,
+        signature: SignatureLike = "question -> answer",
+        *,
+        floor: int = DEFAULT_FLOOR,
+        ceiling: int = DEFAULT_CEILING,
+        default: int = DEFAULT_BUDGET,
+        adapter: Any = None,
+        callbacks: list[Any] | None = None,
+        **config: Any,
+    ) -> None:
+        super().__init__(signature, adapter=adapter, callbacks=callbacks, **config)
+        self.limits = LimitsState(BudgetLimits(floor=floor, ceiling=ceiling, default=default))
+
+    @classmethod
+    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        fields: dict[str, Any] = {k: (f.annotation, f) for k, f in signature.input_fields.items()}
+        # str, not int: a reply such as "about 50" must reach read_budget instead of failing in an adapter.
+        fields[BUDGET] = (str, dspy.OutputField(desc="the minimum number of tokens"))
+        extended: type[dspy.Signature] = make_signature(fields, ESTIMATOR_INSTRUCTIONS)
+        return extended
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls, role("estimate"):
+            raw = self._ask(kwargs)
+        return self._estimate(raw, calls)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        with self.booked() as calls, role("estimate"):
+            raw = await self._aask(kwargs)
+        return self._estimate(raw, calls)
+
+    def _quietly(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Ask a model that thinks natively for as little of it as it allows: the estimate must not cost an answer."""
+        given = kwargs.get("config") or {}
+        lm = kwargs.get("lm") or self.predict.lm or dspy.settings.lm
+        reasoning_params = minimal_thinking(lm, {**self.predict.config, **given})
+        return {**kwargs, "config": {**given, **reasoning_params.settings}} if reasoning_params.settings else kwargs
+
+    def _ask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
+        from dspy.utils.exceptions import AdapterParseError
+
+        try:
+            return self.predict(**self._quietly(kwargs))
+        except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
+            return dspy.Prediction(token_budget=e.lm_response)
+
+    async def _aask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
+        from dspy.utils.exceptions import AdapterParseError
+
+        try:
+            return await self.predict.acall(**self._quietly(kwargs))
+        except AdapterParseError as e:
+            return dspy.Prediction(token_budget=e.lm_response)
+
+    def _estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
+        told = raw.get(BUDGET)
+        reply = next((call.text for call in reversed(calls) if call.text), told)
+        budget: Budget = self.limits.value.apply(None if told is None else read_budget(str(told)), reply)
+        pred = self.prediction(raw, calls, budget)
+        pred._store[BUDGET] = budget.tokens
+        return pred
+
+
+def input_signature(signature: SignatureLike, names: list[str] | None) -> type[dspy.Signature]:
+    """Return a signature with only these inputs of another, for an estimator that should see no more."""
+    found = check_signature(signature)
+    for name in found.input_fields:
+        if names is not None and name not in names:
+            found = found.delete(name)
+    return found

@@ -1,0 +1,174 @@
+"""Estimate a budget from what a question looks like, without asking any model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+from dspy.signatures.signature import make_signature
+
+from tale_dspy.accounting.receipts import Receipt
+from tale_dspy.adapter import BUDGET
+from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, with_receipt
+from tale_dspy.programs.estimators.regression import Fitted, Projection, Regression
+from tale_dspy.programs.estimators.text_features import FEATURES, features, text_of
+from tale_dspy.programs.predictor import load_parameters
+from tale_dspy.programs.saving import describe
+from tale_dspy.programs.state import LimitsState, TrainingExamples
+
+
+class RegressionEstimator(dspy.Module):  # type: ignore[misc]  # dspy ships no types
+    """Predict a question's budget by a fitted quantile regression on counts of its text: no call, no tokens.
+
+    Made by `tale_dspy.optimizers.fit_regression` from a search. `token_budget` of its prediction is always a number
+    that can be sent, whatever the inputs are. Inputs without any text get `default`, marked `fallback` in the receipt,
+    and so does every question before the estimator is fitted; a question quite unlike those it was fitted to gets at
+    least `default`, since too small a budget costs the answer; a prediction outside the limits is clamped.
+
+    Args:
+        signature: The inputs that are looked at. Outputs are ignored, so that a task's own signature can be given.
+        regression: The fitted line.
+        embedder: Adds features of the inputs' embedding. It is not saved: to load an estimator that was fitted with
+            one, give it again. What a hosted one costs is not on the receipt.
+        floor: Smallest budget, in tokens.
+        ceiling: Largest budget, in tokens.
+        default: Budget where there is nothing to predict from, in tokens.
+        callbacks: As in `dspy.Module`.
+
+    Raises:
+        SignatureError: If the signature has a field of a name the module adds or reserves.
+        UsageError: If there is no input, the limits cannot be used, or the embedder is no `dspy.Embedder`.
+        StateError: If the regression was fitted to other inputs or with an embedder.
+
+    Example:
+        >>> RegressionEstimator("question -> answer")(question="1+1?").token_budget
+        256
+    """
+
+    def __init__(
+        self,
+        signature: SignatureLike = "question -> answer",
+        *,
+        regression: Regression | None = None,
+        embedder: dspy.Embedder | None = None,
+        floor: int = DEFAULT_FLOOR,
+        ceiling: int = DEFAULT_CEILING,
+        default: int = DEFAULT_BUDGET,
+        callbacks: list[Any] | None = None,
+    ) -> None:
+        super().__init__(callbacks=callbacks)
+        self.signature = _looked_at(signature)
+        if embedder is not None and not isinstance(embedder, dspy.Embedder):
+            raise UsageError(f"embedder must be a dspy.Embedder, such as dspy.Embedder(function), got {embedder!r:.80}")
+        self._embedder = _Shared(embedder)
+        known = [f"{name}.{feature}" for name in self.names for feature in FEATURES]
+        self.regression = Fitted(regression, known, embedder is not None)
+        self.limits = LimitsState(BudgetLimits(floor=floor, ceiling=ceiling, default=default))
+        self.seen = TrainingExamples()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the inputs that are looked at."""
+        return list(self.signature.input_fields)
+
+    @property
+    def embedder(self) -> Any:
+        """The `dspy.Embedder` whose features are used, or None."""
+        return self._embedder.value
+
+    @property
+    def fitted(self) -> Regression | None:
+        """The fitted line and how it came about; None before it was fitted."""
+        return self.regression.value
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        texts = self.texts(kwargs)
+        projection = self._projection(texts)
+        return self._predicted(texts, projection, self.embedder([joined(texts)])[0] if projection else None)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        texts = self.texts(kwargs)
+        projection = self._projection(texts)
+        embedding = (await self.embedder.acall([joined(texts)]))[0] if projection else None
+        return self._predicted(texts, projection, embedding)
+
+    def texts(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Return the text of each input that is looked at; "" where it is missing or has none."""
+        return {name: text_of(inputs.get(name)) for name in self.names}
+
+    def _projection(self, texts: Mapping[str, str]) -> Projection | None:
+        """Return the projection if an embedding is needed to predict."""
+        return self.fitted.projection if self.fitted is not None and joined(texts) else None
+
+    def _predicted(self, texts: Mapping[str, str], projection: Projection | None, embedding: Any) -> TalePrediction:
+        estimate = None
+        if self.fitted is not None and joined(texts):
+            values = counted(texts)
+            if projection is not None:
+                values |= projection.apply(self._checked(projection, embedding.tolist()))
+            estimate = self.fitted.predict(values)
+            if not self.fitted.is_known(values):
+                estimate = max(estimate, float(self.limits.value.default))
+        budget: Budget = self.limits.value.apply(estimate)
+        receipt = Receipt(
+            program=type(self).__name__,
+            token_budget=budget.tokens,
+            budget_source=budget.source,
+            estimate=budget.estimate,
+        )
+        return with_receipt(dspy.Prediction(**{BUDGET: budget.tokens}), receipt)
+
+    def _checked(self, projection: Projection, embedding: list[float]) -> list[float]:
+        if len(embedding) != len(projection.mean):
+            raise UsageError(
+                f"the embedder gives {len(embedding)} numbers, the estimator was fitted with {len(projection.mean)}: "
+                "give the embedder it was fitted with"
+            )
+        return embedding
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
+        return {**super().dump_state(json_mode=json_mode), "tale_dspy": describe(self)}
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """Load what `save` wrote.
+
+        Raises:
+            StateError: If it is none of this estimator's, of other inputs, or needs an embedder that is not there.
+        """
+        load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+
+    def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]  (dspy infers LiteralString)
+        return f"{type(self).__name__}({self.signature.signature!r})"
+
+
+class _Shared:
+    """Holds what copies of a module share: an embedder may be a model of a gigabyte."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+        return self
+
+
+def joined(texts: Mapping[str, str]) -> str:
+    """Return what an embedder is given: the texts that are not blank, one a line."""
+    return "\n".join(text for text in texts.values() if text.strip())
+
+
+def counted(texts: Mapping[str, str]) -> dict[str, float]:
+    """Return the counts of each text as `field.feature`."""
+    return {f"{k}.{name}": n for k, text in texts.items() for name, n in zip(FEATURES, features(text), strict=True)}
+
+
+def _looked_at(signature: SignatureLike) -> type[dspy.Signature]:
+    """Return a signature from the inputs of another to a budget."""
+    inputs = check_signature(signature).input_fields
+    if not inputs:
+        raise UsageError("the signature must have an input to estimate a budget from, it has none")
+    fields: dict[str, Any] = {k: (f.annotation, f) for k, f in inputs.items()}
+    fields[BUDGET] = (int, dspy.OutputField())
+    found: type[dspy.Signature] = make_signature(fields)
+    return found

@@ -1,0 +1,141 @@
+"""What a calibration promises of a program's budgets, and where the promise is void.
+
+Made by `tale_dspy.calibrate` and saved with the limits it is about. Nothing here measures anything.
+"""
+
+import functools
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import dspy
+
+from tale_dspy.backends.lm import LM
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CalibrationContext:
+    """What a question is asked under."""
+
+    model: str | None
+    """The model string; of a local model with the hash of its weights."""
+    adapter: str | None
+    """Its class, and the form of a `TaleAdapter`."""
+    temperature: float | None
+    """None leaves the provider's."""
+    mode: str | None
+    """How budgets are sent: `auto`, `prompt`, `native` or `cap`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationGuarantee:
+    """With confidence 1 - delta, budgets turn a right answer into a wrong one on at most epsilon of the questions."""
+
+    epsilon: float
+    """Share of the questions, from 0 to 1."""
+    delta: float
+    """Chance that the promise is wrong, from 0 to 1."""
+    scale: float
+    """Factor on the budgets of the program as it was before."""
+    n: int
+    """Questions it was measured on."""
+    lost: int
+    """Of them, those right without a budget and wrong with one."""
+    model: str | None
+    adapter: str | None
+    temperature: float | None
+    mode: str | None
+    data: str
+    """Name of the questions."""
+    data_hash: str
+    program: str
+    """Hash of the program as it was measured: its instructions, demos, estimators and limits."""
+    budgets: tuple[float | int | None, ...]
+    """The limits or the fixed budget it is about: others are none of its business."""
+
+    @property
+    def under(self) -> CalibrationContext:
+        """The circumstances it holds under."""
+        return CalibrationContext(self.model, self.adapter, self.temperature, self.mode)
+
+    def __str__(self) -> str:
+        return (
+            f"at most {100 * self.epsilon:g} % of right answers lost, confidence {100 * (1 - self.delta):g} %, on "
+            f"questions like those of {self.data} ({self.n} asked, {self.lost} lost)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "budgets": list(self.budgets)}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "CalibrationGuarantee":
+        """Build a promise from a saved program; keys of later versions are ignored.
+
+        Raises:
+            KeyError: If one of its own is missing.
+        """
+        return cls(**{**{k: row[k] for k in cls.__dataclass_fields__}, "budgets": tuple(row["budgets"])})
+
+    def violated_by(self, found: CalibrationContext, budgets: tuple[float | int | None, ...]) -> str | None:
+        """Say in a few words why the promise is void here; None if it holds."""
+        for name, value in vars(found).items():
+            if value != vars(self)[name]:
+                return f"{name} {value if value is not None else 'unset'}, calibrated with {vars(self)[name]}"
+        return None if budgets == self.budgets else "the limits of the budgets were changed afterwards"
+
+
+def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> None:
+    """Warn where a promise meets another program or another named data set; of files and lists nobody can tell.
+
+    Args:
+        promise: What was promised.
+        program: Hash of the program that is asked.
+        data: Name of the questions that are asked.
+    """
+    if program != promise.program:
+        logger.warning("the calibration of the budgets (%s) is void here: the program was changed afterwards", promise)
+    made, met = _family(promise.data), _family(data)
+    if made is not None and met is not None and made != met:
+        logger.warning("the calibration of the budgets (%s) is void here: data %s", promise, data)
+
+
+def _family(data: str) -> str | None:
+    """Return the name of a set without its split; None of what has no published name."""
+    if data == "examples" or "." in data:
+        return None
+    return data.split(":")[0].removesuffix("-train")
+
+
+def circumstances(module: Any, kwargs: Mapping[str, Any], mode: str | None) -> CalibrationContext:
+    """Return what a call of a module is asked under; its adapter must be in force.
+
+    Args:
+        module: A `TaleModule`.
+        kwargs: What it is called with.
+        mode: How the call sends its budget.
+    """
+    from tale_dspy.programs.saving import describe_adapter
+
+    lm = kwargs.get("lm") or module.predict.lm or dspy.settings.lm
+    settings = {**(lm.kwargs if lm is not None else {}), **module.predict.config, **(kwargs.get("config") or {})}
+    return CalibrationContext(model_of(lm), describe_adapter(dspy.settings.adapter), settings.get("temperature"), mode)
+
+
+def model_of(lm: Any) -> str | None:
+    """Name a model; weights that were trained further lie at the same path, so a local one's hash is part of it."""
+    if lm is None:
+        return None
+    return f"{lm.model}@{lm.identity}" if isinstance(lm, LM) and lm.identity else str(lm.model)
+
+
+@functools.lru_cache(maxsize=256)
+def warn_if_invalid(
+    promise: CalibrationGuarantee, found: CalibrationContext, budgets: tuple[float | int | None, ...]
+) -> None:
+    """Warn where a promise does not hold; each case once a process."""
+    why = promise.violated_by(found, budgets)
+    if why is not None:
+        logger.warning("the calibration of the budgets (%s) is void here: %s", promise, why)

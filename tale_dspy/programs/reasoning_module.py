@@ -1,0 +1,126 @@
+"""What modules without a number of ours share: a model that thinks natively is not asked for its reasoning again.
+
+Such a model is paid for its hidden thought; a visible chain of thought behind it would be paid as well and say the
+same. Modules with a number of tokens to send do so, too: `tale_dspy.programs.budgeted_module`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+
+from tale_dspy.accounting.receipts import Call
+from tale_dspy.adapter import REASONING
+from tale_dspy.backends.reasoning_params import Mode, check_mode, is_reasoning_model
+from tale_dspy.errors import UsageError
+from tale_dspy.fields import after_thought, thought
+from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction
+from tale_dspy.programs.recovery import Policy
+from tale_dspy.programs.state import ReasoningModeState
+
+
+class ReasoningModule(TaleModule):
+    """Reasoning without a number of tokens to send.
+
+    A call may give `mode=` itself, unless the signature has an input of that name.
+
+    Args:
+        signature: Inputs and outputs of the task.
+        mode: `auto` asks a model that thinks natively for the outputs alone, and its thought stands for `reasoning`;
+            `prompt` asks every model for its reasoning in the reply, as the paper does. There is no number to send by
+            `native` or `cap`.
+        adapter: Overrides the adapter for this module alone.
+        on_truncation: What is done about an answer that was cut (`TaleModule`).
+        callbacks: As in `dspy.Module`.
+        **config: Settings of each call, such as `temperature`.
+
+    Raises:
+        UsageError: If the mode is another.
+    """
+
+    def __init__(
+        self,
+        signature: SignatureLike,
+        *,
+        mode: Mode = "auto",
+        adapter: Any = None,
+        on_truncation: Policy | None = None,
+        callbacks: list[Any] | None = None,
+        **config: Any,
+    ) -> None:
+        super().__init__(signature, adapter=adapter, on_truncation=on_truncation, callbacks=callbacks, **config)
+        self.mode_state = ReasoningModeState(self.check_mode(mode))
+
+    @property
+    def mode(self) -> Mode:
+        """Whether a model that thinks natively is asked for its reasoning again: `auto` or `prompt`."""
+        return self.mode_state.mode
+
+    @mode.setter
+    def mode(self, value: Mode) -> None:
+        self.mode_state.mode = self.check_mode(value)
+
+    @classmethod
+    def check_mode(cls, mode: object) -> Mode:
+        """Return a mode, or say why it is none of this module.
+
+        Raises:
+            UsageError: If it is not `auto` or `prompt`.
+        """
+        known = check_mode(mode)
+        if known not in ("auto", "prompt"):
+            raise UsageError(
+                f"{cls.__name__} has no number of tokens to send by mode {known}: its modes are auto and prompt"
+            )
+        return known
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        call = self.asked_once(kwargs)
+        with self.booked() as calls:
+            raw = self.predict(**call)
+        return self.answered(raw, calls)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        call = self.asked_once(kwargs)
+        with self.booked() as calls:
+            raw = await self.predict.acall(**call)
+        return self.answered(raw, calls)
+
+    def asked_once(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return what the predictor is called with: without a reasoning field where the model thinks natively."""
+        mode = self.mode
+        if "mode" in kwargs and "mode" not in self.predict.signature.input_fields:
+            kwargs = {**kwargs}
+            given = kwargs.pop("mode")
+            mode = mode if given is None else self.check_mode(given)
+        settings = {**self.predict.config, **(kwargs.get("config") or {})}
+        if mode == "prompt" or not is_reasoning_model(language_model(self.predict, kwargs), settings):
+            return kwargs
+        return without_reasoning(self.predict, kwargs)
+
+    def answered(self, raw: Any, calls: list[Call]) -> TalePrediction:
+        """Return the prediction with its receipt."""
+        pred = self.prediction(raw, calls)
+        with_thought(pred, self.predict, calls)
+        return pred
+
+
+def language_model(predict: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Return the LM that a predictor will ask."""
+    return kwargs.get("lm") or predict.lm or dspy.settings.lm
+
+
+def without_reasoning(predict: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call with a signature that does not ask for the reasoning."""
+    signature = kwargs.get("signature", predict.signature)
+    if REASONING not in signature.output_fields:
+        return kwargs
+    return {**kwargs, "signature": after_thought(signature, REASONING)}
+
+
+def with_thought(pred: TalePrediction, predict: Any, calls: list[Call]) -> None:
+    """Put native thinking in the place of a reasoning field that was not asked for."""
+    field = predict.signature.output_fields.get(REASONING)
+    if field is not None and REASONING not in pred._store:
+        last = next((c.thought for c in reversed(calls) if c.role == "reason"), None)
+        pred._store = {REASONING: None if last is None else thought(last, field), **pred._store}

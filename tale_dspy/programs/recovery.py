@@ -1,0 +1,244 @@
+"""Rescue an answer whose thinking was cut: close the thought and ask for the answer, or ask again with more room.
+
+A reply that ends at its allowance is paid for and holds no answer. What comes after it here is at most two further
+calls, booked under the role `recovery`, and never a silent one: receipt, record and table count them.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import dspy
+from dspy.dsp.utils.settings import settings
+from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMInvalidRequestError
+
+from tale_dspy.accounting.receipts import Call, status_of
+from tale_dspy.accounting.reservation import allowance
+from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.backends.reasoning_control import LEVELS
+from tale_dspy.backends.reasoning_params import BudgetRequest, family_of, minimal_thinking
+from tale_dspy.backends.reasoning_settings import with_reasoning_params
+from tale_dspy.errors import UsageError
+from tale_dspy.fields import thought
+from tale_dspy.prompts import ANSWER_AT_ONCE, ANSWER_NOW
+
+logger = logging.getLogger(__name__)
+
+Policy = Literal["force_answer", "retry_larger"]
+POLICIES: tuple[Policy, ...] = ("force_answer", "retry_larger")
+Found: TypeAlias = Any
+"""What an attempt brings: a prediction, or what an adapter of DSPy raises where a reply has no marker."""
+
+ANSWER_TOKENS = 512
+"""Most tokens of the reply to a closed thought, beside the thinking of a model that cannot be kept from it; the
+caller's own max_tokens, where that is less."""
+ESCALATIONS = 2
+"""How often an answer is asked for again with twice the room."""
+QUOTED = 24_000
+"""Characters of a cut thought that are sent back, from its end."""
+REFUSED = (ContextWindowExceededError, LMInvalidRequestError)
+"""What a provider says to a recovery that it does not take: the answer then stays what it was."""
+
+_ROOM = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_NUMBERS = ("budget_tokens", "thinking_budget", "thinking_token_budget", "reasoning_budget_tokens")
+_HOLDERS = ("thinking", "extra_body", "reasoning", "custom_params", "chat_template_kwargs")
+
+
+def check_on_truncation(value: object) -> Policy | None:
+    """Return a policy, or say which there are.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    for policy in (*POLICIES, None):
+        if value == policy:
+            return policy
+    raise UsageError(f"on_truncation must be {' or '.join(POLICIES)}, or None for none, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Closing:
+    """A request that closes a thought and asks for the answer."""
+
+    lm: Any
+    messages: list[dict[str, Any]]
+    config: dict[str, Any]
+    adapter: Any
+    signature: Any
+    """Without the reasoning: what is still wanted."""
+
+    def read(self, outputs: list[Any]) -> Found:
+        """Read the replies as the adapter does."""
+        try:
+            rows = self.adapter._call_postprocess(self.signature, self.signature, outputs, self.lm, self.config)
+        except AdapterParseError as e:
+            return e
+        return dspy.Prediction.from_completions(rows, signature=self.signature)
+
+
+class Recovery:
+    """What is known of one answer while it is recovered.
+
+    Args:
+        predict: The predictor that was asked.
+        kwargs: What it was called with.
+        calls: Its calls, a list that grows.
+    """
+
+    def __init__(self, predict: Any, kwargs: Mapping[str, Any], calls: list[Call]) -> None:
+        self.predict, self.kwargs, self.calls = predict, dict(kwargs), calls
+        self.attempts = 0
+        self._thought = ""
+        self._first: Found = None
+        self._best: Found = None
+
+    def took(self, found: Found) -> None:
+        """Note what the first attempt, or one with more room, has brought."""
+        if self._first is None:
+            self._first = found
+        self._best = found
+
+    def cut(self) -> bool:
+        """Whether the last reply is empty, or ended with its room and not with its answer."""
+        names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
+        best = self._best
+        answered = isinstance(best, dspy.Prediction) and any(best.get(k) is not None for k in names)
+        return status_of(self.calls, answered) in ("empty", "truncated")
+
+    def result(self) -> dspy.Prediction:
+        """Return the answer, or raise what the adapter had to say of an unreadable one."""
+        if isinstance(self._best, AdapterParseError):
+            raise self._best
+        best: dspy.Prediction = self._best
+        if best is not self._first:
+            self._retrace(best)
+        return best
+
+    # ---- close the thought
+
+    def closing(self) -> Closing:
+        """Return the request that sends the thought back and asks for the answer."""
+        self.attempts += 1
+        lm, config, signature, demos, inputs = self.predict._forward_preprocess(**self.kwargs)
+        adapter = settings.adapter or dspy.ChatAdapter()
+        wanted = signature
+        for name in (REASONING, BUDGET):
+            wanted = wanted.delete(name) if name in wanted.output_fields else wanted
+        messages = adapter.format(adapter._call_preprocess(lm, config, signature, inputs), demos, inputs)
+        room = ANSWER_TOKENS + unavoidable(lm, config)
+        own = allowance({**lm.kwargs, **config}) or room
+        config = {**quiet(lm, config), **_room(lm, config, min(own, room))}
+        if ({**lm.kwargs, **config}.get("n") or 1) > 1:
+            config["n"] = 1
+        self._thought = self._so_far()
+        form = adapter.user_message_output_requirements(wanted) if isinstance(adapter, dspy.ChatAdapter) else ""
+        return Closing(lm, closed(messages, self._thought, form), config, adapter, wanted)
+
+    def closed(self, found: Found) -> None:
+        """Put the answer to a closed thought behind the reasoning there was.
+
+        Nothing else is taken from the cut reply: what looks like an answer there may be a step.
+        """
+        if isinstance(found, AdapterParseError):
+            self._best = found
+            return
+        first = dict(self._first.items()) if isinstance(self._first, dspy.Prediction) else {}
+        signature = self.kwargs.get("signature", self.predict.signature)
+        fields = signature.output_fields
+        row = {k: first.get(k) if k in (REASONING, BUDGET) else found.get(k) for k in fields}
+        if REASONING in fields and row[REASONING] is None:
+            row[REASONING] = thought(self._thought, fields[REASONING])
+        self._best = dspy.Prediction.from_completions([row], signature=signature)
+
+    def _so_far(self) -> str:
+        """Return what was thought and written until the cut."""
+        last = self.calls[-1]
+        told = [part.strip() for part in (last.thought, last.text) if part and part.strip()]
+        return "\n".join(told)[-QUOTED:].strip()
+
+    # ---- more room
+
+    def bigger(self) -> dict[str, Any]:
+        """Return the arguments of a call with twice the budget and twice the room."""
+        self.attempts += 1
+        lm = self.kwargs.get("lm") or self.predict.lm or settings.lm
+        config = {**self.predict.config, **self.kwargs.get("config", {})}
+        room = allowance({**lm.kwargs, **config}) or self.calls[-1].output_tokens
+        grown = {**doubled(lm.kwargs), **doubled(config), **(_room(lm, config, 2 * room) if room else {})}
+        self.kwargs["config"] = {**self.kwargs.get("config", {}), **grown}
+        if self.kwargs.get(BUDGET) is not None:
+            self.kwargs[BUDGET] = 2 * self.kwargs[BUDGET]
+        return self.kwargs
+
+    def _retrace(self, pred: dspy.Prediction) -> None:
+        """Put the answer into DSPy's trace, in the place of the cut one: an optimizer makes demos of what is there."""
+        trace = settings.trace
+        if trace is None or not settings.max_trace_size:
+            return
+        inputs = {k: v for k, v in self.kwargs.items() if k not in ("lm", "config", "demos", "signature")}
+        for i in range(len(trace) - 1, -1, -1):
+            if trace[i][2] is self._first:
+                trace[i] = (*trace[i][:2], pred)
+                return
+        trace.append((self.predict, inputs, pred))
+
+
+def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[str, Any]]:
+    """Return the messages of a request with a cut thought sent back and the answer asked for.
+
+    The thought is an assistant's turn with a user's behind it, which every chat endpoint takes; some refuse a request
+    that ends with the assistant, and an empty turn. Where nothing of it is known the last message asks at once.
+
+    Args:
+        messages: What was sent, ending with the user's turn.
+        so_far: What is known of the thought.
+        form: How the answer shall look.
+    """
+    if so_far:
+        ask = f"{ANSWER_NOW}{form}"
+        return [*messages, {"role": "assistant", "content": so_far}, {"role": "user", "content": ask}]
+    *before, last = messages
+    content, ask = last["content"], f"{ANSWER_AT_ONCE}{form}"
+    whole = f"{content}\n\n{ask}" if isinstance(content, str) else [*content, {"type": "text", "text": ask}]
+    return [*before, {**last, "content": whole}]
+
+
+def quiet(lm: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a call with the least thinking the model allows in the place of any dial."""
+    return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_least(lm, config).settings}
+
+
+def unavoidable(lm: Any, config: Mapping[str, Any]) -> int:
+    """Return the tokens a model may think before it answers, though it is asked for the least."""
+    family = family_of(lm)
+    if family is None or not _least(lm, config).thinks:
+        return 0
+    return family.minimum if family.kind == "tokens" else LEVELS[family.words[0] if family.words else "low"]
+
+
+def _least(lm: Any, config: Mapping[str, Any]) -> BudgetRequest:
+    return minimal_thinking(
+        lm, {k: v for k, v in {**config, **with_reasoning_params(config, {})}.items() if v is not None}
+    )
+
+
+def doubled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of a call that hold a number of thinking tokens, with twice that number."""
+    grown: dict[str, Any] = {}
+    for name, value in config.items():
+        if name in _NUMBERS and isinstance(value, int) and value > 0:
+            grown[name] = 2 * value
+        elif name in _HOLDERS and isinstance(value, Mapping):
+            inner = doubled(value)
+            if name == "reasoning" and isinstance(value.get("max_tokens"), int):
+                inner["max_tokens"] = 2 * value["max_tokens"]
+            grown |= {name: {**value, **inner}} if inner else {}
+    return grown
+
+
+def _room(lm: Any, config: Mapping[str, Any], tokens: int) -> dict[str, int]:
+    """Return the setting that limits a reply, under the name it has in this call."""
+    told = {**lm.kwargs, **config}
+    name = next((name for name in _ROOM if told.get(name) is not None), None)
+    return {name or ("max_completion_tokens" if "max_completion_tokens" in lm.kwargs else "max_tokens"): tokens}

@@ -1,0 +1,104 @@
+"""For people without right answers: now and then ask without a budget as well, and compare.
+
+What a shadow check finds is booked on the ledgers of `tale_dspy.track`: how often both agree, and what the budget
+saves.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any
+
+from dspy.dsp.utils.settings import settings
+from dspy.utils.exceptions import AdapterParseError, LMError
+
+from tale_dspy.accounting.receipts import CallListener, ShadowResult
+from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.answers import answers_equal
+from tale_dspy.errors import UsageError
+from tale_dspy.programs.state import ModuleState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShadowCheck:
+    """Which calls are asked a second time, without a budget.
+
+    Raises:
+        UsageError: If the share is no fraction above 0.
+    """
+
+    share: float
+    """Share of the calls, from 0 to 1."""
+    seed: int = 0
+    """Another seed picks other calls; the same inputs are always picked, or never."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.share, bool) or not isinstance(self.share, int | float) or not 0 < self.share <= 1:
+            raise UsageError(f"shadow_rate must be a share of the calls above 0 and at most 1, got {self.share!r}")
+
+    def picks(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a call with these inputs is checked by a shadow call."""
+        text = json.dumps([self.seed, sorted(inputs.items())], default=str, ensure_ascii=False)
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+        return int.from_bytes(digest) / 2**48 < self.share
+
+
+class ShadowState(ModuleState):
+    """Which calls of a module are checked, saved with it."""
+
+    required = False
+
+    def affects_output(self) -> bool:
+        return False
+
+    def __init__(self, shadow_rate: ShadowCheck | None) -> None:
+        self._initial = shadow_rate
+        self.shadow_rate = shadow_rate
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return {} if self.shadow_rate is None else asdict(self.shadow_rate)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.shadow_rate = ShadowCheck(**state) if state else None
+
+    def reset(self) -> None:
+        self.shadow_rate = self._initial
+
+
+def check_shadow_rate(value: object) -> ShadowCheck | None:
+    """Return what `shadow_rate=` says: a share, an `ShadowCheck`, or None for no shadow check."""
+    if value is None or isinstance(value, ShadowCheck):
+        return value
+    return ShadowCheck(value)  # type: ignore[arg-type]  # it checks
+
+
+@contextmanager
+def shadow_call() -> Iterator[None]:
+    """Let no failure of the second call reach the caller: his answer stands all the same."""
+    try:
+        yield
+    except (AdapterParseError, LMError) as e:
+        logger.warning("a shadow check brought no answer: %s", str(e).partition("\n")[0])
+
+
+def agree(first: Any, second: Any, names: list[str]) -> bool:
+    """Whether two predictions give the same outputs, whatever their form."""
+    return all(_same(first.get(name), second.get(name)) for name in names if name not in (REASONING, BUDGET))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, str) and isinstance(b, str):
+        return answers_equal(a, b, "auto")
+    return bool(a == b)
+
+
+def book(found: ShadowResult) -> None:
+    """Hand what a shadow check has found to every ledger around."""
+    for module in settings.caller_modules or []:
+        if isinstance(module, CallListener):
+            module.shadowed(found)

@@ -1,0 +1,102 @@
+"""The proof that a trained model is shorter and not worse: one plain program on base and tuned model, and the gate.
+
+What it found is written into the card of the adapter. A model that fails is kept, and marked.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.accounting.ledger import Ledger
+from tale_dspy.backends.local.files import CARD
+from tale_dspy.comparison.gate import Verdict, gate
+from tale_dspy.datasets import Dataset
+from tale_dspy.errors import RunFolderError, SpendCapReached
+from tale_dspy.runs.engine import evaluate
+from tale_dspy.runs.records import Run
+from tale_dspy.runs.scoring import Metric
+from tale_dspy.training.folder import write_json
+
+BASE, TUNED = "base", "tuned"
+"""Run folders of a proof."""
+_HEADING = "\n## Gate\n"
+
+
+def evaluate_adapter(
+    program: Any,
+    base: Any,
+    tuned: Any,
+    examples: Dataset | Sequence[Any],
+    *,
+    out: Path,
+    metric: Metric | None = None,
+    min_saving: float = 0.3,
+    max_drop: float = 0.01,
+    **options: Any,
+) -> Verdict:
+    """Ask base and tuned model the same questions with the same program, and let the gate decide.
+
+    Args:
+        program: A program without budgets and without LMs of its own, such as `VanillaCoT`.
+        base: The LM before.
+        tuned: The LM after, with the same settings.
+        examples: Questions that no search and no training saw.
+        out: Folder that gets the run folders `base` and `tuned`; what is finished there is only read.
+        metric: As in `evaluate`.
+        min_saving: As in `gate`.
+        max_drop: As in `gate`.
+        **options: As in `evaluate`, for both runs: `adapter`, `concurrency`, `timeout` ...
+
+    Raises:
+        UsageError: If the tuned model was trained on some of the questions, or the runs cannot be compared.
+        SpendCapReached: If a cap ended a run; the same call continues it.
+    """
+    runs = [ask(program, lm, examples, out / name, metric, **options) for name, lm in ((BASE, base), (TUNED, tuned))]
+    return gate(*runs, min_saving=min_saving, max_drop=max_drop)
+
+
+def ask(
+    program: Any,
+    lm: Any,
+    examples: Dataset | Sequence[Any],
+    out: Path,
+    metric: Metric | None = None,
+    **options: Any,
+) -> Run:
+    """Evaluate a program to the end.
+
+    Raises:
+        SpendCapReached: If a cap ended the run; the same call continues it.
+    """
+    run = evaluate(program, examples, metric=metric, out=out, **{**options, "lm": lm})
+    if run.stopped:
+        raise SpendCapReached(run.message or f"{out} is not finished: {run.stopped}", Ledger())
+    return run
+
+
+def record_verdict(adapter: Path, verdict: Verdict) -> None:
+    """Write a verdict into the card of an adapter and into its README, in the place of an earlier one.
+
+    Raises:
+        RunFolderError: If the folder has no card.
+    """
+    card = adapter / CARD
+    try:
+        about = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise RunFolderError(f"{card} cannot be read: {e}") from e
+    write_json(card, {**about, "gate": verdict.to_json()})
+    readme = adapter / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8").partition(_HEADING)[0]
+        readme.write_text(f"{text}{_HEADING}\n{_told(verdict)}\n", encoding="utf-8")
+
+
+def _told(verdict: Verdict) -> str:
+    v = verdict
+    return (
+        f"**{v.outcome}** on {v.n} questions of {v.data or 'unnamed data'}: {v.reason}. "
+        f"Accuracy {100 * v.accuracy[0]:.2f} -> {100 * v.accuracy[1]:.2f} %, "
+        f"output tokens a question {v.tokens[0]:.1f} -> {v.tokens[1]:.1f}."
+    )

@@ -1,0 +1,226 @@
+"""InternalizeBudget: from a program to the same program on a model that is short by itself (TALE-PT, section 5.3)."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from tale_dspy.backends.local.names import is_local
+from tale_dspy.comparison.gate import Verdict, gate
+from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.budget_search import BudgetSearch
+from tale_dspy.optimizers.search.budget_override import budgeted_predictors
+from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.programs.base import TaleModule
+from tale_dspy.programs.convert import budgeted, unbudgeted
+from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.runs.engine import gold_field
+from tale_dspy.runs.options import RunOptions, SharedCaps
+from tale_dspy.runs.records import Run
+from tale_dspy.runs.scoring import Metric
+
+if TYPE_CHECKING:
+    from tale_dspy.training.options import DpoOptions, SftOptions
+    from tale_dspy.training.trainer import Progress, Trained
+
+logger = logging.getLogger(__name__)
+
+Strategy = Literal["sft", "dpo"]
+STRATEGIES: tuple[Strategy, ...] = ("sft", "dpo")
+
+
+class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no types
+    """Search budgets, distil the short replies, train the model on them, and prove that it is shorter and not worse.
+
+    The program that comes back has no budgets: its predictors ask the tuned model plainly. Where the gate fails or
+    cannot decide, the model is kept and marked, and a warning says so.
+
+    Args:
+        strategy: `sft` trains on the short replies; `dpo` prefers them to those without a budget.
+        out: Folder of everything: `search`, the rows, `adapter-sft` or `adapter-dpo`, and the runs of the gate. The
+            same call continues what was killed there, and repeats nothing that is finished.
+        metric: As in `evaluate`; None compares answers.
+        train: Options of the training; None takes the defaults of the strategy.
+        search: Arguments of `BudgetSearch`: `sampler`, `calls_per_question`, `repeats`, `seed`.
+        min_saving: As in `gate`.
+        max_drop: As in `gate`.
+        max_usd: Cap on US dollars of search and evaluations together; a local model costs none, a metric may.
+        **options: As in `evaluate`, for search and gate: `lm`, `adapter`, `concurrency`, `timeout` ...; `progress` is
+            told of evaluations and search, `train_progress` of each training step.
+
+    Raises:
+        UsageError: If an argument cannot be used.
+
+    Attributes:
+        rows: What the last search found.
+        trained: The adapter of the last training.
+        verdict: What the gate said of it; None without a valset.
+
+    Example:
+        >>> tuning = InternalizeBudget("sft", out="runs/short", lm=tale_dspy.LM("embedded"))  # doctest: +SKIP
+        >>> program = tuning.compile(VanillaCoT("question -> answer"), trainset=a, valset=b)  # doctest: +SKIP
+        >>> program.gate.passed  # doctest: +SKIP
+        True
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy = "sft",
+        *,
+        out: str | Path,
+        metric: Metric | None = None,
+        train: "SftOptions | DpoOptions | None" = None,
+        search: Mapping[str, Any] | None = None,
+        min_saving: float = 0.3,
+        max_drop: float = 0.01,
+        max_usd: float | None = None,
+        **options: Any,
+    ) -> None:
+        if strategy not in STRATEGIES:
+            raise UsageError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
+        if train is not None and train.strategy != strategy:
+            raise UsageError(f"train holds options of {train.strategy}, but the strategy is {strategy}")
+        self.strategy: Strategy = strategy
+        self.out, self.metric, self.train = Path(out), metric, train
+        self.search = dict(search or {})
+        self.min_saving, self.max_drop, self.max_usd = min_saving, max_drop, max_usd
+        self.train_progress: Progress | None = options.pop("train_progress", None)
+        RunOptions(**options)  # said now, and not after the search
+        self.options = options
+        self._forget()
+
+    def _forget(self) -> None:
+        self.rows: list[SearchRow] = []
+        self.trained: Trained | None = None
+        self.verdict: Verdict | None = None
+
+    def compile(
+        self,
+        student: Any,
+        *,
+        trainset: Dataset | Sequence[Any],
+        teacher: Any = None,
+        valset: Dataset | Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return a copy of the student without budgets, bound to the tuned model, with the gate's verdict as `gate`.
+
+        Args:
+            student: A program with chains of thought, budgeted or not; not changed.
+            trainset: Questions to search and to train on.
+            teacher: Not used.
+            valset: Questions for the gate, which must not be among the trainset; near-duplicates of them are not
+                trained on. None leaves the gate out, with a warning.
+            **kwargs: Not used.
+
+        Raises:
+            UsageError: If the model does not run in this process, there is nothing to budget, or questions are in both
+                sets.
+            DataError: If the search found nothing to train on.
+            SpendCapReached: If the cap ended it; the same call continues with a new one.
+            MissingExtraError: If the extra `train` is not installed.
+        """
+        self._forget()
+        lm = self._language_model()
+        _check_apart(trainset, valset)
+        searched, plain = _twins(student)
+        caps = SharedCaps(self.max_usd)
+        base = None if valset is None else self._ask(plain, lm, valset, "base", caps)
+        self._search(searched, lm, trainset, caps)
+        self.trained = self._train(plain, lm)
+        tuned = lm.copy(model=self.trained.model)
+        program = self._bound(plain, tuned)
+        if base is None or valset is None:
+            logger.warning("no valset: whether the tuned model is shorter and not worse was not looked at")
+        else:
+            self._judge(base, self._ask(program, tuned, valset, f"tuned-{self.strategy}", caps))
+        program.gate = self.verdict
+        return program
+
+    def _language_model(self) -> Any:
+        lm = self.options.get("lm") or dspy.settings.lm
+        if lm is None or not is_local(getattr(lm, "model", None)):
+            name = "none is configured" if lm is None else f"{lm.model} does not"
+            raise UsageError(
+                f"InternalizeBudget trains the model it asks, which must run in this process (local:PATH or embedded); "
+                f"{name}: search with BudgetSearch, then tale distill and tale train"
+            )
+        return lm
+
+    def _ask(self, program: Any, lm: Any, examples: Any, name: str, caps: SharedCaps) -> Run:
+        from tale_dspy.training.adapter_eval import ask
+
+        told: Any = {**self.options, **caps.left(), "progress": caps.watching(self.options.get("progress"))}
+        told = {k: v for k, v in told.items() if k != "lm"}
+        return ask(program, lm, examples, self.out / name, self.metric, **{"name": type(program).__name__, **told})
+
+    def _search(self, program: Any, lm: Any, trainset: Any, caps: SharedCaps) -> None:
+        own = {k: v for k, v in self.options.items() if k not in ("name", "repeats", "allow_leak")}
+        told = {**own, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
+        search = BudgetSearch(self.metric, **told)
+        search.compile(program, trainset=trainset)
+        caps.ledger.spent_usd += search.caps.ledger.spent_usd
+        self.rows = search.rows
+
+    def _train(self, plain: Any, lm: Any) -> "Trained":
+        from tale_dspy.training.distill import distill
+        from tale_dspy.training.options import DpoOptions, SftOptions
+        from tale_dspy.training.provider import train
+
+        met = [self.out / "base"] if (self.out / "base").is_dir() else []
+        rows = distill(self.rows, self.strategy, plain, adapter=self.options.get("adapter"), exclude=met)
+        rows.save(self.out / f"{self.strategy}.jsonl")
+        options = self.train or (SftOptions() if self.strategy == "sft" else DpoOptions())
+        place = self.out / f"adapter-{self.strategy}"
+        return train(lm.model, rows.dataset, place, options, progress=self.train_progress)
+
+    def _bound(self, plain: Any, tuned: Any) -> Any:
+        """Return the program with the tuned model where it was trained for, and the memory of what it has seen."""
+        program = copy_program(plain)
+        names = {row.predictor for row in self.rows}
+        predictors = list(program.named_predictors())
+        for name, predictor in predictors:
+            if len(predictors) == 1 or name in names or name.removesuffix(".predict") in names:
+                predictor.lm = tuned
+        for module in modules_of(program):
+            if isinstance(module, TaleModule):
+                module.seen.add((row.id for row in self.rows), "search")
+        return program
+
+    def _judge(self, base: Run, tuned: Run) -> None:
+        from tale_dspy.training.adapter_eval import record_verdict
+
+        self.verdict = gate(base, tuned, min_saving=self.min_saving, max_drop=self.max_drop)
+        if self.trained is not None:
+            record_verdict(self.trained.path, self.verdict)
+        if not self.verdict.passed:
+            logger.warning("the tuned model is kept and marked %s", self.verdict)
+
+
+def _twins(student: Any) -> tuple[Any, Any]:
+    """Return the program that is searched, with budgets, and the one that is deployed, without."""
+    if not isinstance(student, dspy.Module):
+        raise UsageError(f"the student must be a dspy.Module, got {type(student).__name__}")
+    if budgeted_predictors(student):
+        return student, unbudgeted(student)
+    return budgeted(student), copy_program(student)
+
+
+def _check_apart(trainset: Any, valset: Any) -> None:
+    """Say now that questions are in both sets, and not after the search."""
+    if valset is None:
+        return
+    both = len(_ids(trainset) & _ids(valset))
+    if both:
+        raise UsageError(f"{both} questions are in both trainset and valset: the gate needs questions nobody has seen")
+
+
+def _ids(examples: "Dataset | Iterable[Any]") -> set[str]:
+    if isinstance(examples, Dataset):
+        return set(example_ids(examples.examples, examples.gold))
+    rows = list(examples)
+    return set(example_ids(rows, gold_field(rows[0]))) if rows else set()

@@ -1,0 +1,287 @@
+"""What a budget becomes, model by model, before anything is sent. What goes out is in test_dials_wire.py."""
+
+import copy
+from typing import Any
+
+import dspy
+import pytest
+
+from tale_dspy import LM, UsageError
+from tale_dspy.backends.reasoning_params import (
+    BudgetRequest,
+    Mode,
+    budget_request,
+    check_mode,
+    is_reasoning_model,
+    minimal_thinking,
+)
+from tests.fake_lm import fake_lm
+
+CLAUDE = "anthropic/claude-sonnet-4-5"
+THINKING = {"type": "enabled", "budget_tokens": 8000}
+
+
+def reasoning_params(model: str, budget: int, mode: Mode = "native", **settings: Any) -> BudgetRequest:
+    return budget_request(LM(model, api_key="k", **settings), budget, mode)
+
+
+# ---- modes
+
+
+def test_prompt_sends_nothing_but_the_phrase() -> None:
+    assert reasoning_params("openai/gpt-5", 50, "prompt") == BudgetRequest()
+
+
+def test_an_unknown_mode_is_told_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="auto, prompt, native, cap, got 'fast'"):
+        check_mode("fast")
+
+
+def test_auto_leaves_a_model_that_does_not_think_to_the_prompt() -> None:
+    assert reasoning_params("openai/gpt-4o-mini", 50, "auto") == BudgetRequest()
+    assert reasoning_params(CLAUDE, 5000, "auto") == BudgetRequest()
+
+
+def test_auto_turns_the_dial_of_a_model_that_thinks() -> None:
+    found = reasoning_params(CLAUDE, 5000, "auto", thinking=THINKING)
+    assert found.mode == "native"
+    assert found.settings["thinking"] == {"type": "enabled", "budget_tokens": 5000}
+    assert found.thinks
+
+
+def test_auto_switches_thinking_off_for_a_budget_below_the_least() -> None:
+    found = reasoning_params(CLAUDE, 500, "auto", thinking=THINKING)
+    assert (found.mode, found.thinks) == ("prompt", False)
+    assert found.settings == {"thinking": {"type": "disabled"}}
+    assert "500 tokens are less than the 1024" in found.notes[0]
+
+
+def test_auto_takes_the_least_effort_where_thinking_cannot_be_switched_off() -> None:
+    found = reasoning_params("openai/o3-mini", 20, "auto")
+    assert (found.mode, found.settings) == ("native", {"reasoning_effort": "low"})
+    assert "not 20" in found.notes[0]
+
+
+def test_auto_says_that_a_thinking_model_has_no_dial() -> None:
+    found = reasoning_params("xai/grok-4", 500, "auto")
+    assert (found.mode, found.settings, found.thinks) == ("prompt", {}, True)
+    assert "in the prompt alone" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("openai/gpt-4o-mini", "no reasoning control of openai/gpt-4o-mini is known"),
+        ("ollama_chat/qwen3", "takes no number"),
+        ("dashscope/qwq-plus", "streamed calls only"),
+        ("mistral/magistral-medium-latest", "turns any word into a prompt"),
+    ],
+)
+def test_native_without_a_dial_is_refused_with_the_reason(model: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        reasoning_params(model, 500)
+
+
+def test_an_engine_that_cannot_send_the_dial_is_refused() -> None:
+    with pytest.raises(UsageError, match="engines litellm and auto can"):
+        reasoning_params(CLAUDE, 2000, engine="lm15")
+
+
+def test_an_engine_object_has_no_dial() -> None:
+    with pytest.raises(UsageError, match="no reasoning control of fake/model is known"):
+        budget_request(fake_lm("4"), 500, "native")
+
+
+# ---- numbers
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit", "number"),
+    [
+        (20, None, 1024),
+        (2000, None, 2000),
+        (50_000, None, 50_000),
+        (70_000, None, 64_000 - 4096),
+        (2000, 9000, 2000),
+        (50_000, 9000, 9000 - 1024),
+        (50_000, 2000, 1500),
+    ],
+)
+def test_a_number_is_kept_within_what_the_model_takes(budget: int, limit: int | None, number: int) -> None:
+    found = reasoning_params(CLAUDE, budget, max_tokens=limit)
+    assert found.settings["thinking"]["budget_tokens"] == number
+    assert bool(found.notes) == (number != budget)
+
+
+def test_max_tokens_is_set_beside_a_number_only_where_the_caller_set_none() -> None:
+    assert reasoning_params(CLAUDE, 2000).settings["max_tokens"] == 2000 + 4096
+    assert reasoning_params("anthropic/claude-opus-4-1", 50_000).settings["max_tokens"] == 32_000
+    assert "max_tokens" not in reasoning_params(CLAUDE, 2000, max_tokens=9000).settings
+    assert "max_tokens" not in reasoning_params("gemini/gemini-2.5-flash", 2000).settings
+
+
+def test_without_room_for_the_least_thinking_the_prompt_tells_the_budget() -> None:
+    found = reasoning_params(CLAUDE, 2000, max_tokens=1200)
+    assert (found.mode, found.settings, found.thinks) == ("prompt", {}, False)
+    assert "max_tokens 1200 leaves no room" in found.notes[0]
+
+
+def test_sampling_that_the_provider_refuses_while_thinking_is_left_out_and_told() -> None:
+    found = reasoning_params(CLAUDE, 2000, temperature=0.3)
+    assert found.settings["temperature"] is None
+    assert found.notes == ("temperature 0.3 was left out: Claude up to 4.6 refuses it while thinking",)
+    assert "temperature" not in reasoning_params(CLAUDE, 2000, temperature=1.0).settings
+
+
+def test_the_settings_of_the_lm_are_never_changed_or_handed_out() -> None:
+    lm = LM(CLAUDE, api_key="k", thinking=dict(THINKING), reasoning_effort="high")
+    before = copy.deepcopy(lm.kwargs)
+    found = budget_request(lm, 2000, "native")
+    found.settings["thinking"]["budget_tokens"] = 7
+    assert lm.kwargs == before
+    assert budget_request(lm, 2000, "native").settings["thinking"]["budget_tokens"] == 2000
+    assert found.settings["reasoning_effort"] is None
+
+
+# ---- words
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("openai/gpt-5", ["minimal", "minimal", "minimal", "high"]),
+        ("openai/o3", ["low", "low", "low", "high"]),
+        ("openai/gpt-5.2", ["low", "low", "low", "xhigh"]),
+        ("anthropic/claude-opus-4-7", ["low", "low", "low", "max"]),
+        ("gemini/gemini-3-flash-preview", ["minimal", "minimal", "minimal", "high"]),
+        ("gemini/gemini-3-pro-preview", ["low", "low", "low", "high"]),
+    ],
+)
+def test_a_budget_becomes_the_highest_effort_that_fits_in_it(model: str, words: list[str]) -> None:
+    assert [reasoning_params(model, n).settings["reasoning_effort"] for n in (20, 500, 2000, 50_000)] == words
+
+
+def test_deepseek_gets_the_word_past_litellm() -> None:
+    body = {"thinking": {"type": "enabled"}, "reasoning_effort": "low"}
+    assert reasoning_params("deepseek/deepseek-reasoner", 2048).settings == {"extra_body": body}
+    assert reasoning_params("deepseek/deepseek-reasoner", 2048, engine="auto").settings == {"reasoning_effort": "low"}
+
+
+# ---- caps
+
+
+def test_a_cap_never_enlarges_the_callers_limit() -> None:
+    assert reasoning_params("openai/gpt-4o", 500, "cap").settings == {"max_tokens": 500}
+    assert reasoning_params("openai/gpt-4o", 500, "cap", max_tokens=100).settings == {"max_tokens": 100}
+    assert reasoning_params("openai/gpt-4o", 500, "cap", max_tokens=9000).settings == {"max_tokens": 500}
+
+
+def test_a_cap_goes_where_dspy_keeps_the_limit_of_a_reasoning_model() -> None:
+    assert reasoning_params("openai/gpt-5", 500, "cap", max_tokens=16_000).settings == {"max_completion_tokens": 500}
+
+
+def test_the_responses_api_takes_no_cap_below_sixteen() -> None:
+    found = reasoning_params("openai/gpt-4o", 5, "cap", model_type="responses", engine="auto")
+    assert found.wire == {"max_output_tokens": 16}
+    assert "raised from 5" in found.notes[0]
+
+
+def test_a_cap_below_the_thinking_of_the_lm_switches_it_off() -> None:
+    found = reasoning_params(CLAUDE, 500, "cap", thinking=THINKING)
+    assert found.settings == {"max_tokens": 500, "thinking": {"type": "disabled"}}
+    assert reasoning_params(CLAUDE, 9000, "cap", thinking=THINKING).settings == {"max_tokens": 9000}
+
+
+# ---- the least thinking
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "quiet"),
+    [
+        ("openai/gpt-4o", {}, {}),
+        (CLAUDE, {}, {}),
+        (CLAUDE, {"thinking": THINKING}, {"thinking": {"type": "disabled"}}),
+        ("openai/gpt-5", {}, {"reasoning_effort": "minimal"}),
+        ("openai/o3-mini", {}, {"reasoning_effort": "low"}),
+        ("openai/gpt-5.1", {"reasoning_effort": "high"}, {"reasoning_effort": "none"}),
+        ("gemini/gemini-2.5-flash", {}, {"reasoning_effort": "none"}),
+        (
+            "gemini/gemini-2.5-pro",
+            {},
+            {"thinking": {"type": "enabled", "budget_tokens": 128}, "allowed_openai_params": ["thinking"]},
+        ),
+        ("ollama_chat/qwen3", {}, {"reasoning_effort": "none"}),
+        ("xai/grok-4", {}, {}),
+    ],
+)
+def test_the_least_thinking_is_the_switch_or_the_lowest_dial(
+    model: str, settings: dict[str, Any], quiet: dict[str, Any]
+) -> None:
+    assert minimal_thinking(LM(model, api_key="k", **settings)).settings == quiet
+
+
+def test_a_dial_of_the_call_itself_is_left_to_the_caller() -> None:
+    lm = LM("openai/gpt-5", api_key="k")
+    assert minimal_thinking(lm, {"reasoning_effort": "high"}) == BudgetRequest()
+    found = budget_request(lm, 20, "native", {"reasoning_effort": "high"})
+    assert (found.settings, found.notes) == ({}, ("the call's own reasoning_effort was kept",))
+
+
+# ---- who thinks
+
+
+@pytest.mark.parametrize(
+    ("model", "thinks"),
+    [
+        ("hosted_vllm/Qwen/Qwen3-8B", True),
+        ("hosted_vllm/Qwen/Qwen3-8B-Instruct-2507", False),
+        ("hosted_vllm/meta-llama/Llama-3.1-8B-Instruct", False),
+        ("ollama_chat/deepseek-r1:8b", True),
+        ("openai/gpt-5.1", False),
+        ("openai/gpt-5", True),
+    ],
+)
+def test_who_thinks_unless_told_otherwise(model: str, thinks: bool) -> None:
+    assert is_reasoning_model(LM(model, api_key="k")) is thinks
+
+
+def test_who_thinks_because_it_was_told_to() -> None:
+    lm = dspy.LM("openai/gpt-5.1", api_key="k")
+    assert is_reasoning_model(lm, {"reasoning_effort": "low"})
+    assert not is_reasoning_model(dspy.LM("hosted_vllm/Qwen/Qwen3-8B"), {"extra_body": {"enable_thinking": False}})
+    assert is_reasoning_model(dspy.LM("openai/gpt-5", api_key="k"), {"reasoning_effort": "none"})  # it cannot be told
+
+
+def test_a_cap_is_no_more_than_the_model_writes() -> None:
+    for model, most in (("anthropic/claude-sonnet-4-5", 64_000), ("openai/gpt-4o-mini", 16_384)):
+        reasoning_params = budget_request(LM(model, api_key="k"), 10**9, "cap")
+        assert most in reasoning_params.settings.values()
+        assert reasoning_params.notes == (f"lowered from {10**9} to {most}, the most the model writes",)
+    assert budget_request(LM("openai/unheard-of", api_key="k"), 10**6, "cap").settings["max_tokens"] == 10**6
+
+
+def test_a_number_beyond_every_dial_is_lowered() -> None:
+    reasoning_params = budget_request(LM("hosted_vllm/Qwen/Qwen3-8B", api_key="k"), 10**30, "native")
+    assert reasoning_params.wire == {"thinking_token_budget": 10**9} and "lowered from" in reasoning_params.notes[0]
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+def test_a_model_of_openais_that_nobody_knows_yet_is_capped_under_the_name_it_takes(engine: str) -> None:
+    assert budget_request(LM("openai/o9-mega", api_key="k", engine=engine), 500, "cap").wire == {
+        "max_completion_tokens": 500
+    }
+
+
+@pytest.mark.parametrize(("own", "mode"), [({"type": "disabled"}, "prompt"), ({"type": "enabled"}, "native")])
+def test_a_dial_that_the_call_has_turned_off_is_no_native_mode(own: dict[str, str], mode: str) -> None:
+    reasoning_params = budget_request(LM("anthropic/claude-sonnet-4-5", api_key="k"), 500, "auto", {"thinking": own})
+    assert (reasoning_params.mode, reasoning_params.notes) == (mode, ("the call's own thinking was kept",))
+
+
+def test_what_only_litellm_sends_has_a_dial_sent_as_litellm_does() -> None:
+    lm = LM("deepseek/deepseek-v4-pro", api_key="k", engine="auto", extra_body={"mine": 1})
+    body = budget_request(lm, 20_000, "native").settings["extra_body"]
+    assert body == {"mine": 1, "thinking": {"type": "enabled"}, "reasoning_effort": "high"}
+    own = {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}
+    settings = budget_request(LM("deepseek/deepseek-v4-pro", engine="auto", extra_body=own), 20_000, "native").settings
+    assert settings == {"extra_body": None, "reasoning_effort": "high"}

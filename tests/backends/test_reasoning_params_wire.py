@@ -1,0 +1,322 @@
+"""What really goes out: one saved program, every family, both engines, against servers that speak and refuse as theirs.
+
+One server and one process for all, since LiteLLM takes seconds to import.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import tale_dspy
+from tale_dspy import LM, BudgetedChainOfThought, TaleEP, receipt
+from tale_dspy.backends.reasoning_params import Mode
+from tale_dspy.testing import Reply
+from tale_dspy.testing.providers import ProviderServer, Sent, limits_in
+
+BUDGETS = (20, 500, 2000, 50_000)
+KEY = "sk-not-to-be-written-anywhere"
+
+
+class Target(NamedTuple):
+    """A model, and what answers for it."""
+
+    model: str
+    provider: str
+    settings: dict[str, Any] = {}  # noqa: RUF012
+
+    def __str__(self) -> str:
+        return self.model
+
+
+NATIVE = [
+    Target("openai/gpt-5", "openai"),
+    Target("openai/gpt-5.2", "openai"),
+    Target("openai/gpt-5.6", "openai"),
+    Target("openai/o3-mini", "openai"),
+    Target("anthropic/claude-sonnet-4-5", "anthropic"),
+    Target("anthropic/claude-opus-4-1", "anthropic"),
+    Target("anthropic/claude-opus-4-6", "anthropic"),
+    Target("anthropic/claude-opus-4-7", "anthropic"),
+    Target("anthropic/claude-sonnet-5", "anthropic"),
+    Target("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "bedrock"),
+    Target("bedrock/us.anthropic.claude-opus-4-7", "bedrock"),
+    Target("bedrock/amazon.nova-2-lite-v1:0", "bedrock"),
+    Target("gemini/gemini-2.5-pro", "gemini"),
+    Target("gemini/gemini-2.5-flash", "gemini"),
+    Target("gemini/gemini-2.5-flash-lite", "gemini"),
+    Target("gemini/gemini-2.5-flash-preview-09-2099", "gemini"),  # not in LiteLLM's list
+    Target("gemini/gemini-3-pro-preview", "gemini"),
+    Target("gemini/gemini-3-flash-preview", "gemini"),
+    Target("gemini/gemini-3.1-pro-preview", "gemini"),
+    Target("deepseek/deepseek-reasoner", "deepseek"),
+    Target("deepseek/deepseek-v4-pro", "deepseek"),
+    Target("deepseek/deepseek-v4-pro", "deepseek", {"extra_body": {"user_id": "mine"}}),
+    Target("dashscope/qwen-plus", "dashscope"),
+    Target("hosted_vllm/Qwen/Qwen3-8B", "vllm"),
+    Target("openai/Qwen/Qwen3-8B", "sglang", {"server": "sglang"}),
+    Target("openai/Qwen/Qwen3-8B-GGUF", "llama.cpp", {"server": "llama.cpp"}),
+    Target("openrouter/anthropic/claude-sonnet-4.5", "openrouter"),
+    Target("openrouter/google/gemini-2.5-flash", "openrouter"),
+    Target("openrouter/openai/gpt-5", "openrouter"),
+    Target("xai/grok-3-mini", "xai"),
+    Target("groq/openai/gpt-oss-120b", "groq"),
+    Target("groq/openai/gpt-oss-999b", "groq"),  # nor is this one
+    Target("ollama_chat/gpt-oss:20b", "ollama"),
+]
+"""One for each row with a reasoning control."""
+
+RESPONSES = Target("openai/gpt-5", "openai", {"model_type": "responses"})
+
+WITHOUT = [
+    Target("ollama_chat/qwen3", "ollama"),
+    Target("dashscope/qwen3-30b-a3b", "dashscope"),
+    Target("xai/grok-4", "xai"),
+    Target("groq/qwen/qwen3-32b", "groq"),
+]
+"""Rows without a reasoning control, by servers we can speak for."""
+
+
+def reply(sent: Sent) -> Reply:
+    if "estimate the minimum number of tokens" in json.dumps(sent.body):
+        return Reply("Budget: [[40]]", completion_tokens=5)
+    return Reply("Answer: [[4]]", reasoning="two and two make four", completion_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[ProviderServer]:
+    with ProviderServer(reply) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def sent(provider: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
+    provider.reset()
+    return provider.sent
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "program.json"
+    BudgetedChainOfThought("question -> answer").save(path)
+    return path
+
+
+@cache
+def _loaded(path: Path) -> Any:
+    return tale_dspy.load(path)
+
+
+def lm(server: ProviderServer, target: Target, engine: str, **settings: Any) -> LM:
+    address = {
+        "aws_bedrock_runtime_endpoint" if target.provider == "bedrock" else "api_base": server.base(target.provider)
+    }
+    given = {"api_key": KEY, "cache": False, "num_retries": 0, **address, **target.settings, **settings}
+    return LM(target.model, engine=engine, **given)
+
+
+def ask(program: Any, model: LM, budget: int | None, mode: Mode, **config: Any) -> Any:
+    return program(question="2+2?", token_budget=budget, lm=model, mode=mode, config=config)
+
+
+def contains(body: Any, part: Any) -> bool:
+    """Whether a body holds a part of it, down to the last value."""
+    if isinstance(part, dict):
+        return isinstance(body, dict) and all(k in body and contains(body[k], v) for k, v in part.items())
+    return bool(body == part) and type(body) is type(part)
+
+
+def limits(body: Any) -> list[int]:
+    """Every limit on output tokens in a body."""
+    return list(limits_in(body))
+
+
+@pytest.mark.parametrize("limit", [None, 1500, 16_000])
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize("target", NATIVE, ids=str)
+def test_native_sends_what_the_receipt_says_and_no_provider_refuses_it(
+    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str, limit: int | None
+) -> None:
+    # DSPy refuses a small limit of OpenAI's reasoning models at construction, but not of a call.
+    own = {} if limit is None else {"max_tokens": limit}
+    config = own if limit == 1500 else {}
+    model = lm(provider, target, engine, **({} if config else own))
+    for budget in BUDGETS:
+        sent.clear()
+        told = receipt(ask(_loaded(saved), model, budget, "native", **config))
+        (request,) = sent
+        assert request.refusals == ()
+        assert contains(dict(request.body), told.reasoning_params), (told.reasoning_params, request.body)
+        assert f"se less than {budget} tokens" in request.prompt  # no row loses the number
+        assert told.mode == "native" or any("no room" in note for note in told.reasoning_notes)
+        assert bool(told.reasoning_params) == (told.mode == "native")
+        if limit is not None:
+            assert max(limits(request.body)) <= limit
+        number = next((n for n in _numbers(told.reasoning_params) if n == budget), None)
+        assert number == budget or told.reasoning_notes or _word(told.reasoning_params)
+        uncounted = (target.provider, engine) == ("ollama", "litellm")  # one count for thinking and text
+        assert (told.output_tokens, told.reasoning_tokens) == (12, None if uncounted or not _thought(told) else 5)
+
+
+def _thought(told: tale_dspy.Receipt) -> bool:
+    return any(call.thought for call in told.calls)
+
+
+def _numbers(reasoning_params: Any) -> Iterator[int]:
+    for value in reasoning_params.values():
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield value
+
+
+def _word(reasoning_params: Any) -> bool:
+    return any(
+        _word(v) if isinstance(v, dict) else isinstance(v, str) and v != "enabled" for v in reasoning_params.values()
+    )
+
+
+THINKING = {"type": "enabled"}
+NO_THOUGHT = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}
+
+
+@pytest.mark.parametrize(
+    ("target", "engine", "path", "reasoning controls"),
+    [
+        *[
+            (Target("openai/gpt-5", "openai"), engine, "/openai/chat/completions", [
+                {"reasoning_effort": word} for word in ("minimal", "minimal", "minimal", "high")
+            ])
+            for engine in ("litellm", "auto")
+        ],
+        (RESPONSES, "auto", "/openai/responses", [
+            {"reasoning": {"effort": word}} for word in ("minimal", "minimal", "minimal", "high")
+        ]),
+        *[
+            (Target("anthropic/claude-sonnet-4-5", "anthropic"), engine, "/anthropic/v1/messages", [
+                {"thinking": {**THINKING, "budget_tokens": n}, "max_tokens": n + 4096}
+                for n in (1024, 1024, 2000, 50_000)
+            ])
+            for engine in ("litellm", "auto")
+        ],
+        *[
+            (Target("gemini/gemini-2.5-pro", "gemini"), engine, "/gemini/models/gemini-2.5-pro:generateContent", [
+                {"generationConfig": {"thinkingConfig": {"thinkingBudget": n, "includeThoughts": True}}}
+                for n in (128, 500, 2000, 32_768)
+            ])
+            for engine in ("litellm", "auto")
+        ],
+        (Target("ollama_chat/gpt-oss:20b", "ollama"), "litellm", "/ollama/api/chat", [
+            {"think": word} for word in ("low", "low", "low", "high")
+        ]),
+        (Target("ollama_chat/gpt-oss:20b", "ollama"), "auto", "/ollama/chat/completions", [
+            {"reasoning_effort": word} for word in ("low", "low", "low", "high")
+        ]),
+        *[
+            (Target("hosted_vllm/Qwen/Qwen3-8B", "vllm"), engine, "/vllm/chat/completions", [
+                {"thinking_token_budget": n} for n in BUDGETS
+            ])
+            for engine in ("litellm", "auto")
+        ],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_body_is_this_to_the_letter(
+    provider: ProviderServer,
+    sent: list[Sent],
+    saved: Path,
+    target: Target,
+    engine: str,
+    path: str,
+    params: list[dict[str, Any]],
+) -> None:
+    model = lm(provider, target, engine)
+    for budget in BUDGETS:
+        ask(_loaded(saved), model, budget, "native")
+    frame = {
+        "model",
+        "messages",
+        "input",
+        "contents",
+        "system",
+        "system_instruction",
+        "instructions",
+        "stream",
+        "options",
+    }
+    told = [
+        {k: v for k, v in r.body.items() if k not in frame and not (k == "generationConfig" and not v)} for r in sent
+    ]
+    assert json.dumps(told, sort_keys=True) == json.dumps(params, sort_keys=True)
+    assert {r.path for r in sent} == {path}
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize("mode", ["auto", "cap", "prompt"])
+@pytest.mark.parametrize("target", [*NATIVE, *WITHOUT], ids=str)
+def test_no_mode_sends_what_a_provider_refuses(
+    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str, mode: Mode
+) -> None:
+    model = lm(provider, target, engine)
+    for budget in (20, 2000):
+        sent.clear()
+        told = receipt(ask(_loaded(saved), model, budget, mode))
+        (request,) = sent
+        assert request.refusals == ()
+        assert contains(dict(request.body), told.reasoning_params), (told.reasoning_params, request.body)
+        assert f"se less than {budget} tokens" in request.prompt
+        assert mode != "cap" or limits(request.body) == [budget]
+
+
+def test_the_responses_api_keeps_the_cap(provider: ProviderServer, sent: list[Sent], saved: Path) -> None:
+    told = receipt(ask(_loaded(saved), lm(provider, RESPONSES, "auto"), 500, "cap"))
+    assert sent[0].body["max_output_tokens"] == 500
+    assert told.reasoning_params == {"max_output_tokens": 500}
+
+
+@pytest.mark.parametrize(
+    ("target", "engine", "quiet"),
+    [
+        (Target("openai/gpt-5", "openai"), "litellm", {"reasoning_effort": "minimal"}),
+        (Target("openai/o3-mini", "openai"), "auto", {"reasoning_effort": "low"}),
+        (RESPONSES, "auto", {"reasoning": {"effort": "minimal"}}),
+        (Target("gemini/gemini-2.5-flash", "gemini"), "litellm", NO_THOUGHT),
+        (Target("gemini/gemini-2.5-flash", "gemini"), "auto", NO_THOUGHT),
+        (Target("deepseek/deepseek-v4-pro", "deepseek"), "litellm", {"thinking": {"type": "disabled"}}),
+        (Target("deepseek/deepseek-v4-pro", "deepseek"), "auto", {"thinking": {"type": "disabled"}}),
+        (Target("hosted_vllm/Qwen/Qwen3-8B", "vllm"), "litellm", {"chat_template_kwargs": {"enable_thinking": False}}),
+        (Target("ollama_chat/qwen3", "ollama"), "litellm", {"think": False}),
+        (Target("ollama_chat/qwen3", "ollama"), "auto", {"reasoning_effort": "none"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_estimate_is_asked_for_with_the_least_thinking(
+    provider: ProviderServer, sent: list[Sent], target: Target, engine: str, quiet: dict[str, Any]
+) -> None:
+    mode: Mode = "cap"  # every model takes it, and it has an estimate made
+    pred = ask(TaleEP("question -> answer"), lm(provider, target, engine), None, mode)
+    assert len(sent) == 2
+    assert sent[0].refusals == ()
+    assert contains(dict(sent[0].body), quiet), sent[0].body
+    assert pred.token_budget == 40
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize("target", NATIVE, ids=str)
+def test_auto_asks_a_model_that_thinks_natively_once_and_others_for_an_estimate(
+    provider: ProviderServer, sent: list[Sent], target: Target, engine: str
+) -> None:
+    model = lm(provider, target, engine)
+    pred = ask(TaleEP("question -> answer"), model, None, "auto")
+    told = receipt(pred)
+    native = told.mode == "native"
+    assert len(sent) == (1 if native else 2)
+    assert ("step by step" in sent[-1].prompt) is not native
+    assert list(pred.keys()) == ["reasoning", "answer"]
+    assert all(r.refusals == () for r in sent)

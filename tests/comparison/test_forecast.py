@@ -1,0 +1,79 @@
+"""What a few answers tell of a whole run."""
+
+import json
+import random
+from statistics import fmean
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from tale_dspy import Price, Record, Run
+from tale_dspy.comparison.forecast import Expected, expected, forecast, students_t
+from tale_dspy.errors import UsageError
+
+
+def run_of(*rows: dict[str, Any]) -> Run:
+    base: dict[str, Any] = {"outcome": "correct", "calls": 2, "prompt_tokens": 100, "output_tokens": 50}
+    base["cost_usd"] = 0.1
+    return Run(info={}, records=[Record(**{**base, "id": str(i), **row}) for i, row in enumerate(rows)])
+
+
+def test_equal_answers_are_multiplied() -> None:
+    found = forecast(run_of({}, {}, {}), 100)
+    assert (found.answers, found.sample, found.accuracy) == (100, 3, 1.0)
+    assert found.calls == Expected(200, 200, 200) and found.prompt_tokens == Expected(10_000, 10_000, 10_000)
+    assert found.output_tokens == Expected(5_000, 5_000, 5_000)
+    assert found.cost_usd is not None and found.cost_usd.total == pytest.approx(10)
+
+
+def test_estimates_count_and_a_cached_answer_at_what_it_had_cost() -> None:
+    cached = {"cost_usd": 0.0, "saved_cost_usd": 0.3, "cached_calls": 2}
+    asked = {"estimate_tokens": 10, "estimate_prompt_tokens": 50}
+    found = forecast(run_of({**asked, **cached}, asked), 10)
+    assert found.output_tokens is not None and found.output_tokens.total == 600
+    assert found.cost_usd is not None and found.cost_usd.total == pytest.approx(2)
+
+
+def test_a_price_given_holds() -> None:
+    found = forecast(run_of({"cost_usd": None}), 10, Price(1e-3, 1e-2))
+    assert found.cost_usd == Expected(10 * (100 * 1e-3 + 50 * 1e-2)) and found.notes == ()
+
+
+def test_what_is_unknown_stays_unknown() -> None:
+    found = forecast(run_of({"output_tokens": None, "cost_usd": None}, {}), 10)
+    assert found.output_tokens is found.cost_usd is None and found.calls.total == 20
+    assert found.notes == ("the price is unknown: give --price-in and --price-out (price=)",)
+    told = json.loads(json.dumps(found.to_json()))
+    assert told["cost_usd"] is told["cost_usd_ci95"] is None and told["calls_ci95"] == [20, 20]
+
+
+def test_errors_are_left_out_and_said() -> None:
+    found = forecast(run_of({}, {"outcome": "error", "calls": 9}), 10)
+    assert found.calls.total == 20 and found.notes == ("1 of 2 answers were errors and are left out",)
+    with pytest.raises(UsageError, match="no answers"):
+        forecast(run_of({"outcome": "error"}), 10)
+    with pytest.raises(UsageError, match="at least 0"):
+        forecast(run_of({}), -1)
+
+
+def test_about_95_of_100_totals_lie_in_the_interval() -> None:
+    chance = random.Random(3)
+    inside = 0
+    for _ in range(400):
+        sample, rest = ([chance.gauss(100, 30) for _ in range(n)] for n in (10, 200))
+        found = expected(sample, 200)
+        assert found is not None and found.low is not None and found.high is not None
+        assert found.total == pytest.approx(fmean(sample) * 200)
+        inside += found.low <= sum(rest) <= found.high
+    assert 0.91 <= inside / 400 <= 0.985
+
+
+@pytest.mark.parametrize("freedom", [4, 9, 30, 1000])
+def test_students_t_is_what_scipy_says(freedom: int) -> None:
+    assert students_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
+
+
+def test_a_figure_is_told_with_its_interval() -> None:
+    assert str(Expected(1234.4, 1000.2, 1500.0)) == "1,234 [1,000, 1,500]"
+    assert Expected(1.5).told(2) == "1.50"

@@ -1,0 +1,29 @@
+"""The figures of a search: every question counted once, means over those with a best budget, unknown is None."""
+
+import pytest
+from searched import row
+
+from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
+from tale_dspy.optimizers.search.search_records import Best, Confirmed, Vanilla
+from tale_dspy.optimizers.search.search_summary import search_figures
+
+
+def test_every_question_is_in_exactly_one_place() -> None:
+    found = [
+        row(1, [(50, 40, True)], longest=100, best=Best(50, 44.0, 40, None, Confirmed(3, 2))),
+        row(2, [(60, 60, True), (30, 70, False)], longest=200, best=Best(60, 64.0, 60, None, Confirmed(1, 1))),
+    ]
+    wrong = row(6, [], best=None, reason=WRONG, vanilla=Vanilla(90, None, correct=False))
+    none = [row(3 + n, [], best=None, reason=r) for n, r in enumerate([NO_GAIN, NOT_CONFIRMED, NO_TOKENS])]
+    told = search_figures([*found, *none, wrong, row(7, [], best=None, reason="error: 400")])
+    places = ("found", "no_gain", "not_confirmed", "wrong", "unknown_tokens", "errors")
+    assert [told[k] for k in places] == [2, 1, 1, 1, 1, 1] and told["n"] == 7
+    assert (told["vanilla_tokens_mean"], told["best_tokens_mean"], told["selected_tokens_mean"]) == (150, 54, 50)
+    assert (told["confirmed_right"], told["trials_mean"], told["draws"]) == (0.75, 1.5, 7 + 3 + 4)
+    assert told["vanilla_right"] == 6 and told["judged_by"] == ["gold"]
+
+
+@pytest.mark.parametrize("rows", [[], [row(1, [], best=None, reason=NO_GAIN)]])
+def test_what_nobody_knows_is_none(rows: list[object]) -> None:
+    told = search_figures(rows)  # type: ignore[arg-type]
+    assert told["best_tokens_mean"] is told["confirmed_right"] is told["vanilla_tokens_mean"] is None

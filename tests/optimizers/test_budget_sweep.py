@@ -1,0 +1,115 @@
+"""A ladder of budgets: every rung asked once, the same questions on each, caps and resume as in any run."""
+
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+from fake_lm import FakeLM, fake_lm
+
+import tale_dspy
+from tale_dspy.accounting.receipts import Price
+from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.optimizers.budget_sweep import SHARES, climb, given, parse_rung
+from tale_dspy.testing.problems import budget_of
+
+ROWS = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(5)]
+DATA = tale_dspy.Dataset("stories", ROWS, "answer", "question -> answer", "answer", "number", "test", "x")
+
+
+def solve(prompt: str) -> str:
+    """As many words as the budget, or 40 and the number without one."""
+    number = int(prompt.split(" and 0?")[0].rpartition(" ")[2])
+    return "so " * ((budget_of(prompt) or 41 + number) - 1) + f"[[{number}]]"
+
+
+@pytest.fixture
+def lm() -> FakeLM:
+    return fake_lm(solve)
+
+
+def tokens(run: Any) -> list[int]:
+    return [r.output_tokens for r in sorted(run.records, key=lambda r: int(r.gold))]
+
+
+def test_each_budget_is_asked_from_the_largest_down_without_an_estimate(lm: FakeLM) -> None:
+    found = climb(tale_dspy.TaleEP("question -> answer"), DATA, [10, 30, 10], lm=lm)
+    assert [r.name for r in found.runs] == ["cot", "budget:30", "budget:10"] and found.stopped is None
+    assert tokens(found.vanilla) == [41, 42, 43, 44, 45] and tokens(found.rungs[1]) == [10] * 5
+    assert len(lm.prompts) == 15
+
+
+def test_shares_are_of_each_questions_own_tokens(lm: FakeLM) -> None:
+    found = climb(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, [0.5], lm=lm)
+    assert tokens(found.rungs[0]) == [round(0.5 * t) for t in tokens(found.vanilla)]
+    assert {r.budget_source for r in found.rungs[0].records} == {"given"}
+    names = [f"budget:{s}" for s in SHARES]
+    assert [r.name for r in climb(tale_dspy.TaleEP("question -> answer"), DATA, lm=lm).rungs] == names
+
+
+class Two(dspy.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = tale_dspy.TaleEP("question -> topic", temperature=0.3)
+        self.steps = [tale_dspy.BudgetedChainOfThought("question, topic -> answer", 99)]
+
+    def forward(self, question: str) -> Any:
+        return self.steps[0](question=question, topic=self.first(question=question).topic)
+
+
+def test_every_budgeted_predictor_of_a_program_is_given_the_budget(lm: FakeLM) -> None:
+    program = Two()
+    rung = given(program, 7)
+    assert rung.first.token_budget == rung.steps[0].token_budget == 7 and rung.first.predict.config == {
+        "temperature": 0.3
+    }
+    assert isinstance(program.first, tale_dspy.TaleEP) and program.steps[0].token_budget == 99
+    found = climb(program, DATA, [12], lm=lm)
+    assert tokens(found.rungs[0]) == [24] * 5
+    with pytest.raises(UsageError, match=r"one budgeted predictor, this one has first, steps\[0\]"):
+        climb(program, DATA, [0.5], lm=lm)
+
+
+def test_a_killed_ladder_goes_on_where_it_was(lm: FakeLM, tmp_path: Path) -> None:
+    student = tale_dspy.TaleEP("question -> answer")
+    climb(student, DATA, [0.5, 0.2], lm=lm, out=tmp_path)
+    asked = len(lm.prompts)
+    found = climb(student, DATA, [0.5, 0.2, 0.1], lm=lm, out=tmp_path)
+    assert len(lm.prompts) == asked + 5 and len(found.rungs) == 3
+    assert tale_dspy.load_run(tmp_path / "budget-0.1x").name == "budget:0.1x"
+
+
+def test_a_cap_keeps_the_rungs_finished_until_then() -> None:
+    lm = fake_lm(solve, max_tokens=60)
+    options: dict[str, Any] = {"lm": lm, "price": Price(0, 1e-6), "concurrency": 1}
+    found = climb(tale_dspy.TaleEP("question -> answer"), DATA, [30, 20, 10], max_usd=0.000425, **options)
+    assert [r.name for r in found.rungs] == ["budget:30"] and found.stopped and "spend cap reached" in found.stopped
+    with pytest.raises(SpendCapReached):
+        climb(tale_dspy.TaleEP("question -> answer"), DATA, [30], max_usd=0.0001, **options)
+
+
+@pytest.mark.parametrize(("text", "rung"), [("50", 50), (" 0.25x", 0.25), ("1x", 1.0)])
+def test_a_budget_is_read(text: str, rung: float) -> None:
+    assert parse_rung(text) == rung and type(parse_rung(text)) is type(rung)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0x", "-3", "half", "1e3", "9" * 30, "٣"])
+def test_a_budget_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="a budget is a number of tokens such as 50 or a share"):
+        parse_rung(text)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ([], "at least one budget"),
+        ([10, 0.5], "tokens or shares, not both"),
+        ([0], "at least 1, got 0"),
+        ([0.0], "a share must be a positive number"),
+    ],
+)
+def test_a_ladder_that_cannot_be_climbed_is_refused(budgets: Any, said: str, lm: FakeLM) -> None:
+    with pytest.raises(UsageError, match=said):
+        climb(tale_dspy.TaleEP("question -> answer"), DATA, budgets, lm=lm)
+    with pytest.raises(UsageError, match="has no budgeted predictor"):
+        climb(tale_dspy.VanillaCoT("question -> answer"), DATA, [10], lm=lm)

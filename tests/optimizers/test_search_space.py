@@ -1,0 +1,93 @@
+"""What a tuning may change, and the programs that come of it."""
+
+from typing import Any
+
+import dspy
+import pytest
+from fake_lm import fake_lm
+
+import tale_dspy
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.search_space import OWN, SearchSpace, collect_demos
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
+
+EXAMPLES = [dspy.Example(question=f"{n}+1?", answer=str(n + 1)).with_inputs("question") for n in range(9)]
+
+
+def lengthy(prompt: str) -> str:
+    """Question n is answered in 10 - n words; 3 is answered wrongly."""
+    if "[[budget]]" in prompt:
+        return "[[50]]"
+    n = int(prompt.split("+1?")[0][-1])
+    return "so " * (9 - n) + f"[[{n + 1 if n != 3 else 0}]]"
+
+
+def right(example: Any, pred: Any) -> bool:
+    return bool(pred.answer == example.answer)
+
+
+def test_the_choices_make_the_program() -> None:
+    student = tale_dspy.TaleEP(dspy.Signature("question -> answer").with_instructions("Add."))
+    space = SearchSpace(
+        wordings=["Be brief."], estimators={"line": RegressionEstimator("question -> answer")}, modes=["cap"]
+    )
+    demos = {"self": [dspy.Example(question="1", reasoning="a", answer="2", token_budget=3)] * 4}
+    built = space.build(
+        student, {"wording": "Be brief.", "demos": 2, "estimator": "line", "scale": 0.5, "mode": "cap"}, demos
+    )
+    assert built.mode == "cap" and student.mode == "auto"
+    assert built.predict.signature.instructions == "Add.\n\nBe brief."
+    assert len(built.predict.demos) == 2 and built.limits.value.scale == 0.5
+    assert isinstance(built.estimator, RegressionEstimator) and built.estimator is not space.estimators["line"]
+    plain = space.build(student, space.unchanged(), demos)
+    assert plain.dump_state() == student.dump_state() and plain is not student
+
+
+def test_every_budgeted_predictor_of_a_program_is_changed() -> None:
+    class Two(dspy.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = tale_dspy.TaleEP("question -> topic")
+            self.b = tale_dspy.BudgetedChainOfThought("topic -> answer", 40)
+
+    built = SearchSpace(wordings=["Be brief."]).build(Two(), {"wording": "Be brief.", "scale": 2.0}, {})
+    assert built.a.predict.signature.instructions == built.b.predict.signature.instructions == "Be brief."
+    assert (built.a.limits.value.scale, built.b.token_budget) == (2.0, 80)
+
+
+def test_what_leaves_no_choice_is_not_asked_for() -> None:
+    space = SearchSpace(wordings=(), demos=(), scales=None, estimators={"x": tale_dspy.BudgetEstimator()})
+    assert space.unchanged() == {"estimator": OWN}
+
+
+def test_demos_are_the_shortest_right_answers_with_their_budget() -> None:
+    lm = fake_lm(lengthy)
+    with dspy.context(lm=lm):
+        found = collect_demos(tale_dspy.TaleEP("question -> answer"), EXAMPLES, right, 2)
+    assert [(d.question, d.answer, d.token_budget) for d in found["self"]] == [("4+1?", "5", 50), ("2+1?", "3", 50)]
+    assert len(lm.prompts) == 2 * 5, "asked until there are twice as many as wanted: 0, 1, 2, 4, and 3, which is wrong"
+
+
+def test_an_answer_that_fails_is_no_demo() -> None:
+    def strict(example: Any, pred: Any) -> bool:
+        if example.question == "0+1?":
+            raise ValueError("no")
+        return True
+
+    with dspy.context(lm=fake_lm(lengthy)):
+        found = collect_demos(tale_dspy.TaleEP("question -> answer"), EXAMPLES[:2], strict, 3)
+    assert [d.question for d in found["self"]] == ["1+1?"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scales": (2.0, 1.0)}, "scales must be the least and the greatest"),
+        ({"scales": (0, 1.0)}, "scales must be the least and the greatest"),
+        ({"modes": ["loud"]}, "mode must be"),
+        ({"demos": [1.5]}, "demos must be whole numbers"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        SearchSpace(**options)

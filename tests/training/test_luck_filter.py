@@ -1,0 +1,35 @@
+import math
+from typing import Any
+
+import pytest
+
+from tale_dspy.optimizers.search.search_records import SearchRow, Trial, Vanilla
+from tale_dspy.training.luck_filter import NeighborAccuracy
+
+
+def row(vanilla: int | None, *trials: tuple[int | None, bool], right: bool = True) -> SearchRow:
+    told: Any = [Trial(50, tokens, correct) for tokens, correct in trials]
+    return SearchRow(
+        id="1", question="q", gold="1", predictor="self", vanilla=Vanilla(vanilla, "t", right), trials=told
+    )
+
+
+def test_the_share_is_that_of_replies_as_long_to_questions_as_long() -> None:
+    found = NeighborAccuracy([row(100, (10, True), (30, True)), row(105, (11, False)), row(300, (10, False))])
+    assert found.share_right(100, 10) == 0.5
+    assert found.share_right(100, 30) == 1.0
+    assert found.share_right(300, 10) == 0.0
+
+
+@pytest.mark.parametrize(("vanilla", "tokens"), [(None, 10), (100, 0), (100, 60), (1000, 10)])
+def test_where_nothing_is_known_nothing_speaks_against_a_reply(vanilla: int | None, tokens: int) -> None:
+    assert NeighborAccuracy([row(100, (10, False))]).share_right(vanilla, tokens) == 1.0
+
+
+def test_a_search_without_trials_knows_nothing() -> None:
+    assert NeighborAccuracy([]).share_right(100, 10) == 1.0
+
+
+def test_questions_that_were_wrong_without_a_budget_and_unknown_tokens_do_not_count() -> None:
+    found = NeighborAccuracy([row(100, (10, False), right=False), row(None, (10, False)), row(100, (None, False))])
+    assert math.isclose(found.share_right(100, 10), 1.0)
