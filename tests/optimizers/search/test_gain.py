@@ -10,7 +10,7 @@ from searched import row, search
 
 import tale_dspy
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers import gain as gains
+from tale_dspy.optimizers.search import gain as gains
 from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed, likely_fixed_budget
 from tale_dspy.optimizers.search.search_records import Best, Confirmed, SearchRow, Vanilla
 from tale_dspy.runs.engine import questions_of
