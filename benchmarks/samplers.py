@@ -48,13 +48,13 @@ class HalvingAndBisection(HalvingSampler):
     """Halving, then three bisections between the budget kept last and the one that failed."""
 
     def propose(self, history: History) -> int:
-        if not super().enough(history):
+        if not super().should_stop(history):
             return super().propose(history)
         low, high = _bracket(history)
         return (low + high) // 2
 
-    def enough(self, history: History) -> bool:
-        halvings = next((i for i, _ in enumerate(history.seen, 1) if super(HalvingAndBisection, self).enough(
+    def should_stop(self, history: History) -> bool:
+        halvings = next((i for i, _ in enumerate(history.seen, 1) if super(HalvingAndBisection, self).should_stop(
             History(history.vanilla_tokens, history.seen[:i]))), len(history.seen) + 1)  # fmt: skip
         low, high = _bracket(history)
         return len(history.seen) >= halvings + 3 or (len(history.seen) >= halvings and high - low < 2)
@@ -74,11 +74,11 @@ class PooledBisection(BudgetSampler):
         inside = sorted(b for b in (round(ratio * history.vanilla_tokens) for ratio in self.pool) if low < b < high)
         return inside[len(inside) // 2] if inside else max(1, (low + high) // 2)
 
-    def enough(self, history: History) -> bool:
+    def should_stop(self, history: History) -> bool:
         low, high = self._between(history)
         return len(history.seen) >= 4 or high - low < 2
 
-    def learn(self, history: History) -> None:
+    def finish_question(self, history: History) -> None:
         self.pool.append(self._between(history)[1] / history.vanilla_tokens)
 
     @staticmethod
@@ -206,7 +206,7 @@ class Arena:
             for number, (history, cpu_ms) in zip(numbers, found, strict=True):
                 before = time.thread_time()
                 if isinstance(sampler, BudgetSampler):
-                    sampler.learn(history)
+                    sampler.finish_question(history)
                 outcome.cpu_ms.append(cpu_ms + 1000 * (time.thread_time() - before))
                 outcome.calls.append(len(history.seen))
                 tokens, right = self.judge(number, history)

@@ -97,7 +97,7 @@ def searched(sampler: "BaseSampler", question: Question, vanilla: int = VANILLA,
         tell(study, trial, question(asked[-1]))
     history = history_of(study)
     if isinstance(sampler, BudgetSampler) and history is not None:
-        sampler.learn(history)
+        sampler.finish_question(history)
     return asked
 
 
@@ -225,18 +225,20 @@ class BudgetSamplerSuite(SamplerSuite):
 
         sampler = self.sampler()
         history = History(VANILLA, tuple(Observation(budget, *elastic(budget)) for budget in (80, 20, 45)))
-        told = (sampler.propose(history), sampler.enough(history))
-        assert (sampler.propose(history), sampler.enough(history)) == told
+        told = (sampler.propose(history), sampler.should_stop(history))
+        assert (sampler.propose(history), sampler.should_stop(history)) == told
 
     def test_it_learns_from_anything(self) -> None:
         from tale_dspy.optimizers.samplers.base import History, Observation
 
         sampler = self.sampler()
         for vanilla in (1, 3, VANILLA, 100_000):
-            sampler.learn(History(vanilla))
+            sampler.finish_question(History(vanilla))
             for question in QUESTIONS:
                 asked = [budget for budget in (1, 2, 40, 150) if budget <= vanilla]
-                sampler.learn(History(vanilla, tuple(Observation(budget, *question(budget)) for budget in asked)))
+                sampler.finish_question(
+                    History(vanilla, tuple(Observation(budget, *question(budget)) for budget in asked))
+                )
         assert searched(sampler, elastic, calls=self.most_calls + 1)
 
     def test_studies_of_anything_but_a_budget_are_refused(self) -> None:

@@ -12,7 +12,7 @@ class Endless(BudgetSampler):
     def propose(self, history: History) -> int:
         return history.vanilla_tokens
 
-    def enough(self, history: History) -> bool:
+    def should_stop(self, history: History) -> bool:
         return False
 
 
@@ -26,7 +26,7 @@ class Moody(GridSampler):
 
 
 class Touchy(GridSampler):
-    def learn(self, history: History) -> None:
+    def finish_question(self, history: History) -> None:
         self.mean = sum(o.tokens for o in history.seen) / len(history.seen)
 
 

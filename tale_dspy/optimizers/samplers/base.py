@@ -11,8 +11,8 @@ The conventions of a study that these samplers can search:
 - a wrong answer is said before `tell` by `trial.set_constraint("wrong", 1.0)`, a right one by `0.0`.
 
 Whoever drives a study by ask and tell asks `sampler.finished(study)` before each `ask`, and says
-`sampler.learn(history)` once the question is done, with `history_of(study)`, or with a `History` put together from a
-journal; `study.optimize` does both by itself.
+`sampler.finish_question(history)` once the question is done, with `history_of(study)`, or with a `History` put
+together from a journal; `study.optimize` does both by itself.
 
 This room loads Optuna; `tale_dspy.optimizers.samplers` itself does not, until one of its classes is used.
 """
@@ -81,12 +81,12 @@ class History:
 class BudgetSampler(BaseSampler):
     """Base class of the samplers that know when a question is done.
 
-    A subclass says which budget comes next (`propose`) and whether another call is worth its price (`enough`). Inside
-    `study.optimize` the study is stopped when it is not; with ask and tell the caller asks `finished(study)` before
-    each `ask`. Asked on all the same, a sampler still proposes a budget within the range.
+    A subclass says which budget comes next (`propose`) and whether another call is worth its price (`should_stop`).
+    Inside `study.optimize` the study is stopped when it is not; with ask and tell the caller asks `finished(study)`
+    before each `ask`. Asked on all the same, a sampler still proposes a budget within the range.
 
     One sampler may serve many studies at once, from several threads. What it proposes depends on the history of the
-    question and on what it was told by `watch` and `learn`, in that order, and on nothing else.
+    question and on the calls of `observe` and `finish_question`, in their order, and on nothing else.
 
     Failed and pruned trials are treated as if they had never been. A trial without the constraint counts as right, as
     Optuna itself has it; a complete trial whose value is not finite counts as wrong.
@@ -101,19 +101,19 @@ class BudgetSampler(BaseSampler):
         """Return the next budget to ask for; it is moved into the range if it lies outside."""
 
     @abstractmethod
-    def enough(self, history: History) -> bool:
+    def should_stop(self, history: History) -> bool:
         """Tell whether the search of this question is over."""
 
-    def learn(self, history: History) -> None:
-        """Take note of a question whose search is over, for the sake of those to come.
+    def finish_question(self, history: History) -> None:
+        """Learn from a question whose search is over, for the sake of those to come.
 
         Inside `study.optimize` this is called with the last trial of a study that the sampler ended itself.
         """
 
-    def watch(self, history: History) -> None:
-        """Take note of a question that has had another trial, for the sake of others that are searched beside it.
+    def observe(self, history: History) -> None:
+        """Learn from a question that has had another trial, for the sake of others searched at the same time.
 
-        Called with each trial that a study is told.
+        Called for each finished trial of a study.
         """
 
     def finished(self, study: Study) -> bool:
@@ -122,7 +122,7 @@ class BudgetSampler(BaseSampler):
         A study without any trial that got as far as its budget is not finished.
         """
         history = history_of(study)
-        return history is not None and self.enough(history)
+        return history is not None and self.should_stop(history)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return nothing: the range is known only when the objective asks for its budget."""
@@ -154,15 +154,17 @@ class BudgetSampler(BaseSampler):
         last = observation(trial, values) if state == TrialState.COMPLETE else None
         history = replace(before, seen=before.seen + ((last,) if last else ()))
         if last:
-            self.watch(history)
-        if not self.enough(history):
+            self.observe(history)
+        if not self.should_stop(history):
             return
         try:
             study.stop()
-        except RuntimeError:  # Optuna's word for "not inside optimize": the caller asks `finished` and tells `learn`
+        except (
+            RuntimeError
+        ):  # Optuna's word for "not inside optimize": the caller asks `finished` and tells `finish_question`
             return
         if not history.pending:  # with n_jobs, the last of the trials speaks for all
-            self.learn(history)
+            self.finish_question(history)
 
 
 def history_of(study: Study) -> History | None:

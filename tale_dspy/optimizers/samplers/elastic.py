@@ -1,4 +1,9 @@
-"""Our own search: believe where a question's edge lies, ask where that saves most, learn from question to question."""
+"""Bayesian search of a question's best budget that learns from question to question.
+
+Each question has a posterior over a changepoint model of token elasticity (`elasticity_model`), fitted by EM to the
+questions before it (`fit_elasticity`). The acquisition function is the expected saving two calls ahead
+(`acquisition`); the search stops when the calibrated expected saving of a call falls below its price.
+"""
 
 import json
 import math
@@ -7,49 +12,54 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers.acquisition import Acquisition, outlook
+from tale_dspy.optimizers.samplers.acquisition import Acquisition, two_step_lookahead
 from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation
 from tale_dspy.optimizers.samplers.elasticity_model import ElasticityModel
-from tale_dspy.optimizers.samplers.fit_elasticity import fit
-from tale_dspy.optimizers.samplers.trust import SavingsCalibration
+from tale_dspy.optimizers.samplers.fit_elasticity import fit_elasticity
 
 FORMAT = 1
-REMEMBERED = 2000
-"""Outlooks that are remembered until their question is learned from."""
-LAST = 300
-"""Questions that a law is fitted to: the last ones, and as many at most that are still being searched."""
-FIRST_FIT = 6
-"""Trials before the first law is fitted; half as many again as at the last time are waited for after that."""
+CACHE_SIZE = 2000
+"""Acquisitions that are cached until their question is finished."""
+MAX_FITTED_QUESTIONS = 300
+"""Questions that a model is fitted to: the last finished ones, and as many at most that are still being searched."""
+TRIALS_BEFORE_FIRST_FIT = 6
+"""Trials before the first fit; each later fit waits for half as many again as there were."""
+SAVING_GRADES = (0.06, 0.12, 0.25)
+"""Bounds of the classes that expected savings are calibrated in, as shares of the best right answer's tokens."""
+DECAY = 0.97
+"""Weight of the calibration after one more question, so that it can change."""
+PRIOR_SAVING = 0.15
+"""Pseudo-count of savings that came as expected: small, so that useless calls are soon given up."""
 
 
 class ElasticSampler(BudgetSampler):
     """Search by what this question has shown and what the questions before it have taught.
 
-    It assumes of a model no more than the paper does: replies follow their budget down to some edge and grow again
-    below it, and below some need the answer is wrong. Where edge and need may lie is believed from the trials of the
-    question; how replies follow and grow, where edges lie relative to the answer without a budget (answers about as
-    long say most), and how far chance moves all this is learned from the questions searched before. Each call goes
-    where it is expected to save the most together with the one after it, and the search ends when a call is no longer
-    worth its price, going by what such calls were worth before.
+    The model assumes what the paper reports: replies follow their budget down to a changepoint and grow again below
+    it, and below some required budget the answer is wrong. Both are unknown for a question, and its trials narrow them
+    down. How replies follow and grow, where changepoints lie relative to the answer without a budget (questions of
+    about the same length weigh most) and the noise of all this are learned from the questions before. Each call goes
+    where it is expected to save the most together with the one after it. The search ends when a call is no longer worth
+    its price, judged by what such calls have saved so far.
 
-    One sampler serves all questions of a search; tell it of each finished one (`learn`). From those that are still
-    being searched it learns as well (`watch`), so that many at once need not all begin in the dark. What it learned of
-    the finished ones is saved as JSON. Deterministic: what is told in the same order leads to the same budgets.
+    One sampler serves all questions of a search: call `finish_question` for each finished one. It learns as well from
+    questions that are still being searched (`observe`), so that many at once do not all start from the prior. What it
+    learned from finished ones is saved as JSON. Deterministic: the same calls in the same order give the same budgets.
 
     Args:
-        price: What a call must be expected to save, as a share of the tokens of the best right answer so far. Smaller
+        price: Saving that a call must be expected to bring, as a share of the tokens of the best right answer so far.
+        Smaller
             finds shorter answers with more calls.
-        max_calls: Most trials of a question.
+        max_calls: Maximum number of trials of a question.
 
     Raises:
         UsageError: If price is not a share above 0 and below 1, or max_calls not at least 1.
 
     Example:
         >>> sampler = ElasticSampler()
-        >>> sampler.learn(History(200, (Observation(40, 38.0, True), Observation(25, 70.0, False))))
+        >>> sampler.finish_question(History(200, (Observation(40, 38.0, True), Observation(25, 70.0, False))))
         >>> sampler.propose(History(vanilla_tokens=300)) < 300
         True
     """
@@ -62,53 +72,53 @@ class ElasticSampler(BudgetSampler):
         self.price, self.max_calls = price, max_calls
         self._lock = threading.RLock()
         self._learned: list[History] = []
-        self._open: Counter[History] = Counter()
-        self._law, self._trials, self._due = ElasticityModel(), 0, FIRST_FIT
-        self._trust = SavingsCalibration()
-        self._looked: dict[History, Acquisition | None] = {}
-        self._promised: dict[History, float | None] = {}  # outlives the law that it was promised under
+        self._active: Counter[History] = Counter()
+        self._model, self._trial_count, self._next_fit = ElasticityModel(), 0, TRIALS_BEFORE_FIRST_FIT
+        self._calibration = SavingsCalibration()
+        self._acquisitions: dict[History, Acquisition | None] = {}
+        self._expected_savings: dict[History, float | None] = {}  # outlives the model it was computed with
 
     def propose(self, history: History) -> int:
         """Return the budget whose call, with the best one after it, is expected to save most."""
-        found = self._look(history)
+        found = self._acquisition(history)
         if found is not None:
             return found.budget
         return history.best.budget if history.best else history.vanilla_tokens
 
-    def enough(self, history: History) -> bool:
-        """Tell whether no call is expected to be worth its price."""
+    def should_stop(self, history: History) -> bool:
+        """Return whether no call is expected to be worth its price."""
         if not history.seen:
             return False
         if len(history.seen) >= self.max_calls:
             return True
         with self._lock:
-            found = self._look(history)
-            return found is None or self._trust.expected(found.promise) < self.price
+            found = self._acquisition(history)
+            return found is None or self._calibration.calibrated(found.expected_saving) < self.price
 
-    def watch(self, history: History) -> None:
+    def observe(self, history: History) -> None:
         """Learn from a question that is still being searched."""
-        known = _plain(history)
+        plain = _without_pending(history)
         with self._lock:
-            one_less = [known.seen[:i] + known.seen[i + 1 :] for i in reversed(range(len(known.seen)))]
-            watched = self._close([History(known.vanilla_tokens, seen) for seen in one_less])
-            self._open[known] += 1
-            if len(self._open) > LAST:  # searches that were given up
-                del self._open[next(iter(self._open))]
-            self._count(len(known.seen) - watched)
+            one_less = [plain.seen[:i] + plain.seen[i + 1 :] for i in reversed(range(len(plain.seen)))]
+            watched = self._deactivate([History(plain.vanilla_tokens, seen) for seen in one_less])
+            self._active[plain] += 1
+            if len(self._active) > MAX_FITTED_QUESTIONS:  # searches that were given up
+                del self._active[next(iter(self._active))]
+            self._count_trials(len(plain.seen) - watched)
 
-    def learn(self, history: History) -> None:
-        """Take note of a question whose search is over; one without any trial teaches nothing."""
+    def finish_question(self, history: History) -> None:
+        """Learn from a question whose search is over; one without any trial changes nothing."""
         if not history.seen:
             return
-        known = _plain(history)
+        plain = _without_pending(history)
         with self._lock:
-            stages = [History(known.vanilla_tokens, known.seen[:n]) for n in range(len(known.seen))]
-            self._trust.note(known, [self._promise(stage) for stage in stages])
-            watched = self._close([known, *reversed(stages)])
-            self._learned.append(known)
-            for stage in (*stages, known):  # nobody asks again
-                self._looked.pop(stage, None)
-            self._count(len(known.seen) - watched)
+            stages = [History(plain.vanilla_tokens, plain.seen[:n]) for n in range(len(plain.seen))]
+            self._calibration.record(plain, [self._expected_saving(stage) for stage in stages])
+            watched = self._deactivate([plain, *reversed(stages)])
+            self._learned.append(plain)
+            for stage in (*stages, plain):  # not asked again
+                self._acquisitions.pop(stage, None)
+            self._count_trials(len(plain.seen) - watched)
 
     def save(self, path: str | Path) -> None:
         """Write all that was learned from finished questions to a JSON file."""
@@ -125,10 +135,10 @@ class ElasticSampler(BudgetSampler):
 
     @classmethod
     def load(cls, path: str | Path) -> "ElasticSampler":
-        """Return the sampler that was saved: it goes on as if it had never been away.
+        """Return the sampler that was saved: it continues as if it had never been interrupted.
 
         Raises:
-            UsageError: If the file is none that `save` wrote.
+            UsageError: If `save` did not write the file.
         """
         try:
             state = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -136,56 +146,102 @@ class ElasticSampler(BudgetSampler):
                 raise UsageError(f"{path} has the format {state['format']}; this version reads {FORMAT}")
             sampler = cls(state["price"], state["max_calls"])
             for question in state["questions"]:
-                sampler.learn(History(question["vanilla_tokens"], tuple(map(_observation, question["trials"]))))
+                sampler.finish_question(
+                    History(question["vanilla_tokens"], tuple(map(_observation, question["trials"])))
+                )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
             if isinstance(e, UsageError):
                 raise
             raise UsageError(f"{path} holds no saved ElasticSampler: {type(e).__name__}: {e}") from e
         return sampler
 
-    def _look(self, history: History) -> Acquisition | None:
-        """Return the outlook on a question, from memory where `enough` has just asked for it."""
+    def _acquisition(self, history: History) -> Acquisition | None:
+        """Return the acquisition of a question, from the cache where `should_stop` has just computed it."""
         with self._lock:
-            if history not in self._looked:
-                for kept in (self._looked, self._promised):
-                    if len(kept) > REMEMBERED:
-                        kept.clear()
-                found = self._looked[history] = outlook(self._law, history)
-                self._promised[history] = None if found is None else found.promise
-            return self._looked[history]
+            if history not in self._acquisitions:
+                for cache in (self._acquisitions, self._expected_savings):
+                    if len(cache) > CACHE_SIZE:
+                        cache.clear()
+                found = self._acquisitions[history] = two_step_lookahead(self._model, history)
+                self._expected_savings[history] = None if found is None else found.expected_saving
+            return self._acquisitions[history]
 
-    def _close(self, stages: Sequence[History]) -> int:
-        """Watch the first of these stages that is watched no longer; return how many trials it had."""
+    def _deactivate(self, stages: Sequence[History]) -> int:
+        """Stop observing the first of these stages that is observed; return its number of trials."""
         for stage in stages:
-            if stage in self._open:
-                self._open[stage] -= 1
-                if not self._open[stage]:
-                    del self._open[stage]
+            if stage in self._active:
+                self._active[stage] -= 1
+                if not self._active[stage]:
+                    del self._active[stage]
                 return len(stage.seen)
         return 0
 
-    def _count(self, trials: int) -> None:
-        """Count trials, and fit the law anew when enough have come."""
-        self._trials += trials
-        if self._trials >= self._due:
-            self._law = fit([*self._learned[-LAST:], *islice(self._open.elements(), LAST)], self._law)
-            self._due = max(self._trials + FIRST_FIT, self._trials * 3 // 2)
-            self._looked.clear()
+    def _count_trials(self, trials: int) -> None:
+        """Count trials, and fit the model again when enough have come."""
+        self._trial_count += trials
+        if self._trial_count >= self._next_fit:
+            self._model = fit_elasticity(
+                [*self._learned[-MAX_FITTED_QUESTIONS:], *islice(self._active.elements(), MAX_FITTED_QUESTIONS)],
+                self._model,
+            )
+            self._next_fit = max(self._trial_count + TRIALS_BEFORE_FIRST_FIT, self._trial_count * 3 // 2)
+            self._acquisitions.clear()
 
-    def _promise(self, history: History) -> float | None:
-        """Return what was promised when the question stood so; it is thought over again only where nobody asked."""
-        if history in self._promised:
-            return self._promised.pop(history)
-        found = self._look(history)
-        self._promised.pop(history, None)
-        return None if found is None else found.promise
+    def _expected_saving(self, history: History) -> float | None:
+        """Return the saving expected at this stage of a question; computed only where it was never asked for."""
+        if history in self._expected_savings:
+            return self._expected_savings.pop(history)
+        found = self._acquisition(history)
+        self._expected_savings.pop(history, None)
+        return None if found is None else found.expected_saving
 
 
-def _plain(history: History) -> History:
-    """Return what can be learned from a history: nothing of what is being asked now."""
+def _without_pending(history: History) -> History:
+    """Return a history without its pending budgets."""
     return History(history.vanilla_tokens, history.seen)
 
 
-def _observation(row: Sequence[Any]) -> Observation:
+def _observation(row: tuple[int, float | None, bool]) -> Observation:
     budget, tokens, right = row
     return Observation(int(budget), math.inf if tokens is None else float(tokens), bool(right))
+
+
+class SavingsCalibration:
+    """Expected against realised savings, for small and large expectations apart. Not thread-safe.
+
+    The model is coarse. Where a language model answers in a few fixed lengths, say, the small savings it expects around
+    the best budget never come. So expectations are compared with what came of them, and later ones are discounted.
+    """
+
+    def __init__(self) -> None:
+        self._expected_savings = [0.0] * (len(SAVING_GRADES) + 1)
+        self._realised = [0.0] * (len(SAVING_GRADES) + 1)
+
+    def calibrated(self, expected_saving: float) -> float:
+        """Return an expected saving discounted by what earlier ones of its size have brought."""
+        grade = _grade(expected_saving)
+        return expected_saving * (self._realised[grade] + PRIOR_SAVING) / (self._expected_savings[grade] + PRIOR_SAVING)
+
+    def record(self, history: History, expected_savings: Sequence[float | None]) -> None:
+        """Add the trials of a finished question.
+
+        Args:
+            history: The question; its search is over.
+            expected_savings: The saving expected before each of its trials; None where none was.
+        """
+        self._expected_savings = [DECAY * p for p in self._expected_savings]
+        self._realised = [DECAY * k for k in self._realised]
+        best = [History(history.vanilla_tokens, history.seen[:n]).best_tokens for n in range(len(history.seen) + 1)]
+        for number, expected_saving in enumerate(expected_savings):
+            if expected_saving is None or best[number] <= 0:
+                continue
+            one = 1 - best[number + 1] / best[number]
+            two = 1 - best[min(number + 2, len(expected_savings))] / best[number]
+            grade = _grade(expected_saving)
+            self._expected_savings[grade] += expected_saving
+            # An expectation is that of one call, or half that of two: the realised saving is counted in the same way.
+            self._realised[grade] += min(1.0, max(one, two / 2))
+
+
+def _grade(expected_saving: float) -> int:
+    return sum(expected_saving >= least for least in SAVING_GRADES)

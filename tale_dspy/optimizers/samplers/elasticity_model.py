@@ -1,12 +1,12 @@
-"""How the tokens of a reply answer to its budget: the picture `ElasticSampler` has of a model, and what it believes.
+"""The Bayesian changepoint model of token elasticity that `ElasticSampler` searches with.
 
-The picture is coarse on purpose. Every question has an *edge*: from that budget on, replies follow the budget; below it
-they grow again (token elasticity, paper section 4). And it has a *need*, the budget below which its answer is wrong.
-Lengths are taken as logarithms of their ratio to the answer without a budget, so that questions of all sizes can be
-pooled. How closely replies follow, how fast they grow again, where edges and needs lie and how far chance moves all of
-this are numbers of a `ElasticityModel`. None is known beforehand: they are fitted to the questions already searched
-(`law_fit.py`). Of these, the ones whose answers without a budget were about as long say most about where an edge lies.
-`believe` turns the trials of a question into weights over edges and needs.
+How many tokens a reply takes is modelled as a function of its budget. Each question has a *changepoint*: from that
+budget on, replies follow the budget; below it they grow again (token elasticity, paper section 4). It also has a
+*required budget*, below which its answer is wrong. Lengths and budgets enter as ln(tokens / vanilla tokens), so that
+questions of all sizes can be pooled. The parameters of the model are fitted to the questions already searched
+(`fit_elasticity`); `posterior` turns the trials of one question into weights over changepoints and required budgets.
+
+Shapes: q questions, t trials of all of them, c = `CHANGEPOINTS`, r = `len(REQUIRED_BUDGETS)`.
 """
 
 import math
@@ -23,21 +23,23 @@ from tale_dspy.optimizers.samplers.base import History
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-EDGES = 128
-"""Edges among which belief is spread."""
-REACH = math.log(200)
-"""No edge is thought to lie further below the answer without a budget than this."""
-NEEDS = np.log([0.02, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.06, 1.13, 1.2, 1.3, 1.4, 1.6, 2.0, 3.0])
-"""Needs that are told apart, each as the logarithm of its ratio to the edge."""
-STRAY = 0.03
-"""Share of replies that fit no picture."""
-ALIKE = 0.1
-"""Answers whose lengths differ by less than about this, as logarithms, count as equally long."""
-PLAIN_WORTH = 2.0
-"""Questions that the edges of all questions count for, next to the edges of those of like length."""
-REMEMBERED = 256
-"""Sizes whose prior is remembered; each takes 18 kB."""
-NEAR = 1e-9  # a budget that is exactly the edge lies above it, however the logarithms are rounded
+CHANGEPOINTS = 128
+"""Changepoints held possible: the size of the grid over which a posterior is spread."""
+LOG_RANGE = math.log(200)
+"""Lower end of the grid: no changepoint lies below vanilla tokens / 200."""
+REQUIRED_BUDGETS = np.log(
+    [0.02, 0.15, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.06, 1.13, 1.2, 1.3, 1.4, 1.6, 2.0, 3.0]
+)
+"""Grid of required budgets, each as ln(required budget / changepoint)."""
+OUTLIER_SHARE = 0.03
+"""Share of replies that the model does not explain: the weight of a uniform outlier component."""
+MIN_KERNEL_WIDTH = 0.1
+"""Smallest bandwidth of the kernel over ln(vanilla tokens)."""
+POOLED_QUESTIONS = 2.0
+"""Pseudo-count of the pooled prior, beside the questions of about the same length."""
+CACHE_SIZE = 256
+"""Sizes whose prior is cached; each takes 18 kB."""
+TOLERANCE = 1e-9  # a budget at the changepoint lies above it, however the logarithms are rounded
 
 
 class Trials(NamedTuple):
@@ -47,18 +49,18 @@ class Trials(NamedTuple):
     """Logarithms of the ratios to the answer without a budget."""
     length: Array
     """Likewise, of the tokens used; NaN where they are unknown."""
-    grain: Array
-    """What half a token makes of the length: nothing finer can be told."""
+    resolution: Array
+    """Half a token relative to the length: lengths are whole tokens, so nothing finer is known."""
     right: Flags
     """Whether the answers were right."""
     question: NDArray[np.int64]
-    """Number of the question each belongs to, from 0."""
+    """Index of the question of each trial."""
     sizes: Array
     """Logarithms of the tokens of the answers without a budget, one for each question."""
 
     @classmethod
     def of(cls, questions: Sequence[History]) -> "Trials":
-        """Lay the trials of some questions out."""
+        """Return the trials of some questions as columns."""
         rows = [(o.budget, o.tokens, q.vanilla_tokens, o.right, i) for i, q in enumerate(questions) for o in q.seen]
         budget, tokens, vanilla, right, question = np.array(rows, dtype=float).reshape(-1, 5).T
         known = np.where((tokens > 0) & (tokens < math.inf), tokens, math.nan)
@@ -67,21 +69,23 @@ class Trials(NamedTuple):
         return cls(np.log(budget / vanilla), length, 0.5 / known, right > 0, question.astype(np.int64), sizes)
 
 
-def rebound_terms(below: Array, edge: Array) -> Array:
-    """Return the terms that make up the growth of replies below the edge, along a new last axis (see `rebound`).
+def rebound_terms(below: Array, changepoint: Array) -> Array:
+    """Return the terms of the growth of replies below the changepoint (see `rebound`).
+
+    With b = `below` and e = `changepoint`: 1, b, b^2, b^3, b e, b^2 e, along a new last axis.
 
     Args:
-        below: How far the budget lies below the edge, from 0 at the edge to 1 at no budget at all.
-        edge: The edge.
+        below: 1 - budget / changepoint: 0 at the changepoint, 1 at no budget at all.
+        changepoint: ln(changepoint / vanilla tokens).
     """
-    b, e = np.broadcast_arrays(below, edge)
+    b, e = np.broadcast_arrays(below, changepoint)
     return np.stack([np.ones_like(b), b, b * b, b**3, b * e, b * b * e], axis=-1)
 
 
-def rebound(weights: Sequence[float], below: Array, edge: Array) -> Array:
+def rebound(weights: Sequence[float], below: Array, changepoint: Array) -> Array:
     """Return the sum of `rebound_terms` under these weights, without laying the terms out."""
     one, b, bb, bbb, be, bbe = weights
-    grown: Array = one + below * (b + be * edge + below * (bb + bbe * edge + below * bbb))
+    grown: Array = one + below * (b + be * changepoint + below * (bb + bbe * changepoint + below * bbb))
     return grown
 
 
@@ -92,54 +96,56 @@ def smoothing(spread: float, count: int) -> float:
 
 @dataclass(frozen=True)
 class ElasticityModel:
-    """What was learned about a model; without any question behind it, a wide guess."""
+    """Parameters of the elasticity of one language model; the defaults are a weak prior."""
 
-    follow: tuple[float, float] = (-0.1, 1.0)
-    """Above the edge: length = first + second * budget."""
-    follow_spread: float = 0.3
-    """Standard deviation of lengths above the edge."""
+    slope: tuple[float, float] = (-0.1, 1.0)
+    """Above the changepoint: length = slope[0] + slope[1] * budget (both as logarithms)."""
+    slope_spread: float = 0.3
+    """Standard deviation of lengths above the changepoint."""
     rebound: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, -0.9, 0.0)
-    """Below the edge: weights of `rebound_terms`, whose sum is length - edge."""
+    """Below the changepoint: weights of `rebound_terms`; their sum is length - changepoint."""
     rebound_spread: float = 0.4
-    """Standard deviation of lengths below the edge."""
-    edges: Array = field(default_factory=lambda: -REACH * (np.arange(EDGES) + 0.5)[::-1] / EDGES)
-    """Edges held possible, rising; over questions of all lengths, each is as likely as the next."""
+    """Standard deviation of lengths below the changepoint."""
+    changepoints: Array = field(
+        default_factory=lambda: -LOG_RANGE * (np.arange(CHANGEPOINTS) + 0.5)[::-1] / CHANGEPOINTS
+    )
+    """Changepoints held possible, ascending, shape (c,); equally likely over questions of all lengths."""
     sizes: Array = field(default_factory=lambda: np.zeros(0))
-    """Of each question learned from, the logarithm of the tokens of its answer without a budget."""
-    own_edges: Array = field(default_factory=lambda: np.zeros((0, EDGES)))
-    """How many times as likely each edge is for each of these questions as for all of them."""
-    needs: Array = field(default_factory=lambda: np.full(len(NEEDS), 1 / len(NEEDS)))
-    """Share of questions with each of `NEEDS`."""
-    slips: tuple[float, float] = (0.05, 0.05)
-    """Chance of a wrong answer at or above the need, and of a right one below it."""
+    """ln(vanilla tokens) of each question the model was fitted to, shape (q,)."""
+    likelihood_ratios: Array = field(default_factory=lambda: np.zeros((0, CHANGEPOINTS)))
+    """Posterior over pooled prior of each changepoint, for each of these questions, shape (q, c)."""
+    required_budgets: Array = field(default_factory=lambda: np.full(len(REQUIRED_BUDGETS), 1 / len(REQUIRED_BUDGETS)))
+    """Share of questions with each of `REQUIRED_BUDGETS`, shape (r,)."""
+    flip_rates: tuple[float, float] = (0.05, 0.05)
+    """Chance of a wrong answer at or above the required budget, and of a right one below it."""
 
-    def lengths(self, budget: Array, edge: Array) -> tuple[Array, Array]:
-        """Return mean and spread of the length that a budget leads to under an edge; both broadcast."""
-        gap = budget - edge
-        grown = rebound(self.rebound, 1 - np.exp(np.minimum(gap, 0)), edge)
-        grown = edge + np.minimum(np.maximum(grown, 0.0), 0.05 - edge)
-        above = gap >= -NEAR
-        mean = np.where(above, self.follow[0] + self.follow[1] * budget, grown)
-        return mean, np.where(above, self.follow_spread, self.rebound_spread)
+    def lengths(self, budget: Array, changepoint: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation of the length at a budget, given the changepoint; both broadcast."""
+        gap = budget - changepoint
+        grown = rebound(self.rebound, 1 - np.exp(np.minimum(gap, 0)), changepoint)
+        grown = changepoint + np.minimum(np.maximum(grown, 0.0), 0.05 - changepoint)
+        above = gap >= -TOLERANCE
+        mean = np.where(above, self.slope[0] + self.slope[1] * budget, grown)
+        return mean, np.where(above, self.slope_spread, self.rebound_spread)
 
-    def edge_weights(self, sizes: Array) -> Array:
-        """Return how likely each edge is for questions of these sizes before their first trial, one in all for each."""
+    def changepoint_weights(self, sizes: Array) -> Array:
+        """Return the prior of the changepoints for questions of these sizes, shape (q, c); each row sums to 1."""
         if not len(self.sizes):
-            return np.full((len(sizes), len(self.edges)), 1 / len(self.edges))
-        near = np.exp(-0.5 * ((sizes[:, None] - self.sizes) / self._alike) ** 2)
-        weights = near @ self.own_edges + PLAIN_WORTH
+            return np.full((len(sizes), len(self.changepoints)), 1 / len(self.changepoints))
+        near = np.exp(-0.5 * ((sizes[:, None] - self.sizes) / self._kernel_width) ** 2)
+        weights = near @ self.likelihood_ratios + POOLED_QUESTIONS
         normed: Array = weights / weights.sum(axis=1, keepdims=True)
         return normed
 
     def prior(self, sizes: Array) -> Array:
-        """Return the logarithm of what is believed of edges and needs before the first trial, as `believe` has it."""
-        # One question is thought of again after each of its trials.
+        """Return the log prior of changepoints and required budgets, shape (q, c, r)."""
+        # The sampler asks for the same question after each of its trials.
         known = self._priors.get(float(sizes[0])) if len(sizes) == 1 else None
         if known is not None:
             return known
-        prior: Array = np.log(self.edge_weights(sizes))[..., None] + np.log(self.needs)
+        prior: Array = np.log(self.changepoint_weights(sizes))[..., None] + np.log(self.required_budgets)
         if len(sizes) == 1:
-            if len(self._priors) >= REMEMBERED:
+            if len(self._priors) >= CACHE_SIZE:
                 self._priors.clear()
             self._priors[float(sizes[0])] = prior
         return prior
@@ -149,50 +155,57 @@ class ElasticityModel:
         return {}
 
     @cached_property
-    def _alike(self) -> float:
+    def _kernel_width(self) -> float:
         """Standard deviation of the kernel over sizes."""
-        return max(ALIKE, smoothing(float(np.std(self.sizes)), len(self.sizes)))
+        return max(MIN_KERNEL_WIDTH, smoothing(float(np.std(self.sizes)), len(self.sizes)))
 
     def right(self, enough: Flags) -> Array:
-        """Return the chance of a right answer, given whether the budget was as large as needed."""
-        return np.where(enough, 1 - self.slips[0], self.slips[1])
+        """Return the chance of a right answer, given whether the required budget was met."""
+        return np.where(enough, 1 - self.flip_rates[0], self.flip_rates[1])
 
 
-def believe(law: ElasticityModel, trials: Trials, questions: int) -> Array:
-    """Return the weight of each question's edge and need, one in all for each question.
+def posterior(model: ElasticityModel, trials: Trials, questions: int) -> Array:
+    """Return the posterior of each question over changepoints and required budgets (Bayes' rule on the grid).
 
     Returns:
-        Weights by question, edge (of `law.edges`) and need (of `NEEDS`).
+        Weights of shape (q, c, r); those of each question sum to 1.
     """
-    chance = law.prior(trials.sizes)
+    chance = model.prior(trials.sizes)
     if len(trials.budget):
-        chance = chance + _told(law, trials, questions)
+        chance = chance + _log_likelihood(model, trials, questions)
     weights: Array = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
     weights /= weights.sum(axis=(1, 2), keepdims=True)
     return weights
 
 
-def needs_met(gap: Array) -> NDArray[np.int64]:
-    """Return how many of `NEEDS`, from the least on, a budget so far above an edge is enough for."""
-    return np.searchsorted(NEEDS - NEAR, gap, side="right")
+def required_budgets_met(gap: Array) -> NDArray[np.int64]:
+    """Return how many of `REQUIRED_BUDGETS`, from the smallest on, a budget this far above a changepoint meets."""
+    return np.searchsorted(REQUIRED_BUDGETS - TOLERANCE, gap, side="right")
 
 
-def _told(law: ElasticityModel, trials: Trials, questions: int) -> Array:
-    """Return the logarithm of what the trials of each question say to each edge and need, up to a constant."""
+def _log_likelihood(model: ElasticityModel, trials: Trials, questions: int) -> Array:
+    """Return the log likelihood of each question's trials, up to a constant, shape (q, c, r)."""
     budget, length = trials.budget[:, None], trials.length[:, None]
-    mean, spread = law.lengths(budget, law.edges)
-    spread = np.hypot(spread, trials.grain[:, None])
+    mean, spread = model.lengths(budget, model.changepoints)
+    spread = np.hypot(spread, trials.resolution[:, None])
     density = np.exp(-0.5 * ((length - mean) / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
-    by_edge = np.log((1 - STRAY) * density + STRAY / 3)
-    by_edge[np.isnan(trials.length)] = 0.0
-    wrong, lucky = law.slips
-    by_edge += np.where(trials.right, math.log(lucky), math.log(1 - lucky))[:, None]
+    by_changepoint = np.log((1 - OUTLIER_SHARE) * density + OUTLIER_SHARE / 3)
+    by_changepoint[np.isnan(trials.length)] = 0.0
+    wrong, lucky = model.flip_rates
+    by_changepoint += np.where(trials.right, math.log(lucky), math.log(1 - lucky))[:, None]
     met = np.where(trials.right, math.log((1 - wrong) / lucky), math.log(wrong / (1 - lucky)))
-    # A trial says the same to all needs it meets: it is entered where these end, and summed up from there downwards.
-    cell = trials.question[:, None] * len(law.edges) + np.arange(len(law.edges))
-    ends = (len(NEEDS) + 1) * cell + needs_met(budget - law.edges)
-    entered = np.bincount(ends.ravel(), np.repeat(met, len(law.edges)), questions * len(law.edges) * (len(NEEDS) + 1))
-    entered = entered.reshape(questions, len(law.edges), len(NEEDS) + 1)
-    entered[..., -1] += np.bincount(cell.ravel(), by_edge.ravel(), questions * len(law.edges)).reshape(questions, -1)
-    told: Array = entered[..., :0:-1].cumsum(axis=2)[..., ::-1]
-    return told
+    # A trial has one likelihood for all required budgets it meets. It is added at the last of these, per (question,
+    # changepoint), and a cumulative sum from the largest down spreads it: O(t c) instead of O(t c r).
+    cell = trials.question[:, None] * len(model.changepoints) + np.arange(len(model.changepoints))
+    ends = (len(REQUIRED_BUDGETS) + 1) * cell + required_budgets_met(budget - model.changepoints)
+    entered = np.bincount(
+        ends.ravel(),
+        np.repeat(met, len(model.changepoints)),
+        questions * len(model.changepoints) * (len(REQUIRED_BUDGETS) + 1),
+    )
+    entered = entered.reshape(questions, len(model.changepoints), len(REQUIRED_BUDGETS) + 1)
+    entered[..., -1] += np.bincount(cell.ravel(), by_changepoint.ravel(), questions * len(model.changepoints)).reshape(
+        questions, -1
+    )
+    log_likelihood: Array = entered[..., :0:-1].cumsum(axis=2)[..., ::-1]
+    return log_likelihood

@@ -1,8 +1,8 @@
-"""Fit a `ElasticityModel` to questions already searched, by a few rounds of expectation and maximisation.
+"""Fit an `ElasticityModel` to questions already searched, by a few rounds of expectation maximisation (EM).
 
-The edges of those questions were never seen, only trials around them: each round believes under the present law where
-each edge lies, and then fits the law to all of these beliefs. The wide guess that a `ElasticityModel` starts as is
-kept as a few trials' worth of evidence, so that two questions cannot make it sure of anything.
+The changepoints of those questions are latent: only trials around them were seen. The E step computes each question's
+posterior under the present model, the M step fits the model to all posteriors. The prior model counts as a few trials,
+so that two questions cannot make the fit certain.
 """
 
 import math
@@ -13,99 +13,99 @@ import numpy as np
 
 from tale_dspy.optimizers.samplers.base import History
 from tale_dspy.optimizers.samplers.elasticity_model import (
-    EDGES,
-    NEAR,
-    NEEDS,
-    REACH,
+    CHANGEPOINTS,
+    LOG_RANGE,
+    REQUIRED_BUDGETS,
+    TOLERANCE,
     Array,
     ElasticityModel,
     Trials,
-    believe,
-    needs_met,
+    posterior,
     rebound_terms,
+    required_budgets_met,
     smoothing,
 )
 
 ROUNDS = 2
-GUESS = ElasticityModel()
-GUESS_WORTH = 2.0
-"""Trials that the wide guess counts for."""
-WIDE_SHARE = 0.05
-"""Share of belief that always remains spread over all edges."""
-LEAST_SPREAD = 0.02
-"""No spread is ever held smaller: a few alike replies are no law of nature."""
-LEAST_WEIGHT = 0.002
-"""Edges less likely than this teach nothing worth the arithmetic."""
+PRIOR_MODEL = ElasticityModel()
+PRIOR_TRIALS = 2.0
+"""Pseudo-count of the prior model, in trials."""
+UNIFORM_SHARE = 0.05
+"""Share of the changepoint prior that always stays uniform."""
+MIN_SPREAD = 0.02
+"""Smallest standard deviation: a few equal replies prove nothing."""
+MIN_WEIGHT = 0.002
+"""Changepoints with less posterior weight are left out of the regression."""
 
 
 class Rows(NamedTuple):
-    """Trials, each once for every edge that its question may well have; the columns of a regression."""
+    """Columns of a weighted regression: each trial once for every likely changepoint of its question."""
 
     budget: Array
     length: Array
-    edge: Array
+    changepoint: Array
     weight: Array
 
 
 class Line(NamedTuple):
-    """A regression: weights of its terms, and the spread around it."""
+    """A fitted regression: weights of its terms, and the residual standard deviation."""
 
     weights: Array
     spread: float
 
 
-def fit(questions: Sequence[History], start: ElasticityModel = GUESS) -> ElasticityModel:
-    """Return the law that explains the questions' trials, found from a law fitted to some of them."""
-    trials, law = Trials.of(questions), start
+def fit_elasticity(questions: Sequence[History], start: ElasticityModel = PRIOR_MODEL) -> ElasticityModel:
+    """Return the model fitted to the trials of these questions, from a starting model."""
+    trials, model = Trials.of(questions), start
     for _ in range(ROUNDS if len(trials.budget) else 0):
-        belief = believe(law, trials, len(questions))
-        law = _law(law, trials, belief)
-    return law
+        posterior_weights = posterior(model, trials, len(questions))
+        model = _model(model, trials, posterior_weights)
+    return model
 
 
-def _law(law: ElasticityModel, trials: Trials, belief: Array) -> ElasticityModel:
-    by_edge = belief.sum(axis=2)
-    weight = by_edge[trials.question]
-    above = trials.budget[:, None] >= law.edges - NEAR
-    over = _rows(law, trials, weight * above)
-    under = _rows(law, trials, weight * ~above)
+def _model(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> ElasticityModel:
+    by_changepoint = posterior_weights.sum(axis=2)
+    weight = by_changepoint[trials.question]
+    above = trials.budget[:, None] >= model.changepoints - TOLERANCE
+    over = _rows(model, trials, weight * above)
+    under = _rows(model, trials, weight * ~above)
     followed = _regress(
         np.stack([np.ones_like(over.budget), over.budget], axis=-1),
         over.length,
         over.weight,
-        Line(np.array(GUESS.follow), GUESS.follow_spread),
+        Line(np.array(PRIOR_MODEL.slope), PRIOR_MODEL.slope_spread),
         np.array([1.0, 5.0]),
     )
     grown = _regress(
-        rebound_terms(1 - np.exp(under.budget - under.edge), under.edge),
-        under.length - under.edge,
+        rebound_terms(1 - np.exp(under.budget - under.changepoint), under.changepoint),
+        under.length - under.changepoint,
         under.weight,
-        Line(np.array(GUESS.rebound), GUESS.rebound_spread),
+        Line(np.array(PRIOR_MODEL.rebound), PRIOR_MODEL.rebound_spread),
         np.array([1.0, 0.1, 0.1, 0.1, 0.1, 0.1]),
     )
-    needs = belief.sum(axis=(0, 1)) + GUESS_WORTH / len(NEEDS)
-    edges, own_edges = _edges(law, by_edge)
+    required_budgets = posterior_weights.sum(axis=(0, 1)) + PRIOR_TRIALS / len(REQUIRED_BUDGETS)
+    changepoints, likelihood_ratios = _changepoints(model, by_changepoint)
     return ElasticityModel(
-        follow=(float(followed.weights[0]), float(followed.weights[1])),
-        follow_spread=followed.spread,
+        slope=(float(followed.weights[0]), float(followed.weights[1])),
+        slope_spread=followed.spread,
         rebound=tuple(grown.weights.tolist()),
         rebound_spread=grown.spread,
-        edges=edges,
+        changepoints=changepoints,
         sizes=trials.sizes,
-        own_edges=own_edges,
-        needs=needs / needs.sum(),
-        slips=_slips(law, trials, belief),
+        likelihood_ratios=likelihood_ratios,
+        required_budgets=required_budgets / required_budgets.sum(),
+        flip_rates=_flip_rates(model, trials, posterior_weights),
     )
 
 
-def _rows(law: ElasticityModel, trials: Trials, weight: Array) -> Rows:
-    """Return the pairs of a trial and an edge that carry weight."""
-    trial, edge = np.nonzero((weight > LEAST_WEIGHT) & ~np.isnan(trials.length)[:, None])
-    return Rows(trials.budget[trial], trials.length[trial], law.edges[edge], weight[trial, edge])
+def _rows(model: ElasticityModel, trials: Trials, weight: Array) -> Rows:
+    """Return the pairs of a trial and a changepoint that carry weight."""
+    trial, changepoint = np.nonzero((weight > MIN_WEIGHT) & ~np.isnan(trials.length)[:, None])
+    return Rows(trials.budget[trial], trials.length[trial], model.changepoints[changepoint], weight[trial, changepoint])
 
 
 def _regress(terms: Array, y: Array, weight: Array, guess: Line, ridge: Array) -> Line:
-    """Fit least squares drawn towards a guess, twice: the second time, what lies far off counts for less."""
+    """Fit ridge regression towards a prior, twice: the second time outliers are down-weighted (Cauchy weights)."""
     w, line = weight, guess
     for _ in range(2):
         weighted = (terms * w[:, None]).T
@@ -118,25 +118,26 @@ def _regress(terms: Array, y: Array, weight: Array, guess: Line, ridge: Array) -
 
 
 def _spread(off: Array, weight: Array, guess: float) -> float:
-    variance = (weight @ off**2 + GUESS_WORTH * guess**2) / (weight.sum() + GUESS_WORTH)
-    return max(LEAST_SPREAD, math.sqrt(variance))
+    variance = (weight @ off**2 + PRIOR_TRIALS * guess**2) / (weight.sum() + PRIOR_TRIALS)
+    return max(MIN_SPREAD, math.sqrt(variance))
 
 
-def _edges(law: ElasticityModel, by_edge: Array) -> tuple[Array, Array]:
-    """Return equally likely edges, and how many times as likely each is for each question.
+def _changepoints(model: ElasticityModel, by_changepoint: Array) -> tuple[Array, Array]:
+    """Return equally likely changepoints and each question's likelihood ratios.
 
-    Both are smoothed beliefs; a few of the edges come from everywhere.
+    The changepoints are quantiles of the pooled posterior. Both come from kernel-smoothed posteriors, mixed with a
+    uniform share.
     """
-    questions = len(by_edge)
-    weights = by_edge.mean(axis=0)
-    mean = weights @ law.edges
-    width = max(0.02, smoothing(math.sqrt(weights @ (law.edges - mean) ** 2), questions))
-    fine = np.linspace(-REACH, 0.0, 800)
-    density = _kernel(fine, law.edges, width) @ weights
-    wide = max(WIDE_SHARE, GUESS_WORTH / (GUESS_WORTH + questions))
+    questions = len(by_changepoint)
+    weights = by_changepoint.mean(axis=0)
+    mean = weights @ model.changepoints
+    width = max(0.02, smoothing(math.sqrt(weights @ (model.changepoints - mean) ** 2), questions))
+    fine = np.linspace(-LOG_RANGE, 0.0, 800)
+    density = _kernel(fine, model.changepoints, width) @ weights
+    wide = max(UNIFORM_SHARE, PRIOR_TRIALS / (PRIOR_TRIALS + questions))
     share = (1 - wide) * density / density.sum() + wide / len(fine)
-    places: Array = np.interp((np.arange(EDGES) + 0.5) / EDGES, np.cumsum(share), fine)
-    own = by_edge @ _kernel(law.edges, places, width) * np.gradient(places)
+    places: Array = np.interp((np.arange(CHANGEPOINTS) + 0.5) / CHANGEPOINTS, np.cumsum(share), fine)
+    own = by_changepoint @ _kernel(model.changepoints, places, width) * np.gradient(places)
     own *= len(places) / own.sum(axis=1, keepdims=True)
     return places, own
 
@@ -147,12 +148,12 @@ def _kernel(at: Array, around: Array, width: float) -> Array:
     return weights
 
 
-def _slips(law: ElasticityModel, trials: Trials, belief: Array) -> tuple[float, float]:
-    """Return how often an answer is wrong at or above the need, and right below it."""
-    met = needs_met(trials.budget[:, None] - law.edges)
-    upto = belief.cumsum(axis=2)[trials.question[:, None], np.arange(len(law.edges)), met - 1]
+def _flip_rates(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> tuple[float, float]:
+    """Return how often an answer is wrong at or above the required budget, and right below it."""
+    met = required_budgets_met(trials.budget[:, None] - model.changepoints)
+    upto = posterior_weights.cumsum(axis=2)[trials.question[:, None], np.arange(len(model.changepoints)), met - 1]
     chance = np.where(met, upto, 0.0).sum(axis=1)
-    # As if 21 trials had been seen on either side, one of them turned by chance.
+    # Beta(1, 20) prior on either side: 21 pseudo-trials, one of them flipped.
     wrong = (1 + chance @ ~trials.right) / (21 + chance.sum())
     right = (1 + (1 - chance) @ trials.right) / (21 + (1 - chance).sum())
     return float(wrong), float(right)

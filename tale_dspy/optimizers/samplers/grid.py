@@ -43,7 +43,7 @@ class GridSampler(BudgetSampler):
             return left[-1]
         return history.best.budget if history.best else history.vanilla_tokens
 
-    def enough(self, history: History) -> bool:
+    def should_stop(self, history: History) -> bool:
         """Tell whether all budgets of the grid have been asked."""
         return not self._left(history)
 

@@ -118,13 +118,13 @@ def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, 
         return Found([], None, NO_TOKENS)
     trials = yield from _try_budgets(vanilla.tokens, sampler, plan, known)
     best = yield from _confirmed(trials, vanilla.tokens, plan)
-    learn(sampler, vanilla.tokens, trials)
+    finish_question(sampler, vanilla.tokens, trials)
     if best is not None:
         return Found(trials, best, None)
     return Found(trials, None, NOT_CONFIRMED if _candidates(trials, vanilla.tokens) else NO_GAIN)
 
 
-def learn(sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial]) -> None:
+def finish_question(sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial]) -> None:
     """Tell a sampler that learns from question to question how one ended; the first draw of each budget counts."""
     from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation
 
@@ -132,7 +132,7 @@ def learn(sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial]) 
         first = {t.budget: t for t in reversed(list(trials)) if t.tokens is not None}
         seen = tuple(Observation(t.budget, float(t.tokens or 0), t.correct) for t in reversed(first.values()))
         if seen:
-            sampler.learn(History(vanilla_tokens, seen))
+            sampler.finish_question(History(vanilla_tokens, seen))
 
 
 # ---- trying budgets

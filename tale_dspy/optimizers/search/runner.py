@@ -11,7 +11,15 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.receipts import Call, total
 from tale_dspy.errors import BackendError, SpendCapReached
 from tale_dspy.optimizers.search.budget_override import Asked, with_budget_override
-from tale_dspy.optimizers.search.question import Draw, Reply, SearchPlan, learn, per_question, search_question, trial_of
+from tale_dspy.optimizers.search.question import (
+    Draw,
+    Reply,
+    SearchPlan,
+    finish_question,
+    per_question,
+    search_question,
+    trial_of,
+)
 from tale_dspy.optimizers.search.search_folder import FAILED, SearchFolder, unit_name
 from tale_dspy.optimizers.search.search_records import SEARCH_FILE, SearchRow, Vanilla
 from tale_dspy.programs.copying import copy_program
@@ -110,7 +118,7 @@ class SearchRunner:
         for row in self.job.folder.rows.values() if self.job.folder else ():
             if row.predictor == self.name:
                 if row.vanilla.correct and row.vanilla.tokens:
-                    learn(self.job.sampler, row.vanilla.tokens, row.trials)
+                    finish_question(self.job.sampler, row.vanilla.tokens, row.trials)
                 self.rows.append(row)
                 self._count(row)
         return {row.id for row in self.rows}

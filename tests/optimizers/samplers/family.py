@@ -14,14 +14,16 @@ class Made:
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
-        self.edge = chance.randint(25, 110)
-        self.vanilla = round(self.edge * chance.uniform(2.0, 6.0))
-        self.need = round(self.edge * chance.uniform(0.3, 0.95))
+        self.changepoint = chance.randint(25, 110)
+        self.vanilla = round(self.changepoint * chance.uniform(2.0, 6.0))
+        self.required_budget = round(self.changepoint * chance.uniform(0.3, 0.95))
 
     def __call__(self, budget: int) -> tuple[float, bool]:
-        below = max(0.0, 1 - budget / self.edge)
-        tokens = 0.9 * budget if not below else self.edge + 0.6 * (self.vanilla - self.edge) * math.sqrt(below)
-        return float(round(tokens)), budget >= self.need
+        below = max(0.0, 1 - budget / self.changepoint)
+        tokens = (
+            0.9 * budget if not below else self.changepoint + 0.6 * (self.vanilla - self.changepoint) * math.sqrt(below)
+        )
+        return float(round(tokens)), budget >= self.required_budget
 
     @property
     def least(self) -> float:
@@ -36,8 +38,8 @@ def seen(question: Answer, vanilla: int, *budgets: int) -> History:
 def search(sampler: BudgetSampler, question: Made, calls: int = 20) -> History:
     """Search one question without Optuna, and learn from it."""
     history = History(question.vanilla)
-    while len(history.seen) < calls and not sampler.enough(history):
+    while len(history.seen) < calls and not sampler.should_stop(history):
         tried = [o.budget for o in history.seen]
         history = seen(question, question.vanilla, *tried, sampler.propose(history))
-    sampler.learn(history)
+    sampler.finish_question(history)
     return history

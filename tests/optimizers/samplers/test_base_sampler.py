@@ -20,13 +20,13 @@ class Counting(BudgetSampler):
     def propose(self, history: History) -> int:
         return 1 + len(history.tried)
 
-    def enough(self, history: History) -> bool:
+    def should_stop(self, history: History) -> bool:
         return len(history.tried) >= min(3, history.vanilla_tokens)
 
-    def watch(self, history: History) -> None:
+    def observe(self, history: History) -> None:
         self.watched.append(history)
 
-    def learn(self, history: History) -> None:
+    def finish_question(self, history: History) -> None:
         self.learned.append(history)
 
 

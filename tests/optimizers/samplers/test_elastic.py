@@ -37,9 +37,9 @@ def test_it_finds_what_halving_does_not_and_learns_to_find_it_in_fewer_calls() -
 def test_it_learns_where_to_begin_with_long_answers_and_where_with_short_ones() -> None:
     sampler = ElasticSampler()
     for i in range(40):
-        vanilla, edge = (80 + i, 40) if i % 2 else (400 + i, 44)
-        trials = (Observation(edge, edge, True), Observation(edge - 8, edge + 40, False))
-        sampler.learn(History(vanilla, trials))
+        vanilla, changepoint = (80 + i, 40) if i % 2 else (400 + i, 44)
+        trials = (Observation(changepoint, changepoint, True), Observation(changepoint - 8, changepoint + 40, False))
+        sampler.finish_question(History(vanilla, trials))
     assert 30 < sampler.propose(History(90)) < 60
     assert 30 < sampler.propose(History(410)) < 70
 
@@ -53,8 +53,8 @@ def side_by_side(sampler: ElasticSampler, questions: list[Made], *, watching: bo
             tried = [o.budget for o in histories[i].seen]
             histories[i] = seen(questions[i], questions[i].vanilla, *tried, sampler.propose(histories[i]))
             if watching:
-                sampler.watch(histories[i])
-        open_ = [i for i in open_ if not sampler.enough(histories[i])]
+                sampler.observe(histories[i])
+        open_ = [i for i in open_ if not sampler.should_stop(histories[i])]
     return histories
 
 
@@ -69,10 +69,10 @@ def test_questions_that_are_searched_at_once_teach_each_other() -> None:
 def test_what_was_watched_is_not_learned_twice() -> None:
     watching, learning = ElasticSampler(), ElasticSampler()
     for made in map(Made, range(30)):
-        history = seen(made, made.vanilla, made.edge, made.edge // 2)
-        watching.watch(history)
+        history = seen(made, made.vanilla, made.changepoint, made.changepoint // 2)
+        watching.observe(history)
         for sampler in (watching, learning):
-            sampler.learn(history)
+            sampler.finish_question(history)
     for vanilla in (80, 200, 400):
         assert watching.propose(History(vanilla)) == learning.propose(History(vanilla))
 
@@ -95,7 +95,7 @@ def test_a_saved_sampler_goes_on_as_if_it_had_never_been_away(tmp_path: Path) ->
     sampler = ElasticSampler(price=0.05, max_calls=7)
     for seed in range(25):
         search(sampler, Made(seed))
-    sampler.learn(History(50, (Observation(9, float("inf"), False),)))
+    sampler.finish_question(History(50, (Observation(9, float("inf"), False),)))
     sampler.save(tmp_path / "learned.json")
     loaded = ElasticSampler.load(tmp_path / "learned.json")
     assert (loaded.price, loaded.max_calls) == (0.05, 7)
@@ -107,13 +107,13 @@ def test_what_is_told_again_in_the_same_order_leads_to_the_same_budgets() -> Non
     first, again = ElasticSampler(), ElasticSampler()
     histories = [search(first, Made(seed)) for seed in range(40)]
     for history in histories:
-        again.learn(history)
+        again.finish_question(history)
     assert again.propose(History(300)) == first.propose(History(300))
 
 
 def test_a_question_without_trials_teaches_nothing(tmp_path: Path) -> None:
     sampler = ElasticSampler()
-    sampler.learn(History(100))
+    sampler.finish_question(History(100))
     sampler.save(tmp_path / "learned.json")
     assert json.loads((tmp_path / "learned.json").read_text())["questions"] == []
 

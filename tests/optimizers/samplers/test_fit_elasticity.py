@@ -7,8 +7,8 @@ import numpy as np
 from family import Made, seen
 
 from tale_dspy.optimizers.samplers import History, Observation
-from tale_dspy.optimizers.samplers.elasticity_model import NEEDS, ElasticityModel, Trials, believe
-from tale_dspy.optimizers.samplers.fit_elasticity import GUESS, LEAST_SPREAD, fit
+from tale_dspy.optimizers.samplers.elasticity_model import REQUIRED_BUDGETS, ElasticityModel, Trials, posterior
+from tale_dspy.optimizers.samplers.fit_elasticity import MIN_SPREAD, PRIOR_MODEL, fit_elasticity
 
 
 def searched(number: int, first: int = 0) -> list[History]:
@@ -19,40 +19,40 @@ def searched(number: int, first: int = 0) -> list[History]:
 
 
 def law_of(questions: list[History], times: int = 6) -> ElasticityModel:
-    law = GUESS
+    model = PRIOR_MODEL
     for _ in range(times):
-        law = fit(questions, law)
-    return law
+        model = fit_elasticity(questions, model)
+    return model
 
 
 def test_no_question_teaches_nothing() -> None:
-    assert fit([]) == GUESS
-    assert fit([History(100)]) == GUESS
+    assert fit_elasticity([]) == PRIOR_MODEL
+    assert fit_elasticity([History(100)]) == PRIOR_MODEL
 
 
 def test_the_manner_of_a_model_is_found() -> None:
-    law = law_of(searched(60))
-    assert abs(law.follow[1] - 1) < 0.1
-    assert abs(law.follow[0] - math.log(0.9)) < 0.08
-    assert law.follow_spread < 0.1
-    shares = np.exp(law.edges)
+    model = law_of(searched(60))
+    assert abs(model.slope[1] - 1) < 0.1
+    assert abs(model.slope[0] - math.log(0.9)) < 0.08
+    assert model.slope_spread < 0.1
+    shares = np.exp(model.changepoints)
     assert 0.15 < np.median(shares) < 0.45  # from a half to a sixth, by how the questions were made
 
 
 def test_a_question_never_seen_is_then_understood_from_one_trial_below_its_edge() -> None:
-    law = law_of(searched(60))
+    model = law_of(searched(60))
     for made in map(Made, range(500, 520)):
-        history = seen(made, made.vanilla, round(0.6 * made.edge))
-        weights = believe(law, Trials.of([history]), 1)[0].sum(axis=1)
-        expected = made.vanilla * math.exp(float(weights @ law.edges))
-        assert 0.8 < expected / made.edge < 1.25
+        history = seen(made, made.vanilla, round(0.6 * made.changepoint))
+        weights = posterior(model, Trials.of([history]), 1)[0].sum(axis=1)
+        expected = made.vanilla * math.exp(float(weights @ model.changepoints))
+        assert 0.8 < expected / made.changepoint < 1.25
 
 
 def test_two_questions_make_it_sure_of_nothing() -> None:
-    law = fit(searched(2))
-    assert law.follow_spread > 3 * LEAST_SPREAD
-    assert np.exp(law.edges[0]) < 0.05
-    assert law.needs.min() > 0
+    model = fit_elasticity(searched(2))
+    assert model.slope_spread > 3 * MIN_SPREAD
+    assert np.exp(model.changepoints[0]) < 0.05
+    assert model.required_budgets.min() > 0
 
 
 def test_answers_turned_by_chance_are_counted_as_such() -> None:
@@ -63,48 +63,48 @@ def test_answers_turned_by_chance_are_counted_as_such() -> None:
         return History(question.vanilla_tokens, tuple(answers))
 
     questions = searched(120)
-    assert law_of(questions).slips[0] < 0.03
-    assert law_of([budget_request(q) for q in questions]).slips[0] > 0.08
+    assert law_of(questions).flip_rates[0] < 0.03
+    assert law_of([budget_request(q) for q in questions]).flip_rates[0] > 0.08
 
 
 def test_needs_above_the_edge_are_found() -> None:
     def strict(question: History) -> History:
         # Right from 1.6 times the edge on: half the replies that follow their budget are wrong.
-        edge = next(m.edge for m in map(Made, range(60)) if m.vanilla == question.vanilla_tokens)
+        changepoint = next(m.changepoint for m in map(Made, range(60)) if m.vanilla == question.vanilla_tokens)
         return History(
             question.vanilla_tokens,
-            tuple(Observation(o.budget, o.tokens, o.budget >= 1.6 * edge) for o in question.seen),
+            tuple(Observation(o.budget, o.tokens, o.budget >= 1.6 * changepoint) for o in question.seen),
         )
 
     alone = [q for q in searched(60) if [m.vanilla for m in map(Made, range(60))].count(q.vanilla_tokens) == 1]
-    above = np.exp(NEEDS) > 1.15
-    assert law_of(alone).needs[above].sum() < 0.15
-    assert law_of([strict(q) for q in alone]).needs[above].sum() > 0.6
+    above = np.exp(REQUIRED_BUDGETS) > 1.15
+    assert law_of(alone).required_budgets[above].sum() < 0.15
+    assert law_of([strict(q) for q in alone]).required_budgets[above].sum() > 0.6
 
 
 def test_trials_without_tokens_are_borne() -> None:
-    law = fit([History(100, (Observation(50, math.inf, False), Observation(60, 0.0, True)))] * 3)
-    assert law.follow == GUESS.follow
-    assert np.isfinite(law.edges).all()
+    model = fit_elasticity([History(100, (Observation(50, math.inf, False), Observation(60, 0.0, True)))] * 3)
+    assert model.slope == PRIOR_MODEL.slope
+    assert np.isfinite(model.changepoints).all()
 
 
 def test_long_answers_may_have_their_edges_elsewhere_than_short_ones() -> None:
     def made(number: int, vanilla: int, share: float) -> list[History]:
-        edges = [round(share * vanilla) + i % 5 for i in range(number)]
+        changepoints = [round(share * vanilla) + i % 5 for i in range(number)]
         return [
             History(vanilla + i, (Observation(e, e, True), Observation(e - 8, e + 40, False)))
-            for i, e in enumerate(edges)
+            for i, e in enumerate(changepoints)
         ]
 
-    law = law_of(made(20, 80, 0.5) + made(20, 400, 0.1))
-    places = np.exp(law.edges)
-    short, between, long = law.edge_weights(np.log([85, 180, 410])) @ places
+    model = law_of(made(20, 80, 0.5) + made(20, 400, 0.1))
+    places = np.exp(model.changepoints)
+    short, between, long = model.changepoint_weights(np.log([85, 180, 410])) @ places
     assert 0.4 < short < 0.6
     assert 0.07 < long < 0.15
     assert long < between < short
-    assert np.isclose(law.edge_weights(np.log([85.0])).sum(), 1)
+    assert np.isclose(model.changepoint_weights(np.log([85.0])).sum(), 1)
 
 
 def test_of_a_length_never_seen_it_believes_what_holds_for_all() -> None:
-    law = law_of(searched(60))
-    assert np.allclose(law.edge_weights(np.log([100_000.0])), 1 / len(law.edges))
+    model = law_of(searched(60))
+    assert np.allclose(model.changepoint_weights(np.log([100_000.0])), 1 / len(model.changepoints))

@@ -20,7 +20,7 @@ from tale_dspy.optimizers.search.question import (
     Found,
     Reply,
     SearchPlan,
-    learn,
+    finish_question,
     per_question,
     search_question,
 )
@@ -51,10 +51,10 @@ class Listed(BudgetSampler):
     def propose(self, history: History) -> int:
         return self.budgets[len(history.seen) % len(self.budgets)]
 
-    def enough(self, history: History) -> bool:
+    def should_stop(self, history: History) -> bool:
         return len(history.seen) >= len(self.budgets)
 
-    def learn(self, history: History) -> None:
+    def finish_question(self, history: History) -> None:
         self.learned.append(history)
 
 
@@ -172,7 +172,7 @@ def test_the_calls_are_limited() -> None:
 
 def test_a_budget_asked_for_again_costs_nothing_and_a_sampler_that_only_does_so_is_done() -> None:
     class Stuck(Listed):
-        def enough(self, history: History) -> bool:
+        def should_stop(self, history: History) -> bool:
             return False
 
     found, asked = drive(reasoner(), Stuck(50), repeats=0)
@@ -209,8 +209,8 @@ def test_a_sampler_learns_the_first_draw_of_each_budget() -> None:
 
 def test_there_is_nothing_to_learn_without_a_trial_or_for_a_sampler_of_others() -> None:
     sampler = Listed(30)
-    learn(sampler, 160, [Trial(30, None, True)])
-    learn(optuna.samplers.RandomSampler(), 160, [Trial(30, 20, True)])
+    finish_question(sampler, 160, [Trial(30, None, True)])
+    finish_question(optuna.samplers.RandomSampler(), 160, [Trial(30, 20, True)])
     assert sampler.learned == []
 
 

@@ -3,52 +3,52 @@
 import pytest
 
 from tale_dspy.optimizers.samplers import History, Observation
-from tale_dspy.optimizers.samplers.trust import SavingsCalibration
+from tale_dspy.optimizers.samplers.elastic import SavingsCalibration
 
 KEPT = History(100, (Observation(50, 50, True),))
 BROKEN = History(100, (Observation(50, 50, False),))
 
 
-def after(history: History, promise: float, times: int) -> SavingsCalibration:
+def after(history: History, expected_saving: float, times: int) -> SavingsCalibration:
     trust = SavingsCalibration()
     for _ in range(times):
-        trust.note(history, [promise] * len(history.seen))
+        trust.record(history, [expected_saving] * len(history.seen))
     return trust
 
 
 def test_at_first_promises_are_believed() -> None:
-    assert SavingsCalibration().expected(0.1) == pytest.approx(0.1)
+    assert SavingsCalibration().calibrated(0.1) == pytest.approx(0.1)
 
 
 def test_a_promise_that_is_kept_is_believed_on() -> None:
-    assert after(KEPT, 0.5, 20).expected(0.5) == pytest.approx(0.5)
+    assert after(KEPT, 0.5, 20).calibrated(0.5) == pytest.approx(0.5)
 
 
 def test_promises_that_are_not_kept_are_believed_less_and_less() -> None:
-    worth = [after(BROKEN, 0.5, times).expected(0.5) for times in (0, 1, 5, 50)]
+    worth = [after(BROKEN, 0.5, times).calibrated(0.5) for times in (0, 1, 5, 50)]
     assert worth == sorted(worth, reverse=True)
     assert worth[-1] < 0.05
 
 
 def test_small_promises_do_not_suffer_for_large_ones() -> None:
-    assert after(BROKEN, 0.5, 20).expected(0.05) == pytest.approx(0.05)
+    assert after(BROKEN, 0.5, 20).calibrated(0.05) == pytest.approx(0.05)
 
 
 def test_what_is_long_ago_is_forgotten() -> None:
     trust = after(BROKEN, 0.1, 10)
-    before = trust.expected(0.1)
+    before = trust.calibrated(0.1)
     for _ in range(200):
-        trust.note(KEPT, [None])
-    assert before < 0.05 < trust.expected(0.1)
+        trust.record(KEPT, [None])
+    assert before < 0.05 < trust.calibrated(0.1)
 
 
 def test_a_saving_that_comes_with_the_next_call_counts_half() -> None:
     two = History(100, (Observation(20, 90, False), Observation(50, 50, True)))
     trust = SavingsCalibration()
-    trust.note(two, [0.25, None])
-    assert trust.expected(0.25) == pytest.approx(0.25)
+    trust.record(two, [0.25, None])
+    assert trust.calibrated(0.25) == pytest.approx(0.25)
 
 
 def test_answers_that_cost_nothing_are_borne() -> None:
     trust = after(History(100, (Observation(5, 0, True), Observation(3, -7, True))), 0.3, 3)
-    assert 0 <= trust.expected(0.3) <= 1
+    assert 0 <= trust.calibrated(0.3) <= 1
