@@ -4,8 +4,6 @@ Where in a reply the text stands is found in `tale_dspy.replies`.
 """
 
 import json
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from enum import EnumMeta
 from functools import lru_cache
@@ -18,13 +16,15 @@ from dspy.signatures.signature import infer_prefix
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from tale_dspy.answers.numbers import read_quantity
+
 Fields = Mapping[str, FieldInfo]
 
 NONE = ("null", "none")
 """What stands for None where a field allows it, in any case."""
 
-_ONE_NUMBER = re.compile(r"[^\d-]*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)[^\d]*")
-_THOUSANDS = re.compile(r"(?<=\d)[, ](?=\d{3}(?!\d))")
+_MAX_DIGITS = 4_000  # Python refuses to read many more
+_NO_FRACTIONS = ("inf", "infinity", "nan")
 _REPAIRED = 20_000  # characters of broken JSON that are worth repairing
 
 
@@ -143,7 +143,8 @@ def convert(text: str, field: FieldInfo) -> Any:
         return text
     if get_origin(kind) is Literal:
         return _option(text, {str(o): o for o in get_args(kind)})
-    return _typed(text.strip(" .*_`'") if kind is bool else _number(text), field.annotation)
+    value = text.strip(" .*_`'") if kind is bool else _number(text, kind)
+    return None if value is None else _typed(str(value), field.annotation)
 
 
 def thought(text: str, field: FieldInfo) -> Any:
@@ -175,10 +176,20 @@ def _option(text: str, options: Mapping[str, Any]) -> Any:
     return options[text] if text in options else next(alike, None)
 
 
-def _number(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-")
-    number = _ONE_NUMBER.fullmatch(_THOUSANDS.sub("", plain))
-    return number[1] if number else text
+def _number(text: str, kind: type) -> int | float | None:
+    """Read a number by the one reader of `tale_dspy.answers`; None where the text is anything else, or no int."""
+    text = text.strip()
+    if kind is float and text.lower().lstrip("+-") in _NO_FRACTIONS:
+        return float(text)
+    if kind is int and len(text) < _MAX_DIGITS and text.removeprefix("-").isdecimal():
+        return int(text)
+    quantity = read_quantity(text)
+    if quantity is None or (kind is int and quantity.value.denominator != 1):
+        return None
+    try:
+        return kind(quantity.value)
+    except OverflowError:
+        return None
 
 
 def _typed(text: str, annotation: Any, *, repair: bool = False) -> Any:

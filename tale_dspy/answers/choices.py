@@ -2,7 +2,7 @@
 
 import re
 
-from tale_dspy.answers.typography import MAX_CHARS, tidy
+from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 
 OR = r"(?:,|/|&|;|\bor\b|\band\b|、|或|和)"
 """What stands between two answers."""
@@ -31,7 +31,7 @@ def read_option(text: str) -> str | None:
     (`a train`) and the left side of a formula (`E = mc^2`).
     """
     text = _BEFORE_A_FORMULA.sub(r"\1. ", text[:MAX_CHARS])  # `A $x$`: no article stands before a formula
-    match = _OPTION.match(tidy(text).strip("*\"'` "))
+    match = _OPTION.match(normalize_latex(text).strip("*\"'` "))
     if match is None:
         return None
     letter, mark, rest = match["letter"], match["provenance"].strip(), match["rest"]

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from tale_dspy.answers.choices import read_option
 from tale_dspy.answers.finding import find_answer
-from tale_dspy.answers.kinds import Kind, as_text, check_kind, kind_of
-from tale_dspy.answers.quantity import read_quantity
+from tale_dspy.answers.kinds import Kind, to_text, check_kind, kind_of
+from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.symbolic import all_same, mathematical
-from tale_dspy.answers.typography import MAX_CHARS, ascii_twin, bracket_depths, tidy
+from tale_dspy.answers.normalize import MAX_CHARS, ascii_twin, bracket_depths, normalize_latex
 
 _MAX_LIST_CHARS = 2000
 _MAX_ITEMS = 50
@@ -60,7 +60,7 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
         BackendError: If the process for mathematics cannot be started on this machine.
     """
     check_kind(kind)
-    said, right = as_text(answer), as_text(gold)
+    said, right = to_text(answer), to_text(gold)
     if not said or not right:
         return False
     if (kind_of(gold) if kind == "auto" else kind) == "choice" and (letter := read_option(right)):
@@ -85,13 +85,13 @@ def _open_pairs(said: str, right: str) -> list[tuple[str, str]] | None:
         return None  # several answers to a gold of one, or a false equation
     if max(len(said), len(right)) > MAX_CHARS:
         return None
-    pair = (tidy(said), tidy(right))
+    pair = (normalize_latex(said), normalize_latex(right))
     return [pair] if all(map(mathematical, pair)) else None
 
 
 def _flat(text: str) -> str:
     """Write a text without case, LaTeX dress, last full stop and spaces, save those between two digits."""
-    text = tidy(text) if len(text) <= MAX_CHARS else " ".join(ascii_twin(text).split())
+    text = normalize_latex(text) if len(text) <= MAX_CHARS else " ".join(ascii_twin(text).split())
     text = text.rstrip(" .。")
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1]
@@ -110,7 +110,7 @@ def _parts(text: str) -> _List | None:
     """Split `(3, 4)`, `{3, 4}` or `3 or 4` at its outer separators; None if it is no list of two or more."""
     if len(text) > _MAX_LIST_CHARS or max(bracket_depths(text)) > _MAX_NESTING:
         return None
-    text = tidy(text).replace(r"\{", "{").replace(r"\}", "}")
+    text = normalize_latex(text).replace(r"\{", "{").replace(r"\}", "}")
     brackets = text[:1] + text[-1:]
     if re.fullmatch(r"[(\[{][)\]}]", brackets) and min(bracket_depths(text[1:-1])) >= 0:
         text, separator = text[1:-1], _SEPARATOR

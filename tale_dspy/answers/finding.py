@@ -15,11 +15,11 @@ Two answers are no answer: `[[20 or 18]]`, `[[3, 4]]` and `[[A, B]]` are returne
 import re
 
 from tale_dspy.answers.choices import option_alone, read_option
-from tale_dspy.answers.kinds import Kind, as_text, check_kind
-from tale_dspy.answers.marks import last_mark
-from tale_dspy.answers.statements import last_statement
-from tale_dspy.answers.typography import ascii_twin
-from tale_dspy.answers.unmarked import last_number, last_option, last_text
+from tale_dspy.answers.kinds import Kind, to_text, check_kind
+from tale_dspy.answers.marked import last_mark
+from tale_dspy.answers.stated import last_statement
+from tale_dspy.answers.normalize import ascii_twin
+from tale_dspy.answers.fallback import last_number, last_option, last_text
 
 MAX_REPLY_CHARS = 100_000
 """Only so many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""
@@ -44,7 +44,7 @@ def find_answer(reply: str | None, kind: Kind = "auto") -> str | None:
         UsageError: If `kind` is not a `Kind`.
     """
     check_kind(kind)
-    text = _FIELD_MARKER.sub("\n", (as_text(reply) or "")[-MAX_REPLY_CHARS:]).rstrip()
+    text = _FIELD_MARKER.sub("\n", (to_text(reply) or "")[-MAX_REPLY_CHARS:]).rstrip()
     plain = ascii_twin(text)  # the same positions as in text
     mark = last_mark(text, plain, kind)
     stated = last_statement(plain, kind, mark)

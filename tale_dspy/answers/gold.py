@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 
-from tale_dspy.answers.typography import ascii_twin
+from tale_dspy.answers.normalize import ascii_twin
 from tale_dspy.errors import DataError
 
 

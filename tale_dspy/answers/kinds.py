@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from typing import Literal, get_args
 
-from tale_dspy.answers.quantity import read_quantity
+from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.errors import UsageError
 
 Kind = Literal["auto", "number", "choice", "text"]
@@ -16,7 +16,7 @@ _MAX_BITS = 10_000
 
 def kind_of(gold: object) -> Kind:
     """Tell what a gold is: one letter A to J (also `(A)` and `A.`) a choice, one number a number, all else a text."""
-    text = as_text(gold)
+    text = to_text(gold)
     if text is None or isinstance(gold, bool):
         return "text"
     if re.fullmatch(r"\s*(?:[A-J][.)]?|\([A-J]\))\s*", text):
@@ -34,7 +34,7 @@ def check_kind(kind: Kind) -> None:
         raise UsageError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
 
 
-def as_text(value: object, depth: int = 0) -> str | None:
+def to_text(value: object, depth: int = 0) -> str | None:
     """Write an answer or a gold as text: typed fields give numbers, lists and sets, files may give bytes.
 
     Args:
@@ -51,11 +51,11 @@ def as_text(value: object, depth: int = 0) -> str | None:
         case int() if value.bit_length() > _MAX_BITS:
             return hex(value)  # Python refuses to write more than 4300 digits in decimal
         case Fraction():
-            return f"{as_text(value.numerator)}/{as_text(value.denominator)}"
+            return f"{to_text(value.numerator)}/{to_text(value.denominator)}"
         case list() | tuple() | set() | frozenset():
             if depth == _MAX_DEPTH:
                 return "..."
             opening, closing = "[]" if isinstance(value, list) else "()" if isinstance(value, tuple) else "{}"
-            return opening + ", ".join(as_text(item, depth + 1) or "" for item in value) + closing
+            return opening + ", ".join(to_text(item, depth + 1) or "" for item in value) + closing
         case _:
             return str(value)

@@ -19,9 +19,9 @@ import threading
 from functools import lru_cache
 from typing import IO, cast
 
-from tale_dspy.answers.quantity import read_quantity
+from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.symbolic_child import READ, READY, SAME
-from tale_dspy.answers.typography import MAX_CHARS, bracket_depths
+from tale_dspy.answers.normalize import MAX_CHARS, bracket_depths
 from tale_dspy.errors import BackendError
 
 # --- expressions ----------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def all_same(pairs: tuple[tuple[str, str], ...]) -> bool:
     return _decide(json.dumps({"pairs": [[_latex(said), _latex(gold), _places(gold)] for said, gold in pairs]}))
 
 
-def authors_same(said: str, gold: str) -> bool:
+def paper_same(said: str, gold: str) -> bool:
     """Compare as the authors' judge does, `verify(parse(gold), parse(said))` with their defaults, within `LIMIT_S`.
 
     Raises:

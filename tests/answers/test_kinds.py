@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tale_dspy.answers import Kind, answers_equal, find_answer, judge, kind_of
-from tale_dspy.answers.kinds import as_text
+from tale_dspy.answers.kinds import to_text
 from tale_dspy.errors import UsageError
 
 
@@ -72,8 +72,8 @@ def test_an_explicit_kind_overrides_the_gold() -> None:
     ],
 )
 def test_a_value_of_a_typed_field_is_written_as_text(value: object, text: str | None) -> None:
-    assert as_text(value) == text
+    assert to_text(value) == text
 
 
 def test_an_integer_too_long_for_decimal_is_written_as_hexadecimal() -> None:
-    assert as_text(16**5000) == "0x1" + "0" * 5000
+    assert to_text(16**5000) == "0x1" + "0" * 5000

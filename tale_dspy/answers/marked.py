@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from tale_dspy.answers.choices import OR, option_alone
 from tale_dspy.answers.kinds import Kind
-from tale_dspy.answers.quantity import read_quantity
-from tale_dspy.answers.typography import ascii_twin
+from tale_dspy.answers.numbers import read_quantity
+from tale_dspy.answers.normalize import ascii_twin
 
 _MAX_HASHES = 50
 
@@ -25,7 +25,7 @@ _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]{0,9}([^\n#]{1,300})")
 _BETWEEN = re.compile(rf"[\s.$*]{{0,9}}{OR}[\s$*]{{0,9}}", re.IGNORECASE)
 
 
-class Provenance(NamedTuple):
+class AnswerSpan(NamedTuple):
     """A mark and what it marks."""
 
     start: int
@@ -42,7 +42,7 @@ class _Span(NamedTuple):
     inside: slice
 
 
-def last_mark(text: str, plain: str, kind: Kind) -> Provenance | None:
+def last_mark(text: str, plain: str, kind: Kind) -> AnswerSpan | None:
     """Return the mark that comes last; marks joined by a comma or "or" are one mark with several answers.
 
     Args:
@@ -50,7 +50,7 @@ def last_mark(text: str, plain: str, kind: Kind) -> Provenance | None:
         plain: The same with ASCII brackets, position by position.
         kind: What is looked for; it tells an answer behind `####` from a heading.
     """
-    outer: list[Provenance] = []
+    outer: list[AnswerSpan] = []
     for span in sorted([*_brackets(plain), *_boxes(plain)], key=lambda s: s.start):
         content = text[span.inside].strip()
         if _PLACEHOLDER.fullmatch(content) or (outer and span.start < outer[-1].end):
@@ -58,11 +58,11 @@ def last_mark(text: str, plain: str, kind: Kind) -> Provenance | None:
         start = span.start
         if outer and outer[-1].text != content and _BETWEEN.fullmatch(plain, outer[-1].end, start):
             start, content = outer[-1].start, f"{outer.pop().text} or {content}"
-        outer.append(Provenance(start, span.end, content))
+        outer.append(AnswerSpan(start, span.end, content))
     last = outer[-1] if outer else None
     for hashes in reversed(list(_HASHES.finditer(plain, last.end if last else 0))[-_MAX_HASHES:]):
         if _is_answer(hashes[1], kind, at_end=hashes.end() == len(plain)):
-            return Provenance(hashes.start(), hashes.end(), text[hashes.start(1) : hashes.end(1)].strip())
+            return AnswerSpan(hashes.start(), hashes.end(), text[hashes.start(1) : hashes.end(1)].strip())
     return last and last._replace(text=_innermost(last.text))
 
 

@@ -4,10 +4,10 @@ import re
 
 from tale_dspy.answers.choices import OR, option_alone, read_option
 from tale_dspy.answers.kinds import Kind
-from tale_dspy.answers.marks import Provenance
-from tale_dspy.answers.quantity import NUMBER, UNSIGNED, read_quantity
+from tale_dspy.answers.marked import AnswerSpan
+from tale_dspy.answers.numbers import NUMBER, UNSIGNED, read_quantity
 from tale_dspy.answers.symbolic import mathematical
-from tale_dspy.answers.typography import MAX_CHARS, tidy
+from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 
 _MAX_STATEMENTS = 50
 
@@ -84,7 +84,7 @@ _SEVERAL = re.compile(
 )
 
 
-def last_statement(plain: str, kind: Kind, mark: Provenance | None) -> str | None:
+def last_statement(plain: str, kind: Kind, mark: AnswerSpan | None) -> str | None:
     """Return the answer that the last readable statement behind the mark, or without one in the reply, begins with."""
     since = mark.end if mark else 0
     cues = [m.span() for m in _SAID.finditer(plain, since)]
@@ -131,7 +131,7 @@ def _leading_number(line: str) -> str | None:
     `9 x 2 = 18` is its last side. Where the number goes on as something else (`2x`, `18 or 20`), the sentence is
     returned, which then equals no number; `2 times 9` states nothing.
     """
-    sentence = _until(_STOP, tidy(line)).rstrip(" .!?,;:")
+    sentence = _until(_STOP, normalize_latex(line)).rstrip(" .!?,;:")
     first = _FIRST.match(sentence, _past(_LEAD, sentence))
     if first is None:
         return sentence if sentence.startswith("\\") and mathematical(sentence) else None
@@ -149,7 +149,7 @@ def _leading_number(line: str) -> str | None:
 
 def _leading_option(line: str) -> str | None:
     """Read the option a sentence begins with; two of them are returned whole, and equal none."""
-    sentence = tidy(line)
+    sentence = normalize_latex(line)
     behind = _past(_LABEL, sentence)
     sentence = (sentence[:behind] + _until(_STOP, sentence[behind:])).rstrip(" .!?")
     if letter := read_option(sentence):

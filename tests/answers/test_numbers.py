@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from tale_dspy.answers import answers_equal
-from tale_dspy.answers.quantity import read_quantity
+from tale_dspy.answers.numbers import read_quantity
 
 SAME = [
     ("18", 18),
@@ -144,14 +144,32 @@ def test_another_value_two_values_or_a_factor_are_not_equal(answer: str, gold: s
 
 HEDGED = """not 18|isn't 18|no 18|it cannot be 18|unless 18|up to 18|more than 18|under 18|above 18|double 18|log 18
 never 18|neither 18|at least 18|at most 18|less than 18|over 18|between 18|below 18|half of 18|twice 18
-the root of 18|sin 18|minus 18|if 18|without 18|wrong: 18|unknown 18|不是18|至少18|大于18|超过18|18 squared
-18 times|18 and a half|18 and a third|18 and two thirds|18 and one third|18 and three quarters|18 pi
+the root of 18|sin 18|if 18|without 18|wrong: 18|unknown 18|不是18|至少18|大于18|超过18|18 squared
+18 times|18 pi
 18 or more|18 factorial|18 to 20|18θ|18 不"""
 
 
 @pytest.mark.parametrize("text", HEDGED.replace("\n", "|").split("|"))
 def test_a_hedge_or_another_operation_is_no_number(text: str) -> None:
     assert read_quantity(text) is None
+    assert not answers_equal(text, "18")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("minus 18", "-18"),
+        ("18 and a half", "37/2"),
+        ("18 and a third", "55/3"),
+        ("18 and two thirds", "56/3"),
+        ("18 and one third", "55/3"),
+        ("18 and three quarters", "75/4"),
+    ],
+)
+def test_a_sign_and_a_fraction_in_words_belong_to_the_number(text: str, value: str) -> None:
+    quantity = read_quantity(text)
+    assert quantity is not None
+    assert quantity.value == Fraction(value)
     assert not answers_equal(text, "18")
 
 

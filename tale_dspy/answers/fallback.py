@@ -3,10 +3,10 @@
 import re
 
 from tale_dspy.answers.choices import OR, option_alone
-from tale_dspy.answers.quantity import UNSIGNED, read_quantity
-from tale_dspy.answers.statements import CORRECTION
+from tale_dspy.answers.numbers import UNSIGNED, read_quantity
+from tale_dspy.answers.stated import CORRECTION
 from tale_dspy.answers.symbolic import mathematical
-from tale_dspy.answers.typography import MAX_CHARS, tidy
+from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 
 _MAX_LINES = 200
 _MAX_LINE = 2000
@@ -35,7 +35,7 @@ def last_number(plain: str) -> str | None:
     """Return the last number of a reply, as it is written there; explanations in round brackets come last."""
     whole = plain.strip()
     alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
-    if alone and read_quantity(whole) is None and mathematical(tidy(whole)):
+    if alone and read_quantity(whole) is None and mathematical(normalize_latex(whole)):
         return whole  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
     lines = [line[-_MAX_LINE:] for line in plain.splitlines() if _DIGIT.search(line)][: -_MAX_LINES - 1 : -1]
     found = (_number_of_line(line, asides) for asides in (False, True) for line in lines)
@@ -70,7 +70,7 @@ def _number_of_line(line: str, asides: bool) -> str | None:
     bold = [text for text in _BOLD.findall(line) if read_quantity(text)]
     if bold and not CORRECTION.search(line, line.rfind(bold[-1])):
         return str(bold[-1])
-    line = tidy(line)
+    line = normalize_latex(line)
     if not asides:
         line = _ASIDE.sub(lambda m: m[0] if read_quantity(m[1], bare=True) else " ", line)
     found = list(_IN_TEXT.finditer(line))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tale_dspy.answers.typography import ascii_twin, bracket_depths, tidy
+from tale_dspy.answers.normalize import ascii_twin, bracket_depths, normalize_latex
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_every_character_has_its_twin_in_the_same_place(text: str, plain: str) -
 
 @pytest.mark.parametrize("font", ["text", "textbf", "textit", "mathrm", "mathbf", "mathit", "mbox", "operatorname"])
 def test_fonts_of_latex_are_taken_off(font: str) -> None:
-    assert tidy(rf"18\{font}{{ cm}}") == "18 cm"
+    assert normalize_latex(rf"18\{font}{{ cm}}") == "18 cm"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_fonts_of_latex_are_taken_off(font: str) -> None:
     ],
 )
 def test_typography_is_taken_off(text: str, plain: str) -> None:
-    assert tidy(text) == plain
+    assert normalize_latex(text) == plain
 
 
 def test_brackets_are_counted_whatever_their_form() -> None:

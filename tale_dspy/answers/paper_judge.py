@@ -2,7 +2,7 @@
 
 import re
 
-from tale_dspy.answers.symbolic import authors_same
+from tale_dspy.answers.symbolic import paper_same
 
 
 def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
@@ -31,7 +31,7 @@ def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
     found = _last_brackets(reply)
     if found is None:
         found = _last_number(reply)
-    return found is not None and (found == gold or authors_same(found, gold))
+    return found is not None and (found == gold or paper_same(found, gold))
 
 
 def _last_brackets(reply: str) -> str | None:

@@ -1,13 +1,21 @@
-"""Read a short text as exactly one number, and tell whether two of them are the same: exactly, in fractions."""
+"""Read a short text as exactly one number, and compare two numbers: exactly, in fractions.
+
+The one reader of numbers: golds, replies, typed fields, budgets and features all read through it. What is ambiguous
+(`2,5`, which may be a list, `2x`, `√2`, `CO2`) is no number; it is never guessed.
+"""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tale_dspy.answers.typography import MAX_CHARS, tidy
+from tale_dspy.answers.normalize import CURRENCY, MAX_CHARS, ascii_twin, normalize_latex, without_marks
+from tale_dspy.answers.number_words import NUMBER_WORDS, fractions_to_digits, words_to_digits
 
 MAX_EXPONENT = 400
 """Decimal exponents beyond it are not read: `1e999999999` would be an integer of a billion digits."""
+
+DIGIT_RUN = re.compile(r"\d+(?:[.,]\d+)*+")
+"""Digits with their separators, wherever they stand: for counting numbers in a text, not for reading one."""
 
 
 def _words(words: str) -> frozenset[str]:
@@ -26,23 +34,105 @@ _DIGITS = r"(?:\d{1,3}(?:[,'’]\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,2}(?
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?|\.\d++)"
 _TO_THE = r"\^\s?\{?\(?[+-]?\d++\)?\}?"
 NUMBER = (
-    rf"(?:\d++ [1-9]\d*+\s?/\s?\d++"  # 1 1/2
+    rf"(?:\d*\.\d*\(\d+\)"  # 0.1(6): repeating
+    rf"|\d++ [1-9]\d*+\s?/\s?\d++"  # 1 1/2
     rf"|{_DECIMAL}\s?/\s?-?{_DECIMAL}"
     rf"|10\s?{_TO_THE}"
-    rf"|{_DECIMAL}(?:[eE][+-]?\d++(?![A-Za-z])|\s?[x*]\s?10\s?{_TO_THE})?)"
+    rf"|{_DECIMAL}(?:[eE][+-]?\d++(?![A-Za-z])|\s?(?:x|\*)\s?10\s?{_TO_THE})?)"
 )
-"""A number in tidied text, without its sign: mixed number, fraction, power of ten or decimal."""
-_SCALE = r"(?:hundred|thousand|million|billion|trillion|万|亿|k(?![A-Za-z]))"
+"""A number in normalized text, without its sign: mixed number, fraction, power of ten or decimal."""
+_POWERS = {"hundred": 2, "thousand": 3, "thousands": 3, "lakh": 5, "lac": 5, "million": 6, "mio": 6, "mln": 6}
+_POWERS |= {"crore": 7, "billion": 9, "bn": 9, "bln": 9, "milliard": 9, "mrd": 9, "trillion": 12, "tausend": 3}
+_POWERS |= {"millones": 6, "millón": 6, "million": 6, "millionen": 6, "milliarde": 9, "milliarden": 9}
+_POWERS |= {"тыс": 3, "тысяч": 3, "млн": 6, "миллион": 6, "миллиона": 6, "миллионов": 6, "млрд": 9, "लाख": 5, "करोड": 7}
+_POWERS |= {f"{word}s": _POWERS[word] for word in ("lakh", "million", "crore", "billion", "trillion", "milliard")}
+_HAN_POWERS = {"百": 2, "千": 3, "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8}
+_SCALE_WORDS = "|".join(sorted(_POWERS, key=len, reverse=True))
+_SCALE = rf"(?:(?i:{_SCALE_WORDS})(?![^\W\d_])\.?|k(?![A-Za-z])|[{''.join(_HAN_POWERS)}](?![克米瓦卡伏赫分]))"
 _PERCENT = r"(?:%|per ?cent(?:age)?|pct)(?![A-Za-z])"
-UNSIGNED = rf"{NUMBER}(?:\s?{_SCALE})?(?:\s?{_PERCENT})?"
+UNSIGNED = rf"{NUMBER}(?:\s?{_SCALE})*(?:\s?{_PERCENT})?"
 """The same with its scale and percent sign."""
-_SCALES = {"hundred": 2, "k": 3, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 4, "亿": 8}
 _NUMBER = re.compile(NUMBER)
 _SCALED = re.compile(rf"\s?({_SCALE})")
 _PERCENT_SIGN = re.compile(rf"\s?{_PERCENT}", re.IGNORECASE)
-_PLAIN = re.compile(r"-?\d{1,15}")
+_PLAIN = re.compile(r"-?[0-9]{1,15}")
 _MIXED = re.compile(r"(\d+) (\d+)\s?/\s?(\d+)")
+_REPEATING = re.compile(r"(\d*)\.(\d*)\((\d+)\)")
 _SCIENTIFIC = re.compile(r"(?:(?P<mantissa>.+?)(?:[eE]|\s?[x*]\s?10\s?\^)|10\s?\^)[\s{(]*(?P<power>[+-]?\d+)[)}]*")
+
+# --- how it may be dressed ------------------------------------------------------------------------------------------
+
+_LETTER_SCALES = {"k": "thousand", "m": "million", "b": "billion", "t": "trillion", "mn": "million", "tn": "trillion"}
+_CODES = r"(?:USD|EUR|GBP|CAD|AUD|INR|JPY|CNY|RMB|CHF|dollars?|euros?|pounds?|rupees?)(?![A-Za-z])"
+_MONEY_BEFORE = re.compile(
+    rf"(?<=[{CURRENCY}])(\s?\d[\d.,]{{0,30}})\s?([kKmMbBtT]|mn|tn)(?![A-Za-z0-9])"
+    rf"|((?<![\d.,])\d[\d.,]{{0,30}})\s?([kKmMbBtT]|mn|tn)(?=\s?(?:[{CURRENCY}]|{_CODES}))"
+)
+# Letters right behind the digits: `600K`, `1.5M`, `2B`; with a space only before another word: `1 K tokens`.
+_ATTACHED_SCALE = re.compile(r"(?<![\w.,$^\\])(\d[\d.,]{0,30})(?:([KMB]|mn|tn)(?![\w^])| (K)(?= [^\W\d_]))")
+_EURO = rf"(?:[{CURRENCY}]|%|EUR|CHF|kr|zł|Kč|Ft|lei|руб)"
+# Commas that can only be decimal: behind dot groups, behind space groups, or beside a currency or percent sign.
+_EUROPEAN = re.compile(
+    rf"(?<![\w.,])(?:(\d{{1,3}}(?:\.\d{{3}})+),(\d{{1,9}})|(\d{{1,3}}(?:\.\d{{3}}){{2,9}})|(\d{{1,3}}(?: \d{{3}})+),(\d{{1,2}})"
+    rf"|(?<=[{CURRENCY}])(\s?\d{{1,9}}),(\d{{1,2}})|(\d{{1,9}}),(\d{{1,2}})(?=\s?{_EURO}))(?![\d]|[.,]\d)"
+)
+_DOTTED_GROUPS = re.compile(r"(?<![\w.,])(\d{1,3}(?:\.\d{3})+)(?![\d]|[.,]\d)")
+_COMMA_DECIMAL = re.compile(r"(?<![\w.,])(\d{1,9}),(\d{1,2}|\d{4,9})(?![\d]|[.,]\d)")
+
+_OVERLINED = re.compile(r"(\d*\.\d*)\\(?:overline|bar|dot)\s?\{?(\d+)\}?(?:\\dot\s?\{?(\d)\}?)?")
+_OVERLINE_MARKS = re.compile("(\\d*\\.\\d*?)((?:\\d[\u0304\u0305\u0307])+)")
+_GOES_ON = re.compile(r"(?<![\d.])(\d{1,9})\.(\d{0,9}?)(\d{1,9}?)\3{1,20}\.\.\.+")
+_MINUS = re.compile(
+    r"(^|[:=(\[,]\s?|\b(?:is|was|be|of|equals|are|to|at|about|approximately|answer|or|got|get|gives)\s)"
+    r"(?:minus|negative)\s(?=[\d.])|(?:^|(?<=[:为是]))负(?=\d)",
+    re.IGNORECASE,
+)
+_FULL_HOUR = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])(?=\s?(?:[ap]\.?\s?m\b|o'clock|h\b|uhr\b))", re.IGNORECASE)
+_AM_PM = re.compile(r"(?<=\d)\s?([ap])\.?\s?m\b\.?", re.IGNORECASE)
+_TWICE = re.compile(r"([^\W\d_][^\d()]{1,60}?) ?\((-?\d[\d,]{0,20})\)|(-?\d[\d,]{0,20}) ?\(([^\W\d_][^\d()]{1,60}?)\)")
+
+
+def normalize_numbers(text: str) -> str:
+    r"""Normalize a short text so that each number in it is written plainly.
+
+    Beside what `normalize_latex` does: scale letters (`$1.5M`, `600K`), decimal commas and dot groups where nothing
+    else can be meant (`1.234,56`, `1.234.567`, `2,50 €`), repeating decimals (`0.\overline{3}` as `0.(3)`), signs in
+    words (`minus 5`) and `2 and a half`.
+    """
+    text = ascii_twin(text)
+    if "," in text or "." in text:
+        text = _EUROPEAN.sub(_plain_european, text)
+        text = _repeating(text)
+    text = _MONEY_BEFORE.sub(lambda m: f"{m[1] or m[3]} {_LETTER_SCALES[(m[2] or m[4]).lower()]} ", text)
+    text = normalize_latex(without_marks(text))
+    text = _GOES_ON.sub(r"\1.\2(\3)", text)
+    text = _ATTACHED_SCALE.sub(lambda m: f"{m[1]} {_LETTER_SCALES[(m[2] or m[3]).lower()]}", text)
+    text = fractions_to_digits(_MINUS.sub(r"\1-", text))
+    text = _FULL_HOUR.sub(r"\1", text).replace("o'clock", "")
+    return _AM_PM.sub(lambda m: f" {m[1].lower()}m", text)
+
+
+def _plain_european(m: re.Match[str]) -> str:
+    whole = m[1] or m[3] or m[4] or m[6] or m[8]
+    part = m[2] or m[5] or m[7] or m[9]
+    return re.sub(r"[. ]", "", whole) + (f".{part}" if part else "")
+
+
+def _repeating(text: str) -> str:
+    text = _OVERLINED.sub(lambda m: f"{m[1] or '0.'}({m[2]}{m[3] or ''})", text)
+    return _OVERLINE_MARKS.sub(lambda m: f"{m[1]}({re.sub(r'[^0-9]', '', m[2])})", text)
+
+
+def as_european(text: str) -> str | None:
+    """Write the numbers of a text with decimal commas and dot groups as if they were meant so; None without any.
+
+    For a text whose gold shows which is meant: `2,5` is 2.5 and `1.500` is 1500 where the gold is that number.
+    """
+    text = ascii_twin(text)
+    grouped = _DOTTED_GROUPS.sub(lambda m: m[1].replace(".", ""), text)
+    rewritten = _COMMA_DECIMAL.sub(r"\1.\2", grouped)
+    return rewritten if rewritten != text else None
+
 
 # --- what may stand around it ---------------------------------------------------------------------------------------
 
@@ -57,7 +147,7 @@ _SYMBOLS = _words(
     """m dm cm mm km nm um in ft yd mi  g kg mg lb oz  l dl cl ml kl L dL cL mL kL  s h hr t d
     W kW mW V kV mV A kA mA J N Hz K C F  GB MB KB TB  am pm AM PM  sq cu"""
 )
-_LITTLE_WORDS = _words("of at on by a an as us he it st nd rd th US")
+_LITTLE_WORDS = _words("of at on by a an as us he it st nd rd th US kr zł Kč Ft Rs")
 
 _WITH_NUMBERS = "not never or nor if unless without except minus plus times half root sqrt log ln sin cos tan mod"
 """Words with which a number is no longer the answer, before it as behind it."""
@@ -70,12 +160,17 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _NO_UNIT = re.compile(
-    _any_of(f"{_WITH_NUMBERS} squared cubed factorial theta alpha beta infinity")
+    _any_of(f"{_WITH_NUMBERS} squared cubed factorial theta alpha beta infinity mil")
     + r"|\band (?:an?|one|two|three)\b|[α-λν-ω不非或]",
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"(?<![^\W\d_])[b-rt-zB-Z](?![^\W\d_])")  # `a` and `A` are articles, `s` is what `'s` leaves
 _COMPARES = re.compile(r"[;<>≤≥≠]|,(?!\d{3})|\b(?:or|and|not)\b|\\(?:neq?|[lg]eq?)\b|[或和不]")
+_IN_WORDS = re.compile(
+    r"(?:(?:about|around|approximately|roughly|exactly|only|just|a total of|total:?|answer:?|the answer is|约|大约|共)\s?)?"
+    r"((?:minus |negative |负)?[^\W\d][^\d]{0,60}?(?: \d+/\d+\D{0,30})?)\.?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +187,7 @@ class Quantity:
     """What followed it, if that is a known symbol such as `km`."""
 
     def same(self, other: "Quantity") -> bool:
-        """Tell whether both are the same number.
+        """Return whether both are the same number.
 
         A percentage equals both its number and its hundredth (GSM8K's gold for 50 % is `50`), but another percentage
         only as written. Values must be equal, except that a decimal of at least four significant digits equals a
@@ -124,7 +219,15 @@ def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
         return None
     if _PLAIN.fullmatch(text):  # nearly every gold and most answers: skip the typography
         return Quantity(value=Fraction(int(text)))
-    text = tidy(text).rstrip(".,;: 。").strip("\"'“”")
+    text = normalize_numbers(text).rstrip(".,;: 。").strip("\"'“”")
+    if (twice := _TWICE.fullmatch(text)) and _from_words(twice[1] or twice[4], bare=True) == (twice[2] or twice[3]):
+        text = twice[2] or twice[3]  # `twelve (12)`
+    if not re.match(r"[^a-zA-Z]*\d", text):
+        text = _from_words(text, bare)
+    return _read_normalized(text, bare)
+
+
+def _read_normalized(text: str, bare: bool) -> Quantity | None:
     if not bare:
         text = _without_explanation(text)
         left, sign, right = text.rpartition("≈" if "≈" in text else "=")
@@ -139,6 +242,16 @@ def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
     return _quantity(number[0], before["sign"] == "-", text[number.end() :], bare)
 
 
+def _from_words(text: str, bare: bool) -> str:
+    """Write `twelve`, `about three cats` or `一百二十` with digits; any other text stays as it is."""
+    words = _IN_WORDS.fullmatch(text)
+    if words is None:
+        return text
+    rewritten = words_to_digits(re.sub(r"^(?:minus |negative |负)", "-", words[1], flags=re.IGNORECASE))
+    rest = r"(?:\s+(?!of\b|or\b|and\b)[^\W\d_]+){0,3}|[\u2e80-\uffff]{0,3}" if not bare else ""
+    return rewritten if re.fullmatch(rf"-?\d+(?: \d+/\d+|/\d+)?(?:{rest})", rewritten) else text
+
+
 def _without_explanation(text: str) -> str:
     """Drop `(i.e. 9 x 2)` behind a number, but neither `(or 20)` nor a factor such as `(x + 1)`."""
     aside = _ASIDE.search(text)
@@ -146,16 +259,16 @@ def _without_explanation(text: str) -> str:
 
 
 def _equates(left: str, right: str, exactly: bool) -> bool:
-    """Tell whether `left = right` may be read as its right side: no comparison, no list, no false equation."""
+    """Return whether `left = right` may be read as its right side: no comparison, no list, no false equation."""
     if _COMPARES.search(left) or left[-1:] in ("<", ">", "!") or right[:1] in ("<", ">"):
         return False
-    said = _value(left.strip()) if exactly and _NUMBER.fullmatch(left.strip()) else None
+    left_value = _value(left.strip()) if exactly and _NUMBER.fullmatch(left.strip()) else None
     value = read_quantity(right)
-    return said is None or value is None or said == value.value
+    return left_value is None or value is None or left_value == value.value
 
 
 def _harmless(before: re.Match[str], bare: bool) -> bool:
-    """Tell whether what stands before a number leaves its value alone."""
+    """Return whether what stands before a number leaves its value alone."""
     label = before["label"]
     if not label or bare:
         return not label
@@ -163,6 +276,8 @@ def _harmless(before: re.Match[str], bare: bool) -> bool:
         return False  # `x-18` and `profit - 18` are differences
     if not before["gap"] and label[-1].isascii() and label[-1].isalpha():
         return False  # `x18`, `CO2`
+    if (words := list(NUMBER_WORDS.finditer(label))) and words[-1].end() >= len(label.rstrip(" ")):
+        return False  # `two 1/2`
     if _HEDGE.search(label) or (label[-1] != ":" and _VARIABLE.search(label)):
         return False
     return _LABEL.fullmatch(label) is not None
@@ -172,14 +287,18 @@ def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity |
     value = _value(number)
     if value is None:
         return None
-    if scaled := _SCALED.match(after):
-        value, after = value * 10 ** _SCALES[scaled[1]], after[scaled.end() :]
+    for _ in range(3):  # `2 hundred thousand`
+        scaled = _SCALED.match(after)
+        if scaled is None:
+            break
+        word = scaled[1].lower().rstrip(".")
+        value, after = value * 10 ** (_POWERS | _HAN_POWERS | {"k": 3})[word], after[scaled.end() :]
     percent = _PERCENT_SIGN.match(after)
     unit = _unit(after[percent.end() :] if percent else after, bare)
     if unit is None:
         return None
     digits = 0
-    if "/" not in number and re.search(r"[.eE^]", number):
+    if "/" not in number and "(" not in number and re.search(r"[.eE^]", number):
         digits = len(re.sub(r"\D", "", re.split(r"[eEx*^]", number)[0]).lstrip("0"))
     return Quantity(value=-value if negative else value, percent=percent is not None, digits=digits, unit=unit)
 
@@ -201,6 +320,8 @@ def _unit(after: str, bare: bool) -> str | None:
 
 def _value(number: str) -> Fraction | None:
     """Value of a match of `NUMBER`; None for a zero denominator or an exponent beyond `MAX_EXPONENT`."""
+    if repeating := _REPEATING.fullmatch(number):
+        return _repeating_value(*repeating.groups())
     if mixed := _MIXED.fullmatch(number):
         whole, top, bottom = map(int, mixed.groups())
         return whole + Fraction(top, bottom) if top < bottom else None
@@ -213,6 +334,12 @@ def _value(number: str) -> Fraction | None:
     if len(power) > 9 or abs(int(power)) > MAX_EXPONENT:  # too many digits would take their time to be read
         return None
     return _decimal(scientific["mantissa"] or "1") * Fraction(10) ** int(power)
+
+
+def _repeating_value(whole: str, fixed: str, block: str) -> Fraction:
+    """0.1(6) = 0.1 + 6 / (9 * 10)."""
+    start = Fraction(int(whole + fixed or 0), 10 ** len(fixed))
+    return start + Fraction(int(block), (10 ** len(block) - 1) * 10 ** len(fixed))
 
 
 def _decimal(text: str) -> Fraction:

@@ -1,0 +1,112 @@
+r"""Rewrite typography as plain text: full-width forms, other scripts' digits, LaTeX dress, currency, bold.
+
+`ascii_twin` keeps every position and suits a whole reply; `normalize_latex` rewrites and is for short texts only. What
+the text means is not known here: see `numbers` and `choices`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from itertools import accumulate
+
+MAX_CHARS = 300
+"""Longer texts are neither read as a number nor compared as mathematics; no answer of a published set is that long."""
+
+# Full-width forms, the many spaces and minus signs, each as its one ASCII twin, so that positions stay the same.
+_TWINS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_TWINS |= dict.fromkeys(
+    [0xA0, 0xAD, *range(0x2000, 0x2010), *range(0x202A, 0x2030), 0x205F, *range(0x2060, 0x2070), 0x3000, 0xFEFF],
+    ord(" "),
+)
+_TWINS |= dict.fromkeys([0x2010, 0x2011, 0x2012, 0x2013, 0x2212, 0xFE63], ord("-"))
+_TWINS |= {0x2044: ord("/"), ord("【"): ord("["), ord("】"): ord("]")}
+_TWINS |= {
+    0x66A: ord("%"),
+    0x66B: ord("."),
+    0x66C: ord(","),
+    ord("؛"): ord(";"),
+    ord("،"): ord(","),
+    ord("।"): ord("。"),
+}
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+
+CURRENCY = "$" + "".join(chr(c) for c in range(0x80, 0x3000) if unicodedata.category(chr(c)) == "Sc")
+"""Every currency sign."""
+_CUR = f"[{CURRENCY}]"
+_FONTS = r"text|text(?:bf|it|rm|sf|tt|normal)|math(?:rm|bf|it|sf|tt)|mbox|operatorname|boldsymbol|bm|emph|underline"
+_SIZES = (
+    "left|right|displaystyle|textstyle|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge"
+    "|bf|it|rm|bfseries|itshape|centering|limits"
+)
+
+
+def ascii_twin(text: str) -> str:
+    """Replace full-width characters, digits of all scripts, odd spaces and minus signs; positions stay the same."""
+    if text.isascii():
+        return text
+    return _OTHER_DIGIT.sub(lambda m: str(int(m[0])), text.translate(_TWINS))
+
+
+def without_marks(text: str) -> str:
+    """Drop the combining marks of letters, so that a word in any script is a run of letters."""
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] != "M")
+
+
+def _compatible(text: str) -> str:
+    """Write `⁻³` as `-3` and `½` as `1/2`."""
+    return ascii_twin(unicodedata.normalize("NFKC", text))
+
+
+_NUM = r"-?\d[\d.,]*"
+# Applied from first to last.
+_RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+    # LaTeX: colours, fonts, invisible commands, fractions of numbers, spaces and signs with a twin on the keyboard.
+    (r"\\(?:text)?color\s?\{\w+\}", ""),
+    (rf"\\(?:{_FONTS})\s?\{{([^{{}}]*)\}}", r" \1 "),
+    (rf"\\(?:{_SIZES})(?![A-Za-z])|\\!|`", ""),
+    (r"\{,\}", ","),
+    (r"\\[dtc]?frac\s?(\d)\s?\{\s?(\d+)\s?\}", r"\\frac{\1}{\2}"),
+    (r"\\[dtc]?frac\s?(\d)\s?(\d)", r"\\frac{\1}{\2}"),
+    (r"(\d)\s*\\[dtc]?frac\s?\{\s?(\d+)\s?\}\s?\{\s?(\d+)\s?\}", r"\1 \2/\3"),
+    (rf"\\[dtc]?frac\s?\{{\s?({_NUM})\s?\}}\s?\{{\s?({_NUM})\s?\}}", r"\1/\2"),
+    (r"(?<!\\)\\([$%#_])", r"\1"),
+    (r"(?<!\\)\\(?:[][() ,;:]|q?quad(?![A-Za-z]))|~", " "),
+    (r"\\(?:times|cdot)(?![A-Za-z])|[×·]", "*"),
+    (r"\\approx(?![A-Za-z])", "≈"),
+    (r"\\[lc]?dots(?![A-Za-z])|…", "..."),
+    (r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])", "°"),
+    # Raised digits and vulgar fractions.
+    (r"[⁰¹²³⁴-⁹⁻]+", lambda m: f"^{{{_compatible(m[0])}}}"),
+    (r"[¼-¾⅐-⅞]", lambda m: f" {_compatible(m[0])}"),
+    # Bold, but not the power sign of `x**2` and `x ** 2`.
+    (r"(?<![\w)])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\\])", ""),
+    # A currency sign or a dollar of LaTeX: neither changes a value. `-$3` keeps its sign attached.
+    (r"(?<![A-Za-z])(?:US|HK|AU|NZ|CA|NT|MX|[RACS])(?=\$\s?[\d.])", ""),
+    (rf"(?<=-)\s?{_CUR}\s?", ""),
+    (_CUR, " "),
+    (r"\b[Nn]egative (?=\d)", "-"),
+    (r"\s+", " "),
+]
+_TYPOGRAPHY = [(re.compile(pattern), replacement) for pattern, replacement in _RULES]
+
+
+def normalize_latex(text: str) -> str:
+    r"""Rewrite a short text without LaTeX dress, `\text{}`, numeric `\frac`, currency, dollars and bold."""
+    text = ascii_twin(text)
+    for pattern, replacement in _TYPOGRAPHY:
+        text = pattern.sub(replacement, text)
+    text = text.strip()
+    if re.fullmatch(r"\{[^{},;\\]*\}", text):  # what is left of `\large{18}`; `{3, 4}` is a set
+        text = text[1:-1].strip()
+    return text
+
+
+def bracket_depths(text: str) -> list[int]:
+    """List how many brackets of any kind are open at the start and behind each character; below 0 if closed unopened.
+
+    >>> bracket_depths("(a]")
+    [0, 1, 1, 0]
+    """
+    return list(accumulate(((char in "([{") - (char in ")]}") for char in text), initial=0))

@@ -1,0 +1,124 @@
+"""Rewrite number words as digits: English cardinals and fractions, Chinese numerals. Pure text, nothing is judged."""
+
+import re
+
+_ONES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen""".split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = {word: n for n, word in enumerate(_ONES)} | {word: 20 + 10 * n for n, word in enumerate(_TENS)}
+_SMALL |= {"fourty": 40, "ninty": 90}
+_LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7}
+_PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7}
+_PARTS |= {"eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100}
+_PARTS |= {f"{word}s": n for word, n in _PARTS.items() if not word.startswith("hal")}
+
+_CARDINAL = "|".join(sorted([*_SMALL, "hundred", *_LARGE], key=len, reverse=True))
+_JOIN = r"(?:\s?-\s?|,?\s(?:and\s)?)"
+_WORDS = rf"(?:an?\s(?=hundred|thousand|million|billion|trillion)|(?<!\d)(?<!\d[\s-]))(?:{_CARDINAL})(?:{_JOIN}(?:{_CARDINAL}))*"
+_PART = "|".join(sorted(_PARTS, key=len, reverse=True))
+_LIMIT = 24  # words of one number: no number of a published set is longer
+
+_EDGE = r"(?<![^\W\d_])(?<![^\W\d_]-)"
+_END = r"(?![^\W_]|-[^\W\d_])"
+NUMBER_WORDS = re.compile(rf"{_EDGE}{_WORDS}{_END}", re.IGNORECASE)
+"""A cardinal in words: `twenty-one`, `one hundred and five`, `a thousand`."""
+_TOP = rf"(an?|{_CARDINAL}|\d{{1,9}})"
+# `a third`, `three quarters`, `half`; behind a number `and a half`, `and 1/2`.
+_FRACTION = re.compile(rf"{_EDGE}(?:{_TOP}[\s-])?({_PART}){_END}", re.IGNORECASE)
+_AND_FRACTION = rf"\s(?:and|&)\s(?:{_TOP}[\s-]({_PART}){_END}|([1-9]\d{{0,3}})/(\d{{1,4}})(?![\d/]))"
+_AFTER_DIGITS = re.compile(rf"(?<=\d){_AND_FRACTION}", re.IGNORECASE)
+_AFTER_WORDS = re.compile(rf"(?<=[^\W_]){_AND_FRACTION}", re.IGNORECASE)
+
+_HAN_DIGITS = {char: n for n, char in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
+_HAN_UNITS = {"十": 10, "百": 100, "千": 1000}
+_HAN_LARGE = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_HAN = re.compile(
+    "(?<![\u4e00-\u9fff0-9])[零〇一二两兩三四五六七八九十百千万萬亿億]{1,20}(?![\u4e00-\u9fff])"
+    "|[零〇一二两兩三四五六七八九][十百千][零〇一二两兩三四五六七八九十百千万萬亿億]{0,18}|十[一二三四五六七八九]?"
+    "|(?<=[为是约共:])[零〇一二两兩三四五六七八九十百千万萬亿億]{1,20}"
+)
+
+
+def cardinal(words: str) -> int | None:
+    """Return the value of a cardinal such as `one hundred and five`; None where the words are no one number."""
+    total = group = 0
+    last = 10**15
+    parts = [w for w in re.split(r"[\s,-]+", words.lower()) if w and w not in ("and", "a", "an")]
+    if not parts or len(parts) > _LIMIT:
+        return None
+    if parts[0] not in _SMALL:
+        group = 1  # `a hundred`, `thousand`
+    previous = None
+    for word in parts:
+        if word in _SMALL:
+            n = _SMALL[word]
+            joins = (
+                previous is None or previous in _LARGE or previous == "hundred" or (previous in _TENS and 0 < n < 10)
+            )
+            if not joins:  # `two three` are two numbers
+                return None
+            group += n
+        elif word == "hundred":
+            if not 0 < group < 100 or previous == "hundred":
+                return None
+            group *= 100
+        else:
+            if not group or _LARGE[word] >= last:
+                return None
+            total, group, last = total + group * _LARGE[word], 0, _LARGE[word]
+        previous = word
+    return total + group
+
+
+def han_value(text: str) -> int | None:
+    """Return the value of a Chinese numeral such as `一百二十`, `两千`, `三万五`; None where it is none."""
+    if all(char in _HAN_DIGITS for char in text):
+        return int("".join(str(_HAN_DIGITS[c]) for c in text))
+    total = section = digit = 0
+    for char in text:
+        if char in _HAN_DIGITS:
+            if digit:
+                return None
+            digit = _HAN_DIGITS[char]
+        elif char in _HAN_UNITS:
+            section += (digit or 1) * _HAN_UNITS[char]
+            digit = 0
+        else:
+            total, section, digit = (total + section + digit or 1) * _HAN_LARGE[char], 0, 0
+    return total + section + digit
+
+
+def _fraction(top: str | None, part: str) -> str:
+    value = 1 if top is None or top.lower() in ("a", "an") else int(top) if top.isdigit() else cardinal(top)
+    return f"{value}/{_PARTS[part.lower()]}"
+
+
+def _fraction(top: str | None, part: str) -> str:
+    value = 1 if top is None or top.lower() in ("a", "an") else int(top) if top.isdigit() else cardinal(top)
+    return f"{value}/{_PARTS[part.lower()]}"
+
+
+def _and_fraction(m: re.Match[str]) -> str:
+    return f" {m[3]}/{m[4]}" if m[3] else f" {_fraction(m[1], m[2])}"
+
+
+def fractions_to_digits(text: str) -> str:
+    """Write `2 and a half` as `2 1/2`."""
+    return _AFTER_DIGITS.sub(_and_fraction, text)
+
+
+def words_to_digits(text: str) -> str:
+    """Write each number word of a text as digits; a run of words that is no one number stays."""
+
+    def digits(m: re.Match[str]) -> str:
+        value = cardinal(m[0])
+        return m[0] if value is None else str(value)
+
+    def han(m: re.Match[str]) -> str:
+        value = han_value(m[0])
+        return m[0] if value is None else str(value)
+
+    text = _AFTER_WORDS.sub(_and_fraction, text)
+    text = _FRACTION.sub(lambda m: _fraction(m[1], m[2]), text)
+    text = NUMBER_WORDS.sub(digits, text)
+    return text if text.isascii() else _HAN.sub(han, text)
