@@ -187,7 +187,7 @@ def _number(text: str, kind: type) -> int | float | None:
     if quantity is None or (kind is int and quantity.value.denominator != 1):
         return None
     try:
-        return kind(quantity.value)
+        return int(quantity.value) if kind is int else float(quantity.value)
     except OverflowError:
         return None
 

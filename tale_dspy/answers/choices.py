@@ -34,7 +34,7 @@ def read_option(text: str) -> str | None:
     match = _OPTION.match(normalize_latex(text).strip("*\"'` "))
     if match is None:
         return None
-    letter, mark, rest = match["letter"], match["provenance"].strip(), match["rest"]
+    letter, mark, rest = match["letter"], match["mark"].strip(), match["rest"]
     if _OTHERS_NEXT.match(rest) or _OTHERS.search(rest):
         return None
     rest = rest.strip()

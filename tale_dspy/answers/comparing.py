@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from tale_dspy.answers.choices import read_option
 from tale_dspy.answers.finding import find_answer
-from tale_dspy.answers.kinds import Kind, to_text, check_kind, kind_of
+from tale_dspy.answers.kinds import Kind, check_kind, kind_of, to_text
+from tale_dspy.answers.normalize import MAX_CHARS, ascii_twin, bracket_depths, normalize_latex
 from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.symbolic import all_same, mathematical
-from tale_dspy.answers.normalize import MAX_CHARS, ascii_twin, bracket_depths, normalize_latex
 
 _MAX_LIST_CHARS = 2000
 _MAX_ITEMS = 50

@@ -3,10 +3,10 @@
 import re
 
 from tale_dspy.answers.choices import OR, option_alone
+from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 from tale_dspy.answers.numbers import UNSIGNED, read_quantity
 from tale_dspy.answers.stated import CORRECTION
 from tale_dspy.answers.symbolic import mathematical
-from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 
 _MAX_LINES = 200
 _MAX_LINE = 2000

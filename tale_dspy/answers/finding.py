@@ -15,11 +15,11 @@ Two answers are no answer: `[[20 or 18]]`, `[[3, 4]]` and `[[A, B]]` are returne
 import re
 
 from tale_dspy.answers.choices import option_alone, read_option
-from tale_dspy.answers.kinds import Kind, to_text, check_kind
-from tale_dspy.answers.marked import last_mark
-from tale_dspy.answers.stated import last_statement
-from tale_dspy.answers.normalize import ascii_twin
 from tale_dspy.answers.fallback import last_number, last_option, last_text
+from tale_dspy.answers.kinds import Kind, check_kind, to_text
+from tale_dspy.answers.marked import last_mark
+from tale_dspy.answers.normalize import ascii_twin
+from tale_dspy.answers.stated import last_statement
 
 MAX_REPLY_CHARS = 100_000
 """Only so many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""

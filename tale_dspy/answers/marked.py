@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from tale_dspy.answers.choices import OR, option_alone
 from tale_dspy.answers.kinds import Kind
-from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.normalize import ascii_twin
+from tale_dspy.answers.numbers import read_quantity
 
 _MAX_HASHES = 50
 

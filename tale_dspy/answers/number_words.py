@@ -3,9 +3,9 @@
 import re
 
 _ONES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-seventeen eighteen nineteen""".split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SMALL = {word: n for n, word in enumerate(_ONES)} | {word: 20 + 10 * n for n, word in enumerate(_TENS)}
+seventeen eighteen nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_SMALL = {word: n for n, word in enumerate(_ONES.split())} | {word: 20 + 10 * n for n, word in enumerate(_TENS.split())}
 _SMALL |= {"fourty": 40, "ninty": 90}
 _LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7}
@@ -14,7 +14,8 @@ _PARTS |= {f"{word}s": n for word, n in _PARTS.items() if not word.startswith("h
 
 _CARDINAL = "|".join(sorted([*_SMALL, "hundred", *_LARGE], key=len, reverse=True))
 _JOIN = r"(?:\s?-\s?|,?\s(?:and\s)?)"
-_WORDS = rf"(?:an?\s(?=hundred|thousand|million|billion|trillion)|(?<!\d)(?<!\d[\s-]))(?:{_CARDINAL})(?:{_JOIN}(?:{_CARDINAL}))*"
+_FIRST = r"(?:an?\s(?=hundred|thousand|million|billion|trillion)|(?<!\d)(?<!\d[\s-]))"  # not of `2 million`
+_WORDS = rf"{_FIRST}(?:{_CARDINAL})(?:{_JOIN}(?:{_CARDINAL}))*"
 _PART = "|".join(sorted(_PARTS, key=len, reverse=True))
 _LIMIT = 24  # words of one number: no number of a published set is longer
 
@@ -53,7 +54,10 @@ def cardinal(words: str) -> int | None:
         if word in _SMALL:
             n = _SMALL[word]
             joins = (
-                previous is None or previous in _LARGE or previous == "hundred" or (previous in _TENS and 0 < n < 10)
+                previous is None
+                or previous in _LARGE
+                or previous == "hundred"
+                or (previous in _TENS.split() and 0 < n < 10)
             )
             if not joins:  # `two three` are two numbers
                 return None
@@ -86,11 +90,6 @@ def han_value(text: str) -> int | None:
         else:
             total, section, digit = (total + section + digit or 1) * _HAN_LARGE[char], 0, 0
     return total + section + digit
-
-
-def _fraction(top: str | None, part: str) -> str:
-    value = 1 if top is None or top.lower() in ("a", "an") else int(top) if top.isdigit() else cardinal(top)
-    return f"{value}/{_PARTS[part.lower()]}"
 
 
 def _fraction(top: str | None, part: str) -> str:

@@ -73,7 +73,7 @@ _ATTACHED_SCALE = re.compile(r"(?<![\w.,$^\\])(\d[\d.,]{0,30})(?:([KMB]|mn|tn)(?
 _EURO = rf"(?:[{CURRENCY}]|%|EUR|CHF|kr|zł|Kč|Ft|lei|руб)"
 # Commas that can only be decimal: behind dot groups, behind space groups, or beside a currency or percent sign.
 _EUROPEAN = re.compile(
-    rf"(?<![\w.,])(?:(\d{{1,3}}(?:\.\d{{3}})+),(\d{{1,9}})|(\d{{1,3}}(?:\.\d{{3}}){{2,9}})|(\d{{1,3}}(?: \d{{3}})+),(\d{{1,2}})"
+    r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d{1,9})|(\d{1,3}(?:\.\d{3}){2,9})|(\d{1,3}(?: \d{3})+),(\d{1,2})"
     rf"|(?<=[{CURRENCY}])(\s?\d{{1,9}}),(\d{{1,2}})|(\d{{1,9}}),(\d{{1,2}})(?=\s?{_EURO}))(?![\d]|[.,]\d)"
 )
 _DOTTED_GROUPS = re.compile(r"(?<![\w.,])(\d{1,3}(?:\.\d{3})+)(?![\d]|[.,]\d)")
@@ -167,7 +167,8 @@ _NO_UNIT = re.compile(
 _VARIABLE = re.compile(r"(?<![^\W\d_])[b-rt-zB-Z](?![^\W\d_])")  # `a` and `A` are articles, `s` is what `'s` leaves
 _COMPARES = re.compile(r"[;<>≤≥≠]|,(?!\d{3})|\b(?:or|and|not)\b|\\(?:neq?|[lg]eq?)\b|[或和不]")
 _IN_WORDS = re.compile(
-    r"(?:(?:about|around|approximately|roughly|exactly|only|just|a total of|total:?|answer:?|the answer is|约|大约|共)\s?)?"
+    r"(?:(?:about|around|approximately|roughly|exactly|only|just|a total of|total:?|answer:?|the answer is|约|大约|共)"
+    r"\s?)?"
     r"((?:minus |negative |负)?[^\W\d][^\d]{0,60}?(?: \d+/\d+\D{0,30})?)\.?",
     re.IGNORECASE,
 )

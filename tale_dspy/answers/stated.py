@@ -5,9 +5,9 @@ import re
 from tale_dspy.answers.choices import OR, option_alone, read_option
 from tale_dspy.answers.kinds import Kind
 from tale_dspy.answers.marked import AnswerSpan
+from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 from tale_dspy.answers.numbers import NUMBER, UNSIGNED, read_quantity
 from tale_dspy.answers.symbolic import mathematical
-from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 
 _MAX_STATEMENTS = 50
 

@@ -19,9 +19,9 @@ import threading
 from functools import lru_cache
 from typing import IO, cast
 
+from tale_dspy.answers.normalize import MAX_CHARS, bracket_depths
 from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.symbolic_child import READ, READY, SAME
-from tale_dspy.answers.normalize import MAX_CHARS, bracket_depths
 from tale_dspy.errors import BackendError
 
 # --- expressions ----------------------------------------------------------------------------------------------------
