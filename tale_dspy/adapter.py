@@ -20,14 +20,12 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
-from dspy import ChatAdapter, Signature
-from dspy.adapters.base import Adapter
-from dspy.adapters.utils import annotation_allows_none, format_field_value
-from dspy.dsp.utils.settings import settings
+from dspy import Adapter, ChatAdapter, Signature, settings
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tale_dspy.budget import read_budget, split_stated
+from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
 from tale_dspy.prompts import FORMS, STATED, PromptForm, form_names

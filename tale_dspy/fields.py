@@ -9,14 +9,12 @@ from enum import EnumMeta
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
-from dspy import Reasoning
-from dspy.adapters.types.base_type import Type
-from dspy.adapters.utils import annotation_allows_none, parse_value, translate_field_type
-from dspy.signatures.signature import infer_prefix
+from dspy import Reasoning, Type, infer_prefix
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from tale_dspy.answers.numbers import read_quantity
+from tale_dspy.dspy_bridge import annotation_allows_none, parse_value, translate_field_type
 
 Fields = Mapping[str, FieldInfo]
 

@@ -137,6 +137,11 @@ def test_torch_is_named_where_models_run_in_this_process_only() -> None:
     assert [str(i) for i in named if room(i.importer) not in MAY_NAME_TORCH] == []
 
 
+def test_only_the_bridge_imports_what_dspy_does_not_export() -> None:
+    inner = [i for i in ALL_IMPORTS if i.target.startswith("dspy.")]
+    assert [str(i) for i in inner if i.importer != "tale_dspy.dspy_bridge"] == []
+
+
 @pytest.mark.parametrize("name", ["programs", "optimizers", "training"])
 def test_a_link_at_the_root_leads_to_the_room(name: str) -> None:
     link = ROOT / name

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from dspy.clients.base_lm import GLOBAL_HISTORY
-from dspy.clients.call_result import usage_dict
-from dspy.clients.legacy_outputs import value
-from dspy.dsp.utils.settings import settings
-from dspy.lm15 import Response
-from dspy.utils.callback import BaseCallback
+from dspy import settings
+
+from tale_dspy.dspy_bridge import GLOBAL_HISTORY, BaseCallback, Response, item_value, usage_dict
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,8 @@ def read_usage(entry: dict[str, Any]) -> Told:
         told = [usage_dict(r, entry["model"].partition("/")[0]) for r in native]
         cached = hit if hit is not None else not usage and any(told)
         return _told([usage] if usage else told, cached)
-    cached = hit if hit is not None else value(response, "cache_hit") is True
-    kept = (value(response, "_hidden_params") or {}).get("tale_usage") or value(response, "usage") or {}
+    cached = hit if hit is not None else item_value(response, "cache_hit") is True
+    kept = (item_value(response, "_hidden_params") or {}).get("tale_usage") or item_value(response, "usage") or {}
     return _told([usage or dict(kept)], cached)
 
 
@@ -69,8 +66,8 @@ def _counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, 
     output = usage.get("completion_tokens", usage.get("output_tokens"))
     thought = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
     read = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    reasoning = value(thought, "reasoning_tokens") if thought else None
-    cached = value(read, "cached_tokens") if read else None
+    reasoning = item_value(thought, "reasoning_tokens") if thought else None
+    cached = item_value(read, "cached_tokens") if read else None
     return _count(prompt), _count(output), _count(reasoning), _count(cached)
 
 
@@ -86,8 +83,8 @@ def finish_reason(response: Any) -> str | None:
     """Return why the first choice of a response ended, such as `stop` or `length`."""
     if isinstance(response, tuple):
         return finish_reason(response[0]) if response else None
-    choices = value(response, "choices")
-    reason = value(choices[0], "finish_reason") if choices else value(response, "finish_reason")
+    choices = item_value(response, "choices")
+    reason = item_value(choices[0], "finish_reason") if choices else item_value(response, "finish_reason")
     return str(reason) if reason else None
 
 

@@ -28,7 +28,7 @@ def role(name: Role) -> Iterator[None]:
 
     Kept in DSPy's own context, since that follows into the threads of `dspy.Parallel`.
     """
-    from dspy.dsp.utils.settings import settings
+    from dspy import settings
 
     with settings.context(tale_role="metric" if current_role() == "metric" else name):
         yield
@@ -36,7 +36,7 @@ def role(name: Role) -> Iterator[None]:
 
 def current_role() -> Role:
     """Return the role calls are booked under at this place."""
-    from dspy.dsp.utils.settings import settings
+    from dspy import settings
 
     found: Role = settings.get("tale_role", "reason")
     return found
@@ -201,7 +201,7 @@ def collect(sink: CallListener | None = None, **overrides: Any) -> Iterator[list
     Yields:
         A list that grows with each call.
     """
-    from dspy.dsp.utils.settings import settings
+    from dspy import settings
 
     sink = CallListener() if sink is None else sink  # an empty sink is falsy
     if settings.disable_history or not settings.max_history_size:

@@ -7,16 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from dspy.clients.base_lm import BaseLM
-from dspy.dsp.utils.settings import settings
-from dspy.lm15 import Request
-from dspy.utils.callback import BaseCallback
-from dspy.utils.callback_context import ACTIVE_CALL_ID
-from dspy.utils.exceptions import DSPyError, LMConfigurationError, LMTimeoutError, LMUnsupportedFeatureError
+from dspy import BaseLM, DSPyError, LMConfigurationError, LMTimeoutError, LMUnsupportedFeatureError, settings
 
 from tale_dspy.accounting.history import HistoryRecorder
 from tale_dspy.accounting.receipts import Call, CallListener, ShadowResult, collect
 from tale_dspy.backends.lm import is_cached
+from tale_dspy.dspy_bridge import ACTIVE_CALL_ID, BaseCallback, Request
 from tale_dspy.errors import SpendCapReached
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
-from dspy.dsp.utils.settings import settings
-from dspy.utils.exceptions import LMError, LMUnexpectedError
+from dspy import LMError, LMUnexpectedError, settings
 
 from tale_dspy.backends import retrying
 from tale_dspy.backends.limiter import Limiter
@@ -111,11 +110,11 @@ def _keep_usage(response: Any) -> None:
 
     Runs before the reply goes into the cache and again on each hit, when `usage` is already empty.
     """
-    from dspy.clients.legacy_outputs import plain, value
+    from tale_dspy.dspy_bridge import item_value, plain_data
 
-    usage, hidden = value(response, "usage"), value(response, "_hidden_params")
+    usage, hidden = item_value(response, "usage"), item_value(response, "_hidden_params")
     if usage and isinstance(hidden, dict):
-        hidden["tale_usage"] = plain(dict(usage))
+        hidden["tale_usage"] = plain_data(dict(usage))
 
 
 class LM(UsageKeepingLM):
@@ -359,9 +358,9 @@ def _one_limit(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         return kwargs
     if other not in (None, limit):
         raise UsageError(f"max_tokens {other} and max_completion_tokens {limit} are one limit: give max_tokens alone")
-    from dspy.clients.lm import _is_openai_reasoning_model
+    from tale_dspy.dspy_bridge import is_openai_reasoning_model
 
-    if not _is_openai_reasoning_model(model):
+    if not is_openai_reasoning_model(model):
         return kwargs
     return {**{k: v for k, v in kwargs.items() if k != "max_completion_tokens"}, "max_tokens": limit}
 
@@ -408,11 +407,11 @@ def is_cached(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *, as
     Returns:
         False, too, for a call that DSPy would refuse.
     """
-    from dspy.clients.execution import IGNORED_CACHE_KEYS, prepare
+    from tale_dspy.dspy_bridge import IGNORED_CACHE_KEYS, prepare_call
 
     try:
         keyed = lm.keyed(kwargs) if isinstance(lm, UsageKeepingLM) else kwargs
-        call = prepare(lm, prompt, messages, keyed, asynchronous=asynchronous)
+        call = prepare_call(lm, prompt, messages, keyed, asynchronous=asynchronous)
     except (TypeError, ValueError, LMError):
         return False
     return call.cache and dspy.cache.get(call.key(lm, asynchronous), IGNORED_CACHE_KEYS) is not None

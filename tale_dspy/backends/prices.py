@@ -44,7 +44,7 @@ def most_output(lm: Any) -> int | None:
 
 @lru_cache(maxsize=256)
 def _look_up_output(provider: str, model: str) -> int | None:
-    from dspy.clients.model_metadata import model_info
+    from tale_dspy.dspy_bridge import model_info
 
     for namespaces in (None, _NAMESPACES.get(provider)):
         info = model_info(provider, model, namespaces=namespaces)
@@ -72,11 +72,11 @@ def dearest_price(lm: Any) -> Price | None:
 
 @lru_cache(maxsize=256)
 def _look_up(provider: str, model: str) -> Price | None:
-    from dspy.clients.model_metadata import model_info, rate
+    from tale_dspy.dspy_bridge import model_info, token_rate
 
     for namespaces in (None, _NAMESPACES.get(provider)):
         info = model_info(provider, model, namespaces=namespaces)
-        paid_in, paid_out = rate(info, "input_cost_per_token"), rate(info, "output_cost_per_token")
+        paid_in, paid_out = token_rate(info, "input_cost_per_token"), token_rate(info, "output_cost_per_token")
         if paid_in is not None and paid_out is not None:
             return Price(paid_in, paid_out)
     return None
@@ -84,14 +84,13 @@ def _look_up(provider: str, model: str) -> Price | None:
 
 def _names(lm: Any) -> list[tuple[str, str]]:
     """(provider, model) as DSPy routes it, then as the model string says, cut at its last and at its first slash."""
-    from dspy.clients.capabilities import resolve
-    from dspy.lm15 import LM15Error
+    from tale_dspy.dspy_bridge import LM15Error, resolve_engine
 
     provider, _, model = lm.model.rpartition("/")
     first, _, rest = lm.model.partition("/")
     names = [(provider or "openai", model)] + ([(first, rest)] if rest else [])
     try:
-        route = resolve(lm)
+        route = resolve_engine(lm)
         names.insert(0, (route.provider, route.model))
     except (LM15Error, ValueError, TypeError):  # a model only LiteLLM routes
         pass

@@ -4,8 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Literal
 
-from dspy.clients._http import retry_after_seconds
-from dspy.utils.exceptions import (
+from dspy import (
     ContextWindowExceededError,
     LMAuthError,
     LMBillingError,
@@ -18,6 +17,8 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
     is_retryable_lm_error,
 )
+
+from tale_dspy.dspy_bridge import retry_after_seconds
 
 Verdict = Literal["retry", "question", "run"]
 

@@ -16,14 +16,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from dspy.clients._deprecation import adapter_message_call  # what an adapter asks one LM, another may answer
-from dspy.clients.call_context import adapter_fallback_scope
-from dspy.utils.exceptions import LMBillingError, LMError, LMRateLimitError, is_retryable_lm_error
+from dspy import LMBillingError, LMError, LMRateLimitError, is_retryable_lm_error
 
 from tale_dspy.accounting.reservation import allowance
 from tale_dspy.backends.limiter import Limiter, Slot
 from tale_dspy.backends.reasoning_params import family_of
 from tale_dspy.backends.reasoning_settings import REASONING_PARAMS, with_reasoning_params
+from tale_dspy.dspy_bridge import adapter_fallback_scope, adapter_message_call
 
 LONGEST_WAIT = 60.0
 """Seconds between two attempts at most, whatever Retry-After says."""

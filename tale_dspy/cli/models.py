@@ -13,7 +13,7 @@ def language_model(plan: Plan) -> Any:
     Raises:
         UsageError: If the engine is unknown, or the settings are none for the model.
     """
-    from dspy.utils.exceptions import LMConfigurationError
+    from dspy import LMConfigurationError
 
     from tale_dspy.backends.lm import LM
 
@@ -53,7 +53,7 @@ def check_provider(plan: Plan, lm: Any) -> None:
         return
     if plan.engine == "lm15" or (plan.engine == "auto" and _is_routed_by_dspy(lm)):
         return
-    from dspy.clients import disable_litellm_logging
+    from dspy import disable_litellm_logging
 
     disable_litellm_logging()
     import litellm
@@ -71,11 +71,10 @@ def check_provider(plan: Plan, lm: Any) -> None:
 
 def _is_routed_by_dspy(lm: Any) -> bool:
     """Whether DSPy's own stack knows the provider; engine auto goes through LiteLLM otherwise."""
-    from dspy.clients.capabilities import resolve
-    from dspy.lm15 import LM15Error
+    from tale_dspy.dspy_bridge import LM15Error, resolve_engine
 
     try:
-        resolve(lm)
+        resolve_engine(lm)
     except (LM15Error, ValueError, TypeError):
         return False
     return True

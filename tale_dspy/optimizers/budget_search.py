@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
-from dspy.teleprompt import Teleprompter
 
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset
+from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.few_shot import few_shot
 from tale_dspy.optimizers.fit_regression import fit_regression

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dspy.teleprompt import Teleprompter
-
 from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program

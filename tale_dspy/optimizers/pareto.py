@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dspy
-from dspy.teleprompt import Teleprompter
 
 from tale_dspy.accounting.ledger import track
 from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.ids import digest
 from tale_dspy.optimizers.pareto_front import Measured, ParetoFront, Point

@@ -10,8 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import dspy
-from dspy.primitives.prediction import Completions
-from dspy.signatures.signature import ensure_signature
+from dspy import Completions, ensure_signature
 
 from tale_dspy.accounting.receipts import Call, Receipt, collect, status_of
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions

@@ -12,13 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import dspy
-from dspy.clients._deprecation import adapter_message_call
-from dspy.dsp.utils.settings import settings
-from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.receipts import collect, role
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.lm import public_config
+from tale_dspy.dspy_bridge import adapter_message_call
 from tale_dspy.errors import StateError
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.recovery import ESCALATIONS, REFUSED, Policy, Recovery, check_on_truncation

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import dspy
-from dspy.dsp.utils.settings import settings
-from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMInvalidRequestError
+from dspy import AdapterParseError, ContextWindowExceededError, LMInvalidRequestError, settings
 
 from tale_dspy.accounting.receipts import Call, status_of
 from tale_dspy.accounting.reservation import allowance

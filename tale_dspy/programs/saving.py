@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.signatures.signature import make_signature
+from dspy import make_signature
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
 from tale_dspy.backends.lm import LM

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
-from dspy.dsp.utils.settings import settings
-from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.receipts import CallListener, ShadowResult
 from tale_dspy.adapter import BUDGET, REASONING

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple
 from typing import Any
 
-from dspy import BaseLM
-from dspy.dsp.utils.settings import settings
-from dspy.predict.parameter import Parameter
+from dspy import BaseLM, settings
 
 from tale_dspy.accounting.receipts import Call
 from tale_dspy.backends.reasoning_params import Mode, check_mode
 from tale_dspy.budget import BudgetLimits, check_budget
+from tale_dspy.dspy_bridge import Parameter
 from tale_dspy.programs.guarantee import CalibrationGuarantee
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from dspy.clients.legacy_outputs import value
-from dspy.utils.exceptions import LMError, LMRateLimitError
+from dspy import LMError, LMRateLimitError
 
 from tale_dspy.accounting.ledger import track
 from tale_dspy.accounting.receipts import Call, CallListener, Price, collect
@@ -20,6 +19,7 @@ from tale_dspy.backends.local.names import is_local
 from tale_dspy.backends.prices import price_of
 from tale_dspy.backends.reasoning_control import LEVELS
 from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of, is_reasoning_model
+from tale_dspy.dspy_bridge import item_value
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import receipt
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
@@ -137,7 +137,7 @@ class _Headers(CallListener):
 
     def append(self, entry: dict[str, Any]) -> None:
         super().append(entry)
-        hidden = value(entry.get("response"), "_hidden_params")
+        hidden = item_value(entry.get("response"), "_hidden_params")
         told = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
         for name, text in (told or {}).items() if isinstance(told, Mapping) else ():
             plain = str(name).lower().removeprefix("llm_provider-")

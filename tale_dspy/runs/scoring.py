@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
+from dspy import AdapterParseError
 
 from tale_dspy.accounting.receipts import Call, role, status_of, total
 from tale_dspy.accounting.token_counts import count_cl100k

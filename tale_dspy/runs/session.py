@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import dspy
-from dspy.dsp.utils.settings import settings
+from dspy import settings
 
 from tale_dspy.accounting.ledger import RESERVED_TOKENS, Ledger, allowance
 from tale_dspy.accounting.receipts import Call, CallListener, call_from_entry, current_role

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
-from dspy.teleprompt import Teleprompter
 
 from tale_dspy.backends.local.names import is_local
 from tale_dspy.comparison.gate import Verdict, gate
 from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.budget_search import BudgetSearch
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors

@@ -13,12 +13,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dspy.clients.provider import Provider, TrainingJob
-from dspy.clients.utils_finetune import TrainDataFormat, TrainingStatus, get_finetune_directory
+from dspy import Provider, TrainingJob
 
 from tale_dspy.backends.local.files import contents_hash
 from tale_dspy.backends.local.names import is_local, place_of
 from tale_dspy.backends.local.weights import resolved
+from tale_dspy.dspy_bridge import TrainDataFormat, TrainingStatus, get_finetune_directory
 from tale_dspy.errors import TaleError, UsageError
 
 if TYPE_CHECKING:

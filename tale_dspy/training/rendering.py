@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
+from dspy import AdapterParseError
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, is_estimator
 from tale_dspy.answers import answers_equal

@@ -187,7 +187,7 @@ NO_THOUGHT = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}
 
 
 @pytest.mark.parametrize(
-    ("target", "engine", "path", "reasoning controls"),
+    ("target", "engine", "path", "params"),
     [
         *[
             (Target("openai/gpt-5", "openai"), engine, "/openai/chat/completions", [

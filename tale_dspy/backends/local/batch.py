@@ -3,12 +3,11 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
-from dspy.lm15 import ProviderError
-
 from tale_dspy.backends.local.columns import Columns, Window
 from tale_dspy.backends.local.decoders import Decoder
 from tale_dspy.backends.local.requests import Job, Tongue
 from tale_dspy.backends.local.sampling import choose
+from tale_dspy.dspy_bridge import ProviderError
 
 if TYPE_CHECKING:
     import torch

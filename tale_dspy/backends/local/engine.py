@@ -9,14 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
-from dspy.lm15 import TimeoutError as LateError
-
 from tale_dspy.backends.local import files
 from tale_dspy.backends.local.draws import Draw, current_draw
 from tale_dspy.backends.local.names import place_of
 from tale_dspy.backends.local.requests import SUPPORTED, Reply
 from tale_dspy.backends.local.weights import DTYPES, require, resolved, shared_base
+from tale_dspy.dspy_bridge import EngineTimeoutError, Message, Request, Response, TextPart, Usage, response_to_events
 from tale_dspy.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -217,8 +215,8 @@ class AsyncLocalEngine:
         return self
 
 
-def _too_long(draw: Draw) -> LateError:
-    return LateError(f"the local model took longer than {draw.timeout:g} s", status=408)
+def _too_long(draw: Draw) -> EngineTimeoutError:
+    return EngineTimeoutError(f"the local model took longer than {draw.timeout:g} s", status=408)
 
 
 def _response(request: Request, reply: Reply) -> Response:

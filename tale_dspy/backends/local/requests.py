@@ -11,9 +11,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from dspy.lm15 import Config, ContextLengthError, InvalidRequestError, Request, TextPart, UnsupportedFeatureError
-
 from tale_dspy.backends.local.sampling import Sampling
+from tale_dspy.dspy_bridge import (
+    Config,
+    ContextLengthError,
+    InvalidRequestError,
+    Request,
+    TextPart,
+    UnsupportedFeatureError,
+)
 
 SUPPORTED = frozenset({"temperature", "top_p", "top_k", "stop", "max_tokens", "seed", "n"})
 """Settings of a call that are obeyed; every other one is refused."""

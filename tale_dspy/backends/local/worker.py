@@ -7,10 +7,9 @@ import time
 import weakref
 from queue import Empty, SimpleQueue
 
-from dspy.lm15 import ProviderError
-
 from tale_dspy.backends.local.batch import Batch
 from tale_dspy.backends.local.requests import Job
+from tale_dspy.dspy_bridge import ProviderError
 from tale_dspy.errors import UsageError
 
 PATIENCE = 5.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
-from dspy.dsp.utils.settings import settings
+from dspy import settings
 
 from tale_dspy.accounting.receipts import Call
 from tale_dspy.adapter import BUDGET, REASONING

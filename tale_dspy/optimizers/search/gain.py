@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy.dsp.utils.settings import settings
+from dspy import settings
 
 from tale_dspy.adapter import REASONING
 from tale_dspy.answers import answers_equal, find_answer

@@ -3,7 +3,7 @@
 from typing import Any
 
 import dspy
-from dspy.signatures.signature import make_signature
+from dspy import make_signature
 
 from tale_dspy.accounting.receipts import Call, role
 from tale_dspy.adapter import BUDGET
@@ -77,7 +77,7 @@ class BudgetEstimator(TaleModule):
         return {**kwargs, "config": {**given, **reasoning_params.settings}} if reasoning_params.settings else kwargs
 
     def _ask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
-        from dspy.utils.exceptions import AdapterParseError
+        from dspy import AdapterParseError
 
         try:
             return self.predict(**self._quietly(kwargs))
@@ -85,7 +85,7 @@ class BudgetEstimator(TaleModule):
             return dspy.Prediction(token_budget=e.lm_response)
 
     async def _aask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
-        from dspy.utils.exceptions import AdapterParseError
+        from dspy import AdapterParseError
 
         try:
             return await self.predict.acall(**self._quietly(kwargs))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dspy
-from dspy.signatures.signature import make_signature
+from dspy import make_signature
 
 from tale_dspy.accounting.receipts import Receipt
 from tale_dspy.adapter import BUDGET

@@ -1,0 +1,82 @@
+"""Everything this package takes from inside DSPy that `import dspy` does not export.
+
+No other module imports a submodule of DSPy (`tests/test_layout.py`), so a new DSPy is met in one file. Names that DSPy
+marks as private, or that say little outside their module, have a plain name here.
+
+Importing it imports DSPy (0.8 s): modules that must stay light import it where they need it.
+"""
+
+from dspy.adapters.utils import annotation_allows_none, format_field_value, parse_value, translate_field_type
+from dspy.clients._deprecation import adapter_message_call
+from dspy.clients._http import retry_after_seconds
+from dspy.clients.base_lm import GLOBAL_HISTORY
+from dspy.clients.call_context import adapter_fallback_scope
+from dspy.clients.call_result import usage_dict
+from dspy.clients.capabilities import resolve as resolve_engine
+from dspy.clients.execution import IGNORED_CACHE_KEYS
+from dspy.clients.execution import prepare as prepare_call
+from dspy.clients.legacy_outputs import plain as plain_data
+from dspy.clients.legacy_outputs import value as item_value
+from dspy.clients.lm import _is_openai_reasoning_model as is_openai_reasoning_model
+from dspy.clients.model_metadata import model_info
+from dspy.clients.model_metadata import rate as token_rate
+from dspy.clients.utils_finetune import TrainDataFormat, TrainingStatus, get_finetune_directory
+from dspy.lm15 import (
+    Config,
+    ContextLengthError,
+    InvalidRequestError,
+    LM15Error,
+    Message,
+    ProviderError,
+    Request,
+    Response,
+    TextPart,
+    UnsupportedFeatureError,
+    Usage,
+    response_to_events,
+)
+from dspy.lm15 import TimeoutError as EngineTimeoutError
+from dspy.predict.parameter import Parameter
+from dspy.teleprompt import Teleprompter
+from dspy.utils.callback import BaseCallback
+from dspy.utils.callback_context import ACTIVE_CALL_ID
+
+__all__ = [
+    "ACTIVE_CALL_ID",
+    "GLOBAL_HISTORY",
+    "IGNORED_CACHE_KEYS",
+    "BaseCallback",
+    "Config",
+    "ContextLengthError",
+    "EngineTimeoutError",
+    "InvalidRequestError",
+    "LM15Error",
+    "Message",
+    "Parameter",
+    "ProviderError",
+    "Request",
+    "Response",
+    "Teleprompter",
+    "TextPart",
+    "TrainDataFormat",
+    "TrainingStatus",
+    "UnsupportedFeatureError",
+    "Usage",
+    "adapter_fallback_scope",
+    "adapter_message_call",
+    "annotation_allows_none",
+    "format_field_value",
+    "get_finetune_directory",
+    "is_openai_reasoning_model",
+    "item_value",
+    "model_info",
+    "parse_value",
+    "plain_data",
+    "prepare_call",
+    "resolve_engine",
+    "response_to_events",
+    "retry_after_seconds",
+    "token_rate",
+    "translate_field_type",
+    "usage_dict",
+]
