@@ -150,7 +150,7 @@ def test_unknown_figures_are_none_in_json_and_said_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uses", "marks"),
+    ("uses", "thresholds"),
     [
         ([10] * 10, ["50 %", "80 %"]),
         ([49], []),
@@ -161,13 +161,13 @@ def test_unknown_figures_are_none_in_json_and_said_in_words() -> None:
 )
 @pytest.mark.parametrize("cap", ["max_usd", "max_total_output_tokens"])
 def test_half_and_four_fifths_are_warned_of_once_each(
-    cap: str, uses: list[int], provenances: list[str], caplog: pytest.LogCaptureFixture
+    cap: str, uses: list[int], thresholds: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger(**{cap: 100})
     with caplog.at_level(logging.WARNING, "tale_dspy.accounting.ledger"):
         for use in uses:
             ledger.book(call(output_tokens=use, cost_usd=float(use)))
-    assert [record.getMessage()[:4] for record in caplog.records] == provenances
+    assert [record.getMessage()[:4] for record in caplog.records] == thresholds
 
 
 def test_what_failed_and_may_be_billed_is_warned_of_too(caplog: pytest.LogCaptureFixture) -> None:
