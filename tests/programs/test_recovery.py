@@ -271,18 +271,18 @@ def test_the_policy_is_saved_in_any_program_and_checked_when_loaded(tmp_path: Pa
     assert other.deepcopy().solve.on_truncation == "force_answer"
     text = (tmp_path / "solve.json").read_text().replace('"on_truncation": "force_answer"', '"recovery": "pray"')
     (tmp_path / "solve.json").write_text(text)
-    with pytest.raises(UsageError, match="on_truncation must be answer or escalate"):
+    with pytest.raises(UsageError, match="on_truncation must be force_answer or retry_larger"):
         tale_dspy.load(tmp_path / "solve.json")
 
 
 @pytest.mark.parametrize("policy", ["pray", True, "Answer"])
 def test_any_other_policy_is_refused(policy: Any) -> None:
-    with pytest.raises(UsageError, match="on_truncation must be answer or escalate"):
+    with pytest.raises(UsageError, match="on_truncation must be force_answer or retry_larger"):
         TaleEP("question -> answer", on_truncation=policy)
 
 
 @pytest.mark.parametrize(
-    ("model", "least"),
+    ("model", "minimal_thinking"),
     [("openai/gpt-4o", 0), ("openai/gpt-5", 1024), ("openai/o3", 2048), ("gemini/gemini-2.5-pro", 128),
      ("gemini/gemini-2.5-flash", 0), ("hosted_vllm/qwen3-8b", 0), ("xai/grok-4", 2048)],
 )  # fmt: skip
