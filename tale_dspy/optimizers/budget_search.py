@@ -13,6 +13,7 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.optimizers import samplers
 from tale_dspy.optimizers.few_shot import few_shot
 from tale_dspy.optimizers.fit_regression import fit_regression
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors, put, searchable, task_of, with_estimator
@@ -36,8 +37,13 @@ logger = logging.getLogger(__name__)
 
 AGREES = "agrees-with-vanilla"
 """The metric of questions without gold."""
-SAMPLERS = ("elastic", "halving", "tpe", "grid")
-"""Samplers that can be given by name."""
+SAMPLERS: "dict[str, Callable[[int], BaseSampler]]" = {
+    "elastic": lambda seed: samplers.ElasticSampler(),
+    "halving": lambda seed: samplers.HalvingSampler(),
+    "tpe": lambda seed: samplers.TPESampler(seed),
+    "grid": lambda seed: samplers.GridSampler(),
+}
+"""Samplers that can be given by name, each made from a seed: a new one is one line here."""
 DEFAULT_CALLS = 12
 """Budgets tried for a question by a sampler that does not know when it is done."""
 ENDLESS = 10_000
@@ -255,16 +261,8 @@ def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
         MissingExtraError: If Optuna is not installed.
         UsageError: If it is no Optuna sampler.
     """
-    from tale_dspy.optimizers import samplers
-
-    if sampler == "elastic":
-        return samplers.ElasticSampler()
-    if sampler == "halving":
-        return samplers.HalvingSampler()
-    if sampler == "tpe":
-        return samplers.TPESampler(seed=seed)
-    if sampler == "grid":
-        return samplers.GridSampler()
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return SAMPLERS[sampler](seed)
     from optuna.samplers import BaseSampler
 
     if not isinstance(sampler, BaseSampler):
@@ -274,6 +272,4 @@ def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
 
 def _ends(sampler: "BaseSampler") -> bool:
     """Whether a sampler knows when a question is done."""
-    from tale_dspy.optimizers.samplers import BudgetSampler
-
-    return isinstance(sampler, BudgetSampler)
+    return isinstance(sampler, samplers.BudgetSampler)

@@ -136,7 +136,7 @@ def _candidates(history: History, changepoints: Array, required_budgets: Array) 
     high = min(
         vanilla, math.ceil(1.15 * vanilla * math.exp((changepoints + np.maximum(required_budgets, 0.0)).max())) + 1
     )
-    steps = np.geomspace(low, max(low, high), CANDIDATES).round().tolist()
+    steps = [history.on_grid(b) for b in np.geomspace(low, max(low, high), CANDIDATES).round().tolist()]
     # Between two budgets with the same reply every budget gives that reply, unless the smaller one was exceeded and the
     # larger one met: then the reply has grown back to that length, and shorter ones lie between.
     alike: dict[tuple[float, bool, bool], list[int]] = {}

@@ -1,40 +1,42 @@
-"""What all budget samplers share: the Optuna side of a search over one whole-number parameter, `budget`.
+"""What all budget samplers share: the Optuna side of a search over one integer parameter, the budget.
 
-A sampler here decides from a `History` - what this question was asked and what came of it - and from nothing of Optuna.
-This module turns a study into a `History`, keeps proposals inside the range asked for, and ends `study.optimize` when
-the sampler has seen enough. It asks no model and knows no question.
+A sampler here decides from a `History`, the trials of one question, and from nothing of Optuna. This module turns a
+study into a `History`, moves proposals onto the grid of the range, and stops `study.optimize` when the sampler wants no
+further trial. It calls no model and knows no question.
 
-The conventions of a study that these samplers can search:
+What these samplers expect of a study:
 
-- the objective asks `trial.suggest_int("budget", 1, vanilla_tokens)`;
-- its value, minimised, is the tokens really used;
-- a wrong answer is said before `tell` by `trial.set_constraint("wrong", 1.0)`, a right one by `0.0`.
+- the objective calls `trial.suggest_int("budget", 1, vanilla_tokens)`, with a step if it likes. A study that has no
+  parameter of that name may call it anything: its first integer parameter with a lower end of at least 1 is the budget.
+  All other parameters are sampled independently, at random;
+- its value, minimised, is the number of tokens used;
+- before `tell`, a wrong answer is marked by `trial.set_constraint("wrong", 1.0)`, a right one by `0.0`.
 
-Whoever drives a study by ask and tell asks `sampler.finished(study)` before each `ask`, and says
-`sampler.finish_question(history)` once the question is done, with `history_of(study)`, or with a `History` put
-together from a journal; `study.optimize` does both by itself.
+With ask and tell, call `sampler.finished(study)` before each `ask`, and `sampler.finish_question(history)` once the
+question is done, with `history_of(study)` or a `History` rebuilt from a journal; `study.optimize` does both by itself.
 
-This room loads Optuna; `tale_dspy.optimizers.samplers` itself does not, until one of its classes is used.
+This module loads Optuna; `tale_dspy.optimizers.samplers` itself does not, until one of its classes is used.
 """
 
 import math
+import threading
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from tale_dspy.errors import MissingExtraError, UsageError
 
 try:
     from optuna.distributions import BaseDistribution, IntDistribution
-    from optuna.samplers import BaseSampler
+    from optuna.samplers import BaseSampler, RandomSampler
     from optuna.study import Study, StudyDirection
     from optuna.trial import FrozenTrial, TrialState
 except ImportError as e:  # pragma: no cover - tested in a process of its own
     raise MissingExtraError("optuna", "search") from e
 
 PARAMETER = "budget"
-"""Name of the parameter that is searched."""
+"""Name of the parameter that is searched, in studies that have one of this name."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class History:
     """Budgets that are being asked now."""
     lowest: int = 1
     """The lower end of the range."""
+    step: int = 1
+    """Budgets of the range are `lowest`, `lowest + step`, ..., up to `vanilla_tokens`."""
 
     @property
     def best(self) -> Observation | None:
@@ -72,6 +76,11 @@ class History:
         """Tokens of the best right answer, that without a budget included."""
         return min([o.tokens for o in self.seen if o.right], default=self.vanilla_tokens)
 
+    def on_grid(self, budget: float) -> int:
+        """Return the budget of the range that is nearest."""
+        steps = (self.vanilla_tokens - self.lowest) // self.step
+        return self.lowest + min(max(0, round((budget - self.lowest) / self.step)), steps) * self.step
+
     @property
     def tried(self) -> set[int]:
         """Budgets that were asked or are being asked."""
@@ -81,20 +90,32 @@ class History:
 class BudgetSampler(BaseSampler):
     """Base class of the samplers that know when a question is done.
 
-    A subclass says which budget comes next (`propose`) and whether another call is worth its price (`should_stop`).
-    Inside `study.optimize` the study is stopped when it is not; with ask and tell the caller asks `finished(study)`
-    before each `ask`. Asked on all the same, a sampler still proposes a budget within the range.
+    A subclass says which budget comes next (`propose`) and whether the search is over (`should_stop`). Inside
+    `study.optimize` the study is stopped then; with ask and tell the caller asks `finished(study)` before each `ask`.
+    Asked on after the end, a sampler still proposes a budget within the range.
 
-    One sampler may serve many studies at once, from several threads. What it proposes depends on the history of the
-    question and on the calls of `observe` and `finish_question`, in their order, and on nothing else.
+    One sampler may serve many studies at once, from several threads, and can be copied and pickled. What it proposes
+    depends on the history of the question and on the calls of `observe` and `finish_question`, in their order, and on
+    nothing else. With `n_jobs`, budgets being tried in other threads are seen as `pending`.
 
-    Failed and pruned trials are treated as if they had never been. A trial without the constraint counts as right, as
-    Optuna itself has it; a complete trial whose value is not finite counts as wrong.
+    Failed and pruned trials are ignored. A trial without the constraint counts as right, as in Optuna; a complete trial
+    whose value is not finite counts as wrong.
 
     Raises:
-        UsageError: From `ask` or `suggest_int`, if the study has more than one objective or maximises, the parameter is
-            not called `budget`, or its range is not one of whole numbers from 1 on.
+        UsageError: From `ask` or `suggest_int`, if the study has more than one objective or maximises, or a parameter
+            named `budget` is not an integer from 1 on.
     """
+
+    _lock: threading.RLock
+    _reserved: dict[tuple[str, int], int]
+    """(study, trial) -> a budget that was proposed and is not stored yet."""
+    _others: RandomSampler
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Make what every sampler has, so that a subclass need not call `__init__`."""
+        sampler = super().__new__(cls)
+        sampler._lock, sampler._reserved, sampler._others = threading.RLock(), {}, RandomSampler(seed=0)
+        return sampler
 
     @abstractmethod
     def propose(self, history: History) -> int:
@@ -136,22 +157,33 @@ class BudgetSampler(BaseSampler):
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> int:
-        """Return the proposed budget, within the range asked for."""
+    ) -> Any:
+        """Return the proposed budget, within the range; any other parameter is sampled at random."""
+        if param_name != _budget_name(study, trial, param_name, param_distribution):
+            return self._others.sample_independent(study, trial, param_name, param_distribution)
         if list(study.directions) != [StudyDirection.MINIMIZE]:
             names = [d.name.lower() for d in study.directions]
             raise UsageError(f"{type(self).__name__} minimises one value, the tokens used; the study has {names}")
-        checked = _checked(self, param_name, param_distribution)
-        return _into(checked, self.propose(_history(study, checked, leave_out=trial.number)))
+        budgets = _checked(self, param_name, param_distribution)
+        with self._lock:  # Optuna stores a proposal only after this returns: other threads must see it before
+            stored = _history(study, param_name, budgets, leave_out=trial.number)
+            reserved = tuple(self._reservations(study, trial.number, param_name))
+            history = replace(stored, pending=stored.pending + reserved)
+            budget = history.on_grid(self.propose(history))
+            self._reserved[study.study_name, trial.number] = budget
+        return budget
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Watch, and stop `study.optimize` if this trial was the last one needed."""
+        """Observe the trial, and stop `study.optimize` if it was the last one needed."""
+        with self._lock:
+            self._reserved.pop((study.study_name, trial.number), None)
         # The trial is not stored as complete yet: it is taken from the arguments.
-        budgets = trial.distributions.get(PARAMETER)
+        name = _budget_name(study, trial)
+        budgets = trial.distributions.get(name)
         if not isinstance(budgets, IntDistribution):
             return
-        before = _history(study, budgets, leave_out=trial.number)
-        last = observation(trial, values) if state == TrialState.COMPLETE else None
+        before = _history(study, name, budgets, leave_out=trial.number)
+        last = observation(trial, values, name) if state == TrialState.COMPLETE else None
         history = replace(before, seen=before.seen + ((last,) if last else ()))
         if last:
             self.observe(history)
@@ -159,56 +191,80 @@ class BudgetSampler(BaseSampler):
             return
         try:
             study.stop()
-        except (
-            RuntimeError
-        ):  # Optuna's word for "not inside optimize": the caller asks `finished` and tells `finish_question`
+        except RuntimeError:  # not inside `optimize`: the caller asks `finished` and calls `finish_question`
             return
-        if not history.pending:  # with n_jobs, the last of the trials speaks for all
+        if not history.pending:  # with n_jobs, the last of the trials ends the question
             self.finish_question(history)
+
+    def _reservations(self, study: Study, number: int, name: str) -> Iterator[int]:
+        """Yield the budgets of other trials of a study that are proposed, but not stored yet."""
+        trials = study.get_trials(deepcopy=False)
+        for (study_name, other), budget in self._reserved.items():
+            if study_name == study.study_name and other != number and name not in trials[other].params:
+                yield budget
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_reserved")}
 
 
 def history_of(study: Study) -> History | None:
-    """Read what a study knows of its question; None before its first budget was asked."""
+    """Return what a study knows of its question; None before its first budget was asked for."""
     for trial in reversed(study.get_trials(deepcopy=False)):
-        budgets = trial.distributions.get(PARAMETER)
+        name = _budget_name(study, trial)
+        budgets = trial.distributions.get(name)
         if isinstance(budgets, IntDistribution):
-            return _history(study, budgets)
+            return _history(study, name, budgets)
     return None
 
 
-def observation(trial: FrozenTrial, values: Sequence[float] | None) -> Observation | None:
-    """Read one complete trial; None if it never asked for a budget."""
-    if PARAMETER not in trial.params or values is None:
+def observation(trial: FrozenTrial, values: Sequence[float] | None, name: str = PARAMETER) -> Observation | None:
+    """Return one complete trial as an observation; None if it never asked for a budget."""
+    if name not in trial.params or values is None:
         return None
     tokens = float(values[0])
     right = math.isfinite(tokens) and all(v <= 0 for v in trial.constraints.values())
-    return Observation(int(trial.params[PARAMETER]), tokens, right)
+    return Observation(int(trial.params[name]), tokens, right)
 
 
-def _history(study: Study, budgets: IntDistribution, leave_out: int | None = None) -> History:
+def _budget_name(
+    study: Study, trial: FrozenTrial, asked: str | None = None, distribution: BaseDistribution | None = None
+) -> str:
+    """Return the name of the parameter that is the budget: `budget`, else the study's first integer one from 1 on."""
+    if asked == PARAMETER:
+        return PARAMETER
+    trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+    if any(PARAMETER in t.distributions for t in (*trials, trial)):
+        return PARAMETER
+    for earlier in (*trials, trial):
+        for name, known in earlier.distributions.items():
+            if _is_budget_range(known):
+                return name
+    return asked if asked is not None and _is_budget_range(distribution) else PARAMETER
+
+
+def _is_budget_range(distribution: BaseDistribution | None) -> bool:
+    return isinstance(distribution, IntDistribution) and distribution.low >= 1
+
+
+def _history(study: Study, name: str, budgets: IntDistribution, leave_out: int | None = None) -> History:
     seen: list[Observation] = []
     pending: list[int] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
-        if trial.number == leave_out or PARAMETER not in trial.params:
+        if trial.number == leave_out or name not in trial.params:
             continue
         if trial.state == TrialState.RUNNING:
-            pending.append(int(trial.params[PARAMETER]))
-        elif (found := observation(trial, trial.values)) is not None:
-            seen.append(found)
-    return History(budgets.high, tuple(seen), tuple(pending), budgets.low)
+            pending.append(int(trial.params[name]))
+        elif (complete := observation(trial, trial.values, name)) is not None:
+            seen.append(complete)
+    high = budgets.low + (budgets.high - budgets.low) // budgets.step * budgets.step
+    return History(high, tuple(seen), tuple(pending), budgets.low, budgets.step)
 
 
 def _checked(sampler: BaseSampler, name: str, distribution: BaseDistribution) -> IntDistribution:
     """Return the distribution, if it is a range of budgets."""
     who = type(sampler).__name__
-    if name != PARAMETER or not isinstance(distribution, IntDistribution):
-        raise UsageError(f"{who} searches one whole number named {PARAMETER!r}; got {name!r} as {distribution}")
+    if not isinstance(distribution, IntDistribution):
+        raise UsageError(f"{who} searches one integer, the budget; got {name!r} as {distribution}")
     if distribution.low < 1:
         raise UsageError(f"a budget is at least 1 token; {who} got a range from {distribution.low}")
     return distribution
-
-
-def _into(distribution: IntDistribution, wanted: int) -> int:
-    """Move a proposal onto the nearest value of the range."""
-    low, high, step = distribution.low, distribution.high, distribution.step
-    return low + min(max(0, round((wanted - low) / step)), (high - low) // step) * step

@@ -7,7 +7,6 @@ questions before it (`fit_elasticity`). The acquisition function is the expected
 
 import json
 import math
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -70,7 +69,6 @@ class ElasticSampler(BudgetSampler):
         if max_calls < 1:
             raise UsageError(f"max_calls must be at least 1, got {max_calls}")
         self.price, self.max_calls = price, max_calls
-        self._lock = threading.RLock()
         self._learned: list[History] = []
         self._active: Counter[History] = Counter()
         self._model, self._trial_count, self._next_fit = ElasticityModel(), 0, TRIALS_BEFORE_FIRST_FIT

@@ -12,9 +12,9 @@ from tale_dspy.optimizers.samplers.base import BudgetSampler, History
 class GridSampler(BudgetSampler):
     """Ask for every budget on a grid, the largest first, and end.
 
-    Budgets outside a question's range are left out. Where none is left, the upper end of the range is asked.
-    Deterministic, and nothing is learned from one question for the next. Asked on after the end, it asks the best
-    budget again.
+    Budgets outside a question's range are left out, the others are moved onto its step. Where none is left, the upper
+    end of the range is asked. Deterministic, and nothing is learned from one question for the next. Asked on after the
+    end, it asks the best budget again.
 
     Args:
         budgets: The grid, in tokens; None for the whole range of each question.
@@ -55,7 +55,7 @@ class GridSampler(BudgetSampler):
         """Return the whole grid of a question, rising."""
         low, high = history.lowest, history.vanilla_tokens
         if self._budgets is not None:
-            return [b for b in self._budgets if low <= b <= high] or [high]
-        if self._points is None or high - low < self._points:
-            return list(range(low, high + 1))
-        return [int(b) for b in np.unique(np.geomspace(low, high, self._points).round())]
+            return sorted({history.on_grid(b) for b in self._budgets if low <= b <= high}) or [high]
+        if self._points is None or (high - low) // history.step < self._points:
+            return list(range(low, high + 1, history.step))
+        return sorted({history.on_grid(b) for b in np.geomspace(low, high, self._points)})

@@ -21,7 +21,7 @@ class Counting(BudgetSampler):
         return 1 + len(history.tried)
 
     def should_stop(self, history: History) -> bool:
-        return len(history.tried) >= min(3, history.vanilla_tokens)
+        return len(history.seen) + len(history.pending) >= min(3, history.vanilla_tokens)
 
     def observe(self, history: History) -> None:
         self.watched.append(history)

@@ -3,7 +3,7 @@
 import pytest
 
 from tale_dspy.optimizers.samplers import HalvingSampler, History, Observation
-from tale_dspy.testing.samplers import BudgetSamplerSuite, elastic, helpless, obedient, searched, stubborn
+from tale_dspy.testing.samplers import BudgetSamplerSuite, always_wrong, constant, elastic, linear, searched
 
 
 class TestHalvingSampler(BudgetSamplerSuite):
@@ -15,9 +15,9 @@ class TestHalvingSampler(BudgetSamplerSuite):
     ("question", "asked"),
     [
         (elastic, [80, 40, 20]),  # 20 is wrong
-        (obedient, [80, 40, 20, 10, 5, 2, 1]),
-        (stubborn, [80]),  # right, but not strictly shorter
-        (helpless, [80]),
+        (linear, [80, 40, 20, 10, 5, 2, 1]),
+        (constant, [80]),  # right, but not strictly shorter
+        (always_wrong, [80]),
     ],
 )
 def test_it_halves_until_the_answer_is_wrong_or_no_longer_shorter(question, asked) -> None:  # type: ignore[no-untyped-def]
