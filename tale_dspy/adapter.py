@@ -20,13 +20,13 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
-from dspy import Adapter, ChatAdapter, Signature, settings
+from dspy import Adapter, ChatAdapter, JSONAdapter, Signature, XMLAdapter, settings
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tale_dspy.budget import read_budget, split_stated
 from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import StateError, UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
 from tale_dspy.prompts import FORMS, STATED, PromptForm, form_names
 from tale_dspy.replies import brackets, quoted, read_fields
@@ -257,6 +257,32 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if native and REASONING in original.output_fields and not value.get(REASONING):
             value[REASONING] = thought(str(native), original.output_fields[REASONING])
         return value
+
+
+def describe_adapter(adapter: Any) -> str | None:
+    """Name an adapter: its class, and the form of a `TaleAdapter`."""
+    if adapter is None:
+        return None
+    if isinstance(adapter, TaleAdapter) and adapter.form:
+        return f"TaleAdapter:{adapter.form}"
+    return type(adapter).__name__
+
+
+def adapter_named(name: str | None) -> Any:
+    """Build the adapter that `describe_adapter` named.
+
+    Raises:
+        StateError: If it is none of DSPy's or this library's.
+    """
+    known = {"ChatAdapter": ChatAdapter, "JSONAdapter": JSONAdapter, "XMLAdapter": XMLAdapter}
+    if name is None:
+        return None
+    kind, _, form = name.partition(":")
+    if kind == "TaleAdapter":
+        return TaleAdapter(form or None)
+    if kind not in known:
+        raise StateError(f"adapter {kind!r} cannot be built from a file: construct the program and call .load on it")
+    return known[kind]()
 
 
 def _refuse_listeners() -> None:

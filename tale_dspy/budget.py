@@ -1,4 +1,4 @@
-"""A token budget: read one out of a model's reply and keep it within sane limits.
+"""A budget: a number of tokens or an effort word; read one out of a model's reply and keep it within sane limits.
 
 Pure text and numbers; what asks for a budget lives in `tale_dspy.programs`, how it is worded in `tale_dspy.adapter`.
 """
@@ -11,6 +11,9 @@ from operator import index
 from typing import Literal, SupportsIndex
 
 from tale_dspy.errors import UsageError
+
+EFFORT_WORDS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Effort words of today's thinking models, from the least to the most; each model takes some of them."""
 
 Source = Literal["estimate", "clamped", "fallback", "given", "default", "stated"]
 
@@ -35,11 +38,72 @@ _TOKENS = re.compile(r"\s*(?:\*\*|\])?\s*tokens?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
+class BudgetValue:
+    """What a call may spend on its reasoning: a number of tokens, an effort word, or a word beside a number.
+
+    A number alone is told in the prompt and sent by the model's reasoning control. A word alone is sent by the
+    reasoning control, and the prompt says nothing. With both, the control takes the word and the prompt the number.
+
+    Raises:
+        UsageError: If it is neither, the number is no whole number of at least 1, or the word is none of
+            `EFFORT_WORDS`.
+
+    Example:
+        >>> [str(BudgetValue.parse(value)) for value in (50, "low", "low+50")]
+        ['50', 'low', 'low+50']
+    """
+
+    tokens: int | None = None
+    """Tokens of the phrase, and of the reasoning control where there is no word."""
+    effort: str | None = None
+    """One of `EFFORT_WORDS`."""
+
+    def __post_init__(self) -> None:
+        if self.tokens is None and self.effort is None:
+            raise UsageError("a budget is a number of tokens or an effort word, got neither")
+        if self.tokens is not None:
+            object.__setattr__(self, "tokens", check_budget(self.tokens))
+        if self.effort is not None:
+            check_effort(self.effort)
+
+    @classmethod
+    def parse(cls, value: "int | str | BudgetValue") -> "BudgetValue":
+        """Read a budget as users write it: `50`, `"50"`, `"low"`, `"low+50"`.
+
+        Raises:
+            UsageError: If it is none of these.
+        """
+        if isinstance(value, BudgetValue):
+            return value
+        if not isinstance(value, str):
+            return cls(check_budget(value))
+        word, _, number = value.strip().lower().rpartition("+")
+        if not word and not number.isascii():
+            raise UsageError(f"a budget is a number of tokens or one of {', '.join(EFFORT_WORDS)}, got {value!r}")
+        if number.isdigit() and len(number) <= _DIGITS:
+            return cls(int(number), word or None)
+        return cls(effort=check_effort(value.strip().lower()))
+
+    def __str__(self) -> str:
+        return "+".join(str(part) for part in (self.effort, self.tokens) if part is not None)
+
+    def to_json(self) -> int | str:
+        """Return what `parse` reads: the number where it is one, else the text."""
+        return self.tokens if self.tokens is not None and self.effort is None else str(self)
+
+
+BudgetLike = int | str | BudgetValue
+"""What callers may write for a budget."""
+
+_DIGITS = 18  # more than any budget has; int() refuses some thousands
+
+
+@dataclass(frozen=True)
 class Budget:
     """A budget that can be sent, and where it comes from."""
 
-    tokens: int
-    """What is sent, in tokens; within the limits."""
+    tokens: int | None
+    """What is sent, in tokens; within the limits. None where an effort word alone is."""
     source: Source
     """`estimate` as read and scaled, `clamped` to a limit, `fallback` where none could be read, `given` by a caller,
     `default` where none was asked for, since the model thinks natively, `stated` by the model at the head of the very
@@ -48,6 +112,13 @@ class Budget:
     """The reply it was read from."""
     estimate: float | None = None
     """The number read from the reply, before scale and limits; None if there was none."""
+    effort: str | None = None
+    """The effort word that is sent; None where a number alone is."""
+
+    @property
+    def value(self) -> BudgetValue:
+        """What is sent, without where it comes from."""
+        return BudgetValue(self.tokens, self.effort)
 
 
 @dataclass(frozen=True)
@@ -109,6 +180,17 @@ def check_budget(value: object, name: str = "token_budget") -> int:
     if tokens < 1:
         raise UsageError(f"{name} must be a whole number of tokens of at least 1, got {value!r}")
     return tokens
+
+
+def check_effort(value: object, name: str = "effort") -> str:
+    """Return an effort word given by a caller, or say which there are.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if value not in EFFORT_WORDS:
+        raise UsageError(f"{name} must be one of {', '.join(EFFORT_WORDS)}, got {value!r}")
+    return str(value)
 
 
 def read_budget(reply: str | None) -> float | None:

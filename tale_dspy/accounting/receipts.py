@@ -233,6 +233,8 @@ class Receipt:
     """Whether an answer could be read, and if not, why."""
     token_budget: int | None = None
     """The budget sent, in tokens; None where the module sends none."""
+    effort: str | None = None
+    """The effort word of the budget; None where it was a number alone, or the module sends none."""
     budget_source: Source | None = None
     """`estimate`, `clamped`, `fallback`, `given`, or `stated` by the answering call itself."""
     estimate: float | None = None

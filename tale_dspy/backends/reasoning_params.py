@@ -1,27 +1,29 @@
-"""A token budget -> what this model takes: the phrase in the prompt, a number, an effort word, or a hard cap.
+"""A budget -> what this model takes: the phrase in the prompt, a number, an effort word, or a hard cap.
 
-`turn` decides it for one call. The rows it reads are in `tale_dspy.backends.reasoning_controls`. Nothing of the
-caller's is changed: what comes out are settings of their own for the one call, and the receipt says what they are.
+`budget_request` decides it for one call. The rows it reads are in `tale_dspy.backends.reasoning_controls`. Nothing of
+the caller's is changed: the result holds settings for the one call, and the receipt says what they are.
 """
 
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 from tale_dspy.accounting.reservation import LIMITS, allowance
 from tale_dspy.backends.prices import most_output
-from tale_dspy.backends.reasoning_control import LEVELS, THINKERS, ReasoningControl
-from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS
+from tale_dspy.backends.reasoning_controls import LEVELS, REASONING_CONTROLS, THINKERS, ReasoningControl
 from tale_dspy.backends.reasoning_settings import (
     asks_to_think,
+    caller_effort,
     caller_reasoning_param,
     filled,
     limit_path,
     nested,
     with_reasoning_params,
 )
+from tale_dspy.budget import EFFORT_WORDS, BudgetLike, BudgetValue
 from tale_dspy.errors import UsageError
 
 Mode = Literal["auto", "prompt", "native", "cap"]
@@ -99,36 +101,111 @@ def is_reasoning_model(lm: Any, config: Mapping[str, Any] | None = None) -> bool
     return family.thinks == "by default" or (family.thinks == "by name" and bool(THINKERS.search(lm.model.lower())))
 
 
-def budget_request(lm: Any, budget: int, mode: Mode = "auto", config: Mapping[str, Any] | None = None) -> BudgetRequest:
+def budget_request(
+    lm: Any, budget: BudgetLike, mode: Mode = "auto", config: Mapping[str, Any] | None = None
+) -> BudgetRequest:
     """Decide how a budget is sent.
 
-    `prompt` sends the phrase alone. `cap` sets max_tokens to the budget, or leaves the caller's where that is less.
-    `native` turns the model's own reasoning control, raised or lowered to what it takes. `auto` does so where the
-    model thinks natively as it is set up; where it does not, or where thinking can be switched off and the budget is
-    less than the reasoning control takes, it sends the phrase alone. A reasoning control that the caller has set for
-    this call is left to him.
+    `prompt` sends the phrase alone. `cap` sets max_tokens to the number, or leaves the caller's where that is less.
+    `native` sends the model's own reasoning control, raised or lowered to what it takes. `auto` does so where the
+    model thinks natively as it is set up; where it does not, or where thinking can be switched off and the number is
+    less than the reasoning control takes, it sends the phrase alone.
+
+    An effort word is sent under `auto` and `native`; a model without that word gets the next lower one it has, a model
+    of numbers the number of `LEVELS`, and the notes say so. A reasoning control that the caller has set for this call
+    is kept; so is an effort word that the caller has set on the LM, unless the budget is a word or the mode `native`.
 
     Args:
         lm: Any DSPy language model.
-        budget: Tokens.
+        budget: A number of tokens, an effort word, or a `BudgetValue`.
         mode: One of `MODES`.
         config: Settings of the call beside the LM's own.
 
     Raises:
-        UsageError: If `native` is asked of a model, an engine or a server that has no such dial.
+        UsageError: If `native` is asked of a model, an engine or a server without a reasoning control, or `cap` of a
+            word without a number.
     """
-    given = dict(config or {})
+    given, value = dict(config or {}), BudgetValue.parse(budget)
     if mode == "prompt":
-        return BudgetRequest()
+        unsent = () if value.effort is None else (f"mode prompt: effort {value.effort} was not sent",)
+        return BudgetRequest(notes=unsent, thinks=value.effort is not None and is_reasoning_model(lm, given))
     if mode != "cap" and (kept := caller_reasoning_param(given)) is not None:
         thinks = is_reasoning_model(lm, given)
         return BudgetRequest(
             "native" if thinks else "prompt", notes=(f"the call's own {kept} was kept",), thinks=thinks
         )
-    turning = _BudgetPlanner(lm, given)
+    planner = _BudgetPlanner(lm, given)
     if mode == "cap":
-        return turning.cap(budget)
-    return turning.native(budget) if mode == "native" else turning.auto(budget)
+        if value.tokens is None:
+            raise UsageError(f"mode cap needs a number of tokens, got effort {value.effort}")
+        return planner.cap(value.tokens)
+    if value.effort is not None:
+        return planner.effort(value.effort, strict=mode == "native")
+    if value.tokens is None:  # BudgetValue refuses that
+        raise UsageError("a budget is a number of tokens or an effort word, got neither")
+    return planner.native(value.tokens) if mode == "native" else planner.auto(value.tokens)
+
+
+def effort_words(lm: Any) -> tuple[str, ...]:
+    """Return the effort words that a model takes, from the least to the most.
+
+    `none` is among them where thinking can be switched off. A model whose reasoning control is a number, or that has
+    none, takes no words.
+    """
+    control = family_of(lm)
+    if control is None or control.kind != "word" or (_engine(lm) == "lm15" and control.litellm):
+        return ()
+    return (*(() if control.off is None or "none" in control.words else ("none",)), *control.words)
+
+
+@dataclass(frozen=True)
+class DistinctSetting:
+    """A budget, the request it makes, and the budgets that would make the same one."""
+
+    value: BudgetValue
+    """The first of those given."""
+    request: BudgetRequest
+    """What is sent for it."""
+    same: tuple[BudgetValue, ...] = ()
+    """The others, which need not be asked."""
+
+    def __str__(self) -> str:
+        others = ", ".join(map(str, self.same))
+        return f"{self.value} (the same request as {others})" if others else str(self.value)
+
+
+def distinct_settings(
+    lm: Any,
+    budgets: Iterable[BudgetLike],
+    mode: Mode = "auto",
+    config: Mapping[str, Any] | None = None,
+    *,
+    phrase: bool = True,
+) -> list[DistinctSetting]:
+    """Collapse budgets that would send equal requests, so that each request is asked once.
+
+    Args:
+        lm: Any DSPy language model.
+        budgets: Numbers, effort words or `BudgetValue`s.
+        mode: How they are sent.
+        config: Settings of the call beside the LM's own.
+        phrase: Whether the prompt tells the number; False compares the reasoning controls alone.
+
+    Returns:
+        One for each different request, in the order given.
+    """
+    groups: dict[str, DistinctSetting] = {}
+    for budget in budgets:
+        value = BudgetValue.parse(budget)
+        request = budget_request(lm, value, mode, config)
+        told = value.tokens if phrase else None
+        key = json.dumps([told, request.settings, request.thinks], sort_keys=True, default=repr)
+        first = groups.get(key)
+        if first is None:
+            groups[key] = DistinctSetting(value, request)
+        elif value not in (first.value, *first.same):
+            groups[key] = replace(first, same=(*first.same, value))
+    return list(groups.values())
 
 
 def minimal_thinking(lm: Any, config: Mapping[str, Any] | None = None) -> BudgetRequest:
@@ -184,10 +261,14 @@ class _BudgetPlanner:
         return BudgetRequest("cap", settings, wire, tuple(self.notes), thinks)
 
     def auto(self, budget: int) -> BudgetRequest:
-        """Turn the reasoning control only of a model that thinks as it is set up."""
+        """Send the reasoning control only of a model that thinks as it is set up, and leave the caller's own word."""
         family = self.family
         if family is None or not self.thinks:
             return BudgetRequest()
+        own = caller_effort(self.merged)
+        if own is not None:
+            note = f"the LM's own {own} was kept, the budget is in the prompt; mode native replaces it"
+            return BudgetRequest("native", notes=(note,), thinks=True)
         if family.kind == "none" or self._out_of_reach:
             if family.off is not None and not self._out_of_reach:
                 return self._switched_off(family.off, self._why)
@@ -204,6 +285,46 @@ class _BudgetPlanner:
             raise UsageError(f"mode native: {self._why}; use mode prompt or cap")
         return self._word(family, budget) if family.kind == "word" else self._tokens(family, budget)
 
+    def effort(self, word: str, *, strict: bool) -> BudgetRequest:
+        """Return the request for an effort word.
+
+        Args:
+            word: One of `EFFORT_WORDS`.
+            strict: Whether a model that cannot take one is refused, and not only noted.
+        """
+        control = self.family
+        switch = control is not None and control.off is not None and word == "none"
+        if control is None or self._out_of_reach or (control.kind == "none" and not switch):
+            if strict:
+                raise UsageError(f"mode native: {self._why}; use a number of tokens and mode prompt or cap")
+            return BudgetRequest(notes=(f"{self._why}: effort {word} was not sent",), thinks=self.thinks)
+        self._note_replaced(word)
+        if switch and control.off is not None:
+            settings = with_reasoning_params(self.merged, control.off)
+            return BudgetRequest("native", settings, self._wire_off(control), tuple(self.notes))
+        if control.kind == "tokens":
+            number = LEVELS["minimal" if word == "none" else word]
+            self.notes.append(f"{control.name} takes a number: effort {word} stands for {number} tokens")
+            return self._tokens(control, number)
+        lower = [w for w in control.words if EFFORT_WORDS.index(w) <= EFFORT_WORDS.index(word)]
+        taken = lower[-1] if lower else control.words[0]
+        if taken != word:
+            self.notes.append(f"{control.name} has no effort {word}: {taken} was sent")
+        return self._sent(control, taken, {})
+
+    def _note_replaced(self, word: str) -> None:
+        own = caller_effort(self.merged)
+        if own is not None and own.rpartition(" ")[2] != word:
+            self.notes.append(f"the LM's own {own} was replaced by {word}")
+
+    def _wire_off(self, control: ReasoningControl) -> Mapping[str, Any]:
+        """Return the part of the request body that switches thinking off."""
+        if control.wire_off is not None:
+            return control.wire_off
+        off = dict(control.off or {})
+        body = off.pop("extra_body", {})
+        return {**off, **body}
+
     def minimal_thinking(self) -> BudgetRequest:
         """Return the least thinking there is."""
         family = self.family
@@ -218,6 +339,8 @@ class _BudgetPlanner:
     def _word(self, family: ReasoningControl, budget: int) -> BudgetRequest:
         fitting = [word for word in family.words if LEVELS[word] <= budget]
         word = fitting[-1] if fitting else family.words[0]
+        if budget:
+            self._note_replaced(word)
         if not fitting and budget:
             self.notes.append(
                 f"{word} is the least effort {family.name} takes: some {LEVELS[word]} tokens, not {budget}"

@@ -6,7 +6,7 @@ A caller's settings are only read here; what is put in their place is a copy.
 from collections.abc import Mapping
 from typing import Any
 
-from tale_dspy.backends.reasoning_control import VALUE
+from tale_dspy.backends.reasoning_controls import VALUE
 
 REASONING_PARAMS = ("thinking", "reasoning_effort", "reasoning", "think")
 """Settings of a call that turn a reasoning control."""
@@ -50,6 +50,22 @@ def caller_reasoning_param(config: Mapping[str, Any]) -> str | None:
             (f"extra_body {name}" for name in body if name in BODY_REASONING_PARAMS or _rest(name, body[name])[0]), None
         )
     return found
+
+
+def caller_effort(settings: Mapping[str, Any]) -> str | None:
+    """Name the effort word that settings carry, such as `reasoning_effort high`, or None; switches are no words."""
+    body = settings.get("extra_body")
+    for place, where in ((settings, ""), (body if isinstance(body, Mapping) else {}, "extra_body ")):
+        for name in ("reasoning_effort", "think"):
+            word = place.get(name)
+            if isinstance(word, str) and word not in _OFF:
+                return f"{where}{name} {word}"
+        for name in ("reasoning", "output_config"):
+            held = place.get(name)
+            word = held.get("effort") if isinstance(held, Mapping) else None
+            if isinstance(word, str) and word not in _OFF:
+                return f"{where}{name} effort {word}"
+    return None
 
 
 def asks_to_think(settings: Mapping[str, Any]) -> bool | None:

@@ -21,7 +21,7 @@ import dspy
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.optimizers.scaling import budget_states, scaled
-from tale_dspy.programs.guarantee import CalibrationGuarantee, circumstances
+from tale_dspy.programs.guarantee import CalibrationGuarantee, calibration_context
 from tale_dspy.runs.describe import state_hash
 from tale_dspy.runs.engine import evaluate, gold_field
 from tale_dspy.runs.options import SharedCaps
@@ -251,8 +251,8 @@ class _Asking:
         measured = state_hash(found)
         given = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
         for module, state in budget_states(found):
-            with dspy.context(**given), module.booked():
-                under = circumstances(module, {}, module.mode)
+            with dspy.context(**given), module.call_scope():
+                under = calibration_context(module, {}, module.mode)
             state.promise = CalibrationGuarantee(
                 epsilon=epsilon,
                 delta=delta,

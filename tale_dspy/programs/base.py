@@ -4,23 +4,25 @@ A `TaleModule` is one `dspy.Predict` named `predict`, as in `dspy.ChainOfThought
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import dspy
 from dspy import Completions, ensure_signature
 
 from tale_dspy.accounting.receipts import Call, Receipt, collect, status_of
-from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, own_instructions
+from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, adapter_named, describe_adapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
-from tale_dspy.programs.guarantee import circumstances, warn_if_invalid
-from tale_dspy.programs.predictor import TalePredict, load_parameters
+from tale_dspy.programs.guarantee import calibration_context, warn_if_invalid
+from tale_dspy.programs.predictor import TalePredict, checked_settings, load_parameters, savable_settings
 from tale_dspy.programs.recovery import Policy, check_on_truncation
-from tale_dspy.programs.saving import describe
+from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
 from tale_dspy.programs.state import BudgetState, TrainingExamples
+from tale_dspy.programs.steps import Steps, arun_steps, call_of, run_steps
+from tale_dspy.programs.typenames import type_from_text, type_to_text
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
 """Names a module adds to a signature or to its predictions."""
@@ -53,25 +55,31 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
     @property
     def token_budget(self) -> int | None:
         """The budget that was sent, in tokens; None where none was."""
-        return self._told(BUDGET, None if self._receipt is None else self._receipt.token_budget)
+        return self._field_or(BUDGET, None if self._receipt is None else self._receipt.token_budget)
+
+    @property
+    def effort(self) -> str | None:
+        """The effort word of the budget, or the signature's field of that name; None where no word was sent."""
+        word: str | None = self._store.get("effort", None if self._receipt is None else self._receipt.effort)
+        return word
 
     @property
     def output_tokens(self) -> int | None:
         """Completion tokens of the reasoning call; None if unknown."""
-        return self._told("output_tokens", None if self._receipt is None else self._receipt.output_tokens)
+        return self._field_or("output_tokens", None if self._receipt is None else self._receipt.output_tokens)
 
     @property
     def estimate_tokens(self) -> int | None:
         """Completion tokens of the budget call; None where none was made."""
-        return self._told("estimate_tokens", None if self._receipt is None else self._receipt.estimate_tokens)
+        return self._field_or("estimate_tokens", None if self._receipt is None else self._receipt.estimate_tokens)
 
-    def _told(self, name: str, value: int | None) -> int | None:
+    def _field_or(self, name: str, value: int | None) -> int | None:
         """Return the field of that name where the signature has one, as a BudgetEstimator's has."""
-        found: int | None = self._store.get(name, value)
-        return found
+        field_value: int | None = self._store.get(name, value)
+        return field_value
 
 
-class TaleModule(dspy.Module):  # type: ignore[misc]
+class TaleModule(RegisteredModule, abstract=True):
     """One budget-aware predictor with a receipt.
 
     Uses the adapter the user configured, and `TaleAdapter` where none was.
@@ -109,7 +117,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         if adapter is not None and not isinstance(adapter, dspy.Adapter):
             raise UsageError(f"adapter must be a dspy.Adapter such as TaleAdapter(), got {adapter!r}")
         self.adapter = adapter
-        self.predict = TalePredict(self.extend(check_signature(signature)), **config)
+        self.predict = TalePredict(self.extend_signature(check_signature(signature)), **config)
         self.on_truncation = on_truncation
         self.seen = TrainingExamples()
 
@@ -123,34 +131,36 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
         self.predict.on_truncation = check_on_truncation(value)
 
     @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         """Return the signature of the inner predictor."""
         extended = with_reasoning(signature)
         return with_guidance(extended, cls.guidance) if cls.guidance else extended
 
     def forward(self, **kwargs: Any) -> TalePrediction:
-        with self.booked() as calls:
-            raw = self.predict(**kwargs)
-        return self.prediction(raw, calls)
+        return run_steps(self.steps(kwargs))
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
-        with self.booked() as calls:
-            raw = await self.predict.acall(**kwargs)
-        return self.prediction(raw, calls)
+        return await arun_steps(self.steps(kwargs))
+
+    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+        """Yield the calls of one answer and return its prediction; `forward` and `aforward` drive it."""
+        with self.call_scope() as calls:
+            raw = yield call_of(self.predict, kwargs)
+        return self.with_receipt_of(raw, calls)
 
     @contextmanager
-    def booked(self) -> Iterator[list[Call]]:
+    def call_scope(self) -> Iterator[list[Call]]:
         """Put the module's adapter in force and collect the calls made inside the block."""
         adapter = self.adapter or dspy.settings.adapter or default_adapter()
         with collect(adapter=adapter) as calls:
             yield calls
 
-    def check_promise(self, state: BudgetState, kwargs: dict[str, Any], mode: str) -> None:
+    def check_guarantee(self, state: BudgetState, kwargs: dict[str, Any], mode: str) -> None:
         """Warn if budgets were calibrated, and for something else than what this call is asked under."""
         if state.promise is not None:
-            warn_if_invalid(state.promise, circumstances(self, kwargs, mode), state.budgets)
+            warn_if_invalid(state.promise, calibration_context(self, kwargs, mode), state.budgets)
 
-    def prediction(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
+    def with_receipt_of(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""
         self.seen.check_model(calls)
         names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
@@ -158,6 +168,7 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
             program=type(self).__name__,
             status=status_of(calls, any(raw.get(k) is not None for k in names)),
             token_budget=budget.tokens if budget else None,
+            effort=budget.effort if budget else None,
             budget_source=budget.source if budget else None,
             estimate=budget.estimate if budget else None,
             estimate_text=budget.raw if budget else None,
@@ -167,7 +178,31 @@ class TaleModule(dspy.Module):  # type: ignore[misc]
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return DSPy's state of each parameter, and under `tale_dspy` what is needed to build the program again."""
-        return {**super().dump_state(json_mode=json_mode), "tale_dspy": describe(self)}
+        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `tale_dspy.load` needs beside DSPy's state: class, signature with types, adapter, settings."""
+        signature = self.predict.signature
+        reasoning = signature.output_fields.get(REASONING)
+        return {
+            **super().describe(),
+            "signature": describe_signature(signature),
+            "reasoning": None if reasoning is None else type_to_text(reasoning.annotation),
+            "adapter": describe_adapter(self.adapter),
+            "config": savable_settings(self.predict.config),
+        }
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+        """Build the module that `describe` described."""
+        module = cls(signature_from(about["signature"]), **cls.options_from(about, context))
+        _set_reasoning(module.predict, about["reasoning"])
+        return module
+
+    @classmethod
+    def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> dict[str, Any]:
+        """Return the arguments of the constructor beside the signature; a subclass with others adds them."""
+        return {"adapter": adapter_named(about["adapter"]), **checked_settings(about["config"])}
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """Load a state of this class or, by field name, of a plain `dspy.ChainOfThought`.
@@ -224,11 +259,11 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
     Raises:
         SignatureError: If it is none, a field has a name of `ADDED`, or an input one of `RESERVED_INPUTS`.
     """
-    found: type[dspy.Signature] = _signature(signature)
-    taken = [k for k in found.fields if k in ADDED] + [k for k in found.input_fields if k in RESERVED_INPUTS]
+    checked: type[dspy.Signature] = _signature(signature)
+    taken = [k for k in checked.fields if k in ADDED] + [k for k in checked.input_fields if k in RESERVED_INPUTS]
     if taken:
         raise SignatureError(f"the signature has a field {taken[0]!r}, a name this module adds or reserves: rename it")
-    return found
+    return checked
 
 
 def _signature(signature: Any) -> Any:
@@ -239,6 +274,14 @@ def _signature(signature: Any) -> Any:
     if not isinstance(found, type) or not issubclass(found, dspy.Signature):
         raise SignatureError(f"a signature is a text such as 'question -> answer' or a dspy.Signature, got {found!r}")
     return found
+
+
+def _set_reasoning(predict: Any, text: str | None) -> None:
+    """Give the predictor the type of reasoning it had: other than `str` after `budgeted`, or none at all."""
+    if text is None and REASONING in predict.signature.output_fields:
+        predict.signature = predict.signature.delete(REASONING)
+    elif text not in (None, "str"):
+        predict.signature = predict.signature.with_updated_fields(REASONING, type_=type_from_text(text))
 
 
 def with_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:

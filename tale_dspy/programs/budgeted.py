@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.reasoning_params import Mode
-from tale_dspy.budget import Budget, check_budget
+from tale_dspy.budget import Budget, BudgetLike
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.base import SignatureLike, TalePrediction
-from tale_dspy.programs.budgeted_module import BudgetedModule
+from tale_dspy.programs.base import SignatureLike
+from tale_dspy.programs.budgeted_module import BudgetedModule, budget_value
 from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.state import FixedBudgetState
 
@@ -17,7 +16,10 @@ class BudgetedChainOfThought(BudgetedModule):
 
     Args:
         signature: Inputs and outputs without the budget.
-        token_budget: The budget of calls that give none, in tokens; None makes it an input that must be given.
+        token_budget: The budget of calls that give none, in tokens; a word such as `low`, or `low+50`, is taken, too.
+            None makes it an input that must be given.
+        effort: Effort word of calls that give no budget: sent by the model's reasoning control. Alone, the prompt tells
+            no number; beside `token_budget`, the prompt tells the number and the control takes the word.
         mode: How it is sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`); a call may give its own.
         adapter: Overrides the adapter for this module alone.
         on_truncation: What is done about an answer that was cut (`TaleModule`).
@@ -36,8 +38,9 @@ class BudgetedChainOfThought(BudgetedModule):
     def __init__(
         self,
         signature: SignatureLike,
-        token_budget: int | None = None,
+        token_budget: BudgetLike | None = None,
         *,
+        effort: str | None = None,
         mode: Mode = "auto",
         adapter: Any = None,
         on_truncation: Policy | None = None,
@@ -47,39 +50,34 @@ class BudgetedChainOfThought(BudgetedModule):
         super().__init__(
             signature, mode=mode, adapter=adapter, on_truncation=on_truncation, callbacks=callbacks, **config
         )
-        self.fixed = FixedBudgetState(None if token_budget is None else check_budget(token_budget))
+        self.fixed = FixedBudgetState(budget_value(token_budget, effort))
 
     @property
     def token_budget(self) -> int | None:
         """The budget of calls that give none, in tokens."""
-        return self.fixed.token_budget
+        return None if self.fixed.value is None else self.fixed.value.tokens
 
     @token_budget.setter
-    def token_budget(self, value: int | None) -> None:
-        self.fixed.token_budget = None if value is None else check_budget(value)
+    def token_budget(self, value: BudgetLike | None) -> None:
+        self.fixed.value = budget_value(value, None)
 
-    def _budget(self, kwargs: dict[str, Any]) -> Budget:
-        given = self.token_budget if kwargs.get(BUDGET) is None else kwargs[BUDGET]
-        if given is None:
-            raise UsageError(f"{type(self).__name__} needs token_budget=..., at the call or at construction")
-        return Budget(check_budget(given), "given")
+    @property
+    def effort(self) -> str | None:
+        """The effort word of calls that give no budget."""
+        return None if self.fixed.value is None else self.fixed.value.effort
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
-        kwargs, mode = self.parted(kwargs)
-        budget = self._budget(kwargs)
-        reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
-        with self.booked() as calls:
-            if kwargs.get(BUDGET) is None:
-                self.check_promise(self.fixed, kwargs, mode)
-            raw = self.predict(**self.arguments(kwargs, budget.tokens, reasoning_params))
-        return self.answered(raw, calls, budget, mode, reasoning_params)
+    @effort.setter
+    def effort(self, value: str | None) -> None:
+        self.fixed.value = budget_value(self.token_budget, value)
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
-        kwargs, mode = self.parted(kwargs)
-        budget = self._budget(kwargs)
-        reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
-        with self.booked() as calls:
-            if kwargs.get(BUDGET) is None:
-                self.check_promise(self.fixed, kwargs, mode)
-            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, reasoning_params))
-        return self.answered(raw, calls, budget, mode, reasoning_params)
+    def known_budget(self, kwargs: dict[str, Any], mode: Mode) -> Budget:
+        given = self.given_budget(kwargs)
+        if given is not None:
+            return given
+        value = self.fixed.value
+        if value is None:
+            raise UsageError(
+                f"{type(self).__name__} needs token_budget=... or effort=..., at the call or at construction"
+            )
+        self.check_guarantee(self.fixed, kwargs, mode)
+        return Budget(value.tokens, "given", effort=value.effort)

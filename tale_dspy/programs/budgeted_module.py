@@ -3,6 +3,7 @@
 How a budget becomes settings of a call is in `tale_dspy.backends.reasoning_params`.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,14 +13,15 @@ import dspy
 from tale_dspy.accounting.receipts import Call
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode
-from tale_dspy.budget import DEFAULT_THINKING, Budget
+from tale_dspy.budget import DEFAULT_THINKING, Budget, BudgetLike, BudgetValue, check_budget, check_effort
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
 from tale_dspy.programs.copying import modules_of
 from tale_dspy.programs.reasoning_module import ReasoningModule, language_model, with_thought, without_reasoning
 from tale_dspy.programs.state import BudgetModeState
+from tale_dspy.programs.steps import Steps, call_of
 
 
-class BudgetedModule(TaleModule):
+class BudgetedModule(TaleModule, abstract=True):
     """A module whose calls carry a budget, in the way `mode` says.
 
     A call may give `mode=` itself, unless the signature has an input of that name.
@@ -59,47 +61,97 @@ class BudgetedModule(TaleModule):
         self.mode_state.mode = check_mode(value)
 
     @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         return with_budget(with_reasoning(signature))
 
-    def parted(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Mode]:
+    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+        kwargs, mode = self.split_mode(kwargs)
+        with self.call_scope() as calls:
+            budget = self.known_budget(kwargs, mode)
+            if budget is None:
+                budget = yield from self.estimate_steps(kwargs, mode)
+            request = self.budget_request(kwargs, budget.value, mode)
+            raw = yield call_of(self.predict, self.call_arguments(kwargs, budget, request))
+        return self.to_prediction(raw, calls, budget, mode, request)
+
+    @abstractmethod
+    def known_budget(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:
+        """Return the budget of a call if no estimate is needed for it."""
+
+    def estimate_steps(self, kwargs: dict[str, Any], mode: Mode) -> Steps[Budget]:
+        """Yield the calls that estimate a budget and return it."""
+        raise NotImplementedError(f"{type(self).__name__} estimates no budget")
+
+    def split_mode(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Mode]:
         """Return the arguments of a call without `mode`, and the mode."""
-        if "mode" not in kwargs or "mode" in self.predict.signature.input_fields:
+        if not self.takes("mode", kwargs):
             return kwargs, self.mode
         rest = {k: v for k, v in kwargs.items() if k != "mode"}
         return rest, self.mode if kwargs["mode"] is None else check_mode(kwargs["mode"])
 
-    def budget_request(self, kwargs: Mapping[str, Any], tokens: int, mode: Mode) -> BudgetRequest:
-        """Return the reasoning control of a call for a budget of so many tokens."""
-        return budget_request(language_model(self.predict, kwargs), tokens, mode, self.settings(kwargs))
+    def takes(self, name: str, kwargs: Mapping[str, Any]) -> bool:
+        """Say whether an argument of a call is the module's, and not an input of the signature."""
+        return name in kwargs and name not in self.predict.signature.input_fields
 
-    def settings(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def given_budget(self, kwargs: Mapping[str, Any]) -> Budget | None:
+        """Return the budget the caller gives this call by `token_budget=` or `effort=`; None if neither."""
+        tokens, effort = kwargs.get(BUDGET), kwargs["effort"] if self.takes("effort", kwargs) else None
+        value = budget_value(tokens, effort)
+        return None if value is None else Budget(value.tokens, "given", effort=value.effort)
+
+    def budget_request(self, kwargs: Mapping[str, Any], value: BudgetLike, mode: Mode) -> BudgetRequest:
+        """Return what a call sends for a budget."""
+        return budget_request(language_model(self.predict, kwargs), value, mode, self.call_settings(kwargs))
+
+    def call_settings(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings the caller gives a call, beside the LM's own."""
         return {**self.predict.config, **(kwargs.get("config") or {})}
 
-    def arguments(self, kwargs: Mapping[str, Any], tokens: int, reasoning_params: BudgetRequest) -> dict[str, Any]:
-        """Return what the predictor is called with, without a reasoning field where the model thinks natively."""
-        call = {**kwargs, BUDGET: tokens}
-        if reasoning_params.settings:
-            call["config"] = {**(kwargs.get("config") or {}), **reasoning_params.settings}
-        return without_reasoning(self.predict, call) if reasoning_params.thinks else call
+    def call_arguments(self, kwargs: Mapping[str, Any], budget: Budget, request: BudgetRequest) -> dict[str, Any]:
+        """Return what the predictor is called with.
 
-    def answered(
-        self, raw: Any, calls: list[Call], budget: Budget, mode: Mode, reasoning_params: BudgetRequest
+        No number where a word stands alone; no reasoning field where the model thinks natively.
+        """
+        call = {k: v for k, v in kwargs.items() if k != BUDGET and not (k == "effort" and self.takes(k, kwargs))}
+        if budget.tokens is not None:
+            call[BUDGET] = budget.tokens
+        else:
+            signature = kwargs.get("signature", self.predict.signature)
+            call["signature"] = signature.delete(BUDGET) if BUDGET in signature.input_fields else signature
+        if request.settings:
+            call["config"] = {**(kwargs.get("config") or {}), **request.settings}
+        return without_reasoning(self.predict, call) if request.thinks else call
+
+    def to_prediction(
+        self, raw: Any, calls: list[Call], budget: Budget, mode: Mode, request: BudgetRequest
     ) -> TalePrediction:
         """Return the prediction with its receipt; native thinking stands for a reasoning field not asked for."""
-        pred = self.prediction(raw, calls, budget)
+        pred = self.with_receipt_of(raw, calls, budget)
         with_thought(pred, self.predict, calls)
         if pred._receipt is not None:
-            notes = list(reasoning_params.notes)
             pred._receipt = replace(
                 pred._receipt,
-                mode=reasoning_params.mode,
+                mode=request.mode,
                 mode_asked=mode,
-                reasoning_params=dict(reasoning_params.wire),
-                reasoning_notes=notes,
+                reasoning_params=dict(request.wire),
+                reasoning_notes=list(request.notes),
             )
         return pred
+
+
+def budget_value(tokens: BudgetLike | None, effort: str | None) -> BudgetValue | None:
+    """Return the one value of a number and a word given by a caller, each of which may be missing.
+
+    Raises:
+        UsageError: If one of them is none; a number in a text is a mistake, as with an int field.
+    """
+    word = None if effort is None else check_effort(effort)
+    if tokens is None:
+        return None if word is None else BudgetValue(effort=word)
+    if isinstance(tokens, str) and tokens.strip().isdigit():
+        return BudgetValue(check_budget(tokens))
+    value = BudgetValue.parse(tokens)
+    return value if word is None else BudgetValue(value.tokens, word)
 
 
 def reasoning_modules(program: Any) -> list[Any]:

@@ -10,4 +10,5 @@ class ChainOfDraft(ReasoningModule):
     Args: see `ReasoningModule`.
     """
 
+    cli_name = "draft"
     guidance = DRAFT_INSTRUCTIONS

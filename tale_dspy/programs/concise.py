@@ -10,4 +10,5 @@ class Concise(ReasoningModule):
     Args: see `ReasoningModule`.
     """
 
+    cli_name = "concise"
     guidance = CONCISE_INSTRUCTIONS

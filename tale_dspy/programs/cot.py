@@ -12,3 +12,5 @@ class VanillaCoT(ReasoningModule):
         >>> VanillaCoT("question -> answer")
         VanillaCoT('question -> reasoning, answer')
     """
+
+    cli_name = "cot"

@@ -15,6 +15,8 @@ class DirectAnswer(TaleModule):
         DirectAnswer('question -> answer')
     """
 
+    cli_name = "direct"
+
     @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         return signature

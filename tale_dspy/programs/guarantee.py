@@ -11,6 +11,7 @@ from typing import Any
 
 import dspy
 
+from tale_dspy.adapter import describe_adapter
 from tale_dspy.backends.lm import LM
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class CalibrationGuarantee:
     data_hash: str
     program: str
     """Hash of the program as it was measured: its instructions, demos, estimators and limits."""
-    budgets: tuple[float | int | None, ...]
+    budgets: tuple[float | int | str | None, ...]
     """The limits or the fixed budget it is about: others are none of its business."""
 
     @property
@@ -79,7 +80,7 @@ class CalibrationGuarantee:
         """
         return cls(**{**{k: row[k] for k in cls.__dataclass_fields__}, "budgets": tuple(row["budgets"])})
 
-    def violated_by(self, found: CalibrationContext, budgets: tuple[float | int | None, ...]) -> str | None:
+    def violated_by(self, found: CalibrationContext, budgets: tuple[float | int | str | None, ...]) -> str | None:
         """Say in a few words why the promise is void here; None if it holds."""
         for name, value in vars(found).items():
             if value != vars(self)[name]:
@@ -109,7 +110,7 @@ def _family(data: str) -> str | None:
     return data.split(":")[0].removesuffix("-train")
 
 
-def circumstances(module: Any, kwargs: Mapping[str, Any], mode: str | None) -> CalibrationContext:
+def calibration_context(module: Any, kwargs: Mapping[str, Any], mode: str | None) -> CalibrationContext:
     """Return what a call of a module is asked under; its adapter must be in force.
 
     Args:
@@ -117,8 +118,6 @@ def circumstances(module: Any, kwargs: Mapping[str, Any], mode: str | None) -> C
         kwargs: What it is called with.
         mode: How the call sends its budget.
     """
-    from tale_dspy.programs.saving import describe_adapter
-
     lm = kwargs.get("lm") or module.predict.lm or dspy.settings.lm
     settings = {**(lm.kwargs if lm is not None else {}), **module.predict.config, **(kwargs.get("config") or {})}
     return CalibrationContext(model_of(lm), describe_adapter(dspy.settings.adapter), settings.get("temperature"), mode)
@@ -133,7 +132,7 @@ def model_of(lm: Any) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def warn_if_invalid(
-    promise: CalibrationGuarantee, found: CalibrationContext, budgets: tuple[float | int | None, ...]
+    promise: CalibrationGuarantee, found: CalibrationContext, budgets: tuple[float | int | str | None, ...]
 ) -> None:
     """Warn where a promise does not hold; each case once a process."""
     why = promise.violated_by(found, budgets)

@@ -17,19 +17,22 @@ from dspy import AdapterParseError, LMError, settings
 from tale_dspy.accounting.receipts import collect, role
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.lm import public_config
+from tale_dspy.backends.reasoning_settings import REASONING_PARAMS
 from tale_dspy.dspy_bridge import adapter_message_call
 from tale_dspy.errors import StateError
 from tale_dspy.programs.copying import copy_program, modules_of
-from tale_dspy.programs.recovery import ESCALATIONS, REFUSED, Policy, Recovery, check_on_truncation
+from tale_dspy.programs.recovery import ESCALATIONS, REFUSED, Closing, Policy, Recovery, check_on_truncation
+from tale_dspy.programs.registry import RegisteredModule
 from tale_dspy.programs.state import ModuleState
+from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, run_steps
 
 logger = logging.getLogger(__name__)
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "n", "seed", "stop", "logit_bias", "logprobs", "top_logprobs")
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
-_LENGTH = ("max_tokens", "max_completion_tokens", "reasoning_effort", "thinking", "verbosity")
-SETTINGS = frozenset((*_SAMPLING, *_PENALTIES, *_LENGTH, "extra_body", "rollout_id"))
-"""Settings of a call that are taken from a file."""
+_LENGTH = ("max_tokens", "max_completion_tokens", "verbosity", "timeout")
+SETTINGS = frozenset((*_SAMPLING, *_PENALTIES, *_LENGTH, *REASONING_PARAMS, "extra_body", "rollout_id"))
+"""Settings of a call that are saved, and taken from a file."""
 
 BROKEN = (KeyError, TypeError, ValueError, AttributeError, NameError, RuntimeError, LMError)
 """What a file with parts missing or of the wrong shape makes Python, pydantic or DSPy raise."""
@@ -52,48 +55,44 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     on_truncation: Policy | None = None
 
     def forward(self, **kwargs: Any) -> dspy.Prediction:
-        if self.on_truncation is None:
-            return super().forward(**kwargs)
-        with collect() as calls:
-            recovery = Recovery(self, kwargs, calls)
-            recovery.took(self._attempt(kwargs))
-            with _recovering():
-                if self.on_truncation == "force_answer" and recovery.cut():
-                    asked = recovery.closing()
-                    with suppress(*REFUSED), adapter_message_call(asked.lm, asked.messages):
-                        recovery.closed(asked.read(asked.lm(messages=asked.messages, **asked.config)))
-                while self.on_truncation == "retry_larger" and recovery.attempts < ESCALATIONS and recovery.cut():
-                    with suppress(*REFUSED):
-                        recovery.took(self._attempt(recovery.bigger()))
-        return recovery.result()
+        return super().forward(**kwargs) if self.on_truncation is None else run_steps(self._recovering_steps(kwargs))
 
     async def aforward(self, **kwargs: Any) -> dspy.Prediction:
         if self.on_truncation is None:
             return await super().aforward(**kwargs)
+        return await arun_steps(self._recovering_steps(kwargs))
+
+    def _recovering_steps(self, kwargs: dict[str, Any]) -> Steps[dspy.Prediction]:
+        """Yield the first attempt and, where its reply was cut, what `on_truncation` asks for."""
         with collect() as calls:
             recovery = Recovery(self, kwargs, calls)
-            recovery.took(await self._aattempt(kwargs))
+            recovery.took((yield self._attempt(kwargs)))
             with _recovering():
                 if self.on_truncation == "force_answer" and recovery.cut():
-                    asked = recovery.closing()
-                    with suppress(*REFUSED), adapter_message_call(asked.lm, asked.messages):
-                        recovery.closed(asked.read(await asked.lm.acall(messages=asked.messages, **asked.config)))
+                    request = recovery.closing()
+                    with suppress(*REFUSED), adapter_message_call(request.lm, request.messages):
+                        recovery.closed(request.read((yield _closing_call(request))))
                 while self.on_truncation == "retry_larger" and recovery.attempts < ESCALATIONS and recovery.cut():
                     with suppress(*REFUSED):
-                        recovery.took(await self._aattempt(recovery.bigger()))
+                        recovery.took((yield self._attempt(recovery.bigger())))
         return recovery.result()
 
-    def _attempt(self, kwargs: dict[str, Any]) -> dspy.Prediction | AdapterParseError:
-        try:
-            return super().forward(**kwargs)
-        except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
-            return e
+    def _attempt(self, kwargs: dict[str, Any]) -> PendingCall:
+        """Return a call that gives what DSPy's own adapters raise where a reply has no marker, instead of raising."""
 
-    async def _aattempt(self, kwargs: dict[str, Any]) -> dspy.Prediction | AdapterParseError:
-        try:
-            return await super().aforward(**kwargs)
-        except AdapterParseError as e:
-            return e
+        def call() -> dspy.Prediction | AdapterParseError:
+            try:
+                return super(TalePredict, self).forward(**kwargs)
+            except AdapterParseError as e:
+                return e
+
+        async def acall() -> dspy.Prediction | AdapterParseError:
+            try:
+                return await super(TalePredict, self).aforward(**kwargs)
+            except AdapterParseError as e:
+                return e
+
+        return PendingCall(call, acall)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         state = super().dump_state(json_mode=json_mode)
@@ -163,6 +162,11 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         )
 
 
+def _closing_call(request: Closing) -> PendingCall:
+    arguments = {"messages": request.messages, **request.config}
+    return PendingCall(lambda: request.lm(**arguments), lambda: request.lm.acall(**arguments))
+
+
 @contextmanager
 def _recovering() -> Iterator[None]:
     """Book calls as recoveries, keep them out of DSPy's trace, and stream none of them."""
@@ -215,12 +219,31 @@ def _saved(name: str, parameter: Any, state: Mapping[str, Any]) -> Any:
 
 
 def _gained(program: dspy.Module) -> set[int]:
-    """Ids of the parameters that a program gains by being budgeted."""
-    from tale_dspy.programs.tale_ep import TaleEP
+    """Return the ids of the parameters that a program gains by being budgeted."""
+    states = {id(p) for _, p in program.named_parameters() if isinstance(p, ModuleState)}
+    ours = [module for module in modules_of(program) if isinstance(module, RegisteredModule)]
+    added = [vars(module)[name] for module in ours for name in module.added_modules]
+    return states | {id(p) for module in added for _, p in module.named_parameters()}
 
-    own = {id(p) for _, p in program.named_parameters() if isinstance(p, ModuleState)}
-    estimators = [module.estimator for module in modules_of(program) if isinstance(module, TaleEP)]
-    return own | {id(p) for estimator in estimators for _, p in estimator.named_parameters()}
+
+def savable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a call that a file may hold; what is left out is said."""
+    lost = sorted(name for name in config if name not in SETTINGS)
+    if lost:
+        logger.warning("settings that are not saved, give them again after loading: %s", ", ".join(lost))
+    return {name: value for name, value in config.items() if name in SETTINGS}
+
+
+def checked_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a call that a file holds.
+
+    Raises:
+        StateError: If one is none that is taken from a file.
+    """
+    for name in config:
+        if name not in SETTINGS:
+            raise StateError(f"setting {name!r} is not taken from a file: construct the program and call .load on it")
+    return dict(config)
 
 
 def _same(name: str, own: Mapping[str, str], saved: Mapping[str, str]) -> bool:

@@ -17,9 +17,10 @@ from tale_dspy.fields import after_thought, thought
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction
 from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.state import ReasoningModeState
+from tale_dspy.programs.steps import Steps, call_of
 
 
-class ReasoningModule(TaleModule):
+class ReasoningModule(TaleModule, abstract=True):
     """Reasoning without a number of tokens to send.
 
     A call may give `mode=` itself, unless the signature has an input of that name.
@@ -74,19 +75,13 @@ class ReasoningModule(TaleModule):
             )
         return known
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
-        call = self.asked_once(kwargs)
-        with self.booked() as calls:
-            raw = self.predict(**call)
-        return self.answered(raw, calls)
+    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+        call = self.prepare_call(kwargs)
+        with self.call_scope() as calls:
+            raw = yield call_of(self.predict, call)
+        return self.to_prediction(raw, calls)
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
-        call = self.asked_once(kwargs)
-        with self.booked() as calls:
-            raw = await self.predict.acall(**call)
-        return self.answered(raw, calls)
-
-    def asked_once(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def prepare_call(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the predictor is called with: without a reasoning field where the model thinks natively."""
         mode = self.mode
         if "mode" in kwargs and "mode" not in self.predict.signature.input_fields:
@@ -98,9 +93,9 @@ class ReasoningModule(TaleModule):
             return kwargs
         return without_reasoning(self.predict, kwargs)
 
-    def answered(self, raw: Any, calls: list[Call]) -> TalePrediction:
+    def to_prediction(self, raw: Any, calls: list[Call]) -> TalePrediction:
         """Return the prediction with its receipt."""
-        pred = self.prediction(raw, calls)
+        pred = self.with_receipt_of(raw, calls)
         with_thought(pred, self.predict, calls)
         return pred
 

@@ -15,7 +15,7 @@ from dspy import AdapterParseError, ContextWindowExceededError, LMInvalidRequest
 from tale_dspy.accounting.receipts import Call, status_of
 from tale_dspy.accounting.reservation import allowance
 from tale_dspy.adapter import BUDGET, REASONING
-from tale_dspy.backends.reasoning_control import LEVELS
+from tale_dspy.backends.reasoning_controls import LEVELS
 from tale_dspy.backends.reasoning_params import BudgetRequest, family_of, minimal_thinking
 from tale_dspy.backends.reasoning_settings import with_reasoning_params
 from tale_dspy.errors import UsageError

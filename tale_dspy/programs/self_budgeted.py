@@ -34,15 +34,17 @@ class SelfBudgeted(ReasoningModule):
         SelfBudgeted: budget 40 (stated), 44 output tokens, $0.000029 paid
     """
 
+    cli_name = "self-budgeted"
+
     @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         # str, not int: "about 50" must reach read_budget instead of failing in an adapter.
         field = dspy.OutputField(desc="the minimum number of tokens that you need; keep your reasoning below it")
         extended: type[dspy.Signature] = with_reasoning(signature).prepend(BUDGET, field, type_=str)
         return extended
 
-    def answered(self, raw: Any, calls: list[Call]) -> TalePrediction:
-        pred = self.prediction(_without_budget(raw), calls, _stated(raw))
+    def to_prediction(self, raw: Any, calls: list[Call]) -> TalePrediction:
+        pred = self.with_receipt_of(_without_budget(raw), calls, _stated(raw))
         with_thought(pred, self.predict, calls)
         return pred
 

@@ -5,59 +5,55 @@ import inspect
 import math
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dspy
 
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import EFFORT_WORDS, BudgetValue, check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
-from tale_dspy.programs.chain_of_draft import ChainOfDraft
-from tale_dspy.programs.concise import Concise
-from tale_dspy.programs.cot import VanillaCoT
-from tale_dspy.programs.direct import DirectAnswer
+from tale_dspy.programs.catalog import command_line_programs
 from tale_dspy.programs.saving import load
-from tale_dspy.programs.self_budgeted import SelfBudgeted
-from tale_dspy.programs.tale_ep import TaleEP
 
-NAMED: dict[str, Any] = {
-    "direct": DirectAnswer,
-    "cot": VanillaCoT,
-    "dspy-cot": dspy.ChainOfThought,
-    "concise": Concise,
-    "draft": ChainOfDraft,
-    "tale-ep": TaleEP,
-    "self-budgeted": SelfBudgeted,
-}
-FORMS_TOLD = f"{', '.join(NAMED)}, budget:N, budget:0.25x, budget:best, a saved program's .json, or module:attribute"
 _DIGITS = 18  # more than any budget has; int() refuses some thousands
 _FACTOR = re.compile(r"budget:(\d+(?:\.\d+)?)x")
+
+
+def program_words() -> dict[str, Callable[[str], dspy.Module]]:
+    """Return the words that are a program by themselves, and what builds it from a signature."""
+    words: dict[str, Callable[[str], dspy.Module]] = {**command_line_programs(), "dspy-cot": dspy.ChainOfThought}
+    return dict(sorted(words.items()))
 
 
 def program_from(spec: str, signature: str) -> Any:
     """Build the program a word names.
 
     Args:
-        spec: One of `NAMED`, `budget:N`, a path to a saved program, or `module:attribute`. `budget:0.25x` gives a
-            program whose questions bring their budgets. An attribute may be a module, or a class or function that
-            gives one, with the signature as its only argument or without any.
+        spec: One of `program_words`, `budget:N`, `effort:WORD`, a path to a saved program, or `module:attribute`.
+            `budget:0.25x` gives a program whose questions bring their budgets. An attribute may be a module, or a
+            class or function that gives one, with the signature as its only argument or without any.
         signature: The task's signature, for programs that need one.
 
     Raises:
         UsageError: If the word names nothing.
     """
-    if spec in NAMED:
-        return NAMED[spec](signature)
-    if scale_of(spec) is not None or spec == "budget:best":
+    words = program_words()
+    if spec in words:
+        return words[spec](signature)
+    if scale_of(spec) is not None or spec in ("budget:best", "effort:best"):
         return BudgetedChainOfThought(signature)
+    if spec.startswith("effort:"):
+        return BudgetedChainOfThought(signature, _effort(spec))
     if spec.startswith("budget:"):
         return BudgetedChainOfThought(signature, _number(spec))
     if spec.endswith((".json", ".pkl")):
         return load(Path(spec))
     if ":" in spec:
         return _imported(spec, signature)
-    raise UsageError(f"there is no program {spec!r}: give {FORMS_TOLD}")
+    forms = "budget:N, budget:0.25x, budget:best, effort:WORD, effort:best, a saved program's .json, module:attribute"
+    raise UsageError(f"there is no program {spec!r}: give {', '.join(words)}, {forms}")
 
 
 def scale_of(spec: str) -> float | None:
@@ -75,6 +71,13 @@ def _number(spec: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise UsageError(f"{spec}: after budget: comes a whole number of tokens, a factor such as 0.25x, or best")
     return check_budget(int(text), spec)
+
+
+def _effort(spec: str) -> BudgetValue:
+    value = BudgetValue.parse(spec.removeprefix("effort:"))
+    if value.effort is None:
+        raise UsageError(f"{spec}: after effort: comes one of {', '.join(EFFORT_WORDS)}, such a word+N, or best")
+    return value
 
 
 def imported(spec: str) -> Any:

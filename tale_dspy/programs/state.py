@@ -11,7 +11,7 @@ from dspy import BaseLM, settings
 
 from tale_dspy.accounting.receipts import Call
 from tale_dspy.backends.reasoning_params import Mode, check_mode
-from tale_dspy.budget import BudgetLimits, check_budget
+from tale_dspy.budget import BudgetLimits, BudgetValue
 from tale_dspy.dspy_bridge import Parameter
 from tale_dspy.programs.guarantee import CalibrationGuarantee
 
@@ -51,7 +51,7 @@ class BudgetState(ModuleState):
 
     @property
     @abstractmethod
-    def budgets(self) -> tuple[float | int | None, ...]:
+    def budgets(self) -> tuple[float | int | str | None, ...]:
         """What a promise is about."""
 
     def _promised(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class LimitsState(BudgetState):
         self.value = limits
 
     @property
-    def budgets(self) -> tuple[float | int | None, ...]:
+    def budgets(self) -> tuple[float | int | str | None, ...]:
         return astuple(self.value)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
@@ -87,24 +87,24 @@ class LimitsState(BudgetState):
 class FixedBudgetState(BudgetState):
     """The budget of calls that give none."""
 
-    def __init__(self, token_budget: int | None) -> None:
-        self._initial = token_budget
-        self.token_budget = token_budget
+    def __init__(self, value: BudgetValue | None) -> None:
+        self._initial = value
+        self.value = value
 
     @property
-    def budgets(self) -> tuple[float | int | None, ...]:
-        return (self.token_budget,)
+    def budgets(self) -> tuple[float | int | str | None, ...]:
+        return (None if self.value is None else self.value.to_json(),)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return {"token_budget": self.token_budget, **self._promised()}
+        return {"token_budget": None if self.value is None else self.value.to_json(), **self._promised()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        told = state["token_budget"]
-        self.token_budget = None if told is None else check_budget(told)
+        saved = state["token_budget"]
+        self.value = None if saved is None else BudgetValue.parse(saved)
         self._load_promise(state)
 
     def reset(self) -> None:
-        self.token_budget, self.promise = self._initial, None
+        self.value, self.promise = self._initial, None
 
 
 class BudgetModeState(ModuleState):

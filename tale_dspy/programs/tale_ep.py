@@ -1,7 +1,7 @@
 """TALE-EP: ask for a budget, then reason within it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from tale_dspy.budget import (
     Budget,
     BudgetLimits,
     check_budget,
+    check_effort,
     read_budget,
 )
 from tale_dspy.errors import UsageError
@@ -25,8 +26,10 @@ from tale_dspy.programs.budgeted_module import BudgetedModule
 from tale_dspy.programs.estimators.estimator import UNLIMITED, BudgetEstimator, input_signature
 from tale_dspy.programs.reasoning_module import language_model, without_reasoning
 from tale_dspy.programs.recovery import Policy
+from tale_dspy.programs.registry import BuildContext, RegisteredModule, build_module
 from tale_dspy.programs.shadow import ShadowCheck, ShadowState, agree, book, check_shadow_rate, shadow_call
 from tale_dspy.programs.state import LimitsState
+from tale_dspy.programs.steps import Steps, call_of
 
 
 class TaleEP(BudgetedModule):
@@ -103,59 +106,51 @@ class TaleEP(BudgetedModule):
     def shadow_rate(self, value: float | ShadowCheck | None) -> None:
         self.shadowed.shadow_rate = check_shadow_rate(value)
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
-        kwargs, mode = self.parted(kwargs)
-        with self.booked() as calls:
-            budget = self._known(kwargs, mode)
-            if budget is None:
-                self.check_promise(self.limits, kwargs, mode)
-                with role("estimate"):
-                    budget = self._read(self.estimator(**self._seen(kwargs)))
-            reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
-            raw = self.predict(**self.arguments(kwargs, budget.tokens, reasoning_params))
-        return self._with_shadow(self.answered(raw, calls, budget, mode, reasoning_params), kwargs, mode)
+    cli_name = "tale-ep"
+    added_modules = ("estimator",)
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
-        kwargs, mode = self.parted(kwargs)
-        with self.booked() as calls:
-            budget = self._known(kwargs, mode)
-            if budget is None:
-                self.check_promise(self.limits, kwargs, mode)
-                with role("estimate"):
-                    budget = self._read(await self.estimator.acall(**self._seen(kwargs)))
-            reasoning_params = self.budget_request(kwargs, budget.tokens, mode)
-            raw = await self.predict.acall(**self.arguments(kwargs, budget.tokens, reasoning_params))
-        return await self._awith_shadow(self.answered(raw, calls, budget, mode, reasoning_params), kwargs, mode)
+    def describe(self) -> dict[str, Any]:
+        known = isinstance(self.estimator, RegisteredModule) and self.estimator.gives_budget
+        estimator = self.estimator.describe() if known else {"class": type(self.estimator).__name__}
+        return {**super().describe(), "estimate_from": self.estimate_from, "estimator": estimator}
 
-    def _with_shadow(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
-        """Ask a picked call again without a budget, and book what that says; the answer stays the same."""
-        if (call := self._audit_call(kwargs, mode)) is not None:
-            with self.booked() as calls, role("shadow"), dspy.context(trace=None, send_stream=None):
+    @classmethod
+    def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> dict[str, Any]:
+        options = super().options_from(about, context)
+        if about["estimate_from"] is not None:
+            options["estimate_from"] = about["estimate_from"]
+        if about["estimator"] is not None:
+            options["estimator"] = build_module(about["estimator"], context, estimator=True)
+        return options
+
+    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+        pred = yield from super().steps(kwargs)
+        shadow = self._shadow_call(*self.split_mode(kwargs))
+        if shadow is not None:
+            with self.call_scope() as calls, role("shadow"), dspy.context(trace=None, send_stream=None):
                 plain = None
                 with shadow_call():
-                    plain = self.predict(**call)
+                    plain = yield call_of(self.predict, shadow)
             book(self._compared(pred, plain, calls))
         return pred
 
-    async def _awith_shadow(self, pred: TalePrediction, kwargs: dict[str, Any], mode: Mode) -> TalePrediction:
-        if (call := self._audit_call(kwargs, mode)) is not None:
-            with self.booked() as calls, role("shadow"), dspy.context(trace=None, send_stream=None):
-                plain = None
-                with shadow_call():
-                    plain = await self.predict.acall(**call)
-            book(self._compared(pred, plain, calls))
-        return pred
+    def estimate_steps(self, kwargs: dict[str, Any], mode: Mode) -> Steps[Budget]:
+        self.check_guarantee(self.limits, kwargs, mode)
+        with role("estimate"):
+            return self._read((yield call_of(self.estimator, self._seen(kwargs))))
 
-    def _audit_call(self, kwargs: dict[str, Any], mode: Mode) -> dict[str, Any] | None:
-        """Return what the predictor is asked without a budget, or None if this call is not audited."""
+    def _shadow_call(self, kwargs: dict[str, Any], mode: Mode) -> dict[str, Any] | None:
+        """Return what the predictor is asked without a budget, or None if this call has no shadow."""
         signature = self.predict.signature
         if self.shadow_rate is None or not self.shadow_rate.picks(
             only(kwargs, [k for k in signature.input_fields if k != BUDGET])
         ):
             return None
-        call = {**{k: v for k, v in kwargs.items() if k != BUDGET}, "signature": signature.delete(BUDGET)}
+        spare = (BUDGET, "effort") if self.takes("effort", kwargs) else (BUDGET,)
+        call = {**{k: v for k, v in kwargs.items() if k not in spare}, "signature": signature.delete(BUDGET)}
         # As VanillaCoT: visible reasoning beside the native one would make the saving look larger than it is.
-        twice = mode != "prompt" and is_reasoning_model(language_model(self.predict, kwargs), self.settings(kwargs))
+        lm = language_model(self.predict, kwargs)
+        twice = mode != "prompt" and is_reasoning_model(lm, self.call_settings(kwargs))
         return without_reasoning(self.predict, call) if twice else call
 
     def _compared(self, pred: TalePrediction, plain: dspy.Prediction | None, calls: list[Call]) -> ShadowResult:
@@ -169,11 +164,11 @@ class TaleEP(BudgetedModule):
             vanilla_tokens=total([c.output_tokens for c in calls]),
         )
 
-    def _known(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:
-        """Return a budget that nobody need be asked for: the caller's, or that of a model that thinks natively."""
-        given = kwargs.get(BUDGET)
+    def known_budget(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:
+        """Return a budget that needs no estimate: the caller's, or that of a model that thinks natively."""
+        given = self.given_budget(kwargs)
         if given is not None:
-            return Budget(check_budget(given), "given")
+            return given
         if mode != "auto" or not isinstance(self.estimator, BudgetEstimator):
             return None
         if not is_reasoning_model(language_model(self.estimator.predict, kwargs), self.estimator.predict.config):
@@ -189,6 +184,10 @@ class TaleEP(BudgetedModule):
 
     def _read(self, estimated: Any) -> Budget:
         """Turn an estimator's prediction into the budget that is sent; remember where a fallback came from."""
+        word = estimated.get("effort") if isinstance(estimated, dspy.Prediction) else None
+        if word is not None:  # an estimator of words, such as EffortEstimator
+            tokens = estimated.get(BUDGET)
+            return Budget(None if tokens is None else check_budget(tokens), "estimate", effort=check_effort(word))
         if not isinstance(estimated, dspy.Prediction) or BUDGET not in estimated:
             raise UsageError(
                 f"{type(self.estimator).__name__} must give a prediction with token_budget as an estimator"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import dspy
 
-from tale_dspy.adapter import TaleAdapter, own_instructions
+from tale_dspy.adapter import TaleAdapter, describe_adapter, own_instructions
 from tale_dspy.backends.lm import LM, public_config
 from tale_dspy.backends.local.names import embedded_folder, place_of
 from tale_dspy.backends.prices import fallbacks_of
@@ -23,7 +23,6 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.guarantee import warn_of_others
-from tale_dspy.programs.saving import describe_adapter
 from tale_dspy.programs.state import ModuleState, promises_of, seen_by, tuned_with
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions

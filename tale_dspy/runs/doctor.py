@@ -17,7 +17,7 @@ from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
 from tale_dspy.backends.local.names import is_local
 from tale_dspy.backends.prices import price_of
-from tale_dspy.backends.reasoning_control import LEVELS
+from tale_dspy.backends.reasoning_controls import LEVELS
 from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of, is_reasoning_model
 from tale_dspy.dspy_bridge import item_value
 from tale_dspy.errors import UsageError

@@ -83,7 +83,7 @@ def test_native_without_a_dial_is_refused_with_the_reason(model: str, reason: st
 
 
 def test_an_engine_that_cannot_send_the_dial_is_refused() -> None:
-    with pytest.raises(UsageError, match="engines litellm and auto can"):
+    with pytest.raises(UsageError, match="litellm and auto can"):
         reasoning_params(CLAUDE, 2000, engine="lm15")
 
 

@@ -25,7 +25,7 @@ def thinker() -> Iterator[ScriptedServer]:
         yield server
 
 
-def test_a_model_that_thinks_natively_is_asked_once_and_not_for_its_reasoning(thinker: ScriptedServer) -> None:
+def test_a_model_that_thinks_natively_is_prepare_call_and_not_for_its_reasoning(thinker: ScriptedServer) -> None:
     with dspy.context(lm=lm(thinker)):
         pred = TaleEP("question -> answer")(question="2+2?")
     (request,) = thinker.requests
@@ -134,7 +134,7 @@ def test_the_mode_is_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_a_program_saved_without_a_mode_loads(tmp_path: Path) -> None:
     state = TaleEP("question -> answer", mode="native").dump_state()
-    del state["dialled"]
+    del state["mode_state"]
     program = TaleEP("question -> answer", mode="cap")
     program.load_state(state)
     assert program.mode == "cap"

@@ -13,7 +13,7 @@ import tale_dspy
 from tale_dspy.programs.guarantee import (
     CalibrationContext,
     CalibrationGuarantee,
-    circumstances,
+    calibration_context,
     warn_if_invalid,
     warn_of_others,
 )
@@ -109,10 +109,10 @@ def test_an_evaluation_on_other_data_says_so(caplog: pytest.LogCaptureFixture) -
 
 def test_what_a_call_is_asked_under_is_what_is_sent() -> None:
     program = tale_dspy.TaleEP("question -> answer", adapter=dspy.ChatAdapter(), temperature=0.3)
-    with dspy.context(lm=fake_lm("x", temperature=0.1)), program.booked():
-        assert circumstances(program, {}, "cap") == CalibrationContext("fake/model", "ChatAdapter", 0.3, "cap")
-        assert circumstances(program, {"config": {"temperature": 0.9}}, None).temperature == 0.9
-        assert circumstances(program, {"lm": dspy.LM("openai/b")}, None).model == "openai/b"
+    with dspy.context(lm=fake_lm("x", temperature=0.1)), program.call_scope():
+        assert calibration_context(program, {}, "cap") == CalibrationContext("fake/model", "ChatAdapter", 0.3, "cap")
+        assert calibration_context(program, {"config": {"temperature": 0.9}}, None).temperature == 0.9
+        assert calibration_context(program, {"lm": dspy.LM("openai/b")}, None).model == "openai/b"
 
 
 def test_a_file_without_a_part_of_it_is_refused(tmp_path: Path) -> None:

@@ -82,20 +82,20 @@ def test_a_model_that_does_not_think_as_it_is_set_up_is_asked_for_its_reasoning(
 ) -> None:
     config = {"reasoning_effort": "none"} if settings else {}
     asked = LM(model, api_key="k")
-    call = kind("question -> answer").asked_once({"question": "2+2?", "lm": asked, "config": config})
+    call = kind("question -> answer").prepare_call({"question": "2+2?", "lm": asked, "config": config})
     assert call == {"question": "2+2?", "lm": asked, "config": config}
 
 
 def test_the_dial_of_a_call_decides() -> None:
     asked = LM("anthropic/claude-sonnet-4-5", api_key="k")
     config = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
-    call = VanillaCoT("question -> answer").asked_once({"question": "2+2?", "lm": asked, "config": config})
+    call = VanillaCoT("question -> answer").prepare_call({"question": "2+2?", "lm": asked, "config": config})
     assert list(call["signature"].output_fields) == ["answer"]
 
 
 def test_an_input_named_mode_stays_an_input() -> None:
     call = {"question": "2+2?", "mode": "fast", "lm": LM("openai/gpt-4o-mini", api_key="k")}
-    assert VanillaCoT("question, mode -> answer").asked_once(call) == call
+    assert VanillaCoT("question, mode -> answer").prepare_call(call) == call
 
 
 @pytest.mark.parametrize("mode", ["native", "cap"])
@@ -113,7 +113,7 @@ def test_the_mode_is_saved_and_an_older_file_has_none(tmp_path: Path) -> None:
     VanillaCoT("question -> answer", mode="prompt").save(tmp_path / "p.json")
     assert tale_dspy.load(tmp_path / "p.json").mode == "prompt"
     state = VanillaCoT("question -> answer", mode="prompt").dump_state()
-    del state["dialled"]
+    del state["mode_state"]
     module = VanillaCoT("question -> answer")
     module.load_state(state)
     assert module.mode == "auto"

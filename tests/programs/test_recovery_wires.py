@@ -107,7 +107,7 @@ def test_95_percent_are_turned_into_answers_by_requests_that_the_provider_takes(
     assert len(sent) == 60
 
 
-@pytest.mark.parametrize("policy", ["answer", "retry_larger"])
+@pytest.mark.parametrize("policy", ["force_answer", "retry_larger"])
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 def test_no_rescue_of_a_budgeted_module_is_refused(
     thinker: ProviderServer, sent: list[Sent], wire: Wire, policy: Any
@@ -117,8 +117,8 @@ def test_no_rescue_of_a_budgeted_module_is_refused(
         sent.clear()
         told = tale_dspy.receipt(program(question=EXAMPLES[0].question, token_budget=budget, lm=lm(thinker, wire)))
         assert [r for request in sent for r in request.refusals] == []
-        assert len(sent) == len(told.calls) == (2 if policy == "answer" else 3)
-        if policy == "answer":
+        assert len(sent) == len(told.calls) == (2 if policy == "force_answer" else 3)
+        if policy == "force_answer":
             own = wire.settings.get("max_tokens") or 10**9
             assert sent[1].limit is not None and sent[1].limit <= min(own, 512 + 2048)
             assert told.status == "answered"

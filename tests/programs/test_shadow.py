@@ -35,7 +35,7 @@ def test_agreement_and_saving_are_booked_and_the_answer_is_the_budgeted_one() ->
     assert [c.role for c in tale_dspy.receipt(preds[0]).calls] == ["estimate", "reason"]
     told = json.loads(json.dumps(ledger.to_json()))["shadow"]
     assert told["saving"] == pytest.approx(1 - ledger.shadow.net_tokens / kinds["cot"])
-    assert f"audit: {ledger.audits.agreed} of 10 answers the same without a budget" in str(ledger)
+    assert f"shadow: {ledger.shadow.agreed} of 10 answers the same without a budget" in str(ledger)
 
 
 def test_a_seeded_share_of_the_calls_is_picked() -> None:
@@ -65,7 +65,7 @@ def test_an_audit_that_fails_costs_no_answer(failure: Reply) -> None:
     with ScriptedServer(reply) as server, asking(server), tale_dspy.track() as ledger:
         pred = TaleEP("question -> answer", shadow_rate=1)(question=question)
     assert pred.answer == BANK[question] and (ledger.shadow.calls, ledger.shadow.failed) == (1, 1)
-    assert ledger.shadow.saving is None and "audit: 0 of 0" in str(ledger)
+    assert ledger.shadow.saving is None and "shadow: 0 of 0" in str(ledger)
 
 
 def test_a_run_counts_an_audit_apart_from_the_answer() -> None:
@@ -96,9 +96,9 @@ def test_an_audit_is_saved_with_the_program_and_an_older_file_has_none(tmp_path:
     program.save(tmp_path / "p.json")
     assert tale_dspy.load(tmp_path / "p.json").shadow_rate == ShadowCheck(0.25, seed=3)
     state = program.dump_state()
-    del state["audited"]
+    del state["shadowed"]
     older = TaleEP("question -> answer", shadow_rate=0.5)
     older.load_state(state)
     assert older.shadow_rate == ShadowCheck(0.5)
     older.shadow_rate = None
-    assert older.dump_state()["audited"] == {}
+    assert older.dump_state()["shadowed"] == {}

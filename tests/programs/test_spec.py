@@ -9,7 +9,7 @@ import pytest
 
 import tale_dspy
 from tale_dspy.errors import StateError, UsageError
-from tale_dspy.programs.spec import NAMED, imported, program_from, scale_of
+from tale_dspy.programs.spec import imported, program_from, program_words, scale_of
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_factor_must_be_above_0_and_finite(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["", "COT", "cot ", "nonsense", "best", "json"])
 def test_a_word_that_names_nothing_is_told_what_there_is(word: str) -> None:
-    with pytest.raises(UsageError, match="give direct, cot, dspy-cot"):
+    with pytest.raises(UsageError, match="give concise, cot, direct"):
         program_from(word, "question -> answer")
 
 
@@ -187,4 +187,4 @@ def test_the_current_folder_is_searched_as_with_python_m(tmp_path: Path, monkeyp
 def test_all_named_programs_are_told() -> None:
     with pytest.raises(UsageError) as refused:
         program_from("?", "question -> answer")
-    assert all(name in str(refused.value) for name in NAMED)
+    assert all(name in str(refused.value) for name in program_words())

@@ -10,6 +10,7 @@ from fake_lm import fake_lm
 
 import tale_dspy
 from tale_dspy import BudgetEstimator, BudgetLimits, TaleEP, VanillaCoT
+from tale_dspy.budget import BudgetValue
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.state import FixedBudgetState, LimitsState, TrainingExamples, seen_by, tuned_with
 
@@ -18,7 +19,7 @@ from tale_dspy.programs.state import FixedBudgetState, LimitsState, TrainingExam
     ("parameter", "changed"),
     [
         (LimitsState(BudgetLimits()), LimitsState(BudgetLimits(scale=2, floor=3))),
-        (FixedBudgetState(None), FixedBudgetState(50)),
+        (FixedBudgetState(None), FixedBudgetState(BudgetValue(50))),
     ],
 )
 def test_a_state_goes_through_json_and_back(parameter: Any, changed: Any) -> None:

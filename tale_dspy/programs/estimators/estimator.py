@@ -3,7 +3,7 @@
 from typing import Any
 
 import dspy
-from dspy import make_signature
+from dspy import AdapterParseError, make_signature
 
 from tale_dspy.accounting.receipts import Call, role
 from tale_dspy.adapter import BUDGET
@@ -11,6 +11,7 @@ from tale_dspy.backends.reasoning_params import minimal_thinking
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, read_budget
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, check_signature
 from tale_dspy.programs.state import LimitsState
+from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
 
 UNLIMITED = 10**9
@@ -37,6 +38,8 @@ class BudgetEstimator(TaleModule):
         BudgetEstimator('question -> token_budget')
     """
 
+    gives_budget = True
+
     def __init__(
         self,
         signature: SignatureLike = "question -> answer",
@@ -52,21 +55,19 @@ class BudgetEstimator(TaleModule):
         self.limits = LimitsState(BudgetLimits(floor=floor, ceiling=ceiling, default=default))
 
     @classmethod
-    def extend(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         fields: dict[str, Any] = {k: (f.annotation, f) for k, f in signature.input_fields.items()}
         # str, not int: a reply such as "about 50" must reach read_budget instead of failing in an adapter.
         fields[BUDGET] = (str, dspy.OutputField(desc="the minimum number of tokens"))
         extended: type[dspy.Signature] = make_signature(fields, ESTIMATOR_INSTRUCTIONS)
         return extended
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
-        with self.booked() as calls, role("estimate"):
-            raw = self._ask(kwargs)
-        return self._estimate(raw, calls)
-
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
-        with self.booked() as calls, role("estimate"):
-            raw = await self._aask(kwargs)
+    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+        with self.call_scope() as calls, role("estimate"):
+            try:
+                raw = yield call_of(self.predict, self._quietly(kwargs))
+            except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
+                raw = dspy.Prediction(token_budget=e.lm_response)
         return self._estimate(raw, calls)
 
     def _quietly(self, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -76,27 +77,11 @@ class BudgetEstimator(TaleModule):
         reasoning_params = minimal_thinking(lm, {**self.predict.config, **given})
         return {**kwargs, "config": {**given, **reasoning_params.settings}} if reasoning_params.settings else kwargs
 
-    def _ask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
-        from dspy import AdapterParseError
-
-        try:
-            return self.predict(**self._quietly(kwargs))
-        except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
-            return dspy.Prediction(token_budget=e.lm_response)
-
-    async def _aask(self, kwargs: dict[str, Any]) -> dspy.Prediction:
-        from dspy import AdapterParseError
-
-        try:
-            return await self.predict.acall(**self._quietly(kwargs))
-        except AdapterParseError as e:
-            return dspy.Prediction(token_budget=e.lm_response)
-
     def _estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
         told = raw.get(BUDGET)
         reply = next((call.text for call in reversed(calls) if call.text), told)
         budget: Budget = self.limits.value.apply(None if told is None else read_budget(str(told)), reply)
-        pred = self.prediction(raw, calls, budget)
+        pred = self.with_receipt_of(raw, calls, budget)
         pred._store[BUDGET] = budget.tokens
         return pred
 

@@ -1,7 +1,7 @@
 """Estimate a budget from what a question looks like, without asking any model."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import dspy
 from dspy import make_signature
@@ -14,11 +14,11 @@ from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signatu
 from tale_dspy.programs.estimators.regression import Fitted, Projection, Regression
 from tale_dspy.programs.estimators.text_features import FEATURES, features, text_of
 from tale_dspy.programs.predictor import load_parameters
-from tale_dspy.programs.saving import describe
+from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
 from tale_dspy.programs.state import LimitsState, TrainingExamples
 
 
-class RegressionEstimator(dspy.Module):  # type: ignore[misc]  # dspy ships no types
+class RegressionEstimator(RegisteredModule):
     """Predict a question's budget by a fitted quantile regression on counts of its text: no call, no tokens.
 
     Made by `tale_dspy.optimizers.fit_regression` from a search. `token_budget` of its prediction is always a number
@@ -45,6 +45,8 @@ class RegressionEstimator(dspy.Module):  # type: ignore[misc]  # dspy ships no t
         >>> RegressionEstimator("question -> answer")(question="1+1?").token_budget
         256
     """
+
+    gives_budget = True
 
     def __init__(
         self,
@@ -129,7 +131,14 @@ class RegressionEstimator(dspy.Module):  # type: ignore[misc]  # dspy ships no t
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
-        return {**super().dump_state(json_mode=json_mode), "tale_dspy": describe(self)}
+        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "signature": describe_signature(self.signature)}
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+        return cls(signature_from(about["signature"]), embedder=context.embedder)
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """Load what `save` wrote.

@@ -18,7 +18,7 @@ import tale_dspy
 from tale_dspy.errors import SignatureError, StateError, UsageError
 from tale_dspy.programs.estimators.regression import Projection, Regression, Term
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
-from tale_dspy.programs.saving import estimators
+from tale_dspy.programs.registry import registered_modules
 from tale_dspy.programs.tale_ep import TaleEP
 
 WORDS = Term("question.words", centre=math.log(11), scale=0.5, weight=0.5)
@@ -150,9 +150,10 @@ def test_a_saved_program_loads_into_one_that_has_such_an_estimator_and_no_other(
         TaleEP("question -> answer").load(tmp_path / "p.json")
 
 
-@pytest.mark.parametrize("name", estimators())
+@pytest.mark.parametrize("name", ["BudgetEstimator", "FewShotEstimator", "RegressionEstimator"])
 def test_every_estimator_is_loaded_with_its_program(name: str, tmp_path: Path) -> None:
-    program = TaleEP("context, question -> answer", estimators()[name]("question -> answer", floor=3), ["question"])
+    estimator: Any = registered_modules()[name]
+    program = TaleEP("context, question -> answer", estimator("question -> answer", floor=3), ["question"])
     program.save(tmp_path / "p.json")
     loaded = tale_dspy.load(tmp_path / "p.json")
     assert (type(loaded.estimator).__name__, loaded.estimator.limits.value.floor) == (name, 3)

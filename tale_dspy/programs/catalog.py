@@ -1,0 +1,21 @@
+"""Every program there is, by its word on the command line: a file in this folder is enough to be one."""
+
+import importlib
+import pkgutil
+from functools import cache
+
+from tale_dspy import programs
+from tale_dspy.programs.registry import RegisteredModule, registered_modules
+
+
+@cache
+def import_programs() -> None:
+    """Import every file of this folder, so that the classes in them are registered."""
+    for found in pkgutil.walk_packages(programs.__path__, f"{programs.__name__}."):
+        importlib.import_module(found.name)
+
+
+def command_line_programs() -> dict[str, type[RegisteredModule]]:
+    """Return the programs that have a word of their own on the command line, by that word."""
+    import_programs()
+    return {kind.cli_name: kind for kind in registered_modules().values() if kind.cli_name is not None}

@@ -1,0 +1,64 @@
+"""One generator for a module's `forward` and `aforward`: it yields its calls, and a driver makes them either way.
+
+def steps(self, kwargs):                     # written once
+with self.call_scope() as calls:
+raw = yield call_of(self.predict, kwargs)
+return self.to_prediction(raw, calls)
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dspy
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class PendingCall:
+    """A call that a driver makes: by `call`, or by awaiting `acall`."""
+
+    call: Callable[[], Any]
+    acall: Callable[[], Awaitable[Any]]
+
+
+Steps = Generator[PendingCall, Any, Result]
+"""Yields calls, is sent what each returned or raised, and returns a result."""
+
+
+def call_of(module: dspy.Module, kwargs: Mapping[str, Any]) -> PendingCall:
+    """Return the call of a module with these arguments."""
+    return PendingCall(lambda: module(**kwargs), lambda: module.acall(**kwargs))
+
+
+def run_steps(steps: Steps[Result]) -> Result:
+    """Make the calls of a generator one after another and return its result."""
+    try:
+        pending = next(steps)
+        while True:
+            try:
+                value = pending.call()
+            except BaseException as e:  # the generator decides what a failure means, an interrupt included
+                pending = steps.throw(e)
+            else:
+                pending = steps.send(value)
+    except StopIteration as e:
+        result: Result = e.value
+        return result
+
+
+async def arun_steps(steps: Steps[Result]) -> Result:
+    """Await the calls of a generator one after another and return its result."""
+    try:
+        pending = next(steps)
+        while True:
+            try:
+                value = await pending.acall()
+            except BaseException as e:  # as above, a cancellation included
+                pending = steps.throw(e)
+            else:
+                pending = steps.send(value)
+    except StopIteration as e:
+        result: Result = e.value
+        return result
