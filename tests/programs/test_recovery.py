@@ -282,7 +282,7 @@ def test_any_other_policy_is_refused(policy: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "minimal_thinking"),
+    ("model", "least"),
     [("openai/gpt-4o", 0), ("openai/gpt-5", 1024), ("openai/o3", 2048), ("gemini/gemini-2.5-pro", 128),
      ("gemini/gemini-2.5-flash", 0), ("hosted_vllm/qwen3-8b", 0), ("xai/grok-4", 2048)],
 )  # fmt: skip
