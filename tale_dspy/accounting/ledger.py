@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -43,6 +43,14 @@ class RoleSum:
         self.paid_calls += not (call.cached or call.replayed)
         self.prompt_tokens = total([self.prompt_tokens, call.prompt_tokens])
         self.output_tokens = total([self.output_tokens, call.output_tokens])
+
+    def merge(self, other: "RoleSum") -> None:
+        """Add the sums of another ledger's role."""
+        self.calls += other.calls
+        self.cached_calls += other.cached_calls
+        self.paid_calls += other.paid_calls
+        self.prompt_tokens = total([self.prompt_tokens, other.prompt_tokens])
+        self.output_tokens = total([self.output_tokens, other.output_tokens])
 
 
 @dataclass
@@ -120,6 +128,8 @@ class Ledger:
         self._held: dict[int, Reservation] = {}
         self._unsure: dict[int, Reservation] = {}
         """Worst cases of calls that were sent and never told what they used."""
+        self._carried = Reservation()
+        """What earlier ledgers have used of the same caps."""
         self._next = 0
         self._closed = False
         self._warned = 0.0
@@ -230,6 +240,44 @@ class Ledger:
             self._warn()
             self._changed.notify_all()
 
+    @property
+    def used(self) -> Reservation:
+        """What counts towards the caps: what was paid, may be billed, or is held for calls in flight."""
+        with self._changed:
+            usd, tokens = self._used()
+            held = list(self._held.values())
+            return Reservation(usd + sum(r.usd for r in held), tokens + sum(r.tokens for r in held))
+
+    def successor(self, price: Price | None = None) -> "Ledger":
+        """Return an empty ledger under the same caps, which counts what this one has used towards them.
+
+        Args:
+            price: Overrides the price of every model; None keeps this ledger's.
+        """
+        new = Ledger(self.max_usd, self.max_total_output_tokens, self.price if price is None else price)
+        new._carried, new._warned = self.used, self._warned
+        return new
+
+    def absorb(self, other: "Ledger") -> None:
+        """Add what a successor has booked; what it holds for calls in flight counts as possibly billed."""
+        with other._changed:
+            unsure = [*other._unsure.values(), *other._held.values()]
+            roles = {name: replace(role) for name, role in other.roles.items()}
+            sums = (other.spent_usd, other.saved_usd, other.output_tokens, other.unpriced_calls, other.uncounted_calls)
+        with self._changed:
+            for held in unsure:
+                self._next += 1
+                self._unsure[self._next] = held
+            for name, role in roles.items():
+                self.roles.setdefault(name, RoleSum()).merge(role)
+            self.spent_usd += sums[0]
+            self.saved_usd += sums[1]
+            self.output_tokens += sums[2]
+            self.unpriced_calls += sums[3]
+            self.uncounted_calls += sums[4]
+            self._warned = max(self._warned, other._warned)
+            self._changed.notify_all()
+
     def shadow_rate(self, found: ShadowResult) -> None:
         """Book what a shadow check has found; its calls are booked under the role `shadow`."""
         with self._changed:
@@ -260,7 +308,8 @@ class Ledger:
 
     def _used(self) -> tuple[float, int]:
         """US dollars and output tokens that count towards the caps, without those of calls in flight."""
-        return self.spent_usd + self.possibly_usd, self.output_tokens + sum(r.tokens for r in self._unsure.values())
+        tokens = self.output_tokens + sum(r.tokens for r in self._unsure.values())
+        return self.spent_usd + self.possibly_usd + self._carried.usd, tokens + self._carried.tokens
 
     def _fits(self, need: Reservation) -> bool:
         if self._closed:

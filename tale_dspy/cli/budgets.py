@@ -1,6 +1,5 @@
 """Budgets that other runs decide: shares of what a vanilla run took, or the one that did best in training."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.datasets import Dataset
-    from tale_dspy.runs.options import Tally
+    from tale_dspy.runs.shared_caps import SharedCaps
 
 
 def scaled(plan: Plan, data: "Dataset", factor: float, options: dict[str, Any]) -> "Dataset":
@@ -31,10 +30,19 @@ def best_budget(
     student: Any,
     data: "Dataset",
     metric: Any,
+    caps: "SharedCaps",
     options: dict[str, Any],
-    progress: "Callable[[Tally], None] | None" = None,
 ) -> Any:
-    """Choose the one fixed budget on training questions; what that costs is taken off the caps."""
+    """Choose the one fixed budget on training questions; what that costs is taken off the caps.
+
+    Args:
+        plan: What is evaluated.
+        student: Gets the budget.
+        data: The questions of the evaluation.
+        metric: As in `evaluate`.
+        caps: Of search and evaluation together.
+        options: Of `evaluate`; its `config` learns which questions were searched.
+    """
     from tale_dspy.datasets import data_hash, example_ids
     from tale_dspy.errors import SpendCapReached
     from tale_dspy.optimizers.fixed_budget import BestFixedBudget
@@ -49,12 +57,14 @@ def best_budget(
     options["config"] |= {"train": {"name": train.name, "n": len(train), "hash": data_hash(ids)}}
     folder = plan.folder()
     out = folder.parent / f"{folder.name}-search"
-    search = BestFixedBudget(metric, out=out, progress=progress, **options)
-    program = search.compile(student, trainset=train)
+    search = BestFixedBudget(metric, out=out, **options, **caps.left())
+    try:
+        program = search.compile(student, trainset=train)
+    finally:
+        caps.ledger.absorb(search.caps.ledger)
     if search.stopped:
         message = f"{search.stopped}; the search is kept in {out}, the same command continues"
         raise SpendCapReached(message, search.caps.ledger)
-    options |= search.caps.left()
     return program
 
 

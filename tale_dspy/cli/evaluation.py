@@ -12,14 +12,27 @@ if TYPE_CHECKING:
     from tale_dspy.datasets import Dataset
     from tale_dspy.runs.options import Tally
     from tale_dspy.runs.records import Run
+    from tale_dspy.runs.shared_caps import SharedCaps
 
 
-def ask(plan: Plan, progress: "Callable[[Tally], None] | None" = None, data: "Dataset | None" = None) -> "Run":
-    """Load the data, unless it is given, build the program, and evaluate it."""
+def ask(
+    plan: Plan,
+    progress: "Callable[[Tally], None] | None" = None,
+    data: "Dataset | None" = None,
+    caps: "SharedCaps | None" = None,
+) -> "Run":
+    """Load the data, unless it is given, build the program, and evaluate it.
+
+    Args:
+        plan: What is asked, and how.
+        progress: As in `evaluate`.
+        data: The questions; None loads those of the plan.
+        caps: Shared with other runs; None takes the plan's.
+    """
     import dspy
 
     from tale_dspy.programs.spec import imported, program_from, scale_of
-    from tale_dspy.runs.engine import evaluate
+    from tale_dspy.runs.shared_caps import SharedCaps
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
     plan = plan.checked()
@@ -27,14 +40,17 @@ def ask(plan: Plan, progress: "Callable[[Tally], None] | None" = None, data: "Da
     data = plan.load_data() if data is None else data
     program = program_from(plan.program, data.signature)
     options = set_up(plan, program, data)
+    own_caps = SharedCaps(options.pop("max_usd"), options.pop("max_total_output_tokens"))
+    caps = own_caps if caps is None else caps
     if not _is_finished(plan, len(data)):
         check_provider(plan, options["lm"])
     factor = scale_of(plan.program)
     if factor is not None:
         data = scaled(plan, data, factor, options)
     if plan.program == "budget:best":
-        program = best_budget(plan, program, data, metric, options, progress)
-    return evaluate(program, data, metric=metric, out=plan.folder(), progress=progress, **options)
+        program = best_budget(plan, program, data, metric, caps, {**options, "progress": progress})
+    options |= {"progress": progress, "out": plan.folder(), "allow_partial": True}
+    return caps.evaluate(program, data, metric=metric, **options)
 
 
 def set_up(plan: Plan, program: Any, data: "Dataset") -> dict[str, Any]:

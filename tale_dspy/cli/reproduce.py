@@ -127,14 +127,14 @@ def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
     """Run the systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.cli.show import live_bar
-    from tale_dspy.runs.options import SharedCaps
+    from tale_dspy.runs.shared_caps import SharedCaps
 
     caps, folder, runs = SharedCaps(plan.max_usd), plan.folder(), {}
     for system, (program, model) in systems.items():
         try:
-            one = replace(plan, program=program, model=model, out=folder / system, max_usd=caps.left()["max_usd"])
+            one = replace(plan, program=program, model=model, out=folder / system)
             with live_bar(f"{system} on {plan.data}") as progress:
-                runs[system] = ask(one, caps.watching(progress))
+                runs[system] = ask(one, progress, caps=caps)
             stopped = runs[system].message if runs[system].stopped else None
         except SpendCapReached as e:
             stopped = str(e)

@@ -197,10 +197,10 @@ def _gain(
     rows = [row for row in budget_search.rows if row.predictor == name]
     metric = agreement_metric(rows) if isinstance(budget_search.metric, str) else budget_search.metric
     place = None if budget_search.out is None else budget_search.out / "gain" / name
-    caps = {k: v for k, v in options.items() if k != "max_total_output_tokens"}
+    uncapped = {k: v for k, v in options.items() if k not in ("max_usd", "max_total_output_tokens")}
     with live_bar("against budget:best") as progress:
-        told = {**caps, "progress": progress, "out": place, "caps": budget_search.caps}
+        shared = {**uncapped, "progress": progress, "out": place, "caps": budget_search.caps}
         try:
-            return compare_with_fixed(student, rows, data, metric=metric, **told)
+            return compare_with_fixed(student, rows, data, metric=metric, **shared)
         except UsageError:  # nothing was searched
             return None

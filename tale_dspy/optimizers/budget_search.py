@@ -27,8 +27,9 @@ from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.engine import questions_of
-from tale_dspy.runs.options import RunOptions, SharedCaps, Tally
+from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.runs.shared_caps import SharedCaps
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -195,16 +196,14 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         calls, usd = 0, []
         try:
             for name in names:
-                ledger = Ledger(**self.caps.left(), price=self.options.price)
-                search = SearchRunner(program, name, lm, job, ledger, tally)
-                try:
-                    rows = search.run()
-                finally:
-                    self.rows += search.rows
-                    calls += ledger.calls
-                    usd.append(None if ledger.unpriced_calls else ledger.spent_usd)
-                    self.caps.ledger.spent_usd += ledger.spent_usd + ledger.possibly_usd
-                    self.caps.ledger.output_tokens += ledger.output_tokens
+                with self.caps.next_ledger(self.options.price) as ledger:
+                    search = SearchRunner(program, name, lm, job, ledger, tally)
+                    try:
+                        rows = search.run()
+                    finally:
+                        self.rows += search.rows
+                        calls += ledger.calls
+                        usd.append(None if ledger.unpriced_calls else ledger.spent_usd)
                 program = self._taught(program, name, rows)
                 self.stopped = search.stopped
                 if search.stopped:

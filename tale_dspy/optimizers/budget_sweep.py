@@ -16,11 +16,10 @@ from tale_dspy.optimizers.search.budget_override import budgeted_predictors, put
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.programs.copying import copy_program
-from tale_dspy.runs.engine import evaluate
-from tale_dspy.runs.options import SharedCaps
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scaled import with_scaled_budgets
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.runs.shared_caps import SharedCaps
 
 logger = logging.getLogger(__name__)
 
@@ -150,13 +149,9 @@ class _Asking:
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
-            "progress": self.caps.watching(self.options.get("progress")),
             "config": {**(self.options.get("config") or {}), **(config or {})},
         }
-        found = evaluate(program, data, **{**self.options, **own, **self.caps.left()})
-        if found.stopped:
-            raise SpendCapReached(found.message or "spend cap reached", self.caps.ledger)
-        return found
+        return self.caps.evaluate(program, data, **{**self.options, **own})
 
 
 def given(program: Any, budget: int | None) -> Any:

@@ -23,9 +23,9 @@ from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.optimizers.scaling import budget_states, scaled
 from tale_dspy.programs.guarantee import CalibrationGuarantee, calibration_context
 from tale_dspy.runs.describe import state_hash
-from tale_dspy.runs.engine import evaluate, gold_field
-from tale_dspy.runs.options import SharedCaps
+from tale_dspy.runs.engine import gold_field
 from tale_dspy.runs.records import Run
+from tale_dspy.runs.shared_caps import SharedCaps
 
 SCALES = (4.0, 3.0, 2.0, 1.5, 1.25, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Factors on the program's budgets that are tested, in this order."""
@@ -238,12 +238,8 @@ class _Asking:
         own: dict[str, Any] = {
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
-            "progress": self.caps.watching(self.options.get("progress")),
         }
-        run = evaluate(program, questions, **{**self.options, **own, **self.caps.left()})
-        if run.stopped:
-            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
-        return run
+        return self.caps.evaluate(program, questions, **{**self.options, **own})
 
     def promised(self, test: ScaleTest, epsilon: float, delta: float) -> Any:
         """Return a copy of the program at a scale, with the promise in it."""

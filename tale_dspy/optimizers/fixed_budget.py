@@ -13,10 +13,10 @@ from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program
-from tale_dspy.runs.engine import evaluate, gold_field
-from tale_dspy.runs.options import SharedCaps
+from tale_dspy.runs.engine import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.runs.shared_caps import SharedCaps
 
 logger = logging.getLogger(__name__)
 
@@ -146,12 +146,8 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
             "allow_leak": True,  # a student tuned before may have seen these questions, and may see them again
-            "progress": self.caps.watching(self.options.get("progress")),
         }
-        run = evaluate(candidate, trainset, **{**self.options, **own, **self.caps.left()})
-        if run.stopped:
-            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
-        return run
+        return self.caps.evaluate(candidate, trainset, **{**self.options, **own})
 
     def choose(self, trials: Sequence[Trial]) -> Trial:
         """Pick the cheapest of the trials that are accurate enough; one of unknown cost only if there is no other."""

@@ -19,10 +19,11 @@ from tale_dspy.optimizers.search.budget_override import budgeted_predictors, sea
 from tale_dspy.optimizers.search.question import Direction, new_study
 from tale_dspy.optimizers.search_space import Demos, SearchSpace, collect_demos
 from tale_dspy.programs.copying import copy_program
-from tale_dspy.runs.engine import evaluate, gold_field, questions_of
-from tale_dspy.runs.options import RunOptions, SharedCaps
+from tale_dspy.runs.engine import gold_field, questions_of
+from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric, answers_match, score_of
+from tale_dspy.runs.shared_caps import SharedCaps
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -187,8 +188,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             try:
                 return collect_demos(student, train, is_right, k)
             finally:
-                self.caps.ledger.spent_usd += ledger.spent_usd
-                self.caps.ledger.output_tokens += ledger.output_tokens
+                self.caps.ledger.absorb(ledger)
 
     # ---- the search
 
@@ -223,12 +223,8 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name,
-            "progress": self.caps.watching(options.get("progress")),
         }
-        run = evaluate(program, val, **{**options, **own, **self.caps.left()})
-        if run.stopped:
-            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
-        return run
+        return self.caps.evaluate(program, val, **{**options, **own})
 
     # ---- what it came to
 

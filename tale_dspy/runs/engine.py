@@ -66,15 +66,27 @@ def evaluate(
         0.84
     """
     checked = RunOptions(**options)
+    ledger = Ledger(checked.max_usd, checked.max_total_output_tokens, checked.price)
+    return evaluate_with_ledger(program, examples, metric, out, checked, ledger)
+
+
+def evaluate_with_ledger(
+    program: Any,
+    examples: "Dataset | Sequence[Any]",
+    metric: Metric | None,
+    out: str | Path | None,
+    checked: RunOptions,
+    ledger: Ledger,
+) -> Run:
+    """Do as `evaluate` does, with a ledger that the caller made and whose caps count."""
     questions = questions_of(examples)
     if not isinstance(program, dspy.Module):
         raise UsageError(f"program must be a dspy.Module, got {type(program).__name__}")
     lm = checked.lm or dspy.settings.lm
     if lm is None and not list(language_models(program)):
         raise UsageError("no language model: pass lm=tale_dspy.LM(...) or call dspy.configure(lm=...)")
-    ledger = Ledger(checked.max_usd, checked.max_total_output_tokens, checked.price)
     for model in [lm, *language_models(program)]:
-        if model is not None and checked.max_usd is not None:
+        if model is not None and ledger.max_usd is not None:
             ledger.require_price(model)
     info = describe_run(program, lm, questions, metric, checked, examples)
     folder = None if out is None else RunFolder(out, info, retry_errors=checked.retry_errors)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.receipts import Price
-from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Record
 
 
@@ -27,13 +26,9 @@ class Tally:
     """Records whose cost is not known, and therefore not in `spent_usd`."""
     resumed: int = 0
     """Records that were there before."""
-    paid_usd: float = 0.0
-    """US dollars of the records of this process, the metric's calls included."""
-    paid_tokens: int = 0
-    """Completion tokens of the same, estimates included."""
 
     def add(self, record: Record) -> None:
-        """Count one record in; those that were there before come first."""
+        """Count one record in."""
         self.done += 1
         self.correct += record.correct
         self.spent_usd += record.cost_usd or 0.0
@@ -41,59 +36,6 @@ class Tally:
         if record.output_tokens is not None:
             self.output_tokens += record.output_tokens
             self.counted += 1
-        if self.done > self.resumed:
-            self.paid_usd += (record.cost_usd or 0.0) + (record.metric_cost_usd or 0.0)
-            if record.paid_calls:
-                parts = (record.output_tokens, record.estimate_tokens, record.metric_tokens)
-                self.paid_tokens += sum(n or 0 for n in parts)
-
-
-class SharedCaps:
-    """Caps that several runs of one process share: each is given what those before it have left.
-
-    Args:
-        max_usd: Cap on US dollars; None for none.
-        max_total_output_tokens: Cap on completion tokens; None for none.
-
-    Raises:
-        UsageError: If a cap is not a positive number.
-
-    Example:
-        >>> caps = SharedCaps(max_usd=2.0)
-        >>> caps.left()["max_usd"]  # then: evaluate(..., **caps.left(), progress=caps.watching())
-        2.0
-    """
-
-    def __init__(self, max_usd: float | None = None, max_total_output_tokens: int | None = None) -> None:
-        self.ledger = Ledger(max_usd, max_total_output_tokens)
-
-    def left(self) -> dict[str, Any]:
-        """Return the caps of the next run.
-
-        Raises:
-            SpendCapReached: If nothing is left of one.
-        """
-        usd, tokens = self.ledger.max_usd, self.ledger.max_total_output_tokens
-        left = {
-            "max_usd": None if usd is None else usd - self.ledger.spent_usd,
-            "max_total_output_tokens": None if tokens is None else tokens - self.ledger.output_tokens,
-        }
-        for name, rest in left.items():
-            if rest is not None and rest <= 0:
-                raise SpendCapReached(f"spend cap reached: nothing is left of {name}", self.ledger)
-        return left
-
-    def watching(self, progress: Callable[[Tally], None] | None = None) -> Callable[[Tally], None]:
-        """Return the `progress` of the next run: books what it pays, and goes on to another one."""
-        usd, tokens = self.ledger.spent_usd, self.ledger.output_tokens
-
-        def watch(tally: Tally) -> None:
-            self.ledger.spent_usd = usd + tally.paid_usd
-            self.ledger.output_tokens = tokens + tally.paid_tokens
-            if progress:
-                progress(tally)
-
-        return watch
 
 
 class Options(TypedDict, total=False):

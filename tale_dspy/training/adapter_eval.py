@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.backends.local.files import CARD
 from tale_dspy.comparison.gate import Verdict, gate
 from tale_dspy.datasets import Dataset
-from tale_dspy.errors import RunFolderError, SpendCapReached
-from tale_dspy.runs.engine import evaluate
-from tale_dspy.runs.records import Run
+from tale_dspy.errors import RunFolderError
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.runs.shared_caps import SharedCaps
 from tale_dspy.training.folder import write_json
 
 BASE, TUNED = "base", "tuned"
@@ -46,33 +44,18 @@ def evaluate_adapter(
         metric: As in `evaluate`.
         min_saving: As in `gate`.
         max_drop: As in `gate`.
-        **options: As in `evaluate`, for both runs: `adapter`, `concurrency`, `timeout` ...
+        **options: As in `evaluate`: `adapter`, `concurrency`, `timeout` ...; caps hold for both runs together.
 
     Raises:
         UsageError: If the tuned model was trained on some of the questions, or the runs cannot be compared.
         SpendCapReached: If a cap ended a run; the same call continues it.
     """
-    runs = [ask(program, lm, examples, out / name, metric, **options) for name, lm in ((BASE, base), (TUNED, tuned))]
-    return gate(*runs, min_saving=min_saving, max_drop=max_drop)
-
-
-def ask(
-    program: Any,
-    lm: Any,
-    examples: Dataset | Sequence[Any],
-    out: Path,
-    metric: Metric | None = None,
-    **options: Any,
-) -> Run:
-    """Evaluate a program to the end.
-
-    Raises:
-        SpendCapReached: If a cap ended the run; the same call continues it.
-    """
-    run = evaluate(program, examples, metric=metric, out=out, **{**options, "lm": lm})
-    if run.stopped:
-        raise SpendCapReached(run.message or f"{out} is not finished: {run.stopped}", Ledger())
-    return run
+    caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
+    base_run, tuned_run = (
+        caps.evaluate(program, examples, metric=metric, out=out / name, **{**options, "lm": lm})
+        for name, lm in ((BASE, base), (TUNED, tuned))
+    )
+    return gate(base_run, tuned_run, min_saving=min_saving, max_drop=max_drop)
 
 
 def record_verdict(adapter: Path, verdict: Verdict) -> None:

@@ -19,9 +19,10 @@ from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.convert import budgeted, unbudgeted
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.runs.engine import gold_field
-from tale_dspy.runs.options import RunOptions, SharedCaps
+from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.runs.shared_caps import SharedCaps
 
 if TYPE_CHECKING:
     from tale_dspy.training.options import DpoOptions, SftOptions
@@ -49,6 +50,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         min_saving: As in `gate`.
         max_drop: As in `gate`.
         max_usd: Cap on US dollars of search and evaluations together; a local model costs none, a metric may.
+        max_total_output_tokens: Cap on completion tokens of the same.
         **options: As in `evaluate`, for search and gate: `lm`, `adapter`, `concurrency`, `timeout` ...; `progress` is
             told of evaluations and search, `train_progress` of each training step.
 
@@ -78,6 +80,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         min_saving: float = 0.3,
         max_drop: float = 0.01,
         max_usd: float | None = None,
+        max_total_output_tokens: int | None = None,
         **options: Any,
     ) -> None:
         if strategy not in STRATEGIES:
@@ -87,9 +90,11 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         self.strategy: Strategy = strategy
         self.out, self.metric, self.train = Path(out), metric, train
         self.search = dict(search or {})
-        self.min_saving, self.max_drop, self.max_usd = min_saving, max_drop, max_usd
+        self.min_saving, self.max_drop = min_saving, max_drop
+        self.max_usd, self.max_total_output_tokens = max_usd, max_total_output_tokens
         self.train_progress: Progress | None = options.pop("train_progress", None)
-        RunOptions(**options)  # said now, and not after the search
+        SharedCaps(max_usd, max_total_output_tokens)
+        RunOptions(**options)  # both said now, and not after the search
         self.options = options
         self._forget()
 
@@ -128,7 +133,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         lm = self._language_model()
         _check_apart(trainset, valset)
         searched, plain = _twins(student)
-        caps = SharedCaps(self.max_usd)
+        caps = SharedCaps(self.max_usd, self.max_total_output_tokens)
         base = None if valset is None else self._ask(plain, lm, valset, "base", caps)
         self._search(searched, lm, trainset, caps)
         self.trained = self._train(plain, lm)
@@ -152,18 +157,17 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         return lm
 
     def _ask(self, program: Any, lm: Any, examples: Any, name: str, caps: SharedCaps) -> Run:
-        from tale_dspy.training.adapter_eval import ask
-
-        told: Any = {**self.options, **caps.left(), "progress": caps.watching(self.options.get("progress"))}
-        told = {k: v for k, v in told.items() if k != "lm"}
-        return ask(program, lm, examples, self.out / name, self.metric, **{"name": type(program).__name__, **told})
+        options = {"name": type(program).__name__, **self.options, "lm": lm}
+        return caps.evaluate(program, examples, metric=self.metric, out=self.out / name, **options)
 
     def _search(self, program: Any, lm: Any, trainset: Any, caps: SharedCaps) -> None:
         own = {k: v for k, v in self.options.items() if k not in ("name", "repeats", "allow_leak")}
-        told = {**own, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
-        search = BudgetSearch(self.metric, **told)
-        search.compile(program, trainset=trainset)
-        caps.ledger.spent_usd += search.caps.ledger.spent_usd
+        options: dict[str, Any] = {**own, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
+        search = BudgetSearch(self.metric, **options)
+        try:
+            search.compile(program, trainset=trainset)
+        finally:
+            caps.ledger.absorb(search.caps.ledger)
         self.rows = search.rows
 
     def _train(self, plain: Any, lm: Any) -> "Trained":

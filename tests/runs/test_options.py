@@ -1,12 +1,12 @@
-"""Options of a run, what a progress bar is told, and caps that several runs share."""
+"""Options of a run, and what a progress bar is told."""
 
 import math
 from typing import Any
 
 import pytest
 
-from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.runs.options import OPTION_NAMES, Options, RunOptions, SharedCaps, Tally
+from tale_dspy.errors import UsageError
+from tale_dspy.runs.options import OPTION_NAMES, Options, RunOptions, Tally
 from tale_dspy.runs.records import Record
 
 
@@ -60,41 +60,3 @@ def test_a_tally_adds_up_and_leaves_the_unknown_out() -> None:
         tally.add(one)
     assert (tally.done, tally.correct, tally.output_tokens, tally.counted) == (3, 1, 10, 1)
     assert (tally.spent_usd, tally.unpriced) == (0.5, 1)
-
-
-def test_only_what_this_process_paid_is_paid() -> None:
-    tally = Tally(total=4, resumed=1)
-    for one in (
-        record(cost_usd=9.0),
-        record(estimate_tokens=3, metric_tokens=4, metric_cost_usd=0.25),
-        record(cost_usd=0.0, paid_calls=0, cached_calls=1),
-    ):
-        tally.add(one)
-    assert (tally.paid_usd, tally.paid_tokens) == (0.75, 17)
-
-
-def test_each_run_is_given_what_those_before_have_left() -> None:
-    caps = SharedCaps(max_usd=2.0, max_total_output_tokens=25)
-    seen: list[int] = []
-    for left_usd, left_tokens in ((2.0, 25), (1.5, 15), (1.0, 5)):
-        assert caps.left() == {"max_usd": left_usd, "max_total_output_tokens": left_tokens}
-        watch, tally = caps.watching(lambda tally: seen.append(tally.done)), Tally(total=1)
-        watch(tally)
-        tally.add(record())
-        watch(tally)
-    with pytest.raises(SpendCapReached, match="nothing is left of max_total_output_tokens") as reached:
-        caps.left()
-    assert reached.value.ledger.spent_usd == 1.5 and seen == [0, 1] * 3
-
-
-def test_no_cap_is_never_reached() -> None:
-    caps = SharedCaps()
-    tally = Tally(total=1)
-    tally.add(record(cost_usd=1e9))
-    caps.watching()(tally)
-    assert caps.left() == {"max_usd": None, "max_total_output_tokens": None}
-
-
-def test_a_cap_of_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="max_usd must be above 0"):
-        SharedCaps(max_usd=0)

@@ -13,7 +13,7 @@ from tale_dspy.comparison.gate import gate
 from tale_dspy.errors import RunFolderError, SpendCapReached, UsageError
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.testing import Reply, ScriptedServer
-from tale_dspy.training.adapter_eval import ask, evaluate_adapter, record_verdict
+from tale_dspy.training.adapter_eval import evaluate_adapter, record_verdict
 
 QUESTIONS = [dspy.Example(question=f"{n} and 0?", answer=str(n)).with_inputs("question") for n in range(6)]
 
@@ -39,16 +39,14 @@ def test_a_shorter_model_is_proven_on_two_run_folders_and_read_the_second_time(t
     assert {path.name for path in tmp_path.iterdir()} == {"base", "tuned"}
 
 
-def test_a_run_that_a_cap_ended_is_no_proof(tmp_path: Path) -> None:
-    with answering(60) as server, pytest.raises(SpendCapReached):
-        ask(
-            VanillaCoT("question -> answer"),
-            served(server),
-            QUESTIONS,
-            tmp_path / "a",
-            max_total_output_tokens=70,
-            concurrency=1,
-        )
+def test_one_cap_holds_for_both_models(tmp_path: Path) -> None:
+    lms = []
+    with answering(60) as long, answering(60) as short, pytest.raises(SpendCapReached):
+        lms = [served(server).copy(max_tokens=70) for server in (long, short)]
+        options = {"max_total_output_tokens": 500, "concurrency": 1}
+        evaluate_adapter(VanillaCoT("question -> answer"), *lms, QUESTIONS, out=tmp_path, **options)
+    assert long.stats.requests == 6 and 0 < short.stats.requests < 3
+    assert long.stats.completion_tokens + short.stats.completion_tokens <= 500
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from elastic_replies import TRAIN, reply
 from fake_lm import AsyncFakeEngine, FakeEngine
 
 import tale_dspy
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.search.search_records import load_search
 from tale_dspy.programs.state import seen_by
 from tale_dspy.training.internalize import InternalizeBudget
@@ -91,6 +91,20 @@ def test_rows_are_rendered_as_the_deployed_program_asks(lm: Any, tmp_path: Path)
     row = json.loads((tmp_path / "sft.jsonl").read_text().splitlines()[0])
     assert "[[ ## question ## ]]" in row["prompt"][-1]["content"]
     assert "[[ ## answer ## ]]" in row["completion"][0]["content"]
+
+
+def test_a_token_cap_holds_for_evaluation_and_search_together(lm: Any, tmp_path: Path) -> None:
+    tuning = InternalizeBudget(
+        out=tmp_path,
+        lm=lm.copy(max_tokens=120),
+        train=SftOptions(**QUICK),
+        max_total_output_tokens=700,  # 480 for four questions of the valset
+        concurrency=1,
+    )
+    with pytest.raises(SpendCapReached, match="max_total_output_tokens"):
+        tuning.compile(tale_dspy.VanillaCoT("question -> answer"), trainset=TRAIN, valset=VAL)
+    paid = [json.loads(row) for name in ("base", "search") for row in (tmp_path / name / "calls.jsonl").open()]
+    assert len(paid) > 4 and sum(call["usage"]["output_tokens"] for call in paid) <= 700
 
 
 def test_without_a_valset_nothing_is_proven_and_that_is_said(

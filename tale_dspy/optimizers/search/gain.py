@@ -19,16 +19,16 @@ from tale_dspy.answers import answers_equal, find_answer
 from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import change_text, number, plain_json
 from tale_dspy.datasets import Dataset, data_hash, example_ids
-from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
 from tale_dspy.optimizers.search.budget_override import Asked, with_budget_override
 from tale_dspy.optimizers.search.offline_eval import TrialReplay
 from tale_dspy.optimizers.search.search_records import SearchRow
 from tale_dspy.programs.copying import copy_program
-from tale_dspy.runs.engine import evaluate, gold_field
-from tale_dspy.runs.options import SharedCaps
+from tale_dspy.runs.engine import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.runs.shared_caps import SharedCaps
 
 QUESTIONS = 400
 """Questions of a search that are asked again at most."""
@@ -99,8 +99,8 @@ def compare_with_fixed(
         trainset: The questions of the search; at most `QUESTIONS` of those that were searched are asked.
         metric: As in `evaluate`.
         out: A folder for the run folders; None keeps everything in memory.
-        caps: Shared with what was spent before; None for none.
-        **options: Passed on to `evaluate`.
+        caps: Shared with what was spent before; None makes one of `max_usd` and `max_total_output_tokens`.
+        **options: Passed on to `evaluate`; caps among them hold for all runs together.
 
     Raises:
         UsageError: If the rows are of several predictors, or there is no question to compare on.
@@ -114,11 +114,11 @@ def compare_with_fixed(
     if start is None:
         raise UsageError(f"no fixed budget to compare with: none of {len(rows)} questions was searched")
     data = _asked_again(trainset, budgets)
-    told = _Measuring(
-        program, names[0], data, metric, None if out is None else Path(out), caps or SharedCaps(), options
-    )
-    own = told.run("searched", budgets)
-    runs = told.fixed(start, budgets, (own.accuracy or 0.0) - MAX_LOSS)
+    if caps is None:
+        caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
+    measuring = _Measuring(program, names[0], data, metric, None if out is None else Path(out), caps, options)
+    own = measuring.run("searched", budgets)
+    runs = measuring.fixed(start, budgets, (own.accuracy or 0.0) - MAX_LOSS)
     tried = [_trial(budget, run) for budget, run in runs.items()]
     best = _as_accurate(tried, own.accuracy or 0.0)
     return FixedBudgetComparison(best.budget, tuple(tried), compare(baseline=runs[best.budget], run=own))
@@ -234,13 +234,9 @@ class _Measuring:
             "name": name,
             "allow_leak": True,  # these are the very questions it was chosen on; the run is marked
             "config": {"budgets": data_hash(f"{key} {budget}" for key, budget in sorted(budgets.items()))},
-            "progress": self.caps.watching(self.options.get("progress")),
             "out": None if self.out is None else self.out / name.replace(":", "-"),
         }
         program = copy_program(
             with_budget_override(self.program, self.predictor, asked), lambda held: held.copy(cache=False)
         )
-        run = evaluate(program, self.data, metric=self.metric, **{**self.options, **told, **self.caps.left()})
-        if run.stopped:
-            raise SpendCapReached(run.message or "spend cap reached", self.caps.ledger)
-        return run
+        return self.caps.evaluate(program, self.data, metric=self.metric, **{**self.options, **told})

@@ -82,7 +82,7 @@ class SearchRunner:
         )
         self.rows: list[SearchRow] = []
         self.stopped: str | None = None
-        self._spent = (tally.spent_usd, tally.paid_usd, tally.paid_tokens)
+        self._spent = tally.spent_usd
         self._held: list[SearchRow] = []
         self._lock = threading.Lock()
         self._workers: Workers[Question] = Workers(self.session, run_settings(self.lm, job.options.adapter))
@@ -223,15 +223,14 @@ class SearchRunner:
 
     def _count(self, row: SearchRow) -> None:
         """Count a row in: as right if it was without a budget, with the tokens that are left of it."""
-        tally, (usd, paid_usd, paid_tokens) = self.tally, self._spent
+        tally = self.tally
         tokens = row.best.tokens if row.best else row.vanilla.tokens
         tally.done += 1
         tally.correct += row.vanilla.correct
         if tokens is not None:
             tally.output_tokens += round(tokens)
             tally.counted += 1
-        tally.spent_usd, tally.unpriced = usd + self.ledger.spent_usd, self.ledger.unpriced_calls
-        tally.paid_usd, tally.paid_tokens = paid_usd + self.ledger.spent_usd, paid_tokens + self.ledger.output_tokens
+        tally.spent_usd, tally.unpriced = self._spent + self.ledger.spent_usd, self.ledger.unpriced_calls
 
 
 def _reply(found: dict[str, Any], asked: Asked, calls: Sequence[Call]) -> Reply:

@@ -14,7 +14,7 @@ from tale_dspy.optimizers.search import gain as gains
 from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed, likely_fixed_budget
 from tale_dspy.optimizers.search.search_records import Best, Confirmed, SearchRow, Vanilla
 from tale_dspy.runs.engine import questions_of
-from tale_dspy.runs.options import SharedCaps
+from tale_dspy.runs.shared_caps import SharedCaps
 
 SPREAD = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(0, 46, 3)]
 
@@ -90,6 +90,13 @@ def test_a_cap_ends_the_comparison() -> None:
     with elastic_server() as server, pytest.raises(SpendCapReached, match="spend cap reached"):
         caps = SharedCaps(max_total_output_tokens=5000)
         measure(server, rows_of(TRAIN, lambda n: 60), TRAIN, caps=caps)
+
+
+@pytest.mark.parametrize("cap", [{"max_total_output_tokens": 5000}, {"max_usd": 0.01}])
+def test_a_cap_among_the_options_ends_the_comparison(cap: dict[str, Any]) -> None:
+    price = tale_dspy.Price(input=0.0, output=0.01 / 5000)
+    with elastic_server() as server, pytest.raises(SpendCapReached, match="spend cap reached"):
+        measure(server, rows_of(TRAIN, lambda n: 60), TRAIN, price=price, **cap)
 
 
 @pytest.mark.parametrize(
