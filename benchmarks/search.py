@@ -32,7 +32,7 @@ from tale_dspy.optimizers.few_shot import few_shot
 from tale_dspy.optimizers.samplers import GridSampler
 from tale_dspy.optimizers.search.gain import compare_with_fixed
 from tale_dspy.optimizers.search.ideal_range import estimated_budgets, ideal_range_metrics
-from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.records import SearchRow
 
 
 def get(url: str, page: str) -> Any:

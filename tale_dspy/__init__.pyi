@@ -36,7 +36,7 @@ from .optimizers.search.ideal_range import IdealRangeMetrics as IdealRangeMetric
 from .optimizers.search.ideal_range import estimated_budgets as estimated_budgets
 from .optimizers.search.ideal_range import ideal_range as ideal_range
 from .optimizers.search.ideal_range import ideal_range_metrics as ideal_range_metrics
-from .optimizers.search.search_records import load_search as load_search
+from .optimizers.search.records import load_search as load_search
 from .optimizers.search_space import SearchSpace as SearchSpace
 from .optimizers.token_metric import token_aware_metric as token_aware_metric
 from .programs.base import receipt as receipt

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tale_dspy.optimizers.search.search_records import Best, Confirmed, SearchRow, Trial, Vanilla
+from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla
 
 SHARES = (0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.55, 0.75)
 """Budgets that are tried, as shares of the answer without one."""

@@ -18,7 +18,7 @@ MODULES = {
 """Dotted name -> file of every module of the package."""
 
 FLOORS = [
-    ["errors", "budget", "answers", "prompts", "fields", "replies", "ids", "tables", "dspy_bridge"],
+    ["errors", "budget", "answers", "prompts", "fields", "replies", "ids", "tables", "statistics", "dspy_bridge"],
     ["backends", "accounting"],
     ["adapter", "named_sets", "datasets", "embedded"],
     ["programs"],
@@ -47,6 +47,7 @@ TESTED_ELSEWHERE = {
     "tale_dspy.errors": "an error is tested where it is raised",
     "tale_dspy.embedded.story_templates": "nothing but sentences; test_problems tells stories with all of them",
     "tale_dspy.embedded.options": "nothing but defaults; test_build builds with them",
+    "tale_dspy.runs.work_runner": "test_engine and tests/optimizers/search/test_runner do all their work with it",
     "tale_dspy.runs.session": "every call of every run in test_engine and test_folder goes through it",
 }
 """Modules without a test module of their own, and why."""

@@ -39,7 +39,7 @@ def run(
     """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""
     from tale_dspy.cli.show import print_json
     from tale_dspy.optimizers.search.offline_eval import inputs_of
-    from tale_dspy.optimizers.search.search_records import load_search
+    from tale_dspy.optimizers.search.records import load_search
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.distill import distill
 

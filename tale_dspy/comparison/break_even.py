@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tale_dspy.comparison.paired import Draws, mean
+from tale_dspy.comparison.paired import Draws
 from tale_dspy.comparison.run_stats import config_of
 from tale_dspy.runs.records import Run
+from tale_dspy.statistics import mean_complete
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def estimator_balance(questions: Sequence[Draws], run: Run) -> EstimatorBreakEve
 
 
 def _in_tokens(pairs: Draws) -> EstimatorBreakEven | None:
-    before, after = mean(b.output_tokens for b, _ in pairs), mean(a.output_tokens for _, a in pairs)
-    estimate = mean(a.estimate_tokens or 0 for _, a in pairs)
+    before, after = mean_complete(b.output_tokens for b, _ in pairs), mean_complete(a.output_tokens for _, a in pairs)
+    estimate = mean_complete(a.estimate_tokens or 0 for _, a in pairs)
     if before is None or after is None or estimate is None:
         return None
     saved, share = before - after, (before - after) / before if before else 0.0
@@ -66,13 +67,15 @@ def _in_tokens(pairs: Draws) -> EstimatorBreakEven | None:
         estimate_tokens=estimate,
         loss_tokens=estimate - saved,
         break_even_tokens=estimate / share if share > 0 else None,
-        estimate_prompt_tokens=mean(a.estimate_prompt_tokens if a.estimate_tokens is not None else 0 for _, a in pairs),
+        estimate_prompt_tokens=mean_complete(
+            a.estimate_prompt_tokens if a.estimate_tokens is not None else 0 for _, a in pairs
+        ),
     )
 
 
 def _with_money(balance: EstimatorBreakEven, pairs: Draws, run: Run) -> EstimatorBreakEven:
     """Add the figures in US dollars that the prices allow."""
-    before, after = mean(b.price_usd for b, _ in pairs), mean(a.price_usd for _, a in pairs)
+    before, after = mean_complete(b.price_usd for b, _ in pairs), mean_complete(a.price_usd for _, a in pairs)
     if before is None or after is None:
         return balance
     loss, prices, prompt = after - before, _token_prices(run, pairs), balance.estimate_prompt_tokens

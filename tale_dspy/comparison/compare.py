@@ -13,10 +13,11 @@ from tale_dspy.comparison.break_even import EstimatorBreakEven, balance_notes, e
 from tale_dspy.comparison.caveats import blocking_reason, figure_notes, setting_notes
 from tale_dspy.comparison.changes import Change, ChangeKind, change_of, gain, token_changes
 from tale_dspy.comparison.formatting import change_text, number, p_text, plain_json, saving_text, side_texts
-from tale_dspy.comparison.paired import PairedMeans, mcnemar_p, paired_means
+from tale_dspy.comparison.paired import PairedMeans, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Record, Run
+from tale_dspy.statistics import mcnemar_p
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from tale_dspy.accounting.receipts import Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Record, Run
+from tale_dspy.statistics import students_t_quantile
 
 SAMPLE = 10
 """Questions that are asked for a forecast."""
@@ -108,17 +109,8 @@ def expected(values: Sequence[float | None], answers: int) -> Expected | None:
     total = fmean(known) * answers
     if len(known) < 2:
         return Expected(total)
-    half = students_t(len(known) - 1) * stdev(known) * math.sqrt(answers * (answers / len(known) + 1))
+    half = students_t_quantile(0.975, len(known) - 1) * stdev(known) * math.sqrt(answers * (answers / len(known) + 1))
     return Expected(total, max(0.0, total - half), total + half)
-
-
-def students_t(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t, by its Cornish-Fisher expansion; within 1 % from 4 degrees on."""
-    z = 1.959963984540054
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def _cost(record: Record, price: Price | None) -> float | None:

@@ -7,7 +7,9 @@ paired non-inferiority: unlike a bootstrap it does not shrink to nothing where f
 import math
 from collections.abc import Sequence
 
-Z = 1.6448536269514722
+from tale_dspy.statistics import normal_quantile
+
+Z = normal_quantile(0.95)
 """One-sided 95 % quantile of the normal distribution."""
 MOST = 10**9
 """Questions beyond which nobody asks."""

@@ -4,12 +4,12 @@ The question is the unit of everything: draws of one question are averaged first
 concluded from them, is not decided here (`compare`, `claims`).
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tale_dspy.runs.records import Record
+from tale_dspy.statistics import mean_complete
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,23 +39,6 @@ class PairedMeans:
     """The same of the saving, from the same resamples."""
 
 
-def mcnemar_p(fell: int, rose: int) -> float:
-    """Give the exact two-sided p of a count against its counterpart under fair coin flips (McNemar, sign test).
-
-    Binomial terms are taken relative to the central one, so no count is too large; a p below 1e-300 may come out as 0.
-    """
-    n, few = fell + rose, min(fell, rose)
-    term, half, tail = 1.0, 0.0, 0.0
-    for i in range(n // 2, -1, -1):
-        half += term
-        tail += term if i <= few else 0.0
-        term *= i / (n - i + 1)
-        if term == 0.0:
-            break
-    whole = 2 * half - (0.0 if n % 2 else 1.0)  # an even n has one central term, an odd one two
-    return min(1.0, 2 * tail / whole)
-
-
 def paired_means(
     questions: Sequence[Draws],
     figures: Sequence[Callable[[Record], float | None]],
@@ -74,7 +57,7 @@ def paired_means(
 
     samples = []
     for figure in figures:
-        means = [tuple(mean(figure(draw[side]) for draw in draws) for side in (0, 1)) for draws in questions]
+        means = [tuple(mean_complete(figure(draw[side]) for draw in draws) for side in (0, 1)) for draws in questions]
         samples.append(np.array([m for m in means if None not in m], dtype=np.float64).reshape(-1, 2).T)
     results = []
     for sample, (before, after) in zip(samples, _resampled_means(samples, seed, resamples), strict=True):
@@ -119,10 +102,3 @@ def _middle(values: "NDArray[np.float64]", share: float) -> tuple[float, float]:
 
     low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2]).tolist()
     return low, high
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Give the mean of the values; None if there is none or one is unknown."""
-    known = list(values)
-    total = math.fsum(math.nan if v is None else v for v in known)
-    return total / len(known) if known and math.isfinite(total) else None

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tale_dspy.comparison.paired import Draws, mean
-from tale_dspy.runs.records import Run, quantile
+from tale_dspy.comparison.paired import Draws
+from tale_dspy.runs.records import Run
+from tale_dspy.statistics import mean_complete, quantile
 
 
 def config_of(run: Run) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def run_stats(run: Run, shared: Mapping[str, Draws], side: Literal[0, 1]) -> Run
         name=run.name,
         model=None if model is None else str(model),
         unshared=len({r.id for r in run.records} - shared.keys()),
-        estimate_tokens=mean(r.estimate_tokens for r in records if r.estimate_tokens is not None),
+        estimate_tokens=mean_complete(r.estimate_tokens for r in records if r.estimate_tokens is not None),
         latency_p50=quantile(latencies, 0.50),
         latency_p95=quantile(latencies, 0.95),
         outcomes=dict(Counter(r.outcome for r in records)),

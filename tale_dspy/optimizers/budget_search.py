@@ -16,12 +16,18 @@ from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers import samplers
 from tale_dspy.optimizers.few_shot import few_shot
 from tale_dspy.optimizers.fit_regression import fit_regression
-from tale_dspy.optimizers.search.budget_override import budgeted_predictors, put, searchable, task_of, with_estimator
+from tale_dspy.optimizers.search.budget_override import (
+    budgeted_predictors,
+    replace_module,
+    searchable,
+    task_of,
+    with_estimator,
+)
+from tale_dspy.optimizers.search.folder import SearchFolder, total_cost
 from tale_dspy.optimizers.search.question import SearchPlan
+from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.optimizers.search.runner import SearchJob, SearchRunner
-from tale_dspy.optimizers.search.search_folder import SearchFolder, total_cost
-from tale_dspy.optimizers.search.search_records import SearchRow
-from tale_dspy.optimizers.search.search_summary import search_figures
+from tale_dspy.optimizers.search.summary import search_figures
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
@@ -227,7 +233,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             return program
         seen = module.estimate_from if isinstance(module, TaleEP) else None
         signature = input_signature(task_of(module), seen)
-        return put(program, module, with_estimator(module, self.estimator(rows, signature)))
+        return replace_module(program, module, with_estimator(module, self.estimator(rows, signature)))
 
     def _sum_up(self, job: SearchJob, calls: int, usd: float | None, seconds: float) -> None:
         """Set the summary, and write it."""

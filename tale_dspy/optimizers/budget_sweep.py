@@ -12,7 +12,7 @@ from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers.search.budget_override import budgeted_predictors, put, searchable, task_of
+from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, searchable, task_of
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.programs.copying import copy_program
@@ -167,5 +167,5 @@ def given(program: Any, budget: int | None) -> Any:
             task_of(module), budget, mode=module.mode, adapter=module.adapter, callbacks=list(module.callbacks)
         )
         new.predict, new.seen = module.predict, module.seen
-        copied = put(copied, module, new)
+        copied = replace_module(copied, module, new)
     return copied

@@ -19,13 +19,14 @@ from typing import Any
 import dspy
 
 from tale_dspy.datasets import Dataset, data_hash, example_ids
-from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
+from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.scaling import budget_states, scaled
 from tale_dspy.programs.guarantee import CalibrationGuarantee, calibration_context
 from tale_dspy.runs.describe import state_hash
 from tale_dspy.runs.engine import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.statistics import binomial_cdf, binomial_upper_bound
 
 SCALES = (4.0, 3.0, 2.0, 1.5, 1.25, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Factors on the program's budgets that are tested, in this order."""
@@ -109,14 +110,9 @@ def least_n(epsilon: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-epsilon) - 1e-9)
 
 
-def upper_bound(lost: int, n: int, delta: float) -> float:
-    """Return Clopper and Pearson's one-sided upper bound of a share, with confidence 1 - delta."""
-    return 1.0 if lost >= n else float(_stats().beta.ppf(1 - delta, lost + 1, n - lost))
-
-
 def qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
     """Tell whether `lost` of `n` prove that at most a share epsilon is lost: an exact binomial test at level delta."""
-    return bool(_stats().binom.cdf(lost, n, epsilon) <= delta)
+    return binomial_cdf(lost, n, epsilon) <= delta
 
 
 def in_sequence(
@@ -132,7 +128,7 @@ def in_sequence(
     """
     for scale, n, lost, tokens in counts:
         passed = qualifies(lost, n, epsilon, delta)
-        yield ScaleTest(scale, n, lost, upper_bound(lost, n, delta), passed, tokens)
+        yield ScaleTest(scale, n, lost, binomial_upper_bound(lost, n, delta), passed, tokens)
         if not passed:
             return
 
@@ -170,7 +166,6 @@ def calibrate(
     Raises:
         UsageError: If an argument cannot be used, there are fewer questions than `least_n`, some of them were used to
             make the program, or none is answered rightly without a budget.
-        MissingExtraError: If scipy is not installed.
 
     Example:
         >>> found = calibrate(program, fresh, epsilon=0.01, delta=0.05)  # doctest: +SKIP
@@ -181,7 +176,6 @@ def calibrate(
     needed, ordered = least_n(epsilon, delta), _descending(scales)
     if options.get("repeats", 1) != 1:
         raise UsageError("calibrate asks every question once: repeats would not be independent questions")
-    _stats()  # what is missing is said before anything is paid
     budget_states(program)
     if len(valset) < needed:
         raise UsageError(
@@ -273,11 +267,3 @@ def _descending(scales: Sequence[float]) -> list[float]:
     if not scales or any(isinstance(s, bool) or not isinstance(s, int | float) or not 0 < s < math.inf for s in scales):
         raise UsageError(f"scales must be one or more positive numbers, got {list(scales)!r}")
     return sorted({float(s) for s in scales}, reverse=True)
-
-
-def _stats() -> Any:
-    try:
-        import scipy.stats
-    except ImportError as e:
-        raise MissingExtraError("scipy", "search") from e
-    return scipy.stats

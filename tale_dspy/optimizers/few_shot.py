@@ -6,7 +6,7 @@ from typing import Any
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search.offline_eval import check_rows, inputs_of
-from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import SignatureLike, check_signature
 from tale_dspy.programs.estimators.few_shot_estimator import FewShotEstimator
 

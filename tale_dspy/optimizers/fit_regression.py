@@ -16,8 +16,8 @@ import dspy
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import MissingExtraError, UsageError
-from tale_dspy.optimizers.search.offline_eval import Outcome, TrialReplay, check_rows, inputs_of
-from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.offline_eval import ExpectedOutcome, TrialReplay, check_rows, inputs_of
+from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import SignatureLike
 from tale_dspy.programs.estimators.regression import Projection, Regression, Term
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator, counted, joined
@@ -223,13 +223,13 @@ class _Fit:
         bar = max(o.right for o in outcomes.values()) - MAX_LOSS - 1e-12
         return min((c for c, o in outcomes.items() if o.right >= bar), key=lambda c: outcomes[c].tokens)
 
-    def _expected(self, choice: Choice) -> Outcome:
+    def _expected(self, choice: Choice) -> ExpectedOutcome:
         """Return the mean outcome that a choice would have had on questions it was not fitted to."""
         logs = self._all_left_out(choice.quantile, choice.penalty)
         pairs = zip([*self.solved[:_CHOOSING], *self.others], logs, strict=True)
         scale = choice.scale
         found = [self.hindsight.expected(q.id, scale * math.exp(log)) for q, log in pairs if q.id in self.hindsight]
-        return Outcome(sum(o.tokens for o in found) / len(found), sum(o.right for o in found) / len(found))
+        return ExpectedOutcome(sum(o.tokens for o in found) / len(found), sum(o.right for o in found) / len(found))
 
     @cache  # noqa: B019  the fit lives no longer than its line
     def _all_left_out(self, quantile: float, penalty: float | None) -> list[float]:

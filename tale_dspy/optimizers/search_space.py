@@ -10,7 +10,7 @@ import dspy
 from tale_dspy.backends.reasoning_params import Mode, check_mode
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.scaling import scaled
-from tale_dspy.optimizers.search.budget_override import budgeted_predictors, put, with_estimator
+from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, with_estimator
 from tale_dspy.optimizers.token_metric import net_tokens
 from tale_dspy.programs.base import with_guidance
 
@@ -104,7 +104,7 @@ class SearchSpace:
             if choices.get("mode", OWN) != OWN:
                 module.mode = choices["mode"]
             if estimator != OWN:
-                program = put(program, module, with_estimator(module, self.estimators[estimator].deepcopy()))
+                program = replace_module(program, module, with_estimator(module, self.estimators[estimator].deepcopy()))
         return program
 
 

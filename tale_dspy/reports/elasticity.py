@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import change_text, number
-from tale_dspy.comparison.paired import PairedMeans, mean, paired_means
+from tale_dspy.comparison.paired import PairedMeans, paired_means
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
 from tale_dspy.reports.rows import Interval, provenance_of
 from tale_dspy.reports.text import by_programs, shortened, visible
-from tale_dspy.runs.records import Record, Run, accuracy_interval, question_scores
+from tale_dspy.runs.records import Record, Run, question_scores
+from tale_dspy.statistics import accuracy_interval, mean_complete, normal_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -165,15 +166,15 @@ def _row(run: Run, shared: Collection[str], counted: Collection[str]) -> Elastic
     ]
     return ElasticityRow(
         program=run.name,
-        budget=mean(r.token_budget for r in records if r.token_budget is not None),
+        budget=mean_complete(r.token_budget for r in records if r.token_budget is not None),
         is_fixed=fixed_budget(run) is not None,
         n=len(scores),
         accuracy=math.fsum(scores) / len(scores),
         accuracy_interval=accuracy_interval(scores, len({r.repeat for r in records})),
-        output_tokens=mean(tokens),
-        output_tokens_interval=_mean_interval(tokens),
-        net_tokens=mean(_by_question(records, counted, "net_tokens")),
-        below_budget=mean(limited),
+        output_tokens=mean_complete(tokens),
+        output_tokens_interval=_tokens_interval(tokens),
+        net_tokens=mean_complete(_by_question(records, counted, "net_tokens")),
+        below_budget=mean_complete(limited),
     )
 
 
@@ -183,16 +184,12 @@ def _by_question(records: Sequence[Record], counted: Collection[str], figure: st
     for r in records:
         if r.id in counted:
             draws.setdefault(r.id, []).append(r.output_tokens if figure == "output_tokens" else r.net_tokens)
-    return [value for value in map(mean, draws.values()) if value is not None]
+    return [value for value in map(mean_complete, draws.values()) if value is not None]
 
 
-def _mean_interval(values: Sequence[float]) -> Interval | None:
-    n = len(values)
-    if n < 2:
-        return None
-    centre = math.fsum(values) / n
-    half = 1.959963984540054 * math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (n - 1) / n)
-    return max(0.0, centre - half), centre + half
+def _tokens_interval(values: Sequence[float]) -> Interval | None:
+    interval = normal_interval(values)
+    return interval and (max(0.0, interval[0]), interval[1])
 
 
 def _rise(cheapest: Run, smallest: Run, counted: Collection[str]) -> PairedMeans:

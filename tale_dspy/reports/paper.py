@@ -11,9 +11,10 @@ from tale_dspy.accounting.receipts import Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.reports.paper_tables import TUNED, PaperRow
-from tale_dspy.reports.rows import ReportRow, mean_known, report_rows
+from tale_dspy.reports.rows import ReportRow, report_rows
 from tale_dspy.reports.screen import rich_table
-from tale_dspy.runs.records import Run, accuracy_interval
+from tale_dspy.runs.records import Run
+from tale_dspy.statistics import accuracy_interval, mean_known
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tale_dspy.optimizers.search.offline_eval import by_budget
-from tale_dspy.optimizers.search.search_records import SearchRow, Trial
+from tale_dspy.optimizers.search.records import SearchRow, Trial
 from tale_dspy.runs.records import Record, Run
+from tale_dspy.statistics import quantile
 
 BINS_PER_DOUBLING = 2
 """Bins of the pooled curve for each factor 2 of the budget."""
@@ -131,17 +132,11 @@ def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
         if len(questions) >= LEAST_IN_BIN:
             means = [[sum(v) / len(values) for v in zip(*values, strict=True)] for values in questions.values()]
             logs, used_, right = (list(column) for column in zip(*means, strict=True))
-            low, median, high = (_quantile(sorted(used_), q) for q in (0.25, 0.5, 0.75))
+            low, median, high = (quantile(used_, q) or 0.0 for q in (0.25, 0.5, 0.75))
             found.append(
                 PooledBin(math.exp(sum(logs) / len(logs)), low, median, high, sum(right) / len(right), len(questions))
             )
     return found
-
-
-def _quantile(ordered: Sequence[float], q: float) -> float:
-    at = q * (len(ordered) - 1)
-    low, high = math.floor(at), math.ceil(at)
-    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
 
 
 def spread(curves: Sequence[QuestionCurve], count: int) -> list[QuestionCurve]:

@@ -6,7 +6,7 @@ questions both runs have. How a row is written is up to `table` (files) and `scr
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tale_dspy.comparison.compare import compare
@@ -15,6 +15,7 @@ from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.text import by_programs
 from tale_dspy.runs.records import Run
+from tale_dspy.statistics import mean_known
 
 Interval = tuple[float, float]
 
@@ -147,12 +148,6 @@ def run_row(run: Run) -> ReportRow:
         provenance=provenance_of(run),
         notes=tuple(notes),
     )
-
-
-def mean_known(values: Iterable[float | None]) -> float | None:
-    """Give the mean of the values that are known; None if none is."""
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
 
 
 def _against(first: Run, run: Run) -> ReportRow:

@@ -8,11 +8,12 @@ from typing import Any
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics, ideal_range_metrics
-from tale_dspy.optimizers.search.search_records import SEARCH_FILE, SearchRow, load_search
+from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, load_search
 from tale_dspy.reports.question_curves import curves_of_search, pooled
 from tale_dspy.reports.rows import ReportRow, provenance_of
 from tale_dspy.reports.text import by_programs, shortened
 from tale_dspy.runs.records import Run, read_json
+from tale_dspy.statistics import mean_known
 
 GRID = "GridSampler"
 """The sampler whose trials tell the ideal ranges."""
@@ -89,8 +90,8 @@ def search_table(search: SearchRun) -> dict[str, str]:
     """Sum a search up in a few figures, as text: what was found, what it saves, why the others have none."""
     rows, found = search.rows, [(row, row.best) for row in search.rows if row.best is not None]
     reasons = by_programs((row.id, row.reason) for row in rows if row.reason)
-    vanilla = _mean([float(row.vanilla.tokens or 0) for row, _ in found])
-    best = _mean([b.tokens for _, b in found])
+    vanilla = mean_known([float(row.vanilla.tokens or 0) for row, _ in found])
+    best = mean_known([b.tokens for _, b in found])
     saved = "–" if not vanilla or best is None else f"{100 * (1 - best / vanilla):.1f}"
     tried = [row for row in rows if row.trials]
     trials = None if not tried else sum(len(row.trials) for row in tried) / len(tried)
@@ -117,8 +118,8 @@ def searched_row(search: SearchRun) -> ReportRow:
         right.append(best.confirmed.right / best.confirmed.n if best and best.confirmed.n else row.vanilla.correct)
         tokens.append(best.tokens if best else row.vanilla.tokens)
     n, known = len(search.rows), [t for t in tokens if t is not None]
-    vanilla = _mean([float(row.vanilla.tokens) for row in search.rows if row.vanilla.tokens is not None])
-    mean, plain = _mean(known), sum(row.vanilla.correct for row in search.rows) / n
+    vanilla = mean_known([float(row.vanilla.tokens) for row in search.rows if row.vanilla.tokens is not None])
+    mean, plain = mean_known(known), sum(row.vanilla.correct for row in search.rows) / n
     return ReportRow(
         program="searched budgets, confirmed",
         model=search.model,
@@ -135,10 +136,6 @@ def searched_row(search: SearchRun) -> ReportRow:
             f"would know it; without budgets {number(100 * plain)} % of them are right, {number(vanilla)} tokens each",
         ),
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:

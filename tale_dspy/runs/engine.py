@@ -1,11 +1,12 @@
 """`evaluate`: ask many questions at once, keep what is paid for, and stop at a cap, a fault or Ctrl-C with it.
 
-Who asks, threads or asyncio tasks, is decided in `workers`.
+The work is done by `work_runner.WorkRunner`, which a search uses, too.
 """
 
+import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,18 +14,17 @@ import dspy
 
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset, example_ids
-from tale_dspy.errors import BackendError, DataError, SpendCapReached, UsageError
-from tale_dspy.programs.copying import copy_program, language_models
+from tale_dspy.errors import BackendError, DataError, UsageError
+from tale_dspy.programs.copying import language_models
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
 from tale_dspy.runs.records import Record, Run
-from tale_dspy.runs.scoring import Metric, Question, aask, ask, record_of
-from tale_dspy.runs.session import Session, Unit, run_lm
-from tale_dspy.runs.workers import Workers, run_settings, tasks_are_cheaper
+from tale_dspy.runs.scoring import Metric, Question, record_of
+from tale_dspy.runs.session import QuestionSample
+from tale_dspy.runs.work_runner import ProgramCall, Work, WorkRunner
 
-DOOMED = 8
-"""Questions that may end in `error`, before any call was answered, until the run is given up."""
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -91,8 +91,7 @@ def evaluate_with_ledger(
     info = describe_run(program, lm, questions, metric, checked, examples)
     folder = None if out is None else RunFolder(out, info, retry_errors=checked.retry_errors)
     try:
-        runner = _Runner(program, lm, questions, metric, checked, ledger, folder, info)
-        return runner.run()
+        return _Evaluation(program, lm, questions, metric, checked, ledger, folder, info).run()
     finally:
         if folder:
             folder.close()
@@ -123,8 +122,8 @@ def gold_field(example: Any) -> str:
     return "answer" if "answer" in labels or not labels else labels[0]
 
 
-class _Runner:
-    """The workers of one run and what they share."""
+class _Evaluation:
+    """One run: what is to do, what is finished, and the summary at the end."""
 
     def __init__(
         self,
@@ -137,21 +136,14 @@ class _Runner:
         folder: RunFolder | None,
         info: dict[str, Any],
     ) -> None:
-        self.options, self.ledger, self.folder, self.info = options, ledger, folder, info
-        self.metric = metric
-        self.session = Session(folder, ledger, options.retries, threading.Event())
-        self.lm = None if lm is None else run_lm(lm, self.session, options.timeout)
-        self.program = copy_program(program, lambda held: run_lm(held, self.session, options.timeout))
+        self.options, self.folder, self.info, self.metric = options, folder, info, metric
+        self.runner: WorkRunner[tuple[Question, int], Record] = WorkRunner(program, lm, metric, options, ledger, folder)
+        self.questions = questions
         self.records: list[Record] = list(folder.records) if folder else []
-        done = {(r.id, r.repeat) for r in self.records}
-        units = [(q, r) for r in range(options.repeats) for q in questions]
-        self.todo = [(q, r) for q, r in units if (q.id, r) not in done]
-        self.tally = Tally(total=len(units), resumed=len(self.records))
+        self.tally = Tally(total=len(questions) * options.repeats, resumed=len(self.records))
         for record in self.records:
             self.tally.add(record)
-        self.workers: Workers[tuple[Question, int]] = Workers(self.session, run_settings(self.lm, options.adapter))
         self._lock = threading.Lock()
-        self._held: list[Record] = []
 
     def run(self) -> Run:
         """Work until all is done or something ends it; write the summary in any case."""
@@ -159,75 +151,51 @@ class _Runner:
         if self.options.progress:
             self.options.progress(self.tally)
         try:
-            self._work()
-        except KeyboardInterrupt:
-            self._finish(started, "interrupted")
+            cap = self.runner.run(self._to_do(), self._work, self._keep, lambda record: record.error)
+        except BaseException as fault:
+            self._finish(started, "interrupted" if isinstance(fault, KeyboardInterrupt) else "failed")
             raise
-        fault = self.workers.fault
-        if isinstance(fault, SpendCapReached):
-            return self._finish(started, "cap", str(fault))
-        if fault is not None:
-            self._finish(started, "failed")
-            raise fault
-        return self._finish(started, None)
+        return self._finish(started, "cap", str(cap)) if cap else self._finish(started, None)
 
-    def _work(self) -> None:
-        if tasks_are_cheaper(self.program, self.lm, self.metric, self.ledger):
-            self.workers.run_tasks(self.todo, self.options.concurrency, self._aask)
-        else:
-            self.workers.run(self.todo, self.options.concurrency, self._ask)
+    def _to_do(self) -> Iterator[tuple[Question, int]]:
+        done = {(r.id, r.repeat) for r in self.records}
+        for repeat in range(self.options.repeats):
+            for question in self.questions:
+                if (question.id, repeat) not in done:
+                    yield question, repeat
 
-    def _ask(self, item: tuple[Question, int]) -> None:
-        question, started = item[0], time.perf_counter()
-        unit = Unit(question.id, item[1])
-        with dspy.context(tale_unit=unit):
-            found = ask(self.program, question, self.metric, self.options.threshold, unit.calls)
-        self._keep(self._record(question, unit, found, started))
+    def _work(self, item: tuple[Question, int]) -> Work[Record]:
+        question, repeat = item
+        sample = QuestionSample(question.id, repeat)
+        answer = yield ProgramCall(question, sample, self.metric)
+        return record_of(question, repeat, answer.fields, sample.calls, answer.seconds, self.options.paper_counts)
 
-    async def _aask(self, item: tuple[Question, int]) -> None:
-        question, started = item[0], time.perf_counter()
-        unit = Unit(question.id, item[1])
-        with dspy.context(tale_unit=unit):
-            found = await aask(self.program, question, self.metric, self.options.threshold, unit.calls)
-        self._keep(self._record(question, unit, found, started))
-
-    def _record(self, question: Question, unit: Unit, found: dict[str, Any], started: float) -> Record:
-        seconds = time.perf_counter() - started
-        return record_of(question, unit.repeat, found, unit.calls, seconds, self.options.paper_counts)
-
-    def _keep(self, record: Record) -> None:
-        """Append a record. Until anything was answered errors are held back: they may be one fault of the whole run."""
+    def _keep(self, records: Sequence[Record]) -> None:
+        if self.folder:
+            for record in records:
+                self.folder.append("records.jsonl", record.to_json())
         with self._lock:
-            self._held.append(record)
-            if record.outcome == "error" and not self.session.answered.is_set():
-                if len(self._held) >= min(DOOMED, len(self.todo)):
-                    raise BackendError(f"no question could be answered: {record.error}")
-                return
-            kept, self._held = self._held, []
-        if self.folder:  # outside the lock: 32 threads would wait for each other's disk
-            for one in kept:
-                self.folder.append("records.jsonl", one.to_json())
-        with self._lock:
-            for one in kept:
-                self.records.append(one)
-                self.tally.add(one)
+            for record in records:
+                self.records.append(record)
+                self.tally.add(record)
             if self.options.progress:
                 self.options.progress(self.tally)
 
     def _finish(self, started: float, stopped: str | None, message: str | None = None) -> Run:
-        for record in self._held if stopped is None else ():
-            self.records.append(record)
-            if self.folder:
-                self.folder.append("records.jsonl", record.to_json())
-        self._held.clear()
+        """Build the run and write its summary; a summary that cannot be written hides nothing that came before."""
+        with self._lock:  # a worker that was not waited for may still append
+            records = list(self.records)
         run = Run(
             info=self.folder.info if self.folder else self.info,
-            records=list(self.records),
+            records=records,
             path=self.folder.path if self.folder else None,
             stopped=stopped,
             message=message,
             wall_s=round((self.folder.wall_s if self.folder else 0.0) + time.perf_counter() - started, 3),
         )
         if self.folder:
-            self.folder.replace("summary.json", {**run.summary, "message": message})
+            try:
+                self.folder.replace("summary.json", {**run.summary, "message": message})
+            except BackendError as e:
+                logger.warning("the summary of the run is not stored: %s", e)
         return run

@@ -11,6 +11,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ class JournalFolder(ABC):
         BackendError: If it cannot be written.
 
     Attributes:
-        journal: Answers that were paid for questions not finished, by `JournalKey`.
         wall_s: Seconds that earlier processes worked on it, as far as they could say so.
     """
 
@@ -82,15 +82,14 @@ class JournalFolder(ABC):
         self.read_results()
         summary = self.path / "summary.json"
         self.wall_s = float(read_json(summary).get("wall_s") or 0.0) if summary.exists() else 0.0
-        self.journal = self._read_journal()
 
     @abstractmethod
     def read_results(self) -> None:
         """Read what was finished before."""
 
     @abstractmethod
-    def is_done(self, unit: str, repeat: int) -> bool:
-        """Tell whether this draw of a unit is finished, so that its calls are not needed any more."""
+    def is_done(self, sample: str, repeat: int) -> bool:
+        """Tell whether this draw is finished, so that its calls are not needed any more."""
 
     def _append_to(self, name: str) -> int:
         """Open a file for whole-line appends, without the line a kill cut off."""
@@ -105,11 +104,13 @@ class JournalFolder(ABC):
             raise _cannot_write(path, e) from e
         return fd
 
-    def _read_journal(self) -> dict[JournalKey, dict[str, Any]]:
+    @cached_property
+    def journal(self) -> dict[JournalKey, dict[str, Any]]:
+        """Answers that were paid for questions not finished; read when first asked for."""
         answered: dict[JournalKey, dict[str, Any]] = {}
         for row in read_jsonl(self.path / "calls.jsonl"):
             if row.get("error") is None and not self.is_done(row["id"], row["repeat"]):
-                answered[(row["id"], row["repeat"], row["key"], row["step"])] = row
+                answered[(row["id"], row["repeat"], row["key"], row["occurrence"])] = row
         return answered
 
     def append(self, name: str, row: dict[str, Any]) -> None:
@@ -188,8 +189,8 @@ class RunFolder(JournalFolder):
         self.records = [Record.from_json(row) for row in rows]
         self._done = {(r.id, r.repeat) for r in self.records}
 
-    def is_done(self, unit: str, repeat: int) -> bool:
-        return (unit, repeat) in self._done
+    def is_done(self, sample: str, repeat: int) -> bool:
+        return (sample, repeat) in self._done
 
 
 def _cannot_write(path: Path, error: OSError) -> BackendError:

@@ -3,19 +3,17 @@
 A `Record` is one line of `records.jsonl`; a `Run` is the whole folder, read or just made. Nothing here calls a model.
 """
 
+import importlib
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from tale_dspy.errors import RunFolderError
-
-if TYPE_CHECKING:
-    from tale_dspy.comparison.compare import Comparison
+from tale_dspy.statistics import accuracy_interval, mean_known, quantile, total_complete
 
 Outcome = Literal["correct", "wrong", "unreadable", "empty", "truncated", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("correct", "wrong", "unreadable", "empty", "truncated", "error")
@@ -118,6 +116,21 @@ class Record:
         return cls(**{k: v for k, v in row.items() if k in known})
 
 
+class RunComparison(Protocol):
+    """What `Run.compare` returns: a `tale_dspy.comparison.compare.Comparison`, as far as a caller needs it."""
+
+    @property
+    def is_budget_saving(self) -> bool: ...
+
+    def to_json(self, *, token_changes: bool = False) -> dict[str, Any]: ...
+
+
+class RunComparer(Protocol):
+    """Compares two runs."""
+
+    def __call__(self, *, baseline: "Run", run: "Run") -> RunComparison: ...
+
+
 @dataclass
 class Run:
     """The finished questions of one program on one data set, with everything that decided the result.
@@ -146,25 +159,25 @@ class Run:
     @property
     def accuracy(self) -> float | None:
         """Share of questions answered right (mean over repeats first); None without records."""
-        return _mean(list(question_scores(self.records).values()))
+        return mean_known(list(question_scores(self.records).values()))
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The figures of the run, as `tale eval --json` prints them."""
         return summarize(self)
 
-    def compare(self, other: "Run") -> "Comparison":
+    def compare(self, other: "Run") -> "RunComparison":
         """Compare two runs question by question; `self` is the new one, `other` the baseline.
 
         Returns:
-            Paired differences (`self` minus `other`) on the questions both have.
+            A `Comparison`: paired differences (`self` minus `other`) on the questions both have.
 
         Raises:
             UsageError: If the runs share no question.
         """
-        from tale_dspy.comparison.compare import compare
-
-        return compare(baseline=other, run=self)
+        # Comparison stands a floor above runs; this door is the one import that goes upwards, and it is by name.
+        comparison: RunComparer = importlib.import_module("tale_dspy.comparison.compare").compare
+        return comparison(baseline=other, run=self)
 
 
 def load_run(path: str | Path) -> Run:
@@ -227,27 +240,6 @@ def question_scores(records: Iterable[Record]) -> dict[str, float]:
     return {k: sum(v) / len(v) for k, v in draws.items()}
 
 
-def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> tuple[float, float] | None:
-    """95 % interval of the mean of per-question scores, clustered by question.
-
-    One draw a question gives the Wilson score interval; several give the normal interval of the question means, whose
-    spread holds both sources of noise.
-    """
-    n = len(scores)
-    if n == 0:
-        return None
-    z, p = 1.959963984540054, sum(scores) / n
-    if repeats == 1:
-        centre, half = (p + z * z / (2 * n)), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-    else:
-        if n == 1:
-            return (0.0, 1.0)
-        half = z * math.sqrt(sum((s - p) ** 2 for s in scores) / (n - 1) / n)
-        low, high = p - half, p + half
-    return (max(0.0, low), min(1.0, high))
-
-
 def summarize(run: Run) -> dict[str, Any]:
     """Sum a run up under the keys that `tale eval --json` promises, with a few more."""
     records = run.records
@@ -261,15 +253,15 @@ def summarize(run: Run) -> dict[str, Any]:
         "model": config.get("model"),
         "data": config.get("data", {}).get("name"),
         "n": len(scores),
-        "accuracy": _mean(list(scores.values())),
+        "accuracy": mean_known(list(scores.values())),
         "accuracy_ci95": accuracy_interval(list(scores.values()), repeats),
-        "output_tokens_mean": _mean([r.output_tokens for r in records]),
-        "estimate_tokens_mean": _mean([r.estimate_tokens for r in records]),
-        "prompt_tokens_mean": _mean([r.prompt_tokens for r in records]),
-        "reasoning_tokens_mean": _mean([r.reasoning_tokens for r in records]),
-        "cost_usd": _total([r.cost_usd for r in records if r.calls]),
-        "saved_cost_usd": _total([r.saved_cost_usd if r.cached_calls else 0.0 for r in records]),
-        "metric_tokens": _total([r.metric_tokens for r in records if r.metric_tokens is not None]),
+        "output_tokens_mean": mean_known([r.output_tokens for r in records]),
+        "estimate_tokens_mean": mean_known([r.estimate_tokens for r in records]),
+        "prompt_tokens_mean": mean_known([r.prompt_tokens for r in records]),
+        "reasoning_tokens_mean": mean_known([r.reasoning_tokens for r in records]),
+        "cost_usd": total_complete([r.cost_usd for r in records if r.calls]),
+        "saved_cost_usd": total_complete([r.saved_cost_usd if r.cached_calls else 0.0 for r in records]),
+        "metric_tokens": total_complete([r.metric_tokens for r in records if r.metric_tokens is not None]),
         "calls": sum(r.calls for r in records),
         "paid_calls": sum(r.paid_calls for r in records),
         "cached_calls": sum(r.cached_calls for r in records),
@@ -296,7 +288,7 @@ def _rescues(records: Sequence[Record]) -> dict[str, Any]:
         "cut": len(cut),
         "answered": sum(r.outcome in ("correct", "wrong") for r in cut),
         "calls": sum(r.rescue_calls for r in cut),
-        "output_tokens": _total([r.recovery_tokens for r in cut]),
+        "output_tokens": total_complete([r.recovery_tokens for r in cut]),
     }
 
 
@@ -311,7 +303,7 @@ def _by_mode(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "modes": dict(modes.most_common()),
         "reasoning_notes": dict(notes.most_common(5)),
-        "adherence_mean": _mean(kept),
+        "adherence_mean": mean_known(kept),
         "within_budget": None if not kept else sum(share <= 1 for share in kept) / len(kept),
     }
 
@@ -328,29 +320,8 @@ def _group(records: Sequence[Record]) -> dict[str, Any]:
     scores = list(question_scores(records).values())
     return {
         "n": len(scores),
-        "accuracy": _mean(scores),
+        "accuracy": mean_known(scores),
         "accuracy_ci95": accuracy_interval(scores, len({r.repeat for r in records})),
-        "output_tokens_mean": _mean([r.output_tokens for r in records]),
-        "estimate_tokens_mean": _mean([r.estimate_tokens for r in records]),
+        "output_tokens_mean": mean_known([r.output_tokens for r in records]),
+        "estimate_tokens_mean": mean_known([r.estimate_tokens for r in records]),
     }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return math.fsum(known) / len(known) if known else None
-
-
-def _total(values: Sequence[float | None]) -> float | None:
-    if not values or any(v is None for v in values):
-        return None
-    return math.fsum(v for v in values if v is not None)
-
-
-def quantile(ordered: Sequence[float], q: float) -> float | None:
-    """Linear-interpolation quantile of sorted values, as numpy's default; None without values."""
-    if not ordered:
-        return None
-    at = q * (len(ordered) - 1)
-    low = math.floor(at)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)

@@ -9,14 +9,13 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn
 
 import dspy
-from dspy import settings
 
 from tale_dspy.accounting.ledger import RESERVED_TOKENS, Ledger, allowance
 from tale_dspy.accounting.receipts import Call, CallListener, call_from_entry, current_role
@@ -25,8 +24,7 @@ from tale_dspy.backends.lm import LM, UsageKeepingLM, is_cached, request_hash, w
 from tale_dspy.backends.redaction import masked, remember
 from tale_dspy.backends.retry import verdict, wait_before
 from tale_dspy.errors import BackendError
-from tale_dspy.runs.folder import JournalFolder
-from tale_dspy.runs.turns import Turns
+from tale_dspy.runs.folder import JournalFolder, JournalKey
 
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
 
@@ -39,21 +37,21 @@ class RunStopped(BaseException):
 
 
 @dataclass
-class Unit:
+class QuestionSample:
     """One draw of one question, and the requests it has made so far."""
 
     id: str
     repeat: int
     calls: list[Call] = field(default_factory=list)
     """The calls answered so far."""
-    _seen: Counter[str] = field(default_factory=Counter)
+    _requests: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def step(self, key: str) -> int:
-        """Return how many equal requests came before; so the order of concurrent calls does not matter."""
+    def occurrence(self, key: str) -> int:
+        """Count equal requests, from 0, so that the order of concurrent calls does not matter."""
         with self._lock:
-            self._seen[key] += 1
-            return self._seen[key] - 1
+            self._requests[key] += 1
+            return self._requests[key] - 1
 
 
 @dataclass
@@ -65,9 +63,9 @@ class _Pending:
     messages: Any
     kwargs: dict[str, Any]
     config: dict[str, Any]
-    unit: Unit
+    sample: QuestionSample
     key: str
-    step: int
+    occurrence: int
     attempt: int = 0
     reservation: int | None = None
     started: float = 0.0
@@ -84,8 +82,7 @@ class Session:
 
     Attributes:
         answered: Set once any call was answered, by the provider, the cache or the journal.
-        fatal: What no other question would fare better with; the run ends with it.
-        turns: Left to others while a thread waits for an answer.
+        fatal: A fault of the whole run, such as a wrong key, that ended it.
     """
 
     def __init__(self, folder: JournalFolder | None, ledger: Ledger, retries: int, stop: threading.Event) -> None:
@@ -95,31 +92,34 @@ class Session:
         self.stop = stop
         self.answered = threading.Event()
         self.fatal: BackendError | None = None
-        self.turns = Turns()
-        self._journal = dict(folder.journal) if folder else {}
+        self._journal: Mapping[JournalKey, dict[str, Any]] = {}
         self._rng = random.Random(0)
         self._settings: dict[str, str] = {}
+
+    def load_journal(self) -> None:
+        """Read what was answered before for questions that are not finished."""
+        if self.folder is not None:
+            self._journal = self.folder.journal
 
     def call(self, lm: Any, send: Callable[..., Any], request: tuple[Any, Any], kwargs: dict[str, Any]) -> Any:
         """Answer one synchronous call of an LM."""
         pending = self._prepare(lm, request, kwargs)
         if (row := self._replay(pending)) is not None:
             return row
-        with self.turns.given_away():
-            while True:
-                box = self._start(pending, wait=True)
-                token = _entries.set(box)
-                try:
-                    outputs = send(request[0], messages=request[1], **pending.kwargs)
-                except Exception as e:
-                    self.stop.wait(self._failed(pending, e))
-                except BaseException:
-                    self._abandon(pending)
-                    raise
-                else:
-                    return self._answered(pending, box, outputs)
-                finally:
-                    _entries.reset(token)
+        while True:
+            box = self._start(pending, wait=True)
+            token = _entries.set(box)
+            try:
+                outputs = send(request[0], messages=request[1], **pending.kwargs)
+            except Exception as e:
+                self.stop.wait(self._failed(pending, e))
+            except BaseException:
+                self._abandon(pending)
+                raise
+            else:
+                return self._answered(pending, box, outputs)
+            finally:
+                _entries.reset(token)
 
     async def acall(
         self, lm: Any, send: Callable[..., Awaitable[Any]], request: tuple[Any, Any], kwargs: dict[str, Any]
@@ -144,34 +144,34 @@ class Session:
                 _entries.reset(token)
 
     def _prepare(self, lm: Any, request: tuple[Any, Any], kwargs: dict[str, Any]) -> _Pending:
-        unit: Unit = settings.get("tale_unit") or Unit("-", 0)
+        sample: QuestionSample = dspy.settings.get("tale_sample") or QuestionSample("-", 0)
         config = {**lm.kwargs, **kwargs}
         key = self._key(lm.model, request[1] or request[0], config)
         sent = dict(kwargs)
-        if unit.repeat:  # a cached reply of another draw is no repeat
-            own = config.get("rollout_id")
-            sent["rollout_id"] = f"{'' if own is None else own}#{unit.repeat}"
+        if sample.repeat:  # a cached reply of another draw is no repeat
+            rollout = config.get("rollout_id")
+            sent["rollout_id"] = f"{'' if rollout is None else rollout}#{sample.repeat}"
         if self.ledger.capped and allowance(config) is None:
             name = "max_completion_tokens" if "max_completion_tokens" in lm.kwargs else "max_tokens"
             sent[name] = RESERVED_TOKENS
-        return _Pending(lm, *request, sent, {**config, **sent}, unit, key, unit.step(key))
+        return _Pending(lm, *request, sent, {**config, **sent}, sample, key, sample.occurrence(key))
 
     def _key(self, model: str, request: Any, config: dict[str, Any]) -> str:
         """Hash a request; the settings, which are the same for most calls of a run, are hashed once."""
-        told = f"{model}{config!r}"
-        if told not in self._settings:
-            self._settings[told] = request_hash(model, None, config)
-        return request_hash(self._settings[told], request, {})
+        settings = f"{model}{config!r}"
+        if settings not in self._settings:
+            self._settings[settings] = request_hash(model, None, config)
+        return request_hash(self._settings[settings], request, {})
 
     def _replay(self, p: _Pending) -> list[Any] | None:
-        row = self._journal.get((p.unit.id, p.unit.repeat, p.key, p.step))
+        row = self._journal.get((p.sample.id, p.sample.repeat, p.key, p.occurrence))
         if row is None:
             return None
-        told = {**row, **row["usage"], "text": row["reply"], "cost_usd": row["cost"]}
-        call = Call.from_json({**told, "role": current_role(), "replayed": True, "latency_s": None})
+        fields = {**row, **row["usage"], "text": row["reply"], "cost_usd": row["cost"]}
+        call = Call.from_json({**fields, "role": current_role(), "replayed": True, "latency_s": None})
         self.answered.set()
         self.ledger.book(call)
-        self._deliver(call)
+        self.publish(call)
         return list(row.get("outputs", [row["reply"]]))
 
     def _start(self, p: _Pending, *, wait: bool) -> list[dict[str, Any]]:
@@ -234,19 +234,21 @@ class Session:
                 self.ledger.book(call)
         if not self.answered.is_set():
             self.answered.set()
-        self._deliver(call)
+        self.publish(call)
         return outputs
 
     def _write(self, p: _Pending, row: dict[str, Any], call: Call | None = None, outputs: Any = None) -> None:
         """Journal one attempt, before its answer is used."""
         if self.folder is None:
             return
-        line = {"id": p.unit.id, "repeat": p.unit.repeat, "key": p.key, "step": p.step, "attempt": p.attempt, **row}
+        sample = p.sample
+        line = {"id": sample.id, "repeat": sample.repeat, "key": p.key, "occurrence": p.occurrence}
+        line |= {"attempt": p.attempt, **row}
         if call is not None:
-            told = call.to_json()
-            line |= {"paid": not call.cached, "reply": told.pop("text"), "cost": told.pop("cost_usd")}
-            line["usage"] = {name: told.pop(name) for name in _USAGE}
-            line |= told
+            fields = call.to_json()
+            line |= {"paid": not call.cached, "reply": fields.pop("text"), "cost": fields.pop("cost_usd")}
+            line["usage"] = {name: fields.pop(name) for name in _USAGE}
+            line |= fields
             if outputs != [call.text]:
                 line["outputs"] = outputs
         try:
@@ -254,12 +256,12 @@ class Session:
         except BackendError as e:
             self.end(e)
 
-    def _deliver(self, call: Call) -> None:
+    def publish(self, call: Call) -> None:
         """Book a call on its question, and hand it to every listener around, as DSPy's history would."""
-        unit: Unit | None = settings.get("tale_unit")
-        if unit is not None:
-            unit.calls.append(call)
-        for module in settings.caller_modules or []:
+        sample: QuestionSample | None = dspy.settings.get("tale_sample")
+        if sample is not None:
+            sample.calls.append(call)
+        for module in dspy.settings.caller_modules or []:
             if isinstance(module, CallListener):
                 module.add(call)
 
@@ -305,10 +307,10 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
         timeout: Seconds a request may take, unless the LM sets its own; not for engine objects other than local models,
             since they own their connection.
     """
-    settings_ = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
+    limits = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
     if isinstance(lm, dspy.BaseLM):
         remember(lm.kwargs)
-    copied: Any = lm.copy(num_retries=0, **{k: v for k, v in settings_.items() if lm.kwargs.get(k) is None})
+    copied: Any = lm.copy(num_retries=0, **{k: v for k, v in limits.items() if lm.kwargs.get(k) is None})
     if isinstance(lm, LM) and lm.identity and lm.local_timeout is None:
         copied.local_timeout = timeout
     kind: type = type(lm)

@@ -7,7 +7,7 @@ are asyncio tasks, which took less CPU there and more with DSPy's own engine (be
 import asyncio
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import dspy
@@ -18,9 +18,9 @@ from tale_dspy.accounting.tracking import under_cap
 from tale_dspy.programs.copying import language_models
 from tale_dspy.runs.session import RunStopped, Session
 
-GRACE = 5.0
+SHUTDOWN_GRACE_S = 5.0
 """Seconds that calls in flight are given to end after Ctrl-C or a fault, so that their answers are kept."""
-HEARD = {"disable_history": False, "max_history_size": 1}
+HISTORY_SETTINGS = {"disable_history": False, "max_history_size": 1}
 """DSPy settings under which it tells what a call used; `run_lm` keeps none of it."""
 
 T = TypeVar("T")
@@ -44,23 +44,23 @@ class Workers(Generic[T]):
         self._lock = threading.Lock()
         self._queue: Iterator[T] = iter(())
 
-    def run(self, items: Sequence[T], count: int, work: Callable[[T], None]) -> None:
-        """Work with threads until all is done or something ends it.
+    def run(self, items: Iterable[T], count: int, work: Callable[[T], None]) -> None:
+        """Work with so many threads until all is done or something ends it.
 
         Raises:
-            KeyboardInterrupt: On Ctrl-C, after calls in flight were given `GRACE` seconds.
+            KeyboardInterrupt: On Ctrl-C, after calls in flight were given `SHUTDOWN_GRACE_S` seconds.
         """
         self._queue = iter(items)
-        self._watch([lambda: self._worker(work)] * min(count, len(items)))
+        self._watch([lambda: self._worker(work)] * count)
 
-    def run_tasks(self, items: Sequence[T], count: int, work: Callable[[T], Awaitable[None]]) -> None:
+    def run_tasks(self, items: Iterable[T], count: int, work: Callable[[T], Awaitable[None]]) -> None:
         """Do the same with tasks of one event loop."""
         self._queue = iter(items)
 
         async def all_of_them() -> None:
-            await asyncio.gather(*(self._task(work) for _ in range(min(count, len(items)))))
+            await asyncio.gather(*(self._task(work) for _ in range(count)))
 
-        self._watch([lambda: asyncio.run(all_of_them())] if items else [])
+        self._watch([lambda: asyncio.run(all_of_them())])
 
     def _watch(self, targets: Sequence[Callable[[], None]]) -> None:
         context, stop = contextvars.copy_context(), self.session.stop
@@ -87,7 +87,7 @@ class Workers(Generic[T]):
             stop.set()
             self.session.ledger.close()
             if targets:
-                finished.wait(GRACE)
+                finished.wait(SHUTDOWN_GRACE_S)
 
     def _worker(self, work: Callable[[T], None]) -> None:
         with dspy.context(**self.settings):
@@ -131,7 +131,7 @@ def run_settings(lm: Any, adapter: Any = None) -> dict[str, Any]:
     """
     # A `track` block around the run goes on listening; modules around it need no history of ours.
     listeners = [m for m in dspy.settings.caller_modules or [] if isinstance(m, CallListener)]
-    overrides: dict[str, Any] = {"lm": lm, "trace": None, "caller_modules": listeners, **HEARD}
+    overrides: dict[str, Any] = {"lm": lm, "trace": None, "caller_modules": listeners, **HISTORY_SETTINGS}
     return overrides if adapter is None else {**overrides, "adapter": adapter}
 
 

@@ -11,7 +11,7 @@ from tale_dspy.datasets import load_dataset
 from tale_dspy.errors import DataError, MissingExtraError, UsageError
 from tale_dspy.ids import example_ids
 from tale_dspy.optimizers.search.offline_eval import inputs_of
-from tale_dspy.optimizers.search.search_records import SEARCH_FILE, SearchRow, Trial, load_search
+from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, Trial, load_search
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.runs.records import read_jsonl
 from tale_dspy.training.luck_filter import NeighborAccuracy

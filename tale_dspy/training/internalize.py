@@ -14,7 +14,7 @@ from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.budget_search import BudgetSearch
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors
-from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.convert import budgeted, unbudgeted
 from tale_dspy.programs.copying import copy_program, modules_of

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.records import SearchRow
 
 NEAR = 1.15
 """Replies are neighbours if neither they nor the answers without a budget differ in length by more than this factor."""

@@ -5,8 +5,8 @@ import pytest
 from make_runs import ep_run, make_record, make_run, random_run
 
 from tale_dspy.comparison.compare import compare
-from tale_dspy.comparison.paired import mcnemar_p
 from tale_dspy.errors import UsageError
+from tale_dspy.statistics import mcnemar_p
 
 
 def test_counts_of_the_comparison_are_those_of_the_table() -> None:

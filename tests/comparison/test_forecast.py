@@ -6,10 +6,9 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from scipy import stats
 
 from tale_dspy import Price, Record, Run
-from tale_dspy.comparison.forecast import Expected, expected, forecast, students_t
+from tale_dspy.comparison.forecast import Expected, expected, forecast
 from tale_dspy.errors import UsageError
 
 
@@ -67,11 +66,6 @@ def test_about_95_of_100_totals_lie_in_the_interval() -> None:
         assert found.total == pytest.approx(fmean(sample) * 200)
         inside += found.low <= sum(rest) <= found.high
     assert 0.91 <= inside / 400 <= 0.985
-
-
-@pytest.mark.parametrize("freedom", [4, 9, 30, 1000])
-def test_students_t_is_what_scipy_says(freedom: int) -> None:
-    assert students_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
 
 
 def test_a_figure_is_told_with_its_interval() -> None:

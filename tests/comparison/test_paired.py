@@ -5,26 +5,9 @@ import numpy as np
 import pytest
 from make_runs import make_record, make_run, random_run
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
 
 from tale_dspy.comparison.compare import compare
-from tale_dspy.comparison.paired import mcnemar_p
 from tale_dspy.runs.records import Run
-
-
-@pytest.mark.parametrize(
-    ("fell", "rose"), [(0, 0), (0, 1), (1, 1), (3, 12), (12, 3), (5, 6), (0, 40), (31, 72), (1000, 1100), (4000, 4003)]
-)
-def test_p_equals_statsmodels_and_scipy(fell: int, rose: int) -> None:
-    expected = mcnemar([[7, fell], [rose, 9]], exact=True).pvalue
-    assert mcnemar_p(fell, rose) == pytest.approx(expected, rel=1e-10)
-    if fell + rose:
-        assert mcnemar_p(fell, rose) == pytest.approx(stats.binomtest(fell, fell + rose).pvalue, rel=1e-10)
-
-
-@pytest.mark.parametrize(("fell", "rose"), [(10**6, 10**6 + 3000), (0, 10**7), (5000, 7000)])
-def test_p_of_huge_counts_is_finite_and_right(fell: int, rose: int) -> None:
-    assert mcnemar_p(fell, rose) == pytest.approx(2 * stats.binom.cdf(fell, fell + rose, 0.5), rel=1e-9, abs=1e-300)
 
 
 def test_intervals_equal_the_percentile_bootstrap_of_scipy() -> None:

@@ -16,7 +16,7 @@ from tale_dspy.accounting.receipts import Price
 from tale_dspy.errors import BackendError, RunFolderError, SpendCapReached, UnpricedModelError, UsageError
 from tale_dspy.optimizers.budget_search import BudgetSearch
 from tale_dspy.optimizers.fit_regression import fit_regression
-from tale_dspy.optimizers.search.search_records import load_search
+from tale_dspy.optimizers.search.records import load_search
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.estimators.few_shot_estimator import FewShotEstimator
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator

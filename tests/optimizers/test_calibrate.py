@@ -1,7 +1,6 @@
 """A calibration keeps its promise, costs no call too many, and says what it could not show."""
 
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from scipy.stats import binomtest
 
 import tale_dspy
 from tale_dspy.accounting.receipts import Price
-from tale_dspy.errors import MissingExtraError, UsageError
-from tale_dspy.optimizers.calibrate import calibrate, in_sequence, least_n, qualifies, upper_bound
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.calibrate import calibrate, in_sequence, least_n, qualifies
+from tale_dspy.statistics import binomial_upper_bound
 from tale_dspy.testing.problems import budget_of
 
 N = 60
@@ -97,8 +97,8 @@ def test_the_least_number_is_the_one_from_which_on_none_lost_is_proof(epsilon: f
 @pytest.mark.parametrize(("lost", "n"), [(0, 299), (3, 400), (1, 1), (40, 60)])
 def test_the_bound_is_that_of_clopper_and_pearson(lost: int, n: int) -> None:
     exact = binomtest(lost, n).proportion_ci(0.9, method="exact")  # two-sided: 5 % on each side
-    assert upper_bound(lost, n, 0.05) == pytest.approx(exact.high)
-    assert qualifies(lost, n, min(1.0, upper_bound(lost, n, 0.05) + 1e-9), 0.05) == (lost < n)
+    assert binomial_upper_bound(lost, n, 0.05) == pytest.approx(exact.high)
+    assert qualifies(lost, n, min(1.0, binomial_upper_bound(lost, n, 0.05) + 1e-9), 0.05) == (lost < n)
 
 
 def test_a_scale_behind_one_that_failed_is_not_looked_at() -> None:
@@ -177,9 +177,3 @@ def test_what_cannot_be_calibrated_is_refused(student: Any, options: dict[str, A
 def test_a_model_that_is_never_right_is_not_calibrated(student: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none of 60 questions is answered rightly without a budget: see .*vanilla"):
         calibrate(student, VAL, EPSILON, DELTA, lm=fake_lm("Answer: [[x]]"), out=tmp_path)
-
-
-def test_without_scipy_the_pip_line_is_said(student: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.stats", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'tale-dspy\[search\]'"):
-        calibrate(student, VAL, EPSILON, DELTA)

@@ -19,7 +19,7 @@ import tale_dspy
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fit_regression import DEFAULT_QUANTILE, MIN_ROWS, fit_regression
 from tale_dspy.optimizers.search.ideal_range import estimated_budgets, ideal_range_metrics
-from tale_dspy.optimizers.search.search_records import SearchRow, Vanilla
+from tale_dspy.optimizers.search.records import SearchRow, Vanilla
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.tale_ep import TaleEP
 

@@ -1,23 +1,17 @@
-"""Records, the figures summed from them, and folders read back; numpy and statsmodels have the last word."""
+"""Records, the figures summed from them, and folders read back; read with checks."""
 
 import json
-import math
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from statsmodels.stats.proportion import proportion_confint
 
 from tale_dspy.errors import RunFolderError
 from tale_dspy.runs.records import (
     OUTCOMES,
     Record,
     Run,
-    accuracy_interval,
     load_run,
-    quantile,
     question_scores,
     read_jsonl,
 )
@@ -29,41 +23,6 @@ def record(key: str = "a", outcome: Any = "correct", **fields: Any) -> Record:
 
 def summary(*records: Record) -> dict[str, Any]:
     return Run({"program": {"name": "cot"}}, list(records)).summary
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 100])
-@pytest.mark.parametrize("q", [0.0, 0.05, 0.5, 0.95, 1.0])
-def test_quantiles_equal_numpys(n: int, q: float) -> None:
-    values = sorted(random.Random(n).lognormvariate(0, 1) for _ in range(n))
-    assert quantile(values, q) == pytest.approx(np.quantile(values, q), rel=1e-12)
-
-
-def test_no_values_have_no_quantile() -> None:
-    assert quantile([], 0.5) is None
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 30), (30, 30), (1, 7), (13, 40), (1100, 1319)])
-def test_the_interval_of_single_draws_is_wilsons(right: int, n: int) -> None:
-    found = accuracy_interval([1.0] * right + [0.0] * (n - right))
-    assert found == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-12)
-
-
-def test_the_interval_of_repeats_is_clustered_by_question() -> None:
-    rng = random.Random(0)
-    scores = [rng.choice((0, 1 / 3, 2 / 3, 1)) for _ in range(200)]
-    half = 1.959963984540054 * np.std(scores, ddof=1) / math.sqrt(len(scores))
-    assert accuracy_interval(scores, repeats=3) == pytest.approx((np.mean(scores) - half, np.mean(scores) + half))
-    # A question asked ten times is no ten questions: the same share of single draws has a narrower interval.
-    low, high = accuracy_interval([1.0, 0.0] * 5, repeats=10) or (0, 0)
-    narrow = accuracy_interval([1.0, 0.0] * 50) or (0, 0)
-    assert high - low > narrow[1] - narrow[0]
-
-
-@pytest.mark.parametrize(
-    ("scores", "repeats", "interval"), [([], 1, None), ([], 3, None), ([0.5], 3, (0, 1)), ([1.0, 1.0], 3, (1, 1))]
-)
-def test_intervals_at_the_edges(scores: list[float], repeats: int, interval: Any) -> None:
-    assert accuracy_interval(scores, repeats) == interval
 
 
 def test_draws_of_a_question_are_averaged_first() -> None:

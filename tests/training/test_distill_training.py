@@ -10,7 +10,7 @@ import pytest
 
 from tale_dspy.errors import DataError, RunFolderError, UsageError
 from tale_dspy.ids import example_id
-from tale_dspy.optimizers.search.search_records import Best, Confirmed, SearchRow, Trial, Vanilla
+from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla
 from tale_dspy.training.distill import distill, held
 
 LONG = "First we look at it. Then we think about it again.\nAnswer: [[{}]]"

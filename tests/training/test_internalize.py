@@ -14,7 +14,7 @@ from fake_lm import AsyncFakeEngine, FakeEngine
 
 import tale_dspy
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers.search.search_records import load_search
+from tale_dspy.optimizers.search.records import load_search
 from tale_dspy.programs.state import seen_by
 from tale_dspy.training.internalize import InternalizeBudget
 from tale_dspy.training.options import DpoOptions, SftOptions
@@ -103,7 +103,8 @@ def test_a_token_cap_holds_for_evaluation_and_search_together(lm: Any, tmp_path:
     )
     with pytest.raises(SpendCapReached, match="max_total_output_tokens"):
         tuning.compile(tale_dspy.VanillaCoT("question -> answer"), trainset=TRAIN, valset=VAL)
-    paid = [json.loads(row) for name in ("base", "search") for row in (tmp_path / name / "calls.jsonl").open()]
+    files = [tmp_path / name / "calls.jsonl" for name in ("base", "search")]
+    paid = [json.loads(row) for path in files for row in path.read_text().splitlines()]
     assert len(paid) > 4 and sum(call["usage"]["output_tokens"] for call in paid) <= 700
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tale_dspy.optimizers.search.search_records import SearchRow, Trial, Vanilla
+from tale_dspy.optimizers.search.records import SearchRow, Trial, Vanilla
 from tale_dspy.training.luck_filter import NeighborAccuracy
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
-from dspy import settings
 
 from tale_dspy.accounting.receipts import Call
 from tale_dspy.adapter import BUDGET, REASONING
@@ -23,7 +22,7 @@ BudgetedPredictor = TaleEP | BudgetedChainOfThought
 
 
 @dataclass
-class Asked:
+class ProbeContext:
     """One answer of a program as its searched predictor sees it: the budget it is given, and what came of it."""
 
     budget: int | None = None
@@ -42,7 +41,7 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         asked: Gives the answer that is being made at the moment.
     """
 
-    def __init__(self, module: BudgetedPredictor, asked: Callable[[], Asked]) -> None:
+    def __init__(self, module: BudgetedPredictor, asked: Callable[[], ProbeContext]) -> None:
         super().__init__()
         self.budgeted = module
         self.plain = unbudgeted(module)
@@ -60,7 +59,7 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
             return self._told(asked, await self.plain.acall(**self._without_mode(inputs)))
         return self._told(asked, await self.budgeted.acall(**inputs, **{BUDGET: asked.budget}))
 
-    def _start(self, kwargs: dict[str, Any]) -> tuple[Asked, dict[str, Any]]:
+    def _start(self, kwargs: dict[str, Any]) -> tuple[ProbeContext, dict[str, Any]]:
         asked, inputs = self._asked(), {k: v for k, v in kwargs.items() if k != BUDGET}
         if asked.inputs is None:
             names = self.plain.predict.signature.input_fields
@@ -71,20 +70,20 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         """A call may say how its budget is sent, which is nothing to a call without one."""
         return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
 
-    def _told(self, asked: Asked, pred: Any) -> TalePrediction:
+    def _told(self, asked: ProbeContext, pred: Any) -> TalePrediction:
         found: TalePrediction = pred
         if found._receipt is not None:
             asked.calls += found._receipt.calls
         return found
 
 
-def current_probe() -> Asked:
-    """Return the answer that is being made in this context, as `dspy.context(tale_asked=...)` has it."""
-    found: Asked = settings.tale_asked
+def current_probe() -> ProbeContext:
+    """Return the answer that is being made in this context, as `dspy.context(tale_probe=...)` has it."""
+    found: ProbeContext = dspy.settings.tale_probe
     return found
 
 
-def with_budget_override(program: Any, name: str, asked: Callable[[], Asked] = current_probe) -> Any:
+def with_budget_override(program: Any, name: str, asked: Callable[[], ProbeContext] = current_probe) -> Any:
     """Return a copy of a program in which one budgeted predictor is a `BudgetOverride`.
 
     Args:
@@ -94,10 +93,10 @@ def with_budget_override(program: Any, name: str, asked: Callable[[], Asked] = c
     """
     copied = copy_program(program)
     module = budgeted_predictors(copied)[name]
-    return put(copied, module, BudgetOverride(module, asked))
+    return replace_module(copied, module, BudgetOverride(module, asked))
 
 
-def put(program: Any, old: Any, new: Any) -> Any:
+def replace_module(program: Any, old: Any, new: Any) -> Any:
     """Put a module in the place of another, in place, and return the program, which may itself be the one replaced."""
     if program is old:
         return new

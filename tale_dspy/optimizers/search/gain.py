@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import dspy
-from dspy import settings
 
 from tale_dspy.adapter import REASONING
 from tale_dspy.answers import answers_equal, find_answer
@@ -21,9 +20,9 @@ from tale_dspy.comparison.formatting import change_text, number, plain_json
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
-from tale_dspy.optimizers.search.budget_override import Asked, with_budget_override
+from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
 from tale_dspy.optimizers.search.offline_eval import TrialReplay
-from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.runs.engine import gold_field
 from tale_dspy.runs.records import Run
@@ -177,7 +176,7 @@ def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
 
     def agrees(example: Any, pred: Any) -> bool:
         names = [k for k in pred.keys() if k != REASONING]  # noqa: SIM118  a Prediction is no dict
-        answer = answers.get(settings.tale_unit.id)
+        answer = answers.get(dspy.settings.tale_sample.id)
         return answer is not None and bool(names) and answers_equal(pred[names[-1]], answer)
 
     return agrees
@@ -225,8 +224,8 @@ class _Measuring:
     def run(self, name: str, budgets: Mapping[str, int | None]) -> Run:
         """Ask every question with its budget, on fresh draws."""
 
-        def asked() -> Asked:
-            return Asked(budgets[settings.tale_unit.id])
+        def asked() -> ProbeContext:
+            return ProbeContext(budgets[dspy.settings.tale_sample.id])
 
         lm = self.options.get("lm") or dspy.settings.lm
         told: dict[str, Any] = {

@@ -13,8 +13,8 @@ from typing import Any
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.search.offline_eval import Outcome, by_budget, check_rows, inputs_of
-from tale_dspy.optimizers.search.search_records import SearchRow, Trial
+from tale_dspy.optimizers.search.offline_eval import ExpectedOutcome, by_budget, check_rows, inputs_of
+from tale_dspy.optimizers.search.records import SearchRow, Trial
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 
 PARTS = 3
@@ -77,21 +77,21 @@ def range_of(row: SearchRow) -> IdealRange | None:
     longest = row.vanilla.tokens
     if row.vanilla.correct and longest and all(b < longest for b in tried):
         # A budget of that length asks for what was answered without one.
-        tried[longest] = Outcome(longest, 1.0)
+        tried[longest] = ExpectedOutcome(longest, 1.0)
     return _window(_filled(tried)) if any(t.correct for t in row.trials) else None
 
 
-def _filled(tried: Mapping[int, Outcome]) -> dict[int, Outcome]:
+def _filled(tried: Mapping[int, ExpectedOutcome]) -> dict[int, ExpectedOutcome]:
     """Add the budgets between two right neighbours."""
     found = dict(tried)
     for (low, a), (high, b) in pairwise(tried.items()):
         if min(a.right, b.right) > _RIGHT:
             step = (b.tokens - a.tokens) / (high - low)
-            found |= {n: Outcome(a.tokens + step * (n - low), 1.0) for n in range(low + 1, high)}
+            found |= {n: ExpectedOutcome(a.tokens + step * (n - low), 1.0) for n in range(low + 1, high)}
     return dict(sorted(found.items()))
 
 
-def _window(tried: Mapping[int, Outcome]) -> IdealRange | None:
+def _window(tried: Mapping[int, ExpectedOutcome]) -> IdealRange | None:
     """Find the window among budgets that rise."""
     right = [b for b, outcome in tried.items() if outcome.right > _RIGHT]
     if not right:

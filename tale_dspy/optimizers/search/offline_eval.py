@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.search.search_records import SearchRow, Trial
+from tale_dspy.optimizers.search.records import SearchRow, Trial
 
 _STEP = 0.05
 _STEPS = 120  # down to a 400th of the answer without a budget
@@ -24,7 +24,7 @@ _DOUBT = 2.0  # trials of others that count as much as a line between one's own
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExpectedOutcome:
     """What is expected of one budget on one question."""
 
     tokens: float
@@ -49,14 +49,14 @@ def check_rows(rows: Sequence[SearchRow]) -> None:
         raise UsageError(f"the rows must be of one predictor, got those of {', '.join(names)}: choose by row.predictor")
 
 
-def by_budget(trials: Iterable[Trial]) -> dict[int, Outcome]:
+def by_budget(trials: Iterable[Trial]) -> dict[int, ExpectedOutcome]:
     """Return the mean outcome of each budget that was tried, smallest first; trials of unknown tokens are left out."""
     draws: dict[int, list[Trial]] = {}
     for trial in trials:
         if trial.tokens is not None:
             draws.setdefault(trial.budget, []).append(trial)
     return {
-        budget: Outcome(sum(t.tokens or 0 for t in same) / len(same), sum(t.correct for t in same) / len(same))
+        budget: ExpectedOutcome(sum(t.tokens or 0 for t in same) / len(same), sum(t.correct for t in same) / len(same))
         for budget, same in sorted(draws.items())
     }
 
@@ -97,7 +97,7 @@ class TrialReplay:
     def __contains__(self, key: str) -> bool:
         return key in self._place
 
-    def expected(self, key: str, budget: float) -> Outcome:
+    def expected(self, key: str, budget: float) -> ExpectedOutcome:
         """Return what is expected of a budget, relative to an answer without one, which was right.
 
         Args:
@@ -107,7 +107,7 @@ class TrialReplay:
         longest = self._longest[key]
         steps = math.ceil(-math.log(min(budget / longest, 1.0)) / _STEP - 1e-9)
         right = self._needed[self._place[key]][steps] if steps < _STEPS else 0.0
-        return Outcome(self._tokens_at(key, min(budget, longest)), float(right))
+        return ExpectedOutcome(self._tokens_at(key, min(budget, longest)), float(right))
 
     def _tokens_at(self, key: str, budget: float) -> float:
         curve, least = self._tokens[key], self._least[key]

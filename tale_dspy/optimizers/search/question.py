@@ -1,7 +1,6 @@
-"""The search of one question, as a conversation: it names a budget, is told what came of it, and names the next.
+"""The search of one question as a generator: it yields a budget to try, is sent the result, and yields the next.
 
-Nothing here calls a model. The search is a generator of `Draw`s, so that the same code is driven by threads and by
-asyncio (`search_engine`).
+Nothing here calls a model, so that the same code is driven by threads and by asyncio (`runner`, `runs.work_runner`).
 """
 
 import contextvars
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.search.search_records import Best, Confirmed, Trial, Vanilla
+from tale_dspy.optimizers.search.records import Best, Confirmed, Trial, Vanilla
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -35,7 +34,7 @@ NOT_CONFIRMED = "no budget stood the fresh draws"
 
 
 @dataclass(frozen=True)
-class Draw:
+class BudgetQuery:
     """What is asked next."""
 
     budget: int | None
@@ -45,7 +44,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Reply:
+class QueryResult:
     """What came of a draw."""
 
     tokens: int | None
@@ -80,7 +79,7 @@ class SearchPlan:
 
 
 @dataclass(frozen=True)
-class Found:
+class QuestionResult:
     """What the search of a question came to."""
 
     trials: list[Trial]
@@ -88,7 +87,7 @@ class Found:
     reason: str | None
 
 
-Search = Generator[Draw, Reply, Found]
+Search = Generator[BudgetQuery, QueryResult, QuestionResult]
 
 
 def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, known: Sequence[Trial] = ()) -> Search:
@@ -110,18 +109,18 @@ def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, 
         known: Trials of an earlier process, in their order; none is asked again.
 
     Yields:
-        What to ask next; the `Reply` to it must be sent in.
+        What to ask next; the `QueryResult` to it must be sent in.
     """
     if not vanilla.correct:
-        return Found([], None, WRONG)
+        return QuestionResult([], None, WRONG)
     if not vanilla.tokens:
-        return Found([], None, NO_TOKENS)
+        return QuestionResult([], None, NO_TOKENS)
     trials = yield from _try_budgets(vanilla.tokens, sampler, plan, known)
     best = yield from _confirmed(trials, vanilla.tokens, plan)
     finish_question(sampler, vanilla.tokens, trials)
     if best is not None:
-        return Found(trials, best, None)
-    return Found(trials, None, NOT_CONFIRMED if _candidates(trials, vanilla.tokens) else NO_GAIN)
+        return QuestionResult(trials, best, None)
+    return QuestionResult(trials, None, NOT_CONFIRMED if _candidates(trials, vanilla.tokens) else NO_GAIN)
 
 
 def finish_question(sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial]) -> None:
@@ -140,7 +139,7 @@ def finish_question(sampler: "BaseSampler", vanilla_tokens: int, trials: Iterabl
 
 def _try_budgets(
     highest: int, sampler: "BaseSampler", plan: SearchPlan, known: Sequence[Trial]
-) -> Generator[Draw, Reply, list[Trial]]:
+) -> Generator[BudgetQuery, QueryResult, list[Trial]]:
     from optuna.trial import TrialState
 
     study = new_study(sampler)
@@ -156,7 +155,7 @@ def _try_budgets(
         again = again + 1 if budget in tried else 0
         if budget not in tried:
             calls += 1
-            reply = yield Draw(budget)
+            reply = yield BudgetQuery(budget)
             if reply.error is not None or reply.tokens is None:
                 study.tell(asked, state=TrialState.FAIL)
                 continue
@@ -166,7 +165,7 @@ def _try_budgets(
     return list(tried.values())
 
 
-def trial_of(budget: int, reply: Reply) -> Trial:
+def trial_of(budget: int, reply: QueryResult) -> Trial:
     """Return what a reply makes of a budget."""
     return Trial(budget, reply.tokens, reply.correct, reply.text, reply.finish_reason)
 
@@ -199,7 +198,7 @@ def _candidates(trials: Iterable[Trial], highest: int, above: int = 0) -> list[T
     return sorted(good, key=lambda t: (t.tokens, t.budget))
 
 
-def _confirmed(trials: list[Trial], highest: int, plan: SearchPlan) -> Generator[Draw, Reply, Best | None]:
+def _confirmed(trials: list[Trial], highest: int, plan: SearchPlan) -> Generator[BudgetQuery, QueryResult, Best | None]:
     """Test candidates until one stands; draws of those that fall are added to the trials."""
     above, candidates = 0, _candidates(trials, highest)
     for _ in range(plan.candidates):
@@ -221,23 +220,23 @@ def _confirmed(trials: list[Trial], highest: int, plan: SearchPlan) -> Generator
     return None
 
 
-def _larger(above: int, highest: int, trials: list[Trial]) -> Generator[Draw, Reply, Trial | None]:
+def _larger(above: int, highest: int, trials: list[Trial]) -> Generator[BudgetQuery, QueryResult, Trial | None]:
     """Try a budget half-way, in terms of ratios, between the largest that failed and none at all."""
     budget = round(math.sqrt(above * highest))
     if not 0 < above < budget < highest or any(t.budget == budget for t in trials):
         return None
-    reply = yield Draw(budget)
+    reply = yield BudgetQuery(budget)
     if reply.error is not None or reply.tokens is None:
         return None
     trials.append(trial_of(budget, reply))
     return trials[-1] if _candidates(trials[-1:], highest) else None
 
 
-def _draw_again(candidate: Trial, repeats: int) -> Generator[Draw, Reply, list[Trial]]:
+def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryResult, list[Trial]]:
     """Return fresh draws of a budget, until right or wrong ones have won; an error or unknown tokens end the test."""
     draws: list[Trial] = []
     while len(draws) < LONGEST_TEST * repeats and abs(_lead(draws)) < repeats:
-        reply = yield Draw(candidate.budget, len(draws) + 1)
+        reply = yield BudgetQuery(candidate.budget, len(draws) + 1)
         if reply.error is not None or reply.tokens is None:
             break
         draws.append(trial_of(candidate.budget, reply))

@@ -9,9 +9,9 @@ from fake_lm import fake_lm
 import tale_dspy
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search.budget_override import (
-    Asked,
+    ProbeContext,
     budgeted_predictors,
-    put,
+    replace_module,
     searchable,
     with_budget_override,
     with_estimator,
@@ -43,7 +43,7 @@ def test_a_program_without_any_is_refused(program: Any) -> None:
 
 
 def test_the_budget_told_is_asked_with_and_none_asks_without() -> None:
-    lm, asked = fake_lm("It is so. Answer: [[5]]"), Asked(17)
+    lm, asked = fake_lm("It is so. Answer: [[5]]"), ProbeContext(17)
     program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: asked)
     with dspy.context(lm=lm):
         assert program(question="1+4?", token_budget=99).answer == "5"
@@ -55,7 +55,7 @@ def test_the_budget_told_is_asked_with_and_none_asks_without() -> None:
 
 
 async def test_the_same_under_asyncio() -> None:
-    lm, asked = fake_lm("It is so. Answer: [[5]]"), Asked(17)
+    lm, asked = fake_lm("It is so. Answer: [[5]]"), ProbeContext(17)
     program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: asked)
     with dspy.context(lm=lm):
         await program.acall(question="1+4?")
@@ -65,7 +65,7 @@ async def test_the_same_under_asyncio() -> None:
 
 
 def test_one_predictor_of_several_is_searched_with_its_own_inputs_and_calls() -> None:
-    program, asked = Two(), Asked(17)
+    program, asked = Two(), ProbeContext(17)
     lm = fake_lm("Budget: [[12]]", "so Plan: [[add]]", "so Answer: [[5]]")
     with dspy.context(lm=lm):
         assert with_budget_override(program, "parts[solve]", lambda: asked)(question="1+4?").answer == "5"
@@ -90,5 +90,5 @@ def test_a_fixed_budget_becomes_an_estimated_one_of_the_same_prompt() -> None:
     assert isinstance(new, tale_dspy.TaleEP) and new.estimator is estimator
     assert new.predict is fixed.predict and new.seen.roles == {"00": "train"}
     program = Two()
-    assert put(program, program.parts["solve"], new) is program and program.parts["solve"] is new
-    assert put(fixed, fixed, new) is new
+    assert replace_module(program, program.parts["solve"], new) is program and program.parts["solve"] is new
+    assert replace_module(fixed, fixed, new) is new

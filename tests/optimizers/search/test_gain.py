@@ -12,7 +12,7 @@ import tale_dspy
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.search import gain as gains
 from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed, likely_fixed_budget
-from tale_dspy.optimizers.search.search_records import Best, Confirmed, SearchRow, Vanilla
+from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Vanilla
 from tale_dspy.runs.engine import questions_of
 from tale_dspy.runs.shared_caps import SharedCaps
 

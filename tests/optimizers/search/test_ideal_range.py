@@ -18,7 +18,7 @@ from tale_dspy.optimizers.search.ideal_range import (
     learned_quality,
     range_of,
 )
-from tale_dspy.optimizers.search.search_records import Trial
+from tale_dspy.optimizers.search.records import Trial
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 
 Told = tuple[int, int | None, bool]

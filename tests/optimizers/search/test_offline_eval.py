@@ -8,8 +8,8 @@ import pytest
 from searched import elastic, row, search
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.search.offline_eval import Outcome, TrialReplay, by_budget, check_rows, inputs_of
-from tale_dspy.optimizers.search.search_records import Trial, Vanilla
+from tale_dspy.optimizers.search.offline_eval import ExpectedOutcome, TrialReplay, by_budget, check_rows, inputs_of
+from tale_dspy.optimizers.search.records import Trial, Vanilla
 
 NEED = 40.0
 
@@ -56,7 +56,7 @@ def test_between_the_trials_replies_are_as_long_as_those_of_other_questions() ->
 
 def test_a_budget_tried_several_times_counts_with_its_mean() -> None:
     draws = [Trial(10, 20, True), Trial(10, 30, False), Trial(5, None, True), Trial(4, 9, False)]
-    assert by_budget(draws) == {4: Outcome(9, 0.0), 10: Outcome(25, 0.5)}
+    assert by_budget(draws) == {4: ExpectedOutcome(9, 0.0), 10: ExpectedOutcome(25, 0.5)}
 
 
 def test_the_least_right_budget_is_learned_from_all_questions() -> None:
@@ -99,7 +99,7 @@ def test_a_question_that_was_not_searched_is_not_judged(vanilla: Vanilla) -> Non
 def test_a_question_without_a_usable_trial_is_judged_by_its_answer_alone(
     trials: Sequence[tuple[int, int, bool]],
 ) -> None:
-    assert TrialReplay([row("a", trials)]).expected("a", 200) == Outcome(200.0, pytest.approx(1.0))
+    assert TrialReplay([row("a", trials)]).expected("a", 200) == ExpectedOutcome(200.0, pytest.approx(1.0))
 
 
 def test_inputs_other_than_a_question_are_taken_from_the_row() -> None:

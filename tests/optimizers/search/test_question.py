@@ -16,27 +16,27 @@ from tale_dspy.optimizers.search.question import (
     NO_TOKENS,
     NOT_CONFIRMED,
     WRONG,
-    Draw,
-    Found,
-    Reply,
+    BudgetQuery,
+    QueryResult,
+    QuestionResult,
     SearchPlan,
     finish_question,
     per_question,
     search_question,
 )
-from tale_dspy.optimizers.search.search_records import Confirmed, Trial, Vanilla
+from tale_dspy.optimizers.search.records import Confirmed, Trial, Vanilla
 
 LONG = Vanilla(160, "a long way. Answer: [[1]]", correct=True)
 
-Answer = Callable[[Draw], Reply]
+Answer = Callable[[BudgetQuery], QueryResult]
 
 
 def reasoner(need: float = 40.0, longest: int = 160) -> Answer:
     """Right from two thirds of the need on, with the fewest tokens at the need."""
 
-    def answer(draw: Draw) -> Reply:
+    def answer(draw: BudgetQuery) -> QueryResult:
         budget = draw.budget or longest
-        return Reply(elastic(budget, need, longest), budget >= need / 1.5, f"{budget}#{draw.number}", "stop")
+        return QueryResult(elastic(budget, need, longest), budget >= need / 1.5, f"{budget}#{draw.number}", "stop")
 
     return answer
 
@@ -64,7 +64,7 @@ def drive(
     vanilla: Vanilla = LONG,
     known: tuple[Trial, ...] = (),
     **plan: int,
-) -> tuple[Found, list[Draw]]:
+) -> tuple[QuestionResult, list[BudgetQuery]]:
     """Search a question to its end; return what was found and what was asked."""
     search, asked = search_question(vanilla, sampler, SearchPlan(**plan), known), []
     try:
@@ -73,7 +73,7 @@ def drive(
             asked.append(draw)
             draw = search.send(answer(draw))
     except StopIteration as e:
-        found: Found = e.value
+        found: QuestionResult = e.value
         return found, asked
 
 
@@ -90,57 +90,66 @@ def test_halving_goes_on_while_the_answer_is_right_and_shorter() -> None:
 def test_the_winner_is_drawn_again_and_the_mean_of_the_draws_is_reported() -> None:
     lengths = iter([30, 40, 50])
 
-    def answer(draw: Draw) -> Reply:
-        return Reply(next(lengths), True, str(draw.number), "stop")
+    def answer(draw: BudgetQuery) -> QueryResult:
+        return QueryResult(next(lengths), True, str(draw.number), "stop")
 
     found, asked = drive(answer, Listed(50), repeats=2)
-    assert asked == [Draw(50), Draw(50, 1), Draw(50, 2)]
+    assert asked == [BudgetQuery(50), BudgetQuery(50, 1), BudgetQuery(50, 2)]
     best = found.best
     assert best is not None
     assert (best.tokens, best.selected_tokens, best.confirmed, best.text) == (45, 30, Confirmed(2, 2), "0")
 
 
 def test_a_lucky_short_answer_is_no_finding() -> None:
-    def answer(draw: Draw) -> Reply:
+    def answer(draw: BudgetQuery) -> QueryResult:
         if draw.budget == 20:
-            return Reply(10, draw.number == 0)  # right once, never again
-        return Reply(45, True)
+            return QueryResult(10, draw.number == 0)  # right once, never again
+        return QueryResult(45, True)
 
     found, asked = drive(answer, Listed(50, 20), repeats=2)
     assert found.best is not None and found.best.budget == 50
-    assert [d for d in asked if d.budget == 20] == [Draw(20), Draw(20, 1), Draw(20, 2)]
+    assert [d for d in asked if d.budget == 20] == [BudgetQuery(20), BudgetQuery(20, 1), BudgetQuery(20, 2)]
     assert [(t.budget, t.correct) for t in found.trials] == [(50, True), (20, True), (20, False), (20, False)]
 
 
 @pytest.mark.parametrize("wrong", [1, 2])
 def test_one_wrong_draw_among_right_ones_is_outvoted(wrong: int) -> None:
-    found, asked = drive(lambda d: Reply(45, d.number != wrong), Listed(50), repeats=2)
+    found, asked = drive(lambda d: QueryResult(45, d.number != wrong), Listed(50), repeats=2)
     assert found.best is not None and found.best.confirmed == Confirmed(4, 3)
     assert [d.number for d in asked] == [0, 1, 2, 3, 4]
 
 
 def test_a_budget_that_fails_takes_smaller_ones_along_and_a_larger_one_is_tried() -> None:
-    def answer(draw: Draw) -> Reply:
+    def answer(draw: BudgetQuery) -> QueryResult:
         budget = draw.budget or 0
-        return Reply(budget, budget > 40 or draw.number == 0)
+        return QueryResult(budget, budget > 40 or draw.number == 0)
 
     found, asked = drive(answer, Listed(30, 40), repeats=1)
-    assert asked == [Draw(30), Draw(40), Draw(30, 1), Draw(40, 1), Draw(80), Draw(80, 1)]
+    assert asked == [
+        BudgetQuery(30),
+        BudgetQuery(40),
+        BudgetQuery(30, 1),
+        BudgetQuery(40, 1),
+        BudgetQuery(80),
+        BudgetQuery(80, 1),
+    ]
     assert found.best is not None and found.best.budget == 80
 
 
 def test_after_all_candidates_have_failed_there_is_none() -> None:
-    found, _ = drive(lambda d: Reply(d.budget, d.number == 0), Listed(30, 40), repeats=1)
+    found, _ = drive(lambda d: QueryResult(d.budget, d.number == 0), Listed(30, 40), repeats=1)
     assert (found.best, found.reason) == (None, NOT_CONFIRMED)
 
 
 def test_a_budget_whose_fresh_draws_are_as_long_as_the_answer_without_one_is_no_gain() -> None:
-    found, _ = drive(lambda d: Reply(40 if d.number == 0 and d.budget == 50 else 160, True), Listed(50), repeats=1)
+    found, _ = drive(
+        lambda d: QueryResult(40 if d.number == 0 and d.budget == 50 else 160, True), Listed(50), repeats=1
+    )
     assert found.best is None and found.reason == NOT_CONFIRMED
 
 
-@pytest.mark.parametrize("reply", [Reply(160, True), Reply(10, False), Reply(200, True)])
-def test_no_gain_says_so_and_has_no_target(reply: Reply) -> None:
+@pytest.mark.parametrize("reply", [QueryResult(160, True), QueryResult(10, False), QueryResult(200, True)])
+def test_no_gain_says_so_and_has_no_target(reply: QueryResult) -> None:
     found, _ = drive(lambda d: reply, Listed(50), repeats=0)
     assert (found.best, found.reason) == (None, NO_GAIN)
 
@@ -151,17 +160,17 @@ def test_no_gain_says_so_and_has_no_target(reply: Reply) -> None:
 )
 def test_some_questions_are_not_searched(vanilla: Vanilla, reason: str) -> None:
     found, asked = drive(reasoner(), HalvingSampler(), vanilla)
-    assert (found, asked) == (Found([], None, reason), [])
+    assert (found, asked) == (QuestionResult([], None, reason), [])
 
 
 def test_errors_and_unknown_tokens_count_for_nothing() -> None:
-    replies = iter([Reply(None, False, error="400"), Reply(None, True), Reply(20, True)])
+    replies = iter([QueryResult(None, False, error="400"), QueryResult(None, True), QueryResult(20, True)])
     found, asked = drive(lambda d: next(replies), Listed(50), repeats=0, calls_per_question=3)
     assert len(asked) == 3 and [(t.budget, t.tokens) for t in found.trials] == [(50, 20)]
 
 
 def test_an_error_in_the_test_ends_it() -> None:
-    found, _ = drive(lambda d: Reply(20, True, error="400" if d.number else None), Listed(50), repeats=1)
+    found, _ = drive(lambda d: QueryResult(20, True, error="400" if d.number else None), Listed(50), repeats=1)
     assert found.best is None and found.reason == NOT_CONFIRMED
 
 
@@ -176,7 +185,7 @@ def test_a_budget_asked_for_again_costs_nothing_and_a_sampler_that_only_does_so_
             return False
 
     found, asked = drive(reasoner(), Stuck(50), repeats=0)
-    assert asked == [Draw(50)] and len(found.trials) == 1
+    assert asked == [BudgetQuery(50)] and len(found.trials) == 1
 
 
 def test_any_optuna_sampler_sees_tokens_and_constraint() -> None:
@@ -201,7 +210,7 @@ def test_known_trials_are_not_asked_again() -> None:
 
 def test_a_sampler_learns_the_first_draw_of_each_budget() -> None:
     sampler = Listed(30, 40)
-    drive(lambda d: Reply((d.budget or 0) + d.number, d.number == 0), sampler, repeats=1)
+    drive(lambda d: QueryResult((d.budget or 0) + d.number, d.number == 0), sampler, repeats=1)
     (history,) = sampler.learned
     assert history.vanilla_tokens == 160
     assert [(o.budget, o.tokens, o.right) for o in history.seen] == [(30, 30, True), (40, 40, True), (80, 80, True)]
@@ -244,6 +253,6 @@ def test_a_plan_out_of_range_is_refused(plan: dict[str, int]) -> None:
 
 def test_a_test_that_is_never_decided_ends() -> None:
     numbers = count()
-    found, asked = drive(lambda d: Reply(20, next(numbers) % 2 == 0 or d.number == 0), Listed(50), repeats=2)
+    found, asked = drive(lambda d: QueryResult(20, next(numbers) % 2 == 0 or d.number == 0), Listed(50), repeats=2)
     assert found.best is None or found.best.confirmed.n <= 6
     assert max(d.number for d in asked) <= 6

@@ -16,7 +16,7 @@ import tale_dspy
 from tale_dspy.optimizers.budget_search import BudgetSearch
 from tale_dspy.optimizers.samplers import HalvingSampler
 from tale_dspy.optimizers.samplers.base import History
-from tale_dspy.optimizers.search.search_records import SearchRow, load_search
+from tale_dspy.optimizers.search.records import SearchRow, load_search
 from tale_dspy.runs.options import Tally
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tale_dspy.optimizers.search.folder import FAILED
 from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
-from tale_dspy.optimizers.search.search_folder import FAILED
-from tale_dspy.optimizers.search.search_records import Best, SearchRow
+from tale_dspy.optimizers.search.records import Best, SearchRow
+from tale_dspy.statistics import mean_known
 
 
 def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
@@ -32,16 +33,11 @@ def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
         "trials_mean": trials / max(1, sum(bool(row.trials) for row in rows)),
         "draws": len(rows) + trials + draws,
         "confirmed_right": _share(best for _, best in found),
-        "vanilla_tokens_mean": _mean(row.vanilla.tokens for row, _ in found),
-        "best_tokens_mean": _mean(best.tokens for _, best in found),
-        "selected_tokens_mean": _mean(best.selected_tokens for _, best in found),
-        "best_budget_mean": _mean(best.budget for _, best in found),
+        "vanilla_tokens_mean": mean_known(row.vanilla.tokens for row, _ in found),
+        "best_tokens_mean": mean_known(best.tokens for _, best in found),
+        "selected_tokens_mean": mean_known(best.selected_tokens for _, best in found),
+        "best_budget_mean": mean_known(best.budget for _, best in found),
     }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _share(found: Iterable[Best]) -> float | None:

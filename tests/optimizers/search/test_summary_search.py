@@ -4,8 +4,8 @@ import pytest
 from searched import row
 
 from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
-from tale_dspy.optimizers.search.search_records import Best, Confirmed, Vanilla
-from tale_dspy.optimizers.search.search_summary import search_figures
+from tale_dspy.optimizers.search.records import Best, Confirmed, Vanilla
+from tale_dspy.optimizers.search.summary import search_figures
 
 
 def test_every_question_is_in_exactly_one_place() -> None:

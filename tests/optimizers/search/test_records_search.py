@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tale_dspy.errors import RunFolderError
-from tale_dspy.optimizers.search.search_records import Best, Confirmed, SearchRow, Trial, Vanilla, load_search
+from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla, load_search
 
 ROW = SearchRow(
     id="00ff",

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.optimizers.search.question import Draw
-from tale_dspy.optimizers.search.search_records import SEARCH_FILE, SearchRow
+from tale_dspy.optimizers.search.question import BudgetQuery
+from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.records import read_jsonl
 
 FAILED = "error: "
 """How the reason of a question begins that could not be asked; it is asked again when the search is continued."""
 
-Place = tuple[str, str]
+PredictorQuestion = tuple[str, str]
 """(predictor, question id)."""
 
 
@@ -31,24 +31,24 @@ class SearchFolder(JournalFolder):
     results = SEARCH_FILE
 
     def __init__(self, path: str | Path, info: dict[str, Any]) -> None:
-        self.rows: dict[Place, SearchRow] = {}
+        self.rows: dict[PredictorQuestion, SearchRow] = {}
         super().__init__(path, info)
-        self._known: dict[Place, list[Draw]] = defaultdict(list)
-        for unit, repeat in dict.fromkeys((key[0], key[1]) for key in self.journal):
-            place, budget = _parts(unit)
-            self._known[place].append(Draw(budget, repeat))
+        self._known: dict[PredictorQuestion, list[BudgetQuery]] = defaultdict(list)
+        for sample, repeat in dict.fromkeys((key[0], key[1]) for key in self.journal):
+            searched, budget = _parts(sample)
+            self._known[searched].append(BudgetQuery(budget, repeat))
 
     def read_results(self) -> None:
         rows = [SearchRow.from_json(row) for row in read_jsonl(self.path / self.results)]
-        if any(_is_failed(row) for row in rows):
-            rows = [row for row in rows if not _is_failed(row)]
+        if any(map(error_of, rows)):
+            rows = [row for row in rows if error_of(row) is None]
             self.rewrite(self.results, [row.to_json() for row in rows])
         self.rows = {(row.predictor, row.id): row for row in rows}
 
-    def is_done(self, unit: str, repeat: int) -> bool:
-        return _parts(unit)[0] in self.rows
+    def is_done(self, sample: str, repeat: int) -> bool:
+        return _parts(sample)[0] in self.rows
 
-    def known(self, predictor: str, question: str) -> list[Draw]:
+    def known(self, predictor: str, question: str) -> list[BudgetQuery]:
         """Return the budgets tried on a question by a process that did not finish it, in their order."""
         draws = self._known.get((predictor, question), [])
         return [draw for draw in draws if draw.budget is not None and not draw.number]
@@ -65,15 +65,17 @@ def total_cost(costs: Iterable[float | None]) -> float | None:
     return None if None in known else sum((c for c in known if c is not None), 0.0)
 
 
-def unit_name(question: str, predictor: str, budget: int | None) -> str:
-    """Name a draw in the journal of calls; fresh draws of a budget are told apart by their number."""
+def sample_id(question: str, predictor: str, budget: int | None) -> str:
+    """Return the id of a draw in the journal of calls; fresh draws of a budget differ in their number alone."""
     return f"{question} {budget or 0} {predictor}"
 
 
-def _parts(unit: str) -> tuple[Place, int | None]:
-    question, budget, predictor = unit.split(" ", 2)
+def _parts(sample: str) -> tuple[PredictorQuestion, int | None]:
+    question, budget, predictor = sample.split(" ", 2)
     return (predictor, question), int(budget) or None
 
 
-def _is_failed(row: SearchRow) -> bool:
-    return row.reason is not None and row.reason.startswith(FAILED)
+def error_of(row: SearchRow) -> str | None:
+    """Return the error that kept a question from being searched; None if it was."""
+    failed = row.reason is not None and row.reason.startswith(FAILED)
+    return (row.reason or "").removeprefix(FAILED) if failed else None

@@ -8,9 +8,9 @@ import pytest
 from searched import row
 
 from tale_dspy.errors import RunFolderError
-from tale_dspy.optimizers.search.question import Draw
-from tale_dspy.optimizers.search.search_folder import SearchFolder, total_cost, unit_name
-from tale_dspy.optimizers.search.search_records import SearchRow
+from tale_dspy.optimizers.search.folder import SearchFolder, total_cost, unit_name
+from tale_dspy.optimizers.search.question import BudgetQuery
+from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.runs.folder import FORMAT
 
 INFO: dict[str, Any] = {"format": FORMAT, "config": {"model": "x"}}
@@ -30,7 +30,7 @@ def test_a_killed_search_knows_what_it_asked_of_questions_not_finished(tmp_path:
     folder.append("search.jsonl", done.to_json())
     folder.close()
     again = SearchFolder(tmp_path, INFO)
-    assert again.known("parts['a b']", "01") == [Draw(40), Draw(20)]
+    assert again.known("parts['a b']", "01") == [BudgetQuery(40), BudgetQuery(20)]
     assert again.known("parts['a b']", "02") == again.known("self", "01") == []
     assert list(again.rows.values()) == [done]
     assert len(again.journal) == 4  # the two draws of one budget are one request

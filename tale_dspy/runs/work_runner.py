@@ -1,0 +1,186 @@
+"""One runner for evaluation and search: pieces of work that ask a program questions, many at once, under caps.
+
+A piece of work is a generator. It yields a `ProgramCall` for each answer it wants, is sent the fields of the record
+that came of it, and returns its result. The runner drives it, in threads with the program's `forward` or in tasks of
+one event loop with its `aforward`, whichever is cheaper; the generator never knows which.
+
+How an LM call of the program gets out: the runner works on a copy of the program whose LMs are bound to the run's
+`Session` (`session.run_lm`). `lm(...)` becomes `Session.call`, `await lm.acall(...)` becomes `Session.acall`; both
+replay what the journal holds, reserve the worst case in the ledger, send, retry, journal the reply, and book it. While
+a coroutine waits in `Session.acall` the other tasks go on: whoever wants to gather calls gathers them there.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, Generic, TypeVar
+
+import dspy
+
+from tale_dspy.accounting.ledger import Ledger
+from tale_dspy.errors import BackendError, SpendCapReached
+from tale_dspy.programs.copying import copy_program
+from tale_dspy.runs.folder import JournalFolder
+from tale_dspy.runs.options import RunOptions
+from tale_dspy.runs.scoring import Metric, Question, aask, ask
+from tale_dspy.runs.session import QuestionSample, Session, run_lm
+from tale_dspy.runs.workers import Workers, run_settings, tasks_are_cheaper
+
+MAX_INITIAL_ERRORS = 8
+"""Results that may be errors, before any call was answered, until the run is given up."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ProgramCall:
+    """One answer of the program that a piece of work asks for."""
+
+    question: Question
+    sample: QuestionSample
+    """What the journal knows it by; holds its LM calls afterwards."""
+    metric: Metric | None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Further DSPy settings in force during the call."""
+
+
+@dataclass(frozen=True)
+class ProgramAnswer:
+    """What came of a `ProgramCall`."""
+
+    fields: dict[str, Any]
+    """The fields of the record that come from the answer: `outcome`, `answer`, `score`, `error` ..."""
+    seconds: float
+
+
+Work = Generator[ProgramCall, ProgramAnswer, R]
+
+
+class WorkRunner(Generic[T, R]):
+    """Run pieces of work until all are done, or a cap, a fault or Ctrl-C ends them.
+
+    Args:
+        program: What is asked; copied, never changed.
+        lm: Language model of predictors that have none of their own.
+        metric: The run's; decides, with the program, whether threads or tasks do the work.
+        options: Concurrency, retries, timeout, threshold, adapter.
+        ledger: Books every call and holds the caps.
+        folder: Where calls are journalled; None for a run that is not written.
+
+    Attributes:
+        session: What all LM calls share.
+    """
+
+    def __init__(
+        self,
+        program: Any,
+        lm: Any,
+        metric: Metric | None,
+        options: RunOptions,
+        ledger: Ledger,
+        folder: JournalFolder | None,
+    ) -> None:
+        self.options, self.ledger, self.metric = options, ledger, metric
+        self.session = Session(folder, ledger, options.retries, threading.Event())
+        self.lm = None if lm is None else run_lm(lm, self.session, options.timeout)
+        self.program = copy_program(program, lambda used: run_lm(used, self.session, options.timeout))
+        self._workers: Workers[T] = Workers(self.session, run_settings(self.lm, options.adapter))
+        self._lock = threading.Lock()
+        self._unpublished: list[R] = []
+
+    def run(
+        self,
+        items: Iterable[T],
+        work: Callable[[T], Work[R]],
+        on_results: Callable[[Sequence[R]], None],
+        error_of: Callable[[R], str | None],
+    ) -> SpendCapReached | None:
+        """Do the work on all items, and publish each result as soon as it may be.
+
+        Until anything was answered errors are held back, since they may be one fault of the whole run:
+        `MAX_INITIAL_ERRORS` of them, or nothing but errors at the end, give the run up.
+
+        Args:
+            items: Read one by one, never as a whole.
+            work: Makes the generator of an item.
+            on_results: Takes finished results, from any thread.
+            error_of: Gives the error of a result that failed, else None.
+
+        Returns:
+            The cap that ended the work early, or None.
+
+        Raises:
+            BackendError: If the provider refuses every question, or results cannot be written.
+            KeyboardInterrupt: On Ctrl-C, after calls in flight were given their time.
+        """
+
+        def finish(result: R) -> None:
+            self._finish(result, on_results, error_of)
+
+        def work_in_thread(item: T) -> None:
+            finish(self._drive(work(item)))
+
+        async def work_in_task(item: T) -> None:
+            finish(await self._drive_async(work(item)))
+
+        remaining = iter(items)
+        first = list(islice(remaining, self.options.concurrency))
+        if not first:
+            return None
+        self.session.load_journal()
+        queue, count = chain(first, remaining), len(first)
+        if tasks_are_cheaper(self.program, self.lm, self.metric, self.ledger):
+            self._workers.run_tasks(queue, count, work_in_task)
+        else:
+            self._workers.run(queue, count, work_in_thread)
+        fault = self._workers.fault
+        if isinstance(fault, SpendCapReached):
+            return fault
+        if fault is not None:
+            raise fault
+        if self._unpublished and not self.session.answered.is_set():
+            raise BackendError(f"no question could be answered: {error_of(self._unpublished[-1])}")
+        on_results(self._unpublished)
+        return None
+
+    def _drive(self, work: Work[R]) -> R:
+        try:
+            call = next(work)
+            while True:
+                started = time.perf_counter()
+                with dspy.context(tale_sample=call.sample, **call.settings):
+                    threshold, calls = self.options.threshold, call.sample.calls
+                    fields = ask(self.program, call.question, call.metric, threshold, calls)
+                call = work.send(ProgramAnswer(fields, time.perf_counter() - started))
+        except StopIteration as e:
+            result: R = e.value
+            return result
+
+    async def _drive_async(self, work: Work[R]) -> R:
+        try:
+            call = next(work)
+            while True:
+                started = time.perf_counter()
+                with dspy.context(tale_sample=call.sample, **call.settings):
+                    threshold, calls = self.options.threshold, call.sample.calls
+                    fields = await aask(self.program, call.question, call.metric, threshold, calls)
+                call = work.send(ProgramAnswer(fields, time.perf_counter() - started))
+        except StopIteration as e:
+            result: R = e.value
+            return result
+
+    def _finish(
+        self, result: R, on_results: Callable[[Sequence[R]], None], error_of: Callable[[R], str | None]
+    ) -> None:
+        with self._lock:
+            self._unpublished.append(result)
+            error = error_of(result)
+            if error is not None and not self.session.answered.is_set():
+                if len(self._unpublished) >= MAX_INITIAL_ERRORS:
+                    raise BackendError(f"no question could be answered: {error}")
+                return
+            ready, self._unpublished = self._unpublished, []
+        on_results(ready)  # outside the lock: threads would wait for each other's disk

@@ -1,0 +1,169 @@
+"""The statistics that runs, comparisons and reports share: means, quantiles, intervals and exact tests.
+
+What numpy, scipy and the standard library have is taken from there. An unknown value is None: functions say whether
+they leave it out or let it make their result unknown.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import NormalDist
+
+Interval = tuple[float, float]
+
+
+class ExactSum:
+    """A sum of floats without rounding error, so that neither order nor grouping changes it.
+
+    Keeps the partial sums of Shewchuk's algorithm (Discrete & Computational Geometry 18, 1997, 305-363), as
+    `math.fsum` does inside: some ten floats however many values are added. Two sums can be merged.
+
+    Example:
+        >>> total = ExactSum()
+        >>> for value in (1e16, 1.0, -1e16):
+        ...     total.add(value)
+        >>> total.value
+        1.0
+    """
+
+    __slots__ = ("_partials",)
+
+    def __init__(self) -> None:
+        self._partials: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Add one finite number."""
+        partials, kept = self._partials, 0
+        x = float(value)
+        for y in partials:
+            if abs(x) < abs(y):
+                x, y = y, x
+            high = x + y
+            low = y - (high - x)  # what rounding took from high; exact since |x| >= |y|
+            if low:
+                partials[kept] = low
+                kept += 1
+            x = high
+        partials[kept:] = [x]
+
+    def merge(self, other: "ExactSum") -> None:
+        """Add another sum to this one."""
+        for partial in other._partials:
+            self.add(partial)
+
+    @property
+    def value(self) -> float:
+        """The sum, rounded once."""
+        return math.fsum(self._partials)
+
+
+def normal_quantile(probability: float) -> float:
+    """Return the quantile of the standard normal distribution.
+
+    Example:
+        >>> round(normal_quantile(0.975), 4)
+        1.96
+    """
+    return NormalDist().inv_cdf(probability)
+
+
+def students_t_quantile(probability: float, degrees: int) -> float:
+    """Return the quantile of Student's t distribution."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, probability))
+
+
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the known values; None if there is none."""
+    known = [v for v in values if v is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def mean_complete(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values; None if there is none, or one is unknown or not finite."""
+    listed = list(values)
+    return mean_known(listed) if all(v is not None and math.isfinite(v) for v in listed) else None
+
+
+def total_complete(values: Iterable[float | None]) -> float | None:
+    """Return the sum of the values; None if there is none or one is unknown."""
+    listed = list(values)
+    return None if not listed or None in listed else math.fsum(v for v in listed if v is not None)
+
+
+def quantile(values: Sequence[float], probability: float) -> float | None:
+    """Return the quantile by linear interpolation, numpy's default; None without values."""
+    import numpy as np
+
+    return float(np.quantile(np.asarray(values, dtype=np.float64), probability)) if len(values) else None
+
+
+def wilson_interval(right: float, n: int, confidence: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a share (Journal of the American Statistical Association 22, 1927, 209-212).
+
+    With p = right / n and z the normal quantile it is (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+
+    Args:
+        right: Successes; need not be whole.
+        n: Trials, at least 1.
+        confidence: Share of such intervals that hold the true share.
+    """
+    z, p = normal_quantile((1 + confidence) / 2), right / n
+    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
+    """Return the normal interval of a mean, from the spread of the values; None below two values."""
+    n = len(values)
+    if n < 2:
+        return None
+    centre = math.fsum(values) / n
+    spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (n - 1) / n)
+    half = normal_quantile((1 + confidence) / 2) * spread
+    return centre - half, centre + half
+
+
+def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> Interval | None:
+    """Return the 95 % interval of the mean of per-question scores, clustered by question.
+
+    Args:
+        scores: Share of right draws of each question; none gives None.
+        repeats: Draws a question. One gives Wilson's interval; several give the normal interval of the question means,
+            whose spread holds both sources of noise, cut at 0 and 1.
+    """
+    if not scores:
+        return None
+    if repeats == 1:
+        return wilson_interval(math.fsum(scores), len(scores))
+    low, high = normal_interval(scores) or (0.0, 1.0)
+    return max(0.0, low), min(1.0, high)
+
+
+def mcnemar_p(fell: int, rose: int) -> float:
+    """Return the exact two-sided p of a count against its counterpart under fair coin flips (McNemar, sign test).
+
+    Args:
+        fell: Pairs that changed one way.
+        rose: Pairs that changed the other way.
+
+    Example:
+        >>> round(mcnemar_p(1, 9), 4)
+        0.0215
+    """
+    return min(1.0, 2 * binomial_cdf(min(fell, rose), fell + rose, 0.5))
+
+
+def binomial_cdf(successes: int, n: int, probability: float) -> float:
+    """Return the chance of at most so many successes in n trials."""
+    from scipy.special import betainc
+
+    return 1.0 if successes >= n else float(betainc(n - successes, successes + 1, 1 - probability))
+
+
+def binomial_upper_bound(successes: int, n: int, delta: float) -> float:
+    """Return Clopper and Pearson's one-sided upper bound of a share, with confidence 1 - delta."""
+    from scipy.special import betaincinv
+
+    return 1.0 if successes >= n else float(betaincinv(successes + 1, n - successes, 1 - delta))
