@@ -11,8 +11,8 @@ from .budget import Budget as Budget
 from .budget import BudgetLimits as BudgetLimits
 from .budget import read_budget as read_budget
 from .comparison.compare import Comparison as Comparison
-from .comparison.gate import Verdict as Verdict
-from .comparison.gate import gate as gate
+from .comparison.gate import GateResult as GateResult
+from .comparison.gate import noninferiority_test as noninferiority_test
 from .datasets import Dataset as Dataset
 from .datasets import load_dataset as load_dataset
 from .errors import BackendError as BackendError

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from tale_dspy.runs.records import Outcome, Record, Run
+from tale_dspy.runs.records import AnswerOutcome, Record, Run
 
 PRICE_IN, PRICE_OUT = 0.15e-6, 0.60e-6
 """US dollars per token."""
@@ -46,7 +46,7 @@ def make_record(i: int, **fields: Any) -> Record:
 def make_run(records: list[Record] | str, name: str = "cot", info: dict[str, Any] | None = None, **config: Any) -> Run:
     """A run of these records, or of one record a letter: `c` is right, `w` wrong, `t` truncated, `e` empty."""
     if isinstance(records, str):
-        letters: dict[str, Outcome] = {"c": "correct", "w": "wrong", "t": "truncated", "e": "empty"}
+        letters: dict[str, AnswerOutcome] = {"c": "correct", "w": "wrong", "t": "truncated", "e": "empty"}
         records = [make_record(i, outcome=letters[letter]) for i, letter in enumerate(records)]
     return Run(info={"program": {"name": name}, "config": CONFIG | config, **(info or {})}, records=records)
 

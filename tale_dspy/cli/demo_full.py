@@ -18,7 +18,7 @@ from tale_dspy.errors import MissingExtraError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tale_dspy.comparison.gate import Verdict
+    from tale_dspy.comparison.gate import GateResult
     from tale_dspy.datasets import Dataset
     from tale_dspy.reports import ReportRow
     from tale_dspy.runs.records import Run
@@ -45,7 +45,7 @@ class Demo:
     train: "Dataset"
     runs: "dict[str, Run]" = field(default_factory=dict)
     """By the name in the table, in its order."""
-    verdicts: "dict[str, Verdict]" = field(default_factory=dict)
+    verdicts: "dict[str, GateResult]" = field(default_factory=dict)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -209,7 +209,7 @@ def _prove(demo: Demo, tuned: "dict[tuple[str, str], Trained]") -> None:
     """Ask each tuned model plainly, behind the prompt it was trained for, and let the gate decide."""
     import dspy
 
-    from tale_dspy.comparison.gate import gate
+    from tale_dspy.comparison.gate import noninferiority_test
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.adapter_eval import record_verdict
 
@@ -219,7 +219,7 @@ def _prove(demo: Demo, tuned: "dict[tuple[str, str], Trained]") -> None:
             lm = demo.lm.copy(model=trained.model)
             run = demo.ask(name, program_from(spec, demo.test.signature), spec, lm, adapter)
             least, most = LIMITS[strategy]
-            demo.verdicts[name] = gate(demo.runs[spec], run, min_saving=least, max_drop=most)
+            demo.verdicts[name] = noninferiority_test(demo.runs[spec], run, min_saving=least, max_drop=most)
             record_verdict(trained.path, demo.verdicts[name])
 
 

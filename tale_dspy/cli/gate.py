@@ -25,11 +25,11 @@ def run(
     Both runs must have the same questions and decoding, and differ in the model or in the prompt, not in both.
     """
     from tale_dspy.cli.show import console, print_json
-    from tale_dspy.comparison.gate import gate
+    from tale_dspy.comparison.gate import noninferiority_test
     from tale_dspy.reports.verdict import rich_verdict
     from tale_dspy.runs.records import load_run
 
-    verdict = gate(load_run(base), load_run(tuned), min_saving=min_saving, max_drop=max_drop)
+    verdict = noninferiority_test(load_run(base), load_run(tuned), min_saving=min_saving, max_drop=max_drop)
     if json:
         print_json(verdict.to_json())
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tale_dspy.comparison.gate import Verdict
+    from tale_dspy.comparison.gate import GateResult
     from tale_dspy.training.trainer import Trained
 
 
@@ -38,7 +38,7 @@ class PostTrainingEval:
             raise UsageError("--eval needs --eval-data, questions that the search has not seen")
         return self if self.data is not None else replace(self, data="embedded:test")
 
-    def run(self, trained: "Trained") -> "Verdict":
+    def run(self, trained: "Trained") -> "GateResult":
         """Ask both, let the gate decide, and write the verdict into the card of the adapter.
 
         Raises:

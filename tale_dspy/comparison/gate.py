@@ -18,17 +18,17 @@ from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Record, Run
 
-Outcome = Literal["pass", "fail", "cannot decide"]
+GateOutcome = Literal["pass", "fail", "cannot decide"]
 
 BOTH_SIDES = 0.90
 """The middle share of resamples whose two ends are one-sided 95 % bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GateResult:
     """What the gate decided, and every figure it rests on. `str()` gives the sentence, `to_json()` plain JSON."""
 
-    outcome: Outcome
+    outcome: GateOutcome
     reason: str
     """Why, in figures: the first thing that failed or could not be decided, or that nothing did."""
     base: RunStats
@@ -82,7 +82,7 @@ _FIGURES: tuple[Callable[[Record], float | None], ...] = (
 )
 
 
-def gate(base: Run, tuned: Run, *, min_saving: float = 0.3, max_drop: float = 0.01) -> Verdict:
+def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_drop: float = 0.01) -> GateResult:
     """Decide whether a tuned run is shorter than its base and not worse, question by question.
 
     It passes if the lower 95 % bound of the saving is at least `min_saving` and the lower 95 % bound of the change in
@@ -100,7 +100,7 @@ def gate(base: Run, tuned: Run, *, min_saving: float = 0.3, max_drop: float = 0.
             decoding, metric), or if no tokens are known.
 
     Example:
-        >>> gate(load_run("runs/base"), load_run("runs/tuned"), max_drop=0.02).passed  # doctest: +SKIP
+        >>> noninferiority_test(load_run("runs/base"), load_run("runs/tuned"), max_drop=0.02).passed  # doctest: +SKIP
         True
     """
     _check(min_saving, max_drop)
@@ -121,7 +121,7 @@ def gate(base: Run, tuned: Run, *, min_saving: float = 0.3, max_drop: float = 0.
         (right[1] - right[0], bounds, max_drop),
         (len(questions), needed),
     )
-    return Verdict(
+    return GateResult(
         outcome=outcome,
         reason=reason,
         base=sides[0],
@@ -175,10 +175,10 @@ Judged = tuple[float, tuple[float, float], float]
 """What was measured, its lower and upper bound, and the limit."""
 
 
-def _decide(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[Outcome, str]:
+def _decide(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, str]:
     """Judge saving and accuracy, the worse of the two deciding."""
     verdicts = [_judge_accuracy(drop, asked), _judge_saving(saving)]
-    outcomes: tuple[Outcome, ...] = ("fail", "cannot decide")
+    outcomes: tuple[GateOutcome, ...] = ("fail", "cannot decide")
     for outcome in outcomes:
         reasons = [reason for found, reason in verdicts if found == outcome]
         if reasons:
@@ -186,7 +186,7 @@ def _decide(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[Outco
     return "pass", "; ".join(reason for _, reason in verdicts)
 
 
-def _judge_saving(saving: Judged) -> tuple[Outcome, str]:
+def _judge_saving(saving: Judged) -> tuple[GateOutcome, str]:
     measured, (low, _), least = saving
     shown = f"saves {_percent(measured)} of the output tokens, at least {_percent(low)} with 95 % certainty"
     reason = f"{shown} ({_percent(least)} asked for)"
@@ -195,7 +195,7 @@ def _judge_saving(saving: Judged) -> tuple[Outcome, str]:
     return ("cannot decide" if measured >= least else "fail"), reason
 
 
-def _judge_accuracy(drop: Judged, asked: tuple[int, int]) -> tuple[Outcome, str]:
+def _judge_accuracy(drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, str]:
     (measured, (low, high), most), (n, needed) = drop, asked
     surely_worse = high < -most
     bound = f"at best {_points(high)}" if surely_worse else f"at worst {_points(low)}"

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import number
-from tale_dspy.comparison.gate import Verdict
+from tale_dspy.comparison.gate import GateResult
 from tale_dspy.reports.text import visible
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 STYLES = {"pass": "bold green", "fail": "bold red", "cannot decide": "bold yellow"}
 
 
-def rich_verdict(verdict: Verdict) -> "Group":
+def rich_verdict(verdict: GateResult) -> "Group":
     """Show a verdict: what was compared, the two figures, the notes and the sentence that decides."""
     from rich.console import Group
     from rich.text import Text
@@ -35,7 +35,7 @@ def _named(program: str, model: str | None) -> str:
     return program if model is None else f"{program} on {model}"
 
 
-def _figures(v: Verdict) -> "Table":
+def _figures(v: GateResult) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

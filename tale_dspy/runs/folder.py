@@ -110,7 +110,7 @@ class JournalFolder(ABC):
         answered: dict[JournalKey, dict[str, Any]] = {}
         for row in read_jsonl(self.path / "calls.jsonl"):
             if row.get("error") is None and not self.is_done(row["id"], row["repeat"]):
-                answered[(row["id"], row["repeat"], row["key"], row["occurrence"])] = row
+                answered[(row["id"], row["repeat"], row["key"], row["step"])] = row
         return answered
 
     def append(self, name: str, row: dict[str, Any]) -> None:

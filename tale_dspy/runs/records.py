@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 from tale_dspy.errors import RunFolderError
 from tale_dspy.statistics import accuracy_interval, mean_known, quantile, total_complete
 
-Outcome = Literal["correct", "wrong", "unreadable", "empty", "truncated", "error"]
-OUTCOMES: tuple[Outcome, ...] = ("correct", "wrong", "unreadable", "empty", "truncated", "error")
+AnswerOutcome = Literal["correct", "wrong", "unreadable", "empty", "truncated", "error"]
+OUTCOMES: tuple[AnswerOutcome, ...] = ("correct", "wrong", "unreadable", "empty", "truncated", "error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Record:
     reply: str | None = None
     """Text of the last reply that was neither an estimate nor the metric's."""
     answer: Any = None
-    outcome: Outcome
+    outcome: AnswerOutcome
     score: float | None = None
     """What the metric gave; None where it was not asked."""
     token_budget: int | None = None

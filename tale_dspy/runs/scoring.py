@@ -15,7 +15,7 @@ from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
 from tale_dspy.backends.redaction import masked
 from tale_dspy.programs.base import TalePrediction
-from tale_dspy.runs.records import Outcome, Record
+from tale_dspy.runs.records import AnswerOutcome, Record
 
 Metric = Callable[..., Any]
 
@@ -127,7 +127,7 @@ def _score(metric: Metric | None, question: Question, pred: Any) -> float:
         return score_of(metric(question.example, pred))
 
 
-def _outcome(status: str, score: float, threshold: float) -> Outcome:
+def _outcome(status: str, score: float, threshold: float) -> AnswerOutcome:
     if status == "truncated":
         return "truncated"
     if score >= threshold:

@@ -242,7 +242,7 @@ class Session:
         if self.folder is None:
             return
         sample = p.sample
-        line = {"id": sample.id, "repeat": sample.repeat, "key": p.key, "occurrence": p.occurrence}
+        line = {"id": sample.id, "repeat": sample.repeat, "key": p.key, "step": p.occurrence}
         line |= {"attempt": p.attempt, **row}
         if call is not None:
             fields = call.to_json()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.backends.local.files import CARD
-from tale_dspy.comparison.gate import Verdict, gate
+from tale_dspy.comparison.gate import GateResult, noninferiority_test
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import RunFolderError
 from tale_dspy.runs.scoring import Metric
@@ -32,7 +32,7 @@ def evaluate_adapter(
     min_saving: float = 0.3,
     max_drop: float = 0.01,
     **options: Any,
-) -> Verdict:
+) -> GateResult:
     """Ask base and tuned model the same questions with the same program, and let the gate decide.
 
     Args:
@@ -42,8 +42,8 @@ def evaluate_adapter(
         examples: Questions that no search and no training saw.
         out: Folder that gets the run folders `base` and `tuned`; what is finished there is only read.
         metric: As in `evaluate`.
-        min_saving: As in `gate`.
-        max_drop: As in `gate`.
+        min_saving: As in `noninferiority_test`.
+        max_drop: As in `noninferiority_test`.
         **options: As in `evaluate`: `adapter`, `concurrency`, `timeout` ...; caps hold for both runs together.
 
     Raises:
@@ -55,10 +55,10 @@ def evaluate_adapter(
         caps.evaluate(program, examples, metric=metric, out=out / name, **{**options, "lm": lm})
         for name, lm in ((BASE, base), (TUNED, tuned))
     )
-    return gate(base_run, tuned_run, min_saving=min_saving, max_drop=max_drop)
+    return noninferiority_test(base_run, tuned_run, min_saving=min_saving, max_drop=max_drop)
 
 
-def record_verdict(adapter: Path, verdict: Verdict) -> None:
+def record_verdict(adapter: Path, verdict: GateResult) -> None:
     """Write a verdict into the card of an adapter and into its README, in the place of an earlier one.
 
     Raises:
@@ -76,7 +76,7 @@ def record_verdict(adapter: Path, verdict: Verdict) -> None:
         readme.write_text(f"{text}{_HEADING}\n{_told(verdict)}\n", encoding="utf-8")
 
 
-def _told(verdict: Verdict) -> str:
+def _told(verdict: GateResult) -> str:
     v = verdict
     return (
         f"**{v.outcome}** on {v.n} questions of {v.data or 'unnamed data'}: {v.reason}. "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dspy
 
 from tale_dspy.backends.local.names import is_local
-from tale_dspy.comparison.gate import Verdict, gate
+from tale_dspy.comparison.gate import GateResult, noninferiority_test
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import UsageError
@@ -47,8 +47,8 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         metric: As in `evaluate`; None compares answers.
         train: Options of the training; None takes the defaults of the strategy.
         search: Arguments of `BudgetSearch`: `sampler`, `calls_per_question`, `repeats`, `seed`.
-        min_saving: As in `gate`.
-        max_drop: As in `gate`.
+        min_saving: As in `noninferiority_test`.
+        max_drop: As in `noninferiority_test`.
         max_usd: Cap on US dollars of search and evaluations together; a local model costs none, a metric may.
         max_total_output_tokens: Cap on completion tokens of the same.
         **options: As in `evaluate`, for search and gate: `lm`, `adapter`, `concurrency`, `timeout` ...; `progress` is
@@ -101,7 +101,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
     def _forget(self) -> None:
         self.rows: list[SearchRow] = []
         self.trained: Trained | None = None
-        self.verdict: Verdict | None = None
+        self.verdict: GateResult | None = None
 
     def compile(
         self,
@@ -198,7 +198,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
     def _judge(self, base: Run, tuned: Run) -> None:
         from tale_dspy.training.adapter_eval import record_verdict
 
-        self.verdict = gate(base, tuned, min_saving=self.min_saving, max_drop=self.max_drop)
+        self.verdict = noninferiority_test(base, tuned, min_saving=self.min_saving, max_drop=self.max_drop)
         if self.trained is not None:
             record_verdict(self.trained.path, self.verdict)
         if not self.verdict.passed:

@@ -5,7 +5,7 @@ import json
 import pytest
 from make_runs import make_record, make_run
 
-from tale_dspy.comparison.gate import gate
+from tale_dspy.comparison.gate import noninferiority_test
 from tale_dspy.comparison.noninferiority import score_bound
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Run
@@ -21,7 +21,7 @@ def tuned(n: int, *, fell: int = 0, rose: int = 0, tokens: int = 30) -> tuple[Ru
 
 
 def test_a_short_model_that_is_not_worse_passes_with_its_bounds() -> None:
-    verdict = gate(*tuned(1000, fell=4, rose=4), min_saving=0.65, max_drop=0.01)
+    verdict = noninferiority_test(*tuned(1000, fell=4, rose=4), min_saving=0.65, max_drop=0.01)
     assert verdict.passed and verdict.changed == "model"
     assert verdict.saving == pytest.approx(1 - 30.5 / 100.999, rel=1e-6)
     assert 0.65 < verdict.saving_bounds[0] <= verdict.saving <= verdict.saving_bounds[1]
@@ -34,39 +34,39 @@ def test_a_short_model_that_is_not_worse_passes_with_its_bounds() -> None:
 
 
 def test_a_model_that_is_surely_worse_fails_however_short_it_is() -> None:
-    verdict = gate(*tuned(1000, fell=60))
+    verdict = noninferiority_test(*tuned(1000, fell=60))
     assert verdict.outcome == "fail"
     assert verdict.reason.startswith("accuracy changes by -6.00 points, at best -4.")
 
 
 def test_a_drop_that_enough_questions_do_not_exclude_fails() -> None:
-    verdict = gate(*tuned(5000, fell=60, rose=20), max_drop=0.01)
+    verdict = noninferiority_test(*tuned(5000, fell=60, rose=20), max_drop=0.01)
     assert (verdict.outcome, verdict.n > verdict.smallest_n) == ("fail", True)
     assert verdict.accuracy_bounds[0] < -0.01 < verdict.accuracy_bounds[1]
 
 
 @pytest.mark.parametrize(("n", "fell", "rose"), [(20, 0, 0), (267, 0, 0), (500, 8, 6), (100, 0, 100)])
 def test_too_few_questions_decide_nothing_and_the_number_needed_is_told(n: int, fell: int, rose: int) -> None:
-    verdict = gate(*tuned(n, fell=fell, rose=rose), max_drop=0.01)
+    verdict = noninferiority_test(*tuned(n, fell=fell, rose=rose), max_drop=0.01)
     assert verdict.outcome == "cannot decide" and verdict.smallest_n > n
     assert f"{n} questions were asked, at least {verdict.smallest_n:,} are needed" in verdict.reason
 
 
 def test_the_needed_number_decides() -> None:
-    needed = gate(*tuned(100), max_drop=0.02).smallest_n
-    assert gate(*tuned(needed - 1), max_drop=0.02).outcome == "cannot decide"
-    assert gate(*tuned(needed), max_drop=0.02).passed
+    needed = noninferiority_test(*tuned(100), max_drop=0.02).smallest_n
+    assert noninferiority_test(*tuned(needed - 1), max_drop=0.02).outcome == "cannot decide"
+    assert noninferiority_test(*tuned(needed), max_drop=0.02).passed
 
 
 @pytest.mark.parametrize(("tokens", "outcome"), [(100, "fail"), (120, "fail"), (69, "pass")])
 def test_what_is_not_shorter_fails(tokens: int, outcome: str) -> None:
-    assert gate(*tuned(400, tokens=tokens)).outcome == outcome
+    assert noninferiority_test(*tuned(400, tokens=tokens)).outcome == outcome
 
 
 def test_a_saving_measured_but_not_shown_is_not_decided() -> None:
     base, _ = tuned(400)
     wild = make_run([make_record(i, output_tokens=1 if i % 3 else 200) for i in range(400)], model="local:tuned")
-    verdict = gate(base, wild, min_saving=0.3)
+    verdict = noninferiority_test(base, wild, min_saving=0.3)
     assert verdict.saving > 0.3 > verdict.saving_bounds[0]
     assert verdict.outcome == "cannot decide" and verdict.reason.startswith("saves 3")
 
@@ -74,7 +74,7 @@ def test_a_saving_measured_but_not_shown_is_not_decided() -> None:
 def test_answers_that_never_came_count_as_wrong() -> None:
     base, new = tuned(400)
     lost = [make_record(i, outcome="error", output_tokens=None, cost_usd=None) for i in range(40)]
-    verdict = gate(base, make_run([*lost, *new.records[40:]], model="local:tuned"))
+    verdict = noninferiority_test(base, make_run([*lost, *new.records[40:]], model="local:tuned"))
     assert (verdict.outcome, verdict.right_to_wrong, verdict.n) == ("fail", 40, 400)
     assert "tokens unknown on 40 of 400 questions, left out of the token comparison" in verdict.notes
 
@@ -89,7 +89,7 @@ def test_repeats_are_averaged_by_question() -> None:
         ]
         return make_run(rows, model=model)
 
-    verdict = gate(draws("ccc", "a"), draws("ccw", "b"))
+    verdict = noninferiority_test(draws("ccc", "a"), draws("ccw", "b"))
     assert (verdict.n, verdict.draws, verdict.outcome) == (300, 900, "fail")
     assert verdict.accuracy == pytest.approx((1.0, 2 / 3))
 
@@ -101,7 +101,7 @@ def test_a_new_prompt_is_gated_with_its_estimator_counted() -> None:
         "tale-ep",
         program={"name": "tale-ep"},
     )
-    verdict = gate(base, new, min_saving=0.2)
+    verdict = noninferiority_test(base, new, min_saving=0.2)
     assert (verdict.changed, verdict.tokens, verdict.passed) == ("prompt", (100.0, 75.0), True)
 
 
@@ -115,7 +115,7 @@ def test_a_new_prompt_is_gated_with_its_estimator_counted() -> None:
 )
 def test_limits_out_of_range_are_refused(limits: dict[str, float], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        gate(*tuned(2), **limits)
+        noninferiority_test(*tuned(2), **limits)
 
 
 @pytest.mark.parametrize(
@@ -124,17 +124,17 @@ def test_limits_out_of_range_are_refused(limits: dict[str, float], said: str) ->
 def test_without_tokens_there_is_no_saving(tokens: int | None, said: str) -> None:
     base = make_run([make_record(0, output_tokens=tokens, cost_usd=None)])
     with pytest.raises(UsageError, match=said):
-        gate(base, make_run("c", model="local:tuned"))
+        noninferiority_test(base, make_run("c", model="local:tuned"))
 
 
 def test_the_same_experiment_twice_and_budgets_on_both_sides_are_told() -> None:
     budgeted = make_run([make_record(i, token_budget=50) for i in range(3)])
-    assert "nothing that was recorded differs" in gate(make_run("ccc"), make_run("ccc")).notes[0]
+    assert "nothing that was recorded differs" in noninferiority_test(make_run("ccc"), make_run("ccc")).notes[0]
     again = make_run(budgeted.records, model="local:tuned")
-    assert "the prompt states a budget on both sides" in gate(budgeted, again).notes[0]
+    assert "the prompt states a budget on both sides" in noninferiority_test(budgeted, again).notes[0]
 
 
 def test_json_is_plain_and_says_everything() -> None:
-    row = json.loads(json.dumps(gate(*tuned(400)).to_json(), allow_nan=False))
+    row = json.loads(json.dumps(noninferiority_test(*tuned(400)).to_json(), allow_nan=False))
     assert (row["passed"], row["outcome"], row["n"], row["base"]["name"]) == (True, "pass", 400, "cot")
     assert row["smallest_n"] == 268 and row["tuned"]["model"] == "local:tuned"

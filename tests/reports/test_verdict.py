@@ -6,14 +6,14 @@ import pytest
 from make_runs import make_record, make_run
 from rich.console import Console
 
-from tale_dspy.comparison.gate import gate
+from tale_dspy.comparison.gate import noninferiority_test
 from tale_dspy.reports.verdict import rich_verdict
 
 
 def shown(n: int, model: str = "local:tuned", width: int = 100) -> str:
     tuned = make_run([make_record(i, output_tokens=30) for i in range(n)], model=model)
     screen = Console(file=io.StringIO(), width=width)
-    screen.print(rich_verdict(gate(make_run("c" * n), tuned)))
+    screen.print(rich_verdict(noninferiority_test(make_run("c" * n), tuned)))
     return screen.file.getvalue()  # type: ignore[attr-defined]
 
 

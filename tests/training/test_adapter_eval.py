@@ -9,7 +9,7 @@ import pytest
 from make_runs import make_run
 
 from tale_dspy.backends.local.files import CARD
-from tale_dspy.comparison.gate import gate
+from tale_dspy.comparison.gate import noninferiority_test
 from tale_dspy.errors import RunFolderError, SpendCapReached, UsageError
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.testing import Reply, ScriptedServer
@@ -57,8 +57,8 @@ def adapter(tmp_path: Path) -> Path:
 
 
 def test_the_verdict_stands_in_the_card_and_the_latest_in_the_readme(adapter: Path) -> None:
-    failed = gate(make_run("c" * 400), make_run("w" * 400, model="tuned"))
-    undecided = gate(make_run("c" * 4), make_run("c" * 4, model="tuned"), min_saving=0)
+    failed = noninferiority_test(make_run("c" * 400), make_run("w" * 400, model="tuned"))
+    undecided = noninferiority_test(make_run("c" * 4), make_run("c" * 4, model="tuned"), min_saving=0)
     for verdict in (failed, undecided, failed):
         record_verdict(adapter, verdict)
         card = json.loads((adapter / CARD).read_text())
@@ -73,7 +73,7 @@ def test_a_folder_without_a_card_is_refused(content: str | None, tmp_path: Path)
     if content is not None:
         (tmp_path / CARD).write_text(content)
     with pytest.raises(RunFolderError, match=f"{CARD} cannot be read"):
-        record_verdict(tmp_path, gate(make_run("c"), make_run("c"), min_saving=0))
+        record_verdict(tmp_path, noninferiority_test(make_run("c"), make_run("c"), min_saving=0))
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from searched import row
 
 from tale_dspy.errors import RunFolderError
-from tale_dspy.optimizers.search.folder import SearchFolder, total_cost, unit_name
+from tale_dspy.optimizers.search.folder import SearchFolder, sample_id, total_cost
 from tale_dspy.optimizers.search.question import BudgetQuery
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.runs.folder import FORMAT
@@ -17,7 +17,7 @@ INFO: dict[str, Any] = {"format": FORMAT, "config": {"model": "x"}}
 
 
 def call(question: str, budget: int | None, number: int = 0, cost: float | None = 0.5, **more: Any) -> dict[str, Any]:
-    unit = unit_name(question, "parts['a b']", budget)
+    unit = sample_id(question, "parts['a b']", budget)
     return {"id": unit, "repeat": number, "key": "k", "step": 0, "attempt": 1, "error": None, "cost": cost, **more}
 
 
