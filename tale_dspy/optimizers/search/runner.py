@@ -72,6 +72,7 @@ class SearchRunner:
         self.stopped: str | None = None
         self._spent_before = tally.spent_usd
         self._lock = threading.Lock()
+        self._sampling = threading.Lock()  # samplers of Optuna's are not made for threads
 
     def run(self) -> list[SearchRow]:
         """Search all questions that are not finished; return the rows of all that are.
@@ -128,10 +129,12 @@ class SearchRunner:
                 known.append(trial_of(draw.budget, reply))
         search = search_question(vanilla, per_question(job.sampler), job.plan, known)
         try:
-            draw = next(search)
+            with self._sampling:
+                draw = next(search)
             while True:
                 reply, _, _ = yield from self._ask(question, draw)
-                draw = search.send(reply)
+                with self._sampling:
+                    draw = search.send(reply)
         except StopIteration as e:
             return replace(row, trials=e.value.trials, best=e.value.best, reason=e.value.reason)
 

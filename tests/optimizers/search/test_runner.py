@@ -44,7 +44,7 @@ def test_after_sigkill_only_calls_in_flight_are_paid_again(tmp_path: Path) -> No
     out, many = tmp_path / "s", threading.Event()
     with elastic_server(latency=0.02) as server:
         here = Path(__file__)
-        paths = [*map(str, (*here.parents[:2], Path(tale_dspy.__file__).parents[1])), os.environ.get("PYTHONPATH", "")]
+        paths = [*map(str, (*here.parents[:3], Path(tale_dspy.__file__).parents[1])), os.environ.get("PYTHONPATH", "")]
         command = [sys.executable, str(here.with_name("killed_search.py")), server.url, str(out)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         with subprocess.Popen(command, env=env) as process:
