@@ -30,10 +30,14 @@ def run(
         list[str] | None,
         typer.Option(help="Run, search, file or data set whose questions are left out; may be given several times."),
     ] = None,
-    steady: Annotated[
+    min_neighbor_accuracy: Annotated[
         float,
         typer.Option(help="Least share of right replies among those as short, so that none is luck; 0: take any."),
     ] = 0.9,
+    budgets: Annotated[
+        str | None,
+        typer.Option(help="Make a row for each of these budgets, stated in the prompt, such as 50,100,200."),
+    ] = None,
     json: flags.Json = False,
 ) -> None:
     """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""
@@ -45,8 +49,14 @@ def run(
 
     rows = load_search(search)
     inputs = ", ".join(inputs_of(rows[0])) if rows else "question"
-    deployed = program_from(program, signature or f"{inputs} -> answer")
-    told: Any = {"adapter": _adapter(adapter, program), "exclude": exclude or (), "steady": steady}
+    levels = parse_budgets(budgets) if budgets else []
+    named = "budget:1" if levels and program == "cot" else program  # a program whose prompt states a budget
+    deployed = program_from(named, signature or f"{inputs} -> answer")
+    told: Any = {
+        "adapter": _adapter(adapter, program),
+        "exclude": exclude or (),
+        "min_neighbor_accuracy": min_neighbor_accuracy,
+    }
     made = distill(rows, format, deployed, **told)  # type: ignore[arg-type]  # the format is checked there
     made.save(out)
     if json:
@@ -55,6 +65,20 @@ def run(
     for reason, n in made.left_out.items():
         typer.echo(f"{n} left out: {reason}", err=True)
     typer.echo(f"{len(made.dataset)} of {made.searched} searched questions -> {out}{_saving(made)}")
+
+
+def parse_budgets(text: str) -> list[int]:
+    """Read budgets such as `50,100,200`.
+
+    Raises:
+        UsageError: If one is no whole number.
+    """
+    from tale_dspy.errors import UsageError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--budgets must be whole numbers such as 50,100,200, got {text!r}")
+    return [int(part) for part in parts]
 
 
 def _adapter(name: str, program: str) -> Any:

@@ -46,6 +46,9 @@ def run(
     beta: Annotated[float | None, typer.Option(help="dpo, grpo: how much it costs to leave the base.")] = None,
     ld_alpha: Annotated[float | None, typer.Option(help="dpo: weight of the longer reply's surplus tokens.")] = None,
     generations: Annotated[int | None, typer.Option(help="grpo: replies drawn for a question.")] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="grpo: how length is charged for: linear, scaled, cosine or alp.")
+    ] = None,
     price: Annotated[float | None, typer.Option(help="grpo: taken off the reward for each token too many.")] = None,
     budget: Annotated[int | None, typer.Option(help="grpo: free tokens of rows without a budget.")] = None,
     temperature: Annotated[float | None, typer.Option(help="grpo: of the replies that are drawn.")] = None,
@@ -112,7 +115,17 @@ def run(
 
 _OPTIONS = (
     *("epochs", "batch_size", "micro_batch", "learning_rate", "rank", "alpha", "targets", "max_length", "quantize"),
-    *("gradient_checkpointing", "checkpoint_every", "loss", "loss_weights", "beta", "ld_alpha", "generations", "price"),
+    *(
+        "gradient_checkpointing",
+        "checkpoint_every",
+        "loss",
+        "loss_weights",
+        "beta",
+        "ld_alpha",
+        "generations",
+        "reward",
+        "price",
+    ),
     *("budget", "temperature", "max_new_tokens", "seed"),
 )
 

@@ -87,14 +87,14 @@ def write_cards(plan: Plan, results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _prompt(plan: Plan) -> dict[str, Any]:
     """Tell how prompts looked in training, so that a served adapter can be compared with it."""
-    template = plan.wording.tokenizer.chat_template
+    template = plan.row_tokenizer.tokenizer.chat_template
     first = plan.source[0].prompt
     messages = [] if isinstance(first, str) else first
     return {
         "system": next((m["content"] for m in messages if m["role"] == "system"), None),
         "chat_template_sha256": None if template is None else hashlib.sha256(str(template).encode()).hexdigest(),
         "example": first,
-        "text": first if isinstance(first, str) else prompt_text(plan.wording.tokenizer, messages),
+        "text": first if isinstance(first, str) else prompt_text(plan.row_tokenizer.tokenizer, messages),
         "text_tokens": len(plan.rows[0].prompt),
     }
 

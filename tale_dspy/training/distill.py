@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tale_dspy.budget import check_budget
 from tale_dspy.datasets import load_dataset
 from tale_dspy.errors import DataError, MissingExtraError, UsageError
 from tale_dspy.ids import example_ids
 from tale_dspy.optimizers.search.offline_eval import inputs_of
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, Trial, load_search
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.runs.records import read_jsonl
 from tale_dspy.training.luck_filter import NeighborAccuracy
 from tale_dspy.training.near_duplicates import NearDuplicateIndex
-from tale_dspy.training.rendering import Rendering
+from tale_dspy.training.training_prompt import TrainingPrompt
 
 if TYPE_CHECKING:
     import datasets
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
 Format = Literal["sft", "dpo"]
 FORMATS: tuple[Format, ...] = ("sft", "dpo")
 
-STEADY = 0.9
-"""A reply is steady if at least this share of its neighbours in the search were right: see `NeighborAccuracy`."""
+MIN_NEIGHBOR_ACCURACY = 0.9
+"""Default share of right replies among the neighbours of a reply: below it, the reply counts as luck."""
+
+NO_SHORTER_REPLY = "no right reply is complete, beyond luck and shorter than without a budget"
+NO_REPLY_WITHIN = "no right reply is complete, beyond luck and within one of the budgets"
 
 COMPLETE = (None, "stop", "end_turn", "eos")
 """How a reply that was not cut off may have ended; None where the provider does not tell."""
@@ -67,6 +72,11 @@ class DistillationResult:
             raise UsageError(f"{path} cannot be written: {e.strerror or e}") from e
 
 
+class _ShortReply(NamedTuple):
+    tokens: int
+    text: str
+
+
 def distill(
     search: str | Path | Sequence[SearchRow],
     format: Format = "sft",
@@ -74,112 +84,142 @@ def distill(
     *,
     adapter: Any = None,
     exclude: Iterable[str | Path] = (),
-    steady: float = STEADY,
+    min_neighbor_accuracy: float = MIN_NEIGHBOR_ACCURACY,
+    budgets: Sequence[int] = (),
 ) -> DistillationResult:
     """Turn a search into rows to train on.
 
-    Taken is the reply under the best budget, if it is steady: the search may have met a short reply that was right by
-    luck, and a model taught such replies learns to guess: on the embedded model 45 of them among 1,448 cost two points.
-    Else the next longer one that was right and is steady is taken.
+    A row holds the reply under the best budget, unless it was right by luck: a model taught lucky replies learns to
+    guess (on the embedded model 45 of them among 1,448 cost two points). It then holds the next longer reply that was
+    right and passes the test of its neighbours.
 
-    A question is left out where the search found no budget; where no steady reply is complete and shorter than the one
-    without a budget; where it, or a near-duplicate of it, is one of `exclude` or came before; and where the program
-    could not read the reply.
+    With `budgets`, a question gives one row for each of them instead: the prompt states the budget, and the reply is
+    the longest right one within it, so that one model obeys many budgets (L1, arXiv 2503.04697; BARD, 2511.01470).
+
+    A question is left out where the search found no budget; where no reply that passes is complete and shorter than
+    the one without a budget; where it, or a near-duplicate of it, is one of `exclude` or came before; and where the
+    program could not read the reply.
 
     Args:
         search: The folder of a search, its `search.jsonl`, or its rows.
         format: `sft` for completions, `dpo` for pairs of the short reply and the vanilla one.
         program: What will be deployed: rows are rendered through its signature, demos and adapter, without any budget.
-            None takes `VanillaCoT` on the inputs of the search.
+            None takes `VanillaCoT` on the inputs of the search; with `budgets`, `BudgetedChainOfThought`.
         adapter: Overrides the adapter the program would be run with.
         exclude: Run folders, searches, files of questions or names of data sets.
-        steady: Least share of right replies among those of like length to questions of like length
-        (`NeighborAccuracy`); 0
-            takes the reply under the best budget, whatever its neighbours say, as the paper does.
+        min_neighbor_accuracy: Smallest share of right replies among those of like length to questions of like length
+            (`NeighborAccuracy`); 0 takes the reply under the best budget, as the paper does.
+        budgets: Budgets in tokens that rows are made for, with the phrase in the prompt.
 
     Raises:
-        UsageError: If the format is unknown, `steady` is no share, or the program does not have the predictor that was
-            searched.
+        UsageError: If the format is unknown, `min_neighbor_accuracy` is no share, a budget no whole number of at least
+            1, or the program does not have the predictor that was searched or takes no budget where one is needed.
         DataError: If nothing is left to train on.
         RunFolderError: If there is no search.
         MissingExtraError: If `datasets` is not installed.
     """
     if format not in FORMATS:
         raise UsageError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
-    if not 0 <= steady <= 1:
-        raise UsageError(f"steady must be a share from 0 to 1, got {steady!r}")
+    if not 0 <= min_neighbor_accuracy <= 1:
+        raise UsageError(f"min_neighbor_accuracy must be a share from 0 to 1, got {min_neighbor_accuracy!r}")
+    levels = sorted({check_budget(budget, "budgets") for budget in budgets})
     rows = load_search(search) if isinstance(search, str | Path) else list(search)
     if not rows:
         raise DataError("the search has no rows: nothing to train on")
-    met, ids = NearDuplicateIndex(), set[str]()
+    excluded, ids = NearDuplicateIndex(), set[str]()
     for source in exclude:
-        for id_, question in held(source):
+        for id_, question in known_questions(source):
             ids.add(id_)
             if question is not None:
-                met.add(question)
-    sieve = _Sieve(format, _steady(rows, steady), _renderings(rows, program, adapter), ids, met)
-    kept, left_out = [], Counter[str]()
+                excluded.add(question)
+    prompts = _training_prompts(rows, program, adapter, budgeted=bool(levels))
+    row_filter = _RowFilter(format, _luck_test(rows, min_neighbor_accuracy), prompts, ids, excluded, levels)
+    training_rows: list[dict[str, Any]] = []
+    left_out = Counter[str]()
     for row in rows:
-        found = sieve.take(row)
-        if isinstance(found, str):
-            left_out[found] += 1
+        result = row_filter.rows_of(row)
+        if isinstance(result, str):
+            left_out[result] += 1
         else:
-            kept.append(found)
-    if not kept:
+            training_rows += result
+    if not training_rows:
         why = "; ".join(f"{n} {reason}" for reason, n in left_out.most_common())
         raise DataError(f"none of the {len(rows)} searched questions can be trained on: {why}")
-    return DistillationResult(_dataset(kept), format, len(rows), dict(left_out))
+    return DistillationResult(_dataset(training_rows), format, len(rows), dict(left_out))
 
 
-class _Sieve:
-    """Decides on one question after the other."""
+LuckTest = Callable[[SearchRow, int], bool]
+"""Whether a reply of so many tokens to a question was right by more than luck."""
+
+
+class _RowFilter:
+    """Turns one searched question after the other into training rows, or says why there is none."""
 
     def __init__(
         self,
         format: Format,
-        steady: "Steady | None",
-        renderings: dict[str, Rendering],
+        passes: LuckTest | None,
+        prompts: dict[str, TrainingPrompt],
         ids: set[str],
         excluded: NearDuplicateIndex,
+        budgets: Sequence[int],
     ) -> None:
-        self._format, self._steady, self._renderings = format, steady, renderings
-        self._ids, self._excluded, self._met = ids, excluded, NearDuplicateIndex()
+        self._format, self._passes, self._prompts, self._budgets = format, passes, prompts, budgets
+        self._ids, self._excluded, self._taken = ids, excluded, NearDuplicateIndex()
 
-    def take(self, row: SearchRow) -> dict[str, Any] | str:
-        """Return the training row of a question, or why there is none."""
-        rendering = self._renderings[row.predictor]
-        if row.best is None:
+    def rows_of(self, row: SearchRow) -> list[dict[str, Any]] | str:
+        """Return the training rows of a question, or why there is none."""
+        if row.best is None and not self._budgets:
             return row.reason or "no budget was found"
-        if row.best.text is None or (self._format == "dpo" and row.vanilla.text is None):
+        if (row.best is not None and row.best.text is None) or (self._format == "dpo" and row.vanilla.text is None):
             return "the search did not keep the reply"
-        chosen = _choose(row, self._steady)
-        if chosen is None:
-            return "no right reply is complete, steady and shorter than without a budget"
+        replies = self._replies(row)
+        if not replies:
+            return NO_REPLY_WITHIN if self._budgets else NO_SHORTER_REPLY
         question = _words_of(inputs_of(row))
         if row.id.partition("-")[0] in self._ids or question in self._excluded:
             return "excluded"
-        prompt, short = rendering.prompt(inputs_of(row)), rendering.reply(chosen.text, row.gold)
-        long = rendering.reply(row.vanilla.text or "", row.gold) if self._format == "dpo" else ""
-        if prompt is None or short is None or long is None:
+        rows = [r for budget, reply in replies if (r := self._row(row, budget, reply)) is not None]
+        if not rows:
             return "the program cannot ask it or read the reply"
-        if self._met.add(question):
+        if self._taken.add(question):
             return "a near-duplicate of another question"
-        told = {"id": row.id, "prompt": prompt, **self._replies(short, long), "gold": _plain(row.gold)}
-        return {**told, "tokens": chosen.tokens, "vanilla_tokens": row.vanilla.tokens}
+        return rows
 
-    def _replies(self, short: str, long: str) -> dict[str, Any]:
-        if self._format == "sft":
-            return {"completion": _said(short)}
-        return {"chosen": _said(short), "rejected": _said(long)}
+    def _replies(self, row: SearchRow) -> list[tuple[int | None, _ShortReply]]:
+        """Return the replies to train on, each with the budget that its prompt states."""
+        if not self._budgets:
+            reply = _shortest(row, self._passes)
+            return [] if reply is None else [(None, reply)]
+        candidates = _right_replies(row, self._passes)
+        within = [(b, max((r for r in candidates if r.tokens <= b), default=None)) for b in self._budgets]
+        return [(budget, reply) for budget, reply in within if reply is not None]
+
+    def _row(self, row: SearchRow, budget: int | None, reply: _ShortReply) -> dict[str, Any] | None:
+        writer = self._prompts[row.predictor]
+        prompt, short = writer.prompt(inputs_of(row), budget), writer.reply(reply.text, row.gold)
+        long = writer.reply(row.vanilla.text or "", row.gold) if self._format == "dpo" else ""
+        if prompt is None or short is None or long is None or (self._format == "dpo" and short == long):
+            return None
+        completion = (
+            {"completion": _assistant_turn(short)}
+            if self._format == "sft"
+            else {"chosen": _assistant_turn(short), "rejected": _assistant_turn(long)}
+        )
+        stated = {} if budget is None else {"budget": budget}
+        columns = {"id": row.id, "prompt": prompt, **completion, "gold": _plain(row.gold), **stated}
+        return {**columns, "tokens": reply.tokens, "vanilla_tokens": row.vanilla.tokens}
 
 
-def _renderings(rows: list[SearchRow], program: Any, adapter: Any) -> dict[str, Rendering]:
+def _training_prompts(rows: list[SearchRow], program: Any, adapter: Any, budgeted: bool) -> dict[str, TrainingPrompt]:
     if program is None:
-        program = VanillaCoT(f"{', '.join(inputs_of(rows[0]))} -> answer")
-    return {name: Rendering(program, name, adapter) for name in {row.predictor for row in rows}}
+        make = BudgetedChainOfThought if budgeted else VanillaCoT
+        program = make(f"{', '.join(inputs_of(rows[0]))} -> answer")
+    names = {row.predictor for row in rows}
+    return {name: TrainingPrompt(program, name, adapter, budgeted=budgeted) for name in names}
 
 
-def _said(text: str) -> list[dict[str, str]]:
+def _assistant_turn(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
@@ -188,25 +228,16 @@ def _plain(gold: Any) -> str | None:
     return gold if gold is None or isinstance(gold, str) else json.dumps(gold, ensure_ascii=False, default=str)
 
 
-Steady = Callable[[SearchRow, int], bool]
-"""Whether a reply of so many tokens to a question was right by more than luck."""
-
-
-def _steady(rows: Sequence[SearchRow], least: float) -> Steady | None:
-    """Return the test of steadiness; None where every right reply passes."""
-    if least == 0:
+def _luck_test(rows: Sequence[SearchRow], threshold: float) -> LuckTest | None:
+    """Return the test of a reply against its neighbours; None where every right reply passes."""
+    if threshold == 0:
         return None
     by_name = {name: NeighborAccuracy([r for r in rows if r.predictor == name]) for name in {r.predictor for r in rows}}
-    return lambda row, tokens: by_name[row.predictor].share_right(row.vanilla.tokens, tokens) >= least
+    return lambda row, tokens: by_name[row.predictor].share_right(row.vanilla.tokens, tokens) >= threshold
 
 
-class _Chosen(NamedTuple):
-    text: str
-    tokens: int
-
-
-def _choose(row: SearchRow, steady: Steady | None) -> _Chosen | None:
-    """Return the reply under the best budget or, where that is not steady, the shortest right one that is."""
+def _shortest(row: SearchRow, passes: LuckTest | None) -> _ShortReply | None:
+    """Return the reply under the best budget or, where it does not pass, the shortest right one that does."""
     best = row.best
     if best is None or best.text is None:
         return None
@@ -214,22 +245,35 @@ def _choose(row: SearchRow, steady: Steady | None) -> _Chosen | None:
     if trial is None:  # its shortest reply is that of a confirming draw
         trial = Trial(best.budget, best.selected_tokens, True, best.text)
     others = sorted((t for t in row.trials if t.correct and t.tokens is not None), key=lambda t: t.tokens or 0)
-    for one in (trial, *(others if steady else ())):
+    for one in (trial, *(others if passes else ())):
         tokens = best.selected_tokens if one.tokens is None else one.tokens
         if not one.correct or one.text is None or one.finish_reason not in COMPLETE:
             continue
         if row.vanilla.tokens is not None and tokens >= row.vanilla.tokens:
             continue
-        if steady is None or steady(row, tokens):
-            return _Chosen(one.text, tokens)
+        if passes is None or passes(row, tokens):
+            return _ShortReply(tokens, one.text)
     return None
+
+
+def _right_replies(row: SearchRow, passes: LuckTest | None) -> list[_ShortReply]:
+    """Return all complete right replies of a question that pass, the one without a budget included."""
+    replies = [
+        _ShortReply(t.tokens, t.text)
+        for t in row.trials
+        if t.correct and t.text is not None and t.tokens is not None and t.finish_reason in COMPLETE
+    ]
+    replies = [r for r in replies if passes is None or passes(row, r.tokens)]
+    if row.vanilla.correct and row.vanilla.text is not None and row.vanilla.tokens is not None:
+        replies.append(_ShortReply(row.vanilla.tokens, row.vanilla.text))
+    return replies
 
 
 def _words_of(inputs: dict[str, Any]) -> str:
     return "\n".join(str(value) for value in inputs.values())
 
 
-def held(source: str | Path) -> Iterator[tuple[str, str | None]]:
+def known_questions(source: str | Path) -> Iterator[tuple[str, str | None]]:
     """Yield the id and the text of every question of a run folder, a search, a file of training rows or a data set.
 
     Raises:
@@ -245,7 +289,7 @@ def held(source: str | Path) -> Iterator[tuple[str, str | None]]:
         raise DataError(f"{path} is no run folder and no search: it has neither {SEARCH_FILE} nor records.jsonl")
     if path.suffix == ".jsonl" and path.is_file():
         rows = read_jsonl(path)
-        if rows and all({"id", "prompt"} <= row.keys() for row in rows):  # what `Distilled.save` wrote
+        if rows and all({"id", "prompt"} <= row.keys() for row in rows):  # what `DistillationResult.save` wrote
             yield from ((_plain_id(row), None) for row in rows)
             return
     data = load_dataset(str(source))

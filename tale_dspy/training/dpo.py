@@ -20,7 +20,7 @@ def train_dpo(
 
     Args:
         base: `embedded`, the folder of a model, or its name on the Hugging Face hub.
-        data: A file that `Distilled.save` wrote, a dataset or rows: see `read_rows`.
+        data: A file that `DistillationResult.save` wrote, a dataset or rows: see `read_rows`.
         out: Folder of the adapter.
         options: What decides the training.
         progress: Told after each step.
@@ -56,7 +56,7 @@ def build(setup: Setup) -> Any:
         model=setup.model,
         args=DPOConfig(**setup.arguments, **own),
         train_dataset=tokens_of(setup.plan),
-        processing_class=setup.plan.wording.tokenizer,
+        processing_class=setup.plan.row_tokenizer.tokenizer,
         peft_config=setup.lora,
         callbacks=setup.callbacks,
     )

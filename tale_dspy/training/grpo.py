@@ -1,25 +1,19 @@
-"""A third way: reward right answers and charge for each token over the budget (the idea of L1/LCPO, arXiv 2503.04697).
+"""GRPO: reward right answers and charge for their length, by one of the functions of `rewards`.
 
 Unlike SFT and DPO it needs no replies, only questions with their right answers and, where known, the tokens that the
 best budget took.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import dspy
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from tale_dspy.adapter import TaleAdapter
-from tale_dspy.answers import answers_equal
 from tale_dspy.training.options import GrpoOptions
 from tale_dspy.training.plan import Plan, plan_training
+from tale_dspy.training.rewards import make_reward
 from tale_dspy.training.trainer import Progress, Setup, Trained, run
-
-MOST = 0.9
-"""Largest price of a reply, so that a right one is worth more than a wrong one of no tokens."""
 
 
 def train_grpo(
@@ -58,12 +52,13 @@ def build(setup: Setup) -> Any:
         "temperature": options.temperature,
         "beta": options.beta,
     }
+    reward: Any = make_reward(options.reward, options.price, options.budget, options.max_new_tokens)
     trainer = GRPOTrainer(
         model=setup.model,
-        reward_funcs=price_of_tokens(options.price, options.budget),
+        reward_funcs=reward,
         args=GRPOConfig(**{**arguments, **own}),
         train_dataset=questions_of(plan),
-        processing_class=plan.wording.tokenizer,
+        processing_class=plan.row_tokenizer.tokenizer,
         peft_config=setup.lora,
         callbacks=setup.callbacks,
     )
@@ -76,41 +71,9 @@ def questions_of(plan: Plan) -> Any:
     """Return the prompts as TRL takes them, with what the reward looks at."""
     import datasets
 
-    chats = plan.wording.tokenizer.chat_template is not None
+    chats = plan.row_tokenizer.tokenizer.chat_template is not None
     rows = [
-        {"prompt": row.prompt if chats else plan.wording.prompt(row), "gold": row.gold, "budget": row.tokens}
+        {"prompt": row.prompt if chats else plan.row_tokenizer.prompt(row), "gold": row.gold, "budget": row.tokens}
         for row in plan.source
     ]
     return datasets.Dataset.from_list(rows)
-
-
-def price_of_tokens(price: float, default: int | None) -> Any:
-    """Return the reward: 1 for a right answer, minus a price for each token over the budget of the question.
-
-    Args:
-        price: Of one token; a reply pays `MOST` at most.
-        default: Budget of questions that bring none; None charges nothing for them.
-    """
-
-    def reward(
-        completions: Sequence[Any], completion_ids: Sequence[Any], gold: Any, budget: Any, **kwargs: Any
-    ) -> list[float]:
-        rewards = []
-        for completion, ids, answer, own in zip(completions, completion_ids, gold, budget, strict=True):
-            text = completion if isinstance(completion, str) else completion[-1]["content"]
-            limit = default if own is None else own
-            over = 0 if limit is None else max(0, len(ids) - limit)
-            rewards.append(float(_is_right(text, answer)) - min(MOST, price * over))
-        return rewards
-
-    return reward
-
-
-def _is_right(text: str, gold: Any) -> bool:
-    """Read an answer as TaleAdapter does, which knows the forms of ChatAdapter, too."""
-    value = TaleAdapter().parse(_ANSWER, text).get("answer")
-    return value is not None and answers_equal(value, gold)
-
-
-_make: Any = dspy.Signature
-_ANSWER = _make("question -> reasoning, answer")

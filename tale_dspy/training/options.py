@@ -18,6 +18,9 @@ LOSSES = (
 )
 """The losses of TRL's DPOTrainer; `sigmoid_norm` is DPO over the mean of the tokens, `sft` a likelihood term."""
 
+REWARDS = ("linear", "scaled", "cosine", "alp")
+"""Rewards of GRPO, by name."""
+
 _ABOVE_ZERO = ("epochs", "batch_size", "micro_batch", "rank", "alpha", "max_grad_norm")
 _WHOLE = ("batch_size", "micro_batch", "rank", "checkpoint_every", "seed", "max_length")
 
@@ -162,7 +165,7 @@ class DpoOptions(TrainOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class GrpoOptions(TrainOptions):
-    """Rewards: right answers, minus a price for each token over the budget. Slow: every step writes replies."""
+    """Rewards: right answers, less a charge for length. Slow: every step writes replies."""
 
     strategy: ClassVar[Strategy] = "grpo"
 
@@ -175,6 +178,8 @@ class GrpoOptions(TrainOptions):
     """Replies of one step, over all devices: `generations` of each of some questions."""
     generations: int = 8
     """Replies drawn for a question, whose rewards are compared with each other."""
+    reward: str = "linear"
+    """How length is charged for, one of `REWARDS` (see `tale_dspy.training.rewards`)."""
     price: float = 0.005
     """Taken off the reward for each token over the budget; 1 is what a right answer gives."""
     budget: int | None = None
@@ -188,6 +193,8 @@ class GrpoOptions(TrainOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.reward not in REWARDS:
+            raise UsageError(f"reward must be one of {', '.join(REWARDS)}, got {self.reward!r}")
         if self.generations < 2 or self.batch_size % self.generations:
             raise UsageError(
                 f"batch_size {self.batch_size} must be a multiple of generations, at least 2, got {self.generations}"

@@ -1,6 +1,7 @@
 """Everything that can be said and refused about a training before a weight is loaded."""
 
 import importlib.util
+import logging
 import math
 import shutil
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from tale_dspy.training.folder import AdapterFolder
 from tale_dspy.training.options import ALL_LINEAR, GrpoOptions, TrainOptions
 from tale_dspy.training.order import order_of
 from tale_dspy.training.rows import TrainRow, read_rows, rows_hash
-from tale_dspy.training.tokenization import TokenRow, Wording, load_wording
+from tale_dspy.training.tokenization import RowTokenizer, TokenRow, load_row_tokenizer
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate")
 SPARE = 50_000_000
@@ -58,7 +61,7 @@ class Plan:
     """The same in tokens."""
     left_out: int
     """Rows longer than `max_length`."""
-    wording: Wording
+    row_tokenizer: RowTokenizer
     shape: "Shape"
 
     @property
@@ -148,8 +151,8 @@ def plan_training(base: str, data: Any, out: str | Path, options: TrainOptions) 
     model = resolved(place)
     files.check_model(model)
     shape = _shape(model, options)
-    wording = load_wording(model)
-    fitting = _fitting(rows, wording, shape, options)
+    row_tokenizer = load_row_tokenizer(model)
+    fitting = _fitting(rows, row_tokenizer, shape, options)
     source, tokens = [row for row, _ in fitting], [row for _, row in fitting]
     config = {
         "strategy": options.strategy,
@@ -163,7 +166,7 @@ def plan_training(base: str, data: Any, out: str | Path, options: TrainOptions) 
     folder.check()
     _check_disk(Path(out), shape)
     left_out = len(rows) - len(fitting)
-    plan = Plan(base, place, model, options, folder, source, tokens, left_out, wording, shape)
+    plan = Plan(base, place, model, options, folder, source, tokens, left_out, row_tokenizer, shape)
     if not plan.order:
         raise DataError(f"{len(plan.rows)} rows are too few: a step needs {plan.per_step}, see batch_size")
     return plan
@@ -188,24 +191,37 @@ def _place(base: str) -> Place:
 
 
 def _fitting(
-    rows: list[TrainRow], wording: Wording, shape: Shape, options: TrainOptions
+    rows: list[TrainRow], row_tokenizer: RowTokenizer, shape: Shape, options: TrainOptions
 ) -> list[tuple[TrainRow, TokenRow]]:
     """Tokenise the rows; those over the window are refused, those over `max_length` are left out."""
     from tale_dspy.backends.local.weights import quiet
 
-    fitting = []
+    fitting, shortened = [], 0
     with quiet():  # a tokenizer warns of long rows; we refuse them
         for row in rows:
-            tokens = wording.row(row)
+            tokens = row_tokenizer.row(row)
             if shape.window is not None and tokens.longest > shape.window:
                 raise DataError(
                     f"{row.where} has {tokens.longest} tokens ({len(tokens.prompt)} of them the prompt), but the model "
                     f"can look at {shape.window}: leave such rows out with max_length (--max-length)"
                 )
+            if len(tokens.replies) == 2 and tokens.replies[0] == tokens.replies[1]:
+                raise DataError(
+                    f"{row.where}: chosen and rejected are the same tokens once the model's chat template has rendered "
+                    "them (templates of thinking models remove <think> blocks): nothing can be preferred"
+                )
             if options.max_length is None or tokens.longest <= options.max_length:
                 fitting.append((row, tokens))
+                shortened += not row_tokenizer.keeps_replies(row)
     if not fitting:
         raise DataError(f"all {len(rows)} rows have more than max_length ({options.max_length}) tokens")
+    if shortened:
+        logger.warning(
+            "the model's chat template leaves out a part of the replies of %d of %d rows (such as their <think> "
+            "blocks): that part is not trained on",
+            shortened,
+            len(fitting),
+        )
     return fitting
 
 
@@ -224,6 +240,7 @@ def _shape(model: Path, options: TrainOptions) -> Shape:
     except Exception as e:  # the boundary to transformers: a configuration can be wrong in many ways
         raise DataError(f"{model} cannot be built as a causal language model: {_line(e)}") from e
     parameters = sum(p.numel() for p in empty.parameters())
+    _check_targets(empty, options.targets, model.name)
     try:
         with quiet(), torch.device("meta"):
             adapted = get_peft_model(empty, lora_of(options))
@@ -233,6 +250,23 @@ def _shape(model: Path, options: TrainOptions) -> Shape:
     text = config.get_text_config(decoder=True)
     window = getattr(text, "max_position_embeddings", None)
     return Shape(text.num_hidden_layers, text.hidden_size, window, parameters, trainable)
+
+
+def _check_targets(model: Any, targets: tuple[str, ...], name: str) -> None:
+    """Refuse targets that are embeddings or name no layer, which peft and TRL take or ignore without a word."""
+    if targets == ALL_LINEAR:
+        return
+    embeddings = {id(m) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}
+    layers = {layer: id(module) for layer, module in model.named_modules()}
+    for target in targets:
+        matches = [module for layer, module in layers.items() if layer == target or layer.endswith(f".{target}")]
+        if not matches:
+            raise UsageError(f"targets: {name} has no layer named {target}")
+        if embeddings & set(matches):
+            raise UsageError(
+                f"targets: {target} is an embedding of {name}; LoRA here adapts the linear layers between the "
+                "embeddings: name some of them, or all-linear"
+            )
 
 
 def lora_of(options: TrainOptions) -> Any:

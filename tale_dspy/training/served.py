@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tale_dspy.errors import BackendError, UsageError
-from tale_dspy.training.rendering import Rendering
+from tale_dspy.training.training_prompt import TrainingPrompt
 
 _SECONDS = 60.0
 
@@ -27,7 +27,7 @@ def check_program(card: Mapping[str, Any], program: Any, inputs: Mapping[str, An
     Raises:
         UsageError: If it asks with another.
     """
-    messages = Rendering(program, "", adapter).prompt(inputs) or []
+    messages = TrainingPrompt(program, "", adapter).prompt(inputs) or []
     asked = next((m["content"] for m in messages if m["role"] == "system"), None)
     trained = card["prompt"]["system"]
     if asked != trained:

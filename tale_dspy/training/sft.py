@@ -18,7 +18,7 @@ def train_sft(
 
     Args:
         base: `embedded`, the folder of a model, or its name on the Hugging Face hub.
-        data: A file that `Distilled.save` wrote, a dataset or rows: see `read_rows`.
+        data: A file that `DistillationResult.save` wrote, a dataset or rows: see `read_rows`.
         out: Folder of the adapter.
         options: What decides the training.
         progress: Told after each step.
@@ -41,7 +41,7 @@ def build(setup: Setup) -> Any:
         model=setup.model,
         args=SFTConfig(**setup.arguments, packing=False),
         train_dataset=tokens_of(setup.plan),
-        processing_class=setup.plan.wording.tokenizer,
+        processing_class=setup.plan.row_tokenizer.tokenizer,
         peft_config=setup.lora,
         callbacks=setup.callbacks,
     )

@@ -32,7 +32,7 @@ class TokenRow:
         return sum(len(self.prompt) + len(reply) for reply in self.replies) or len(self.prompt)
 
 
-class Wording:
+class RowTokenizer:
     """Writes rows as the backends write requests.
 
     The prompt is rendered with the chat template up to where the reply begins, and tokenised apart from the reply, as
@@ -75,6 +75,11 @@ class Wording:
         except TemplateError as e:
             raise DataError(f"{row.where}: the model's chat template refuses these messages: {e}") from e
 
+    def keeps_replies(self, row: TrainRow) -> bool:
+        """Return whether the chat template renders every reply of a row whole."""
+        prompt = self.prompt(row)
+        return all(reply.strip() in self._rendered(row, prompt, reply) for reply in row.replies)
+
     def _reply(self, row: TrainRow, prompt: str, reply: str) -> list[int]:
         """Tokenise what the template makes of the reply behind the prompt, cut behind its last end token."""
         ids = self._encode(self._rendered(row, prompt, reply))
@@ -98,7 +103,7 @@ class Wording:
         return ids
 
 
-def load_wording(folder: Path) -> Wording:
+def load_row_tokenizer(folder: Path) -> RowTokenizer:
     """Load the tokenizer of a model's folder, without its weights.
 
     Raises:
@@ -120,4 +125,4 @@ def load_wording(folder: Path) -> Wording:
     ends = end_tokens(told, config.get_text_config(decoder=True).eos_token_id, tokenizer.eos_token_id)
     if not ends:
         raise DataError(f"{folder}: neither the model nor its tokenizer names a token that ends a reply")
-    return Wording(tokenizer, ends)
+    return RowTokenizer(tokenizer, ends)

@@ -207,7 +207,7 @@ def _save(plan: Plan, trainer: Any, watch: _Watch, seconds: float) -> dict[str, 
     folder = plan.folder
     speed = watch.speed(trainer.state.global_step)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder.path, save_embedding_layers=False)
-    plan.wording.tokenizer.save_pretrained(folder.path)  # `transformers serve` looks for it here
+    plan.row_tokenizer.tokenizer.save_pretrained(folder.path)  # `transformers serve` looks for it here
     (folder.path / "adapter_model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
     _name_base(plan, folder.path / "adapter_config.json")
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]

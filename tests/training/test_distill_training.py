@@ -11,12 +11,12 @@ import pytest
 from tale_dspy.errors import DataError, RunFolderError, UsageError
 from tale_dspy.ids import example_id
 from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla
-from tale_dspy.training.distill import distill, held
+from tale_dspy.training.distill import distill, known_questions
 
 LONG = "First we look at it. Then we think about it again.\nAnswer: [[{}]]"
 
 
-NONE = "no right reply is complete, steady and shorter than without a budget"
+NONE = "no right reply is complete, beyond luck and shorter than without a budget"
 
 
 def searched(n: int, **changed: Any) -> SearchRow:
@@ -95,7 +95,7 @@ def with_trials(*told: tuple[int, bool]) -> SearchRow:
 
 
 @pytest.mark.parametrize(
-    ("trials", "steady", "tokens"),
+    ("trials", "min_neighbor_accuracy", "tokens"),
     [
         ([(10, True), (30, True), (60, False)], 0.9, 10),
         ([(10, True), (11, False), (30, True), (90, True)], 0.9, 30),
@@ -106,9 +106,9 @@ def with_trials(*told: tuple[int, bool]) -> SearchRow:
     ],
 )
 def test_a_reply_that_was_right_by_luck_is_left_for_a_longer_one(
-    trials: list[tuple[int, bool]], steady: float, tokens: int
+    trials: list[tuple[int, bool]], min_neighbor_accuracy: float, tokens: int
 ) -> None:
-    (row,) = distill([with_trials(*trials)], steady=steady).dataset
+    (row,) = distill([with_trials(*trials)], min_neighbor_accuracy=min_neighbor_accuracy).dataset
     assert row["tokens"] == tokens and row["completion"][0]["content"].startswith(f"{tokens} ")
 
 
@@ -148,14 +148,14 @@ def test_the_questions_of_a_run_are_excluded(tmp_path: Path) -> None:
 
 def test_held_reads_searches_training_rows_and_data_sets(tmp_path: Path) -> None:
     (tmp_path / "search.jsonl").write_text(json.dumps(searched(1).to_json()) + "\n")
-    assert list(held(tmp_path)) == [(searched(1).id, "How much is 1 and 1?")]
+    assert list(known_questions(tmp_path)) == [(searched(1).id, "How much is 1 and 1?")]
     distill([searched(1)]).save(tmp_path / "sft.jsonl")
-    assert list(held(tmp_path / "sft.jsonl")) == [(searched(1).id, None)]
+    assert list(known_questions(tmp_path / "sft.jsonl")) == [(searched(1).id, None)]
     (tmp_path / "test.csv").write_text("question,answer\n1+1?,2\n")
-    assert [text for _, text in held(tmp_path / "test.csv")] == ["1+1?"]
+    assert [text for _, text in known_questions(tmp_path / "test.csv")] == ["1+1?"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no run folder and no search"):
-        list(held(tmp_path / "empty"))
+        list(known_questions(tmp_path / "empty"))
 
 
 def test_a_file_is_written_once_and_never_over_other_rows(tmp_path: Path) -> None:
@@ -178,7 +178,30 @@ def test_a_search_that_gives_nothing_says_why() -> None:
 def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="format must be one of sft, dpo, got 'rl'"):
         distill([searched(1)], "rl")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"steady must be a share from 0 to 1, got 1\.5"):
-        distill([searched(1)], steady=1.5)
+    with pytest.raises(UsageError, match=r"min_neighbor_accuracy must be a share from 0 to 1, got 1\.5"):
+        distill([searched(1)], min_neighbor_accuracy=1.5)
     with pytest.raises(RunFolderError, match="is no search"):
         distill(tmp_path)
+
+
+def test_rows_at_several_budgets_state_the_budget_and_hold_the_longest_right_reply_within_it() -> None:
+    row = with_trials((10, True), (30, True), (60, False))
+    made = distill([row], min_neighbor_accuracy=0, budgets=[20, 50, 200, 5])
+    assert [(r["budget"], r["tokens"]) for r in made.dataset] == [(20, 10), (50, 30), (200, 100)]
+    assert all(f"less than {r['budget']} tokens" in r["prompt"][-1]["content"] for r in made.dataset)
+    assert {r["id"] for r in made.dataset} == {row.id}
+
+
+def test_rows_at_budgets_may_be_pairs_and_need_a_program_that_takes_one() -> None:
+    row = with_trials((10, True), (30, True))
+    (pair,) = distill([row], "dpo", min_neighbor_accuracy=0, budgets=[20]).dataset
+    assert pair["chosen"][0]["content"].startswith("10 ") and pair["rejected"][0]["content"] == LONG.format(2)
+    with pytest.raises(UsageError, match="rows with budgets need a program that takes one: ChainOfThought does not"):
+        distill([row], "sft", dspy.ChainOfThought("question -> answer"), budgets=[20])
+    with pytest.raises(UsageError, match="budgets"):
+        distill([row], budgets=[0])
+
+
+def test_a_question_whose_right_replies_are_all_longer_than_the_budgets_is_counted() -> None:
+    made = distill([with_trials((10, True)), searched(2)], min_neighbor_accuracy=0, budgets=[9])
+    assert made.left_out == {"no right reply is complete, beyond luck and within one of the budgets": 1}

@@ -71,8 +71,8 @@ def test_a_base_with_an_adapter_is_refused(base: Path, rows: Any, tmp_path: Path
 
 
 def test_layers_that_are_not_there_are_refused(base: Path, rows: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="targets nothing cannot be adapted in base"):
-        plan_training(str(base), rows, tmp_path / "a", SftOptions(targets=("nothing",)))
+    with pytest.raises(UsageError, match="targets: base has no layer named nothing"):
+        plan_training(str(base), rows, tmp_path / "a", SftOptions(targets=("q_proj", "nothing")))
 
 
 def test_a_full_disk_is_told_before(base: Path, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,3 +103,45 @@ def test_a_configuration_that_is_no_language_models_is_refused(base: Path, rows:
     (broken / "config.json").write_text(json.dumps({**config, "model_type": "t5"}))
     with pytest.raises(DataError, match="cannot be built as a causal language model"):
         plan_training(str(broken), rows, tmp_path / "a", SftOptions())
+
+
+@pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
+def test_embeddings_are_not_adapted(layer: str, base: Path, rows: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"targets: {layer} is an embedding of base"):
+        plan_training(str(base), rows, tmp_path / "a", SftOptions(targets=("q_proj", layer)))
+
+
+@pytest.fixture
+def thinker(base: Path, tmp_path: Path) -> Path:
+    """A model whose chat template removes finished thoughts, as those of thinking models do."""
+    folder = shutil.copytree(base, tmp_path / "thinker")
+    template = (
+        "{% for m in messages %}<s>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    (folder / "chat_template.jinja").write_text(template)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_pairs_that_differ_only_in_a_thought_the_template_removes_are_refused(thinker: Path, tmp_path: Path) -> None:
+    pair = {
+        "prompt": [{"role": "user", "content": "2 + 2"}],
+        "chosen": "<think>a</think>4",
+        "rejected": "<think>b</think>4",
+    }
+    with pytest.raises(
+        DataError, match="row 1: chosen and rejected are the same tokens once the model's chat template"
+    ):
+        plan_training(str(thinker), [pair], tmp_path / "a", DpoOptions())
+
+
+def test_thoughts_that_the_template_removes_are_said(
+    thinker: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompt = [{"role": "user", "content": "2 + 2"}]
+    rows = [{"prompt": prompt, "completion": "<think>a</think>4"}, {"prompt": prompt, "completion": "4"}]
+    plan_training(str(thinker), rows, tmp_path / "a", SftOptions(batch_size=2))
+    assert "leaves out a part of the replies of 1 of 2 rows" in caplog.text

@@ -12,8 +12,8 @@ import pytest
 
 from tale_dspy.errors import BackendError, UsageError
 from tale_dspy.programs.cot import VanillaCoT
-from tale_dspy.training.rendering import Rendering
 from tale_dspy.training.served import check_program, check_served
+from tale_dspy.training.training_prompt import TrainingPrompt
 
 MESSAGES = [{"role": "system", "content": "Help."}, {"role": "user", "content": "2 and 2?"}]
 Answers = dict[str, Callable[[dict[str, Any]], Any]]
@@ -105,7 +105,7 @@ def test_an_adapter_of_plain_texts_cannot_be_served_chats(base: Path) -> None:
 
 def test_the_program_must_ask_with_the_system_message_of_the_training() -> None:
     program, inputs = VanillaCoT("question -> answer"), {"question": "2 and 2?"}
-    (system,) = [m["content"] for m in Rendering(program, "").prompt(inputs) or [] if m["role"] == "system"]
+    (system,) = [m["content"] for m in TrainingPrompt(program, "").prompt(inputs) or [] if m["role"] == "system"]
     check_program({"prompt": {"system": system}}, program, inputs)
     with pytest.raises(UsageError, match=r"the system message 'You are a helpful assistant\.', but Chain"):
         check_program({"prompt": {"system": system}}, dspy.ChainOfThought("question -> answer"), inputs)

@@ -7,32 +7,32 @@ import pytest
 
 from tale_dspy.errors import DataError
 from tale_dspy.training.rows import read_rows
-from tale_dspy.training.tokenization import load_wording
+from tale_dspy.training.tokenization import load_row_tokenizer
 
 USER = [{"role": "user", "content": "1+1?"}]
 PROMPT = "<|im_start|>user\n1+1?</s>\n<|im_start|>assistant\n"
 
 
-def tokens(wording: Any, **row: Any) -> Any:
+def tokens(row_tokenizer: Any, **row: Any) -> Any:
     (read,) = read_rows([{"prompt": USER, "completion": "2", **row}], "sft")
-    return wording.row(read)
+    return row_tokenizer.row(read)
 
 
 @pytest.fixture
-def wording(base: Path) -> Any:
-    return load_wording(base)
+def row_tokenizer(base: Path) -> Any:
+    return load_row_tokenizer(base)
 
 
-def test_the_prompt_is_the_one_the_backend_renders(wording: Any, base: Path) -> None:
+def test_the_prompt_is_the_one_the_backend_renders(row_tokenizer: Any, base: Path) -> None:
     from tale_dspy.backends.local.weights import load_model, load_tongue
 
     tongue = load_tongue(base, load_model(base, "cpu", "float32"))
-    assert tokens(wording).prompt == tongue.encode(PROMPT)
+    assert tokens(row_tokenizer).prompt == tongue.encode(PROMPT)
 
 
-def test_a_reply_ends_with_the_end_token_and_nothing_behind_it(wording: Any) -> None:
-    row = tokens(wording)
-    assert wording.tokenizer.decode(row.replies[0]) == "2</s>"
+def test_a_reply_ends_with_the_end_token_and_nothing_behind_it(row_tokenizer: Any) -> None:
+    row = tokens(row_tokenizer)
+    assert row_tokenizer.tokenizer.decode(row.replies[0]) == "2</s>"
     assert (row.longest, row.tokens) == (len(row.prompt) + 2, len(row.prompt) + 2)
 
 
@@ -44,22 +44,27 @@ def test_a_reply_ends_with_the_end_token_and_nothing_behind_it(wording: Any) -> 
         (None, " 2</s>"),
     ],
 )
-def test_it_is_appended_where_the_template_has_none(wording: Any, template: str | None, reply: str) -> None:
-    wording.tokenizer.chat_template = template and template + "{% if add_generation_prompt %}assistant: {% endif %}"
-    assert wording.tokenizer.decode(tokens(wording).replies[0]) == reply
+def test_it_is_appended_where_the_template_has_none(row_tokenizer: Any, template: str | None, reply: str) -> None:
+    row_tokenizer.tokenizer.chat_template = (
+        template and template + "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    assert row_tokenizer.tokenizer.decode(tokens(row_tokenizer).replies[0]) == reply
 
 
-def test_a_plain_text_is_taken_as_it_is(wording: Any) -> None:
-    row = tokens(wording, prompt="1+1=")
-    assert (wording.tokenizer.decode(row.prompt), wording.tokenizer.decode(row.replies[0])) == ("1+1=", "2</s>")
+def test_a_plain_text_is_taken_as_it_is(row_tokenizer: Any) -> None:
+    row = tokens(row_tokenizer, prompt="1+1=")
+    assert (row_tokenizer.tokenizer.decode(row.prompt), row_tokenizer.tokenizer.decode(row.replies[0])) == (
+        "1+1=",
+        "2</s>",
+    )
 
 
-def test_messages_the_template_refuses_are_refused(wording: Any) -> None:
+def test_messages_the_template_refuses_are_refused(row_tokenizer: Any) -> None:
     with pytest.raises(DataError, match="row 1: the model's chat template refuses these messages: no tools here"):
-        tokens(wording, prompt=[{"role": "tool", "content": "x"}])
+        tokens(row_tokenizer, prompt=[{"role": "tool", "content": "x"}])
 
 
 def test_a_broken_tokenizer_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(DataError, match="no tokenizer that can be read"):
-        load_wording(tmp_path)
+        load_row_tokenizer(tmp_path)

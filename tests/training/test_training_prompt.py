@@ -7,7 +7,7 @@ import pytest
 
 import tale_dspy
 from tale_dspy.errors import UsageError
-from tale_dspy.training.rendering import Rendering
+from tale_dspy.training.training_prompt import TrainingPrompt
 
 TALE = "12-5=7\nAnswer: [[7]]"
 CHAT = "[[ ## reasoning ## ]]\n12-5=7\n\n[[ ## answer ## ]]\n7\n\n[[ ## completed ## ]]"
@@ -24,7 +24,7 @@ SIGNATURE = "question -> answer"
     ],
 )
 def test_the_prompt_is_the_plain_one_without_a_budget(program: Any) -> None:
-    prompt = Rendering(program, "self").prompt({"question": "How many?"})
+    prompt = TrainingPrompt(program, "self").prompt({"question": "How many?"})
     assert prompt == tale_dspy.TaleAdapter().format(
         tale_dspy.VanillaCoT(SIGNATURE).predict.signature, [], {"question": "How many?"}
     )
@@ -32,46 +32,46 @@ def test_the_prompt_is_the_plain_one_without_a_budget(program: Any) -> None:
 
 
 def test_dspys_own_chain_of_thought_is_asked_through_its_own_adapter() -> None:
-    prompt = Rendering(dspy.ChainOfThought(SIGNATURE), "self").prompt({"question": "How many?"})
+    prompt = TrainingPrompt(dspy.ChainOfThought(SIGNATURE), "self").prompt({"question": "How many?"})
     assert prompt is not None and "[[ ## completed ## ]]" in prompt[-1]["content"]
 
 
 def test_a_reply_in_the_programs_own_format_stays_as_it_was() -> None:
-    assert Rendering(tale_dspy.VanillaCoT(SIGNATURE), "self").reply(f" {TALE}\n", "7") == f" {TALE}\n"
-    assert Rendering(dspy.ChainOfThought(SIGNATURE), "self").reply(CHAT, "7") == CHAT
+    assert TrainingPrompt(tale_dspy.VanillaCoT(SIGNATURE), "self").reply(f" {TALE}\n", "7") == f" {TALE}\n"
+    assert TrainingPrompt(dspy.ChainOfThought(SIGNATURE), "self").reply(CHAT, "7") == CHAT
 
 
 def test_a_reply_in_another_format_is_written_anew() -> None:
-    assert Rendering(dspy.ChainOfThought(SIGNATURE), "self").reply(TALE, "7") == CHAT
-    assert Rendering(tale_dspy.VanillaCoT(SIGNATURE), "self").reply(CHAT, "7") == TALE
-    assert Rendering(tale_dspy.VanillaCoT(SIGNATURE), "self").reply(CHAT, None) == TALE
+    assert TrainingPrompt(dspy.ChainOfThought(SIGNATURE), "self").reply(TALE, "7") == CHAT
+    assert TrainingPrompt(tale_dspy.VanillaCoT(SIGNATURE), "self").reply(CHAT, "7") == TALE
+    assert TrainingPrompt(tale_dspy.VanillaCoT(SIGNATURE), "self").reply(CHAT, None) == TALE
 
 
 def test_a_reply_of_the_answer_alone_is_written_with_an_empty_reasoning() -> None:
-    rendering = Rendering(dspy.ChainOfThought(SIGNATURE), "self")
-    written = rendering.reply("[[7]]", "7") or ""
+    prompt_writer = TrainingPrompt(dspy.ChainOfThought(SIGNATURE), "self")
+    written = prompt_writer.reply("[[7]]", "7") or ""
     assert "None" not in written
-    assert dspy.ChatAdapter().parse(rendering.signature, written) == {"reasoning": "", "answer": "7"}
+    assert dspy.ChatAdapter().parse(prompt_writer.signature, written) == {"reasoning": "", "answer": "7"}
 
 
 def test_what_the_program_writes_anew_it_reads_again() -> None:
-    rendering = Rendering(dspy.ChainOfThought("question -> total: int, words: list[str]"), "self")
+    prompt_writer = TrainingPrompt(dspy.ChainOfThought("question -> total: int, words: list[str]"), "self")
     text = 'So.\nTotal: [[3]]\n[[ ## words ## ]]\n["a", "b"]'
-    read = dspy.ChatAdapter().parse(rendering.signature, rendering.reply(text, None) or "")
+    read = dspy.ChatAdapter().parse(prompt_writer.signature, prompt_writer.reply(text, None) or "")
     assert read == {"reasoning": "So.", "total": 3, "words": ["a", "b"]}
 
 
 @pytest.mark.parametrize("text", ["", "no answer at all", "[[ ## answer ## ]]\n\n"])
 def test_a_reply_without_an_answer_is_none(text: str) -> None:
-    assert Rendering(dspy.ChainOfThought(SIGNATURE), "self").reply(text, "7") is None
+    assert TrainingPrompt(dspy.ChainOfThought(SIGNATURE), "self").reply(text, "7") is None
 
 
 def test_an_answer_that_only_a_metric_accepts_is_kept() -> None:
-    assert Rendering(tale_dspy.VanillaCoT(SIGNATURE), "self").reply("Answer: [[seven or so]]", "7") is not None
+    assert TrainingPrompt(tale_dspy.VanillaCoT(SIGNATURE), "self").reply("Answer: [[seven or so]]", "7") is not None
 
 
 def test_a_missing_input_gives_no_prompt() -> None:
-    assert Rendering(dspy.ChainOfThought("question, context -> answer"), "self").prompt({"question": "?"}) is None
+    assert TrainingPrompt(dspy.ChainOfThought("question, context -> answer"), "self").prompt({"question": "?"}) is None
 
 
 class Two(dspy.Module):
@@ -83,18 +83,18 @@ class Two(dspy.Module):
 
 @pytest.mark.parametrize("name", ["draft", "draft.predict"])
 def test_the_predictor_that_was_searched_is_found_by_its_name(name: str) -> None:
-    assert Rendering(Two(), name).name == "draft.predict"
+    assert TrainingPrompt(Two(), name).name == "draft.predict"
 
 
 def test_a_predictor_that_is_not_there_is_named() -> None:
     with pytest.raises(
         UsageError, match=r"other was searched, but Two has the predictors draft\.predict, check\.predict"
     ):
-        Rendering(Two(), "other")
+        TrainingPrompt(Two(), "other")
 
 
 def test_demos_stand_in_the_prompt() -> None:
     program = tale_dspy.VanillaCoT(SIGNATURE)
     program.predict.demos = [dspy.Example(question="1+1?", reasoning="1+1=2", answer="2")]
-    prompt = Rendering(program, "self").prompt({"question": "How many?"})
+    prompt = TrainingPrompt(program, "self").prompt({"question": "How many?"})
     assert prompt is not None and [m["role"] for m in prompt] == ["system", "user", "assistant", "user"]

@@ -16,31 +16,44 @@ Messages = list[dict[str, str]]
 _MARKER = "[[ ## "
 
 
-class Rendering:
-    """The prompts and replies of one predictor, without any budget.
+class TrainingPrompt:
+    """The prompts and replies of one predictor, as training rows have them.
 
     Args:
         program: Any `dspy.Module`.
         searched: The name of the predictor that was searched; only looked at where a program has several.
         adapter: Overrides the adapter the program would be run with.
+        budgeted: Whether prompts state a budget; without it, the predictor is asked as if it had none.
 
     Raises:
-        UsageError: If the program has no predictor of that name.
+        UsageError: If the program has no predictor of that name, or it takes no budget where one is to be stated.
     """
 
-    def __init__(self, program: Any, searched: str, adapter: Any = None) -> None:
+    def __init__(self, program: Any, searched: str, adapter: Any = None, *, budgeted: bool = False) -> None:
         self.name, predictor = _predictor(program, searched)
         signature = predictor.signature
-        self.signature = signature.delete(BUDGET) if BUDGET in signature.input_fields else signature
+        takes_budget = BUDGET in signature.input_fields
+        if budgeted and not takes_budget:
+            raise UsageError(
+                f"rows with budgets need a program that takes one: {type(program).__name__} does not, "
+                "BudgetedChainOfThought does"
+            )
+        self.signature = signature.delete(BUDGET) if takes_budget and not budgeted else signature
         self.demos = predictor.demos
         self.adapter = adapter or _adapter_of(program, predictor)
 
-    def prompt(self, inputs: Mapping[str, Any]) -> Messages | None:
-        """Return the messages of a question, or None if it lacks an input of the predictor."""
+    def prompt(self, inputs: Mapping[str, Any], budget: int | None = None) -> Messages | None:
+        """Return the messages of a question, or None if it lacks an input of the predictor.
+
+        Args:
+            inputs: The question's.
+            budget: Tokens that the prompt states, where it is to state any.
+        """
+        given = {**inputs, BUDGET: budget} if BUDGET in self.signature.input_fields else dict(inputs)
         names = list(self.signature.input_fields)
-        if any(name not in inputs for name in names):
+        if any(name not in given for name in names):
             return None
-        given = {name: inputs[name] for name in names}
+        given = {name: given[name] for name in names}
         rendered = self.adapter.format(signature=self.signature, demos=self.demos, inputs=given)
         messages = [{"role": m["role"], "content": m["content"]} for m in rendered]
         return messages if all(isinstance(m["content"], str) for m in messages) else None
