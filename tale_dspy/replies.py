@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 from pydantic.fields import FieldInfo
 
 from tale_dspy.answers import Kind, find_answer
+from tale_dspy.answers.brackets import TEMPLATE, bracket_spans
 from tale_dspy.fields import NONE, Fields, convert, is_short, long_value, plain_type, says_none, title, unquoted
 
 _HEADER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\]", re.MULTILINE)
-_PLACEHOLDER = re.compile(r"(?:answer|choice|budget|选项|## \w+ ##)?")
-_BRACKET = re.compile(r'[\[{,:]\s*"(?:[^"\\\n]|\\.)*+"(?=\s*[\],:}])|[\[\]]')
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 _TAIL = 300_000  # characters of a reply that are searched for brackets
 _LAST = 1_000  # brackets of several fields that are looked at
@@ -99,38 +98,12 @@ def _without_labels(section: str, short: Fields) -> str:
     return section[: line.start()].rstrip() if line else section
 
 
-def bracket_spans(text: str) -> list[tuple[int, int]]:
-    """Find the balanced outermost `[[...]]` of a reply, first to last, as (start, end) offsets.
-
-    JSON strings inside a bracket are skipped, so that they may hold brackets; a bracket that never closes hides none.
-    """
-    spans: list[tuple[int, int]] = []
-    opened: list[int] = []
-    doubled: list[int] = []  # the inner bracket of each "[[" that is open
-    at = text.find("[[", max(0, len(text) - _TAIL))  # nothing before the first can be a part of one
-    while at >= 0 and (token := _BRACKET.search(text, at)):
-        start, at = token.start(), token.start() + 1
-        if text[start] == "]" and opened:
-            first = opened.pop()
-            if doubled and doubled[-1] == first:
-                doubled.pop()
-            if text.startswith("[[", first) and text[start - 1] == "]" and start - first > 2:
-                while spans and spans[-1][0] > first:
-                    spans.pop()
-                spans.append((first, start + 1))
-        elif text[start] == "[":
-            if opened and opened[-1] == start - 1:
-                doubled.append(start)
-            opened.append(start)
-        if doubled and token[0][-1] == '"':
-            at = token.end()
-    return spans
-
-
 def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
     """List the brackets of a reply that hold more than the template they were asked for with."""
-    found = (Bracket(a, b, text[a + 2 : b - 2].strip()) for a, b in bracket_spans(text))
-    return [b for b in found if not _PLACEHOLDER.fullmatch(b.content) and b.content not in names]
+    offset = max(0, len(text) - _TAIL)
+    spans = bracket_spans(text[offset:])
+    contents = (Bracket(offset + s.start, offset + s.end, text[offset:][s.inside].strip()) for s in spans)
+    return [b for b in contents if not TEMPLATE.fullmatch(b.content) and b.content not in names]
 
 
 def _read_only(short: Fields, text: str, choice: bool) -> Found:
@@ -200,8 +173,9 @@ def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
     """Read the only long field of a reply without its marker: in brackets, fenced, or a JSON value on its own line."""
     ((name, field),) = long.items()
     places = []
-    if spans := bracket_spans(text):
-        start, end = spans[-1]
+    offset = max(0, len(text) - _TAIL)
+    if spans := bracket_spans(text[offset:]):
+        start, end = spans[-1].start + offset, spans[-1].end + offset
         # [[1, 2]] may be a bracketed list, or the list of lists itself.
         places += [(start, text[start + 2 : end - 2]), (start, text[start + 1 : end - 1]), (start, text[start:end])]
     if fenced := list(_FENCED.finditer(text[-_TAIL:])):
@@ -258,7 +232,7 @@ def quoted(value: str, *, choice: bool = False) -> str:
     """Write a text so that it is read back as it is: one that would not be, as a JSON string."""
     whole = f"[[{value}]]"
     read_as = (find_answer(whole, "choice") or value) if choice else value
-    same = read_as == value == value.strip() == unquoted(value) and bracket_spans(whole) == [(0, len(whole))]
-    if same and not _PLACEHOLDER.fullmatch(value) and not _HEADER.search(value) and value.casefold() not in NONE:
+    same = read_as == value == value.strip() == unquoted(value) and [(s.start, s.end) for s in bracket_spans(whole)] == [(0, len(whole))]
+    if same and not TEMPLATE.fullmatch(value) and not _HEADER.search(value) and value.casefold() not in NONE:
         return value
     return json.dumps(value, ensure_ascii=False)

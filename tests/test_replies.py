@@ -10,7 +10,7 @@ import pydantic
 import pytest
 from pydantic.fields import FieldInfo
 
-from tale_dspy.replies import bracket_spans, brackets, quoted, read_fields
+from tale_dspy.replies import brackets, quoted, read_fields
 
 NASTY_TEXTS = [
     "",
@@ -269,26 +269,6 @@ def test_a_direct_text_without_any_mark_is_the_reply() -> None:
     assert read("Summary: **It rains.**", name="summary", thinks=True) == "It rains."
     assert read("x = 1", dspy.Code).code == "x = 1"
     assert read("x = 1", dspy.Code, thinks=True) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "spans"),
-    [
-        ("[[a]]", [(0, 5)]),
-        ("[[a]] [[b]]", [(0, 5), (6, 11)]),
-        ("[[[a]]]", [(0, 7)]),
-        ("[[a] b]", []),
-        ("[[a]", []),
-        ("[[]]", [(0, 4)]),
-        ("[ [a] ]", []),
-        ('[["]]"]]', [(0, 8)]),
-        ('{"a": "[["} [[b]]', [(12, 17)]),
-        ("]]]][[a]]", [(4, 9)]),
-        ("[[[[[[a]]", [(4, 9)]),
-    ],
-)
-def test_the_outermost_balanced_brackets_are_found(text: str, spans: list[tuple[int, int]]) -> None:
-    assert bracket_spans(text) == spans
 
 
 def test_templates_and_markers_are_no_values() -> None:

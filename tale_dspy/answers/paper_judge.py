@@ -4,6 +4,8 @@ import re
 
 from tale_dspy.answers.symbolic import paper_same
 
+_TAIL = 1_000_000  # characters that are searched for the last number: no model writes more
+
 
 def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
     """Judge a reply as the authors' `AccEvaluator` does, faults included, for `--preset paper`.
@@ -43,7 +45,7 @@ def _last_brackets(reply: str) -> str | None:
 
 def _last_number(reply: str) -> str | None:
     """Return the last run of two or more of `$0-9.,` or the last integer, without commas, dollars and last dot."""
-    runs = re.findall(r"-?[$.,0-9]{2,}|-?[0-9]+", reply)
+    runs = re.findall(r"-?[$.,0-9]{2,}|-?[0-9]+", reply[-_TAIL:])
     return runs[-1].replace(",", "").replace("$", "").removesuffix(".") if runs else None
 
 

@@ -1,0 +1,121 @@
+"""Split a reply into what the model thought and what it answered, where thinking is written inside the text.
+
+Servers without a reasoning parser leave `<think>...</think>` and its kin in the content. The thought belongs where
+native thinking goes; nothing that reads an answer, a budget or a field may see it.
+"""
+
+import re
+from typing import NamedTuple
+
+_NAMES = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_?monologue|(?:seed|ant):?think(?:ing)?)"
+_OPEN = re.compile(
+    rf"<{_NAMES}(?:\s[^<>\n]{{0,99}})?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    rf"|<\|(?:think|thinking)\|>|<unused94>(?:thought)?|<\|channel>thought|<｜begin▁of▁thinking｜>",
+    re.IGNORECASE,
+)
+_CLOSE = re.compile(
+    rf"</{_NAMES}\s?>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/(?:think|thinking)\|>"
+    rf"|<unused95>|<channel\|>|<｜end▁of▁thinking｜>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(f"(?P<open>{_OPEN.pattern})|(?P<close>{_CLOSE.pattern})", re.IGNORECASE)
+# Harmony: <|start|>assistant<|channel|>analysis<|message|>...<|end|>, the answer in the channel `final`.
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>(?:assistant)?)?<\|channel\|>\s?(?P<name>\w+)[^<\n]{0,99}(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>"
+)
+_CHANNEL_END = re.compile(r"<\|(?:end|return|call)\|>")
+_BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z\"'“(<*\d])")  # Harmony whose special tokens a server dropped
+_WRAPPER = re.compile(r"<\|(?:begin|end)_of_solution\|>|<\|(?:START|END)_RESPONSE\|>|<\|(?:START|END)_TEXT\|>")
+_STARTS_WITHIN = 200  # characters before an opening tag that is never closed
+
+
+class SplitReply(NamedTuple):
+    """A reply in two parts."""
+
+    thought: str
+    """What was thought, without its tags; empty where the reply holds none."""
+    visible: str
+    """What was answered: the reply itself where it holds no thought."""
+    complete: bool
+    """Whether the thought came to its end; if not, there is no answer behind it."""
+
+
+def split_thought(reply: str) -> SplitReply:
+    """Split a reply at the tags of thinking.
+
+    Read are pairs (`<think>`, `<thinking>`, `[THINK]`, `◁think▷` and those of other models), a closing tag alone (the
+    opening one stood in the prompt), an opening tag alone (the reply was cut: `complete` is False) and the channels
+    of Harmony. Text before a pair is kept in front of what follows it. A text without tags comes back as it is.
+
+    Args:
+        reply: The text of a reply, without what the server gave as reasoning.
+    """
+    if "<|channel|>" in reply:
+        return _split_channels(reply)
+    if (start := _BARE_ANALYSIS.match(reply)) and reply.lstrip()[8:9] not in " \n:":
+        return _split_bare_channels(reply, start.end())
+    tags = list(_TAG.finditer(reply)) if any(char in reply for char in "<[◁") else []
+    return _split_tags(reply, tags) if tags else SplitReply("", reply, True)
+
+
+def _split_tags(reply: str, tags: list[re.Match[str]]) -> SplitReply:
+    thoughts: list[str] = []
+    texts: list[str] = []
+    opened: re.Match[str] | None = None
+    at = 0  # the end of what was sorted
+    for number, tag in enumerate(tags):
+        if tag["open"]:
+            if opened is None:
+                texts.append(reply[at : tag.start()])
+                opened, at = tag, tag.end()
+        elif opened is not None:
+            thoughts.append(reply[at : tag.start()])
+            opened, at = None, tag.end()
+        else:
+            rest = reply[tag.end() : tags[number + 1].start() if number + 1 < len(tags) else len(reply)]
+            if rest.strip():  # its opening tag stood in the prompt, or it was opened twice
+                thoughts += [*texts, reply[at : tag.start()]]
+                texts = []
+            else:  # a stray tag behind the answer
+                texts.append(reply[at : tag.start()])
+                if not thoughts:
+                    thoughts, texts = [*thoughts, *texts], []
+            at = tag.end()
+    rest = reply[at:]
+    before = "".join(texts)
+    if opened is None:
+        return SplitReply(_joined(thoughts), _unwrapped(before + rest), True)
+    line_start = reply.rfind("\n", 0, opened.start()) + 1
+    if len(before.strip()) <= _STARTS_WITHIN or not reply[line_start : opened.start()].strip():
+        return SplitReply(_joined([*thoughts, rest]), _unwrapped(before), False)
+    return SplitReply(_joined(thoughts), _unwrapped(before + reply[opened.start() :]), True)  # it only names the tag
+
+
+def _split_channels(reply: str) -> SplitReply:
+    """Split Harmony's channels: `final` is the answer, all others are thought."""
+    parts = list(_CHANNEL.finditer(reply))
+    if not parts:
+        return SplitReply("", reply, True)
+    thoughts: list[str] = []
+    finals: list[str] = []
+    for part, end in zip(parts, [*(p.start() for p in parts[1:]), len(reply)], strict=True):
+        text = _CHANNEL_END.split(reply[part.end() : end], maxsplit=1)[0]
+        (finals if part["name"] == "final" else thoughts).append(text)
+    visible = "".join(finals).strip()
+    return SplitReply(_joined(thoughts), visible, bool(finals))
+
+
+def _split_bare_channels(reply: str, start: int) -> SplitReply:
+    final = list(re.finditer(r"assistant\s?final", reply[start:]))
+    if not final:
+        return SplitReply(reply[start:].strip(), "", False)
+    end = start + final[-1].start()
+    return SplitReply(reply[start:end].strip(), reply[start + final[-1].end() :].strip(), True)
+
+
+def _joined(thoughts: list[str]) -> str:
+    return "\n\n".join(filter(None, (thought.strip() for thought in thoughts)))
+
+
+def _unwrapped(text: str) -> str:
+    return _WRAPPER.sub("", text).strip()
