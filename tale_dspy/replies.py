@@ -100,9 +100,9 @@ def _without_labels(section: str, short: Fields) -> str:
 
 def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
     """List the brackets of a reply that hold more than the template they were asked for with."""
-    offset = max(0, len(text) - _TAIL)
-    spans = bracket_spans(text[offset:])
-    contents = (Bracket(offset + s.start, offset + s.end, text[offset:][s.inside].strip()) for s in spans)
+    tail = text[-_TAIL:]
+    offset = len(text) - len(tail)
+    contents = (Bracket(offset + s.start, offset + s.end, tail[s.inside].strip()) for s in bracket_spans(tail))
     return [b for b in contents if not TEMPLATE.fullmatch(b.content) and b.content not in names]
 
 
@@ -232,7 +232,8 @@ def quoted(value: str, *, choice: bool = False) -> str:
     """Write a text so that it is read back as it is: one that would not be, as a JSON string."""
     whole = f"[[{value}]]"
     read_as = (find_answer(whole, "choice") or value) if choice else value
-    same = read_as == value == value.strip() == unquoted(value) and [(s.start, s.end) for s in bracket_spans(whole)] == [(0, len(whole))]
+    spans = [(span.start, span.end) for span in bracket_spans(whole)]
+    same = read_as == value == value.strip() == unquoted(value) and spans == [(0, len(whole))]
     if same and not TEMPLATE.fullmatch(value) and not _HEADER.search(value) and value.casefold() not in NONE:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from tale_dspy.answers.normalize import ascii_twin
 
 TEMPLATE = re.compile(
-    r"(?:(?:your |the |final )*(?:answer|choice|option|number|budget)|答案|选项|选择|\.{3}|…|## ?\w+ ?##)?", re.IGNORECASE
+    r"(?:(?:your |the |final )*(?:answer|choice|option|number|budget)|答案|选项|选择|\.{3}|…|## ?\w+ ?##)?",
+    re.IGNORECASE,
 )
 """What a model repeats from the prompt, or leaves empty: no answer."""
 

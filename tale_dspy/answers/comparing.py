@@ -7,6 +7,7 @@ from tale_dspy.answers.choices import read_option
 from tale_dspy.answers.finding import find_answer
 from tale_dspy.answers.kinds import Kind, check_kind, kind_of, to_text
 from tale_dspy.answers.normalize import MAX_CHARS, ascii_twin, bracket_depths, normalize_latex
+from tale_dspy.answers.number_forms import as_european
 from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.symbolic import all_same, mathematical
 
@@ -14,6 +15,10 @@ _MAX_LIST_CHARS = 2000
 _MAX_ITEMS = 50
 _MAX_NESTING = 5
 
+_QUOTES = str.maketrans("‘’ʼ“”", "'''\"\"")
+_INFINITY = re.compile(r"\\infty(?![A-Za-z])|\binfinity\b|(?<!\w)\+∞", re.IGNORECASE)
+_PARENTHESIZED = re.compile(r"[*\s]*\((\w+)\)[*\s]*")
+_CLOCK = re.compile(r"(\d{1,2})\s?:\s?(\d{2})\s?(?:([ap])\.?\s?m\.?)?")
 _SEPARATOR = re.compile(r"[][(){}]|[,;]")
 # Without brackets around the list also words; a comma before three digits belongs to the number.
 _BARE_SEPARATOR = re.compile(r"[][(){}]|,(?!(?<=\d,)\d{3}(?!\d))|[;、]|\b(?:or|and)\b|或|和", re.IGNORECASE)
@@ -76,8 +81,12 @@ def _open_pairs(said: str, right: str) -> list[tuple[str, str]] | None:
     if _flat(said) == _flat(right) != "":
         return []
     gold, got = read_quantity(right, bare=True), read_quantity(said)
+    if gold and "," not in right and (european := as_european(said)) and (meant := read_quantity(european)):
+        got = meant if meant.same(gold) else got  # `2,5` and `1.500` are what the gold shows them to be
     if gold and got:
         return [] if got.same(gold) else None
+    if (same_time := _same_time(said, right)) is not None:
+        return [] if same_time else None
     if not gold and (parts := _parts(right)):
         others = _parts(said)
         return _open_lists(others, parts) if others else None
@@ -92,10 +101,29 @@ def _open_pairs(said: str, right: str) -> list[tuple[str, str]] | None:
 def _flat(text: str) -> str:
     """Write a text without case, LaTeX dress, last full stop and spaces, save those between two digits."""
     text = normalize_latex(text) if len(text) <= MAX_CHARS else " ".join(ascii_twin(text).split())
-    text = text.rstrip(" .。")
+    text = text.translate(_QUOTES).rstrip(" .。")
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1]
+    if single := _PARENTHESIZED.fullmatch(text):
+        text = single[1]
+    text = _INFINITY.sub("∞", text)
     return re.sub(r" (?!\d)|(?<!\d) ", "", text).casefold()
+
+
+def _same_time(said: str, right: str) -> bool | None:
+    """Compare two times of the day; None if they are none. Where one lacks its `am` or `pm`, it may be either."""
+    clocks = [_CLOCK.fullmatch(text.strip(" .").lower()) for text in (said, right)]
+    times = [(int(c[1]), int(c[2]), c[3]) for c in clocks if c and int(c[1]) <= 24 and int(c[2]) < 60]
+    if len(times) < 2:
+        return None
+    if times[0][2] is times[1][2] is None:
+        return times[0] == times[1]
+    (hour, minute, half), (other, other_minute, other_half) = sorted(times, key=lambda time: time[2] is None)
+    minutes = hour % 12 * 60 + minute + 720 * (half == "p")
+    if other_half:
+        return minutes == other % 12 * 60 + other_minute + 720 * (other_half == "p")
+    plain = other * 60 + other_minute
+    return minutes == plain or (other <= 12 and minutes % 720 == plain % 720)
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------

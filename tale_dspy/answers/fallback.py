@@ -4,21 +4,30 @@ import re
 
 from tale_dspy.answers.choices import OR, option_alone
 from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
-from tale_dspy.answers.numbers import UNSIGNED, read_quantity
+from tale_dspy.answers.number_forms import normalize_numbers, numbers_in
+from tale_dspy.answers.number_words import NUMBER_WORDS
+from tale_dspy.answers.numbers import read_quantity
+from tale_dspy.answers.remarks import without_remarks
 from tale_dspy.answers.stated import CORRECTION
 from tale_dspy.answers.symbolic import mathematical
 
 _MAX_LINES = 200
 _MAX_LINE = 2000
 _MAX_TEXT = 100
+_MAX_CUES = 5
 
 _DIGIT = re.compile(r"\d")
-# No `CO2` or `x^2`, no decimals of another number; a minus is a sign unless it stands behind an operand.
-_IN_TEXT = re.compile(rf"(?<![A-Za-z0-9_^])(?<!\d\.)(?<!\^\{{)(?:(?<![)\]}}%])-)?{UNSIGNED}")
+_PURE = re.compile(r"\s*-?[\d.,]+(?:\s?/\s?\d+)?\s?%?\s*")
 _ASIDE = re.compile(r"\(([^()]*)\)")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 
+_STATES_WORDS = re.compile(
+    r"(?:\b(?:is|are|was|were|equals?|makes?|gives?|leaves?|has|have|costs?|total\sof|gets?)|=|:|是|为|有|共)\s?(?=\S{1,40})",
+    re.I,
+)
+
 _LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
+_SMALL_LABEL = re.compile(r"\(?([a-j])[).:]\s+\S")
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
 _DECIDES = re.compile(
     r"(?:(?<![A-Za-z])(?:option|choice|answer|is|be|it's|with|choose|select|pick)|选项?|[为是:])[ *(]{0,4}$",
@@ -35,8 +44,13 @@ def last_number(plain: str) -> str | None:
     """Return the last number of a reply, as it is written there; explanations in round brackets come last."""
     whole = plain.strip()
     alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
+    if whole.startswith("[") and read_quantity(whole.strip("[]")) is not None:
+        return whole.strip("[]")  # brackets that were not doubled or not closed
     if alone and read_quantity(whole) is None and mathematical(normalize_latex(whole)):
         return whole  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
+    if not _DIGIT.search(plain):
+        return _number_in_words(plain)
+    plain = without_remarks(plain)
     lines = [line[-_MAX_LINE:] for line in plain.splitlines() if _DIGIT.search(line)][: -_MAX_LINES - 1 : -1]
     found = (_number_of_line(line, asides) for asides in (False, True) for line in lines)
     return next((number for number in found if number is not None), None)
@@ -50,6 +64,8 @@ def last_option(plain: str) -> str | None:
     for line in reversed(lines[:1] + lines[-_MAX_LINES:]):
         if letter := option_alone(line):
             return letter
+    if len(lines) == 1 and (small := _SMALL_LABEL.match(lines[0])):
+        return small[1].upper()
     for line, neighbours in ((lines[-1], lines[-2:-1]), (lines[0], lines[1:2])):
         if (letter := _label(line)) and not any(map(_label, neighbours)):
             return letter
@@ -66,14 +82,26 @@ def last_text(text: str) -> str | None:
     return lines[-1] if len(lines[-1]) <= _MAX_TEXT else None
 
 
+def _number_in_words(plain: str) -> str | None:
+    """Return the number in words that ends a reply without digits: `So the total is twelve.`"""
+    line = plain.rstrip().rpartition("\n")[2][-_MAX_LINE:].rstrip(" .!。*")
+    for cue in reversed(list(_STATES_WORDS.finditer(line))[-_MAX_CUES:]):
+        rest = line[cue.end() :].strip(" *")
+        if read_quantity(rest) is not None:
+            return rest
+    words = list(NUMBER_WORDS.finditer(line[-_MAX_TEXT:]))
+    alone = line[-_MAX_TEXT:][words[-1].start() :] if words else line
+    return alone if len(line) <= _MAX_TEXT and read_quantity(alone) and read_quantity(line) else None
+
+
 def _number_of_line(line: str, asides: bool) -> str | None:
     bold = [text for text in _BOLD.findall(line) if read_quantity(text)]
     if bold and not CORRECTION.search(line, line.rfind(bold[-1])):
         return str(bold[-1])
-    line = normalize_latex(line)
+    line = normalize_numbers(line)
     if not asides:
-        line = _ASIDE.sub(lambda m: m[0] if read_quantity(m[1], bare=True) else " ", line)
-    found = list(_IN_TEXT.finditer(line))
+        line = _ASIDE.sub(lambda m: m[0] if _PURE.fullmatch(m[1]) else " ", line)
+    found = numbers_in(line)
     return _unless_two(found) if found else None
 
 

@@ -9,20 +9,32 @@ r"""Find the final answer in a reply.
 3. With neither, a number is the last one of the reply (explanations in round brackets left out), an option the last
    letter that stands as one, a text the last line if it is short.
 
-Two answers are no answer: `[[20 or 18]]`, `[[3, 4]]` and `[[A, B]]` are returned whole and equal no single gold.
+Thinking inside the text is cut off first, a JSON object is read by its keys, and a second question that the model asks
+itself is not answered. Two answers are no answer: `[[20 or 18]]`, `[[3, 4]]` and `[[A, B]]` are returned whole and
+equal no single gold.
 """
 
+import itertools
 import re
 
 from tale_dspy.answers.choices import option_alone, read_option
 from tale_dspy.answers.fallback import last_number, last_option, last_text
+from tale_dspy.answers.json_reply import json_answer, json_object
 from tale_dspy.answers.kinds import Kind, check_kind, to_text
 from tale_dspy.answers.marked import last_mark
 from tale_dspy.answers.normalize import ascii_twin
+from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.stated import last_statement
+from tale_dspy.answers.thought_tags import split_thought
 
 MAX_REPLY_CHARS = 100_000
 """Only so many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""
+
+_NEXT_QUESTION = re.compile(
+    r"\n[#*\s]{0,9}(?:Question|Q|Problem|Exercise|User|Human|Instruction|问题|题目)[ \t*]{0,3}\d{0,3}[ \t*]{0,3}[:：]",
+    re.IGNORECASE,
+)
+_MAX_QUESTIONS = 5
 
 _FIELD_MARKER = re.compile(r"\[\[ {0,3}##[^\]\n]{0,100}## {0,3}\]\]")
 
@@ -44,7 +56,20 @@ def find_answer(reply: str | None, kind: Kind = "auto") -> str | None:
         UsageError: If `kind` is not a `Kind`.
     """
     check_kind(kind)
-    text = _FIELD_MARKER.sub("\n", (to_text(reply) or "")[-MAX_REPLY_CHARS:]).rstrip()
+    _, text, complete = split_thought(_bounded(to_text(reply) or ""))
+    if not complete:
+        return None
+    text = _FIELD_MARKER.sub("\n", text[-MAX_REPLY_CHARS:]).rstrip()
+    if (found := json_object(text)) is not None:
+        answer = json_answer(found)
+        if answer is not None:
+            return _find(answer, kind) or answer
+        if kind in ("number", "choice"):
+            return None  # several values, none of them named
+    return _find(_first_answer(text, kind), kind)
+
+
+def _find(text: str, kind: Kind) -> str | None:
     plain = ascii_twin(text)  # the same positions as in text
     mark = last_mark(text, plain, kind)
     stated = last_statement(plain, kind, mark)
@@ -57,3 +82,25 @@ def find_answer(reply: str | None, kind: Kind = "auto") -> str | None:
     if kind == "text":
         return last_text(text)
     return last_number(plain) or (option_alone(plain.strip()) if kind == "auto" else None)
+
+
+def _bounded(text: str) -> str:
+    """Cut the middle out of a very long reply: an answer stands near its end, the tag of a thought at its start."""
+    if len(text) <= 2 * MAX_REPLY_CHARS:
+        return text
+    return f"{text[:MAX_REPLY_CHARS]}\n{text[-MAX_REPLY_CHARS:]}"
+
+
+def _first_answer(text: str, kind: Kind) -> str:
+    """Cut off further questions that a model without an end asks and answers itself, as in few-shot prompts."""
+    for cue in itertools.islice(_NEXT_QUESTION.finditer(text), _MAX_QUESTIONS):
+        before = text[: cue.start()].rstrip()
+        plain = ascii_twin(before)
+        if before and (
+            last_mark(before, plain, kind)
+            or last_statement(plain, kind, None)
+            or read_quantity(before)
+            or option_alone(plain.strip())
+        ):
+            return before
+    return text

@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 from typing import Literal, get_args
 
+from tale_dspy.answers.number_forms import STRUCTURED
 from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.errors import UsageError
 
@@ -15,13 +16,16 @@ _MAX_BITS = 10_000
 
 
 def kind_of(gold: object) -> Kind:
-    """Tell what a gold is: one letter A to J (also `(A)` and `A.`) a choice, one number a number, all else a text."""
+    """Tell what a gold is: one letter A to J (also `(A)` and `A.`) a choice, one number a number, all else a text.
+
+    A time, a ratio and a date (`10:30`, `3:2`, `05/03/2024`) are found as numbers are.
+    """
     text = to_text(gold)
     if text is None or isinstance(gold, bool):
         return "text"
     if re.fullmatch(r"\s*(?:[A-J][.)]?|\([A-J]\))\s*", text):
         return "choice"
-    return "number" if read_quantity(text, bare=True) else "text"
+    return "number" if read_quantity(text, bare=True) or STRUCTURED.fullmatch(text.strip()) else "text"
 
 
 def check_kind(kind: Kind) -> None:
@@ -48,6 +52,9 @@ def to_text(value: object, depth: int = 0) -> str | None:
             return value
         case bytes() | bytearray():
             return value.decode("utf-8", "replace")
+        case float():
+            shortest = format(value, ".15g")  # 0.1 + 0.2 is meant as 0.3
+            return shortest if len(shortest) < len(repr(value)) - 2 and "e" not in shortest else str(value)
         case int() if value.bit_length() > _MAX_BITS:
             return hex(value)  # Python refuses to write more than 4300 digits in decimal
         case Fraction():

@@ -13,6 +13,7 @@ from tale_dspy.answers.normalize import ascii_twin
 from tale_dspy.answers.numbers import read_quantity
 
 _MAX_HASHES = 50
+_WRONGLY_CLOSED = re.compile(r"\\f?boxed {0,3}\{([^{}()\n]{1,60})[)\]](?=\s|[.$]|\Z)")
 
 _BRACE = re.compile(r"(?P<box>\\f?boxed {0,3})?\{|\\.|\}")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]{0,9}([^\n#]{1,300})")
@@ -40,7 +41,7 @@ def last_mark(text: str, plain: str, kind: Kind) -> AnswerSpan | None:
     """
     outer: list[AnswerSpan] = []
     for span in sorted([*bracket_spans(plain), *_boxes(plain)], key=lambda s: s.start):
-        content = text[span.inside].strip()
+        content = text[span.inside].strip().rstrip("\\").strip()  # `\[[18\]]`
         if TEMPLATE.fullmatch(content) or (outer and span.start < outer[-1].end):
             continue
         start = span.start
@@ -85,4 +86,6 @@ def _boxes(plain: str) -> list[Span]:
             start = opened.pop()
             if start["box"]:
                 put_span(Span(start.start(), token.end(), slice(start.end(), token.start())), spans)
+    if not spans and (wrong := _WRONGLY_CLOSED.search(plain)):
+        spans.append(Span(*wrong.span(), slice(*wrong.span(1))))
     return spans

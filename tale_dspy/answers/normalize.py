@@ -84,6 +84,7 @@ _RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"(?<![\w)])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\\])", ""),
     # A currency sign or a dollar of LaTeX: neither changes a value. `-$3` keeps its sign attached.
     (r"(?<![A-Za-z])(?:US|HK|AU|NZ|CA|NT|MX|[RACS])(?=\$\s?[\d.])", ""),
+    (r"(?<![A-Za-z])S/\.?\s?(?=\d)", ""),
     (rf"(?<=-)\s?{_CUR}\s?", ""),
     (_CUR, " "),
     (r"\b[Nn]egative (?=\d)", "-"),

@@ -6,7 +6,9 @@ from tale_dspy.answers.choices import OR, option_alone, read_option
 from tale_dspy.answers.kinds import Kind
 from tale_dspy.answers.marked import AnswerSpan
 from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
-from tale_dspy.answers.numbers import NUMBER, UNSIGNED, read_quantity
+from tale_dspy.answers.number_forms import NUMBER, STRUCTURED, UNSIGNED, normalize_numbers
+from tale_dspy.answers.number_words import NUMBER_WORDS
+from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.symbolic import mathematical
 
 _MAX_STATEMENTS = 50
@@ -29,7 +31,7 @@ _CHOSEN = re.compile(
 )
 _RIGHT = re.compile(
     r"""(?<![A-Za-z])
-        (?=\(?[A-J]\)?[*_]{0,2}(?:是?正确|\s(?:is|must\ be)\s(?:the\s)?(?:correct|right|best|answer)))""",
+        (?=\(?[A-J]\)?[*_]{0,2}(?:项?是?正确|\s(?:is|must\ be)\s(?:the\s)?(?:correct|right|best|answer)))""",
     re.VERBOSE,
 )
 _INSTEAD = re.compile(
@@ -56,7 +58,7 @@ _DOUBT = re.compile(
 
 # --- what it states -------------------------------------------------------------------------------------------------
 
-_OPENING = re.compile(r"(?:[\s:*_>\"'`]|\\[(\[]|\$\$)*+")
+_OPENING = re.compile(r"(?:[\s:*_<>\"'`]|\\[(\[]|\$\$)*+")
 _STOP = re.compile(
     r"""[.!?;](?=\s|$|[\"')])|。
       | ,?\s(?:because|since|which|as)\b|,\s(?:so|where|but|for)\b
@@ -71,6 +73,9 @@ _LEAD = re.compile(
     r"""(?:(?:about|approximately|around|roughly|simply|just|only|exactly|therefore|thus|then|now|indeed
           |equal\ to|of|a\ total\ of|约|大约|共|≈|=|[A-Za-z]\s?=)\s?){0,4}""",
     re.IGNORECASE | re.VERBOSE,
+)
+_IN_WORDS_FIRST = re.compile(
+    rf"(?:(?:minus|negative)\s)?(?:{NUMBER_WORDS.pattern})|负?[零一二两三四五六七八九十百千]", re.I
 )
 _IN_WORDS = re.compile(r"\s(?:times|plus|minus|divided by|multiplied by|(?:less|more|fewer) than)\b", re.IGNORECASE)
 _FORMULA = re.compile(r"\s?(?:[^\W\d_]+\s?){0,2}(?:=|≈|[-+*/x÷]\s?[\d(.])")
@@ -131,9 +136,14 @@ def _leading_number(line: str) -> str | None:
     `9 x 2 = 18` is its last side. Where the number goes on as something else (`2x`, `18 or 20`), the sentence is
     returned, which then equals no number; `2 times 9` states nothing.
     """
-    sentence = _until(_STOP, normalize_latex(line)).rstrip(" .!?,;:")
-    first = _FIRST.match(sentence, _past(_LEAD, sentence))
+    sentence = _until(_STOP, normalize_numbers(line)).rstrip(" .!?,;:")
+    start = _past(_LEAD, sentence)
+    if structured := STRUCTURED.match(sentence, start):
+        return structured[0]
+    first = _FIRST.match(sentence, start)
     if first is None:
+        if _IN_WORDS_FIRST.match(sentence, start) and read_quantity(sentence[start:]):
+            return sentence[start:]
         return sentence if sentence.startswith("\\") and mathematical(sentence) else None
     rest = sentence[first.end() :]
     if _FORMULA.match(rest):
@@ -152,7 +162,7 @@ def _leading_option(line: str) -> str | None:
     sentence = normalize_latex(line)
     behind = _past(_LABEL, sentence)
     sentence = (sentence[:behind] + _until(_STOP, sentence[behind:])).rstrip(" .!?")
-    if letter := read_option(sentence):
+    if letter := read_option(sentence.partition(">")[0] if re.match(r"[A-Ja-j]>", sentence) else sentence):
         return letter
     return sentence if re.match(rf"\W*[A-J]\)?\s*{OR}", sentence) else None
 

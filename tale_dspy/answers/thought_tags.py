@@ -7,7 +7,10 @@ native thinking goes; nothing that reads an answer, a budget or a field may see 
 import re
 from typing import NamedTuple
 
-_NAMES = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_?monologue|(?:seed|ant):?think(?:ing)?)"
+_NAMES = (
+    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_?monologue"
+    r"|(?:seed|ant):?think(?:ing)?)"
+)
 _OPEN = re.compile(
     rf"<{_NAMES}(?:\s[^<>\n]{{0,99}})?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
     rf"|<\|(?:think|thinking)\|>|<unused94>(?:thought)?|<\|channel>thought|<｜begin▁of▁thinking｜>",
@@ -82,13 +85,15 @@ def _split_tags(reply: str, tags: list[re.Match[str]]) -> SplitReply:
                     thoughts, texts = [*thoughts, *texts], []
             at = tag.end()
     rest = reply[at:]
-    before = "".join(texts)
     if opened is None:
-        return SplitReply(_joined(thoughts), _unwrapped(before + rest), True)
+        return SplitReply(_joined(thoughts), _visible([*texts, rest]), True)
+    before = _visible(texts)
     line_start = reply.rfind("\n", 0, opened.start()) + 1
-    if len(before.strip()) <= _STARTS_WITHIN or not reply[line_start : opened.start()].strip():
-        return SplitReply(_joined([*thoughts, rest]), _unwrapped(before), False)
-    return SplitReply(_joined(thoughts), _unwrapped(before + reply[opened.start() :]), True)  # it only names the tag
+    if len(before) <= _STARTS_WITHIN or not reply[line_start : opened.start()].strip():
+        return SplitReply(_joined([*thoughts, rest]), before, False)
+    if not thoughts:
+        return SplitReply("", reply, True)  # it only names the tag
+    return SplitReply(_joined(thoughts), _visible([*texts, reply[opened.start() :]]), True)
 
 
 def _split_channels(reply: str) -> SplitReply:
@@ -117,5 +122,11 @@ def _joined(thoughts: list[str]) -> str:
     return "\n\n".join(filter(None, (thought.strip() for thought in thoughts)))
 
 
-def _unwrapped(text: str) -> str:
-    return _WRAPPER.sub("", text).strip()
+def _visible(pieces: list[str]) -> str:
+    """Put together what stood around thoughts, without letting two words grow into one."""
+    joined: list[str] = []
+    for piece in filter(None, pieces):
+        if joined and not joined[-1][-1].isspace() and not piece[0].isspace():
+            joined.append("\n")
+        joined.append(piece)
+    return _WRAPPER.sub("", "".join(joined)).strip()

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +66,24 @@ def test_no_wrong_form_of_any_gold_is_accepted(form: Callable[[str], str]) -> No
     assert [x for x in golds() if judge(form(x), x)] == []
 
 
+# --- replies that people reported as misread, and their siblings ------------------------------------------------------
+
+CASES = Path(__file__).parents[1] / "data" / "replies.jsonl"
+
+
+def cases() -> dict[str, list[dict[str, Any]]]:
+    """Return the cases by their kind: gold, reply, and whether the reply is right."""
+    rows = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
+    rows.sort(key=lambda row: row["kind"])
+    return {kind: list(group) for kind, group in groupby(rows, key=lambda row: row["kind"])}
+
+
+@pytest.mark.parametrize("kind", cases())
+def test_every_reply_of_a_kind_is_judged_as_it_is_meant(kind: str) -> None:
+    wrong = [row for row in cases()[kind] if judge(row["reply"], row["gold"]) != row["expect"]]
+    assert wrong == []
+
+
 # --- bounds ---------------------------------------------------------------------------------------------------------
 
 N = 100_000
@@ -104,6 +124,29 @@ HOSTILE = {
     "deep sets": "[[" + "{1," * 500 + "1" + "}" * 500 + "]]",
     "expansion": "[[(x+y+z+w)^999 - 1]]",
     "product": r"[[\prod_{k=1}^{9999} k^k]]",
+    "colons": "9:" * N,
+    "lines of digits": ("9" * 1900 + "\n") * 300,
+    "lines of lists": ("1,2" * 600 + "\n") * 300,
+    "overlines": ("9" * 900 + r"\overline" + "9" * 900 + "\n") * 300,
+    "repeating": ("0.1212121212" * 150 + "...\n") * 300,
+    "currency": "$9" * 3 * N,
+    "number words": "one hundred and " * N,
+    "halves": "2 and a half " * N,
+    "numerals": "一百" * 3 * N,
+    "remarks": "used 9 tokens " * N,
+    "unfinished remarks": "this used " * N,
+    "next questions": "\nQ: [[1]]" * N,
+    "deep JSON": '{"a":' * N,
+    "deep lists": "[" * 50_000 + "]" * 50_000 + "}",
+    "thoughts": "<think></think>" * N,
+    "open thoughts": "<think>" * N,
+    "channels": "<|channel|>analysis<|message|>" * N,
+    "white brackets": "⟦1⟧" * N,
+    "combining marks": "e" + "\u0301" * 10 * N,
+    "asides": ("(9" * 900 + "\n") * 300,
+    "nested cosines": "[[" + "cos(" * 20 + "x" + ")" * 20 + "]]",
+    "integral": r"[[\int_0^1 e^{e^{e^{x}}} dx]]",
+    "braced tower": "[[2^{3^{4^{5^{6^{7}}}}}]]",
 }
 
 

@@ -1,0 +1,73 @@
+"""Read the answer of a reply that is a JSON object, as a model writes it that was trained on structured output."""
+
+import ast
+import json
+import re
+
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.{1,20000}?)```", re.DOTALL | re.IGNORECASE)
+# The names of an answer, the surest first.
+_KEYS = (
+    *("finalanswer", "answer", "correctanswer", "correctoption", "correctchoice", "option", "choice", "result"),
+    *("solution", "output", "prediction", "label", "total", "value", "response"),
+)
+_MAX_CHARS = 20_000
+_MAX_LITERAL = 1_000
+_MAX_DEPTH = 3
+
+
+def json_object(text: str) -> dict[str, object] | None:
+    """Return the JSON object a reply consists of or ends with, also in a fence or as the only item of a list.
+
+    Numbers stay as they were written, as texts.
+    """
+    text = text.strip()
+    if text[-1:] not in ("}", "]", "`"):
+        return None
+    fenced = _FENCED.findall(text[-_MAX_CHARS:])
+    tail = text[-_MAX_CHARS:]
+    line = tail.rfind("\n{")
+    for candidate in (
+        fenced[-1] if fenced and text.endswith("```") else "",
+        text,
+        tail[line + 1 :] if line >= 0 else "",
+    ):
+        candidate = candidate.strip()
+        if not candidate.startswith(("{", "[")) or len(candidate) > _MAX_CHARS:
+            continue
+        value = _loaded(candidate)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if isinstance(value, dict):
+            return value
+    return None
+
+
+def _loaded(text: str) -> object:
+    """Read JSON, or the literal of a Python dict; None where it is neither."""
+    try:
+        return json.loads(text, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        pass
+    if len(text) > _MAX_LITERAL or "'" not in text:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+
+
+def json_answer(found: dict[str, object], depth: int = 0) -> str | None:
+    """Return the value of the key that names the answer, as text; None where no key or no single value does."""
+    keys = {re.sub(r"[^a-z]", "", str(key).lower()): key for key in found}
+    named = [keys[name] for name in _KEYS if name in keys] or [
+        key for name, key in keys.items() if name.endswith(("answer", "option", "choice", "result"))
+    ]
+    if not named and len(found) == 1:
+        named = list(found)
+    value = found[named[0]] if named else None
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
+        return json_answer(value, depth + 1)
+    if isinstance(value, list):
+        items = [item for item in value if isinstance(item, str)]
+        return ", ".join(items) if items and len(items) == len(value) else None
+    return str(value) if isinstance(value, str | int | float) else None
