@@ -17,6 +17,7 @@ from tale_dspy.cli import (
     doctor,
     elasticity,
     evaluate,
+    export,
     gate,
     report,
     reproduce,
@@ -65,7 +66,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-for _command in (evaluate, diff, report, search, elasticity, distill, train, gate, doctor, reproduce, demo):
+for _command in (evaluate, diff, report, search, elasticity, distill, train, gate, doctor, reproduce, demo, export):
     app.command(_command.NAME)(exits(_command.run))
 
 

@@ -177,6 +177,11 @@ class TaleEP(BudgetedModule):
         tokens = min(max(DEFAULT_THINKING, limits.floor), limits.ceiling)
         return Budget(tokens, "default") if self.budget_request(kwargs, tokens, mode).thinks else None
 
+    def budget_for(self, **kwargs: Any) -> Budget:
+        """Return the budget these inputs would get, without answering them; a `BudgetEstimator` is asked for it."""
+        with role("estimate"):
+            return self._read(self.estimator(**self._seen(kwargs)))
+
     def _seen(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the estimator is called with."""
         names = self.estimate_from or [k for k in self.predict.signature.input_fields if k != BUDGET]

@@ -1,0 +1,29 @@
+"""`tale export`: a saved program or a run, for tools beside DSPy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tale_dspy.cli import flags
+
+NAME = "export"
+
+
+def run(
+    source: Annotated[Path, typer.Argument(help="A saved program's .json (litellm, json-policy) or a run folder.")],
+    to: Annotated[
+        str, typer.Option(help="litellm, json-policy (of a program), inspect, mlflow (of a run).", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="File or folder to write to.", show_default=False)],
+    json: flags.Json = False,
+) -> None:
+    """Write a program's budgets for a LiteLLM proxy or another language, or a run for inspect_ai or mlflow."""
+    from tale_dspy.cli.show import print_json
+    from tale_dspy.integrations.exports import export
+
+    written = export(source, to, out)
+    if json:
+        print_json({"to": to, "files": [str(path) for path in written]})
+    else:
+        typer.echo(f"written: {', '.join(map(str, written))}")

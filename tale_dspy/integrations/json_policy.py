@@ -1,0 +1,114 @@
+"""A saved program's budgets as JSON that any language can read; `read_policy.mjs` shows how.
+
+The document, all numbers finite:
+
+    format        "tale-policy"
+    version       1
+    token_budget  a fixed budget; the parts below are then null
+    effort        a fixed effort word, or null
+    regression    intercept, furthest, terms: [{feature, centre, scale, weight}]
+    estimator     limits of the estimate: scale, floor, ceiling, default
+    program       limits of the budget sent: scale, floor, ceiling, default
+    guarantee     what the calibration of the budgets guarantees, in words, or null
+
+Of a question's text each feature is log(1 + count), where the counts are those of
+`tale_dspy.programs.estimators.text_features`. With x = (feature - centre) / scale,
+
+    estimate = exp(intercept + sum(weight * clamp(x, -furthest, furthest))), rounded to 4 decimals,
+
+and at least `estimator.default` where any |x| is beyond `furthest`: the question is unlike those of the fit. The
+estimate is multiplied with `estimator.scale`, rounded up and kept within the limits of the estimator, then multiplied
+with `program.scale`, rounded up and kept within the limits of the program. A blank text gets `estimator.default` within both, without the scale.
+"""
+
+import json
+import shutil
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import dspy
+
+from tale_dspy.budget import BudgetLimits
+from tale_dspy.errors import UsageError
+from tale_dspy.integrations.policy import FixedPolicy, as_policy, estimating_program
+from tale_dspy.programs.estimators.regression import FURTHEST
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
+from tale_dspy.programs.saving import load
+from tale_dspy.programs.state import promises_of
+
+READER = "read_policy.mjs"
+
+
+def write_json_policy(source: Path, out: Path) -> list[Path]:
+    """Write the policy of a saved program, and the reference reader beside it.
+
+    Args:
+        source: The saved program.
+        out: The JSON file.
+
+    Returns:
+        Both files.
+
+    Raises:
+        StateError: If the source cannot be loaded.
+        UsageError: If its budgets cannot be written as numbers.
+    """
+    document = policy_document(load(source))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with as_file(files("tale_dspy.integrations") / READER) as reader:
+        shutil.copyfile(reader, out.with_name(READER))
+    return [out, out.with_name(READER)]
+
+
+def policy_document(program: dspy.Module) -> dict[str, object]:
+    """Return the JSON document of a program's budgets.
+
+    Args:
+        program: A `TaleEP` with a `RegressionEstimator` that looks at one input, such an estimator alone, or a program
+            with a fixed budget.
+
+    Raises:
+        UsageError: If the budgets are asked of a model, or need an embedding.
+    """
+    document: dict[str, object] = {
+        "format": "tale-policy",
+        "version": 1,
+        "token_budget": None,
+        "effort": None,
+        "regression": None,
+        "estimator": None,
+        "program": None,
+        "guarantee": next(map(str, promises_of(program)), None),
+    }
+    policy = as_policy(program)
+    if isinstance(policy, FixedPolicy):
+        return {**document, "token_budget": policy.budget.tokens, "effort": policy.budget.effort}
+    estimating = estimating_program(program)
+    estimator = estimating.estimator
+    if not isinstance(estimator, RegressionEstimator):
+        raise UsageError(f"the budgets of {type(estimator).__name__} cannot be written as numbers")
+    return {
+        **document,
+        "regression": _regression(estimator),
+        "estimator": _limits(estimator.limits.value),
+        "program": _limits(estimating.limits.value),
+    }
+
+
+def _regression(estimator: RegressionEstimator) -> dict[str, object] | None:
+    """Return the fitted line; None before it was fitted, when every question gets the default."""
+    fitted = estimator.fitted
+    if fitted is None:
+        return None
+    if fitted.projection is not None:
+        raise UsageError("the estimator needs an embedding of each question, which no JSON can hold")
+    terms = [
+        {"feature": term.name.rpartition(".")[2], "centre": term.centre, "scale": term.scale, "weight": term.weight}
+        for term in fitted.terms
+    ]
+    return {"intercept": fitted.intercept, "furthest": FURTHEST, "terms": terms}
+
+
+def _limits(limits: BudgetLimits) -> dict[str, float]:
+    return {"scale": limits.scale, "floor": limits.floor, "ceiling": limits.ceiling, "default": limits.default}

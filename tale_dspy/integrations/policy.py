@@ -1,0 +1,218 @@
+"""The budget of a question, outside DSPy: from a saved program, a fixed number, or an effort word.
+
+A policy looks at a question's text alone and asks no model. What `tale_dspy.load` builds is one as soon as its
+estimator makes no call, so that new estimators need no change here.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import dspy
+
+from tale_dspy.adapter import BUDGET
+from tale_dspy.budget import Budget, BudgetLimits, check_budget, read_budget
+from tale_dspy.errors import TaleError, UsageError
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.estimators.estimator import UNLIMITED, BudgetEstimator
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
+from tale_dspy.programs.saving import load
+from tale_dspy.programs.state import promises_of
+from tale_dspy.programs.tale_ep import TaleEP
+from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
+
+EFFORT_WORDS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Effort words of today's models, from the least to the most."""
+RECHECK_S = 1.0
+"""Seconds between two looks at whether a policy file has changed."""
+
+
+@dataclass(frozen=True)
+class PolicyBudget:
+    """What a policy gives a question: a number of tokens, an effort word, or both."""
+
+    tokens: int | None = None
+    """Stated in the prompt, and sent by the model's reasoning control where there is no word."""
+    effort: str | None = None
+    """One of `EFFORT_WORDS`, sent by the model's reasoning control."""
+    source: str = "given"
+    """Where it comes from, such as `estimate`, `clamped` or `fallback` (`tale_dspy.budget.Budget`)."""
+
+    def __str__(self) -> str:
+        return "+".join(str(part) for part in (self.effort, self.tokens) if part is not None)
+
+
+class BudgetPolicy(Protocol):
+    """Whatever gives a question a budget."""
+
+    @property
+    def default_tokens(self) -> int:
+        """Least tokens for a question of which the policy sees only a part, such as one about an image."""
+        ...
+
+    def budget_for(self, text: str) -> PolicyBudget | None:
+        """Return the budget of a question; None where only the model can tell (`AskingPolicy`)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedPolicy:
+    """The same budget for every question."""
+
+    budget: PolicyBudget
+
+    @property
+    def default_tokens(self) -> int:
+        return self.budget.tokens or 1
+
+    def budget_for(self, text: str) -> PolicyBudget | None:
+        return self.budget
+
+
+@dataclass(frozen=True)
+class EstimatorPolicy:
+    """The budgets of an estimator that asks no model, within the limits of the program around it."""
+
+    estimate: Callable[[str], Budget]
+    """Gives the budget of a question's text."""
+    default_tokens: int
+    guarantee: str | None = None
+    """What the program's calibration guarantees, in words."""
+
+    def budget_for(self, text: str) -> PolicyBudget | None:
+        budget = self.estimate(text)
+        return PolicyBudget(budget.tokens, source=budget.source)
+
+
+@dataclass(frozen=True)
+class AskingPolicy:
+    """Budgets that the model itself estimates, as TALE-EP does (arXiv 2412.18547, section 5.1)."""
+
+    estimator_limits: BudgetLimits
+    """Applied to the number in the model's reply."""
+    limits: BudgetLimits
+    """Those of the program, applied to what comes out."""
+
+    @property
+    def default_tokens(self) -> int:
+        return self.read(None).tokens or 1
+
+    def budget_for(self, text: str) -> PolicyBudget | None:
+        return None
+
+    def messages(self, text: str) -> list[dict[str, str]]:
+        """Return the request that asks the model for a budget."""
+        return [{"role": "system", "content": ESTIMATOR_INSTRUCTIONS}, {"role": "user", "content": text}]
+
+    def read(self, reply: str | None) -> PolicyBudget:
+        """Return the budget in the model's reply; the default where it has none."""
+        estimated = self.estimator_limits.apply(read_budget(reply), reply)
+        if estimated.source == "fallback":
+            return PolicyBudget(estimated.tokens, source="fallback")
+        budget = self.limits.apply(float(estimated.tokens))
+        source = budget.source if budget.source == "clamped" else estimated.source
+        return PolicyBudget(budget.tokens, source=source)
+
+
+def as_policy(given: int | str | dspy.Module | BudgetPolicy) -> BudgetPolicy:
+    """Return the policy of a number of tokens, an effort word, a budgeted program or an estimator.
+
+    Args:
+        given: A policy is returned as it is.
+
+    Raises:
+        UsageError: If it gives no budget, or looks at more than one text.
+    """
+    if isinstance(given, bool | int):
+        return FixedPolicy(PolicyBudget(check_budget(given, "policy")))
+    if isinstance(given, str):
+        if given not in EFFORT_WORDS:
+            raise UsageError(f"a policy is a number of tokens or one of {', '.join(EFFORT_WORDS)}, got {given!r}")
+        return FixedPolicy(PolicyBudget(effort=given))
+    return _module_policy(given) if isinstance(given, dspy.Module) else given
+
+
+def _module_policy(module: dspy.Module) -> BudgetPolicy:
+    if isinstance(module, BudgetedChainOfThought):
+        if module.token_budget is None:
+            raise UsageError("the program takes its budget from each caller: give it one, as token_budget=200, to save")
+        return FixedPolicy(PolicyBudget(module.token_budget))
+    return _tale_ep_policy(estimating_program(module))
+
+
+def estimating_program(module: dspy.Module) -> TaleEP:
+    """Return the program whose estimator gives the budgets; around an estimator alone, one without limits of its own.
+
+    Raises:
+        UsageError: If there is no estimator.
+    """
+    if isinstance(module, TaleEP):
+        return module
+    if isinstance(module, RegressionEstimator):
+        signature = module.signature.delete(BUDGET).append("answer", dspy.OutputField())
+        return TaleEP(signature, module, ceiling=UNLIMITED)
+    raise UsageError(
+        f"{type(module).__name__} gives no budgets: a policy is a TaleEP, a BudgetedChainOfThought with a budget, "
+        "or a RegressionEstimator"
+    )
+
+
+def _tale_ep_policy(program: TaleEP) -> BudgetPolicy:
+    estimator, limits = program.estimator, program.limits.value
+    if isinstance(estimator, BudgetEstimator):
+        return AskingPolicy(estimator.limits.value, limits)
+    if estimator.predictors():
+        raise UsageError(f"{type(estimator).__name__} asks a model: only BudgetEstimator may do so in a policy")
+    names = program.estimate_from or [name for name in program.predict.signature.input_fields if name != BUDGET]
+    if len(names) != 1:
+        raise UsageError(f"a policy sees one text, the estimator looks at {', '.join(names)}: set estimate_from")
+    name = names[0]
+    nothing = program.budget_for(**{name: ""})
+    return EstimatorPolicy(
+        lambda text: program.budget_for(**{name: text}), nothing.tokens, next(map(str, promises_of(program)), None)
+    )
+
+
+class PolicyFile:
+    """A saved program on disk: read at first use, again whenever it changes, and never a reason to fail.
+
+    Args:
+        path: The JSON file that `program.save` wrote.
+        warn: Called once with a sentence each time the file becomes unusable.
+    """
+
+    def __init__(self, path: str | Path, warn: Callable[[str], object]) -> None:
+        self.path = Path(path)
+        self._warn = warn
+        self._checked = -RECHECK_S
+        self._version: tuple[int, int, int] | None = None
+        self._policy: BudgetPolicy | None = None
+        self._is_read = False
+
+    def current(self) -> BudgetPolicy | None:
+        """Return the policy in the file as it is now, or None while it cannot be used."""
+        now = time.monotonic()
+        if now - self._checked >= RECHECK_S:
+            self._checked = now
+            self._refresh()
+        return self._policy
+
+    def _refresh(self) -> None:
+        try:
+            stat = self.path.stat()
+            version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        except OSError as error:
+            version = None
+            reason = f"{self.path} cannot be read: {error.strerror}"
+        if self._is_read and version == self._version:
+            return
+        self._is_read, self._version, self._policy = True, version, None
+        if version is not None:
+            try:
+                self._policy = as_policy(load(self.path))
+                return
+            except TaleError as error:
+                reason = str(error)
+        self._warn(f"no budgets: {reason}; requests pass through unchanged until the file is mended")

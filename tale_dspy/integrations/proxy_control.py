@@ -1,0 +1,101 @@
+"""A budget -> the settings of one request, once the proxy has chosen the model that answers it."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal
+
+from tale_dspy.backends.lm import LM
+from tale_dspy.backends.reasoning_control import VALUE, ReasoningControl
+from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of
+from tale_dspy.backends.reasoning_settings import caller_reasoning_param, filled
+from tale_dspy.integrations.policy import PolicyBudget
+from tale_dspy.integrations.proxy_requests import LIMIT_NAMES, ApiFormat, JsonObject, output_limit
+
+_READ = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "extra_body", "reasoning_effort")
+"""Settings of a request that decide how a reasoning control is sent."""
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+def control_settings(
+    api: ApiFormat, model: str, budget: PolicyBudget, mode: Mode, request: Mapping[str, object]
+) -> JsonObject:
+    """Return the settings that send a budget to a model, by its reasoning control or as a cap.
+
+    What they are is decided where every budget of this package is (`tale_dspy.backends.reasoning_params`); here they
+    are put as the request's format wants them. Where a format has no place for a control, the prompt alone has the
+    budget.
+
+    Args:
+        api: The format of the request.
+        model: LiteLLM's model string, such as `openai/gpt-5-mini`.
+        budget: What the policy gave.
+        mode: As in `BudgetedModule`: `auto`, `prompt`, `native` or `cap`.
+        request: The request as it is.
+
+    Returns:
+        Settings to merge over the request's; None takes one away. Empty where only the prompt has the budget.
+
+    Raises:
+        UsageError: If mode is `native` and no reasoning control of the model is known.
+    """
+    lm = _language_model(model, "responses" if api == "responses" else "chat")
+    if budget.effort is not None:
+        control = family_of(lm)
+        return {} if mode == "prompt" or control is None else _word_settings(api, control, budget.effort)
+    if budget.tokens is None or mode == "prompt":
+        return {}
+    config = {name: request[name] for name in _READ if request.get(name) is not None}
+    limit = output_limit(api, request)
+    if limit is not None:
+        config["max_tokens"] = limit
+    sent = budget_request(lm, budget.tokens, mode, config)
+    return _as_format(api, dict(sent.settings), dict(sent.wire))
+
+
+def effort_sent(settings: Mapping[str, object]) -> str | None:
+    """Return the effort word among settings, for the response header."""
+    for holder in (settings, settings.get("output_config"), settings.get("reasoning"), settings.get("extra_body")):
+        if isinstance(holder, Mapping):
+            word = holder.get("reasoning_effort") or (holder.get("effort") if holder is not settings else None)
+            if isinstance(word, str):
+                return word
+    return None
+
+
+@lru_cache(maxsize=256)
+def _language_model(model: str, model_type: Literal["chat", "responses"]) -> LM:
+    return LM(model, engine="litellm", model_type=model_type, cache=False)
+
+
+def _word_settings(api: ApiFormat, control: ReasoningControl, word: str) -> JsonObject:
+    """Return the settings for an effort word; for a model that has other words, nothing."""
+    if word == "none" and control.off is not None:
+        return _as_format(api, dict(control.off), {})
+    if control.kind != "word" or word not in control.words:
+        return {}
+    wire = control.wire_responses if api == "responses" and control.wire_responses else control.wire
+    return _as_format(api, filled(control.on, word), filled(wire, word))
+
+
+def _as_format(api: ApiFormat, settings: JsonObject, wire: JsonObject) -> JsonObject:
+    """Return settings of LiteLLM's `completion` as the request's format has them."""
+    if api == "chat":
+        return settings
+    limits = [value for name, value in settings.items() if name in _LIMITS and value is not None]
+    renamed: JsonObject = {LIMIT_NAMES[api][0]: limits[0]} if limits else {}
+    for name, value in settings.items():
+        is_control = caller_reasoning_param({name: value}) is not None or name == "allowed_openai_params"
+        if name not in _LIMITS and not is_control:
+            renamed[name] = value
+    control = settings.get("thinking")
+    effort = settings.get("reasoning_effort")
+    if api == "responses":
+        if isinstance(effort, str):
+            renamed["reasoning"] = {"effort": effort}
+        elif "reasoning" in wire:
+            renamed["reasoning"] = wire["reasoning"]
+    elif isinstance(control, Mapping):
+        renamed["thinking"] = dict(control)
+    elif isinstance(effort, str):
+        renamed |= {"thinking": {"type": "disabled"}} if effort == "none" else {"output_config": {"effort": effort}}
+    return renamed

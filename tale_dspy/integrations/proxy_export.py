@@ -1,0 +1,89 @@
+"""Write the folder that starts a LiteLLM proxy with the budgets of a saved program."""
+
+import shutil
+from pathlib import Path
+
+from tale_dspy.errors import UsageError
+from tale_dspy.integrations.policy import AskingPolicy, EstimatorPolicy, FixedPolicy, as_policy
+from tale_dspy.programs.saving import load
+
+_HOOK = '''"""The callback that LiteLLM's proxy loads; `config.yaml` names it."""
+
+from pathlib import Path
+
+from tale_dspy.integrations.litellm_proxy import TokenBudget
+
+tale = TokenBudget(Path(__file__).with_name("policy.json"), mode="auto", estimate="{estimate}", holdout=0.0)
+'''
+
+_CONFIG = """# Any model LiteLLM knows, by its full name (openai/gpt-5-mini), with the provider's key in the environment.
+model_list:
+  - model_name: "*"
+    litellm_params:
+      model: "*"
+litellm_settings:
+  callbacks: [tale_hook.tale, prometheus]
+general_settings:
+  master_key: os.environ/LITELLM_MASTER_KEY
+"""
+
+_START = """#!/bin/sh
+# The loopback interface only: put TLS and your own access rules in front of it before others may reach it.
+cd "$(dirname "$0")" && exec litellm --config config.yaml --host 127.0.0.1 --port "${PORT:-4000}"
+"""
+
+_README = """# A LiteLLM proxy with measured token budgets
+
+    pip install "tale-dspy[proxy]"                               # litellm 1.83.10 or newer: older proxies have CVEs
+    export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 32)" OPENAI_API_KEY=...
+    sh start.sh                                                  # http://127.0.0.1:4000, metrics at /metrics
+
+Budgets: BUDGETS
+Clients give the master key as their API key. The answer's headers `x-tale-budget`, `x-tale-effort` or `x-tale-skipped`
+say what was done; `"metadata": {"tale": "off"}` in a request leaves it alone, a number of tokens sets its budget.
+`policy.json` may be replaced while the proxy runs; `holdout=0.02` in `tale_hook.py` lets the metrics tell the saving.
+"""
+
+
+def write_proxy_folder(source: Path, out: Path) -> list[Path]:
+    """Write `policy.json`, `tale_hook.py`, `config.yaml`, `start.sh` and `README.md`.
+
+    Args:
+        source: The saved program; it is copied, so it must not hold what the proxy's machine may not see.
+        out: The folder; files of these names in it are replaced.
+
+    Returns:
+        The files.
+
+    Raises:
+        StateError: If the source cannot be loaded.
+        UsageError: If the program gives no budgets.
+    """
+    policy = as_policy(load(source))
+    if isinstance(policy, AskingPolicy):
+        budgets = "asked of the model by a request of its own before each question, as the paper does (TALE-EP)."
+    elif isinstance(policy, FixedPolicy):
+        budgets = f"{policy.budget} for every question."
+    elif isinstance(policy, EstimatorPolicy):
+        budgets = f"from the question's text, without a call. {_guarantee(policy.guarantee)}".rstrip()
+    else:
+        raise UsageError(f"{source} gives no budgets that a proxy can send")
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "policy.json").exists() or not source.samefile(out / "policy.json"):
+        shutil.copyfile(source, out / "policy.json")
+    files = {
+        "tale_hook.py": _HOOK.format(estimate="call" if isinstance(policy, AskingPolicy) else "never"),
+        "config.yaml": _CONFIG,
+        "start.sh": _START,
+        "README.md": _README.replace("BUDGETS", budgets),
+    }
+    for name, text in files.items():
+        (out / name).write_text(text, encoding="utf-8")
+    return [out / name for name in ("policy.json", *files)]
+
+
+def _guarantee(guarantee: str | None) -> str:
+    """Return the calibration's guarantee as a sentence, with what it presupposes."""
+    if guarantee is None:
+        return ""
+    return f"Calibrated: {guarantee}, with the model, prompts and temperature it was measured with."

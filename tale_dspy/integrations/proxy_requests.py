@@ -1,0 +1,200 @@
+"""The three request formats of an LLM proxy: find the question in one, and add a budget to it.
+
+OpenAI chat completions, Anthropic Messages and OpenAI Responses. Nothing of the caller's is changed in place: the
+request body may already be in somebody's log.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from tale_dspy.backends.reasoning_settings import caller_reasoning_param
+from tale_dspy.budget import check_budget
+from tale_dspy.errors import UsageError
+from tale_dspy.integrations.policy import EFFORT_WORDS, PolicyBudget
+from tale_dspy.prompts import FORMS
+
+JsonObject = dict[str, object]
+ApiFormat = Literal["chat", "messages", "responses"]
+
+API_FORMATS: Mapping[str, ApiFormat] = {
+    "completion": "chat",
+    "acompletion": "chat",
+    "anthropic_messages": "messages",
+    "aanthropic_messages": "messages",
+    "responses": "responses",
+    "aresponses": "responses",
+}
+"""LiteLLM's call type -> the format of the request; requests of other types pass through."""
+
+LIMIT_NAMES: Mapping[ApiFormat, tuple[str, ...]] = {
+    "chat": ("max_tokens", "max_completion_tokens"),
+    "messages": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
+"""Settings that limit the output tokens, the one to set first."""
+
+OPT_OUT = "tale"
+"""Key of the request's `metadata` that sets the budget: `off`, a number of tokens, or an effort word."""
+
+_TEXT_TYPES = ("text", "input_text")
+_TOOL_TYPES = ("tool_result", "function_call_output", "custom_tool_call_output")
+_STATED_BUDGET = re.compile(
+    r"(?:(?:less|fewer|more) than|at most|within|under|up to|below|少于|不超过)\s*\d[\d,]*\s*(?:tokens?|words?)\b", re.I
+)
+_PHRASES = [(form.think.strip(), form.think_budget.strip()) for form in FORMS.values()]
+"""How a prompt of this package asks for reasoning, without and with a budget."""
+
+
+@dataclass(frozen=True)
+class UserQuestion:
+    """The last thing the user said."""
+
+    text: str
+    """Its text parts, one a line."""
+    has_other_parts: bool = False
+    """Whether there are images, sound or files beside the text."""
+
+
+@dataclass(frozen=True)
+class SkippedRequest:
+    """A request that gets no budget."""
+
+    reason: str
+    """A word for the response header and the metrics, such as `tools`."""
+
+
+def read_question(api: ApiFormat, request: Mapping[str, object]) -> UserQuestion | SkippedRequest:
+    """Find the question that a budget is for.
+
+    Only a question of the user's gets one. A request passes through that offers tools or brings their results (an
+    agent decides itself what it needs; no budget was measured for it), that sets a reasoning control or states a budget
+    of its own, or that holds no text.
+
+    Args:
+        api: The format.
+        request: The request's settings, with `messages` or `input`.
+    """
+    turn = _last_turn(api, request)
+    content = turn.get("content")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    parts = parts if isinstance(parts, list) else []
+    if turn.get("role") == "tool" or any(_kind(part) in _TOOL_TYPES for part in (turn, *parts)):
+        return SkippedRequest("tool-results")
+    if turn.get("role") != "user":
+        return SkippedRequest("no-question")
+    if request.get("tools") or request.get("functions"):
+        return SkippedRequest("tools")
+    if _has_own_effort(request):
+        return SkippedRequest("own-effort")
+    texts = [str(part["text"]) for part in parts if _is_text(part)]
+    text = "\n".join(texts)
+    if not text.strip():
+        return SkippedRequest("no-text")
+    if _STATED_BUDGET.search(text):
+        return SkippedRequest("own-budget")
+    return UserQuestion(text, has_other_parts=len(texts) < len(parts))
+
+
+def requested_budget(request: Mapping[str, object]) -> PolicyBudget | SkippedRequest | None:
+    """Return what the caller says of budgets in the request's metadata; None where that is nothing.
+
+    A value that is neither `off`, a number of tokens nor an effort word gives no budget at all.
+    """
+    metadata = request.get("metadata")
+    value = metadata.get(OPT_OUT) if isinstance(metadata, Mapping) else None
+    if value is None:
+        return None
+    if value in ("off", False):
+        return SkippedRequest("off")
+    if value in EFFORT_WORDS:
+        return PolicyBudget(effort=str(value))
+    try:  # OpenAI takes texts alone as metadata
+        return PolicyBudget(check_budget(int(value) if isinstance(value, str) else value))
+    except (ValueError, UsageError):
+        return SkippedRequest("unknown-metadata")
+
+
+def without_opt_out(request: Mapping[str, object]) -> JsonObject:
+    """Return the request without our key in its metadata, which some APIs hand on to the provider."""
+    metadata = request.get("metadata")
+    if not isinstance(metadata, Mapping) or OPT_OUT not in metadata:
+        return dict(request)
+    rest = {name: value for name, value in metadata.items() if name != OPT_OUT}
+    return {**request, "metadata": rest} if rest else {k: v for k, v in request.items() if k != "metadata"}
+
+
+def output_limit(api: ApiFormat, request: Mapping[str, object]) -> int | None:
+    """Return the caller's limit on output tokens, or None."""
+    limits = [request.get(name) for name in LIMIT_NAMES[api]]
+    return min((limit for limit in limits if isinstance(limit, int)), default=None)
+
+
+def with_phrase(api: ApiFormat, request: Mapping[str, object], tokens: int) -> JsonObject:
+    """Return the request with the paper's phrase at the end of the question (arXiv 2412.18547, table 1).
+
+    A prompt that ends by asking for reasoning asks for it within the budget instead. Where the reply must be JSON, the
+    phrase does not ask for steps.
+
+    Args:
+        api: The format.
+        request: A request in which `read_question` finds a question.
+        tokens: The budget.
+    """
+    name = "input" if api == "responses" else "messages"
+    turns = request[name]
+    if isinstance(turns, str):
+        return {**request, name: _phrased(turns, tokens, _wants_json(request))}
+    *before, last = cast("list[JsonObject]", turns)
+    content = last["content"]
+    if isinstance(content, str):
+        changed: object = _phrased(content, tokens, _wants_json(request))
+    else:
+        parts = list(cast("list[JsonObject]", content))
+        place = max(number for number, part in enumerate(parts) if _is_text(part))
+        text = _phrased(str(parts[place]["text"]), tokens, _wants_json(request))
+        parts[place] = {**parts[place], "text": text}
+        changed = parts
+    return {**request, name: [*before, {**last, "content": changed}]}
+
+
+def _phrased(text: str, tokens: int, wants_json: bool) -> str:
+    stripped = text.rstrip()
+    for plain, budgeted in _PHRASES:
+        if stripped.endswith(plain):
+            return stripped.removesuffix(plain) + budgeted.format(budget=tokens) + "\n"
+    return f"{stripped}\n{FORMS['answer'].phrase(not wants_json, tokens)}"
+
+
+def _wants_json(request: Mapping[str, object]) -> bool:
+    """Whether the reply must be JSON: `response_format`, `text.format` or `output_config.format`, by API."""
+    formats = [request.get("response_format")]
+    for name in ("text", "output_config"):
+        holder = request.get(name)
+        formats.append(holder.get("format") if isinstance(holder, Mapping) else None)
+    return any(isinstance(f, Mapping) and f.get("type") != "text" for f in formats) or any(
+        isinstance(f, type) for f in formats
+    )
+
+
+def _has_own_effort(request: Mapping[str, object]) -> bool:
+    config = request.get("output_config")
+    return caller_reasoning_param(request) is not None or (isinstance(config, Mapping) and "effort" in config)
+
+
+def _last_turn(api: ApiFormat, request: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the last turn of the conversation; an empty one where there is none."""
+    turns = request.get("input" if api == "responses" else "messages")
+    if isinstance(turns, str):
+        return {"role": "user", "content": turns}
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    return last if isinstance(last, Mapping) else {}
+
+
+def _kind(part: object) -> object:
+    return part.get("type") if isinstance(part, Mapping) else None
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in _TEXT_TYPES and isinstance(part.get("text"), str)

@@ -1,0 +1,9 @@
+"""The packages of the integrations need an environment of their own: LiteLLM's proxy pins an older `rich`.
+
+`make test-integrations` runs all tests of this folder there; elsewhere those that need the packages are not collected.
+"""
+
+from importlib.util import find_spec
+
+NEEDED = {"test_litellm_proxy_served.py": "fastapi", "test_inspect_ai.py": "inspect_ai", "test_mlflow.py": "mlflow"}
+collect_ignore = [name for name, package in NEEDED.items() if find_spec(package) is None]
