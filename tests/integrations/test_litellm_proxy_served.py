@@ -1,0 +1,221 @@
+"""The exported folder in a real LiteLLM proxy: what reaches the model, and what comes back to every client."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anthropic
+import openai
+import pytest
+
+from tale_dspy.integrations.exports import export
+from tests.integrations.backend import RecordingBackend
+from tests.integrations.programs import regression_program, saved
+from tests.integrations.proxy_process import Proxy, models_config, running_proxy
+
+QUESTION = "Tom has 3 boxes of 12 apples and eats 5. How many apples are left?"
+ANSWER = "3 * 12 = 36, and 36 - 5 = 31. Answer: [[31]]"
+BUDGET = regression_program().budget_for(question=QUESTION).tokens
+PHRASE = f"Let's think step by step and use less than {BUDGET} tokens:"
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[RecordingBackend]:
+    with RecordingBackend(ANSWER) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy(backend: RecordingBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("proxy")
+    export(saved(regression_program(), folder), "litellm", folder / "served")
+    (folder / "served" / "config.yaml").write_text(models_config(backend.url))
+    with running_proxy(folder / "served") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _fresh(backend: RecordingBackend) -> None:
+    backend.reset()
+    backend.bodies.clear()
+
+
+@pytest.fixture
+def client(proxy: Proxy) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=proxy.key, max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+def claude(proxy: Proxy) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=proxy.url, api_key=proxy.key, max_retries=0) as made:
+        yield made
+
+
+def user(text: str) -> list[dict[str, str]]:
+    return [{"role": "system", "content": "Be kind."}, {"role": "user", "content": text}]
+
+
+def test_a_chat_completion_gets_the_phrase_and_the_header(client: openai.OpenAI, backend: RecordingBackend) -> None:
+    reply = client.chat.completions.with_raw_response.create(model="plain", messages=user(QUESTION))
+    assert reply.headers["x-tale-budget"] == str(BUDGET)
+    assert reply.parse().choices[0].message.content == ANSWER
+    (request,) = backend.requests
+    assert request.prompt == f"{QUESTION}\n{PHRASE}\n"
+    assert request.body.keys() == {"model", "messages"}
+
+
+def test_a_model_that_thinks_gets_its_control_beside_it(client: openai.OpenAI, backend: RecordingBackend) -> None:
+    reply = client.chat.completions.with_raw_response.create(model="thinker", messages=user(QUESTION))
+    assert (reply.headers["x-tale-budget"], reply.headers["x-tale-effort"]) == (str(BUDGET), "minimal")
+    assert backend.requests[-1].body["reasoning_effort"] == "minimal"
+
+
+def test_a_stream_comes_unharmed(client: openai.OpenAI, backend: RecordingBackend) -> None:
+    with client.chat.completions.with_streaming_response.create(
+        model="plain", messages=user(QUESTION), stream=True
+    ) as reply:
+        assert reply.headers["x-tale-budget"] == str(BUDGET)
+        chunks = list(reply.parse())
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == ANSWER
+    assert PHRASE in backend.requests[-1].prompt
+
+
+def test_the_caller_opts_out_or_sets_a_budget(client: openai.OpenAI, backend: RecordingBackend) -> None:
+    ask = client.chat.completions.with_raw_response.create
+    off = ask(model="thinker", messages=user(QUESTION), extra_body={"metadata": {"tale": "off"}})
+    assert off.headers["x-tale-skipped"] == "off"
+    assert backend.requests[-1].prompt == QUESTION
+    assert "reasoning_effort" not in backend.requests[-1].body
+
+    own = ask(model="plain", messages=user(QUESTION), extra_body={"metadata": {"tale": 33}})
+    assert own.headers["x-tale-budget"] == "33"
+    assert backend.requests[-1].prompt.endswith("use less than 33 tokens:\n")
+
+    word = ask(model="thinker", messages=user(QUESTION), extra_body={"metadata": {"tale": "high"}})
+    assert word.headers["x-tale-effort"] == "high"
+    assert (backend.requests[-1].prompt, backend.requests[-1].body["reasoning_effort"]) == (QUESTION, "high")
+
+
+def test_requests_with_tools_pass_through(client: openai.OpenAI, backend: RecordingBackend) -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+    reply = client.chat.completions.with_raw_response.create(model="plain", messages=user(QUESTION), tools=[tool])
+    assert reply.headers["x-tale-skipped"] == "tools"
+    assert backend.requests[-1].prompt == QUESTION
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropic_messages(claude: anthropic.Anthropic, backend: RecordingBackend, stream: bool) -> None:
+    asked = {"model": "claude", "max_tokens": 400, "messages": [{"role": "user", "content": QUESTION}]}
+    if stream:
+        with claude.messages.with_streaming_response.create(**asked, stream=True) as reply:
+            headers = reply.headers
+            events = list(reply.parse())
+        text = "".join(e.delta.text for e in events if e.type == "content_block_delta")
+    else:
+        reply = claude.messages.with_raw_response.create(**asked)
+        headers, text = reply.headers, reply.parse().content[0].text
+    assert text == ANSWER
+    assert (headers["x-tale-budget"], headers["x-tale-effort"]) == (str(BUDGET), "low")
+    assert backend.last_body["output_config"] == {"effort": "low"}
+    assert PHRASE in json.dumps(backend.last_body["messages"])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_responses(client: openai.OpenAI, backend: RecordingBackend, stream: bool) -> None:
+    asked = {"model": "thinker", "input": QUESTION, "metadata": {"tale": "off", "team": "a"}}
+    client.responses.create(**asked)
+    assert (backend.last_body["input"], backend.last_body["metadata"]) == (QUESTION, {"team": "a"})
+
+    asked = {"model": "thinker", "input": [{"role": "user", "content": [{"type": "input_text", "text": QUESTION}]}]}
+    if stream:
+        with client.responses.with_streaming_response.create(**asked, stream=True) as reply:
+            headers = reply.headers
+            text = "".join(e.delta for e in reply.parse() if e.type == "response.output_text.delta")
+    else:
+        raw = client.responses.with_raw_response.create(**asked)
+        headers, text = raw.headers, raw.parse().output_text
+    assert text == ANSWER
+    assert (headers["x-tale-budget"], headers["x-tale-effort"]) == (str(BUDGET), "minimal")
+    assert backend.last_body["reasoning"] == {"effort": "minimal"}
+    assert backend.last_body["input"][0]["content"][0]["text"] == f"{QUESTION}\n{PHRASE}\n"
+
+
+def test_curl(proxy: Proxy, backend: RecordingBackend) -> None:
+    body = json.dumps({"model": "plain", "messages": user(QUESTION)})
+    headers = ["-H", f"Authorization: Bearer {proxy.key}", "-H", "Content-Type: application/json"]
+    command = ["curl", "-sS", "-D", "-", *headers, "-d", body, f"{proxy.url}/v1/chat/completions"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"x-tale-budget: {BUDGET}" in done.stdout
+    assert "[[31]]" in done.stdout
+
+
+def test_without_the_key_nobody_is_answered(proxy: Proxy, backend: RecordingBackend) -> None:
+    with (
+        openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="sk-other", max_retries=0) as stranger,
+        pytest.raises(openai.APIStatusError) as refused,
+    ):
+        stranger.chat.completions.create(model="plain", messages=user(QUESTION))
+    assert refused.value.status_code in (400, 401)  # 400: it has no database of other keys
+    assert backend.requests == []
+
+
+async def test_a_policy_file_that_breaks_or_is_deleted_fails_no_request(
+    proxy: Proxy, backend: RecordingBackend
+) -> None:
+    policy = proxy.folder / "policy.json"
+    good = policy.with_suffix(".good")
+    shutil.copy(policy, good)
+    seen: dict[str, set[str]] = {}
+
+    async with openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=proxy.key, max_retries=0) as client:
+
+        async def ask_until(header: str, name: str) -> None:
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                replies = await asyncio.gather(
+                    *(
+                        client.chat.completions.with_raw_response.create(model="plain", messages=user(QUESTION))
+                        for _ in range(8)
+                    )
+                )
+                seen.setdefault(name, set()).update(h for r in replies for h in r.headers if h.startswith("x-tale"))
+                if all(header in reply.headers for reply in replies):
+                    return
+            pytest.fail(f"no {header} after the policy file was {name}")
+
+        for name, spoil in {
+            "deleted": policy.unlink,
+            "broken": lambda: policy.write_text('{"tale_dspy": {"class": '),
+            "mended": lambda: shutil.copy(good, policy),
+        }.items():
+            spoil()
+            await ask_until("x-tale-budget" if name == "mended" else "x-tale-skipped", name)
+
+    log = proxy.log.read_text()
+    assert log.count("cannot be read: No such file or directory; requests pass through") == 1
+    assert log.count("requests pass through unchanged until the file is mended") == 2
+
+
+def test_what_was_spent_is_counted(proxy: Proxy, client: openai.OpenAI) -> None:
+    client.chat.completions.create(model="plain", messages=user(QUESTION))
+    end = time.monotonic() + 30
+    wanted = 'tale_requests_total{group="budgeted",model="plain"}'
+    while time.monotonic() < end:
+        done = subprocess.run(
+            ["curl", "-sSL", "-H", f"Authorization: Bearer {proxy.key}", f"{proxy.url}/metrics"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        counts = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line.startswith("tale_"))
+        if wanted in counts:
+            break
+        time.sleep(0.2)
+    requests, tokens = float(counts[wanted]), float(counts[wanted.replace("requests", "output_tokens")])
+    assert tokens == requests * len(ANSWER.split())
+    assert float(counts[wanted.replace("requests", "budget_tokens")]) >= BUDGET
