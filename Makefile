@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-integrations check bench clean
 
 # One stamp a kind of set-up: it is done again when what it depends on has changed.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -22,6 +22,16 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term --cov-fail-under=90
 
+# LiteLLM's proxy wants an older `rich` than the rest, so what needs it has an environment of its own.
+$(VENV)-integrations/.done: pyproject.toml constraints-integrations.txt
+	$(PYTHON) -m venv $(VENV)-integrations
+	$(VENV)-integrations/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints-integrations.txt -e '.[integrations]'
+	touch $@
+
+test-integrations: $(VENV)-integrations/.done
+	$(VENV)-integrations/bin/python -m pytest -q tests/integrations
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,4 +42,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-integrations build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -16,9 +16,10 @@ Of a question's text each feature is log(1 + count), where the counts are those 
 
     estimate = exp(intercept + sum(weight * clamp(x, -furthest, furthest))), rounded to 4 decimals,
 
-and at least `estimator.default` where any |x| is beyond `furthest`: the question is unlike those of the fit. The
-estimate is multiplied with `estimator.scale`, rounded up and kept within the limits of the estimator, then multiplied
-with `program.scale`, rounded up and kept within the limits of the program. A blank text gets `estimator.default` within both, without the scale.
+and at least `estimator.default` where any |x| is beyond `furthest`: the question is unlike those fitted. The estimate
+is multiplied with `estimator.scale`, rounded up and kept within the limits of the estimator, then multiplied with
+`program.scale`, rounded up and kept within those of the program. A blank text gets `estimator.default` within both,
+without the scales.
 """
 
 import json

@@ -14,7 +14,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 from zlib import crc32
 
 import dspy
@@ -39,16 +39,15 @@ from tale_dspy.integrations.proxy_requests import (
 
 if TYPE_CHECKING:
     from litellm.types.router import RoutingContext
+    from litellm.types.utils import ModelResponse
 
 logger = logging.getLogger(__name__)
 
 OLDEST_LITELLM = (1, 83, 10)
 STATE = "tale_dspy"
 """Key under which the proxy's own metadata of a request holds what was decided of it."""
-ESTIMATE_ROOM = 64
-"""Output tokens of the call that asks a model for a budget; one that thinks natively gets no limit."""
 
-Policy = int | str | Path | dspy.Module | BudgetPolicy
+Policy: TypeAlias = int | str | Path | dspy.Module | BudgetPolicy
 
 
 class _PolicySource:
@@ -56,9 +55,9 @@ class _PolicySource:
 
     def __init__(self, policy: Policy) -> None:
         self._warned: set[str] = set()
-        is_file = isinstance(policy, Path) or (isinstance(policy, str) and policy.endswith(".json"))
-        self._file = PolicyFile(cast("str | Path", policy), logger.warning) if is_file else None
-        self._fixed = None if is_file else as_policy(cast("int | str | dspy.Module | BudgetPolicy", policy))
+        path = Path(policy) if isinstance(policy, str) and policy.endswith(".json") else policy
+        self._file = PolicyFile(path, logger.warning) if isinstance(path, Path) else None
+        self._fixed = None if isinstance(path, Path) else as_policy(path)
 
     def current(self) -> BudgetPolicy | None:
         return self._fixed if self._file is None else self._file.current()
@@ -69,7 +68,7 @@ class _PolicySource:
             logger.warning(sentence)
 
 
-class TokenBudget(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed for mypy
+class TokenBudget(CustomLogger):
     """Give each question its budget: in its prompt, and by the reasoning control of the model that answers.
 
     Chat completions, Anthropic Messages and OpenAI Responses, streamed or not. Which requests pass through unchanged is
@@ -171,9 +170,7 @@ class TokenBudget(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed f
             return
         self._metrics.book(str(logged.get("model_group") or kwargs.get("model")), state, logged)
 
-    async def _decided(
-        self, api: ApiFormat, data: JsonObject
-    ) -> tuple[JsonObject, PolicyBudget | SkippedRequest]:
+    async def _decided(self, api: ApiFormat, data: JsonObject) -> tuple[JsonObject, PolicyBudget | SkippedRequest]:
         """Return the request as it goes on, and the budget in it or why there is none."""
         request = without_opt_out(data)
         requested = requested_budget(data)
@@ -203,12 +200,11 @@ class TokenBudget(CustomLogger):  # type: ignore[misc]  # LiteLLM is not typed f
         """Ask the model for the budget of a question, by the proxy's own router."""
         if self.estimate == "never" or not isinstance(policy, AskingPolicy):
             return SkippedRequest("needs-estimate")
-        from litellm.proxy.proxy_server import llm_router
-
-        if llm_router is None:
+        router = _router()
+        if router is None:
             return SkippedRequest("needs-estimate")
-        reply = await llm_router.acompletion(
-            model=data["model"], messages=policy.messages(text), metadata={**_proxy_metadata(data), STATE: {}}
+        reply = await router.acompletion(
+            model=str(data["model"]), messages=policy.messages(text), metadata={**_proxy_metadata(data), STATE: {}}
         )
         return policy.read(reply.choices[0].message.content)
 
@@ -230,11 +226,11 @@ class EffortTier:
         >>> tier = EffortTier("best.json", tiers={100: "SIMPLE", 1000: "COMPLEX"})  # doctest: +SKIP
     """
 
-    def __init__(self, policy: Policy, tiers: Mapping[str, str] | Mapping[int, str]) -> None:
+    def __init__(self, policy: Policy, tiers: Mapping[str | int, str]) -> None:
         kinds = {type(bound) for bound in tiers}
         if kinds not in ({str}, {int}):
-            raise UsageError(f"tiers must map effort words or numbers of tokens to names of tiers, got {tiers!r}")
-        self.tiers: dict[str | int, str] = dict(tiers)
+            raise UsageError(f"tiers must map effort words or numbers of tokens to names of tiers, got {dict(tiers)!r}")
+        self.tiers: dict[str | int, str] = {**tiers}
         self._source = _PolicySource(policy)
 
     async def classify(self, context: "RoutingContext") -> str | None:
@@ -270,6 +266,21 @@ def check_litellm_version() -> None:
     if numbers < OLDEST_LITELLM:
         wanted = ".".join(map(str, OLDEST_LITELLM))
         raise UsageError(f"litellm {installed} is open to CVE-2026-42208 and CVE-2026-42271: install {wanted} or newer")
+
+
+class _Router(Protocol):
+    """What is needed of LiteLLM's router."""
+
+    async def acompletion(self, *, model: str, messages: list[dict[str, str]], metadata: JsonObject) -> "ModelResponse":
+        """Answer by any deployment of a model group."""
+        ...
+
+
+def _router() -> _Router | None:
+    """Return the router of the proxy that runs in this process."""
+    from litellm.proxy.proxy_server import llm_router
+
+    return cast("_Router | None", llm_router)
 
 
 def _proxy_metadata(request: MutableMapping[str, object]) -> JsonObject:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Literal
 
 from tale_dspy.backends.lm import LM
-from tale_dspy.backends.reasoning_control import VALUE, ReasoningControl
+from tale_dspy.backends.reasoning_control import ReasoningControl
 from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of
 from tale_dspy.backends.reasoning_settings import caller_reasoning_param, filled
 from tale_dspy.integrations.policy import PolicyBudget

@@ -16,7 +16,7 @@ from tale_dspy.integrations.litellm_proxy import TokenBudget
 tale = TokenBudget(Path(__file__).with_name("policy.json"), mode="auto", estimate="{estimate}", holdout=0.0)
 '''
 
-_CONFIG = """# Any model LiteLLM knows, by its full name (openai/gpt-5-mini), with the provider's key in the environment.
+_CONFIG = """# Any model of LiteLLM's by its full name (openai/gpt-5-mini), with its provider's key in the environment.
 model_list:
   - model_name: "*"
     litellm_params:

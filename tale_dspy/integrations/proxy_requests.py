@@ -106,7 +106,7 @@ def requested_budget(request: Mapping[str, object]) -> PolicyBudget | SkippedReq
     value = metadata.get(OPT_OUT) if isinstance(metadata, Mapping) else None
     if value is None:
         return None
-    if value in ("off", False):
+    if value == "off" or value is False:
         return SkippedRequest("off")
     if value in EFFORT_WORDS:
         return PolicyBudget(effort=str(value))

@@ -5,5 +5,12 @@
 
 from importlib.util import find_spec
 
-NEEDED = {"test_litellm_proxy_served.py": "fastapi", "test_inspect_ai.py": "inspect_ai", "test_mlflow.py": "mlflow"}
+NEEDED = {
+    "test_proxy_control.py": "mcp",
+    "test_proxy_metrics.py": "prometheus_client",
+    "test_litellm_proxy_served.py": "apscheduler",
+    "test_inspect_ai.py": "inspect_ai",
+    "test_inspect_export.py": "inspect_ai",
+    "test_mlflow_export.py": "mlflow",
+}
 collect_ignore = [name for name, package in NEEDED.items() if find_spec(package) is None]

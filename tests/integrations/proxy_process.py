@@ -61,7 +61,10 @@ def running_proxy(folder: Path, **extra_env: str) -> Iterator[Proxy]:
         **extra_env,
     }
     log = folder / "proxy.log"
-    with log.open("w") as out, subprocess.Popen(["sh", folder / "start.sh"], env=env, stdout=out, stderr=out) as process:
+    with (
+        log.open("w") as out,
+        subprocess.Popen(["sh", folder / "start.sh"], env=env, stdout=out, stderr=out) as process,
+    ):
         try:
             _wait(f"http://127.0.0.1:{port}/health/liveliness", process, log)
             yield Proxy(f"http://127.0.0.1:{port}", folder, log)

@@ -1,0 +1,28 @@
+"""What is counted of the requests of a proxy."""
+
+from prometheus_client import REGISTRY
+
+from tale_dspy.integrations.proxy_metrics import ProxyMetrics
+
+
+def count(name: str, group: str) -> float | None:
+    return REGISTRY.get_sample_value(f"tale_{name}_total", {"model": "test-model", "group": group})
+
+
+def test_requests_are_counted_by_what_was_decided() -> None:
+    metrics = ProxyMetrics()
+    logged = {"completion_tokens": 40, "prompt_tokens": 12, "response_cost": 0.25}
+    for _ in range(3):
+        metrics.book("test-model", {"tokens": 50, "effort": None}, logged)
+    ProxyMetrics().book("test-model", {"skipped": "holdout"}, {**logged, "completion_tokens": 90})
+    metrics.book("test-model", {"skipped": "tools"}, {"completion_tokens": None})
+
+    assert [count(name, "budgeted") for name in ("requests", "output_tokens", "prompt_tokens", "budget_tokens")] == [
+        3,
+        120,
+        36,
+        150,
+    ]
+    assert count("cost_usd", "budgeted") == 0.75
+    assert (count("requests", "holdout"), count("output_tokens", "holdout")) == (1, 90)
+    assert (count("requests", "tools"), count("output_tokens", "tools")) == (1, None)
