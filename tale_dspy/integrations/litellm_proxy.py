@@ -21,8 +21,9 @@ import dspy
 from litellm.integrations.custom_logger import CustomLogger
 
 from tale_dspy.backends.reasoning_params import Mode, check_mode
+from tale_dspy.budget import BudgetLike, BudgetValue
 from tale_dspy.errors import TaleError, UsageError
-from tale_dspy.integrations.policy import AskingPolicy, BudgetPolicy, PolicyBudget, PolicyFile, as_policy
+from tale_dspy.integrations.policy import AskingPolicy, BudgetPolicy, PolicyFile, as_policy
 from tale_dspy.integrations.proxy_control import control_settings, effort_sent
 from tale_dspy.integrations.proxy_metrics import ProxyMetrics
 from tale_dspy.integrations.proxy_requests import (
@@ -47,7 +48,7 @@ OLDEST_LITELLM = (1, 83, 10)
 STATE = "tale_dspy"
 """Key under which the proxy's own metadata of a request holds what was decided of it."""
 
-Policy: TypeAlias = int | str | Path | dspy.Module | BudgetPolicy
+Policy: TypeAlias = BudgetLike | Path | dspy.Module | BudgetPolicy
 
 
 class _PolicySource:
@@ -131,7 +132,7 @@ class TokenBudget(CustomLogger):
         model = kwargs.get("model")
         if state is None or "skipped" in state or not isinstance(model, str):
             return None
-        budget = PolicyBudget(cast("int | None", state["tokens"]), cast("str | None", state["effort"]))
+        budget = BudgetValue(cast("int | None", state["tokens"]), cast("str | None", state["effort"]))
         try:
             changes = control_settings(cast("ApiFormat", state["api"]), model, budget, self.mode, kwargs)
         except TaleError as error:
@@ -170,7 +171,7 @@ class TokenBudget(CustomLogger):
             return
         self._metrics.book(str(logged.get("model_group") or kwargs.get("model")), state, logged)
 
-    async def _decided(self, api: ApiFormat, data: JsonObject) -> tuple[JsonObject, PolicyBudget | SkippedRequest]:
+    async def _decided(self, api: ApiFormat, data: JsonObject) -> tuple[JsonObject, BudgetValue | SkippedRequest]:
         """Return the request as it goes on, and the budget in it or why there is none."""
         request = without_opt_out(data)
         requested = requested_budget(data)
@@ -179,7 +180,7 @@ class TokenBudget(CustomLogger):
         question = read_question(api, data)
         if isinstance(question, SkippedRequest):
             return request, question
-        budget: PolicyBudget | SkippedRequest | None = requested
+        budget: BudgetValue | SkippedRequest | None = requested
         if budget is None:
             if crc32(question.text.encode("utf-8", "replace")) < self.holdout * 2**32:
                 return request, SkippedRequest("holdout")
@@ -187,7 +188,7 @@ class TokenBudget(CustomLogger):
             if policy is None:
                 return request, SkippedRequest("no-policy")
             budget = policy.budget_for(question.text) or await self._asked(policy, question.text, data)
-            if isinstance(budget, PolicyBudget) and question.has_other_parts and budget.tokens is not None:
+            if isinstance(budget, BudgetValue) and question.has_other_parts and budget.tokens is not None:
                 budget = replace(budget, tokens=max(budget.tokens, policy.default_tokens))
         if isinstance(budget, SkippedRequest):
             return request, budget
@@ -196,7 +197,7 @@ class TokenBudget(CustomLogger):
             budget = replace(budget, tokens=limit)
         return (request if budget.tokens is None else with_phrase(api, request, budget.tokens)), budget
 
-    async def _asked(self, policy: BudgetPolicy, text: str, data: JsonObject) -> PolicyBudget | SkippedRequest:
+    async def _asked(self, policy: BudgetPolicy, text: str, data: JsonObject) -> BudgetValue | SkippedRequest:
         """Ask the model for the budget of a question, by the proxy's own router."""
         if self.estimate == "never" or not isinstance(policy, AskingPolicy):
             return SkippedRequest("needs-estimate")
@@ -246,7 +247,7 @@ class EffortTier:
             return None
         return None if budget is None else self._tier(budget)
 
-    def _tier(self, budget: PolicyBudget) -> str | None:
+    def _tier(self, budget: BudgetValue) -> str | None:
         if budget.effort is not None:
             return self.tiers.get(budget.effort)
         bounds = sorted(bound for bound in self.tiers if isinstance(bound, int))

@@ -13,7 +13,7 @@ from typing import Protocol
 import dspy
 
 from tale_dspy.adapter import BUDGET
-from tale_dspy.budget import Budget, BudgetLimits, check_budget, read_budget
+from tale_dspy.budget import DEFAULT_BUDGET, Budget, BudgetLike, BudgetLimits, BudgetValue, read_budget
 from tale_dspy.errors import TaleError, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.estimators.estimator import UNLIMITED, BudgetEstimator
@@ -23,25 +23,8 @@ from tale_dspy.programs.state import promises_of
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
 
-EFFORT_WORDS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""Effort words of today's models, from the least to the most."""
 RECHECK_S = 1.0
 """Seconds between two looks at whether a policy file has changed."""
-
-
-@dataclass(frozen=True)
-class PolicyBudget:
-    """What a policy gives a question: a number of tokens, an effort word, or both."""
-
-    tokens: int | None = None
-    """Stated in the prompt, and sent by the model's reasoning control where there is no word."""
-    effort: str | None = None
-    """One of `EFFORT_WORDS`, sent by the model's reasoning control."""
-    source: str = "given"
-    """Where it comes from, such as `estimate`, `clamped` or `fallback` (`tale_dspy.budget.Budget`)."""
-
-    def __str__(self) -> str:
-        return "+".join(str(part) for part in (self.effort, self.tokens) if part is not None)
 
 
 class BudgetPolicy(Protocol):
@@ -52,7 +35,7 @@ class BudgetPolicy(Protocol):
         """Least tokens for a question of which the policy sees only a part, such as one about an image."""
         ...
 
-    def budget_for(self, text: str) -> PolicyBudget | None:
+    def budget_for(self, text: str) -> BudgetValue | None:
         """Return the budget of a question; None where only the model can tell (`AskingPolicy`)."""
         ...
 
@@ -61,13 +44,13 @@ class BudgetPolicy(Protocol):
 class FixedPolicy:
     """The same budget for every question."""
 
-    budget: PolicyBudget
+    budget: BudgetValue
 
     @property
     def default_tokens(self) -> int:
         return self.budget.tokens or 1
 
-    def budget_for(self, text: str) -> PolicyBudget | None:
+    def budget_for(self, text: str) -> BudgetValue | None:
         return self.budget
 
 
@@ -81,9 +64,8 @@ class EstimatorPolicy:
     guarantee: str | None = None
     """What the program's calibration guarantees, in words."""
 
-    def budget_for(self, text: str) -> PolicyBudget | None:
-        budget = self.estimate(text)
-        return PolicyBudget(budget.tokens, source=budget.source)
+    def budget_for(self, text: str) -> BudgetValue | None:
+        return self.estimate(text).value
 
 
 @dataclass(frozen=True)
@@ -99,24 +81,22 @@ class AskingPolicy:
     def default_tokens(self) -> int:
         return self.read(None).tokens or 1
 
-    def budget_for(self, text: str) -> PolicyBudget | None:
+    def budget_for(self, text: str) -> BudgetValue | None:
         return None
 
     def messages(self, text: str) -> list[dict[str, str]]:
         """Return the request that asks the model for a budget."""
         return [{"role": "system", "content": ESTIMATOR_INSTRUCTIONS}, {"role": "user", "content": text}]
 
-    def read(self, reply: str | None) -> PolicyBudget:
+    def read(self, reply: str | None) -> BudgetValue:
         """Return the budget in the model's reply; the default where it has none."""
         estimated = self.estimator_limits.apply(read_budget(reply), reply)
-        if estimated.source == "fallback":
-            return PolicyBudget(estimated.tokens, source="fallback")
-        budget = self.limits.apply(float(estimated.tokens))
-        source = budget.source if budget.source == "clamped" else estimated.source
-        return PolicyBudget(budget.tokens, source=source)
+        if estimated.source == "fallback" or estimated.tokens is None:
+            return estimated.value
+        return self.limits.apply(float(estimated.tokens)).value
 
 
-def as_policy(given: int | str | dspy.Module | BudgetPolicy) -> BudgetPolicy:
+def as_policy(given: BudgetLike | dspy.Module | BudgetPolicy) -> BudgetPolicy:
     """Return the policy of a number of tokens, an effort word, a budgeted program or an estimator.
 
     Args:
@@ -125,20 +105,16 @@ def as_policy(given: int | str | dspy.Module | BudgetPolicy) -> BudgetPolicy:
     Raises:
         UsageError: If it gives no budget, or looks at more than one text.
     """
-    if isinstance(given, bool | int):
-        return FixedPolicy(PolicyBudget(check_budget(given, "policy")))
-    if isinstance(given, str):
-        if given not in EFFORT_WORDS:
-            raise UsageError(f"a policy is a number of tokens or one of {', '.join(EFFORT_WORDS)}, got {given!r}")
-        return FixedPolicy(PolicyBudget(effort=given))
+    if isinstance(given, int | str | BudgetValue):
+        return FixedPolicy(BudgetValue.parse(given))
     return _module_policy(given) if isinstance(given, dspy.Module) else given
 
 
 def _module_policy(module: dspy.Module) -> BudgetPolicy:
     if isinstance(module, BudgetedChainOfThought):
-        if module.token_budget is None:
+        if module.token_budget is None and module.effort is None:
             raise UsageError("the program takes its budget from each caller: give it one, as token_budget=200, to save")
-        return FixedPolicy(PolicyBudget(module.token_budget))
+        return FixedPolicy(BudgetValue(module.token_budget, module.effort))
     return _tale_ep_policy(estimating_program(module))
 
 
@@ -169,10 +145,9 @@ def _tale_ep_policy(program: TaleEP) -> BudgetPolicy:
     if len(names) != 1:
         raise UsageError(f"a policy sees one text, the estimator looks at {', '.join(names)}: set estimate_from")
     name = names[0]
-    nothing = program.budget_for(**{name: ""})
-    return EstimatorPolicy(
-        lambda text: program.budget_for(**{name: text}), nothing.tokens, next(map(str, promises_of(program)), None)
-    )
+    default = program.budget_for(**{name: ""}).tokens or DEFAULT_BUDGET
+    guarantee = next(map(str, promises_of(program)), None)
+    return EstimatorPolicy(lambda text: program.budget_for(**{name: text}), default, guarantee)
 
 
 class PolicyFile:

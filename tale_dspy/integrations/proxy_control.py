@@ -5,19 +5,18 @@ from functools import lru_cache
 from typing import Literal
 
 from tale_dspy.backends.lm import LM
-from tale_dspy.backends.reasoning_control import ReasoningControl
-from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of
-from tale_dspy.backends.reasoning_settings import caller_reasoning_param, filled
-from tale_dspy.integrations.policy import PolicyBudget
+from tale_dspy.backends.reasoning_params import Mode, budget_request
+from tale_dspy.backends.reasoning_settings import caller_reasoning_param
+from tale_dspy.budget import BudgetValue
 from tale_dspy.integrations.proxy_requests import LIMIT_NAMES, ApiFormat, JsonObject, output_limit
 
-_READ = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "extra_body", "reasoning_effort")
+_READ = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "extra_body")
 """Settings of a request that decide how a reasoning control is sent."""
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def control_settings(
-    api: ApiFormat, model: str, budget: PolicyBudget, mode: Mode, request: Mapping[str, object]
+    api: ApiFormat, model: str, budget: BudgetValue, mode: Mode, request: Mapping[str, object]
 ) -> JsonObject:
     """Return the settings that send a budget to a model, by its reasoning control or as a cap.
 
@@ -39,16 +38,13 @@ def control_settings(
         UsageError: If mode is `native` and no reasoning control of the model is known.
     """
     lm = _language_model(model, "responses" if api == "responses" else "chat")
-    if budget.effort is not None:
-        control = family_of(lm)
-        return {} if mode == "prompt" or control is None else _word_settings(api, control, budget.effort)
-    if budget.tokens is None or mode == "prompt":
+    if mode == "prompt" or (mode == "cap" and budget.tokens is None):
         return {}
     config = {name: request[name] for name in _READ if request.get(name) is not None}
     limit = output_limit(api, request)
     if limit is not None:
         config["max_tokens"] = limit
-    sent = budget_request(lm, budget.tokens, mode, config)
+    sent = budget_request(lm, budget, mode, config)
     return _as_format(api, dict(sent.settings), dict(sent.wire))
 
 
@@ -65,16 +61,6 @@ def effort_sent(settings: Mapping[str, object]) -> str | None:
 @lru_cache(maxsize=256)
 def _language_model(model: str, model_type: Literal["chat", "responses"]) -> LM:
     return LM(model, engine="litellm", model_type=model_type, cache=False)
-
-
-def _word_settings(api: ApiFormat, control: ReasoningControl, word: str) -> JsonObject:
-    """Return the settings for an effort word; for a model that has other words, nothing."""
-    if word == "none" and control.off is not None:
-        return _as_format(api, dict(control.off), {})
-    if control.kind != "word" or word not in control.words:
-        return {}
-    wire = control.wire_responses if api == "responses" and control.wire_responses else control.wire
-    return _as_format(api, filled(control.on, word), filled(wire, word))
 
 
 def _as_format(api: ApiFormat, settings: JsonObject, wire: JsonObject) -> JsonObject:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from tale_dspy.backends.reasoning_settings import caller_reasoning_param
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import BudgetValue
 from tale_dspy.errors import UsageError
-from tale_dspy.integrations.policy import EFFORT_WORDS, PolicyBudget
 from tale_dspy.prompts import FORMS
 
 JsonObject = dict[str, object]
@@ -97,7 +96,7 @@ def read_question(api: ApiFormat, request: Mapping[str, object]) -> UserQuestion
     return UserQuestion(text, has_other_parts=len(texts) < len(parts))
 
 
-def requested_budget(request: Mapping[str, object]) -> PolicyBudget | SkippedRequest | None:
+def requested_budget(request: Mapping[str, object]) -> BudgetValue | SkippedRequest | None:
     """Return what the caller says of budgets in the request's metadata; None where that is nothing.
 
     A value that is neither `off`, a number of tokens nor an effort word gives no budget at all.
@@ -108,11 +107,9 @@ def requested_budget(request: Mapping[str, object]) -> PolicyBudget | SkippedReq
         return None
     if value == "off" or value is False:
         return SkippedRequest("off")
-    if value in EFFORT_WORDS:
-        return PolicyBudget(effort=str(value))
-    try:  # OpenAI takes texts alone as metadata
-        return PolicyBudget(check_budget(int(value) if isinstance(value, str) else value))
-    except (ValueError, UsageError):
+    try:
+        return BudgetValue.parse(value)
+    except UsageError:
         return SkippedRequest("unknown-metadata")
 
 

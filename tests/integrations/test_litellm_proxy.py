@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import tale_dspy
-from tale_dspy.budget import Budget
+from tale_dspy.budget import Budget, BudgetValue
 from tale_dspy.integrations import litellm_proxy
 from tale_dspy.integrations.litellm_proxy import STATE, EffortTier, TokenBudget
-from tale_dspy.integrations.policy import EstimatorPolicy, PolicyBudget
+from tale_dspy.integrations.policy import EstimatorPolicy
 from tests.integrations.programs import regression_program
 
 QUESTION = "Ann has 4 bags of 6 sweets and eats 3. How many are left?"
@@ -21,7 +21,7 @@ QUESTION = "Ann has 4 bags of 6 sweets and eats 3. How many are left?"
 class BrokenPolicy:
     default_tokens = 1
 
-    def budget_for(self, text: str) -> PolicyBudget | None:
+    def budget_for(self, text: str) -> BudgetValue | None:
         raise RuntimeError("out of order")
 
 

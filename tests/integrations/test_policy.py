@@ -6,9 +6,9 @@ import dspy
 import pytest
 
 import tale_dspy
-from tale_dspy.budget import BudgetLimits
+from tale_dspy.budget import BudgetLimits, BudgetValue
 from tale_dspy.integrations import policy as module
-from tale_dspy.integrations.policy import AskingPolicy, PolicyBudget, PolicyFile, as_policy
+from tale_dspy.integrations.policy import AskingPolicy, PolicyFile, as_policy
 from tests.integrations.programs import regression_program, saved
 
 QUESTION = "A train covers 60 miles in 1.5 hours. How fast is it?"
@@ -18,7 +18,7 @@ def test_a_program_whose_estimator_asks_no_model_is_a_policy() -> None:
     program = regression_program()
     given = as_policy(program).budget_for(QUESTION)
     budget = program.budget_for(question=QUESTION)
-    assert given == PolicyBudget(budget.tokens, source=budget.source)
+    assert given == BudgetValue(budget.tokens)
 
 
 def test_an_estimator_of_somebody_elses_is_a_policy_too() -> None:
@@ -26,15 +26,13 @@ def test_an_estimator_of_somebody_elses_is_a_policy_too() -> None:
         def forward(self, question: str) -> dspy.Prediction:
             return dspy.Prediction(token_budget=10 * len(question.split()))
 
-    assert as_policy(tale_dspy.TaleEP("question -> answer", WordCount())).budget_for("a b c") == PolicyBudget(
-        30, source="estimate"
-    )
+    assert as_policy(tale_dspy.TaleEP("question -> answer", WordCount())).budget_for("a b c") == BudgetValue(30)
 
 
 def test_a_number_a_word_and_a_fixed_budget() -> None:
-    assert as_policy(80).budget_for("x") == PolicyBudget(80)
-    assert as_policy("low").budget_for("x") == PolicyBudget(effort="low")
-    assert as_policy(tale_dspy.BudgetedChainOfThought("q -> a", 70)).budget_for("x") == PolicyBudget(70)
+    assert as_policy(80).budget_for("x") == BudgetValue(80)
+    assert as_policy("low").budget_for("x") == BudgetValue(effort="low")
+    assert as_policy(tale_dspy.BudgetedChainOfThought("q -> a", 70)).budget_for("x") == BudgetValue(70)
 
 
 def test_what_gives_no_budget_is_refused() -> None:
@@ -57,9 +55,9 @@ def test_the_estimate_of_the_model_is_read_as_tale_ep_reads_it() -> None:
     assert isinstance(asking, AskingPolicy)
     assert asking.budget_for(QUESTION) is None
     assert asking.messages(QUESTION)[1] == {"role": "user", "content": QUESTION}
-    assert asking.read("Budget: [[50]]") == PolicyBudget(100, source="estimate")
-    assert asking.read("Budget: [[5000]]") == PolicyBudget(300, source="clamped")
-    assert asking.read("no idea") == PolicyBudget(BudgetLimits().default, source="fallback")
+    assert asking.read("Budget: [[50]]") == BudgetValue(100)
+    assert asking.read("Budget: [[5000]]") == BudgetValue(300)
+    assert asking.read("no idea") == BudgetValue(BudgetLimits().default)
 
 
 def test_a_file_is_read_again_when_it_changes_and_complained_of_once(
@@ -70,13 +68,13 @@ def test_a_file_is_read_again_when_it_changes_and_complained_of_once(
     path = saved(tale_dspy.BudgetedChainOfThought("q -> a", 70), tmp_path)
     file = PolicyFile(path, warnings.append)
 
-    def budget() -> PolicyBudget | None:
+    def budget() -> BudgetValue | None:
         policy = file.current()
         return None if policy is None else policy.budget_for("x")
 
-    assert (budget(), budget()) == (PolicyBudget(70), PolicyBudget(70))
+    assert (budget(), budget()) == (BudgetValue(70), BudgetValue(70))
     saved(tale_dspy.BudgetedChainOfThought("question -> answer", 1234), tmp_path)
-    assert budget() == PolicyBudget(1234)
+    assert budget() == BudgetValue(1234)
     path.unlink()
     assert (budget(), budget()) == (None, None)
     path.write_text("{")

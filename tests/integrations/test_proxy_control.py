@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from tale_dspy.budget import BudgetValue
 from tale_dspy.errors import UsageError
-from tale_dspy.integrations.policy import PolicyBudget
 from tale_dspy.integrations.proxy_control import control_settings, effort_sent
 from tale_dspy.integrations.proxy_requests import ApiFormat
 
-SMALL, LARGE, WORD = PolicyBudget(50), PolicyBudget(3000), PolicyBudget(effort="low")
+SMALL, LARGE, WORD = BudgetValue(50), BudgetValue(3000), BudgetValue(effort="low")
 VLLM = {"extra_body": {"thinking_token_budget": 50}}
 
 
@@ -47,11 +47,17 @@ VLLM = {"extra_body": {"thinking_token_budget": 50}}
             {"reasoning": {"effort": "none"}},
         ),
         ("hosted_vllm/qwen3-8b", SMALL, VLLM, {}, {}),
-        ("openai/gpt-5-mini", PolicyBudget(effort="max"), {}, {}, {}),
+        (
+            "openai/gpt-5-mini",  # which has no `max`
+            BudgetValue(effort="max"),
+            {"reasoning_effort": "high"},
+            {"output_config": {"effort": "high"}},
+            {"reasoning": {"effort": "high"}},
+        ),
     ],
 )
 def test_the_control_of_the_model_in_the_words_of_the_format(
-    model: str, budget: PolicyBudget, chat: dict[str, Any], messages: dict[str, Any], responses: dict[str, Any]
+    model: str, budget: BudgetValue, chat: dict[str, Any], messages: dict[str, Any], responses: dict[str, Any]
 ) -> None:
     wanted: dict[ApiFormat, dict[str, Any]] = {"chat": chat, "messages": messages, "responses": responses}
     assert {api: control_settings(api, model, budget, "auto", {}) for api in wanted} == wanted

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tale_dspy.integrations.policy import PolicyBudget
+from tale_dspy.budget import BudgetValue
 from tale_dspy.integrations.proxy_requests import (
     ApiFormat,
     SkippedRequest,
@@ -108,8 +108,8 @@ def test_the_callers_word_in_the_metadata() -> None:
         return requested_budget({"metadata": {"tale": value}})
 
     assert said("off") == said(False) == SkippedRequest("off")
-    assert said(40) == said("40") == PolicyBudget(40)
-    assert said("high") == PolicyBudget(effort="high")
+    assert said(40) == said("40") == BudgetValue(40)
+    assert said("high") == BudgetValue(effort="high")
     for value in ("a lot", 0, -3, [1], {"a": 1}, 1.5):
         assert said(value) == SkippedRequest("unknown-metadata")
     assert requested_budget({"metadata": {}}) is requested_budget({}) is None
