@@ -52,7 +52,9 @@ from .programs.estimators.few_shot_estimator import FewShotEstimator as FewShotE
 from .programs.estimators.regression_estimator import RegressionEstimator as RegressionEstimator
 from .programs.saving import load as load
 from .programs.self_budgeted import SelfBudgeted as SelfBudgeted
+from .programs.sketch import SketchOfThought as SketchOfThought
 from .programs.tale_ep import TaleEP as TaleEP
+from .programs.vote import Vote as Vote
 from .runs.engine import evaluate as evaluate
 from .runs.records import Record as Record
 from .runs.records import Run as Run

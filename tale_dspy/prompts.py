@@ -20,6 +20,12 @@ CONCISE_INSTRUCTIONS = "Be concise."
 DRAFT_INSTRUCTIONS = "Think step by step, but only keep a minimum draft for each thinking step, with 5 words at most."
 """Chain of Draft, arXiv 2502.18600, without its last sentence on the answer format: the form has its own."""
 
+SKETCH_INSTRUCTIONS = (
+    "Sketch your reasoning by chunked symbolism: name each quantity once, then write only equations, one a line, in "
+    "symbols and numbers with their units. No sentences, and nothing of the question again."
+)
+"""Sketch-of-Thought, arXiv 2503.05179, its paradigm for mathematics, in one sentence and zero-shot."""
+
 STATED: Final = object()
 """In the place of a budget: the model shall state one itself before it thinks."""
 

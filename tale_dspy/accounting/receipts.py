@@ -250,6 +250,10 @@ class Receipt:
     """The part of the request body that carries the budget, beside the prompt."""
     reasoning_notes: list[str] = field(default_factory=list)
     """What of it was raised, lowered or left out, in words."""
+    votes: int | None = None
+    """Replies that were asked for, of a `Vote`."""
+    votes_for_answer: int | None = None
+    """Those of them that gave this answer."""
     calls: list[Call] = field(default_factory=list)
 
     def of(self, *roles: Role) -> list[Call]:
@@ -336,10 +340,10 @@ class Receipt:
             tokens += f", {_known(self.recovery_tokens)} of them in {calls} to recover a cut answer"
         cached = sum(c.cached for c in self.calls)
         sent = self.mode if self.mode in ("native", "cap") else ""
+        budget = "+".join(str(part) for part in (self.effort, self.token_budget) if part is not None)
         parts = [
-            f"budget {self.token_budget} ({self.budget_source}{', ' if sent else ''}{sent or ''})"
-            if self.token_budget is not None
-            else "",
+            f"budget {budget} ({self.budget_source}{', ' if sent else ''}{sent or ''})" if budget else "",
+            f"{self.votes_for_answer} of {self.votes} votes" if self.votes is not None else "",
             tokens,
             "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid",
             f"{cached} of {len(self.calls)} calls from the cache" if cached else "",

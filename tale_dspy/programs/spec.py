@@ -16,7 +16,12 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.catalog import command_line_programs
 from tale_dspy.programs.saving import load
+from tale_dspy.programs.vote import Vote
 
+_FORMS = (
+    "budget:N, budget:0.25x, budget:best, effort:WORD, effort:best, vote:N:PROGRAM, a saved program's .json, or "
+    "module:attribute"
+)
 _DIGITS = 18  # more than any budget has; int() refuses some thousands
 _FACTOR = re.compile(r"budget:(\d+(?:\.\d+)?)x")
 
@@ -31,7 +36,8 @@ def program_from(spec: str, signature: str) -> Any:
     """Build the program a word names.
 
     Args:
-        spec: One of `program_words`, `budget:N`, `effort:WORD`, a path to a saved program, or `module:attribute`.
+        spec: One of `program_words`, `budget:N`, `effort:WORD`, `vote:N:PROGRAM`, a path to a saved program, or
+            `module:attribute`.
             `budget:0.25x` gives a program whose questions bring their budgets. An attribute may be a module, or a
             class or function that gives one, with the signature as its only argument or without any.
         signature: The task's signature, for programs that need one.
@@ -44,6 +50,8 @@ def program_from(spec: str, signature: str) -> Any:
         return words[spec](signature)
     if scale_of(spec) is not None or spec in ("budget:best", "effort:best"):
         return BudgetedChainOfThought(signature)
+    if spec.startswith("vote:"):
+        return _vote(spec, signature)
     if spec.startswith("effort:"):
         return BudgetedChainOfThought(signature, _effort(spec))
     if spec.startswith("budget:"):
@@ -52,8 +60,7 @@ def program_from(spec: str, signature: str) -> Any:
         return load(Path(spec))
     if ":" in spec:
         return _imported(spec, signature)
-    forms = "budget:N, budget:0.25x, budget:best, effort:WORD, effort:best, a saved program's .json, module:attribute"
-    raise UsageError(f"there is no program {spec!r}: give {', '.join(words)}, {forms}")
+    raise UsageError(f"there is no program {spec!r}: give {', '.join(words)}, {_FORMS}")
 
 
 def scale_of(spec: str) -> float | None:
@@ -71,6 +78,14 @@ def _number(spec: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise UsageError(f"{spec}: after budget: comes a whole number of tokens, a factor such as 0.25x, or best")
     return check_budget(int(text), spec)
+
+
+def _vote(spec: str, signature: str) -> Vote:
+    """Build `vote:PROGRAM`, or `vote:N:PROGRAM` with at most N votes."""
+    _, first, *rest = spec.split(":", 2)
+    if first.isascii() and first.isdigit() and len(first) <= _DIGITS and rest:
+        return Vote(program_from(rest[0], signature), int(first))
+    return Vote(program_from(spec.removeprefix("vote:"), signature))
 
 
 def _effort(spec: str) -> BudgetValue:

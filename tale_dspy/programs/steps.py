@@ -6,7 +6,8 @@ raw = yield call_of(self.predict, kwargs)
 return self.to_prediction(raw, calls)
 """
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -62,3 +63,12 @@ async def arun_steps(steps: Steps[Result]) -> Result:
     except StopIteration as e:
         result: Result = e.value
         return result
+
+
+def gathered(calls: Sequence[PendingCall]) -> PendingCall:
+    """Return one call that makes several: one after another, or all at once where they are awaited."""
+
+    async def acall() -> list[Any]:
+        return list(await asyncio.gather(*(pending.acall() for pending in calls)))
+
+    return PendingCall(lambda: [pending.call() for pending in calls], acall)

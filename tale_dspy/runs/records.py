@@ -40,6 +40,8 @@ class Record:
     score: float | None = None
     """What the metric gave; None where it was not asked."""
     token_budget: int | None = None
+    effort: str | None = None
+    """The effort word of the budget; None where it was a number alone, or there was none."""
     budget_source: str | None = None
     """`estimate`, `clamped`, `fallback`, `given`, `default` or `stated`."""
     mode: str | None = None
@@ -48,6 +50,9 @@ class Record:
     """The part of the request body that carried it, beside the prompt."""
     reasoning_notes: list[str] | None = None
     """What of it was raised, lowered or left out, in words."""
+    votes: int | None = None
+    """Replies that were asked for, of a `Vote`."""
+    votes_for_answer: int | None = None
     output_tokens: int | None = None
     """Completion tokens of the reasoning calls, thinking and rescues included."""
     rescue_calls: int = 0

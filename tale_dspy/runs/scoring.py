@@ -112,6 +112,8 @@ def _judged(
 ) -> dict[str, Any]:
     answer = _answer(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
     status = status_of(calls, answered=answer is not None)
+    if answer is not None and isinstance(pred, TalePrediction) and pred._receipt and pred._receipt.votes is not None:
+        status = "answered"  # of several replies the last need not be the one that counts
     found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
     try:
         score = _score(metric, question, pred)
@@ -161,7 +163,10 @@ def _budget_of(pred: Any) -> dict[str, Any]:
     told = pred._receipt
     return {
         "token_budget": told.token_budget,
+        "effort": told.effort,
         "budget_source": told.budget_source,
+        "votes": told.votes,
+        "votes_for_answer": told.votes_for_answer,
         "mode": told.mode,
         "reasoning_params": told.reasoning_params or None,
         "reasoning_notes": told.reasoning_notes or None,

@@ -188,3 +188,30 @@ def test_all_named_programs_are_told() -> None:
     with pytest.raises(UsageError) as refused:
         program_from("?", "question -> answer")
     assert all(name in str(refused.value) for name in program_words())
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ("vote:cot", "Vote(VanillaCoT('question -> reasoning, answer'), max_votes=16, confidence=0.95)"),
+        ("vote:4:sketch", "Vote(SketchOfThought('question -> reasoning, answer'), max_votes=4, confidence=0.95)"),
+    ],
+)
+def test_a_vote_holds_any_other_program(spec: str, shown: str) -> None:
+    assert repr(program_from(spec, "question -> answer")) == shown
+
+
+def test_a_vote_of_a_budgeted_program_keeps_its_budget() -> None:
+    assert program_from("vote:4:budget:50", "question -> answer").program.token_budget == 50
+
+
+@pytest.mark.parametrize(("spec", "budget"), [("effort:low", (None, "low")), ("effort:max+50", (50, "max"))])
+def test_an_effort_is_a_budget(spec: str, budget: tuple[int | None, str]) -> None:
+    program = program_from(spec, "question -> answer")
+    assert (program.token_budget, program.effort) == budget
+
+
+@pytest.mark.parametrize("spec", ["effort:fast", "effort:50", "effort:", "effort:low+", "effort:+5"])
+def test_a_word_no_model_takes_is_refused(spec: str) -> None:
+    with pytest.raises(UsageError, match=r"none, minimal, low"):
+        program_from(spec, "question -> answer")

@@ -1,0 +1,291 @@
+"""Ask several times and take the answer most replies give, and stop as soon as the rest can hardly change it."""
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import dspy
+from dspy import AdapterParseError
+
+from tale_dspy.accounting.receipts import Call, Receipt, collect, status_of
+from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.errors import StateError, UsageError
+from tale_dspy.programs.base import TaleModule, TalePrediction, with_receipt
+from tale_dspy.programs.budgeted_module import BudgetedModule
+from tale_dspy.programs.copying import copy_program
+from tale_dspy.programs.predictor import load_parameters
+from tale_dspy.programs.registry import BuildContext, RegisteredModule, build_module
+from tale_dspy.programs.shadow import agree
+from tale_dspy.programs.state import ModuleState
+from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, call_of, gathered, run_steps
+
+DEFAULT_MAX_VOTES = 16
+DEFAULT_CONFIDENCE = 0.95
+DEFAULT_TEMPERATURE = 0.7
+"""Of the votes, where the caller sets none: as in self-consistency, arXiv 2203.11171."""
+
+
+@dataclass(frozen=True)
+class VoteOptions:
+    """When a vote ends.
+
+    Raises:
+        UsageError: If max_votes is no whole number of at least 1, or confidence is not between 0.5 and 1.
+    """
+
+    max_votes: int = DEFAULT_MAX_VOTES
+    """Most replies asked for, each a whole call of the program."""
+    confidence: float = DEFAULT_CONFIDENCE
+    """Posterior probability of the leading answer at which no more replies are asked for; 1 asks for all that could
+    still change it."""
+    temperature: float | None = DEFAULT_TEMPERATURE
+    """Sampling temperature of the votes; None leaves the LM's."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_votes, bool) or not isinstance(self.max_votes, int) or self.max_votes < 1:
+            raise UsageError(f"max_votes must be a whole number of at least 1, got {self.max_votes!r}")
+        if not isinstance(self.confidence, int | float) or not 0.5 < self.confidence <= 1:
+            raise UsageError(f"confidence must be above 0.5 and at most 1, got {self.confidence!r}")
+
+
+class VoteState(ModuleState):
+    """When the votes of a module end, saved with it."""
+
+    def __init__(self, options: VoteOptions) -> None:
+        self._initial = options
+        self.options = options
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return dict(vars(self.options))
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.options = VoteOptions(**state)
+
+    def reset(self) -> None:
+        self.options = self._initial
+
+
+class Vote(RegisteredModule):
+    """Take the answer that most of up to `max_votes` replies give (adaptive self-consistency).
+
+    After each reply the posterior probability that the leading answer would win against the second one is
+    computed: with v1 and v2 votes and a uniform prior it is P(p > 1/2) for p ~ Beta(v1 + 1, v2 + 1) (arXiv 2305.11860,
+    the Beta criterion; 2511.02603 compares it with confidences of each reply, which hosted models do not show). The
+    vote ends at `confidence`, or where the replies left cannot change the leader. Replies that are needed in any case
+    are asked for together, at once under asyncio, so that as many are paid as one after another.
+
+    Answers are compared as `tale_dspy.answers` judges them, field by field, the reasoning aside. A reply without an
+    answer is no vote for any, but counts as one of `max_votes`. Of a budgeted program the first reply's budget holds
+    for all votes of the question: it is estimated once. The prediction is the first reply with the winning answer; its
+    receipt holds the calls of all of them, and how many voted for it.
+
+    Args:
+        program: What is asked; any `dspy.Module`.
+        max_votes: Most replies asked for.
+        confidence: Posterior probability at which the vote ends, above 0.5 and at most 1.
+        temperature: Sampling temperature of the votes; None leaves the LM's. At 0 all votes are one.
+        callbacks: As in `dspy.Module`.
+
+    Raises:
+        UsageError: If the program is none, or an option cannot be used.
+
+    Example:
+        >>> from tale_dspy import VanillaCoT
+        >>> Vote(VanillaCoT("question -> answer"), max_votes=8)
+        Vote(VanillaCoT('question -> reasoning, answer'), max_votes=8, confidence=0.95)
+    """
+
+    def __init__(
+        self,
+        program: dspy.Module,
+        max_votes: int = DEFAULT_MAX_VOTES,
+        confidence: float = DEFAULT_CONFIDENCE,
+        *,
+        temperature: float | None = DEFAULT_TEMPERATURE,
+        callbacks: list[Any] | None = None,
+    ) -> None:
+        super().__init__(callbacks=callbacks)
+        if not isinstance(program, dspy.Module):
+            raise UsageError(f"Vote takes a dspy.Module, got {type(program).__name__}")
+        self.program = program
+        self.vote = VoteState(VoteOptions(max_votes, confidence, temperature))
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        return run_steps(self.steps(kwargs))
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        return await arun_steps(self.steps(kwargs))
+
+    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+        """Yield the rounds of replies of one question and return the prediction that won."""
+        options: VoteOptions = self.vote.options
+        tally = Tally()
+        with collect() as calls:
+            while (missing := tally.needed(options)) > 0:
+                if tally.replies == 0 and isinstance(self.program, BudgetedModule):
+                    missing = 1  # its budget holds for the rest
+                numbers = range(tally.replies, tally.replies + missing)
+                for reply in (yield gathered([self._one_vote(kwargs, number, options) for number in numbers])):
+                    tally.add(reply)
+                kwargs = self._with_budget(kwargs, tally.first)
+        return self._prediction(tally, calls)
+
+    def _one_vote(self, kwargs: dict[str, Any], number: int, options: VoteOptions) -> PendingCall:
+        """Return the call for one reply: a draw of its own, whatever is cached."""
+        given = dict(kwargs.get("config") or {})
+        draw: dict[str, Any] = {"rollout_id": f"{given.pop('rollout_id', '')}vote{number}"}
+        if options.temperature is not None:
+            draw["temperature"] = options.temperature
+        if isinstance(self.program, TaleModule | dspy.Predict | dspy.ChainOfThought):
+            return _readable(call_of(self.program, {**kwargs, "config": {**draw, **given}}))
+        # A program of the user's takes no settings of a call: its LMs are copied with them.
+        lm = dspy.settings.lm
+        scope = nullcontext() if lm is None else dspy.context(lm=lm.copy(**draw))
+        program = copy_program(self.program, lambda other: other.copy(**draw))
+        return _readable(call_of(program, kwargs), scope)
+
+    def _with_budget(self, kwargs: dict[str, Any], first: Any) -> dict[str, Any]:
+        """Give later votes the budget that the first reply's call was sent, so that it is not estimated again."""
+        if not isinstance(self.program, BudgetedModule) or not isinstance(first, TalePrediction):
+            return kwargs
+        if self.program.given_budget(kwargs) is not None:
+            return kwargs
+        sent = {BUDGET: first.token_budget}
+        if first.effort is not None and "effort" not in self.program.predict.signature.input_fields:
+            sent["effort"] = first.effort  # type: ignore[assignment]
+        return {**kwargs, **sent}
+
+    def _prediction(self, tally: "Tally", calls: list[Call]) -> TalePrediction:
+        winner = tally.winner
+        inner = winner._receipt if isinstance(winner, TalePrediction) else None
+        base = inner or Receipt(program=type(self).__name__)
+        answered = bool(tally.groups)
+        own = replace(
+            base,
+            program=type(self).__name__,
+            status="answered" if answered else status_of(calls, False),
+            calls=calls,
+            votes=tally.replies,
+            votes_for_answer=len(tally.groups[0]) if answered else 0,
+        )
+        return with_receipt(winner, own)
+
+    # ---- saved and loaded
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return DSPy's state of each parameter, and under `tale_dspy` what is needed to build the program again."""
+        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """Load what `save` wrote.
+
+        Raises:
+            StateError: If it is none of this program's.
+        """
+        load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+
+    def describe(self) -> dict[str, Any]:
+        known = isinstance(self.program, RegisteredModule)
+        program = self.program.describe() if known else {"class": type(self.program).__name__}
+        return {**super().describe(), "program": program}
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+        program = about.get("program")
+        if not isinstance(program, Mapping):
+            raise StateError("the program that votes is not in the file")
+        return cls(build_module(program, context))
+
+    def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]  (dspy infers LiteralString)
+        options = self.vote.options
+        return (
+            f"{type(self).__name__}({self.program!r}, max_votes={options.max_votes}, confidence={options.confidence})"
+        )
+
+
+@dataclass
+class Tally:
+    """The replies of one question, grouped by answer, the largest group first."""
+
+    replies: int = 0
+    first: Any = None
+    groups: list[list[Any]] = field(default_factory=list)
+
+    def add(self, reply: Any) -> None:
+        """Count a reply; None and one without any answer are votes for none."""
+        self.replies += 1
+        if self.first is None:
+            self.first = reply
+        if reply is None or not (names := _answers(reply)):
+            return
+        for group in self.groups:
+            if agree(group[0], reply, names):
+                group.append(reply)
+                break
+        else:
+            self.groups.append([reply])
+        self.groups.sort(key=len, reverse=True)  # stable: of equal groups the older leads
+
+    @property
+    def winner(self) -> Any:
+        """The first reply with the leading answer, or the first reply where none has an answer."""
+        reply = self.groups[0][0] if self.groups else self.first
+        return dspy.Prediction() if reply is None else reply
+
+    def needed(self, options: VoteOptions) -> int:
+        """Return how many more replies are needed in any case; 0 where the vote is decided.
+
+        The least number that could decide it is that of further votes for the leader alone.
+        """
+        left = options.max_votes - self.replies
+        lead, second = ([len(group) for group in self.groups] + [0, 0])[:2]
+        if left <= 0 or lead > second + left:
+            return 0
+        for more in range(left + 1):
+            decided = leader_probability(lead + more, second) >= options.confidence
+            if decided or lead + more > second + (left - more):
+                return more
+        return left
+
+
+def leader_probability(first: int, second: int) -> float:
+    """Return P(p > 1/2) for p ~ Beta(first + 1, second + 1): that the leading answer is the more frequent one.
+
+    For whole numbers the incomplete beta function is a binomial tail: the sum over j <= first of C(n, j) / 2^n with
+    n = first + second + 1.
+
+    Example:
+        >>> [round(leader_probability(votes, 0), 3) for votes in (1, 3, 4)]
+        [0.75, 0.938, 0.969]
+    """
+    trials = first + second + 1
+    favourable = sum(math.comb(trials, j) for j in range(first + 1))
+    return float(favourable / 2**trials)
+
+
+def _answers(reply: Any) -> list[str]:
+    """Return the names of the outputs of a reply that has an answer."""
+    names = [name for name in reply.keys() if name not in (REASONING, BUDGET)]  # noqa: SIM118  a Prediction is no dict
+    return names if any(reply.get(name) is not None for name in names) else []
+
+
+def _readable(pending: PendingCall, scope: AbstractContextManager[Any] | None = None) -> PendingCall:
+    """Return a call that gives None where an adapter of DSPy raises, since it cannot read the reply."""
+
+    def call() -> Any:
+        with scope or nullcontext():
+            try:
+                return pending.call()
+            except AdapterParseError:
+                return None
+
+    async def acall() -> Any:
+        with scope or nullcontext():
+            try:
+                return await pending.acall()
+            except AdapterParseError:
+                return None
+
+    return PendingCall(call, acall)
