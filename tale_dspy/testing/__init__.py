@@ -1,9 +1,9 @@
 """Tools for testing programs without a provider: a scripted server, a scripted solver and questions to ask.
 
 Reading order: `messages` (what a test says to the server and hears from it), `faults`, `problems` (the questions, and
-the script that answers them), `thinking` (one that thinks first), `wire`, `book`, `server`. Nothing here is a model:
-every reply is the work of a function that the caller can read, so no accuracy or length that comes out of it says
-anything about language models.
+the script that answers them), `thinking` (one that thinks first), `efforts` (one whose thinking an effort word sets),
+`wire`, `request_log`, `server`. Nothing here is a model: every reply is the work of a function that the caller can
+read, so no accuracy or length that comes out of it says anything about language models.
 
 Example:
     >>> from tale_dspy.testing import Reply, ScriptedServer
@@ -15,6 +15,7 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
+from tale_dspy.testing.efforts import EffortReply
 from tale_dspy.testing.faults import Faults
 from tale_dspy.testing.messages import Reply, Request
 from tale_dspy.testing.problems import SolverReply, word_problems
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tale_dspy.testing.server import ScriptedServer as ScriptedServer
 
 __all__ = [
+    "EffortReply",
     "Faults",
     "KindStats",
     "Reply",
