@@ -24,6 +24,7 @@ from dspy import Adapter, ChatAdapter, JSONAdapter, Signature, XMLAdapter, setti
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.budget import read_budget, split_stated
 from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
 from tale_dspy.errors import StateError, UsageError
@@ -217,7 +218,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             One value for each output field, of the field's type or None.
         """
         if is_estimator(signature):
-            contents = (b.content for b in reversed(brackets(completion, ())))
+            contents = (b.content for b in reversed(brackets(split_thought(completion).visible, ())))
             return {BUDGET: next((c for c in contents if read_budget(c) is not None), completion.strip() or None)}
         thinks = REASONING in signature.output_fields
         choice = self._chooses(signature)

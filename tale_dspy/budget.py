@@ -5,11 +5,11 @@ Pure text and numbers; what asks for a budget lives in `tale_dspy.programs`, how
 
 import math
 import re
-import unicodedata
 from dataclasses import dataclass
 from operator import index
 from typing import Literal, SupportsIndex
 
+from tale_dspy.answers.budget_estimate import read_estimate
 from tale_dspy.errors import UsageError
 
 EFFORT_WORDS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -24,17 +24,11 @@ DEFAULT_THINKING = 2048
 DEFAULT_FLOOR = 1
 DEFAULT_CEILING = 4096
 
-_TAIL = 4000  # characters of a reply that are searched: an estimator has no business writing more
-_NUMBER = r"(?<![A-Za-z0-9_.])-?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE]\+?\d{1,3})?(?:\s?[kK](?!\w))?"
-_RANGE = re.compile(rf"({_NUMBER})(?:\s*(?:-|–|—|~|to|and)\s*({_NUMBER.replace('-?', '')}))?")
-_BRACKET = re.compile(r"\[\[([^\[\]]{0,200})\]\]")
-_LABEL = re.compile(r"(?:budget|预算)[^\w-]{0,6}(?:is|of|be|为|是)?[^\w-]{0,6}(?=-?\d)", re.IGNORECASE)
 _STATED = re.compile(
     r"(?im)^[^\w\n]{0,9}(?:(?:the|my|token|minimum)\s){0,3}(?:budget|预算)[^\w\n\[]{0,9}(?:is|of|为|是)?[^\w\n\[]{0,9}"
     r"(?:\[\[([^\[\]\n]{1,60})\]\]|(\d[\d,]{0,9}))(?:\s?tokens?\b)?[*_]{0,3}[.。]?[ \t]*\n?"
 )
 _HEAD = 300  # characters of a reply in which a budget may begin to be stated
-_TOKENS = re.compile(r"\s*(?:\*\*|\])?\s*tokens?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -196,9 +190,7 @@ def check_effort(value: object, name: str = "effort") -> str:
 def read_budget(reply: str | None) -> float | None:
     """Read a token budget out of an estimator's reply.
 
-    The last `[[...]]` that holds a number counts, then a number after "budget", then one before "tokens", then the last
-    number. Of a range ("50-80") the upper end counts. Thousands separators, decimals, `k`, Unicode minus and full-width
-    digits are read.
+    What counts is said at `tale_dspy.answers.budget_estimate.read_estimate`, which also says why there is none.
 
     Args:
         reply: The estimator's text; None and empty text hold no budget.
@@ -207,13 +199,7 @@ def read_budget(reply: str | None) -> float | None:
         The number as it stands there, zero and negative ones included, or None if there is none. The paper's code
         sends -1 instead (its `extract_number`); `BudgetLimits.apply` decides what is sent here.
     """
-    if not reply:
-        return None
-    text = unicodedata.normalize("NFKC", reply[-_TAIL:]).replace("\N{MINUS SIGN}", "-")
-    for content in reversed(_BRACKET.findall(text)):
-        if (number := _plain_number(content)) is not None:
-            return number
-    return _plain_number(text)
+    return read_estimate(reply).tokens
 
 
 def split_stated(reply: str) -> tuple[str | None, str]:
@@ -229,21 +215,3 @@ def split_stated(reply: str) -> tuple[str | None, str]:
     if found is None or found.start() > _HEAD:
         return None, reply
     return (found[1] or found[2]).strip(), reply[: found.start()] + reply[found.end() :]
-
-
-def _plain_number(text: str) -> float | None:
-    labels = list(_LABEL.finditer(text))
-    if labels and (found := _RANGE.match(text, labels[-1].end())):
-        return _upper(found)
-    numbers = list(_RANGE.finditer(text))
-    before_tokens = [m for m in numbers if _TOKENS.match(text, m.end())]
-    return _upper((before_tokens or numbers)[-1]) if numbers else None
-
-
-def _upper(found: re.Match[str]) -> float:
-    return max(_value(part) for part in found.groups() if part)
-
-
-def _value(text: str) -> float:
-    thousand = text[-1] in "kK"
-    return float(text.rstrip("kK ").replace(",", "").replace(" ", "")) * (1000 if thousand else 1)

@@ -35,7 +35,6 @@ from tale_dspy.errors import UsageError
         ("[[1 200]]", 1200),
         ("[[2k]]", 2000),
         ("[[1.5 K]]", 1500),
-        ("10 km", 10),
         ("[[1e3]]", 1000),
         ("[[１２８]]", 128),
         ("[[0]]", 0),
@@ -52,7 +51,6 @@ from tale_dspy.errors import UsageError
         ("two steps of 20, so 40", 40),
         (r"\boxed{30}", 30),
         ("[[30", 30),
-        ("1,5000", 5000),
         ("<think>[[500]]</think>Budget: [[20]]", 20),
     ],
 )
@@ -60,15 +58,17 @@ def test_a_number_is_read(reply: str, number: float) -> None:
     assert read_budget(reply) == number
 
 
-@pytest.mark.parametrize("reply", [None, "", "   ", "fifty", "[[budget]]", "[[]]", "v1x2", "Budget: [[?]]", "\x00"])
+@pytest.mark.parametrize(
+    "reply", [None, "", "   ", "10 km", "1,5000", "[[budget]]", "[[]]", "v1x2", "Budget: [[?]]", "\x00"]
+)
 def test_a_reply_without_a_number_holds_no_budget(reply: str | None) -> None:
     assert read_budget(reply) is None
 
 
 @pytest.mark.parametrize("reply", ["[[1e400]]", "9" * 400, "[[" + "9" * 150 + "e999]]"])
-def test_a_number_beyond_floats_is_infinite_and_clamped(reply: str) -> None:
-    assert read_budget(reply) == math.inf
-    assert BudgetLimits().apply(read_budget(reply)) == Budget(4096, "clamped")
+def test_a_number_beyond_all_measure_is_no_budget(reply: str) -> None:
+    assert read_budget(reply) is None
+    assert BudgetLimits().apply(math.inf) == Budget(4096, "clamped")
 
 
 def test_no_reply_takes_long_or_raises() -> None:
@@ -92,13 +92,13 @@ def test_no_reply_takes_long_or_raises() -> None:
         "預算",
         "\ud800",
     ]
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(3000):
         read_budget("".join(chance.choices(tokens, k=60)))
     for piece in tokens:
         read_budget(piece * 1_000_000)
     assert read_budget("x" * 10_000_000 + " Budget: [[7]]") == 7
-    assert time.perf_counter() - started < 10
+    assert time.thread_time() - started < 10
 
 
 @pytest.mark.parametrize(

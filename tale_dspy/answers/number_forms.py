@@ -16,14 +16,14 @@ DIGIT_RUN = re.compile(r"\d+(?:[.,]\d+)*+")
 
 # In groups of three by comma, apostrophe or space; in lakhs and crores; or without groups.
 _DIGITS = r"(?:\d{1,3}(?:[,'’]\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d++)"
-_DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?|\.\d++)"
+DECIMAL = rf"(?:{_DIGITS}(?:\.\d++)?|\.\d++)"
 _TO_THE = r"\^\s?\{?\(?[+-]?\d++\)?\}?"
 NUMBER = (
     rf"(?:\d*\.\d*\(\d+\)"  # 0.1(6): repeating
     rf"|\d++ [1-9]\d*+\s?/\s?\d++"  # 1 1/2
-    rf"|{_DECIMAL}\s?/\s?-?{_DECIMAL}"
+    rf"|{DECIMAL}\s?/\s?-?{DECIMAL}"
     rf"|10\s?{_TO_THE}"
-    rf"|{_DECIMAL}(?:[eE][+-]?\d++(?![A-Za-z])|\s?(?:x|\*)\s?10\s?{_TO_THE})?)"
+    rf"|{DECIMAL}(?:[eE][+-]?\d++(?![A-Za-z])|\s?(?:x|\*)\s?10\s?{_TO_THE})?)"
 )
 """A number in normalized text, without its sign: mixed number, fraction, power of ten or decimal."""
 POWERS = {"hundred": 2, "thousand": 3, "thousands": 3, "lakh": 5, "lac": 5, "million": 6, "mio": 6, "mln": 6}

@@ -111,7 +111,14 @@ def words_to_digits(text: str) -> str:
 
     def digits(m: re.Match[str]) -> str:
         value = cardinal(m[0])
-        return m[0] if value is None else str(value)
+        if value is None:  # `fifty and eighty` are two
+            parts = re.split(r"(\sand\s)", m[0])
+            return "".join(map(digits_of, parts)) if len(parts) > 1 else m[0]
+        return str(value)
+
+    def digits_of(part: str) -> str:
+        value = cardinal(part)
+        return part if value is None else str(value)
 
     def han(m: re.Match[str]) -> str:
         value = han_value(m[0])

@@ -25,7 +25,7 @@ from tale_dspy.programs.estimators.estimator import input_signature
         ("no idea", 256, "fallback", None),
         ("", 256, "fallback", None),
         ("[[1000000]]", 4096, "clamped", 1e6),
-        ("[[" + "9" * 150 + "e999]]", 4096, "clamped", None),
+        ("[[" + "9" * 150 + "e999]]", 256, "fallback", None),
     ],
 )
 def test_a_reply_becomes_a_budget_and_the_receipt_says_how(

@@ -1,0 +1,182 @@
+"""Read a token budget out of an estimator's reply, and say why there is none where there is none.
+
+A reply that answers the question (`There are 28 hats.`), refuses, or was cut while it thought holds no budget: the
+numbers in it are not guessed to be one.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from tale_dspy.answers.brackets import TEMPLATE, bracket_spans
+from tale_dspy.answers.budget_words import (
+    ANY_NUMBER,
+    BEFORE_TOKENS,
+    BUDGET,
+    CLAUSE_END,
+    CONCLUDES,
+    COUNTED,
+    DRESS,
+    HAN_VOCABULARY,
+    ITEM,
+    LABELLED_TOKENS,
+    MARGIN,
+    NOT_A_BUDGET,
+    ONLY_AN_ANSWER,
+    OTHER_TOKENS,
+    RANGE,
+    REFUSES,
+    STATES_ANSWER,
+    TOKENS_WORD,
+    TOO_LITTLE,
+    TOTAL,
+    VOCABULARY,
+    WORD,
+)
+from tale_dspy.answers.json_reply import json_object
+from tale_dspy.answers.normalize import ascii_twin
+from tale_dspy.answers.number_words import words_to_digits
+from tale_dspy.answers.numbers import read_quantity
+from tale_dspy.answers.thought_tags import split_thought
+
+Reason = Literal["empty", "truncated", "refusal", "no budget", "too large"]
+"""Why a reply holds no budget."""
+
+LARGEST = 10.0**15
+"""Larger numbers are no estimate of tokens."""
+_MAX_CHARS = 4000  # characters of a reply that are searched: an estimator has no business writing more
+_MAX_MATCHES = 200
+
+
+@dataclass(frozen=True)
+class BudgetEstimate:
+    """What was read of an estimator's reply."""
+
+    tokens: float | None
+    """The number as it stands there, zero and negative ones included; None if there is none."""
+    reason: Reason | None = None
+    """Why there is none: `empty`, `truncated` while it thought or wrote, a `refusal`, `no budget` (also an answer to
+    the question in place of an estimate), or a number `too large` to be one. None where a number was read."""
+
+
+def read_estimate(reply: str | None, *, truncated: bool = False) -> BudgetEstimate:
+    """Read a token budget out of an estimator's reply.
+
+    The last `[[...]]` that holds a number counts, then a number after "budget", a total, the number a conclusion begins
+    with, one before "tokens", and a number without any of these only where the reply speaks of nothing else. Parts of a
+    list are added up where no total is given. Of a range (`50-80`) the upper end counts, of `60 ± 10` the middle.
+
+    Args:
+        reply: The estimator's text; thinking inside it is left out.
+        truncated: Whether the reply was cut by a limit: only a number in double brackets counts then.
+    """
+    if not reply or not reply.strip():
+        return BudgetEstimate(None, "truncated" if truncated else "empty")
+    _, text, complete = split_thought(
+        reply if len(reply) <= 50 * _MAX_CHARS else reply[:_MAX_CHARS] + reply[-_MAX_CHARS:]
+    )
+    if not complete:
+        return BudgetEstimate(None, "truncated")
+    text = ascii_twin(text[-_MAX_CHARS:]).replace("\r", "\n").strip()
+    if not text:
+        return BudgetEstimate(None, "empty")
+    number = _in_brackets(text)
+    if number is None and truncated:
+        return BudgetEstimate(None, "truncated")
+    if number is None:
+        number = _in_words(text)
+    if number is None:
+        return BudgetEstimate(None, "refusal" if REFUSES.search(text) else "no budget")
+    return BudgetEstimate(None, "too large") if abs(number) > LARGEST else BudgetEstimate(number)
+
+
+def _in_brackets(text: str) -> float | None:
+    """Read the last double brackets that hold a number; `[[50]] to [[80]]` is a range."""
+    contents = [text[span.inside].strip() for span in bracket_spans(text)[-_MAX_MATCHES:]]
+    for content in reversed([c for c in contents if not TEMPLATE.fullmatch(c)]):
+        numbers = _ranges(_prepared(content.strip("[] ")))
+        if numbers:
+            return _upper(numbers[0])
+    return None
+
+
+def _in_words(text: str) -> float | None:
+    found = json_object(text)
+    if found is not None:
+        return _in_json(found)
+    text = _prepared(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", text))
+    for label in (BUDGET, TOTAL, CONCLUDES) if TOKENS_WORD.search(text) else (BUDGET,):
+        labels = [m for m in label.finditer(text) if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
+        labels = [m for m in labels if m.re is not BUDGET or m[1]] or labels  # a total budget before those of steps
+        if labels and (number := RANGE.match(text, labels[-1].end())):
+            return _upper(number)
+    parts = [m[1] for m in ITEM.finditer(text)]
+    if len(parts) > 1:
+        return sum(filter(None, map(_value, parts)))
+    return _of_tokens(text) if (number := _of_tokens(text)) is not None else _bare(text)
+
+
+def _of_tokens(text: str) -> float | None:
+    """Read a number of tokens that is neither the question's length nor a limit: an output's, else the last."""
+    labelled = [(m["what"] is not None, m.end()) for m in LABELLED_TOKENS.finditer(text)]
+    labelled = [x for x in labelled if not OTHER_TOKENS.search(text[max(0, x[1] - 60) : x[1]].rstrip(" :=~"))]
+    for _, end in sorted(labelled, reverse=True)[:1]:
+        if (number := RANGE.match(text, end)) and not COUNTED.match(text, number.end()):
+            return _upper(number)
+    numbers = [m for m in _ranges(text) if BEFORE_TOKENS.match(text, m.end()) and not NOT_A_BUDGET.match(text, m.end())]
+    kept = [m for m in numbers if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
+    return _upper(kept[-1]) if kept else None
+
+
+def _bare(text: str) -> float | None:
+    """Read a number that stands alone, in a reply that speaks of an estimate and of nothing else."""
+    if STATES_ANSWER.search(text) and not ONLY_AN_ANSWER.fullmatch(text):
+        return None
+    last: float | None = None
+    for clause in CLAUSE_END.split(text):
+        words = WORD.findall(ANY_NUMBER.sub(" ", clause))
+        if not all(word.lower() in VOCABULARY or set(word) <= HAN_VOCABULARY for word in words):
+            return None
+        if TOO_LITTLE.search(clause) or OTHER_TOKENS.search(clause.rstrip("0123456789 ")):
+            continue
+        numbers = [m for m in _ranges(clause) if not COUNTED.match(clause, m.end())]
+        last = _upper(numbers[-1]) if numbers else last
+    return last
+
+
+def _in_json(found: dict[str, object]) -> float | None:
+    """Read the budget of a JSON object by its key."""
+    keys = {str(key).lower(): value for key, value in found.items()}
+    for name in ("budget", "total", "token", "estimate", "max", "answer"):
+        for key, value in keys.items():
+            if name in key and isinstance(value, str | int | float) and not isinstance(value, bool):
+                numbers = _ranges(_prepared(str(value)))
+                return _upper(numbers[-1]) if numbers else None
+    if len(keys) == 1:
+        numbers = _ranges(_prepared(str(next(iter(keys.values())))))
+        return _upper(numbers[-1]) if numbers else None
+    return None
+
+
+def _prepared(text: str) -> str:
+    """Write a reply without bold and margins, its number words as digits."""
+    text = words_to_digits(MARGIN.sub("", DRESS.sub(" ", text)))
+    return re.sub(r"^\s*(?:-{2,}|-(?=\s*\d[^\n]*tok|\s+\d))", " ", text, flags=re.IGNORECASE)
+
+
+def _ranges(text: str) -> list[re.Match[str]]:
+    return list(RANGE.finditer(text))[-_MAX_MATCHES:]
+
+
+def _upper(number: re.Match[str]) -> float | None:
+    """Value of a number, of a range its upper end; the scale of `1-2k` belongs to both."""
+    values = [value for value in (_value(part) for part in number.groups() if part) if value is not None]
+    return max(values, default=None)
+
+
+def _value(text: str) -> float | None:
+    quantity = read_quantity(re.sub(r"(?<=\d)\s?K$", "k", text.strip()))
+    try:
+        return None if quantity is None else float(quantity.value)
+    except OverflowError:
+        return None
