@@ -1,12 +1,12 @@
 """Every public name of the package, written once: read by type checkers and, at import, by lazy_loader."""
 
 from .accounting.ledger import Ledger as Ledger
-from .accounting.ledger import track as track
 from .accounting.receipts import Call as Call
-from .accounting.receipts import Price as Price
 from .accounting.receipts import Receipt as Receipt
+from .accounting.tracking import track as track
 from .adapter import TaleAdapter as TaleAdapter
 from .backends.lm import LM as LM
+from .backends.prices import Price as Price
 from .budget import Budget as Budget
 from .budget import BudgetLimits as BudgetLimits
 from .budget import read_budget as read_budget

@@ -15,10 +15,22 @@
 `dspy.Parallel`, MIPROv2 and GEPA catch `Exception` and would score the stop as a wrong answer.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from tale_dspy.accounting.ledger import Ledger
+
+class SpendSums(Protocol):
+    """What a `tale_dspy.Ledger` says was spent."""
+
+    spent_usd: float
+    output_tokens: int
+
+    def spent(self) -> str:
+        """Say in a few words what was spent."""
+        ...
+
+    def to_json(self) -> dict[str, object]:
+        """Return the sums as plain JSON."""
+        ...
 
 
 class TaleError(Exception):
@@ -46,7 +58,7 @@ class RunFolderError(UsageError):
 
 
 class UnpricedModelError(UsageError):
-    """A cap in US dollars was asked for a model whose price is unknown."""
+    """A cap in US dollars, and a model whose price is unknown."""
 
 
 class MissingExtraError(TaleError, ImportError):
@@ -72,6 +84,6 @@ class SpendCapReached(BaseException):
         ledger: What was spent until then.
     """
 
-    def __init__(self, message: str, ledger: "Ledger") -> None:
+    def __init__(self, message: str, ledger: SpendSums) -> None:
         super().__init__(message)
         self.ledger = ledger

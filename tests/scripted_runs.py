@@ -5,7 +5,7 @@ from typing import Any
 import dspy
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
 PROBLEMS = word_problems(60)

@@ -1,4 +1,4 @@
-"""What DSPy's history tells about one call, read in one place; and a history for users who keep none.
+"""What DSPy's history says about one call, read in one place; and a history for users who keep none.
 
 Everything that knows the shape of a history entry is here. Imported at first use, since it loads DSPy.
 """
@@ -14,12 +14,13 @@ from typing import Any
 
 from dspy import settings
 
+from tale_dspy.backends.caching import KEPT_USAGE
 from tale_dspy.dspy_bridge import GLOBAL_HISTORY, BaseCallback, Response, item_value, usage_dict
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the provider told about a call. A count it did not give is None."""
+class ReportedUsage:
+    """What the provider reported about a call. A count it did not give is None."""
 
     prompt: int | None
     output: int | None
@@ -30,33 +31,33 @@ class Told:
     """Whether DSPy's cache answered; the counts are then those of the call that was paid."""
 
 
-def read_usage(entry: dict[str, Any]) -> Told:
+def read_usage(entry: dict[str, Any]) -> ReportedUsage:
     """Read the usage of a history entry, that of cache hits too.
 
     DSPy keeps the usage of a hit in the response of its own engine, and `tale_dspy.LM` keeps it under `tale_usage` in
     LiteLLM's. On DSPy's own engine a hit is seen by its missing usage; for a server that never sends any, only
-    `tale_dspy.LM` can tell the two apart, and says so in `cache_hit`.
+    `tale_dspy.LM` knows which of the two it is, and says so in `cache_hit`.
     """
     response, usage = entry.get("response"), dict(entry.get("usage") or {})
     hit = entry.get("cache_hit")
     parts = response if isinstance(response, tuple) else (response,)
     native = [r for r in parts if isinstance(r, Response)]
     if native:
-        told = [usage_dict(r, entry["model"].partition("/")[0]) for r in native]
-        cached = hit if hit is not None else not usage and any(told)
-        return _told([usage] if usage else told, cached)
+        usages = [usage_dict(r, entry["model"].partition("/")[0]) for r in native]
+        cached = hit if hit is not None else not usage and any(usages)
+        return _usage_sum([usage] if usage else usages, cached)
     cached = hit if hit is not None else item_value(response, "cache_hit") is True
-    kept = (item_value(response, "_hidden_params") or {}).get("tale_usage") or item_value(response, "usage") or {}
-    return _told([usage or dict(kept)], cached)
+    stored = (item_value(response, "_hidden_params") or {}).get(KEPT_USAGE) or item_value(response, "usage") or {}
+    return _usage_sum([usage or dict(stored)], cached)
 
 
-def _told(usages: Sequence[dict[str, Any]], cached: bool) -> Told:
+def _usage_sum(usages: Sequence[dict[str, Any]], cached: bool) -> ReportedUsage:
     counts = [_counts(usage) for usage in usages]
     if len(counts) == 1:
-        return Told(*counts[0], cached)
+        return ReportedUsage(*counts[0], cached)
     known = [[n for n in column if n is not None] for column in zip(*counts, strict=True)]
     prompt, output, reasoning, cached_prompt = (sum(column) if column else None for column in known)
-    return Told(prompt, output, reasoning, cached_prompt, cached)
+    return ReportedUsage(prompt, output, reasoning, cached_prompt, cached)
 
 
 def _counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
@@ -64,10 +65,10 @@ def _counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, 
     # The Responses API says input and output where chat completions say prompt and completion.
     prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
     output = usage.get("completion_tokens", usage.get("output_tokens"))
-    thought = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-    read = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    reasoning = item_value(thought, "reasoning_tokens") if thought else None
-    cached = item_value(read, "cached_tokens") if read else None
+    output_details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    prompt_details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    reasoning = item_value(output_details, "reasoning_tokens") if output_details else None
+    cached = item_value(prompt_details, "cached_tokens") if prompt_details else None
     return _count(prompt), _count(output), _count(reasoning), _count(cached)
 
 
@@ -102,7 +103,7 @@ class _Hidden:
 class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no types
     """Turn DSPy's history on for the length of each call, where the user has turned it off, and clear it after.
 
-    DSPy tells nobody but its history what a call has used. With `disable_history=True` or `max_history_size=0` the
+    DSPy says in its history alone what a call has used. With `disable_history=True` or `max_history_size=0` the
     listeners of `tale_dspy.accounting.receipts` still hear of each call, while `lm.history` stays as empty as the user
     wants it.
     """

@@ -7,18 +7,16 @@ reply) and is settled to what it really used. `track` books any DSPy program; th
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import Any
 
-from tale_dspy.accounting.receipts import Call, Price, ShadowResult, total
-from tale_dspy.accounting.reservation import RESERVED_TOKENS, Reservation, allowance, worst_case
-from tale_dspy.backends.prices import dearest_price, fallbacks_of, price_of
+from tale_dspy.accounting.receipts import Call, ShadowResult, total
+from tale_dspy.accounting.reservation import Reservation, worst_case
+from tale_dspy.backends.endpoint import fallback_lms
+from tale_dspy.backends.prices import Price, highest_price, price_of
 from tale_dspy.errors import SpendCapReached, UnpricedModelError, UsageError
-
-__all__ = ["RESERVED_TOKENS", "Ledger", "Reservation", "RoleSum", "allowance", "track"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ class ShadowSummary:
     """Calls that were checked."""
     agreed: int = 0
     failed: int = 0
-    """Audits whose other answer was none, so that nothing can be said."""
+    """Checks whose other answer was none, so that nothing can be said."""
     net_tokens: int | None = 0
     """Completion tokens with a budget, estimates included."""
     vanilla_tokens: int | None = 0
@@ -73,14 +71,14 @@ class ShadowSummary:
             return None
         return 1 - self.net_tokens / self.vanilla_tokens
 
-    def add(self, found: ShadowResult) -> None:
+    def add(self, result: ShadowResult) -> None:
         """Count one shadow check in."""
         self.calls += 1
-        self.agreed += found.agrees is True
-        self.failed += found.agrees is None
-        if found.agrees is not None:
-            self.net_tokens = total([self.net_tokens, found.net_tokens])
-            self.vanilla_tokens = total([self.vanilla_tokens, found.vanilla_tokens])
+        self.agreed += result.agrees is True
+        self.failed += result.agrees is None
+        if result.agrees is not None:
+            self.net_tokens = total([self.net_tokens, result.net_tokens])
+            self.vanilla_tokens = total([self.vanilla_tokens, result.vanilla_tokens])
 
     def __str__(self) -> str:
         saved = "" if self.saving is None else f", {100 * self.saving:.1f} % fewer net tokens with it"
@@ -102,7 +100,7 @@ class Ledger:
         spent_usd: US dollars settled so far.
         saved_usd: What cache hits had cost before.
         output_tokens: Completion tokens paid so far.
-        audits: What `TaleEP(shadow_rate=...)` has found.
+        shadow: What `TaleEP(shadow_rate=...)` has result.
     """
 
     def __init__(
@@ -125,9 +123,9 @@ class Ledger:
         self.output_tokens = 0
         self.unpriced_calls = 0
         self.uncounted_calls = 0
-        self._held: dict[int, Reservation] = {}
-        self._unsure: dict[int, Reservation] = {}
-        """Worst cases of calls that were sent and never told what they used."""
+        self._reserved: dict[int, Reservation] = {}
+        self._possibly_billed: dict[int, Reservation] = {}
+        """Worst cases of calls that were sent and whose use is unknown."""
         self._carried = Reservation()
         """What earlier ledgers have used of the same caps."""
         self._next = 0
@@ -142,12 +140,16 @@ class Ledger:
 
     @property
     def possibly_usd(self) -> float:
-        """US dollars of calls that were sent and may be billed, but failed or told no usage: their worst case."""
-        return sum((r.usd for r in self._unsure.values()), 0.0)
+        """US dollars of calls that were sent and may be billed, but failed or reported no usage: their worst case."""
+        return sum((r.usd for r in self._possibly_billed.values()), 0.0)
 
     def price_for(self, lm: Any) -> Price | None:
         """Return the price that is used for an LM: of those that may answer, with its fallbacks, the dearest."""
-        return dearest_price(lm) if self.price is None else self.price
+        return highest_price(lm) if self.price is None else self.price
+
+    def priced(self, call: Call) -> Call:
+        """Return a call at the price of this ledger, where it has one."""
+        return call if self.price is None else call.priced(self.price)
 
     def require_price(self, lm: Any) -> Price:
         """Return the price of an LM under a money cap.
@@ -157,7 +159,7 @@ class Ledger:
         """
         price = self.price_for(lm)
         if price is None:
-            unknown = next(one.model for one in (lm, *fallbacks_of(lm)) if price_of(one) is None)
+            unknown = next(one.model for one in (lm, *fallback_lms(lm)) if price_of(one) is None)
             raise UnpricedModelError(
                 f"max_usd needs a price, and none is known for {unknown}: give US dollars per million tokens with "
                 "--price-in and --price-out (in Python: price=tale_dspy.Price(input=..., output=...) per token)"
@@ -180,11 +182,11 @@ class Ledger:
         cache will answer holds nothing.
 
         Args:
-            lm: The LM that will be asked.
+            lm: The LM that will be called.
             request: Its messages or prompt.
             config: The merged settings of the call (`max_tokens`, `n`).
             wait: Whether the thread may wait for others.
-            cached: Says whether the cache holds the reply; asked only where the reservation does not fit.
+            cached: Says whether the cache holds the reply; looked up only where the reservation does not fit.
 
         Returns:
             A number for `settle` or `release`.
@@ -206,35 +208,37 @@ class Ledger:
                 looked = True
                 self._changed.wait()
             self._next += 1
-            self._held[self._next] = need
+            self._reserved[self._next] = need
             return self._next
 
     def settle(self, number: int, call: Call) -> None:
         """Replace a reservation by what the call used; also one that was released as possibly billed."""
+        call = self.priced(call)
         with self._changed:
-            held = self._held.pop(number, None) or self._unsure.pop(number, None) or Reservation()
+            held = self._reserved.pop(number, None) or self._possibly_billed.pop(number, None) or Reservation()
             self._book(call)
             if not (call.cached or call.replayed):
                 # Unknown use counts as the worst case towards the caps, and as unknown in every figure.
                 usd = held.usd if call.cost_usd is None else 0.0
                 tokens = held.tokens if call.output_tokens is None else 0
                 if usd or tokens:
-                    self._unsure[number] = Reservation(usd, tokens)
+                    self._possibly_billed[number] = Reservation(usd, tokens)
             self._warn()
             self._changed.notify_all()
 
     def release(self, number: int, *, possibly_billed: bool) -> None:
         """Give a reservation back; one of a call that may be billed although it failed stays spent."""
         with self._changed:
-            held = self._held.pop(number, None)
+            held = self._reserved.pop(number, None)
             # Of several choices some may have been answered before one was refused.
             if held and (possibly_billed or held.choices > 1):
-                self._unsure[number] = held
+                self._possibly_billed[number] = held
             self._warn()
             self._changed.notify_all()
 
     def book(self, call: Call) -> None:
         """Book a call that had no reservation."""
+        call = self.priced(call)
         with self._changed:
             self._book(call)
             self._warn()
@@ -245,7 +249,7 @@ class Ledger:
         """What counts towards the caps: what was paid, may be billed, or is held for calls in flight."""
         with self._changed:
             usd, tokens = self._used()
-            held = list(self._held.values())
+            held = list(self._reserved.values())
             return Reservation(usd + sum(r.usd for r in held), tokens + sum(r.tokens for r in held))
 
     def successor(self, price: Price | None = None) -> "Ledger":
@@ -261,13 +265,13 @@ class Ledger:
     def absorb(self, other: "Ledger") -> None:
         """Add what a successor has booked; what it holds for calls in flight counts as possibly billed."""
         with other._changed:
-            unsure = [*other._unsure.values(), *other._held.values()]
+            unsettled = [*other._possibly_billed.values(), *other._reserved.values()]
             roles = {name: replace(role) for name, role in other.roles.items()}
             sums = (other.spent_usd, other.saved_usd, other.output_tokens, other.unpriced_calls, other.uncounted_calls)
         with self._changed:
-            for held in unsure:
+            for held in unsettled:
                 self._next += 1
-                self._unsure[self._next] = held
+                self._possibly_billed[self._next] = held
             for name, role in roles.items():
                 self.roles.setdefault(name, RoleSum()).merge(role)
             self.spent_usd += sums[0]
@@ -278,10 +282,10 @@ class Ledger:
             self._warned = max(self._warned, other._warned)
             self._changed.notify_all()
 
-    def shadow_rate(self, found: ShadowResult) -> None:
-        """Book what a shadow check has found; its calls are booked under the role `shadow`."""
+    def add_shadow_result(self, result: ShadowResult) -> None:
+        """Book the result of a shadow check; its calls are booked under the role `shadow`."""
         with self._changed:
-            self.shadow.add(found)
+            self.shadow.add(result)
 
     def close(self) -> None:
         """Let nothing more be sent that is not in the cache, whatever room is left; waiting calls are refused."""
@@ -308,15 +312,15 @@ class Ledger:
 
     def _used(self) -> tuple[float, int]:
         """US dollars and output tokens that count towards the caps, without those of calls in flight."""
-        tokens = self.output_tokens + sum(r.tokens for r in self._unsure.values())
+        tokens = self.output_tokens + sum(r.tokens for r in self._possibly_billed.values())
         return self.spent_usd + self.possibly_usd + self._carried.usd, tokens + self._carried.tokens
 
     def _fits(self, need: Reservation) -> bool:
         if self._closed:
             return False
         usd, tokens = self._used()
-        usd += need.usd + sum(r.usd for r in self._held.values())
-        tokens += need.tokens + sum(r.tokens for r in self._held.values())
+        usd += need.usd + sum(r.usd for r in self._reserved.values())
+        tokens += need.tokens + sum(r.tokens for r in self._reserved.values())
         return (self.max_usd is None or usd <= self.max_usd) and (
             self.max_total_output_tokens is None or tokens <= self.max_total_output_tokens
         )
@@ -324,7 +328,7 @@ class Ledger:
     def _others_in_flight(self) -> bool:
         """Whether any call will be settled without this thread: it may itself be inside a call that calls another."""
         mine = threading.get_ident()
-        return any(held.thread != mine for held in self._held.values())
+        return any(held.thread != mine for held in self._reserved.values())
 
     def _reached(self, need: Reservation) -> str:
         usd, tokens = self._used()
@@ -339,10 +343,10 @@ class Ledger:
     def _warn(self) -> None:
         usd, tokens = self._used()
         share = max(usd / (self.max_usd or math.inf), tokens / (self.max_total_output_tokens or math.inf))
-        for mark in _WARN_AT:
-            if self._warned < mark <= share:
-                self._warned = mark
-                logger.warning("%.0f %% of the spend cap is used: %s", mark * 100, self.spent())
+        for threshold in _WARN_AT:
+            if self._warned < threshold <= share:
+                self._warned = threshold
+                logger.warning("%.0f %% of the spend cap is used: %s", threshold * 100, self.spent())
 
     def spent(self) -> str:
         """Say in a few words what was spent."""
@@ -385,60 +389,3 @@ class Ledger:
             ]
             rows += [str(self.shadow)] if self.shadow.calls else []
             return "\n".join([f"spent {self.spent()}, saved by the cache ${self.saved_usd:.6f}", *rows])
-
-
-@contextmanager
-def track(
-    max_usd: float | None = None, max_total_output_tokens: int | None = None, *, price: Price | None = None
-) -> Iterator[Ledger]:
-    """Book every LM call inside the block, and stop before a cap is passed.
-
-    Right in threads that DSPy starts (`dspy.Parallel`, `dspy.Evaluate`, optimizers) and in asyncio. Threads of your own
-    see the block only through `contextvars.copy_context().run`. Blocks may be nested; each call is booked in all.
-
-    A call is sent if its worst case fits; threads wait for the calls in flight, an event loop cannot, so that there a
-    cap is reached earlier. A call that sets no `max_tokens` reserves 4096 output tokens; calls that write more than
-    they reserved can pass the cap by the difference. A call that failed stays reserved unless the provider refused it;
-    of the attempts that DSPy repeats by itself within a call (`num_retries`) only the last is seen.
-
-    Args:
-        max_usd: Cap on US dollars. Every model used needs a known price.
-        max_total_output_tokens: Cap on completion tokens of all calls.
-        price: Price per token that overrides the known one of every model.
-
-    Yields:
-        The ledger.
-
-    Raises:
-        UsageError: If a cap is not a positive number.
-        SpendCapReached: From the call that would pass a cap, through everything around it, a task group too. After it
-            nothing more is sent for this block, not by a thread left behind either.
-        UnpricedModelError: With `max_usd`, from the first call of a model without a known price.
-
-    Example:
-        >>> with track(max_usd=1.0) as ledger:  # doctest: +SKIP
-        ...     program(question="...")
-        >>> print(ledger)  # doctest: +SKIP
-    """
-    from tale_dspy.accounting.tracking import metering
-
-    ledger = Ledger(max_usd, max_total_output_tokens, price)
-    try:
-        with metering(ledger):
-            yield ledger
-    except (SpendCapReached, BaseExceptionGroup) as error:
-        stop = _stop_in(error)
-        if stop is None:
-            raise
-        if stop.ledger is ledger:
-            ledger.close()
-            if isinstance(stop.__cause__, Exception):  # see Meter: only a BaseException leaves a callback
-                raise stop.__cause__ from None
-        raise stop from None
-
-
-def _stop_in(error: BaseException) -> SpendCapReached | None:
-    """Find the stop in what a task group made of it."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((stop for inner in error.exceptions if (stop := _stop_in(inner))), None)
-    return error if isinstance(error, SpendCapReached) else None

@@ -1,21 +1,21 @@
-"""What each LM call asked, sent and spent, and the receipt of a whole answer.
+"""What each LM call was sent and spent, and the receipt of a whole answer.
 
-DSPy tells what a call used only in its history, loses it on cache hits and in threads, and mixes the calls of one
-answer. Here every call is booked once, as a `Call`, where DSPy records it: `collect` hangs a listener into
+DSPy says what a call used only in its history, loses it on cache hits and in threads, and mixes the calls of one
+answer. Here every call is booked once, as a `Call`, where DSPy records it: `record_calls` puts a listener into
 `settings.caller_modules`, which follows the context into threads and tasks.
 
-This room counts. The cap on what may be spent is in `tale_dspy.accounting.ledger`.
+The caps on what may be spent are in `tale_dspy.accounting.ledger`.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from tale_dspy.accounting.token_counts import count_tokens
+from tale_dspy.backends.prices import Price
 from tale_dspy.budget import Source
-from tale_dspy.errors import UsageError
 
 Role = Literal["reason", "recovery", "estimate", "metric", "shadow"]
 UsageSource = Literal["provider", "tokenizer", "unknown"]
@@ -38,25 +38,8 @@ def current_role() -> Role:
     """Return the role calls are booked under at this place."""
     from dspy import settings
 
-    found: Role = settings.get("tale_role", "reason")
-    return found
-
-
-@dataclass(frozen=True)
-class Price:
-    """US dollars per token. The figures of `--price-in` and `--price-out` are per million.
-
-    Raises:
-        UsageError: If one is negative or no finite number.
-    """
-
-    input: float
-    output: float
-
-    def __post_init__(self) -> None:
-        for name, price in vars(self).items():
-            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < math.inf:
-                raise UsageError(f"a price must be a number of at least 0, got {name}={price!r}")
+    name: Role = settings.get("tale_role", "reason")
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +48,7 @@ class Call:
 
     role: Role
     model: str
-    """The model string that was asked."""
+    """The model string that was called."""
     response_model: str | None = None
     """The snapshot that answered."""
     text: str | None = None
@@ -98,8 +81,17 @@ class Call:
     def from_json(cls, row: dict[str, Any]) -> "Call":
         return cls(**{k: v for k, v in row.items() if k in cls.__dataclass_fields__})
 
+    def priced(self, price: Price) -> "Call":
+        """Return the call at another price per token; its cost is None where a count is unknown."""
+        cost = None
+        if self.prompt_tokens is not None and self.output_tokens is not None:
+            cost = self.prompt_tokens * price.input + self.output_tokens * price.output
+        if self.cached:
+            return replace(self, saved_cost_usd=cost)
+        return replace(self, cost_usd=cost)
 
-def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latency_s: float | None = None) -> Call:
+
+def call_from_entry(entry: dict[str, Any], *, latency_s: float | None = None) -> Call:
     """Book one entry of DSPy's history.
 
     A reply whose completion tokens are 0 or missing although it has text was sent without usage: it is counted with
@@ -107,22 +99,19 @@ def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latenc
 
     Args:
         entry: One element of `lm.history`.
-        price: Overrides the price DSPy knows.
         latency_s: Seconds the call took.
     """
     from tale_dspy.accounting.history import finish_reason, read_usage
 
-    told, outputs = read_usage(entry), entry.get("outputs") or []
+    usage, outputs = read_usage(entry), entry.get("outputs") or []
     model = str(entry.get("model") or "unknown")
     text, thought = output_text(outputs)
     written = [part for output in outputs for part in output_text([output]) if part]
-    prompt, output, cost = told.prompt or None, told.output, _finite(entry.get("cost"))
+    prompt, output, cost = usage.prompt or None, usage.output, _finite(entry.get("cost"))
     source: UsageSource = "provider"
     if not output and (written or prompt is None or output is None):
         output = total([count_tokens(model, part) for part in written])
         source, cost = "unknown" if output is None else "tokenizer", cost or None
-    if price is not None:
-        cost = None if prompt is None or output is None else prompt * price.input + output * price.output
     return Call(
         role=current_role(),
         model=model,
@@ -131,14 +120,14 @@ def call_from_entry(entry: dict[str, Any], *, price: Price | None = None, latenc
         thought=thought,
         prompt_tokens=prompt,
         output_tokens=output,
-        reasoning_tokens=told.reasoning,
-        cached_prompt_tokens=told.cached_prompt,
+        reasoning_tokens=usage.reasoning,
+        cached_prompt_tokens=usage.cached_prompt,
         usage_source=source,
         finish_reason=finish_reason(entry.get("response")),
-        cached=told.cached,
-        cost_usd=0.0 if told.cached else cost,
-        saved_cost_usd=cost if told.cached else None,
-        latency_s=None if told.cached else latency_s,
+        cached=usage.cached,
+        cost_usd=0.0 if usage.cached else cost,
+        saved_cost_usd=cost if usage.cached else None,
+        latency_s=None if usage.cached else latency_s,
     )
 
 
@@ -170,32 +159,31 @@ class ShadowResult:
 class CallListener:
     """A listener in the place of a module: DSPy appends each history entry to `history` of `caller_modules`."""
 
-    def __init__(self, price: Price | None = None) -> None:
+    def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.price = price
         self.history = self
 
     def __len__(self) -> int:
         return 0  # never full, so that DSPy never drops an entry
 
     def append(self, entry: dict[str, Any]) -> None:
-        self.add(call_from_entry(entry, price=self.price))
+        self.add(call_from_entry(entry))
 
     def add(self, call: Call) -> None:
         self.calls.append(call)
 
-    def shadowed(self, found: ShadowResult) -> None:
+    def add_shadow_result(self, result: ShadowResult) -> None:
         """Hear of a shadow check; only a ledger keeps it."""
 
 
 @contextmanager
-def collect(sink: CallListener | None = None, **overrides: Any) -> Iterator[list[Call]]:
+def record_calls(listener: CallListener | None = None, **overrides: Any) -> Iterator[list[Call]]:
     """Collect every LM call made inside the block, in this context and those that inherit it.
 
     Works while `disable_history` is set or `max_history_size` is 0, too: the histories then stay empty all the same.
 
     Args:
-        sink: Where to book; None makes a list of its own.
+        listener: Where to book; None makes a new list.
         **overrides: Further settings for `dspy.context` inside the block.
 
     Yields:
@@ -203,15 +191,15 @@ def collect(sink: CallListener | None = None, **overrides: Any) -> Iterator[list
     """
     from dspy import settings
 
-    sink = CallListener() if sink is None else sink  # an empty sink is falsy
+    listener = CallListener() if listener is None else listener  # an empty one is falsy
     if settings.disable_history or not settings.max_history_size:
         from tale_dspy.accounting.history import HistoryRecorder
 
         callbacks = overrides.get("callbacks", settings.callbacks)
         if not any(isinstance(c, HistoryRecorder) for c in callbacks):
             overrides["callbacks"] = [*callbacks, HistoryRecorder()]
-    with settings.context(caller_modules=[*(settings.caller_modules or []), sink], **overrides):
-        yield sink.calls
+    with settings.context(caller_modules=[*(settings.caller_modules or []), listener], **overrides):
+        yield listener.calls
 
 
 _Number = TypeVar("_Number", int, float)
@@ -288,7 +276,7 @@ class Receipt:
 
     @property
     def adherence(self) -> float | None:
-        """Tokens of the reasoning calls for each token of the budget: at most 1 where it was kept."""
+        """Tokens of the reasoning calls for each token of the budget: at most 1 where the reply kept to it."""
         if self.token_budget is None or self.output_tokens is None:
             return None
         return self.output_tokens / self.token_budget
@@ -326,8 +314,8 @@ class Receipt:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Receipt":
-        kept = {k: v for k, v in row.items() if k in cls.__dataclass_fields__ and k != "calls"}
-        return cls(**kept, calls=[Call.from_json(c) for c in row["calls"]])
+        fields = {k: v for k, v in row.items() if k in cls.__dataclass_fields__ and k != "calls"}
+        return cls(**fields, calls=[Call.from_json(c) for c in row["calls"]])
 
     def __str__(self) -> str:
         tokens = f"{_known(self.output_tokens)} output tokens"

@@ -1,18 +1,16 @@
-"""The most that one call can cost, told before it is sent: what a ledger holds back for it."""
+"""The most that one call can cost: what a ledger holds back before it is sent."""
 
 import json
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.output_limit import max_output_tokens
+from tale_dspy.backends.prices import Price
 
 RESERVED_TOKENS = 4096
 """Output tokens reserved for (and in a run, allowed to) a call that sets no max_tokens, while a cap is set."""
-LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-"""Names of the setting that limits the output tokens of a call."""
 _SENT_ALONG = ("tools", "functions", "response_format")
 """Settings that the provider counts as part of the prompt."""
 
@@ -38,21 +36,14 @@ def worst_case(request: Any, config: Mapping[str, Any], price: Price | None) -> 
     """
     n = config.get("n")
     choices = n if isinstance(n, int) and n > 0 else 1
-    tokens = choices * (allowance(config) or RESERVED_TOKENS)
+    tokens = choices * (max_output_tokens(config) or RESERVED_TOKENS)
     if price is None:
         return Reservation(0.0, tokens, choices)
     along = [config[name] for name in _SENT_ALONG if config.get(name) is not None]
     text = json.dumps([request, *along], ensure_ascii=False, default=_text)
-    # DSPy's own engine asks for n choices in n requests.
+    # DSPy's engine sends n requests for n choices.
     size = choices * len(text.encode("utf-8", "surrogatepass"))
     return Reservation(size * price.input + tokens * price.output, tokens, choices)
-
-
-def allowance(config: Mapping[str, Any]) -> int | None:
-    """Return the output tokens the settings of a call allow, or None if they set no limit."""
-    limits = [config.get(name) for name in LIMITS]
-    known = [math.ceil(x) for x in limits if isinstance(x, int | float) and 0 < x < math.inf]
-    return max(known, default=None)
 
 
 def _text(value: Any) -> Any:

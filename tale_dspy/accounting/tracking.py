@@ -1,22 +1,21 @@
-"""How a ledger is hung into DSPy for a `tale_dspy.track` block: it is asked before each LM call and told after it."""
+"""`tale_dspy.track`: book every LM call of a block on a ledger, by DSPy's callbacks, and hold the caps."""
 
 import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dspy import BaseLM, DSPyError, LMConfigurationError, LMTimeoutError, LMUnsupportedFeatureError, settings
 
 from tale_dspy.accounting.history import HistoryRecorder
-from tale_dspy.accounting.receipts import Call, CallListener, ShadowResult, collect
-from tale_dspy.backends.lm import is_cached
+from tale_dspy.accounting.ledger import Ledger
+from tale_dspy.accounting.receipts import Call, CallListener, ShadowResult, record_calls
+from tale_dspy.backends.caching import is_cached
+from tale_dspy.backends.prices import Price
 from tale_dspy.dspy_bridge import ACTIVE_CALL_ID, BaseCallback, Request
 from tale_dspy.errors import SpendCapReached
-
-if TYPE_CHECKING:
-    from tale_dspy.accounting.ledger import Ledger
 
 _NEVER_SENT = (LMConfigurationError, LMUnsupportedFeatureError)
 
@@ -25,14 +24,69 @@ _unrecorded: ContextVar[str | None] = ContextVar("tale_dspy_unrecorded", default
 
 
 @contextmanager
-def metering(ledger: "Ledger") -> Iterator[None]:
+def track(
+    max_usd: float | None = None, max_total_output_tokens: int | None = None, *, price: Price | None = None
+) -> Iterator[Ledger]:
+    """Book every LM call inside the block, and stop before a cap is passed.
+
+    Right in threads that DSPy starts (`dspy.Parallel`, `dspy.Evaluate`, optimizers) and in asyncio. Threads of your own
+    see the block only through `contextvars.copy_context().run`. Blocks may be nested; each call is booked in all.
+
+    A call is sent if its worst case fits; threads wait for the calls in flight, an event loop cannot, so that there a
+    cap is reached earlier. A call that sets no `max_tokens` reserves 4096 output tokens; calls that write more than
+    they reserved can pass the cap by the difference. A call that failed stays reserved unless the provider refused it;
+    of the attempts that DSPy repeats by itself within a call (`num_retries`) only the last is seen.
+
+    Args:
+        max_usd: Cap on US dollars. Every model used needs a known price.
+        max_total_output_tokens: Cap on completion tokens of all calls.
+        price: Price per token that overrides the known one of every model.
+
+    Yields:
+        The ledger.
+
+    Raises:
+        UsageError: If a cap is not a positive number.
+        SpendCapReached: From the call that would pass a cap, through everything around it, a task group too. After it
+            nothing more is sent for this block, not by a thread left behind either.
+        UnpricedModelError: With `max_usd`, from the first call of a model without a known price.
+
+    Example:
+        >>> with track(max_usd=1.0) as ledger:  # doctest: +SKIP
+        ...     program(question="...")
+        >>> print(ledger)  # doctest: +SKIP
+    """
+    ledger = Ledger(max_usd, max_total_output_tokens, price)
+    try:
+        with _booked_on(ledger):
+            yield ledger
+    except (SpendCapReached, BaseExceptionGroup) as error:
+        stop = _cap_error_in(error)
+        if stop is None:
+            raise
+        if stop.ledger is ledger:
+            ledger.close()
+            if isinstance(stop.__cause__, Exception):  # see BudgetCallback: only a BaseException leaves a callback
+                raise stop.__cause__ from None
+        raise stop from None
+
+
+def _cap_error_in(error: BaseException) -> SpendCapReached | None:
+    """Find the stop in what a task group made of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((stop for inner in error.exceptions if (stop := _cap_error_in(inner))), None)
+    return error if isinstance(error, SpendCapReached) else None
+
+
+@contextmanager
+def _booked_on(ledger: Ledger) -> Iterator[None]:
     """Book every LM call inside the block on a ledger, and on those of the blocks around, as their caps allow."""
     callbacks = settings.callbacks
     outer = next((c for c in callbacks if isinstance(c, BudgetCallback)), None)
-    meter = BudgetCallback(ledger, outer)
-    # The recorder comes last: it must not start a call that the meter refuses.
-    kept = [c for c in callbacks if not isinstance(c, BudgetCallback | HistoryRecorder)]
-    with collect(_MeterSink(meter), callbacks=[*kept, meter, HistoryRecorder()]):
+    callback = BudgetCallback(ledger, outer)
+    # The recorder comes last: it must not start a call that the ledger refuses.
+    others = [c for c in callbacks if not isinstance(c, BudgetCallback | HistoryRecorder)]
+    with record_calls(_LedgerListener(callback), callbacks=[*others, callback, HistoryRecorder()]):
         yield
 
 
@@ -46,11 +100,11 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
 
     Args:
         ledger: Where to book.
-        outer: The meter of the block around. One callback asks for all of them, so that what one refuses is given back
-            to the others.
+        outer: The callback of the block around. One callback reserves on all of them, so that what one refuses is
+            given back to the others.
     """
 
-    def __init__(self, ledger: "Ledger", outer: "BudgetCallback | None" = None) -> None:
+    def __init__(self, ledger: Ledger, outer: "BudgetCallback | None" = None) -> None:
         super().__init__()
         self.ledger = ledger
         self._outer = outer
@@ -116,18 +170,18 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
         self.ledger.book(call)
 
 
-class _MeterSink(CallListener):
-    """Hands what DSPy records to a meter."""
+class _LedgerListener(CallListener):
+    """Book what DSPy records on a ledger."""
 
-    def __init__(self, meter: BudgetCallback) -> None:
-        super().__init__(meter.ledger.price)
-        self._meter = meter
+    def __init__(self, callback: BudgetCallback) -> None:
+        super().__init__()
+        self._callback = callback
 
     def add(self, call: Call) -> None:
-        self._meter.book(call)
+        self._callback.book(call)
 
-    def shadowed(self, found: ShadowResult) -> None:
-        self._meter.ledger.shadow_rate(found)
+    def add_shadow_result(self, result: ShadowResult) -> None:
+        self._callback.ledger.add_shadow_result(result)
 
 
 def _config(lm: Any, request: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

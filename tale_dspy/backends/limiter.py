@@ -2,7 +2,7 @@
 
 A `Limiter` is shared by all copies of an LM. It holds calls back, of threads and of asyncio tasks alike, in the order
 in which they came; it never refuses one. Requests and tokens a minute are kept by spacing. The number in flight is
-found out: nothing is held back until the server answers 429, then as many are sent as it had taken, and now and then
+learned: nothing is held back until the server answers 429, then as many are sent as it had taken, and now and then
 one more. What is in flight here is never less than what the server sees, so that a number it has taken is safe.
 """
 
@@ -17,7 +17,7 @@ from tale_dspy.errors import UsageError
 
 LEAST_PATIENCE, MOST_PATIENCE = 80, 120
 """Answers between two tries of one more in flight, after one was refused and after several were: of 100 requests about
-one is refused, and a server that takes more is found out all the same."""
+one is refused, and a server that takes more is noticed all the same."""
 STEPS = (0, 16, 8, 4)
 """A try is of one more at least and, after so many in a row that were taken, of this part of what is in flight."""
 PACE, SHARE_OF_PACE = 0.02, 0.4
@@ -76,7 +76,7 @@ class Limiter:
         return self  # one for all copies of an LM
 
     def __reduce__(self) -> tuple[type["Limiter"], tuple[float | None, float | None]]:
-        return Limiter, (self.rpm, self.tpm)  # in another process what was found out here may not hold
+        return Limiter, (self.rpm, self.tpm)  # in another process what was learned here may not hold
 
     @property
     def holds_back(self) -> bool:
@@ -87,9 +87,9 @@ class Limiter:
 
     def acquire(self, tokens: int = 0) -> Slot:
         """Wait for leave to send a request of so many tokens, in a thread."""
-        let = threading.Event()
-        if not self._enter(let.set):
-            let.wait()
+        admit = threading.Event()
+        if not self._enter(admit.set):
+            admit.wait()
         slot = self._space(tokens)
         if (wait := slot.due - time.monotonic()) > 0:
             time.sleep(wait)
@@ -98,19 +98,19 @@ class Limiter:
     async def aacquire(self, tokens: int = 0) -> Slot:
         """Wait for leave in an event loop; a task that is cancelled meanwhile gives its place up."""
         loop = asyncio.get_running_loop()
-        let: asyncio.Future[None] = loop.create_future()
+        admit: asyncio.Future[None] = loop.create_future()
 
-        def tell() -> None:
+        def notify() -> None:
             try:
-                loop.call_soon_threadsafe(_resolve, let)
+                loop.call_soon_threadsafe(_resolve, admit)
             except RuntimeError:  # the loop has ended with its tasks: the place goes to the next
                 self._leave()
 
-        if not self._enter(tell):
+        if not self._enter(notify):
             try:
-                await let
+                await admit
             except asyncio.CancelledError:
-                self._forget(tell)
+                self._forget(notify)
                 raise
         slot = self._space(tokens)
         try:
@@ -121,12 +121,12 @@ class Limiter:
             raise
         return slot
 
-    def _enter(self, let: Callable[[], None]) -> bool:
+    def _enter(self, admit: Callable[[], None]) -> bool:
         with self._lock:
             if not self._waiting and self._free:
                 self._admit()
                 return True
-            self._waiting.append(let)
+            self._waiting.append(admit)
             return False
 
     def _admit(self) -> None:
@@ -137,10 +137,10 @@ class Limiter:
     def _free(self) -> bool:
         return self.most is None or self.in_flight < self.most
 
-    def _forget(self, let: Callable[[], None]) -> None:
+    def _forget(self, admit: Callable[[], None]) -> None:
         with self._lock:
-            if let in self._waiting:
-                self._waiting.remove(let)
+            if admit in self._waiting:
+                self._waiting.remove(admit)
                 return
         self._leave()
 
@@ -204,16 +204,16 @@ class Limiter:
             self._trying, self._calm = True, 0
 
     def _leave(self) -> None:
-        let: list[Callable[[], None]] = []
+        admitted: list[Callable[[], None]] = []
         with self._lock:
             self.in_flight -= 1
             while self._waiting and self._free:
                 self._admit()
-                let.append(self._waiting.popleft())
-        for tell in let:
-            tell()
+                admitted.append(self._waiting.popleft())
+        for notify in admitted:
+            notify()
 
 
-def _resolve(let: "asyncio.Future[None]") -> None:
-    if not let.done():
-        let.set_result(None)
+def _resolve(admit: "asyncio.Future[None]") -> None:
+    if not admit.done():
+        admit.set_result(None)

@@ -2,9 +2,7 @@
 
 import asyncio
 import hashlib
-import json
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,15 +10,18 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-import dspy
-from dspy import LMError, LMUnexpectedError, settings
+from dspy import LMUnexpectedError
 
-from tale_dspy.backends import retrying
+from tale_dspy.backends import attempts
+from tale_dspy.backends.attempts import LMRequest, dspy_retries, is_sending, primary_lm
+from tale_dspy.backends.caching import UsageKeepingLM, caller_rollout, namespaced_rollout
+from tale_dspy.backends.endpoint import EndpointOptions
 from tale_dspy.backends.limiter import Limiter
 from tale_dspy.backends.local.draws import Draw, drawing
 from tale_dspy.backends.local.names import is_local
 from tale_dspy.backends.reasoning_params import SERVERS
-from tale_dspy.backends.retrying import asked_by, one_attempt
+from tale_dspy.backends.redaction import without_secrets
+from tale_dspy.dspy_bridge import is_openai_reasoning_model
 from tale_dspy.errors import TaleError, UsageError
 
 if TYPE_CHECKING:
@@ -30,94 +31,7 @@ Engine = Literal["litellm", "auto", "lm15"]
 ENGINES: tuple[Engine, ...] = ("litellm", "auto", "lm15")
 
 
-class _Watch:
-    """Stands in for DSPy's usage tracker during one call: that is told what was paid, and nothing of a cache hit."""
-
-    def __init__(self, rollout_id: Any) -> None:
-        self.rollout_id = rollout_id
-        """The caller's own, before the namespace was put in."""
-        self.paid = False
-        self._outer = settings.usage_tracker
-
-    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
-        self.paid = True
-        if self._outer:
-            self._outer.add_usage(lm, usage_entry)
-
-
-@contextmanager
-def _watched(kwargs: Mapping[str, Any]) -> Iterator[None]:
-    with settings.context(usage_tracker=_Watch(kwargs.get("rollout_id"))):
-        yield
-
-
-def watched_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a history entry as the caller of a `UsageKeepingLM` should see it: with `cache_hit`, and his own
-    rollout_id.
-
-    To be called where DSPy records the entry, that is, from `update_history`.
-    """
-    if is_local(entry["model"]):  # DSPy has no price for an engine of one's own
-        entry = {**entry, "cost": 0.0}
-    watch = settings.usage_tracker
-    if not isinstance(watch, _Watch):  # a `forward` without a call
-        return entry
-    kwargs = {k: v for k, v in entry["kwargs"].items() if k != "rollout_id"}
-    own = {} if watch.rollout_id is None else {"rollout_id": watch.rollout_id}
-    return {**entry, "kwargs": kwargs | own, "cache_hit": not watch.paid}
-
-
-class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
-    """An LM whose cache hits can be told from calls that were paid, and still say what they had used.
-
-    DSPy keeps the usage of a hit on its own engine, and erases it on the LiteLLM path.
-    """
-
-    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        if not kwargs.get("cache", self.cache):  # there is no hit to tell apart
-            return super().__call__(prompt, messages=messages, **kwargs)
-        with _watched(kwargs):
-            return super().__call__(prompt, messages=messages, **self.keyed(kwargs))
-
-    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        if not kwargs.get("cache", self.cache):
-            return await super().acall(prompt, messages=messages, **kwargs)
-        with _watched(kwargs):
-            return await super().acall(prompt, messages=messages, **self.keyed(kwargs))
-
-    def keyed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a call as DSPy's cache shall see them."""
-        return kwargs
-
-    def update_history(self, entry: dict[str, Any]) -> None:
-        super().update_history(watched_entry(entry))
-
-    def _process_completion(self, response: Any, merged_kwargs: dict[str, Any]) -> Any:
-        _keep_usage(response)
-        return super()._process_completion(response, merged_kwargs)
-
-    def _process_response(self, response: Any) -> Any:
-        _keep_usage(response)
-        return super()._process_response(response)
-
-    def _warn_zero_temp_rollout(self, temperature: float | None, rollout_id: Any) -> None:
-        if not (isinstance(rollout_id, str) and _NOT_ASKED_FOR.fullmatch(rollout_id)):
-            super()._warn_zero_temp_rollout(temperature, rollout_id)
-
-
-def _keep_usage(response: Any) -> None:
-    """Copy the usage to where DSPy does not erase it.
-
-    Runs before the reply goes into the cache and again on each hit, when `usage` is already empty.
-    """
-    from tale_dspy.dspy_bridge import item_value, plain_data
-
-    usage, hidden = item_value(response, "usage"), item_value(response, "_hidden_params")
-    if usage and isinstance(hidden, dict):
-        hidden["tale_usage"] = plain_data(dict(usage))
-
-
-class LM(UsageKeepingLM):
+class LM(EndpointOptions, UsageKeepingLM):
     """A `dspy.LM` with LiteLLM as its engine, and a cache that tells endpoints apart.
 
     `dspy.LM` chooses an engine anew for each call; here it is the one named, so that a budget or a thinking reasoning
@@ -161,8 +75,7 @@ class LM(UsageKeepingLM):
     _local: "LocalEngine | None" = None
     local_timeout: float | None = None
     """Seconds a call of a local model may take; for all others `timeout` is among `kwargs`."""
-    server: str | None = None
-    """What answers at `api_base`, where it was said."""
+    limiter: Limiter
 
     def __init__(
         self,
@@ -192,8 +105,7 @@ class LM(UsageKeepingLM):
         super().__init__(model, engine=engine, **_one_limit(model, kwargs))
         self.server = server
         self.fallbacks = tuple(_fallback(other, engine) for other in fallbacks)
-        self._tries = self._num_retries
-        self._engine_mark = uuid.uuid4().hex
+        self._engine_id = uuid.uuid4().hex
 
     def _open(self, model: str, kwargs: dict[str, Any]) -> "tuple[LocalEngine, dict[str, Any]]":
         """Return the engine of a local model, and what is left of the arguments with its asynchronous half."""
@@ -244,58 +156,49 @@ class LM(UsageKeepingLM):
         if model != self.model:  # its limits are its own
             copied.limiter = Limiter(self.limiter.rpm, self.limiter.tpm)
         if copied.engine is not self.engine:
-            copied._engine_mark = uuid.uuid4().hex
+            copied._engine_id = uuid.uuid4().hex
         return copied
 
     @property
     def num_retries(self) -> int:
-        """How often DSPy tries again; not at all while that is done here (`tale_dspy.backends.retrying`)."""
-        return 0 if one_attempt() else self._num_retries
+        """How often DSPy tries again; not at all while that is done here (`tale_dspy.backends.attempts`)."""
+        return self._num_retries if dspy_retries(self) else 0
 
     @num_retries.setter
     def num_retries(self, value: int) -> None:
         self._num_retries = value
 
-    @property
-    def attempts(self) -> int:
-        """How often a call is tried; with fallbacks as often as was said at construction, also within a run."""
-        return 1 + (self._tries if self.fallbacks else self._num_retries)
-
-    def holds(self, request: tuple[Any, Any, dict[str, Any]], *, asynchronous: bool) -> bool:
-        """Say whether DSPy's cache holds the answer to a call."""
-        prompt, messages, kwargs = request
-        return bool(kwargs.get("cache", self.cache)) and is_cached(
-            self, prompt, messages, kwargs, asynchronous=asynchronous
-        )
-
     def update_history(self, entry: dict[str, Any]) -> None:
-        """Record an entry with the LM that was asked, where this one answers in its place."""
-        first = asked_by()
-        if first is None or first is self:
+        """Record an entry with the LM that was called, where this one answers in its place."""
+        primary = primary_lm()
+        if primary is None or primary is self:
             super().update_history(entry)
         else:
-            first.update_history(entry)
+            primary.update_history(entry)
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        if self._local is None:
-            return retrying.call(self, super().__call__, (prompt, messages, kwargs))
+        if self._local is None and not is_sending(self):
+            return attempts.call(self, super().__call__, LMRequest(prompt, messages, kwargs))
         with self._drawing(kwargs):
             return super().__call__(prompt, messages=messages, **kwargs)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        if self._local is None:
-            return await retrying.acall(self, super().acall, (prompt, messages, kwargs))
-        if not self._local.loaded and kwargs.get("cache", self.cache):
+        if self._local is None and not is_sending(self):
+            return await attempts.acall(self, super().acall, LMRequest(prompt, messages, kwargs))
+        if self._local is not None and not self._local.loaded and kwargs.get("cache", self.cache):
             await asyncio.to_thread(lambda: self.identity)  # reads all weights once: not in the event loop
         with self._drawing(kwargs):
             return await super().acall(prompt, messages=messages, **kwargs)
 
     @contextmanager
     def _drawing(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Tell the engine which draw is asked for, and let our own errors through DSPy, which wraps them."""
-        own = _own_rollout({**self.kwargs, **kwargs}.get("rollout_id"))
-        n = {**self.kwargs, **kwargs}.get("n") or 1
-        draw = Draw("" if own is None else str(own), n if isinstance(n, int) else 1, self.local_timeout)
+        """Name the draw to a local engine, and let this package's errors through DSPy, which wraps them."""
+        if self._local is None:
+            yield
+            return
+        settings = {**self.kwargs, **kwargs}
+        rollout, n = caller_rollout(settings.get("rollout_id")), settings.get("n") or 1
+        draw = Draw("" if rollout is None else str(rollout), n if isinstance(n, int) else 1, self.local_timeout)
         with drawing(draw):
             try:
                 yield
@@ -311,21 +214,18 @@ class LM(UsageKeepingLM):
             )
             return initial
         # DSPy takes a folder named gpt-5 for a model of OpenAI's.
-        settings_ = {"temperature": temperature, "max_tokens": max_tokens, **kwargs}
-        return {k: v for k, v in settings_.items() if k != "rollout_id" or v is not None}
+        settings = {"temperature": temperature, "max_tokens": max_tokens, **kwargs}
+        return {k: v for k, v in settings.items() if k != "rollout_id" or v is not None}
 
-    def keyed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def cache_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Put the address and the engine into `rollout_id`: the one part of DSPy's cache key that is never sent.
 
         Not into `self.kwargs`: BestOfN, Refine and SIMBA add numbers to the `rollout_id` there.
         """
         if not kwargs.get("cache", self.cache):
             return kwargs
-        prefix = f"{_NAMESPACE}{self._namespace(kwargs)}:"
-        own = kwargs.get("rollout_id", self.kwargs.get("rollout_id"))
-        if isinstance(own, str) and own.startswith(prefix):
-            return kwargs
-        return {**kwargs, "rollout_id": f"{prefix}{'' if own is None else own}"}
+        rollout = kwargs.get("rollout_id", self.kwargs.get("rollout_id"))
+        return {**kwargs, "rollout_id": namespaced_rollout(rollout, self._namespace(kwargs))}
 
     def _namespace(self, kwargs: Mapping[str, Any]) -> str:
         """Hash the address and the engine; an engine object shares its cache with copies of this LM alone.
@@ -337,7 +237,7 @@ class LM(UsageKeepingLM):
         prefix = self._provider_name.upper()
         address = [{**self.kwargs, **kwargs}.get(name) for name in ("api_base", "base_url")]
         address += [os.getenv(f"{prefix}_{name}") for name in ("API_BASE", "BASE_URL")] if not any(address) else []
-        engine = self.engine if isinstance(self.engine, str) else self._engine_mark
+        engine = self.engine if isinstance(self.engine, str) else self._engine_id
         return hashlib.sha1(repr((address, engine)).encode(), usedforsecurity=False).hexdigest()[:12]
 
     def dump_state(self) -> dict[str, Any]:
@@ -346,9 +246,9 @@ class LM(UsageKeepingLM):
         if self._local is None:
             return state
         state.pop("async_engine", None)
-        own = self._local.chosen | ({} if self.local_timeout is None else {"timeout": self.local_timeout})
+        timeout = {} if self.local_timeout is None else {"timeout": self.local_timeout}
         # The name of an engine and not the engine: that would need unsafe flags, and the model string says it all.
-        return {**state, "engine": "litellm", **own}
+        return {**state, "engine": "litellm", **self._local.chosen, **timeout}
 
 
 def _one_limit(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -358,8 +258,6 @@ def _one_limit(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         return kwargs
     if other not in (None, limit):
         raise UsageError(f"max_tokens {other} and max_completion_tokens {limit} are one limit: give max_tokens alone")
-    from tale_dspy.dspy_bridge import is_openai_reasoning_model
-
     if not is_openai_reasoning_model(model):
         return kwargs
     return {**{k: v for k, v in kwargs.items() if k != "max_completion_tokens"}, "max_tokens": limit}
@@ -379,89 +277,5 @@ def _fallback(other: Any, engine: Any) -> Any:
     return other
 
 
-def _own_rollout(rollout: Any) -> Any:
-    """Return the caller's own `rollout_id`, without the namespace."""
-    return _MARK.sub("", rollout) if isinstance(rollout, str) else rollout
-
-
 _SERVER_SETTINGS = ("api_base", "base_url", "api_key", "headers", "extra_headers", "api_version", "custom_llm_provider")
 _OPTIONS = ("device", "dtype", "max_batch")
-_NAMESPACE = "tale:"
-_MARK = re.compile(rf"^{_NAMESPACE}\w+:")
-_NOT_ASKED_FOR = re.compile(rf"({_NAMESPACE}\w+:)?(#\d+)?")
-"""A `rollout_id` of ours alone, with the number of a run's repeat or without: the caller asked for no fresh draw."""
-
-
-def is_cached(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool) -> bool:
-    """Say whether DSPy's cache holds the reply to a call, so that nothing would be sent.
-
-    The one place that knows DSPy's cache keys; those of synchronous and asynchronous calls differ.
-
-    Args:
-        lm: Any `dspy.BaseLM`.
-        prompt: What it is called with, as are `messages` and `kwargs`.
-        messages: See `prompt`.
-        kwargs: See `prompt`.
-        asynchronous: Whether by `acall`.
-
-    Returns:
-        False, too, for a call that DSPy would refuse.
-    """
-    from tale_dspy.dspy_bridge import IGNORED_CACHE_KEYS, prepare_call
-
-    try:
-        keyed = lm.keyed(kwargs) if isinstance(lm, UsageKeepingLM) else kwargs
-        call = prepare_call(lm, prompt, messages, keyed, asynchronous=asynchronous)
-    except (TypeError, ValueError, LMError):
-        return False
-    return call.cache and dspy.cache.get(call.key(lm, asynchronous), IGNORED_CACHE_KEYS) is not None
-
-
-_SECRET = re.compile(r"(secret|password|authorization|bearer|(keys?|token)(_?id|_provider)?$)", re.IGNORECASE)
-_SECRET_WHOLE = re.compile(r"(headers|credentials?|cookies?)$", re.IGNORECASE)
-_NO_SECRETS = {"prompt_cache_key"}
-
-
-def is_secret(name: str, value: object) -> bool:
-    """Say whether a setting may hold a key, a token or a header, by its name.
-
-    Numbers are no secrets (`eos_token_id`). A mapping is looked into instead, since the schema of a tool may describe
-    a field of any name; only headers and credentials are secret as a whole.
-    """
-    if name in _NO_SECRETS or isinstance(value, int | float):
-        return False
-    return bool(_SECRET_WHOLE.search(name) or (_SECRET.search(name) and not isinstance(value, Mapping)))
-
-
-def without_secrets(settings: Any) -> Any:
-    """Return settings without what `is_secret`, at any depth."""
-    if isinstance(settings, Mapping):
-        return {k: without_secrets(v) for k, v in settings.items() if not is_secret(str(k), v)}
-    return [without_secrets(v) for v in settings] if isinstance(settings, list | tuple) else settings
-
-
-def public_config(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a call that may be written and hashed: no keys, headers, addresses or None."""
-    hidden = {"api_base", "base_url", "timeout", "cache", "num_retries"}
-    public: dict[str, Any] = without_secrets(settings)
-    return {k: v for k, v in public.items() if v is not None and k not in hidden}
-
-
-def request_hash(model: str, request: Any, config: Mapping[str, Any]) -> str:
-    """Hash what decides a reply: model, messages and settings, without secrets. Stable from process to process."""
-    row = [model, request, public_config(config) if config else {}]
-    return hashlib.sha256(_CANONICAL.encode(row).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _describe(value: Any) -> Any:
-    """Describe what JSON cannot hold: a Pydantic model by its schema, anything else by its repr without an address."""
-    from pydantic import BaseModel
-
-    if isinstance(value, type) and issubclass(value, BaseModel):
-        return value.model_json_schema()
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_describe)

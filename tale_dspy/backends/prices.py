@@ -1,16 +1,36 @@
 """What a model costs per token, from the price table that ships with DSPy (LiteLLM's)."""
 
+import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.local.names import is_local
+from tale_dspy.errors import UsageError
 
 _NAMESPACES = {
     "bedrock": ("bedrock", "bedrock_converse"),
     "vertex_ai": ("vertex_ai", "vertex_ai-language-models"),
 }
 """Providers whose models stand in the table under other names than the model string's."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per token. The figures of `--price-in` and `--price-out` are per million.
+
+    Raises:
+        UsageError: If one is negative or no finite number.
+    """
+
+    input: float
+    output: float
+
+    def __post_init__(self) -> None:
+        for name, price in vars(self).items():
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < math.inf:
+                raise UsageError(f"a price must be a number of at least 0, got {name}={price!r}")
 
 
 def price_of(lm: Any) -> Price | None:
@@ -54,16 +74,9 @@ def _look_up_output(provider: str, model: str) -> int | None:
     return None
 
 
-def fallbacks_of(lm: Any) -> tuple[Any, ...]:
-    """Return the LMs that may answer in the place of one."""
-    from tale_dspy.backends.lm import LM
-
-    return lm.fallbacks if isinstance(lm, LM) else ()
-
-
-def dearest_price(lm: Any) -> Price | None:
+def highest_price(lm: Any) -> Price | None:
     """Return the highest price of an LM and its fallbacks, of input and output each; None if one is not known."""
-    known = [price_of(one) for one in (lm, *fallbacks_of(lm))]
+    known = [price_of(one) for one in (lm, *fallback_lms(lm))]
     prices = [price for price in known if price is not None]
     if len(prices) < len(known):
         return None

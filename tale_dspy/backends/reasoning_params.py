@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from tale_dspy.accounting.reservation import LIMITS, allowance
+from tale_dspy.backends.endpoint import server_name
+from tale_dspy.backends.output_limit import OUTPUT_LIMITS, max_output_tokens
 from tale_dspy.backends.prices import most_output
 from tale_dspy.backends.reasoning_controls import LEVELS, REASONING_CONTROLS, THINKERS, ReasoningControl
 from tale_dspy.backends.reasoning_settings import (
@@ -74,7 +75,7 @@ def family_of(lm: Any) -> ReasoningControl | None:
     Args:
         lm: Any DSPy language model; one with an engine object, or none of DSPy's, has no row.
     """
-    return None if _engine(lm) is None else _find(str(lm.model).lower(), _server(lm))
+    return None if _engine(lm) is None else _find(str(lm.model).lower(), server_name(lm))
 
 
 @lru_cache(maxsize=256)
@@ -244,11 +245,11 @@ class _BudgetPlanner:
         if most is not None and limit > most:
             self.notes.append(f"lowered from {limit} to {most}, the most the model writes")
             limit = most
-        own = allowance(self.merged)
+        own = max_output_tokens(self.merged)
         if own is not None and own < limit:
             self.notes.append(f"the caller's own max_tokens of {own} is less than {limit}")
             limit = own
-        others = (name for name in LIMITS if name != self._limit_name and self.merged.get(name) is not None)
+        others = (name for name in OUTPUT_LIMITS if name != self._limit_name and self.merged.get(name) is not None)
         settings: dict[str, Any] = {self._limit_name: limit, **dict.fromkeys(others, None)}
         thinks, family = self.thinks, self.family
         told = self.merged.get("thinking")
@@ -349,7 +350,7 @@ class _BudgetPlanner:
 
     def _tokens(self, family: ReasoningControl, budget: int) -> BudgetRequest:
         number = self._within(family, budget)
-        own = allowance(self.merged)
+        own = max_output_tokens(self.merged)
         if own is None:
             room = min(number + ANSWER_ROOM, family.output or number + ANSWER_ROOM)
             return self._sent(family, number, {self._limit_name: room} if family.rule == "below" else {})
@@ -449,9 +450,3 @@ def _engine(lm: Any) -> str | None:
     from dspy import LM
 
     return lm.engine if isinstance(lm, LM) and isinstance(lm.engine, str) else None
-
-
-def _server(lm: Any) -> str | None:
-    from tale_dspy.backends.lm import LM
-
-    return lm.server if isinstance(lm, LM) else None

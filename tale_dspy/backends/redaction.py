@@ -1,30 +1,58 @@
-"""Keys that must not be written: an error of a provider or a proxy may repeat the one it was sent."""
+"""Keys that must not be written: by the name of the setting that holds them, and by their text in an error message."""
 
 import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tale_dspy.backends.lm import is_secret
-
 MASK = "***"
-SHORTEST = 6
-"""Characters of the shortest text taken for a key: `none` and `any`, given to servers of one's own, are words."""
+SHORTEST_SECRET = 6
+"""Characters of the shortest text taken for a key: `none` and `any`, given to local servers, are words."""
 
+_SECRET = re.compile(r"(secret|password|authorization|bearer|(keys?|token)(_?id|_provider)?$)", re.IGNORECASE)
+_SECRET_WHOLE = re.compile(r"(headers|credentials?|cookies?)$", re.IGNORECASE)
+_NO_SECRETS = {"prompt_cache_key"}
+_NO_SETTINGS = {"api_base", "base_url", "timeout", "cache", "num_retries"}
+"""Settings that change where and how often a call is sent, and not what is asked."""
 _KEYS_OF_ENVIRONMENT = re.compile(r"_(API_KEY|ACCESS_KEY|SECRET|TOKEN|PASSWORD)$", re.IGNORECASE)
 _PASSWORD = re.compile(r"://[^/@\s]+@")
-_known: set[str] = set()
+_registered: set[str] = set()
 
 
-def remember(settings: Mapping[str, Any]) -> None:
-    """Remember the secrets among the settings of an LM, so that `masked` finds them in any text."""
-    _known.update(_secrets(settings))
+def is_secret(name: str, value: object) -> bool:
+    """Say whether a setting may hold a key, a token or a header, by its name.
+
+    Numbers are no secrets (`eos_token_id`). A mapping is searched instead, since the schema of a tool may describe a
+    field of any name; only headers and credentials are secret as a whole.
+    """
+    if name in _NO_SECRETS or isinstance(value, int | float):
+        return False
+    return bool(_SECRET_WHOLE.search(name) or (_SECRET.search(name) and not isinstance(value, Mapping)))
 
 
-def masked(text: str) -> str:
-    """Return a text without the secrets of the LMs and the environment, and without passwords in addresses."""
-    told = {value for name, value in os.environ.items() if _KEYS_OF_ENVIRONMENT.search(name)}
-    for secret in sorted((s for s in _known | told if len(s) >= SHORTEST), key=len, reverse=True):
+def without_secrets(settings: Any) -> Any:
+    """Return settings without what `is_secret`, at any depth."""
+    if isinstance(settings, Mapping):
+        return {k: without_secrets(v) for k, v in settings.items() if not is_secret(str(k), v)}
+    return [without_secrets(v) for v in settings] if isinstance(settings, list | tuple) else settings
+
+
+def public_config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a call that may be written and hashed: no keys, headers, addresses or None."""
+    public: dict[str, Any] = without_secrets(settings)
+    return {k: v for k, v in public.items() if v is not None and k not in _NO_SETTINGS}
+
+
+def register_secrets(settings: Mapping[str, Any]) -> None:
+    """Register the secrets among the settings of an LM, so that `redact` finds them in any text."""
+    _registered.update(_secrets(settings))
+
+
+def redact(text: str) -> str:
+    """Return a text without the secrets of LMs and environment, and without passwords in addresses."""
+    from_environment = {value for name, value in os.environ.items() if _KEYS_OF_ENVIRONMENT.search(name)}
+    secrets = (s for s in _registered | from_environment if len(s) >= SHORTEST_SECRET)
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return _PASSWORD.sub("://", text)
 

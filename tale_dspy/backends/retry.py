@@ -1,4 +1,4 @@
-"""What is tried again, when, and what ends the whole run."""
+"""The one retry policy: which failed call is sent again, after how long, and which failure ends a whole run."""
 
 import random
 from collections.abc import Iterator
@@ -12,65 +12,70 @@ from dspy import (
     LMError,
     LMInvalidRequestError,
     LMProviderError,
+    LMRateLimitError,
     LMUnexpectedError,
     LMUnsupportedFeatureError,
-    LMUnsupportedModelError,
     is_retryable_lm_error,
 )
 
 from tale_dspy.dspy_bridge import retry_after_seconds
 
-Verdict = Literal["retry", "question", "run"]
+ErrorScope = Literal["retry", "question", "run"]
 
-LONGEST_WAIT = 60.0
-"""Seconds: the most that is waited between two attempts, whatever Retry-After says."""
-_REFUSED = (401, 402, 403, 404)
-_PASSING = (408, 425, 429)
-_FATAL = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedFeatureError, LMUnsupportedModelError)
+MAX_DELAY_S = 60.0
+"""Seconds: the longest wait between two attempts, whatever Retry-After says."""
+
+STATUS_SCOPES: dict[int, ErrorScope] = {
+    401: "run",  # the key
+    402: "run",  # the quota
+    403: "question",  # a router forwards one prompt's moderation so (OpenRouterTeam/benchmark-harness#90)
+    404: "question",  # no endpoint for this one request
+    408: "retry",
+    409: "retry",  # a lock that another request holds; OpenAI's SDK retries it
+    425: "retry",
+    429: "retry",
+    498: "retry",  # Groq: flex capacity exceeded
+    499: "retry",  # a proxy gave up on its upstream
+}
+"""What an HTTP status of 4xx means; every other one concerns its question alone, and every 5xx is sent again."""
+
+_RUN_ERRORS = (LMBillingError, LMConfigurationError, LMUnsupportedFeatureError)
 
 
-def verdict(error: Exception) -> Verdict:
+def classify_error(error: Exception) -> ErrorScope:
     """Say what a failed call means.
 
-    `retry`: 429, 5xx, time-outs, dropped connections and broken replies. `run`: a key, quota, model or setting that no
-    other question would fare better with (401, 402, 403, 404). `question`: everything else, such as a 400 or a prompt
-    longer than the context window.
+    The status decides where there is one: LiteLLM goes by the words of the error body, and calls many a 429 or 503 a
+    bad request.
+
+    Returns:
+        `retry`: 429, 5xx, time-outs, dropped connections and broken replies. `run`: a key, quota or setting that
+        no other question would fare better with. `question`: everything else, such as a 400, a 403, a 404 or a prompt
+        longer than the context window.
     """
     if isinstance(error, ContextWindowExceededError):
         return "question"
-    if isinstance(error, _FATAL) or _without_key(error) or _without_provider(error):
+    if isinstance(error, _RUN_ERRORS) or _lacks_key(error) or _lacks_provider(error):
         return "run"
-    # By status, too: LiteLLM goes by the words of the error body, and calls many a 429 or 503 a bad request.
     status = error.status if isinstance(error, LMError) and error.status is not None else 0
-    if status in _REFUSED:
-        return "run"
-    if is_retryable_lm_error(error) or _broken_reply(error) or status in _PASSING or status >= 500:
+    if status in STATUS_SCOPES:
+        return STATUS_SCOPES[status]
+    if is_retryable_lm_error(error) or _is_broken_reply(error) or status >= 500:
         return "retry"
-    return "question"
+    return "run" if isinstance(error, LMAuthError) else "question"
 
 
-def _without_key(error: Exception) -> bool:
-    """A key that is missing: LiteLLM makes a 500 of what the provider's client says when it cannot be built."""
-    *_, root = _causes(error)
-    built = type(root).__module__.partition(".")[0] == "openai" and type(root).__name__ == "OpenAIError"
-    return built or (type(root) is ValueError and "api key" in str(root).lower())
+def should_fall_back(error: Exception) -> bool:
+    """Say whether another model may fare better: not with a request that is wrong, nor with a wrong key."""
+    return classify_error(error) == "retry" or isinstance(error, LMBillingError)
 
 
-def _without_provider(error: Exception) -> bool:
-    """A model string that LiteLLM cannot route: a 400 of its own making."""
-    return isinstance(error, LMInvalidRequestError) and "LLM Provider NOT provided" in str(error)
+def is_rate_limit(error: Exception) -> bool:
+    """Say whether the provider refused a call because too many came."""
+    return isinstance(error, LMRateLimitError) or (isinstance(error, LMError) and error.status == 429)
 
 
-def _broken_reply(error: Exception) -> bool:
-    """A 200 whose body is no reply: the engines have no class of its own for it."""
-    return (
-        isinstance(error, LMError)
-        and type(error) in (LMProviderError, LMUnexpectedError)
-        and (error.status is None or error.status == 200)
-    )
-
-
-def wait_before(attempt: int, error: Exception, rng: random.Random) -> float:
+def retry_delay(attempt: int, error: Exception, rng: random.Random) -> float:
     """Return the seconds to wait before the next attempt: full jitter on 1, 2, 4 ... s, at least Retry-After.
 
     Args:
@@ -78,12 +83,33 @@ def wait_before(attempt: int, error: Exception, rng: random.Random) -> float:
         error: What the last one ended with.
         rng: Source of the jitter.
     """
-    jitter = rng.uniform(0.0, min(2.0 ** min(attempt - 1, 10), LONGEST_WAIT))
-    return min(max(jitter, _retry_after(error)), LONGEST_WAIT)
+    jitter = rng.uniform(0.0, min(2.0 ** min(attempt - 1, 10), MAX_DELAY_S))
+    return min(max(jitter, _retry_after(error)), MAX_DELAY_S)
+
+
+def _lacks_key(error: Exception) -> bool:
+    """A key that is missing: LiteLLM makes a 500 of what the provider's client says when it cannot be built."""
+    *_, root = _causes(error)
+    built = type(root).__module__.partition(".")[0] == "openai" and type(root).__name__ == "OpenAIError"
+    return built or (type(root) is ValueError and "api key" in str(root).lower())
+
+
+def _lacks_provider(error: Exception) -> bool:
+    """A model string that LiteLLM cannot route: a 400 of its own making."""
+    return isinstance(error, LMInvalidRequestError) and "LLM Provider NOT provided" in str(error)
+
+
+def _is_broken_reply(error: Exception) -> bool:
+    """A 200 whose body is no reply: the engines have no class for it."""
+    return (
+        isinstance(error, LMError)
+        and type(error) in (LMProviderError, LMUnexpectedError)
+        and (error.status is None or error.status == 200)
+    )
 
 
 def _retry_after(error: Exception) -> float:
-    """Seconds the provider asked to wait; on the LiteLLM path only the HTTP client's own error still knows them."""
+    """Seconds the provider asked to wait; on the LiteLLM path only the HTTP client's error still knows them."""
     if isinstance(error, LMError) and error.retry_after is not None:
         return float(error.retry_after)
     from httpx import HTTPStatusError
@@ -94,7 +120,7 @@ def _retry_after(error: Exception) -> float:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what it came from, down to the root."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -36,8 +36,7 @@ def run(
     """
     import dspy
 
-    from tale_dspy.accounting.receipts import Price
-    from tale_dspy.backends.prices import price_of
+    from tale_dspy.backends.prices import Price, price_of
     from tale_dspy.cli.models import check_provider, language_model
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import confirmed, console, print_json

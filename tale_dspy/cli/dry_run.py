@@ -52,8 +52,7 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
 
 def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
     """Ask a few questions, after it is agreed to pay for them; they are kept beside the run's folder."""
-    from tale_dspy.accounting.receipts import Price
-    from tale_dspy.backends.prices import price_of
+    from tale_dspy.backends.prices import Price, price_of
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.cli.models import language_model
     from tale_dspy.cli.show import confirmed, live_bar

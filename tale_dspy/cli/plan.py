@@ -13,7 +13,7 @@ from tale_dspy.cli import flags
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tale_dspy.accounting.receipts import Price
+    from tale_dspy.backends.prices import Price
     from tale_dspy.datasets import Dataset
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Plan:
 
     def price(self) -> "Price | None":
         """Return the price given by flags, per token."""
-        from tale_dspy.accounting.receipts import Price
+        from tale_dspy.backends.prices import Price
 
         if self.price_in is None and self.price_out is None:
             return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Record, Run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from tale_dspy.accounting.ledger import track
+from tale_dspy.accounting.tracking import track
 from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.dspy_bridge import Teleprompter

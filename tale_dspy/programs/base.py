@@ -12,7 +12,7 @@ from typing import Any, Self
 import dspy
 from dspy import Completions, ensure_signature
 
-from tale_dspy.accounting.receipts import Call, Receipt, collect, status_of
+from tale_dspy.accounting.receipts import Call, Receipt, record_calls, status_of
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, adapter_named, describe_adapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
@@ -152,7 +152,7 @@ class TaleModule(RegisteredModule, abstract=True):
     def call_scope(self) -> Iterator[list[Call]]:
         """Put the module's adapter in force and collect the calls made inside the block."""
         adapter = self.adapter or dspy.settings.adapter or default_adapter()
-        with collect(adapter=adapter) as calls:
+        with record_calls(adapter=adapter) as calls:
             yield calls
 
     def check_guarantee(self, state: BudgetState, kwargs: dict[str, Any], mode: str) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError, LMError, settings
 
-from tale_dspy.accounting.receipts import collect, role
+from tale_dspy.accounting.receipts import role
 from tale_dspy.adapter import BUDGET
-from tale_dspy.backends.lm import public_config
 from tale_dspy.backends.reasoning_settings import REASONING_PARAMS
+from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import adapter_message_call
 from tale_dspy.errors import StateError
 from tale_dspy.programs.copying import copy_program, modules_of
@@ -64,7 +64,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
 
     def _recovering_steps(self, kwargs: dict[str, Any]) -> Steps[dspy.Prediction]:
         """Yield the first attempt and, where its reply was cut, what `on_truncation` asks for."""
-        with collect() as calls:
+        with record_calls() as calls:
             recovery = Recovery(self, kwargs, calls)
             recovery.took((yield self._attempt(kwargs)))
             with _recovering():

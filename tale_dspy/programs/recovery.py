@@ -13,8 +13,8 @@ import dspy
 from dspy import AdapterParseError, ContextWindowExceededError, LMInvalidRequestError, settings
 
 from tale_dspy.accounting.receipts import Call, status_of
-from tale_dspy.accounting.reservation import allowance
 from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.backends.output_limit import max_output_tokens
 from tale_dspy.backends.reasoning_controls import LEVELS
 from tale_dspy.backends.reasoning_params import BudgetRequest, family_of, minimal_thinking
 from tale_dspy.backends.reasoning_settings import with_reasoning_params
@@ -126,7 +126,7 @@ class Recovery:
             wanted = wanted.delete(name) if name in wanted.output_fields else wanted
         messages = adapter.format(adapter._call_preprocess(lm, config, signature, inputs), demos, inputs)
         room = ANSWER_TOKENS + unavoidable(lm, config)
-        own = allowance({**lm.kwargs, **config}) or room
+        own = max_output_tokens({**lm.kwargs, **config}) or room
         config = {**quiet(lm, config), **_room(lm, config, min(own, room))}
         if ({**lm.kwargs, **config}.get("n") or 1) > 1:
             config["n"] = 1
@@ -163,7 +163,7 @@ class Recovery:
         self.attempts += 1
         lm = self.kwargs.get("lm") or self.predict.lm or settings.lm
         config = {**self.predict.config, **self.kwargs.get("config", {})}
-        room = allowance({**lm.kwargs, **config}) or self.calls[-1].output_tokens
+        room = max_output_tokens({**lm.kwargs, **config}) or self.calls[-1].output_tokens
         grown = {**doubled(lm.kwargs), **doubled(config), **(_room(lm, config, 2 * room) if room else {})}
         self.kwargs["config"] = {**self.kwargs.get("config", {}), **grown}
         if self.kwargs.get(BUDGET) is not None:

@@ -100,4 +100,4 @@ def book(found: ShadowResult) -> None:
     """Hand what a shadow check has found to every ledger around."""
     for module in settings.caller_modules or []:
         if isinstance(module, CallListener):
-            module.shadowed(found)
+            module.add_shadow_result(found)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import dspy
 from dspy import AdapterParseError
 
-from tale_dspy.accounting.receipts import Call, Receipt, collect, status_of
+from tale_dspy.accounting.receipts import Call, Receipt, record_calls, status_of
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.programs.base import TaleModule, TalePrediction, with_receipt
@@ -122,7 +122,7 @@ class Vote(RegisteredModule):
         """Yield the rounds of replies of one question and return the prediction that won."""
         options: VoteOptions = self.vote.options
         tally = Tally()
-        with collect() as calls:
+        with record_calls() as calls:
             while (missing := tally.needed(options)) > 0:
                 if tally.replies == 0 and isinstance(self.program, BudgetedModule):
                     missing = 1  # its budget holds for the rest

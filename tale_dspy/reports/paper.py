@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.reports.paper_tables import TUNED, PaperRow

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import dspy
 
 from tale_dspy.adapter import TaleAdapter, describe_adapter, own_instructions
-from tale_dspy.backends.lm import LM, public_config
+from tale_dspy.backends.endpoint import fallback_lms
+from tale_dspy.backends.lm import LM
 from tale_dspy.backends.local.names import embedded_folder, place_of
-from tale_dspy.backends.prices import fallbacks_of
+from tale_dspy.backends.redaction import public_config
 from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
@@ -131,7 +132,7 @@ def _own_models(program: Any) -> dict[str, Any]:
 
 def _fallbacks(lm: Any) -> dict[str, Any]:
     """Name the models that may answer in the place of another, where there are any."""
-    named = [one.model for one in fallbacks_of(lm)]
+    named = [one.model for one in fallback_lms(lm)]
     return {"fallbacks": named} if named else {}
 
 

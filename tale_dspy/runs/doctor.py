@@ -11,12 +11,12 @@ from typing import Any
 
 from dspy import LMError, LMRateLimitError
 
-from tale_dspy.accounting.ledger import track
-from tale_dspy.accounting.receipts import Call, CallListener, Price, collect
+from tale_dspy.accounting.receipts import Call, CallListener, record_calls
+from tale_dspy.accounting.tracking import track
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
 from tale_dspy.backends.local.names import is_local
-from tale_dspy.backends.prices import price_of
+from tale_dspy.backends.prices import Price, price_of
 from tale_dspy.backends.reasoning_controls import LEVELS
 from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of, is_reasoning_model
 from tale_dspy.dspy_bridge import item_value
@@ -131,8 +131,8 @@ def _verdict(readings: Sequence[Reading]) -> str:
 class _Headers(CallListener):
     """Listens for the rate limits in what a provider answers."""
 
-    def __init__(self, price: Price | None) -> None:
-        super().__init__(price)
+    def __init__(self) -> None:
+        super().__init__()
         self.limits: dict[str, str] = {}
 
     def append(self, entry: dict[str, Any]) -> None:
@@ -207,8 +207,8 @@ def examine(
         auto=budget_request(lm, LEVELS["low"]).mode,
         unavailable=unavailable,
     )
-    headers = _Headers(price)
-    with track(max_usd, price=price) as ledger, collect(headers, lm=lm, trace=None):
+    headers = _Headers()
+    with track(max_usd, price=price) as ledger, record_calls(headers, lm=lm, trace=None):
         say("the key")
         try:
             DirectAnswer("question -> answer", adapter=TaleAdapter())(question="What is 2 + 3?")

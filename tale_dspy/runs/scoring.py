@@ -13,7 +13,7 @@ from tale_dspy.accounting.receipts import Call, role, status_of, total
 from tale_dspy.accounting.token_counts import count_cl100k
 from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
-from tale_dspy.backends.redaction import masked
+from tale_dspy.backends.redaction import redact
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.runs.records import AnswerOutcome, Record
 
@@ -154,7 +154,7 @@ def score_of(value: Any) -> float:
 
 
 def _told(error: Exception) -> str:
-    return masked(f"{type(error).__name__}: {error}")[:1000]
+    return redact(f"{type(error).__name__}: {error}")[:1000]
 
 
 def _budget_of(pred: Any) -> dict[str, Any]:

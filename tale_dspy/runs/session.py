@@ -4,12 +4,11 @@ The engine copies the program and puts in the place of each LM a shallow copy of
 hands every call to the run's `Session`. Nothing of the user's is touched.
 """
 
-import asyncio
-import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,18 +16,25 @@ from typing import Any, NoReturn
 
 import dspy
 
-from tale_dspy.accounting.ledger import RESERVED_TOKENS, Ledger, allowance
+from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.receipts import Call, CallListener, call_from_entry, current_role
+from tale_dspy.accounting.reservation import RESERVED_TOKENS
 from tale_dspy.accounting.tracking import possibly_billed
-from tale_dspy.backends.lm import LM, UsageKeepingLM, is_cached, request_hash, watched_entry
-from tale_dspy.backends.redaction import masked, remember
-from tale_dspy.backends.retry import verdict, wait_before
+from tale_dspy.backends import attempts
+from tale_dspy.backends.attempts import AttemptObserver, LMRequest
+from tale_dspy.backends.caching import UsageKeepingLM, is_cached, request_hash, with_cache_hit
+from tale_dspy.backends.lm import LM
+from tale_dspy.backends.output_limit import max_output_tokens
+from tale_dspy.backends.redaction import redact, register_secrets
+from tale_dspy.backends.retry import classify_error
 from tale_dspy.errors import BackendError
 from tale_dspy.runs.folder import JournalFolder, JournalKey
 
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
 
 
+MAX_REFUSALS = 8
+"""Calls that may be refused (403, 404) before anything was answered, until the run is given up."""
 _USAGE = ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_prompt_tokens")
 
 
@@ -55,9 +61,10 @@ class QuestionSample:
 
 
 @dataclass
-class _Pending:
+class _PendingCall(AttemptObserver):
     """A call on its way: what it is known by, and how it is sent."""
 
+    session: "Session"
     lm: Any
     prompt: Any
     messages: Any
@@ -69,6 +76,16 @@ class _Pending:
     attempt: int = 0
     reservation: int | None = None
     started: float = 0.0
+    may_wait: bool = True
+    """Whether a reservation may wait for other calls: not in an event loop."""
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    """What DSPy records of the attempt."""
+
+    def before_attempt(self, lm: Any) -> None:
+        self.session.start_attempt(self)
+
+    def after_failure(self, lm: Any, error: Exception) -> None:
+        self.session.book_failure(self, error)
 
 
 class Session:
@@ -93,7 +110,8 @@ class Session:
         self.answered = threading.Event()
         self.fatal: BackendError | None = None
         self._journal: Mapping[JournalKey, dict[str, Any]] = {}
-        self._rng = random.Random(0)
+        self._refusals = 0
+        self._lock = threading.Lock()
         self._settings: dict[str, str] = {}
 
     def load_journal(self) -> None:
@@ -106,20 +124,10 @@ class Session:
         pending = self._prepare(lm, request, kwargs)
         if (row := self._replay(pending)) is not None:
             return row
-        while True:
-            box = self._start(pending, wait=True)
-            token = _entries.set(box)
-            try:
-                outputs = send(request[0], messages=request[1], **pending.kwargs)
-            except Exception as e:
-                self.stop.wait(self._failed(pending, e))
-            except BaseException:
-                self._abandon(pending)
-                raise
-            else:
-                return self._answered(pending, box, outputs)
-            finally:
-                _entries.reset(token)
+        with self._recording(pending):
+            sent = LMRequest(*request, pending.kwargs)
+            outputs = attempts.call(lm, send, sent, retries=self.retries, observer=pending, sleep=self.stop.wait)
+        return self._answered(pending, outputs)
 
     async def acall(
         self, lm: Any, send: Callable[..., Awaitable[Any]], request: tuple[Any, Any], kwargs: dict[str, Any]
@@ -128,22 +136,28 @@ class Session:
         pending = self._prepare(lm, request, kwargs)
         if (row := self._replay(pending)) is not None:
             return row
-        while True:
-            box = self._start(pending, wait=False)
-            token = _entries.set(box)
-            try:
-                outputs = await send(request[0], messages=request[1], **pending.kwargs)
-            except Exception as e:
-                await asyncio.sleep(self._failed(pending, e))
-            except BaseException:
-                self._abandon(pending)
-                raise
-            else:
-                return self._answered(pending, box, outputs)
-            finally:
-                _entries.reset(token)
+        pending.may_wait = False
+        with self._recording(pending):
+            sent = LMRequest(*request, pending.kwargs)
+            outputs = await attempts.acall(lm, send, sent, retries=self.retries, observer=pending)
+        return self._answered(pending, outputs)
 
-    def _prepare(self, lm: Any, request: tuple[Any, Any], kwargs: dict[str, Any]) -> _Pending:
+    @contextmanager
+    def _recording(self, pending: _PendingCall) -> Iterator[None]:
+        """Catch what DSPy records of a call; end the run if it failed as every other call would."""
+        token = _entries.set(pending.entries)
+        try:
+            yield
+        except Exception as error:
+            self._end_if_fatal(pending, error)
+            raise
+        except BaseException:
+            self._release(pending, possibly_billed=True)
+            raise
+        finally:
+            _entries.reset(token)
+
+    def _prepare(self, lm: Any, request: tuple[Any, Any], kwargs: dict[str, Any]) -> _PendingCall:
         sample: QuestionSample = dspy.settings.get("tale_sample") or QuestionSample("-", 0)
         config = {**lm.kwargs, **kwargs}
         key = self._key(lm.model, request[1] or request[0], config)
@@ -151,10 +165,10 @@ class Session:
         if sample.repeat:  # a cached reply of another draw is no repeat
             rollout = config.get("rollout_id")
             sent["rollout_id"] = f"{'' if rollout is None else rollout}#{sample.repeat}"
-        if self.ledger.capped and allowance(config) is None:
+        if self.ledger.capped and max_output_tokens(config) is None:
             name = "max_completion_tokens" if "max_completion_tokens" in lm.kwargs else "max_tokens"
             sent[name] = RESERVED_TOKENS
-        return _Pending(lm, *request, sent, {**config, **sent}, sample, key, sample.occurrence(key))
+        return _PendingCall(self, lm, *request, sent, {**config, **sent}, sample, key, sample.occurrence(key))
 
     def _key(self, model: str, request: Any, config: dict[str, Any]) -> str:
         """Hash a request; the settings, which are the same for most calls of a run, are hashed once."""
@@ -163,7 +177,7 @@ class Session:
             self._settings[settings] = request_hash(model, None, config)
         return request_hash(self._settings[settings], request, {})
 
-    def _replay(self, p: _Pending) -> list[Any] | None:
+    def _replay(self, p: _PendingCall) -> list[Any] | None:
         row = self._journal.get((p.sample.id, p.sample.repeat, p.key, p.occurrence))
         if row is None:
             return None
@@ -174,35 +188,45 @@ class Session:
         self.publish(call)
         return list(row.get("outputs", [row["reply"]]))
 
-    def _start(self, p: _Pending, *, wait: bool) -> list[dict[str, Any]]:
+    def start_attempt(self, p: _PendingCall) -> None:
+        """Reserve the worst case of an attempt that is about to be sent."""
         if self.stop.is_set():
             raise RunStopped
         p.attempt += 1
+        p.entries = []  # a new list: an earlier attempt that was given up may still be recorded
+        _entries.set(p.entries)
         if self.ledger.capped:
 
             def cached() -> bool:
-                return is_cached(p.lm, p.prompt, p.messages, p.kwargs, asynchronous=not wait)
+                return is_cached(p.lm, p.prompt, p.messages, p.kwargs, asynchronous=not p.may_wait)
 
-            p.reservation = self.ledger.reserve(p.lm, p.messages or p.prompt, p.config, wait=wait, cached=cached)
+            p.reservation = self.ledger.reserve(p.lm, p.messages or p.prompt, p.config, wait=p.may_wait, cached=cached)
         p.started = time.perf_counter()
-        return []
 
-    def _failed(self, p: _Pending, error: Exception) -> float:
-        """Give the reservation back, journal the attempt, and return how long to wait, or raise."""
+    def book_failure(self, p: _PendingCall, error: Exception) -> None:
+        """Give the reservation of a failed attempt back, and journal it."""
         billed = possibly_billed(error)
         self._release(p, possibly_billed=billed)
-        judged = verdict(error)
         row = {
             "error": type(error).__name__,
-            "message": masked(str(error))[:500],
+            "message": redact(str(error))[:500],
             "paid": None if billed else False,
         }
         self._write(p, row)
-        if judged == "run":
+
+    def _end_if_fatal(self, p: _PendingCall, error: Exception) -> None:
+        """End the run at an error that no other question would fare better with.
+
+        A refusal (403, 404) may be of this question alone; it ends the run if it meets `MAX_REFUSALS` calls before
+        anything was answered.
+        """
+        refused = isinstance(error, dspy.LMError) and error.status in (403, 404)
+        with self._lock:
+            self._refusals += refused
+        if classify_error(error) == "run" or (
+            refused and self._refusals >= MAX_REFUSALS and not self.answered.is_set()
+        ):
             self.end(BackendError(f"{p.lm.model} refuses the request: {sentence(error)}"))
-        if judged == "question" or p.attempt > self.retries:
-            raise error
-        return wait_before(p.attempt, error, self._rng)
 
     def end(self, error: BackendError) -> NoReturn:
         """End the run for all questions; raised past the user's program, which may catch any `Exception`."""
@@ -210,18 +234,15 @@ class Session:
         self.stop.set()
         raise RunStopped from error
 
-    def _abandon(self, p: _Pending) -> None:
-        self._release(p, possibly_billed=True)
-
-    def _release(self, p: _Pending, *, possibly_billed: bool) -> None:
+    def _release(self, p: _PendingCall, *, possibly_billed: bool) -> None:
         if p.reservation is not None:
             self.ledger.release(p.reservation, possibly_billed=possibly_billed)
             p.reservation = None
 
-    def _answered(self, p: _Pending, box: list[dict[str, Any]], outputs: Any) -> Any:
+    def _answered(self, p: _PendingCall, outputs: Any) -> Any:
         seconds = time.perf_counter() - p.started
-        if box:
-            call = call_from_entry(box[-1], price=self.ledger.price, latency_s=seconds)
+        if p.entries:
+            call = self.ledger.priced(call_from_entry(p.entries[-1], latency_s=seconds))
         else:  # an LM class that records no history
             text = outputs[0] if outputs and isinstance(outputs[0], str) else None
             call = Call(role=current_role(), model=p.lm.model, text=text, usage_source="unknown", latency_s=seconds)
@@ -237,7 +258,7 @@ class Session:
         self.publish(call)
         return outputs
 
-    def _write(self, p: _Pending, row: dict[str, Any], call: Call | None = None, outputs: Any = None) -> None:
+    def _write(self, p: _PendingCall, row: dict[str, Any], call: Call | None = None, outputs: Any = None) -> None:
         """Journal one attempt, before its answer is used."""
         if self.folder is None:
             return
@@ -268,7 +289,7 @@ class Session:
 
 def sentence(error: Exception) -> str:
     """The first line of an error, without the model in front that the message names already."""
-    lines = masked(str(error)).strip().splitlines() or [type(error).__name__]
+    lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0].rpartition("] ")[2][:300]
 
 
@@ -286,7 +307,7 @@ class _RunLM:
     def update_history(self, entry: dict[str, Any]) -> None:
         box = _entries.get()
         if box is not None:
-            box.append(watched_entry(entry))
+            box.append(with_cache_hit(entry))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_RunLM":
         return self  # BestOfN, Refine and others copy their program in the middle of a question
@@ -309,7 +330,7 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
     """
     limits = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
     if isinstance(lm, dspy.BaseLM):
-        remember(lm.kwargs)
+        register_secrets(lm.kwargs)
     copied: Any = lm.copy(num_retries=0, **{k: v for k, v in limits.items() if lm.kwargs.get(k) is None})
     if isinstance(lm, LM) and lm.identity and lm.local_timeout is None:
         copied.local_timeout = timeout

@@ -12,7 +12,7 @@ import pytest
 
 import tale_dspy
 from tale_dspy import SpendCapReached, UnpricedModelError, track
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.testing import Faults, Reply, ScriptedServer, SolverReply, word_problems
 
 KINDS = ["tale litellm", "tale auto", "dspy litellm", "dspy auto"]

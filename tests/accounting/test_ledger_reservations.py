@@ -11,7 +11,8 @@ import pytest
 
 from tale_dspy import SpendCapReached, UsageError
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import Call, Price
+from tale_dspy.accounting.receipts import Call
+from tale_dspy.backends.prices import Price
 
 
 def call(**kwargs: Any) -> Call:

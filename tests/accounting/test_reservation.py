@@ -8,9 +8,10 @@ import pydantic
 import pytest
 from dspy.lm15 import Config, Message, Request
 
-from tale_dspy.accounting.receipts import Price
-from tale_dspy.accounting.reservation import RESERVED_TOKENS, Reservation, allowance, worst_case
+from tale_dspy.accounting.reservation import RESERVED_TOKENS, Reservation, worst_case
 from tale_dspy.accounting.token_counts import count_cl100k
+from tale_dspy.backends.output_limit import max_output_tokens
+from tale_dspy.backends.prices import Price
 
 PER_PROMPT_TOKEN = Price(1.0, 0.0)
 MESSAGES = [{"role": "user", "content": "what is 2 + 2"}]
@@ -34,7 +35,7 @@ MESSAGES = [{"role": "user", "content": "what is 2 + 2"}]
     ],
 )
 def test_the_allowance_of_a_call(config: dict[str, Any], tokens: int | None) -> None:
-    assert allowance(config) == tokens
+    assert max_output_tokens(config) == tokens
 
 
 @pytest.mark.parametrize(

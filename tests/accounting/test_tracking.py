@@ -386,3 +386,12 @@ def test_an_error_while_reserving_stops_the_call_and_is_raised_as_itself(scripte
     with pytest.raises(ValueError, match="Circular reference"), track(max_usd=1.0):
         lm_of("tale auto", server.url, "openai/gpt-4o-mini")(messages=[{"role": "user", "content": endless}])
     assert server.stats.requests == 0
+
+
+def test_a_price_of_the_block_holds_for_the_calls_of_a_run_too(scripted: Any) -> None:
+    # Once "$0.000000 + 3 unpriced calls": what a run hands on was priced nowhere.
+    lm = tale_dspy.LM("openai/no-such-model", api_base=scripted(Reply("a b", prompt_tokens=3)).url, api_key="k")
+    examples = [dspy.Example(question=f"{n}?", answer="a").with_inputs("question") for n in range(3)]
+    with tale_dspy.track(price=tale_dspy.Price(1.0, 10.0)) as ledger:
+        tale_dspy.evaluate(tale_dspy.VanillaCoT("question -> answer"), examples, lm=lm)
+    assert (ledger.spent_usd, ledger.unpriced_calls, ledger.calls) == (3 * 23.0, 0, 3)

@@ -13,7 +13,8 @@ from dspy.lm15 import Config, Message, Request, Response, TextPart, Usage
 
 import tale_dspy
 from tale_dspy import UsageError
-from tale_dspy.backends.lm import UsageKeepingLM, is_cached, public_config, request_hash, without_secrets
+from tale_dspy.backends.caching import UsageKeepingLM, is_cached, request_hash
+from tale_dspy.backends.redaction import public_config, without_secrets
 from tale_dspy.testing import Reply, ScriptedServer
 
 ENGINES = ["litellm", "auto", "lm15"]

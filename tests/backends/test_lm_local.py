@@ -18,7 +18,7 @@ from tiny_models import ENDS, changed, held, make_adapter, make_model
 
 import tale_dspy
 from tale_dspy import UsageError
-from tale_dspy.backends.lm import is_cached
+from tale_dspy.backends.caching import is_cached
 
 HOT: dict[str, Any] = {"temperature": 1.0, "max_tokens": 30}
 

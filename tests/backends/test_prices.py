@@ -9,8 +9,8 @@ import dspy
 import pytest
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Price
-from tale_dspy.backends.prices import dearest_price, fallbacks_of, price_of
+from tale_dspy.backends.endpoint import fallback_lms
+from tale_dspy.backends.prices import Price, highest_price, price_of
 from tale_dspy.testing import ScriptedServer
 
 
@@ -88,7 +88,7 @@ def test_no_litellm_is_imported_and_nothing_is_fetched() -> None:
 
 def test_the_dearest_of_a_model_and_its_fallbacks_is_what_a_call_may_cost() -> None:
     mini, whole = tale_dspy.LM("openai/gpt-4o-mini"), tale_dspy.LM("openai/gpt-4o")
-    assert dearest_price(mini) == price_of(mini)
-    assert dearest_price(tale_dspy.LM("openai/gpt-4o-mini", fallbacks=[whole])) == price_of(whole)
-    assert dearest_price(tale_dspy.LM("openai/gpt-4o-mini", fallbacks=["openai/unheard-of"])) is None
-    assert fallbacks_of(dspy.LM("openai/gpt-4o-mini")) == ()
+    assert highest_price(mini) == price_of(mini)
+    assert highest_price(tale_dspy.LM("openai/gpt-4o-mini", fallbacks=[whole])) == price_of(whole)
+    assert highest_price(tale_dspy.LM("openai/gpt-4o-mini", fallbacks=["openai/unheard-of"])) is None
+    assert fallback_lms(dspy.LM("openai/gpt-4o-mini")) == ()

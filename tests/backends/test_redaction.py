@@ -2,11 +2,11 @@
 
 import pytest
 
-from tale_dspy.backends.redaction import masked, remember
+from tale_dspy.backends.redaction import redact, register_secrets
 
 
 def test_the_keys_of_an_lm_are_found_at_any_depth() -> None:
-    remember(
+    register_secrets(
         {
             "api_key": "key-of-the-lm",
             "temperature": 0.1,
@@ -15,18 +15,18 @@ def test_the_keys_of_an_lm_are_found_at_any_depth() -> None:
         }
     )
     text = "refused: key-of-the-lm, token-in-a-header, key-in-the-body, not-a-secret"
-    assert masked(text) == "refused: ***, ***, ***, not-a-secret"
+    assert redact(text) == "refused: ***, ***, ***, not-a-secret"
 
 
 def test_the_keys_of_the_environment_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "key-of-the-environment")
-    assert masked("Incorrect API key: key-of-the-environment") == "Incorrect API key: ***"
+    assert redact("Incorrect API key: key-of-the-environment") == "Incorrect API key: ***"
 
 
 def test_words_given_for_a_key_are_left_alone() -> None:
-    remember({"api_key": "none"})
-    assert masked("none of them") == "none of them"
+    register_secrets({"api_key": "none"})
+    assert redact("none of them") == "none of them"
 
 
 def test_passwords_in_addresses_are_left_out() -> None:
-    assert masked("no route to http://me:hunter2@host/v1") == "no route to http://host/v1"
+    assert redact("no route to http://me:hunter2@host/v1") == "no route to http://host/v1"

@@ -10,7 +10,7 @@ import pytest
 from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMRateLimitError, LMUnsupportedFeatureError
 
 import tale_dspy
-from tale_dspy.backends.retry import LONGEST_WAIT, verdict, wait_before
+from tale_dspy.backends.retry import MAX_DELAY_S, classify_error, retry_delay
 from tale_dspy.testing import Faults, Reply, ScriptedServer
 
 ENGINES = ["auto", "litellm"]
@@ -37,36 +37,36 @@ def failing(request: pytest.FixtureRequest) -> Failing:
 
 @pytest.mark.parametrize("fault", ["rate_limited", "server_error", "dropped", "hung", "malformed"])
 def test_what_passes_is_tried_again(fault: str, failing: Failing) -> None:
-    assert verdict(failing(**{fault: 1.0})) == "retry"
+    assert classify_error(failing(**{fault: 1.0})) == "retry"
 
 
-@pytest.mark.parametrize("fault", ["unauthorized", "not_found", "quota"])
+@pytest.mark.parametrize("fault", ["unauthorized", "quota"])
 def test_what_no_question_would_fare_better_with_ends_the_run(fault: str, failing: Failing) -> None:
-    assert verdict(failing(**{fault: True})) == "run"
+    assert classify_error(failing(**{fault: True})) == "run"
 
 
 @pytest.mark.parametrize(
     ("status", "judged"),
     [
-        *((status, "question") for status in (400, 409, 413, 422)),
-        *((status, "run") for status in (401, 402, 403, 404)),
-        *((status, "retry") for status in (408, 425, 429, 500, 502, 503, 504, 529)),
+        *((status, "question") for status in (400, 403, 404, 413, 422, 451)),
+        *((status, "run") for status in (401, 402)),
+        *((status, "retry") for status in (408, 409, 425, 429, 498, 499, 500, 502, 503, 504, 520, 524, 529)),
     ],
 )
 def test_a_status_is_judged_whatever_the_error_body_says(status: int, judged: str, failing: Failing) -> None:
     # The body calls each of them an "invalid_request_error"; LiteLLM believes it.
-    assert verdict(failing(Reply("no", status=status))) == judged
+    assert classify_error(failing(Reply("no", status=status))) == judged
 
 
 @pytest.mark.parametrize("model", ["openai/x", "hosted_vllm/x", "deepseek/x"])
 def test_other_providers_are_judged_alike(model: str, failing: Failing) -> None:
     error = failing(Reply("slow down", status=429, headers={"Retry-After": "7"}), model)
-    assert verdict(error) == "retry" and wait_before(1, error, random.Random(0)) == 7.0
+    assert classify_error(error) == "retry" and retry_delay(1, error, random.Random(0)) == 7.0
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"<html>busy</html>", b'{"choices": [', b"\xff\xfe"])
 def test_a_reply_that_is_none_is_tried_again(body: bytes, failing: Failing) -> None:
-    assert verdict(failing(Reply("", raw_body=body))) == "retry"
+    assert classify_error(failing(Reply("", raw_body=body))) == "retry"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_reply_that_is_none_is_tried_again(body: bytes, failing: Failing) -> N
     ],
 )
 def test_errors_without_a_request_are_judged_by_their_class(error: Exception, judged: str) -> None:
-    assert verdict(error) == judged
+    assert classify_error(error) == judged
 
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "azure/x", "gemini/gemini-2.0-flash", "anthropic/claude-x"])
@@ -90,13 +90,13 @@ def test_a_missing_key_ends_the_run_over_litellm(model: str) -> None:
     lm = tale_dspy.LM(model, cache=False, num_retries=0, **settings)
     with pytest.raises(LMError) as raised:
         lm("hi")
-    assert verdict(raised.value) == "run"
+    assert classify_error(raised.value) == "run"
 
 
 def test_a_provider_that_litellm_does_not_know_ends_the_run() -> None:
     with pytest.raises(LMError) as raised:
         tale_dspy.LM("nonsense/x", cache=False, num_retries=0)("hi")
-    assert verdict(raised.value) == "run"
+    assert classify_error(raised.value) == "run"
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_a_provider_that_litellm_does_not_know_ends_the_run() -> None:
 )
 def test_retry_after_is_heeded_up_to_a_minute(header: str, least: float, most: float, failing: Failing) -> None:
     error = failing(Reply("", status=429, headers={"Retry-After": header}))
-    assert least <= wait_before(1, error, random.Random(1)) <= most
+    assert least <= retry_delay(1, error, random.Random(1)) <= most
 
 
 def test_retry_after_may_be_a_date(failing: Failing) -> None:
     due = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     error = failing(Reply("", status=503, headers={"Retry-After": due}))
-    assert 20 < wait_before(1, error, random.Random(1)) <= 30
+    assert 20 < retry_delay(1, error, random.Random(1)) <= 30
 
 
-@pytest.mark.parametrize(("attempt", "most"), [(1, 1.0), (2, 2.0), (4, 8.0), (7, LONGEST_WAIT), (5000, LONGEST_WAIT)])
+@pytest.mark.parametrize(("attempt", "most"), [(1, 1.0), (2, 2.0), (4, 8.0), (7, MAX_DELAY_S), (5000, MAX_DELAY_S)])
 def test_waits_are_full_jitter_on_doubling_steps(attempt: int, most: float) -> None:
     rng = random.Random(0)
-    waits = [wait_before(attempt, LMRateLimitError("busy"), rng) for _ in range(200)]
+    waits = [retry_delay(attempt, LMRateLimitError("busy"), rng) for _ in range(200)]
     assert 0 <= min(waits) < 0.1 * most and 0.9 * most < max(waits) <= most

@@ -12,7 +12,7 @@ import pytest
 from elastic_replies import LONGEST, TRAIN, asking, elastic_server, need, number_in
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.errors import BackendError, RunFolderError, SpendCapReached, UnpricedModelError, UsageError
 from tale_dspy.optimizers.budget_search import BudgetSearch
 from tale_dspy.optimizers.fit_regression import fit_regression

@@ -8,7 +8,7 @@ import pytest
 from fake_lm import FakeLM, fake_lm
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.budget_sweep import SHARES, climb, given, parse_rung
 from tale_dspy.testing.problems import budget_of

@@ -10,7 +10,7 @@ from fake_lm import FakeLM, fake_lm
 from scipy.stats import binomtest
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.calibrate import calibrate, in_sequence, least_n, qualifies
 from tale_dspy.statistics import binomial_upper_bound

@@ -7,7 +7,7 @@ import dspy
 import pytest
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
 from tale_dspy.testing import Reply, Request, ScriptedServer

@@ -9,7 +9,7 @@ import pytest
 from fake_lm import FakeLM, fake_lm
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.optimizers.pareto import ParetoSearch
 from tale_dspy.optimizers.search_space import SearchSpace

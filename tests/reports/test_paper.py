@@ -6,7 +6,7 @@ import pytest
 from make_runs import make_record, make_run, random_run
 from rich.console import Console
 
-from tale_dspy.accounting.receipts import Price
+from tale_dspy.backends.prices import Price
 from tale_dspy.reports.paper import beside, beside_table, expected_cost, expected_hardware
 from tale_dspy.reports.paper_tables import find_row
 from tale_dspy.reports.table import markdown

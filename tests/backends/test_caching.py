@@ -1,4 +1,4 @@
-"""What of a request is hashed: all that decides the reply, and nothing else."""
+"""DSPy's cache keys, and the hash a request is known by in a journal."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pydantic
 import pytest
 from dspy.lm15 import Config, Message, Request
 
-from tale_dspy.backends.lm import request_hash
+from tale_dspy.backends.caching import request_hash
 
 MODEL = "openai/x"
 MESSAGES = [{"role": "user", "content": "q"}]

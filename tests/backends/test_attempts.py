@@ -11,7 +11,7 @@ from dspy.utils.exceptions import LMAuthError, LMServerError
 
 import tale_dspy
 from tale_dspy import LM, UsageError, VanillaCoT
-from tale_dspy.backends import retrying
+from tale_dspy.backends import attempts
 from tale_dspy.testing import Faults, Reply, Request, ScriptedServer
 
 Servers = Any
@@ -60,13 +60,13 @@ def test_no_other_model_is_asked_where_it_would_fare_no_better(serve: Servers) -
     assert other.stats.requests == 0
 
 
-def test_the_last_error_is_told_where_all_fail(serve: Servers) -> None:
+def test_the_last_error_is_raised_where_all_fail(serve: Servers) -> None:
     first = lm(serve(Reply("down", status=500)), fallbacks=[lm(serve(Reply("so am I", status=502)))])
     with pytest.raises(LMServerError, match="so am I"):
         first("2+2?")
 
 
-def test_a_dial_of_the_first_model_is_not_sent_to_another(serve: Servers) -> None:
+def test_a_reasoning_control_of_the_first_model_is_not_sent_to_another(serve: Servers) -> None:
     other = serve()
     first = lm(serve(Reply("down", status=503)), "openai/gpt-5", fallbacks=[lm(other, "openai/gpt-4o")])
     first("2+2?", reasoning_effort="low", seed=5)
@@ -149,5 +149,33 @@ def test_a_stream_that_was_seen_in_part_is_not_begun_again(serve: Servers) -> No
     other = serve()
     model = lm(other, num_retries=3, fallbacks=[lm(other)])
     with pytest.raises(LMServerError, match="cut"):
-        retrying.call(model, seen_in_part, ("2+2?", None, {}))
+        attempts.call(model, seen_in_part, attempts.LMRequest("2+2?", None, {}))
     assert (other.stats.requests, model.limiter.in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+def test_a_run_sends_to_each_model_as_often_as_its_retries_say(serve: Servers, engine: str) -> None:
+    # Once 9 and 12 requests: the LM's retries within those of the run.
+    first, second = serve(Reply("down", status=503)), serve(Reply("so am I", status=503))
+    model = lm(first, engine=engine, fallbacks=[lm(second, engine=engine, num_retries=3)], num_retries=2)
+    examples = [dspy.Example(question="2+2?", answer="4").with_inputs("question")]
+    with pytest.raises(tale_dspy.BackendError, match="so am I"):
+        tale_dspy.evaluate(VanillaCoT("question -> answer"), examples, lm=model, retries=2)
+    assert (first.stats.requests, second.stats.requests) == (3, 3)
+
+
+def test_fallbacks_of_a_fallback_are_called_in_order(serve: Servers) -> None:
+    servers = [serve(Reply("down", status=503)), serve(Reply("down", status=502)), serve(Reply("4"))]
+    last = lm(servers[2], "openai/z")
+    model = lm(servers[0], fallbacks=[lm(servers[1], "openai/y", num_retries=1, fallbacks=[last])])
+    assert model("2+2?") == ["4"]
+    assert [server.stats.requests for server in servers] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+def test_a_503_that_calls_itself_a_bad_request_is_sent_again_and_falls_back(serve: Servers, engine: str) -> None:
+    body = b'{"error": {"message": "no healthy upstream", "type": "invalid_request_error"}}'
+    broken, other = serve(Reply("", status=503, raw_body=body)), serve()
+    model = lm(broken, engine=engine, num_retries=1, fallbacks=[lm(other)])
+    assert model("2+2?") == ["Answer: [[4]]"]
+    assert (broken.stats.requests, other.stats.requests) == (2, 1)

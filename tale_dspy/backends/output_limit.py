@@ -1,0 +1,14 @@
+"""The limit of output tokens in the settings of a call, whatever name the provider gives it."""
+
+import math
+from collections.abc import Mapping
+
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Names of the setting that limits the output tokens of a call."""
+
+
+def max_output_tokens(settings: Mapping[str, object]) -> int | None:
+    """Return the output tokens that the settings of a call allow, or None if they set no limit."""
+    limits = [settings.get(name) for name in OUTPUT_LIMITS]
+    known = [math.ceil(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < math.inf]
+    return max(known, default=None)
