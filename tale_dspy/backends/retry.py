@@ -39,6 +39,8 @@ STATUS_SCOPES: dict[int, ErrorScope] = {
 }
 """What an HTTP status of 4xx means; every other one concerns its question alone, and every 5xx is sent again."""
 
+RUN_CODES = {"model_not_found", "DeploymentNotFound", "invalid_api_key", "insufficient_quota"}
+"""Codes of OpenAI's and Azure's error bodies that concern every request."""
 _RUN_ERRORS = (LMBillingError, LMConfigurationError, LMUnsupportedFeatureError)
 
 
@@ -56,6 +58,8 @@ def classify_error(error: Exception) -> ErrorScope:
     if isinstance(error, ContextWindowExceededError):
         return "question"
     if isinstance(error, _RUN_ERRORS) or _lacks_key(error) or _lacks_provider(error):
+        return "run"
+    if _provider_code(error) in RUN_CODES:
         return "run"
     status = error.status if isinstance(error, LMError) and error.status is not None else 0
     if status in STATUS_SCOPES:
@@ -85,6 +89,14 @@ def retry_delay(attempt: int, error: Exception, rng: random.Random) -> float:
     """
     jitter = rng.uniform(0.0, min(2.0 ** min(attempt - 1, 10), MAX_DELAY_S))
     return min(max(jitter, _retry_after(error)), MAX_DELAY_S)
+
+
+def _provider_code(error: Exception) -> str | None:
+    """Code of the error body; on the LiteLLM path only the HTTP client's error still knows it."""
+    if isinstance(error, LMError) and error.provider_code is not None:
+        return str(error.provider_code)
+    bodies = (vars(cause).get("body") for cause in _causes(error))
+    return next((str(body["code"]) for body in bodies if isinstance(body, dict) and body.get("code")), None)
 
 
 def _lacks_key(error: Exception) -> bool:

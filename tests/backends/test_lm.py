@@ -192,8 +192,8 @@ def test_no_trace_of_the_namespace_is_sent(engine: str, door: Any, scripted: Any
 
 def test_an_argument_seen_by_a_callback_can_be_given_back(scripted: Any) -> None:
     one, two = lm_of(scripted("one").url), lm_of(scripted("two").url)
-    keyed = one.keyed({})
-    assert one.keyed(keyed) == keyed
+    keyed = one.cache_kwargs({})
+    assert one.cache_kwargs(keyed) == keyed
     assert [one("q", **keyed), two("q", **keyed), one("q")] == [["one"], ["two"], ["one"]]
 
 

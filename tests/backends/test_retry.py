@@ -40,7 +40,7 @@ def test_what_passes_is_tried_again(fault: str, failing: Failing) -> None:
     assert classify_error(failing(**{fault: 1.0})) == "retry"
 
 
-@pytest.mark.parametrize("fault", ["unauthorized", "quota"])
+@pytest.mark.parametrize("fault", ["unauthorized", "not_found", "quota"])
 def test_what_no_question_would_fare_better_with_ends_the_run(fault: str, failing: Failing) -> None:
     assert classify_error(failing(**{fault: True})) == "run"
 
