@@ -14,7 +14,7 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError, LMError, settings
 
-from tale_dspy.accounting.receipts import role
+from tale_dspy.accounting.receipts import record_calls, role
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.reasoning_settings import REASONING_PARAMS
 from tale_dspy.backends.redaction import public_config
