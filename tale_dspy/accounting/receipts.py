@@ -238,6 +238,8 @@ class Receipt:
     """The part of the request body that carries the budget, beside the prompt."""
     reasoning_notes: list[str] = field(default_factory=list)
     """What of it was raised, lowered or left out, in words."""
+    skipped: bool | None = None
+    """Whether the answer came without the visible reasoning that was asked for; None where none was asked for."""
     votes: int | None = None
     """Replies that were asked for, of a `Vote`."""
     votes_for_answer: int | None = None
@@ -335,6 +337,7 @@ class Receipt:
             tokens,
             "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid",
             f"{cached} of {len(self.calls)} calls from the cache" if cached else "",
+            "the reasoning was skipped" if self.skipped else "",
             self.status if self.status != "answered" else "",
         ]
         return f"{self.program}: " + ", ".join(part for part in parts if part)

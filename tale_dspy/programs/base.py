@@ -20,6 +20,7 @@ from tale_dspy.programs.guarantee import calibration_context, warn_if_invalid
 from tale_dspy.programs.predictor import TalePredict, checked_settings, load_parameters, savable_settings
 from tale_dspy.programs.recovery import Policy, check_on_truncation
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
+from tale_dspy.programs.skipping import skips_reasoning
 from tale_dspy.programs.state import BudgetState, TrainingExamples
 from tale_dspy.programs.steps import Steps, arun_steps, call_of, run_steps
 from tale_dspy.programs.typenames import type_from_text, type_to_text
@@ -172,6 +173,7 @@ class TaleModule(RegisteredModule, abstract=True):
             budget_source=budget.source if budget else None,
             estimate=budget.estimate if budget else None,
             estimate_text=budget.raw if budget else None,
+            skipped=skips_reasoning(raw, calls),
             calls=calls,
         )
         return with_receipt(raw, receipt)

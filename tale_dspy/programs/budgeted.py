@@ -8,6 +8,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike
 from tale_dspy.programs.budgeted_module import BudgetedModule, budget_value
 from tale_dspy.programs.recovery import Policy
+from tale_dspy.programs.skipping import SkipPolicy
 from tale_dspy.programs.state import FixedBudgetState
 
 
@@ -21,6 +22,7 @@ class BudgetedChainOfThought(BudgetedModule):
         effort: Effort word of calls that give no budget: sent by the model's reasoning control. Alone, the prompt tells
             no number; beside `token_budget`, the prompt tells the number and the control takes the word.
         mode: How it is sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`); a call may give its own.
+        on_skip: What is done where the model skips the reasoning: `unbudgeted`, `floor` or None (`BudgetedModule`).
         adapter: Overrides the adapter for this module alone.
         on_truncation: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.
@@ -42,13 +44,20 @@ class BudgetedChainOfThought(BudgetedModule):
         *,
         effort: str | None = None,
         mode: Mode = "auto",
+        on_skip: SkipPolicy | None = None,
         adapter: Any = None,
         on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
         super().__init__(
-            signature, mode=mode, adapter=adapter, on_truncation=on_truncation, callbacks=callbacks, **config
+            signature,
+            mode=mode,
+            on_skip=on_skip,
+            adapter=adapter,
+            on_truncation=on_truncation,
+            callbacks=callbacks,
+            **config,
         )
         self.fixed = FixedBudgetState(budget_value(token_budget, effort))
 

@@ -10,14 +10,23 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.receipts import Call, role
 from tale_dspy.adapter import BUDGET
 from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode
-from tale_dspy.budget import DEFAULT_THINKING, Budget, BudgetLike, BudgetValue, check_budget, check_effort
+from tale_dspy.budget import (
+    DEFAULT_BUDGET,
+    DEFAULT_THINKING,
+    Budget,
+    BudgetLike,
+    BudgetValue,
+    check_budget,
+    check_effort,
+)
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
 from tale_dspy.programs.copying import modules_of
 from tale_dspy.programs.reasoning_module import ReasoningModule, language_model, with_thought, without_reasoning
-from tale_dspy.programs.state import BudgetModeState
+from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy, check_on_skip, skips_reasoning
+from tale_dspy.programs.state import BudgetModeState, SkipState
 from tale_dspy.programs.steps import Steps, call_of
 
 
@@ -31,12 +40,18 @@ class BudgetedModule(TaleModule, abstract=True):
         mode: `prompt` sends the phrase alone, `native` the model's own reasoning control as well, `cap` max_tokens;
         `auto` takes
             the reasoning control of a model that thinks natively, and the phrase for every other.
+        on_skip: What is done where the budget makes the model skip the reasoning it was asked for: `unbudgeted` asks
+            again without a budget, `floor` with twice the budget, `DEFAULT_BUDGET` at least; None leaves the answer.
+            The receipt says `skipped` in any case.
+        least_budget: Estimates below so many tokens cannot be meant: where on_skip is set they fall back. The least
+            budget at which a search saw a right answer, or `LEAST_BUDGET`.
         adapter: Overrides the adapter for this module alone.
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
 
     Raises:
-        UsageError: If there is no such mode; at a call, if `native` is asked of a model without a reasoning control.
+        UsageError: If there is no such mode or policy; at a call, if `native` is asked of a model without a reasoning
+            control.
     """
 
     def __init__(
@@ -44,12 +59,15 @@ class BudgetedModule(TaleModule, abstract=True):
         signature: SignatureLike,
         *,
         mode: Mode = "auto",
+        on_skip: SkipPolicy | None = None,
+        least_budget: int = LEAST_BUDGET,
         adapter: Any = None,
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
         super().__init__(signature, adapter=adapter, callbacks=callbacks, **config)
         self.mode_state = BudgetModeState(check_mode(mode))
+        self.skip_state = SkipState(check_on_skip(on_skip), check_budget(least_budget, "least_budget"))
 
     @property
     def mode(self) -> Mode:
@@ -59,6 +77,15 @@ class BudgetedModule(TaleModule, abstract=True):
     @mode.setter
     def mode(self, value: Mode) -> None:
         self.mode_state.mode = check_mode(value)
+
+    @property
+    def on_skip(self) -> SkipPolicy | None:
+        """What is done about an answer without the reasoning that was asked for."""
+        return self.skip_state.on_skip
+
+    @on_skip.setter
+    def on_skip(self, value: SkipPolicy | None) -> None:
+        self.skip_state.on_skip = check_on_skip(value)
 
     @classmethod
     def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
@@ -72,7 +99,29 @@ class BudgetedModule(TaleModule, abstract=True):
                 budget = yield from self.estimate_steps(kwargs, mode)
             request = self.budget_request(kwargs, budget.value, mode)
             raw = yield call_of(self.predict, self.call_arguments(kwargs, budget, request))
-        return self.to_prediction(raw, calls, budget, mode, request)
+            skipped = skips_reasoning(raw, calls)
+            if skipped and self.on_skip is not None:
+                raw = yield from self._again_with_reasoning(raw, kwargs, budget, mode)
+        pred = self.to_prediction(raw, calls, budget, mode, request)
+        if pred._receipt is not None:
+            pred._receipt = replace(pred._receipt, skipped=skipped)
+        return pred
+
+    def _again_with_reasoning(
+        self, first: dspy.Prediction, kwargs: dict[str, Any], budget: Budget, mode: Mode
+    ) -> Steps[dspy.Prediction]:
+        """Ask again as `on_skip` says; the answer without reasoning leaves the trace, of which demos are made."""
+        larger = None
+        if self.on_skip == "floor":
+            larger = max(2 * (budget.tokens or 0), DEFAULT_BUDGET, self.skip_state.least_budget)
+        again = replace(budget, tokens=larger, source="fallback")
+        request = self.budget_request(kwargs, larger, mode) if larger is not None else BudgetRequest()
+        trace = dspy.settings.trace
+        if trace is not None:
+            trace[:] = [step for step in trace if step[2] is not first]
+        with role("recovery"):
+            second = yield call_of(self.predict, self.call_arguments(kwargs, again, request))
+        return second
 
     @abstractmethod
     def known_budget(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:

@@ -11,9 +11,10 @@ from dspy import BaseLM, settings
 
 from tale_dspy.accounting.receipts import Call
 from tale_dspy.backends.reasoning_params import Mode, check_mode
-from tale_dspy.budget import BudgetLimits, BudgetValue
+from tale_dspy.budget import BudgetLimits, BudgetValue, check_budget
 from tale_dspy.dspy_bridge import Parameter
 from tale_dspy.programs.guarantee import CalibrationGuarantee
+from tale_dspy.programs.skipping import SkipPolicy, check_on_skip
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,30 @@ class BudgetModeState(ModuleState):
 
     def reset(self) -> None:
         self.mode = self._initial
+
+
+class SkipState(ModuleState):
+    """What a module does about answers without the reasoning that was asked for."""
+
+    required = False
+
+    def __init__(self, on_skip: SkipPolicy | None, least_budget: int) -> None:
+        self._initial = (on_skip, least_budget)
+        self.on_skip: SkipPolicy | None = on_skip
+        self.least_budget = least_budget
+
+    def affects_output(self) -> bool:
+        return self.on_skip is not None
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return {"on_skip": self.on_skip, "least_budget": self.least_budget}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.on_skip = check_on_skip(state["on_skip"])
+        self.least_budget = check_budget(state["least_budget"], "least_budget")
+
+    def reset(self) -> None:
+        self.on_skip, self.least_budget = self._initial
 
 
 class ReasoningModeState(BudgetModeState):

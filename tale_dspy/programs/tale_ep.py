@@ -28,6 +28,7 @@ from tale_dspy.programs.reasoning_module import language_model, without_reasonin
 from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, build_module
 from tale_dspy.programs.shadow import ShadowCheck, ShadowState, agree, book, check_shadow_rate, shadow_call
+from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy
 from tale_dspy.programs.state import LimitsState
 from tale_dspy.programs.steps import Steps, call_of
 
@@ -47,6 +48,9 @@ class TaleEP(BudgetedModule):
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`). Under `auto` a model
         that
             thinks natively is not asked for an estimate, which would cost it more than it saves.
+        on_skip: What is done where the budget makes the model skip its reasoning: `unbudgeted`, `floor` or None
+            (`BudgetedModule`). Where it is set, a model's own estimate below `least_budget` falls back, too.
+        least_budget: Tokens below which an estimate cannot be meant.
         shadow_rate: Share of the calls that are also asked without a budget, such as 0.02: agreement and saving are
         booked in
             the ledgers of `tale_dspy.track`, for people without right answers. Saved with the program.
@@ -80,6 +84,8 @@ class TaleEP(BudgetedModule):
         ceiling: int = DEFAULT_CEILING,
         *,
         mode: Mode = "auto",
+        on_skip: SkipPolicy | None = None,
+        least_budget: int = LEAST_BUDGET,
         shadow_rate: float | ShadowCheck | None = None,
         adapter: Any = None,
         on_truncation: Policy | None = None,
@@ -89,7 +95,16 @@ class TaleEP(BudgetedModule):
         found = check_signature(signature)
         self.estimate_from = _names(estimate_from, found)
         self.shadowed = ShadowState(check_shadow_rate(shadow_rate))
-        super().__init__(found, mode=mode, adapter=adapter, on_truncation=on_truncation, callbacks=callbacks, **config)
+        super().__init__(
+            found,
+            mode=mode,
+            on_skip=on_skip,
+            least_budget=least_budget,
+            adapter=adapter,
+            on_truncation=on_truncation,
+            callbacks=callbacks,
+            **config,
+        )
         if estimator is None:
             # Its limits are this module's, which also know the scale.
             seen = input_signature(found, self.estimate_from)
@@ -182,6 +197,11 @@ class TaleEP(BudgetedModule):
         with role("estimate"):
             return self._read(self.estimator(**self._seen(kwargs)))
 
+    def _cannot_be_meant(self, estimate: float | None) -> bool:
+        """Say whether a model's own estimate is too small for any reasoning, and is to fall back."""
+        asked = isinstance(self.estimator, BudgetEstimator) and self.on_skip is not None
+        return asked and estimate is not None and estimate < self.skip_state.least_budget
+
     def _seen(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the estimator is called with."""
         names = self.estimate_from or [k for k in self.predict.signature.input_fields if k != BUDGET]
@@ -202,6 +222,9 @@ class TaleEP(BudgetedModule):
         receipt = estimated._receipt if isinstance(estimated, TalePrediction) else None
         if receipt is None:
             return limits.apply(_number(value), value if isinstance(value, str) else None)
+        if self._cannot_be_meant(receipt.estimate):
+            fallback = replace(limits, scale=1.0).apply(None, receipt.estimate_text)
+            return replace(fallback, estimate=receipt.estimate)
         if receipt.budget_source == "fallback":
             limits = replace(limits, scale=1.0)  # nothing was estimated
         budget = limits.apply(_number(value), receipt.estimate_text)

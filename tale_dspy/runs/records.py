@@ -50,6 +50,8 @@ class Record:
     """The part of the request body that carried it, beside the prompt."""
     reasoning_notes: list[str] | None = None
     """What of it was raised, lowered or left out, in words."""
+    skipped: bool | None = None
+    """Whether the answer came without the visible reasoning that was asked for; None where none was asked for."""
     votes: int | None = None
     """Replies that were asked for, of a `Vote`."""
     votes_for_answer: int | None = None

@@ -15,6 +15,7 @@ from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
 from tale_dspy.backends.redaction import redact
 from tale_dspy.programs.base import TalePrediction
+from tale_dspy.programs.skipping import skips_reasoning
 from tale_dspy.runs.records import AnswerOutcome, Record
 
 Metric = Callable[..., Any]
@@ -115,6 +116,8 @@ def _judged(
     if answer is not None and isinstance(pred, TalePrediction) and pred._receipt and pred._receipt.votes is not None:
         status = "answered"  # of several replies the last need not be the one that counts
     found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
+    if isinstance(pred, dspy.Prediction) and "skipped" not in found:
+        found["skipped"] = skips_reasoning(pred, calls)
     try:
         score = _score(metric, question, pred)
     except Exception as e:  # the boundary to the user's metric
@@ -165,6 +168,7 @@ def _budget_of(pred: Any) -> dict[str, Any]:
         "token_budget": told.token_budget,
         "effort": told.effort,
         "budget_source": told.budget_source,
+        "skipped": told.skipped,
         "votes": told.votes,
         "votes_for_answer": told.votes_for_answer,
         "mode": told.mode,
