@@ -18,7 +18,10 @@ MODULES = {
 """Dotted name -> file of every module of the package."""
 
 FLOORS = [
-    ["errors", "budget", "answers", "prompts", "fields", "replies", "ids", "tables", "statistics", "dspy_bridge"],
+    [
+        *("errors", "budget", "answers", "display", "prompts", "fields"),
+        *("replies", "ids", "tables", "statistics", "dspy_bridge"),
+    ],
     ["backends", "accounting"],
     ["adapter", "named_sets", "datasets", "embedded"],
     ["programs"],

@@ -180,10 +180,10 @@ class Board:
 
 
 def _write_report(runs: "list[Run]", folder: Path) -> None:
-    from tale_dspy.reports import write_report
+    from tale_dspy.reports import ReportSources, write_report
 
     try:
-        files = write_report(runs, folder)
-        typer.echo(f"\nfigures and tables: {folder} ({len(files)} files)")
+        files = write_report(ReportSources(runs), folder)
+        typer.echo(f"\nfigures and tables: {folder} ({len(files)} files); to look at: {files[-1]}")
     except MissingExtraError as e:
         typer.echo(f"\nno figures: {e}")

@@ -243,15 +243,15 @@ def _show(demo: Demo, tuned: "dict[tuple[str, str], Trained]", seconds: float) -
 
 def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
     """Write the table, and the tokens of each question before and after."""
-    from tale_dspy.reports import markdown, tokens_per_question
+    from tale_dspy.reports import runs_table, tokens_per_question
 
     report = demo.folder / "report"
     report.mkdir(exist_ok=True)
-    (report / "table.md").write_text(markdown(rows), encoding="utf-8")
+    (report / "table.md").write_text(runs_table(rows).known().markdown(), encoding="utf-8")
     try:
         for strategy in LIMITS:
             tuned = runs[f"{strategy.upper()}, cot"]
-            files = tokens_per_question(runs["cot"], tuned, report / f"before_after_{strategy}")
+            files = tokens_per_question(runs["cot"], tuned).save(report / f"before_after_{strategy}")
             typer.echo(f"\nbefore and after {strategy}: {next(f for f in files if f.suffix == '.png')}")
     except MissingExtraError as e:
         typer.echo(f"\nno figures: {e}")

@@ -84,10 +84,10 @@ def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress
 def _report(found: "BudgetSweep", folder: Path) -> list[Path]:
     """Write tables and figures; without matplotlib say so, since what was asked for is there."""
     from tale_dspy.errors import MissingExtraError
-    from tale_dspy.reports import write_report
+    from tale_dspy.reports import ReportSources, write_report
 
     try:
-        return write_report(found.runs, folder / "report")
+        return write_report(ReportSources(found.runs), folder / "report")
     except MissingExtraError as e:
         typer.echo(f"no figures are drawn: {e}", err=True)
         return []
@@ -97,13 +97,13 @@ def _show(found: "BudgetSweep") -> None:
     """Print the curve of fixed budgets where there is one, else a line a rung; and how tokens follow."""
     from tale_dspy.cli.show import console
     from tale_dspy.reports import elasticities, rich_elasticity
-    from tale_dspy.reports.sweeps import rich_rungs
+    from tale_dspy.reports.sweeps import sweep_table
 
     screen, curves = console(), elasticities(found.runs)
     for curve in curves:
         screen.print(rich_elasticity(curve, width=screen.width))
     if not curves:
-        screen.print(rich_rungs(found.vanilla, found.rungs))
+        screen.print(sweep_table(found.vanilla, found.rungs).rich())
     sentence = _sentence(found)
     if sentence:
         typer.echo(f"Relative to each question's answer without a budget: {sentence}")

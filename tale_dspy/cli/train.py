@@ -197,7 +197,7 @@ def _bar(title: str, steps: int) -> "Iterator[Callable[[Step], None] | None]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from tale_dspy.cli.show import console
-    from tale_dspy.reports.text import visible
+    from tale_dspy.display import visible
 
     if not sys.stderr.isatty():
         yield None

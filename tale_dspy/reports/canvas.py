@@ -1,22 +1,40 @@
 """What all figures share: one style, text that can be drawn, a footer, and the files."""
 
+import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tale_dspy.errors import MissingExtraError, UsageError
-from tale_dspy.reports.text import csv_text, visible
+from tale_dspy.display import visible
+from tale_dspy.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#0B4F8A", "#F09A1E", "#6B6B6B"
 """Dark and light: they stay apart in greyscale, and for every common kind of colour blindness."""
 DARK_BLUE, DARK_ORANGE = "#083A66", "#9A4F00"
 """For lines upon many points of the colour, and for letters."""
+COLOUR_VARIABLES = {
+    BLUE.lower(): "blue",
+    ORANGE.lower(): "orange",
+    GREY.lower(): "muted",
+    DARK_BLUE.lower(): "deep-blue",
+    DARK_ORANGE.lower(): "deep-orange",
+    "#e4e4e4": "grid",
+    "#bdbdbd": "line",
+    "#9a9a9a": "faint",
+    "#222222": "ink",
+    "#000000": "ink",
+    "#ffffff": "paper",
+}
+"""Colour of a figure -> the variable of a page's style sheet that takes its place, so that pages can be dark."""
+RASTER = 1500
+"""Points from which on they are drawn as one picture, so that a figure stays small."""
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 9.0,
@@ -66,6 +84,18 @@ def blank() -> "tuple[Figure, Axes]":
     return figure, axes
 
 
+def log_ticks(axis: "Axis", low: float, high: float, most: int) -> None:
+    """Write round numbers at a logarithmic axis from `low` to `high`, at most so many."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
+    choices = [[m * 10.0**e for e in tens for m in per_ten if low <= m * 10.0**e <= high] for per_ten in steps]
+    axis.set_major_locator(FixedLocator(next((found for found in choices if len(found) <= most), choices[-1])))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+
+
 def plain(text: str) -> str:
     """Make a text safe to draw: no mathematics, and no character the font lacks (matplotlib warns of each)."""
     from matplotlib.font_manager import findfont, get_font
@@ -97,20 +127,3 @@ def file_stem(out: str | Path, name: str) -> Path:
     if path.is_dir():
         return path / name
     return path.with_suffix("") if path.suffix.lower() in (".png", ".svg", ".csv") else path
-
-
-def save(figure: "Figure", stem: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write the figure as PNG and SVG, the same bytes each time, and the numbers behind it as CSV.
-
-    Raises:
-        UsageError: If the files cannot be written.
-    """
-    png, svg, table = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(png, bbox_inches="tight", metadata={"Software": None})
-        figure.savefig(svg, bbox_inches="tight", metadata={"Date": None, "Creator": None})
-        table.write_text(csv_text(list(rows[0]), rows), encoding="utf-8", errors="backslashreplace", newline="")
-    except OSError as e:
-        raise UsageError(f"the figure cannot be written to {stem}: {e}") from e
-    return [png, svg, table]

@@ -11,7 +11,8 @@ from tale_dspy.comparison.changes import Change
 from tale_dspy.comparison.compare import Comparison
 from tale_dspy.comparison.formatting import change_text, number, plain_json, saving_text, side_texts
 from tale_dspy.comparison.paired import PairedMeans
-from tale_dspy.reports.text import csv_text, visible
+from tale_dspy.display import visible
+from tale_dspy.reports.text import csv_text
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

@@ -6,16 +6,18 @@ tried on; `elasticity_figure` draws them.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import change_text, number
 from tale_dspy.comparison.paired import PairedMeans, paired_means
 from tale_dspy.comparison.run_stats import config_of, data_name
+from tale_dspy.display import visible
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
-from tale_dspy.reports.rows import Interval, provenance_of
-from tale_dspy.reports.text import by_programs, shortened, visible
+from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, bounds, with_bounds
+from tale_dspy.reports.rows import provenance_of
+from tale_dspy.reports.text import by_programs, shortened
 from tale_dspy.runs.records import Record, Run, question_scores
 from tale_dspy.statistics import accuracy_interval, mean_complete, normal_interval
 
@@ -217,7 +219,7 @@ def rise_sentence(curve: Elasticity) -> str:
         return f"No rise is shown: mean tokens are least, {least}; {told} differs by {change_text(more)} (paired)."
     return (
         f"Tokens rise again as the budget shrinks: they are least, {least}, and {told} takes "
-        f"{_with_bounds(more.difference, more.interval)} more (paired difference on {more.n} questions, the same that "
+        f"{with_bounds(more.difference, more.interval)} more (paired difference on {more.n} questions, the same that "
         "show which budget takes least)."
     )
 
@@ -241,12 +243,6 @@ def evidence_sentences(curve: Elasticity) -> list[str]:
     return [model, *(f"Evidence of {programs}: {provenance}." for provenance, programs in curve.provenances.items())]
 
 
-def _with_bounds(value: float | None, interval: Interval | None, scale: float = 1.0) -> str:
-    if value is None or interval is None:
-        return "–" if value is None else number(scale * value)
-    return f"{number(scale * value)} [{number(scale * interval[0])}, {number(scale * interval[1])}]"
-
-
 def _budget(row: ElasticityRow) -> str:
     """Write the budget; a mean over questions is told as such."""
     if row.budget is None:
@@ -254,15 +250,34 @@ def _budget(row: ElasticityRow) -> str:
     return number(row.budget, 0) if row.is_fixed else f"mean {number(row.budget)}"
 
 
-CURVE_COLUMNS: dict[str, Callable[[ElasticityRow], str]] = {
-    "Program": lambda r: r.program,
-    "Budget": _budget,
-    "Accuracy %": lambda r: _with_bounds(r.accuracy, r.accuracy_interval, 100),
-    "Output tokens": lambda r: _with_bounds(r.output_tokens, r.output_tokens_interval),
-    "Net tokens": lambda r: number(r.net_tokens),
-    "Below budget %": lambda r: "–" if r.below_budget is None else number(100 * r.below_budget),
-}
-"""The table's columns, in order, and how each writes a row's cell."""
+CURVE_COLUMNS: tuple[TableColumn[ElasticityRow], ...] = (
+    TableColumn("Program", lambda r: r.program, {"program": lambda r: r.program}, is_text=True),
+    TableColumn(
+        "Budget", _budget, {"budget": lambda r: r.budget, "is_fixed": lambda r: r.is_fixed, "n": lambda r: r.n}
+    ),
+    TableColumn(
+        "Accuracy %",
+        lambda r: with_bounds(r.accuracy, r.accuracy_interval, 100),
+        {"accuracy": lambda r: r.accuracy, **bounds("accuracy", lambda r: r.accuracy_interval)},
+    ),
+    TableColumn(
+        "Output tokens",
+        lambda r: with_bounds(r.output_tokens, r.output_tokens_interval),
+        {"output_tokens": lambda r: r.output_tokens, **bounds("output_tokens", lambda r: r.output_tokens_interval)},
+    ),
+    TableColumn("Net tokens", lambda r: number(r.net_tokens), {"net_tokens": lambda r: r.net_tokens}),
+    TableColumn(
+        "Below budget %",
+        lambda r: UNKNOWN if r.below_budget is None else number(100 * r.below_budget),
+        {"below_budget": lambda r: r.below_budget},
+    ),
+)
+"""The columns of a curve's table, in order, for every format."""
+
+
+def curve_table(curve: Elasticity) -> ReportTable[ElasticityRow]:
+    """Make the table of a curve: a line a budget, its notes below."""
+    return ReportTable(CURVE_COLUMNS, curve.rows, elasticity_notes(curve))
 
 
 def rich_elasticity(curve: Elasticity, width: int = 100) -> "Table":
@@ -287,7 +302,7 @@ def rich_elasticity(curve: Elasticity, width: int = 100) -> "Table":
         name = (
             row.program if row.budget is None else _budget(row) if row.is_fixed else f"{row.program} ({_budget(row)})"
         )
-        figures = [CURVE_COLUMNS[column](row) for column in columns.values()]
+        figures = [column.cell(row) for column in CURVE_COLUMNS if column.name in columns.values()]
         style = "cyan" if row.is_fixed else "yellow"
         bar = ProgressBar(most, row.output_tokens or 0.0, complete_style=style, finished_style=style)
         table.add_row(Text(visible(name, " ")), *figures, bar, end_section=row is curve.points[-1])

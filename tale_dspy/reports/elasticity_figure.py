@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
-from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, evidence_sentences, rise_sentence
-from tale_dspy.reports.rows import Interval
+from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, curve_table, evidence_sentences, rise_sentence
+from tale_dspy.reports.report_table import Interval
 from tale_dspy.reports.text import shortened, wrapped
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ CLOSEST = 0.055
 """Share of the axis that two labels of budgets are apart at least."""
 
 
-def elasticity_curve(curve: Elasticity, out: str | Path) -> list[Path]:
+def elasticity_curve(curve: Elasticity) -> Drawing:
     """Draw mean tokens and accuracy against the fixed budget, both with 95 % intervals, over a logarithmic axis.
 
     Vanilla chain of thought is a horizontal line; a program that chooses its own budgets is a point at their mean, with
@@ -35,21 +34,15 @@ def elasticity_curve(curve: Elasticity, out: str | Path) -> list[Path]:
 
     Args:
         curve: What `elasticities` gave.
-        out: The files without ending, or a folder.
-
-    Returns:
-        The PNG, SVG and CSV files.
 
     Raises:
-        UsageError: If the files cannot be written.
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
+    title = f"Tokens and accuracy by budget on {shortened(curve.data or 'unnamed data', 40)}, n = {curve.n:,}"
     with canvas.styled():
         figure, above, below = _panels(curve)
-        above.set_title(
-            plain(f"Tokens and accuracy by budget on {shortened(curve.data or 'unnamed data', 40)}, n = {curve.n:,}")
-        )
+        above.set_title(plain(title))
         above.set_ylabel("output tokens")
         below.set_ylabel("accuracy (%)")
         below.set_xlabel("budget asked for (tokens)")
@@ -59,7 +52,16 @@ def elasticity_curve(curve: Elasticity, out: str | Path) -> list[Path]:
         _accuracy_panel(below, curve)
         above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8.5, handlelength=1.6)
         canvas.footer(below, [rise_sentence(curve), *evidence_sentences(curve)])
-        return canvas.save(figure, canvas.file_stem(out, "elasticity"), [_csv_row(row) for row in curve.rows])
+    return Drawing(
+        stem="elasticity",
+        title=title,
+        description=(
+            "Mean output tokens (above) and accuracy (below) against the fixed budget that was asked for, with 95 % "
+            f"intervals. {rise_sentence(curve)}"
+        ),
+        figure=figure,
+        rows=curve_table(curve).values(),
+    )
 
 
 def _panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
@@ -152,14 +154,3 @@ def _accuracy_panel(axes: "Axes", curve: Elasticity) -> None:
     span = max(ends) - min(ends)
     room = max(0.08 * span, (20.0 - span) / 2)
     axes.set_ylim(max(-3.0, min(ends) - room), min(103.0, max(ends) + room))
-
-
-def _csv_row(row: ElasticityRow) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in asdict(row).items():
-        if key.endswith("_interval"):
-            stem = key.removesuffix("_interval")
-            values[f"{stem}_low"], values[f"{stem}_high"] = value or (None, None)
-        else:
-            values[key] = value
-    return values

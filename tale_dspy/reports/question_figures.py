@@ -1,13 +1,13 @@
 """Figures of token elasticity: tokens against budget for single questions, and for all of them pooled."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
+from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.question_curves import PooledBin, QuestionCurve, pooled, shares, spread
 from tale_dspy.reports.text import shortened
 
@@ -20,24 +20,26 @@ MOST_POINTS = 4000
 """Points of the pooled figure that are drawn; the curve is made of all."""
 
 
-def elasticity_questions(
-    curves: Sequence[QuestionCurve], out: str | Path, *, data: str, notes: Sequence[str]
-) -> list[Path]:
+def question_drawings(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Iterator[Drawing]:
+    """Draw tokens against budget for single questions and for all of them, as far as there is something to draw."""
+    if any(c.vanilla_tokens and c.vanilla_right and c.points for c in curves):
+        yield elasticity_questions(curves, data=data, notes=notes)
+    if pooled(curves):
+        yield elasticity_pooled(curves, data=data, notes=notes)
+
+
+def elasticity_questions(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Drawing:
     """Draw tokens against budget for nine questions, from a short one to a long one.
 
     Full circles are right answers, crosses wrong ones, the dashed line is the answer without a budget.
 
     Args:
         curves: Of `curves_of_search` or `curves_of_runs`.
-        out: The files without ending, or a folder.
         data: Name of the questions.
         notes: Sentences for below the figure: what it is evidence of.
 
-    Returns:
-        The PNG, SVG and CSV files.
-
     Raises:
-        UsageError: If no question that is right without a budget has known tokens, or the files cannot be written.
+        UsageError: If no question that is right without a budget has known tokens.
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
@@ -63,7 +65,13 @@ def elasticity_questions(
         told = ["Blue circles: right. Orange crosses: wrong. Dashed: without a budget. Dotted: as many as asked for."]
         told += ["The larger ring is the budget that was chosen."] if any(c.best for c in chosen) else []
         canvas.footer(grid[rows - 1][0], [*told, *notes])
-        return canvas.save(figure, canvas.file_stem(out, "elasticity_questions"), _csv_points(curves))
+    return Drawing(
+        stem="elasticity_questions",
+        title=title,
+        description=f"Output tokens against budget for single questions, from a short one to a long one. {told[0]}",
+        figure=figure,
+        rows=_points(curves),
+    )
 
 
 def _draw_question(axes: "Axes", curve: QuestionCurve) -> None:
@@ -88,23 +96,13 @@ def _draw_question(axes: "Axes", curve: QuestionCurve) -> None:
 
 
 def log_axis(axes: "Axes", low: float, high: float, most: int) -> None:
-    """Write round numbers at a logarithmic axis, at most so many."""
-    from matplotlib.ticker import FixedLocator, NullLocator
-
+    """Make the horizontal axis logarithmic, with at most so many round numbers."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
-    choices = [[m * 10.0**e for e in tens for m in per_ten if low <= m * 10.0**e <= high] for per_ten in steps]
-    ticks = next((found for found in choices if len(found) <= most), choices[-1])
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    canvas.log_ticks(axes.xaxis, low, high, most)
 
 
-def elasticity_pooled(
-    curves: Sequence[QuestionCurve], out: str | Path, *, data: str, notes: Sequence[str]
-) -> list[Path]:
+def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Drawing:
     """Draw tokens against budget for all questions, both as shares of the answer without a budget; accuracy below.
 
     The line is the median over questions, the band their middle half, of budgets about a factor 1.4 apart. Questions
@@ -112,15 +110,11 @@ def elasticity_pooled(
 
     Args:
         curves: Of `curves_of_search` or `curves_of_runs`.
-        out: The files without ending, or a folder.
         data: Name of the questions.
         notes: Sentences for below the figure: what it is evidence of.
 
-    Returns:
-        The PNG, SVG and CSV files.
-
     Raises:
-        UsageError: If there are too few questions to pool, or the files cannot be written.
+        UsageError: If there are too few questions to pool.
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
@@ -128,6 +122,7 @@ def elasticity_pooled(
     if not bins:
         raise UsageError("no budget was tried on three questions that are right without one, with known tokens")
     used = [c for c in curves if c.vanilla_right and c.vanilla_tokens and c.points]
+    title = f"Token elasticity on {shortened(data, 40)}, n = {len(used):,} questions"
     with canvas.styled():
         from matplotlib.figure import Figure
 
@@ -137,14 +132,23 @@ def elasticity_pooled(
         _draw_pooled(above, used, bins)
         _draw_right(below, bins)
         above.tick_params(labelbottom=False)
-        above.set_title(plain(f"Token elasticity on {shortened(data, 40)}, n = {len(used):,} questions"))
+        above.set_title(plain(title))
         above.set_ylabel("output tokens (%)")
         below.set_ylabel("right (%)")
         below.set_xlabel("budget asked for (% of the tokens without one)")
         told = ["Tokens in percent of those of the same question without a budget, whose answer was right."]
         told += [elasticity_sentence(bins)]
         canvas.footer(below, [*told, *notes])
-        return canvas.save(figure, canvas.file_stem(out, "elasticity_pooled"), [b._asdict() for b in bins])
+    return Drawing(
+        stem="elasticity_pooled",
+        title=title,
+        description=(
+            "Output tokens (above) and share of right answers (below) against the budget, all in percent of the answer "
+            f"without a budget. {elasticity_sentence(bins)}"
+        ),
+        figure=figure,
+        rows=[b._asdict() for b in bins],
+    )
 
 
 def elasticity_sentence(bins: Sequence[PooledBin]) -> str:
@@ -207,7 +211,7 @@ def _draw_right(axes: "Axes", bins: Sequence[PooledBin]) -> None:
     axes.set_ylim(-3, 103)
 
 
-def _csv_points(curves: Sequence[QuestionCurve]) -> list[dict[str, Any]]:
+def _points(curves: Sequence[QuestionCurve]) -> list[dict[str, Any]]:
     return [
         {
             "id": c.id,

@@ -6,18 +6,18 @@ questions both runs have. How a row is written is up to `table` (files) and `scr
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from tale_dspy.comparison.compare import compare
+from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
-from tale_dspy.reports.text import by_programs
+from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, bounds, with_bounds
+from tale_dspy.reports.text import by_programs, shortened
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import mean_known
-
-Interval = tuple[float, float]
 
 CAPTION = (
     "Intervals are 95 %. Two rows differ as far as the paired differences say, not by how their intervals overlap."
@@ -69,7 +69,7 @@ class ReportRow:
     notes: tuple[str, ...] = ()
 
 
-def told_apart(rows: Sequence[ReportRow]) -> list[str]:
+def distinct_names(rows: Sequence[ReportRow]) -> list[str]:
     """Return a name for each row of a figure: its program, with what tells it from the others.
 
     Where a program was run on several models, that is the last part of the model's name, such as an adapter's folder;
@@ -97,7 +97,15 @@ def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
     """
     if not runs:
         raise UsageError("a report needs at least one run")
-    return [run_row(runs[0]), *(_against(runs[0], run) for run in runs[1:])]
+    first = runs[0]
+    return [run_row(first), *(compared_row(first, run, comparison_of(first, run)) for run in runs[1:])]
+
+
+def comparison_of(first: Run, run: Run) -> Comparison | None:
+    """Compare a run with the first of a report; None where their data differ or they share no question."""
+    if data_name(first) != data_name(run) or not {r.id for r in first.records} & {r.id for r in run.records}:
+        return None
+    return compare(first, run)
 
 
 def provenance_of(run: Run) -> str:
@@ -150,13 +158,13 @@ def run_row(run: Run) -> ReportRow:
     )
 
 
-def _against(first: Run, run: Run) -> ReportRow:
-    row = run_row(run)
-    if data_name(first) != data_name(run):
+def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportRow:
+    """Make the row of a run with its differences to the first, or with a note that says why there are none."""
+    row, c = run_row(run), comparison
+    if c is None and data_name(first) != data_name(run):
         return _noted(row, f"on other data than the first row ({data_name(first)}): no difference is given")
-    if not {r.id for r in first.records} & {r.id for r in run.records}:
+    if c is None:
         return _noted(row, "no question in common with the first row: no difference is given")
-    c = compare(first, run)
     points, (low, high) = c.accuracy.difference, c.accuracy.interval or (math.nan, math.nan)
     row = replace(
         row,
@@ -178,35 +186,102 @@ def _noted(row: ReportRow, *notes: str) -> ReportRow:
     return replace(row, notes=tuple(dict.fromkeys([*row.notes, *notes])))
 
 
-def _with_bounds(value: float | None, interval: Interval | None, scale: float, *, sign: bool = False) -> str:
-    if value is None or interval is None:
-        return "–" if value is None else number(scale * value, sign=sign)
-    low, high = (number(scale * v, sign=sign) for v in interval)
-    return f"{number(scale * value, sign=sign)} [{low}, {high}]"
+_text = partial(TableColumn[ReportRow], is_text=True)
 
 
-COLUMNS: dict[str, Callable[[ReportRow], str]] = {
-    "Program": lambda r: r.program,
-    "Model": lambda r: r.model or "–",
-    "Data": lambda r: r.data or "–",
-    "n": lambda r: number(r.n, 0),
-    "Accuracy %": lambda r: _with_bounds(r.accuracy, r.accuracy_interval, 100),
-    "Output tokens": lambda r: number(r.output_tokens),
-    "Estimate tokens": lambda r: number(r.estimate_tokens),
-    "Net tokens": lambda r: number(r.net_tokens),
-    "Tokens / right answer": lambda r: number(r.tokens_per_right),
-    "USD per 1000": lambda r: number(r.usd_per_1000, 4),
-    "p50 / p95 s": lambda r: (
-        "–" if r.latency_p50 is None else f"{number(r.latency_p50, 2)} / {number(r.latency_p95, 2)}"
+def _outcome_counts(row: ReportRow) -> str:
+    return ", ".join(f"{count} {name}" for name, count in row.outcomes.items()) or UNKNOWN
+
+
+def _latencies(row: ReportRow) -> str:
+    if row.latency_p50 is None:
+        return UNKNOWN
+    return f"{number(row.latency_p50, 2)} / {number(row.latency_p95, 2)}"
+
+
+COLUMNS: tuple[TableColumn[ReportRow], ...] = (
+    _text("Program", lambda r: r.program, {"program": lambda r: r.program}),
+    _text("Model", lambda r: r.model or UNKNOWN, {"model": lambda r: r.model}),
+    _text("Data", lambda r: r.data or UNKNOWN, {"data": lambda r: r.data}),
+    TableColumn("n", lambda r: number(r.n, 0), {"n": lambda r: r.n}),
+    TableColumn(
+        "Accuracy %",
+        lambda r: with_bounds(r.accuracy, r.accuracy_interval, 100),
+        {"accuracy": lambda r: r.accuracy, **bounds("accuracy", lambda r: r.accuracy_interval)},
     ),
-    "Other outcomes": lambda r: ", ".join(f"{count} {name}" for name, count in r.outcomes.items()) or "–",
-    "Δ accuracy, points": lambda r: _with_bounds(r.accuracy_points, r.accuracy_points_interval, 1, sign=True),
-    "McNemar p": lambda r: "–" if r.mcnemar_p is None else p_text(r.mcnemar_p).removeprefix("= "),
-    "Net tokens saved %": lambda r: _with_bounds(r.net_saving, r.net_saving_interval, 100),
-    "Money saved %": lambda r: _with_bounds(r.money_saving, r.money_saving_interval, 100),
-    "Evidence": lambda r: r.provenance,
-}
-"""The report's columns, in order, and how each writes a row's cell."""
+    TableColumn("Output tokens", lambda r: number(r.output_tokens), {"output_tokens": lambda r: r.output_tokens}),
+    TableColumn(
+        "Estimate tokens", lambda r: number(r.estimate_tokens), {"estimate_tokens": lambda r: r.estimate_tokens}
+    ),
+    TableColumn("Net tokens", lambda r: number(r.net_tokens), {"net_tokens": lambda r: r.net_tokens}),
+    TableColumn(
+        "Tokens / right answer",
+        lambda r: number(r.tokens_per_right),
+        {"tokens_per_right": lambda r: r.tokens_per_right},
+    ),
+    TableColumn("USD per 1000", lambda r: number(r.usd_per_1000, 4), {"usd_per_1000": lambda r: r.usd_per_1000}),
+    TableColumn(
+        "p50 / p95 s", _latencies, {"latency_p50": lambda r: r.latency_p50, "latency_p95": lambda r: r.latency_p95}
+    ),
+    TableColumn(
+        "Other outcomes",
+        _outcome_counts,
+        {"outcomes": lambda r: "; ".join(f"{name}={count}" for name, count in r.outcomes.items())},
+    ),
+    TableColumn(
+        "Δ accuracy, points",
+        lambda r: with_bounds(r.accuracy_points, r.accuracy_points_interval, 1, sign=True),
+        {
+            "versus": lambda r: r.versus,
+            "accuracy_points": lambda r: r.accuracy_points,
+            **bounds("accuracy_points", lambda r: r.accuracy_points_interval),
+        },
+    ),
+    TableColumn(
+        "McNemar p",
+        lambda r: UNKNOWN if r.mcnemar_p is None else p_text(r.mcnemar_p).removeprefix("= "),
+        {"mcnemar_p": lambda r: r.mcnemar_p},
+    ),
+    TableColumn(
+        "Net tokens saved %",
+        lambda r: with_bounds(r.net_saving, r.net_saving_interval, 100),
+        {"net_saving": lambda r: r.net_saving, **bounds("net_saving", lambda r: r.net_saving_interval)},
+    ),
+    TableColumn(
+        "Money saved %",
+        lambda r: with_bounds(r.money_saving, r.money_saving_interval, 100),
+        {"money_saving": lambda r: r.money_saving, **bounds("money_saving", lambda r: r.money_saving_interval)},
+    ),
+    _text(
+        "Evidence",
+        lambda r: r.provenance,
+        {
+            "provenance": lambda r: r.provenance,
+            "is_budget_saving": lambda r: r.is_budget_saving,
+            "notes": lambda r: "; ".join(r.notes),
+        },
+    ),
+)
+"""The report's columns, in order, for every format."""
+
+
+def runs_table(rows: Sequence[ReportRow]) -> ReportTable[ReportRow]:
+    """Make the table of a report, with its notes."""
+    return ReportTable(COLUMNS, rows, row_notes(rows))
+
+
+def compact_table(rows: Sequence[ReportRow], notes: Sequence[str] = ()) -> ReportTable[ReportRow]:
+    """Make the table without unknown columns and without the evidence; what all rows share is said in its notes.
+
+    Args:
+        rows: The rows.
+        notes: Sentences to put first, such as `evidence`.
+    """
+    table = runs_table(rows).known()
+    shareable = [column for column in table.columns if column.name in ("Model", "Data")]
+    shared = {c.name: c.cell(rows[0]) for c in shareable if len(set(map(c.cell, rows))) == 1}
+    common = [f"All rows: {', '.join(shared.values())}."] if shared else []
+    return replace(table.without({"Evidence", *shared}), notes=[*common, *notes, *table.notes])
 
 
 def row_notes(rows: Sequence[ReportRow]) -> list[str]:
@@ -222,3 +297,11 @@ def evidence(rows: Sequence[ReportRow]) -> list[str]:
     """Say the marks once each, with the programs they are of."""
     provenances = by_programs((row.program, row.provenance) for row in rows)
     return [f"Evidence ({programs}): {provenance}" for provenance, programs in provenances.items()]
+
+
+def provenance_sentences(rows: Sequence[ReportRow]) -> list[str]:
+    """Say for below a figure what it is evidence of; programs are named where they differ in that."""
+    provenances = by_programs((shortened(row.program, 40), row.provenance) for row in rows)
+    if len(provenances) == 1:
+        return [f"Evidence: {provenance}." for provenance in provenances]
+    return [f"Evidence of {programs}: {provenance}." for provenance, programs in provenances.items()]

@@ -1,19 +1,19 @@
 """Figures of a search: how budgets and tokens go together, which budgets were best, and what they save."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, plain
-from tale_dspy.reports.figures import QuestionTokens, draw_pairs
+from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.question_curves import curves_of_search
-from tale_dspy.reports.question_figures import elasticity_pooled, elasticity_questions, log_axis
-from tale_dspy.reports.search_run import SearchRun, has_curve, search_notes
+from tale_dspy.reports.question_figures import log_axis, question_drawings
+from tale_dspy.reports.search_run import SearchRun, search_notes
 from tale_dspy.reports.text import shortened
+from tale_dspy.reports.tokens_figure import QuestionTokens, draw_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BINS = 20
 
 
-def search_figures(search: SearchRun, out: Path) -> list[Path]:
+def search_figures(search: SearchRun) -> Iterator[Drawing]:
     """Draw all figures of a search that there is something to draw for.
 
     They are `elasticity_questions` and `elasticity_pooled` (tokens against budget), `best_budgets`, and
@@ -29,25 +29,15 @@ def search_figures(search: SearchRun, out: Path) -> list[Path]:
 
     Args:
         search: One of `load_search_runs`.
-        out: A folder; made if it is missing.
-
-    Returns:
-        The PNG, SVG and CSV files.
 
     Raises:
-        UsageError: If they cannot be written.
         MissingExtraError: If matplotlib is not installed.
     """
     curves, data, notes = curves_of_search(search.rows), search.data, search_notes(search)
-    paths: list[Path] = []
-    if any(c.vanilla_tokens and c.vanilla_right and c.points for c in curves):
-        paths += elasticity_questions(curves, out / "elasticity_questions", data=data, notes=notes)
-    if has_curve(search):
-        paths += elasticity_pooled(curves, out / "elasticity_pooled", data=data, notes=notes)
+    yield from question_drawings(curves, data=data, notes=notes)
     if _found(search):
-        paths += best_budgets(search, out / "best_budgets")
-        paths += vanilla_searched(search, out / "vanilla_searched")
-    return paths
+        yield best_budgets(search)
+        yield vanilla_searched(search)
 
 
 def _found(search: SearchRun) -> list[dict[str, Any]]:
@@ -76,22 +66,19 @@ def _to_draw(search: SearchRun) -> list[dict[str, Any]]:
     return found
 
 
-def best_budgets(search: SearchRun, out: str | Path) -> list[Path]:
+def best_budgets(search: SearchRun) -> Drawing:
     """Draw how the best budgets are distributed: in tokens, and as shares of the answers without a budget.
 
     Args:
         search: One of `load_search_runs`.
-        out: The files without ending, or a folder.
-
-    Returns:
-        The PNG, SVG and CSV files.
 
     Raises:
-        UsageError: If no question has a best budget, or the files cannot be written.
+        UsageError: If no question has a best budget.
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
     found = _to_draw(search)
+    title = f"Best budgets on {shortened(search.data, 40)}, n = {len(found):,}"
     with canvas.styled():
         from matplotlib.figure import Figure
 
@@ -101,10 +88,17 @@ def best_budgets(search: SearchRun, out: str | Path) -> list[Path]:
         _histogram(right, [100 * row["share_of_vanilla"] for row in found], "best budget (% of the answer without one)")
         left.set_ylabel("questions")
         none = len(search.rows) - len(found)
-        left.set_title(plain(f"Best budgets on {shortened(search.data, 40)}, n = {len(found):,}"))
+        left.set_title(plain(title))
         without = f"{none:,} of {len(search.rows):,} questions have none and are not drawn: {_reasons(search)}."
         canvas.footer(left, [*([without] if none else []), *search_notes(search)])
-        return canvas.save(figure, canvas.file_stem(out, "best_budgets"), found)
+    return Drawing(
+        stem="best_budgets",
+        title=title,
+        description="How many questions have a best budget of which size, in tokens and as a share of the answer "
+        "without one; the dashed lines are the medians.",
+        figure=figure,
+        rows=found,
+    )
 
 
 def _reasons(search: SearchRun) -> str:
@@ -146,32 +140,35 @@ def _histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
     axes.set_xlabel(label)
 
 
-def vanilla_searched(search: SearchRun, out: str | Path) -> list[Path]:
+def vanilla_searched(search: SearchRun) -> Drawing:
     """Draw the tokens of every question without a budget and under its best one (paper, figure 3).
 
     Args:
         search: One of `load_search_runs`.
-        out: The files without ending, or a folder.
-
-    Returns:
-        The PNG, SVG and CSV files.
 
     Raises:
-        UsageError: If no question has a best budget, or the files cannot be written.
+        UsageError: If no question has a best budget.
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
     found = sorted(_to_draw(search), key=lambda row: (row["vanilla_tokens"], row["tokens"], row["id"]))
+    title = f"Output tokens per question on {shortened(search.data, 40)}, n = {len(found):,}"
     with canvas.styled():
         figure, axes = canvas.blank()
         points = [QuestionTokens(row["id"], row["vanilla_tokens"], row["tokens"]) for row in found]
         draw_pairs(axes, points, ("without a budget", "best budget"))
-        axes.set_title(plain(f"Output tokens per question on {shortened(search.data, 40)}, n = {len(found):,}"))
+        axes.set_title(plain(title))
         axes.set_xlabel("questions with a best budget, in the order of their tokens without one")
         axes.set_ylabel("output tokens")
         canvas.footer(axes, [_confirmed(found), *search_notes(search)])
-        table = [{"rank": i, **row} for i, row in enumerate(found, 1)]
-        return canvas.save(figure, canvas.file_stem(out, "vanilla_searched"), table)
+    return Drawing(
+        stem="vanilla_searched",
+        title=title,
+        description="Output tokens of each question without a budget (blue circles) and under its best budget (orange "
+        "triangles); the lines are the means.",
+        figure=figure,
+        rows=[{"rank": i, **row} for i, row in enumerate(found, 1)],
+    )
 
 
 def _confirmed(found: Sequence[dict[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics, ideal_range_metrics
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, load_search
-from tale_dspy.reports.question_curves import curves_of_search, pooled
+from tale_dspy.reports.report_table import ReportTable, TableColumn
 from tale_dspy.reports.rows import ReportRow, provenance_of
 from tale_dspy.reports.text import by_programs, shortened
 from tale_dspy.runs.records import Run, read_json
@@ -27,6 +27,7 @@ class SearchRun:
     """The content of its `run.json`; empty where there is none."""
     rows: Sequence[SearchRow]
     """Of one predictor."""
+    folder: Path | None = None
 
     @property
     def data(self) -> str:
@@ -77,7 +78,7 @@ def load_search_runs(path: str | Path) -> list[SearchRun]:
         raise RunFolderError(f"{path} holds no finished question")
     info = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
     names = dict.fromkeys(row.predictor for row in rows)
-    return [SearchRun(info, [row for row in rows if row.predictor == name]) for name in names]
+    return [SearchRun(info, [row for row in rows if row.predictor == name], folder) for name in names]
 
 
 def search_notes(search: SearchRun) -> list[str]:
@@ -105,6 +106,17 @@ def search_table(search: SearchRun) -> dict[str, str]:
         "Tokens saved %": saved,
         **{f"Without: {shortened(reason, 60)}": str(len(ids.split(", "))) for reason, ids in reasons.items()},
     }
+
+
+def search_summary(search: SearchRun) -> ReportTable[tuple[str, str]]:
+    """Make the table that sums a search up."""
+    return ReportTable(
+        [
+            TableColumn("Search", lambda line: line[0], {"figure": lambda line: line[0]}, is_text=True),
+            TableColumn(search.sampler, lambda line: line[1], {"value": lambda line: line[1]}),
+        ],
+        list(search_table(search).items()),
+    )
 
 
 def searched_row(search: SearchRun) -> ReportRow:
@@ -152,14 +164,15 @@ def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:
         return None
 
 
+def range_qualities(runs: Sequence[Run], search: SearchRun) -> list[tuple[Run, IdealRangeMetrics]]:
+    """Measure the budgets of those runs that answered questions of the search."""
+    measured = [(run, run_range_quality(run, search)) for run in runs]
+    return [(run, quality) for run, quality in measured if quality is not None]
+
+
 def range_sentence(name: str, quality: IdealRangeMetrics, search: SearchRun) -> str:
     """Say how well budgets hit the ideal ranges, and how far the ranges can be trusted."""
     doubt = (
         "" if search.sampler == GRID else f" The ranges are rough: only a grid search shows them, not {search.sampler}."
     )
     return f"{shortened(name, 40)}: {quality}.{doubt}"
-
-
-def has_curve(search: SearchRun) -> bool:
-    """Tell whether enough budgets were tried for a pooled curve."""
-    return bool(pooled(curves_of_search(search.rows)))

@@ -1,34 +1,16 @@
-"""Text of runs on its way into a report: made safe to show, shortened, grouped, and written as CSV.
+"""Text of runs on its way into a report: shortened, grouped, and written as CSV.
 
 Names, questions and replies are data. What a format needs beyond this (Markdown, LaTeX, matplotlib) is with the format.
 """
 
 import csv
 import io
+import json
 import re
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-_BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-
-
-def visible(text: str, newline: str = "\n") -> str:
-    r"""Show what could command a terminal, reorder text or break an encoding as its code, such as `\x1b`.
-
-    Args:
-        text: Any text, such as a model's reply.
-        newline: What a line break becomes.
-    """
-
-    def character(c: str) -> str:
-        if c == "\n":
-            return newline
-        hidden = unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn") or unicodedata.bidirectional(c) in _BIDI
-        return c.encode("unicode_escape", "backslashreplace").decode() if hidden and c != "\t" else c
-
-    return "".join(map(character, text.replace("\r\n", "\n")))
+from tale_dspy.comparison.formatting import plain_json
 
 
 def shortened(text: str, length: int) -> str:
@@ -55,10 +37,29 @@ def by_programs(said: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {sentence: ", ".join(names) for sentence, names in programs.items()}
 
 
-def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """Write rows as CSV under a header of these names; None is empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
+
+
+def one_line(text: str, length: int) -> str:
+    """Write a text as one line of at most `length` characters."""
+    return shortened(" ".join(text.split()), length)
+
+
+def value_text(value: object) -> str:
+    """Write an answer or gold: a text as it is, anything else as JSON, none as a dash."""
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(plain_json(value), ensure_ascii=False)
+
+
+def question_text(question: str | None, inputs: Mapping[str, object] | None) -> str:
+    """Return the question of a record, or all its inputs, a line each."""
+    if question is not None:
+        return question
+    return "\n".join(f"{name}: {value_text(value)}" for name, value in (inputs or {}).items())

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.comparison.gate import GateResult
-from tale_dspy.reports.text import visible
+from tale_dspy.display import visible
 
 if TYPE_CHECKING:
     from rich.console import Group

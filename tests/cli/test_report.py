@@ -20,7 +20,7 @@ def test_the_table_is_shown_and_written_with_figures(tale: Any, runs: tuple[str,
     told = tale("report", *runs, "--out", "r")
     assert (told.code, told.err) == (0, "")
     assert "tale-ep" in told.out and "written to r: table.md" in told.out
-    assert {p.suffix for p in Path("r").iterdir()} == {".md", ".tex", ".csv", ".json", ".png", ".svg"}
+    assert {p.suffix for p in Path("r").iterdir()} == {".md", ".tex", ".csv", ".json", ".png", ".svg", ".html"}
 
 
 def test_json_names_rows_and_files(tale: Any, runs: tuple[str, str]) -> None:
@@ -93,7 +93,11 @@ def test_a_search_gets_its_figures_and_the_runs_their_place_in_its_ranges(
 def test_searches_alone_are_reported_each_in_its_own_folder(tale: Any, runs: tuple[str, str], searched: Any) -> None:
     told = tale("report", searched("s"), searched("t", "HalvingSampler"), "--out", "r")
     assert told.code == 0 and "Tokens saved %" in told.out and "HalvingSampler" in told.out
-    assert "Evidence: simulated" in told.out and sorted(p.name for p in Path("r").iterdir()) == ["01_s", "02_t"]
+    assert "Evidence: simulated" in told.out and sorted(p.name for p in Path("r").iterdir()) == [
+        "01_s",
+        "02_t",
+        "report.html",
+    ]
 
 
 def test_the_ideal_range_is_told_in_words(tale: Any, runs: tuple[str, str], searched: Any) -> None:

@@ -151,7 +151,7 @@ def test_draws_of_a_question_are_averaged_first() -> None:
 def test_one_question_has_no_interval_of_tokens() -> None:
     (curve,) = elasticities([budget_run(b, n=1) for b in TOKENS])
     assert curve.points[0].output_tokens_interval is None
-    assert "[" not in CURVE_COLUMNS["Output tokens"](curve.points[0])
+    assert "[" not in {c.name: c for c in CURVE_COLUMNS}["Output tokens"].cell(curve.points[0])
 
 
 # ---- what it is read against

@@ -37,32 +37,25 @@ def curve_of(*others: Run, budgets: tuple[int, ...] = (5, 20, 80), n: int = 20) 
     return curve
 
 
-def drawn(curve: Elasticity, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def drawn(curve: Elasticity) -> list[str]:
     """The texts of the drawn figure: labels of the legend, and the footer."""
     texts: list[str] = []
-    save = canvas.save
-
-    def keep(figure, stem, rows):  # type: ignore[no-untyped-def]
-        for axes in figure.axes:
-            texts.extend(t.get_text() for t in axes.texts)
-            texts.extend(t.get_text() for t in axes.get_legend().get_texts()) if axes.get_legend() else None
-        return save(figure, stem, rows)
-
-    monkeypatch.setattr(canvas, "save", keep)
-    elasticity_curve(curve, out)
+    for axes in elasticity_curve(curve).figure.axes:
+        texts.extend(t.get_text() for t in axes.texts)
+        texts.extend(t.get_text() for t in axes.get_legend().get_texts()) if axes.get_legend() else None
     return texts
 
 
 @pytest.mark.parametrize("budgets", [(5, 20, 80), DOZEN, (40, 41, 42), (1, 2, 10**18)])
 @pytest.mark.parametrize("n", [1, 20])
 def test_any_budgets_can_be_drawn(budgets: tuple[int, ...], n: int, tmp_path: Path) -> None:
-    paths = elasticity_curve(curve_of(cot_run(), ep_run(), budgets=budgets, n=n), tmp_path)
+    paths = elasticity_curve(curve_of(cot_run(), ep_run(), budgets=budgets, n=n)).save(tmp_path)
     assert [p.name for p in paths] == ["elasticity.png", "elasticity.svg", "elasticity.csv"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_legend_names_what_the_curve_is_read_against(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = drawn(curve_of(cot_run(), ep_run()), tmp_path / "x", monkeypatch)
+def test_the_legend_names_what_the_curve_is_read_against() -> None:
+    texts = drawn(curve_of(cot_run(), ep_run()))
     assert texts[:-1] == [
         "fixed budgets",
         "cot\n(no budget)",
@@ -72,23 +65,19 @@ def test_the_legend_names_what_the_curve_is_read_against(tmp_path: Path, monkeyp
     ]
 
 
-def test_without_references_the_curve_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = drawn(curve_of(), tmp_path / "x", monkeypatch)
+def test_without_references_the_curve_stands_alone() -> None:
+    texts = drawn(curve_of())
     assert {"fixed budgets", "as many as asked for"} <= set(texts) and len(texts) == 3
 
 
-def test_the_footer_says_whether_tokens_rise_again_and_of_what_it_is_evidence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (footer,) = [t for t in drawn(curve_of(), tmp_path / "x", monkeypatch) if "Evidence" in t]
+def test_the_footer_says_whether_tokens_rise_again_and_of_what_it_is_evidence() -> None:
+    (footer,) = [t for t in drawn(curve_of()) if "Evidence" in t]
     assert footer.startswith("No rise is seen: mean tokens are least at the smallest budget tried (32.0 at budget 5).")
     assert "openai/gpt-4o-mini" in footer
 
 
-def test_several_budgeting_programs_are_told_apart_and_hidden_names_are_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts = drawn(curve_of(ep_run(), ep_run(LONG), cot_run(LONG)), tmp_path / "x", monkeypatch)
+def test_several_budgeting_programs_are_told_apart_and_hidden_names_are_shown() -> None:
+    texts = drawn(curve_of(ep_run(), ep_run(LONG), cot_run(LONG)))
     assert sum("(mean budget 25.0)" in t for t in texts) == 2
     assert texts.count("with the estimator's") == 1
     assert any(t.startswith(" _a_very") and "no budget" in t for t in texts)
@@ -103,11 +92,11 @@ def test_an_unknown_figure_of_a_reference_is_not_drawn(change: dict[str, None], 
         estimated=tuple(replace(row, **change) for row in curve.estimated),
         vanilla=replace(curve.vanilla, **change),
     )
-    assert elasticity_curve(changed, tmp_path)
+    assert elasticity_curve(changed).save(tmp_path)
 
 
 def test_the_csv_holds_points_and_references(tmp_path: Path) -> None:
-    table = elasticity_curve(curve_of(cot_run(), ep_run()), tmp_path / "x")[2]
+    table = elasticity_curve(curve_of(cot_run(), ep_run())).save(tmp_path / "x")[2]
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(r["program"], r["budget"]) for r in rows][2:] == [("budget:80", "80.0"), ("cot", ""), ("tale-ep", "25.0")]
@@ -134,11 +123,11 @@ def test_no_two_labels_of_a_dozen_budgets_overlap() -> None:
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     curve = curve_of(cot_run(), ep_run())
-    once, again = elasticity_curve(curve, tmp_path / "a"), elasticity_curve(curve, tmp_path / "b")
+    once, again = elasticity_curve(curve).save(tmp_path / "a"), elasticity_curve(curve).save(tmp_path / "b")
     assert [p.read_bytes() for p in once] == [p.read_bytes() for p in again]
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="the figure cannot be written to"):
-        elasticity_curve(curve_of(), tmp_path / "file" / "x")
+        elasticity_curve(curve_of()).save(tmp_path / "file" / "x")

@@ -9,7 +9,7 @@ from rich.console import Console
 from tale_dspy.backends.prices import Price
 from tale_dspy.reports.paper import beside, beside_table, expected_cost, expected_hardware
 from tale_dspy.reports.paper_tables import find_row
-from tale_dspy.reports.table import markdown
+from tale_dspy.reports.rows import runs_table
 
 
 def test_the_paper_stands_alone_without_runs() -> None:
@@ -30,7 +30,7 @@ def test_our_runs_stand_under_the_papers_and_are_compared_with_our_cot() -> None
         *(("tale-ep", True, None), ("tale-ep", False, "cot"), ("concise", False, "cot")),
     ]
     assert rows[2].notes[0] == "9 of 1319 questions"
-    assert "| paper |" in markdown(rows)
+    assert "| paper |" in runs_table(rows).known().markdown()
 
 
 def test_another_model_or_data_than_the_papers_is_told() -> None:
@@ -88,8 +88,11 @@ def test_tuned_models_have_the_papers_own_count_beside_the_mean() -> None:
     paper, ours = rows[3:5]
     assert (paper.program, paper.provenance, paper.tokens_per_right) == ("tale-pt-sft", "paper", 139.63)
     assert (ours.program, ours.versus, ours.output_tokens, ours.tokens_per_right) == ("tale-pt-sft", "cot", 60, 80.0)
-    assert "Tokens / right answer" in markdown(rows)
-    assert "Tokens / right answer" not in markdown(beside(find_row("table3-gsm8k"), {"cot": random_run(4)}))
+    assert "Tokens / right answer" in runs_table(rows).known().markdown()
+    assert (
+        "Tokens / right answer"
+        not in runs_table(beside(find_row("table3-gsm8k"), {"cot": random_run(4)})).known().markdown()
+    )
 
 
 def test_nothing_right_has_no_tokens_per_right_answer() -> None:

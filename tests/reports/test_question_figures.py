@@ -25,23 +25,23 @@ CURVES = curves_of_search(search([f"How much is ${n} $and 7 & 商?" for n in ran
 @pytest.mark.parametrize("draw", [elasticity_questions, elasticity_pooled])
 def test_it_is_drawn_with_its_mark_and_its_numbers(draw: Any, tmp_path: Path) -> None:
     few = CURVES[::4]
-    png, svg, table = draw(few, tmp_path, **TOLD)
+    png, svg, table = draw(few, **TOLD).save(tmp_path)
     assert png.stat().st_size > 20_000 and "Evidence: simulated" in svg.read_text()
     assert len(table.read_text().splitlines()) > 5
     before = png.read_bytes(), svg.read_bytes()
-    draw(few, tmp_path, **TOLD)
+    draw(few, **TOLD).save(tmp_path)
     assert (png.read_bytes(), svg.read_bytes()) == before
 
 
 @pytest.mark.parametrize("draw", [elasticity_questions, elasticity_pooled])
-def test_nothing_to_draw_is_said(draw: Any, tmp_path: Path) -> None:
+def test_nothing_to_draw_is_said(draw: Any) -> None:
     with pytest.raises(UsageError, match=r"no (question|budget)"):
-        draw([curve("a", None, (5, 6.0, 1.0))], tmp_path, **TOLD)
+        draw([curve("a", None, (5, 6.0, 1.0))], **TOLD)
 
 
 @pytest.mark.parametrize("n", [1, 5])
 def test_a_few_questions_are_enough_to_show_them(n: int, tmp_path: Path) -> None:
-    assert elasticity_questions(CURVES[:n], tmp_path, **TOLD)[0].exists()
+    assert elasticity_questions(CURVES[:n], **TOLD).save(tmp_path)[0].exists()
 
 
 def test_the_sentence_tells_where_tokens_rise_again() -> None:

@@ -5,7 +5,7 @@ from make_runs import make_record, make_run, three_runs
 
 from tale_dspy.comparison.compare import compare
 from tale_dspy.errors import UsageError
-from tale_dspy.reports.rows import report_rows, told_apart
+from tale_dspy.reports.rows import distinct_names, report_rows
 from tale_dspy.runs.records import Run
 
 
@@ -80,10 +80,10 @@ def test_a_report_of_nothing_is_refused() -> None:
         report_rows([])
 
 
-def test_rows_of_one_program_on_several_models_are_told_apart() -> None:
+def test_rows_of_one_program_on_several_models_are_distinct_names() -> None:
     (cot,) = report_rows([make_run("cc")])
     tuned = replace(cot, model="local:embedded+/runs/short/")
     other = replace(cot, program="tale-ep", model="local:embedded+/runs/short")
-    assert told_apart([cot, tuned, other]) == ["cot, gpt-4o-mini", "cot, short", "tale-ep"]
-    assert told_apart([cot, replace(cot, data="svamp")]) == ["cot (gsm8k)", "cot (svamp)"]
-    assert told_apart([replace(cot, model=None), tuned])[0] == "cot, unknown model"
+    assert distinct_names([cot, tuned, other]) == ["cot, gpt-4o-mini", "cot, short", "tale-ep"]
+    assert distinct_names([cot, replace(cot, data="svamp")]) == ["cot (gsm8k)", "cot (svamp)"]
+    assert distinct_names([replace(cot, model=None), tuned])[0] == "cot, unknown model"

@@ -17,7 +17,7 @@ FOUND = SearchRun(INFO, [*ROWS, row("w", [], reason="wrong without a budget")])
 
 
 def test_all_figures_of_a_search_are_drawn(tmp_path: Path) -> None:
-    paths = search_figures(FOUND, tmp_path / "f")
+    paths = [path for drawing in search_figures(FOUND) for path in drawing.save(tmp_path / "f" / drawing.stem)]
     names = {p.stem for p in paths}
     assert names == {"elasticity_questions", "elasticity_pooled", "best_budgets", "vanilla_searched"}
     assert all(p.exists() for p in paths) and len(paths) == 12
@@ -29,19 +29,19 @@ def test_all_figures_of_a_search_are_drawn(tmp_path: Path) -> None:
 
 
 def test_the_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
-    table = vanilla_searched(FOUND, tmp_path)[2]
+    table = vanilla_searched(FOUND).save(tmp_path)[2]
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [int(r["vanilla_tokens"]) for r in rows] == sorted(r.vanilla.tokens or 0 for r in ROWS)
     assert {r["id"]: float(r["tokens"]) for r in rows} == {r.id: r.best.tokens for r in ROWS if r.best}
 
 
 def test_draws_that_were_not_confirmed_are_told(tmp_path: Path) -> None:
-    assert "and therefore too low" in vanilla_searched(FOUND, tmp_path)[1].read_text()
+    assert "and therefore too low" in vanilla_searched(FOUND).save(tmp_path)[1].read_text()
 
 
-def test_a_single_question_has_its_figures(tmp_path: Path) -> None:
+def test_a_single_question_has_its_figures() -> None:
     one = SearchRun(INFO, ROWS[:1])
-    assert {p.stem for p in search_figures(one, tmp_path)} == {
+    assert {drawing.stem for drawing in search_figures(one)} == {
         "elasticity_questions",
         "best_budgets",
         "vanilla_searched",
@@ -49,6 +49,6 @@ def test_a_single_question_has_its_figures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("draw", [best_budgets, vanilla_searched])
-def test_nothing_found_is_said(draw: Any, tmp_path: Path) -> None:
+def test_nothing_found_is_said(draw: Any) -> None:
     with pytest.raises(UsageError, match="none of 1 questions has a best budget"):
-        draw(SearchRun(INFO, [row("w", [], reason="wrong without a budget")]), tmp_path)
+        draw(SearchRun(INFO, [row("w", [], reason="wrong without a budget")]))

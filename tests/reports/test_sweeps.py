@@ -7,8 +7,9 @@ from typing import Any
 from make_runs import make_record, make_run
 from rich.console import Console
 
-from tale_dspy.reports.sweeps import ladder_figures, ladders, rich_rungs
-from tale_dspy.reports.table import write_report
+from tale_dspy.reports.report_folder import write_report
+from tale_dspy.reports.sources import ReportSources
+from tale_dspy.reports.sweeps import sweep_drawings, sweep_table, sweeps
 from tale_dspy.runs.records import Run
 
 N = 4
@@ -40,42 +41,47 @@ def scaled(share: float) -> Run:
 RUNGS = [rung(f"budget:{b}", [b] * N) for b in (60, 10, 25)]
 
 
-def test_three_budgets_and_a_vanilla_run_are_a_ladder() -> None:
-    (found,) = ladders([vanilla(), *RUNGS])
+def test_three_budgets_and_a_vanilla_run_are_a_sweep() -> None:
+    (found,) = sweeps([vanilla(), *RUNGS])
     assert [r.name for r in found.runs] == ["budget:60", "budget:10", "budget:25"] and found.vanilla.name == "cot"
     assert len(found.curves) == N and len(found.curves[0].points) == 3
-    assert ladders(RUNGS) == [] and ladders([vanilla(), *RUNGS[:2]]) == []
+    assert sweeps(RUNGS) == [] and sweeps([vanilla(), *RUNGS[:2]]) == []
 
 
-def test_shares_of_the_vanilla_tokens_are_a_ladder_too() -> None:
-    (found,) = ladders([vanilla(), *(scaled(s) for s in (0.1, 0.3, 0.5))])
+def test_shares_of_the_vanilla_tokens_are_a_sweep_too() -> None:
+    (found,) = sweeps([vanilla(), *(scaled(s) for s in (0.1, 0.3, 0.5))])
     assert [p.budget for p in found.curves[1].points] == [12, 36, 60]
 
 
 def test_runs_of_another_model_are_not_mixed_in() -> None:
     others = [rung(r.name, [r.records[0].token_budget or 1] * N, model="other") for r in RUNGS]
-    assert len(ladders([vanilla(), *RUNGS, *others])) == 1
+    assert len(sweeps([vanilla(), *RUNGS, *others])) == 1
 
 
-def test_figures_name_the_model_and_the_evidence(tmp_path: Path) -> None:
-    (found,) = ladders([vanilla(), *RUNGS])
-    paths = ladder_figures(found, tmp_path)
-    assert {p.stem for p in paths} == {"elasticity_questions", "elasticity_pooled"}
+def test_figures_name_the_model_and_the_evidence() -> None:
+    (found,) = sweeps([vanilla(), *RUNGS])
+    assert {drawing.stem for drawing in sweep_drawings(found)} == {"elasticity_questions", "elasticity_pooled"}
     assert found.notes[0] == "Model: openai/gpt-4o-mini." and "Evidence of cot: simulated." in found.notes
 
 
-def test_a_ladder_on_a_terminal_has_a_line_a_budget() -> None:
+def test_a_sweep_on_a_terminal_has_a_line_a_budget() -> None:
     screen = Console(width=120, record=True, file=io.StringIO())
-    screen.print(rich_rungs(vanilla(), [scaled(0.5), scaled(0.1)]))
+    screen.print(sweep_table(vanilla(), [scaled(0.5), scaled(0.1)]).rich())
     told = screen.export_text()
     assert (
-        told.index("cot") < told.index("budget:0.5x") < told.index("budget:0.1x") < told.index("Evidence: simulated.")
+        told.index("cot")
+        < told.index("budget:0.5x")
+        < told.index("budget:0.1x")
+        < told.index("Evidence of cot: simulated.")
     )
     assert "savings are paired" in told
 
 
 def test_a_report_draws_them_beside_the_curve(tmp_path: Path) -> None:
-    names = {p.stem for p in write_report([vanilla(), *RUNGS], tmp_path)}
-    assert names == {"table", "accuracy_tokens", "elasticity", "elasticity_questions", "elasticity_pooled"}
-    names = {p.stem for p in write_report([vanilla(), *(scaled(s) for s in (0.1, 0.3, 0.5))], tmp_path / "b")}
-    assert names == {"table", "accuracy_tokens", "elasticity_questions", "elasticity_pooled"}
+    drawn = {"table", "report", "accuracy_tokens", "accuracy_dollars", "paired_differences", "asked_spent"}
+    drawn |= {"spend_by_role", "elasticity_questions", "elasticity_pooled"}
+    names = {p.stem for p in write_report(ReportSources([vanilla(), *RUNGS]), tmp_path)}
+    assert names == drawn | {"elasticity"}
+    shares = [scaled(s) for s in (0.1, 0.3, 0.5)]
+    names = {p.stem for p in write_report(ReportSources([vanilla(), *shares]), tmp_path / "b")}
+    assert names == drawn

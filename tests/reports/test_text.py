@@ -1,21 +1,6 @@
 import pytest
 
-from tale_dspy.reports.text import by_programs, csv_text, shortened, visible, wrapped
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a\tb\r\nc", "a\tb\nc"),
-        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
-        ("a\rb", "a\\rb"),
-        ("abc\u202edef", "abc\\u202edef"),
-        ("\ud800", "\\ud800"),
-        ("中 é 😀 [[1]]", "中 é 😀 [[1]]"),
-    ],
-)
-def test_what_could_command_a_terminal_is_shown_as_its_code(text: str, expected: str) -> None:
-    assert visible(text) == expected
+from tale_dspy.reports.text import by_programs, csv_text, one_line, question_text, shortened, value_text, wrapped
 
 
 @pytest.mark.parametrize(
@@ -43,3 +28,9 @@ def test_a_sentence_is_said_once_with_its_programs() -> None:
 
 def test_csv_quotes_what_it_must_and_leaves_unknown_empty() -> None:
     assert csv_text(["a", "b"], [{"a": 'x,"\r\n', "b": None}]) == 'a,b\n"x,""\r\n",\n'
+
+
+def test_values_and_questions_are_written_as_text() -> None:
+    assert [value_text(value) for value in ("a", None, {"a": (1, "é")})] == ["a", "–", '{"a": [1, "é"]}']
+    assert question_text(None, {"a": "x", "b": [1]}) == "a: x\nb: [1]" and question_text("q", None) == "q"
+    assert one_line("a\n  b c", 5) == "a b c" and one_line("abcdef", 3) == "ab…"

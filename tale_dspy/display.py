@@ -1,0 +1,95 @@
+"""Text of users, data sets and models made safe to show, on a terminal and in a notebook's HTML.
+
+The ground floor: every class that renders itself (`_repr_html_`) uses `html_table`, so that escaping is written once.
+"""
+
+import html
+import unicodedata
+from collections.abc import Sequence
+
+_BIDIRECTIONAL_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+_HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def visible(text: str, newline: str = "\n") -> str:
+    r"""Show what could command a terminal, reorder text, hide, or break an encoding as its code, such as `\x1b`.
+
+    Zero-width joiners stay between letters outside ASCII, where Persian, Indic scripts and emoji need them.
+
+    Args:
+        text: Any text, such as a model's reply.
+        newline: What a line break becomes.
+
+    Example:
+        >>> visible("a\x1b[31mb\u202ec\u200bd")
+        'a\\x1b[31mb\\u202ec\\u200bd'
+    """
+    text = text.replace("\r\n", "\n")
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text.replace("\n", newline)
+    characters, previous = list[str](), "a"
+    for c in text:
+        if c == "\n":
+            characters.append(newline)
+        elif c == "\t" or (c in _JOINERS and not previous.isascii() and previous not in _JOINERS):
+            characters.append(c)
+        elif _is_hidden(c):
+            characters.append(c.encode("unicode_escape", "backslashreplace").decode())
+        else:
+            characters.append(c)
+        previous = c
+    return "".join(characters)
+
+
+def _is_hidden(c: str) -> bool:
+    return unicodedata.category(c) in _HIDDEN_CATEGORIES or unicodedata.bidirectional(c) in _BIDIRECTIONAL_CONTROLS
+
+
+def middle_cut(text: str, length: int) -> str:
+    """Leave out the middle of a text that is longer than `length` characters, and say how much was left out."""
+    if len(text) <= length:
+        return text
+    head = length // 2
+    return f"{text[:head]}\n… {len(text) - length:,} characters left out …\n{text[len(text) - (length - head) :]}"
+
+
+def html_text(text: str) -> str:
+    """Escape a text for HTML, hidden characters shown as codes, and keep it from reordering what stands beside it."""
+    return html.escape(visible(text))
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", note: str = "") -> str:
+    """Write a table as HTML that needs no style sheet; every cell is escaped.
+
+    The first column holds names and is aligned left, all others right.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells, as many in each row as there are names.
+        caption: A line above the table.
+        note: A line below it.
+
+    Example:
+        >>> html_table(["program"], [["<b>"]])
+        '<table><thead><tr><th scope="col" style="text-align:left">program</th></tr></thead><tbody><tr><th scope="row"
+        style="text-align:left;font-weight:normal">&lt;b&gt;</th></tr></tbody></table>'
+    """
+    left, right = "text-align:left", "text-align:right"
+    head = "".join(
+        f'<th scope="col" style="{right if i else left}">{html_text(name)}</th>' for i, name in enumerate(header)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{right}">{html_text(cell)}</td>'
+            if i
+            else f'<th scope="row" style="{left};font-weight:normal">{html_text(cell)}</th>'
+            for i, cell in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    title = f'<caption style="{left}">{html_text(caption)}</caption>' if caption else ""
+    below = f"<p>{html_text(note)}</p>" if note else ""
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"

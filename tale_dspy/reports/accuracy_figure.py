@@ -1,0 +1,148 @@
+"""Accuracy against what it costs, in output tokens or in dollars: one numbered point a run."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tale_dspy.errors import UsageError
+from tale_dspy.reports import canvas
+from tale_dspy.reports.canvas import BLUE, ORANGE, plain
+from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.report_table import ReportTable
+from tale_dspy.reports.rows import COLUMNS, ReportRow, distinct_names, provenance_sentences
+from tale_dspy.reports.text import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+APART = 11.0
+"""Points (1/72 inch) between the centres of two runs below which they share a label."""
+
+
+class _Cost(NamedTuple):
+    stem: str
+    title: str
+    axis: str
+    value: Callable[[ReportRow], float | None]
+
+
+_TOKENS = _Cost("accuracy_tokens", "Accuracy and tokens", "mean output tokens per question", lambda r: r.output_tokens)
+_DOLLARS = _Cost("accuracy_dollars", "Accuracy and dollars", "US dollars per 1,000 questions", lambda r: r.usd_per_1000)
+_NUMBERS = ("Program", "Model", "Data", "n", "Accuracy %", "Output tokens", "Estimate tokens", "Net tokens")
+
+
+def accuracy_tokens(rows: Sequence[ReportRow]) -> Drawing:
+    """Draw accuracy, with its 95 % interval, against mean output tokens: one numbered point a run.
+
+    A hollow point to the right shows the tokens with the estimator's. A run without known tokens is named below.
+
+    Args:
+        rows: What `report_rows` gave, of runs on the same data or not (the key says which if not).
+
+    Raises:
+        UsageError: If no run has known tokens.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    return _accuracy_against(_TOKENS, rows)
+
+
+def accuracy_dollars(rows: Sequence[ReportRow]) -> Drawing:
+    """Draw accuracy, with its 95 % interval, against the full price of 1,000 questions, estimates included.
+
+    Args:
+        rows: What `report_rows` gave.
+
+    Raises:
+        UsageError: If no run has a known price.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    return _accuracy_against(_DOLLARS, rows)
+
+
+def _accuracy_against(cost: _Cost, rows: Sequence[ReportRow]) -> Drawing:
+    canvas.load_matplotlib()
+    known = [row for row in rows if row.accuracy is not None and cost.value(row) is not None]
+    if not known:
+        raise UsageError(f"none of {len(rows)} runs has questions with known {cost.axis}: there is nothing to draw")
+    unknown = [shortened(row.program, 40) for row in rows if row not in known]
+    with canvas.styled():
+        figure, axes = canvas.blank()
+        _draw_runs(axes, cost, known)
+        data = ", ".join(sorted({str(row.data) for row in known}))
+        axes.set_title(plain(f"{cost.title} on {data}"))
+        estimated = cost is _TOKENS and any(row.estimate_tokens is not None for row in known)
+        axes.set_xlabel(f"{cost.axis}{' (hollow: with the estimator’s)' if estimated else ''}")
+        axes.set_ylabel("accuracy (%)")
+        _label_points(figure, axes, cost, known)
+        notes = ["Bars are the 95 % interval of each run alone; whether two runs differ is a paired question (table)."]
+        notes += [f"Unknown, not drawn: {', '.join(unknown)}."] if unknown else []
+        canvas.footer(axes, [*notes, *provenance_sentences(known)])
+    columns = [column for column in COLUMNS if column.name in (*_NUMBERS, "USD per 1000")]
+    return Drawing(
+        stem=cost.stem,
+        title=f"{cost.title} on {data}",
+        description=(
+            f"Accuracy of {len(known)} runs in percent, with the 95 % interval of each run alone, against {cost.axis}. "
+            "Higher and further left is better."
+        ),
+        figure=figure,
+        rows=ReportTable(columns, known).values(),
+    )
+
+
+def _accuracy_bars(row: ReportRow) -> tuple[float, float, float]:
+    """Give accuracy and the ends of its interval, in percent."""
+    accuracy = 100 * (row.accuracy or 0.0)
+    low, high = row.accuracy_interval or (accuracy / 100, accuracy / 100)
+    return accuracy, min(100 * low, accuracy), max(100 * high, accuracy)
+
+
+def _draw_runs(axes: "Axes", cost: _Cost, rows: Sequence[ReportRow]) -> None:
+    ends = [end for row in rows for end in _accuracy_bars(row)[1:]]
+    most = max(cost.value(row) or 0.0 for row in rows)
+    span = max(ends) - min(ends)
+    room = max(0.1 * span, (20.0 - span) / 2)  # at least 20 points, not to make much of little
+    axes.set_ylim(max(-3.0, min(ends) - room), min(103.0, max(ends) + room))
+    for row in rows:
+        (y, low, high), x = _accuracy_bars(row), cost.value(row) or 0.0
+        axes.vlines(x, low, high, color=BLUE, linewidth=1.2, zorder=2, clip_on=False)
+        if cost is _TOKENS and row.estimate_tokens is not None and row.net_tokens is not None:
+            axes.hlines(y, x, row.net_tokens, color=ORANGE, linewidth=1.2, linestyle=":", zorder=2)
+            axes.plot(row.net_tokens, y, "o", markerfacecolor="white", color=ORANGE, markersize=6, zorder=3)
+            most = max(most, row.net_tokens)
+        axes.plot(x, y, "o", color=BLUE, markersize=6, zorder=4, clip_on=False)
+    axes.set_xlim(0, 1.12 * most or 1.0)
+
+
+def _label_points(figure: "Figure", axes: "Axes", cost: _Cost, rows: Sequence[ReportRow]) -> None:
+    """Number the points, those too close together with one label, and write the key at the right."""
+    figure.draw_without_rendering()
+    labels: dict[tuple[float, float], list[int]] = {}
+    for number, row in enumerate(rows, 1):
+        point = (cost.value(row) or 0.0, _accuracy_bars(row)[0])
+        pixels = axes.transData.transform(point)
+        near = [p for p in labels if math.dist(axes.transData.transform(p), pixels) < APART * figure.dpi / 72]
+        labels.setdefault(next(iter(near), point), []).append(number)
+    for point, numbers in labels.items():
+        axes.annotate(
+            ", ".join(map(str, numbers)),
+            point,
+            (5, 4),
+            textcoords="offset points",
+            fontsize=8.5,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    names = distinct_names(rows)
+    key = "\n".join(f"{number}  {shortened(name, 40)}" for number, name in enumerate(names, 1))
+    axes.annotate(
+        plain(key),
+        (1, 1),
+        (8, 0),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=8.5 if len(rows) <= 16 else 6.5,
+        annotation_clip=False,
+    )

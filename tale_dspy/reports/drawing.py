@@ -1,0 +1,103 @@
+"""A finished figure with the sentence, the numbers and the files that belong to it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tale_dspy.display import html_table, html_text
+from tale_dspy.errors import UsageError
+from tale_dspy.reports import canvas
+from tale_dspy.reports.text import csv_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLE_ROWS = 100
+"""Rows of the table shown behind a figure; the CSV file holds all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure as a report shows it. In a notebook it renders itself; `figure` is matplotlib's, to change or save."""
+
+    stem: str
+    """Name of its files, without an ending."""
+    title: str
+    description: str
+    """What it shows, in a sentence for readers who cannot see it."""
+    figure: "Figure"
+    rows: Sequence[Mapping[str, object]]
+    """The numbers behind it."""
+
+    def save(self, out: str | Path) -> list[Path]:
+        """Write it as PNG and SVG, the same bytes each time, and its numbers as CSV.
+
+        Args:
+            out: A folder that exists, for `stem` inside it; or the files' path, with or without an ending.
+
+        Returns:
+            The three files.
+
+        Raises:
+            UsageError: If they cannot be written.
+        """
+        stem = canvas.file_stem(out, self.stem)
+        png, svg, table = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            with canvas.styled():
+                self.figure.savefig(png, bbox_inches="tight", metadata={"Software": None})
+                self.figure.savefig(svg, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+            table.write_text(
+                csv_text(list(self.rows[0]), self.rows), encoding="utf-8", errors="backslashreplace", newline=""
+            )
+        except OSError as e:
+            raise UsageError(f"the figure cannot be written to {stem}: {e}") from e
+        return [png, svg, table]
+
+    def svg(self, prefix: str = "") -> str:
+        """Return it as an SVG element for a page: text as text, colours as variables of the page's style sheet.
+
+        Args:
+            prefix: What the ids inside begin with, where a page holds several figures.
+        """
+        import matplotlib
+
+        buffer = StringIO()
+        with canvas.styled(), matplotlib.rc_context({"svg.fonttype": "none"}):
+            self.figure.savefig(
+                buffer,
+                format="svg",
+                bbox_inches="tight",
+                transparent=True,
+                metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+            )
+        drawn = buffer.getvalue()
+        drawn = drawn[drawn.index("<svg") :]
+        drawn = re.sub(r"<metadata>.*?</metadata>\s*", "", drawn, flags=re.DOTALL)
+        drawn = re.sub(r'(?<=\bid=")|(?<=href="#)|(?<=url\(#)', prefix, drawn)
+        for colour, name in canvas.COLOUR_VARIABLES.items():
+            drawn = drawn.replace(colour, f"var(--{name}, {colour})")
+        return drawn
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return header and cells of the table behind it, at most `TABLE_ROWS` rows."""
+        names = list(self.rows[0])
+        return names, [[_cell(row[name]) for name in names] for row in self.rows[:TABLE_ROWS]]
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<figure role="img" aria-label="{html_text(self.description)}">{self.svg(self.stem)}</figure>'
+            f"<details><summary>Numbers behind it</summary>{html_table(*self.table())}</details>"
+        )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)

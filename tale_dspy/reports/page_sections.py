@@ -1,0 +1,217 @@
+"""What the page of a report says: a verdict for each comparison, then a section for each thing there is to look at."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+
+from tale_dspy.comparison.compare import Comparison
+from tale_dspy.comparison.formatting import number
+from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.elasticity import curve_table
+from tale_dspy.reports.explorer import Explorer, ExplorerView
+from tale_dspy.reports.figure_registry import drawings
+from tale_dspy.reports.page import Page, Section
+from tale_dspy.reports.question_explorer import CHANGE, FLIPS, question_explorer
+from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
+from tale_dspy.reports.rows import compact_table
+from tale_dspy.reports.search_explorer import search_explorer
+from tale_dspy.reports.search_run import range_qualities, range_sentence, search_notes, search_summary, searched_row
+from tale_dspy.reports.sources import ReportSources
+from tale_dspy.reports.text import by_programs, shortened
+from tale_dspy.reports.training_run import flattened, training_table
+
+MAX_VERDICTS = 4
+"""Verdicts written out at the head of a page; the table holds all."""
+
+
+def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] | None = None) -> Page:
+    """Make the page of a report.
+
+    Args:
+        sources: What is reported.
+        drawn: Its figures by section, where they were drawn before; None draws them.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    figures = drawings(sources) if drawn is None else drawn
+    explorers = [question_explorer(sources.runs)] if sources.runs else []
+    searched = [search_explorer(search, key) for key, _, search in sources.named_searches]
+    sections = [
+        *_run_sections(sources, figures, explorers),
+        *_search_sections(sources, figures, searched),
+        *_training_sections(sources),
+        *_settings_section(sources),
+    ]
+    return Page(
+        title=_title(sources),
+        verdicts=_verdicts(sources),
+        evidence=_evidence(sources),
+        sections=sections,
+        footer=f"Written by tale-dspy {version('tale-dspy')}. This file asks no other address for anything.",
+        explorers=[*explorers, *searched],
+    )
+
+
+def verdict(c: Comparison) -> str:
+    """Say in a sentence what a run changed against its baseline, and whether that may be called a budget saving."""
+    names = f"{shortened(c.run.name, 60)} against {shortened(c.baseline.name, 60)} on {c.data or 'unnamed data'}"
+    parts = [f"{names}, {c.n:,} questions:"]
+    savings = [
+        _saving(means.saving, means.saving_interval, what)
+        for means, what in ((c.net_tokens, "output tokens"), (c.price_usd, "dollars"))
+    ]
+    parts.append(", ".join([saving for saving in savings if saving] or ["tokens unknown"]))
+    points = c.accuracy.difference
+    if points is not None:
+        low, high = c.accuracy.interval or (points, points)
+        interval = f"[{number(100 * low, sign=True)}, {number(100 * high, sign=True)}]"
+        parts.append(
+            f"and {number(100 * points, sign=True)} points of accuracy {interval}, {c.right_to_wrong} right→wrong and "
+            f"{c.wrong_to_right} wrong→right, exact {c.exact_test}."
+        )
+    claim = "Adapter, instructions and demos are the same."
+    return " ".join([*parts, claim if c.is_budget_saving else f"Not a budget saving: {c.blocking_reason}."])
+
+
+def _saving(share: float | None, interval: tuple[float, float] | None, what: str) -> str:
+    if share is None:
+        return ""
+    low, high = interval or (share, share)
+    if share < 0:
+        share, low, high = -share, -high, -low
+        return f"{number(100 * share)} % more {what} [{number(100 * low)}, {number(100 * high)}]"
+    return f"{number(100 * share)} % fewer {what} [{number(100 * low)}, {number(100 * high)}]"
+
+
+def _title(sources: ReportSources) -> str:
+    names = [run.name for run in sources.runs]
+    names += [f"search of {search.predictor} by {search.sampler}" for search in sources.searches]
+    names += [f"training {training.name}" for training in sources.trainings]
+    shown = [shortened(name, 40) for name in names[:4]]
+    return ", ".join([*shown, f"{len(names) - 4} more"] if len(names) > 4 else shown)
+
+
+def _verdicts(sources: ReportSources) -> list[str]:
+    compared = [c for c in sources.comparisons if c is not None]
+    sentences = [verdict(c) for c in compared[:MAX_VERDICTS]]
+    if len(compared) > MAX_VERDICTS:
+        sentences.append(f"The table compares {len(compared) - MAX_VERDICTS} more runs with the first.")
+    if len(sources.runs) == 1:
+        row = sources.rows[0]
+        accuracy = UNKNOWN if row.accuracy is None else f"{number(100 * row.accuracy)} %"
+        sentences.append(
+            f"{shortened(row.program, 60)} on {row.data or 'unnamed data'}: {accuracy} right of {number(row.n, 0)} "
+            f"questions, {number(row.net_tokens)} output tokens per question."
+        )
+    return [*sentences, *(t.verdict for t in sources.trainings)]
+
+
+def _evidence(sources: ReportSources) -> list[str]:
+    marks = by_programs(
+        [(shortened(row.program, 40), row.provenance) for row in sources.rows]
+        + [(f"search by {search.sampler}", search.provenance) for search in sources.searches]
+    )
+    if len(marks) == 1:
+        return [f"Evidence: {mark}." for mark in marks]
+    return [f"Evidence of {programs}: {mark}." for mark, programs in marks.items()]
+
+
+def _run_sections(
+    sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[Explorer]
+) -> Iterator[Section]:
+    if not sources.runs:
+        return
+    yield Section(
+        key="results",
+        title="Results",
+        tables=[compact_table([*sources.rows, *map(searched_row, sources.searches)])],
+        drawings=figures["results"],
+    )
+    if figures["elasticity"]:
+        curves = [curve_table(curve) for curve in sources.curves]
+        yield Section(key="elasticity", title="Token elasticity", tables=curves, drawings=figures["elasticity"])
+    if figures["budgets"]:
+        yield Section(key="budgets", title="Asked for and spent", drawings=figures["budgets"])
+    if figures["spend"]:
+        yield Section(key="spend", title="Where it went", drawings=figures["spend"])
+    if any(c is not None for c in sources.comparisons):
+        yield Section(
+            key="changes",
+            title="Right and wrong changes",
+            sentences=["Questions that one of the two runs answered right, and the other not."],
+            explorers=[ExplorerView(source=explorers[0].source, page=5, only=CHANGE, only_values=FLIPS)],
+        )
+    yield Section(
+        key="questions",
+        title="All questions",
+        sentences=["Choose a question to read the whole replies, side by side."],
+        explorers=[ExplorerView(source=explorers[0].source)],
+    )
+
+
+def _search_sections(
+    sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[Explorer]
+) -> Iterator[Section]:
+    for (key, _, search), explorer in zip(sources.named_searches, explorers, strict=True):
+        yield Section(
+            key=key,
+            title=f"Search of {shortened(search.predictor, 40)} by {search.sampler}",
+            sentences=[
+                *search_notes(search),
+                *(range_sentence(run.name, quality, search) for run, quality in range_qualities(sources.runs, search)),
+            ],
+            tables=[search_summary(search)],
+            drawings=figures[key],
+            explorers=[ExplorerView(source=explorer.source)],
+        )
+
+
+def _training_sections(sources: ReportSources) -> Iterator[Section]:
+    for i, training in enumerate(sources.trainings, 1):
+        yield Section(
+            key=f"training-{i}",
+            title=f"Training {shortened(training.name, 40)}",
+            sentences=[training.verdict],
+            tables=[training_table(training)],
+        )
+
+
+def _settings_section(sources: ReportSources) -> Iterator[Section]:
+    settings: dict[str, Mapping[str, object]] = {}
+    for name, info in [
+        *((run.name, run.info) for run in sources.runs),
+        *((f"search by {search.sampler}", search.info) for search in sources.searches),
+    ]:
+        unique = name if name not in settings else f"{name} ({len(settings) + 1})"
+        settings[unique] = info
+    if settings:
+        yield Section(
+            key="settings",
+            title="Settings and versions",
+            sentences=["Settings that all share stand in one column."] if len(settings) > 1 else [],
+            tables=_settings_tables(settings),
+        )
+
+
+def _settings_tables(settings: Mapping[str, Mapping[str, object]]) -> list[ReportTable[Sequence[str]]]:
+    """Make a table of the settings that all share, and one of those that differ."""
+    columns = {name: flattened(info) for name, info in settings.items()}
+    keys = dict.fromkeys(key for column in columns.values() for key in column if not key.startswith("seen"))
+    lines = {key: [column.get(key, UNKNOWN) for column in columns.values()] for key in keys}
+    shared = [[key, values[0]] for key, values in lines.items() if len(set(values)) == 1]
+    apart = [[key, *values] for key, values in lines.items() if len(set(values)) > 1]
+    tables = [_text_table(["Setting", "Value"], shared), _text_table(["Setting", *columns], apart)]
+    return [table for table in tables if table.rows]
+
+
+def _text_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> ReportTable[Sequence[str]]:
+    columns = [
+        TableColumn[Sequence[str]](name, partial(_nth, i), {name: partial(_nth, i)}, is_text=True)
+        for i, name in enumerate(names)
+    ]
+    return ReportTable(columns, lines)
+
+
+def _nth(i: int, line: Sequence[str]) -> str:
+    return line[i]

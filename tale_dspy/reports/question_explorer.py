@@ -1,0 +1,141 @@
+"""All questions of some runs as a searchable table, with both replies of each side by side."""
+
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+
+from tale_dspy.comparison.formatting import number
+from tale_dspy.reports.explorer import MAX_ROWS_WITH_TEXT, Explorer, ExplorerColumn, Pane
+from tale_dspy.reports.text import one_line, question_text, value_text
+from tale_dspy.runs.records import Record, Run
+
+RIGHT_TO_WRONG, WRONG_TO_RIGHT = "right→wrong", "wrong→right"
+FLIPS = (RIGHT_TO_WRONG, WRONG_TO_RIGHT)
+CHANGE = "Change"
+"""Name of the column that says how the outcome differs from the first run's."""
+
+_Key = tuple[str, int]
+_Drawn = Sequence[Record | None]
+
+
+def question_explorer(runs: Sequence[Run]) -> Explorer:
+    """Make the table of all questions: a row for each draw of a question, the runs' figures side by side.
+
+    Args:
+        runs: One run or more; the others' changes are against the first.
+    """
+    drawn: dict[_Key, list[Record | None]] = {}
+    for i, run in enumerate(runs):
+        for record in run.records:
+            drawn.setdefault((record.id, record.repeat), [None] * len(runs))[i] = record
+    rows = list(drawn.values())
+    firsts = [next(record for record in row if record is not None) for row in rows]
+    width = 300 if len(rows) <= MAX_ROWS_WITH_TEXT else 60
+    columns = [
+        ExplorerColumn(
+            name="Question", values=[one_line(question_text(r.question, r.inputs), width) for r in firsts], kind="text"
+        ),
+        ExplorerColumn(name="Gold", values=[one_line(value_text(r.gold), 60) for r in firsts], kind="text"),
+    ]
+    if any(r.group for r in firsts):
+        columns.append(
+            ExplorerColumn(name="Group", values=[r.group for r in firsts], kind="word", is_filter=True),
+        )
+    if any(r.repeat for r in firsts):
+        columns.append(ExplorerColumn(name="Draw", values=[r.repeat + 1 for r in firsts]))
+    for group, run in enumerate(runs):
+        columns += _run_columns(group, run.name, [row[group] for row in rows], several=len(runs) > 1)
+        if group:
+            changes = [_change(row[0], row[group]) for row in rows]
+            columns.append(ExplorerColumn(name=CHANGE, values=changes, kind="word", group=group, is_filter=True))
+    return Explorer(
+        source="questions",
+        unit="questions" if len(rows) == len({record.id for record in firsts}) else "answers",
+        groups=[run.name for run in runs],
+        columns=columns,
+        panes=lambda i: _panes(runs, rows[i], firsts[i]),
+        is_telling=lambda i: any(_is_failure(r) for r in rows[i]) or len({r.correct for r in rows[i] if r}) > 1,
+        elsewhere="This page is too small for the texts of all questions: `tale show RUN ID` shows any of them.",
+    )
+
+
+def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> list[ExplorerColumn]:
+    """Return the columns of one run; those that are unknown for every question are left out."""
+    prefix = f"{name}: " if several else ""
+    figures: dict[str, tuple[Callable[[Record], float | None], int]] = {
+        "budget": (lambda r: r.token_budget, 0),
+        "tokens": (lambda r: r.output_tokens, 0),
+        "thinking": (lambda r: r.reasoning_tokens, 0),
+        "estimate": (lambda r: r.estimate_tokens, 0),
+        "USD": (lambda r: r.price_usd, 6),
+    }
+
+    def known(figure: Callable[[Record], float | None]) -> list[float | None]:
+        return [None if record is None else figure(record) for record in records]
+
+    outcomes = [None if record is None else record.outcome for record in records]
+    columns = [
+        ExplorerColumn(name=f"{prefix}outcome", values=outcomes, kind="word", group=group, is_filter=True),
+        ExplorerColumn(
+            name=f"{prefix}answer",
+            values=[None if record is None else one_line(value_text(record.answer), 60) for record in records],
+            kind="text",
+            group=group,
+        ),
+    ]
+    for figure_name, (figure, digits) in figures.items():
+        values = known(figure)
+        if any(values):
+            columns.append(
+                ExplorerColumn(name=f"{prefix}{figure_name}", values=values, digits=digits, group=group),
+            )
+    within = [None if record is None else _adherence(record) for record in records]
+    if any(within):
+        columns.append(
+            ExplorerColumn(name=f"{prefix}budget kept", values=within, kind="word", group=group, is_filter=True)
+        )
+    return columns
+
+
+def _adherence(record: Record) -> str | None:
+    if not record.token_budget or record.output_tokens is None:
+        return None
+    return "yes" if record.output_tokens <= record.token_budget else "no"
+
+
+def _change(before: Record | None, after: Record | None) -> str | None:
+    if before is None or after is None:
+        return None
+    if before.correct != after.correct:
+        return RIGHT_TO_WRONG if before.correct else WRONG_TO_RIGHT
+    return "none" if before.outcome == after.outcome else f"{before.outcome}→{after.outcome}"
+
+
+def _is_failure(record: Record | None) -> bool:
+    return record is not None and record.outcome not in ("correct", "wrong")
+
+
+def _panes(runs: Sequence[Run], row: _Drawn, first: Record) -> list[Pane]:
+    panes = [
+        Pane(title=f"Question {first.id}", text=question_text(first.question, first.inputs), group=None),
+        Pane(title="Gold answer", text=value_text(first.gold), group=None),
+    ]
+    for group, (run, record) in enumerate(zip_longest(runs, row)):
+        if record is not None:
+            panes.append(Pane(title=reply_title(run.name, record), text=reply_text(record), group=group))
+    return panes
+
+
+def reply_title(name: str, record: Record) -> str:
+    """Say what a reply is: whose, how it ended, what was asked for and what it took."""
+    parts = [f"{name}: {record.outcome}", f"answer {one_line(value_text(record.answer), 60)}"]
+    if record.token_budget is not None:
+        parts.append(f"budget {number(record.token_budget, 0)}")
+    parts.append(f"{number(record.output_tokens, 0)} tokens")
+    if record.estimate_tokens is not None:
+        parts.append(f"{number(record.estimate_tokens, 0)} for the estimate")
+    return ", ".join(parts)
+
+
+def reply_text(record: Record) -> str:
+    """Return the reply of a record, or why there is none."""
+    return record.reply or record.error or "no reply"

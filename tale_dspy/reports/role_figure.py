@@ -1,0 +1,115 @@
+"""Where tokens and dollars went: to the answer, the estimate, a second try after a cut answer, the metric."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tale_dspy.reports import canvas
+from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, ORANGE, plain
+from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.rows import distinct_names, run_row
+from tale_dspy.runs.records import Record, Run
+
+ROLES: dict[str, tuple[str, Callable[[Record], int | None]]] = {
+    "answer": (BLUE, lambda r: None if r.output_tokens is None else r.output_tokens - (r.recovery_tokens or 0)),
+    "estimate": (ORANGE, lambda r: r.estimate_tokens),
+    "recovery": (DARK_ORANGE, lambda r: r.recovery_tokens),
+    "metric": (GREY, lambda r: r.metric_tokens),
+}
+"""Role -> its colour, and the completion tokens of a record that it took."""
+
+
+@dataclass(frozen=True)
+class RoleSpend:
+    """What a run spent, per question; None is unknown or never happened."""
+
+    program: str
+    answer_tokens: float | None
+    estimate_tokens: float | None
+    recovery_tokens: float | None
+    metric_tokens: float | None
+    thinking_tokens: float | None
+    """The hidden part of the answer's tokens."""
+    prompt_tokens: float | None
+    usd_paid: float | None
+    """For the whole run."""
+    usd_from_cache: float | None
+    """Of the whole run: not paid again, because an answer came from the cache."""
+    usd_estimates: float | None
+    """Of the whole run: the part that the budget calls have in the full price."""
+    usd_metric: float | None
+    paid_calls: int
+    cached_calls: int
+
+
+def role_spend(run: Run) -> RoleSpend:
+    """Sum up what a run spent by role."""
+    records = run.records
+
+    def mean(tokens: Callable[[Record], int | None]) -> float | None:
+        known = [value for value in map(tokens, records) if value is not None]
+        return math.fsum(known) / len(records) if known else None
+
+    def total(usd: Callable[[Record], float | None]) -> float | None:
+        known = [value for value in map(usd, records) if value is not None]
+        return math.fsum(known) if known else None
+
+    tokens = {role: mean(count) for role, (_, count) in ROLES.items()}
+    return RoleSpend(
+        program=run.name,
+        answer_tokens=tokens["answer"],
+        estimate_tokens=tokens["estimate"],
+        recovery_tokens=tokens["recovery"],
+        metric_tokens=tokens["metric"],
+        thinking_tokens=mean(lambda r: r.reasoning_tokens),
+        prompt_tokens=mean(lambda r: r.prompt_tokens),
+        usd_paid=total(lambda r: r.cost_usd),
+        usd_from_cache=total(lambda r: r.saved_cost_usd),
+        usd_estimates=total(lambda r: r.estimate_cost_usd),
+        usd_metric=total(lambda r: r.metric_cost_usd),
+        paid_calls=sum(r.paid_calls for r in records),
+        cached_calls=sum(r.cached_calls for r in records),
+    )
+
+
+def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
+    """Draw the completion tokens of each run by role; None if no run has known tokens.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    spends = [role_spend(run) for run in runs]
+    tokens = [
+        [s.answer_tokens or 0, s.estimate_tokens or 0, s.recovery_tokens or 0, s.metric_tokens or 0] for s in spends
+    ]
+    if not any(map(any, tokens)):
+        return None
+    canvas.load_matplotlib()
+    with canvas.styled():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.2, 1.0 + 0.28 * len(runs)))
+        axes = figure.add_axes((0.2, 0.2, 0.76, 0.7))
+        starts = [0.0] * len(runs)
+        for column, (role, (colour, _)) in enumerate(ROLES.items()):
+            widths = [line[column] for line in tokens]
+            if any(widths):
+                hatch = {"recovery": "///", "metric": "..."}.get(role)
+                axes.barh(range(len(runs)), widths, left=starts, color=colour, label=role, hatch=hatch, height=0.7)
+                starts = [start + width for start, width in zip(starts, widths, strict=True)]
+        names = [plain(name) for name in distinct_names([run_row(run) for run in runs])]
+        axes.set_yticks(range(len(runs)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel("mean completion tokens per question")
+        axes.legend(loc="lower right", frameon=False, ncols=4, bbox_to_anchor=(1, 1))
+    return Drawing(
+        stem="spend_by_role",
+        title="Tokens by role",
+        description=(
+            "Mean completion tokens per question by what they were written for: the answer, the estimate of a budget, "
+            "a further call after a cut or empty answer, and the metric. The numbers hold the dollars paid, and those "
+            "that the cache saved."
+        ),
+        figure=figure,
+        rows=[vars(spend) for spend in spends],
+    )

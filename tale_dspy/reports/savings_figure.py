@@ -1,0 +1,96 @@
+"""What each run changes against the first: paired differences in accuracy, tokens and dollars, with their intervals."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tale_dspy.reports import canvas
+from tale_dspy.reports.canvas import BLUE, GREY, ORANGE, plain
+from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.report_table import Interval
+from tale_dspy.reports.rows import ReportRow, distinct_names
+from tale_dspy.reports.text import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Estimate = tuple[float, Interval] | None
+"""A paired difference with its 95 % interval."""
+
+
+class _Panel(NamedTuple):
+    title: str
+    colour: str
+    estimate: Callable[[ReportRow], Estimate]
+
+
+def _scaled(value: float | None, interval: Interval | None, scale: float) -> Estimate:
+    if value is None or interval is None:
+        return None
+    return scale * value, (scale * interval[0], scale * interval[1])
+
+
+_PANELS = (
+    _Panel("accuracy, points", BLUE, lambda r: _scaled(r.accuracy_points, r.accuracy_points_interval, 1)),
+    _Panel("tokens saved, %", ORANGE, lambda r: _scaled(r.net_saving, r.net_saving_interval, 100)),
+    _Panel("dollars saved, %", ORANGE, lambda r: _scaled(r.money_saving, r.money_saving_interval, 100)),
+)
+
+
+def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
+    """Draw the paired differences of the rows that are compared with the first; None if there are none.
+
+    Args:
+        rows: What `report_rows` gave.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    compared = [row for row in rows if row.versus is not None]
+    panels = [panel for panel in _PANELS if any(panel.estimate(row) for row in compared)]
+    if not panels:
+        return None
+    canvas.load_matplotlib()
+    versus = shortened(str(compared[0].versus), 40)
+    with canvas.styled():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.2, 1.0 + 0.28 * len(compared)))
+        all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        figure.subplots_adjust(left=0.2, right=0.98, bottom=0.1, top=0.9, wspace=0.12)
+        for axes, panel in zip(all_axes, panels, strict=True):
+            _draw_panel(axes, panel, compared)
+        names = [plain(shortened(name, 28)) for name in distinct_names(compared)]
+        all_axes[0].set_yticks(range(len(compared)), names)
+        all_axes[0].invert_yaxis()
+    return Drawing(
+        stem="paired_differences",
+        title=f"Against {versus}",
+        description=(
+            f"Each run against {versus} on the questions both have, with paired 95 % intervals: change of accuracy, "
+            "output tokens saved with the estimator's included, and dollars saved. An interval across the grey line "
+            "shows no difference."
+        ),
+        figure=figure,
+        rows=[_numbers(row) for row in compared],
+    )
+
+
+def _draw_panel(axes: "Axes", panel: _Panel, rows: Sequence[ReportRow]) -> None:
+    for height, row in enumerate(rows):
+        estimate = panel.estimate(row)
+        if estimate is not None:
+            value, (low, high) = estimate
+            axes.hlines(height, low, high, color=panel.colour, linewidth=2)
+            axes.plot(value, height, "o", color=panel.colour, markersize=5)
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.set_title(panel.title)
+    axes.margins(y=0.5 / max(1, len(rows)) + 0.05)
+
+
+def _numbers(row: ReportRow) -> dict[str, object]:
+    numbers: dict[str, object] = {"program": row.program, "versus": row.versus}
+    for name, panel in zip(("accuracy_points", "tokens_saved_percent", "usd_saved_percent"), _PANELS, strict=True):
+        estimate = panel.estimate(row)
+        value, (low, high) = estimate if estimate is not None else (None, (None, None))
+        numbers |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return numbers

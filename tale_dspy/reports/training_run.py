@@ -1,0 +1,78 @@
+"""A finished training as a report sees it: what was trained on what, and whether it passed its test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.backends.local.files import CARD
+from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
+from tale_dspy.runs.records import read_json
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """The folder of an adapter."""
+
+    path: Path
+    card: Mapping[str, Any]
+    """The content of its `tale_adapter.json`."""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def test(self) -> Mapping[str, Any] | None:
+        """The test against the base that was run after the training; None where there was none."""
+        result: Mapping[str, Any] | None = self.card.get("gate")
+        return result
+
+    @property
+    def verdict(self) -> str:
+        """Say in a sentence whether the trained model is shorter and not worse."""
+        if self.test is None:
+            return f"{self.name}: whether it is shorter and not worse than its base was not tested."
+        return f"{self.name}: {self.test['outcome']}, {self.test['reason']}."
+
+
+def is_training(path: Path) -> bool:
+    """Tell whether a folder holds a trained adapter."""
+    return (path / CARD).is_file()
+
+
+def load_training(path: Path) -> TrainingRun:
+    """Read the folder of a trained adapter.
+
+    Raises:
+        RunFolderError: If it has no card, or it cannot be read.
+    """
+    return TrainingRun(path, read_json(path / CARD))
+
+
+def training_table(training: TrainingRun) -> ReportTable[tuple[str, str]]:
+    """Make the table of what was trained, on what, and what came of it."""
+    card = {key: training.card.get(key) for key in ("strategy", "base", "created", "data", "options", "results")}
+    return settings_table({**card, "versions": training.card.get("versions")})
+
+
+def settings_table(settings: Mapping[str, object]) -> ReportTable[tuple[str, str]]:
+    """Make a table of nested settings, a line each."""
+    return ReportTable(
+        [
+            TableColumn("Setting", lambda line: line[0], {"setting": lambda line: line[0]}, is_text=True),
+            TableColumn("Value", lambda line: line[1], {"value": lambda line: line[1]}, is_text=True),
+        ],
+        list(flattened(settings).items()),
+    )
+
+
+def flattened(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Write nested settings as `data.name` -> text; lists become a text, unknown a dash."""
+    lines: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            lines |= flattened(value, f"{prefix}{key}.")
+        else:
+            lines[f"{prefix}{key}"] = UNKNOWN if value is None or value == {} or value == [] else str(value)
+    return lines

@@ -1,0 +1,32 @@
+import pytest
+from make_runs import make_record, make_run
+
+from tale_dspy.reports.budget_figure import asked_spent, budget_bins
+from tale_dspy.runs.records import Run
+
+
+def budgeted(pairs: list[tuple[int | None, int | None]], name: str = "tale-ep") -> Run:
+    return make_run([make_record(i, token_budget=b, output_tokens=t) for i, (b, t) in enumerate(pairs)], name)
+
+
+def test_few_budgets_have_a_bin_each_with_the_share_that_was_kept() -> None:
+    bins = budget_bins(budgeted([(50, 40), (10, 10), (50, 60), (None, 5), (50, None)]))
+    assert [(b.least_budget, b.n, b.mean_tokens, b.within_budget) for b in bins] == [(10, 1, 10, 1.0), (50, 2, 50, 0.5)]
+
+
+def test_many_budgets_are_grouped_into_equally_large_bins() -> None:
+    bins = budget_bins(budgeted([(b, b) for b in range(1, 101)]))
+    assert [b.n for b in bins] == [20] * 5 and (bins[0].least_budget, bins[-1].largest_budget) == (1, 100)
+
+
+@pytest.mark.parametrize("n", [1, 30, 2000])
+def test_chosen_budgets_are_drawn_and_all_runs_are_in_the_numbers(n: int) -> None:
+    chosen, fixed = budgeted([(10 + i % 50, 12 + i % 40) for i in range(n)]), budgeted([(20, 25)] * 3, "budget:20")
+    drawing = asked_spent([make_run("cc"), chosen, fixed])
+    assert drawing is not None
+    assert {row["program"] for row in drawing.rows} == {"tale-ep", "budget:20"}
+    assert len(drawing.figure.axes) == (1 if n > 1 else 2) and len(drawing.svg()) < 400_000
+
+
+def test_without_budgets_there_is_nothing_to_draw() -> None:
+    assert asked_spent([make_run("cc"), budgeted([(None, 5), (5, None)])]) is None

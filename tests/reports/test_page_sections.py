@@ -1,0 +1,68 @@
+from pathlib import Path
+
+from make_runs import UNKNOWN, make_run, three_runs
+from searched import search
+
+from tale_dspy.comparison.compare import compare
+from tale_dspy.reports.page import Page
+from tale_dspy.reports.page_sections import MAX_VERDICTS, report_page, verdict
+from tale_dspy.reports.search_run import SearchRun
+from tale_dspy.reports.sources import ReportSources
+from tale_dspy.reports.training_run import TrainingRun
+
+SEARCH = SearchRun({"provenance": "simulated"}, search(["q0", "q1"], lambda n: 30 + n))
+TRAINING = TrainingRun(Path("runs/short"), {"strategy": "sft", "gate": None})
+
+
+def keys(page: Page) -> list[str]:
+    return [section.key for section in page.sections]
+
+
+def test_the_verdict_holds_savings_with_intervals_changes_and_what_may_be_claimed() -> None:
+    first, second, _ = three_runs()
+    c = compare(first, second)
+    sentence = verdict(c)
+    assert sentence.startswith("tale-ep against cot on gsm8k, 60 questions: ")
+    assert f"{100 * (c.net_tokens.saving or 0):.1f} % fewer output tokens [" in sentence and "dollars [" in sentence
+    assert f"{c.right_to_wrong} right→wrong and {c.wrong_to_right} wrong→right, exact McNemar p" in sentence
+    assert sentence.endswith("Adapter, instructions and demos are the same.")
+
+
+def test_a_run_that_costs_more_says_so_and_is_no_saving() -> None:
+    first, second, _ = three_runs()
+    assert "% more output tokens [" in verdict(compare(second, first))
+    other = compare(make_run("cc"), make_run("cc", adapter="ChatAdapter"))
+    assert "Not a budget saving: other adapter" in verdict(other)
+
+
+def test_runs_have_a_section_for_each_thing_to_look_at() -> None:
+    page = report_page(ReportSources(three_runs()))
+    assert keys(page) == ["results", "spend", "changes", "questions", "settings"]
+    assert page.title == "cot, tale-ep, other" and len(page.verdicts) == 1
+    assert page.evidence[0].startswith("Evidence: openai/gpt-4o-mini, gpt-4o-mini-2024-07-18")
+
+
+def test_a_single_run_has_no_changes_and_a_verdict_of_its_own() -> None:
+    page = report_page(ReportSources([make_run("ccw")]))
+    assert "changes" not in keys(page)
+    assert page.verdicts == ["cot on gsm8k: 66.7 % right of 3 questions, 100.0 output tokens per question."]
+    assert "–" in report_page(ReportSources([UNKNOWN])).verdicts[0]
+
+
+def test_many_runs_have_a_few_verdicts_and_the_table() -> None:
+    page = report_page(ReportSources([make_run("cw", f"p{i}") for i in range(MAX_VERDICTS + 3)]))
+    assert page.verdicts[-1] == "The table compares 2 more runs with the first." and "3 more" in page.title
+
+
+def test_searches_and_trainings_have_sections() -> None:
+    page = report_page(ReportSources([], [SEARCH], [TRAINING]))
+    assert keys(page) == ["search-1", "training-1", "settings"]
+    assert page.verdicts == ["short: whether it is shorter and not worse than its base was not tested."]
+    assert page.evidence == ["Evidence: simulated."]
+
+
+def test_settings_that_all_share_stand_apart_from_those_that_differ() -> None:
+    section = report_page(ReportSources([make_run("c"), make_run("c", "b", adapter="ChatAdapter")])).sections[-1]
+    shared, apart = section.tables
+    assert ["config.model", "openai/gpt-4o-mini"] in shared.cells
+    assert ["config.adapter", "TaleAdapter", "ChatAdapter"] in apart.cells
