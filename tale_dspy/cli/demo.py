@@ -45,6 +45,7 @@ def run(
 ) -> None:
     """Ask the small model that ships with and without budgets, compare, and draw the report."""
     from tale_dspy.cli.show import console
+    from tale_dspy.comparison.compare import compare
     from tale_dspy.reports import elasticities, rich_comparison, rich_elasticity
 
     screen, folder = console(), out or Path("demo-runs")
@@ -57,7 +58,7 @@ def run(
         return
     runs = ask_all(screen, model, questions or QUESTIONS, folder)
     screen.print()
-    screen.print(rich_comparison(runs["tale-ep"].compare(runs["cot"]), width=screen.width, limit=1))
+    screen.print(rich_comparison(compare(runs["cot"], runs["tale-ep"]), width=screen.width, limit=1))
     for curve in elasticities(list(runs.values())):
         screen.print("\nFixed budgets", style="bold")
         screen.print(rich_elasticity(curve, width=screen.width))

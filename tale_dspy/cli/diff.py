@@ -22,10 +22,11 @@ def run(
     if json and csv:
         raise UsageError("--json and --csv cannot be given together: both print on stdout")
     from tale_dspy.cli.show import console, print_json
+    from tale_dspy.comparison.compare import compare
     from tale_dspy.reports import changes_csv, rich_comparison
     from tale_dspy.runs.records import load_run
 
-    comparison = load_run(b).compare(load_run(a))
+    comparison = compare(baseline=load_run(a), run=load_run(b))
     if json:
         print_json(comparison.to_json())
     elif csv:

@@ -20,7 +20,7 @@ Data = Annotated[
     ),
 ]
 Inputs = Annotated[str | None, typer.Option(help="Input columns of --data, separated by commas.")]
-Gold = Annotated[str | None, typer.Option(help="TableColumn of --data that holds the right answer.")]
+Gold = Annotated[str | None, typer.Option(help="Column of --data that holds the right answer.")]
 Model = Annotated[str, typer.Option(help="A LiteLLM model string, such as openai/gpt-4o-mini.")]
 ApiBase = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
 Engine = Annotated[str, typer.Option(help="litellm, auto (DSPy's own stack where it can), or lm15.")]

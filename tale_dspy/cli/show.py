@@ -50,15 +50,15 @@ def _strict(value: Any) -> Any:
 def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
     """Show done, accuracy, mean tokens, spend and time left on stderr while a run goes on."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import TableColumn
+    from rich.table import Column
 
     from tale_dspy.display import visible
 
     if not sys.stderr.isatty():
         yield None
         return
-    name = TableColumn(no_wrap=True, max_width=28)
-    figures = TableColumn(no_wrap=True)  # what a narrow terminal keeps
+    name = Column(no_wrap=True, max_width=28)
+    figures = Column(no_wrap=True)  # what a narrow terminal keeps
     columns = (
         TextColumn("{task.description}", markup=False, table_column=name),
         BarColumn(bar_width=None),
