@@ -5,10 +5,14 @@ from .accounting.receipts import Call as Call
 from .accounting.receipts import Receipt as Receipt
 from .accounting.tracking import track as track
 from .adapter import TaleAdapter as TaleAdapter
+from .backends.control_registry import register_control as register_control
 from .backends.lm import LM as LM
 from .backends.prices import Price as Price
+from .backends.reasoning_params import distinct_settings as distinct_settings
+from .backends.reasoning_params import effort_words as effort_words
 from .budget import Budget as Budget
 from .budget import BudgetLimits as BudgetLimits
+from .budget import BudgetValue as BudgetValue
 from .budget import read_budget as read_budget
 from .comparison.compare import Comparison as Comparison
 from .comparison.gate import GateResult as GateResult

@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 from dspy import BaseLM
 
 from tale_dspy.backends.caching import is_cached
+from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.endpoint import EndpointOptions, fallback_lms
 from tale_dspy.backends.limiter import Limiter, Slot
 from tale_dspy.backends.output_limit import max_output_tokens
 from tale_dspy.backends.reasoning_params import family_of
-from tale_dspy.backends.reasoning_settings import REASONING_PARAMS, with_reasoning_params
+from tale_dspy.backends.reasoning_settings import with_reasoning_params
 from tale_dspy.backends.retry import classify_error, is_rate_limit, retry_delay, should_fall_back
 from tale_dspy.dspy_bridge import adapter_fallback_scope, adapter_message_call
 
@@ -287,4 +288,4 @@ def _settings_for(other: Any, lm: Any, request: LMRequest) -> dict[str, Any]:
     if family_of(other) is family_of(lm):
         return dict(request.kwargs)
     settings = {**request.kwargs, **with_reasoning_params(request.kwargs, {})}
-    return {k: v for k, v in settings.items() if not (k in REASONING_PARAMS and v is None)}
+    return {k: v for k, v in settings.items() if not (k in parameter_names().settings and v is None)}

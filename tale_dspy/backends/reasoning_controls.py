@@ -1,14 +1,17 @@
 """How each family of models takes a reasoning budget, as data: one row a family.
 
-What a row says was sent to a recording server with both engines (tests/backends/test_dials_wire.py); what a provider
-then does with it only the provider knows, and `tale doctor` asks it. Rows are tried from the top; a model without a row
-takes its budget in the prompt.
+What a row says was sent to a recording server with both engines (tests/backends/test_reasoning_params_wire.py); what a
+provider then does with it only the provider knows, and `tale doctor` asks it. Rows are tried from the top, those of the
+user first (`tale_dspy.backends.control_registry`); a model without a row takes its budget in the prompt.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tale_dspy.budget import EFFORT_WORDS
+from tale_dspy.errors import UsageError
 
 VALUE = "<value>"
 """Stands in a template for the number or word that is sent."""
@@ -18,7 +21,7 @@ LEVELS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 
 LiteLLM's (1024 to 16384) and inspect_ai's (2048 to 32000). A budget is given the highest word that fits in it."""
 
 THINKERS = re.compile(
-    r"qwen-?3(?!.*(?:instruct|coder))|qwq|deepseek-(?:r1|reasoner)|gpt-oss|magistral|-thinking|glm-4\.[5-9]|minimax-m[12]"
+    r"qwen-?3(?!.*(?:instruct|coder))|qwq|deepseek-(?:r1|reasoner)|gpt-oss|magistral|-thinking|glm-(?:4\.[5-9]|[5-9])|kimi-k2\.\d|kimi-k[3-9]|minimax-m[1-9]"
 )
 """Open models that think unless told otherwise."""
 
@@ -66,10 +69,35 @@ class ReasoningControl:
     """What takes the place of `wire` there."""
     wire_responses: Mapping[str, Any] | None = None
     """What takes the place of `wire` under `model_type="responses"`."""
+    also: tuple[str, ...] = ()
+    """Further settings of a call by which callers turn it, beside those of `on` and `off`; dotted paths."""
     why: str = ""
     """Why there is no control."""
+    source: str = ""
+    """Where this is published or was seen."""
+    checked: str = ""
+    """When it was last read there, as an ISO date."""
+
+    def __post_init__(self) -> None:
+        """Refuse a row that could not be sent; rows of users come from files."""
+        try:
+            re.compile(self.models)
+        except (re.error, TypeError) as e:
+            raise UsageError(f"reasoning control {self.name!r}: models is no regular expression: {e}") from e
+        if self.kind not in ("tokens", "word", "none"):
+            raise UsageError(f"reasoning control {self.name!r}: kind must be tokens, word or none, got {self.kind!r}")
+        if self.kind != "none" and VALUE not in repr(self.on):
+            raise UsageError(f"reasoning control {self.name!r}: on must hold {VALUE}, the place of the budget")
+        if (self.kind == "word") != bool(self.words):
+            raise UsageError(f"reasoning control {self.name!r}: a control of kind word, and only one, has words")
+        if list(self.words) != sorted(set(self.words) & set(LEVELS), key=EFFORT_WORDS.index):
+            raise UsageError(
+                f"reasoning control {self.name!r}: words must be some of {', '.join(LEVELS)}, from the least to the "
+                f"most, got {', '.join(map(str, self.words))}; none is what off sends"
+            )
 
 
+_CHECKED = "2026-11-29"
 _THINKING = {"thinking": {"type": "enabled", "budget_tokens": VALUE}}
 _SAMPLING = ("temperature", "top_p", "top_k")
 _CLAUDE = r"claude-"
@@ -104,6 +132,8 @@ def _claude(name: str, models: str, output: int, *, bedrock: bool = False) -> Re
         off={"thinking": {"type": "disabled"}},
         drops=_SAMPLING,
         litellm=True,
+        source="platform.claude.com/docs/en/build-with-claude/extended-thinking",
+        checked=_CHECKED,
     )
 
 
@@ -118,7 +148,11 @@ def _claude_words(name: str, models: str, *, bedrock: bool = False, always: bool
         words=("low", "medium", "high", "xhigh", "max"),
         thinks="always" if always else "on request",
         off=None if always else _NO_EFFORT,
+        wire_off={},  # without an effort it does not think: nothing is sent
         drops=_SAMPLING,
+        also=("output_config",),
+        source="platform.claude.com/docs/en/build-with-claude/effort",
+        checked=_CHECKED,
     )
 
 
@@ -134,6 +168,9 @@ def _openai(name: str, models: str, words: tuple[str, ...], thinks: Any, *, off:
         thinks=thinks,
         off=_NO_EFFORT if off else None,
         drops=("temperature", "top_p", "presence_penalty", "frequency_penalty"),
+        also=("reasoning",),  # of the Responses API
+        source="platform.openai.com/docs/guides/reasoning",
+        checked=_CHECKED,
     )
 
 
@@ -148,13 +185,25 @@ def _gemini(name: str, models: str, minimum: int, maximum: int, thinks: Any, *, 
         maximum=maximum,
         thinks=thinks,
         off=_NO_EFFORT if off else None,
+        wire_off={"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}},
         litellm=True,
+        source="ai.google.dev/gemini-api/docs/thinking",
+        checked=_CHECKED,
     )
 
 
 def _levels(name: str, models: str, *words: str) -> ReasoningControl:
-    wire = {"generationConfig": {"thinkingConfig": {"thinkingLevel": VALUE}}}
-    return ReasoningControl(name=name, models=models, kind="word", on=_EFFORT, wire=wire, words=words, thinks="always")
+    return ReasoningControl(
+        name=name,
+        models=models,
+        kind="word",
+        on=_EFFORT,
+        wire={"generationConfig": {"thinkingConfig": {"thinkingLevel": VALUE}}},
+        words=words,
+        thinks="always",
+        source="ai.google.dev/gemini-api/docs/thinking",
+        checked=_CHECKED,
+    )
 
 
 def _deepseek(name: str, models: str, thinks: Any, *, off: bool = True) -> ReasoningControl:
@@ -169,10 +218,15 @@ def _deepseek(name: str, models: str, thinks: Any, *, off: bool = True) -> Reaso
         words=("low", "high", "max"),
         thinks=thinks,
         off=_NO_EFFORT if off else None,
+        wire_off={"thinking": {"type": "disabled"}},
+        source="api-docs.deepseek.com/guides/thinking_mode",
+        checked=_CHECKED,
     )
 
 
-def _server(name: str, models: str, wire: Mapping[str, Any], off: Mapping[str, Any]) -> ReasoningControl:
+def _server(
+    name: str, models: str, wire: Mapping[str, Any], off: Mapping[str, Any], source: str, *also: str
+) -> ReasoningControl:
     return ReasoningControl(
         name=name,
         models=models,
@@ -183,6 +237,9 @@ def _server(name: str, models: str, wire: Mapping[str, Any], off: Mapping[str, A
         thinks="by name",
         off=off,
         litellm=True,
+        also=also,
+        source=source,
+        checked=_CHECKED,
     )
 
 
@@ -202,10 +259,14 @@ def _router(
         thinks=thinks,
         off=_body(reasoning={"enabled": False}),
         litellm=True,
+        source="openrouter.ai/docs/use-cases/reasoning-tokens",
+        checked=_CHECKED,
     )
 
 
-def _router_words(name: str, models: str, thinks: Any) -> ReasoningControl:
+def _router_words(
+    name: str, models: str, thinks: Any, words: tuple[str, ...] = ("low", "medium", "high")
+) -> ReasoningControl:
     wire = {"reasoning": {"effort": VALUE}}
     return ReasoningControl(
         name=name,
@@ -213,30 +274,96 @@ def _router_words(name: str, models: str, thinks: Any) -> ReasoningControl:
         kind="word",
         on=_body(**wire),
         wire=wire,
-        words=("low", "medium", "high"),
+        words=words,
         thinks=thinks,
         off=None if thinks == "always" else _body(reasoning={"enabled": False}),
         litellm=True,
+        source="openrouter.ai/docs/use-cases/reasoning-tokens",
+        checked=_CHECKED,
     )
 
 
-def _none(name: str, models: str, why: str, thinks: Any, off: Mapping[str, Any] | None = None) -> ReasoningControl:
-    return ReasoningControl(name=name, models=models, kind="none", why=why, thinks=thinks, off=off)
+def _grok(
+    name: str, models: str, words: tuple[str, ...], thinks: Any = "always", off: Mapping[str, Any] | None = None
+) -> ReasoningControl:
+    return ReasoningControl(
+        name=name,
+        models=rf"^xai/grok-{models}",
+        kind="word",
+        on=_body(**_EFFORT),  # as a setting LiteLLM refuses it
+        wire=_EFFORT,
+        words=words,
+        thinks=thinks,
+        off=off,
+        litellm=True,
+        source="docs.x.ai/docs/guides/reasoning",
+        checked=_CHECKED,
+    )
+
+
+def _gpt_oss(name: str, models: str, source: str) -> ReasoningControl:
+    return ReasoningControl(
+        name=name,
+        models=models,
+        kind="word",
+        on=_body(**_EFFORT),
+        wire=_EFFORT,
+        words=("low", "medium", "high"),
+        thinks="always",
+        litellm=True,
+        source=source,
+        checked=_CHECKED,
+    )
+
+
+def _none(
+    name: str, models: str, why: str, thinks: Any, off: Mapping[str, Any] | None = None, source: str = "", **more: Any
+) -> ReasoningControl:
+    return ReasoningControl(
+        name=name, models=models, kind="none", why=why, thinks=thinks, off=off, source=source, checked=_CHECKED, **more
+    )
 
 
 _NO_THINKING = _body(chat_template_kwargs={"enable_thinking": False})
 _GEMINI = r"^(?:gemini|vertex_ai)/gemini-"
 
 REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
-    _server("vLLM", r"^(?:hosted_vllm/|vllm:)", {"thinking_token_budget": VALUE}, _NO_THINKING),
-    _server("SGLang", r"^sglang:", {"custom_params": {"thinking_budget": VALUE}}, _NO_THINKING),
-    _server("llama.cpp", r"^llama\.cpp:", {"reasoning_budget_tokens": VALUE}, _body(reasoning_budget_tokens=0)),
+    _gpt_oss("gpt-oss on vLLM", r"^(?:hosted_vllm/|vllm:).*gpt-oss", "docs.vllm.ai/projects/recipes (GPT-OSS)"),
+    _server(
+        "vLLM",
+        r"^(?:hosted_vllm/|vllm:)",
+        {"thinking_token_budget": VALUE},
+        _NO_THINKING,
+        "docs.vllm.ai/en/latest/features/reasoning_outputs.html",
+        "extra_body.chat_template_kwargs.thinking",  # of templates such as DeepSeek's
+    ),
+    _gpt_oss("gpt-oss on SGLang", r"^sglang:.*gpt-oss", "docs.sglang.io/basic_usage/gpt_oss.html"),
+    _server(
+        "SGLang",
+        r"^sglang:",
+        {"custom_params": {"thinking_budget": VALUE}},
+        _NO_THINKING,
+        "docs.sglang.io/docs/advanced_features/thinking_budget",
+    ),
+    _server(
+        "llama.cpp",
+        r"^llama\.cpp:",
+        {"reasoning_budget_tokens": VALUE},
+        _body(reasoning_budget_tokens=0),
+        "github.com/ggml-org/llama.cpp tools/server/README.md",
+    ),
     _router("Claude Opus 4 by OpenRouter", rf"anthropic/{_SMALL_OPUS}", 1024, "on request", "below", 32_000),
     _router("Claude up to 4.6 by OpenRouter", rf"anthropic/{_NUMBERED}", 1024, "on request", "below", 64_000),
     _router_words("Claude by OpenRouter", rf"anthropic/{_CLAUDE}", "on request"),
     _router_words("GPT by OpenRouter", r"openai/(?:o\d|gpt-[5-9](?!.*-chat)|gpt-oss)", "always"),
-    _router_words("Grok by OpenRouter", r"x-ai/grok-3-mini", "always"),
+    _router_words("Grok by OpenRouter", r"x-ai/grok-(?:3-mini|4\.[3-9](?!\d)|[5-9])", "always"),
     _router("Gemini 2.5 Pro by OpenRouter", r"google/gemini-2\.5-pro", 128, "by default"),
+    _router_words("Gemini 3 by OpenRouter", r"google/gemini-[3-9]", "always"),
+    _router_words(
+        "DeepSeek, Kimi and GLM by OpenRouter",
+        r"(?:deepseek/deepseek-(?:v[4-9]|v3\.[1-9]|r1)|moonshotai/kimi-k(?:2\.|2-thinking|[3-9])|z-ai/glm-(?:4\.[5-9]|[5-9]))",
+        "by default",
+    ),
     _router("thinking models by OpenRouter", r"(?:google/gemini-2\.5|qwen/|alibaba/)", 1, "by name"),
     _claude("Claude Opus 4 on Bedrock", rf"^bedrock/.*{_SMALL_OPUS}", 32_000, bedrock=True),
     _claude("Claude up to 4.6 on Bedrock", rf"^bedrock/.*{_NUMBERED}", 64_000, bedrock=True),
@@ -250,6 +377,8 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         wire={"additionalModelRequestFields": {"reasoningConfig": {"maxReasoningEffort": VALUE}}},
         words=("low", "medium", "high"),
         litellm=True,
+        source="docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html",
+        checked=_CHECKED,
     ),
     _claude("Claude Opus 4", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_SMALL_OPUS}", 32_000),
     _claude("Claude up to 4.6", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_NUMBERED}", 64_000),
@@ -262,35 +391,74 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
     _levels("Gemini 3.1 Pro and later", _GEMINI + r"(?:3\.\d|[4-9][\d.]*)-pro", "low", "medium", "high"),
     _levels("Gemini 3.7 Flash and later", _GEMINI + r"(?:3\.[7-9]|[4-9][\d.]*)-flash", "low", "medium", "high"),
     _levels("Gemini 3 Flash", _GEMINI + r"3(?:\.\d)?-flash", "minimal", "low", "medium", "high"),
+    _levels("Gemini 4 and later", _GEMINI + r"[4-9]", "low", "medium", "high"),
     _openai("OpenAI o", r"o\d(?:-|$)(?!.*deep-research)", ("low", "medium", "high"), "always"),
     _openai("GPT-5 Pro", r"gpt-5-pro", ("high",), "always"),
+    _openai("GPT-5.x Codex", r"gpt-5\.(?:1-codex-max|[2-9]-codex)", ("low", "medium", "high", "xhigh"), "always"),
     _openai("GPT-5 Codex", r"gpt-5(?:\.\d)?-codex", ("low", "medium", "high"), "always"),
     _openai("GPT-5.x Pro", r"gpt-5\.\d-pro", ("medium", "high", "xhigh"), "always"),
     _openai("GPT-5", r"gpt-5(?!\.|.*-chat)", ("minimal", "low", "medium", "high"), "always"),
     _openai("GPT-5.1", r"gpt-5\.1(?!.*-chat)", ("low", "medium", "high"), "on request", off=True),
     _openai("GPT-5.2", r"gpt-5\.[2-4](?!.*-chat)", ("low", "medium", "high", "xhigh"), "on request", off=True),
     _openai("GPT-5.5", r"gpt-5\.[5-9](?!.*-chat)", ("low", "medium", "high", "xhigh"), "by default", off=True),
-    _openai("GPT-6", r"gpt-[6-9](?!.*-chat)", ("low", "medium", "high", "xhigh"), "always"),
+    _openai("GPT-6", r"gpt-6-(?:sol|luna)", ("low", "medium", "high", "xhigh", "max"), "by default", off=True),
+    _openai("GPT-6.1 and later", r"gpt-[6-9](?!.*-chat)", ("low", "medium", "high", "xhigh", "max"), "always"),
     _deepseek("DeepSeek reasoner", r"^deepseek/deepseek-(?:reasoner|r1)", "always", off=False),
     _deepseek("DeepSeek chat", r"^deepseek/deepseek-(?:chat|v3)", "on request"),
     _deepseek("DeepSeek V4", r"^deepseek/deepseek-(?:v[4-9]|flash)", "by default"),
+    _grok("Grok 3 Mini", r"3-mini", ("low", "high")),
+    _grok("Grok 4.3", r"4\.3(?!\d)", ("low", "medium", "high"), "by default", _body(**_NO_EFFORT)),
+    _grok("Grok 4.5", r"4\.[45](?!\d)", ("low", "medium", "high")),
+    _grok("Grok 4.6 and later", r"(?:4\.[6-9](?!\d)|[5-9])(?!.*non-reasoning)", ("low", "medium", "high", "xhigh")),
+    _none(
+        "Grok 4",
+        r"^xai/grok-(?:4|code|build)(?!.*non-reasoning)",
+        "xAI takes no effort for it",
+        "always",
+        source="docs.x.ai/docs/guides/reasoning",
+    ),
     ReasoningControl(
-        name="Grok 3 Mini",
-        models=r"^xai/grok-3-mini",
+        name="Kimi K3",
+        models=r"^moonshot/kimi-k[3-9]",
         kind="word",
-        on=_body(**_EFFORT),  # as a setting LiteLLM refuses it
+        on=_body(**_EFFORT),
         wire=_EFFORT,
-        words=("low", "high"),
+        words=("low", "high", "max"),
         thinks="always",
         litellm=True,
+        source="LiteLLM's model map, reasoning_effort_levels",
+        checked=_CHECKED,
     ),
-    _none("Grok", r"^xai/grok-(?:[4-9]|code|build)(?!.*non-reasoning)", "xAI takes no effort for it", "always"),
+    _none(
+        "Kimi K2 Thinking",
+        r"^moonshot/kimi-k2-thinking",
+        "Moonshot takes no effort and no number for it",
+        "always",
+        source="platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model",
+    ),
+    _none(
+        "Kimi K2.5 to K2.7",
+        r"^moonshot/kimi-k2\.",
+        "Moonshot can only switch its thinking off",
+        "by default",
+        _body(thinking={"type": "disabled"}),
+        "platform.moonshot.ai/docs/api/chat",
+    ),
+    _none(
+        "GLM",
+        r"^zai/glm-(?:4\.[5-9]|[5-9])",
+        "Z.ai can only switch its thinking off",
+        "by default",
+        _body(thinking={"type": "disabled"}),
+        "docs.z.ai/guides/capabilities/thinking-mode",
+    ),
     _none(
         "Qwen by DashScope, streamed",
         r"^dashscope/(?:qwq|qwen3-\d|.*-thinking)",
         "DashScope lets it think in streamed calls only, and DSPy does not stream",
         "on request",
         _body(enable_thinking=False),
+        "alibabacloud.com/help/en/model-studio/deep-thinking",
     ),
     ReasoningControl(
         name="Qwen by DashScope",
@@ -301,6 +469,8 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         maximum=38_912,
         off=_body(enable_thinking=False),
         litellm=True,
+        source="alibabacloud.com/help/en/model-studio/deep-thinking",
+        checked=_CHECKED,
     ),
     ReasoningControl(
         name="gpt-oss on Groq",
@@ -311,8 +481,18 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         wire=_EFFORT,
         words=("low", "medium", "high"),
         thinks="always",
+        source="console.groq.com/docs/reasoning",
+        checked=_CHECKED,
     ),
-    _none("Qwen on Groq", r"^groq/qwen", "Groq can only switch its thinking off", "by name", _body(**_NO_EFFORT)),
+    _gpt_oss("gpt-oss on Cerebras", r"^cerebras/gpt-oss", "inference-docs.cerebras.ai/capabilities/reasoning"),
+    _none(
+        "Qwen on Groq",
+        r"^groq/qwen",
+        "Groq can only switch its thinking off",
+        "by name",
+        _body(**_NO_EFFORT),
+        "console.groq.com/docs/reasoning",
+    ),
     ReasoningControl(
         name="gpt-oss on Ollama",
         models=r"^ollama(?:_chat)?/gpt-oss",
@@ -322,6 +502,8 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         wire_auto=_EFFORT,
         words=("low", "medium", "high"),
         thinks="always",
+        source="docs.ollama.com/capabilities/thinking",
+        checked=_CHECKED,
     ),
     _none(
         "Ollama",
@@ -329,14 +511,17 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         "Ollama switches thinking on and off, but takes no number and no effort for it",
         "by name",
         _NO_EFFORT,
+        "docs.ollama.com/capabilities/thinking",
+        also=("think", "extra_body.think"),
     ),
     _none(
         "Magistral",
         r"^mistral/magistral",
         "Mistral takes no effort for it, and LiteLLM turns any word into a prompt",
         "always",
+        source="docs.mistral.ai/capabilities/reasoning",
     ),
-    _none("Together", r"^together_ai/", "LiteLLM sends no effort to Together", "by name"),
-    _none("LM Studio", r"^lm_studio/", "LiteLLM sends no effort to LM Studio", "by name"),
+    _none("Together", r"^together_ai/", "LiteLLM sends no effort to Together", "by name", source="LiteLLM 1.106.2"),
+    _none("LM Studio", r"^lm_studio/", "LiteLLM sends no effort to LM Studio", "by name", source="LiteLLM 1.106.2"),
 )
 """Every family with a reasoning control, and those of which we know why they have none."""

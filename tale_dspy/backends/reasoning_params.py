@@ -5,16 +5,15 @@ the caller's is changed: the result holds settings for the one call, and the rec
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal
 
+from tale_dspy.backends.control_registry import find_control
 from tale_dspy.backends.endpoint import server_name
 from tale_dspy.backends.output_limit import OUTPUT_LIMITS, max_output_tokens
 from tale_dspy.backends.prices import most_output
-from tale_dspy.backends.reasoning_controls import LEVELS, REASONING_CONTROLS, THINKERS, ReasoningControl
+from tale_dspy.backends.reasoning_controls import LEVELS, THINKERS, ReasoningControl
 from tale_dspy.backends.reasoning_settings import (
     asks_to_think,
     caller_effort,
@@ -75,13 +74,7 @@ def family_of(lm: Any) -> ReasoningControl | None:
     Args:
         lm: Any DSPy language model; one with an engine object, or none of DSPy's, has no row.
     """
-    return None if _engine(lm) is None else _find(str(lm.model).lower(), server_name(lm))
-
-
-@lru_cache(maxsize=256)
-def _find(model: str, server: str | None) -> ReasoningControl | None:
-    told = model if server is None else f"{server}:{model}"
-    return next((family for family in REASONING_CONTROLS if re.search(family.models, told)), None)
+    return None if _engine(lm) is None else find_control(str(lm.model), server_name(lm))
 
 
 def is_reasoning_model(lm: Any, config: Mapping[str, Any] | None = None) -> bool:

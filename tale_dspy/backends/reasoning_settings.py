@@ -3,23 +3,12 @@
 A caller's settings are only read here; what is put in their place is a copy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.reasoning_controls import VALUE
 
-REASONING_PARAMS = ("thinking", "reasoning_effort", "reasoning", "think")
-"""Settings of a call that turn a reasoning control."""
-BODY_REASONING_PARAMS = (
-    *REASONING_PARAMS,
-    "thinking_token_budget",
-    "enable_thinking",
-    "thinking_budget",
-    "reasoning_budget_tokens",
-)
-"""Fields of `extra_body` that do so."""
-_NESTED = {"custom_params": ("thinking_budget",), "chat_template_kwargs": ("enable_thinking", "thinking")}
-"""Fields of `extra_body` that hold a reasoning control among other things."""
 _LIMITS = {
     "gemini": ("generationConfig.max_output_tokens", "generationConfig.maxOutputTokens"),
     "vertex_ai": ("generationConfig.max_output_tokens", "generationConfig.max_output_tokens"),
@@ -29,7 +18,8 @@ _LIMITS = {
     "openai": ("max_tokens", "max_completion_tokens"),
 }
 """Where max_tokens stands in the body, sent by LiteLLM and by DSPy itself, where not under its own name."""
-_OFF = ("none", "disable", "off")
+_OFF = ("none", "disable", "disabled", "off")
+"""Words that switch thinking off."""
 
 
 def filled(template: Any, value: Any) -> Any:
@@ -43,13 +33,15 @@ def filled(template: Any, value: Any) -> Any:
 
 def caller_reasoning_param(config: Mapping[str, Any]) -> str | None:
     """Name the reasoning control that the settings of a call turn, or None."""
-    found = next((name for name in REASONING_PARAMS if config.get(name) is not None), None)
+    names = parameter_names()
+    for name in names.settings:
+        if config.get(name) is not None:
+            return name
     body = config.get("extra_body")
-    if found is None and isinstance(body, Mapping):
-        found = next(
-            (f"extra_body {name}" for name in body if name in BODY_REASONING_PARAMS or _rest(name, body[name])[0]), None
-        )
-    return found
+    for name in body if isinstance(body, Mapping) else ():
+        if name in names.body or _without_control(name, body[name])[0]:
+            return f"extra_body {name}"
+    return None
 
 
 def caller_effort(settings: Mapping[str, Any]) -> str | None:
@@ -69,31 +61,41 @@ def caller_effort(settings: Mapping[str, Any]) -> str | None:
 
 
 def asks_to_think(settings: Mapping[str, Any]) -> bool | None:
-    """Say whether settings ask for thinking or against it; None if they say nothing."""
+    """Say whether settings ask for thinking or against it; None if they say nothing.
+
+    A switch counts before a mapping, a mapping before a word and a word before a number of tokens.
+    """
     body = settings.get("extra_body")
-    places = [settings, body] if isinstance(body, Mapping) else [settings]
-    for place in places:
-        template = place.get("chat_template_kwargs")
-        nested = template if isinstance(template, Mapping) else {}
-        for told in (place.get("enable_thinking"), nested.get("enable_thinking"), nested.get("thinking")):
-            if isinstance(told, bool):
-                return told
-        for name in ("reasoning", "thinking"):
-            told = place.get(name)
-            if isinstance(told, Mapping):
-                return (
-                    told.get("enabled") is not False
-                    and told.get("type") != "disabled"
-                    and told.get("effort") not in _OFF
-                )
-        for name in ("reasoning_effort", "think"):
-            told = place.get(name)
-            if told is not None:
-                return not (told is False or told in _OFF)
-        for name in ("thinking_token_budget", "thinking_budget", "reasoning_budget_tokens"):
-            if place.get(name) is not None:
-                return bool(place[name])
+    for place in (settings, body) if isinstance(body, Mapping) else (settings,):
+        verdicts: dict[int, bool] = {}
+        for value in _control_values(place):
+            kind, asks = _verdict(value)
+            if kind is not None:
+                verdicts.setdefault(kind, asks)
+        if verdicts:
+            return verdicts[min(verdicts)]
     return None
+
+
+def _control_values(place: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the values of all reasoning controls in settings or in their `extra_body`."""
+    names = parameter_names()
+    for holder, inner in names.nested.items():
+        held = place.get(holder)
+        yield from (held.get(name) for name in inner) if isinstance(held, Mapping) else ()
+    yield from (place.get(name) for name in names.body)
+
+
+def _verdict(value: Any) -> tuple[int | None, bool]:
+    """Return the rank of a kind of value, and whether it asks for thinking; None of a value that says nothing."""
+    if isinstance(value, bool):
+        return 0, value
+    if isinstance(value, Mapping):
+        off = value.get("enabled") is False or value.get("type") in _OFF or value.get("effort") in _OFF
+        return 1, not off
+    if isinstance(value, str):
+        return 2, value not in _OFF
+    return (3, bool(value)) if isinstance(value, int) else (None, False)
 
 
 def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,14 +108,15 @@ def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping
     Returns:
         What is to be merged over them: the reasoning control, None for each other one, and the rest of `extra_body`.
     """
+    names = parameter_names()
     own: dict[str, Any] = filled(reasoning_params, None)
-    replaced: dict[str, Any] = {name: None for name in REASONING_PARAMS if settings.get(name) is not None}
+    replaced: dict[str, Any] = {name: None for name in names.settings if settings.get(name) is not None}
     before = settings.get("extra_body")
     kept: dict[str, Any] = {}
     for name, value in before.items() if isinstance(before, Mapping) else ():
-        budget_request, rest = _rest(name, value)
-        if name not in BODY_REASONING_PARAMS and not (budget_request and not rest):
-            kept[name] = _copied(rest if budget_request else value)
+        holds_control, rest = _without_control(name, value)
+        if name not in names.body and not (holds_control and not rest):
+            kept[name] = _copied(rest if holds_control else value)
     body = own.pop("extra_body", {})
     for name, value in body.items():
         old = kept.get(name)
@@ -123,12 +126,31 @@ def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping
     return replaced | own
 
 
-def _rest(name: str, value: Any) -> tuple[bool, dict[str, Any]]:
-    """Say whether a nested field holds a reasoning control, and return it without."""
-    params = _NESTED.get(name, ())
+def _without_control(name: str, value: Any) -> tuple[bool, dict[str, Any]]:
+    """Say whether a field that holds other things holds a reasoning control, and return it without."""
+    params = parameter_names().nested.get(name, ())
     if not isinstance(value, Mapping):
         return False, {}
     return any(k in value for k in params), {k: v for k, v in value.items() if k not in params}
+
+
+def doubled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of a call that hold a number of thinking tokens, with twice that number."""
+    grown: dict[str, Any] = {}
+    for path in parameter_names().numbers:
+        holder: Any = settings
+        for name in path[:-1]:
+            holder = holder.get(name) if isinstance(holder, Mapping) else None
+        number = holder.get(path[-1]) if isinstance(holder, Mapping) else None
+        if isinstance(number, int) and not isinstance(number, bool) and number > 0:
+            place = grown.setdefault(path[0], _copied(settings[path[0]]) if len(path) > 1 else None)
+            for name in path[1:-1]:
+                place = place[name]
+            if len(path) == 1:
+                grown[path[0]] = 2 * number
+            else:
+                place[path[-1]] = 2 * number
+    return grown
 
 
 def _copied(value: Any) -> Any:

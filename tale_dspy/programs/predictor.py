@@ -16,7 +16,7 @@ from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.receipts import record_calls, role
 from tale_dspy.adapter import BUDGET
-from tale_dspy.backends.reasoning_settings import REASONING_PARAMS
+from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import adapter_message_call
 from tale_dspy.errors import StateError
@@ -31,15 +31,14 @@ logger = logging.getLogger(__name__)
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "n", "seed", "stop", "logit_bias", "logprobs", "top_logprobs")
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _LENGTH = ("max_tokens", "max_completion_tokens", "verbosity", "timeout")
-SETTINGS = frozenset((*_SAMPLING, *_PENALTIES, *_LENGTH, *REASONING_PARAMS, "extra_body", "rollout_id"))
-"""Settings of a call that are saved, and taken from a file."""
+_FIXED_SETTINGS = frozenset((*_SAMPLING, *_PENALTIES, *_LENGTH, "extra_body", "rollout_id"))
 
 BROKEN = (KeyError, TypeError, ValueError, AttributeError, NameError, RuntimeError, LMError)
 """What a file with parts missing or of the wrong shape makes Python, pydantic or DSPy raise."""
 
 _NAMES = "field_names"
 _LISTS = ("traces", "train", "demos")
-_LM = SETTINGS | {"model", "model_type", "cache", "num_retries", "engine", "use_developer_role", "_dspy_lm_class"}
+_LM = {"model", "model_type", "cache", "num_retries", "engine", "use_developer_role", "_dspy_lm_class"}
 _LM |= {"device", "dtype", "max_batch"}  # of a local model
 
 
@@ -226,12 +225,18 @@ def _gained(program: dspy.Module) -> set[int]:
     return states | {id(p) for module in added for _, p in module.named_parameters()}
 
 
+def saved_settings() -> frozenset[str]:
+    """Return the names of settings of a call that are saved, and taken from a file."""
+    return _FIXED_SETTINGS.union(parameter_names().settings)
+
+
 def savable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a call that a file may hold; what is left out is said."""
-    lost = sorted(name for name in config if name not in SETTINGS)
+    known = saved_settings()
+    lost = sorted(name for name in config if name not in known)
     if lost:
         logger.warning("settings that are not saved, give them again after loading: %s", ", ".join(lost))
-    return {name: value for name, value in config.items() if name in SETTINGS}
+    return {name: value for name, value in config.items() if name in known}
 
 
 def checked_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,8 +245,9 @@ def checked_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         StateError: If one is none that is taken from a file.
     """
+    known = saved_settings()
     for name in config:
-        if name not in SETTINGS:
+        if name not in known:
             raise StateError(f"setting {name!r} is not taken from a file: construct the program and call .load on it")
     return dict(config)
 
@@ -273,7 +279,8 @@ def _allowed(lm: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Drop what a file must not decide about a language model: addresses, headers, fallbacks, credentials."""
     if lm is None:
         return None
-    dropped = sorted(k for k, value in lm.items() if k not in _LM and value not in (None, {}))
+    known = _LM | saved_settings()
+    dropped = sorted(k for k, value in lm.items() if k not in known and value not in (None, {}))
     if dropped:
         logger.warning("settings of a language model that are not taken from a file: %s", ", ".join(dropped))
-    return {k: v for k, v in lm.items() if k in _LM}
+    return {k: v for k, v in lm.items() if k in known}

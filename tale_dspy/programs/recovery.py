@@ -17,7 +17,7 @@ from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.output_limit import max_output_tokens
 from tale_dspy.backends.reasoning_controls import LEVELS
 from tale_dspy.backends.reasoning_params import BudgetRequest, family_of, minimal_thinking
-from tale_dspy.backends.reasoning_settings import with_reasoning_params
+from tale_dspy.backends.reasoning_settings import doubled, with_reasoning_params
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import thought
 from tale_dspy.prompts import ANSWER_AT_ONCE, ANSWER_NOW
@@ -40,8 +40,6 @@ REFUSED = (ContextWindowExceededError, LMInvalidRequestError)
 """What a provider says to a recovery that it does not take: the answer then stays what it was."""
 
 _ROOM = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-_NUMBERS = ("budget_tokens", "thinking_budget", "thinking_token_budget", "reasoning_budget_tokens")
-_HOLDERS = ("thinking", "extra_body", "reasoning", "custom_params", "chat_template_kwargs")
 
 
 def check_on_truncation(value: object) -> Policy | None:
@@ -220,20 +218,6 @@ def _least(lm: Any, config: Mapping[str, Any]) -> BudgetRequest:
     return minimal_thinking(
         lm, {k: v for k, v in {**config, **with_reasoning_params(config, {})}.items() if v is not None}
     )
-
-
-def doubled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings of a call that hold a number of thinking tokens, with twice that number."""
-    grown: dict[str, Any] = {}
-    for name, value in config.items():
-        if name in _NUMBERS and isinstance(value, int) and value > 0:
-            grown[name] = 2 * value
-        elif name in _HOLDERS and isinstance(value, Mapping):
-            inner = doubled(value)
-            if name == "reasoning" and isinstance(value.get("max_tokens"), int):
-                inner["max_tokens"] = 2 * value["max_tokens"]
-            grown |= {name: {**value, **inner}} if inner else {}
-    return grown
 
 
 def _room(lm: Any, config: Mapping[str, Any], tokens: int) -> dict[str, int]:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from tale_dspy.backends.control_registry import find_control
 from tale_dspy.backends.reasoning_controls import LEVELS, REASONING_CONTROLS, THINKERS, VALUE, ReasoningControl
-from tale_dspy.backends.reasoning_params import _find
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,22 @@ from tale_dspy.backends.reasoning_params import _find
         ("deepseek/deepseek-reasoner", "DeepSeek reasoner"),
         ("deepseek/deepseek-v4-pro", "DeepSeek V4"),
         ("xai/grok-3-mini", "Grok 3 Mini"),
-        ("xai/grok-4.20-reasoning", "Grok"),
+        ("xai/grok-4.20-reasoning", "Grok 4"),
+        ("xai/grok-4.3", "Grok 4.3"),
+        ("xai/grok-4.5-latest", "Grok 4.5"),
+        ("xai/grok-4.6", "Grok 4.6 and later"),
+        ("xai/grok-4.20-0309-non-reasoning", None),
+        ("openrouter/x-ai/grok-4.6", "Grok by OpenRouter"),
+        ("moonshot/kimi-k2.6", "Kimi K2.5 to K2.7"),
+        ("moonshot/kimi-k2-thinking", "Kimi K2 Thinking"),
+        ("moonshot/kimi-k2-0711-preview", None),
+        ("moonshot/kimi-k3", "Kimi K3"),
+        ("zai/glm-5.2", "GLM"),
+        ("hosted_vllm/openai/gpt-oss-20b", "gpt-oss on vLLM"),
+        ("openai/gpt-6.1-sol", "GPT-6.1 and later"),
+        ("openai/gpt-5.3-codex", "GPT-5.x Codex"),
+        ("openrouter/google/gemini-3-pro", "Gemini 3 by OpenRouter"),
+        ("openrouter/deepseek/deepseek-v4-flash", "DeepSeek, Kimi and GLM by OpenRouter"),
         ("xai/grok-3", None),
         ("dashscope/qwen-plus", "Qwen by DashScope"),
         ("dashscope/qwen3.7-plus", "Qwen by DashScope"),
@@ -67,13 +82,13 @@ from tale_dspy.backends.reasoning_params import _find
     ],
 )
 def test_a_model_falls_into_its_family(model: str, name: str | None) -> None:
-    found = _find(model.lower(), None)
+    found = find_control(model)
     assert (found.name if found else None) == name
 
 
 @pytest.mark.parametrize(("server", "name"), [("vllm", "vLLM"), ("sglang", "SGLang"), ("llama.cpp", "llama.cpp")])
 def test_a_server_of_ones_own_is_told_by_its_software(server: str, name: str) -> None:
-    found = _find("openai/qwen/qwen3-8b", server)
+    found = find_control("openai/qwen/qwen3-8b", server)
     assert found is not None
     assert found.name == name
 
