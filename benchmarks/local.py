@@ -122,7 +122,7 @@ def server(folder: Path) -> Iterator[str]:
 def compare(args: argparse.Namespace) -> None:
     """Print how many tokens a second each way gives."""
     from tale_dspy.backends.local.engine import LocalEngine
-    from tale_dspy.backends.local.names import place_of
+    from tale_dspy.backends.local.model_path import parse_model_path
 
     asked = prompts(args.questions)
     engine = LocalEngine(args.model)
@@ -134,7 +134,7 @@ def compare(args: argparse.Namespace) -> None:
     }
     found: dict[str, list[Round]] = {}
     with contextlib.ExitStack() as stack:
-        folder = place_of(args.model).folder
+        folder = parse_model_path(args.model).folder
         if args.server and folder is not None:
             ask = over_http(stack.enter_context(server(folder.resolve())), str(folder.resolve()), args.max_tokens)
             ways[f"transformers serve, {args.callers} callers"] = (ask, args.callers)

@@ -30,7 +30,7 @@ from peft import LoraConfig
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from tale_dspy.backends.local.names import EMBEDDED, embedded_folder
+from tale_dspy.backends.local.model_path import EMBEDDED, embedded_folder
 from tale_dspy.embedded.lessons import messages_of
 from tale_dspy.embedded.problems import problems
 from tale_dspy.embedded.reasoning import equations, long_form

@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 from dspy import LMError, settings
 
-from tale_dspy.backends.local.names import is_local
+from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import IGNORED_CACHE_KEYS, item_value, plain_data, prepare_call
 

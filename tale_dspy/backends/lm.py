@@ -17,8 +17,8 @@ from tale_dspy.backends.attempts import LMRequest, dspy_retries, is_sending, pri
 from tale_dspy.backends.caching import UsageKeepingLM, caller_rollout, namespaced_rollout
 from tale_dspy.backends.endpoint import EndpointOptions
 from tale_dspy.backends.limiter import Limiter
-from tale_dspy.backends.local.draws import Draw, drawing
-from tale_dspy.backends.local.names import is_local
+from tale_dspy.backends.local.model_path import is_local
+from tale_dspy.backends.local.sample_request import SampleRequest, use_sample_request
 from tale_dspy.backends.reasoning_params import SERVERS
 from tale_dspy.backends.redaction import without_secrets
 from tale_dspy.dspy_bridge import is_openai_reasoning_model
@@ -74,7 +74,7 @@ class LM(EndpointOptions, UsageKeepingLM):
 
     _local: "LocalEngine | None" = None
     local_timeout: float | None = None
-    """Seconds a call of a local model may take; for all others `timeout` is among `kwargs`."""
+    """Seconds a reply of a local model may take from when its row is started; for all others it is among `kwargs`."""
     limiter: Limiter
 
     def __init__(
@@ -179,7 +179,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None and not is_sending(self):
             return attempts.call(self, super().__call__, LMRequest(prompt, messages, kwargs))
-        with self._drawing(kwargs):
+        with self._sample_request(kwargs):
             return super().__call__(prompt, messages=messages, **kwargs)
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
@@ -187,19 +187,21 @@ class LM(EndpointOptions, UsageKeepingLM):
             return await attempts.acall(self, super().acall, LMRequest(prompt, messages, kwargs))
         if self._local is not None and not self._local.loaded and kwargs.get("cache", self.cache):
             await asyncio.to_thread(lambda: self.identity)  # reads all weights once: not in the event loop
-        with self._drawing(kwargs):
+        with self._sample_request(kwargs):
             return await super().acall(prompt, messages=messages, **kwargs)
 
     @contextmanager
-    def _drawing(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Name the draw to a local engine, and let this package's errors through DSPy, which wraps them."""
+    def _sample_request(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
+        """Name the sample to a local engine, and let this package's errors through DSPy, which wraps them."""
         if self._local is None:
             yield
             return
         settings = {**self.kwargs, **kwargs}
         rollout, n = caller_rollout(settings.get("rollout_id")), settings.get("n") or 1
-        draw = Draw("" if rollout is None else str(rollout), n if isinstance(n, int) else 1, self.local_timeout)
-        with drawing(draw):
+        sample = SampleRequest(
+            "" if rollout is None else str(rollout), n if isinstance(n, int) else 1, self.local_timeout
+        )
+        with use_sample_request(sample):
             try:
                 yield
             except LMUnexpectedError as e:

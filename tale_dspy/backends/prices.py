@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from tale_dspy.backends.endpoint import fallback_lms
-from tale_dspy.backends.local.names import is_local
+from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.errors import UsageError
 
 _NAMESPACES = {

@@ -130,7 +130,7 @@ def _require() -> None:
 
 def _model(model: str) -> Any:
     from tale_dspy.backends.lm import LM
-    from tale_dspy.backends.local.names import is_local
+    from tale_dspy.backends.local.model_path import is_local
 
     if not is_local(model):
         raise UsageError(f"the full demo trains the model, which must run in this process (local:PATH), got {model}")

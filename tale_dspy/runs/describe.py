@@ -17,7 +17,7 @@ import dspy
 from tale_dspy.adapter import TaleAdapter, describe_adapter, own_instructions
 from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.lm import LM
-from tale_dspy.backends.local.names import embedded_folder, place_of
+from tale_dspy.backends.local.model_path import embedded_folder, parse_model_path
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
@@ -197,7 +197,7 @@ def _mark(program: Any, lm: Any) -> str | None:
 
 
 def _is_embedded(lm: Any) -> bool:
-    return isinstance(lm, LM) and bool(lm.identity) and Path(place_of(lm.model).base) == embedded_folder()
+    return isinstance(lm, LM) and bool(lm.identity) and Path(parse_model_path(lm.model).base) == embedded_folder()
 
 
 def _address(lm: Any, *, compared: bool) -> str | None:

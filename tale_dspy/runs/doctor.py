@@ -15,7 +15,7 @@ from tale_dspy.accounting.receipts import Call, CallListener, record_calls
 from tale_dspy.accounting.tracking import track
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
-from tale_dspy.backends.local.names import is_local
+from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.backends.prices import Price, price_of
 from tale_dspy.backends.reasoning_controls import LEVELS
 from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of, is_reasoning_model

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tale_dspy.backends.local.chat_template import render_prompt
 from tale_dspy.backends.local.files import CARD, MANIFEST, file_hash
-from tale_dspy.backends.local.requests import prompt_text
 from tale_dspy.training.folder import FORMAT, write_json
 from tale_dspy.training.plan import Plan
 
@@ -94,7 +94,7 @@ def _prompt(plan: Plan) -> dict[str, Any]:
         "system": next((m["content"] for m in messages if m["role"] == "system"), None),
         "chat_template_sha256": None if template is None else hashlib.sha256(str(template).encode()).hexdigest(),
         "example": first,
-        "text": first if isinstance(first, str) else prompt_text(plan.row_tokenizer.tokenizer, messages),
+        "text": first if isinstance(first, str) else render_prompt(plan.row_tokenizer.tokenizer, messages),
         "text_tokens": len(plan.rows[0].prompt),
     }
 

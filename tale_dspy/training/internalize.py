@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 
-from tale_dspy.backends.local.names import is_local
+from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.comparison.gate import GateResult, noninferiority_test
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.dspy_bridge import Teleprompter

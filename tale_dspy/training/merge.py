@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.backends.local import files
-from tale_dspy.backends.local.names import PREFIX, is_local, place_of
-from tale_dspy.backends.local.weights import load_model, quiet, resolved, with_adapter
+from tale_dspy.backends.local.model_path import PREFIX, is_local, parse_model_path
+from tale_dspy.backends.local.weights import attach_adapter, load_model, quiet_transformers, resolve_folder
 from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.training.folder import write_json
 from tale_dspy.training.plan import require
@@ -31,18 +31,18 @@ def merge_adapter(model: str, out: str | Path) -> str:
         DataError: If a file is broken.
     """
     require()
-    place, folder = place_of(model if is_local(model) else PREFIX + model), Path(out)
+    place, folder = parse_model_path(model if is_local(model) else PREFIX + model), Path(out)
     if place.adapter is None:
         raise UsageError(f"{model} has no adapter to merge: give BASE+ADAPTER")
     if _holds(folder, place.adapter):
         return f"{PREFIX}{folder}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
-    base = resolved(place)
+    base = resolve_folder(place)
     files.check_adapter(place.adapter, place.base, base)
-    loaded = with_adapter(load_model(base, "cpu", "auto"), place.adapter, place.base).merge_and_unload()
+    loaded = attach_adapter(load_model(base, "cpu", "auto"), place.adapter, place.base).merge_and_unload()
     folder.mkdir(parents=True, exist_ok=True)
-    with quiet():
+    with quiet_transformers():
         loaded.save_pretrained(folder)
     for path in base.iterdir():
         if _belongs_to_tokenizer(path) and not (folder / path.name).exists():

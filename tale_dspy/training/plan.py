@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.backends.local import files
-from tale_dspy.backends.local.names import PREFIX, Place, is_local, place_of
+from tale_dspy.backends.local.model_path import PREFIX, ModelPath, is_local, parse_model_path
 from tale_dspy.errors import DataError, MissingExtraError, UsageError
 from tale_dspy.training.folder import AdapterFolder
 from tale_dspy.training.options import ALL_LINEAR, GrpoOptions, TrainOptions
@@ -50,7 +50,7 @@ class Plan:
 
     base: str
     """As it was asked for."""
-    place: Place
+    place: ModelPath
     model: Path
     """The folder of the base."""
     options: TrainOptions
@@ -146,9 +146,9 @@ def plan_training(base: str, data: Any, out: str | Path, options: TrainOptions) 
     rows = read_rows(data, options.strategy)
     require()
     place = _place(base)
-    from tale_dspy.backends.local.weights import resolved
+    from tale_dspy.backends.local.weights import resolve_folder
 
-    model = resolved(place)
+    model = resolve_folder(place)
     files.check_model(model)
     shape = _shape(model, options)
     row_tokenizer = load_row_tokenizer(model)
@@ -183,8 +183,8 @@ def require() -> None:
             raise MissingExtraError(package, "train")
 
 
-def _place(base: str) -> Place:
-    place = place_of(base if is_local(base) else PREFIX + base)
+def _place(base: str) -> ModelPath:
+    place = parse_model_path(base if is_local(base) else PREFIX + base)
     if place.adapter is not None:
         raise UsageError(f"{base} has an adapter already: merge it first, and train the folder that gives")
     return place
@@ -194,10 +194,10 @@ def _fitting(
     rows: list[TrainRow], row_tokenizer: RowTokenizer, shape: Shape, options: TrainOptions
 ) -> list[tuple[TrainRow, TokenRow]]:
     """Tokenise the rows; those over the window are refused, those over `max_length` are left out."""
-    from tale_dspy.backends.local.weights import quiet
+    from tale_dspy.backends.local.weights import quiet_transformers
 
     fitting, shortened = [], 0
-    with quiet():  # a tokenizer warns of long rows; we refuse them
+    with quiet_transformers():  # a tokenizer warns of long rows; we refuse them
         for row in rows:
             tokens = row_tokenizer.row(row)
             if shape.window is not None and tokens.longest > shape.window:
@@ -231,10 +231,10 @@ def _shape(model: Path, options: TrainOptions) -> Shape:
     from peft import get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from tale_dspy.backends.local.weights import quiet
+    from tale_dspy.backends.local.weights import quiet_transformers
 
     try:
-        with quiet(), torch.device("meta"):
+        with quiet_transformers(), torch.device("meta"):
             config = AutoConfig.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
             empty: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as e:  # the boundary to transformers: a configuration can be wrong in many ways
@@ -242,7 +242,7 @@ def _shape(model: Path, options: TrainOptions) -> Shape:
     parameters = sum(p.numel() for p in empty.parameters())
     _check_targets(empty, options.targets, model.name)
     try:
-        with quiet(), torch.device("meta"):
+        with quiet_transformers(), torch.device("meta"):
             adapted = get_peft_model(empty, lora_of(options))
     except ValueError as e:  # no layer of that name
         raise UsageError(f"targets {', '.join(options.targets)} cannot be adapted in {model.name}: {_line(e)}") from e

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from dspy import Provider, TrainingJob
 
 from tale_dspy.backends.local.files import contents_hash
-from tale_dspy.backends.local.names import is_local, place_of
-from tale_dspy.backends.local.weights import resolved
+from tale_dspy.backends.local.model_path import is_local, parse_model_path
+from tale_dspy.backends.local.weights import resolve_folder
 from tale_dspy.dspy_bridge import TrainDataFormat, TrainingStatus, get_finetune_directory
 from tale_dspy.errors import TaleError, UsageError
 
@@ -162,7 +162,7 @@ def _options(strategy: str, given: dict[str, Any]) -> "SftOptions | DpoOptions":
 
 def _folder(strategy: str, model: str, rows: list[dict[str, Any]], options: dict[str, Any]) -> Path:
     """Name a folder after all that decides the training; a base that was written anew is another one."""
-    base = contents_hash(resolved(place_of(model)))
+    base = contents_hash(resolve_folder(parse_model_path(model)))
     told = json.dumps([strategy, model, base, rows, options], sort_keys=True, ensure_ascii=False, default=str)
     digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Path(get_finetune_directory()) / f"tale-{strategy}-{digest}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.backends.local.requests import prompt_text
+from tale_dspy.backends.local.chat_template import render_conversation, render_prompt
 from tale_dspy.errors import DataError
 from tale_dspy.training.rows import TrainRow
 
@@ -71,7 +71,7 @@ class RowTokenizer:
         if isinstance(row.prompt, str):
             return row.prompt
         try:
-            return prompt_text(self.tokenizer, row.prompt)
+            return render_prompt(self.tokenizer, row.prompt)
         except TemplateError as e:
             raise DataError(f"{row.where}: the model's chat template refuses these messages: {e}") from e
 
@@ -93,8 +93,7 @@ class RowTokenizer:
             return reply
         if self.tokenizer.chat_template is None:
             return f" {reply}"
-        turns = [*row.prompt, {"role": "assistant", "content": reply}]
-        whole: str = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        whole = render_conversation(self.tokenizer, [*row.prompt, {"role": "assistant", "content": reply}])
         # A template may render a finished turn in another way than one that is to be written.
         return whole[len(prompt) :] if whole.startswith(prompt) else reply
 
@@ -111,10 +110,10 @@ def load_row_tokenizer(folder: Path) -> RowTokenizer:
     """
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    from tale_dspy.backends.local.weights import end_tokens, quiet
+    from tale_dspy.backends.local.weights import end_tokens, quiet_transformers
 
     try:
-        with quiet():
+        with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             has_own = (folder / "generation_config.json").is_file()

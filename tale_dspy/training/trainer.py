@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerCallback
 
-from tale_dspy.backends.local.weights import load_model, quiet
+from tale_dspy.backends.local.weights import load_model, quiet_transformers
 from tale_dspy.errors import BackendError, MissingExtraError, UsageError
 from tale_dspy.training.card import write_cards
 from tale_dspy.training.folder import AdapterFolder
@@ -248,7 +248,7 @@ def _silent() -> Iterator[None]:
     datasets.disable_progress_bars()
     os.environ["TQDM_DISABLE"] = "1"
     try:
-        with quiet(), warnings.catch_warnings():
+        with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

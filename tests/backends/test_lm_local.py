@@ -170,7 +170,7 @@ def test_a_copy_shares_the_weights_and_one_with_another_model_has_its_own(folder
 
 def test_a_copy_may_have_other_options(lm: Any) -> None:
     wide = lm.copy(max_batch=7)
-    assert (wide.engine.options["max_batch"], lm.engine.options["max_batch"]) == (7, 32)
+    assert (wide.engine.options["max_batch"], lm.engine.options["max_batch"]) == (7, None)
     assert "max_batch" not in wide.kwargs
     assert wide("q") == lm("q")
 

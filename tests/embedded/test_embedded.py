@@ -8,7 +8,7 @@ import pytest
 
 import tale_dspy
 from tale_dspy.adapter import TaleAdapter
-from tale_dspy.backends.local.names import embedded_folder
+from tale_dspy.backends.local.model_path import embedded_folder
 from tale_dspy.embedded.options import BuildOptions
 from tale_dspy.programs.spec import program_from
 from tale_dspy.runs.records import Run

@@ -54,10 +54,10 @@ def trained(base: Path) -> tuple[dict[str, Any], list[int]]:
     """A card of a training on `base`, and the tokens of its example."""
     from transformers import AutoTokenizer
 
-    from tale_dspy.backends.local.requests import prompt_text
+    from tale_dspy.backends.local.chat_template import render_prompt
 
     tokenizer: Any = AutoTokenizer.from_pretrained(base)
-    text = prompt_text(tokenizer, MESSAGES)
+    text = render_prompt(tokenizer, MESSAGES)
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return {"prompt": {"system": "Help.", "example": MESSAGES, "text": text, "text_tokens": len(ids)}}, ids
 

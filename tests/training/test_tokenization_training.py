@@ -24,10 +24,10 @@ def row_tokenizer(base: Path) -> Any:
 
 
 def test_the_prompt_is_the_one_the_backend_renders(row_tokenizer: Any, base: Path) -> None:
-    from tale_dspy.backends.local.weights import load_model, load_tongue
+    from tale_dspy.backends.local.weights import load_model, load_prompt_tokenizer
 
-    tongue = load_tongue(base, load_model(base, "cpu", "float32"))
-    assert tokens(row_tokenizer).prompt == tongue.encode(PROMPT)
+    prompt_tokenizer = load_prompt_tokenizer(base, load_model(base, "cpu", "float32"))
+    assert tokens(row_tokenizer).prompt == prompt_tokenizer.encode(PROMPT)
 
 
 def test_a_reply_ends_with_the_end_token_and_nothing_behind_it(row_tokenizer: Any) -> None:

@@ -1,49 +1,63 @@
 """Rows that come and go while others are written: continuous batching of one model."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tale_dspy.backends.local.columns import Columns, Window
-from tale_dspy.backends.local.decoders import Decoder
-from tale_dspy.backends.local.requests import Job, Tongue
-from tale_dspy.backends.local.sampling import choose
+from tale_dspy.backends.local.decoders import RowDecoder
+from tale_dspy.backends.local.kv_cache import CacheSlice, KVCache, SharedPrefix
+from tale_dspy.backends.local.prefixes import PrefixStore
+from tale_dspy.backends.local.prompt_tokenizer import GeneratedReply, GenerationJob, PromptTokenizer
+from tale_dspy.backends.local.sampling import choose_tokens
 from tale_dspy.dspy_bridge import ProviderError
 
 if TYPE_CHECKING:
     import torch
 
 
-TOGETHER = 4
-"""While many write, those that wait are let in when there are this many, or after as many steps: a prompt read alone
-takes as long as a step of all (benchmarks/local.py: 5 to 10 % more tokens a second)."""
+ENTER_TOGETHER = 4
+"""While many write, those that wait enter when there are this many, or after as many steps: a prompt read alone takes
+as long as a step of all (benchmarks/local.py: 5 to 10 % more tokens a second)."""
+PREFILL_TOKENS = 1024
+"""Tokens that are read in one forward, unless a single prompt has more: beyond, arithmetic is the limit anyway."""
 
 
-class Batch:
+class ContinuousBatch:
     """The rows of one model.
 
-    A row that ends leaves at once; those that wait enter between two steps, their prompts read together. Only the
-    worker's thread may touch it.
+    A row that ends leaves at once; those that wait enter between two steps. Their prompts are read in groups of similar
+    length, and what many of them begin with is read once. Only the worker's thread may touch a batch.
 
     Args:
         decoder: Runs the model.
-        tongue: Its tokenizer.
+        tokenizer: Of the model.
         device: Where it is.
         width: Most rows at once.
+        stopped: Whether the step under way is to end now.
     """
 
-    def __init__(self, decoder: Decoder, tongue: Tongue, device: "torch.device", width: int) -> None:
+    def __init__(
+        self,
+        decoder: RowDecoder,
+        tokenizer: PromptTokenizer,
+        device: "torch.device",
+        width: int,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._decoder = decoder
-        self._tongue = tongue
+        self._tokenizer = tokenizer
         self._device = device
         self._width = width
-        self._columns = Columns(device)
-        self._waiting: deque[Job] = deque()
-        self._rows: list[Job] = []
-        """The jobs being written; the number of a job is that of its row in the table."""
-        self._held = 0
-        """Steps since somebody has waited."""
+        self._stopped = stopped
+        self._cache = KVCache(device, stopped)
+        self._prefixes = PrefixStore()
+        self._waiting: deque[GenerationJob] = deque()
+        self._rows: list[GenerationJob] = []
+        """The jobs being written; the number of a job is that of its row in the cache."""
+        self._steps_waited = 0
+        """Steps since a job has waited."""
 
-    def add(self, job: Job) -> None:
+    def add(self, job: GenerationJob) -> None:
         """Let a job wait for its turn."""
         self._waiting.append(job)
 
@@ -52,93 +66,122 @@ class Batch:
         """Whether there is anything to do."""
         return bool(self._rows or self._waiting)
 
-    def step(self) -> None:
-        """Write one token of every row, after those that wait have entered. Every error reaches all callers."""
+    def step(self) -> int:
+        """Write one token of every row, after those that wait have entered. Every error reaches all callers.
+
+        Returns:
+            How many rows got a token, or 0 where prompts were read, too, so that the time says nothing of a step.
+        """
         try:
             self._drop_cancelled()
-            self._enter()
-            if self._rows:
-                if order := self._columns.sort():
-                    self._rows = [self._rows[number] for number in order]
-                window = self._columns.step()
-                self._write([[job.written[-1]] for job in self._rows], window, self._rows)
+            entered = self._enter()
+            rows = len(self._rows)
+            if rows:
+                self._write([[job.written[-1]] for job in self._rows], self._cache.step(), self._rows)
+            return 0 if entered else rows
         except Exception as e:  # the boundary of the model: whatever it is, those who wait must hear of it
             self._fail(e)
+            return 0
 
     def _drop_cancelled(self) -> None:
         for number in reversed([i for i, job in enumerate(self._rows) if job.future.cancelled()]):
             self._leave(number)
 
-    def _enter(self) -> None:
-        few = len(self._rows) <= 2 * TOGETHER
-        if self._waiting and not few and len(self._waiting) < TOGETHER and self._held < TOGETHER:
-            self._held += 1
-            return
-        self._held = 0
-        group: list[Job] = []
-        while self._waiting and len(self._rows) + len(group) < self._width:
+    def _enter(self) -> bool:
+        """Read the prompts of those that wait, as far as there are rows, and return whether there were any."""
+        few = len(self._rows) <= 2 * ENTER_TOGETHER
+        if self._waiting and not few and len(self._waiting) < ENTER_TOGETHER and self._steps_waited < ENTER_TOGETHER:
+            self._steps_waited += 1
+            return False
+        self._steps_waited = 0
+        entering: list[GenerationJob] = []
+        while self._waiting and len(self._rows) + len(entering) < self._width:
             job = self._waiting.popleft()
             if not job.future.cancelled():
-                group.append(job)
-        if not group:
-            return
-        self._rows += group  # before anything can fail, so that they hear of it
-        window = self._columns.enter([len(job.ids) for job in group])
-        width = window.end - window.begin
-        self._write([[0] * (width - len(job.ids)) + job.ids for job in group], window, group)
+                entering.append(job)
+        entered = bool(entering)
+        # The longest first: rows that are in already are moved if a longer one comes.
+        entering.sort(key=lambda job: -len(job.ids))
+        try:
+            while entering:
+                self._read_group(entering)
+        finally:
+            self._waiting.extendleft(reversed(entering))  # they have done no harm
+        return entered
 
-    def _write(self, ids: list[list[int]], window: Window, jobs: list[Job]) -> None:
+    def _read_group(self, entering: list[GenerationJob]) -> None:
+        """Take some jobs that can be read in one forward off the list, the longest first, and read their prompts."""
+        first = entering[0]
+        prefix = self._prefixes.find(first.ids)
+        known = 0 if prefix is None else len(prefix.ids)
+        common = self._prefixes.shared_length(first.ids, [job.ids for job in entering[1:]])
+        if common > 2 * known:  # read one prompt alone, so that its beginning can be copied to the others
+            group = [first]
+        else:
+            limit = max(1, PREFILL_TOKENS // (len(first.ids) - known))
+            group = [job for job in entering if self._prefixes.find(job.ids) is prefix][:limit]
+        for job in group:
+            entering.remove(job)
+        self._read(group, prefix)
+        if common > 2 * known and first in self._rows:
+            self._prefixes.add(self._cache.prefix(self._rows.index(first), first.ids[:common]))
+        self._prefixes.remember(job.ids for job in group)
+
+    def _read(self, group: list[GenerationJob], prefix: SharedPrefix | None) -> None:
+        """Read the prompts of a group, and choose the first token of each reply."""
+        self._rows += group  # before anything can fail, so that they hear of it
+        for job in group:
+            job.start()
+        where = self._cache.enter([len(job.ids) for job in group], prefix)
+        known, width = where.old - where.begin, where.end - where.old
+        new = [job.ids[known:] for job in group]
+        self._write([[0] * (width - len(ids)) + ids for ids in new], where, group)
+
+    def _write(self, ids: list[list[int]], where: CacheSlice, jobs: list[GenerationJob]) -> None:
         """Choose the next token of these jobs, and let those that end with it go."""
         import torch
 
-        logits = self._decoder(torch.tensor(ids, device=self._device), window, self._columns)
-        tokens = choose(logits, [(job.sampling, job.rng) for job in jobs])
-        ended: list[tuple[int, Job, str | None]] = []
-        for number, (job, token) in enumerate(zip(jobs, tokens, strict=True), window.rows.start):
-            finish = None if token is None else self._tongue.push(job, token)
+        logits = self._decoder(torch.tensor(ids, device=self._device), where, self._cache)
+        tokens = choose_tokens(logits, [(job.sampling, job.rng) for job in jobs])
+        ended: list[tuple[int, GenerationJob, str | None]] = []
+        for number, (job, token) in enumerate(zip(jobs, tokens, strict=True), where.rows.start):
+            finish = None if token is None else self._tokenizer.push(job, token)
             if finish is not None or token is None:
                 ended.append((number, job, finish))
         for number, job, finish in reversed(ended):
             # May fail: while the job is a row, it would hear of it.
-            reply = self._tongue.reply(job, finish) if finish else _failed(ArithmeticError("its output is not finite"))
+            result = self._tokenizer.reply(job, finish) if finish else _NOT_FINITE
             self._leave(number)
             if finish is None:
-                self._columns.wipe()
-            _settle(job, reply)
+                self._cache.wipe()
+            job.finish(result if isinstance(result, GeneratedReply) else _failed(result))
 
     def _leave(self, number: int) -> None:
-        self._columns.leave(number)
+        self._cache.leave(number)
         last = self._rows.pop()
         if number < len(self._rows):
             self._rows[number] = last
 
-    def _fail(self, error: Exception) -> None:
-        """Tell all rows, and start over with an empty table; those that wait have done no harm."""
+    def _fail(self, error: BaseException) -> None:
+        """Fail all rows, and start over with an empty cache; those that wait have done no harm."""
         jobs, self._rows = self._rows, []
-        self._columns = Columns(self._device)
+        self._cache = KVCache(self._device, self._stopped)
         for job in jobs:
-            _settle(job, _failed(error))
+            job.finish(_failed(error))
 
-    def abandon(self, error: Exception) -> None:
-        """Tell all, those that wait too, and empty the table."""
+    def abandon(self, error: BaseException) -> None:
+        """Fail all jobs, those that wait too, and empty the cache."""
         self._rows += self._waiting
         self._waiting.clear()
         self._fail(error)
 
 
-def _failed(error: Exception) -> ProviderError:
-    """What a caller is told; not to be tried again."""
+_NOT_FINITE = ArithmeticError("its output is not finite")
+
+
+def _failed(error: BaseException) -> ProviderError:
+    """Return what callers get: an error that no new attempt would mend."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    told = ProviderError(f"the local model failed: {reason}", status=400)
-    told.__cause__ = error
-    return told
-
-
-def _settle(job: Job, result: object) -> None:
-    """Give a caller the result, unless he has gone."""
-    if not job.future.set_running_or_notify_cancel():
-        return
-    if isinstance(result, Exception):
-        job.future.set_exception(result)
-    else:
-        job.future.set_result(result)  # type: ignore[arg-type]
+    failure = ProviderError(f"the local model failed: {reason}", status=400)
+    failure.__cause__ = error
+    return failure

@@ -4,25 +4,32 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tale_dspy.backends.local import files
-from tale_dspy.backends.local.draws import Draw, current_draw
-from tale_dspy.backends.local.names import place_of
-from tale_dspy.backends.local.requests import SUPPORTED, Reply
-from tale_dspy.backends.local.weights import DTYPES, require, resolved, shared_base
+from tale_dspy.backends.local.model_path import parse_model_path
+from tale_dspy.backends.local.prompt_tokenizer import SUPPORTED_SETTINGS, GeneratedReply
+from tale_dspy.backends.local.sample_request import SampleRequest, current_sample_request
+from tale_dspy.backends.local.shared_model import SharedModel, shared_model
+from tale_dspy.backends.local.weights import DTYPES, require_packages, resolve_folder
 from tale_dspy.dspy_bridge import EngineTimeoutError, Message, Request, Response, TextPart, Usage, response_to_events
 from tale_dspy.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from tale_dspy.backends.local.batch import Batch
-    from tale_dspy.backends.local.requests import Tongue
-    from tale_dspy.backends.local.weights import Base
+    from tale_dspy.backends.local.batch import ContinuousBatch
+    from tale_dspy.backends.local.prompt_tokenizer import GenerationJob, PromptTokenizer
 
-MAX_BATCH = 32
+_DEFAULT_OPTIONS: dict[str, str | int | None] = {"device": "cpu", "dtype": "auto", "max_batch": None}
+
+
+class LoadedModel(NamedTuple):
+    """What writes replies."""
+
+    model: SharedModel
+    batch: "ContinuousBatch"
+    tokenizer: "PromptTokenizer"
 
 
 class LocalEngine:
@@ -32,7 +39,8 @@ class LocalEngine:
         model: `embedded`, `local:PATH` or `local:PATH+ADAPTER`.
         device: A torch device, such as `cpu` or `cuda:0`.
         dtype: `float32`, `bfloat16`, `float16`, or `auto` for that of the files.
-        max_batch: Most replies that are written at once; further ones wait.
+        max_batch: Most replies that are written at once; further ones wait. None for as many as memory holds, 128 at
+            most.
 
     Raises:
         UsageError: If there is no such model, or an option cannot be used.
@@ -43,38 +51,38 @@ class LocalEngine:
     supports_function_calling = False
     supports_reasoning = False
     supports_response_schema = False
-    supported_params = SUPPORTED
+    supported_params = SUPPORTED_SETTINGS
 
-    def __init__(self, model: str, *, device: str = "cpu", dtype: str = "auto", max_batch: int = MAX_BATCH) -> None:
+    def __init__(self, model: str, *, device: str = "cpu", dtype: str = "auto", max_batch: int | None = None) -> None:
         if dtype not in DTYPES:
             raise UsageError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        if isinstance(max_batch, bool) or not isinstance(max_batch, int) or max_batch < 1:
+        if max_batch is not None and (isinstance(max_batch, bool) or not isinstance(max_batch, int) or max_batch < 1):
             raise UsageError(f"max_batch must be a number of at least 1, got {max_batch!r}")
         self.model = model
-        self.options: dict[str, Any] = {"device": device, "dtype": dtype, "max_batch": max_batch}
-        self._place = place_of(model)
+        self.options: dict[str, str | int | None] = {"device": device, "dtype": dtype, "max_batch": max_batch}
+        self._device, self._dtype, self._max_batch = device, dtype, max_batch
+        self._path = parse_model_path(model)
         self._lock = threading.Lock()
-        self._loaded: tuple[Base, Batch, Tongue] | None = None
+        self._loaded: LoadedModel | None = None
         self._identity: str | None = None
         """Known once the weights are loaded; until then the files may change."""
-        if self._place.folder is not None:
+        if self._path.folder is not None:
             self._check()
-        require("torch", "transformers", *(["peft"] if self._place.adapter else []))
+        require_packages("torch", "transformers", *(["peft"] if self._path.adapter else []))
 
     def _check(self) -> None:
         files.check_model(self._base_folder)
-        if self._place.adapter is not None:
-            files.check_adapter(self._place.adapter, self._place.base, self._base_folder)
+        if self._path.adapter is not None:
+            files.check_adapter(self._path.adapter, self._path.base, self._base_folder)
 
     @cached_property
     def _base_folder(self) -> Path:
-        return resolved(self._place)
+        return resolve_folder(self._path)
 
     @property
-    def chosen(self) -> dict[str, Any]:
+    def chosen(self) -> dict[str, str | int | None]:
         """The options that are not the default ones."""
-        usual = {"device": "cpu", "dtype": "auto", "max_batch": MAX_BATCH}
-        return {name: value for name, value in self.options.items() if value != usual[name]}
+        return {name: value for name, value in self.options.items() if value != _DEFAULT_OPTIONS[name]}
 
     @property
     def identity(self) -> str:
@@ -82,8 +90,8 @@ class LocalEngine:
         return self._identity or self._hash()
 
     def _hash(self) -> str:
-        told = [files.contents_hash(folder) for folder in self._folders()] + [self.options["dtype"]]
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+        parts = [files.contents_hash(folder) for folder in self._folders()] + [self._dtype]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
     @property
     def seen(self) -> dict[str, str]:
@@ -91,14 +99,14 @@ class LocalEngine:
         return {id_: role for folder in self._folders() for id_, role in files.seen_by(folder).items()}
 
     def _folders(self) -> list[Path]:
-        return [self._base_folder, *([self._place.adapter] if self._place.adapter else [])]
+        return [self._base_folder, *([self._path.adapter] if self._path.adapter else [])]
 
     @property
     def loaded(self) -> bool:
         """Whether the weights are there."""
         return self._loaded is not None
 
-    def load(self) -> "tuple[Base, Batch, Tongue]":
+    def load(self) -> LoadedModel:
         """Load the weights, if they are not loaded yet, and return what writes with them.
 
         Raises:
@@ -109,39 +117,44 @@ class LocalEngine:
             if self._loaded is None:
                 self._check()
                 identity = self._hash()
-                options = self.options["device"], self.options["dtype"]
-                base = shared_base(self._base_folder, self._place.base, *options)
-                loaded = (base, *base.batch(self._place.adapter, self.options["max_batch"]))
+                model = shared_model(self._base_folder, self._path.base, self._device, self._dtype)
+                loaded = LoadedModel(model, *model.batch(self._path.adapter, self._max_batch))
                 if self._hash() != identity:
                     raise DataError(f"{self.model} was written anew while it was loaded: call again")
                 self._identity, self._loaded = identity, loaded
             return self._loaded
 
-    def submit(self, request: Request) -> Future[Reply]:
+    def submit(self, request: Request) -> "GenerationJob":
         """Queue a reply, or hand out the one that is on its way for this choice of the call."""
-        draw = current_draw()
-        if not draw.pending:
-            count = max(draw.choices - draw.given, 1)
-            draw.pending = [self._start(request, draw, draw.given + i) for i in range(count)]
-        draw.given += 1
-        return draw.pending.pop(0)
+        sample = current_sample_request()
+        if not sample.pending:
+            count = max(sample.choices - sample.requested, 1)
+            sample.pending = [self._start(request, sample, sample.requested + i) for i in range(count)]
+        sample.requested += 1
+        return sample.pending.pop(0)
 
-    def _start(self, request: Request, draw: Draw, sample: int) -> Future[Reply]:
-        base, batch, tongue = self.load()
-        job = tongue.job(request, draw.rollout, sample)
-        base.worker.submit(batch, job)
-        return job.future
+    def _start(self, request: Request, sample: SampleRequest, number: int) -> "GenerationJob":
+        loaded = self.load()
+        job = loaded.tokenizer.job(request, sample.rollout, number)
+        loaded.model.worker.submit(loaded.batch, job)
+        return job
 
     def complete(self, request: Request) -> Response:
-        """Write a reply, among those of other callers."""
-        draw, future = current_draw(), self.submit(request)
+        """Write a reply, among those of other callers.
+
+        Raises:
+            dspy.lm15.TimeoutError: If it took longer than the call's timeout, counted from when its row was started.
+        """
+        sample, job = current_sample_request(), self.submit(request)
         try:
-            return _response(request, future.result(draw.timeout))
+            if sample.timeout is not None:
+                job.started.result()
+            return _response(request, job.future.result(sample.timeout))
         except TimeoutError:
-            draw.again()
-            raise _too_long(draw) from None
+            sample.retry_last()
+            raise _too_long(sample) from None
         finally:
-            future.cancel()
+            job.future.cancel()
 
     def stream(self, request: Request) -> Iterator[Any]:
         """Give the whole reply as the events of a stream."""
@@ -167,7 +180,7 @@ class LocalEngine:
     def __deepcopy__(self, memo: dict[int, Any]) -> "LocalEngine":
         return self
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> str:
         raise TypeError(f"the local model {self.model} stays in its process: make it anew in another by its name")
 
 
@@ -178,16 +191,20 @@ class AsyncLocalEngine:
         self._engine = engine
 
     async def complete(self, request: Request) -> Response:
-        """Write a reply, among those of other callers."""
-        draw = current_draw()
+        """Write a reply, among those of other callers. The timeout is that of `LocalEngine.complete`."""
+        sample = current_sample_request()
         if not self._engine.loaded:
             await asyncio.to_thread(self._engine.load)
-        future = self._engine.submit(request)
+        job = self._engine.submit(request)
         try:
-            reply = await asyncio.wait_for(asyncio.wrap_future(future), draw.timeout)
+            if sample.timeout is not None:
+                await asyncio.wrap_future(job.started)
+            reply = await asyncio.wait_for(asyncio.wrap_future(job.future), sample.timeout)
         except TimeoutError:
-            draw.again()
-            raise _too_long(draw) from None
+            sample.retry_last()
+            raise _too_long(sample) from None
+        finally:
+            job.future.cancel()
         return _response(request, reply)
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
@@ -215,11 +232,11 @@ class AsyncLocalEngine:
         return self
 
 
-def _too_long(draw: Draw) -> EngineTimeoutError:
-    return EngineTimeoutError(f"the local model took longer than {draw.timeout:g} s", status=408)
+def _too_long(sample: SampleRequest) -> EngineTimeoutError:
+    return EngineTimeoutError(f"the local model took longer than {sample.timeout:g} s", status=408)
 
 
-def _response(request: Request, reply: Reply) -> Response:
+def _response(request: Request, reply: GeneratedReply) -> Response:
     usage = Usage(input_tokens=reply.input_tokens, output_tokens=reply.output_tokens)
     message = Message.assistant([TextPart(reply.text)])
     finish: Any = reply.finish

@@ -18,7 +18,7 @@ _COLDEST = 1e-4
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingParams:
     """How tokens are drawn. The defaults take the likeliest, whatever the model's own generation_config says."""
 
     temperature: float = 0.0
@@ -34,7 +34,7 @@ class Sampling:
         return self.temperature < _COLDEST or self.top_k == 1
 
 
-def choose(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]) -> list[int | None]:
+def choose_tokens(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, random.Random]]) -> list[int | None]:
     """Choose the next token of each row.
 
     Args:
@@ -54,7 +54,7 @@ def choose(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]
     return [t if math.isfinite(value) else None for t, value in zip(tokens, best.values.tolist(), strict=True)]
 
 
-def _draw(logits: "torch.Tensor", rows: Sequence[tuple[Sampling, random.Random]]) -> list[int]:
+def _draw(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, random.Random]]) -> list[int]:
     import torch
 
     settings = [sampling for sampling, _ in rows]

@@ -7,37 +7,67 @@ import time
 import weakref
 from queue import Empty, SimpleQueue
 
-from tale_dspy.backends.local.batch import Batch
-from tale_dspy.backends.local.requests import Job
+from tale_dspy.backends.local.batch import ContinuousBatch
+from tale_dspy.backends.local.kv_cache import GenerationStoppedError
+from tale_dspy.backends.local.prompt_tokenizer import GenerationJob
+from tale_dspy.backends.local.threads import ThreadLimit, ThreadTuner
 from tale_dspy.dspy_bridge import ProviderError
 from tale_dspy.errors import UsageError
 
-PATIENCE = 5.0
+EXIT_WAIT_S = 5.0
 """Seconds the interpreter waits, when it ends, for steps that are under way."""
 
-_Inbox = SimpleQueue[tuple[Batch, Job] | None]
+
+class _Inbox:
+    """What the thread shares with the callers. It knows nothing of the worker, which may be dropped."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[tuple[ContinuousBatch, GenerationJob] | None] = SimpleQueue()
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+        self.failure: BaseException | None = None
+        """What ended the thread, so that no job put in is answered any more."""
+
+    def put(self, batch: ContinuousBatch, job: GenerationJob) -> bool:
+        """Put in a job, or fail it and return False if nobody takes jobs any more."""
+        with self.lock:  # not between the thread's last look and its end
+            if self.failure is None and not self.stop.is_set():
+                self.jobs.put((batch, job))
+                return True
+        reason = "" if isinstance(self.failure, GenerationStoppedError | None) else f" by {_text(self.failure)}"
+        job.finish(ProviderError(f"the local model was closed{reason}", status=400))
+        return False
+
+    def end(self) -> None:
+        """End the thread at the next layer of the step under way."""
+        self.stop.set()
+        self.jobs.put(None)
 
 
-class Worker:
-    """Takes jobs from any thread or event loop, and writes them in one of its own.
+class GenerationWorker:
+    """Takes jobs from any thread or event loop, and writes them in a thread of its own.
 
     The thread starts with the first job. While idle it holds neither batches nor weights; it ends when the worker is
-    dropped, when it is closed, or with the interpreter.
+    dropped, when it is closed, or with the interpreter. If it ends by an error, all callers get that error.
     """
 
     def __init__(self) -> None:
         self.threads: int | None = None
-        """Threads PyTorch takes for a step, if not as many as elsewhere; to be set before the first job."""
-        self._inbox: _Inbox = SimpleQueue()
+        """Threads PyTorch takes for a step; None to find the quickest number. To be set before the first job."""
+        self._inbox = _Inbox()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
         self._process = os.getpid()
-        self._finalizer = weakref.finalize(self, _end, self._stop, self._inbox)
+        self._finalizer = weakref.finalize(self, self._inbox.end)
         self._finalizer.atexit = False  # `_end_all` also waits
         _workers.add(self)
 
-    def submit(self, batch: Batch, job: Job) -> None:
+    @property
+    def stop(self) -> threading.Event:
+        """Set once the thread is to end: a step under way then ends at its next layer."""
+        return self._inbox.stop
+
+    def submit(self, batch: ContinuousBatch, job: GenerationJob) -> None:
         """Queue a job for a batch.
 
         Raises:
@@ -45,27 +75,22 @@ class Worker:
         """
         if os.getpid() != self._process:
             raise UsageError("a local model does not live on in a forked process: make it anew there, or spawn")
-        if self._stop.is_set():
-            job.future.set_exception(ProviderError("the local model was closed", status=400))
-            return
-        self._inbox.put((batch, job))
-        if self._thread is None:
+        if self._inbox.put(batch, job) and self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    args = (self._inbox, self._stop, self.threads)
-                    target = threading.Thread(target=_work, args=args, name="tale-local", daemon=True)
-                    self._thread = target
-                    _threads.add(target)
-                    target.start()
+                    args = (self._inbox, self.threads)
+                    self._thread = threading.Thread(target=_work, args=args, name="tale-local", daemon=True)
+                    _threads.add(self._thread)
+                    self._thread.start()
 
     def close(self) -> None:
-        """End the thread after the step under way; whoever waits is told."""
-        _end(self._stop, self._inbox)
+        """End the thread at the next layer of the step under way; who waits gets an error."""
+        self._inbox.end()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(PATIENCE)
+            self._thread.join(EXIT_WAIT_S)
 
 
-_workers: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+_workers: "weakref.WeakSet[GenerationWorker]" = weakref.WeakSet()
 _threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 """Those of workers that were dropped, too: they may still be at a last step."""
 
@@ -74,57 +99,55 @@ _threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 def _end_all() -> None:
     """End the threads before the interpreter does: one that is inside torch then takes the process down with it."""
     for worker in list(_workers):
-        _end(worker._stop, worker._inbox)
+        worker._inbox.end()
     _wait_for(list(_threads))
 
 
 def _wait_for(threads: list[threading.Thread]) -> None:
-    last = time.monotonic() + PATIENCE
+    last = time.monotonic() + EXIT_WAIT_S
     for thread in threads:
         thread.join(max(0.0, last - time.monotonic()))
 
 
-def _end(stop: threading.Event, inbox: _Inbox) -> None:
-    stop.set()
-    inbox.put(None)
-
-
-def _limit_threads(count: int) -> None:
-    """Let PyTorch take so many threads for the work of this thread, and leave that of all others as it is."""
-    import torch
-
-    usual = torch.get_num_threads()
-    torch.set_num_threads(count)  # for this thread, and for all that PyTorch sees first from now on
-    other = threading.Thread(target=torch.set_num_threads, args=(usual,))  # takes the latter back
-    other.start()
-    other.join()
-
-
-def _work(inbox: _Inbox, stop: threading.Event, threads: int | None) -> None:
-    import torch
-
-    if threads is not None:
-        _limit_threads(threads)
-    busy: list[Batch] = []
-    with torch.inference_mode():
-        while not stop.is_set():
-            _take(inbox, busy)
-            for batch in busy:
-                batch.step()
-                del batch
-            busy = [batch for batch in busy if batch.busy]
+def _work(inbox: _Inbox, threads: int | None) -> None:
+    """Write until the end, which all callers hear of, whatever its cause."""
+    busy: list[ContinuousBatch] = []
+    failure: BaseException = GenerationStoppedError("the model was closed while it wrote")
+    try:
+        _write_all(inbox, busy, threads)
+    except BaseException as e:  # the end of the thread: nobody else would hear of it, and callers would wait for ever
+        failure = e
+    finally:
+        with inbox.lock:
+            inbox.failure = failure
         while _take(inbox, busy, wait=False):
             pass
         for batch in busy:
-            batch.abandon(RuntimeError("the model was closed while it wrote"))
+            batch.abandon(failure)
 
 
-def _take(inbox: _Inbox, busy: list[Batch], *, wait: bool = True) -> bool:
+def _write_all(inbox: _Inbox, busy: list[ContinuousBatch], threads: int | None) -> None:
+    import torch
+
+    limit = ThreadLimit()
+    tuner = ThreadTuner(limit.count if threads is None else 1)
+    with torch.inference_mode():
+        while not inbox.stop.is_set():
+            _take(inbox, busy)
+            for batch in busy:
+                limit.set(threads or tuner.threads)
+                start = time.perf_counter()
+                tuner.record(batch.step(), time.perf_counter() - start)
+                del batch
+            busy[:] = [batch for batch in busy if batch.busy]
+
+
+def _take(inbox: _Inbox, busy: list[ContinuousBatch], *, wait: bool = True) -> bool:
     """Hand what has come in to its batches; wait for it if there is nothing else to do."""
     taken = False
     while True:
         try:
-            item = inbox.get(block=wait and not busy)
+            item = inbox.jobs.get(block=wait and not busy)
         except Empty:
             return taken
         taken = True
@@ -135,3 +158,7 @@ def _take(inbox: _Inbox, busy: list[Batch], *, wait: bool = True) -> bool:
         if batch not in busy:
             busy.append(batch)
         del item, batch, job  # the thread holds nothing while it waits
+
+
+def _text(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

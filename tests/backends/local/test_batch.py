@@ -9,10 +9,10 @@ import torch
 from dspy.lm15 import Config, Message, ProviderError, Request
 from tiny_models import make_model
 
-from tale_dspy.backends.local.batch import TOGETHER, Batch
-from tale_dspy.backends.local.decoders import Decoder, decoder_of
-from tale_dspy.backends.local.requests import Job, Tongue
-from tale_dspy.backends.local.weights import load_model, load_tongue
+from tale_dspy.backends.local.batch import ENTER_TOGETHER, ContinuousBatch
+from tale_dspy.backends.local.decoders import RowDecoder, decoder_of
+from tale_dspy.backends.local.prompt_tokenizer import GenerationJob, PromptTokenizer
+from tale_dspy.backends.local.weights import load_model, load_prompt_tokenizer
 
 QUESTIONS = [f"What is {i}{' and more' * (i % 7)}?" for i in range(24)]
 
@@ -22,22 +22,22 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.model = load_model(folder, "cpu", "auto")
-        self.tongue: Tongue = load_tongue(folder, self.model)
+        self.tokenizer: PromptTokenizer = load_prompt_tokenizer(folder, self.model)
         self.steps: list[tuple[int, int]] = []
         """Rows and new columns."""
-        self.decoder: Decoder = decoder_of(self.model)
+        self.decoder: RowDecoder = decoder_of(self.model)
 
-    def batch(self, width: int = 32, change: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Batch:
+    def batch(self, width: int = 32, change: Callable[[torch.Tensor], torch.Tensor] | None = None) -> ContinuousBatch:
         def decoder(ids: torch.Tensor, *args: Any) -> torch.Tensor:
             self.steps.append((ids.shape[0], ids.shape[1]))
             logits = self.decoder(ids, *args)
             return change(logits) if change else logits
 
-        return Batch(decoder, self.tongue, torch.device("cpu"), width)
+        return ContinuousBatch(decoder, self.tokenizer, torch.device("cpu"), width)
 
-    def job(self, text: str = "Hi", **config: Any) -> Job:
+    def job(self, text: str = "Hi", **config: Any) -> GenerationJob:
         asked = Request(model="m", messages=(Message.user(text),), config=Config(**{"max_tokens": 40, **config}))
-        return self.tongue.job(asked, "", 0)
+        return self.tokenizer.job(asked, "", 0)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def model(loaded: Model) -> Model:
     return loaded
 
 
-def run(batch: Batch, limit: int = 1000) -> None:
+def run(batch: ContinuousBatch, limit: int = 1000) -> None:
     with torch.inference_mode():
         while batch.busy and limit:
             batch.step()
@@ -84,27 +84,85 @@ def test_replies_are_those_of_each_alone_however_they_come(model: Model, width: 
     assert max(rows for rows, _ in model.steps) <= width
 
 
-def test_prompts_that_wait_are_read_together(model: Model) -> None:
+def read(model: Model) -> list[tuple[int, int]]:
+    """Rows and columns of the steps that read prompts."""
+    return [step for step in model.steps if step[1] > 1]
+
+
+def test_what_prompts_begin_with_is_read_once_and_the_rest_together(model: Model) -> None:
+    batch, texts = model.batch(), [f"Think first. {text}" for text in QUESTIONS]
+    lengths = sorted(len(model.job(text).ids) for text in texts)
+    for text in texts:
+        batch.add(model.job(text))
+    run(batch)
+    common = len(model.tokenizer.encode("<|im_start|>user\nThink first. What is "))
+    rest = [length - common for length in lengths[:-1]]
+    assert read(model) == [
+        (1, lengths[-1]),
+        (1024 // rest[-1], rest[-1]),
+        (23 - 1024 // rest[-1], rest[-1 - 1024 // rest[-1]]),
+    ]
+    model.steps.clear()
+    batch.add(model.job(texts[3]))
+    run(batch)
+    assert read(model) == [(1, len(model.job(texts[3]).ids) - common)]
+
+
+def test_a_prompt_that_is_wanted_several_times_is_read_once(model: Model) -> None:
+    wanted = alone(model, *["Say it"] * 3)
+    batch, jobs = model.batch(), [model.job("Say it") for _ in range(3)]
+    for job in jobs:
+        batch.add(job)
+    run(batch)
+    assert model.steps[:2] == [(1, len(jobs[0].ids)), (2, 1)]
+    assert [job.future.result(0).text for job in jobs] == wanted
+
+
+def test_prompts_are_read_in_groups_of_similar_length(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tale_dspy.backends.local.batch.PREFILL_TOKENS", 400)
+    monkeypatch.setattr("tale_dspy.backends.local.prefixes.MIN_TOKENS", 1000)
     batch = model.batch()
+    lengths = sorted((len(model.job(text).ids) for text in QUESTIONS), reverse=True)
     for text in QUESTIONS:
         batch.add(model.job(text))
     run(batch)
-    assert [step for step in model.steps if step[1] > 1] == [(24, max(len(model.job(q).ids) for q in QUESTIONS))]
+    groups = read(model)
+    assert sum(rows for rows, _ in groups) == len(QUESTIONS)
+    assert all(rows * columns <= 400 for rows, columns in groups)
+    firsts = [sum(rows for rows, _ in groups[:i]) for i in range(len(groups))]
+    assert [columns for _, columns in groups] == [lengths[first] for first in firsts]
+    assert model.job("x" * 300).max_tokens
+    model.steps.clear()
+    batch.add(long := model.job("y" * 420))
+    run(batch)
+    assert read(model) == [(1, len(long.ids))]
+
+
+def test_a_job_has_started_once_it_has_a_row(model: Model) -> None:
+    batch, jobs = model.batch(1), [model.job(text) for text in QUESTIONS[:2]]
+    for job in jobs:
+        batch.add(job)
+    with torch.inference_mode():
+        batch.step()
+    assert [job.started.done() for job in jobs] == [True, False]
+    batch.abandon(RuntimeError("closed"))
+    assert jobs[1].started.done()
+    assert "closed" in str(jobs[1].future.exception(0))
 
 
 def test_while_many_write_one_waits_for_company_but_not_forever(model: Model) -> None:
     batch = model.batch()
-    for _ in range(2 * TOGETHER + 1):
+    for _ in range(2 * ENTER_TOGETHER + 1):
         batch.add(model.job(max_tokens=40, temperature=1.0))
     with torch.inference_mode():
         batch.step()
         batch.add(late := model.job("late"))
-        for _ in range(TOGETHER):
+        for _ in range(ENTER_TOGETHER):
             batch.step()
         assert late.written == []
         batch.step()
         assert len(late.written) == 2
-        for _ in range(TOGETHER):
+        for _ in range(ENTER_TOGETHER):
             batch.add(late := model.job("later"))
         batch.step()
         assert len(late.written) == 2
@@ -166,7 +224,7 @@ def test_a_reply_that_cannot_be_read_reaches_all(model: Model, monkeypatch: pyte
     def broken(*args: Any) -> Any:
         raise ValueError("no such token")
 
-    monkeypatch.setattr(model.tongue, "reply", broken)
+    monkeypatch.setattr(model.tokenizer, "reply", broken)
     run(batch)
     assert {str(job.future.exception(0)) for job in jobs} == {str(jobs[0].future.exception(0))}
     assert "no such token" in str(jobs[0].future.exception(0))
@@ -176,7 +234,7 @@ def test_a_reply_that_cannot_be_read_reaches_all(model: Model, monkeypatch: pyte
 def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model that cannot read the letter q: what it makes of it is no number."""
     model = Model(make_model(tmp_path_factory.mktemp("poisoned") / "m", tie_word_embeddings=False))
-    (q,) = model.tongue.encode("q")
+    (q,) = model.tokenizer.encode("q")
     model.model.model.embed_tokens.weight.data[q] = float("nan")
     return model
 

@@ -8,9 +8,9 @@ import torch
 from tiny_models import make_adapter, make_model
 from transformers import AutoModelForCausalLM
 
-from tale_dspy.backends.local.columns import Columns
-from tale_dspy.backends.local.decoders import AnyDecoder, Decoder, SmallLlama, decoder_of, wants_one_thread
-from tale_dspy.backends.local.weights import load_model, merged, with_adapter
+from tale_dspy.backends.local.decoders import RowDecoder, SmallLlama, TransformersDecoder, decoder_of
+from tale_dspy.backends.local.kv_cache import KVCache, SharedPrefix
+from tale_dspy.backends.local.weights import attach_adapter, load_model, merge_adapter
 
 PROMPTS = [[5 + (7 * i + j * j) % 250 for j in range(length)] for i, length in enumerate([9, 3, 30, 1, 14, 3, 22])]
 STEPS = 12
@@ -41,46 +41,44 @@ def generated(model: Any, prompt: list[int], steps: int = STEPS) -> list[int]:
 class Writer:
     """Writes the likeliest tokens with a decoder, and takes rows in and out."""
 
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder, self._columns = decoder, Columns(torch.device("cpu"))
+    def __init__(self, decoder: RowDecoder) -> None:
+        self._decoder, self.cache = decoder, KVCache(torch.device("cpu"))
         self.rows: list[list[int]] = []
 
     @torch.inference_mode()
-    def enter(self, *prompts: list[int]) -> None:
-        window = self._columns.enter([len(p) for p in prompts])
-        width = window.end - window.begin
+    def enter(self, *prompts: list[int], prefix: SharedPrefix | None = None) -> None:
+        where = self.cache.enter([len(p) for p in prompts], prefix)
+        known, width = where.old - where.begin, where.end - where.old
         self.rows += [[] for _ in prompts]
-        self._write([[0] * (width - len(p)) + p for p in prompts], window)
+        self._write([[0] * (width - len(p[known:])) + p[known:] for p in prompts], where)
 
     @torch.inference_mode()
     def step(self, count: int = 1) -> None:
         for _ in range(count):
-            if order := self._columns.sort():
-                self.rows = [self.rows[number] for number in order]
-            self._write([[row[-1]] for row in self.rows], self._columns.step())
+            self._write([[row[-1]] for row in self.rows], self.cache.step())
 
     @torch.inference_mode()
     def leave(self, number: int) -> list[int]:
-        self._columns.leave(number)
+        self.cache.leave(number)
         gone, self.rows[number] = self.rows[number], self.rows[-1]
         self.rows.pop()
         return gone
 
     def _write(self, ids: list[list[int]], window: Any) -> None:
-        logits = self._decoder(torch.tensor(ids), window, self._columns)
+        logits = self._decoder(torch.tensor(ids), window, self.cache)
         for row, token in zip(self.rows[window.rows], logits.argmax(-1).tolist(), strict=True):
             row.append(token)
 
 
 @pytest.fixture(params=[*KINDS, "sliding", "llama as any"])
-def both(request: pytest.FixtureRequest, folders: dict[str, Path]) -> tuple[Any, Decoder]:
+def both(request: pytest.FixtureRequest, folders: dict[str, Path]) -> tuple[Any, RowDecoder]:
     """A model and its decoder."""
     kind, _, slow = request.param.partition(" ")
     model = load_model(folders[kind], "cpu", "auto")
-    return model, AnyDecoder(model) if slow else decoder_of(model)
+    return model, TransformersDecoder(model) if slow else decoder_of(model)
 
 
-def test_prompts_of_other_lengths_read_together_get_what_each_gets_alone(both: tuple[Any, Decoder]) -> None:
+def test_prompts_of_other_lengths_read_together_get_what_each_gets_alone(both: tuple[Any, RowDecoder]) -> None:
     model, decoder = both
     writer = Writer(decoder)
     writer.enter(*PROMPTS)
@@ -88,7 +86,7 @@ def test_prompts_of_other_lengths_read_together_get_what_each_gets_alone(both: t
     assert writer.rows == [generated(model, p) for p in PROMPTS]
 
 
-def test_rows_that_enter_and_leave_do_not_disturb_the_others(both: tuple[Any, Decoder]) -> None:
+def test_rows_that_enter_and_leave_do_not_disturb_the_others(both: tuple[Any, RowDecoder]) -> None:
     model, decoder = both
     writer, wanted = Writer(decoder), [generated(model, p, 40) for p in PROMPTS]
     a, b, c, d, e, f, g = range(7)
@@ -107,7 +105,21 @@ def test_rows_that_enter_and_leave_do_not_disturb_the_others(both: tuple[Any, De
     assert writer.rows == [wanted[number][:length] for number, length in lengths]
 
 
-def test_halves_of_many_rows_are_read_apart_and_get_the_same(both: tuple[Any, Decoder]) -> None:
+def test_what_prompts_begin_with_is_computed_once_and_they_get_the_same(both: tuple[Any, RowDecoder]) -> None:
+    model, decoder = both
+    writer, form = Writer(decoder), PROMPTS[2]
+    prompts = [[*form, *p] for p in PROMPTS]
+    wanted = [generated(model, p) for p in prompts]
+    writer.enter(prompts[0])
+    prefix = writer.cache.prefix(0, form)
+    writer.enter(*prompts[1:], prefix=prefix)
+    writer.leave(0)
+    writer.enter(prompts[4], prefix=prefix)
+    writer.step(STEPS - 1)
+    assert sorted(row[:STEPS] for row in writer.rows) == sorted([*wanted[1:], wanted[4]])
+
+
+def test_many_rows_that_come_and_go_get_the_same(both: tuple[Any, RowDecoder]) -> None:
     model, decoder = both
     wanted = [generated(model, p, 60) for p in PROMPTS]
     writer = Writer(decoder)
@@ -134,9 +146,9 @@ def test_llamas_of_other_shapes_are_written_the_same(tmp_path: Path) -> None:
 
 
 def test_an_adapter_is_written_the_same_merged_and_beside_its_base(base: Path, adapters: list[Path]) -> None:
-    put_on = with_adapter(load_model(base, "cpu", "auto"), adapters[0], "base")
+    put_on = attach_adapter(load_model(base, "cpu", "auto"), adapters[0], "base")
     wanted = [generated(put_on, p) for p in PROMPTS]
-    for decoder in (AnyDecoder(put_on.get_base_model()), SmallLlama(merged(put_on))):
+    for decoder in (TransformersDecoder(put_on.get_base_model()), SmallLlama(merge_adapter(put_on))):
         writer = Writer(decoder)
         writer.enter(*PROMPTS)
         writer.step(STEPS - 1)
@@ -173,27 +185,18 @@ def test_only_small_plain_llamas_are_written_out(kind: str, shape: dict[str, Any
     assert SmallLlama.fits(model) is small
 
 
-@pytest.mark.parametrize(("size", "alone"), [(260, True), (200_000, False)])
-def test_one_thread_writes_with_the_smallest_models(size: int, alone: bool) -> None:
-    from tiny_models import config_of
-
-    model = AutoModelForCausalLM.from_config(config_of("llama", vocab_size=size))
-    assert wants_one_thread(model) is alone
-    assert not wants_one_thread(model.to("meta"))
-
-
 def test_a_llama_with_an_adapter_beside_its_matrices_is_not_written_out(base: Path, adapters: list[Path]) -> None:
-    model = with_adapter(load_model(base, "cpu", "auto"), adapters[0], "base").get_base_model()
+    model = attach_adapter(load_model(base, "cpu", "auto"), adapters[0], "base").get_base_model()
     assert not SmallLlama.fits(model)
-    assert isinstance(decoder_of(model), AnyDecoder)
+    assert isinstance(decoder_of(model), TransformersDecoder)
 
 
 def test_an_adapter_of_all_parts_is_written_the_same(base: Path, tmp_path: Path) -> None:
     parts = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     adapter = make_adapter(tmp_path / "all", base, target_modules=parts, use_rslora=True)
-    put_on = with_adapter(load_model(base, "cpu", "auto"), adapter, "base")
+    put_on = attach_adapter(load_model(base, "cpu", "auto"), adapter, "base")
     wanted = [generated(put_on, p) for p in PROMPTS]
-    writer = Writer(decoder_of(merged(put_on)))
+    writer = Writer(decoder_of(merge_adapter(put_on)))
     writer.enter(*PROMPTS)
     writer.step(STEPS - 1)
     assert writer.rows == wanted

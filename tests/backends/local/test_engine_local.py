@@ -14,8 +14,8 @@ import pytest
 from dspy.lm15 import Config, Message, Request, TextPart
 from tiny_models import held, make_model
 
-from tale_dspy.backends.local.draws import Draw, drawing
 from tale_dspy.backends.local.engine import AsyncLocalEngine, LocalEngine
+from tale_dspy.backends.local.sample_request import SampleRequest, use_sample_request
 from tale_dspy.errors import MissingExtraError, UsageError
 
 QUESTIONS = [f"What is {i} + {i * i}?{' Please.' * (i % 5)}" for i in range(32)]
@@ -76,7 +76,7 @@ def test_another_seed_or_prompt_is_another_draw_and_no_seed_is_seed_0(engine: Lo
 
 def test_a_rollout_and_each_choice_is_a_draw_of_its_own(engine: LocalEngine) -> None:
     def drawn(rollout: str, choices: int) -> list[str]:
-        with drawing(Draw(rollout, choices)):
+        with use_sample_request(SampleRequest(rollout, choices)):
             return [engine.complete(request(**HOT)).message.text or "" for _ in range(choices)]
 
     three = drawn("1", 3)
@@ -86,10 +86,10 @@ def test_a_rollout_and_each_choice_is_a_draw_of_its_own(engine: LocalEngine) -> 
 
 
 def test_choices_nobody_takes_are_given_up(engine: LocalEngine) -> None:
-    with drawing(draw := Draw("", 3)):
+    with use_sample_request(draw := SampleRequest("", 3)):
         engine.complete(request())
         left = list(draw.pending)
-    assert [future.cancelled() or future.done() for future in left] == [True, True]
+    assert [job.future.cancelled() or job.future.done() for job in left] == [True, True]
 
 
 def test_the_counts_are_those_of_the_tokenizer(engine: LocalEngine) -> None:
@@ -127,7 +127,11 @@ def test_a_caller_who_waits_too_long_is_told_and_leaves(base: Path, asynchronous
     from dspy.lm15 import TimeoutError as LateError
 
     engine = LocalEngine(f"local:{base}")
-    with held(engine), drawing(Draw(timeout=0.01)), pytest.raises(LateError, match="took longer than"):
+    with (
+        held(engine),
+        use_sample_request(SampleRequest(timeout=0.01)),
+        pytest.raises(LateError, match="took longer than"),
+    ):
         if asynchronous:
             asyncio.run(AsyncLocalEngine(engine).complete(request()))
         else:
@@ -144,7 +148,7 @@ def test_a_choice_that_came_too_late_is_the_same_draw_when_tried_again(engine: L
         return asyncio.run(AsyncLocalEngine(engine).complete(asked)) if asynchronous else engine.complete(asked)
 
     wanted = told(complete())
-    with drawing(draw := Draw(timeout=0.01)):
+    with use_sample_request(draw := SampleRequest(timeout=0.01)):
         with held(engine), pytest.raises(LateError):
             complete()
         draw.timeout = None

@@ -1,9 +1,7 @@
 """From a folder to a model: loaded once, checked, without pickles and foreign code; adapters share its tensors."""
 
-import gc
 import json
 import shutil
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import Bomb, changed, make_adapter, make_model
 
 from tale_dspy.backends.local import weights
-from tale_dspy.backends.local.names import Place
+from tale_dspy.backends.local.model_path import ModelPath
 from tale_dspy.errors import TaleError
 
 Copied = Callable[[Path], Path]
@@ -38,32 +36,6 @@ def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], object], n
 
 
 # Models
-
-
-def test_a_model_is_loaded_once_for_each_device_and_precision(base: Path, copied: Copied) -> None:
-    def of(folder: Path, dtype: str = "auto") -> weights.Base:
-        return weights.shared_base(folder, "name", "cpu", dtype)
-
-    one = of(base)
-    assert one is of(base / ".") is of(base)
-    assert len({one, of(base, "bfloat16"), of(copied(base))}) == 3
-
-
-def test_files_written_anew_are_another_model(base: Path, copied: Copied) -> None:
-    folder = copied(base)
-    one = weights.shared_base(folder, "name", "cpu", "auto")
-    changed(folder / "generation_config.json", max_new_tokens=7)
-    assert weights.shared_base(folder, "name", "cpu", "auto") is not one
-
-
-def test_weights_are_freed_with_the_last_that_uses_them(base: Path) -> None:
-    shared = weights.shared_base(base, "name", "cpu", "auto")
-    rows = shared.batch(None, 4)
-    gone = weakref.ref(shared._model)
-    assert shared.batch(None, 4)[0] is rows[0] is not shared.batch(None, 5)[0]
-    del shared, rows
-    gc.collect()
-    assert gone() is None
 
 
 @pytest.mark.parametrize(("dtype", "wanted"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
@@ -133,7 +105,7 @@ def test_code_of_a_folder_is_never_run(base: Path, copied: Copied, tmp_path: Pat
     code = {"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}
     changed(folder / "config.json", auto_map=code)
     changed(folder / "tokenizer_config.json", auto_map=code)
-    weights.load_tongue(folder, load(folder))  # of a kind that transformers knows without the code
+    weights.load_prompt_tokenizer(folder, load(folder))  # of a kind that transformers knows without the code
     changed(folder / "config.json", model_type="evil")
     assert refused(load, folder).startswith(f"DataError: {folder} cannot be loaded as a causal language model")
     assert not (tmp_path / "ran").exists()
@@ -172,8 +144,8 @@ def test_a_device_that_is_not_there_is_refused(base: Path) -> None:
 def test_the_tokenizer_comes_with_ends_window_and_limit(base: Path) -> None:
     model = load(base)
     model.generation_config.max_new_tokens = 33
-    tongue = weights.load_tongue(base, model)
-    assert (tongue.ends, tongue.window, tongue._most) == (frozenset([2, *range(60, 66)]), 512, 33)
+    tokenizer = weights.load_prompt_tokenizer(base, model)
+    assert (tokenizer.ends, tokenizer.window, tokenizer._max_tokens) == (frozenset([2, *range(60, 66)]), 512, 33)
 
 
 @pytest.mark.parametrize(
@@ -189,12 +161,14 @@ def test_end_tokens_are_those_of_generation_or_else_of_the_config_and_the_tokeni
 def test_a_tokenizer_that_cannot_be_read_is_refused(base: Path, copied: Copied) -> None:
     folder = copied(base)
     (folder / "tokenizer.json").write_text('{"model": {}}')
-    assert refused(weights.load_tongue, folder, load(base)).startswith(f"DataError: {folder} holds no tokenizer that")
+    assert refused(weights.load_prompt_tokenizer, folder, load(base)).startswith(
+        f"DataError: {folder} holds no tokenizer that"
+    )
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base: Path, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "m", vocab_size=100, ends=2)
-    told = refused(weights.load_tongue, folder, load(folder))
+    told = refused(weights.load_prompt_tokenizer, folder, load(folder))
     assert told == f"DataError: {folder}: the tokenizer has 260 tokens, the model only 100"
 
 
@@ -207,7 +181,7 @@ def test_adapters_share_the_tensors_of_their_base(others: dict[str, Path], tmp_p
     own = {p.data_ptr() for p in model.parameters()}
     for seed in (1, 2):
         adapter = make_adapter(tmp_path / f"a{seed}", base, seed=seed)
-        put_on = weights.with_adapter(model, adapter, "base")
+        put_on = weights.attach_adapter(model, adapter, "base")
         new = [name for name, p in put_on.named_parameters() if p.data_ptr() not in own]
         assert len(new) == 8  # two matrices of two modules of two layers
         assert all("lora_" in name for name in new)
@@ -217,7 +191,7 @@ def test_adapters_share_the_tensors_of_their_base(others: dict[str, Path], tmp_p
 def test_merging_leaves_the_base_as_it_was(base: Path, adapters: list[Path]) -> None:
     model = load(base)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    merged = weights.merged(weights.with_adapter(model, adapters[0], "base"))
+    merged = weights.merge_adapter(weights.attach_adapter(model, adapters[0], "base"))
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     other = [name for name, p in merged.named_parameters() if not torch.equal(p, before[name])]
     assert len(other) == 4
@@ -229,14 +203,14 @@ def test_an_adapter_with_a_whole_module_of_its_own_leaves_the_base_as_it_was(bas
     norm = "base_model.model.model.norm.weight"
     rewrite(adapter, lambda tensors: tensors[norm].fill_(7), "adapter_model.safetensors")
     model = load(base)
-    merged = weights.merged(weights.with_adapter(model, adapter, "base"))
+    merged = weights.merge_adapter(weights.attach_adapter(model, adapter, "base"))
     assert (merged.model.norm.weight == 7).all()
     assert not (model.model.norm.weight == 7).any()
 
 
 def test_an_adapter_that_does_not_fit_is_refused(base: Path, adapters: list[Path], tmp_path: Path) -> None:
     wide = load(make_model(tmp_path / "base", hidden_size=64))
-    told = refused(weights.with_adapter, wide, adapters[0], "wide")
+    told = refused(weights.attach_adapter, wide, adapters[0], "wide")
     assert told.startswith(f"DataError: {adapters[0]} cannot be put on wide: ")
 
 
@@ -255,7 +229,7 @@ def test_tensors_without_a_place_and_places_without_a_tensor_are_seen(
 ) -> None:
     folder = copied(adapters[0])
     rewrite(folder, change, "adapter_model.safetensors")
-    assert "is only in one of the two" in refused(weights.with_adapter, load(base), folder, "base")
+    assert "is only in one of the two" in refused(weights.attach_adapter, load(base), folder, "base")
 
 
 # The hub
@@ -283,18 +257,20 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 def test_a_name_is_looked_up_in_the_cache_of_the_hub(base: Path, hub: Hub) -> None:
     folder = hub(base)
-    assert weights.resolved(Place("some/model")) == folder
+    assert weights.resolve_folder(ModelPath("some/model")) == folder
 
 
 def test_a_name_the_hub_does_not_give_is_said_in_one_sentence(hub: Hub) -> None:
-    told = refused(weights.resolved, Place("some/model"))
+    told = refused(weights.resolve_folder, ModelPath("some/model"))
     assert told.startswith("UsageError: some/model is no folder, and the Hugging Face hub does not give it: ")
 
 
 def test_a_model_of_the_hub_without_safetensors_is_refused(base: Path, hub: Hub) -> None:
     folder = hub(base)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert "holds its weights as pytorch_model.bin, but only" in refused(weights.resolved, Place("some/model"))
+    assert "holds its weights as pytorch_model.bin, but only" in refused(
+        weights.resolve_folder, ModelPath("some/model")
+    )
 
 
 # Quiet
@@ -307,7 +283,7 @@ def test_the_settings_of_transformers_are_put_back(base: Path, capfd: pytest.Cap
     logging.enable_progress_bar()
     before = logging.get_verbosity(), logging.is_progress_bar_enabled(), utils.are_progress_bars_disabled()
     load(base)
-    with pytest.raises(ZeroDivisionError), weights.quiet():
+    with pytest.raises(ZeroDivisionError), weights.quiet_transformers():
         raise ZeroDivisionError
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled(), utils.are_progress_bars_disabled()) == before
     logging.disable_progress_bar()
@@ -318,12 +294,12 @@ def test_a_missing_package_is_named() -> None:
     from tale_dspy.errors import MissingExtraError
 
     with pytest.raises(MissingExtraError, match=r"no_such_package is not installed: pip install 'tale-dspy\[local\]'"):
-        weights.require("json", "no_such_package")
+        weights.require_packages("json", "no_such_package")
 
 
 def test_the_config_of_an_adapter_cannot_bring_code(base: Path, adapters: list[Path], copied: Copied) -> None:
     folder = copied(adapters[0])
     evil = {"base_model_class": "Popen", "parent_library": "subprocess"}
     changed(folder / "adapter_config.json", auto_mapping=evil)
-    weights.with_adapter(load(base), folder, "base")
+    weights.attach_adapter(load(base), folder, "base")
     assert json.loads((folder / "adapter_config.json").read_text())["auto_mapping"] == evil

@@ -15,9 +15,9 @@ import pytest
 from dspy.lm15 import ProviderError
 
 from tale_dspy.backends.local import worker as module
-from tale_dspy.backends.local.requests import Job
-from tale_dspy.backends.local.sampling import Sampling
-from tale_dspy.backends.local.worker import Worker
+from tale_dspy.backends.local.prompt_tokenizer import GenerationJob
+from tale_dspy.backends.local.sampling import SamplingParams
+from tale_dspy.backends.local.worker import GenerationWorker
 from tale_dspy.errors import UsageError
 
 
@@ -25,13 +25,13 @@ class Echo:
     """A batch whose jobs take one step each, or as long as the test holds it."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[GenerationJob] = []
         self.threads: set[str] = set()
         self.go = threading.Event()
         self.go.set()
         self.stepping = threading.Event()
 
-    def add(self, job: Job) -> None:
+    def add(self, job: GenerationJob) -> None:
         self.jobs.append(job)
 
     @property
@@ -49,13 +49,13 @@ class Echo:
             self.jobs.pop().future.set_exception(error)
 
 
-def job() -> Job:
+def job() -> GenerationJob:
     import random
 
-    return Job([1], 1, Sampling(), (), random.Random(0))
+    return GenerationJob([1], 1, SamplingParams(), (), random.Random(0))
 
 
-def ask(worker: Worker, batch: Any) -> Future[Any]:
+def ask(worker: GenerationWorker, batch: Any) -> Future[Any]:
     worker.submit(batch, one := job())
     return one.future
 
@@ -68,7 +68,7 @@ def alive(thread: threading.Thread | None) -> bool:
 
 
 def test_jobs_of_all_threads_are_written_in_one() -> None:
-    worker, batches = Worker(), [Echo(), Echo()]
+    worker, batches = GenerationWorker(), [Echo(), Echo()]
     found: list[Any] = []
     threads = [threading.Thread(target=lambda b=b: found.append(ask(worker, b).result(60))) for b in batches * 10]
     for thread in threads:
@@ -81,7 +81,7 @@ def test_jobs_of_all_threads_are_written_in_one() -> None:
 
 
 def test_no_thread_before_the_first_job_and_none_after_it_is_closed() -> None:
-    worker = Worker()
+    worker = GenerationWorker()
     assert worker._thread is None
     ask(worker, Echo()).result(60)
     worker.close()
@@ -90,14 +90,14 @@ def test_no_thread_before_the_first_job_and_none_after_it_is_closed() -> None:
 
 
 def test_who_waits_when_it_is_closed_is_told_and_who_comes_after_too() -> None:
-    worker, batch = Worker(), Echo()
+    worker, batch = GenerationWorker(), Echo()
     batch.go.clear()
     first = ask(worker, batch)
     assert batch.stepping.wait(60)
     waiting = [ask(worker, batch), ask(worker, Echo())]
     closing = threading.Thread(target=worker.close)
     closing.start()
-    while not worker._stop.is_set():
+    while not worker.stop.is_set():
         time.sleep(0.001)
     batch.go.set()
     closing.join()
@@ -109,7 +109,7 @@ def test_who_waits_when_it_is_closed_is_told_and_who_comes_after_too() -> None:
 
 
 def test_a_worker_nobody_has_any_more_ends_its_thread() -> None:
-    worker = Worker()
+    worker = GenerationWorker()
     ask(worker, Echo()).result(60)
     thread = worker._thread
     del worker
@@ -118,7 +118,7 @@ def test_a_worker_nobody_has_any_more_ends_its_thread() -> None:
 
 
 def test_the_end_of_the_interpreter_waits_for_workers_that_were_dropped_too() -> None:
-    worker, batch = Worker(), Echo()
+    worker, batch = GenerationWorker(), Echo()
     batch.go.clear()
     ask(worker, batch)
     assert batch.stepping.wait(60)
@@ -133,7 +133,7 @@ def test_the_end_of_the_interpreter_waits_for_workers_that_were_dropped_too() ->
 
 
 def test_while_idle_it_holds_no_batch() -> None:
-    worker, batch = Worker(), Echo()
+    worker, batch = GenerationWorker(), Echo()
     ask(worker, batch).result(60)
     gone = weakref.ref(batch)
     del batch
@@ -172,7 +172,7 @@ def test_the_threads_of_pytorch_are_limited_in_its_own_thread_alone() -> None:
 
     counts = []
     for threads in (1, None):
-        worker, batch = Worker(), Counting()
+        worker, batch = GenerationWorker(), Counting()
         worker.threads = threads
         ask(worker, batch).result(60)
         counts.append((batch.counts, torch.get_num_threads()))
@@ -180,7 +180,7 @@ def test_the_threads_of_pytorch_are_limited_in_its_own_thread_alone() -> None:
     assert counts == [((1,), 3), ((3,), 3)]
 
 
-def _in_a_fork(worker: Worker, said: Any) -> None:
+def _in_a_fork(worker: GenerationWorker, said: Any) -> None:
     try:
         worker.submit(Echo(), job())  # type: ignore[arg-type]
     except UsageError as e:
@@ -189,7 +189,7 @@ def _in_a_fork(worker: Worker, said: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_forked_process_is_told_that_it_has_no_model() -> None:
-    worker = Worker()
+    worker = GenerationWorker()
     ask(worker, Echo()).result(60)
     context = multiprocessing.get_context("fork")
     said = context.Queue()

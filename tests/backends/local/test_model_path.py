@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tale_dspy.backends.local.names import embedded_folder, is_local, place_of
+from tale_dspy.backends.local.model_path import embedded_folder, is_local, parse_model_path
 from tale_dspy.errors import UsageError
 
 
@@ -48,18 +48,18 @@ def test_everything_else_is_not_local(model: object) -> None:
     ],
 )
 def test_a_string_is_cut_where_base_and_adapter_exist(model: str, base: str, adapter: str | None) -> None:
-    place = place_of(model)
+    place = parse_model_path(model)
     assert (Path(place.base), place.adapter) == (Path(base), adapter and Path(adapter))
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(folders: Path) -> None:
-    place = place_of("local:~/m+~/plus")
+    place = parse_model_path("local:~/m+~/plus")
     assert (place.folder, place.adapter) == (folders / "home" / "m", folders / "home" / "plus")
 
 
 def test_a_folder_is_taken_before_the_hub() -> None:
-    assert place_of("local:Qwen/Qwen3").folder == Path("Qwen/Qwen3")
-    assert place_of("local:Qwen/Other").folder is None
+    assert parse_model_path("local:Qwen/Qwen3").folder == Path("Qwen/Qwen3")
+    assert parse_model_path("local:Qwen/Other").folder is None
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_a_folder_is_taken_before_the_hub() -> None:
 )
 def test_what_is_missing_is_said(model: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        place_of(model)
+        parse_model_path(model)

@@ -18,7 +18,7 @@ def is_local(model: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelPath:
     """Where a model lies."""
 
     base: str
@@ -33,7 +33,7 @@ class Place:
         return path if path.is_dir() else None
 
 
-def place_of(model: str) -> Place:
+def parse_model_path(model: str) -> ModelPath:
     """Read a model string.
 
     A folder that exists is taken first, even if its name has the form of a hub name. Since a path may hold a `+`, the
@@ -50,15 +50,15 @@ def place_of(model: str) -> Place:
     if not text.strip():
         raise UsageError(f"{model!r} names no model: give local:PATH, local:PATH+ADAPTER or embedded")
     if text == EMBEDDED or Path(text).expanduser().is_dir():
-        return Place(_base(text))
+        return ModelPath(_base(text))
     cuts = [(text[:i], text[i + 1 :]) for i, c in enumerate(text) if c == "+"]
-    with_adapter = [(base, adapter) for base, adapter in cuts if adapter and Path(adapter).expanduser().is_dir()]
+    attach_adapter = [(base, adapter) for base, adapter in cuts if adapter and Path(adapter).expanduser().is_dir()]
     for exists in (_is_here, _HUB_NAME.fullmatch):
-        for base, adapter in with_adapter:
+        for base, adapter in attach_adapter:
             if exists(base):
-                return Place(_base(base), Path(adapter).expanduser())
+                return ModelPath(_base(base), Path(adapter).expanduser())
     if not cuts and _HUB_NAME.fullmatch(text):
-        return Place(text)
+        return ModelPath(text)
     raise UsageError(_what_is_missing(model, text, cuts))
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from tale_dspy.backends.local.columns import FIRST_COLUMNS, MANY, Columns, Part, Window
+from tale_dspy.backends.local.kv_cache import FIRST_COLUMNS, CacheSlice, GenerationStoppedError, KVCache, SharedPrefix
 
 LAYERS = 2
 
@@ -14,20 +14,18 @@ class Book:
     """A table and, beside it, plain lists of what each row must hold."""
 
     def __init__(self) -> None:
-        self.columns = Columns(torch.device("cpu"))
+        self.columns = KVCache(torch.device("cpu"))
         self.rows: list[list[float]] = []
         self._next = 1.0
 
-    def enter(self, *lengths: int) -> Window:
-        window = self.columns.enter(list(lengths))
-        self._write(window, [[self._new() for _ in range(length)] for length in lengths])
+    def enter(self, *lengths: int, prefix: SharedPrefix | None = None) -> CacheSlice:
+        window = self.columns.enter(list(lengths), prefix)
+        known = [] if prefix is None else prefix.layers[0][0][0, :, 0].tolist()
+        self._write(window, [[self._new() for _ in range(length - len(known))] for length in lengths], known)
         return window
 
-    def step(self) -> Window:
-        if order := self.columns.sort():
-            self.rows = [self.rows[number] for number in order]
+    def step(self) -> CacheSlice:
         window = self.columns.step()
-        self._check_parts(window)
         self._write(window, [[self._new()] for _ in self.rows])
         return window
 
@@ -41,10 +39,10 @@ class Book:
         self._next += 1
         return self._next
 
-    def _write(self, window: Window, new: list[list[float]]) -> None:
+    def _write(self, window: CacheSlice, new: list[list[float]], known: list[float] | None = None) -> None:
         """Write the new tokens to all layers, and compare what the window covers with the lists."""
         for row, tokens in enumerate(new, window.rows.start):
-            self.rows[row:row] = [[]] if row == len(self.rows) else []
+            self.rows[row:row] = [[*(known or [])]] if row == len(self.rows) else []
             self.rows[row] += tokens
         width = window.end - window.old
         padded = torch.tensor([[0.0] * (width - len(tokens)) + tokens for tokens in new])
@@ -55,15 +53,7 @@ class Book:
             assert found.shape == (len(new), 2, window.end - window.begin, 3)
             self._compare(window, found[:, 1, :, 2] / (layer + 1))
 
-    def _check_parts(self, window: Window) -> None:
-        """Every row is read once, from its first column on."""
-        read = [n for part in window.parts for n in range(len(self.rows))[part.rows]]
-        assert read == list(range(len(self.rows)))
-        for part in window.parts:
-            longest = 1 + max(len(row) for row in self.rows[part.rows])
-            assert window.begin + part.begin == window.end - longest
-
-    def _compare(self, window: Window, found: torch.Tensor) -> None:
+    def _compare(self, window: CacheSlice, found: torch.Tensor) -> None:
         for row, line in enumerate(found.tolist(), window.rows.start):
             held = self.rows[row]
             assert line[len(line) - len(held) :] == held
@@ -150,25 +140,27 @@ def test_every_row_reads_back_what_was_written_for_it(book: Book, seed: int) -> 
             book.step()
 
 
-def test_the_longest_rows_are_read_apart_from_the_others(book: Book) -> None:
-    book.enter(*[10] * MANY)
-    assert [part.begin for part in book.step().parts] == [0]
-    book.enter(*[90, 10] * MANY)
-    window = book.step()
-    assert [(part.rows, part.begin) for part in window.parts] == [
-        (slice(0, MANY * 3 // 2), 0),
-        (slice(MANY * 3 // 2, MANY * 3), 79),
-    ]
-    assert [len(row) for row in book.rows] == [91] * MANY + [12] * MANY + [11] * MANY
-
-
-def test_rows_are_not_sorted_for_a_little(book: Book) -> None:
-    book.enter(*[50] * MANY, 51)
-    assert book.columns.sort() is None
+def test_a_prefix_is_copied_to_rows_of_any_length(book: Book) -> None:
+    book.enter(30, 9)
     book.step()
-    assert [len(row) for row in book.rows] == [51] * MANY + [52]
+    first = book.rows[1][:5]
+    prefix = book.columns.prefix(1, [0] * 5)
+    assert [(keys.shape, float(keys[1, 4, 0])) for keys, _ in prefix.layers] == [
+        ((2, 5, 3), first[4] * (layer + 1)) for layer in range(LAYERS)
+    ]
+    window = book.enter(6, 40, 12, prefix=prefix)
+    assert (window.old - window.begin, window.end - window.old) == (5, 35)
+    assert window.positions[:, -1].tolist() == [5, 39, 11]
+    assert [row[:5] for row in book.rows[2:]] == [first] * 3
+    book.leave(0)
+    book.step()
 
 
-def test_few_rows_are_read_together(book: Book) -> None:
-    book.enter(50, *[1] * (MANY - 2))
-    assert book.step().parts == (Part(slice(None), 0),)
+def test_a_step_ends_at_the_next_layer_once_it_is_stopped() -> None:
+    stopped = False
+    cache = KVCache(torch.device("cpu"), lambda: stopped)
+    window, new = cache.enter([3]), torch.ones(1, 2, 3, 4)
+    cache.write(0, window, new, new)
+    stopped = True
+    with pytest.raises(GenerationStoppedError):
+        cache.write(1, window, new, new)

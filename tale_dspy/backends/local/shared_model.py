@@ -1,0 +1,137 @@
+"""Models that are loaded: once per process, shared by all that use them, freed with the last one."""
+
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tale_dspy.backends.local import files, weights
+
+if TYPE_CHECKING:
+    from tale_dspy.backends.local.batch import ContinuousBatch
+    from tale_dspy.backends.local.prompt_tokenizer import PromptTokenizer
+
+MAX_ROWS, MIN_ROWS = 128, 8
+"""Rows written at once where the caller sets no number: as many as memory holds, within these bounds."""
+TOKENS_PER_ROW = 1024
+"""Tokens of a prompt and its reply for which memory is set aside."""
+MEMORY_SHARE = 0.25
+"""Share of the free memory that keys and values may take."""
+_DEFAULT_MEMORY = 4 << 30
+"""Free bytes that are assumed where the system does not say."""
+
+
+class SharedModel:
+    """One model of this process, and the adapters that were put on it.
+
+    Args:
+        folder: The model's.
+        name: What it was called by: its folder or its name on the hub.
+        device: A torch device, such as `cpu` or `cuda:0`.
+        dtype: One of `weights.DTYPES`.
+    """
+
+    def __init__(self, folder: Path, name: str, device: str, dtype: str) -> None:
+        from tale_dspy.backends.local.worker import GenerationWorker
+
+        self.folder = folder
+        self.name = name
+        self.worker = GenerationWorker()
+        self._device, self._dtype = device, dtype
+        self._lock = threading.Lock()
+        self._model: Any = None
+        self._tokenizer: PromptTokenizer | None = None
+        self._batches: weakref.WeakValueDictionary[tuple[str, int | None], ContinuousBatch] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def batch(self, adapter: Path | None, width: int | None) -> "tuple[ContinuousBatch, PromptTokenizer]":
+        """Return the rows of this model with an adapter, or without; loads what is not loaded yet.
+
+        Args:
+            adapter: Folder of a LoRA adapter.
+            width: Most rows at once; None for as many as memory holds.
+
+        Raises:
+            UsageError: If the device or the adapter cannot be used.
+            DataError: If the model cannot be loaded.
+        """
+        from tale_dspy.backends.local.batch import ContinuousBatch
+        from tale_dspy.backends.local.decoders import SmallLlama, decoder_of
+
+        key = ("" if adapter is None else f"{adapter.resolve()} {files.stamp(adapter)}", width)
+        with self._lock:
+            if self._model is None:
+                self._model = weights.load_model(self.folder, self._device, self._dtype)
+                self.worker.threads = _fixed_threads(self._model)
+            if self._tokenizer is None:
+                self._tokenizer = weights.load_prompt_tokenizer(self.folder, self._model)
+            batch = self._batches.get(key)
+            if batch is None:
+                model = self._model
+                if adapter is not None:
+                    model = weights.attach_adapter(model, adapter, self.name)
+                    model = weights.merge_adapter(model) if SmallLlama.fits(self._model) else model.get_base_model()
+                device = self._model.get_input_embeddings().weight.device
+                rows = width or rows_in_memory(self._model)
+                stopped = self.worker.stop.is_set
+                batch = ContinuousBatch(decoder_of(model), self._tokenizer, device, rows, stopped)
+                self._batches[key] = batch
+            return batch, self._tokenizer
+
+
+_models: "weakref.WeakValueDictionary[tuple[str, ...], SharedModel]" = weakref.WeakValueDictionary()
+_models_lock = threading.Lock()
+
+
+def shared_model(folder: Path, name: str, device: str, dtype: str) -> SharedModel:
+    """Return the model of a folder, the one that is loaded already if there is one.
+
+    Files that were written anew since are another model. The arguments are those of `SharedModel`.
+    """
+    key = (str(folder.resolve()), files.stamp(folder), device, dtype)
+    with _models_lock:
+        model = _models.get(key)
+        if model is None:
+            model = _models[key] = SharedModel(folder, name, device, dtype)
+        return model
+
+
+def _fixed_threads(model: Any) -> int | None:
+    """Return the threads of PyTorch a model is written with, or None where they are to be found by trying."""
+    import torch
+
+    from tale_dspy.backends.local.threads import wants_one_thread
+
+    if wants_one_thread(model):
+        return 1
+    return None if model.get_input_embeddings().weight.device.type == "cpu" else torch.get_num_threads()
+
+
+def rows_in_memory(model: Any) -> int:
+    """Return how many rows' keys and values fit into the memory that is free beside the weights.
+
+    A token takes `2 * layers * key heads * head width * bytes of a number` bytes.
+    """
+    config = model.config.get_text_config(decoder=True)
+    weight = model.get_input_embeddings().weight
+    heads = config.num_attention_heads
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    per_token = 2 * config.num_hidden_layers * key_heads * head_width * weight.element_size()
+    rows = int(MEMORY_SHARE * _free_memory(weight.device) / (per_token * TOKENS_PER_ROW))
+    return max(MIN_ROWS, min(rows, MAX_ROWS))
+
+
+def _free_memory(device: Any) -> int:
+    """Return the free bytes of a device."""
+    import torch
+
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return _DEFAULT_MEMORY
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), _DEFAULT_MEMORY)

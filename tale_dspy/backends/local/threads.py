@@ -1,0 +1,108 @@
+"""How many threads PyTorch takes for the steps of a model on a CPU.
+
+Threads that share a step wait for each other at each of its operations. On an idle machine two are nearly twice as fast
+as one; where another process has a core, they are up to 80 times slower (benchmarks/local.py --threads).
+"""
+
+import threading
+from typing import Any
+
+SINGLE_THREAD_PARAMETERS = 4_000_000
+"""Parameters up to which a step on a CPU is too short to be shared."""
+PROBE_STEPS = 2
+"""Steps with another number of threads, of which the shortest counts."""
+FIRST_INTERVAL, LAST_INTERVAL = 8, 512
+"""Steps between two probes: doubled while they bring nothing."""
+CLEAR_GAIN = 0.9
+"""A number of threads is changed if a step takes less than this share of the time."""
+STALL = 2.0
+"""A step that takes this many times as long as the last ones is a reason to probe at once."""
+
+
+def wants_one_thread(model: Any) -> bool:
+    """Whether one thread is to do all the arithmetic of a model."""
+    device: str = model.get_input_embeddings().weight.device.type
+    return device == "cpu" and sum(p.numel() for p in model.parameters()) <= SINGLE_THREAD_PARAMETERS
+
+
+class ThreadTuner:
+    """Finds the quickest number of threads for one model, by the time of its steps.
+
+    Every so often, and when a step stalls, some steps are taken with the other number: all threads, or one alone.
+
+    Args:
+        threads: The number at first, and the most.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        """The number for the next step."""
+        self._most = threads
+        self._rows = 0
+        self._recent: list[float] = []
+        """Seconds of the last steps with the number that is used."""
+        self._probe: list[float] | None = None
+        """Seconds of the steps of a probe under way."""
+        self._interval = self._until_probe = FIRST_INTERVAL
+
+    def record(self, rows: int, seconds: float) -> None:
+        """Learn from a step, and choose the number of threads of the next one.
+
+        Args:
+            rows: Rows that got a token; 0 for a step that cannot be compared with others.
+            seconds: Time it took.
+        """
+        if self._most == 1 or not rows:
+            return
+        if rows != self._rows:  # only steps of as many rows can be compared
+            self._rows, self._recent = rows, []
+            if self._probe is not None:
+                self._end_probe()
+        if self._probe is not None:
+            self._probe.append(seconds)
+            if len(self._probe) == PROBE_STEPS:
+                self._compare(self._probe)
+            return
+        self._until_probe -= 1
+        stalled = len(self._recent) == PROBE_STEPS and seconds > STALL * min(self._recent)
+        self._recent = [*self._recent[1 - PROBE_STEPS :], seconds]
+        if len(self._recent) == PROBE_STEPS and (self._until_probe <= 0 or stalled):
+            self._probe, self.threads = [], self._other()
+
+    def _compare(self, probe: list[float]) -> None:
+        if min(probe) < CLEAR_GAIN * min(self._recent):
+            self._recent, self._interval = probe, FIRST_INTERVAL
+            self._probe, self._until_probe = None, self._interval
+        else:
+            self._interval = min(2 * self._interval, LAST_INTERVAL)
+            self._end_probe()
+
+    def _end_probe(self) -> None:
+        """Go back to the number before the probe."""
+        self._probe, self.threads, self._until_probe = None, self._other(), self._interval
+
+    def _other(self) -> int:
+        return 1 if self.threads == self._most else self._most
+
+
+class ThreadLimit:
+    """The number of threads PyTorch takes for the work of one thread of Python; that of all others stays as it is.
+
+    To be made in the thread it is for.
+    """
+
+    def __init__(self) -> None:
+        import torch
+
+        self._set = torch.set_num_threads
+        self.count = self._usual = torch.get_num_threads()
+
+    def set(self, count: int) -> None:
+        """Take so many from now on."""
+        if count == self.count:
+            return
+        self.count = count
+        self._set(count)  # for this thread, and for all that PyTorch sees first from now on
+        other = threading.Thread(target=self._set, args=(self._usual,))  # takes the latter back
+        other.start()
+        other.join()

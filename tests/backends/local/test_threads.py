@@ -1,0 +1,75 @@
+"""The number of threads follows the time of the steps: all of them on an idle machine, one beside a busy process."""
+
+import threading
+
+import pytest
+from tiny_models import config_of
+from transformers import AutoModelForCausalLM
+
+from tale_dspy.backends.local.threads import FIRST_INTERVAL, ThreadLimit, ThreadTuner, wants_one_thread
+
+
+@pytest.mark.parametrize(("size", "alone"), [(260, True), (200_000, False)])
+def test_one_thread_writes_with_the_smallest_models(size: int, alone: bool) -> None:
+    model = AutoModelForCausalLM.from_config(config_of("llama", vocab_size=size))
+    assert wants_one_thread(model) is alone
+    assert not wants_one_thread(model.to("meta"))
+
+
+def run(tuner: ThreadTuner, seconds: dict[int, float], steps: int, rows: int = 8) -> list[int]:
+    """Take steps that last so long with each number of threads, and return the numbers."""
+    used = []
+    for _ in range(steps):
+        used.append(tuner.threads)
+        tuner.record(rows, seconds[tuner.threads])
+    return used
+
+
+def test_all_threads_are_used_while_they_are_quicker_and_probes_become_rare() -> None:
+    used = run(ThreadTuner(4), {4: 1.0, 1: 3.0}, 1000)
+    assert used[: FIRST_INTERVAL + 4] == [4] * FIRST_INTERVAL + [1, 1, 4, 4]
+    assert used.count(1) <= 14
+    assert used[-300:].count(1) <= 2
+
+
+def test_one_thread_is_used_where_others_wait() -> None:
+    used = run(ThreadTuner(2), {2: 20.0, 1: 1.0}, 100)
+    assert used[FIRST_INTERVAL:].count(2) < 10
+
+
+def test_a_stall_is_noticed_at_once_and_its_end_later() -> None:
+    tuner = ThreadTuner(2)
+    run(tuner, {2: 1.0, 1: 1.8}, 2000)
+    assert run(tuner, {2: 20.0, 1: 1.8}, 10) == [2, 1, 1, 2, *[1] * 6]
+    assert run(tuner, {2: 1.0, 1: 1.8}, 600)[-1] == 2
+
+
+def test_steps_of_other_numbers_of_rows_are_not_compared() -> None:
+    tuner = ThreadTuner(2)
+    used = []
+    for step in range(100):
+        used.append(tuner.threads)
+        tuner.record(step, float(step))
+        tuner.record(0, 1000.0)
+    assert set(used) == {2}
+
+
+def test_the_limit_of_one_thread_leaves_all_others_as_they_are() -> None:
+    import torch
+
+    usual, inside = torch.get_num_threads(), []
+
+    def work() -> None:
+        limit = ThreadLimit()
+        for count in (1, usual + 2, usual):
+            limit.set(count)
+            inside.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    other: list[int] = []
+    fresh = threading.Thread(target=lambda: other.append(torch.get_num_threads()))
+    fresh.start()
+    fresh.join()
+    assert (inside, torch.get_num_threads(), other) == ([1, usual + 2, usual], usual, [usual])
