@@ -63,9 +63,13 @@
       this.refresh();
     }
 
-    /* Columns of the chosen run, beside those that all runs share. */
+    /* Whether a column or text is shown: of all runs together, of the first, or of the one that was chosen. */
+    shows({ group }) {
+      return group === null || group === 0 || group === this.group;
+    }
+
     get columns() {
-      return this.data.columns.filter((column) => column.group === null || column.group === this.group);
+      return this.data.columns.filter((column) => this.shows(column));
     }
 
     build() {
@@ -238,7 +242,7 @@
       const [block, position] = this.data.places[row];
       if (block < 0) return [element("p", {}, this.data.elsewhere)];
       const panes = (await unpack(`${this.root.dataset.source}-${block}`))[position];
-      const visible = panes.filter((pane) => pane.group === null || pane.group === 0 || pane.group === this.group);
+      const visible = panes.filter((pane) => this.shows(pane));
       const wide = visible.filter((pane) => pane.group === null).map((pane) => this.pane(pane));
       const pair = visible.filter((pane) => pane.group !== null).map((pane) => this.pane(pane));
       return [...wide, element("div", { class: "pair" }, ...pair)];
