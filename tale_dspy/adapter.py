@@ -30,7 +30,8 @@ from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
 from tale_dspy.prompts import FORMS, STATED, PromptForm, form_names
-from tale_dspy.replies import brackets, quoted, read_fields
+from tale_dspy.replies import quoted, read_fields
+from tale_dspy.reply_sections import brackets
 
 REASONING = "reasoning"
 BUDGET = "token_budget"

@@ -65,16 +65,14 @@ class PromptForm:
     """The same for a model that thinks natively, which writes nothing before it has thought; not in the paper."""
     budget_only: str = "Use less than {budget} tokens:\n"
     """The budget for a predictor without a reasoning field; not in the paper."""
-    only: str | None = None
-    """Name of the one output field the wording is for; None for any single output."""
     label: str | None = None
     """What the wording calls the answer; None where it names none."""
     choice: bool = False
     """Whether the answer is the letter of an option."""
 
     def fits(self, outputs: list[str]) -> bool:
-        """Whether the wording as published can ask for these outputs."""
-        return len(outputs) == 1 and self.only in (None, outputs[0])
+        """Whether the wording as published can ask for these outputs: for any single one, whatever it is called."""
+        return len(outputs) == 1
 
     def phrase(self, thinks: bool, budget: object | None) -> str:
         """Return what stands at the end of the prompt; a budget of `STATED` is left to the model."""
@@ -119,7 +117,6 @@ FORMS: dict[str, PromptForm] = {
     "answer": PromptForm(
         cot="Q: {question}\n" + _ANSWER + "{think}",
         direct=_DIRECTLY + _ANSWER + "\nQ: {question}",
-        only="answer",
         label="Answer",
     ),
     "choice": PromptForm(

@@ -8,29 +8,34 @@ None.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_args
 
 from pydantic.fields import FieldInfo
 
 from tale_dspy.answers import Kind, find_answer
 from tale_dspy.answers.brackets import TEMPLATE, bracket_spans
-from tale_dspy.fields import NONE, Fields, convert, is_short, long_value, plain_type, says_none, title, unquoted
+from tale_dspy.answers.json_reply import json_object
+from tale_dspy.answers.number_forms import normalize_numbers, numbers_in
+from tale_dspy.answers.thought_tags import split_thought
+from tale_dspy.fields import NONE, Fields, convert, is_short, long_value, plain_type, says_none, unquoted
+from tale_dspy.reply_sections import (
+    LINE_CHARS,
+    MARKER,
+    SEARCHED,
+    Bracket,
+    brackets,
+    folded_name,
+    label_pattern,
+    line_start,
+    split_sections,
+)
 
-_HEADER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\]", re.MULTILINE)
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
-_TAIL = 300_000  # characters of a reply that are searched for brackets
+_REFUSES = re.compile(
+    r"\W*(?:i(?:'m|\sam)?\s(?:cannot|can't|do\snot|don't|unable|sorry|not\sable)|sorry)\b", re.IGNORECASE
+)
 _LAST = 1_000  # brackets of several fields that are looked at
-_LINE = 300  # characters before a bracket that may hold its label
-
-
-class Bracket(NamedTuple):
-    """A `[[...]]` of a reply that holds a value."""
-
-    start: int
-    end: int
-    content: str
 
 
 class Found(NamedTuple):
@@ -59,9 +64,17 @@ def read_fields(
     Returns:
         A value of the field's type, or None, for each field; and the reasoning before them.
     """
+    thoughts, text, complete = split_thought(reply)
+    if not complete:
+        return dict.fromkeys(fields), thoughts
+    values, before = _from_json(fields, text) or _from_text(fields, text, choice=choice, thinks=thinks)
+    return {k: values.get(k) for k in fields}, "\n\n".join(filter(None, (thoughts, before))) if thoughts else before
+
+
+def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tuple[dict[str, Any], str]:
     short = {k: f for k, f in fields.items() if is_short(f)}
     long = {k: f for k, f in fields.items() if k not in short}
-    sections = _sections(reply, long)
+    sections = split_sections(text, long)
     plain = sections.pop(None)
     if len(long) == 1 and not short and not sections:
         found = _read_unmarked(long, plain, whole=not thinks)
@@ -70,40 +83,35 @@ def read_fields(
     values = {k: convert(_without_labels(v, short), long[k]) for k, v in sections.items() if k} | found.values
     missing = {k: f for k, f in short.items() if k not in values}
     cut = found.cut
-    if missing and reply.strip():
-        rest = _read_unbracketed(missing, reply, choice=choice, whole=not thinks and len(fields) == 1)
+    if missing and text.strip():
+        rest = _read_unbracketed(missing, text, choice=choice, whole=not thinks and len(fields) == 1)
         values |= rest.values
         cut = min(cut, rest.cut)
-    return {k: values.get(k) for k in fields}, plain[:cut]
+    return values, plain[:cut]
 
 
-def _sections(text: str, names: Iterable[str]) -> dict[str | None, str]:
-    """Split a reply at ChatAdapter's markers of these fields; what stands before the first has the key None.
-
-    Of a field written twice the later counts; what follows `completed` does not.
-    """
-    marks = [m for m in _HEADER.finditer(text) if m[1] in names or m[1] == "completed"]
-    sections: dict[str | None, str] = {None: text[: marks[0].start()] if marks else text}
-    for mark, end in zip(marks, [*(m.start() for m in marks[1:]), len(text)], strict=False):
-        if mark[1] == "completed":
-            break
-        sections[mark[1]] = text[mark.end() : end].strip()
-    return sections
+def _from_json(fields: Fields, text: str) -> tuple[dict[str, Any], str] | None:
+    """Read a reply that is a JSON object of the fields, as `dspy.JSONAdapter` has it written; None if it is none."""
+    found = json_object(text, as_written=False)
+    if found is None:
+        return None
+    names = {folded_name(n): n for n in fields}
+    given = {names[folded_name(str(key))]: value for key, value in found.items() if folded_name(str(key)) in names}
+    extra = {folded_name(str(key)) for key in found} - set(names)
+    if not given or (len(fields) == 1 and not is_short(*fields.values()) and extra - {"reasoning"}):
+        return None  # such as a field that is a dict itself
+    texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in given.items()}
+    values = {k: convert(v, fields[k]) for k, v in texts.items()}
+    if all(value is None for value in values.values()):
+        return None
+    return values, str(found.get("reasoning") or "")
 
 
 def _without_labels(section: str, short: Fields) -> str:
     """Cut off the short fields that a model wrote behind the long ones."""
-    labels = "|".join(_label(n) for n in short)
+    labels = "|".join(label_pattern(n) for n in short)
     line = re.search(rf"(?im)^[*_# \t-]{{0,5}}(?:{labels})[*_]{{0,3}}\s?[:：]\s?\[\[", section) if labels else None
     return section[: line.start()].rstrip() if line else section
-
-
-def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
-    """List the brackets of a reply that hold more than the template they were asked for with."""
-    tail = text[-_TAIL:]
-    offset = len(text) - len(tail)
-    contents = (Bracket(offset + s.start, offset + s.end, tail[s.inside].strip()) for s in bracket_spans(tail))
-    return [b for b in contents if not TEMPLATE.fullmatch(b.content) and b.content not in names]
 
 
 def _read_only(short: Fields, text: str, choice: bool) -> Found:
@@ -116,7 +124,7 @@ def _read_only(short: Fields, text: str, choice: bool) -> Found:
     if not found:
         return Found({}, len(text))
     _, end, content = found[-1]
-    kind = _answer_kind(name, field, choice)
+    kind = _answer_kind(field, choice)
     if kind and unquoted(content) == content:
         if re.search(r"\w", text[end:]):
             content = find_answer(text, kind) or content
@@ -127,40 +135,69 @@ def _read_only(short: Fields, text: str, choice: bool) -> Found:
 
 def _read_labelled(short: Fields, text: str) -> Found:
     """Read several bracketed fields: the last `[[...]]` of which the line before it names the field last."""
-    names = {_folded(n): n for n in short}
-    label = re.compile("|".join(_label(n) for n in sorted(short, key=len, reverse=True)), re.IGNORECASE)
+    names = {folded_name(n): n for n in short}
+    label = re.compile("|".join(label_pattern(n) for n in sorted(short, key=len, reverse=True)), re.IGNORECASE)
     told: dict[str, Bracket] = {}
     cuts: dict[str, int] = {}
     behind = 0
     for bracket in brackets(text, short)[-_LAST:] if short else ():
-        line = max(behind, _line_start(text, bracket.start))
+        line = max(behind, line_start(text, bracket.start))
         labels = label.findall(text[line : bracket.start])
         behind = bracket.end
         if labels:
-            name = names[_folded(labels[-1])]
+            name = names[folded_name(labels[-1])]
             told[name], cuts[name] = bracket, line
     values = _read_as({k: b.content for k, b in told.items()}, short)
     return Found(values, min(cuts.values(), default=len(text)))
 
 
 def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -> Found:
-    """Read short fields without brackets: under ChatAdapter's marker, as `Name: value`, or as the whole reply."""
-    told: dict[str, str] = {}
-    marked = _sections(text, fields)
+    """Read short fields without brackets: under ChatAdapter's marker, as `Name: value`, or as a final answer."""
+    texts: dict[str, str] = {}
+    marked = split_sections(text, fields)
     cut = len(marked.pop(None))
     for name, field in fields.items():
-        kind = _answer_kind(name, field, choice) if len(fields) == 1 else None
-        lines = list(re.finditer(rf"(?im)^\W{{0,9}}(?:{_label(name)})[*_`]{{0,3}} ?[:：=](.+)$", text))
+        lines = list(re.finditer(rf"(?im)^\W{{0,9}}(?:{label_pattern(name)})[*_`]{{0,3}} ?[:：=](.+)$", text))
         if name in marked:
-            told[name] = marked[name]
-        elif kind and (said := find_answer(text, kind)):
-            told[name] = said
+            texts[name] = marked[name]
+        elif len(fields) == 1 and (answer := _final_answer(field, text, choice=choice, whole=whole)) is not None:
+            texts[name] = answer
         elif lines:
-            told[name] = lines[-1][1].strip("[]*_` \t\r")
+            texts[name] = lines[-1][1].strip("[]*_` \t\r")
             cut = min(cut, lines[-1].start())
-        elif whole and not kind:
-            told[name] = text.strip()
-    return Found(_read_as(told, fields), cut)
+        elif whole and not _REFUSES.match(text):
+            texts[name] = text.strip()
+    return Found(_read_as(texts, fields), cut)
+
+
+def _final_answer(field: FieldInfo, text: str, *, choice: bool, whole: bool) -> str | None:
+    """Find the answer of the only field, whatever the field is called: what is asked decides."""
+    kind = _answer_kind(field, choice)
+    if kind == "auto":
+        return find_answer(text, kind, guess=not whole or _has_one_number(text))
+    if kind:
+        return find_answer(text, kind)
+    places = (find_answer(text, "text", guess=False), find_answer(text, "text"), text.strip())
+    fitting = (place for place in places if place is not None and convert(place, field) is not None)
+    return next(fitting, None) or _only_option(field, text)
+
+
+def _has_one_number(text: str) -> bool:
+    """Whether a reply that may be an answer as it is holds one result: a number, or an equation."""
+    text = text.strip()
+    if "\n" in text or len(text) > LINE_CHARS:
+        return False
+    return "=" in text or len(numbers_in(normalize_numbers(text))) == 1
+
+
+def _only_option(field: FieldInfo, text: str) -> str | None:
+    """Return the only option that the last line names; None for several, and for one that is denied."""
+    lines = text.strip().splitlines()
+    options = [str(option) for option in get_args(plain_type(field))] or ["true", "false", "yes", "no"]
+    line = lines[-1][-LINE_CHARS:] if lines else ""
+    names = {o for o in options if re.search(rf"(?i)(?<!\w){re.escape(o)}(?!\w)", line)}
+    denied = re.search(r"(?i)\b(?:not|never|neither|nor|cannot)\b|n't|[不非]", line)
+    return names.pop() if len(names) == 1 and not denied else None
 
 
 def _read_as(told: Mapping[str, str], fields: Fields) -> dict[str, Any]:
@@ -172,14 +209,15 @@ def _read_as(told: Mapping[str, str], fields: Fields) -> dict[str, Any]:
 def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
     """Read the only long field of a reply without its marker: in brackets, fenced, or a JSON value on its own line."""
     ((name, field),) = long.items()
+    text = MARKER.sub(lambda m: " " * len(m[0]), text)  # a marker is no list
     places = []
-    offset = max(0, len(text) - _TAIL)
+    offset = max(0, len(text) - SEARCHED)
     if spans := bracket_spans(text[offset:]):
         start, end = spans[-1].start + offset, spans[-1].end + offset
         # [[1, 2]] may be a bracketed list, or the list of lists itself.
         places += [(start, text[start + 2 : end - 2]), (start, text[start + 1 : end - 1]), (start, text[start:end])]
-    if fenced := list(_FENCED.finditer(text[-_TAIL:])):
-        places.append((max(0, len(text) - _TAIL) + fenced[-1].start(), fenced[-1][1]))
+    if fenced := list(_FENCED.finditer(text[-SEARCHED:])):
+        places.append((max(0, len(text) - SEARCHED) + fenced[-1].start(), fenced[-1][1]))
     if bare := re.search(r"^[\[{]", text, re.MULTILINE):
         places.append((bare.start(), text[bare.start() :]))
     if whole:
@@ -192,34 +230,18 @@ def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
     return Found({}, len(text))
 
 
-def _answer_kind(name: str, field: FieldInfo, choice: bool) -> Kind | None:
-    """What `find_answer` should look for, if the field is a final answer."""
-    kind = plain_type(field)
-    if choice or kind in (int, float):
-        return "choice" if choice else "number"
-    return "auto" if name == "answer" and kind is str else None
-
-
-@lru_cache(maxsize=1024)
-def _label(name: str) -> str:
-    """A pattern for a field's name in a reply: `sub_total`, `Sub Total`, `SUBTOTAL`."""
-    words = r"[\s_-]{0,2}".join(re.escape(w) for w in re.split(r"[\s_]+", title(name)) if w)
-    return rf"(?<![^\W_]){words}(?![^\W_])"
-
-
-def _folded(text: str) -> str:
-    return re.sub(r"[\s_-]", "", text).casefold()
-
-
-def _line_start(text: str, at: int) -> int:
-    start = max(0, at - _LINE)
-    return max(start, text.rfind("\n", start, at) + 1)
+def _answer_kind(field: FieldInfo, choice: bool) -> Kind | None:
+    """What `find_answer` should look for; None for a field that names its values."""
+    if choice:
+        return "choice"
+    kinds: dict[Any, Kind] = {int: "number", float: "number", str: "auto"}
+    return kinds.get(plain_type(field))
 
 
 def _before_label(text: str, start: int, name: str) -> int:
     """Where the reasoning ends: before the line of the bracket, or before its label if it shares the line."""
-    line = _line_start(text, start)
-    words = rf"(?:final )?(?:answer|choice|答案|选项|{_label(name)})\**\s{{0,3}}[:：]?|[\w*]+[:：]"
+    line = line_start(text, start)
+    words = rf"(?:final )?(?:answer|choice|答案|选项|{label_pattern(name)})\**\s{{0,3}}[:：]?|[\w*]+[:：]"
     near = max(line, start - len(name) - 40)  # a label is short, and the pattern slow
     label = re.compile(rf"(?im)(?:^|(?<=[\s.。:：]))\**(?:{words})\s{{0,3}}\**\s{{0,3}}\Z").search(text, near, start)
     return label.start() if label else start
@@ -234,6 +256,6 @@ def quoted(value: str, *, choice: bool = False) -> str:
     read_as = (find_answer(whole, "choice") or value) if choice else value
     spans = [(span.start, span.end) for span in bracket_spans(whole)]
     same = read_as == value == value.strip() == unquoted(value) and spans == [(0, len(whole))]
-    if same and not TEMPLATE.fullmatch(value) and not _HEADER.search(value) and value.casefold() not in NONE:
+    if same and not TEMPLATE.fullmatch(value) and not MARKER.search(value) and value.casefold() not in NONE:
         return value
     return json.dumps(value, ensure_ascii=False)

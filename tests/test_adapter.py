@@ -98,7 +98,7 @@ WANTED = "Please Give the response by strictly following this format: "
         (
             "answer",
             "question -> reasoning, choice",
-            f"Question: Q?\n{WANTED}Choice: [[choice]].Let's think step by step:\n",
+            f"Q: Q?\n{WANTED}[[answer]], for example: Answer: [[50]].Let's think step by step:\n",
         ),
     ],
 )

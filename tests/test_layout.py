@@ -20,7 +20,7 @@ MODULES = {
 FLOORS = [
     [
         *("errors", "budget", "answers", "display", "prompts", "fields"),
-        *("replies", "ids", "tables", "statistics", "dspy_bridge"),
+        *("replies", "reply_sections", "ids", "tables", "statistics", "dspy_bridge"),
     ],
     ["backends", "accounting"],
     ["adapter", "named_sets", "datasets", "embedded"],

@@ -1,8 +1,11 @@
 """Reading fields out of replies: every shape a value can have, and everything else a model may write."""
 
 import enum
+import json
 import random
 import time
+from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 import dspy
@@ -10,7 +13,7 @@ import pydantic
 import pytest
 from pydantic.fields import FieldInfo
 
-from tale_dspy.replies import brackets, quoted, read_fields
+from tale_dspy.replies import quoted, read_fields
 
 NASTY_TEXTS = [
     "",
@@ -271,11 +274,6 @@ def test_a_direct_text_without_any_mark_is_the_reply() -> None:
     assert read("x = 1", dspy.Code, thinks=True) is None
 
 
-def test_templates_and_markers_are_no_values() -> None:
-    found = brackets("[[answer]] [[]] [[ ## x ## ]] [[选项]] [[total]] [[5]]", ["total"])
-    assert [b.content for b in found] == ["5"]
-
-
 ALL_KINDS = [
     {"answer": field(str)},
     {"summary": field(str)},
@@ -307,6 +305,57 @@ def test_nothing_a_model_writes_raises() -> None:
             values, before = read_fields(fields, reply, thinks=True)
             assert values.keys() == fields.keys()
             assert reply.startswith(before)
+
+
+FIELD_CASES = Path(__file__).parent / "data" / "fields.jsonl"
+TYPES: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    "list[str]": list[str],
+    "list[int]": list[int],
+    "list[list[int]]": list[list[int]],
+    "set[str]": set[str],
+    "tuple[int, ...]": tuple[int, ...],
+    "dict[str, int]": dict[str, int],
+    "Literal['pos', 'neg']": Literal["pos", "neg"],
+}
+
+
+def field_cases() -> dict[str, list[dict[str, Any]]]:
+    """Return the cases by their kind: type of the only field, reply, and the value in it."""
+    rows = [json.loads(line) for line in FIELD_CASES.read_text(encoding="utf-8").splitlines()]
+    return {kind: list(group) for kind, group in groupby(rows, key=lambda row: row["kind"])}
+
+
+@pytest.mark.parametrize("name", ["out", "answer", "solution", "final_answer"])
+@pytest.mark.parametrize("thinks", [True, False])
+@pytest.mark.parametrize("kind", field_cases())
+def test_every_reply_of_a_kind_gives_the_field_its_value(kind: str, thinks: bool, name: str) -> None:
+    wrong = []
+    for row in field_cases()[kind]:
+        reply = row["reply"].replace("## out ##", f"## {name} ##").replace('"out"', f'"{name}"')
+        value = read(reply, TYPES[row["type"]], name=name, thinks=thinks)
+        value = list(value) if isinstance(value, set | tuple) else value
+        if value != row["expect"]:
+            wrong.append((reply, row["expect"], value))
+    assert wrong == []
+
+
+def test_thinking_inside_a_reply_is_its_reasoning_and_never_a_value() -> None:
+    reply = "<think>Answer: [[20]]</think>So it is 9*2.\nAnswer: [[18]]"
+    values, before = read_fields({"answer": field(str)}, reply, thinks=True)
+    assert (values, before.split("\n\n")) == ({"answer": "18"}, ["Answer: [[20]]", "So it is 9*2.\n"])
+    cut = read_fields({"answer": field(str)}, "<think>Answer: [[20]]", thinks=True)
+    assert cut == ({"answer": None}, "Answer: [[20]]")
+
+
+def test_a_json_object_of_the_fields_is_read() -> None:
+    fields = {"total": field(int), "items": field(list[str]), "note": field(str)}
+    reply = '{"reasoning": "so", "total": 7, "items": ["a"], "note": "ok"}'
+    assert read_fields(fields, reply) == ({"total": 7, "items": ["a"], "note": "ok"}, "so")
+    assert read('{"a": 1}', dict[str, int], name="out") == {"a": 1}
 
 
 LONG = {

@@ -113,7 +113,8 @@ def _in_words(text: str) -> float | None:
     parts = [m[1] for m in ITEM.finditer(text)]
     if len(parts) > 1:
         return sum(filter(None, map(_value, parts)))
-    return _of_tokens(text) if (number := _of_tokens(text)) is not None else _bare(text)
+    tokens = _of_tokens(text)
+    return _bare(text) if tokens is None else tokens
 
 
 def _of_tokens(text: str) -> float | None:

@@ -39,7 +39,7 @@ _MAX_QUESTIONS = 5
 _FIELD_MARKER = re.compile(r"\[\[ {0,3}##[^\]\n]{0,100}## {0,3}\]\]")
 
 
-def find_answer(reply: str | None, kind: Kind = "auto") -> str | None:
+def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -> str | None:
     """Find the final answer in a reply, by the rules at the head of `tale_dspy.answers.finding`.
 
     DSPy's field markers (`[[ ## answer ## ]]`), empty brackets and repeated templates (`[[answer]]`) are no marks.
@@ -47,6 +47,7 @@ def find_answer(reply: str | None, kind: Kind = "auto") -> str | None:
     Args:
         reply: What the model wrote. Bytes are read as UTF-8; of a very long reply the end is read.
         kind: What to look for. With `auto`, numbers, options and texts.
+        guess: Whether rule 3 applies; if not, only a marked or stated answer counts.
 
     Returns:
         The content of the mark without its brackets, or the stated or last number, letter or line; with kind `choice`
@@ -63,13 +64,13 @@ def find_answer(reply: str | None, kind: Kind = "auto") -> str | None:
     if (found := json_object(text)) is not None:
         answer = json_answer(found)
         if answer is not None:
-            return _find(answer, kind) or answer
+            return _find(answer, kind, guess) or answer
         if kind in ("number", "choice"):
             return None  # several values, none of them named
-    return _find(_first_answer(text, kind), kind)
+    return _find(_first_answer(text, kind), kind, guess)
 
 
-def _find(text: str, kind: Kind) -> str | None:
+def _find(text: str, kind: Kind, guess: bool) -> str | None:
     plain = ascii_twin(text)  # the same positions as in text
     mark = last_mark(text, plain, kind)
     stated = last_statement(plain, kind, mark)
@@ -77,6 +78,8 @@ def _find(text: str, kind: Kind) -> str | None:
         return stated
     if mark is not None:
         return (read_option(mark.text) if kind == "choice" else None) or mark.text
+    if not guess:
+        return None
     if kind == "choice":
         return last_option(plain)
     if kind == "text":

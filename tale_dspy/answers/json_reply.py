@@ -15,10 +15,12 @@ _MAX_LITERAL = 1_000
 _MAX_DEPTH = 3
 
 
-def json_object(text: str) -> dict[str, object] | None:
+def json_object(text: str, *, as_written: bool = True) -> dict[str, object] | None:
     """Return the JSON object a reply consists of or ends with, also in a fence or as the only item of a list.
 
-    Numbers stay as they were written, as texts.
+    Args:
+        text: The reply.
+        as_written: Whether numbers stay as they were written, as texts.
     """
     text = text.strip()
     if text[-1:] not in ("}", "]", "`"):
@@ -34,7 +36,7 @@ def json_object(text: str) -> dict[str, object] | None:
         candidate = candidate.strip()
         if not candidate.startswith(("{", "[")) or len(candidate) > _MAX_CHARS:
             continue
-        value = _loaded(candidate)
+        value = _loaded(candidate, as_written)
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if isinstance(value, dict):
@@ -42,10 +44,10 @@ def json_object(text: str) -> dict[str, object] | None:
     return None
 
 
-def _loaded(text: str) -> object:
+def _loaded(text: str, as_written: bool) -> object:
     """Read JSON, or the literal of a Python dict; None where it is neither."""
     try:
-        return json.loads(text, parse_int=str, parse_float=str)
+        return json.loads(text, parse_int=str, parse_float=str) if as_written else json.loads(text)
     except (ValueError, RecursionError):
         pass
     if len(text) > _MAX_LITERAL or "'" not in text:

@@ -60,7 +60,7 @@ def test_every_adapter_reads_budget_and_answer_in_a_call_and_in_acall(adapter: A
         ("Budget: [[none]]\nSo.\nAnswer: [[7]]", None),
         ("Budget: [[0]]\nSo.\nAnswer: [[7]]", None),
         ("Budget: [[50-80]]\nSo.\nAnswer: [[7]]", 80),
-        ("Budget: [[1e999]]\nSo.\nAnswer: [[7]]", 10**9),
+        ("Budget: [[1e999]]\nSo.\nAnswer: [[7]]", None),
     ],
 )
 def test_a_budget_that_cannot_be_read_costs_no_answer(reply: str, budget: int | None) -> None:
