@@ -99,6 +99,7 @@ class ReasoningControl:
 
 _CHECKED = "2026-11-29"
 _THINKING = {"thinking": {"type": "enabled", "budget_tokens": VALUE}}
+_THINKING_OFF = {"thinking": {"type": "disabled"}}
 _SAMPLING = ("temperature", "top_p", "top_k")
 _CLAUDE = r"claude-"
 _NUMBERED = r"claude-(?:3[-.]7|(?:sonnet|opus|haiku)-4(?:[-.][0-6](?!\d))?(?![-.][7-9](?!\d)))"
@@ -129,7 +130,8 @@ def _claude(name: str, models: str, output: int, *, bedrock: bool = False) -> Re
         minimum=1024,
         rule="below",
         output=output,
-        off={"thinking": {"type": "disabled"}},
+        off=_THINKING_OFF,
+        wire_off={"additionalModelRequestFields": _THINKING_OFF} if bedrock else _THINKING_OFF,
         drops=_SAMPLING,
         litellm=True,
         source="platform.claude.com/docs/en/build-with-claude/extended-thinking",

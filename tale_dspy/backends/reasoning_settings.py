@@ -16,6 +16,7 @@ _LIMITS = {
     "ollama_chat": ("options.num_predict", "max_tokens"),
     "bedrock": ("inferenceConfig.maxTokens", "inferenceConfig.maxTokens"),
     "openai": ("max_tokens", "max_completion_tokens"),
+    "moonshot": ("max_tokens", "max_completion_tokens"),
 }
 """Where max_tokens stands in the body, sent by LiteLLM and by DSPy itself, where not under its own name."""
 _OFF = ("none", "disable", "disabled", "off")

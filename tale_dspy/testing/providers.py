@@ -1,4 +1,4 @@
-"""A loopback server that speaks as fourteen providers do, keeps what it was sent, and refuses what they would.
+"""A loopback server that speaks as the providers do, keeps what it was sent, and refuses what they would.
 
 http://127.0.0.1:PORT/anthropic/...   Anthropic's Messages, with Anthropic's rules for thinking
 http://127.0.0.1:PORT/vllm/...        chat completions, as vLLM takes them

@@ -38,6 +38,12 @@ def _openai_words(model: str) -> tuple[str, ...]:
         return ()
     if re.match(r"o\d", model):
         return ("low", "medium", "high")
+    if re.match(r"gpt-6", model):
+        return (*(("none",) if re.match(r"gpt-6-(?:sol|luna)", model) else ()), "low", "medium", "high", "xhigh", "max")
+    if re.match(r"gpt-5\.(?:1-codex-max|[2-9]-codex)", model):
+        return ("low", "medium", "high", "xhigh")
+    if "-codex" in model:
+        return ("low", "medium", "high")
     if re.match(r"gpt-5\.\d+-pro", model):
         return ("medium", "high", "xhigh")
     if re.match(r"gpt-5-pro", model):
@@ -168,7 +174,11 @@ def ollama(model: str, body: Body) -> Iterator[str]:
 
 
 def vllm(model: str, body: Body) -> Iterator[str]:
-    """vLLM, which passes over what it does not know."""
+    """vLLM, which passes over what it does not know; gpt-oss takes a word there, and no number."""
+    if "gpt-oss" in model:
+        yield from _one_of("reasoning_effort", body.get("reasoning_effort"), ("low", "medium", "high"))
+        if "thinking_token_budget" in body:
+            yield "thinking_token_budget is passed over by gpt-oss"
     yield from _between("thinking_token_budget", body.get("thinking_token_budget"), 0, 10**9)
     for name in ("thinking", "thinking_budget", "enable_thinking", "reasoning"):
         if name in body:
@@ -230,13 +240,41 @@ def openrouter(model: str, body: Body) -> Iterator[str]:
 
 
 def xai(model: str, body: Body) -> Iterator[str]:
-    """xAI: an effort for Grok 3 Mini alone."""
+    """xAI: an effort for Grok 3 Mini, and for Grok from 4.3 on."""
     effort = body.get("reasoning_effort")
-    if effort is not None and not model.startswith("grok-3-mini"):
+    words: tuple[str, ...] = ()
+    if model.startswith("grok-3-mini"):
+        words = ("low", "high")
+    elif (found := re.match(r"grok-(\d)(?:\.(\d)(?!\d))?", model)) and (int(found[1]), int(found[2] or 0)) >= (4, 3):
+        words = ("low", "medium", "high")
+        words = ("none", *words) if found[2] == "3" else (*words, "xhigh") if found[2] >= "6" else words
+    if effort is not None and not words:
         yield "reasoning_effort is not supported for this model"
-    yield from _one_of("reasoning_effort", effort, ("low", "high"))
+    elif words:
+        yield from _one_of("reasoning_effort", effort, words)
     if "thinking" in body:
         yield "thinking is no field of xAI's"
+
+
+def moonshot(model: str, body: Body) -> Iterator[str]:
+    """Moonshot: thinking on or off for Kimi K2.5 to 2.7, an effort for Kimi K3."""
+    thinking, effort = body.get("thinking") or {}, body.get("reasoning_effort")
+    yield from _one_of("thinking.type", thinking.get("type"), ("enabled", "disabled"))
+    if effort is not None and not model.startswith("kimi-k3"):
+        yield "reasoning_effort is not supported for this model"
+    yield from _one_of("reasoning_effort", effort, ("low", "high", "max"))
+
+
+def zai(model: str, body: Body) -> Iterator[str]:
+    """Z.ai: thinking on or off."""
+    yield from _one_of("thinking.type", (body.get("thinking") or {}).get("type"), ("enabled", "disabled"))
+    if "reasoning_effort" in body:
+        yield "reasoning_effort is passed over"
+
+
+def cerebras(model: str, body: Body) -> Iterator[str]:
+    """Cerebras: an effort for gpt-oss."""
+    yield from _one_of("reasoning_effort", body.get("reasoning_effort"), ("low", "medium", "high"))
 
 
 def groq(model: str, body: Body) -> Iterator[str]:
@@ -260,5 +298,8 @@ RULES: dict[str, Rule] = {
     "openrouter": openrouter,
     "xai": xai,
     "groq": groq,
+    "moonshot": moonshot,
+    "zai": zai,
+    "cerebras": cerebras,
 }
 """What each provider refuses or passes over, by name."""

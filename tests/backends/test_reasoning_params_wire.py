@@ -13,7 +13,8 @@ import pytest
 
 import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, TaleEP, receipt
-from tale_dspy.backends.reasoning_params import Mode
+from tale_dspy.backends.reasoning_params import Mode, distinct_settings, effort_words
+from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.testing import Reply
 from tale_dspy.testing.providers import ProviderServer, Sent, limits_in
 
@@ -66,6 +67,14 @@ NATIVE = [
     Target("groq/openai/gpt-oss-120b", "groq"),
     Target("groq/openai/gpt-oss-999b", "groq"),  # nor is this one
     Target("ollama_chat/gpt-oss:20b", "ollama"),
+    Target("openai/gpt-6-sol", "openai"),
+    Target("openai/gpt-6.1-sol", "openai"),
+    Target("xai/grok-4.3", "xai"),
+    Target("xai/grok-4.5", "xai"),
+    Target("xai/grok-4.6", "xai"),
+    Target("moonshot/kimi-k3", "moonshot"),
+    Target("hosted_vllm/openai/gpt-oss-20b", "vllm"),
+    Target("cerebras/gpt-oss-120b", "cerebras"),
 ]
 """One for each row with a reasoning control."""
 
@@ -75,6 +84,8 @@ WITHOUT = [
     Target("ollama_chat/qwen3", "ollama"),
     Target("dashscope/qwen3-30b-a3b", "dashscope"),
     Target("xai/grok-4", "xai"),
+    Target("moonshot/kimi-k2.6", "moonshot"),
+    Target("zai/glm-5.2", "zai"),
     Target("groq/qwen/qwen3-32b", "groq"),
 ]
 """Rows without a reasoning control, by servers we can speak for."""
@@ -121,8 +132,8 @@ def lm(server: ProviderServer, target: Target, engine: str, **settings: Any) -> 
     return LM(target.model, engine=engine, **given)
 
 
-def ask(program: Any, model: LM, budget: int | None, mode: Mode, **config: Any) -> Any:
-    return program(question="2+2?", token_budget=budget, lm=model, mode=mode, config=config)
+def ask(program: Any, model: LM, budget: int | None, mode: Mode, effort: str | None = None, **config: Any) -> Any:
+    return program(question="2+2?", token_budget=budget, effort=effort, lm=model, mode=mode, config=config)
 
 
 def contains(body: Any, part: Any) -> bool:
@@ -180,6 +191,79 @@ def _word(reasoning_params: Any) -> bool:
     return any(
         _word(v) if isinstance(v, dict) else isinstance(v, str) and v != "enabled" for v in reasoning_params.values()
     )
+
+
+# ---- effort words
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize("target", NATIVE, ids=str)
+def test_no_word_is_refused_and_equal_requests_are_one_setting(
+    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str
+) -> None:
+    model = lm(provider, target, engine)
+    bodies: dict[str, str] = {}
+    for word in EFFORT_WORDS:
+        sent.clear()
+        told = receipt(ask(_loaded(saved), model, None, "auto", effort=word))
+        (request,) = sent
+        assert request.refusals == ()
+        assert contains(dict(request.body), told.reasoning_params), (told.reasoning_params, request.body)
+        assert "less than" not in request.prompt and told.effort == word
+        assert word in ("none", *effort_words(model)) or told.reasoning_notes  # what was changed is said
+        bodies[word] = json.dumps(request.body, sort_keys=True)
+    settings = distinct_settings(model, EFFORT_WORDS)
+    groups = [{str(setting.value), *map(str, setting.same)} for setting in settings]
+    by_body = [{w for w in EFFORT_WORDS if bodies[w] == body} for body in dict.fromkeys(bodies.values())]
+    assert sorted(map(sorted, groups)) == sorted(map(sorted, by_body))
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize(
+    ("target", "params"),
+    [
+        (Target("openai/gpt-5", "openai"), [{"reasoning_effort": w} for w in ("minimal", "low", "high", "high")]),
+        (Target("openai/gpt-5.6", "openai"), [{"reasoning_effort": w} for w in ("none", "low", "high", "xhigh")]),
+        (Target("openai/gpt-6.1-sol", "openai"), [{"reasoning_effort": w} for w in ("low", "low", "high", "max")]),
+        (Target("anthropic/claude-sonnet-4-5", "anthropic"), [
+            {"thinking": {"type": "enabled", "budget_tokens": n}} for n in (None, 2048, 16_384, 32_768)
+        ]),
+        (Target("gemini/gemini-3-flash-preview", "gemini"), [
+            {"generationConfig": {"thinkingConfig": {"thinkingLevel": w}}} for w in ("minimal", "low", "high", "high")
+        ]),
+        (Target("deepseek/deepseek-v4-pro", "deepseek"), [
+            {"thinking": {"type": "disabled"}}, *({"reasoning_effort": w} for w in ("low", "high", "max"))
+        ]),
+        (Target("xai/grok-4.6", "xai"), [{"reasoning_effort": w} for w in ("low", "low", "high", "xhigh")]),
+        (Target("moonshot/kimi-k3", "moonshot"), [{"reasoning_effort": w} for w in ("low", "low", "high", "max")]),
+        (Target("openrouter/openai/gpt-5", "openrouter"), [
+            {"reasoning": {"effort": w}} for w in ("low", "low", "high", "high")
+        ]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_word_becomes_this(
+    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str, params: list[dict[str, Any]]
+) -> None:
+    model = lm(provider, target, engine)
+    for word in ("none", "low", "high", "max"):
+        ask(_loaded(saved), model, None, "native", effort=word)
+    for request, part in zip(sent, params, strict=True):
+        if part.get("thinking", {}).get("budget_tokens", 0) is None:  # off
+            assert request.body["thinking"] == {"type": "disabled"}
+        else:
+            assert contains(dict(request.body), part), request.body
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "openai/scripted"])
+def test_a_model_without_a_row_is_sent_nothing_and_that_is_said(
+    provider: ProviderServer, sent: list[Sent], saved: Path, model: str
+) -> None:
+    target = lm(provider, Target(model, "openai"), "litellm")
+    told = receipt(ask(_loaded(saved), target, 50, "auto", effort="low"))
+    assert "reasoning_effort" not in sent[0].body and "use less than 50 tokens" in sent[0].prompt
+    assert told.reasoning_notes == [f"no reasoning control of {model} is known: effort low was not sent"]
+    assert len(distinct_settings(target, EFFORT_WORDS)) == 1
 
 
 THINKING = {"type": "enabled"}
