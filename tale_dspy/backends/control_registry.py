@@ -131,6 +131,24 @@ def control_toml(control: ReasoningControl) -> str:
     return tomli_w.dumps({"control": [{"kind": control.kind, **row}]})
 
 
+def controls_table() -> str:
+    """Return which model takes what as a Markdown table, one row a family."""
+    head = ("Models", "Budget is sent as", "Thinks", "Off", "Source, date")
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    for control in reasoning_controls():
+        taken = {"tokens": _numbers_taken(control), "word": ", ".join(control.words), "none": f"prompt ({control.why})"}
+        off = "yes" if control.off is not None else "no"
+        cells = (control.name, taken[control.kind], control.thinks, off, f"{control.source}, {control.checked}")
+        lines.append(" | ".join(cell.replace("|", "\\|") for cell in cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _numbers_taken(control: ReasoningControl) -> str:
+    if control.maximum is None or control.maximum >= 10**9:
+        return f"tokens, {control.minimum:,} or more"
+    return f"tokens, {control.minimum:,} to {control.maximum:,}"
+
+
 def reasoning_controls() -> tuple[ReasoningControl, ...]:
     """Return the rows in force: registered ones, those of `$TALE_CONTROLS`, and the published ones."""
     return (*_registered, *_from_environment(), *REASONING_CONTROLS)

@@ -2,6 +2,8 @@
 
 import sys
 from contextlib import redirect_stdout
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +18,7 @@ NAME = "doctor"
 
 
 def run(
-    model: flags.Model,
+    model: flags.Model = "",
     api_base: flags.ApiBase = None,
     engine: flags.Engine = "litellm",
     server: flags.Server = None,
@@ -27,20 +29,32 @@ def run(
     price_out: flags.PriceOut = None,
     concurrency: Annotated[int, typer.Option(help="Calls at the same time.")] = 4,
     yes: flags.Yes = False,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Print which model takes what, as Markdown, and ask nothing.")
+    ] = False,
+    write: Annotated[
+        Path | None, typer.Option(help="Write what was found about the reasoning control to this TOML file.")
+    ] = None,
     json: flags.Json = False,
 ) -> int:
     """Ask a model some twenty small questions: does the key work, is a budget kept, are thinking tokens reported.
 
     Prints the calls and their expected price first, and asks, unless --yes is given or the model is local. Exit code 1
-    if the model cannot be asked.
+    if the model cannot be asked. The file of --write is read where $TALE_CONTROLS names it.
     """
     import dspy
 
+    if controls:
+        return _print_controls()
+    if not model:
+        raise UsageError("--model is missing: name a model, such as openai/gpt-4o-mini, or give --controls")
+
+    from tale_dspy.backends.control_registry import control_toml
     from tale_dspy.backends.prices import Price, price_of
     from tale_dspy.cli.models import check_provider, language_model
     from tale_dspy.cli.plan import Plan
     from tale_dspy.cli.show import confirmed, console, print_json
-    from tale_dspy.runs.doctor import examine, expected_price
+    from tale_dspy.runs.doctor import examine, expected_price, observed_control
 
     dspy.disable_logging()  # what matters of it is in the table
     if concurrency < 1:
@@ -70,6 +84,9 @@ def run(
             raise UsageError("nothing was asked: confirm, or give --yes")
     with redirect_stdout(sys.stderr):
         found = examine(lm, price=price, max_usd=max_usd, concurrency=concurrency)
+    if write is not None and found.works:
+        write.write_text(control_toml(observed_control(lm, found, date.today())), encoding="utf-8")
+        typer.echo(f"{write}: use it by TALE_CONTROLS={write}", err=True)
     if json:
         print_json(found.to_json())
     else:
@@ -77,6 +94,14 @@ def run(
         for part in _told(found):
             screen.print(part)
     return 0 if found.works else 1
+
+
+def _print_controls() -> int:
+    """Print the map of reasoning controls, one row a family, the user's own first."""
+    from tale_dspy.backends.control_registry import controls_table
+
+    typer.echo(controls_table())
+    return 0
 
 
 def _told(found: "Diagnosis") -> list[Any]:

@@ -3,9 +3,11 @@ calls.
 """
 
 import contextvars
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -17,7 +19,7 @@ from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.backends.prices import Price, price_of
-from tale_dspy.backends.reasoning_controls import LEVELS
+from tale_dspy.backends.reasoning_controls import LEVELS, ReasoningControl
 from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of, is_reasoning_model
 from tale_dspy.dspy_bridge import item_value
 from tale_dspy.errors import UsageError
@@ -47,8 +49,8 @@ class Reading:
     """One budget, sent in one way."""
 
     mode: Mode
-    budget: int
-    """Tokens asked for."""
+    budget: int | str
+    """Tokens asked for, or the effort word."""
     spent: int | None = None
     """Completion tokens, thinking included; None if unknown."""
     reasoning_tokens: int | None = None
@@ -124,8 +126,44 @@ def _verdict(readings: Sequence[Reading]) -> str:
     first, last = known[0], known[-1]
     spent = f"{first.spent} tokens at {first.budget}, {last.spent} at {last.budget}"
     moves = (last.spent or 0) > 1.1 * (first.spent or 0)
-    kept = f"kept at {sum(r.kept for r in known)} of {len(readings)} budgets"
-    return f"{'obeyed' if moves else 'no effect seen'}: {kept}, {spent}"
+    numbers = [r for r in known if isinstance(r.budget, int)]
+    kept = f"kept at {sum(r.kept for r in numbers)} of {len(readings)} budgets, " if numbers else ""
+    return f"{'obeyed' if moves else 'no effect seen'}: {kept}{spent}"
+
+
+def observed_control(lm: Any, found: Diagnosis, today: date) -> ReasoningControl:
+    """Return a row for this one model that says what was seen, for `$TALE_CONTROLS`.
+
+    A control that had no effect, or was refused, is none: the budget then goes into the prompt alone.
+
+    Args:
+        lm: The model that was examined.
+        found: What was found out.
+        today: The date that is written beside it.
+
+    Raises:
+        UsageError: If the model could not be asked.
+    """
+    if not found.works:
+        raise UsageError(f"nothing can be written: {found.model} does not work: {found.error}")
+    seen = {
+        "name": str(lm.model),
+        "models": f"^{re.escape(str(lm.model).lower())}$",
+        "source": "tale doctor",
+        "checked": today.isoformat(),
+    }
+    control, verdict = family_of(lm), found.verdicts().get("native")
+    if control is not None and control.kind != "none" and verdict is not None and verdict.startswith("obeyed"):
+        return replace(control, **seen)
+    thinks = found.thinks or any(r.reasoning_tokens for r in found.readings)
+    return ReasoningControl(
+        kind="none",
+        why=f"tale doctor: {verdict or 'no reasoning control is known'}",
+        thinks="always" if thinks else "on request",
+        off=None if control is None else control.off,
+        wire_off=None if control is None else control.wire_off,
+        **seen,
+    )
 
 
 class _Headers(CallListener):
@@ -145,16 +183,16 @@ class _Headers(CallListener):
                 self.limits[plain] = str(text)
 
 
-def modes_of(lm: Any) -> tuple[dict[Mode, tuple[int, ...]], dict[str, str]]:
+def modes_of(lm: Any) -> tuple[dict[Mode, tuple[int | str, ...]], dict[str, str]]:
     """Return the ways to send a budget with the budgets that are tried, and those that cannot be sent, with reasons."""
-    tried: dict[Mode, tuple[int, ...]] = {"prompt": BUDGETS, "cap": BUDGETS}
+    tried: dict[Mode, tuple[int | str, ...]] = {"prompt": BUDGETS, "cap": BUDGETS}
     try:
         budget_request(lm, LEVELS["high"], "native")
     except UsageError as e:
         return tried, {"native": str(e).removeprefix("mode native: ").partition(";")[0]}
     family = family_of(lm)
     if family is not None and family.kind == "word":
-        tried["native"] = tuple(LEVELS[word] for word in family.words[:4])
+        tried["native"] = family.words
     else:
         least = max(LEAST_DIAL, family.minimum if family else 0)
         tried["native"] = tuple(least * 2**i for i in range(4))
@@ -165,7 +203,8 @@ def expected_price(lm: Any, price: Price | None = None) -> tuple[int, float | No
     """Return the calls of an examination and what they cost at most, roughly; None where the price is unknown."""
     tried, _ = modes_of(lm)
     burst = 0 if is_local(lm.model) else BURST
-    replies = [max(_REPLY, b) if mode == "prompt" else b + _SHORT for mode, budgets in tried.items() for b in budgets]
+    sizes = [(mode, LEVELS[b] if isinstance(b, str) else b) for mode, budgets in tried.items() for b in budgets]
+    replies = [max(_REPLY, size) if mode == "prompt" else size + _SHORT for mode, size in sizes]
     calls = 1 + len(replies) + burst
     price = price or price_of(lm)
     if price is None:
@@ -215,7 +254,7 @@ def examine(
         except LMError as e:
             return replace(known, error=sentence(e), calls=ledger.calls)
         say("budgets")
-        wanted: list[tuple[Mode, int]] = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
+        wanted: list[tuple[Mode, int | str]] = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
         readings = _at_once([partial(_read, mode, budget) for mode, budget in wanted], concurrency)
         say("the rate limit")
         burst = 0 if is_local(lm.model) else BURST
@@ -242,7 +281,7 @@ def _at_once(jobs: Sequence[Callable[[], Any]], threads: int) -> list[Any]:
         return [f.result() for f in [pool.submit(contextvars.copy_context().run, job) for job in jobs]]
 
 
-def _read(mode: Mode, budget: int) -> Reading:
+def _read(mode: Mode, budget: int | str) -> Reading:
     try:
         pred = BudgetedChainOfThought("question -> answer", budget, mode=mode, adapter=TaleAdapter())(question=QUESTION)
     except LMError as e:

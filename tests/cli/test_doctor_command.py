@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tale_dspy.backends.control_registry import read_controls
 from tale_dspy.runs.doctor import ANSWER, QUESTION
-from tale_dspy.testing import Faults, ScriptedServer, SolverReply
+from tale_dspy.testing import EffortReply, Faults, ScriptedServer, SolverReply
 
 PRICE = ["--price-in", "1", "--price-out", "10"]
 
@@ -63,3 +64,29 @@ def test_the_server_behind_an_address_says_which_dial_is_tried(tale: Any) -> Non
     assert sorted(d["thinking_budget"] for d in params) == [128, 256, 512, 1024]
     native = [r["reasoning_params"]["custom_params"] for r in found["readings"] if r["mode"] == "native"]
     assert sorted(d["thinking_budget"] for d in native) == [128, 256, 512, 1024]
+
+
+def test_the_map_of_controls_is_printed_without_asking_anybody(tale: Any) -> None:
+    told = tale("doctor", "--controls")
+    assert told.code == 0
+    assert "| GPT-5 | minimal, low, medium, high | always | no | platform.openai.com" in told.out
+    assert "| vLLM | tokens, 1 or more | by name | yes |" in told.out
+
+
+def test_without_a_model_it_says_what_is_missing(tale: Any) -> None:
+    told = tale("doctor", "--yes")
+    assert told.code == 2 and "--model is missing" in told.sentence
+
+
+@pytest.mark.parametrize(("deaf", "kind"), [(False, "word"), (True, "none")])
+def test_what_was_found_is_written_as_a_row(tale: Any, tmp_path: Path, *, deaf: bool, kind: str) -> None:
+    path = tmp_path / "controls.toml"
+    reply = EffortReply({QUESTION: ANSWER}, deaf=deaf)
+    with ScriptedServer(reply) as server:
+        model = ["--model", "openai/gpt-5-mini", "--api-base", server.url, "--engine", "auto"]
+        told = tale("doctor", *model, *PRICE, "--yes", "--write", str(path))
+    assert told.code == 0
+    (row,) = read_controls(path)
+    assert (row.kind, row.models, row.source) == (kind, r"^openai/gpt\-5\-mini$", "tale doctor")
+    assert row.words == (() if deaf else ("minimal", "low", "medium", "high"))
+    assert ("no effect seen" in row.why) is deaf
