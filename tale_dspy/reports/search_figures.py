@@ -54,7 +54,7 @@ def _found(search: SearchRun) -> list[dict[str, Any]]:
             "confirmed_right": row.best.confirmed.right,
         }
         for row in search.rows
-        if row.best is not None and row.vanilla.tokens
+        if row.best is not None and isinstance(row.best.budget, int) and row.vanilla.tokens
     ]
 
 

@@ -25,8 +25,8 @@ BudgetedPredictor = TaleEP | BudgetedChainOfThought
 class ProbeContext:
     """One answer of a program as its searched predictor sees it: the budget it is given, and what came of it."""
 
-    budget: int | None = None
-    """In tokens; None asks without one."""
+    budget: int | str | None = None
+    """In tokens, or an effort word; None asks without one."""
     inputs: dict[str, Any] | None = None
     """What the predictor was called with, the first time."""
     calls: list[Call] = field(default_factory=list)

@@ -65,14 +65,14 @@ def total_cost(costs: Iterable[float | None]) -> float | None:
     return None if None in known else sum((c for c in known if c is not None), 0.0)
 
 
-def sample_id(question: str, predictor: str, budget: int | None) -> str:
+def sample_id(question: str, predictor: str, budget: int | str | None) -> str:
     """Return the id of a draw in the journal of calls; fresh draws of a budget differ in their number alone."""
     return f"{question} {budget or 0} {predictor}"
 
 
-def _parts(sample: str) -> tuple[PredictorQuestion, int | None]:
+def _parts(sample: str) -> tuple[PredictorQuestion, int | str | None]:
     question, budget, predictor = sample.split(" ", 2)
-    return (predictor, question), int(budget) or None
+    return (predictor, question), (int(budget) or None) if budget.isdecimal() else budget
 
 
 def error_of(row: SearchRow) -> str | None:

@@ -221,7 +221,7 @@ class _Measuring:
                 last = following
         return runs
 
-    def run(self, name: str, budgets: Mapping[str, int | None]) -> Run:
+    def run(self, name: str, budgets: Mapping[str, int | str | None]) -> Run:
         """Ask every question with its budget, on fresh draws."""
 
         def asked() -> ProbeContext:

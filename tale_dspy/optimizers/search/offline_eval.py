@@ -50,10 +50,10 @@ def check_rows(rows: Sequence[SearchRow]) -> None:
 
 
 def by_budget(trials: Iterable[Trial]) -> dict[int, ExpectedOutcome]:
-    """Return the mean outcome of each budget that was tried, smallest first; trials of unknown tokens are left out."""
+    """Return the mean outcome of each budget that was tried, smallest first; trials of unknown tokens and effort words are left out."""
     draws: dict[int, list[Trial]] = {}
     for trial in trials:
-        if trial.tokens is not None:
+        if trial.tokens is not None and isinstance(trial.budget, int):
             draws.setdefault(trial.budget, []).append(trial)
     return {
         budget: ExpectedOutcome(sum(t.tokens or 0 for t in same) / len(same), sum(t.correct for t in same) / len(same))
@@ -166,8 +166,8 @@ def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
 
 def _depths(row: SearchRow) -> list[tuple[float, bool]]:
     """Return each draw's budget, as `_STEP`s below the answer without one, and whether it was right."""
-    draws = [(t.budget, t.correct) for t in row.trials]
-    if row.best is not None:
+    draws = [(t.budget, t.correct) for t in row.trials if isinstance(t.budget, int)]
+    if row.best is not None and isinstance(row.best.budget, int):
         draws += [(row.best.budget, n < row.best.confirmed.right) for n in range(row.best.confirmed.n)]
     longest = row.vanilla.tokens or 1
     return [(math.log(longest / budget) / _STEP, right) for budget, right in draws if 0 < budget < longest]

@@ -6,13 +6,13 @@ Nothing here calls a model, so that the same code is driven by threads and by as
 import contextvars
 import copy
 import logging
-import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.search.budget_space import BudgetKey, BudgetSpace, EffortLadder, TokenRange
 from tale_dspy.optimizers.search.records import Best, Confirmed, Trial, Vanilla
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ NOT_CONFIRMED = "no budget stood the fresh draws"
 class BudgetQuery:
     """What is asked next."""
 
-    budget: int | None
-    """In tokens; None asks without one."""
+    budget: BudgetKey | None
+    """In tokens, or an effort word; None asks without one."""
     number: int = 0
     """0 in the search; from 1 on, a fresh draw that no cache may answer."""
 
@@ -90,11 +90,18 @@ class QuestionResult:
 Search = Generator[BudgetQuery, QueryResult, QuestionResult]
 
 
-def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, known: Sequence[Trial] = ()) -> Search:
-    """Search the budget of one question with an Optuna study, and test what was found on fresh draws.
+def search_question(
+    vanilla: Vanilla,
+    sampler: "BaseSampler",
+    plan: SearchPlan,
+    known: Sequence[Trial] = (),
+    efforts: Sequence[str] = (),
+) -> Search:
+    """Search the budget of one question with an Optuna study, and test the result on fresh draws.
 
-    Minimises the tokens really used, subject to a right answer (a constraint of the study, never a penalty), over the
-    budgets from 1 to the tokens of the answer without one. A question that was wrong without a budget is not searched.
+    Minimises the tokens used, subject to a right answer (a constraint of the study, never a penalty), over the budgets
+    from 1 to the tokens of the answer without one or, with `efforts`, over these words. A question that was wrong
+    without a budget is not searched.
 
     Replies are random, so that the cheapest right one may be luck. It is drawn again until the right draws outnumber
     the wrong ones by `plan.repeats`, or the wrong ones the right by as many: then the next larger budget that was right
@@ -107,6 +114,7 @@ def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, 
         sampler: Any Optuna sampler; a `BudgetSampler` says itself when it is done, and learns from the question.
         plan: How hard to search.
         known: Trials of an earlier process, in their order; none is asked again.
+        efforts: Effort words to search, from the least to the most; none searches token budgets.
 
     Yields:
         What to ask next; the `QueryResult` to it must be sent in.
@@ -115,57 +123,72 @@ def search_question(vanilla: Vanilla, sampler: "BaseSampler", plan: SearchPlan, 
         return QuestionResult([], None, WRONG)
     if not vanilla.tokens:
         return QuestionResult([], None, NO_TOKENS)
-    trials = yield from _try_budgets(vanilla.tokens, sampler, plan, known)
-    best = yield from _confirmed(trials, vanilla.tokens, plan)
-    finish_question(sampler, vanilla.tokens, trials)
+    space = space_of(vanilla.tokens, efforts)
+    trials = yield from _try_budgets(space, sampler, plan, known)
+    best = yield from _confirmed(trials, space, plan)
+    finish_question(sampler, vanilla.tokens, trials, efforts)
     if best is not None:
         return QuestionResult(trials, best, None)
-    return QuestionResult(trials, None, NOT_CONFIRMED if _candidates(trials, vanilla.tokens) else NO_GAIN)
+    return QuestionResult(trials, None, NOT_CONFIRMED if _candidates(trials, space) else NO_GAIN)
 
 
-def finish_question(sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial]) -> None:
+def space_of(vanilla_tokens: int, efforts: Sequence[str] = ()) -> BudgetSpace:
+    """Return what is searched: the effort words, or all token budgets."""
+    return EffortLadder(tuple(efforts), vanilla_tokens) if efforts else TokenRange(vanilla_tokens)
+
+
+def finish_question(
+    sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial], efforts: Sequence[str] = ()
+) -> None:
     """Tell a sampler that learns from question to question how one ended; the first draw of each budget counts."""
     from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation
 
     if isinstance(sampler, BudgetSampler):
-        first = {t.budget: t for t in reversed(list(trials)) if t.tokens is not None}
-        seen = tuple(Observation(t.budget, float(t.tokens or 0), t.correct) for t in reversed(first.values()))
+        space = space_of(vanilla_tokens, efforts)
+        first = {space.level_of(t.budget): t for t in reversed(list(trials)) if t.tokens is not None}
+        seen = tuple(
+            Observation(level, space.objective(t.tokens or 0), t.correct)
+            for level, t in reversed(first.items())
+            if level is not None
+        )
         if seen:
-            sampler.finish_question(History(vanilla_tokens, seen))
+            sampler.finish_question(History(space.highest, seen))
 
 
 # ---- trying budgets
 
 
 def _try_budgets(
-    highest: int, sampler: "BaseSampler", plan: SearchPlan, known: Sequence[Trial]
+    space: BudgetSpace, sampler: "BaseSampler", plan: SearchPlan, known: Sequence[Trial]
 ) -> Generator[BudgetQuery, QueryResult, list[Trial]]:
     from optuna.trial import TrialState
 
     study = new_study(sampler)
     tried: dict[int, Trial] = {}
     for trial in known:
-        if trial.budget <= highest and trial.tokens is not None:
-            tried[trial.budget] = trial
-            study.add_trial(_frozen(trial, highest))
+        level = space.level_of(trial.budget)
+        if level is not None and trial.tokens is not None:
+            tried[level] = trial
+            study.add_trial(_frozen(trial, level, space))
     calls, again, patience = len(tried), 0, ASKED_AGAIN + len(tried)
     while calls < plan.calls_per_question and again < patience and not _finished(sampler, study):
-        asked = study.ask()
-        budget = asked.suggest_int(PARAMETER, 1, highest)
-        again = again + 1 if budget in tried else 0
-        if budget not in tried:
+        trial_asked = study.ask()
+        level = trial_asked.suggest_int(PARAMETER, 1, space.highest)
+        again = again + 1 if level in tried else 0
+        if level not in tried:
             calls += 1
+            budget = space.budget_of(level)
             reply = yield BudgetQuery(budget)
             if reply.error is not None or reply.tokens is None:
-                study.tell(asked, state=TrialState.FAIL)
+                study.tell(trial_asked, state=TrialState.FAIL)
                 continue
-            tried[budget] = trial_of(budget, reply)
-        asked.set_constraint("wrong", 0.0 if tried[budget].correct else 1.0)
-        study.tell(asked, float(tried[budget].tokens or 0))
+            tried[level] = trial_of(budget, reply)
+        trial_asked.set_constraint("wrong", 0.0 if tried[level].correct else 1.0)
+        study.tell(trial_asked, space.objective(tried[level].tokens or 0))
     return list(tried.values())
 
 
-def trial_of(budget: int, reply: QueryResult) -> Trial:
+def trial_of(budget: BudgetKey, reply: QueryResult) -> Trial:
     """Return what a reply makes of a budget."""
     return Trial(budget, reply.tokens, reply.correct, reply.text, reply.finish_reason)
 
@@ -176,14 +199,14 @@ def _finished(sampler: "BaseSampler", study: "Study") -> bool:
     return isinstance(sampler, BudgetSampler) and sampler.finished(study)
 
 
-def _frozen(trial: Trial, highest: int) -> "FrozenTrial":
+def _frozen(trial: Trial, level: int, space: BudgetSpace) -> "FrozenTrial":
     from optuna.distributions import IntDistribution
     from optuna.trial import create_trial
 
     frozen = create_trial(
-        params={PARAMETER: trial.budget},
-        distributions={PARAMETER: IntDistribution(1, highest)},
-        value=float(trial.tokens or 0),
+        params={PARAMETER: level},
+        distributions={PARAMETER: IntDistribution(1, space.highest)},
+        value=space.objective(trial.tokens or 0),
     )
     frozen.set_constraint("wrong", 0.0 if trial.correct else 1.0)
     return frozen
@@ -192,44 +215,55 @@ def _frozen(trial: Trial, highest: int) -> "FrozenTrial":
 # ---- testing what was found
 
 
-def _candidates(trials: Iterable[Trial], highest: int, above: int = 0) -> list[Trial]:
+def _level(trial: Trial, space: BudgetSpace) -> int:
+    return space.level_of(trial.budget) or 0
+
+
+def _candidates(trials: Iterable[Trial], space: BudgetSpace, above: int = 0) -> list[Trial]:
     """Return right trials of fewer tokens than the answer without a budget, the cheapest first."""
-    good = [t for t in trials if t.correct and t.tokens is not None and t.tokens < highest and t.budget > above]
-    return sorted(good, key=lambda t: (t.tokens, t.budget))
+    good = [
+        t
+        for t in trials
+        if t.correct and t.tokens is not None and t.tokens < space.vanilla_tokens and _level(t, space) > above
+    ]
+    return sorted(good, key=lambda t: (t.tokens, _level(t, space)))
 
 
-def _confirmed(trials: list[Trial], highest: int, plan: SearchPlan) -> Generator[BudgetQuery, QueryResult, Best | None]:
+def _confirmed(
+    trials: list[Trial], space: BudgetSpace, plan: SearchPlan
+) -> Generator[BudgetQuery, QueryResult, Best | None]:
     """Test candidates until one stands; draws of those that fall are added to the trials."""
-    above, candidates = 0, _candidates(trials, highest)
+    above, candidates = 0, _candidates(trials, space)
     for _ in range(plan.candidates):
         if not candidates:
-            above = above or (max((t.budget for t in trials), default=0) if plan.repeats else 0)
-            larger = yield from _larger(above, highest, trials)
+            above = above or (max((_level(t, space) for t in trials), default=0) if plan.repeats else 0)
+            larger = yield from _larger(above, space, trials)
             if larger is None:
                 return None
             candidates = [larger]
         candidate = candidates[0]
         draws = yield from _draw_again(candidate, plan.repeats)
         best = _best(candidate, draws, plan.repeats)
-        if best is not None and best.tokens < highest:
+        if best is not None and best.tokens < space.vanilla_tokens:
             return best
         trials += draws
         # A budget that fails takes those below it along: what it is too small for, they are too small for, too.
-        above = max(above, candidate.budget)
-        candidates = _candidates({t.budget: t for t in trials}.values(), highest, above)
+        above = max(above, _level(candidate, space))
+        candidates = _candidates({t.budget: t for t in trials}.values(), space, above)
     return None
 
 
-def _larger(above: int, highest: int, trials: list[Trial]) -> Generator[BudgetQuery, QueryResult, Trial | None]:
-    """Try a budget half-way, in terms of ratios, between the largest that failed and none at all."""
-    budget = round(math.sqrt(above * highest))
-    if not 0 < above < budget < highest or any(t.budget == budget for t in trials):
+def _larger(above: int, space: BudgetSpace, trials: list[Trial]) -> Generator[BudgetQuery, QueryResult, Trial | None]:
+    """Try a budget between the largest that failed and none at all."""
+    level = space.between(above)
+    if level is None or any(_level(t, space) == level for t in trials):
         return None
+    budget = space.budget_of(level)
     reply = yield BudgetQuery(budget)
     if reply.error is not None or reply.tokens is None:
         return None
     trials.append(trial_of(budget, reply))
-    return trials[-1] if _candidates(trials[-1:], highest) else None
+    return trials[-1] if _candidates(trials[-1:], space) else None
 
 
 def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryResult, list[Trial]]:

@@ -15,8 +15,8 @@ SEARCH_FILE = "search.jsonl"
 class Trial:
     """One budget, asked once."""
 
-    budget: int
-    """Tokens asked for."""
+    budget: int | str
+    """Tokens asked for, or an effort word."""
     tokens: int | None
     """Completion tokens really used; None if the provider does not tell."""
     correct: bool
@@ -46,7 +46,7 @@ class Confirmed:
 class Best:
     """The budget chosen for a question."""
 
-    budget: int
+    budget: int | str
     tokens: float
     """Mean completion tokens of the confirming draws; those of the chosen trial where nothing was confirmed."""
     selected_tokens: int

@@ -45,6 +45,8 @@ class SearchJob:
     plan: SearchPlan
     options: RunOptions
     folder: SearchFolder | None
+    efforts: tuple[str, ...] = ()
+    """Effort words that are searched, from the least to the most; none searches token budgets."""
 
 
 class SearchRunner:
@@ -94,7 +96,7 @@ class SearchRunner:
         for row in self.job.folder.rows.values() if self.job.folder else ():
             if row.predictor == self.name:
                 if row.vanilla.correct and row.vanilla.tokens:
-                    finish_question(self.job.sampler, row.vanilla.tokens, row.trials)
+                    finish_question(self.job.sampler, row.vanilla.tokens, row.trials, self.job.efforts)
                 self.rows.append(row)
                 self._count(row)
         return {row.id for row in self.rows}
@@ -127,7 +129,7 @@ class SearchRunner:
             reply, _, _ = yield from self._ask(question, draw)
             if reply.error is None and draw.budget is not None:
                 known.append(trial_of(draw.budget, reply))
-        search = search_question(vanilla, per_question(job.sampler), job.plan, known)
+        search = search_question(vanilla, per_question(job.sampler), job.plan, known, job.efforts)
         try:
             with self._sampling:
                 draw = next(search)

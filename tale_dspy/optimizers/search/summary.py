@@ -1,5 +1,6 @@
 """The figures of a search, summed from its rows."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
     found = [(row, row.best) for row in rows if row.best is not None]
     trials = sum(len(row.trials) for row in rows)
     draws = sum(best.confirmed.n for _, best in found)
+    efforts = Counter(best.budget for _, best in found if isinstance(best.budget, str))
     return {
         "n": len(rows),
         "judged_by": sorted({row.judged_by for row in rows}),
@@ -36,7 +38,8 @@ def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
         "vanilla_tokens_mean": mean_known(row.vanilla.tokens for row, _ in found),
         "best_tokens_mean": mean_known(best.tokens for _, best in found),
         "selected_tokens_mean": mean_known(best.selected_tokens for _, best in found),
-        "best_budget_mean": mean_known(best.budget for _, best in found),
+        "best_budget_mean": mean_known(best.budget for _, best in found if isinstance(best.budget, int)),
+        **({"best_efforts": dict(efforts.most_common())} if efforts else {}),
     }
 
 

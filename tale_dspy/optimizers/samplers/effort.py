@@ -1,0 +1,196 @@
+"""Bayesian search of the least sufficient effort word of a question, with a prior from the questions before.
+
+A model's words are levels 1 to K, in their order; level K + 1 stands for the answer without a budget, which was right.
+Each question has a *least sufficient* level k: answers at or above k are right, below it wrong, up to a noise e.
+The sampler keeps a posterior over k and asks the level that a dynamic programme over the levels still open says is
+worth most: expected saving of tokens less a price per call. With three to six words that programme is exact.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.samplers.base import BudgetSampler, History
+
+Array = NDArray[np.float64]
+
+PRIOR_QUESTIONS = 1.0
+"""Pseudo-count of the uniform prior over levels, in questions."""
+NOISE = 0.04
+"""Prior chance e that an answer contradicts its level."""
+PRIOR_TRIALS = 25.0
+"""Pseudo-count of that chance, in trials."""
+MIN_EFFECT_QUESTIONS = 24
+"""Questions before the control may be said to have no effect."""
+NO_EFFECT_WIDTH = 0.1
+"""Largest half-width of the interval of ln(tokens at a word / tokens without) at which covering 0 means no effect."""
+Z95 = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+class EffortSampler(BudgetSampler):
+    """Search the least sufficient effort word of each question.
+
+    The study searches an integer from 1 to the number of words and minimises tokens as a share of those of the answer
+    without a budget. Learned from finished questions: how often each level is the least sufficient one, and what share
+    of the tokens it takes. Where the words turn out to make no difference to the tokens (`has_no_effect`), the search of
+    every further question is over at once.
+
+    Deterministic: the same calls in the same order give the same levels.
+
+    Args:
+        price: Saving that a call must be expected to bring, as a share of the tokens without a budget.
+        max_calls: Maximum number of trials of a question.
+
+    Raises:
+        UsageError: If price is not a share above 0 and below 1, or max_calls not at least 1.
+    """
+
+    def __init__(self, price: float = 0.01, max_calls: int = 6) -> None:
+        if not 0 < price < 1:
+            raise UsageError(f"price must be a share above 0 and below 1, got {price}")
+        if max_calls < 1:
+            raise UsageError(f"max_calls must be at least 1, got {max_calls}")
+        self.price, self.max_calls = price, max_calls
+        self._finished: list[History] = []
+
+    def propose(self, history: History) -> int:
+        """Return the level whose call is worth most; the best known one where none is left."""
+        with self._lock:
+            level, _ = self._plan(history)
+        if level is not None:
+            return level
+        return history.best.budget if history.best else history.vanilla_tokens
+
+    def should_stop(self, history: History) -> bool:
+        """Return whether no call is expected to be worth its price, or the words have no effect."""
+        with self._lock:
+            if self.has_no_effect:
+                return True
+            if not history.seen:
+                return False
+            level, value = self._plan(history)
+        return level is None or value <= 0 or len(history.seen) >= self.max_calls
+
+    def finish_question(self, history: History) -> None:
+        """Learn from a question whose search is over."""
+        if history.seen:
+            with self._lock:
+                self._finished.append(History(history.vanilla_tokens, history.seen))
+                self.__dict__.pop("_model", None)
+                self.__dict__.pop("has_no_effect", None)
+
+    @cached_property
+    def has_no_effect(self) -> bool:
+        """Whether tokens at the words differ so little from those without that the 95 % interval covers 0.
+
+        The mean of ln(tokens at the lowest word tried / tokens without), over questions, paired.
+        """
+        logs = [math.log(min(q.seen, key=lambda o: o.budget).tokens) for q in self._finished if _known(q)]
+        if len(logs) < MIN_EFFECT_QUESTIONS:
+            return False
+        half_width = Z95 * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+        return abs(float(np.mean(logs))) <= half_width + 1e-9 and half_width <= NO_EFFECT_WIDTH
+
+    # ---- the model of all questions
+
+    @cached_property
+    def _model(self) -> "_LevelModel":
+        return _LevelModel.fit(self._finished)
+
+    def _plan(self, history: History) -> tuple[int | None, float]:
+        """Return the level to ask and its value over stopping; None where every level was tried."""
+        levels = history.vanilla_tokens
+        model = self._model
+        posterior = model.posterior(levels, [(o.budget, o.right) for o in history.seen])
+        shares = model.shares(levels)
+        for trial in history.seen:
+            if math.isfinite(trial.tokens):
+                shares[trial.budget - 1] = trial.tokens
+        best = min([o.tokens for o in history.seen if o.right], default=1.0)
+        open_levels = [level for level in range(1, levels + 1) if level not in history.tried]
+        if not open_levels:
+            return None, 0.0
+        low = max((o.budget for o in history.seen if not o.right), default=0)
+        high = min((o.budget for o in history.seen if o.right), default=levels + 1)
+        within = [level for level in open_levels if low < level < high] or open_levels
+        values = {level: self._value(level, low, high, best, posterior, shares) for level in within}
+        chosen = max(values, key=lambda level: (values[level], -level))
+        return chosen, values[chosen]
+
+    def _value(self, level: int, low: int, high: int, best: float, posterior: Array, shares: Array) -> float:
+        """Return the expected saving of asking a level and going on optimally, less the price of the calls.
+
+        V(low, high, best) = max(0, max over l of -price + P(k <= l | low < k <= high) (saving + V(low, l, .))
+        + P(k > l | ...) V(l, high, best)), the recursion over the levels between the largest wrong and the smallest
+        right one.
+        """
+        open_mass = float(posterior[low:high].sum())
+        right = float(posterior[low:level].sum()) / open_mass if open_mass else 0.0
+        reached = min(best, float(shares[level - 1]))
+        after_right = best - reached + self._best_value(low, level, reached, posterior, shares)
+        after_wrong = self._best_value(level, high, best, posterior, shares)
+        return right * after_right + (1 - right) * after_wrong - self.price
+
+    def _best_value(self, low: int, high: int, best: float, posterior: Array, shares: Array) -> float:
+        values = (self._value(level, low, high, best, posterior, shares) for level in range(low + 1, high))
+        return max(values, default=0.0, key=float) if high - low > 1 else 0.0
+
+
+class _LevelModel:
+    """What finished questions say of levels: shares of questions by least sufficient level, tokens by level, noise."""
+
+    def __init__(self, counts: dict[int, Array], tokens: dict[tuple[int, int], float], noise: float) -> None:
+        self._counts, self._tokens, self.noise = counts, tokens, noise
+
+    @classmethod
+    def fit(cls, questions: Sequence[History]) -> "_LevelModel":
+        """Fit by two rounds of EM: posteriors of the least sufficient levels, then their counts and the noise."""
+        model = cls({}, {}, NOISE)
+        for _ in range(2 if questions else 0):
+            counts: dict[int, Array] = {}
+            contradictions, trials = NOISE * PRIOR_TRIALS, PRIOR_TRIALS
+            for question in questions:
+                levels = question.vanilla_tokens
+                seen = [(o.budget, o.right) for o in question.seen]
+                posterior = model.posterior(levels, seen)
+                counts[levels] = counts.get(levels, np.zeros(levels + 1)) + posterior
+                for level, right in seen:
+                    sufficient = float(posterior[:level].sum())
+                    contradictions += 1 - sufficient if right else sufficient
+                    trials += 1
+            model = cls(counts, _mean_shares(questions), min(0.2, contradictions / trials))
+        return model
+
+    def posterior(self, levels: int, seen: Sequence[tuple[int, bool]]) -> Array:
+        """Return P(k = 1), ..., P(k = levels + 1) by Bayes' rule; `levels + 1` means that no word suffices."""
+        prior = PRIOR_QUESTIONS / (levels + 1) + self._counts.get(levels, np.zeros(levels + 1))
+        k = np.arange(1, levels + 2)
+        for level, right in seen:
+            prior = prior * np.where((level >= k) == right, 1 - self.noise, self.noise)
+        return prior / prior.sum()
+
+    def shares(self, levels: int) -> Array:
+        """Return the expected tokens of each level as a share of those without a budget."""
+        guess = np.arange(1, levels + 1) / (levels + 1)
+        return np.array([self._tokens.get((levels, level), guess[level - 1]) for level in range(1, levels + 1)])
+
+
+def _mean_shares(questions: Sequence[History]) -> dict[tuple[int, int], float]:
+    """Return the mean share of tokens by (number of levels, level)."""
+    by_level: dict[tuple[int, int], list[float]] = {}
+    for question in questions:
+        for trial in question.seen:
+            if math.isfinite(trial.tokens):
+                by_level.setdefault((question.vanilla_tokens, trial.budget), []).append(trial.tokens)
+    return {key: float(np.mean(values)) for key, values in by_level.items()}
+
+
+def _known(question: History) -> bool:
+    """Whether the lowest word of a question has tokens that can be set against those without a budget."""
+    lowest = min(question.seen, key=lambda o: o.budget)
+    return 0 < lowest.tokens < math.inf
