@@ -51,6 +51,7 @@ from .programs.convert import budgeted as budgeted
 from .programs.convert import unbudgeted as unbudgeted
 from .programs.cot import VanillaCoT as VanillaCoT
 from .programs.direct import DirectAnswer as DirectAnswer
+from .programs.estimators.effort_estimator import EffortEstimator as EffortEstimator
 from .programs.estimators.estimator import BudgetEstimator as BudgetEstimator
 from .programs.estimators.few_shot_estimator import FewShotEstimator as FewShotEstimator
 from .programs.estimators.regression_estimator import RegressionEstimator as RegressionEstimator

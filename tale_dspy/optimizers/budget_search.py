@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import dspy
 
 from tale_dspy.accounting.ledger import Ledger
+from tale_dspy.backends.reasoning_params import distinct_settings, effort_words, is_reasoning_model
 from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers import samplers
 from tale_dspy.optimizers.few_shot import few_shot
+from tale_dspy.optimizers.fit_effort import fit_effort
 from tale_dspy.optimizers.fit_regression import fit_regression
 from tale_dspy.optimizers.search.budget_override import (
     budgeted_predictors,
@@ -23,6 +25,7 @@ from tale_dspy.optimizers.search.budget_override import (
     task_of,
     with_estimator,
 )
+from tale_dspy.optimizers.search.budget_space import check_efforts
 from tale_dspy.optimizers.search.folder import SearchFolder, total_cost
 from tale_dspy.optimizers.search.question import SearchPlan
 from tale_dspy.optimizers.search.records import SearchRow
@@ -49,6 +52,7 @@ SAMPLERS: "dict[str, Callable[[int], BaseSampler]]" = {
     "halving": lambda seed: samplers.HalvingSampler(),
     "tpe": lambda seed: samplers.TPESampler(seed),
     "grid": lambda seed: samplers.GridSampler(),
+    "effort": lambda seed: samplers.EffortSampler(),
 }
 """Samplers that can be given by name, each made from a seed: a new one is one line here."""
 DEFAULT_CALLS = 12
@@ -61,7 +65,9 @@ ESTIMATORS: dict[str, MakeEstimator] = {
     "regression": lambda rows, signature: fit_regression(rows, signature),
     "few-shot": lambda rows, signature: few_shot(rows, signature),
 }
-"""Estimators that can be given by name."""
+"""Estimators of token budgets that can be given by name."""
+EFFORT_ESTIMATORS: dict[str, MakeEstimator] = {"regression": lambda rows, signature: fit_effort(rows, signature)}
+"""Their counterparts for effort words."""
 
 
 class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
@@ -75,7 +81,12 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     Args:
         metric: As in `evaluate`; None compares answers with the gold. `agrees-with-vanilla` is for questions without
             gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
-        sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler.
+        sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler. Over effort words `elastic`
+        is
+            replaced by `effort`, its counterpart for ordered words.
+        efforts: What is searched: effort words such as `("low", "medium")`, in any order; None for token budgets;
+        `auto`
+            for the words the model has, if it is a reasoning model that takes words, else token budgets.
         calls_per_question: Most budgets tried for a question. None leaves that to the sampler; one that does not know
             when it is done is given `DEFAULT_CALLS`.
         repeats: By how many the right fresh draws of a budget must outnumber the wrong ones before it is chosen. 0
@@ -94,6 +105,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     Attributes:
         rows: What the last search found, one `SearchRow` a question and predictor.
         summary: Its figures.
+        notices: By predictor, why the search left questions out, such as a control without an observable effect.
         stopped: The sentence of the cap that ended it early, or None.
         caps: What it left of its caps.
 
@@ -107,6 +119,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         metric: Metric | Literal["agrees-with-vanilla"] | None = None,
         *,
         sampler: "str | BaseSampler" = "elastic",
+        efforts: Sequence[str] | Literal["auto"] | None = "auto",
         calls_per_question: int | None = None,
         repeats: int = 2,
         estimator: Literal["regression", "few-shot"] | MakeEstimator = "regression",
@@ -123,7 +136,9 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             raise UsageError(f"estimator must be {' or '.join(ESTIMATORS)} or a function of rows, got {estimator!r}")
         self.plan = SearchPlan(DEFAULT_CALLS if calls_per_question is None else calls_per_question, repeats)
         self.metric, self.sampler, self.seed = metric, sampler, seed
+        self.efforts = efforts if efforts is None or efforts == "auto" else check_efforts(efforts)
         self.estimator = ESTIMATORS[estimator] if isinstance(estimator, str) else estimator
+        self._estimator_name = estimator if isinstance(estimator, str) else ""
         self.out = None if out is None else Path(out)
         self.options = RunOptions(**{**options, "max_usd": max_usd, "allow_leak": True})
         self._sampler_decides = calls_per_question is None
@@ -131,6 +146,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     def _forget(self) -> None:
         self.rows: list[SearchRow] = []
+        self.notices: dict[str, str] = {}
         self.summary: dict[str, Any] = {}
         self.stopped: str | None = None
         self.caps = SharedCaps(self.options.max_usd, self.options.max_total_output_tokens)
@@ -181,8 +197,11 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             if model is not None and ledger.capped:
                 ledger.require_price(model)
         questions = questions_of(trainset)
-        sampler = make_sampler(self.sampler, self.seed)
+        efforts = self._efforts_of(student, lm)
+        sampler = make_sampler("effort" if efforts and self.sampler == "elastic" else self.sampler, self.seed)
         told = {"sampler": type(sampler).__name__, "seed": self.seed, **asdict(self.plan)}
+        if efforts:
+            told["efforts"] = list(efforts)
         plan = self.plan
         if self._sampler_decides and _ends(sampler):
             plan, told["calls_per_question"] = replace(plan, calls_per_question=ENDLESS), None
@@ -193,7 +212,28 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         info = describe_run(student, lm, questions, metric, replace(self.options, config=config), trainset)
         self.info = info
         folder = None if self.out is None else SearchFolder(self.out, info)
-        return SearchJob(questions, metric, isinstance(self.metric, str), sampler, plan, self.options, folder)
+        return SearchJob(questions, metric, isinstance(self.metric, str), sampler, plan, self.options, folder, efforts)
+
+    def _efforts_of(self, student: Any, lm: Any) -> tuple[str, ...]:
+        """Return the effort words to search, without those that would send the request of another; none for tokens."""
+        if self.efforts is None:
+            return ()
+        modules = list(budgeted_predictors(student).values())
+        models = [module.predict.lm or lm for module in modules]
+        if self.efforts == "auto":
+            if any(module.mode not in ("auto", "native") for module in modules):
+                return ()
+            words = [effort_words(model) if is_reasoning_model(model) else () for model in models]
+            common = [word for word in words[0] if all(word in others for others in words)]
+        else:
+            common = list(self.efforts)
+        if not common:
+            return ()
+        settings = distinct_settings(models[0], common)
+        for setting in settings:
+            if setting.same:
+                logger.warning("effort %s: asked once", setting)
+        return tuple(str(setting.value) for setting in settings)
 
     def _searched(self, student: Any, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
         started = time.perf_counter()
@@ -210,6 +250,9 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
                         self.rows += search.rows
                         calls += ledger.calls
                         usd.append(None if ledger.unpriced_calls else ledger.spent_usd)
+                if search.notice:
+                    logger.warning("%s", search.notice)
+                    self.notices[name] = search.notice
                 program = self._taught(program, name, rows)
                 self.stopped = search.stopped
                 if search.stopped:
@@ -231,9 +274,12 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         if not any(row.best for row in rows):
             logger.warning("no budget gained anything on %d questions: %s keeps its estimator", len(rows), name)
             return program
-        seen = module.estimate_from if isinstance(module, TaleEP) else None
-        signature = input_signature(task_of(module), seen)
-        return replace_module(program, module, with_estimator(module, self.estimator(rows, signature)))
+        inputs = module.estimate_from if isinstance(module, TaleEP) else None
+        signature = input_signature(task_of(module), inputs)
+        make = self.estimator
+        if any(row.best is not None and isinstance(row.best.budget, str) for row in rows):
+            make = EFFORT_ESTIMATORS.get(self._estimator_name, self.estimator)
+        return replace_module(program, module, with_estimator(module, make(rows, signature)))
 
     def _sum_up(self, job: SearchJob, calls: int, usd: float | None, seconds: float) -> None:
         """Set the summary, and write it."""
@@ -251,6 +297,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             "calls": calls,
             "cost_usd": usd,
             "wall_s": round(seconds, 3),
+            "notices": list(self.notices.values()),
             "stopped": self.stopped and "cap",
             "message": self.stopped,
             "run_dir": None if self.out is None else str(self.out),

@@ -65,7 +65,11 @@ def curves_of_search(rows: Sequence[SearchRow]) -> list[QuestionCurve]:
     found = []
     for row in rows:
         if any(isinstance(trial.budget, int) for trial in row.trials):
-            best = None if row.best is None or isinstance(row.best.budget, str) else BudgetPoint(row.best.budget, row.best.tokens, 1.0)
+            best = (
+                None
+                if row.best is None or isinstance(row.best.budget, str)
+                else BudgetPoint(row.best.budget, row.best.tokens, 1.0)
+            )
             vanilla = row.vanilla
             found.append(
                 QuestionCurve(row.id, row.question, vanilla.tokens, vanilla.correct, _points(row.trials), best)

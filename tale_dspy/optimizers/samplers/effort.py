@@ -3,11 +3,11 @@
 A model's words are levels 1 to K, in their order; level K + 1 stands for the answer without a budget, which was right.
 Each question has a *least sufficient* level k: answers at or above k are right, below it wrong, up to a noise e.
 The sampler keeps a posterior over k and asks the level that a dynamic programme over the levels still open says is
-worth most: expected saving of tokens less a price per call. With three to six words that programme is exact.
+worth most: expected saving of tokens less a price per call, `LOOKAHEAD` calls ahead.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -24,9 +24,11 @@ NOISE = 0.04
 """Prior chance e that an answer contradicts its level."""
 PRIOR_TRIALS = 25.0
 """Pseudo-count of that chance, in trials."""
-MIN_EFFECT_QUESTIONS = 24
+LOOKAHEAD = 4
+"""Calls that are planned ahead; bisection of 15 levels takes as many."""
+MIN_EFFECT_QUESTIONS = 16
 """Questions before the control may be said to have no effect."""
-NO_EFFECT_WIDTH = 0.1
+NO_EFFECT_WIDTH = 0.15
 """Largest half-width of the interval of ln(tokens at a word / tokens without) at which covering 0 means no effect."""
 Z95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
@@ -37,8 +39,8 @@ class EffortSampler(BudgetSampler):
 
     The study searches an integer from 1 to the number of words and minimises tokens as a share of those of the answer
     without a budget. Learned from finished questions: how often each level is the least sufficient one, and what share
-    of the tokens it takes. Where the words turn out to make no difference to the tokens (`has_no_effect`), the search of
-    every further question is over at once.
+    of the tokens it takes. Where the words turn out to make no difference to the tokens (`has_no_effect`), the search
+    of every further question is over at once.
 
     Deterministic: the same calls in the same order give the same levels.
 
@@ -107,10 +109,7 @@ class EffortSampler(BudgetSampler):
         levels = history.vanilla_tokens
         model = self._model
         posterior = model.posterior(levels, [(o.budget, o.right) for o in history.seen])
-        shares = model.shares(levels)
-        for trial in history.seen:
-            if math.isfinite(trial.tokens):
-                shares[trial.budget - 1] = trial.tokens
+        shares = model.shares(levels, {o.budget: o.tokens for o in history.seen if 0 < o.tokens < math.inf})
         best = min([o.tokens for o in history.seen if o.right], default=1.0)
         open_levels = [level for level in range(1, levels + 1) if level not in history.tried]
         if not open_levels:
@@ -122,7 +121,9 @@ class EffortSampler(BudgetSampler):
         chosen = max(values, key=lambda level: (values[level], -level))
         return chosen, values[chosen]
 
-    def _value(self, level: int, low: int, high: int, best: float, posterior: Array, shares: Array) -> float:
+    def _value(
+        self, level: int, low: int, high: int, best: float, posterior: Array, shares: Array, depth: int = LOOKAHEAD
+    ) -> float:
         """Return the expected saving of asking a level and going on optimally, less the price of the calls.
 
         V(low, high, best) = max(0, max over l of -price + P(k <= l | low < k <= high) (saving + V(low, l, .))
@@ -132,13 +133,16 @@ class EffortSampler(BudgetSampler):
         open_mass = float(posterior[low:high].sum())
         right = float(posterior[low:level].sum()) / open_mass if open_mass else 0.0
         reached = min(best, float(shares[level - 1]))
-        after_right = best - reached + self._best_value(low, level, reached, posterior, shares)
-        after_wrong = self._best_value(level, high, best, posterior, shares)
+        after_right = best - reached + self._best_value(low, level, reached, posterior, shares, depth - 1)
+        after_wrong = self._best_value(level, high, best, posterior, shares, depth - 1)
         return right * after_right + (1 - right) * after_wrong - self.price
 
-    def _best_value(self, low: int, high: int, best: float, posterior: Array, shares: Array) -> float:
-        values = (self._value(level, low, high, best, posterior, shares) for level in range(low + 1, high))
-        return max(values, default=0.0, key=float) if high - low > 1 else 0.0
+    def _best_value(self, low: int, high: int, best: float, posterior: Array, shares: Array, depth: int) -> float:
+        """Return the value of the best next level, at least 0: the search may stop."""
+        if not depth:
+            return 0.0
+        levels = range(low + 1, high)
+        return max(0.0, *(self._value(level, low, high, best, posterior, shares, depth) for level in levels), 0.0)
 
 
 class _LevelModel:
@@ -172,12 +176,26 @@ class _LevelModel:
         k = np.arange(1, levels + 2)
         for level, right in seen:
             prior = prior * np.where((level >= k) == right, 1 - self.noise, self.noise)
-        return prior / prior.sum()
+        total: Array = prior / prior.sum()
+        return total
 
-    def shares(self, levels: int) -> Array:
-        """Return the expected tokens of each level as a share of those without a budget."""
-        guess = np.arange(1, levels + 1) / (levels + 1)
-        return np.array([self._tokens.get((levels, level), guess[level - 1]) for level in range(1, levels + 1)])
+    def shares(self, levels: int, own: Mapping[int, float]) -> Array:
+        """Return the expected tokens of each level as a share of those without a budget.
+
+        Known levels are those of the question itself, else the mean of finished questions. Others lie between their
+        known neighbours on a logarithmic scale; below all of them each level takes half of the next.
+
+        Args:
+            levels: Number of words.
+            own: Shares that the question has shown, by level.
+        """
+        known = {level: share for (k, level), share in self._tokens.items() if k == levels and share > 0}
+        known = {**known, levels + 1: 1.0, **own}
+        anchors = sorted(known)
+        logs = np.interp(np.arange(1, levels + 1), anchors, [math.log(known[level]) for level in anchors])
+        below = np.maximum(anchors[0] - np.arange(1, levels + 1), 0)
+        shares: Array = np.exp(logs - below * math.log(2))
+        return shares
 
 
 def _mean_shares(questions: Sequence[History]) -> dict[tuple[int, int], float]:

@@ -50,7 +50,7 @@ def check_rows(rows: Sequence[SearchRow]) -> None:
 
 
 def by_budget(trials: Iterable[Trial]) -> dict[int, ExpectedOutcome]:
-    """Return the mean outcome of each budget that was tried, smallest first; trials of unknown tokens and effort words are left out."""
+    """Return the mean outcome of each token budget tried, ascending; trials of unknown tokens are left out."""
     draws: dict[int, list[Trial]] = {}
     for trial in trials:
         if trial.tokens is not None and isinstance(trial.budget, int):

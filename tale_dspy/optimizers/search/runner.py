@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from tale_dspy.accounting.ledger import Ledger
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 AGREEMENT = "agreement"
 """What `judged_by` says where right means: the same answer as without a budget."""
+NO_EFFECT = (
+    "no observable effect: on {n} questions the tokens at the effort words {words} do not differ from those without "
+    "(paired 95 % interval covers 0); the search ended"
+)
 ANSWERING = ("reason", "recovery")
 """Roles of the calls whose tokens an answer takes."""
 
@@ -63,6 +68,7 @@ class SearchRunner:
     Attributes:
         rows: The finished questions, in the order in which they were.
         stopped: The sentence of the cap that ended the search early, or None.
+        notice: Why questions were left out without a cap, or None.
     """
 
     def __init__(self, program: Any, name: str, lm: Any, job: SearchJob, ledger: Ledger, tally: Tally) -> None:
@@ -72,6 +78,7 @@ class SearchRunner:
         )
         self.rows: list[SearchRow] = []
         self.stopped: str | None = None
+        self.notice: str | None = None
         self._spent_before = tally.spent_usd
         self._lock = threading.Lock()
         self._sampling = threading.Lock()  # samplers of Optuna's are not made for threads
@@ -86,10 +93,25 @@ class SearchRunner:
         finished = self._finished_before()
         if self.job.options.progress:
             self.job.options.progress(self.tally)
-        questions = (q for q in self.job.questions if q.id not in finished)
+        questions = (
+            q for q in takewhile(lambda _: not self._has_no_effect(), self.job.questions) if q.id not in finished
+        )
         cap = self.runner.run(questions, self._search_question, self._keep, error_of)
         self.stopped = None if cap is None else str(cap)
         return self.rows
+
+    def _has_no_effect(self) -> bool:
+        """Whether the sampler has seen that the effort words make no difference: no further question is asked."""
+        if not self.job.efforts:
+            return False
+        from tale_dspy.optimizers.samplers.effort import EffortSampler
+
+        sampler = self.job.sampler
+        if not isinstance(sampler, EffortSampler) or not sampler.has_no_effect:
+            return False
+        if self.notice is None:
+            self.notice = NO_EFFECT.format(n=len(self.rows), words=", ".join(self.job.efforts))
+        return True
 
     def _finished_before(self) -> set[str]:
         """Take over the rows of an earlier process; the sampler learns from them in the same order."""

@@ -101,16 +101,16 @@ class Regression:
         Raises:
             StateError: If a number is none or not finite, a scale not above 0, or a part missing.
         """
-        terms = tuple(_term(t) for t in row["terms"])
+        terms = tuple(term_from_json(t) for t in row["terms"])
         told = row["projection"]
         projection = None if told is None else _projection(told)
         penalty = row["penalty"]
         return cls(
-            intercept=_finite("intercept", row["intercept"]),
+            intercept=finite_number("intercept", row["intercept"]),
             terms=terms,
-            quantile=_finite("quantile", row["quantile"]),
-            rows=int(_finite("rows", row["rows"])),
-            penalty=None if penalty is None else _finite("penalty", penalty),
+            quantile=finite_number("quantile", row["quantile"]),
+            rows=int(finite_number("rows", row["rows"])),
+            penalty=None if penalty is None else finite_number("penalty", penalty),
             note=str(row["note"]),
             projection=projection,
         )
@@ -159,22 +159,22 @@ class Fitted(ModuleState):
         self.value = self._initial
 
 
-def _finite(name: str, value: Any) -> float:
+def finite_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
         raise StateError(f"{name} must be a finite number, got {value!r:.80}")
     return float(value)
 
 
-def _term(row: Mapping[str, Any]) -> Term:
-    numbers = {k: _finite(k, row[k]) for k in ("centre", "scale", "weight")}
+def term_from_json(row: Mapping[str, Any]) -> Term:
+    numbers = {k: finite_number(k, row[k]) for k in ("centre", "scale", "weight")}
     if numbers["scale"] <= 0:
         raise StateError(f"scale must be above 0, got {numbers['scale']}")
     return Term(str(row["name"]), **numbers)
 
 
 def _projection(row: Mapping[str, Any]) -> Projection:
-    mean = tuple(_finite("mean", v) for v in row["mean"])
-    directions = tuple(tuple(_finite("directions", v) for v in d) for d in row["directions"])
+    mean = tuple(finite_number("mean", v) for v in row["mean"])
+    directions = tuple(tuple(finite_number("directions", v) for v in d) for d in row["directions"])
     for direction in directions:
         if len(direction) != len(mean):
             raise StateError(f"a direction has {len(direction)} numbers, the mean {len(mean)}: they must be as many")

@@ -60,7 +60,7 @@ class RegressionEstimator(RegisteredModule):
         callbacks: list[Any] | None = None,
     ) -> None:
         super().__init__(callbacks=callbacks)
-        self.signature = _looked_at(signature)
+        self.signature = looked_at(signature)
         if embedder is not None and not isinstance(embedder, dspy.Embedder):
             raise UsageError(f"embedder must be a dspy.Embedder, such as dspy.Embedder(function), got {embedder!r:.80}")
         self._embedder = _Shared(embedder)
@@ -172,7 +172,7 @@ def counted(texts: Mapping[str, str]) -> dict[str, float]:
     return {f"{k}.{name}": n for k, text in texts.items() for name, n in zip(FEATURES, features(text), strict=True)}
 
 
-def _looked_at(signature: SignatureLike) -> type[dspy.Signature]:
+def looked_at(signature: SignatureLike) -> type[dspy.Signature]:
     """Return a signature from the inputs of another to a budget."""
     inputs = check_signature(signature).input_fields
     if not inputs:

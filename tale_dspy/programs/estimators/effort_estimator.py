@@ -1,0 +1,194 @@
+"""Estimate an effort word from what a question looks like, without asking any model."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import dspy
+
+from tale_dspy.accounting.receipts import Receipt
+from tale_dspy.budget import EFFORT_WORDS, BudgetValue
+from tale_dspy.errors import StateError, UsageError
+from tale_dspy.programs.base import SignatureLike, TalePrediction, with_receipt
+from tale_dspy.programs.estimators.regression import Term, finite_number, term_from_json
+from tale_dspy.programs.estimators.regression_estimator import counted, joined, looked_at
+from tale_dspy.programs.estimators.text_features import FEATURES, text_of
+from tale_dspy.programs.predictor import load_parameters
+from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
+from tale_dspy.programs.state import ModuleState, TrainingExamples
+
+
+@dataclass(frozen=True)
+class OrdinalRegression:
+    """A fitted proportional-odds model of the least sufficient effort word (McCullagh 1980).
+
+    P(words[i] suffices | x) = 1 / (1 + exp(-(thresholds[i] - sum of weight * (x - centre) / scale))). The prediction is
+    the first word that suffices with at least `confidence`.
+    """
+
+    words: tuple[str, ...]
+    """Effort words, from the least to the most; the last is sent where no word is sure enough."""
+    thresholds: tuple[float, ...]
+    """One for each word, ascending."""
+    terms: tuple[Term, ...]
+    """Features that count; without any, one word for all questions."""
+    confidence: float
+    """Smallest probability that a predicted word suffices."""
+    rows: int
+    """Questions it was fitted to."""
+    note: str = ""
+    """What the user should know of the fit, such as why it is one word for all."""
+
+    def predict(self, features: Mapping[str, float]) -> str:
+        """Return the word for a question with these features (`field.feature` -> value)."""
+        score = sum(term.weight * max(-4.0, min(term.off(features), 4.0)) for term in self.terms)
+        for word, threshold in zip(self.words, self.thresholds, strict=True):
+            # Rounded: the last bits, which differ between machines, must not decide.
+            if round(1 / (1 + math.exp(min(score - threshold, 700.0))), 6) >= self.confidence:
+                return word
+        return self.words[-1]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "OrdinalRegression":
+        """Build one from `to_json`, which may have come out of a file.
+
+        Raises:
+            StateError: If a word is no effort word, a number none or not finite, or the lengths differ.
+        """
+        words = tuple(str(word) for word in row["words"])
+        try:
+            known = all(BudgetValue.parse(word).effort in EFFORT_WORDS for word in words)
+        except UsageError:
+            known = False
+        thresholds = tuple(finite_number("thresholds", value) for value in row["thresholds"])
+        if not words or not known or len(words) != len(thresholds):
+            raise StateError(f"an effort model needs a threshold for each of its words, got {words} and {thresholds}")
+        return cls(
+            words=words,
+            thresholds=thresholds,
+            terms=tuple(term_from_json(term) for term in row["terms"]),
+            confidence=finite_number("confidence", row["confidence"]),
+            rows=int(finite_number("rows", row["rows"])),
+            note=str(row["note"]),
+        )
+
+
+class FittedEffort(ModuleState):
+    """The ordinal regression an estimator predicts with; None until it was fitted."""
+
+    def __init__(self, value: OrdinalRegression | None, names: frozenset[str]) -> None:
+        self._names = names
+        self._initial = self.value = self._checked(value)
+
+    def _checked(self, value: OrdinalRegression | None) -> OrdinalRegression | None:
+        for term in value.terms if value is not None else ():
+            if term.name not in self._names:
+                raise StateError(f"the regression has a feature {term.name!r}, which this estimator's inputs do not")
+        return value
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        return {"effort": None if self.value is None else self.value.to_json()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        row = state["effort"]
+        self.value = self._checked(None if row is None else OrdinalRegression.from_json(row))
+
+    def reset(self) -> None:
+        self.value = self._initial
+
+
+class EffortEstimator(RegisteredModule):
+    """Predict the least sufficient effort word of a question by ordinal regression: no call, no tokens.
+
+    Made by `tale_dspy.optimizers.fit_effort` from a search over words. A question without any text, and every question
+    before the estimator is fitted, gets `default`.
+
+    Args:
+        signature: The inputs that are looked at. Outputs are ignored, so that a task's own signature can be given.
+        regression: The fitted model.
+        default: Effort word where there is nothing to predict from.
+        callbacks: As in `dspy.Module`.
+
+    Raises:
+        SignatureError: If the signature has a field of a name the module adds or reserves.
+        UsageError: If there is no input, or the default is no effort word.
+        StateError: If the regression was fitted to other inputs.
+
+    Example:
+        >>> EffortEstimator("question -> answer", default="low")(question="1+1?").effort
+        'low'
+    """
+
+    gives_budget = True
+
+    def __init__(
+        self,
+        signature: SignatureLike = "question -> answer",
+        *,
+        regression: OrdinalRegression | None = None,
+        default: str = "medium",
+        callbacks: list[Any] | None = None,
+    ) -> None:
+        super().__init__(callbacks=callbacks)
+        self.signature = looked_at(signature)
+        if BudgetValue.parse(default).effort is None:
+            raise UsageError(f"default must be an effort word, got {default!r}")
+        self.default = default
+        self.regression = FittedEffort(regression, frozenset(f"{n}.{f}" for n in self.names for f in FEATURES))
+        self.seen = TrainingExamples()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the inputs that are looked at."""
+        return list(self.signature.input_fields)
+
+    @property
+    def fitted(self) -> OrdinalRegression | None:
+        """The fitted model; None before it was fitted."""
+        return self.regression.value
+
+    def texts(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """Return the text of each input that is looked at; "" where it is missing or has none."""
+        return {name: text_of(inputs.get(name)) for name in self.names}
+
+    def forward(self, **kwargs: Any) -> TalePrediction:
+        texts = self.texts(kwargs)
+        fitted = self.fitted if joined(texts) else None
+        value = BudgetValue.parse(self.default if fitted is None else fitted.predict(counted(texts)))
+        receipt = Receipt(
+            program=type(self).__name__,
+            token_budget=value.tokens,
+            effort=value.effort,
+            budget_source="fallback" if fitted is None else "estimate",
+        )
+        fields = {"effort": value.effort, "token_budget": value.tokens}
+        return with_receipt(dspy.Prediction(**fields), receipt)
+
+    async def aforward(self, **kwargs: Any) -> TalePrediction:
+        return self.forward(**kwargs)
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
+        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "signature": describe_signature(self.signature), "default": self.default}
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+        return cls(signature_from(about["signature"]), default=str(about.get("default", "medium")))
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """Load what `save` wrote.
+
+        Raises:
+            StateError: If it is none of this estimator's, or of other inputs.
+        """
+        load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+
+    def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]  (dspy infers LiteralString)
+        return f"{type(self).__name__}({self.signature.signature!r})"

@@ -1,0 +1,89 @@
+"""The sampler of effort words, on made-up questions with a known least sufficient word."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from tale_dspy.errors import UsageError
+from tale_dspy.optimizers.samplers import EffortSampler, History, Observation
+
+SHARES = (0.05, 0.15, 0.4, 0.99)
+"""Tokens of four words, as shares of those without a budget."""
+
+
+def search(sampler: EffortSampler, least: int, shares: Sequence[float] = SHARES) -> History:
+    """Search one question that every word from `least` on answers right, and learn from it."""
+    history = History(len(shares))
+    while not sampler.should_stop(history):
+        level = sampler.propose(history)
+        history = History(len(shares), (*history.seen, Observation(level, shares[level - 1], level >= least)))
+    sampler.finish_question(history)
+    return history
+
+
+def least_words(n: int, weights: Sequence[float], seed: int = 0) -> list[int]:
+    return random.Random(seed).choices(range(1, len(weights) + 1), weights, k=n)
+
+
+def best_level(history: History) -> int:
+    return min((o.budget for o in history.seen if o.right), default=len(SHARES))
+
+
+def test_the_least_sufficient_word_is_found_in_about_two_calls() -> None:
+    sampler, least = EffortSampler(), least_words(300, [1, 1, 1, 1])
+    histories = [search(sampler, k) for k in least]
+    right = [best_level(h) == k for h, k in zip(histories, least, strict=True)]
+    assert sum(right) >= 0.98 * len(right)
+    assert sum(len(h.seen) for h in histories) <= 2.1 * len(histories)
+
+
+def test_a_prior_from_earlier_questions_saves_calls() -> None:
+    easy = [len(search(sampler, 1).seen) for sampler in [EffortSampler()] for _ in range(60)]
+    assert sum(easy[:5]) > sum(easy[-5:]) == 5  # in the end the lowest word is asked at once
+
+
+def test_the_words_of_a_model_that_ignores_them_are_said_to_have_no_effect() -> None:
+    sampler, rng = EffortSampler(), random.Random(1)
+    questions = 0
+    while not sampler.has_no_effect and questions < 40:
+        search(sampler, 1, [rng.uniform(0.9, 1.1) for _ in SHARES])
+        questions += 1
+    assert questions < 30
+    assert sampler.should_stop(History(4))
+
+
+def test_words_that_differ_are_never_said_to_have_no_effect() -> None:
+    sampler = EffortSampler()
+    for k in least_words(100, [1, 1, 1, 1], seed=2):
+        search(sampler, k)
+        assert not sampler.has_no_effect
+
+
+def test_a_wrong_answer_by_chance_does_not_mislead_later_questions() -> None:
+    sampler, rng = EffortSampler(), random.Random(3)
+    for k in least_words(200, [4, 1, 1, 1], seed=4):
+        history = History(4)
+        while not sampler.should_stop(history):
+            level = sampler.propose(history)
+            right = (level >= k) != (rng.random() < 0.05)
+            history = History(4, (*history.seen, Observation(level, SHARES[level - 1], right)))
+        sampler.finish_question(history)
+    assert best_level(search(sampler, 3)) == 3
+
+
+def test_many_levels_are_planned_in_little_time_and_stay_in_the_range() -> None:
+    sampler = EffortSampler()
+    history = search(sampler, 9, [0.05 * n for n in range(1, 15)])
+    assert 1 <= len(history.seen) <= 6 and all(1 <= o.budget <= 14 for o in history.seen)
+
+
+def test_asked_on_after_the_end_it_stays_in_the_range() -> None:
+    history = History(2, (Observation(1, 0.1, False), Observation(2, 0.5, True)))
+    assert EffortSampler().propose(history) == 2
+
+
+@pytest.mark.parametrize("options", [{"price": 0}, {"price": 1}, {"max_calls": 0}])
+def test_options_out_of_their_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        EffortSampler(**options)  # type: ignore[arg-type]
