@@ -7,26 +7,37 @@ data and does not judge replies (`tale_dspy.answers` does).
 
 import dataclasses
 import difflib
-import json
 import os
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tale_dspy.answers import Kind, gold_from_gsm8k
+from tale_dspy.answers import Kind, find_answer, gold_from_gsm8k, kind_of
 from tale_dspy.errors import DataError, UsageError
 from tale_dspy.ids import data_hash, digest, example_id, example_ids
 from tale_dspy.named_sets import ALIASES, NAMED, Form, NamedSet, find_rows, name_key
-from tale_dspy.tables import ENDINGS, Row, Table, field_name, is_missing, names_a_file, read_file, read_hub
+from tale_dspy.option_columns import (
+    LETTERS,
+    OptionColumns,
+    find_options,
+    names_options,
+    option_letter,
+    right_letters,
+    with_options,
+)
+from tale_dspy.tables import ENDINGS, Table, field_name, names_a_file, read_file, read_hub
 
 if TYPE_CHECKING:
     import dspy
 
 __all__ = ["Dataset", "Form", "data_hash", "example_id", "example_ids", "load_dataset"]
 
-_GOLDS = ("answer", "choice", "gold", "target", "label")
-_LETTERS = "ABCDEFGHIJ"
+_GOLDS = (
+    *("answer", "choice", "gold", "target", "label", "solution", "answerKey", "cop", "correct_answer"),
+    *("correct_option", "answer_index", "answer_idx", "answer_number", "final_answer", "ground_truth"),
+)
+_QUESTIONS = ("question", "problem", "input", "prompt", "query", "goal", "ctx", "sentence", "premise")
 _GPQA = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
@@ -89,15 +100,18 @@ def load_dataset(
     templates that the embedded model was never trained on.
 
     A file's columns that are no inputs and not the gold are dropped; a GSM8K gold is cut down to what follows `####`;
-    with a gold of single letters, a column `options` is written into the question, as for MathBench. A column becomes
+    options (`tale_dspy.option_columns` knows the layouts) are written into the question, as for MathBench, and the gold
+    becomes the letter of the right one, in the field `choice`; golds that are letters mean choices. A column becomes
     a field of its own name; one that Python or DSPy could not take is renamed: `Question Text` -> `question_text`,
     `class` -> `class_`. Column names match without case.
 
     Args:
         name: A named set, `hf:owner/name:split`, `hf:owner/name/config:split`, or the path of a .jsonl, .json, .csv,
             .tsv or .parquet file.
-        inputs: Columns the program is given; default `question`. A string is split at commas.
-        gold: Column of the right answer; default the first there is of `answer`, `choice`, `gold`, `target`, `label`.
+        inputs: Columns the program is given; default `question`, or `problem`, `input`, `prompt`, `query`, `goal` where
+            there is none. A string is split at commas.
+        gold: Column of the right answer; default the first there is of `answer`, `choice`, `gold`, `target`, `label`,
+            `solution`, `answerKey` and the like.
         seed: Decides the order of GPQA's options, for each row on its own, whatever the order of the rows.
         labelled: Whether a table must have a gold; if not, the output of one without is `answer`.
 
@@ -166,16 +180,18 @@ def _load_named(spec: NamedSet, seed: int) -> Dataset:
     table = dataclasses.replace(find_rows(spec), name=spec.name, split=spec.split)
     if spec.form == "gpqa":
         return _gpqa(table, seed)
-    cells = table.cells({"question": "question", "answer": "answer"})
-    gold = "answer"
+    cells = table.cells({table.find(column) or column: field for column, field in spec.columns.items()})
     if spec.kind == "choice":
-        cells, gold = _with_options(table, "options", cells, "question", "answer"), "choice"
-    elif spec.form == "answer":
-        golds = [_gsm8k_gold(row.where, cell["answer"]) for row, cell in zip(table.rows, cells, strict=True)]
-        cells = [cell | {"answer": answer} for cell, answer in zip(cells, golds, strict=True)]
-    else:
+        options = OptionColumns((table.find("options") or "options",))
+        chosen = _choices(table, options, cells, "question", "answer")
+        if chosen is None:
+            raise _wrong_choice(table, options, cells, "answer")
+        return _dataset(table, chosen, "choice", spec.form, spec.kind)
+    golds = [_gold(row.where, cell["answer"], spec.gold) for row, cell in zip(table.rows, cells, strict=True)]
+    cells = [cell | {"answer": answer} for cell, answer in zip(cells, golds, strict=True)]
+    if spec.form != "answer":
         cells = [{field: str(value).strip() for field, value in cell.items()} for cell in cells]
-    return _dataset(table, cells, gold, spec.form, spec.kind)
+    return _dataset(table, cells, "answer", spec.form, spec.kind)
 
 
 def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, form: Form, kind: Kind) -> Dataset:
@@ -197,31 +213,42 @@ def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, form: Form, k
 
 def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
     if not labelled and gold is None and not any(map(table.find, _GOLDS)):
-        fields = {table.find(name) or name: field_name(name) for name in inputs or ["question"]}
+        fields = {table.find(name) or name: field_name(name) for name in inputs or [_question_column(table)]}
         return _dataset(table, table.cells(fields), "answer", "answer", "auto")
     if inputs is None and gold is None and set(_GPQA) <= set(table.columns):
         return _gpqa(table, seed)
-    fields = _choose_columns(table, ["question"] if inputs is None else inputs, _GOLDS if gold is None else [gold])
+    wanted = [_question_column(table)] if inputs is None else inputs
+    fields = _choose_columns(table, wanted, _GOLDS if gold is None else [gold])
     cells = table.cells(fields)
     *questions, answer = fields.values()
-    options = table.find("options")
-    if options in fields:
-        options = None
-    letters = all(isinstance(cell[answer], str) and cell[answer].strip().upper() in tuple(_LETTERS) for cell in cells)
-    if options and (letters or answer == "choice") and "choice" not in questions:
+    options = find_options(table, list(fields)) if "choice" not in questions else None
+    letters = all(option_letter(cell[answer]) for cell in cells)
+    if options:
         question = "question" if "question" in questions else questions[-1]
-        return _dataset(table, _with_options(table, options, cells, question, answer), "choice", "choice", "choice")
-    if options and inputs is None:
-        raise DataError(
-            f"{table.label} has {options}, but its {list(fields)[-1]} is not always one letter A-J: "
-            f"name the inputs, as in inputs=['question', '{options}']"
-        )
-    cells = [
-        cell | {answer: _final_answer(row.where, cell[answer])} for row, cell in zip(table.rows, cells, strict=True)
-    ]
-    if answer == "choice":
-        return _dataset(table, cells, answer, "choice", "choice" if letters else "auto")
-    return _dataset(table, cells, answer, "answer", "auto")
+        chosen = _choices(table, options, cells, question, answer) if inputs is None or letters else None
+        if chosen is not None:
+            return _dataset(table, chosen, "choice", "choice", "choice")
+        if letters or answer == "choice":
+            raise _wrong_choice(table, options, cells, answer)
+        if inputs is None:
+            raise DataError(
+                f"{table.label} has {options.name}, but its {list(fields)[-1]} is not always one letter A-J: "
+                f"name the inputs, as in inputs=['question', '{options.columns[0]}']; an index must be seen to count "
+                "from 0 or 1"
+            )
+    elif all(kind_of(cell[answer]) == "choice" for cell in cells) and not names_options(questions):
+        cells = [
+            {k: v for k, v in cell.items() if k != answer} | {"choice": option_letter(cell[answer])} for cell in cells
+        ]
+        return _dataset(table, cells, "choice", "choice", "choice")
+    golds = [_final_answer(row.where, cell[answer]) for row, cell in zip(table.rows, cells, strict=True)]
+    cells = [cell | {answer: value} for cell, value in zip(cells, golds, strict=True)]
+    return _dataset(table, cells, answer, "choice" if answer == "choice" else "answer", "auto")
+
+
+def _question_column(table: Table) -> str:
+    """Return the column of the question where none is named: `question`, or what published sets call it."""
+    return next((name for name in _QUESTIONS if table.find(name)), "question")
 
 
 def _choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) -> dict[str, str]:
@@ -233,7 +260,7 @@ def _choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) -
             raise DataError(f"{found}: there is no input {name!r} (inputs= names others)")
     gold = next((name for name in golds if columns[name] and (len(golds) == 1 or name not in inputs)), None)
     if gold is None:
-        raise DataError(f"{found}: there is no {' or '.join(map(repr, golds))} (gold= names another)")
+        raise DataError(f"{found}: there is no {' or '.join(map(repr, golds[:5]))} (gold= names another)")
     chosen = [*inputs, gold]
     fields = {str(columns[name]): field_name(name) for name in chosen}
     if not inputs or len(fields) < len(chosen) or len(set(fields.values())) < len(chosen):
@@ -242,56 +269,56 @@ def _choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) -
 
 
 def _final_answer(where: str, value: Any) -> Any:
-    """Cut a GSM8K gold down to what follows its last `####`; a longer text that has headings stays whole."""
+    """Cut a GSM8K gold down to what follows its last `####`; a longer text that has headings stays whole.
+
+    Raises:
+        DataError: If no reply can equal the gold: an object, or a list of texts, of which any may be right.
+    """
+    if isinstance(value, dict) or (isinstance(value, list) and _are_aliases(value)):
+        raise DataError(f"{where}: no reply can equal a gold that is {reprlib.repr(value)}: give one text or number")
+    if isinstance(value, str) and "\\boxed" in value and (marked := find_answer(value, guess=False)):
+        return marked  # a worked solution, as MATH has them
     if not isinstance(value, str) or "####" not in value or "\n" in value.rpartition("####")[2].strip():
         return value
-    return _gsm8k_gold(where, value)
+    return _gold(where, value, gold_from_gsm8k)
 
 
-def _gsm8k_gold(where: str, value: Any) -> str:
+def _are_aliases(items: list[Any]) -> bool:
+    """Whether a list holds several wordings of one answer, and not the numbers of a list that is the answer."""
+    return not items or any(
+        isinstance(item, dict) or (isinstance(item, str) and kind_of(item) != "number") for item in items
+    )
+
+
+def _gold(where: str, value: Any, read: Callable[[Any], Any]) -> Any:
     try:
-        return gold_from_gsm8k(value)
+        return read(value)
     except DataError as e:
         raise DataError(f"{where}: {e}") from None
 
 
-def _with_options(
-    table: Table, column: str, cells: list[dict[str, Any]], question: str, gold: str
-) -> list[dict[str, Any]]:
-    """Write the options into the question as the paper's code does: `A. ...` lines, each with its newline."""
-    done = []
+def _choices(
+    table: Table, options: OptionColumns, cells: list[dict[str, Any]], question: str, gold: str
+) -> list[dict[str, Any]] | None:
+    """Write the options into the questions and turn the golds into `choice`; None where a gold is no option."""
+    rows = [options.read(row) for row in table.rows]
+    letters = right_letters(rows, [cell[gold] for cell in cells])
+    if letters is None:
+        return None
+    return [
+        {k: v for k, v in cell.items() if k != gold} | {question: with_options(cell[question], row), "choice": letter}
+        for cell, row, letter in zip(cells, rows, letters, strict=True)
+    ]
+
+
+def _wrong_choice(table: Table, options: OptionColumns, cells: list[dict[str, Any]], gold: str) -> DataError:
+    """Say which row's gold is no letter of its options, where the golds of the others are letters."""
     for row, cell in zip(table.rows, cells, strict=True):
-        options = _options(row, column)
-        letters = _LETTERS[: len(options)]
-        choice = str(cell[gold]).strip().upper()
-        if choice not in tuple(letters):
+        letters = LETTERS[: len(options.read(row).texts)]
+        if option_letter(cell[gold]) not in tuple(letters):
             got = reprlib.repr(cell[gold])
-            raise DataError(f"{row.where}: {gold} must be one of the letters {letters}, got {got}")
-        lines = "".join(f"{letter}. {option}\n" for letter, option in zip(letters, options, strict=True))
-        inputs = {field: value for field, value in cell.items() if field != gold}
-        done.append(inputs | {question: f"{str(cell[question]).strip()}\n{lines}", "choice": choice})
-    return done
-
-
-def _options(row: Row, column: str) -> list[Any]:
-    value = row.values.get(column)
-    if is_missing(value):
-        raise DataError(f"{row.where}: row without {column}")
-    if isinstance(value, str):  # a table without lists, such as a CSV, may hold them as JSON
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = None
-    if isinstance(value, dict) and sorted(value) == list(_LETTERS[: len(value)]):
-        value = [value[letter] for letter in sorted(value)]
-    if not isinstance(value, list) or not 2 <= len(value) <= len(_LETTERS) or not all(map(_is_option, value)):
-        got = reprlib.repr(row.values[column])
-        raise DataError(f"{row.where}: {column} must be a list of 2 to {len(_LETTERS)} answers, got {got}")
-    return value
-
-
-def _is_option(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not is_missing(value)
+            return DataError(f"{row.where}: {gold} must be one of the letters {letters}, got {got}")
+    return DataError(f"{table.label}: {gold} is no option of {options.name}")
 
 
 def _gpqa(table: Table, seed: int) -> Dataset:

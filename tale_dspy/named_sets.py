@@ -1,14 +1,20 @@
 """The sets known by name: what they are called, how they are asked, and where their rows are found."""
 
 import os
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
-from tale_dspy.answers import Kind
+from tale_dspy.answers import Kind, gold_from_gsm8k
 from tale_dspy.errors import DataError, MissingExtraError
 from tale_dspy.tables import Table, download, read_file
 
 Form = Literal["answer", "choice", "choice-zh", "cloze", "cloze-zh", "gpqa"]
 """Names of the prompt forms of `tale_dspy.prompts`."""
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 class NamedSet(NamedTuple):
@@ -22,6 +28,10 @@ class NamedSet(NamedTuple):
     """File names under $TALE_DATA; the first that is there is taken."""
     hub: tuple[str, str | None, str] | None = None
     """Repository, config and split on the hub."""
+    columns: Mapping[str, str] = MappingProxyType({"question": "question", "answer": "answer"})
+    """The columns of its rows and the fields they become: `question` and `answer`, and any further inputs."""
+    gold: Callable[[Any], Any] = _as_it_is
+    """Reads the gold out of the cell of the answer; raises `DataError` where there is none."""
 
 
 _LEVELS = (
@@ -50,9 +60,32 @@ def _gpqa_set(name: str, *subsets: str) -> NamedSet:
 
 
 _SETS = (
-    NamedSet("gsm8k", "answer", "number", "test", ("gsm8k_test.jsonl",), ("openai/gsm8k", "main", "test")),
-    NamedSet("gsm8k-train", "answer", "number", "train", ("gsm8k_train.jsonl",), ("openai/gsm8k", "main", "train")),
-    NamedSet("gsm8k-zero", "answer", "number", "test", ("gsm8k_zero.jsonl",), ("dcml0714/GSM8K-Zero", None, "test")),
+    NamedSet(
+        *("gsm8k", "answer", "number", "test", ("gsm8k_test.jsonl",)),
+        hub=("openai/gsm8k", "main", "test"),
+        gold=gold_from_gsm8k,
+    ),
+    NamedSet(
+        *("gsm8k-train", "answer", "number", "train", ("gsm8k_train.jsonl",)),
+        hub=("openai/gsm8k", "main", "train"),
+        gold=gold_from_gsm8k,
+    ),
+    NamedSet(
+        *("gsm8k-zero", "answer", "number", "test", ("gsm8k_zero.jsonl",)),
+        hub=("dcml0714/GSM8K-Zero", None, "test"),
+        gold=gold_from_gsm8k,
+    ),
+    NamedSet(
+        *("math-500", "answer", "auto", "test", ("math500_test.jsonl",)),
+        hub=("HuggingFaceH4/MATH-500", None, "test"),
+        columns={"problem": "question", "answer": "answer"},
+    ),
+    NamedSet(
+        *("aime-2024", "answer", "number", "test", ("aime_2024.jsonl",)),
+        hub=("HuggingFaceH4/aime_2024", None, "train"),
+        columns={"problem": "question", "answer": "answer"},
+        gold=gold_from_gsm8k,
+    ),
     *map(_mathbench, _MATHBENCH),
     _gpqa_set("gpqa", "gpqa_diamond", "gpqa_main", "gpqa"),
     _gpqa_set("gpqa-diamond", "gpqa_diamond"),

@@ -152,8 +152,22 @@ def _read_json(path: str, data: bytes) -> list[Row]:
     if re.match(r"\s*\{[^\n]*\}[ \t\r]*\n\s*\{", text):  # JSON lines, as pandas and datasets write them under this name
         return _read_jsonl(path, data)
     value = _parse(path, text) if text.strip() else []
+    if isinstance(value, dict) and _holds_columns(value):
+        raise DataError(
+            f"{path} holds columns and not rows: write one object per row, as df.to_json(orient='records') does"
+        )
     rows = value if isinstance(value, list) else [value]
     return [_row(f"{path}, row {n}", row) for n, row in enumerate(rows, 1)]
+
+
+def _holds_columns(value: dict[str, Any]) -> bool:
+    """Whether a JSON object is a table by columns, as pandas writes it by default, and not a row."""
+    columns = list(value.values())
+    if len(columns) < 2 or not all(isinstance(column, list | dict) and column for column in columns):
+        return False
+    if len({type(column) for column in columns}) > 1:
+        return False
+    return len({len(c) if isinstance(c, list) else tuple(c) for c in columns}) == 1
 
 
 def _parse(path: str, text: str, line: int | None = None) -> Any:
@@ -186,10 +200,17 @@ def _refuse_twice(where: str, columns: Iterable[str]) -> None:
         raise DataError(f"{where}: column {twice[0]!r} appears twice")
 
 
+_HEADER_CHARS = 100_000  # of a file whose separator is looked for
+
+
 def _read_csv(path: str, data: bytes, delimiter: str = ",") -> list[Row]:
     # The limit is the process's. It stays raised: setting it back would break a reader in another thread.
     csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
-    reader = csv.reader(io.StringIO(_text(path, data), newline=""), delimiter=delimiter, strict=True)
+    text = _text(path, data)
+    first = re.sub(r'"[^"\n]*"', "", text[:_HEADER_CHARS].partition("\n")[0])  # without what is quoted
+    if delimiter == "," and ";" in first and "," not in first:
+        raise DataError(f"{path}:1: its cells are separated by ';': save it as CSV with commas, or as .tsv with tabs")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     rows, line = [], 1
     try:

@@ -42,7 +42,7 @@ def test_a_name_that_cannot_be_loaded_is_one_sentence(name: str, message: str) -
 
 
 def test_values_keep_their_types() -> None:
-    values: list[Any] = [48, 1.5, True, False, 0, [1, 2], {"a": None}, "__import__('os')"]
+    values: list[Any] = [48, 1.5, True, False, 0, [1, 2], "__import__('os')"]
     write("a.jsonl", [{"question": value, "answer": value} for value in values])
     assert [example.answer for example in load_dataset("a.jsonl").examples] == values
 

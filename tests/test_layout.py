@@ -23,7 +23,7 @@ FLOORS = [
         *("replies", "reply_sections", "ids", "tables", "statistics", "dspy_bridge"),
     ],
     ["backends", "accounting"],
-    ["adapter", "named_sets", "datasets", "embedded"],
+    ["adapter", "named_sets", "option_columns", "datasets", "embedded"],
     ["programs"],
     ["runs"],
     ["comparison"],

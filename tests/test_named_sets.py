@@ -140,3 +140,17 @@ if DATA:
 
     def test_all_seventeen_mathbench_sets_are_here(published: Path) -> None:
         assert len(list((published / "mathbench").glob("*.jsonl"))) == 17
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "row", "gold"),
+    [
+        ("math-500", "math500_test.jsonl", {"problem": "p", "answer": r"\frac{1}{2}", "level": 1}, r"\frac{1}{2}"),
+        ("aime-2024", "aime_2024.jsonl", {"problem": "p", "answer": "204"}, "204"),
+    ],
+)
+def test_a_set_with_other_columns_is_one_row(name: str, file: str, row: dict[str, Any], gold: str) -> None:
+    write(file, [row])
+    data = load_dataset(name)
+    assert (data.signature, data.form) == ("question -> answer", "answer")
+    assert rows(data) == [{"question": "p", "answer": gold}]

@@ -82,7 +82,7 @@ BAD_FILES: list[tuple[str, str | bytes, str]] = [
     ("a.jsonl", '{"text": "q", "solution": 1}', "a.jsonl has the columns text, solution: there is no input 'question'"),
     (
         "a.jsonl",
-        '{"question": "q", "solution": 1}',
+        '{"question": "q", "remark": 1}',
         "there is no 'answer' or 'choice' or 'gold' or 'target' or 'label'",
     ),
     ("a.jsonl", "", "a.jsonl has no rows"),
@@ -201,3 +201,21 @@ def test_a_missing_library_names_the_extra(name: str, package: str, monkeypatch:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{package} is not installed: pip install 'tale-dspy\[data\]'"):
         load_dataset(name)
+
+
+@pytest.mark.parametrize(
+    "text", ["question;answer\nq, yes;1\n", '"q1";"1,5"\n"a";"2,5"\n', "question;answer;more\n1;2;3\n"]
+)
+def test_a_csv_separated_by_semicolons_is_said_to_be(text: str) -> None:
+    write("a.csv", text)
+    with pytest.raises(DataError, match=r"a.csv:1: its cells are separated by ';'"):
+        load_dataset("a.csv")
+
+
+@pytest.mark.parametrize(
+    "table", ['{"question": ["a", "b"], "answer": ["c", "d"]}', '{"question": {"0": "a"}, "answer": {"0": "c"}}']
+)
+def test_a_table_by_columns_is_refused(table: str) -> None:
+    write("a.json", table)
+    with pytest.raises(DataError, match="holds columns and not rows"):
+        load_dataset("a.json")

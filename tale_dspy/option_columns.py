@@ -1,0 +1,188 @@
+"""Recognise the options of a multiple-choice table, in the layouts of published sets, and the letter of the right one.
+
+MMLU (`choices` and an index), ARC and CommonsenseQA (`choices` with `text` and `label`), C-Eval and CMMLU (`A` to `D`),
+MedMCQA (`opa` to `opd`), PIQA (`sol1`, `sol2`), HellaSwag (`endings`), COPA, Winogrande, MathBench (`options`).
+Options are never dropped: what looks like them and cannot be read is refused.
+"""
+
+import json
+import re
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tale_dspy.errors import DataError
+from tale_dspy.tables import Row, Table, is_missing
+
+LETTERS = "ABCDEFGHIJ"
+
+_LIST_COLUMNS = ("options", "choices", "endings", "answer_choices", "choice_list")
+_LETTERED = ("", "op", "option", "choice", "answer", "opt")
+_NUMBERED = ("option", "choice", "ending", "sol", "solution", "answer", "ans", "opt")
+_FEWEST = 2
+_OWN_LABEL = re.compile(r"\(?([A-J])[).:]\s*(?=\S)")
+
+
+class Options(NamedTuple):
+    """The options of one row."""
+
+    texts: list[object]
+    labels: list[str]
+    """What the row calls them: `A`, `B` ... or, as ARC may, `1`, `2` ..."""
+
+
+@dataclass(frozen=True)
+class OptionColumns:
+    """Where a table has its options."""
+
+    columns: tuple[str, ...]
+    """One column of lists, or one for each option."""
+
+    @property
+    def name(self) -> str:
+        """What messages call them."""
+        return self.columns[0] if len(self.columns) == 1 else f"{self.columns[0]} to {self.columns[-1]}"
+
+    def read(self, row: Row) -> Options:
+        """Return the options of a row.
+
+        Raises:
+            DataError: If they are not 2 to 10 texts or numbers.
+        """
+        if len(self.columns) > 1:
+            cells = [row.values.get(column) for column in self.columns]
+            while cells and is_missing(cells[-1]):  # four options in a table of five
+                cells.pop()
+            texts, labels = list(cells), list(LETTERS[: len(cells)])
+        else:
+            texts, labels = _listed(row.values.get(self.columns[0]), row, self.columns[0])
+        if not _FEWEST <= len(texts) <= len(LETTERS) or len(labels) != len(texts) or not all(map(_is_option, texts)):
+            got = reprlib.repr(row.values.get(self.columns[0]))
+            raise DataError(f"{row.where}: {self.name} must be a list of 2 to {len(LETTERS)} answers, got {got}")
+        return Options(_without_own_labels(texts), labels)
+
+
+def find_options(table: Table, used: Sequence[str]) -> OptionColumns | None:
+    """Return where a table has options; None where it has none.
+
+    Args:
+        table: The rows.
+        used: Columns that are inputs or the gold, and so no options.
+    """
+    for name in _LIST_COLUMNS:
+        column = table.find(name)
+        if column is not None:
+            return None if column in used else OptionColumns((column,))
+    free = {_folded(column): column for column in table.columns if column not in used}
+    series = [[f"{prefix}{letter}".lower() for letter in LETTERS] for prefix in _LETTERED]
+    series += [[f"{prefix}{n}" for n in range(first, first + 10)] for prefix in _NUMBERED for first in (0, 1)]
+    for names in series:
+        columns = []
+        for name in names:
+            if name not in free or (len(name) == 1 and free[name] != name.upper()):
+                break
+            columns.append(free[name])
+        if len(columns) >= _FEWEST:
+            return OptionColumns(tuple(columns))
+    return None
+
+
+def names_options(inputs: Sequence[str]) -> bool:
+    """Whether a caller gives the options as an input of their own."""
+    return any(name in _LIST_COLUMNS for name in inputs)
+
+
+def right_letters(options: Sequence[Options], golds: Sequence[object]) -> list[str] | None:
+    """Return the letter of each row's gold: given as a letter, a label, an index or the text of an option.
+
+    None where the golds of a table are none of these, or are indexes of which neither 0 nor the number of the options
+    occurs, so that it is open whether they count from 0 or 1.
+    """
+    base: int | None = None
+    indexes = [_index(gold) for gold in golds]
+    if None not in indexes and not any(
+        str(gold).strip() in row.labels for row, gold in zip(options, golds, strict=True)
+    ):
+        reaches_end = any(index == len(row.texts) for index, row in zip(indexes, options, strict=True))
+        base = 0 if 0 in indexes else 1 if reaches_end else None
+    letters = []
+    for row, gold in zip(options, golds, strict=True):
+        place = _place(row, gold, base)
+        if place is None or not 0 <= place < len(row.texts):
+            return None
+        letters.append(LETTERS[place])
+    return letters
+
+
+def option_letter(gold: object) -> str | None:
+    """Read a gold that is nothing but a letter: `B`, ` b `, `(B)`, `B.`; None for any other."""
+    letter = re.fullmatch(r"\(?([A-Ja-j])[).]?", gold.strip()) if isinstance(gold, str) else None
+    return letter[1].upper() if letter else None
+
+
+def with_options(question: object, options: Options) -> str:
+    """Write the options into the question as the paper's code does: `A. ...` lines, each with its newline."""
+    lines = (f"{letter}. {text}\n" for letter, text in zip(LETTERS, options.texts, strict=False))
+    return f"{str(question).strip()}\n{''.join(lines)}"
+
+
+def _place(row: Options, gold: object, base: int | None) -> int | None:
+    text = str(gold).strip()
+    if text in row.labels:
+        return row.labels.index(text)
+    letter = option_letter(gold)
+    if letter is not None:
+        return LETTERS.index(letter)
+    index = _index(gold)
+    if base is not None and index is not None:
+        return index - base
+    same = [place for place, option in enumerate(row.texts) if str(option).strip().casefold() == text.casefold()]
+    return same[0] if len(same) == 1 else None
+
+
+def _index(gold: object) -> int | None:
+    if isinstance(gold, bool):
+        return None
+    if isinstance(gold, str):
+        return int(gold) if re.fullmatch(r"\s*\d{1,2}\s*", gold) else None
+    return int(gold) if isinstance(gold, int | float) and gold == int(gold) else None
+
+
+def _listed(value: object, row: Row, column: str) -> tuple[list[object], list[str]]:
+    """Read a cell of all options: a list, `{A: ..., B: ...}`, `{text: [...], label: [...]}`, or JSON of these."""
+    if is_missing(value):
+        raise DataError(f"{row.where}: row without {column}")
+    if isinstance(value, str):  # a table without lists, such as a CSV, may hold them as JSON
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return [], []
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        texts = list(value["text"])
+        labels = value.get("label", value.get("labels"))
+        return texts, list(map(str, labels)) if isinstance(labels, list) else list(LETTERS[: len(texts)])
+    if isinstance(value, dict) and sorted(value) == list(LETTERS[: len(value)]):
+        return [value[letter] for letter in sorted(value)], sorted(value)
+    if not isinstance(value, list):
+        return [], []
+    if value and all(isinstance(item, dict) and "text" in item for item in value):
+        labels = [str(item.get("label", letter)) for item, letter in zip(value, LETTERS, strict=False)]
+        return [item["text"] for item in value], labels
+    return value, list(LETTERS[: len(value)])
+
+
+def _without_own_labels(texts: list[object]) -> list[object]:
+    """Take off `A. ` and the like where every option brings its own letter."""
+    found = [_OWN_LABEL.match(text) if isinstance(text, str) else None for text in texts]
+    if all(match and match[1] == letter for match, letter in zip(found, LETTERS, strict=False)):
+        return [str(text)[match.end() :] for text, match in zip(texts, found, strict=True) if match]
+    return texts
+
+
+def _is_option(value: object) -> bool:
+    return isinstance(value, str | int | float) and not is_missing(value)
+
+
+def _folded(column: str) -> str:
+    return re.sub(r"[\s_-]", "", column).lower()
