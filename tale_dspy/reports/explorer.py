@@ -17,8 +17,8 @@ from tale_dspy.display import middle_cut, visible
 BLOCK_ROWS = 100
 MAX_ROWS_WITH_TEXT = 10_000
 """Rows beyond which only the texts of telling rows are kept."""
-MAX_TEXT_BYTES = 4_000_000
-"""Of the page, for all texts of one table."""
+MAX_BYTES = 5_000_000
+"""Of the page, for one table with its texts; a table whose figures alone take more has texts of telling rows only."""
 MAX_PANE_CHARACTERS = 20_000
 """Of one text; the middle of a longer one is left out."""
 
@@ -87,12 +87,13 @@ class ExplorerView:
 
 def packed(explorer: Explorer) -> dict[str, str]:
     """Return the blocks of a searchable table: id of the element -> its content, gzip in base64."""
+    table = _table(explorer)
     order = sorted(range(explorer.size), key=lambda row: not explorer.is_telling(row))
     if explorer.size > MAX_ROWS_WITH_TEXT:
         order = [row for row in order if explorer.is_telling(row)]
     places = [(-1, 0)] * explorer.size
     blocks: dict[str, str] = {}
-    left = MAX_TEXT_BYTES
+    left = max(MAX_BYTES // 5, MAX_BYTES - len(compressed(table)))
     for number, start in enumerate(range(0, len(order), BLOCK_ROWS)):
         rows = order[start : start + BLOCK_ROWS]
         block = compressed([[_shown(pane) for pane in explorer.panes(row)] for row in rows])
@@ -102,7 +103,12 @@ def packed(explorer: Explorer) -> dict[str, str]:
         blocks[f"{explorer.source}-{number}"] = block
         for position, row in enumerate(rows):
             places[row] = (number, position)
-    table = {
+    return {explorer.source: compressed({**table, "places": places}), **blocks}
+
+
+def _table(explorer: Explorer) -> dict[str, object]:
+    """Return what the browser needs to show the rows, but for where their texts are."""
+    return {
         "n": explorer.size,
         "unit": explorer.unit,
         "groups": [visible(name, " ") for name in explorer.groups],
@@ -117,10 +123,8 @@ def packed(explorer: Explorer) -> dict[str, str]:
             }
             for column in explorer.columns
         ],
-        "places": places,
         "elsewhere": explorer.elsewhere,
     }
-    return {explorer.source: compressed(table), **blocks}
 
 
 def compressed(value: object) -> str:

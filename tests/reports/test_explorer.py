@@ -48,7 +48,7 @@ def test_a_line_of_a_million_characters_is_cut_in_its_middle() -> None:
 
 
 def test_where_texts_do_not_fit_those_of_telling_rows_are_kept(monkeypatch: Any) -> None:
-    monkeypatch.setattr(explorer_module, "MAX_TEXT_BYTES", 200_000)
+    monkeypatch.setattr(explorer_module, "MAX_BYTES", 200_000)
     rng = random.Random(0)
     texts = ["".join(rng.choices("abcdefgh", k=2000)) for _ in range(3 * BLOCK_ROWS)]
     blocks = packed(table(texts, telling={299, 298}))
