@@ -44,7 +44,7 @@ def run(
     model: Annotated[str, typer.Option(hidden=True, help="Another model, such as a checkpoint of it.")] = "embedded",
 ) -> None:
     """Ask the small model that ships with and without budgets, compare, and draw the report."""
-    from tale_dspy.cli.show import console
+    from tale_dspy.cli.console import console
     from tale_dspy.comparison.compare import compare
     from tale_dspy.reports import elasticities, rich_comparison, rich_elasticity
 

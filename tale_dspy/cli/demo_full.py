@@ -66,7 +66,7 @@ class Demo:
             adapter: None for the paper's prompts.
         """
         from tale_dspy.adapter import TaleAdapter
-        from tale_dspy.cli.show import live_bar
+        from tale_dspy.cli.console import live_bar
         from tale_dspy.runs.engine import evaluate
 
         place = self.folder / name.replace(":", "-").replace(" ", "-")
@@ -160,7 +160,7 @@ def _baselines(demo: Demo) -> None:
 def _search(demo: Demo) -> None:
     """Search each training question's budget, and ask with the estimator that was learned from it."""
     from tale_dspy.adapter import TaleAdapter
-    from tale_dspy.cli.show import live_bar
+    from tale_dspy.cli.console import live_bar
     from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.programs.tale_ep import TaleEP
 

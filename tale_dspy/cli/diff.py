@@ -21,7 +21,7 @@ def run(
     """Compare run B with baseline A on the questions both have: paired differences, then every changed question."""
     if json and csv:
         raise UsageError("--json and --csv cannot be given together: both print on stdout")
-    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.compare import compare
     from tale_dspy.reports import changes_csv, rich_comparison
     from tale_dspy.runs.records import load_run

@@ -41,7 +41,7 @@ def run(
     json: flags.Json = False,
 ) -> None:
     """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""
-    from tale_dspy.cli.show import print_json
+    from tale_dspy.cli.console import print_json
     from tale_dspy.optimizers.search.offline_eval import inputs_of
     from tale_dspy.optimizers.search.records import load_search
     from tale_dspy.programs.spec import program_from

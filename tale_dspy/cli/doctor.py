@@ -51,9 +51,9 @@ def run(
 
     from tale_dspy.backends.control_registry import control_toml
     from tale_dspy.backends.prices import Price, price_of
+    from tale_dspy.cli.console import confirmed, console, print_json
     from tale_dspy.cli.models import check_provider, language_model
     from tale_dspy.cli.plan import Plan
-    from tale_dspy.cli.show import confirmed, console, print_json
     from tale_dspy.runs.doctor import examine, expected_price, observed_control
 
     dspy.disable_logging()  # what matters of it is in the table

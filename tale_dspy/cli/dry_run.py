@@ -30,7 +30,7 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
         UsageError: If the sample costs money and nobody said yes.
         SpendCapReached: If a cap ended the sample before any answer.
     """
-    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.forecast import forecast
     from tale_dspy.runs.records import load_run
 
@@ -53,9 +53,9 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
 def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
     """Ask a few questions, after it is agreed to pay for them; they are kept beside the run's folder."""
     from tale_dspy.backends.prices import Price, price_of
+    from tale_dspy.cli.console import confirmed, live_bar
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.cli.models import language_model
-    from tale_dspy.cli.show import confirmed, live_bar
     from tale_dspy.comparison.forecast import SAMPLE
 
     if plan.program == "budget:best":

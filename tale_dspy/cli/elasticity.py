@@ -42,7 +42,7 @@ def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False)
 
     The same command continues a ladder that was stopped or killed.
     """
-    from tale_dspy.cli.show import live_bar, print_json
+    from tale_dspy.cli.console import live_bar, print_json
     from tale_dspy.optimizers.budget_sweep import parse_rung
 
     rungs = None if budgets is None else [parse_rung(word) for word in budgets.split(",")]
@@ -95,7 +95,7 @@ def _report(found: "BudgetSweep", folder: Path) -> list[Path]:
 
 def _show(found: "BudgetSweep") -> None:
     """Print the curve of fixed budgets where there is one, else a line a rung; and how tokens follow."""
-    from tale_dspy.cli.show import console
+    from tale_dspy.cli.console import console
     from tale_dspy.reports import elasticities, rich_elasticity
     from tale_dspy.reports.sweeps import sweep_table
 

@@ -22,8 +22,8 @@ def run(
     json: flags.Json = False,
 ) -> int:
     """Run PROGRAM over a data set and sum it up. The same command continues a run that was stopped or killed."""
+    from tale_dspy.cli.console import console, live_bar, print_json
     from tale_dspy.cli.evaluation import ask
-    from tale_dspy.cli.show import console, live_bar, print_json
     from tale_dspy.runs.records import load_run
 
     if dry_run or past is not None:

@@ -19,7 +19,7 @@ def run(
     json: flags.Json = False,
 ) -> None:
     """Write a program's budgets for a LiteLLM proxy or another language, or a run for inspect_ai or mlflow."""
-    from tale_dspy.cli.show import print_json
+    from tale_dspy.cli.console import print_json
     from tale_dspy.integrations.exports import export
 
     written = export(source, to, out)

@@ -24,7 +24,7 @@ def run(
 
     Both runs must have the same questions and decoding, and differ in the model or in the prompt, not in both.
     """
-    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.gate import noninferiority_test
     from tale_dspy.reports.verdict import rich_verdict
     from tale_dspy.runs.records import load_run

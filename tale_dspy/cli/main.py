@@ -21,9 +21,12 @@ from tale_dspy.cli import (
     gate,
     report,
     reproduce,
+    runs,
     search,
+    show,
     streams,
     train,
+    view,
 )
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 
@@ -66,7 +69,23 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-for _command in (evaluate, diff, report, search, elasticity, distill, train, gate, doctor, reproduce, demo, export):
+for _command in (
+    evaluate,
+    diff,
+    report,
+    view,
+    show,
+    runs,
+    search,
+    elasticity,
+    distill,
+    train,
+    gate,
+    doctor,
+    reproduce,
+    demo,
+    export,
+):
     app.command(_command.NAME)(exits(_command.run))
 
 

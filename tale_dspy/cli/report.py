@@ -31,7 +31,7 @@ def run(
     json: flags.Json = False,
 ) -> None:
     """Print the table of several runs, and write it with all figures into a folder and into one page, report.html."""
-    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports import load_sources, rich_table, to_json, write_report
     from tale_dspy.reports.search_run import searched_row
 
@@ -73,7 +73,7 @@ def _search_figures(search: "SearchRun", sources: "ReportSources") -> dict[str, 
 
 
 def _show(search: "SearchRun", sources: "ReportSources") -> None:
-    from tale_dspy.cli.show import console
+    from tale_dspy.cli.console import console
     from tale_dspy.display import visible
     from tale_dspy.reports.search_run import range_qualities, range_sentence, search_summary
 

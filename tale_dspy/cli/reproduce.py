@@ -45,8 +45,8 @@ def run(
     Prints the calls and their expected price first, and asks, unless --yes is given. The models of Tables 5 and 6 are
     trained first, and given by --sft and --dpo: the commands, GPU memory and hours are printed.
     """
+    from tale_dspy.cli.console import confirmed, console, print_json
     from tale_dspy.cli.plan import Plan
-    from tale_dspy.cli.show import confirmed, console, print_json
     from tale_dspy.reports import ROWS, beside, beside_table, expected_cost, expected_hardware, find_row, to_json
 
     screen = console()
@@ -125,8 +125,8 @@ def _check_models(plan: "Plan", systems: Systems) -> None:
 
 def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
     """Run the systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
+    from tale_dspy.cli.console import live_bar
     from tale_dspy.cli.evaluation import ask
-    from tale_dspy.cli.show import live_bar
     from tale_dspy.runs.shared_caps import SharedCaps
 
     caps, folder, runs = SharedCaps(plan.max_usd), plan.folder(), {}

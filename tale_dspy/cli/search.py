@@ -61,7 +61,7 @@ def run(asked: Asked, plan: SearchFlags, json: flags.Json = False) -> int:
     States what budgets of their own gain against budget:best, the best budget for all. The same command continues a
     search that was stopped or killed.
     """
-    from tale_dspy.cli.show import print_json
+    from tale_dspy.cli.console import print_json
 
     plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()
     with redirect_stdout(sys.stderr):
@@ -135,9 +135,9 @@ def search(plan: Plan, asked: Asked) -> Done:
     """Search, save the program, and compare with the best fixed budget."""
     import dspy
 
+    from tale_dspy.cli.console import live_bar
     from tale_dspy.cli.evaluation import set_up
     from tale_dspy.cli.models import check_provider
-    from tale_dspy.cli.show import live_bar
     from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
     from tale_dspy.programs.spec import imported, program_from
 
@@ -191,7 +191,7 @@ def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRang
 def _gain(
     budget_search: "BudgetSearch", student: Any, data: Any, name: str, options: dict[str, Any]
 ) -> "FixedBudgetComparison | None":
-    from tale_dspy.cli.show import live_bar
+    from tale_dspy.cli.console import live_bar
     from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed
 
     rows = [row for row in budget_search.rows if row.predictor == name]

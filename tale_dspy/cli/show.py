@@ -1,84 +1,39 @@
-"""What commands print: the live bar on stderr, tables and JSON on stdout."""
+"""`tale show`: a run in the terminal, or one of its questions with the whole reply."""
 
-import json
-import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Annotated
 
-if TYPE_CHECKING:
-    from rich.console import Console
+import typer
 
-    from tale_dspy.runs.options import Tally
+from tale_dspy.cli import flags
+
+NAME = "show"
 
 
-def console(*, stderr: bool = False) -> "Console":
-    """Return a console on stdout or stderr; piped output is 160 columns wide and has no colours."""
-    from rich.console import Console
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    question: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Id of a question, or how it begins; unset: the run's table.")
+    ] = None,
+    json: flags.Json = False,
+) -> None:
+    """Show the figures of a run and the questions it failed, or one question with everything that is known of it."""
+    from tale_dspy.cli.console import console, print_json
+    from tale_dspy.reports import report_rows, rich_table
+    from tale_dspy.reports.question_view import failed_table, find_records, rich_record
+    from tale_dspy.runs.records import load_run
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 160, highlight=False)
-
-
-def confirmed() -> bool:
-    """Ask whether to go on; where nobody is there to answer, the answer is no."""
-    import typer
-
-    try:
-        return typer.confirm("Go on?", err=True)
-    except typer.Abort:
-        typer.echo(err=True)
-        return False
-
-
-def print_json(value: Any) -> None:
-    """Print exactly one JSON object on stdout, in strict JSON: what is no finite number becomes null."""
-    plain = sys.stdout.encoding.lower().replace("-", "") != "utf8"
-    sys.stdout.write(json.dumps(_strict(value), ensure_ascii=plain, allow_nan=False, default=str) + "\n")
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: _strict(v) for k, v in value.items()}
-    return [_strict(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-@contextmanager
-def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
-    """Show done, accuracy, mean tokens, spend and time left on stderr while a run goes on."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Column
-
-    from tale_dspy.display import visible
-
-    if not sys.stderr.isatty():
-        yield None
+    loaded, screen = load_run(folder), console()
+    if question is None:
+        if json:
+            print_json(loaded.summary)
+            return
+        screen.print(rich_table(report_rows([loaded]), width=screen.width))
+        screen.print(failed_table(loaded).rich(screen.width))
         return
-    name = Column(no_wrap=True, max_width=28)
-    figures = Column(no_wrap=True)  # what a narrow terminal keeps
-    columns = (
-        TextColumn("{task.description}", markup=False, table_column=name),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn(
-            "[green]{task.fields[right]}[/] right [cyan]{task.fields[tokens]}[/] tok {task.fields[usd]}",
-            table_column=figures,
-        ),
-    )
-    with Progress(*columns, TimeRemainingColumn(compact=True), console=console(stderr=True)) as bar:
-        task = bar.add_task(visible(title, " "), total=None, right="–", tokens="–", usd="$–")
-
-        def update(tally: "Tally") -> None:
-            bar.update(
-                task,
-                total=tally.total,
-                completed=tally.done,
-                right=f"{tally.correct / tally.done:.1%}" if tally.done else "–",
-                tokens=f"{tally.output_tokens / tally.counted:.1f}" if tally.counted else "–",
-                usd="$–" if tally.unpriced or not tally.done else f"${tally.spent_usd:.4f}",
-            )
-
-        yield update
+    records = find_records(loaded, question)
+    if json:
+        print_json({"records": [record.to_json() for record in records]})
+        return
+    for record in records:
+        screen.print(rich_record(loaded.name, record))

@@ -71,7 +71,7 @@ def run(
 ) -> int:
     """Train a LoRA adapter on distilled rows, on this machine or under `accelerate launch -m tale_dspy.cli.main`."""
     told: dict[str, Any] = {k: v for k, v in locals().items() if k in _OPTIONS}
-    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.cli.console import console, print_json
     from tale_dspy.training.options import options_from
     from tale_dspy.training.plan import plan_training
 
@@ -196,7 +196,7 @@ def _bar(title: str, steps: int) -> "Iterator[Callable[[Step], None] | None]":
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tale_dspy.cli.show import console
+    from tale_dspy.cli.console import console
     from tale_dspy.display import visible
 
     if not sys.stderr.isatty():

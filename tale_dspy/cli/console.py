@@ -1,0 +1,84 @@
+"""What commands print: the live bar on stderr, tables and JSON on stdout."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tale_dspy.runs.options import Tally
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console on stdout or stderr; piped output is 160 columns wide and has no colours."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else 160, highlight=False)
+
+
+def confirmed() -> bool:
+    """Ask whether to go on; where nobody is there to answer, the answer is no."""
+    import typer
+
+    try:
+        return typer.confirm("Go on?", err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        return False
+
+
+def print_json(value: Any) -> None:
+    """Print exactly one JSON object on stdout, in strict JSON: what is no finite number becomes null."""
+    plain = sys.stdout.encoding.lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(_strict(value), ensure_ascii=plain, allow_nan=False, default=str) + "\n")
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _strict(v) for k, v in value.items()}
+    return [_strict(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+@contextmanager
+def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
+    """Show done, accuracy, mean tokens, spend and time left on stderr while a run goes on."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    from tale_dspy.display import visible
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    name = Column(no_wrap=True, max_width=28)
+    figures = Column(no_wrap=True)  # what a narrow terminal keeps
+    columns = (
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn(
+            "[green]{task.fields[right]}[/] right [cyan]{task.fields[tokens]}[/] tok {task.fields[usd]}",
+            table_column=figures,
+        ),
+    )
+    with Progress(*columns, TimeRemainingColumn(compact=True), console=console(stderr=True)) as bar:
+        task = bar.add_task(visible(title, " "), total=None, right="–", tokens="–", usd="$–")
+
+        def update(tally: "Tally") -> None:
+            bar.update(
+                task,
+                total=tally.total,
+                completed=tally.done,
+                right=f"{tally.correct / tally.done:.1%}" if tally.done else "–",
+                tokens=f"{tally.output_tokens / tally.counted:.1f}" if tally.counted else "–",
+                usd="$–" if tally.unpriced or not tally.done else f"${tally.spent_usd:.4f}",
+            )
+
+        yield update

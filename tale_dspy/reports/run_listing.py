@@ -1,0 +1,139 @@
+"""What lies in a folder: runs, searches and trained adapters, a line each."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tale_dspy.comparison.formatting import number
+from tale_dspy.errors import RunFolderError, UsageError
+from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
+from tale_dspy.reports.search_run import is_search
+from tale_dspy.reports.training_run import is_training, load_training
+from tale_dspy.runs.records import read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderEntry:
+    """One run, search or trained adapter. None is unknown, as in a run that is not finished."""
+
+    path: str
+    """Relative to the folder that was listed."""
+    kind: str
+    """`run`, `search`, `training`, or why it cannot be read."""
+    name: str
+    """Program, sampler, or strategy."""
+    model: str | None = None
+    data: str | None = None
+    n: int | None = None
+    accuracy: float | None = None
+    output_tokens: float | None = None
+    cost_usd: float | None = None
+    created: str | None = None
+    """Day, as ISO 8601 writes it."""
+    status: str
+    """`finished`, `unfinished`, or why it stopped."""
+
+
+def list_folder(folder: Path) -> list[FolderEntry]:
+    """List the runs, searches and trained adapters in a folder and the folders below it, in the order of their paths.
+
+    Raises:
+        UsageError: If it is no folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder")
+    return [_entry(folder, path) for path in _entries(folder)]
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    if is_training(folder) or is_search(folder) or (folder / "run.json").is_file():
+        yield folder
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+            yield from _entries(path)
+
+
+def _entry(root: Path, path: Path) -> FolderEntry:
+    place = str(path.relative_to(root))
+    try:
+        if is_training(path):
+            return _training_entry(place, path)
+        info = read_json(path / "run.json") if (path / "run.json").is_file() else {}
+        summary = read_json(path / "summary.json") if (path / "summary.json").is_file() else None
+        return _run_entry(place, "search" if is_search(path) else "run", info, summary)
+    except RunFolderError as e:
+        return FolderEntry(path=place, kind="unreadable", name=UNKNOWN, status=str(e))
+
+
+def _training_entry(place: str, path: Path) -> FolderEntry:
+    card = load_training(path).card
+    test = card.get("gate")
+    return FolderEntry(
+        path=place,
+        kind="training",
+        name=str(card.get("strategy")),
+        model=_text(card.get("base")),
+        created=_day(card.get("created")),
+        status="not tested" if not isinstance(test, Mapping) else str(test.get("outcome")),
+    )
+
+
+def _run_entry(place: str, kind: str, info: Mapping[str, object], summary: Mapping[str, object] | None) -> FolderEntry:
+    config = _mapping(info.get("config"))
+    figures = summary or {}
+    stopped = figures.get("stopped")
+    name = _mapping(info.get("program")).get("name") if kind == "run" else _mapping(config.get("search")).get("sampler")
+    n = _number(figures.get("n"))
+    return FolderEntry(
+        path=place,
+        kind=kind,
+        name=_text(name) or UNKNOWN,
+        model=_text(config.get("model")),
+        data=_text(_mapping(config.get("data")).get("name")),
+        n=None if n is None else round(n),
+        accuracy=_number(figures.get("accuracy")),
+        output_tokens=_number(figures.get("output_tokens_mean")),
+        cost_usd=_number(figures.get("cost_usd")),
+        created=_day(info.get("created")),
+        status="unfinished" if summary is None else f"stopped: {stopped}" if stopped else "finished",
+    )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _day(value: object) -> str | None:
+    return value[:10] if isinstance(value, str) else None
+
+
+def listing_table(entries: list[FolderEntry]) -> ReportTable[FolderEntry]:
+    """Make the table of a folder's entries."""
+    columns = [
+        TableColumn[FolderEntry]("Folder", lambda e: e.path, {"path": lambda e: e.path}, is_text=True),
+        TableColumn[FolderEntry]("Kind", lambda e: e.kind, {"kind": lambda e: e.kind}, is_text=True),
+        TableColumn[FolderEntry]("What", lambda e: e.name, {"name": lambda e: e.name}, is_text=True),
+        TableColumn[FolderEntry]("Model", lambda e: e.model or UNKNOWN, {"model": lambda e: e.model}, is_text=True),
+        TableColumn[FolderEntry]("Data", lambda e: e.data or UNKNOWN, {"data": lambda e: e.data}, is_text=True),
+        TableColumn[FolderEntry]("n", lambda e: number(e.n, 0), {"n": lambda e: e.n}),
+        TableColumn[FolderEntry](
+            "Right %",
+            lambda e: number(None if e.accuracy is None else 100 * e.accuracy),
+            {"accuracy": lambda e: e.accuracy},
+        ),
+        TableColumn[FolderEntry](
+            "Tokens", lambda e: number(e.output_tokens), {"output_tokens": lambda e: e.output_tokens}
+        ),
+        TableColumn[FolderEntry]("USD", lambda e: number(e.cost_usd, 4), {"cost_usd": lambda e: e.cost_usd}),
+        TableColumn[FolderEntry]("Day", lambda e: e.created or UNKNOWN, {"created": lambda e: e.created}, is_text=True),
+        TableColumn[FolderEntry]("Status", lambda e: e.status, {"status": lambda e: e.status}, is_text=True),
+    ]
+    return ReportTable(columns, entries)

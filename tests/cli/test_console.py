@@ -1,0 +1,107 @@
+"""What is seen while a run goes on, and what is not when nobody looks."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from terminal import on_terminal, plain
+
+from tale_dspy.cli.console import console, live_bar, print_json
+from tale_dspy.runs.options import Tally
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_a_live_bar_fits_the_terminal_and_shows_the_figures(columns: int, asked: list[str], tmp_path: Path) -> None:
+    command = ["eval", "tale-ep", *asked, "--price-in", "1", "--price-out", "2"]
+    code, lines = on_terminal(columns, *command, cwd=tmp_path)
+    assert code == 0 and max(map(len, lines)) <= columns
+    last = [line for line in lines if "10/10" in line][-1]
+    for figure in ("tale-ep on questions", "10/10", "% right", " tok ", "$0.00", "0:00"):
+        assert figure in last
+    assert any("kept in runs/" in line for line in lines)
+
+
+def test_stdout_stays_clean_under_a_live_bar(asked: list[str], tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as out:
+        code, lines = on_terminal(80, "eval", "cot", *asked, "--json", cwd=tmp_path, stdout=out)
+    assert code == 0 and any("10/10" in line for line in lines)
+    assert json.loads((tmp_path / "out").read_text())["n"] == 10
+
+
+def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with live_bar("cot on gsm8k") as progress:
+        assert progress is None
+    assert capsys.readouterr() == ("", "")
+
+
+class Screen:
+    """A stderr that says it is a terminal."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("tally", "shown"),
+    [
+        (Tally(total=4), "0/4 – right – tok $–"),
+        (
+            Tally(total=4, done=2, correct=1, output_tokens=30, counted=2, spent_usd=0.5),
+            "2/4 50.0% right 15.0 tok $0.5000",
+        ),
+        (Tally(total=4, done=2, correct=1, unpriced=1), "2/4 50.0% right – tok $–"),
+    ],
+)
+def test_what_is_unknown_is_a_dash(tally: Tally, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    with live_bar("[bold]a\x1b[2Jb") as progress:
+        assert progress
+        progress(tally)
+    last = plain(screen.text)[-2]
+    assert shown in last and "[bold]a\\x1b[2Jb" in last
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (
+            {"a": math.nan, "b": [math.inf, -math.inf, 1.5], "c": (1, None)},
+            '{"a": null, "b": [null, null, 1.5], "c": [1, null]}',
+        ),
+        ({"text": "é 中 😀"}, '{"text": "é 中 😀"}'),
+        ({"path": Path("a")}, '{"path": "a"}'),
+    ],
+)
+def test_json_is_strict(value: Any, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_json(value)
+    assert capsys.readouterr().out == text + "\n"
+
+
+def test_json_survives_an_output_that_is_not_utf8() -> None:
+    code = "from tale_dspy.cli.console import print_json; print_json({'text': 'é 😀'})"
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
+    assert json.loads(done.stdout) == {"text": "é 😀"}
+
+
+def test_piped_output_is_wide_and_plain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    console().print("[red]x[/]" * 160)
+    assert capsys.readouterr().out == "x" * 160 + "\n"

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+import pytest
+from make_runs import make_run
+from searched import search
+
+from tale_dspy.errors import UsageError
+from tale_dspy.reports.run_listing import list_folder, listing_table
+
+
+def write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def test_every_kind_of_folder_is_an_entry(tmp_path: Path) -> None:
+    write(tmp_path / "a/run.json", {**make_run("c").info, "created": "2026-11-29T01:02:03+00:00"})
+    write(tmp_path / "a/summary.json", {"n": 5, "accuracy": 0.8, "stopped": "cap", "cost_usd": 0.5})
+    write(tmp_path / "b/deep/run.json", make_run("c").info)
+    write(tmp_path / "c/search.jsonl", json.dumps(search(["q"], lambda n: 30)[0].to_json()) + "\n")
+    write(tmp_path / "d/tale_adapter.json", {"strategy": "sft", "base": "embedded", "gate": {"outcome": "pass"}})
+    write(tmp_path / "e/run.json", "no json")
+    write(tmp_path / "f/other.txt", "")
+    entries = list_folder(tmp_path)
+    assert [(e.path, e.kind, e.status) for e in entries[:4]] == [
+        ("a", "run", "stopped: cap"),
+        ("b/deep", "run", "unfinished"),
+        ("c", "search", "unfinished"),
+        ("d", "training", "pass"),
+    ]
+    assert entries[4].kind == "unreadable" and "cannot be read" in entries[4].status and len(entries) == 5
+    assert (entries[0].n, entries[0].accuracy, entries[0].created) == (5, 0.8, "2026-11-29")
+
+
+def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
+    write(tmp_path / "run.json", {"program": 5, "config": None})
+    (cells,) = listing_table(list_folder(tmp_path)).cells
+    assert cells[:5] == [".", "run", "–", "–", "–"] and cells[-1] == "unfinished"
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no folder"):
+        list_folder(tmp_path / "none")
