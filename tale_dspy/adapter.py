@@ -1,13 +1,14 @@
-"""TaleAdapter: the paper's prompts for any DSPy signature, with nothing on top.
+"""TaleAdapter: the paper's prompts, and forms that work on more models, for any DSPy signature, with nothing on top.
 
-For `question -> answer` and `question -> choice` the prompt is the paper's, character for character, and the reply
-carries no markers. Which prompt is sent follows from the signature alone:
+For `question -> answer` and `question -> choice` the prompts without a budget are the paper's, character for character,
+and so are those with one in the form `paper`; the reply carries no markers. Which prompt is sent follows from the
+signature alone:
 
 * no `reasoning` output field          -> the direct prompt
 * ... taken out by `fields.after_thought` -> the question and the format: the model thinks natively
 * a `reasoning` field                  -> "Let's think step by step:"
-* ... and an input field `token_budget` -> "... and use less than {token_budget} tokens:"
-* ... and an output field `token_budget` -> "First state the minimum number of tokens that you need ..."
+* ... and an input field `token_budget` -> "... and use less than {token_budget} tokens:", or as its form says
+* ... and an output field `token_budget` -> "First state the minimum number of tokens that you need ...", or likewise
 * one output field `token_budget`      -> the budget estimator (instructions, then the bare question)
 
 The wordings are in `tale_dspy.prompts` and, for single fields, `tale_dspy.fields`; how a reply is read, in
@@ -17,6 +18,7 @@ The wordings are in `tale_dspy.prompts` and, for single fields, `tale_dspy.field
 import json
 import re
 from contextlib import suppress
+from copy import copy
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
@@ -25,11 +27,13 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tale_dspy.answers.thought_tags import split_thought
+from tale_dspy.backends.lm import LM
 from tale_dspy.budget import read_budget, split_stated
 from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
-from tale_dspy.prompts import FORMS, STATED, PromptForm, form_names
+from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
+from tale_dspy.prompts import STATED, TASK_PROMPTS, TaskPrompt, task_names
 from tale_dspy.replies import quoted, read_fields
 from tale_dspy.reply_sections import brackets
 
@@ -42,7 +46,7 @@ _GENERATED = re.compile(r"Given the fields (?:`\w+`(?:, )?)*, produce the fields
 
 
 class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
-    """Render a signature as the paper's prompt and read the last `[[...]]` of the reply.
+    """Render a signature as one user message and read the last `[[...]]` of the reply.
 
     Instructions are rendered, as the first paragraph, only where they differ from DSPy's generated sentence. Short
     outputs (str, number, bool, Literal) are asked for in double brackets; all others (list, dict, Pydantic, code,
@@ -50,36 +54,51 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     there is never a second call.
 
     Args:
-        form: The paper's wording for a kind of data set (`tale_dspy.prompts.FORMS`), such as `choice-zh` or `gpqa`.
-            None takes `choice` for a choice signature and `answer` for every other.
+        form: How reasoning within a budget is asked for (`tale_dspy.prompt_forms.PROMPT_FORMS`). `paper` sends the paper's
+            wording, character for character. None takes the form the LM of a call was trained on (the embedded model on
+            the paper's), and `DEFAULT_FORM` for every other.
+        task: The paper's wording for a kind of data set (`tale_dspy.prompts.TASK_PROMPTS`), such as `choice-zh` or
+            `gpqa`. None takes `choice` for a choice signature and `answer` for every other.
         **kwargs: Passed on to `dspy.ChatAdapter`.
 
     Raises:
-        UsageError: If there is no such form.
+        UsageError: If there is no such form or task.
 
     Example:
         >>> import dspy
         >>> sig = dspy.Signature("question, token_budget: int -> reasoning, answer")
-        >>> print(TaleAdapter().format(sig, [], {"question": "1+1?", "token_budget": 9})[1]["content"])
+        >>> print(TaleAdapter("paper").format(sig, [], {"question": "1+1?", "token_budget": 9})[1]["content"])
         Q: 1+1?
         Please Give the response by strictly following this format: [[answer]], for example: Answer: [[50]].Let's think step by step and use less than 9 tokens:
         <BLANKLINE>
     """  # noqa: E501
 
-    def __init__(self, form: str | None = None, **kwargs: Any) -> None:
-        if form is not None and form not in FORMS:
-            raise UsageError(f"form must be one of {form_names()}, got {form!r}")
+    def __init__(self, form: str | None = None, *, task: str | None = None, **kwargs: Any) -> None:
+        if form is not None:
+            prompt_form(form)
+        if task is not None and task not in TASK_PROMPTS:
+            raise UsageError(f"task must be one of {task_names()}, got {task!r}")
         super().__init__(use_json_adapter_fallback=False, **kwargs)
         self.form = form
+        self.task = task
+
+    def for_lm(self, lm: object) -> "TaleAdapter":
+        """Return this adapter with the form that calls of `lm` are sent in."""
+        form = lm.prompt_form if isinstance(lm, LM) else None
+        if self.form is not None or form is None:
+            return self
+        chosen = copy(self)
+        chosen.form = form
+        return chosen
 
     def __call__(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         _refuse_listeners()
-        result: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, *args, **kwargs)
+        result: list[dict[str, Any]] = super(TaleAdapter, self.for_lm(lm)).__call__(lm, lm_kwargs, *args, **kwargs)
         return result
 
     async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         _refuse_listeners()
-        result: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, *args, **kwargs)
+        result: list[dict[str, Any]] = await super(TaleAdapter, self.for_lm(lm)).acall(lm, lm_kwargs, *args, **kwargs)
         return result
 
     def _call_preprocess(
@@ -129,24 +148,28 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         budget = inputs.get(BUDGET) if BUDGET in signature.input_fields else None
         if states_budget(signature):
             budget = STATED
-        told = {"thinks": REASONING in signature.output_fields, "thought": was_thought(signature.output_fields)}
-        form = self._form(signature)
-        if list(shown) == ["question"] and self._published(signature):
-            question = _value(shown["question"], inputs["question"])
-            return form.render(question, budget=budget, **told)
-        return form.render_fields(_rows(signature, inputs), asked(_outputs(signature)), budget=budget, **told)
+        thinks = REASONING in signature.output_fields
+        told = {"thinks": thinks, "thought": was_thought(signature.output_fields)}
+        task, alone = self._task(signature), list(shown) == ["question"] and self._published(signature)
+        question = _value(shown["question"], inputs["question"]) if alone else _rows(signature, inputs)
+        form = prompt_form(self.form or DEFAULT_FORM)
+        if thinks and budget is not None and form.name != PAPER and task.wanted is not None:
+            return form.render(question, task.wanted if alone else asked(_outputs(signature)), budget=budget)
+        if alone:
+            return task.render(question, budget=budget, **told)
+        return task.render_fields(question, asked(_outputs(signature)), budget=budget, **told)
 
-    def _form(self, signature: type[Signature]) -> PromptForm:
-        return FORMS[self.form or ("choice" if is_choice(signature) else "answer")]
+    def _task(self, signature: type[Signature]) -> TaskPrompt:
+        return TASK_PROMPTS[self.task or ("choice" if is_choice(signature) else "answer")]
 
     def _published(self, signature: type[Signature]) -> bool:
         """Whether a form as published says all there is to say: nothing is lost that the user described."""
         outputs = _outputs(signature)
         names = [k for k in signature.input_fields if k != BUDGET]
-        if "question" not in names or not self._form(signature).fits(list(outputs)):
+        if "question" not in names or not self._task(signature).fits(list(outputs)):
             return False
         ((name, field),) = outputs.items()
-        if self.form:
+        if self.task:
             return is_short(field)
         told = described("question", signature.input_fields["question"]) or described(name, field)
         return not told and (is_choice(signature) or field.annotation in (str, int, float))
@@ -173,12 +196,12 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return f"Please Give the response by strictly following this format: {asked(_outputs(signature))}"
 
     def _chooses(self, signature: type[Signature]) -> bool:
-        return is_choice(signature) or (self._form(signature).choice and self._published(signature))
+        return is_choice(signature) or (self._task(signature).choice and self._published(signature))
 
     def _label(self, signature: type[Signature], name: str) -> str:
         if is_estimator(signature):
             return "Budget"
-        return (self._published(signature) and self._form(signature).label) or title(name)
+        return (self._published(signature) and self._task(signature).label) or title(name)
 
     def format_demos(self, signature: type[Signature], demos: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Render demos as pairs of messages; one that lacks an output of this predictor is left out of its prompt."""
@@ -262,12 +285,11 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
 
 
 def describe_adapter(adapter: Any) -> str | None:
-    """Name an adapter: its class, and the form of a `TaleAdapter`."""
+    """Name an adapter: its class, and the form and task of a `TaleAdapter`."""
     if adapter is None:
         return None
-    if isinstance(adapter, TaleAdapter) and adapter.form:
-        return f"TaleAdapter:{adapter.form}"
-    return type(adapter).__name__
+    chosen = (adapter.form or "", adapter.task or "") if isinstance(adapter, TaleAdapter) else ()
+    return ":".join((type(adapter).__name__, *chosen)).rstrip(":")
 
 
 def adapter_named(name: str | None) -> Any:
@@ -279,9 +301,9 @@ def adapter_named(name: str | None) -> Any:
     known = {"ChatAdapter": ChatAdapter, "JSONAdapter": JSONAdapter, "XMLAdapter": XMLAdapter}
     if name is None:
         return None
-    kind, _, form = name.partition(":")
+    kind, form, task = (*name.split(":"), "", "")[:3]
     if kind == "TaleAdapter":
-        return TaleAdapter(form or None)
+        return TaleAdapter(form or None, task=task or None)
     if kind not in known:
         raise StateError(f"adapter {kind!r} cannot be built from a file: construct the program and call .load on it")
     return known[kind]()

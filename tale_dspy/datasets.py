@@ -1,6 +1,6 @@
 """Questions with known answers: GSM8K, GSM8K-Zero, MathBench, GPQA, made-up stories, any file -> `dspy.Example`.
 
-This room turns rows into questions, and names the prompt form and signature that fit them. Reading rows is the work of
+This room turns rows into questions, and names the task prompt and signature that fit them. Reading rows is the work of
 `tale_dspy.tables`, the names of the published sets are in `tale_dspy.named_sets`, ids in `tale_dspy.ids`. It ships no
 data and does not judge replies (`tale_dspy.answers` does).
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tale_dspy.answers import Kind, find_answer, gold_from_gsm8k, kind_of
 from tale_dspy.errors import DataError, UsageError
 from tale_dspy.ids import data_hash, digest, example_id, example_ids
-from tale_dspy.named_sets import ALIASES, NAMED, Form, NamedSet, find_rows, name_key
+from tale_dspy.named_sets import ALIASES, NAMED, NamedSet, Task, find_rows, name_key
 from tale_dspy.option_columns import (
     LETTERS,
     OptionColumns,
@@ -31,7 +31,7 @@ from tale_dspy.tables import ENDINGS, Table, field_name, names_a_file, read_file
 if TYPE_CHECKING:
     import dspy
 
-__all__ = ["Dataset", "Form", "data_hash", "example_id", "example_ids", "load_dataset"]
+__all__ = ["Dataset", "Task", "data_hash", "example_id", "example_ids", "load_dataset"]
 
 _GOLDS = (
     *("answer", "choice", "gold", "target", "label", "solution", "answerKey", "cop", "correct_answer"),
@@ -49,8 +49,8 @@ class Dataset:
     """The canonical name (`mathbench-middle-cn`), the file's name or the `hf:` name: never a whole path."""
     examples: list["dspy.Example"]
     """One per row, inputs marked; repeated rows are separate questions."""
-    form: Form
-    """The prompt form of `tale_dspy.prompts` these questions were written for."""
+    task: Task
+    """The task prompt of `tale_dspy.prompts` these questions were written for."""
     signature: str
     """`question -> answer`, `question -> choice`, or all inputs of a user's table: `context, question -> label`."""
     gold: str
@@ -167,7 +167,7 @@ def _embedded(key: str) -> Dataset:
     return Dataset(
         name=f"embedded:{split}" + (f":{int(size)}" if size else ""),
         examples=examples,
-        form="answer",
+        task="answer",
         signature="question -> answer",
         gold="answer",
         kind="number",
@@ -178,7 +178,7 @@ def _embedded(key: str) -> Dataset:
 
 def _load_named(spec: NamedSet, seed: int) -> Dataset:
     table = dataclasses.replace(find_rows(spec), name=spec.name, split=spec.split)
-    if spec.form == "gpqa":
+    if spec.task == "gpqa":
         return _gpqa(table, seed)
     cells = table.cells({table.find(column) or column: field for column, field in spec.columns.items()})
     if spec.kind == "choice":
@@ -186,15 +186,15 @@ def _load_named(spec: NamedSet, seed: int) -> Dataset:
         chosen = _choices(table, options, cells, "question", "answer")
         if chosen is None:
             raise _wrong_choice(table, options, cells, "answer")
-        return _dataset(table, chosen, "choice", spec.form, spec.kind)
+        return _dataset(table, chosen, "choice", spec.task, spec.kind)
     golds = [_gold(row.where, cell["answer"], spec.gold) for row, cell in zip(table.rows, cells, strict=True)]
     cells = [cell | {"answer": answer} for cell, answer in zip(cells, golds, strict=True)]
-    if spec.form != "answer":
+    if spec.task != "answer":
         cells = [{field: str(value).strip() for field, value in cell.items()} for cell in cells]
-    return _dataset(table, cells, "answer", spec.form, spec.kind)
+    return _dataset(table, cells, "answer", spec.task, spec.kind)
 
 
-def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, form: Form, kind: Kind) -> Dataset:
+def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, task: Task, kind: Kind) -> Dataset:
     import dspy
 
     inputs = [field for field in cells[0] if field != gold]
@@ -202,7 +202,7 @@ def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, form: Form, k
     return Dataset(
         name=table.name,
         examples=examples,
-        form=form,
+        task=task,
         signature=f"{', '.join(inputs)} -> {gold}",
         gold=gold,
         kind=kind,

@@ -9,8 +9,8 @@ from tale_dspy.answers import Kind, gold_from_gsm8k
 from tale_dspy.errors import DataError, MissingExtraError
 from tale_dspy.tables import Table, download, read_file
 
-Form = Literal["answer", "choice", "choice-zh", "cloze", "cloze-zh", "gpqa"]
-"""Names of the prompt forms of `tale_dspy.prompts`."""
+Task = Literal["answer", "choice", "choice-zh", "cloze", "cloze-zh", "gpqa"]
+"""Names of the task prompts of `tale_dspy.prompts`."""
 
 
 def _as_it_is(value: Any) -> Any:
@@ -21,7 +21,7 @@ class NamedSet(NamedTuple):
     """A published set: how its questions are asked and compared, and where its rows may be."""
 
     name: str
-    form: Form
+    task: Task
     kind: Kind
     split: str
     files: tuple[str, ...]

@@ -42,7 +42,7 @@ _DIRECTLY = "Please answer the following question and give the answer directly w
 
 
 @dataclass(frozen=True)
-class PromptForm:
+class TaskPrompt:
     """The wording for one kind of data set: with reasoning, with a budget, and direct."""
 
     cot: str
@@ -65,6 +65,8 @@ class PromptForm:
     """The same for a model that thinks natively, which writes nothing before it has thought; not in the paper."""
     budget_only: str = "Use less than {budget} tokens:\n"
     """The budget for a predictor without a reasoning field; not in the paper."""
+    wanted: str | None = None
+    """The answer's format for a form that asks for it in its own words; None where only the paper's wording is sent."""
     label: str | None = None
     """What the wording calls the answer; None where it names none."""
     choice: bool = False
@@ -113,25 +115,28 @@ _SETTLE_ZH = (
     "思考之前请先确定所需的最少 token 数，并使用少于该数量的 tokens 思考；回答时请先写出该数量，例如：预算: [[12]]。\n"
 )
 
-FORMS: dict[str, PromptForm] = {
-    "answer": PromptForm(
+TASK_PROMPTS: dict[str, TaskPrompt] = {
+    "answer": TaskPrompt(
         cot="Q: {question}\n" + _ANSWER + "{think}",
         direct=_DIRECTLY + _ANSWER + "\nQ: {question}",
+        wanted="Answer: [[answer]]",
         label="Answer",
     ),
-    "choice": PromptForm(
+    "choice": TaskPrompt(
         cot="{question}\n" + _CHOICE + "{think}",
         direct=_CHOICE_DIRECT.format(strictly="strictLy"),
+        wanted="Choice: [[letter]]",
         label="Choice",
         choice=True,
     ),
-    "gpqa": PromptForm(
+    "gpqa": TaskPrompt(
         cot="Q: {question}\n" + _CHOICE + "{think}",
         direct=_CHOICE_DIRECT.format(strictly="strictly"),
+        wanted="Choice: [[letter]]",
         label="Choice",
         choice=True,
     ),
-    "choice-zh": PromptForm(
+    "choice-zh": TaskPrompt(
         cot="{question}\n" + _CHOICE_ZH + "{think}",
         direct="{question}\n请直接回答下面的问题并直接给出答案的选项序号。" + _CHOICE_ZH,
         think="让我们一步一步思考：\n",
@@ -142,11 +147,11 @@ FORMS: dict[str, PromptForm] = {
         label="选项",
         choice=True,
     ),
-    "cloze": PromptForm(
+    "cloze": TaskPrompt(
         cot="Q: {question}\n{think}",
         direct="Please answer the following question and give the answer directly\nQ: {question}",
     ),
-    "cloze-zh": PromptForm(
+    "cloze-zh": TaskPrompt(
         cot="Q: {question}\n{think}",
         direct="请直接回答下面的问题并直接给出答案\nQ: {question}",
         think="让我们一步一步思考来回答这个问题：\n",
@@ -159,6 +164,6 @@ FORMS: dict[str, PromptForm] = {
 """`answer` is GSM8K's; `choice` and `cloze` (and their Chinese forms) MathBench's; `gpqa` GPQA's."""
 
 
-def form_names() -> str:
-    """Name all forms, for messages."""
-    return ", ".join(FORMS)
+def task_names() -> str:
+    """Name all tasks, for messages."""
+    return ", ".join(TASK_PROMPTS)

@@ -23,8 +23,8 @@ GSM8K = f"Q: {QUESTION}\n{ANSWER}Let's think step by step:\n"
 
 
 def user(signature: Any, adapter: TaleAdapter | None = None, demos: Any = (), **inputs: Any) -> str:
-    """The last user message."""
-    content = (adapter or TaleAdapter()).format(ensure_signature(signature), list(demos), inputs)[-1]["content"]
+    """The last user message, in the paper's form where no adapter is given."""
+    content = (adapter or TaleAdapter("paper")).format(ensure_signature(signature), list(demos), inputs)[-1]["content"]
     assert isinstance(content, str)
     return content
 
@@ -81,7 +81,7 @@ WANTED = "Please Give the response by strictly following this format: "
 
 
 @pytest.mark.parametrize(
-    ("form", "signature", "prompt"),
+    ("task", "signature", "prompt"),
     [
         (
             "choice-zh",
@@ -102,20 +102,22 @@ WANTED = "Please Give the response by strictly following this format: "
         ),
     ],
 )
-def test_a_form_can_be_chosen(form: str, signature: str, prompt: str) -> None:
-    assert user(signature, TaleAdapter(form), question="Q?", token_budget=9) == prompt
+def test_a_task_can_be_chosen(task: str, signature: str, prompt: str) -> None:
+    assert user(signature, TaleAdapter("paper", task=task), question="Q?", token_budget=9) == prompt
 
 
-@pytest.mark.parametrize("form", ["choice", "gpqa", "choice-zh"])
-def test_a_form_for_options_reads_a_letter_whatever_the_field_is_called(form: str) -> None:
+@pytest.mark.parametrize("task", ["choice", "gpqa", "choice-zh"])
+def test_a_task_with_options_reads_a_letter_whatever_the_field_is_called(task: str) -> None:
     signature = dspy.Signature("question -> answer")
-    assert TaleAdapter(form).parse(signature, "Choice: [[B) 5 apples]]") == {"answer": "B"}
+    assert TaleAdapter(task=task).parse(signature, "Choice: [[B) 5 apples]]") == {"answer": "B"}
     assert TaleAdapter().parse(signature, "Answer: [[B) 5 apples]]") == {"answer": "B) 5 apples"}
 
 
-def test_an_unknown_form_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"form must be one of answer, choice, .* got 'gsm'"):
+def test_an_unknown_form_or_task_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"form must be one of paper, .* got 'gsm'"):
         TaleAdapter("gsm")
+    with pytest.raises(UsageError, match=r"task must be one of answer, choice, .* got 'gsm'"):
+        TaleAdapter(task="gsm")
 
 
 def test_next_to_nothing_is_added_to_prompt_and_reply_where_chat_adapter_adds_much() -> None:
@@ -242,7 +244,7 @@ def test_an_estimator_has_a_budget_for_its_only_output() -> None:
 
 
 def demo_messages(signature: Any, demos: list[Any]) -> list[str]:
-    messages = TaleAdapter().format(ensure_signature(signature), demos, {"question": "last"})
+    messages = TaleAdapter("paper").format(ensure_signature(signature), demos, {"question": "last"})
     return [m["content"] for m in messages[1:-1]]
 
 
@@ -291,7 +293,7 @@ def test_instructions_stand_once_before_the_question() -> None:
 def test_a_demo_of_a_choice_is_labelled_as_the_prompt_labels_it() -> None:
     signature = make(label=Literal["A", "B"])
     assert demo_messages(signature, [{"question": "Q", "label": "B"}])[1] == "Choice: [[B]]"
-    adapter = TaleAdapter("choice-zh")
+    adapter = TaleAdapter(task="choice-zh")
     assert adapter.format_assistant_message_content(signature, {"label": "B"}) == "选项: [[B]]"
 
 

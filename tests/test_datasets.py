@@ -110,7 +110,7 @@ def test_options_are_written_into_the_question(options: Any, column: str, letter
     write("a.jsonl", [{"question": " q ", "options": options, column: letter}])
     data = load_dataset("a.jsonl")
     assert rows(data) == [{"question": "q\nA. 1\nB. 2\nC. 2.5\n", "choice": "B"}]
-    assert (data.form, data.kind, data.signature) == ("choice", "choice", "question -> choice")
+    assert (data.task, data.kind, data.signature) == ("choice", "choice", "question -> choice")
 
 
 def test_options_go_into_the_last_input_where_none_is_called_question() -> None:
@@ -130,7 +130,7 @@ def test_options_named_as_an_input_stay_one() -> None:
 def test_a_gold_column_called_choice_asks_for_a_choice(choice: str, kind: str) -> None:
     write("a.jsonl", [{"question": "q\nA. 1\nB. 2", "choice": choice}])
     data = load_dataset("a.jsonl")
-    assert (data.form, data.kind, data.signature) == ("choice", kind, "question -> choice")
+    assert (data.task, data.kind, data.signature) == ("choice", kind, "question -> choice")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_gpqa_options_are_shuffled_and_the_letter_follows_the_right_one() -> Non
     letters = Counter(example.choice for example in data.examples)
     assert sorted(letters) == list("ABCD")
     assert all(70 <= count <= 130 for count in letters.values())
-    assert (data.form, data.kind, data.signature) == ("gpqa", "choice", "question -> choice")
+    assert (data.task, data.kind, data.signature) == ("gpqa", "choice", "question -> choice")
 
 
 def test_gpqa_order_depends_on_seed_and_row_but_not_on_row_order() -> None:
@@ -206,7 +206,7 @@ def test_gpqa_order_depends_on_seed_and_row_but_not_on_row_order() -> None:
 @pytest.mark.parametrize("name", ["mine.csv", "gpqa", "gpqa-main"])
 def test_gpqa_columns_are_known_in_any_file(name: str) -> None:
     write("mine.csv" if name == "mine.csv" else "gpqa_main.csv", gpqa_csv(gpqa_rows(2)))
-    assert load_dataset(name).form == "gpqa"
+    assert load_dataset(name).task == "gpqa"
 
 
 def test_gpqa_row_without_an_option_is_refused() -> None:

@@ -19,7 +19,7 @@ MODULES = {
 
 FLOORS = [
     [
-        *("errors", "budget", "answers", "display", "prompts", "fields"),
+        *("errors", "budget", "answers", "display", "prompts", "prompt_forms", "fields"),
         *("replies", "reply_sections", "ids", "tables", "statistics", "dspy_bridge"),
     ],
     ["backends", "accounting"],

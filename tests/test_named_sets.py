@@ -37,7 +37,7 @@ def test_a_mathbench_question_ends_with_its_options_as_in_the_papers_code() -> N
     write("mathbench/middle-single_choice_cn.jsonl", [row])
     data = load_dataset("mathbench-middle-cn")
     assert rows(data) == [{"question": "Which?\nA. 6 \nB. -10\n", "choice": "B"}]
-    assert (data.form, data.kind, data.signature, data.gold) == ("choice-zh", "choice", "question -> choice", "choice")
+    assert (data.task, data.kind, data.signature, data.gold) == ("choice-zh", "choice", "question -> choice", "choice")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_short_and_full_mathbench_names_give_the_same_set(name: str, canonical: 
     for stem in ("arithmetic-cloze_en", "primary-cloze_cn"):
         write(f"mathbench/{stem}.jsonl", [{"question": " q ", "answer": " -31/3 "}])
     data = load_dataset(name)
-    assert (data.name, data.form, data.split) == (canonical, form, "test")
+    assert (data.name, data.task, data.split) == (canonical, form, "test")
     assert rows(data)[0] in ({"question": "q", "answer": "-31/3"}, {"question": "q\nA. 1\nB. 2\n", "choice": "A"})
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS, FORMS, form_names
+from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS, TASK_PROMPTS, task_names
 
 CHOICE = "Please Give the response by strictly following this format: [[choice]],for example: Choice: [[A]].\n"
 CHOICE_DIRECT = (
@@ -46,15 +46,15 @@ QUESTION = "How many {think} {budget} are {question}?\nA. 1\n"
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_prompts_without_a_budget_are_the_published_ones(name: str) -> None:
     cot, direct = (text.replace("{question}", QUESTION) for text in PUBLISHED[name])
-    assert FORMS[name].render(QUESTION, thinks=True, budget=None) == cot
-    assert FORMS[name].render(QUESTION, thinks=False, budget=None) == direct
+    assert TASK_PROMPTS[name].render(QUESTION, thinks=True, budget=None) == cot
+    assert TASK_PROMPTS[name].render(QUESTION, thinks=False, budget=None) == direct
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_budget_replaces_the_phrase_as_published(name: str) -> None:
     plain, budgeted = next((p, b) for p, b in PHRASES.items() if PUBLISHED[name][0].endswith(p))
     expected = (PUBLISHED[name][0].removesuffix(plain) + budgeted).replace("{question}", QUESTION)
-    assert FORMS[name].render(QUESTION, thinks=True, budget=50) == expected
+    assert TASK_PROMPTS[name].render(QUESTION, thinks=True, budget=50) == expected
 
 
 def test_the_estimator_is_asked_as_published() -> None:
@@ -66,7 +66,7 @@ def test_the_estimator_is_asked_as_published() -> None:
 
 
 def test_all_forms_are_published_ones() -> None:
-    assert form_names() == ", ".join(PUBLISHED)
+    assert task_names() == ", ".join(PUBLISHED)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_all_forms_are_published_ones() -> None:
     ],
 )
 def test_other_fields_are_asked_for_in_the_same_shape(thinks: bool, budget: int | None, expected: str) -> None:
-    assert FORMS["answer"].render_fields("A: 1", "B: [[b]].", thinks=thinks, budget=budget) == expected
+    assert TASK_PROMPTS["answer"].render_fields("A: 1", "B: [[b]].", thinks=thinks, budget=budget) == expected
 
 
 def test_nothing_asked_for_leaves_the_inputs_alone() -> None:
-    assert FORMS["answer"].render_fields("A: 1", "", thinks=False, budget=None) == "A: 1"
-    assert FORMS["answer"].render_fields("A: 1", "", thinks=False, budget=5) == "A: 1\nUse less than 5 tokens:\n"
+    assert TASK_PROMPTS["answer"].render_fields("A: 1", "", thinks=False, budget=None) == "A: 1"
+    assert TASK_PROMPTS["answer"].render_fields("A: 1", "", thinks=False, budget=5) == "A: 1\nUse less than 5 tokens:\n"

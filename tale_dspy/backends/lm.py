@@ -137,6 +137,11 @@ class LM(EndpointOptions, UsageKeepingLM):
         """Ids of the questions a local model was trained on, with their role."""
         return {} if self._local is None else self._local.seen
 
+    @property
+    def prompt_form(self) -> str | None:
+        """The prompt form a local model was trained on; None for every other model."""
+        return None if self._local is None else self._local.prompt_form
+
     def copy(self, **kwargs: Any) -> Any:
         """Return a copy with other settings. One with another model has that model's engine."""
         model: str = kwargs.get("model") or self.model

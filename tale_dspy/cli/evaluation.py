@@ -152,7 +152,8 @@ def make_adapter(plan: Plan, data: "Dataset") -> Any:
     plain = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
     if plan.adapter in plain:
         return plain[plan.adapter]()
-    return TaleAdapter(None if data.form in ("answer", "choice") else data.form)
+    task = None if data.task in ("answer", "choice") else data.task
+    return TaleAdapter(plan.form or ("paper" if plan.preset == "paper" else None), task=task)
 
 
 def _is_finished(plan: Plan, n: int) -> bool:

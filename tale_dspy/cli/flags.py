@@ -57,7 +57,14 @@ Preset = Annotated[
 ]
 Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="Use DSPy's cache of replies.")]
 Seed = Annotated[int | None, typer.Option(help="Sent to the provider, and shuffles options.")]
-Adapter = Annotated[str, typer.Option(help="tale (the paper's prompts), chat, json or xml.")]
+Adapter = Annotated[str, typer.Option(help="tale (prompts with nothing on top), chat, json or xml.")]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        help="How --adapter tale asks for reasoning within a budget: paper, short-steps ... Unset: the form the model "
+        "was trained on, else the default one."
+    ),
+]
 Mode = Annotated[
     str | None,
     typer.Option(

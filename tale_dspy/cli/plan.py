@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from tale_dspy.cli import flags
 from tale_dspy.errors import UsageError
+from tale_dspy.prompt_forms import prompt_form
 
 if TYPE_CHECKING:
     from tale_dspy.backends.prices import Price
@@ -65,6 +66,7 @@ class Plan:
     cache: flags.Cache = True
     seed: flags.Seed = None
     adapter: flags.Adapter = "tale"
+    form: flags.Form = None
     mode: flags.Mode = None
     provenance: flags.Provenance = None
     allow_leak: flags.AllowLeak = False
@@ -94,6 +96,8 @@ class Plan:
             )
         if self.adapter not in ADAPTERS:
             raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {self.adapter!r}")
+        if self.form is not None:
+            prompt_form(self.form)
         if self.on_truncation not in (None, *TRUNCATION_POLICIES):
             raise UsageError(f"--on-truncation must be {' or '.join(TRUNCATION_POLICIES)}, got {self.on_truncation!r}")
         if self.preset not in (None, "paper"):

@@ -55,7 +55,7 @@ def _chat(signature: str, instructions: str | None) -> Messages:
 def _tale(signature: str, instructions: str | None) -> Messages:
     sig = _signature(signature, instructions)
     values = {"question": QUESTION, "token_budget": BUDGET}
-    messages: Messages = TaleAdapter().format(sig, [], {name: values[name] for name in sig.input_fields})
+    messages: Messages = TaleAdapter("paper").format(sig, [], {name: values[name] for name in sig.input_fields})
     return messages
 
 

@@ -12,7 +12,7 @@ from typing import Literal, cast
 from tale_dspy.backends.reasoning_settings import caller_reasoning_param
 from tale_dspy.budget import BudgetValue
 from tale_dspy.errors import UsageError
-from tale_dspy.prompts import FORMS
+from tale_dspy.prompts import TASK_PROMPTS
 
 JsonObject = dict[str, object]
 ApiFormat = Literal["chat", "messages", "responses"]
@@ -42,7 +42,7 @@ _TOOL_TYPES = ("tool_result", "function_call_output", "custom_tool_call_output")
 _STATED_BUDGET = re.compile(
     r"(?:(?:less|fewer|more) than|at most|within|under|up to|below|少于|不超过)\s*\d[\d,]*\s*(?:tokens?|words?)\b", re.I
 )
-_PHRASES = [(form.think.strip(), form.think_budget.strip()) for form in FORMS.values()]
+_PHRASES = [(form.think.strip(), form.think_budget.strip()) for form in TASK_PROMPTS.values()]
 """How a prompt of this package asks for reasoning, without and with a budget."""
 
 
@@ -161,7 +161,7 @@ def _phrased(text: str, tokens: int, wants_json: bool) -> str:
     for plain, budgeted in _PHRASES:
         if stripped.endswith(plain):
             return stripped.removesuffix(plain) + budgeted.format(budget=tokens) + "\n"
-    return f"{stripped}\n{FORMS['answer'].phrase(not wants_json, tokens)}"
+    return f"{stripped}\n{TASK_PROMPTS['answer'].phrase(not wants_json, tokens)}"
 
 
 def _wants_json(request: Mapping[str, object]) -> bool:

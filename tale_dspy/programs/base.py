@@ -83,7 +83,8 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
 class TaleModule(RegisteredModule, abstract=True):
     """One budget-aware predictor with a receipt.
 
-    Uses the adapter the user configured, and `TaleAdapter` where none was.
+    Uses the adapter the user configured. Where none was, `TaleAdapter`; what `tale_dspy.budgeted` made of a module of
+    DSPy keeps DSPy's own, `dspy.ChatAdapter`, so that the budget is all that changes.
 
     Args:
         signature: Inputs and outputs, as a string or a `dspy.Signature`.
@@ -152,9 +153,13 @@ class TaleModule(RegisteredModule, abstract=True):
     @contextmanager
     def call_scope(self) -> Iterator[list[Call]]:
         """Put the module's adapter in force and collect the calls made inside the block."""
-        adapter = self.adapter or dspy.settings.adapter or default_adapter()
-        with record_calls(adapter=adapter) as calls:
+        with record_calls(adapter=self.adapter_in_force()) as calls:
             yield calls
+
+    def adapter_in_force(self, configured: Any = None) -> Any:
+        """Return the adapter that calls are rendered with: the module's, the configured one, or its default."""
+        configured = configured or dspy.settings.adapter
+        return self.adapter or configured or self.predict.default_adapter or default_adapter()
 
     def check_guarantee(self, state: BudgetState, kwargs: dict[str, Any], mode: str) -> None:
         """Warn if budgets were calibrated, and for something else than what this call is asked under."""
@@ -293,7 +298,7 @@ def with_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 
 def with_budget(signature: type[dspy.Signature]) -> type[dspy.Signature]:
-    """Put `token_budget` behind the inputs: `TaleAdapter` renders it as the phrase, other adapters as a number."""
+    """Put `token_budget` behind the inputs: `TaleAdapter` renders it as a phrase, others as a sentence."""
     field = dspy.InputField(desc="Think in fewer tokens than this")
     extended: type[dspy.Signature] = signature.append(BUDGET, field, type_=int)
     return extended

@@ -12,6 +12,7 @@ import dspy
 
 from tale_dspy.accounting.receipts import Call, role
 from tale_dspy.adapter import BUDGET
+from tale_dspy.backends.lm import LM
 from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode
 from tale_dspy.budget import (
     DEFAULT_BUDGET,
@@ -23,6 +24,7 @@ from tale_dspy.budget import (
     check_effort,
 )
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, with_budget, with_reasoning
+from tale_dspy.programs.budget_in_words import with_budget_in_words
 from tale_dspy.programs.copying import modules_of
 from tale_dspy.programs.reasoning_module import ReasoningModule, language_model, with_thought, without_reasoning
 from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy, check_on_skip, skips_reasoning
@@ -90,6 +92,12 @@ class BudgetedModule(TaleModule, abstract=True):
     @classmethod
     def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         return with_budget(with_reasoning(signature))
+
+    def adapter_in_force(self, configured: Any = None) -> Any:
+        adapter = super().adapter_in_force(configured)
+        lm = self.predict.lm or dspy.settings.lm
+        trained = isinstance(lm, LM) and lm.prompt_form is not None  # on the field with the number, as the embedded one
+        return adapter if trained else with_budget_in_words(adapter)
 
     def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
         kwargs, mode = self.split_mode(kwargs)

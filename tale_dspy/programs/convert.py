@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
 from tale_dspy.backends.reasoning_params import Mode
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
@@ -35,7 +35,8 @@ def budgeted(
 
     Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM, callbacks
     and field descriptions; a module used in two places stays one. The program itself is not changed. A subclass of
-    ChainOfThought with a `forward` of its own is left as it is, with a warning. A state that was saved from the
+    ChainOfThought with a `forward` of its own is left as it is, with a warning. The adapter stays what it was, also
+    where none is configured: a saving is the budget's, and not that of another prompt. A state that was saved from the
     program, before or after, loads into the copy by field name.
 
     Args:
@@ -183,6 +184,10 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
     predict: Any = TalePredict(with_budget(old.signature))
     # All but the signature: demos, settings, LM, callbacks. The old one belongs to the copy and is not used any more.
     predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})
+    if not vanilla:
+        predict.default_adapter = dspy.ChatAdapter()  # as DSPy has it: the budget is all that changes
+        if estimator is None and isinstance(new.estimator, BudgetEstimator):
+            new.estimator.adapter = TaleAdapter()
     new.predict = predict
     new._compiled = module._compiled
     if vanilla:

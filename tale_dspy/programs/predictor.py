@@ -15,7 +15,7 @@ import dspy
 from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.receipts import record_calls, role
-from tale_dspy.adapter import BUDGET
+from tale_dspy.adapter import BUDGET, adapter_named, describe_adapter
 from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import adapter_message_call
@@ -52,6 +52,8 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
 
     signature: Any
     on_truncation: Policy | None = None
+    default_adapter: Any = None
+    """Renders calls where no adapter is configured; None is `TaleAdapter`."""
 
     def forward(self, **kwargs: Any) -> dspy.Prediction:
         return super().forward(**kwargs) if self.on_truncation is None else run_steps(self._recovering_steps(kwargs))
@@ -99,6 +101,8 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
             kept = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
             state["lm"] = {**kept, **public_config(state["lm"])}
         told = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
+        if self.default_adapter is not None:
+            told["default_adapter"] = describe_adapter(self.default_adapter)
         return {**state, _NAMES: list(self.signature.fields), **told}
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
@@ -124,7 +128,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
                 "lm": lm,
                 "on_truncation": on_truncation,
             }
+            default_adapter = adapter_named(state["default_adapter"]) if "default_adapter" in state else None
             super().load_state(known, allow_unsafe_lm_state=allow_unsafe_lm_state)
+            self.default_adapter = default_adapter or self.default_adapter
         except BROKEN as e:
             raise as_state_error(e) from e
         return self

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import dspy
 
-from tale_dspy.adapter import TaleAdapter, describe_adapter, own_instructions
+from tale_dspy.adapter import describe_adapter, own_instructions
 from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.lm import LM
 from tale_dspy.backends.local.model_path import embedded_folder, parse_model_path
@@ -232,7 +232,7 @@ def _adapter(program: Any, options: RunOptions) -> str:
     estimators = {id(m.predict) for _, m in program.named_sub_modules(BudgetEstimator)}
     for predictor in program.predictors():
         owner = owners.get(id(predictor))
-        default = TaleAdapter() if owner else dspy.ChatAdapter()
         if id(predictor) not in estimators:
-            names.add(describe_adapter((owner.adapter if owner else None) or configured or default))
+            in_force = owner.adapter_in_force(configured) if owner else configured or dspy.ChatAdapter()
+            names.add(describe_adapter(in_force))
     return "+".join(sorted(n for n in names if n))

@@ -18,7 +18,9 @@ from tale_dspy.testing.messages import Reply, Request, check_share, count_words,
 _NAMES = ("Ada", "Boris", "Chen", "Dalia", "Emeka", "Farah", "Goran", "Hana", "Ivo", "Jamila", "Kofi", "Lena")
 _THINGS = ("apples", "stamps", "marbles", "books", "shells", "coins", "cards", "tiles", "pencils", "buttons")
 
-_BUDGET = re.compile(r"(?:less than|fewer than|at most|within|under|no more than|使用少于)\s*(-?\d+)\s*tokens", re.I)
+_BUDGET = re.compile(
+    r"(?:less than|fewer than|at most|within|under|below|no more than|使用少于)\s*(-?\d+)\s*tokens", re.I
+)
 _BUDGET_FIELD = re.compile(r"\[\[ ## token_budget ## \]\]\n(-?\d+)")
 _OUTPUTS = re.compile(r"Respond with (?:the corresponding output fields|a JSON object)[^`]*(`.*)")
 _OUTPUT_NAME = re.compile(r"`(?:\[\[ ## )?(\w+)(?: ## \]\])?`")

@@ -112,5 +112,4 @@ def _predictor(program: Any, searched: str) -> tuple[str, Any]:
 def _adapter_of(program: Any, predictor: Any) -> Any:
     """Return the adapter a predictor would be called with: its module's, the configured one, or its kind's default."""
     owners = [m for _, m in program.named_sub_modules(TaleModule) if m.predict is predictor]
-    own = owners[0].adapter if owners else None
-    return own or dspy.settings.adapter or (TaleAdapter() if owners else dspy.ChatAdapter())
+    return owners[0].adapter_in_force() if owners else dspy.settings.adapter or dspy.ChatAdapter()

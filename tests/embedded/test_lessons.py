@@ -25,6 +25,12 @@ SHORT = next(p for p in PROBLEMS if len(p.steps) == 1)
 count = len  # a token a letter
 
 
+class TrainedOnThePaper(tale_dspy.LM):
+    """An LM that says what the embedded one does: which form it was trained on."""
+
+    prompt_form = "paper"
+
+
 TASK = "question -> answer"
 CHAT = {"adapter": dspy.ChatAdapter()}
 SENDERS = {
@@ -51,7 +57,7 @@ def test_every_kind_has_a_program_that_asks_so() -> None:
 def test_lessons_ask_as_the_programs_do(kind: str) -> None:
     make, budget = SENDERS[kind]
     reply = lesson_for(kind, SHORT, count, random.Random(0)).reply
-    lm = fake_lm(reply)
+    lm = TrainedOnThePaper("fake/model", engine=fake_lm(reply).fake, cache=False)
     given = {} if budget is None else {"token_budget": budget}
     with dspy.context(lm=lm):
         make()(question="What is 1+1?", **given)

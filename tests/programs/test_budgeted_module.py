@@ -10,6 +10,7 @@ from thinkers import lm
 
 import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, BudgetEstimator, TaleEP, UsageError, budgeted, receipt
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.testing import Reply, Request, ScriptedServer
 
 
@@ -76,7 +77,7 @@ def test_the_default_budget_keeps_the_limits(thinker: ScriptedServer) -> None:
 
 def test_prompt_mode_is_the_papers_prompt_for_a_thinking_model_too(thinker: ScriptedServer) -> None:
     with dspy.context(lm=lm(thinker)):
-        BudgetedChainOfThought("question -> answer", 50, mode="prompt")(question="2+2?")
+        BudgetedChainOfThought("question -> answer", 50, mode="prompt", adapter=TaleAdapter("paper"))(question="2+2?")
     (request,) = thinker.requests
     assert "step by step and use less than 50 tokens" in request.prompt
     assert "reasoning_effort" not in request.body

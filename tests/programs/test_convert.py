@@ -192,10 +192,10 @@ def test_a_compiled_module_stays_frozen() -> None:
 
 
 def test_our_own_chain_of_thought_is_budgeted_with_its_adapter_and_what_it_saw() -> None:
-    module = VanillaCoT("question -> answer", adapter=TaleAdapter("cloze"))
+    module = VanillaCoT("question -> answer", adapter=TaleAdapter(task="cloze"))
     module.seen.add(["id"], "train")
     new = budgeted(module)
-    assert (type(new), new.adapter.form, new.seen.roles) == (TaleEP, "cloze", {"id": "train"})
+    assert (type(new), new.adapter.task, new.seen.roles) == (TaleEP, "cloze", {"id": "train"})
 
 
 def test_what_is_budgeted_already_is_left_alone() -> None:
@@ -217,7 +217,7 @@ def test_the_kind_of_reasoning_is_kept(kind: Any) -> None:
     with dspy.context(lm=fake_lm(solve)):
         pred = new(question="3+4?")
     assert isinstance(pred.reasoning, kind)
-    assert (str(pred.reasoning), pred.token_budget) == ("It is so.", 70)
+    assert (str(pred.reasoning), pred.token_budget) == ("7", 70)
 
 
 def weather(city: str) -> str:

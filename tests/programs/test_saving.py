@@ -48,7 +48,14 @@ def full() -> TaleEP:
     """A program with something in every place that is saved."""
     estimator = BudgetEstimator("question -> x", floor=5, temperature=0.2)
     program = TaleEP(
-        Typed, estimator, ["question"], scale=1.5, floor=9, ceiling=99, adapter=TaleAdapter("cloze"), max_tokens=300
+        Typed,
+        estimator,
+        ["question"],
+        scale=1.5,
+        floor=9,
+        ceiling=99,
+        adapter=TaleAdapter(task="cloze"),
+        max_tokens=300,
     )
     program.predict.demos = [dspy.Example(question="Q", reasoning="R", parts=["a"], mood="good", more=None)]
     program.predict.signature = program.predict.signature.with_instructions("Rewritten.")
@@ -66,7 +73,7 @@ print(json.dumps({
     "descs": [f.json_schema_extra["desc"] for f in s.fields.values()], "instructions": s.instructions,
     "demos": p.predict.demos, "limits": [p.limits.value.scale, p.limits.value.floor, p.limits.value.ceiling],
     "estimator": [repr(p.estimator), p.estimator.limits.value.floor, p.estimator.predict.config],
-    "adapter": p.adapter.form, "config": p.predict.config, "seen": p.seen.roles, "from": p.estimate_from,
+    "adapter": p.adapter.task, "config": p.predict.config, "seen": p.seen.roles, "from": p.estimate_from,
     "lm": [type(lm).__module__, lm.model, lm.engine, lm.kwargs.get("api_base"), p.estimator.predict.lm is lm],
 }))
 """
@@ -145,7 +152,7 @@ def test_a_loaded_program_answers(tmp_path: Path) -> None:
     [
         (None, None),
         (TaleAdapter(), "TaleAdapter"),
-        (TaleAdapter("gpqa"), "TaleAdapter:gpqa"),
+        (TaleAdapter("paper", task="gpqa"), "TaleAdapter:paper:gpqa"),
         (dspy.JSONAdapter(), "JSONAdapter"),
         (dspy.ChatAdapter(), "ChatAdapter"),
         (dspy.XMLAdapter(), "XMLAdapter"),

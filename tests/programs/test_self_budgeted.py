@@ -10,6 +10,7 @@ from fake_lm import fake_lm, sections, text_of
 
 import tale_dspy
 from tale_dspy import Price, SelfBudgeted, TaleEP
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.errors import SignatureError
 from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
@@ -25,7 +26,7 @@ def ask(reply: Any, signature: str = "question -> answer", **kwargs: Any) -> Any
 def test_one_call_asks_for_the_budget_and_the_answer() -> None:
     lm = fake_lm(REPLY)
     with dspy.context(lm=lm):
-        pred = SelfBudgeted("question -> answer")(question="3+4?")
+        pred = SelfBudgeted("question -> answer", adapter=TaleAdapter("paper"))(question="3+4?")
     assert lm.prompts == [
         "Q: 3+4?\nPlease Give the response by strictly following this format: [[answer]], for example: Answer: [[50]]."
         "First state the minimum number of tokens that you need, for example: Budget: [[12]]. "
@@ -135,7 +136,7 @@ def test_one_call_is_cheaper_than_two_where_the_model_keeps_to_what_it_states() 
     with ScriptedServer(SolverReply(bank)) as server:
         lm = dspy.LM("openai/scripted", api_base=server.url, api_key="any", engine="auto", cache=False)
         for kind in (SelfBudgeted, TaleEP):
-            program = kind("question -> answer")
+            program = kind("question -> answer", adapter=TaleAdapter("paper"))
             with dspy.context(lm=lm), tale_dspy.track(price=Price(1e-6, 4e-6)) as ledger:
                 preds = [(program(question=q), a) for q, a in bank.items()]
             right[kind] = sum(pred.answer == a for pred, a in preds)

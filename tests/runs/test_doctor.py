@@ -75,7 +75,7 @@ def test_calls_that_are_refused_in_a_burst_are_counted() -> None:
 
 def test_missing_usage_and_refused_budgets_are_no_numbers() -> None:
     def reply(request: Request) -> Reply:
-        return Reply("no", status=400) if "use less than" in request.prompt else Reply("Answer: [[5]]", usage=False)
+        return Reply("no", status=400) if "must stay below" in request.prompt else Reply("Answer: [[5]]", usage=False)
 
     with ScriptedServer(reply) as server:
         found = examine(lm_of(server))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tale_dspy.backends.local import files
-from tale_dspy.backends.local.model_path import parse_model_path
+from tale_dspy.backends.local.model_path import embedded_folder, parse_model_path
 from tale_dspy.backends.local.prompt_tokenizer import SUPPORTED_SETTINGS, GeneratedReply
 from tale_dspy.backends.local.sample_request import SampleRequest, current_sample_request
 from tale_dspy.backends.local.shared_model import SharedModel, shared_model
@@ -97,6 +97,11 @@ class LocalEngine:
     def seen(self) -> dict[str, str]:
         """Ids of the questions the model was trained on, as far as its cards tell, with their role."""
         return {id_: role for folder in self._folders() for id_, role in files.seen_by(folder).items()}
+
+    @property
+    def prompt_form(self) -> str | None:
+        """The prompt form the model was trained on: the paper's for the embedded model, with or without an adapter."""
+        return "paper" if self._path.folder == embedded_folder() else None
 
     def _folders(self) -> list[Path]:
         return [self._base_folder, *([self._path.adapter] if self._path.adapter else [])]

@@ -1,0 +1,47 @@
+"""Budgets under other adapters than TaleAdapter: one sentence behind a prompt that is theirs in all else."""
+
+from copy import copy
+from functools import lru_cache, partial
+from typing import Any
+
+from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
+from tale_dspy.prompt_forms import BUDGET_SENTENCE
+
+
+def with_budget_in_words(adapter: Any) -> Any:
+    """Return an adapter that renders `token_budget` as a sentence at the end of the prompt.
+
+    Real models ignored the field with a bare number that DSPy's adapters make of it, and kept to the sentence
+    (docs/real_models.md). A prompt without a `reasoning` field is left as it is, and so is a `TaleAdapter`.
+
+    Args:
+        adapter: Any `dspy.Adapter`; not changed.
+    """
+    if isinstance(adapter, TaleAdapter):
+        return adapter
+    worded = copy(adapter)
+    worded.format = partial(_format, adapter)
+    return worded
+
+
+def _format(adapter: Any, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    spoken = BUDGET in signature.input_fields and REASONING in signature.output_fields and inputs.get(BUDGET)
+    if not spoken:
+        messages: list[dict[str, Any]] = adapter.format(signature, demos, inputs)
+        return messages
+    plain = {k: v for k, v in inputs.items() if k != BUDGET}
+    messages = adapter.format(_without_budget(signature), demos, plain)
+    messages[-1] = {**messages[-1], "content": _behind(messages[-1]["content"], inputs[BUDGET])}
+    return messages
+
+
+@lru_cache(maxsize=256)  # asked at every call; a signature is never changed, but replaced
+def _without_budget(signature: Any) -> Any:
+    return signature.delete(BUDGET)
+
+
+def _behind(content: Any, budget: object) -> Any:
+    sentence = BUDGET_SENTENCE.replace("{budget}", str(budget))
+    if isinstance(content, str):
+        return content + sentence
+    return [*content, {"type": "text", "text": sentence.strip()}]  # parts, as with images
