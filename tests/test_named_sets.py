@@ -152,5 +152,5 @@ if DATA:
 def test_a_set_with_other_columns_is_one_row(name: str, file: str, row: dict[str, Any], gold: str) -> None:
     write(file, [row])
     data = load_dataset(name)
-    assert (data.signature, data.form) == ("question -> answer", "answer")
+    assert (data.signature, data.task) == ("question -> answer", "answer")
     assert rows(data) == [{"question": "p", "answer": gold}]
