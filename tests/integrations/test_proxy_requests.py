@@ -17,7 +17,7 @@ from tale_dspy.integrations.proxy_requests import (
     with_phrase,
     without_opt_out,
 )
-from tale_dspy.prompts import FORMS
+from tale_dspy.prompts import TASK_PROMPTS
 
 PHRASE = "Let's think step by step and use less than 50 tokens:\n"
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
@@ -47,7 +47,7 @@ def test_the_phrase_goes_to_the_end_of_the_question(api: ApiFormat, request_body
     assert json.dumps(changed).count(json.dumps(f"2+2?\n{PHRASE}")) == 1
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize("form", TASK_PROMPTS.values(), ids=TASK_PROMPTS.keys())
 def test_a_prompt_of_ours_that_asks_for_reasoning_becomes_the_budgeted_one(form: Any) -> None:
     plain = form.render("2+2?", thinks=True, budget=None)
     budgeted = form.render("2+2?", thinks=True, budget=50)
