@@ -244,6 +244,8 @@ class Receipt:
     """Replies that were asked for, of a `Vote`."""
     votes_for_answer: int | None = None
     """Those of them that gave this answer."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """Receipts of the steps of a trajectory, as plain JSON, of a `BudgetedReAct`."""
     calls: list[Call] = field(default_factory=list)
 
     def of(self, *roles: Role) -> list[Call]:

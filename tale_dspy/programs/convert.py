@@ -11,6 +11,7 @@ from tale_dspy.backends.reasoning_params import Mode
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.budgeted_react import budget_react
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
@@ -30,6 +31,9 @@ def budgeted(
     mode: Mode = "auto",
     on_truncation: Policy | None = None,
     shadow_rate: float | ShadowCheck | None = None,
+    adapter: dspy.Adapter | None = None,
+    total_budget: int | None = None,
+    effort: str | None = None,
 ) -> Any:
     """Return a copy of a program in which every chain of thought is given a budget first (TALE-EP).
 
@@ -48,6 +52,10 @@ def budgeted(
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`).
         on_truncation: What is done about an answer that was cut (`TaleModule`); None leaves a module the policy it has.
         shadow_rate: Share of the calls of each that are also asked without a budget (`TaleEP`).
+        adapter: Adapter of the budgeted modules alone; None leaves each the one it has.
+        total_budget: Completion tokens for a whole trajectory of each `dspy.ReAct`: each of its steps is told what is
+            left, and its effort is turned down as that runs out (`BudgetedReAct`).
+        effort: With `total_budget`, the highest effort word of a step.
 
     Raises:
         SignatureError: If a signature has a field of a name `TaleEP` adds or reserves.
@@ -60,20 +68,26 @@ def budgeted(
     if not isinstance(program, dspy.Module):
         raise UsageError(f"budgeted takes a dspy.Module, got {type(program).__name__}")
     copied = copy_program(program)
-    targets = _targets(copied, _named(include), _named(exclude))
-    if not targets:
+    agents = _agents(copied, _named(exclude)) if total_budget is not None else []
+    if total_budget is not None and not agents:
+        raise UsageError(f"total_budget is for a dspy.ReAct, and {type(program).__name__} holds none that is left")
+    targets = _targets(copied, _named(include), _named(exclude), agents)
+    if not targets and not agents:
         raise UsageError(
             f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include="
         )
-    swapped = {id(module): _tale_ep(module, estimator, mode=mode, shadow_rate=shadow_rate) for module in targets}
+    options = {"mode": mode, "shadow_rate": shadow_rate, "adapter": adapter}
+    swapped: dict[int, Any] = {id(module): _tale_ep(module, estimator, **options) for module in targets}
     for new in swapped.values() if on_truncation is not None else ():
         new.on_truncation = on_truncation
-    if id(copied) in swapped:
-        return swapped[id(copied)]
-    replace_modules(copied, swapped)
-    if type(copied).load_state is dspy.Module.load_state:
-        copied.load_state = _LoadByName(copied)
-    return copied
+    for agent in agents:
+        swapped[id(agent)] = budget_react(agent, total_budget or 0, effort)
+    root = swapped.get(id(copied), copied)
+    if root is copied:
+        replace_modules(copied, swapped)
+    if type(root).load_state is dspy.Module.load_state:
+        root.load_state = _LoadByName(root)
+    return root
 
 
 def unbudgeted(program: Any) -> Any:
@@ -132,13 +146,21 @@ def _named(names: Iterable[str] | None) -> set[str]:
     return {"" if name == "self" else name.removeprefix("self.") for name in plain}
 
 
-def _targets(program: Any, include: set[str], exclude: set[str]) -> list[Any]:
+def _agents(program: Any, exclude: set[str]) -> list[Any]:
+    """Return the agents of a program that are not excluded; one with a `forward` of its own is left alone."""
+    modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
+    left_alone = {id(inner) for name in exclude & modules.keys() for inner in modules_of(modules[name])}
+    return [m for m in modules.values() if type(m) is dspy.ReAct and id(m) not in left_alone]
+
+
+def _targets(program: Any, include: set[str], exclude: set[str], agents: Iterable[Any] = ()) -> list[Any]:
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     for name in sorted((include | exclude) - modules.keys()):
         predictors = ", ".join(n for n, _ in program.named_predictors())
         raise UsageError(f"{type(program).__name__} has no module {name!r}; its predictors are {predictors}")
     left_alone = {id(inner) for name in exclude for inner in modules_of(modules[name])}
     left_alone |= {id(inner) for m in modules.values() if isinstance(m, TaleEP) for inner in modules_of(m)}
+    left_alone |= {id(inner) for agent in agents for inner in modules_of(agent)}
     found = []
     for name, module in modules.items():
         if id(module) in left_alone or id(_predictor(module)) in left_alone:
@@ -180,7 +202,8 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
     inner = old.signature.delete(REASONING) if REASONING in old.signature.output_fields else old.signature
     vanilla = module if isinstance(module, VanillaCoT) else None
     callbacks = list(module.callbacks) if module is not old else []
-    new = TaleEP(inner, estimator, adapter=vanilla.adapter if vanilla else None, callbacks=callbacks, **options)
+    adapter = options.pop("adapter", None) or (vanilla.adapter if vanilla else None)
+    new = TaleEP(inner, estimator, adapter=adapter, callbacks=callbacks, **options)
     predict: Any = TalePredict(with_budget(old.signature))
     # All but the signature: demos, settings, LM, callbacks. The old one belongs to the copy and is not used any more.
     predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})

@@ -36,6 +36,11 @@ _FIXED_SETTINGS = frozenset((*_SAMPLING, *_PENALTIES, *_LENGTH, "extra_body", "r
 BROKEN = (KeyError, TypeError, ValueError, AttributeError, NameError, RuntimeError, LMError)
 """What a file with parts missing or of the wrong shape makes Python, pydantic or DSPy raise."""
 
+TOKENS_LEFT = "tokens_left"
+"""The input field in which a step of a `BudgetedReAct` is told what is left of its budget."""
+ADDED_INPUTS = (BUDGET, TOKENS_LEFT)
+"""Inputs a predictor gains by being budgeted: they may be missing in a saved state."""
+
 _NAMES = "field_names"
 _LISTS = ("traces", "train", "demos")
 _LM = {"model", "model_type", "cache", "num_retries", "engine", "use_developer_role", "_dspy_lm_class"}
@@ -142,7 +147,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
             StateError: If its fields are not recognised as this predictor's.
         """
         saved = state["signature"]["fields"]
-        names = [k for k in self.signature.fields if k != BUDGET or len(saved) == len(self.signature.fields)]
+        names = [k for k in self.signature.fields if k not in ADDED_INPUTS or len(saved) == len(self.signature.fields)]
         own = self._own_fields()
         if len(saved) != len(names) or not all(_same(k, own[k], f) for k, f in zip(names, saved, strict=True)):
             raise self._refused(", ".join(str(f["prefix"]) for f in saved))
@@ -154,7 +159,8 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
             k: {part: _text(f[part]) for part in ("prefix", "description")} for k, f in zip(names, saved, strict=True)
         }
         own = self._own_fields()
-        if [k for k in own if k != BUDGET] != [k for k in fields if k != BUDGET] or fields.keys() - own.keys():
+        unlike = [k for k in own if k not in ADDED_INPUTS] != [k for k in fields if k not in ADDED_INPUTS]
+        if unlike or fields.keys() - own.keys():
             raise self._refused(", ".join(map(str, names)))
         return [fields.get(k, own[k]) for k in own]
 
