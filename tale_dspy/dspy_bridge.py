@@ -6,14 +6,21 @@ marks as private, or that say little outside their module, have a plain name her
 Importing it imports DSPy (0.8 s): modules that must stay light import it where they need it.
 """
 
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar
+
 from dspy.adapters.utils import annotation_allows_none, format_field_value, parse_value, translate_field_type
-from dspy.clients._deprecation import adapter_message_call
+from dspy.clients._deprecation import adapter_message_call, warn_openai_messages
 from dspy.clients._http import retry_after_seconds
 from dspy.clients.base_lm import GLOBAL_HISTORY
 from dspy.clients.call_context import adapter_fallback_scope
 from dspy.clients.call_result import usage_dict
 from dspy.clients.capabilities import resolve as resolve_engine
 from dspy.clients.execution import IGNORED_CACHE_KEYS
+from dspy.clients.execution import aexecute as aexecute_call
+from dspy.clients.execution import execute as execute_call
+from dspy.clients.execution import finalize as finalize_call
 from dspy.clients.execution import prepare as prepare_call
 from dspy.clients.legacy_outputs import plain as plain_data
 from dspy.clients.legacy_outputs import value as item_value
@@ -39,12 +46,14 @@ from dspy.lm15 import TimeoutError as EngineTimeoutError
 from dspy.predict.parameter import Parameter
 from dspy.teleprompt import Teleprompter
 from dspy.utils.callback import BaseCallback
+from dspy.utils.callback import with_callbacks as _with_callbacks
 from dspy.utils.callback_context import ACTIVE_CALL_ID
 
 __all__ = [
     "ACTIVE_CALL_ID",
     "GLOBAL_HISTORY",
     "IGNORED_CACHE_KEYS",
+    "AsyncTransportResponse",
     "BaseCallback",
     "Config",
     "ContextLengthError",
@@ -60,11 +69,18 @@ __all__ = [
     "TextPart",
     "TrainDataFormat",
     "TrainingStatus",
+    "TransportReadError",
+    "TransportReadTimeout",
+    "TransportResponse",
     "UnsupportedFeatureError",
     "Usage",
     "adapter_fallback_scope",
     "adapter_message_call",
+    "aexecute_call",
     "annotation_allows_none",
+    "engine_read_timeout",
+    "execute_call",
+    "finalize_call",
     "format_field_value",
     "get_finetune_directory",
     "is_openai_reasoning_model",
@@ -73,10 +89,40 @@ __all__ = [
     "parse_value",
     "plain_data",
     "prepare_call",
+    "replace_transport",
     "resolve_engine",
     "response_to_events",
     "retry_after_seconds",
     "token_rate",
     "translate_field_type",
     "usage_dict",
+    "warn_openai_messages",
+    "with_lm_callbacks",
 ]
+
+# By name: this one package of DSPy's brings types, and type checkers would take it for the whole of DSPy.
+_transports: Any = import_module("dspy._vendor.lm15.transports")
+AsyncTransportResponse: Any = _transports.AsyncTransportResponse
+TransportResponse: Any = _transports.TransportResponse
+TransportReadError: Any = _transports.ReadError
+TransportReadTimeout: Any = _transports.ReadTimeout
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def with_lm_callbacks(method: _Method) -> _Method:
+    """Call the user's callbacks around a method of an LM, as DSPy does around `BaseLM.__call__`."""
+    wrapped: _Method = _with_callbacks(method)
+    return wrapped
+
+
+def engine_read_timeout(engine: Any) -> float | None:
+    """Return the seconds one of DSPy's engines waits for a read, where the LM set them."""
+    timeouts = engine.config.timeouts
+    seconds: float | None = None if timeouts is None else timeouts.read
+    return seconds
+
+
+def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:
+    """Wrap the transport that the providers of one of DSPy's engines share, before its first request."""
+    engine.router._transport = wrap(engine.router._shared_transport())

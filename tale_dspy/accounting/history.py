@@ -15,6 +15,7 @@ from typing import Any
 from dspy import settings
 
 from tale_dspy.backends.caching import KEPT_USAGE
+from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.dspy_bridge import GLOBAL_HISTORY, BaseCallback, Response, item_value, usage_dict
 
 
@@ -81,12 +82,17 @@ def _is_count(number: Any) -> bool:
 
 
 def finish_reason(response: Any) -> str | None:
-    """Return why the first choice of a response ended, such as `stop` or `length`."""
+    """Return why the first choice of a response ended, a word of `tale_dspy.backends.finish_reasons`.
+
+    LiteLLM keeps the provider's word beside its own where the two differ.
+    """
     if isinstance(response, tuple):
         return finish_reason(response[0]) if response else None
     choices = item_value(response, "choices")
-    reason = item_value(choices[0], "finish_reason") if choices else item_value(response, "finish_reason")
-    return str(reason) if reason else None
+    choice = choices[0] if choices else response
+    fields = item_value(choice, "provider_specific_fields")
+    native = fields.get("native_finish_reason") if isinstance(fields, dict) else None
+    return normalize_finish_reason(item_value(choice, "finish_reason"), native)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from tale_dspy.accounting.token_counts import count_tokens
+from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.backends.prices import Price
 from tale_dspy.budget import Source
 
@@ -353,13 +354,15 @@ def status_of(calls: Sequence[Call], answered: bool) -> Status:
     """Say how the last reasoning call ended, or the last call that was to recover it.
 
     A reply cut at the allowance is `truncated`, or `empty` if nothing but thinking was written; a whole reply without
-    text is `empty`; one in which no answer could be read is `unreadable`.
+    text is `empty`; one in which no answer could be read is `unreadable`. What a content filter left of a reply is no
+    answer, whatever can be read in it: `truncated`.
     """
     last = next((c for c in reversed(calls) if c.role in ("reason", "recovery")), None)
     if last is None:
         return "answered" if answered else "unreadable"
     if not (last.text or "").strip():
         return "answered" if answered else "empty"
-    if last.finish_reason in ("length", "max_tokens"):
+    reason = normalize_finish_reason(last.finish_reason)
+    if reason == "length" or (reason == "content_filter" and answered):
         return "truncated"
     return "answered" if answered else "unreadable"

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dspy import BaseLM
+from dspy import BaseLM, LMTimeoutError
 
 from tale_dspy.backends.caching import is_cached
 from tale_dspy.backends.control_registry import parameter_names
@@ -136,8 +136,20 @@ class _Send:
 
     async def arun(self, send: Sender) -> Any:
         target = send if self.scope.lm is self.scope.primary else self.scope.lm.acall
+        seconds = _timeout(self.scope.lm, self.request)
         with self._within():
-            return await target(self.request.prompt, messages=self.request.messages, **self.request.kwargs)
+            try:
+                # Its engines bound each read alone: a server that sends a byte now and then would hold the call.
+                async with asyncio.timeout(seconds):
+                    return await target(self.request.prompt, messages=self.request.messages, **self.request.kwargs)
+            except TimeoutError as error:
+                raise LMTimeoutError(f"no whole reply within {seconds} s", model=self.scope.lm.model) from error
+
+
+def _timeout(lm: Any, request: LMRequest) -> float | None:
+    """Return the seconds one attempt may take; None where an HTTP client's own object says it, or nothing does."""
+    seconds = {**lm.kwargs, **request.kwargs}.get("timeout") if isinstance(lm, BaseLM) else None
+    return seconds if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
 
 
 _Step = _Wait | _Acquire | _Send

@@ -69,15 +69,23 @@ class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if not kwargs.get("cache", self.cache):  # no hit is possible
-            return super().__call__(prompt, messages=messages, **kwargs)
+            return self.send_once(prompt, messages=messages, **kwargs)
         with _usage_tracked(kwargs):
-            return super().__call__(prompt, messages=messages, **self.cache_kwargs(kwargs))
+            return self.send_once(prompt, messages=messages, **self.cache_kwargs(kwargs))
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if not kwargs.get("cache", self.cache):
-            return await super().acall(prompt, messages=messages, **kwargs)
+            return await self.asend_once(prompt, messages=messages, **kwargs)
         with _usage_tracked(kwargs):
-            return await super().acall(prompt, messages=messages, **self.cache_kwargs(kwargs))
+            return await self.asend_once(prompt, messages=messages, **self.cache_kwargs(kwargs))
+
+    def send_once(self, prompt: Any, *, messages: Any, **kwargs: Any) -> Any:
+        """Answer a call from DSPy's cache or by one request."""
+        return super().__call__(prompt, messages=messages, **kwargs)
+
+    async def asend_once(self, prompt: Any, *, messages: Any, **kwargs: Any) -> Any:
+        """Answer a call from DSPy's cache or by one request, in an event loop."""
+        return await super().acall(prompt, messages=messages, **kwargs)
 
     def cache_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call as DSPy's cache key should see them."""

@@ -6,25 +6,28 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from dspy import LMUnexpectedError
 
-from tale_dspy.backends import attempts
+from tale_dspy.backends import attempts, litellm_call
 from tale_dspy.backends.attempts import LMRequest, dspy_retries, is_sending, primary_lm
 from tale_dspy.backends.caching import UsageKeepingLM, caller_rollout, namespaced_rollout
 from tale_dspy.backends.endpoint import EndpointOptions
 from tale_dspy.backends.limiter import Limiter
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.backends.local.sample_request import SampleRequest, use_sample_request
+from tale_dspy.backends.native_transport import GuardedEngineStore
 from tale_dspy.backends.reasoning_params import SERVERS
 from tale_dspy.backends.redaction import without_secrets
-from tale_dspy.dspy_bridge import is_openai_reasoning_model
+from tale_dspy.dspy_bridge import Request, is_openai_reasoning_model, with_lm_callbacks
 from tale_dspy.errors import TaleError, UsageError
 
 if TYPE_CHECKING:
+    from tale_dspy.backends.guarded_http import LiteLLMClients
     from tale_dspy.backends.local.engine import LocalEngine
 
 Engine = Literal["litellm", "auto", "lm15"]
@@ -76,6 +79,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     local_timeout: float | None = None
     """Seconds a reply of a local model may take from when its row is started; for all others it is among `kwargs`."""
     limiter: Limiter
+    _clients: "LiteLLMClients | None" = None
 
     def __init__(
         self,
@@ -105,6 +109,7 @@ class LM(EndpointOptions, UsageKeepingLM):
         super().__init__(model, engine=engine, **_one_limit(model, kwargs))
         self.server = server
         self.fallbacks = tuple(_fallback(other, engine) for other in fallbacks)
+        self._engine_store = GuardedEngineStore()
         self._engine_id = uuid.uuid4().hex
 
     def _open(self, model: str, kwargs: dict[str, Any]) -> "tuple[LocalEngine, dict[str, Any]]":
@@ -195,6 +200,38 @@ class LM(EndpointOptions, UsageKeepingLM):
         with self._sample_request(kwargs):
             return await super().acall(prompt, messages=messages, **kwargs)
 
+    def send_once(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        if not self._may_use_litellm(prompt, kwargs):
+            return super().send_once(prompt, messages=messages, **kwargs)
+        return self._send(prompt, messages=messages, **kwargs)
+
+    async def asend_once(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        if not self._may_use_litellm(prompt, kwargs):
+            return await super().asend_once(prompt, messages=messages, **kwargs)
+        return await self._asend(prompt, messages=messages, **kwargs)
+
+    @with_lm_callbacks  # as on `dspy.BaseLM.__call__`, in whose place these stand
+    def _send(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        client = partial(self._client, kwargs, asynchronous=False)
+        return litellm_call.send(self, client, prompt, messages, kwargs)
+
+    @with_lm_callbacks
+    async def _asend(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        client = partial(self._client, kwargs, asynchronous=True)
+        return await litellm_call.asend(self, client, prompt, messages, kwargs)
+
+    def _may_use_litellm(self, prompt: Any, kwargs: Mapping[str, Any]) -> bool:
+        explicit = isinstance(prompt, Request) or "request" in kwargs
+        return isinstance(self.engine, str) and self.model_type == "chat" and not explicit
+
+    def _client(self, kwargs: Mapping[str, Any], *, asynchronous: bool) -> Any:
+        """Return what LiteLLM should send a call with; None for providers whose client LiteLLM makes."""
+        from tale_dspy.backends.guarded_http import LiteLLMClients
+
+        if self._clients is None:
+            self._clients = LiteLLMClients()
+        return self._clients.client(self.model, {**self.kwargs, **kwargs}, asynchronous=asynchronous)
+
     @contextmanager
     def _sample_request(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
         """Name the sample to a local engine, and let this package's errors through DSPy, which wraps them."""
@@ -246,6 +283,10 @@ class LM(EndpointOptions, UsageKeepingLM):
         address += [os.getenv(f"{prefix}_{name}") for name in ("API_BASE", "BASE_URL")] if not any(address) else []
         engine = self.engine if isinstance(self.engine, str) else self._engine_id
         return hashlib.sha1(repr((address, engine)).encode(), usedforsecurity=False).hexdigest()[:12]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._engine_store = GuardedEngineStore()
 
     def dump_state(self) -> dict[str, Any]:
         """Name plain `dspy.LM`, which loads anywhere without unsafe flags; `tale_dspy.load` makes it an `LM` again."""

@@ -116,7 +116,7 @@ def _is_broken_reply(error: Exception) -> bool:
     return (
         isinstance(error, LMError)
         and type(error) in (LMProviderError, LMUnexpectedError)
-        and (error.status is None or error.status == 200)
+        and (error.status is None or 200 <= error.status < 300)
     )
 
 

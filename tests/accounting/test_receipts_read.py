@@ -110,6 +110,8 @@ def test_a_sum_with_an_unknown_part_is_unknown(values: list[Any], result: Any) -
         (None, "tool_calls", True, "answered"),
         ("four", None, False, "unreadable"),
         ("four", "content_filter", False, "unreadable"),
+        ("so far [[4]]", "content_filter", True, "truncated"),
+        ("so far", "MAX_TOKENS", False, "truncated"),
     ],
 )
 def test_the_status_of_an_answer(text: str | None, finish: str | None, answered: bool, status: str) -> None:

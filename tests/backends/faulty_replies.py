@@ -58,6 +58,7 @@ REPLIES: dict[str, Reply] = {
         f"whole: {word}": body(choice={"finish_reason": word})
         for word in ("stop", "STOP", "end_turn", "eos", "eos_token", "stop_sequence", "COMPLETE", "something_new", "")
     },
+    "filtered answer": body(choice={"finish_reason": "content_filter"}),
     "whole: null": body(choice={"finish_reason": None}),
     "whole: no finish_reason": body(choice={"finish_reason": DROP}),
     "failed: error": cut("error"),
@@ -157,3 +158,49 @@ REPLIES: dict[str, Reply] = {
     "status 503 without a body": Reply(status=503, raw_body=b""),
     "status 500 html": Reply(status=500, raw_body=b"<html>", headers={"Content-Type": "text/html"}),
 }
+
+OUTCOMES: dict[str, tuple[str, int]] = {
+    **{name: ("truncated", 1) for name in REPLIES if name.startswith("cut:")},
+    **{name: ("unreadable", 1) for name in REPLIES if name.startswith("filtered:")},
+    "filtered answer": ("truncated", 1),
+    **{
+        name: ("correct", 1)
+        for name in REPLIES
+        if name.startswith(("whole:", "usage", "model", "id", "content a list", "content thinking", "content two"))
+    },
+    **dict.fromkeys(
+        (
+            "content an integer",
+            "content a float",
+            "content an object",
+            "lone surrogate",
+            "role missing",
+            "role a user",
+            "tool calls null",
+            "reasoning null",
+            "annotations",
+            "created a text",
+            "object missing",
+            "index missing",
+            "logprobs NaN",
+            "two choices",
+            "status 206",
+        ),
+        ("correct", 1),
+    ),
+    **dict.fromkeys(
+        (
+            "content null",
+            "content missing",
+            "content empty",
+            "content blank",
+            "content a list of nothing",
+            "refusal",
+            "reasoning only",
+        ),
+        ("empty", 1),
+    ),
+    **{f"status {code}": ("error", 1) for code in (400, 403, 404, 413, 422, 451)},
+    "status 302 to nowhere": ("error", 1),
+}
+"""Outcome of a question and requests sent with one retry; every other reply is sent again and ends in `error`."""

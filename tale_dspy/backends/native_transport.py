@@ -1,0 +1,135 @@
+"""Transports for DSPy's engine that bound an attempt's wall clock and repair what servers reply.
+
+DSPy builds an engine at its first use and keeps it in the LM's engine store. The store here is DSPy's dict, except that
+an engine put into it sends through a transport of this module. DSPy's transports follow no redirect.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
+from tale_dspy.dspy_bridge import (
+    AsyncTransportResponse,
+    TransportReadError,
+    TransportReadTimeout,
+    TransportResponse,
+    engine_read_timeout,
+    replace_transport,
+)
+
+_CHAT_PATH = "/chat/completions"
+
+
+class GuardedEngineStore(dict[Any, Any]):
+    """DSPy's engines by their settings; each sends through a guarded transport."""
+
+    def __setitem__(self, key: Any, engine: Any) -> None:
+        asynchronous = key[0] is not None
+        seconds = engine_read_timeout(engine)
+        guard = GuardedAsyncTransport if asynchronous else GuardedTransport
+        replace_transport(engine, lambda inner: guard(inner, seconds))
+        super().__setitem__(key, engine)
+
+
+class GuardedTransport:
+    """A transport for threads whose read timeout bounds a whole reply.
+
+    Args:
+        inner: The transport that sends.
+        seconds: The bound; None for the transport's reads alone.
+    """
+
+    def __init__(self, inner: Any, seconds: float | None) -> None:
+        self._inner = inner
+        self._seconds = seconds
+
+    def stream(self, request: Any) -> Any:
+        """Send a request; the reply comes whole and repaired, a stream as it is."""
+        started = time.monotonic()
+        response = self._inner.stream(request)
+        if _is_stream(response) or not _is_chat(request):
+            return response
+        with response:
+            chunks = []
+            for chunk in response:
+                if self._seconds is not None and time.monotonic() - started > self._seconds:
+                    raise TransportReadTimeout(f"no whole reply within {self._seconds:g} s")
+                chunks.append(chunk)
+        body = _repaired(request, response.status, b"".join(chunks))
+        return TransportResponse(**_head(response), chunks=iter([body]), release=_released)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+class GuardedAsyncTransport:
+    """A transport for an event loop; `tale_dspy.backends.attempts` bounds the time of an attempt there."""
+
+    def __init__(self, inner: Any, seconds: float | None) -> None:
+        self._inner = inner
+
+    def stream(self, request: Any) -> "_AsyncReply":
+        """Send a request; the reply comes whole and repaired, a stream as it is."""
+        return _AsyncReply(self._inner.stream(request), request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+class _AsyncReply:
+    def __init__(self, sending: Any, request: Any) -> None:
+        self._sending = sending
+        self._request = request
+
+    async def __aenter__(self) -> Any:
+        response = await self._sending.__aenter__()
+        if _is_stream(response) or not _is_chat(self._request):
+            return response
+        body = _repaired(self._request, response.status, await response.read())
+        return AsyncTransportResponse(**_head(response), chunks=_once(body), release=_areleased)
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._sending.__aexit__(*error)
+
+
+def _repaired(request: Any, status: int, body: bytes) -> bytes:
+    if status != 200:
+        return body
+    asked = json.loads(request.body).get("n", 1) if b'"n"' in request.body else 1
+    try:
+        return repair_chat_body(body, asked if isinstance(asked, int) else 1)
+    except BrokenBodyError as e:
+        raise TransportReadError(str(e)) from None
+
+
+def _is_chat(request: Any) -> bool:
+    return bool(request.url.partition("?")[0].endswith(_CHAT_PATH))
+
+
+def _is_stream(response: Any) -> bool:
+    return response.status == 200 and (response.header("content-type") or "").startswith("text/event-stream")
+
+
+def _head(response: Any) -> dict[str, Any]:
+    return {
+        "status": response.status,
+        "reason": response.reason,
+        "headers": response.headers,
+        "http_version": response.http_version,
+    }
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _released(body_consumed: bool) -> None:
+    """Do nothing: the reply was read before."""
+
+
+async def _areleased(body_consumed: bool) -> None:
+    """Do nothing: the reply was read before."""

@@ -1,0 +1,137 @@
+"""Chat completion bodies as servers really send them, made into what both engines read alike.
+
+LiteLLM refuses a reply whose content is a list of parts and takes one without counts; DSPy's engine does the opposite,
+and reads a body without a choice as an empty answer. Here a body is repaired where what it means is plain, and refused
+where it is no reply at all, before either engine sees it: so one fault has one outcome.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tale_dspy.backends.finish_reasons import normalize_finish_reason
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_DETAILS = ("prompt_tokens_details", "completion_tokens_details")
+
+
+class BrokenBodyError(ValueError):
+    """A 200 whose body is no reply. The message says what is wrong with it."""
+
+
+def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
+    """Return the body of a chat completion as OpenAI would have written it.
+
+    Args:
+        body: JSON as it came.
+        choices: How many choices were asked for; further ones are dropped.
+
+    Returns:
+        The same bytes where nothing had to be changed. A finish reason is always one word of
+        `tale_dspy.backends.finish_reasons`.
+
+    Raises:
+        BrokenBodyError: If it is no JSON object, reports an error, or holds no choice with a message.
+    """
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BrokenBodyError(f"the reply is no JSON: {_excerpt(body)}") from None
+    if not isinstance(data, dict):
+        raise BrokenBodyError(f"the reply is no JSON object: {_excerpt(body)}")
+    rows = data.get("choices")
+    if not isinstance(rows, list) or not rows:
+        what = "reports an error" if data.get("error") else "holds no choice"
+        raise BrokenBodyError(f"the reply {what}: {_excerpt(body)}")
+    repaired = {
+        **data,
+        "choices": [_repair_choice(row, number) for number, row in enumerate(rows[: max(choices, 1)])],
+        **_repair_usage(data),
+        **{name: str(data[name]) for name in ("id", "model") if _is_number(data.get(name))},
+    }
+    if not isinstance(data.get("created", 0), int):
+        repaired["created"] = 0
+    return body if repaired == data else json.dumps(repaired).encode()
+
+
+def _repair_choice(row: object, number: int) -> dict[str, Any]:
+    message = row.get("message") if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not isinstance(message, dict):
+        raise BrokenBodyError(f"a choice of the reply holds no message: {str(row)[:200]}")
+    reason = normalize_finish_reason(row.get("finish_reason"), row.get("native_finish_reason"))
+    if reason == "error":
+        raise BrokenBodyError(f"the provider failed in the middle of the reply: finish_reason {row['finish_reason']}")
+    text, thought = _content_parts(message.get("content"))
+    repaired = {**message, "role": "assistant", "content": text}
+    if thought and not message.get("reasoning_content"):
+        repaired["reasoning_content"] = thought
+    if not _are_annotations(message.get("annotations")):
+        repaired.pop("annotations", None)
+    choice = {**row, "index": number, "message": repaired, "finish_reason": reason or "stop"}
+    logprobs = row.get("logprobs")
+    if logprobs is not None and not (isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list)):
+        choice.pop("logprobs")
+    return choice
+
+
+def _content_parts(content: object) -> tuple[str | None, str]:
+    """Return text and thinking of a message's content, a text or a list of parts."""
+    if content is None or isinstance(content, str):
+        return content, ""
+    if _is_number(content):
+        return str(content), ""
+    if isinstance(content, Mapping):
+        content = [content]
+    if not isinstance(content, list):
+        raise BrokenBodyError(f"the content of the reply is neither a text nor a list of parts: {content!r}")
+    texts, thoughts = [], []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, Mapping):
+            inner = part.get("thinking")
+            if part.get("type") == "thinking" or inner is not None:
+                thoughts.append(_content_parts(inner if inner is not None else part.get("text"))[0] or "")
+            elif isinstance(part.get("text"), str):
+                texts.append(part["text"])
+    return "".join(texts), "".join(thoughts)
+
+
+def _repair_usage(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `usage` with whole counts alone; what is no count is left out, which means unknown."""
+    usage = data.get("usage")
+    if usage is None:
+        return {}
+    if not isinstance(usage, Mapping):
+        return {"usage": None}
+    repaired = {k: v for k, v in usage.items() if k not in (*_COUNTS, *_DETAILS)}
+    repaired |= {k: count for k in _COUNTS if (count := _count(usage.get(k))) is not None}
+    for name in _DETAILS:
+        if isinstance(usage.get(name), Mapping):
+            repaired[name] = {k: v if not _is_number(v) else _count(v) for k, v in usage[name].items()}
+    if "completion_tokens" not in repaired and "prompt_tokens" not in repaired:
+        return {"usage": None}
+    return {"usage": repaired}
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    if not _is_number(value) or not isinstance(value, int | float):
+        return None
+    return int(value) if math.isfinite(value) and value >= 0 and value == int(value) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_annotations(value: object) -> bool:
+    return value is None or (
+        isinstance(value, list) and all(isinstance(a, dict) and isinstance(a.get(a.get("type")), dict) for a in value)
+    )
+
+
+def _excerpt(body: bytes) -> str:
+    return body[:200].decode("utf-8", "replace").strip() or "nothing"

@@ -1,0 +1,127 @@
+"""Clients that follow no redirect and bound a reply, on both engines, in threads and event loops."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dspy
+import pytest
+
+import tale_dspy
+from tale_dspy.testing import Reply, ScriptedServer
+
+KEYED = {
+    "openai": "openai/x",
+    "anthropic": "anthropic/claude-3-5-haiku-latest",
+    "gemini": "gemini/gemini-2.0-flash",
+    "mistral": "mistral/x",
+    "deepseek": "deepseek/x",
+    "hosted_vllm": "hosted_vllm/x",
+    "ollama_chat": "ollama_chat/x",
+}
+
+Caller = Callable[[Any], Any]
+
+
+@pytest.fixture(params=["thread", "loop"])
+def call(request: pytest.FixtureRequest) -> Caller:
+    if request.param == "thread":
+        return lambda lm: lm("2+2?")
+    return lambda lm: asyncio.run(lm.acall("2+2?"))
+
+
+@contextmanager
+def dripping(interval: float) -> Iterator[tuple[str, list[int]]]:
+    """Serve replies that come byte by byte; yield the address and the bytes of the replies that came whole."""
+    body = json.dumps({"choices": [{"message": {"content": "4"}}]}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    stop = threading.Event()
+    whole: list[int] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.05)
+
+    def drip(connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.recv(65536)
+                connection.sendall(head)
+                for byte in body:
+                    if stop.wait(interval):
+                        return
+                    connection.sendall(bytes([byte]))
+            except OSError:
+                return
+            whole.append(len(body))
+
+    def accept() -> None:
+        while not stop.is_set():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", whole
+    finally:
+        stop.set()
+        thread.join()
+        listener.close()
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize("interval", [0.1, 5.0], ids=["drips", "hangs"])
+def test_a_timeout_bounds_a_whole_reply(interval: float, engine: str, call: Caller) -> None:
+    # 0.1 s: each byte comes in time, all of them take 5 s.
+    with dripping(interval) as (url, whole):
+        settings: dict[str, Any] = {"timeout": 0.5, "num_retries": 0, "cache": False, "engine": engine}
+        with pytest.raises(dspy.LMError):
+            call(tale_dspy.LM("openai/x", api_base=url, api_key="k", **settings))
+        assert whole == []
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize("model", KEYED.values(), ids=KEYED.keys())
+def test_no_redirect_carries_key_or_prompt_elsewhere(model: str, engine: str, call: Caller) -> None:
+    with ExitStack() as stack:
+        other = stack.enter_context(ScriptedServer("4"))
+        moved = Reply(status=307, raw_body=b"", headers={"Location": f"{other.url}/chat/completions"})
+        server = stack.enter_context(ScriptedServer(moved))
+        settings: dict[str, Any] = {"num_retries": 0, "cache": False, "timeout": 5.0, "engine": engine}
+        lm = tale_dspy.LM(model, api_base=server.url, api_key="secret", **settings)
+        with pytest.raises(dspy.LMError):
+            call(lm)
+        assert other.stats.requests == 0
+
+
+def test_the_client_is_in_no_history_and_no_cache_key(call: Caller) -> None:
+    with ScriptedServer("4") as server:
+        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", num_retries=0)
+        assert call(lm) == call(lm) == ["4"]
+        assert server.stats.requests == 1
+        assert [entry["cache_hit"] for entry in lm.history] == [False, True]
+        assert all("client" not in entry["kwargs"] for entry in lm.history)
+
+
+def test_headers_and_body_fields_of_the_caller_are_sent(call: Caller) -> None:
+    with ScriptedServer("4") as server:
+        settings: dict[str, Any] = {"extra_headers": {"x-team": "a"}, "extra_body": {"top_k": 5}, "seed": 3}
+        call(tale_dspy.LM("openai/x", api_base=server.url, api_key="k", cache=False, **settings))
+        (request,) = server.requests
+        assert (request.body["top_k"], request.body["seed"]) == (5, 3)
+        assert request.headers["x-team"] == "a"
+
+
+def test_an_event_loop_closes_its_clients(caplog: pytest.LogCaptureFixture) -> None:
+    with ScriptedServer("4") as server:
+        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", cache=False, num_retries=0)
+        for _ in range(2):
+            assert asyncio.run(lm.acall("2+2?")) == ["4"]
+        del lm
+    assert "Unclosed" not in caplog.text

@@ -1,0 +1,31 @@
+"""The settings DSPy copies for LiteLLM."""
+
+import copy
+from typing import Any
+
+import pytest
+
+import tale_dspy
+from tale_dspy.backends.litellm_call import _SettingsForLiteLLM
+from tale_dspy.testing import ScriptedServer
+
+
+def test_only_the_copy_holds_the_client() -> None:
+    client = object()
+    settings = _SettingsForLiteLLM({"n": [1]}, lambda: client)
+    copied = copy.deepcopy(settings)
+    assert dict(settings) == {"n": [1]} and {**settings} == {"n": [1]}
+    assert copied["n"] == [1] and copied["n"] is not settings["n"] and copied["client"] is client
+
+
+@pytest.mark.parametrize(("given", "made"), [({"client": 7}, object()), ({}, None)])
+def test_a_client_of_the_callers_stays_and_none_is_left_out(given: dict[str, Any], made: object) -> None:
+    assert copy.deepcopy(_SettingsForLiteLLM(given, lambda: made)) == given
+
+
+@pytest.mark.parametrize("settings", [{}, {"extra_headers": {"x-team": "a"}}], ids=["native", "handed to LiteLLM"])
+def test_engine_auto_books_callbacks_once_whoever_sends(settings: dict[str, Any]) -> None:
+    with ScriptedServer("4") as server, tale_dspy.track(max_total_output_tokens=10_000) as ledger:
+        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", engine="auto", cache=False, **settings)
+        assert lm("2+2?") == ["4"]
+        assert (ledger.calls, ledger.used.tokens, server.stats.requests) == (1, 1, 1)

@@ -1,0 +1,69 @@
+"""Bodies of chat completions, repaired or refused."""
+
+import json
+from typing import Any
+
+import pytest
+from faulty_replies import DROP, TEXT, body
+
+from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
+
+
+def repaired(*args: Any, **fields: Any) -> dict[str, Any]:
+    raw = body(*args, **fields).raw_body
+    assert raw is not None
+    data: dict[str, Any] = json.loads(repair_chat_body(raw))
+    return data
+
+
+def test_a_clean_body_stays_as_it_is() -> None:
+    raw = body().raw_body
+    assert raw is not None and repair_chat_body(raw) is raw
+
+
+def test_thinking_among_the_parts_becomes_reasoning() -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": TEXT}]
+    message = repaired({"content": parts})["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == (TEXT, "hm")
+
+
+@pytest.mark.parametrize(
+    ("usage", "kept"),
+    [
+        ({"prompt_tokens": "9", "completion_tokens": 4.0}, {"prompt_tokens": 9, "completion_tokens": 4}),
+        ({"prompt_tokens": True, "completion_tokens": 4}, {"completion_tokens": 4}),
+        ({"prompt_tokens": -1, "completion_tokens": 2.5}, None),
+        ("many", None),
+    ],
+)
+def test_a_count_is_a_whole_number_or_unknown(usage: Any, kept: Any) -> None:
+    fields = {"total_tokens": DROP, **usage} if isinstance(usage, dict) else usage
+    assert repaired(usage=fields)["usage"] == kept
+
+
+def test_as_many_choices_are_kept_as_were_asked_for() -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "4"}, "finish_reason": "stop"}
+    assert len(repaired(choices=[choice] * 3)["choices"]) == 1
+    raw = json.dumps({"choices": [choice] * 3}).encode()
+    assert [c["index"] for c in json.loads(repair_chat_body(raw, 2))["choices"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "no JSON: nothing"),
+        (b"[1]", r"no JSON object: \[1\]"),
+        (b'{"error": "down"}', "reports an error"),
+        (b'{"id": "x"}', "holds no choice"),
+        (b'{"choices": [{"text": "4"}]}', "a choice of the reply holds no message"),
+        (b'{"choices": [{"message": {"content": true}}]}', "neither a text nor a list"),
+    ],
+)
+def test_what_is_no_reply_is_refused(raw: bytes, message: str) -> None:
+    with pytest.raises(BrokenBodyError, match=message):
+        repair_chat_body(raw)
+
+
+def test_a_body_nested_too_deep_is_refused() -> None:
+    with pytest.raises(BrokenBodyError, match="no JSON"):
+        repair_chat_body(b"[" * 100_000)
