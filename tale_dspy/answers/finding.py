@@ -35,6 +35,7 @@ _NEXT_QUESTION = re.compile(
     re.IGNORECASE,
 )
 _MAX_QUESTIONS = 5
+_LABELLED = re.compile(r"\(?[A-J][).:]\s[^\n]{1,60}")  # `B. Paris`
 
 _FIELD_MARKER = re.compile(r"\[\[ {0,3}##[^\]\n]{0,100}## {0,3}\]\]")
 
@@ -78,13 +79,19 @@ def _find(text: str, kind: Kind, guess: bool) -> str | None:
         return stated
     if mark is not None:
         return (read_option(mark.text) if kind == "choice" else None) or mark.text
+    if kind == "auto" and (chosen := last_statement(plain, "choice", None)) is not None:
+        return chosen
     if not guess:
         return None
     if kind == "choice":
         return last_option(plain)
     if kind == "text":
         return last_text(text)
-    return last_number(plain) or (option_alone(plain.strip()) if kind == "auto" else None)
+    number = last_number(plain)
+    if number is not None or kind != "auto":
+        return number
+    line = plain.strip()
+    return option_alone(line) or (read_option(line) if _LABELLED.fullmatch(line) else None)
 
 
 def _bounded(text: str) -> str:
