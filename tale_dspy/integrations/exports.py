@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tale_dspy.errors import UsageError
+from tale_dspy.integrations.inspect_export import write_inspect_log
 from tale_dspy.integrations.json_policy import write_json_policy
 from tale_dspy.integrations.proxy_export import write_proxy_folder
 
@@ -29,6 +30,7 @@ class ExportFormat:
 EXPORT_FORMATS: dict[str, ExportFormat] = {
     "litellm": ExportFormat("program", write_proxy_folder, "a LiteLLM proxy with the program's budgets"),
     "json-policy": ExportFormat("program", write_json_policy, "the budgets as JSON, with a reader in JavaScript"),
+    "inspect": ExportFormat("run", write_inspect_log, "an eval log that `inspect view` opens (.eval or .json)"),
 }
 
 

@@ -1,0 +1,229 @@
+"""TALE in inspect_ai: solvers, a scorer and a task, with inspect's own models, limits and logs.
+
+    inspect eval tale_dspy/questions --solver tale_dspy/tale_ep --model openai/gpt-4o-mini -T data=gsm8k -T limit=100
+    inspect eval my_task.py --solver tale_dspy/budgeted_cot -S budget=50
+
+Checked against inspect_ai 0.3.285. The prompts are those of the paper, rendered by `TaleAdapter` as everywhere in this
+package, so that both sides ask a model the same.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from string import ascii_uppercase
+
+import dspy
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, scorer, stderr
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util import span
+
+from tale_dspy.adapter import BUDGET, TaleAdapter
+from tale_dspy.answers.comparing import answers_equal
+from tale_dspy.answers.kinds import kind_of
+from tale_dspy.backends.lm import LM
+from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode, minimal_thinking
+from tale_dspy.budget import DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, BudgetValue, read_budget
+from tale_dspy.datasets import load_dataset
+from tale_dspy.errors import UsageError
+from tale_dspy.integrations.policy import as_policy
+from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.cot import VanillaCoT
+from tale_dspy.programs.estimators.estimator import BudgetEstimator
+from tale_dspy.programs.saving import load
+
+KEY = "tale"
+"""Key of a sample's metadata in the log: the budget, where it came from, and how it was sent."""
+
+
+@solver
+def tale_ep(
+    scale: float = 1.0,
+    floor: int = DEFAULT_FLOOR,
+    ceiling: int = DEFAULT_CEILING,
+    mode: Mode = "auto",
+    form: str = "answer",
+) -> Solver:
+    """Ask the model for a budget, then let it reason in fewer tokens than that (TALE-EP, arXiv 2412.18547).
+
+    The transcript has a span `estimate` and a span `answer`; `metadata["tale"]` has the budget.
+
+    Args:
+        scale: Factor on the estimate (the paper's alpha).
+        floor: Smallest budget sent, in tokens.
+        ceiling: Largest budget sent, in tokens.
+        mode: How the budget is sent: `auto`, `prompt`, `native` or `cap` (`tale_dspy.TaleEP`).
+        form: Wording of the prompts (`tale_dspy.prompts.FORMS`).
+    """
+    limits, mode = BudgetLimits(scale=scale, floor=floor, ceiling=ceiling), check_mode(mode)
+    signature = BudgetEstimator("question -> answer").predict.signature
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        model = get_model()
+        request = minimal_thinking(_language_model(str(model)), _own_settings(model))
+        async with span("estimate", type=KEY):
+            messages = _rendered(signature, {"question": _question(state)}, form)
+            estimate = await model.generate(messages, config=_generate_config(request))
+        budget = limits.apply(read_budget(estimate.completion), estimate.completion)
+        state = await _answered(state, generate, budget, mode, form)
+        usage = estimate.usage
+        state.metadata[KEY]["estimate_tokens"] = None if usage is None else usage.output_tokens
+        return state
+
+    return solve
+
+
+@solver
+def budgeted_cot(
+    budget: int | str | None = None, program: str | None = None, mode: Mode = "auto", form: str = "answer"
+) -> Solver:
+    """Reason within a fixed budget, or within the budgets of a saved program that needs no call for them.
+
+    Args:
+        budget: Tokens, an effort word, or both as `low+50`.
+        program: File of a saved program, in place of `budget`.
+        mode: How the budget is sent: `auto`, `prompt`, `native` or `cap` (`tale_dspy.BudgetedChainOfThought`).
+        form: Wording of the prompts (`tale_dspy.prompts.FORMS`).
+
+    Raises:
+        UsageError: If there is not exactly one of budget and program, or the program asks a model for its budgets.
+    """
+    policy = _policy(budget, program)
+    mode = check_mode(mode)
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        value = policy(_question(state))
+        return await _answered(state, generate, Budget(value.tokens, "given", effort=value.effort), mode, form)
+
+    return solve
+
+
+@solver
+def vanilla_cot(form: str = "answer") -> Solver:
+    """Reason without a budget, by the paper's prompt: what the others are compared with."""
+    signature = VanillaCoT("question -> answer").predict.signature
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        state.messages = _rendered(signature, {"question": _question(state)}, form)
+        async with span("answer", type=KEY):
+            return await generate(state)
+
+    return solve
+
+
+@scorer(metrics=[accuracy(), stderr()])
+def tale_answer(form: str = "answer") -> Scorer:
+    """Read the answer out of a reply and compare it with the target as `tale eval` does; a cut reply is wrong.
+
+    Args:
+        form: Wording of the prompts that were used.
+    """
+    signature = VanillaCoT("question -> answer").predict.signature
+
+    async def score(state: TaskState, target: Target) -> Score:
+        reply = state.output.completion
+        answer = TaleAdapter(form).parse(signature, reply).get("answer")
+        is_right = state.output.stop_reason != "max_tokens" and any(
+            answer is not None and answers_equal(answer, gold, kind_of(gold)) for gold in target
+        )
+        return Score(value=CORRECT if is_right else INCORRECT, answer=answer, explanation=reply)
+
+    return score
+
+
+@task
+def questions(data: str = "gsm8k", limit: int | None = None, offset: int = 0) -> Task:
+    """Ask the questions of a data set of this package, by default with TALE-EP.
+
+    Args:
+        data: As of `tale eval --data`; it must have one input, `question`.
+        limit: How many to ask; None asks all.
+        offset: How many to leave out at the start.
+    """
+    rows = load_dataset(data).take(offset, limit)
+    samples = [Sample(input=str(row["question"]), target=str(row[rows.gold])) for row in rows.examples]
+    return Task(
+        dataset=MemoryDataset(samples, name=rows.name), solver=tale_ep(form=rows.form), scorer=tale_answer(rows.form)
+    )
+
+
+async def _answered(state: TaskState, generate: Generate, budget: Budget, mode: Mode, form: str) -> TaskState:
+    """Let the model answer within a budget, by inspect's own `generate`, and keep what was asked in the metadata."""
+    model = get_model()
+    request = budget_request(_language_model(str(model)), budget.value, mode, _own_settings(model))
+    signature = BudgetedChainOfThought("question -> answer").predict.signature
+    inputs: dict[str, object] = {"question": _question(state)}
+    if budget.tokens is not None:
+        inputs[BUDGET] = budget.tokens
+    else:
+        signature = signature.delete(BUDGET)
+    state.messages = _rendered(signature, inputs, form)
+    state.metadata[KEY] = {
+        "token_budget": budget.tokens,
+        "effort": budget.effort,
+        "budget_source": budget.source,
+        "mode": request.mode,
+        "reasoning_notes": list(request.notes),
+    }
+    async with span("answer", type=KEY):
+        return await generate(state, **_generate_config(request).model_dump(exclude_none=True))
+
+
+def _policy(budget: int | str | None, program: str | None) -> Callable[[str], BudgetValue]:
+    """Return what gives a question its budget."""
+    if (budget is None) == (program is None):
+        raise UsageError("budgeted_cot needs exactly one of budget and program")
+    policy = as_policy(load(program) if program is not None else BudgetValue.parse(budget or 0))
+
+    def budget_for(text: str) -> BudgetValue:
+        value = policy.budget_for(text)
+        if value is None:
+            raise UsageError(f"{program} asks the model for its budgets: take the solver tale_ep")
+        return value
+
+    return budget_for
+
+
+def _question(state: TaskState) -> str:
+    """Return the question of a sample, with its options where it has any."""
+    if not state.choices:
+        return state.input_text
+    options = [f"{letter}. {choice.value}" for letter, choice in zip(ascii_uppercase, state.choices, strict=False)]
+    return "\n".join([state.input_text, *options])
+
+
+def _rendered(signature: type[dspy.Signature], inputs: Mapping[str, object], form: str) -> list[ChatMessage]:
+    """Return the prompt of a signature as inspect's messages."""
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
+    messages = TaleAdapter(form).format(signature, [], dict(inputs))
+    return [kinds[message["role"]](content=str(message["content"])) for message in messages]
+
+
+@cache
+def _language_model(name: str) -> LM:
+    """Return inspect's model as this package names it: its reasoning control is looked up by the name."""
+    return LM(name, engine="litellm", cache=False)
+
+
+def _own_settings(model: Model) -> dict[str, object]:
+    """Return what the user has set for the eval: it is never replaced."""
+    config = model.config
+    thinking = (
+        None if config.reasoning_tokens is None else {"type": "enabled", "budget_tokens": config.reasoning_tokens}
+    )
+    own = {"reasoning_effort": config.reasoning_effort, "thinking": thinking, "max_tokens": config.max_tokens}
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _generate_config(request: BudgetRequest) -> GenerateConfig:
+    """Return inspect's settings for a request; what its models refuse beside thinking, inspect leaves out itself."""
+    settings = request.settings
+    thinking = settings.get("thinking")
+    limits = (settings.get(name) for name in ("max_tokens", "max_completion_tokens"))
+    return GenerateConfig(
+        reasoning_effort=settings.get("reasoning_effort"),
+        reasoning_tokens=thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None,
+        max_tokens=next((limit for limit in limits if limit is not None), None),
+        extra_body=settings.get("extra_body"),
+    )

@@ -1,0 +1,219 @@
+"""A run as a log of inspect_ai, for `inspect view` and its data frames."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.runs.records import Record, Run, load_run, read_jsonl
+
+if TYPE_CHECKING:
+    from inspect_ai.event import Event
+    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.model import ModelOutput, ModelUsage
+
+SCORER = "tale"
+"""Name of the score in the log."""
+NOTES = (
+    "outcome", "token_budget", "budget_source", "mode", "output_tokens", "estimate_tokens", "prompt_tokens",
+    "reasoning_tokens", "cost_usd", "saved_cost_usd", "latency_s", "finish_reason", "group",
+)  # fmt: skip
+"""What of a record goes into the metadata of its sample."""
+
+CallKey = tuple[str, int]
+CallRow = Mapping[str, Any]
+
+
+def write_inspect_log(source: Path, out: Path) -> list[Path]:
+    """Write a run as an eval log: a sample a question and an epoch a repeat, each call an event.
+
+    The calls of the estimate and of the answer are events in spans of their own. A run folder keeps questions, not
+    prompts: the input of each event is the question.
+
+    Args:
+        source: The run folder.
+        out: A `.eval` or `.json` file.
+
+    Returns:
+        The file.
+
+    Raises:
+        MissingExtraError: If inspect_ai is not installed.
+        UsageError: If `out` is no such file.
+    """
+    if out.suffix not in (".eval", ".json"):
+        raise UsageError(f"a log of inspect_ai is a .eval or .json file, got {out}")
+    try:
+        from inspect_ai.log import write_eval_log
+    except ImportError as error:
+        raise MissingExtraError("inspect_ai", "inspect") from error
+    log = inspect_log(load_run(source), read_jsonl(source / "calls.jsonl"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_eval_log(log, str(out))
+    return [out]
+
+
+def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
+    """Return a run as inspect's log.
+
+    Args:
+        run: Its records.
+        calls: The rows of its `calls.jsonl`; those that failed are left out.
+    """
+    from inspect_ai.log import (
+        EvalConfig,
+        EvalDataset,
+        EvalLog,
+        EvalMetric,
+        EvalPlan,
+        EvalPlanStep,
+        EvalResults,
+        EvalScore,
+        EvalSpec,
+        EvalStats,
+    )
+
+    by_question: dict[CallKey, list[CallRow]] = {}
+    for call in calls:
+        if call.get("error") is None:
+            by_question.setdefault((call["id"], call["repeat"]), []).append(call)
+    model = str(run.info["config"].get("model"))
+    samples = [_sample(record, model, by_question.get((record.id, record.repeat), [])) for record in run.records]
+    summary, data, created = run.summary, run.info["config"].get("data") or {}, run.info.get("created", "")
+    numbers = {name: value for name, value in summary.items() if isinstance(value, int | float)}
+    metrics = {name: EvalMetric(name=name, value=value) for name, value in numbers.items()}
+    usage = _added([usage for sample in samples for usage in sample.model_usage.values()])
+    return EvalLog(
+        status="success",
+        eval=EvalSpec(
+            eval_id=uuid4().hex,
+            run_id=uuid4().hex,
+            created=created or "1970-01-01T00:00:00+00:00",
+            task=str(data.get("name", "questions")),
+            task_id=uuid4().hex,
+            solver=run.name,
+            dataset=EvalDataset(name=data.get("name"), samples=len({sample.id for sample in samples})),
+            model=model,
+            config=EvalConfig(epochs=max((sample.epoch for sample in samples), default=1)),
+            metadata={"provenance": run.info.get("provenance"), "config": run.info["config"]},
+            packages={name: str(version) for name, version in (run.info.get("versions") or {}).items()},
+        ),
+        plan=EvalPlan(name=run.name, steps=[EvalPlanStep(solver=run.name)]),
+        results=EvalResults(
+            total_samples=len(samples),
+            completed_samples=len(samples),
+            scores=[EvalScore(name=SCORER, scorer=SCORER, metrics=metrics)],
+        ),
+        stats=EvalStats(started_at=created, completed_at=created, model_usage={model: usage}),
+        samples=samples,
+    )
+
+
+def _sample(record: Record, model: str, calls: Sequence[CallRow]) -> "EvalSample":
+    from inspect_ai.log import EvalSample
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
+    from inspect_ai.scorer import Score
+
+    question = _question(record)
+    notes = {name: value for name in NOTES if (value := vars(record).get(name)) is not None}
+    score = Score(value="C" if record.correct else "I", answer=record.answer, explanation=record.reply, metadata=notes)
+    return EvalSample(
+        id=record.id,
+        epoch=record.repeat + 1,
+        input=question,
+        target=str(record.gold),
+        messages=[ChatMessageUser(content=question), ChatMessageAssistant(content=record.reply or "")],
+        output=_output(model, record.reply, record.finish_reason, _record_usage(record)),
+        scores={SCORER: score},
+        metadata=notes,
+        events=list(_events(record, model, calls, score)),
+        model_usage={model: _record_usage(record)},
+        total_time=record.latency_s,
+    )
+
+
+def _events(record: Record, model: str, calls: Sequence[CallRow], score: Any) -> "Iterator[Event]":
+    """Yield the calls of a question, those of one role in one span, and its score."""
+    from inspect_ai.dataset import Sample
+    from inspect_ai.event import ModelEvent, SampleInitEvent, ScoreEvent, SpanBeginEvent, SpanEndEvent
+    from inspect_ai.model import ChatMessageUser, GenerateConfig
+
+    question, clock = _question(record), 0.0
+    yield SampleInitEvent(sample=Sample(input=question, target=str(record.gold), id=record.id), working_start=0.0)
+    roles = list(dict.fromkeys(call["role"] for call in calls))
+    for role in roles:
+        name = "answer" if role == "reason" else role
+        span_id = f"{record.id}-{record.repeat}-{name}"
+        yield SpanBeginEvent(id=span_id, span_id=span_id, name=name, type="tale", working_start=clock)
+        for call in (call for call in calls if call["role"] == role):
+            seconds = call.get("latency_s") or 0.0
+            yield ModelEvent(
+                model=model,
+                role=name,
+                input=[ChatMessageUser(content=question)],
+                tools=[],
+                tool_choice="none",
+                config=GenerateConfig(),
+                output=_output(model, call["reply"], call.get("finish_reason"), _call_usage(call)),
+                cache="read" if call.get("cached") else None,
+                span_id=span_id,
+                working_start=clock,
+                working_time=seconds,
+                metadata={"token_budget": record.token_budget, "paid": call["paid"], "cost_usd": call["cost"]},
+            )
+            clock += seconds
+        yield SpanEndEvent(id=span_id, span_id=span_id, working_start=clock)
+    yield ScoreEvent(score=score, target=str(record.gold), scorer=SCORER, working_start=clock)
+
+
+def _question(record: Record) -> str:
+    if record.inputs is None:
+        return record.question or ""
+    fields = {**({} if record.question is None else {"question": record.question}), **record.inputs}
+    return "\n".join(f"{name}: {value}" for name, value in fields.items())
+
+
+def _output(model: str, reply: str | None, finish_reason: str | None, usage: "ModelUsage") -> "ModelOutput":
+    from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput
+
+    stop = "max_tokens" if finish_reason == "length" else "stop"
+    message = ChatMessageAssistant(content=reply or "", source="generate")
+    return ModelOutput(model=model, choices=[ChatCompletionChoice(message=message, stop_reason=stop)], usage=usage)
+
+
+def _call_usage(call: CallRow) -> "ModelUsage":
+    from inspect_ai.model import ModelUsage
+
+    usage = call.get("usage") or {}
+    spent = {"input": usage.get("prompt_tokens") or 0, "output": usage.get("output_tokens") or 0}
+    return ModelUsage(
+        input_tokens=spent["input"],
+        output_tokens=spent["output"],
+        total_tokens=sum(spent.values()),
+        input_tokens_cache_read=usage.get("cached_prompt_tokens"),
+        reasoning_tokens=usage.get("reasoning_tokens"),
+        total_cost=call.get("cost"),
+    )
+
+
+def _record_usage(record: Record) -> "ModelUsage":
+    """Return all that a question spent, the estimate included."""
+    from inspect_ai.model import ModelUsage
+
+    output = (record.output_tokens or 0) + (record.estimate_tokens or 0)
+    prompt = record.prompt_tokens or 0
+    return ModelUsage(
+        input_tokens=prompt,
+        output_tokens=output,
+        total_tokens=prompt + output,
+        input_tokens_cache_read=record.cached_prompt_tokens,
+        reasoning_tokens=record.reasoning_tokens,
+        total_cost=record.cost_usd,
+    )
+
+
+def _added(usages: "Sequence[ModelUsage]") -> "ModelUsage":
+    from inspect_ai.model import ModelUsage
+
+    return sum(usages, start=ModelUsage())
