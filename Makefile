@@ -22,15 +22,15 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term --cov-fail-under=90
 
-# LiteLLM's proxy wants an older `rich` than the rest, so what needs it has an environment of its own.
-$(VENV)-integrations/.done: pyproject.toml constraints-integrations.txt
-	$(PYTHON) -m venv $(VENV)-integrations
-	$(VENV)-integrations/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints-integrations.txt -e '.[integrations]'
+# What LiteLLM's proxy and inspect_ai pin excludes what the rest pins, so each has an environment of its own.
+$(VENV)-%/.done: pyproject.toml constraints-%.txt
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-$*.txt -e '.[test-$*]'
 	touch $@
 
-test-integrations: $(VENV)-integrations/.done
+test-integrations: $(VENV)-integrations/.done $(VENV)-inspect/.done
 	$(VENV)-integrations/bin/python -m pytest -q tests/integrations
+	$(VENV)-inspect/bin/python -m pytest -q tests/integrations/test_inspect_ai.py tests/integrations/test_inspect_export.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,4 +42,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/throughput.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-integrations build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-integrations $(VENV)-inspect build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -124,7 +124,8 @@ def tale_answer(form: str = "answer") -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         reply = state.output.completion
         answer = TaleAdapter(form).parse(signature, reply).get("answer")
-        is_right = state.output.stop_reason != "max_tokens" and any(
+        is_whole = bool(state.output.choices) and state.output.stop_reason != "max_tokens"
+        is_right = is_whole and any(
             answer is not None and answers_equal(answer, gold, kind_of(gold)) for gold in target
         )
         return Score(value=CORRECT if is_right else INCORRECT, answer=answer, explanation=reply)

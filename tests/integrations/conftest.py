@@ -1,4 +1,4 @@
-"""The packages of the integrations need an environment of their own: LiteLLM's proxy pins an older `rich`.
+"""Some integrations need environments of their own: LiteLLM's proxy pins an older `rich`, inspect_ai a newer `openai`.
 
 `make test-integrations` runs all tests of this folder there; elsewhere those that need the packages are not collected.
 """

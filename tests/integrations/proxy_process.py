@@ -40,8 +40,13 @@ def models_config(backend: str, callbacks: str = "[tale_hook.tale, prometheus]")
         f"  - model_name: {name}\n    litellm_params: {{model: {model}, api_base: '{base}', api_key: none}}\n"
         for name, (model, base) in rows.items()
     )
+    router = (
+        "  - model_name: auto\n    litellm_params:\n      model: auto_router/complexity_router\n"
+        "      complexity_router_config:\n        classifier_type: custom\n        classifier_plugin: tale_hook.tier\n"
+        "        tiers: {SIMPLE: plain, COMPLEX: thinker}\n"
+    )
     general = "general_settings:\n  master_key: os.environ/LITELLM_MASTER_KEY\n"
-    return f"model_list:\n{models}litellm_settings:\n  callbacks: {callbacks}\n{general}"
+    return f"model_list:\n{models}{router}litellm_settings:\n  callbacks: {callbacks}\n{general}"
 
 
 @contextmanager

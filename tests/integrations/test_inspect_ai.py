@@ -17,7 +17,7 @@ from tale_dspy.runs.records import Run
 from tale_dspy.testing import Reply, ScriptedServer, SolverReply, word_problems
 from tests.integrations.programs import regression_program, saved
 
-pytestmark = pytest.mark.filterwarnings("ignore:The 'initial' parameter:DeprecationWarning")  # inspect's own
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of inspect_ai and of its packages
 
 PROBLEMS = word_problems(12, seed=3)
 
@@ -34,6 +34,7 @@ def _quiet(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSPECT_DISPLAY", "none")
     monkeypatch.setenv("SCRIPTED_BASE_URL", server.url)
     monkeypatch.setenv("SCRIPTED_API_KEY", "none")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
 
 
 def inspected(folder: Path, solver: Solver, model: str = "openai-api/scripted/solver", **config: Any) -> EvalLog:
@@ -112,11 +113,8 @@ def test_the_limits_of_inspect_hold(tmp_path: Path) -> None:
     assert {sample.limit.type for sample in log.samples or [] if sample.limit} == {"token"}
 
 
-def test_a_thinking_model_gets_its_control_by_inspects_own_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thinking_model_gets_its_control_by_inspects_own_settings(tmp_path: Path) -> None:
     with ScriptedServer(lambda request: Reply("Budget: [[30]] Answer: [[4]]"), record=100) as server:
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
         settings = {"model": "openai/gpt-5-mini", "model_base_url": server.url, "model_args": {"responses_api": False}}
         log = inspected(tmp_path, budgeted_cot(budget=50), **settings)
         assert {r.body.get("reasoning_effort") for r in server.requests} == {"minimal"}

@@ -21,6 +21,12 @@ ANSWER = "3 * 12 = 36, and 36 - 5 = 31. Answer: [[31]]"
 BUDGET = regression_program().budget_for(question=QUESTION).tokens
 PHRASE = f"Let's think step by step and use less than {BUDGET} tokens:"
 
+TIER = f"""
+from tale_dspy.integrations.litellm_proxy import EffortTier
+
+tier = EffortTier(Path(__file__).with_name("policy.json"), {{{BUDGET}: "SIMPLE", 9999: "COMPLEX"}})
+"""
+
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[RecordingBackend]:
@@ -33,6 +39,8 @@ def proxy(backend: RecordingBackend, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("proxy")
     export(saved(regression_program(), folder), "litellm", folder / "served")
     (folder / "served" / "config.yaml").write_text(models_config(backend.url))
+    with (folder / "served" / "tale_hook.py").open("a") as hook:
+        hook.write(TIER)
     with running_proxy(folder / "served") as running:
         yield running
 
@@ -142,6 +150,12 @@ def test_openai_responses(client: openai.OpenAI, backend: RecordingBackend, stre
     assert (headers["x-tale-budget"], headers["x-tale-effort"]) == (str(BUDGET), "minimal")
     assert backend.last_body["reasoning"] == {"effort": "minimal"}
     assert backend.last_body["input"][0]["content"][0]["text"] == f"{QUESTION}\n{PHRASE}\n"
+
+
+def test_the_router_chooses_the_model_by_the_budget(client: openai.OpenAI, backend: RecordingBackend) -> None:
+    client.chat.completions.create(model="auto", messages=user(QUESTION))
+    client.chat.completions.create(model="auto", messages=user(f"{QUESTION} {'And 7 more, and 8 more? ' * 12}"))
+    assert [request.body["model"] for request in backend.requests] == ["gpt-4o-mini", "gpt-5-mini"]
 
 
 def test_curl(proxy: Proxy, backend: RecordingBackend) -> None:
