@@ -70,6 +70,7 @@ def test_autolog_keeps_working_and_its_spans_have_the_budget(
         program = tale_dspy.TaleEP("question -> answer")
         with dspy.context(lm=lm, callbacks=[BudgetSpans(), *dspy.settings.callbacks]):
             pred = program(question=str(PROBLEMS[0]["question"]))
+        mlflow.flush_trace_async_logging()
         trace = mlflow.get_trace(str(mlflow.get_last_active_trace_id()))
     finally:
         mlflow.dspy.autolog(disable=True)
