@@ -16,7 +16,7 @@ TRAIN = [dspy.Example(question=f"{n}+1?", answer=str(n + 1)).with_inputs("questi
 def solve(prompt: str) -> str:
     """Answer the questions of `TRAIN`, and anything DSPy's own modules ask."""
     for n in range(8):
-        if f"{n}+1?" in prompt.split("\n\n")[-1] or f"Q: {n}+1?" in prompt:
+        if f"{n}+1?" in prompt.split("\n\n")[-1] or f"{n}+1?\n\nThink step by step." in prompt:
             return sections(prompt, str(n + 1))
     return sections(prompt, "Think hard.")
 
@@ -82,7 +82,7 @@ def test_gepa_rewrites_and_the_rewriting_is_sent() -> None:
         compiled = optimizer.compile(TaleEP("question -> answer"), trainset=TRAIN[:4], valset=TRAIN[4:])
         assert compiled(question="7+1?").answer == "8"
     assert compiled.predict.signature.instructions == "Think hard."
-    assert lm.prompts[-1].startswith("Think hard.\n\nQ: 7+1?\n")
+    assert lm.prompts[-1].startswith("Think hard.\n\n7+1?\n")
 
 
 def never(args: Any, pred: Any) -> float:
