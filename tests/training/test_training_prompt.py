@@ -20,7 +20,7 @@ SIGNATURE = "question -> answer"
         tale_dspy.VanillaCoT(SIGNATURE),
         tale_dspy.BudgetedChainOfThought(SIGNATURE),
         tale_dspy.TaleEP(SIGNATURE),
-        tale_dspy.budgeted(dspy.ChainOfThought(SIGNATURE)),
+        tale_dspy.budgeted(tale_dspy.VanillaCoT(SIGNATURE)),
     ],
 )
 def test_the_prompt_is_the_plain_one_without_a_budget(program: Any) -> None:
@@ -29,6 +29,12 @@ def test_the_prompt_is_the_plain_one_without_a_budget(program: Any) -> None:
         tale_dspy.VanillaCoT(SIGNATURE).predict.signature, [], {"question": "How many?"}
     )
     assert "less than" not in str(prompt)
+
+
+def test_a_converted_chain_of_thought_is_asked_as_dspy_asks_it() -> None:
+    own, converted = dspy.ChainOfThought(SIGNATURE), tale_dspy.budgeted(dspy.ChainOfThought(SIGNATURE))
+    asked = {"question": "How many?"}
+    assert TrainingPrompt(converted, "self").prompt(asked) == TrainingPrompt(own, "self").prompt(asked)
 
 
 def test_dspys_own_chain_of_thought_is_asked_through_its_own_adapter() -> None:
