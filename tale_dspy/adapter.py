@@ -310,7 +310,13 @@ def adapter_named(name: str | None) -> Any:
 
 
 def _refuse_listeners() -> None:
-    if settings.stream_listeners:
+    """Refuse listeners on fields of the predictor that is called; those on other predictors are none of its business.
+
+    Raises:
+        UsageError: If there is one.
+    """
+    caller = settings.caller_predict
+    if any(listener.predict is None or listener.predict is caller for listener in settings.stream_listeners or ()):
         raise UsageError(
             "StreamListener needs the field markers of dspy.ChatAdapter: pass adapter=dspy.ChatAdapter() to the "
             "module, or call dspy.streamify without stream_listeners"

@@ -38,8 +38,9 @@ def budgeted(
     """Return a copy of a program in which every chain of thought is given a budget first (TALE-EP).
 
     Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM, callbacks
-    and field descriptions; a module used in two places stays one. The program itself is not changed. A subclass of
-    ChainOfThought with a `forward` of its own is left as it is, with a warning. The adapter stays what it was, also
+    field descriptions and what was set on the instance; a module used in two places stays one. The program itself is
+    not changed. A ChainOfThought with a `forward` of its own, by its class or set on it (`dspy.KNNFewShot`), is left as
+    it is, with a warning. The adapter stays what it was, also
     where none is configured: a saving is the budget's, and not that of another prompt. A state that was saved from the
     program, before or after, loads into the copy by field name.
 
@@ -181,8 +182,12 @@ def _is_cot(module: Any) -> bool:
         return False
     kind = type(module)
     own_forward = kind.forward is not dspy.ChainOfThought.forward or kind.aforward is not dspy.ChainOfThought.aforward
+    own_forward = own_forward or bool({"forward", "aforward"} & vars(module).keys())  # as KNNFewShot sets it
     if own_forward or type(module.predict) is not dspy.Predict:
-        logger.warning("%s has a forward or predictor of its own and is not budgeted", kind.__name__)
+        logger.warning(
+            "%s has a forward or predictor of its own, as one compiled by KNNFewShot has, and is not budgeted",
+            kind.__name__,
+        )
         return False
     return True
 
@@ -213,6 +218,8 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
             new.estimator.adapter = TaleAdapter()
     new.predict = predict
     new._compiled = module._compiled
+    if module is not old:  # what a user set on the instance
+        new.__dict__.update({k: v for k, v in vars(module).items() if k not in vars(new) and k != "mode_state"})
     if vanilla:
         new.seen = vanilla.seen
     if estimator is None and isinstance(new.estimator, BudgetEstimator):

@@ -105,10 +105,14 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
             kept = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
             state["lm"] = {**kept, **public_config(state["lm"])}
-        told = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
+        own = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
         if self.default_adapter is not None:
-            told["default_adapter"] = describe_adapter(self.default_adapter)
-        return {**state, _NAMES: list(self.signature.fields), **told}
+            own["default_adapter"] = describe_adapter(self.default_adapter)
+        # What budgeting added comes last: a plain dspy.ChainOfThought, which loads by position, is not shifted by it.
+        fields = dict(zip(self.signature.fields, state["signature"]["fields"], strict=True))
+        names = sorted(fields, key=lambda name: name in ADDED_INPUTS)
+        signature = {**state["signature"], "fields": [fields[name] for name in names]}
+        return {**state, "signature": signature, _NAMES: names, **own}
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
         """Load a state that carries field names; any other goes through `named` first.

@@ -355,3 +355,24 @@ def test_guidance_stands_behind_the_instructions_of_the_user() -> None:
     assert TaleModule("question -> answer").predict.signature.instructions.startswith("Given the fields")
     signature = dspy.Signature("question -> answer", "Be kind.")
     assert Concise(signature).predict.signature.instructions == "Be kind.\n\nBe concise."
+
+
+def test_a_listener_on_another_predictor_is_none_of_its_business() -> None:
+    class Program(dspy.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.budgeted, self.shown = TaleEP("question -> plan"), dspy.Predict("plan -> story")
+
+        def forward(self, question: str) -> Any:
+            return self.shown(plan=self.budgeted(question=question).plan)
+
+    async def streamed_program(listener: Any) -> list[Any]:
+        program = dspy.streamify(Program(), stream_listeners=[listener])
+        return [value async for value in program(question="Q")]
+
+    lm = fake_lm(
+        lambda prompt: "[[ ## story ## ]]\nOnce.\n\n[[ ## completed ## ]]" if "story" in str(prompt) else "[[9]]"
+    )
+    with dspy.context(lm=lm):
+        *_, last = asyncio.run(streamed_program(dspy.streaming.StreamListener(signature_field_name="story")))
+    assert last.story == "Once."

@@ -400,3 +400,49 @@ def test_a_vanilla_modules_own_rescue_is_kept() -> None:
         ).on_truncation
         == "retry_larger"
     )
+
+
+# ---- what was set on an instance
+
+
+def test_a_forward_set_on_the_instance_is_left_alone_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    class Program(dspy.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.plain, self.compiled = dspy.ChainOfThought("a -> b"), dspy.ChainOfThought("c -> d")
+
+    program = Program()
+    program.compiled.forward = lambda **kwargs: dspy.Prediction(d="by demos")  # as dspy.KNNFewShot does
+    new = budgeted(program)
+    assert (type(new.plain), new.compiled(c="x").d) == (TaleEP, "by demos")
+    assert "compiled by KNNFewShot" in caplog.text
+    with pytest.raises(UsageError, match="nothing to budget"):
+        budgeted(program.compiled)
+
+
+def test_an_attribute_set_on_the_instance_is_kept() -> None:
+    cot = dspy.ChainOfThought("question -> answer")
+    cot.owner = "team a"
+    assert budgeted(cot).owner == "team a"
+
+
+def test_an_adapter_is_given_to_the_budgeted_modules_alone() -> None:
+    adapter = dspy.ChatAdapter()
+    assert budgeted(dspy.ChainOfThought("question -> answer"), adapter=adapter).adapter is adapter
+
+
+def test_a_budgeted_state_loads_into_a_plain_chain_of_thought_unshifted(tmp_path: Path) -> None:
+    class Described(dspy.Signature):
+        """Answer like a pirate."""
+
+        question: str = dspy.InputField(desc="from a child")
+        answer: str = dspy.OutputField(desc="in one word")
+
+    module = budgeted(dspy.ChainOfThought(Described))
+    module.predict.demos = [dspy.Example(question="Q", token_budget=9, reasoning="R", answer="A")]
+    module.save(tmp_path / "p.json")
+    plain = dspy.ChainOfThought(Described)
+    before = plain.predict.signature.dump_state()
+    plain.load(tmp_path / "p.json")
+    assert plain.predict.signature.dump_state() == before
+    assert dict(plain.predict.demos[0]) == {"question": "Q", "token_budget": 9, "reasoning": "R", "answer": "A"}
