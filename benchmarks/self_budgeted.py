@@ -46,7 +46,7 @@ def model(name: str, args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
 def measure(name: str, asked: tuple[Any, Any], args: argparse.Namespace) -> None:
     """Ask all three programs, and print a table."""
     import tale_dspy
-    from tale_dspy.comparison.paired import paired_means
+    from tale_dspy.comparison.paired import pair_runs, paired_means
     from tale_dspy.programs.spec import program_from
 
     examples, lm = asked
@@ -56,24 +56,18 @@ def measure(name: str, asked: tuple[Any, Any], args: argparse.Namespace) -> None
         built = program_from(program, "question -> answer")
         runs[program] = tale_dspy.evaluate(built, examples, lm=lm, name=program, out=out, max_usd=args.max_usd)
 
-    def usd(r: Any) -> float | None:
-        if r.prompt_tokens is None or r.net_tokens is None:
-            return None
-        return float(r.prompt_tokens * args.price_in + r.net_tokens * args.price_out) / 1000  # of 1000 questions
-
-    figures: dict[str, Callable[[Any], float | None]] = {
-        "net output tokens": lambda r: r.net_tokens,
-        "prompt tokens": lambda r: r.prompt_tokens,
-        "USD per 1000": usd,
-        "right, %": lambda r: 100.0 * r.correct,
+    figures: dict[str, Callable[[Any], Any]] = {
+        "net output tokens": lambda c: c.net_tokens,
+        "prompt tokens": lambda c: c.prompt_tokens,
+        "USD per 1000": lambda c: (c.prompt_tokens * args.price_in + c.net_tokens * args.price_out) / 1000,
+        "right, %": lambda c: 100.0 * c.is_correct,
     }
     print(f"\n{name}: {len(examples)} questions\n")
     print("| | " + " | ".join(PROGRAMS) + " | self-budgeted - tale-ep | |")
     print("| --- |" + " ---: |" * (len(PROGRAMS) + 1) + " --- |")
-    by_id = {program: {r.id: r for r in run.records} for program, run in runs.items()}
-    pairs = [[(by_id["tale-ep"][i], by_id["self-budgeted"][i])] for i in by_id["tale-ep"]]
+    pairs = pair_runs(runs["tale-ep"], runs["self-budgeted"])
     for told, means in zip(figures, paired_means(pairs, list(figures.values()), seed=0, resamples=10_000), strict=True):
-        cells = [_mean(runs[program].records, figures[told]) for program in PROGRAMS]
+        cells = [_mean(figures[told](runs[program].columns)) for program in PROGRAMS]
         print(f"| {told} | " + " | ".join(cells) + f" | {_difference(means)} | {_verdict(told, means)} |")
     spent = [(r.output_tokens, r.token_budget) for r in runs["self-budgeted"].records]
     stated = [(tokens, budget) for tokens, budget in spent if tokens is not None and budget is not None]
@@ -81,9 +75,9 @@ def measure(name: str, asked: tuple[Any, Any], args: argparse.Namespace) -> None
     print(f"\n{len(stated) / len(spent):.1%} of the replies state a budget, {kept:.1%} of these keep to it.")
 
 
-def _mean(records: Any, figure: Callable[[Any], float | None]) -> str:
-    known = [v for v in map(figure, records) if v is not None]
-    return f"{sum(known) / len(known):.4g}" if len(known) == len(records) else "unknown"
+def _mean(values: Any) -> str:
+    mean = float(values.mean())
+    return "unknown" if mean != mean else f"{mean:.4g}"
 
 
 def _difference(means: Any) -> str:

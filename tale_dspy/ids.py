@@ -47,7 +47,10 @@ def example_ids(examples: Iterable["dspy.Example"], gold_field: str) -> list[str
 
 def data_hash(ids: Iterable[str]) -> str:
     """Return 16 hex digits that stand for these questions in this order."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+    content = hashlib.sha256()
+    for number, key in enumerate(ids):
+        content.update(f"\n{key}".encode() if number else key.encode())
+    return content.hexdigest()[:16]
 
 
 def digest(value: Any) -> str:

@@ -25,15 +25,19 @@ class ExactSum:
         1.0
     """
 
-    __slots__ = ("_partials",)
+    __slots__ = ("_partials", "_whole")
 
     def __init__(self) -> None:
+        self._whole = 0
         self._partials: list[float] = []
 
     def add(self, value: float) -> None:
         """Add one finite number."""
+        if isinstance(value, int):
+            self._whole += value
+            return
         partials, kept = self._partials, 0
-        x = float(value)
+        x = value
         for y in partials:
             if abs(x) < abs(y):
                 x, y = y, x
@@ -47,13 +51,26 @@ class ExactSum:
 
     def merge(self, other: "ExactSum") -> None:
         """Add another sum to this one."""
-        for partial in other._partials:
+        self._whole += other._whole
+        for partial in list(other._partials):
             self.add(partial)
+
+    @property
+    def state(self) -> list[float]:
+        """The sum as numbers that JSON keeps exactly; see `from_state`."""
+        return [self._whole, *self._partials]
+
+    @classmethod
+    def from_state(cls, state: Sequence[float]) -> "ExactSum":
+        """Restore a sum from its `state`."""
+        total = cls()
+        total._whole, total._partials = int(state[0]), [float(partial) for partial in state[1:]]
+        return total
 
     @property
     def value(self) -> float:
         """The sum, rounded once."""
-        return math.fsum(self._partials)
+        return math.fsum([*self._partials, self._whole]) if self._partials else float(self._whole)
 
 
 def normal_quantile(probability: float) -> float:

@@ -43,12 +43,20 @@ def make_record(i: int, **fields: Any) -> Record:
     return Record(**fields)
 
 
-def make_run(records: list[Record] | str, name: str = "cot", info: dict[str, Any] | None = None, **config: Any) -> Run:
+def make_run(
+    records: list[Record] | str,
+    name: str = "cot",
+    info: dict[str, Any] | None = None,
+    stopped: str | None = None,
+    **config: Any,
+) -> Run:
     """A run of these records, or of one record a letter: `c` is right, `w` wrong, `t` truncated, `e` empty."""
     if isinstance(records, str):
         letters: dict[str, AnswerOutcome] = {"c": "correct", "w": "wrong", "t": "truncated", "e": "empty"}
         records = [make_record(i, outcome=letters[letter]) for i, letter in enumerate(records)]
-    return Run(info={"program": {"name": name}, "config": CONFIG | config, **(info or {})}, records=records)
+    return Run(
+        info={"program": {"name": name}, "config": CONFIG | config, **(info or {})}, records=records, stopped=stopped
+    )
 
 
 def random_run(

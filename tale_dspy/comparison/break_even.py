@@ -1,13 +1,12 @@
 """What a budget estimator costs beside what it saves, and where it breaks even: the part the paper leaves out."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tale_dspy.comparison.paired import Draws
+from tale_dspy.comparison.paired import PairedRuns
 from tale_dspy.comparison.run_stats import config_of
+from tale_dspy.runs.columns import RunColumns
 from tale_dspy.runs.records import Run
-from tale_dspy.statistics import mean_complete
 
 
 @dataclass(frozen=True)
@@ -43,42 +42,48 @@ class EstimatorBreakEven:
     """Estimator prompt below which it pays in money, not above 0 if at none; None without prices or with free input."""
 
 
-def estimator_balance(questions: Sequence[Draws], run: Run) -> EstimatorBreakEven | None:
+def estimator_balance(pairs: PairedRuns) -> EstimatorBreakEven | None:
     """Weigh the run's estimator against the reply tokens it saves; None unless only the run has one."""
-    pairs = [pair for draws in questions for pair in draws]
-    if any(b.estimate_tokens is not None for b, _ in pairs) or all(a.estimate_tokens is None for _, a in pairs):
+    import numpy as np
+
+    before, after = pairs.before, pairs.after
+    if np.isfinite(before.estimate_tokens).any() or not np.isfinite(after.estimate_tokens).any():
         return None
-    counted = [(b, a) for b, a in pairs if None not in (b.output_tokens, a.output_tokens, a.net_tokens)]
-    priced = [(b, a) for b, a in counted if None not in (b.price_usd, a.price_usd)]
-    balance = _in_tokens(priced or counted)
-    return balance and _with_money(balance, priced or counted, run)
+    counted = np.isfinite(before.output_tokens) & np.isfinite(after.output_tokens) & np.isfinite(after.net_tokens)
+    priced = counted & np.isfinite(before.price_usd) & np.isfinite(after.price_usd)
+    known = np.flatnonzero(priced if priced.any() else counted)
+    before, after = before.take(known), after.take(known)
+    balance = _in_tokens(before, after)
+    return balance and _with_money(balance, before, after, pairs.run)
 
 
-def _in_tokens(pairs: Draws) -> EstimatorBreakEven | None:
-    before, after = mean_complete(b.output_tokens for b, _ in pairs), mean_complete(a.output_tokens for _, a in pairs)
-    estimate = mean_complete(a.estimate_tokens or 0 for _, a in pairs)
-    if before is None or after is None or estimate is None:
+def _in_tokens(before: RunColumns, after: RunColumns) -> EstimatorBreakEven | None:
+    import numpy as np
+
+    if not len(before):
         return None
-    saved, share = before - after, (before - after) / before if before else 0.0
+    reply, shorter = float(before.output_tokens.mean()), float(after.output_tokens.mean())
+    is_estimated = np.isfinite(after.estimate_tokens)
+    estimate = float(np.where(is_estimated, after.estimate_tokens, 0.0).mean())
+    prompt = float(np.where(is_estimated, after.estimate_prompt_tokens, 0.0).mean())
+    saved, share = reply - shorter, (reply - shorter) / reply if reply else 0.0
     return EstimatorBreakEven(
-        n=len(pairs),
-        reply_tokens=before,
+        n=len(before),
+        reply_tokens=reply,
         saved_tokens=saved,
         estimate_tokens=estimate,
         loss_tokens=estimate - saved,
         break_even_tokens=estimate / share if share > 0 else None,
-        estimate_prompt_tokens=mean_complete(
-            a.estimate_prompt_tokens if a.estimate_tokens is not None else 0 for _, a in pairs
-        ),
+        estimate_prompt_tokens=prompt if math.isfinite(prompt) else None,
     )
 
 
-def _with_money(balance: EstimatorBreakEven, pairs: Draws, run: Run) -> EstimatorBreakEven:
+def _with_money(balance: EstimatorBreakEven, before: RunColumns, after: RunColumns, run: Run) -> EstimatorBreakEven:
     """Add the figures in US dollars that the prices allow."""
-    before, after = mean_complete(b.price_usd for b, _ in pairs), mean_complete(a.price_usd for _, a in pairs)
-    if before is None or after is None:
+    loss = float(after.price_usd.mean()) - float(before.price_usd.mean())
+    if not math.isfinite(loss):
         return balance
-    loss, prices, prompt = after - before, _token_prices(run, pairs), balance.estimate_prompt_tokens
+    prices, prompt = _token_prices(run, before, after), balance.estimate_prompt_tokens
     balance = replace(balance, loss_usd=loss)
     share = balance.saved_tokens / balance.reply_tokens if balance.reply_tokens else 0.0
     if prices and prices[1] > 0 and share > 0:
@@ -88,7 +93,7 @@ def _with_money(balance: EstimatorBreakEven, pairs: Draws, run: Run) -> Estimato
     return balance
 
 
-def _token_prices(run: Run, pairs: Draws) -> tuple[float, float] | None:
+def _token_prices(run: Run, before: RunColumns, after: RunColumns) -> tuple[float, float] | None:
     """Give US dollars per prompt and per completion token: the recorded price, else the one the records agree on."""
     import numpy as np
 
@@ -98,8 +103,9 @@ def _token_prices(run: Run, pairs: Draws) -> tuple[float, float] | None:
         known = [float(p) for p in prices if isinstance(p, (int, float)) and math.isfinite(p) and p >= 0]
         if len(known) == 2:
             return known[0], known[1]
-    rows = [(r.prompt_tokens, r.net_tokens, r.price_usd) for pair in pairs for r in pair]
-    table = np.array([row for row in rows if None not in row], dtype=np.float64).reshape(-1, 3)
+    sides = [np.stack([side.prompt_tokens, side.net_tokens, side.price_usd], axis=1) for side in (before, after)]
+    table = np.concatenate(sides)
+    table = table[np.isfinite(table).all(axis=1)]
     fit, _, rank, _ = np.linalg.lstsq(table[:, :2], table[:, 2])
     fit = fit.round(15)  # a free side is 0, not -1e-21
     # Rebates for cached prompts or two models at two prices leave a rest: then no single price is told.

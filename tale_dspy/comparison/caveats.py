@@ -1,8 +1,8 @@
 """What may be claimed of a difference between two runs, and what must be said beside the figures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from tale_dspy.comparison.paired import Draws, PairedMeans
+from tale_dspy.comparison.paired import PairedMeans, PairedRuns
 from tale_dspy.comparison.run_stats import RunStats, data_name, prompting, setting
 from tale_dspy.runs.records import Run
 
@@ -33,24 +33,23 @@ def blocking_reason(baseline: Run, run: Run, net: PairedMeans) -> str | None:
     return None if net.interval[1] < 0 else "the net tokens are not shown to be lower"
 
 
-def setting_notes(
-    baseline: Run, run: Run, shared: Mapping[str, Draws], sides: tuple[RunStats, RunStats]
-) -> Iterator[str]:
+def setting_notes(pairs: PairedRuns, sides: tuple[RunStats, RunStats]) -> Iterator[str]:
     """Say where the two runs are not the same experiment."""
+    baseline, run = pairs.baseline, pairs.run
     settings = {name: (setting(baseline, name), setting(run, name)) for name in (*BUDGET_APART, "metric")}
     for name, (before, after) in {**settings, "data": (data_name(baseline), data_name(run))}.items():
         if before != after:
             yield f"different {name}: {before} in the baseline, {after} in the run"
     if sides[0].unshared or sides[1].unshared:
-        total = len(shared) + sides[0].unshared + sides[1].unshared
+        total = pairs.n + sides[0].unshared + sides[1].unshared
         yield (
-            f"only {len(shared)} of {total} questions are shared: {sides[0].unshared} are only in the baseline, "
+            f"only {pairs.n} of {total} questions are shared: {sides[0].unshared} are only in the baseline, "
             f"{sides[1].unshared} only in the run"
         )
-    repeats = [len({r.repeat for r in side.records}) for side in (baseline, run)]
+    repeats = [len(set(side.columns.repeat.tolist())) for side in (baseline, run)]
     if repeats[0] != repeats[1]:
         yield f"different repeats: {repeats[0]} in the baseline, {repeats[1]} in the run; common draws are compared"
-    if any(len(draws) > 1 for draws in shared.values()):
+    if not pairs.is_single:
         yield "several draws a question: the counts are questions whose share of right draws fell or rose (sign test)"
     for name, side in (("baseline", baseline), ("run", run)):
         if side.stopped:

@@ -1,15 +1,20 @@
-"""The questions on which two runs differ, with both replies."""
+"""The questions on which two runs differ, with both replies, which are read when a change is looked at."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from tale_dspy.comparison.paired import Draws
-from tale_dspy.runs.records import Record
+from tale_dspy.comparison.paired import PairedRuns
+from tale_dspy.runs.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ChangeKind = Literal["right->wrong", "wrong->right", "other"]
+KINDS: tuple[ChangeKind, ...] = ("right->wrong", "wrong->right", "other")
 
 
 @dataclass(frozen=True)
@@ -33,38 +38,105 @@ class Change:
     run_reply: str | None
 
 
-def gain(draws: Draws) -> int:
-    """Give the right draws of the run minus those of the baseline."""
-    return sum(after.correct - before.correct for before, after in draws)
+class ChangeList(Sequence[Change]):
+    """Changes in order, each read from both runs when it is asked for.
+
+    Args:
+        pairs: The shared draws.
+        kinds: The kind of each change.
+        before: Its draw in the baseline, as an index of `pairs.before`.
+        after: Its draw in the run.
+    """
+
+    def __init__(self, pairs: PairedRuns, kinds: Sequence[ChangeKind], before: Sequence[int], after: Sequence[int]):
+        self._pairs, self._kinds, self._before, self._after = pairs, kinds, before, after
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    @overload
+    def __getitem__(self, index: int) -> Change: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ChangeList": ...
+    def __getitem__(self, index: "int | slice") -> "Change | ChangeList":
+        if isinstance(index, slice):
+            return ChangeList(self._pairs, self._kinds[index], self._before[index], self._after[index])
+        pairs, i, j = self._pairs, self._before[index], self._after[index]
+        before = pairs.baseline.record_at(int(pairs.before.part[i]), int(pairs.before.offset[i]))
+        after = pairs.run.record_at(int(pairs.after.part[j]), int(pairs.after.offset[j]))
+        return _as_change(before, after, self._kinds[index])
+
+    def __iter__(self) -> Iterator[Change]:
+        return (self[index] for index in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+    def __repr__(self) -> str:
+        return f"ChangeList of {len(self)}"
 
 
-def change_of(draws: Draws) -> Change | None:
-    """Describe how the outcomes of a question changed, or give None if they did not."""
-    more = gain(draws)
-    if more:
-        before = next(b for b, _ in draws if b.correct == (more < 0))
-        after = next(a for _, a in draws if a.correct == (more > 0))
-        return _as_change(before, after, "right->wrong" if more < 0 else "wrong->right")
-    if Counter(b.outcome for b, _ in draws) == Counter(a.outcome for _, a in draws):
-        return None
-    return _as_change(*next(pair for pair in draws if pair[0].outcome != pair[1].outcome), "other")
+def changes_of(pairs: PairedRuns) -> ChangeList:
+    """Return the questions whose outcome changed: regressions, then repairs, then others, in the baseline's order."""
+    before: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
+    after: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
+    for kind, i, j in _changed(pairs):
+        before[kind].append(i)
+        after[kind].append(j)
+    kinds = [kind for kind in KINDS for _ in before[kind]]
+    return ChangeList(
+        pairs, kinds, [i for kind in KINDS for i in before[kind]], [j for kind in KINDS for j in after[kind]]
+    )
 
 
-def token_changes(questions: Iterable[Draws]) -> list[Change]:
-    """List the questions of unchanged outcomes whose budget or tokens changed, unknown growth last."""
-    changes = []
-    for draws in questions:
-        if change_of(draws) is None:
-            for b, a in draws:
-                if (b.token_budget, b.output_tokens) != (a.token_budget, a.output_tokens):
-                    changes.append(_as_change(b, a, "other"))
-                    break
+def _changed(pairs: PairedRuns) -> Iterator[tuple[ChangeKind, int, int]]:
+    """Yield kind and draws of each question whose outcomes changed."""
+    differing = pairs.before.outcome != pairs.after.outcome
+    for draws in _draws_of(pairs, differing):
+        more = int(pairs.more_right[pairs.question[draws[0]]])
+        if more:
+            right_before, right_after = more < 0, more > 0
+            i = next(d for d in draws if bool(pairs.before.is_correct[d]) == right_before)
+            j = next(d for d in draws if bool(pairs.after.is_correct[d]) == right_after)
+            yield ("right->wrong" if more < 0 else "wrong->right"), i, j
+        elif Counter(pairs.before.outcome[draws].tolist()) != Counter(pairs.after.outcome[draws].tolist()):
+            first = next(d for d in draws if differing[d])
+            yield "other", first, first
 
-    def growth(change: Change) -> float:
-        known = change.run_tokens is not None and change.baseline_tokens is not None
-        return (change.run_tokens or 0) - (change.baseline_tokens or 0) if known else -math.inf
 
-    return sorted(changes, key=growth, reverse=True)
+def _draws_of(pairs: PairedRuns, chosen: "NDArray[np.bool_]") -> Iterator[list[int]]:
+    """Yield all draws of each question that has a chosen one."""
+    import numpy as np
+
+    if pairs.is_single:
+        yield from ([place] for place in np.flatnonzero(chosen).tolist())
+        return
+    starts = np.flatnonzero(np.diff(pairs.question, prepend=-1)).tolist()
+    ends = [*starts[1:], pairs.draws]
+    for number in np.unique(pairs.question[chosen]).tolist():
+        yield list(range(starts[number], ends[number]))
+
+
+def token_changes(pairs: PairedRuns) -> ChangeList:
+    """Return the questions of unchanged outcomes whose budget or tokens changed: largest growth first, unknown last."""
+    import numpy as np
+
+    changed_questions = {int(pairs.question[i]) for _, i, _ in _changed(pairs)}
+    differing = np.zeros(pairs.draws, dtype=bool)
+    for name in ("token_budget", "output_tokens"):
+        before, after = getattr(pairs.before, name), getattr(pairs.after, name)
+        differing |= (before != after) & ~(np.isnan(before) & np.isnan(after))
+    places = np.flatnonzero(differing)
+    if changed_questions:
+        places = places[~np.isin(pairs.question[places], np.array(sorted(changed_questions)))]
+    _, first = np.unique(pairs.question[places], return_index=True)
+    places = places[first]
+    growth = pairs.after.output_tokens[places] - pairs.before.output_tokens[places]
+    order = np.argsort(-np.nan_to_num(growth, nan=-math.inf), kind="stable")
+    chosen = places[order].tolist()
+    return ChangeList(pairs, ["other"] * len(chosen), chosen, chosen)
 
 
 def _as_change(before: Record, after: Record, kind: ChangeKind) -> Change:

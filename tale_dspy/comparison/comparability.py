@@ -52,13 +52,16 @@ def differing_factor(base: Run, tuned: Run) -> Changed:
 
 
 def _require_same_questions(base: Run, tuned: Run) -> None:
-    ids = [{(r.id, r.repeat) for r in run.records} for run in (base, tuned)]
-    if not ids[0] & ids[1]:
+    import numpy as np
+
+    before, after = (np.unique(run.columns.keys()) for run in (base, tuned))
+    both = len(np.intersect1d(before, after, assume_unique=True))
+    if not both:
         raise UsageError("the runs share no question: gate runs on the same data")
-    if ids[0] != ids[1]:
+    if both < max(len(before), len(after)):
         raise UsageError(
-            f"the runs have not the same questions: {len(ids[0] - ids[1])} answers are only in the base run, "
-            f"{len(ids[1] - ids[0])} only in the tuned run, {len(ids[0] & ids[1])} in both"
+            f"the runs have not the same questions: {len(before) - both} answers are only in the base run, "
+            f"{len(after) - both} only in the tuned run, {both} in both"
         )
 
 

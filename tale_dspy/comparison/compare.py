@@ -1,22 +1,22 @@
 """Compare two runs question by question: what was saved, what got worse, and what may be called a budget saving.
 
 Everything is paired on the questions and draws that both runs hold. Nothing here calls a model, prints or draws;
-`tale_dspy.reports.diff` shows a `Comparison` on a terminal. The parts: `paired` (statistics), `sides`, `claims`,
-`balance` (of the estimator), `changes`, `wording`.
+`tale_dspy.reports.diff` shows a `Comparison` on a terminal. The parts: `paired` (aligned columns and intervals),
+`run_stats`, `caveats`, `break_even` (of the estimator), `changes`, `formatting`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tale_dspy.comparison.break_even import EstimatorBreakEven, balance_notes, estimator_balance
 from tale_dspy.comparison.caveats import blocking_reason, figure_notes, setting_notes
-from tale_dspy.comparison.changes import Change, ChangeKind, change_of, gain, token_changes
+from tale_dspy.comparison.changes import Change, changes_of, token_changes
 from tale_dspy.comparison.formatting import change_text, number, p_text, plain_json, saving_text, side_texts
-from tale_dspy.comparison.paired import PairedMeans, paired_means
+from tale_dspy.comparison.paired import Figure, PairedMeans, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
 from tale_dspy.errors import UsageError
-from tale_dspy.runs.records import Record, Run
+from tale_dspy.runs.records import Run
 from tale_dspy.statistics import mcnemar_p
 
 
@@ -50,9 +50,9 @@ class Comparison:
     """Why the difference may not be called a budget saving; None if it may."""
     notes: list[str]
     """Sentences a reader needs beside the figures."""
-    changes: list[Change]
+    changes: Sequence[Change]
     """Questions whose outcome changed: regressions, then repairs, then others, each in the baseline's order."""
-    token_changes: list[Change]
+    token_changes: Sequence[Change]
     """Questions of the same outcomes but another budget or token count, the largest growth first."""
     seed: int
     resamples: int
@@ -73,7 +73,10 @@ class Comparison:
         Args:
             token_changes: Whether to include the often long list of unchanged outcomes with other token counts.
         """
-        values = {"is_budget_saving": self.is_budget_saving, **asdict(self)}
+        lists = {"changes": self.changes, "token_changes": self.token_changes if token_changes else ()}
+        plain = asdict(replace(self, changes=(), token_changes=()))
+        values = {"is_budget_saving": self.is_budget_saving, **plain}
+        values |= {name: [asdict(change) for change in changes] for name, changes in lists.items()}
         if not token_changes:
             del values["token_changes"]
         return {key: plain_json(value) for key, value in values.items()}
@@ -82,11 +85,11 @@ class Comparison:
         return "\n".join([*_figure_lines(self), *(f"note: {note}" for note in self.notes)])
 
 
-_FIGURES: tuple[Callable[[Record], float | None], ...] = (
-    lambda r: float(r.correct),
-    lambda r: r.output_tokens,
-    lambda r: r.net_tokens,
-    lambda r: r.price_usd,
+_FIGURES: tuple[Figure, ...] = (
+    lambda c: c.is_correct.astype(float),
+    lambda c: c.output_tokens,
+    lambda c: c.net_tokens,
+    lambda c: c.price_usd,
 )
 
 
@@ -108,21 +111,17 @@ def compare(baseline: Run, run: Run, *, seed: int = 0, resamples: int = 10_000) 
     """
     if resamples < 1:
         raise UsageError(f"resamples must be at least 1 but is {resamples}")
-    shared = _share(baseline, run)
-    questions = list(shared.values())
-    sides = run_stats(baseline, shared, 0), run_stats(run, shared, 1)
-    accuracy, output, net, price = paired_means(questions, _FIGURES, seed=seed, resamples=resamples)
-    fell, rose = (sum(sign * gain(draws) > 0 for draws in questions) for sign in (-1, 1))
-    balance = estimator_balance(questions, run)
-    notes = [*setting_notes(baseline, run, shared, sides), *figure_notes(sides, net, price)]
-    changes = [change_of(draws) for draws in questions]
-    kinds: tuple[ChangeKind, ...] = ("right->wrong", "wrong->right", "other")
+    pairs = pair_runs(baseline, run)
+    sides = run_stats(baseline, pairs.before, pairs.n), run_stats(run, pairs.after, pairs.n)
+    accuracy, output, net, price = paired_means(pairs, _FIGURES, seed=seed, resamples=resamples)
+    fell, rose = (int((sign * pairs.more_right > 0).sum()) for sign in (-1, 1))
+    balance = estimator_balance(pairs)
     return Comparison(
         baseline=sides[0],
         run=sides[1],
         data=data_name(run),
-        n=len(questions),
-        draws=sum(map(len, questions)),
+        n=pairs.n,
+        draws=pairs.draws,
         accuracy=replace(accuracy, saving=None, saving_interval=None),
         right_to_wrong=fell,
         wrong_to_right=rose,
@@ -132,27 +131,12 @@ def compare(baseline: Run, run: Run, *, seed: int = 0, resamples: int = 10_000) 
         price_usd=price,
         estimator=balance,
         blocking_reason=blocking_reason(baseline, run, net),
-        notes=notes + balance_notes(balance),
-        changes=[c for kind in kinds for c in changes if c is not None and c.kind == kind],
-        token_changes=token_changes(questions),
+        notes=[*setting_notes(pairs, sides), *figure_notes(sides, net, price), *balance_notes(balance)],
+        changes=changes_of(pairs),
+        token_changes=token_changes(pairs),
         seed=seed,
         resamples=resamples,
     )
-
-
-def _share(baseline: Run, run: Run) -> dict[str, list[tuple[Record, Record]]]:
-    ours = {(r.id, r.repeat): r for r in run.records}
-    shared: dict[str, list[tuple[Record, Record]]] = {}
-    for key, record in {(r.id, r.repeat): r for r in baseline.records}.items():
-        if key in ours:
-            shared.setdefault(record.id, []).append((record, ours[key]))
-    if not shared:
-        sides = [
-            f"{r.name} on {data_name(r) or 'unnamed data'} ({len({x.id for x in r.records})} questions)"
-            for r in (baseline, run)
-        ]
-        raise UsageError(f"the runs share no question: {sides[0]} and {sides[1]}; compare runs on the same data")
-    return {key: sorted(draws, key=lambda pair: pair[0].repeat) for key, draws in shared.items()}
 
 
 def _figure_lines(c: Comparison) -> Iterator[str]:

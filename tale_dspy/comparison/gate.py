@@ -5,7 +5,6 @@ merely measured: a tuned model must be shown to save at least so much and to los
 model.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,10 +12,10 @@ from tale_dspy.comparison.caveats import figure_notes
 from tale_dspy.comparison.comparability import Changed, differing_factor
 from tale_dspy.comparison.formatting import number, plain_json
 from tale_dspy.comparison.noninferiority import difference_bounds, smallest_n
-from tale_dspy.comparison.paired import Draws, PairedMeans, paired_means
+from tale_dspy.comparison.paired import Figure, PairedMeans, PairedRuns, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
 from tale_dspy.errors import UsageError
-from tale_dspy.runs.records import Record, Run
+from tale_dspy.runs.records import Run
 
 GateOutcome = Literal["pass", "fail", "cannot decide"]
 
@@ -75,10 +74,10 @@ class GateResult:
         return f"{self.outcome}: {self.reason}"
 
 
-_FIGURES: tuple[Callable[[Record], float | None], ...] = (
-    lambda r: float(r.correct),
-    lambda r: r.net_tokens,
-    lambda r: r.price_usd,
+_FIGURES: tuple[Figure, ...] = (
+    lambda c: c.is_correct.astype(float),
+    lambda c: c.net_tokens,
+    lambda c: c.price_usd,
 )
 
 
@@ -105,12 +104,10 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
     """
     _check(min_saving, max_drop)
     changed = differing_factor(base, tuned)
-    questions = _paired(base, tuned)
-    sides = run_stats(base, questions, 0), run_stats(tuned, questions, 1)
-    gains = [_share(draws, 1) - _share(draws, 0) for draws in questions.values()]
-    accuracy, tokens, price = paired_means(
-        list(questions.values()), _FIGURES, seed=0, resamples=10_000, middle=BOTH_SIDES
-    )
+    pairs = pair_runs(base, tuned)
+    sides = run_stats(base, pairs.before, pairs.n), run_stats(tuned, pairs.after, pairs.n)
+    gains: list[float] = pairs.gains.tolist()
+    accuracy, tokens, price = paired_means(pairs, _FIGURES, seed=0, resamples=10_000, middle=BOTH_SIDES)
     right, spent = _both(accuracy, "answers"), _both(tokens, "tokens")
     if tokens.saving is None or tokens.saving_interval is None:
         raise UsageError("the base run used no output tokens, so there is no saving to speak of")
@@ -119,7 +116,7 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
     outcome, reason = _decide(
         (tokens.saving, tokens.saving_interval, min_saving),
         (right[1] - right[0], bounds, max_drop),
-        (len(questions), needed),
+        (pairs.n, needed),
     )
     return GateResult(
         outcome=outcome,
@@ -128,8 +125,8 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
         tuned=sides[1],
         data=data_name(tuned),
         changed=changed,
-        n=len(questions),
-        draws=sum(map(len, questions.values())),
+        n=pairs.n,
+        draws=pairs.draws,
         max_drop=max_drop,
         smallest_n=needed,
         accuracy=right,
@@ -141,7 +138,7 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
         tokens=spent,
         saving=tokens.saving,
         saving_bounds=tokens.saving_interval,
-        notes=_notes(sides, changed, questions, tokens, price),
+        notes=_notes(sides, changed, pairs, tokens, price),
     )
 
 
@@ -150,19 +147,6 @@ def _check(min_saving: float, max_drop: float) -> None:
         raise UsageError(f"min_saving must be a fraction from 0 to below 1 (0.4 is 40 %), got {min_saving}")
     if not 0 < max_drop < 1:
         raise UsageError(f"max_drop must be a fraction above 0 and below 1 (0.01 is one point), got {max_drop}")
-
-
-def _paired(base: Run, tuned: Run) -> dict[str, list[tuple[Record, Record]]]:
-    """Pair the draws of each question; a record that occurs twice counts once, the last."""
-    after = {(r.id, r.repeat): r for r in tuned.records}
-    questions: dict[str, list[tuple[Record, Record]]] = {}
-    for key, record in {(r.id, r.repeat): r for r in base.records}.items():
-        questions.setdefault(record.id, []).append((record, after[key]))
-    return questions
-
-
-def _share(draws: Draws, side: Literal[0, 1]) -> float:
-    return sum(draw[side].correct for draw in draws) / len(draws)
 
 
 def _both(means: PairedMeans, what: str) -> tuple[float, float]:
@@ -210,15 +194,17 @@ def _judge_accuracy(drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, 
 def _notes(
     sides: tuple[RunStats, RunStats],
     changed: Changed,
-    questions: dict[str, list[tuple[Record, Record]]],
+    pairs: PairedRuns,
     tokens: PairedMeans,
     price: PairedMeans,
 ) -> list[str]:
+    import numpy as np
+
     notes = [note for note in figure_notes(sides, tokens, price) if not note.startswith("price")]
     if changed == "nothing":
         notes.insert(0, "nothing that was recorded differs between the runs: is the tuned run of the tuned model?")
-    told = any(r.token_budget is not None for draws in questions.values() for pair in draws for r in pair)
-    if changed == "model" and told:
+    is_budgeted = any(bool(np.isfinite(side.token_budget).any()) for side in (pairs.before, pairs.after))
+    if changed == "model" and is_budgeted:
         notes.insert(0, "the prompt states a budget on both sides: this is not how the model is without one")
     return notes
 

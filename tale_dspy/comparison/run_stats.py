@@ -1,13 +1,12 @@
 """One side of a comparison: what a run recorded of itself, and what it shows on the draws both sides have."""
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from tale_dspy.comparison.paired import Draws
+from tale_dspy.runs.columns import RunColumns
+from tale_dspy.runs.record import OUTCOMES
 from tale_dspy.runs.records import Run
-from tale_dspy.statistics import mean_complete, quantile
+from tale_dspy.statistics import quantile
 
 
 def config_of(run: Run) -> dict[str, Any]:
@@ -60,20 +59,28 @@ class RunStats:
     """The model snapshots the provider named, sorted."""
 
 
-def run_stats(run: Run, shared: Mapping[str, Draws], side: Literal[0, 1]) -> RunStats:
-    """Sum up the draws of the baseline (0) or the run (1) that the other side has too."""
-    records = [draw[side] for draws in shared.values() for draw in draws]
-    latencies = sorted(r.latency_s for r in records if r.latency_s is not None)
+def run_stats(run: Run, shared: RunColumns, questions: int) -> RunStats:
+    """Sum up the draws of a run that the other side has too.
+
+    Args:
+        run: The run.
+        shared: The columns of its shared draws.
+        questions: How many questions they are of.
+    """
+    import numpy as np
+
     model = config_of(run).get("model")
+    estimates, latencies = (values[~np.isnan(values)] for values in (shared.estimate_tokens, shared.latency_s))
+    outcomes = np.bincount(shared.outcome, minlength=len(OUTCOMES)).tolist()
     return RunStats(
         name=run.name,
         model=None if model is None else str(model),
-        unshared=len({r.id for r in run.records} - shared.keys()),
-        estimate_tokens=mean_complete(r.estimate_tokens for r in records if r.estimate_tokens is not None),
+        unshared=len(run.columns.question_ids()) - questions,
+        estimate_tokens=float(estimates.mean()) if len(estimates) else None,
         latency_p50=quantile(latencies, 0.50),
         latency_p95=quantile(latencies, 0.95),
-        outcomes=dict(Counter(r.outcome for r in records)),
-        cached=sum(r.cached_calls > 0 for r in records),
-        recounted=sum(r.usage_source == "tokenizer" for r in records),
-        snapshots=tuple(sorted({r.response_model for r in records if r.response_model})),
+        outcomes={name: count for name, count in zip(OUTCOMES, outcomes, strict=True) if count},
+        cached=int((shared.cached_calls > 0).sum()),
+        recounted=shared.usage_source.counts().get("tokenizer", 0),
+        snapshots=tuple(sorted(text for text in shared.response_model.counts() if text)),
     )

@@ -35,8 +35,8 @@ from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.runs.describe import describe_run
-from tale_dspy.runs.engine import questions_of
 from tale_dspy.runs.options import RunOptions, Tally
+from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
 

@@ -23,7 +23,7 @@ from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.scaling import budget_states, scaled
 from tale_dspy.programs.guarantee import CalibrationGuarantee, calibration_context
 from tale_dspy.runs.describe import state_hash
-from tale_dspy.runs.engine import gold_field
+from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.shared_caps import SharedCaps
 from tale_dspy.statistics import binomial_cdf, binomial_upper_bound

@@ -13,7 +13,7 @@ from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program
-from tale_dspy.runs.engine import gold_field
+from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps

@@ -19,8 +19,8 @@ from tale_dspy.optimizers.search.budget_override import budgeted_predictors, sea
 from tale_dspy.optimizers.search.question import Direction, new_study
 from tale_dspy.optimizers.search_space import Demos, SearchSpace, collect_demos
 from tale_dspy.programs.copying import copy_program
-from tale_dspy.runs.engine import gold_field, questions_of
 from tale_dspy.runs.options import RunOptions
+from tale_dspy.runs.questions import gold_field, questions_of
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric, answers_match, score_of
 from tale_dspy.runs.shared_caps import SharedCaps

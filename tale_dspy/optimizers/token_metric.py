@@ -15,7 +15,7 @@ from tale_dspy.datasets import example_id
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.programs.predictor import TalePredict
-from tale_dspy.runs.engine import gold_field
+from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.scoring import Metric, Question, answers_match, score_of
 
 

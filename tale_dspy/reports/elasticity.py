@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import change_text, number
-from tale_dspy.comparison.paired import PairedMeans, paired_means
+from tale_dspy.comparison.paired import PairedMeans, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.display import visible
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
@@ -195,12 +195,8 @@ def _tokens_interval(values: Sequence[float]) -> Interval | None:
 
 
 def _rise(cheapest: Run, smallest: Run, counted: Collection[str]) -> PairedMeans:
-    ours = {(r.id, r.repeat): r for r in smallest.records}
-    questions: dict[str, list[tuple[Record, Record]]] = {}
-    for r in cheapest.records:
-        if r.id in counted and (r.id, r.repeat) in ours:
-            questions.setdefault(r.id, []).append((r, ours[r.id, r.repeat]))
-    return paired_means(list(questions.values()), [lambda r: r.output_tokens], seed=0, resamples=RESAMPLES)[0]
+    pairs = pair_runs(cheapest, smallest).of_questions(counted)
+    return paired_means(pairs, [lambda c: c.output_tokens], seed=0, resamples=RESAMPLES)[0]
 
 
 def elasticity_notes(curve: Elasticity) -> list[str]:

@@ -12,6 +12,7 @@ from functools import partial
 
 from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import number, p_text
+from tale_dspy.comparison.paired import share_questions
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, bounds, with_bounds
@@ -103,7 +104,7 @@ def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
 
 def comparison_of(first: Run, run: Run) -> Comparison | None:
     """Compare a run with the first of a report; None where their data differ or they share no question."""
-    if data_name(first) != data_name(run) or not {r.id for r in first.records} & {r.id for r in run.records}:
+    if data_name(first) != data_name(run) or not share_questions(first, run):
         return None
     return compare(first, run)
 
@@ -112,7 +113,7 @@ def provenance_of(run: Run) -> str:
     """Say what a run's figures are evidence of: its own mark, else model, snapshot and date; and if contaminated."""
     provenance = run.info.get("provenance")
     if not (isinstance(provenance, str) and provenance.strip()):
-        snapshots = sorted({r.response_model for r in run.records if r.response_model})
+        snapshots = sorted(text for text in run.columns.response_model.counts() if text)
         model = str(config_of(run).get("model") or "model unknown")
         date = str(run.info.get("created") or "")[:10]  # of an ISO 8601 time
         provenance = ", ".join((model, " + ".join(snapshots) or "snapshot unknown", date or "date unknown"))
@@ -122,11 +123,13 @@ def provenance_of(run: Run) -> str:
 def run_row(run: Run) -> ReportRow:
     """Make the row of one run alone."""
     summary = run.summary
-    tokens, prices = [r.net_tokens for r in run.records], [r.price_usd for r in run.records]
+    tokens, prices = run.columns.net_tokens, run.columns.price_usd
+    answers = len(run.columns)
     notes = [f"not finished: {run.stopped}"] if run.stopped else []
-    for what, unknown in (("tokens", tokens.count(None)), ("price", prices.count(None))):
-        if 0 < unknown < len(run.records):
-            notes.append(f"{what} unknown on {unknown} of {len(run.records)} answers, left out of the mean")
+    for what, values in (("tokens", tokens), ("price", prices)):
+        unknown = sum(values != values)
+        if 0 < unknown < answers:
+            notes.append(f"{what} unknown on {unknown} of {answers} answers, left out of the mean")
     tuned = [model for model in run.info.get("tuned_with", ()) if model != summary["model"]]
     if tuned:
         notes.append(f"tuned with {' and '.join(tuned)}, run with {summary['model'] or 'an unknown model'}")
@@ -138,7 +141,7 @@ def run_row(run: Run) -> ReportRow:
             f"recovered: {recoveries['answered']} of {recoveries['cut']} answers that were cut or empty, in "
             f"{recoveries['calls']} further calls{more}"
         )
-    price = mean_known(prices)
+    price = mean_known(prices[prices == prices].tolist())
     return ReportRow(
         program=run.name,
         model=summary["model"],
@@ -148,7 +151,7 @@ def run_row(run: Run) -> ReportRow:
         accuracy_interval=summary["accuracy_ci95"],
         output_tokens=summary["output_tokens_mean"],
         estimate_tokens=summary["estimate_tokens_mean"],
-        net_tokens=mean_known(tokens),
+        net_tokens=mean_known(tokens[tokens == tokens].tolist()),
         usd_per_1000=None if price is None else 1000 * price,
         latency_p50=summary["latency_p50"],
         latency_p95=summary["latency_p95"],

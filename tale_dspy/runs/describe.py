@@ -5,7 +5,6 @@ import ipaddress
 import json
 import re
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,13 +26,14 @@ from tale_dspy.programs.guarantee import warn_of_others
 from tale_dspy.programs.state import ModuleState, promises_of, seen_by, tuned_with
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
-from tale_dspy.runs.scoring import Metric, Question
+from tale_dspy.runs.questions import QuestionStream
+from tale_dspy.runs.scoring import Metric
 
 
 def describe_run(
     program: Any,
     lm: Any,
-    questions: Sequence[Question],
+    questions: QuestionStream,
     metric: Metric | None,
     options: RunOptions,
     examples: Any,
@@ -45,18 +45,17 @@ def describe_run(
     Raises:
         UsageError: If the program has seen some of the questions, and `allow_leak` is not set.
     """
-    ids = [q.id for q in questions]
     seen = {**_seen_by_models(program, lm), **seen_by(program), **(options.seen or {})}
-    overlap = sorted(set(ids) & seen.keys())
+    overlap = sorted(key for key in questions.ids() if key in seen)
     if overlap and not options.allow_leak:
         roles = ", ".join(sorted({seen[i] for i in overlap}))
         raise UsageError(
-            f"{len(overlap)} of {len(ids)} questions were used to make this program ({roles}): evaluate on others, or "
-            "allow it with --allow-leak (allow_leak=True), which marks the run contaminated"
+            f"{len(overlap)} of {len(questions)} questions were used to make this program ({roles}): evaluate on "
+            "others, or allow it with --allow-leak (allow_leak=True), which marks the run contaminated"
         )
     for promise in promises_of(program):
         warn_of_others(promise, state_hash(program), _data_name(examples))
-    data = {"name": _data_name(examples), "n": len(ids), "hash": data_hash(ids)}
+    data = {"name": _data_name(examples), "n": len(questions), "hash": data_hash(questions.ids())}
     return {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

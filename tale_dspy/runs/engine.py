@@ -13,15 +13,19 @@ from typing import Any, Unpack
 import dspy
 
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.datasets import Dataset, example_ids
-from tale_dspy.errors import BackendError, DataError, UsageError
+from tale_dspy.datasets import Dataset
+from tale_dspy.errors import BackendError, RunFolderError, UsageError
 from tale_dspy.programs.copying import language_models
+from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
+from tale_dspy.runs.questions import QuestionStream, questions_of
 from tale_dspy.runs.records import Record, Run
 from tale_dspy.runs.scoring import Metric, Question, record_of
 from tale_dspy.runs.session import QuestionSample
+from tale_dspy.runs.shards import Shard
+from tale_dspy.runs.summary import RunSummary
 from tale_dspy.runs.work_runner import ProgramCall, Work, WorkRunner
 
 logger = logging.getLogger(__name__)
@@ -66,7 +70,10 @@ def evaluate(
         0.84
     """
     checked = RunOptions(**options)
-    ledger = Ledger(checked.max_usd, checked.max_total_output_tokens, checked.price)
+    usd, tokens = checked.max_usd, checked.max_total_output_tokens
+    if checked.shard is not None:
+        usd, tokens = Shard.parse(checked.shard).share_of_caps(usd, tokens)
+    ledger = Ledger(usd, tokens, checked.price)
     return evaluate_with_ledger(program, examples, metric, out, checked, ledger)
 
 
@@ -89,37 +96,16 @@ def evaluate_with_ledger(
         if model is not None and ledger.max_usd is not None:
             ledger.require_price(model)
     info = describe_run(program, lm, questions, metric, checked, examples)
-    folder = None if out is None else RunFolder(out, info, retry_errors=checked.retry_errors)
+    shard = None if checked.shard is None else Shard.parse(checked.shard)
+    folder = None
+    if out is not None:
+        place = Path(out) if shard is None else Path(out) / shard.folder_name
+        folder = RunFolder(place, info, retry_errors=checked.retry_errors)
     try:
-        return _Evaluation(program, lm, questions, metric, checked, ledger, folder, info).run()
+        return _Evaluation(program, lm, questions, metric, checked, ledger, folder, info, shard).run()
     finally:
         if folder:
             folder.close()
-
-
-def questions_of(examples: "Dataset | Sequence[Any]") -> list[Question]:
-    """Give every example its id, its gold and the kind of its answer.
-
-    Raises:
-        DataError: If there is no example, or one has no inputs marked.
-    """
-    rows = list(examples.examples if isinstance(examples, Dataset) else examples)
-    if not rows:
-        raise DataError("there is no question to ask: examples is empty")
-    for number, example in enumerate(rows, 1):
-        if not isinstance(example, dspy.Example) or not example._input_keys:
-            raise DataError(
-                f"examples[{number - 1}] must be a dspy.Example with its inputs marked by .with_inputs(...)"
-            )
-    gold = examples.gold if isinstance(examples, Dataset) else gold_field(rows[0])
-    kind = examples.kind if isinstance(examples, Dataset) else "auto"
-    return [Question(i, e, gold, kind) for i, e in zip(example_ids(rows, gold), rows, strict=True)]
-
-
-def gold_field(example: Any) -> str:
-    """Name the field that holds the gold: the only label, or `answer`, or the first."""
-    labels = list(example.labels().keys())
-    return "answer" if "answer" in labels or not labels else labels[0]
 
 
 class _Evaluation:
@@ -129,20 +115,23 @@ class _Evaluation:
         self,
         program: Any,
         lm: Any,
-        questions: list[Question],
+        questions: QuestionStream,
         metric: Metric | None,
         options: RunOptions,
         ledger: Ledger,
         folder: RunFolder | None,
         info: dict[str, Any],
+        shard: Shard | None,
     ) -> None:
         self.options, self.folder, self.info, self.metric = options, folder, info, metric
         self.runner: WorkRunner[tuple[Question, int], Record] = WorkRunner(program, lm, metric, options, ledger, folder)
         self.questions = questions
-        self.records: list[Record] = list(folder.records) if folder else []
-        self.tally = Tally(total=len(questions) * options.repeats, resumed=len(self.records))
-        for record in self.records:
-            self.tally.add(record)
+        self.summary = folder.summary if folder else RunSummary(single=options.repeats == 1)
+        self.records: list[Record] | None = None if folder else []
+        size = len(questions) if shard is None else sum(map(shard.holds, questions.ids()))
+        self.shard, self.total = shard, size * options.repeats
+        self.tally = Tally(total=self.total, resumed=folder.resumed if folder else 0)
+        self.tally.start_from(self.summary)
         self._lock = threading.Lock()
 
     def run(self) -> Run:
@@ -158,10 +147,13 @@ class _Evaluation:
         return self._finish(started, "cap", str(cap)) if cap else self._finish(started, None)
 
     def _to_do(self) -> Iterator[tuple[Question, int]]:
-        done = {(r.id, r.repeat) for r in self.records}
+        if self.tally.done >= self.total:
+            return
         for repeat in range(self.options.repeats):
             for question in self.questions:
-                if (question.id, repeat) not in done:
+                if self.shard is not None and not self.shard.holds(question.id):
+                    continue
+                if self.folder is None or not self.folder.is_done(question.id, repeat):
                     yield question, repeat
 
     def _work(self, item: tuple[Question, int]) -> Work[Record]:
@@ -173,29 +165,34 @@ class _Evaluation:
     def _keep(self, records: Sequence[Record]) -> None:
         if self.folder:
             for record in records:
-                self.folder.append("records.jsonl", record.to_json())
+                self.folder.append(RECORDS, record.to_json())
         with self._lock:
             for record in records:
-                self.records.append(record)
+                if self.records is not None:
+                    self.records.append(record)
+                self.summary.add(record)
                 self.tally.add(record)
             if self.options.progress:
                 self.options.progress(self.tally)
 
     def _finish(self, started: float, stopped: str | None, message: str | None = None) -> Run:
-        """Build the run and write its summary; a summary that cannot be written hides nothing that came before."""
-        with self._lock:  # a worker that was not waited for may still append
-            records = list(self.records)
-        run = Run(
-            info=self.folder.info if self.folder else self.info,
-            records=records,
-            path=self.folder.path if self.folder else None,
-            stopped=stopped,
-            message=message,
-            wall_s=round((self.folder.wall_s if self.folder else 0.0) + time.perf_counter() - started, 3),
-        )
+        """Build the run and write its summary; what cannot be written hides nothing that came before."""
+        with self._lock:  # a worker that was not waited for may still add to both
+            run = Run(
+                info=self.folder.info if self.folder else self.info,
+                records=self.records,
+                path=self.folder.path if self.folder else None,
+                stopped=stopped,
+                message=message,
+                wall_s=round((self.folder.wall_s if self.folder else 0.0) + time.perf_counter() - started, 3),
+                total=self.summary,
+            )
+            figures = run.summary
         if self.folder:
             try:
-                self.folder.replace("summary.json", {**run.summary, "message": message})
-            except BackendError as e:
+                self.folder.replace("summary.json", {**figures, "message": message})
+                if stopped is None:
+                    self.folder.store_columns()
+            except (BackendError, RunFolderError) as e:
                 logger.warning("the summary of the run is not stored: %s", e)
         return run

@@ -4,22 +4,36 @@
 `summary.json` is replaced at the end. A line cut off by a kill is cut away when the folder is opened again.
 """
 
-import errno
-import fcntl
 import json
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tale_dspy.errors import BackendError, RunFolderError
-from tale_dspy.runs.records import Record, read_json, read_jsonl
+from tale_dspy.errors import RunFolderError
+from tale_dspy.runs.columns import PARQUET_FROM, RECORDS, read_columns, write_columns
+from tale_dspy.runs.files import (
+    append_line,
+    cannot_write,
+    iter_jsonl,
+    lock_folder,
+    open_for_appending,
+    read_json,
+    require_plain_file,
+)
+from tale_dspy.runs.record import Record
+from tale_dspy.runs.summary import RunSummary
+
+if TYPE_CHECKING:
+    import filelock
+    import numpy as np
+    from numpy.typing import NDArray
 
 FORMAT = 1
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -52,11 +66,11 @@ class JournalFolder(ABC):
         self._files: dict[str, int] = {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._guard = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except FileExistsError:
             raise RunFolderError(f"{self.path} is a file: give the folder of a run") from None
         except OSError as e:
-            raise _cannot_write(self.path, e) from e
+            raise cannot_write(self.path, e) from e
+        self._guard: filelock.BaseFileLock = lock_folder(self.path)
         try:
             self._open(info)
         except BaseException:
@@ -64,24 +78,22 @@ class JournalFolder(ABC):
             raise
 
     def _open(self, info: dict[str, Any]) -> None:
-        try:
-            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunFolderError(f"{self.path} is in use by another process") from None
         if (self.path / "run.json").exists():
             self.info = read_json(self.path / "run.json")
             _same_config(self.path, self.info, info)
         else:
-            others = sorted(p.name for p in self.path.iterdir() if p.name != ".lock")
+            others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith(".lock"))
             if others:
                 raise RunFolderError(f"{self.path} is not empty and no run folder (it holds {others[0]}): give another")
             self.info = info
             self.replace("run.json", info)
         for name in (self.results, "calls.jsonl"):
-            self._files[name] = self._append_to(name)
+            self._files[name] = open_for_appending(self.path / name)
         self.read_results()
         summary = self.path / "summary.json"
-        self.wall_s = float(read_json(summary).get("wall_s") or 0.0) if summary.exists() else 0.0
+        require_plain_file(summary)
+        wall = read_json(summary).get("wall_s") if summary.exists() else None
+        self.wall_s = float(wall) if isinstance(wall, int | float) else 0.0
 
     @abstractmethod
     def read_results(self) -> None:
@@ -91,24 +103,11 @@ class JournalFolder(ABC):
     def is_done(self, sample: str, repeat: int) -> bool:
         """Tell whether this draw is finished, so that its calls are not needed any more."""
 
-    def _append_to(self, name: str) -> int:
-        """Open a file for whole-line appends, without the line a kill cut off."""
-        path = self.path / name
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            data = path.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                os.ftruncate(fd, whole)
-        except OSError as e:
-            raise _cannot_write(path, e) from e
-        return fd
-
     @cached_property
     def journal(self) -> dict[JournalKey, dict[str, Any]]:
         """Answers that were paid for questions not finished; read when first asked for."""
         answered: dict[JournalKey, dict[str, Any]] = {}
-        for row in read_jsonl(self.path / "calls.jsonl"):
+        for _, row in iter_jsonl(self.path / "calls.jsonl", _checked_call):
             if row.get("error") is None and not self.is_done(row["id"], row["repeat"]):
                 answered[(row["id"], row["repeat"], row["key"], row["step"])] = row
         return answered
@@ -120,42 +119,37 @@ class JournalFolder(ABC):
             BackendError: If it could not be written.
         """
         line = _ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n"
-        fd = self._files[name]
         with self._lock:
-            written = 0
-            try:
-                while written < len(line):  # a write that is cut short tells why when it goes on
-                    written += os.write(fd, line[written:])
-            except OSError as e:
-                os.ftruncate(fd, os.fstat(fd).st_size - written)
-                raise _cannot_write(self.path / name, e) from e
+            append_line(self._files[name], self.path / name, line)
 
     def replace(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file so that a reader sees the old or the new one, never half of it."""
         text = json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n"
-        self._swap(name, text.encode("utf-8", "backslashreplace"))
+        self._swap(name, [text.encode("utf-8", "backslashreplace")])
 
-    def rewrite(self, name: str, rows: list[dict[str, Any]]) -> None:
+    def rewrite(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Replace all lines of an appended file."""
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        self._swap(name, lines.encode("utf-8", "backslashreplace"))
+        self._swap(name, (_ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n" for row in rows))
         os.close(self._files[name])
-        self._files[name] = self._append_to(name)
+        self._files[name] = open_for_appending(self.path / name)
 
-    def _swap(self, name: str, data: bytes) -> None:
+    def _swap(self, name: str, lines: Iterable[bytes]) -> None:
         temporary = self.path / f".{name}.tmp"
+        require_plain_file(temporary)
         try:
-            temporary.write_bytes(data)
+            with temporary.open("wb") as file:
+                file.writelines(lines)
             temporary.replace(self.path / name)
         except OSError as e:
             temporary.unlink(missing_ok=True)
-            raise _cannot_write(self.path / name, e) from e
+            raise cannot_write(self.path / name, e) from e
 
     def close(self) -> None:
         """Close the files and let others in."""
-        for fd in [*self._files.values(), self._guard]:
-            os.close(fd)
+        for descriptor in self._files.values():
+            os.close(descriptor)
         self._files.clear()
+        self._guard.release()
 
 
 class RunFolder(JournalFolder):
@@ -171,32 +165,79 @@ class RunFolder(JournalFolder):
         BackendError: If it cannot be written.
 
     Attributes:
-        records: What was finished before.
+        summary: What the records sum up to, those of this process included as far as they were appended.
+        resumed: How many records there were before.
     """
 
-    results = "records.jsonl"
+    results = RECORDS
 
     def __init__(self, path: str | Path, info: dict[str, Any], *, retry_errors: bool = False) -> None:
         self._retry_errors = retry_errors
-        self.records: list[Record] = []
+        self._single = info["config"].get("repeats") == 1
+        self.summary = RunSummary(single=self._single)
         super().__init__(path, info)
 
     def read_results(self) -> None:
-        rows = read_jsonl(self.path / self.results)
-        if self._retry_errors and any(row["outcome"] == "error" for row in rows):
-            rows = [row for row in rows if row["outcome"] != "error"]
-            self.rewrite(self.results, rows)
-        self.records = [Record.from_json(row) for row in rows]
-        self._done = {(r.id, r.repeat) for r in self.records}
+        records = self.path / RECORDS
+        stored = read_columns(self.path)
+        if stored is not None and stored[1] is not None:
+            columns, state = stored
+            latencies = columns.latency_s
+            self.summary = RunSummary.from_state(state, latencies[latencies == latencies].tolist())
+            self._done = _sorted_keys(columns.keys())
+        else:
+            keys = []
+            for _, record in iter_jsonl(records, Record.from_json):
+                self.summary.add(record)
+                keys.append(_key(record.id, record.repeat))
+            self._done = _sorted_keys(keys)
+        if self._retry_errors and self.summary.outcomes["error"]:
+            answered = (r.to_json() for _, r in iter_jsonl(records, Record.from_json) if r.outcome != "error")
+            self.rewrite(RECORDS, answered)
+            self._retry_errors, self.summary = False, RunSummary(single=self._single)
+            self.read_results()
+        self.resumed = self.summary.records
 
     def is_done(self, sample: str, repeat: int) -> bool:
-        return (sample, repeat) in self._done
+        key = _key(sample, repeat)
+        place = int(self._done.searchsorted(key)) if len(self._done) else 0
+        return place < len(self._done) and bool(self._done[place] == key)
+
+    def store_columns(self) -> None:
+        """Write the columns of a large run beside its records, unless they are there."""
+        if self.summary.records >= PARQUET_FROM and read_columns(self.path) is None:
+            write_columns(self.path, self.summary.to_state())
 
 
-def _cannot_write(path: Path, error: OSError) -> BackendError:
-    if error.errno in _FULL:
-        return BackendError(f"the disk is full: {path} could not be written, what was finished before is kept")
-    return BackendError(f"{path} cannot be written: {error.strerror or error}")
+def _key(sample: str, repeat: int) -> bytes:
+    return f"{sample}#{repeat}".encode() if repeat else sample.encode()
+
+
+def _sorted_keys(keys: "list[bytes] | NDArray[np.bytes_]") -> "NDArray[np.bytes_]":
+    """Return the keys of finished draws, some 20 bytes each."""
+    import numpy as np
+
+    return np.sort(np.asarray(keys, dtype="S" if len(keys) else "S1"))
+
+
+_CALL_KINDS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "repeat": (int,),
+    "key": (str,),
+    "step": (int,),
+    "usage": (dict,),
+    "reply": (str, type(None)),
+    "cost": (int, float, type(None)),
+}
+
+
+def _checked_call(row: dict[str, Any]) -> dict[str, Any]:
+    """Check a line of the journal; of an attempt that failed no more than whose it was is used."""
+    names = _CALL_KINDS if row.get("error") is None else ("id", "repeat")
+    for name in names:
+        if name not in row or not isinstance(row[name], _CALL_KINDS[name]):
+            raise ValueError(f"{name} of a call is {row.get(name)!r:.60}, which none of this version writes")
+    return row
 
 
 def _same_config(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -205,8 +246,8 @@ def _same_config(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     before, now = _flat(old.get("config", {})), _flat(json.loads(json.dumps(new["config"], default=str)))
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     if changed:
-        told = "; ".join(f"{k} was {_short(before.get(k))}, now {_short(now.get(k))}" for k in changed[:4])
-        raise RunFolderError(f"{path} holds a run of another configuration ({told}): give another folder")
+        differences = "; ".join(f"{k} was {_short(before.get(k))}, now {_short(now.get(k))}" for k in changed[:4])
+        raise RunFolderError(f"{path} holds a run of another configuration ({differences}): give another folder")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Any, TypedDict
 
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import UsageError
-from tale_dspy.runs.records import Record
+from tale_dspy.runs.record import Record
+from tale_dspy.runs.shards import Shard
+from tale_dspy.runs.summary import RunSummary
 
 
 @dataclass
@@ -26,6 +28,14 @@ class Tally:
     """Records whose cost is not known, and therefore not in `spent_usd`."""
     resumed: int = 0
     """Records that were there before."""
+
+    def start_from(self, summary: RunSummary) -> None:
+        """Count in what was finished before."""
+        self.done = summary.records
+        self.correct = summary.outcomes["correct"]
+        self.output_tokens = int(summary.means["output_tokens"].total.value)
+        self.counted = summary.means["output_tokens"].count
+        self.spent_usd, self.unpriced = summary.cost.total.value, summary.cost.unknown
 
     def add(self, record: Record) -> None:
         """Count one record in."""
@@ -57,6 +67,7 @@ class Options(TypedDict, total=False):
     seen: Mapping[str, str]
     allow_leak: bool
     provenance: str | None
+    shard: str | None
     config: Mapping[str, Any]
     progress: Callable[[Tally], None] | None
 
@@ -101,6 +112,8 @@ class RunOptions:
     """Whether evaluating on such questions is allowed; the run is then marked contaminated."""
     provenance: str | None = None
     """Evidence mark of every figure, such as `simulated`."""
+    shard: str | None = None
+    """`I/N`: ask only the questions of this part, in a folder of its own under `out`; the caps are divided by N."""
     config: Mapping[str, Any] | None = None
     """Further settings that decide the result; a folder of other settings is refused."""
     progress: Callable[[Tally], None] | None = None
@@ -111,6 +124,8 @@ class RunOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if self.shard is not None:
+            Shard.parse(self.shard)
         for name in ("max_usd", "max_total_output_tokens", "timeout"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):

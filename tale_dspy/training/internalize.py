@@ -18,8 +18,8 @@ from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.convert import budgeted, unbudgeted
 from tale_dspy.programs.copying import copy_program, modules_of
-from tale_dspy.runs.engine import gold_field
 from tale_dspy.runs.options import RunOptions
+from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps

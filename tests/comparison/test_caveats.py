@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from make_runs import ep_run, make_record, make_run
 
@@ -71,7 +69,7 @@ def test_no_saving_is_claimed_where_none_is_shown(tokens: int | None, why: str) 
             "snapshots: gpt-4o-mini-2024-07-18 in the",
         ),
         (make_run([make_record(i, response_model=f"m{i % 2}") for i in range(100)]), "snapshots in the run: m0, m1"),
-        (replace(make_run("c" * 100), stopped="cap"), "the run is not finished: cap"),
+        (make_run("c" * 100, stopped="cap"), "the run is not finished: cap"),
     ],
 )
 def test_what_weakens_a_comparison_is_said(run: Run, note: str) -> None:

@@ -5,6 +5,7 @@ from make_runs import make_record, make_run
 
 from tale_dspy.comparison.compare import compare
 from tale_dspy.comparison.run_stats import config_of, data_name, prompting, run_stats, setting
+from tale_dspy.runs.columns import columns_of
 from tale_dspy.runs.records import Run
 
 
@@ -43,6 +44,6 @@ def test_prompting_is_told_without_the_names_of_the_predictors(recorded: object,
 def test_a_side_is_summed_up_over_the_shared_draws_only() -> None:
     records = [make_record(i, latency_s=float(i), cached_calls=i % 2, response_model=f"m{i % 2}") for i in range(5)]
     run = make_run([*records, make_record(9, latency_s=100.0, usage_source="tokenizer")])
-    side = run_stats(run, {r.id: [(make_record(0), r)] for r in records}, 1)
+    side = run_stats(run, columns_of(records), 5)
     assert (side.unshared, side.cached, side.recounted, side.outcomes) == (1, 2, 0, {"correct": 5})
     assert (side.latency_p50, side.estimate_tokens, side.snapshots) == (2.0, None, ("m0", "m1"))

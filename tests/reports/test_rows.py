@@ -48,7 +48,7 @@ def test_a_difference_that_is_no_budget_saving_says_why() -> None:
 
 
 def test_partly_unknown_figures_and_early_stops_are_told() -> None:
-    run = replace(make_run([make_record(0), make_record(1, output_tokens=None)]), stopped="cap")
+    run = make_run([make_record(0), make_record(1, output_tokens=None)], stopped="cap")
     (row,) = report_rows([run])
     assert row.notes[0] == "not finished: cap"
     assert row.notes[1] == "tokens unknown on 1 of 2 answers, left out of the mean"

@@ -9,18 +9,20 @@ import pytest
 
 import tale_dspy
 from tale_dspy.errors import UsageError
+from tale_dspy.ids import example_id
 from tale_dspy.runs.describe import describe_run, prompting, state_hash
 from tale_dspy.runs.options import RunOptions
-from tale_dspy.runs.scoring import Question
+from tale_dspy.runs.questions import QuestionStream
 
 EXAMPLE = dspy.Example(question="1+1?", answer="2").with_inputs("question")
+ASKED = example_id(EXAMPLE, "answer")
 
 
 def described(program: Any = None, lm: Any = None, metric: Any = None, **options: Any) -> dict[str, Any]:
-    question = Question("a1", EXAMPLE, "answer")
+    questions = QuestionStream([EXAMPLE], "answer", "auto")
     program = program or tale_dspy.VanillaCoT("question -> answer")
     lm = lm or tale_dspy.LM("openai/x")
-    return describe_run(program, lm, [question], metric, RunOptions(**options), [EXAMPLE])
+    return describe_run(program, lm, questions, metric, RunOptions(**options), [EXAMPLE])
 
 
 def address_of(api_base: str) -> tuple[str | None, str | None]:
@@ -189,13 +191,13 @@ def test_a_metric_object_is_named_by_its_class() -> None:
 
 def test_questions_a_program_was_tuned_on_are_refused_or_marked() -> None:
     program = tale_dspy.VanillaCoT("question -> answer")
-    program.seen.add(["a1", "zz"], "train")
+    program.seen.add([ASKED, "zz"], "train")
     with pytest.raises(UsageError, match=r"1 of 1 questions were used to make this program \(train\)"):
         described(program)
     info = described(program, allow_leak=True)
-    assert info["contaminated"] is True and info["seen"] == ["a1", "zz"]
+    assert info["contaminated"] is True and info["seen"] == sorted([ASKED, "zz"])
     with pytest.raises(UsageError, match=r"\(search\)"):
-        described(seen={"a1": "search"})
+        described(seen={ASKED: "search"})
     assert described(seen={"zz": "search"})["contaminated"] is False
 
 

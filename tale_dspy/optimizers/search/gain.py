@@ -24,7 +24,7 @@ from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budge
 from tale_dspy.optimizers.search.offline_eval import TrialReplay
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.copying import copy_program
-from tale_dspy.runs.engine import gold_field
+from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps

@@ -13,7 +13,7 @@ from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.search import gain as gains
 from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed, likely_fixed_budget
 from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Vanilla
-from tale_dspy.runs.engine import questions_of
+from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.shared_caps import SharedCaps
 
 SPREAD = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(0, 46, 3)]

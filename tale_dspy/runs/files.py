@@ -1,0 +1,216 @@
+"""Read and lock the files of a run folder: nothing that anybody may have edited or planted is taken on trust.
+
+A file that is no plain file (a link, a pipe) is not opened. A line that is not what it should be ends in one sentence
+with file and line. Nothing is held in memory beyond the line that is read.
+"""
+
+import errno
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import filelock
+
+from tale_dspy.errors import BackendError, RunFolderError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+_TAIL = 1 << 16
+
+
+def require_plain_file(path: Path) -> None:
+    """Refuse what is there under this name if it is no plain file; a missing one is fine.
+
+    Raises:
+        RunFolderError: If it is a link, a pipe, a folder or a device.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as e:
+        raise RunFolderError(f"{path} cannot be read: {e.strerror or e}") from e
+    if stat.S_ISLNK(mode):
+        raise RunFolderError(f"{path} is a symbolic link, which is not followed in a run folder")
+    if not stat.S_ISREG(mode):
+        raise RunFolderError(f"{path} is no plain file")
+
+
+def _open_plain(path: Path) -> IO[bytes] | None:
+    require_plain_file(path)
+    try:
+        return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        raise RunFolderError(f"{path} cannot be read: {e.strerror or e}") from e
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object from a file of a run folder.
+
+    Raises:
+        RunFolderError: If it is missing, no plain file, or holds anything else.
+    """
+    file = _open_plain(path)
+    if file is None:
+        raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}")
+    with file:
+        try:
+            value = json.loads(file.read().decode("utf-8"), parse_constant=_unknown)
+        except (OSError, ValueError, RecursionError) as e:
+            raise RunFolderError(f"{path} cannot be read: {e}") from e
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} must hold one JSON object")
+    return value
+
+
+def iter_jsonl(path: Path, parse: Callable[[dict[str, Any]], T], start: int = 0) -> Iterator[tuple[int, T]]:
+    """Yield offset and content of the whole lines of an appended file; a last line without newline is left out.
+
+    Args:
+        path: The file; a missing one has no lines.
+        parse: Checks a line and makes something of it; what it raises ends in a `RunFolderError` with the line.
+        start: Offset in bytes of the line to begin with.
+
+    Raises:
+        RunFolderError: If a line is no JSON object, or `parse` refuses it.
+    """
+    file = _open_plain(path)
+    if file is None:
+        return
+    with file:
+        file.seek(start)
+        offset = start
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            if line.strip():
+                yield offset, _parsed(path, number, line, parse)
+            offset += len(line)
+
+
+def _parsed(path: Path, number: int, line: bytes, parse: Callable[[dict[str, Any]], T]) -> T:
+    try:
+        row = json.loads(line, parse_constant=_unknown)
+    except (ValueError, RecursionError) as e:
+        raise RunFolderError(f"{path}, line {number} is not JSON: {e}") from e
+    if not isinstance(row, dict):
+        raise RunFolderError(f"{path}, line {number} must be a JSON object, got {type(row).__name__}")
+    try:
+        return parse(row)
+    except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as e:
+        detail = f"lacks {e}" if isinstance(e, KeyError) else str(e)
+        raise RunFolderError(f"{path}, line {number}: {detail}") from e
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read the whole lines of an appended file, which is then all in memory; see `iter_jsonl`."""
+    return [row for _, row in iter_jsonl(path, _as_it_is)]
+
+
+def line_at(path: Path, offset: int) -> dict[str, Any]:
+    """Read the line that begins at an offset."""
+    for _, row in iter_jsonl(path, _as_it_is, offset):
+        return row
+    raise RunFolderError(f"{path} has no line at byte {offset}: it was changed while it was read")
+
+
+def _as_it_is(row: dict[str, Any]) -> dict[str, Any]:
+    return row
+
+
+def _unknown(_: str) -> None:
+    """Take NaN and Infinity, which are no JSON, as unknown."""
+
+
+def open_for_appending(path: Path) -> int:
+    """Open a file for appends of whole lines, without the line a kill cut off; return its descriptor.
+
+    Raises:
+        RunFolderError: If it is no plain file.
+        BackendError: If it cannot be written.
+    """
+    require_plain_file(path)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        size = os.fstat(descriptor).st_size
+        whole = _end_of_last_line(descriptor, size)
+        if whole < size:
+            os.ftruncate(descriptor, whole)
+    except OSError as e:
+        raise cannot_write(path, e) from e
+    return descriptor
+
+
+def _end_of_last_line(descriptor: int, size: int) -> int:
+    end = size
+    while end:
+        start = max(0, end - _TAIL)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        newline = os.read(descriptor, end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def append_line(descriptor: int, path: Path, line: bytes) -> None:
+    """Append one line with one write; it is whole or, on a full disk, taken back.
+
+    Raises:
+        BackendError: If it could not be written, or the file was deleted under the run.
+    """
+    written = 0
+    try:
+        while written < len(line):  # a write that is cut short tells why when it goes on
+            written += os.write(descriptor, line[written:])
+    except OSError as e:
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise cannot_write(path, e) from e
+    if os.fstat(descriptor).st_nlink == 0:
+        raise BackendError(f"{path} was deleted while the run was going on: nothing more is asked")
+
+
+def cannot_write(path: Path, error: OSError) -> BackendError:
+    """Return the error that says why a file of a run cannot be written."""
+    if error.errno in _FULL:
+        return BackendError(f"the disk is full: {path} could not be written, what was finished before is kept")
+    return BackendError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def lock_folder(folder: Path) -> filelock.BaseFileLock:
+    """Take the lock of a run folder, so that one process at a time writes there.
+
+    A file system without locks gets a lock that is a file, with a warning: after a kill it has to be deleted by hand.
+
+    Raises:
+        RunFolderError: If another process holds it.
+        BackendError: If the folder cannot be written.
+    """
+    path = folder / ".lock"
+    require_plain_file(path)
+    lock: filelock.BaseFileLock = filelock.FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire()
+        except (OSError, NotImplementedError) as e:
+            if isinstance(e, filelock.Timeout) or (isinstance(e, OSError) and e.errno not in _NO_LOCKS):
+                raise
+            path = folder / ".lock.held"
+            logger.warning("%s has no file locks: %s marks it as in use; delete that after a kill", folder, path.name)
+            lock = filelock.SoftFileLock(path, timeout=0, thread_local=False)
+            lock.acquire()
+    except filelock.Timeout:
+        raise RunFolderError(f"{folder} is in use by another process") from None
+    except OSError as e:
+        raise cannot_write(path, e) from e
+    return lock
