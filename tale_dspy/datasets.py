@@ -26,6 +26,7 @@ from tale_dspy.option_columns import (
     right_letters,
     with_options,
 )
+from tale_dspy.row_stream import STREAMED_FROM, StreamedExamples
 from tale_dspy.tables import ENDINGS, Table, field_name, names_a_file, read_file, read_hub
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Dataset:
 
     name: str
     """The canonical name (`mathbench-middle-cn`), the file's name or the `hf:` name: never a whole path."""
-    examples: list["dspy.Example"]
+    examples: Sequence["dspy.Example"]
     """One per row, inputs marked; repeated rows are separate questions."""
     task: Task
     """The task prompt of `tale_dspy.prompts` these questions were written for."""
@@ -136,7 +137,24 @@ def load_dataset(
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         known = ", ".join([*NAMED, "hf:owner/name:split", *(f"a file ending in {end}" for end in ENDINGS)])
         raise DataError(f"{name!r} is no file and no known set{hint}: known are {known}")
+    if is_large(name):
+        return _streamed(name, wanted, gold, seed, labelled)
     return _load_table(read_file(name), wanted, gold, seed, labelled)
+
+
+def is_large(name: str) -> bool:
+    """Whether a file is read row by row: JSON lines of `STREAMED_FROM` bytes and more."""
+    path = os.path.expanduser(name)
+    return path.lower().endswith(".jsonl") and os.path.isfile(path) and os.path.getsize(path) >= STREAMED_FROM
+
+
+def _streamed(name: str, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
+    def load(table: Table) -> tuple[Dataset, Sequence["dspy.Example"]]:
+        found = _load_table(table, inputs, gold, seed, labelled)
+        return dataclasses.replace(found, examples=[]), found.examples
+
+    rows = StreamedExamples(name, load)
+    return dataclasses.replace(rows.layout, examples=rows)
 
 
 EMBEDDED_SIZE = 2000

@@ -108,7 +108,9 @@ _CHOICE_DIRECT = (
     "Please answer the following question directly and give the answer directly without any reasoning process. "
     "Please {strictly} follow the format: [[choice]],for example: Choice: [[A]].\n{{question}}\n"
 )
-_ANSWER = _FORMAT + "[[answer]], for example: Answer: [[50]]."
+EXAMPLE_ANSWER = "50"
+"""The answer in the example of the paper's format, which weak models copy."""
+_ANSWER = f"{_FORMAT}[[answer]], for example: Answer: [[{EXAMPLE_ANSWER}]]."
 _CHOICE_ZH = "请严格按照如下格式回答：[[选项]]，例如：选项: [[A]]。\n"
 _STATE_ZH = "请先写出所需的最少 token 数，例如：预算: [[12]]。"
 _SETTLE_ZH = (

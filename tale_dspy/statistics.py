@@ -7,6 +7,11 @@ they leave it out or let it make their result unknown.
 import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Interval = tuple[float, float]
 
@@ -108,7 +113,7 @@ def total_complete(values: Iterable[float | None]) -> float | None:
     return None if not listed or None in listed else math.fsum(v for v in listed if v is not None)
 
 
-def quantile(values: Sequence[float], probability: float) -> float | None:
+def quantile(values: "Sequence[float] | NDArray[np.float64]", probability: float) -> float | None:
     """Return the quantile by linear interpolation, numpy's default; None without values."""
     import numpy as np
 

@@ -141,16 +141,17 @@ def _text(path: str, data: bytes) -> str:
         raise DataError(f"{path}:{line}: not UTF-8 (byte 0x{data[e.start]:02x}): save the file as UTF-8") from None
 
 
-def _read_jsonl(path: str, data: bytes) -> list[Row]:
+def rows_of_lines(path: str, data: bytes, first: int = 1) -> list[Row]:
+    """Read the rows of JSON lines; `first` is the number of the first line in its file."""
     # Not splitlines(): it would cut at the U+2028 that JSON allows inside a string.
-    lines = enumerate(_text(path, data).split("\n"), 1)
+    lines = enumerate(_text(path, data).split("\n"), first)
     return [_row(f"{path}:{n}", _parse(path, line, n)) for n, line in lines if line.strip()]
 
 
 def _read_json(path: str, data: bytes) -> list[Row]:
     text = _text(path, data)
     if re.match(r"\s*\{[^\n]*\}[ \t\r]*\n\s*\{", text):  # JSON lines, as pandas and datasets write them under this name
-        return _read_jsonl(path, data)
+        return rows_of_lines(path, data)
     value = _parse(path, text) if text.strip() else []
     if isinstance(value, dict) and _holds_columns(value):
         raise DataError(
@@ -244,7 +245,7 @@ def _read_parquet(path: str, data: bytes) -> list[Row]:
 
 
 _READERS: dict[str, Callable[[str, bytes], list[Row]]] = {
-    ".jsonl": _read_jsonl,
+    ".jsonl": rows_of_lines,
     ".json": _read_json,
     ".csv": _read_csv,
     ".tsv": functools.partial(_read_csv, delimiter="\t"),

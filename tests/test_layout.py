@@ -20,7 +20,7 @@ MODULES = {
 FLOORS = [
     [
         *("errors", "budget", "answers", "display", "prompts", "prompt_forms", "fields"),
-        *("replies", "reply_sections", "ids", "tables", "statistics", "dspy_bridge"),
+        *("replies", "reply_sections", "ids", "tables", "row_stream", "statistics", "dspy_bridge"),
     ],
     ["backends", "accounting"],
     ["adapter", "named_sets", "option_columns", "datasets", "embedded"],

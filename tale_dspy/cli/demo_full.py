@@ -7,7 +7,7 @@ row of the final table can be opened.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -260,4 +260,4 @@ def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
 def _named(demo: Demo) -> "list[Run]":
     """Return the runs under their names in the table, vanilla first: what all others are compared with."""
     order = ["cot", *(name for name in demo.runs if name != "cot")]
-    return [replace(demo.runs[n], info={**demo.runs[n].info, "program": {"name": n}}) for n in order]
+    return [demo.runs[n].renamed(n) for n in order]

@@ -10,7 +10,7 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.groups import spelled_out
-from tale_dspy.cli.plan import OF_BUDGETS, Plan
+from tale_dspy.cli.plan import EVAL_ONLY, Plan
 
 if TYPE_CHECKING:
     from tale_dspy.optimizers.budget_sweep import BudgetSweep
@@ -36,7 +36,7 @@ Budgets = Annotated[
 ]
 
 
-@spelled_out(without=OF_BUDGETS)
+@spelled_out(without=EVAL_ONLY)
 def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False) -> int:
     """Ask a program without a budget and at several budgets: token elasticity, as table and figures.
 

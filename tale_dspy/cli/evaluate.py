@@ -34,8 +34,8 @@ def run(
         with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
             result = ask(plan, progress)
     except KeyboardInterrupt:
-        if json and (plan.folder() / "summary.json").exists():
-            print_json(load_run(plan.folder()).summary)
+        if json and (plan.run_folder() / "summary.json").exists():
+            print_json(load_run(plan.run_folder()).summary)
         raise
     if result.stopped:
         typer.echo(f"{result.message}; kept in {result.path}, the same command continues", err=True)

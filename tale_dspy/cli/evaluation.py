@@ -9,6 +9,8 @@ from tale_dspy.cli.plan import Plan
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tale_dspy.datasets import Dataset
     from tale_dspy.runs.options import Tally
     from tale_dspy.runs.records import Run
@@ -32,6 +34,7 @@ def ask(
     import dspy
 
     from tale_dspy.programs.spec import imported, program_from, scale_of
+    from tale_dspy.runs.shards import Shard
     from tale_dspy.runs.shared_caps import SharedCaps
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
@@ -40,8 +43,10 @@ def ask(
     data = plan.load_data() if data is None else data
     program = program_from(plan.program, data.signature)
     options = set_up(plan, program, data)
-    own_caps = SharedCaps(options.pop("max_usd"), options.pop("max_total_output_tokens"))
-    caps = own_caps if caps is None else caps
+    limits = options.pop("max_usd"), options.pop("max_total_output_tokens")
+    if plan.shard is not None:
+        limits = Shard.parse(plan.shard).share_of_caps(*limits)
+    caps = SharedCaps(*limits) if caps is None else caps
     if not _is_finished(plan, len(data)):
         check_provider(plan, options["lm"])
     factor = scale_of(plan.program)
@@ -137,6 +142,7 @@ def _options(plan: Plan, data: "Dataset") -> dict[str, Any]:
         "paper_counts": plan.preset == "paper",
         "allow_leak": plan.allow_leak,
         "provenance": plan.provenance,
+        "shard": plan.shard,
         "config": {"preset": plan.preset},
     }
 
@@ -159,6 +165,11 @@ def make_adapter(plan: Plan, data: "Dataset") -> Any:
 def _is_finished(plan: Plan, n: int) -> bool:
     """Tell whether the folder has as many records as there are answers to get: nothing will be asked then."""
     try:
-        return (plan.folder() / "records.jsonl").read_bytes().count(b"\n") >= n * plan.repeats
+        return plan.shard is None and _lines(plan.folder() / "records.jsonl") >= n * plan.repeats
     except OSError:
         return False
+
+
+def _lines(path: "Path") -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)

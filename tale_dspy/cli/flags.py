@@ -84,6 +84,13 @@ Recovery = Annotated[
 Vanilla = Annotated[Path | None, typer.Option(help="budget:0.25x: run folder of cot on the same questions.")]
 TrainData = Annotated[str | None, typer.Option(help="budget:best: training questions (default: DATA-train).")]
 TrainLimit = Annotated[int, typer.Option(help="budget:best: training questions asked for each budget tried.")]
+ShardFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="I/N: ask only part I of N of the questions, in a folder of its own under --out; caps are divided by N.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")]
 DryRun = Annotated[
     bool,

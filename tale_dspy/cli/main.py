@@ -19,6 +19,7 @@ from tale_dspy.cli import (
     evaluate,
     export,
     gate,
+    merge,
     report,
     reproduce,
     runs,
@@ -85,6 +86,7 @@ for _command in (
     reproduce,
     demo,
     export,
+    merge,
 ):
     app.command(_command.NAME)(exits(_command.run))
 

@@ -29,8 +29,8 @@ _PLAIN_MODEL = re.compile(r"[a-z0-9_]+/[a-z0-9_.]{1,40}(?:-[a-z0-9_.]{1,40}){0,4
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*-chat)")
 """OpenAI models that think natively, and refuse a temperature and small allowances."""
 
-OF_BUDGETS = ("vanilla", "train_data", "train_limit")
-"""What only `tale eval` is told, for its programs budget:0.25x and budget:best."""
+EVAL_ONLY = ("vanilla", "train_data", "train_limit", "shard")
+"""Flags of `tale eval` alone."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Plan:
     vanilla: flags.Vanilla = None
     train_data: flags.TrainData = None
     train_limit: flags.TrainLimit = 100
+    shard: flags.ShardFlag = None
     out: flags.Out = None
     api_key: str | None = field(default=None, repr=False)
     """No flag: a key comes from the environment."""
@@ -132,6 +133,12 @@ class Plan:
         if self.price_in is None or self.price_out is None or min(self.price_in, self.price_out) < 0:
             raise UsageError("--price-in and --price-out go together, in US dollars per million tokens, none below 0")
         return Price(self.price_in / 1e6, self.price_out / 1e6)
+
+    def run_folder(self) -> Path:
+        """Return the folder that is written: `folder()`, or that of the shard in it."""
+        from tale_dspy.runs.shards import Shard
+
+        return self.folder() if self.shard is None else self.folder() / Shard.parse(self.shard).folder_name
 
     def folder(self) -> Path:
         """Return the run folder: the one given, or one under runs/ named after data, program and model.

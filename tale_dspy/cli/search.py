@@ -10,7 +10,7 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.groups import spelled_out
-from tale_dspy.cli.plan import OF_BUDGETS, Plan
+from tale_dspy.cli.plan import EVAL_ONLY, Plan
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SearchFlags(Plan):
     ] = None
 
 
-@spelled_out(without=(*OF_BUDGETS, "retry_errors", "repeats", "preset", "allow_leak"))
+@spelled_out(without=(*EVAL_ONLY, "retry_errors", "repeats", "preset", "allow_leak"))
 def run(asked: Asked, plan: SearchFlags, json: flags.Json = False) -> int:
     """Search each question's best budget on training questions, and save a program that estimates budgets from them.
 

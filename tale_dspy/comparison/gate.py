@@ -5,13 +5,15 @@ merely measured: a tuned model must be shown to save at least so much and to los
 model.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tale_dspy.comparison.caveats import figure_notes
 from tale_dspy.comparison.comparability import Changed, differing_factor
 from tale_dspy.comparison.formatting import number, plain_json
-from tale_dspy.comparison.noninferiority import difference_bounds, smallest_n
+from tale_dspy.comparison.noninferiority import MOST, difference_bounds, smallest_n
 from tale_dspy.comparison.paired import Figure, PairedMeans, PairedRuns, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
 from tale_dspy.errors import UsageError
@@ -42,8 +44,8 @@ class GateResult:
     max_drop: float
     """The margin: how much accuracy may fall, as a fraction (0.01 is one point)."""
     smallest_n: int
-    """The smallest number of questions with which two equally good runs could pass, with as many changed outcomes as
-    here."""
+    """The smallest number of questions that could pass as things stand: with as many changed outcomes as here, for
+    better and worse as here or, where that is fewer, as often for either."""
     accuracy: tuple[float, float]
     """Share of right answers of base and tuned."""
     accuracy_change: float
@@ -112,7 +114,7 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
     if tokens.saving is None or tokens.saving_interval is None:
         raise UsageError("the base run used no output tokens, so there is no saving to speak of")
     bounds = difference_bounds(gains)
-    needed = smallest_n(max_drop, changed=sum(gain * gain for gain in gains) / len(gains))
+    needed = _questions_needed(max_drop, gains)
     outcome, reason = _decide(
         (tokens.saving, tokens.saving_interval, min_saving),
         (right[1] - right[0], bounds, max_drop),
@@ -140,6 +142,13 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
         saving_bounds=tokens.saving_interval,
         notes=_notes(sides, changed, pairs, tokens, price),
     )
+
+
+def _questions_needed(max_drop: float, gains: Sequence[float]) -> int:
+    """Return with how many questions runs that change as these do could pass."""
+    changed, net = sum(gain * gain for gain in gains) / len(gains), math.fsum(gains) / len(gains)
+    as_here = smallest_n(max_drop, changed, net) if net > 0 else MOST
+    return max(smallest_n(max_drop), min(as_here, smallest_n(max_drop, changed)))
 
 
 def _check(min_saving: float, max_drop: float) -> None:

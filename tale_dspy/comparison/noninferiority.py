@@ -56,20 +56,23 @@ def _score(n: float, fell: float, rose: float, assumed: float) -> float:
     return distance / math.sqrt(variance) if variance > 0 else math.inf
 
 
-def smallest_n(max_drop: float, changed: float = 0.0) -> int:
-    """Give the smallest number of questions with which two equally good runs could be told not to differ by more.
+def smallest_n(max_drop: float, changed: float = 0.0, net: float = 0.0) -> int:
+    """Return the smallest number of questions with which a run could be shown not to be worse by more.
 
     Args:
         max_drop: The drop in accuracy allowed, above 0 and below 1.
-        changed: Share of questions whose outcome changes, as many for the better as for the worse.
+        changed: Share of questions whose outcome changes.
+        net: Share that changes for the better minus that for the worse; 0 is two equally good runs.
 
     Example:
         >>> smallest_n(0.01), smallest_n(0.01, changed=0.03)
         (268, 889)
     """
+    net = max(-changed, min(changed, net))
+    fell, rose = (changed - net) / 2, (changed + net) / 2
 
     def enough(n: int) -> bool:
-        return score_bound(n, changed * n / 2, changed * n / 2) >= -max_drop
+        return score_bound(n, fell * n, rose * n) >= -max_drop
 
     low, high = 0, 1
     while not enough(high) and high < MOST:

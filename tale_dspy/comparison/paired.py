@@ -92,8 +92,8 @@ class PairedRuns:
         if self.is_single:
             return values
         counts = np.bincount(self.question, minlength=self.n)
-        sums = np.bincount(self.question, weights=values, minlength=self.n)
-        return sums / counts
+        means: Floats = np.bincount(self.question, weights=values, minlength=self.n) / counts
+        return means
 
     @cached_property
     def gains(self) -> "Floats":
@@ -105,7 +105,8 @@ class PairedRuns:
             return change.astype(np.float64)
         counts = np.bincount(self.question, minlength=self.n)
         right = [self._right(side) / counts for side in (self.before, self.after)]
-        return right[1] - right[0]
+        gains: Floats = right[1] - right[0]
+        return gains
 
     @cached_property
     def more_right(self) -> "Indices":
@@ -117,7 +118,8 @@ class PairedRuns:
     def _right(self, side: RunColumns) -> "Floats":
         import numpy as np
 
-        return np.bincount(self.question, weights=side.is_correct, minlength=self.n)
+        right: Floats = np.bincount(self.question, weights=side.is_correct, minlength=self.n).astype(np.float64)
+        return right
 
 
 def pair_runs(baseline: Run, run: Run) -> PairedRuns:

@@ -15,6 +15,7 @@ from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.comparison.paired import share_questions
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
+from tale_dspy.prompts import EXAMPLE_ANSWER
 from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, bounds, with_bounds
 from tale_dspy.reports.text import by_programs, shortened
 from tale_dspy.runs.records import Run
@@ -133,6 +134,10 @@ def run_row(run: Run) -> ReportRow:
     tuned = [model for model in run.info.get("tuned_with", ()) if model != summary["model"]]
     if tuned:
         notes.append(f"tuned with {' and '.join(tuned)}, run with {summary['model'] or 'an unknown model'}")
+    if summary["copied_example"]:
+        notes.append(
+            f"{summary['copied_example']} of {answers} answers are a wrong {EXAMPLE_ANSWER}: the example of the prompt"
+        )
     recoveries = summary["recoveries"]
     if recoveries["cut"]:
         tokens_told = recoveries["output_tokens"]

@@ -91,7 +91,8 @@ class RunColumns:
     @property
     def is_correct(self) -> "NDArray[np.bool_]":
         """Whether each record is right."""
-        return self.outcome == CORRECT
+        is_correct: NDArray[np.bool_] = self.outcome == CORRECT
+        return is_correct
 
     def take(self, places: "NDArray[np.int64]") -> "RunColumns":
         """Return the records at these places, in their order."""
@@ -172,6 +173,14 @@ def columns_of(records: Iterable[Record]) -> RunColumns:
     for index, record in enumerate(records):
         builder.add(record, 0, index)
     return builder.columns()
+
+
+def last_places(keys: "NDArray[np.bytes_]") -> "Integers":
+    """Return the last place of each key, in the order of the places."""
+    import numpy as np
+
+    _, from_behind = np.unique(keys[::-1], return_index=True)
+    return np.sort(len(keys) - 1 - from_behind)
 
 
 def joined_columns(parts: Sequence[RunColumns]) -> RunColumns:

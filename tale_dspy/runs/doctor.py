@@ -68,8 +68,8 @@ class Reading:
 
     @property
     def kept(self) -> bool:
-        """Whether no more than the budget was spent, within a tenth."""
-        return self.adherence is not None and self.adherence <= KEPT
+        """Whether no more than the budget was spent, within a tenth, by an answer that was not cut off."""
+        return self.adherence is not None and self.adherence <= KEPT and self.status != "truncated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +125,14 @@ def _verdict(readings: Sequence[Reading]) -> str:
         return "unknown: no tokens are reported"
     first, last = known[0], known[-1]
     spent = f"{first.spent} tokens at {first.budget}, {last.spent} at {last.budget}"
+    cut = sum(r.status == "truncated" for r in readings)
+    if cut == len(readings):
+        return f"unknown: all {cut} answers were cut off, which keeps no budget and shows none; {spent}"
     moves = (last.spent or 0) > 1.1 * (first.spent or 0)
     numbers = [r for r in known if isinstance(r.budget, int)]
     kept = f"kept at {sum(r.kept for r in numbers)} of {len(readings)} budgets, " if numbers else ""
-    return f"{'obeyed' if moves else 'no effect seen'}: {kept}{spent}"
+    truncated = f"{cut} answers cut off, " if cut else ""
+    return f"{'obeyed' if moves else 'no effect seen'}: {kept}{truncated}{spent}"
 
 
 def observed_control(lm: Any, found: Diagnosis, today: date) -> ReasoningControl:

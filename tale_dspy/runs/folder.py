@@ -180,8 +180,8 @@ class RunFolder(JournalFolder):
     def read_results(self) -> None:
         records = self.path / RECORDS
         stored = read_columns(self.path)
-        if stored is not None and stored[1] is not None:
-            columns, state = stored
+        columns, state = stored or (None, None)
+        if columns is not None and state is not None:
             latencies = columns.latency_s
             self.summary = RunSummary.from_state(state, latencies[latencies == latencies].tolist())
             self._done = _sorted_keys(columns.keys())

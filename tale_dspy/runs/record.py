@@ -144,7 +144,14 @@ _KINDS = {name: _kinds(annotation) for name, annotation in get_type_hints(Record
 
 
 def _said(kinds: frozenset[type]) -> str:
-    names = {NoneType: "null", str: "text", dict: "an object", list: "a list", bool: "true or false"}
-    numbers = {int: "a whole number", float: "a number"}
+    names: dict[type, str] = {
+        NoneType: "null",
+        str: "text",
+        dict: "an object",
+        list: "a list",
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+    }
     known = kinds - {int} if float in kinds else kinds
-    return " or ".join(sorted({**names, **numbers}[kind] for kind in known))
+    return " or ".join(sorted(names[kind] for kind in known))

@@ -4,6 +4,7 @@ Nothing here calls a model. `Record` is one line of `records.jsonl`; the figures
 columns that comparisons use are made in `columns`.
 """
 
+import copy
 import importlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tale_dspy.errors import RunFolderError
-from tale_dspy.runs.columns import RECORDS, ColumnBuilder, RunColumns, columns_of, joined_columns, read_columns
+from tale_dspy.runs.columns import (
+    RECORDS,
+    ColumnBuilder,
+    RunColumns,
+    columns_of,
+    joined_columns,
+    last_places,
+    read_columns,
+)
 from tale_dspy.runs.files import iter_jsonl, line_at, read_json, read_jsonl
 from tale_dspy.runs.record import OUTCOMES, AnswerOutcome, Record
 from tale_dspy.runs.shards import joined_info, shard_folders
@@ -78,7 +87,9 @@ class Run:
         self.parts = ((path,) if path is not None else ()) if parts is None else parts
         self.extra = extra or {}
         self._records = None if records is None else list(records)
-        self._total, self._columns = total, None
+        self._total = total
+        self._columns: RunColumns | None = None
+        self.doubled = 0
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, path={self.path and str(self.path)!r}, stopped={self.stopped!r})"
@@ -86,6 +97,13 @@ class Run:
     @property
     def name(self) -> str:
         return str(self.info.get("program", {}).get("name", "program"))
+
+    def renamed(self, name: str) -> "Run":
+        """Return the same run under another name of its program."""
+        new = copy.copy(self)
+        new.info = {**self.info, "program": {**self.info.get("program", {}), "name": name}}
+        new.__dict__.pop("summary", None)
+        return new
 
     @property
     def records(self) -> list[Record]:
@@ -138,6 +156,19 @@ class Run:
             columns.append(part)
             total.merge(summary)
         self._columns, self._total = joined_columns(columns), total
+        if len(self.parts) > 1:
+            self._count_once()
+
+    def _count_once(self) -> None:
+        """Count an answer that several shards hold once, the last; nothing is read again where there is none."""
+        columns = self.columns
+        last = last_places(columns.keys())
+        self.doubled = len(columns) - len(last)
+        if self.doubled:
+            kept, single = set(last.tolist()), self.info.get("config", {}).get("repeats") == 1
+            total = RunSummary(single=single)
+            total.add_all(record for place, record in enumerate(self.iter_records()) if place in kept)
+            self._columns, self._total = columns.take(last), total
 
     @property
     def accuracy(self) -> float | None:
@@ -182,8 +213,8 @@ def read_part(folder: Path, *, single: bool) -> tuple[RunColumns, RunSummary]:
         single: Whether its questions have one draw each.
     """
     stored = read_columns(folder)
-    if stored is not None and stored[1] is not None:
-        columns, state = stored
+    columns, state = stored or (None, None)
+    if columns is not None and state is not None:
         latencies = columns.latency_s
         return columns, RunSummary.from_state(state, latencies[latencies == latencies].tolist())
     builder, summary = ColumnBuilder(), RunSummary(single=single)

@@ -1,7 +1,7 @@
 """From a prediction and its calls to one of the six outcomes."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
 from tale_dspy.backends.redaction import redact
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.programs.skipping import skips_reasoning
+from tale_dspy.prompts import EXAMPLE_ANSWER
 from tale_dspy.runs.records import AnswerOutcome, Record
 
 Metric = Callable[..., Any]
@@ -226,7 +227,14 @@ def record_of(
         kind = "choice" if question.kind == "choice" else "number"
         row["output_tokens_cl100k"] = count_cl100k(reply)
         row["paper_correct"] = paper_judge(reply, str(question.gold), cloze=kind != "choice")
+    row["copied_example"] = is_copied_example(found, reply)
     return Record(id=question.id, repeat=repeat, **{**row, **{k: v for k, v in found.items() if v is not None}})
+
+
+def is_copied_example(fields: Mapping[str, Any], reply: str | None) -> bool:
+    """Whether a wrong answer is the example of the paper's prompt, `[[50]]`, which weak models copy."""
+    is_example = str(fields.get("answer")).strip() == EXAMPLE_ANSWER and f"[[{EXAMPLE_ANSWER}]]" in (reply or "")
+    return is_example and fields.get("outcome") == "wrong"
 
 
 def _full_price(call: Call) -> float | None:

@@ -233,13 +233,13 @@ class RunSummary:
             counter.update(counts)
         self.latencies.extend(other.latencies)
         self.repeats |= other.repeats
-        for name, group in other.groups.items():
-            self.groups.setdefault(name, GroupSummary(single=self._single)).merge(group)
+        for label, group in other.groups.items():
+            self.groups.setdefault(label, GroupSummary(single=self._single)).merge(group)
 
     def figures(self) -> dict[str, Any]:
         """Return the figures under the keys that `tale eval --json` promises, with a few more."""
         counts, overall = self.counts, QuestionScores(single=self._single)
-        for group in self.groups.values():
+        for group in list(self.groups.values()):
             overall.merge(group.scores)
         repeats = len(self.repeats) or 1
         return {
@@ -287,9 +287,9 @@ class RunSummary:
             mean.restore(state["means"][name])
         for counter, counts in zip(summary._counters(), state["counters"], strict=True):
             counter.update(counts)
-        for name, group in state["groups"]:
-            summary.groups[name] = GroupSummary(single=True)
-            summary.groups[name].restore(group)
+        for group, content in state["groups"]:
+            summary.groups[group] = GroupSummary(single=True)
+            summary.groups[group].restore(content)
         summary.latencies = array("d", latencies)
         return summary
 

@@ -52,6 +52,12 @@ def test_too_few_questions_decide_nothing_and_the_number_needed_is_told(n: int, 
     assert f"{n} questions were asked, at least {verdict.smallest_n:,} are needed" in verdict.reason
 
 
+def test_the_number_that_is_asked_for_is_the_one_that_could_pass_as_things_stand() -> None:
+    better = noninferiority_test(*tuned(100, rose=100), max_drop=0.01)
+    assert better.outcome == "cannot decide" and better.smallest_n == 268  # 15,782 if as many fell as rose
+    assert noninferiority_test(*tuned(268, rose=268), max_drop=0.01).passed
+
+
 def test_the_needed_number_decides() -> None:
     needed = noninferiority_test(*tuned(100), max_drop=0.02).smallest_n
     assert noninferiority_test(*tuned(needed - 1), max_drop=0.02).outcome == "cannot decide"

@@ -55,6 +55,11 @@ def test_partly_unknown_figures_and_early_stops_are_told() -> None:
     assert row.output_tokens == 100
 
 
+def test_copied_examples_are_counted_and_said() -> None:
+    (row,) = report_rows([make_run([make_record(0), make_record(1, outcome="wrong", copied_example=True)])])
+    assert row.notes == ("1 of 2 answers are a wrong 50: the example of the prompt",)
+
+
 @pytest.mark.parametrize(
     ("info", "snapshot", "provenance"),
     [

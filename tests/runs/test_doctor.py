@@ -99,3 +99,12 @@ def test_rate_limits_are_read_from_the_headers_where_litellm_hands_them_on() -> 
     with ScriptedServer(Reply("Answer: [[366]]", headers=headers)) as server:
         found = examine(tale_dspy.LM("openai/s", api_base=server.url, api_key="any", num_retries=0))
     assert found.limits == {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "9000"}
+
+
+def test_answers_that_were_all_cut_off_obey_nothing() -> None:
+    with ScriptedServer(Reply("So then", completion_tokens=40, finish_reason="length")) as server:
+        found = examine(lm_of(server))
+    assert found.verdicts()["cap"].startswith(
+        "unknown: all 4 answers were cut off, which keeps no budget and shows none"
+    )
+    assert not any(reading.kept for reading in found.readings)

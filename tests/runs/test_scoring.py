@@ -11,7 +11,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from tale_dspy.accounting.receipts import Call
 from tale_dspy.runs.records import Record
-from tale_dspy.runs.scoring import Question, aask, ask, record_of, score_of
+from tale_dspy.runs.scoring import Question, aask, ask, is_copied_example, record_of, score_of
 
 Calls = list[Call]
 
@@ -246,3 +246,20 @@ def test_a_questions_group_is_its_label_of_that_name(
 ) -> None:
     example = dspy.Example(question="q", answer="1", **labels).with_inputs(*inputs)
     assert Question("id", example, "answer").group == group
+
+
+@pytest.mark.parametrize(
+    ("fields", "reply", "copied"),
+    [
+        ({"outcome": "wrong", "answer": "50"}, "Answer: [[50]]", True),
+        ({"outcome": "wrong", "answer": 50}, "so 5. Answer: [[50]]", True),
+        ({"outcome": "correct", "answer": "50"}, "Answer: [[50]]", False),
+        ({"outcome": "wrong", "answer": "50"}, "it is 50", False),
+        ({"outcome": "wrong", "answer": "5"}, "[[50]] or [[5]]", False),
+        ({"outcome": "error"}, None, False),
+    ],
+)
+def test_a_wrong_answer_that_copies_the_example_of_the_prompt_is_marked(
+    fields: dict[str, Any], reply: str | None, copied: bool
+) -> None:
+    assert is_copied_example(fields, reply) == copied

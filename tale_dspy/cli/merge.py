@@ -1,0 +1,32 @@
+"""`tale merge`: the shards of one run as one run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tale_dspy.cli import flags
+
+NAME = "merge"
+
+
+def run(
+    out: Annotated[Path, typer.Argument(help="The folder that holds shard-0001-of-000N/ and its sisters.")],
+    json: flags.Json = False,
+) -> int:
+    """Join the shards in OUT exactly once, tell what was paid twice, and write OUT/summary.json."""
+    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.reports import report_rows, rich_table
+    from tale_dspy.runs.merge import merge_shards
+
+    merged = merge_shards(out)
+    if merged.run.stopped:
+        typer.echo(f"not finished: {merged.run.stopped}", err=True)
+    if merged.doubled_records or merged.calls_paid_twice:
+        typer.echo(str(merged), err=True)
+    if json:
+        print_json({**merged.run.summary, **merged.to_json()})
+    else:
+        screen = console()
+        screen.print(rich_table(report_rows([merged.run]), width=screen.width))
+    return 0

@@ -1,0 +1,88 @@
+"""Join the shards of a run: each answer once, what was paid twice told, and one summary for all of them."""
+
+import hashlib
+import json
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tale_dspy.errors import RunFolderError
+from tale_dspy.runs.files import cannot_write, iter_jsonl, require_plain_file
+from tale_dspy.runs.records import Run, load_run
+
+
+@dataclass(frozen=True)
+class MergedRun:
+    """The shards as one run, and what came of more than one of them."""
+
+    run: Run
+    doubled_records: int
+    """Answers that stood there twice; the last one counts."""
+    calls_paid_twice: int
+    """Paid calls beyond the first of the same request of the same draw."""
+    usd_paid_twice: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.doubled_records} answers stood there twice (the last counts); {self.calls_paid_twice} calls were "
+            f"paid twice, ${self.usd_paid_twice:.6f}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures beside the summary."""
+        names = ("doubled_records", "calls_paid_twice", "usd_paid_twice")
+        return {name: vars(self)[name] for name in names}
+
+
+def merge_shards(folder: Path) -> MergedRun:
+    """Read the shards in a folder as one run, and write its `summary.json`.
+
+    Shards that are missing or not finished make a run that says so.
+
+    Raises:
+        RunFolderError: If there are no shards, or they are of other configurations or splits.
+        BackendError: If the summary cannot be written.
+    """
+    run = load_run(folder)
+    if run.parts == (folder,):
+        raise RunFolderError(f"{folder} is one run folder and holds no shards: there is nothing to merge")
+    twice, usd = paid_twice(run.parts)
+    merged = MergedRun(run, run.doubled, twice, usd)
+    path = folder / "summary.json"
+    temporary = folder / ".summary.json.tmp"
+    require_plain_file(temporary)
+    try:
+        text = json.dumps({**run.summary, **merged.to_json()}, ensure_ascii=False, indent=1, default=str) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.replace(path)
+    except OSError as e:
+        raise cannot_write(path, e) from e
+    return merged
+
+
+def paid_twice(parts: tuple[Path, ...]) -> tuple[int, float]:
+    """Return how many paid calls repeat another of the same draw, and their US dollars as far as they are known.
+
+    Sixteen bytes a call are in memory.
+    """
+    import numpy as np
+
+    hashes, costs = array("Q"), array("d")
+
+    def add(row: dict[str, Any]) -> None:
+        if row.get("error") is None and row.get("paid"):
+            key = json.dumps([row["id"], row["repeat"], row["key"], row["step"]]).encode()
+            hashes.append(int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()))
+            costs.append(row["cost"] or 0.0)
+
+    for part in parts:
+        for _ in iter_jsonl(part / "calls.jsonl", add):
+            pass
+    if not hashes:
+        return 0, 0.0
+    values = np.frombuffer(hashes, dtype=np.uint64)
+    _, first = np.unique(values, return_index=True)
+    again = np.ones(len(values), dtype=bool)
+    again[first] = False
+    return int(again.sum()), float(np.frombuffer(costs)[again].sum())
