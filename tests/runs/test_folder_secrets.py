@@ -37,7 +37,6 @@ def test_no_key_is_in_a_run_folder_a_log_or_a_saved_program(
         lm = LM("openai/scripted", api_base=server.url, api_key=KEY, engine=engine, **headers)
         program = TaleEP("question -> answer", mode="cap")
         program.set_lm(lm)
-        monkeypatch.setattr("tale_dspy.runs.session.wait_before", lambda *_: 0.0)
         run = tale_dspy.evaluate(program, examples(4), out=tmp_path / "run")
         failed = tale_dspy.evaluate(program, examples(4), out=tmp_path / "failed", retries=0)
         program.save(tmp_path / "program.json")
