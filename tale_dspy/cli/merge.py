@@ -15,7 +15,7 @@ def run(
     json: flags.Json = False,
 ) -> int:
     """Join the shards in OUT exactly once, tell what was paid twice, and write OUT/summary.json."""
-    from tale_dspy.cli.show import console, print_json
+    from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports import report_rows, rich_table
     from tale_dspy.runs.merge import merge_shards
 
