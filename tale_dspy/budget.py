@@ -148,12 +148,14 @@ class BudgetLimits:
         An estimate that is missing, not finite, zero or negative falls back to `default`; one outside the limits is
         clamped; every other one is scaled and rounded up to whole tokens.
         """
-        told = estimate if estimate is not None and math.isfinite(estimate) else None  # JSON has no NaN and no infinity
+        number = (
+            estimate if estimate is not None and math.isfinite(estimate) else None
+        )  # JSON has no NaN and no infinity
         if estimate is None or math.isnan(estimate) or estimate <= 0:
-            return Budget(min(max(self.default, self.floor), self.ceiling), "fallback", raw, told)
+            return Budget(min(max(self.default, self.floor), self.ceiling), "fallback", raw, number)
         scaled = estimate * self.scale
         if scaled > self.ceiling:
-            return Budget(self.ceiling, "clamped", raw, told)
+            return Budget(self.ceiling, "clamped", raw, number)
         if math.ceil(scaled) < self.floor:
             return Budget(self.floor, "clamped", raw, estimate)
         return Budget(math.ceil(scaled), "estimate", raw, estimate)
@@ -211,7 +213,7 @@ def split_stated(reply: str) -> tuple[str | None, str]:
     Returns:
         The text of the budget, for `read_budget`, or None if none is stated; and the reply without it.
     """
-    found = _STATED.search(reply)
-    if found is None or found.start() > _HEAD:
+    stated = _STATED.search(reply)
+    if stated is None or stated.start() > _HEAD:
         return None, reply
-    return (found[1] or found[2]).strip(), reply[: found.start()] + reply[found.end() :]
+    return (stated[1] or stated[2]).strip(), reply[: stated.start()] + reply[stated.end() :]

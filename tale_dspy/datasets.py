@@ -272,13 +272,13 @@ def _question_column(table: Table) -> str:
 def _choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) -> dict[str, str]:
     """Return the field of each chosen column: the inputs, then the first gold there is."""
     columns = {name: table.find(name) for name in [*inputs, *golds]}
-    found = f"{table.label} has the columns {', '.join(table.columns)}"
+    present = f"{table.label} has the columns {', '.join(table.columns)}"
     for name in inputs:
         if columns[name] is None:
-            raise DataError(f"{found}: there is no input {name!r} (inputs= names others)")
+            raise DataError(f"{present}: there is no input {name!r} (inputs= names others)")
     gold = next((name for name in golds if columns[name] and (len(golds) == 1 or name not in inputs)), None)
     if gold is None:
-        raise DataError(f"{found}: there is no {' or '.join(map(repr, golds[:5]))} (gold= names another)")
+        raise DataError(f"{present}: there is no {' or '.join(map(repr, golds[:5]))} (gold= names another)")
     chosen = [*inputs, gold]
     fields = {str(columns[name]): field_name(name) for name in chosen}
     if not inputs or len(fields) < len(chosen) or len(set(fields.values())) < len(chosen):
@@ -302,7 +302,7 @@ def _final_answer(where: str, value: Any) -> Any:
 
 
 def _are_aliases(items: list[Any]) -> bool:
-    """Whether a list holds several wordings of one answer, and not the numbers of a list that is the answer."""
+    """Return whether a list holds several wordings of one answer, and not the numbers of a list that is the answer."""
     return not items or any(
         isinstance(item, dict) or (isinstance(item, str) and kind_of(item) != "number") for item in items
     )

@@ -36,7 +36,7 @@ def plain_type(field: FieldInfo) -> Any:
 
 
 def is_short(field: FieldInfo) -> bool:
-    """Whether a field is asked for in double brackets: str, a number, bool or Literal, or one of these or None."""
+    """Return whether double brackets ask for a field: str, a number, bool or Literal, or one of these or None."""
     kind = plain_type(field)
     return kind in (str, int, float, bool) or get_origin(kind) is Literal
 
@@ -60,10 +60,10 @@ _THOUGHT = "tale_thought"
 
 @lru_cache(maxsize=64)  # a signature is never changed, but replaced
 def _after_thought(signature: Any, reasoning: str) -> Any:
-    found = signature.delete(reasoning)
-    for name in list(found.output_fields)[:1]:
-        found = found.with_updated_fields(name, **{_THOUGHT: True})
-    return found
+    rest = signature.delete(reasoning)
+    for name in list(rest.output_fields)[:1]:
+        rest = rest.with_updated_fields(name, **{_THOUGHT: True})
+    return rest
 
 
 def after_thought(signature: Any, reasoning: str) -> Any:
@@ -79,7 +79,7 @@ def after_thought(signature: Any, reasoning: str) -> Any:
 
 
 def was_thought(outputs: Fields) -> bool:
-    """Say whether the outputs are those of `after_thought`."""
+    """Return whether the outputs are those of `after_thought`."""
     return any(_THOUGHT in (f.json_schema_extra or {}) for f in outputs.values())  # type: ignore[operator]
 
 
@@ -89,8 +89,8 @@ def was_thought(outputs: Fields) -> bool:
 def described(name: str, field: FieldInfo, template: str = "{}") -> str:
     """Fill a template with what the user said about a field; "" if nothing."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    told = [extra.get("desc"), extra.get("constraints")]
-    text = "; ".join(str(t) for t in told if t and t != f"${{{name}}}")
+    notes = [extra.get("desc"), extra.get("constraints")]
+    text = "; ".join(str(note) for note in notes if note and note != f"${{{name}}}")
     return template.format(text) if text else ""
 
 
@@ -104,8 +104,8 @@ def asked(outputs: Fields) -> str:
             short.append(f"{title(name)}: [[{name}]]" + (f" ({hint})" if hint else ""))
         else:
             kinds = [t.description() for t in Type.extract_custom_type_from_annotation(field.annotation)]
-            told = "".join(f"  # {d}" for d in (described(name, field), *kinds) if d)
-            long.append(f"\n[[ ## {name} ## ]]\n{translate_field_type(name, field)}{told}")
+            notes = "".join(f"  # {d}" for d in (described(name, field), *kinds) if d)
+            long.append(f"\n[[ ## {name} ## ]]\n{translate_field_type(name, field)}{notes}")
     sections = f"\nEnd with each of these under its own marker:{''.join(long)}\n" if long else ""
     return ", ".join(short) + ("." if short else "") + sections
 
@@ -124,7 +124,7 @@ def unquoted(content: str) -> str:
 
 
 def says_none(text: str, field: FieldInfo) -> bool:
-    """Whether a text stands for None in a field that allows it."""
+    """Return whether a text stands for None in a field that allows it."""
     return text.casefold() in NONE and bool(annotation_allows_none(field.annotation))
 
 

@@ -2,7 +2,7 @@
 
 MMLU (`choices` and an index), ARC and CommonsenseQA (`choices` with `text` and `label`), C-Eval and CMMLU (`A` to `D`),
 MedMCQA (`opa` to `opd`), PIQA (`sol1`, `sol2`), HellaSwag (`endings`), COPA, Winogrande, MathBench (`options`).
-Options are never dropped: what looks like them and cannot be read is refused.
+RowOptions are never dropped: what looks like them and cannot be read is refused.
 """
 
 import json
@@ -24,7 +24,7 @@ _FEWEST = 2
 _OWN_LABEL = re.compile(r"\(?([A-J])[).:]\s*(?=\S)")
 
 
-class Options(NamedTuple):
+class RowOptions(NamedTuple):
     """The options of one row."""
 
     texts: list[object]
@@ -44,7 +44,7 @@ class OptionColumns:
         """What messages call them."""
         return self.columns[0] if len(self.columns) == 1 else f"{self.columns[0]} to {self.columns[-1]}"
 
-    def read(self, row: Row) -> Options:
+    def read(self, row: Row) -> RowOptions:
         """Return the options of a row.
 
         Raises:
@@ -60,7 +60,7 @@ class OptionColumns:
         if not _FEWEST <= len(texts) <= len(LETTERS) or len(labels) != len(texts) or not all(map(_is_option, texts)):
             got = reprlib.repr(row.values.get(self.columns[0]))
             raise DataError(f"{row.where}: {self.name} must be a list of 2 to {len(LETTERS)} answers, got {got}")
-        return Options(_without_own_labels(texts), labels)
+        return RowOptions(_without_own_labels(texts), labels)
 
 
 def find_options(table: Table, used: Sequence[str]) -> OptionColumns | None:
@@ -89,11 +89,11 @@ def find_options(table: Table, used: Sequence[str]) -> OptionColumns | None:
 
 
 def names_options(inputs: Sequence[str]) -> bool:
-    """Whether a caller gives the options as an input of their own."""
+    """Return whether a caller gives the options as an input of their own."""
     return any(name in _LIST_COLUMNS for name in inputs)
 
 
-def right_letters(options: Sequence[Options], golds: Sequence[object]) -> list[str] | None:
+def right_letters(options: Sequence[RowOptions], golds: Sequence[object]) -> list[str] | None:
     """Return the letter of each row's gold: given as a letter, a label, an index or the text of an option.
 
     None where the golds of a table are none of these, or are indexes of which neither 0 nor the number of the options
@@ -121,13 +121,13 @@ def option_letter(gold: object) -> str | None:
     return letter[1].upper() if letter else None
 
 
-def with_options(question: object, options: Options) -> str:
+def with_options(question: object, options: RowOptions) -> str:
     """Write the options into the question as the paper's code does: `A. ...` lines, each with its newline."""
     lines = (f"{letter}. {text}\n" for letter, text in zip(LETTERS, options.texts, strict=False))
     return f"{str(question).strip()}\n{''.join(lines)}"
 
 
-def _place(row: Options, gold: object, base: int | None) -> int | None:
+def _place(row: RowOptions, gold: object, base: int | None) -> int | None:
     text = str(gold).strip()
     if text in row.labels:
         return row.labels.index(text)

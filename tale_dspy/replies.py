@@ -38,7 +38,7 @@ _REFUSES = re.compile(
 _LAST = 1_000  # brackets of several fields that are looked at
 
 
-class Found(NamedTuple):
+class FieldReading(NamedTuple):
     """What was read of some fields."""
 
     values: dict[str, Any]
@@ -77,12 +77,12 @@ def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tupl
     sections = split_sections(text, long)
     plain = sections.pop(None)
     if len(long) == 1 and not short and not sections:
-        found = _read_unmarked(long, plain, whole=not thinks)
+        reading = _read_unmarked(long, plain, whole=not thinks)
     else:
-        found = _read_only(short, plain, choice) if len(short) == 1 else _read_labelled(short, plain)
-    values = {k: convert(_without_labels(v, short), long[k]) for k, v in sections.items() if k} | found.values
+        reading = _read_only(short, plain, choice) if len(short) == 1 else _read_labelled(short, plain)
+    values = {k: convert(_without_labels(v, short), long[k]) for k, v in sections.items() if k} | reading.values
     missing = {k: f for k, f in short.items() if k not in values}
-    cut = found.cut
+    cut = reading.cut
     if missing and text.strip():
         rest = _read_unbracketed(missing, text, choice=choice, whole=not thinks and len(fields) == 1)
         values |= rest.values
@@ -92,19 +92,19 @@ def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tupl
 
 def _from_json(fields: Fields, text: str) -> tuple[dict[str, Any], str] | None:
     """Read a reply that is a JSON object of the fields, as `dspy.JSONAdapter` has it written; None if it is none."""
-    found = json_object(text, as_written=False)
-    if found is None:
+    pairs = json_object(text, as_written=False)
+    if pairs is None:
         return None
     names = {folded_name(n): n for n in fields}
-    given = {names[folded_name(str(key))]: value for key, value in found.items() if folded_name(str(key)) in names}
-    extra = {folded_name(str(key)) for key in found} - set(names)
+    given = {names[folded_name(str(key))]: value for key, value in pairs.items() if folded_name(str(key)) in names}
+    extra = {folded_name(str(key)) for key in pairs} - set(names)
     if not given or (len(fields) == 1 and not is_short(*fields.values()) and extra - {"reasoning"}):
         return None  # such as a field that is a dict itself
     texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in given.items()}
     values = {k: convert(v, fields[k]) for k, v in texts.items()}
     if all(value is None for value in values.values()):
         return None
-    return values, str(found.get("reasoning") or "")
+    return values, str(pairs.get("reasoning") or "")
 
 
 def _without_labels(section: str, short: Fields) -> str:
@@ -114,30 +114,30 @@ def _without_labels(section: str, short: Fields) -> str:
     return section[: line.start()].rstrip() if line else section
 
 
-def _read_only(short: Fields, text: str, choice: bool) -> Found:
+def _read_only(short: Fields, text: str, choice: bool) -> FieldReading:
     """Read the only bracketed field: the last `[[...]]`, unless the words behind it correct it.
 
     Those are read as `tale_dspy.answers` reads them.
     """
     ((name, field),) = short.items()
-    found = brackets(text, short)
-    if not found:
-        return Found({}, len(text))
-    _, end, content = found[-1]
+    bracketed = brackets(text, short)
+    if not bracketed:
+        return FieldReading({}, len(text))
+    _, end, content = bracketed[-1]
     kind = _answer_kind(field, choice)
     if kind and unquoted(content) == content:
         if re.search(r"\w", text[end:]):
             content = find_answer(text, kind) or content
         elif kind == "choice":
             content = find_answer(f"[[{content}]]", kind) or content
-    return Found(_read_as({name: content}, short), _before_label(text, found[-1].start, name))
+    return FieldReading(_read_as({name: content}, short), _before_label(text, bracketed[-1].start, name))
 
 
-def _read_labelled(short: Fields, text: str) -> Found:
+def _read_labelled(short: Fields, text: str) -> FieldReading:
     """Read several bracketed fields: the last `[[...]]` of which the line before it names the field last."""
     names = {folded_name(n): n for n in short}
     label = re.compile("|".join(label_pattern(n) for n in sorted(short, key=len, reverse=True)), re.IGNORECASE)
-    told: dict[str, Bracket] = {}
+    texts: dict[str, Bracket] = {}
     cuts: dict[str, int] = {}
     behind = 0
     for bracket in brackets(text, short)[-_LAST:] if short else ():
@@ -146,12 +146,12 @@ def _read_labelled(short: Fields, text: str) -> Found:
         behind = bracket.end
         if labels:
             name = names[folded_name(labels[-1])]
-            told[name], cuts[name] = bracket, line
-    values = _read_as({k: b.content for k, b in told.items()}, short)
-    return Found(values, min(cuts.values(), default=len(text)))
+            texts[name], cuts[name] = bracket, line
+    values = _read_as({k: b.content for k, b in texts.items()}, short)
+    return FieldReading(values, min(cuts.values(), default=len(text)))
 
 
-def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -> Found:
+def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -> FieldReading:
     """Read short fields without brackets: under ChatAdapter's marker, as `Name: value`, or as a final answer."""
     texts: dict[str, str] = {}
     marked = split_sections(text, fields)
@@ -167,7 +167,7 @@ def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -
             cut = min(cut, lines[-1].start())
         elif whole and not _REFUSES.match(text):
             texts[name] = text.strip()
-    return Found(_read_as(texts, fields), cut)
+    return FieldReading(_read_as(texts, fields), cut)
 
 
 def _final_answer(field: FieldInfo, text: str, *, choice: bool, whole: bool) -> str | None:
@@ -183,7 +183,7 @@ def _final_answer(field: FieldInfo, text: str, *, choice: bool, whole: bool) -> 
 
 
 def _has_one_number(text: str) -> bool:
-    """Whether a reply that may be an answer as it is holds one result: a number, or an equation."""
+    """Return whether a reply that may be an answer as it is holds one result: a number, or an equation."""
     text = text.strip()
     if "\n" in text or len(text) > LINE_CHARS:
         return False
@@ -200,13 +200,13 @@ def _only_option(field: FieldInfo, text: str) -> str | None:
     return names.pop() if len(names) == 1 and not denied else None
 
 
-def _read_as(told: Mapping[str, str], fields: Fields) -> dict[str, Any]:
+def _read_as(texts: Mapping[str, str], fields: Fields) -> dict[str, Any]:
     """Turn texts into the types of their fields; one that does not fit is left out, `null` fits where None does."""
-    values = {k: convert(text, fields[k]) for k, text in told.items()}
-    return {k: v for k, v in values.items() if v is not None or says_none(told[k], fields[k])}
+    values = {k: convert(text, fields[k]) for k, text in texts.items()}
+    return {k: v for k, v in values.items() if v is not None or says_none(texts[k], fields[k])}
 
 
-def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
+def _read_unmarked(long: Fields, text: str, *, whole: bool) -> FieldReading:
     """Read the only long field of a reply without its marker: in brackets, fenced, or a JSON value on its own line."""
     ((name, field),) = long.items()
     text = MARKER.sub(lambda m: " " * len(m[0]), text)  # a marker is no list
@@ -226,8 +226,8 @@ def _read_unmarked(long: Fields, text: str, *, whole: bool) -> Found:
         for start, place in places:
             value = long_value(place.strip(), field, repair=repair)
             if value is not None:
-                return Found({name: value}, start)
-    return Found({}, len(text))
+                return FieldReading({name: value}, start)
+    return FieldReading({}, len(text))
 
 
 def _answer_kind(field: FieldInfo, choice: bool) -> Kind | None:

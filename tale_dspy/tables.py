@@ -71,7 +71,7 @@ class Table:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, blank text or NaN."""
+    """Return whether a cell holds nothing: None, blank text or NaN."""
     if isinstance(value, float):
         return math.isnan(value)  # how pandas writes an empty cell
     return value is None or (isinstance(value, str) and not value.strip())
@@ -82,9 +82,9 @@ def _reserved() -> frozenset[str]:
     """Return the names that DSPy or a module of this library takes for itself."""
     import dspy
 
-    own = {"reasoning", "output_tokens", "estimate_tokens", "receipt"}
+    attributes = {"reasoning", "output_tokens", "estimate_tokens", "receipt"}
     arguments = {"self", "base", "lm", "config", "demos", "signature", "new_signature", "prediction", "completions"}
-    return frozenset({*own, *arguments, *dir(dspy.Example), *dir(dspy.Signature), *dir(type(dspy.Signature))})
+    return frozenset({*attributes, *arguments, *dir(dspy.Example), *dir(dspy.Signature), *dir(type(dspy.Signature))})
 
 
 def field_name(column: str) -> str:
@@ -100,7 +100,7 @@ def field_name(column: str) -> str:
 
 
 def names_a_file(path: str) -> bool:
-    """Whether a path leads to a file or a folder, or at least ends as the name of a table does."""
+    """Return whether a path leads to a file or a folder, or at least ends as the name of a table does."""
     expanded = os.path.expanduser(path)
     return os.path.isfile(expanded) or os.path.isdir(expanded) or _ending(expanded) in _READERS
 
@@ -162,7 +162,7 @@ def _read_json(path: str, data: bytes) -> list[Row]:
 
 
 def _holds_columns(value: dict[str, Any]) -> bool:
-    """Whether a JSON object is a table by columns, as pandas writes it by default, and not a row."""
+    """Return whether a JSON object is a table by columns, as pandas writes it by default, and not a row."""
     columns = list(value.values())
     if len(columns) < 2 or not all(isinstance(column, list | dict) and column for column in columns):
         return False

@@ -11,7 +11,7 @@ from make_tables import write
 
 from tale_dspy.datasets import load_dataset
 from tale_dspy.errors import DataError
-from tale_dspy.option_columns import Options, option_letter, right_letters
+from tale_dspy.option_columns import RowOptions, option_letter, right_letters
 
 LAYOUTS = Path(__file__).parent / "data" / "tables.jsonl"
 CASES: dict[str, dict[str, Any]] = {
@@ -32,7 +32,7 @@ def test_options_are_shown_or_refused_in_one_sentence(layout: str) -> None:
     data = load_dataset("a.jsonl")
     (field,) = data.examples[0].inputs().keys()
     assert (data.examples[0][field], data.examples[0].choice) == (case["question"], case["expect"])
-    assert (data.form, data.kind, data.gold) == ("choice", "choice", "choice")
+    assert (data.task, data.kind, data.gold) == ("choice", "choice", "choice")
 
 
 def test_a_csv_has_one_column_for_each_option() -> None:
@@ -61,7 +61,7 @@ GOLDS = [
 
 @pytest.mark.parametrize(("golds", "letters"), GOLDS)
 def test_the_golds_of_a_table_are_read_alike(golds: list[object], letters: str | None) -> None:
-    rows = [Options(["x", "y"], ["A", "B"])] * len(golds)
+    rows = [RowOptions(["x", "y"], ["A", "B"])] * len(golds)
     found = right_letters(rows, golds)
     assert (found and "".join(found)) == letters
 

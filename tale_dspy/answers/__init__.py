@@ -3,9 +3,10 @@
 No reply makes anything here raise or take longer than two seconds, in any thread; threads that compare mathematics at
 once wait for one another.
 
-Reading order: `typography` and `quantity` (what a short text says), `choices`, `kinds`, then `finding` with `marks`,
-`statements` and `unmarked` (where in a reply the answer stands), `comparing`, and `symbolic` with `symbolic_child`
-(mathematics). `gold` reads GSM8K's golds; `authors` is the paper's own judge, kept for its figures.
+Reading order: `normalize`, `number_words`, `number_forms` and `numbers` (what a short text says), `choices`, `kinds`;
+`thought_tags` and `brackets`; then `finding` with `json_reply`, `marked`, `stated`, `fallback` and `remarks` (where in
+a reply the answer stands), `comparing`, and `symbolic` with `symbolic_child` (mathematics). `budget_estimate` reads an
+estimator's reply with the same readers, `gold` GSM8K's golds; `paper_judge` is the judge of the paper's figures.
 """
 
 from tale_dspy.answers.comparing import answers_equal, judge
@@ -13,5 +14,16 @@ from tale_dspy.answers.finding import find_answer
 from tale_dspy.answers.gold import gold_from_gsm8k
 from tale_dspy.answers.kinds import Kind, kind_of
 from tale_dspy.answers.paper_judge import paper_judge
+from tale_dspy.answers.thought_tags import SplitReply, split_thought
 
-__all__ = ["Kind", "answers_equal", "find_answer", "gold_from_gsm8k", "judge", "kind_of", "paper_judge"]
+__all__ = [
+    "Kind",
+    "SplitReply",
+    "answers_equal",
+    "find_answer",
+    "gold_from_gsm8k",
+    "judge",
+    "kind_of",
+    "paper_judge",
+    "split_thought",
+]

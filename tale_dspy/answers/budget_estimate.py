@@ -101,9 +101,9 @@ def _in_brackets(text: str) -> float | None:
 
 
 def _in_words(text: str) -> float | None:
-    found = json_object(text)
-    if found is not None:
-        return _in_json(found)
+    fields = json_object(text)
+    if fields is not None:
+        return _in_json(fields)
     text = _prepared(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", text))
     for label in (BUDGET, TOTAL, CONCLUDES) if TOKENS_WORD.search(text) else (BUDGET,):
         labels = [m for m in label.finditer(text) if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
@@ -125,8 +125,8 @@ def _of_tokens(text: str) -> float | None:
         if (number := RANGE.match(text, end)) and not COUNTED.match(text, number.end()):
             return _upper(number)
     numbers = [m for m in _ranges(text) if BEFORE_TOKENS.match(text, m.end()) and not NOT_A_BUDGET.match(text, m.end())]
-    kept = [m for m in numbers if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
-    return _upper(kept[-1]) if kept else None
+    budgets = [m for m in numbers if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
+    return _upper(budgets[-1]) if budgets else None
 
 
 def _bare(text: str) -> float | None:
@@ -145,9 +145,9 @@ def _bare(text: str) -> float | None:
     return last
 
 
-def _in_json(found: dict[str, object]) -> float | None:
+def _in_json(fields: dict[str, object]) -> float | None:
     """Read the budget of a JSON object by its key."""
-    keys = {str(key).lower(): value for key, value in found.items()}
+    keys = {str(key).lower(): value for key, value in fields.items()}
     for name in ("budget", "total", "token", "estimate", "max", "answer"):
         for key, value in keys.items():
             if name in key and isinstance(value, str | int | float) and not isinstance(value, bool):

@@ -25,7 +25,7 @@ _BARE_SEPARATOR = re.compile(r"[][(){}]|,(?!(?<=\d,)\d{3}(?!\d))|[;、]|\b(?:or|
 
 
 def judge(reply: str | None, gold: object, kind: Kind = "auto") -> bool:
-    """Find the answer in a reply and tell whether it equals the gold.
+    """Find the answer in a reply and return whether it equals the gold.
 
     Args:
         reply: What the model wrote; None and an unreadable reply are wrong.
@@ -37,15 +37,15 @@ def judge(reply: str | None, gold: object, kind: Kind = "auto") -> bool:
         BackendError: If the process for mathematics cannot be started on this machine.
     """
     kind = kind_of(gold) if kind == "auto" else kind
-    found = find_answer(reply, kind)
-    return found is not None and answers_equal(found, gold, kind)
+    answer = find_answer(reply, kind)
+    return answer is not None and answers_equal(answer, gold, kind)
 
 
 _WHOLE = re.compile(r"-?[0-9]{1,30}")
 
 
 def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
-    """Tell whether an answer that was already found equals the gold.
+    """Return whether an answer equals the gold.
 
     - Options: the same letter, as `B`, `(b)`, `B. Paris`, `Option B` or `选项B`.
     - Numbers: the same value. Thousands separators, currency, units, a label and the form (`0.75`, `3/4`) do not

@@ -52,8 +52,8 @@ def last_number(plain: str) -> str | None:
         return _number_in_words(plain)
     plain = without_remarks(plain)
     lines = [line[-_MAX_LINE:] for line in plain.splitlines() if _DIGIT.search(line)][: -_MAX_LINES - 1 : -1]
-    found = (_number_of_line(line, asides) for asides in (False, True) for line in lines)
-    return next((number for number in found if number is not None), None)
+    numbers = (_number_of_line(line, asides) for asides in (False, True) for line in lines)
+    return next((number for number in numbers if number is not None), None)
 
 
 def last_option(plain: str) -> str | None:
@@ -101,15 +101,15 @@ def _number_of_line(line: str, asides: bool) -> str | None:
     line = normalize_numbers(line)
     if not asides:
         line = _ASIDE.sub(lambda m: m[0] if _PURE.fullmatch(m[1]) else " ", line)
-    found = numbers_in(line)
-    return _unless_two(found) if found else None
+    numbers = numbers_in(line)
+    return _unless_two(numbers) if numbers else None
 
 
-def _unless_two(found: list[re.Match[str]]) -> str:
+def _unless_two(numbers: list[re.Match[str]]) -> str:
     """Return the last number; `20 or 18` and `between 18 and 20` whole, since they are two."""
-    last = found[-1]
-    if len(found) > 1:
-        text, before = last.string, found[-2]
+    last = numbers[-1]
+    if len(numbers) > 1:
+        text, before = last.string, numbers[-2]
         gap = text[before.end() : last.start()]
         between = re.search(r"\bbetween\W{0,3}$", text[: before.start()], re.IGNORECASE)
         if len(gap) < 30 and (re.search(r"\bor\b|或", gap) or (between and "and" in gap)):
@@ -125,7 +125,7 @@ def _label(line: str) -> str | None:
 
 def _deciding_letter(line: str) -> str | None:
     """Return the last letter that ends a line, stands in brackets or behind "is" and the like, and is not ruled out."""
-    found: list[re.Match[str]] = []
+    letters: list[re.Match[str]] = []
     for match in _LETTER.finditer(line):
         before, after = line[: match.start()], line[match.end() :]
         clause = re.split(r"[.,;:!?。,]", before)[-1]
@@ -133,7 +133,7 @@ def _deciding_letter(line: str) -> str | None:
         article = match[2] in "AI" and not match[1] and re.match(r"\s+\w", after)
         ruled_out = _RULED_OUT.search(clause) or _IS_OUT.match(after)
         if stands and not article and not ruled_out:
-            found.append(match)
-    if not found or _OR_BEFORE.search(line[: found[-1].start()]):
+            letters.append(match)
+    if not letters or _OR_BEFORE.search(line[: letters[-1].start()]):
         return None  # none, or `A or B`
-    return found[-1][2]
+    return letters[-1][2]

@@ -62,8 +62,8 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
     if not complete:
         return None
     text = _FIELD_MARKER.sub("\n", text[-MAX_REPLY_CHARS:]).rstrip()
-    if (found := json_object(text)) is not None:
-        answer = json_answer(found)
+    if (fields := json_object(text)) is not None:
+        answer = json_answer(fields)
         if answer is not None:
             return _find(answer, kind, guess) or answer
         if kind in ("number", "choice"):
@@ -73,12 +73,12 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
 
 def _find(text: str, kind: Kind, guess: bool) -> str | None:
     plain = ascii_twin(text)  # the same positions as in text
-    mark = last_mark(text, plain, kind)
-    stated = last_statement(plain, kind, mark)
+    span = last_mark(text, plain, kind)
+    stated = last_statement(plain, kind, span)
     if stated is not None:
         return stated
-    if mark is not None:
-        return (read_option(mark.text) if kind == "choice" else None) or mark.text
+    if span is not None:
+        return (read_option(span.text) if kind == "choice" else None) or span.text
     if kind == "auto" and (chosen := last_statement(plain, "choice", None)) is not None:
         return chosen
     if not guess:

@@ -58,15 +58,15 @@ def _loaded(text: str, as_written: bool) -> object:
         return None
 
 
-def json_answer(found: dict[str, object], depth: int = 0) -> str | None:
+def json_answer(fields: dict[str, object], depth: int = 0) -> str | None:
     """Return the value of the key that names the answer, as text; None where no key or no single value does."""
-    keys = {re.sub(r"[^a-z]", "", str(key).lower()): key for key in found}
+    keys = {re.sub(r"[^a-z]", "", str(key).lower()): key for key in fields}
     named = [keys[name] for name in _KEYS if name in keys] or [
         key for name, key in keys.items() if name.endswith(("answer", "option", "choice", "result"))
     ]
-    if not named and len(found) == 1:
-        named = list(found)
-    value = found[named[0]] if named else None
+    if not named and len(fields) == 1:
+        named = list(fields)
+    value = fields[named[0]] if named else None
     if isinstance(value, dict) and depth < _MAX_DEPTH:
         return json_answer(value, depth + 1)
     if isinstance(value, list):

@@ -21,10 +21,10 @@ _BETWEEN = re.compile(rf"[\s.$*]{{0,9}}{OR}[\s$*]{{0,9}}", re.IGNORECASE)
 
 
 class AnswerSpan(NamedTuple):
-    """A mark and what it marks."""
+    """A marked answer and where it stands."""
 
     start: int
-    """Where the mark begins in the reply."""
+    """Where its brackets begin in the reply."""
     end: int
     """Where the reply goes on behind it."""
     text: str
@@ -56,7 +56,7 @@ def last_mark(text: str, plain: str, kind: Kind) -> AnswerSpan | None:
 
 
 def _is_answer(line: str, kind: Kind, at_end: bool) -> bool:
-    """Tell whether `#### line` is an answer, as GSM8K writes it, and not a heading."""
+    """Return whether `#### line` is an answer, as GSM8K writes it, and not a heading."""
     if kind == "choice":
         return option_alone(line) is not None
     return (at_end and kind != "number") or read_quantity(line.strip()) is not None

@@ -30,17 +30,17 @@ def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
         return True
     if not cloze:
         return _last_choice(reply) == gold
-    found = _last_brackets(reply)
-    if found is None:
-        found = _last_number(reply)
-    return found is not None and (found == gold or paper_same(found, gold))
+    answer = _last_brackets(reply)
+    if answer is None:
+        answer = _last_number(reply)
+    return answer is not None and (answer == gold or paper_same(answer, gold))
 
 
 def _last_brackets(reply: str) -> str | None:
     """Return what stands between the last `[[` and the next `]]` on its line, reading from the left."""
     # Where a line has no `]]` behind a `[[`, it has none behind the next one: skipping its rest keeps this linear.
-    found = [m[1] for m in re.finditer(r"\[\[(?:(.*?)]]|.*)", reply) if m[1] is not None]
-    return found[-1] if found else None
+    answer = [m[1] for m in re.finditer(r"\[\[(?:(.*?)]]|.*)", reply) if m[1] is not None]
+    return answer[-1] if answer else None
 
 
 def _last_number(reply: str) -> str | None:

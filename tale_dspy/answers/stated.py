@@ -89,19 +89,19 @@ _SEVERAL = re.compile(
 )
 
 
-def last_statement(plain: str, kind: Kind, mark: AnswerSpan | None) -> str | None:
+def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> str | None:
     """Return the answer that the last readable statement behind the mark, or without one in the reply, begins with."""
-    since = mark.end if mark else 0
+    since = span.end if span else 0
     cues = [m.span() for m in _SAID.finditer(plain, since)]
     if kind == "choice":
         cues += [m.span() for pattern in (_CHOSEN, _RIGHT) for m in pattern.finditer(plain, since)]
-    if mark:
+    if span:
         cues += [m.span() for m in _INSTEAD.finditer(plain, since) if _corrects(plain, since, m.end())]
     for start, end in sorted(cues)[: -_MAX_STATEMENTS - 1 : -1]:
-        # "If she sells all, the answer is 18" states; behind a mark it only supposes.
-        clause = re.split(r"[.;:!?\n。]" if mark else r"[.,;:!?\n。]", plain[max(since, start - 80) : start])[-1]
+        # "If she sells all, the answer is 18" states; behind a span it only supposes.
+        clause = re.split(r"[.;:!?\n。]" if span else r"[.,;:!?\n。]", plain[max(since, start - 80) : start])[-1]
         if not _DOUBT.search(clause):
-            text_counts = mark is None or _corrects(plain, since, start)
+            text_counts = span is None or _corrects(plain, since, start)
             content = _read_statement(plain[end : end + MAX_CHARS], kind, text_counts)
             if content is not None:
                 return content
@@ -124,8 +124,8 @@ def _read_statement(after: str, kind: Kind, text_counts: bool) -> str | None:
     else:
         text = _until(_TEXT_STOP, line).strip(" *_`\"'")
     if kind == "auto":
-        if (found := _leading_number(line) or option_alone(text)) is not None:
-            return found
+        if (answer := _leading_number(line) or option_alone(text)) is not None:
+            return answer
         text_counts &= text[:1].isupper() or not text[:1].isalpha() or text.lower() in ("yes", "no", "true", "false")
     return text if text and text_counts else None
 

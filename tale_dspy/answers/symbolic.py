@@ -42,7 +42,7 @@ _SIGN = re.compile(r"[\d+\-*/^=<>|√π∞≤≥\\]")
 
 
 def mathematical(text: str) -> bool:
-    """Tell whether a text reads as one expression that may be given to sympy: short, no prose, no bomb."""
+    """Return whether a text reads as one expression that may be given to sympy: short, no prose, no bomb."""
     if len(text) > MAX_CHARS or not _SIGN.search(text) or _BOMB.search(text):
         return False
     if re.search(r"\d\s+[\d.]", text):
@@ -52,7 +52,7 @@ def mathematical(text: str) -> bool:
 
 
 def all_same(pairs: tuple[tuple[str, str], ...]) -> bool:
-    """Tell whether each (answer, gold) pair is the same expression, all of them within the child's `LIMIT_S`.
+    """Return whether each (answer, gold) pair is the same expression, all of them within the child's `LIMIT_S`.
 
     Raises:
         BackendError: If the child process cannot be started.

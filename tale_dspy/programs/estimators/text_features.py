@@ -11,6 +11,8 @@ from typing import Any
 
 import pydantic
 
+from tale_dspy.answers.number_forms import DIGIT_RUN
+
 LONGEST = 100_000
 """Characters of a text that are looked at; its length counts in full."""
 
@@ -19,7 +21,6 @@ _MOST_NODES = 10_000
 _LARGEST_INT = 10**100
 
 _WORD = re.compile(r"\w+")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*+")
 _DIGIT = re.compile(r"\d")
 # A full stop ends a sentence where white space or nothing follows, behind quotes and brackets; "3.5" has none. The
 # look-behind and the possessive quantifiers keep a text of nothing but full stops from taking quadratic time.
@@ -36,13 +37,13 @@ def _count(pattern: re.Pattern[str]) -> Callable[[str], int]:
 
 
 def _longest_number(text: str) -> int:
-    return max((len(_DIGIT.findall(n)) for n in _NUMBER.findall(text)), default=0)
+    return max((len(_DIGIT.findall(n)) for n in DIGIT_RUN.findall(text)), default=0)
 
 
 _COUNTS: dict[str, Callable[[str], int]] = {
     "words": _count(_WORD),
-    "numbers": _count(_NUMBER),
-    "different_numbers": lambda text: len(set(_NUMBER.findall(text))),
+    "numbers": _count(DIGIT_RUN),
+    "different_numbers": lambda text: len(set(DIGIT_RUN.findall(text))),
     "digits": _count(_DIGIT),
     "longest_number": _longest_number,
     "sentences": _count(_SENTENCE),
