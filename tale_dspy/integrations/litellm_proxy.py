@@ -9,21 +9,18 @@ Example:
     >>> tale = TokenBudget("best.json")  # doctest: +SKIP
 """
 
-import logging
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 from zlib import crc32
 
-import dspy
 from litellm.integrations.custom_logger import CustomLogger
 
 from tale_dspy.backends.reasoning_params import Mode, check_mode
-from tale_dspy.budget import BudgetLike, BudgetValue
+from tale_dspy.budget import BudgetValue
 from tale_dspy.errors import TaleError, UsageError
-from tale_dspy.integrations.policy import AskingPolicy, BudgetPolicy, PolicyFile, as_policy
+from tale_dspy.integrations.policy import AskingPolicy, BudgetPolicy, PolicyLike, PolicySource
 from tale_dspy.integrations.proxy_control import control_settings, effort_sent
 from tale_dspy.integrations.proxy_metrics import ProxyMetrics
 from tale_dspy.integrations.proxy_requests import (
@@ -42,31 +39,9 @@ if TYPE_CHECKING:
     from litellm.types.router import RoutingContext
     from litellm.types.utils import ModelResponse
 
-logger = logging.getLogger(__name__)
-
 OLDEST_LITELLM = (1, 83, 10)
 STATE = "tale_dspy"
 """Key under which the proxy's own metadata of a request holds what was decided of it."""
-
-Policy: TypeAlias = BudgetLike | Path | dspy.Module | BudgetPolicy
-
-
-class _PolicySource:
-    """The policy of a callback, fixed or in a file, and the warnings about it: each once."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._warned: set[str] = set()
-        path = Path(policy) if isinstance(policy, str) and policy.endswith(".json") else policy
-        self._file = PolicyFile(path, logger.warning) if isinstance(path, Path) else None
-        self._fixed = None if isinstance(path, Path) else as_policy(path)
-
-    def current(self) -> BudgetPolicy | None:
-        return self._fixed if self._file is None else self._file.current()
-
-    def warn_once(self, sentence: str) -> None:
-        if sentence not in self._warned:
-            self._warned.add(sentence)
-            logger.warning(sentence)
 
 
 class TokenBudget(CustomLogger):
@@ -92,7 +67,7 @@ class TokenBudget(CustomLogger):
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicyLike,
         mode: Mode = "auto",
         estimate: Literal["never", "call"] = "never",
         *,
@@ -105,7 +80,7 @@ class TokenBudget(CustomLogger):
         if not 0 <= holdout <= 1:
             raise UsageError(f"holdout must be a share from 0 to 1, got {holdout!r}")
         self.mode, self.estimate, self.holdout = check_mode(mode), estimate, holdout
-        self._source = _PolicySource(policy)
+        self._source = PolicySource(policy)
         self._metrics = ProxyMetrics()
 
     async def async_pre_call_hook(
@@ -227,12 +202,12 @@ class EffortTier:
         >>> tier = EffortTier("best.json", tiers={100: "SIMPLE", 1000: "COMPLEX"})  # doctest: +SKIP
     """
 
-    def __init__(self, policy: Policy, tiers: Mapping[str | int, str]) -> None:
+    def __init__(self, policy: PolicyLike, tiers: Mapping[str | int, str]) -> None:
         kinds = {type(bound) for bound in tiers}
         if kinds not in ({str}, {int}):
             raise UsageError(f"tiers must map effort words or numbers of tokens to names of tiers, got {dict(tiers)!r}")
         self.tiers: dict[str | int, str] = {**tiers}
-        self._source = _PolicySource(policy)
+        self._source = PolicySource(policy)
 
     async def classify(self, context: "RoutingContext") -> str | None:
         """Return the tier of a request; None leaves it to the router's own rule."""

@@ -4,11 +4,12 @@ A policy looks at a question's text alone and asks no model. What `tale_dspy.loa
 estimator makes no call, so that new estimators need no change here.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import dspy
 
@@ -22,6 +23,8 @@ from tale_dspy.programs.saving import load
 from tale_dspy.programs.state import promises_of
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
+
+logger = logging.getLogger(__name__)
 
 RECHECK_S = 1.0
 """Seconds between two looks at whether a policy file has changed."""
@@ -191,3 +194,27 @@ class PolicyFile:
             except TaleError as error:
                 reason = str(error)
         self._warn(f"no budgets: {reason}; requests pass through unchanged until the file is mended")
+
+
+PolicyLike: TypeAlias = BudgetLike | Path | dspy.Module | BudgetPolicy
+"""What a callback takes as its policy; a text that ends in `.json` is a file."""
+
+
+class PolicySource:
+    """The policy of a callback, fixed or in a file, and its warnings, each once."""
+
+    def __init__(self, policy: PolicyLike) -> None:
+        self._warned: set[str] = set()
+        path = Path(policy) if isinstance(policy, str) and policy.endswith(".json") else policy
+        self._file = PolicyFile(path, logger.warning) if isinstance(path, Path) else None
+        self._fixed = None if isinstance(path, Path) else as_policy(path)
+
+    def current(self) -> BudgetPolicy | None:
+        """Return the policy, or None while its file cannot be used."""
+        return self._fixed if self._file is None else self._file.current()
+
+    def warn_once(self, sentence: str) -> None:
+        """Write a warning that was not written before."""
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            logger.warning(sentence)
