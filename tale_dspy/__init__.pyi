@@ -55,6 +55,7 @@ from .programs.estimators.effort_estimator import EffortEstimator as EffortEstim
 from .programs.estimators.estimator import BudgetEstimator as BudgetEstimator
 from .programs.estimators.few_shot_estimator import FewShotEstimator as FewShotEstimator
 from .programs.estimators.regression_estimator import RegressionEstimator as RegressionEstimator
+from .programs.no_thinking import NoThinking as NoThinking
 from .programs.saving import load as load
 from .programs.self_budgeted import SelfBudgeted as SelfBudgeted
 from .programs.sketch import SketchOfThought as SketchOfThought
