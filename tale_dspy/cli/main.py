@@ -4,6 +4,7 @@
 """
 
 import functools
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -100,6 +101,11 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
+def _interrupt(*_: object) -> None:
+    """End a command on SIGTERM as on Ctrl-C: with what was finished."""
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
@@ -107,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; None takes the process's.
     """
     streams.set_up()
+    if argv is None:
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(list(argv) if argv is not None else None, prog_name="tale")
         code = 0

@@ -52,15 +52,15 @@ def test_our_own_warnings_reach_stderr(process: Start, asked: list[str]) -> None
 
 
 class Interrupting:
-    """A solver that presses Ctrl-C in a process when the fifth request comes, once."""
+    """A solver that sends a process a signal, Ctrl-C's at first, when the fifth request comes, once."""
 
-    def __init__(self, bank: dict[str, str]) -> None:
+    def __init__(self, bank: dict[str, str], ending: signal.Signals = signal.SIGINT) -> None:
         self.solve = SolverReply(bank)
-        self.pid = 0
+        self.pid, self.ending = 0, ending
 
     def __call__(self, request: Request) -> Any:
         if request.n >= 5 and self.pid:
-            os.kill(self.pid, signal.SIGINT)
+            os.kill(self.pid, self.ending)
             self.pid = 0
         return self.solve(request)
 
@@ -69,10 +69,11 @@ def interrupted(found: dict[str, Any], folder: Path) -> bool:
     return found["stopped"] == "interrupted" and 3 <= found["n"] == len(set(ids(folder))) <= 6
 
 
-def test_ctrl_c_is_130_and_the_same_command_finishes(
-    process: Start, asked: list[str], server: Any, tmp_path: Path
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_are_130_and_the_same_command_finishes(
+    ending: signal.Signals, process: Start, asked: list[str], server: Any, tmp_path: Path
 ) -> None:
-    reply = Interrupting(server.bank)
+    reply = Interrupting(server.bank, ending)
     with ScriptedServer(reply, latency=0.05) as slow:
         command = ["eval", "cot", *asked, "--api-base", slow.url, "--concurrency", "2", "--out", "a", "--json"]
         with process(*command) as running:
