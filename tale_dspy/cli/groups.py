@@ -1,4 +1,8 @@
-"""Groups of flags: a command takes a dataclass as one parameter, and each of its fields is a flag."""
+"""Groups of flags: a command takes a dataclass as one parameter, and each of its fields is a flag.
+
+Every flag can be set by an environment variable `TALE_<FLAG>` and by a file given as `--config`; the command line wins
+over the environment, and the environment over the file. Help shows flags in panels, those a newcomer needs first.
+"""
 
 import functools
 import inspect
@@ -6,6 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, Signature
 from typing import Annotated, Any, get_origin
+
+from tale_dspy.cli.config_file import panel_order
 
 Command = Callable[..., int]
 
@@ -31,7 +37,7 @@ def spelled_out(*, without: Collection[str] = ()) -> Callable[[Command], Command
 
         flags = [flag for name, parameter in taken.items() for flag in groups.get(name, [parameter])]
         flags = [flag.replace(kind=Parameter.KEYWORD_ONLY) for flag in flags]
-        flags.sort(key=lambda flag: flag.default is not Parameter.empty)
+        flags.sort(key=lambda flag: (flag.default is not Parameter.empty, panel_order(flag.name)))
         run.__signature__ = Signature(flags)  # type: ignore[attr-defined]  # what Typer reads
         return run
 

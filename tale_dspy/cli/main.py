@@ -30,13 +30,13 @@ from tale_dspy.cli import (
     train,
     view,
 )
+from tale_dspy.cli.config_file import with_config
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 
 app = typer.Typer(
     name="tale",
     help="Token-budget-aware reasoning (TALE) for DSPy: run, compare and report.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -89,7 +89,7 @@ for _command in (
     export,
     merge,
 ):
-    app.command(_command.NAME)(exits(_command.run))
+    app.command(_command.NAME)(exits(with_config(_command.run)))
 
 
 @app.callback(invoke_without_command=True)

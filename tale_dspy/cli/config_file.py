@@ -1,0 +1,135 @@
+"""Flags from the environment and from a file: `TALE_<FLAG>`, `--config FILE.toml`, and the `config.toml` of a run."""
+
+import copy
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from typer.models import OptionInfo
+
+from tale_dspy.errors import UsageError
+
+PREFIX = "TALE_"
+CONFIG_FILE = "config.toml"
+
+PANELS: dict[str, tuple[str, ...]] = {
+    "Needed first": (
+        *("data", "model", "limit", "max_usd", "out", "api_base", "concurrency", "temperature", "max_tokens", "json"),
+    ),
+    "Budget and effort": (
+        *("budgets", "efforts", "effort", "mode", "form", "on_truncation", "on_skip", "vanilla", "train_data"),
+        *("train_limit", "sampler", "calls", "draws", "estimator", "min_neighbor_accuracy"),
+    ),
+    "Data": ("inputs", "gold", "offset", "metric", "repeats", "seed", "allow_leak", "exclude"),
+    "Model and provider": (
+        *("engine", "server", "fallback", "adapter", "cache", "timeout", "retries", "retry_errors", "rpm", "tpm"),
+        *("device", "dtype", "max_batch", "preset"),
+    ),
+    "Spend": ("max_total_output_tokens", "price_in", "price_out", "dry_run", "past", "yes"),
+    "Many machines": ("shard", "shards", "ray", "batch", "batch_wait"),
+    "Other": ("provenance", "config"),
+}
+"""Panels of the help, in their order; a flag that none names stands where it was declared."""
+
+_PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
+_ORDER = {name: place for place, name in enumerate(_PANEL_OF)}
+
+
+def panel_order(name: str) -> int:
+    """Return where a flag stands in the help; flags of no panel come after those of the first."""
+    return _ORDER.get(name, len(PANELS["Needed first"]))
+
+
+def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--config`, and each of its flags an environment variable and a panel."""
+    signature = inspect.signature(command)
+    parameters = [p.replace(annotation=_dressed(p.name, p.annotation)) for p in signature.parameters.values()]
+    option = typer.Option("--config", help="TOML file of flags; the command line and TALE_<FLAG> win.", is_eager=True)
+    option.callback, option.expose_value = _load, False
+    option.rich_help_panel = "Other"
+    config = inspect.Parameter(
+        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
+    )
+
+    def run(*args: Any, config: Path | None = None, **kwargs: Any) -> Any:
+        return command(*args, **kwargs)
+
+    run.__doc__, run.__name__ = command.__doc__, getattr(command, "__name__", "run")
+    run.__signature__ = signature.replace(parameters=[*parameters, config])  # type: ignore[attr-defined]
+    return run
+
+
+def _dressed(name: str, annotation: Any) -> Any:
+    """Return the annotation of a flag with its environment variable and its panel."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    kind, *rest = get_args(annotation)
+    dressed = []
+    for info in rest:
+        if isinstance(info, OptionInfo):
+            info = copy.copy(info)
+            info.envvar = info.envvar or PREFIX + name.upper()
+            info.show_envvar = False
+            info.rich_help_panel = info.rich_help_panel or _PANEL_OF.get(name)
+        dressed.append(info)
+    return Annotated[kind, *dressed]
+
+
+def _load(context: typer.Context, value: Path | None) -> Path | None:
+    """Take the defaults of a command from a file (an eager callback: it runs before other flags are read)."""
+    if value is None:
+        return None
+    known = {parameter.name: parameter for parameter in context.command.params}
+    defaults: dict[str, Any] = {}
+    for key, setting in read_config(value).items():
+        name = key.replace("-", "_")
+        if name not in known or name == "config":
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, [n for n in known if n], 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"{value}: {context.info_name} has no flag {key}{hint}")
+        defaults[name] = setting
+    context.default_map = {**(context.default_map or {}), **defaults}
+    return value
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the flags of a file.
+
+    Raises:
+        UsageError: If it cannot be read, is no TOML, or holds a table.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"--config {path} cannot be read: {e}") from e
+    except tomllib.TOMLDecodeError as e:
+        raise UsageError(f"--config {path} is no TOML: {e}") from e
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            raise UsageError(f"--config {path}: {key} is a table; flags stand at the top, such as limit = 200")
+    return settings
+
+
+def write_config(folder: Path, options: Any, extra: Mapping[str, Any] = {}) -> None:
+    """Write the `config.toml` that repeats a command, beside the results; keys are never among the flags.
+
+    Args:
+        folder: The run folder, which exists.
+        options: A dataclass of flags.
+        extra: Other flags.
+    """
+    import tomli_w
+
+    settings: dict[str, Any] = {}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if get_origin(field.type) is Annotated and value is not None and value != field.default:
+            settings[field.name] = str(value) if isinstance(value, Path) else value
+    settings.update({name: value for name, value in extra.items() if value is not None})
+    (folder / CONFIG_FILE).write_text(tomli_w.dumps(settings), encoding="utf-8")
