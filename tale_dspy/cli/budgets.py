@@ -1,5 +1,6 @@
 """Budgets that other runs decide: shares of what a vanilla run took, or the one that did best in training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,13 @@ def best_budget(
         caps: Of search and evaluation together.
         options: Of `evaluate`; its `config` learns which questions were searched.
     """
+    from tale_dspy.budget import BudgetLike
     from tale_dspy.datasets import data_hash, example_ids
     from tale_dspy.errors import SpendCapReached
-    from tale_dspy.optimizers.fixed_budget import BestFixedBudget
+    from tale_dspy.optimizers.fixed_budget import BUDGETS, BestFixedBudget
 
     if plan.train_data is None and Path(plan.data).suffix:
-        raise UsageError("budget:best tries budgets on other questions than it is evaluated on: give --train-data")
+        raise UsageError(f"{plan.program} tries budgets on other questions than it is evaluated on: give --train-data")
     train = plan.load(plan.train_data or _training_questions(plan.data)).take(0, plan.train_limit)
     ids = example_ids(train.examples, train.gold)
     both = len({*ids} & {*example_ids(data.examples, data.gold)})
@@ -57,7 +59,12 @@ def best_budget(
     options["config"] |= {"train": {"name": train.name, "n": len(train), "hash": data_hash(ids)}}
     folder = plan.folder()
     out = folder.parent / f"{folder.name}-search"
-    search = BestFixedBudget(metric, out=out, **options, **caps.left())
+    budgets: Sequence[BudgetLike] = BUDGETS
+    if plan.program == "effort:best":
+        budgets = effort_settings(options["lm"])
+        if not budgets:
+            raise UsageError(f"effort:best needs a model that takes effort words; none are known of {plan.model}")
+    search = BestFixedBudget(metric, budgets=budgets, out=out, **options, **caps.left())
     try:
         program = search.compile(student, trainset=train)
     finally:
@@ -66,6 +73,13 @@ def best_budget(
         message = f"{search.stopped}; the search is kept in {out}, the same command continues"
         raise SpendCapReached(message, search.caps.ledger)
     return program
+
+
+def effort_settings(lm: Any) -> list[str]:
+    """Return the effort words of a model, without those that send the request of another."""
+    from tale_dspy.backends.reasoning_params import distinct_settings, effort_words
+
+    return [str(setting.value) for setting in distinct_settings(lm, effort_words(lm))]
 
 
 def _training_questions(data: str) -> str:

@@ -14,6 +14,8 @@ from typer.models import OptionInfo
 from tale_dspy.errors import UsageError
 
 PREFIX = "TALE_"
+VARIABLES = {"data": "TALE_DATASET"}
+"""Flags whose variable is another: `TALE_DATA` names the folder of the data sets."""
 CONFIG_FILE = "config.toml"
 
 PANELS: dict[str, tuple[str, ...]] = {
@@ -72,7 +74,7 @@ def _dressed(name: str, annotation: Any) -> Any:
     for info in rest:
         if isinstance(info, OptionInfo):
             info = copy.copy(info)
-            info.envvar = info.envvar or PREFIX + name.upper()
+            info.envvar = info.envvar or VARIABLES.get(name, PREFIX + name.upper())
             info.show_envvar = False
             info.rich_help_panel = info.rich_help_panel or _PANEL_OF.get(name)
         dressed.append(info)

@@ -3,6 +3,8 @@
 import json
 import math
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,34 @@ def _strict(value: Any) -> Any:
     return [_strict(v) for v in value] if isinstance(value, list | tuple) else value
 
 
+SECONDS_BETWEEN_LINES = 30.0
+"""Seconds between two lines of progress where there is no terminal, such as in a log of a cluster."""
+
+
+def _line_every(seconds: float, title: str) -> "Callable[[Tally], None]":
+    """Return a progress callback that writes a line to stderr every so often."""
+    import typer
+
+    from tale_dspy.display import visible
+
+    last = time.monotonic()
+    lock = threading.Lock()
+
+    def update(tally: "Tally") -> None:
+        nonlocal last
+        with lock:
+            now = time.monotonic()
+            if now - last < seconds or not tally.done:
+                return
+            last = now
+        usd = "price unknown" if tally.unpriced else f"${tally.spent_usd:.4f}"
+        tokens = f", {tally.output_tokens / tally.counted:.1f} tokens" if tally.counted else ""
+        share = f"{tally.correct / tally.done:.1%}"
+        typer.echo(f"{visible(title, ' ')}: {tally.done} of {tally.total}, {share} right{tokens}, {usd}", err=True)
+
+    return update
+
+
 @contextmanager
 def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
     """Show done, accuracy, mean tokens, spend and time left on stderr while a run goes on."""
@@ -55,7 +85,7 @@ def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
     from tale_dspy.display import visible
 
     if not sys.stderr.isatty():
-        yield None
+        yield _line_every(SECONDS_BETWEEN_LINES, title)
         return
     name = Column(no_wrap=True, max_width=28)
     figures = Column(no_wrap=True)  # what a narrow terminal keeps

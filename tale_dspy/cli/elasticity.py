@@ -11,9 +11,10 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.plan import EVAL_ONLY, Plan
+from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tale_dspy.optimizers.budget_sweep import BudgetSweep
+    from tale_dspy.optimizers.budget_sweep import BudgetSweep, SweepPoint
 
 NAME = "elasticity"
 
@@ -37,15 +38,18 @@ Budgets = Annotated[
 
 
 @spelled_out(without=EVAL_ONLY)
-def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False) -> int:
-    """Ask a program without a budget and at several budgets: token elasticity, as table and figures.
+def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: LadderFlags, json: flags.Json = False) -> int:
+    """Ask a program without a budget and at several budgets or effort words: token elasticity, as table and figures.
 
     The same command continues a ladder that was stopped or killed.
     """
     from tale_dspy.cli.console import live_bar, print_json
-    from tale_dspy.optimizers.budget_sweep import parse_rung
+    from tale_dspy.optimizers.budget_sweep import parse_point
 
-    rungs = None if budgets is None else [parse_rung(word) for word in budgets.split(",")]
+    if budgets is not None and efforts is not None:
+        raise UsageError("give --budgets or --efforts, not both: they are drawn over one axis")
+    words = budgets if efforts is None else efforts
+    rungs = None if words is None else [parse_point(word) for word in words.split(",")]
     plan = plan.checked()
     folder = plan.out or plan.folder().with_name(f"{plan.folder().name}--elasticity")
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
@@ -61,12 +65,12 @@ def run(*, budgets: Budgets = None, plan: LadderFlags, json: flags.Json = False)
     return 3 if found.stopped else 0
 
 
-def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress: Any) -> "BudgetSweep":
+def _climb(plan: Plan, rungs: "list[SweepPoint] | None", folder: Path, progress: Any) -> "BudgetSweep":
     import dspy
 
     from tale_dspy.cli.evaluation import set_up
     from tale_dspy.cli.models import check_provider
-    from tale_dspy.optimizers.budget_sweep import climb
+    from tale_dspy.optimizers.budget_sweep import sweep_budgets
     from tale_dspy.programs.budgeted import BudgetedChainOfThought
     from tale_dspy.programs.spec import imported, program_from
 
@@ -78,7 +82,7 @@ def _climb(plan: Plan, rungs: "list[int | float] | None", folder: Path, progress
     )
     options = set_up(plan, program, data)
     check_provider(plan, options["lm"])
-    return climb(program, data, rungs, metric=metric, out=folder, progress=progress, **options)
+    return sweep_budgets(program, data, rungs, metric=metric, out=folder, progress=progress, **options)
 
 
 def _report(found: "BudgetSweep", folder: Path) -> list[Path]:
@@ -103,7 +107,7 @@ def _show(found: "BudgetSweep") -> None:
     for curve in curves:
         screen.print(rich_elasticity(curve, width=screen.width))
     if not curves:
-        screen.print(sweep_table(found.vanilla, found.rungs).rich())
+        screen.print(sweep_table(found.vanilla, found.points).rich())
     sentence = _sentence(found)
     if sentence:
         typer.echo(f"Relative to each question's answer without a budget: {sentence}")
@@ -113,7 +117,7 @@ def _sentence(found: "BudgetSweep") -> str | None:
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
     from tale_dspy.reports.question_figures import elasticity_sentence
 
-    bins = pooled(curves_of_runs(found.rungs, found.vanilla))
+    bins = pooled(curves_of_runs(found.points, found.vanilla))
     return elasticity_sentence(bins) if bins else None
 
 
@@ -130,7 +134,7 @@ def _figures(found: "BudgetSweep", folder: Path, files: list[Path]) -> dict[str,
         "n": found.vanilla.summary["n"],
         "vanilla": rows[0],
         "rungs": rows[1:],
-        "pooled": [b._asdict() for b in pooled(curves_of_runs(found.rungs, found.vanilla))],
+        "pooled": [b._asdict() for b in pooled(curves_of_runs(found.points, found.vanilla))],
         "sentence": _sentence(found),
         "cost_usd": None if None in spent else sum(spent),
         "provenance": provenance_of(found.vanilla),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tale_dspy.cli.budgets import best_budget, scaled
+from tale_dspy.cli.config_file import write_config
 from tale_dspy.cli.models import check_provider, language_model
 from tale_dspy.cli.plan import Plan
 from tale_dspy.errors import UsageError
@@ -52,10 +53,13 @@ def ask(
     factor = scale_of(plan.program)
     if factor is not None:
         data = scaled(plan, data, factor, options)
-    if plan.program == "budget:best":
+    if plan.program in ("budget:best", "effort:best"):
         program = best_budget(plan, program, data, metric, caps, {**options, "progress": progress})
     options |= {"progress": progress, "out": plan.folder(), "allow_partial": True}
-    return caps.evaluate(program, data, metric=metric, **options)
+    run = caps.evaluate(program, data, metric=metric, **options)
+    if run.path is not None:
+        write_config(run.path, plan)
+    return run
 
 
 def set_up(plan: Plan, program: Any, data: "Dataset") -> dict[str, Any]:

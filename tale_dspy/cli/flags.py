@@ -36,6 +36,18 @@ Fallback = Annotated[
     list[str] | None,
     typer.Option(help="A model that is asked where --model fails after its retries; may be given several times."),
 ]
+Device = Annotated[str | None, typer.Option(help="Local models: a torch device, such as cpu or cuda:0.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="Local models: float32, bfloat16, float16, or auto for that of the files.")
+]
+MaxBatch = Annotated[int | None, typer.Option(help="Local models: replies written at once; unset: as memory allows.")]
+Efforts = Annotated[
+    str | None,
+    typer.Option(
+        help="Effort words, such as low,medium,high. Unset: the words of a reasoning model that takes words; "
+        "none: token budgets."
+    ),
+]
 Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]
 Offset = Annotated[int, typer.Option(help="Leave out so many questions at the start.")]
 Concurrency = Annotated[int, typer.Option(help="Questions asked at the same time.")]
@@ -77,7 +89,7 @@ AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on quest
 Recovery = Annotated[
     str | None,
     typer.Option(
-        help="Where thinking used up the room of the answer: answer (ask for it, with the thought sent back) or "
+        help="Where thinking used up the room of the answer: force_answer (ask for it, with the thought sent back) or "
         "retry_larger (twice the budget and max_tokens, at most twice)."
     ),
 ]

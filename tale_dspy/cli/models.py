@@ -23,6 +23,7 @@ def language_model(plan: Plan) -> Any:
         key = "none"  # the OpenAI client refuses to start without one
     settings |= {"api_base": plan.api_base, "api_key": key, "server": plan.server}
     settings |= {"rpm": plan.rpm, "tpm": plan.tpm}
+    settings |= {"device": plan.device, "dtype": plan.dtype, "max_batch": plan.max_batch}
     given = {k: v for k, v in settings.items() if v is not None}
     try:
         fallbacks = [_fallback(plan, model) for model in plan.fallback or ()]

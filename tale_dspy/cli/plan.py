@@ -75,6 +75,9 @@ class Plan:
     train_data: flags.TrainData = None
     train_limit: flags.TrainLimit = 100
     shard: flags.ShardFlag = None
+    device: flags.Device = None
+    dtype: flags.Dtype = None
+    max_batch: flags.MaxBatch = None
     out: flags.Out = None
     api_key: str | None = field(default=None, repr=False)
     """No flag: a key comes from the environment."""

@@ -4,7 +4,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,7 @@ class Asked:
     sampler: Annotated[
         str, typer.Option(help="elastic, halving (the paper's), tpe, or grid (every budget: the truth).")
     ] = "elastic"
+    efforts: flags.Efforts = None
     calls: Annotated[int | None, typer.Option(help="Budgets tried for a question; unset: the sampler decides.")] = None
     draws: Annotated[
         int, typer.Option("--repeats", help="Right fresh draws that must outnumber wrong ones; 0: no test.")
@@ -109,7 +110,7 @@ class Done:
             if name in self.ranges:
                 rough = "" if self.search.sampler == "grid" else ", by ranges that only --sampler grid shows fully"
                 lines.append(f"{head}learned: {self.ranges[name]} (of the questions it learned from{rough})")
-        return [*lines, f"kept in {self.search.out}; the program: {self.file}"]
+        return [*lines, *self.search.notices.values(), f"kept in {self.search.out}; the program: {self.file}"]
 
 
 def figure_lines(told: dict[str, Any]) -> list[str]:
@@ -131,6 +132,14 @@ def figure_lines(told: dict[str, Any]) -> list[str]:
     return lines
 
 
+def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None":
+    """Read `--efforts`: words separated by commas, `none` for token budgets, nothing for `auto`."""
+    if text is None:
+        return "auto"
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    return None if words == ("none",) else words
+
+
 def search(plan: Plan, asked: Asked) -> Done:
     """Search, save the program, and compare with the best fixed budget."""
     import dspy
@@ -150,6 +159,7 @@ def search(plan: Plan, asked: Asked) -> Done:
     budget_search = BudgetSearch(
         metric,
         sampler=asked.sampler,
+        efforts=parse_efforts(asked.efforts),
         calls_per_question=asked.calls,
         repeats=asked.draws,
         estimator=asked.estimator,  # type: ignore[arg-type]  # checked there

@@ -1,4 +1,4 @@
-"""Ask a program at a ladder of budgets: what token elasticity (paper, section 4) is measured with."""
+"""Ask a program at several budgets or effort words: how token elasticity (paper, section 4) is measured."""
 
 import logging
 import math
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.adapter import BUDGET
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import BudgetLike, BudgetValue, check_budget
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, searchable, task_of
+from tale_dspy.optimizers.search.budget_space import check_efforts
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.programs.copying import copy_program
@@ -20,6 +21,9 @@ from tale_dspy.runs.records import Run
 from tale_dspy.runs.scaled import with_scaled_budgets
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
+
+SweepPoint = int | float | str
+"""Tokens, a share of the tokens without a budget, or an effort word."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +34,11 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)x")
 
 @dataclass(frozen=True)
 class BudgetSweep:
-    """The runs of a ladder."""
+    """The runs of a sweep."""
 
     vanilla: Run
     """All questions without a budget."""
-    rungs: tuple[Run, ...]
+    points: tuple[Run, ...]
     """The same questions at each budget, in the order they were asked."""
     stopped: str | None = None
     """The sentence of the cap that ended it early, or None."""
@@ -42,17 +46,17 @@ class BudgetSweep:
     @property
     def runs(self) -> list[Run]:
         """All of them, the one without a budget first."""
-        return [self.vanilla, *self.rungs]
+        return [self.vanilla, *self.points]
 
 
-def parse_rung(text: str) -> int | float:
-    """Read a budget: whole tokens such as `50`, or a share of the question's tokens without a budget, such as `0.25x`.
+def parse_point(text: str) -> SweepPoint:
+    """Read a budget: tokens (`50`), a share of the question's tokens without a budget (`0.25x`), an effort word.
 
     Returns:
-        Tokens as an int, a share as a float.
+        Tokens as an int, a share as a float, a word as a str.
 
     Raises:
-        UsageError: If it is neither.
+        UsageError: If it is none of these.
     """
     word = text.strip()
     found = _SHARE.fullmatch(word)
@@ -60,13 +64,21 @@ def parse_rung(text: str) -> int | float:
         return float(found[1])
     if word.isascii() and word.isdigit() and len(word) <= 9 and int(word):
         return int(word)
-    raise UsageError(f"a budget is a number of tokens such as 50 or a share such as 0.25x, got {text!r}")
+    try:
+        value = BudgetValue.parse(word)
+    except UsageError:
+        value = None
+    if value is not None and value.effort is not None:
+        return str(value)
+    raise UsageError(
+        f"a budget is a number of tokens such as 50, a share such as 0.25x or an effort word such as low, got {text!r}"
+    )
 
 
-def climb(
+def sweep_budgets(
     program: Any,
     data: Dataset,
-    budgets: Sequence[int | float] | None = None,
+    budgets: Sequence[SweepPoint] | None = None,
     *,
     metric: Metric | None = None,
     out: str | Path | None = None,
@@ -80,7 +92,7 @@ def climb(
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought`; not changed.
         data: The questions.
-        budgets: Whole tokens, or shares as floats, not both; None takes `SHARES`.
+        budgets: Whole tokens, shares as floats, or effort words, one kind of them; None takes `SHARES`.
         metric: As in `evaluate`.
         out: A folder that keeps a run folder for each rung, so that a killed ladder continues; None for none.
         **options: Passed on to `evaluate`: `lm`, `adapter`, `concurrency`, `max_usd` ... A cap ends the ladder with the
@@ -90,37 +102,40 @@ def climb(
         UsageError: If a budget cannot be used, or the program has no budgeted predictor.
         SpendCapReached: If the cap ended it before all questions were asked without a budget.
     """
-    rungs = _checked([parse_rung(s) for s in SHARES] if budgets is None else budgets)
+    points = _checked([parse_point(s) for s in SHARES] if budgets is None else budgets)
     names = searchable(program)
-    if isinstance(rungs[0], float) and names != ["self"]:
+    if isinstance(points[0], float) and names != ["self"]:
         raise UsageError(f"shares need a program that is one budgeted predictor, this one has {', '.join(names)}")
     caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
     asking = _Asking(metric, None if out is None else Path(out), caps, options)
     vanilla = asking.run(unbudgeted(program), data, "cot")
     finished: list[Run] = []
     stopped = None
-    for rung in rungs:
+    for point in points:
         try:
-            finished.append(asking.rung(program, data, vanilla, rung))
+            finished.append(asking.point(program, data, vanilla, point))
         except SpendCapReached as e:
             stopped = str(e)
-            logger.warning("the ladder ended after %d of %d budgets: %s", len(finished), len(rungs), e)
+            logger.warning("the ladder ended after %d of %d budgets: %s", len(finished), len(points), e)
             break
     return BudgetSweep(vanilla, tuple(finished), stopped)
 
 
-def _checked(budgets: Sequence[int | float]) -> list[int | float]:
+def _checked(budgets: Sequence[SweepPoint]) -> list[SweepPoint]:
     """Return the budgets, the largest first, each once."""
     if not budgets:
         raise UsageError("budgets must name at least one budget to ask at")
-    if len({isinstance(b, float) for b in budgets}) > 1:
-        raise UsageError("budgets must be tokens or shares, not both: they are drawn over one axis")
+    if len({type(b) for b in budgets}) > 1:
+        raise UsageError("budgets must be tokens, shares or effort words, one kind: they are drawn over one axis")
+    words = [b for b in budgets if isinstance(b, str)]
+    if words:
+        return [*reversed(check_efforts(words))]
     for budget in budgets:
         if not isinstance(budget, float):
             check_budget(budget, "budgets")
         elif not 0 < budget < math.inf:
             raise UsageError(f"a share must be a positive number, got {budget!r}")
-    return sorted(set(budgets), reverse=True)
+    return sorted({b for b in budgets if not isinstance(b, str)}, reverse=True)
 
 
 @dataclass(frozen=True)
@@ -132,10 +147,11 @@ class _Asking:
     caps: SharedCaps
     options: dict[str, Any]
 
-    def rung(self, program: Any, data: Dataset, vanilla: Run, budget: int | float) -> Run:
+    def point(self, program: Any, data: Dataset, vanilla: Run, budget: SweepPoint) -> Run:
         """Ask all questions at one budget."""
-        if isinstance(budget, int):
-            return self.run(given(program, budget), data, f"budget:{budget}")
+        if not isinstance(budget, float):
+            kind = "effort" if isinstance(budget, str) else "budget"
+            return self.run(given(program, budget), data, f"{kind}:{budget}")
         counted = {r.id for r in vanilla.records if r.output_tokens is not None}
         ids = example_ids(data.examples, data.gold)
         kept = [e for key, e in zip(ids, data.examples, strict=True) if key in counted]
@@ -154,12 +170,12 @@ class _Asking:
         return self.caps.evaluate(program, data, **{**self.options, **own})
 
 
-def given(program: Any, budget: int | None) -> Any:
+def given(program: Any, budget: BudgetLike | None) -> Any:
     """Return a copy of a program whose budgeted predictors are all given one budget, and estimate none.
 
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought`; not changed.
-        budget: In tokens; None leaves it to the questions, as an input `token_budget`.
+        budget: Tokens or an effort word; None leaves it to the questions, as an input `token_budget`.
     """
     copied = copy_program(program)
     for module in budgeted_predictors(copied).values():

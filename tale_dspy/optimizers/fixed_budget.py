@@ -1,4 +1,4 @@
-"""The best fixed budget: one number for all questions, chosen on training questions."""
+"""The best fixed budget: one number or one effort word for all questions, chosen on training questions."""
 
 import logging
 import math
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import EFFORT_WORDS, BudgetLike, BudgetValue, check_budget
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
@@ -28,8 +28,8 @@ BUDGETS = (10, 15, 25, 40, 60, 100, 150, 250, 400)
 class Trial:
     """One budget on the training questions."""
 
-    budget: int
-    """Tokens asked for."""
+    budget: int | str
+    """Tokens asked for, or an effort word."""
     accuracy: float
     """Share of the training questions answered right."""
     output_tokens: float | None
@@ -46,14 +46,15 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
 
     Args:
         metric: As in `evaluate`; None compares answers.
-        budgets: What to try, in tokens.
+        budgets: What to try: tokens, or effort words.
         max_loss: Accuracy that may be given up, as a fraction.
         max_usd: Cap on US dollars of all budgets together; those finished until then decide.
         out: A folder that keeps a run folder for each budget, so that a killed search continues; None for none.
         **options: Passed on to `evaluate`: `lm`, `adapter`, `concurrency`, `price`, `max_total_output_tokens` ...
 
     Raises:
-        UsageError: If there is no budget to try, one is not a whole number of at least 1, or an option is out of range.
+        UsageError: If there is no budget to try, one is no whole number of at least 1 and no effort word, or an option
+        is out of range.
 
     Attributes:
         caps: What the last search has left of its caps, for an evaluation after it.
@@ -70,7 +71,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         self,
         metric: Metric | None = None,
         *,
-        budgets: Sequence[int] = BUDGETS,
+        budgets: Sequence[BudgetLike] = BUDGETS,
         max_loss: float = 0.01,
         max_usd: float | None = None,
         out: str | Path | None = None,
@@ -80,7 +81,10 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
             raise UsageError("budgets must name at least one budget to try")
         if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
             raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
-        self.budgets = [check_budget(b, "budgets") for b in budgets]
+        self.budgets = [
+            BudgetValue.parse(b) if isinstance(b, str | BudgetValue) else BudgetValue(check_budget(b, "budgets"))
+            for b in budgets
+        ]
         self.metric, self.max_loss = metric, max_loss
         self.out = None if out is None else Path(out)
         self.options = options
@@ -115,7 +119,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         trials = self._tried(student, trainset)
         best = self.choose(trials)
         program = copy_program(student)
-        program.token_budget = best.budget
+        program.fixed.value = BudgetValue.parse(best.budget)
         program.trial_logs = [asdict(t) for t in trials]
         examples, gold = _rows(trainset)
         program.seen.add(example_ids(examples, gold), "train", self.options.get("lm"))
@@ -127,20 +131,21 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         self.caps, self.stopped = SharedCaps(*self._limits), None
         for budget in self.budgets:
             candidate = copy_program(student)
-            candidate.token_budget = budget
+            candidate.fixed.value = budget
             try:
                 summary = self._run(candidate, trainset).summary
             except SpendCapReached as e:
                 self.stopped = str(e)
                 if not trials:
                     raise
-                logger.warning("the search for a fixed budget ended at budget %d: %s", budget, e)
+                logger.warning("the search for a fixed budget ended at budget %s: %s", budget, e)
                 break
-            trials.append(Trial(budget, summary["accuracy"], summary["output_tokens_mean"], summary["n"]))
+            trials.append(Trial(budget.to_json(), summary["accuracy"], summary["output_tokens_mean"], summary["n"]))
         return trials
 
     def _run(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> Run:
-        name = f"budget:{candidate.token_budget}"
+        value = candidate.fixed.value
+        name = f"budget:{value}" if value is None or value.effort is None else f"effort:{value}"
         own: dict[str, Any] = {
             "metric": self.metric,
             "name": name,
@@ -153,7 +158,14 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         """Pick the cheapest of the trials that are accurate enough; one of unknown cost only if there is no other."""
         bar = max(t.accuracy for t in trials) - self.max_loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
         enough = [t for t in trials if t.accuracy >= bar]
-        return min(enough, key=lambda t: (math.inf if t.output_tokens is None else t.output_tokens, t.budget))
+        order = {t.budget: place for place, t in enumerate(sorted(trials, key=_rank))}
+        return min(enough, key=lambda t: (math.inf if t.output_tokens is None else t.output_tokens, order[t.budget]))
+
+
+def _rank(trial: Trial) -> tuple[int, int]:
+    """Rank budgets by what they allow: numbers, then effort words in their order."""
+    value = BudgetValue.parse(trial.budget)
+    return (-1 if value.effort is None else EFFORT_WORDS.index(value.effort), value.tokens or 0)
 
 
 def _rows(trainset: Dataset | Sequence[Any]) -> tuple[list[Any], str]:

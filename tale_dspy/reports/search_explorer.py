@@ -63,11 +63,11 @@ def _panes(row: SearchRow) -> Sequence[Pane]:
         Pane(title=vanilla, text=row.vanilla.text or "no reply", group=0),
         *(
             Pane(
-                title=f"budget {number(trial.budget, 0)}: {_judged(trial.correct)}, {number(trial.tokens, 0)} tokens",
+                title=f"budget {trial.budget}: {_judged(trial.correct)}, {number(trial.tokens, 0)} tokens",
                 text=trial.text or "no reply",
                 group=0,
             )
-            for trial in sorted(row.trials, key=lambda trial: -trial.budget)
+            for trial in sorted(row.trials, key=lambda trial: -(trial.tokens or 0))
         ),
     ]
 

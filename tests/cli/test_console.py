@@ -35,7 +35,8 @@ def test_stdout_stays_clean_under_a_live_bar(asked: list[str], tmp_path: Path) -
 
 def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with live_bar("cot on gsm8k") as progress:
-        assert progress is None
+        assert progress is not None
+        progress(Tally(total=3, done=1, correct=1))  # the first line comes after 30 s
     assert capsys.readouterr() == ("", "")
 
 
@@ -105,3 +106,16 @@ def test_piped_output_is_wide_and_plain(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setenv("COLUMNS", "40")
     console().print("[red]x[/]" * 160)
     assert capsys.readouterr().out == "x" * 160 + "\n"
+
+
+def test_without_a_terminal_a_line_is_written_every_so_often(capsys: pytest.CaptureFixture[str]) -> None:
+    from tale_dspy.cli.console import _line_every
+    from tale_dspy.runs.options import Tally
+
+    tally = Tally(total=40)
+    update = _line_every(0, "cot on gsm8k")
+    update(tally)  # nothing is done yet
+    tally.done, tally.correct, tally.counted, tally.output_tokens, tally.spent_usd = 10, 5, 10, 123, 0.5
+    update(tally)
+    _line_every(1000, "cot on gsm8k")(tally)
+    assert capsys.readouterr().err == "cot on gsm8k: 10 of 40, 50.0% right, 12.3 tokens, $0.5000\n"

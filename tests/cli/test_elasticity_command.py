@@ -50,8 +50,11 @@ def test_a_cap_keeps_what_was_finished_and_the_command_goes_on(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--budgets", "10,half"], "a budget is a number of tokens such as 50 or a share such as 0.25x, got 'half'"),
-        (["--budgets", "10,0.5x"], "tokens or shares, not both"),
+        (
+            ["--budgets", "10,half"],
+            "a budget is a number of tokens such as 50, a share such as 0.25x",
+        ),
+        (["--budgets", "10,0.5x"], "tokens, shares or effort words, one kind"),
         (["direct", "--budgets", "10"], "DirectAnswer has no budgeted predictor"),
         (["nothing", "--budgets", "10"], "there is no program 'nothing'"),
     ],

@@ -10,7 +10,7 @@ from fake_lm import FakeLM, fake_lm
 import tale_dspy
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers.budget_sweep import SHARES, climb, given, parse_rung
+from tale_dspy.optimizers.budget_sweep import SHARES, given, parse_point, sweep_budgets
 from tale_dspy.testing.problems import budget_of
 
 ROWS = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(5)]
@@ -33,18 +33,18 @@ def tokens(run: Any) -> list[int]:
 
 
 def test_each_budget_is_asked_from_the_largest_down_without_an_estimate(lm: FakeLM) -> None:
-    found = climb(tale_dspy.TaleEP("question -> answer"), DATA, [10, 30, 10], lm=lm)
+    found = sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [10, 30, 10], lm=lm)
     assert [r.name for r in found.runs] == ["cot", "budget:30", "budget:10"] and found.stopped is None
-    assert tokens(found.vanilla) == [41, 42, 43, 44, 45] and tokens(found.rungs[1]) == [10] * 5
+    assert tokens(found.vanilla) == [41, 42, 43, 44, 45] and tokens(found.points[1]) == [10] * 5
     assert len(lm.prompts) == 15
 
 
 def test_shares_are_of_each_questions_own_tokens(lm: FakeLM) -> None:
-    found = climb(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, [0.5], lm=lm)
-    assert tokens(found.rungs[0]) == [round(0.5 * t) for t in tokens(found.vanilla)]
-    assert {r.budget_source for r in found.rungs[0].records} == {"given"}
+    found = sweep_budgets(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, [0.5], lm=lm)
+    assert tokens(found.points[0]) == [round(0.5 * t) for t in tokens(found.vanilla)]
+    assert {r.budget_source for r in found.points[0].records} == {"given"}
     names = [f"budget:{s}" for s in SHARES]
-    assert [r.name for r in climb(tale_dspy.TaleEP("question -> answer"), DATA, lm=lm).rungs] == names
+    assert [r.name for r in sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, lm=lm).points] == names
 
 
 class Two(dspy.Module):  # type: ignore[misc]
@@ -64,52 +64,60 @@ def test_every_budgeted_predictor_of_a_program_is_given_the_budget(lm: FakeLM) -
         "temperature": 0.3
     }
     assert isinstance(program.first, tale_dspy.TaleEP) and program.steps[0].token_budget == 99
-    found = climb(program, DATA, [12], lm=lm)
-    assert tokens(found.rungs[0]) == [24] * 5
+    found = sweep_budgets(program, DATA, [12], lm=lm)
+    assert tokens(found.points[0]) == [24] * 5
     with pytest.raises(UsageError, match=r"one budgeted predictor, this one has first, steps\[0\]"):
-        climb(program, DATA, [0.5], lm=lm)
+        sweep_budgets(program, DATA, [0.5], lm=lm)
 
 
 def test_a_killed_ladder_goes_on_where_it_was(lm: FakeLM, tmp_path: Path) -> None:
     student = tale_dspy.TaleEP("question -> answer")
-    climb(student, DATA, [0.5, 0.2], lm=lm, out=tmp_path)
+    sweep_budgets(student, DATA, [0.5, 0.2], lm=lm, out=tmp_path)
     asked = len(lm.prompts)
-    found = climb(student, DATA, [0.5, 0.2, 0.1], lm=lm, out=tmp_path)
-    assert len(lm.prompts) == asked + 5 and len(found.rungs) == 3
+    found = sweep_budgets(student, DATA, [0.5, 0.2, 0.1], lm=lm, out=tmp_path)
+    assert len(lm.prompts) == asked + 5 and len(found.points) == 3
     assert tale_dspy.load_run(tmp_path / "budget-0.1x").name == "budget:0.1x"
 
 
-def test_a_cap_keeps_the_rungs_finished_until_then() -> None:
+def test_a_cap_keeps_the_points_finished_until_then() -> None:
     lm = fake_lm(solve, max_tokens=60)
     options: dict[str, Any] = {"lm": lm, "price": Price(0, 1e-6), "concurrency": 1}
-    found = climb(tale_dspy.TaleEP("question -> answer"), DATA, [30, 20, 10], max_usd=0.000425, **options)
-    assert [r.name for r in found.rungs] == ["budget:30"] and found.stopped and "spend cap reached" in found.stopped
+    found = sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [30, 20, 10], max_usd=0.000425, **options)
+    assert [r.name for r in found.points] == ["budget:30"] and found.stopped and "spend cap reached" in found.stopped
     with pytest.raises(SpendCapReached):
-        climb(tale_dspy.TaleEP("question -> answer"), DATA, [30], max_usd=0.0001, **options)
+        sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [30], max_usd=0.0001, **options)
 
 
 @pytest.mark.parametrize(("text", "rung"), [("50", 50), (" 0.25x", 0.25), ("1x", 1.0)])
 def test_a_budget_is_read(text: str, rung: float) -> None:
-    assert parse_rung(text) == rung and type(parse_rung(text)) is type(rung)
+    assert parse_point(text) == rung and type(parse_point(text)) is type(rung)
 
 
 @pytest.mark.parametrize("text", ["", "0", "0x", "-3", "half", "1e3", "9" * 30, "٣"])
 def test_a_budget_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="a budget is a number of tokens such as 50 or a share"):
-        parse_rung(text)
+    with pytest.raises(UsageError, match="a budget is a number of tokens such as 50, a share such as"):
+        parse_point(text)
 
 
 @pytest.mark.parametrize(
     ("budgets", "said"),
     [
         ([], "at least one budget"),
-        ([10, 0.5], "tokens or shares, not both"),
+        ([10, 0.5], "tokens, shares or effort words, one kind"),
         ([0], "at least 1, got 0"),
         ([0.0], "a share must be a positive number"),
     ],
 )
 def test_a_ladder_that_cannot_be_climbed_is_refused(budgets: Any, said: str, lm: FakeLM) -> None:
     with pytest.raises(UsageError, match=said):
-        climb(tale_dspy.TaleEP("question -> answer"), DATA, budgets, lm=lm)
+        sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, budgets, lm=lm)
     with pytest.raises(UsageError, match="has no budgeted predictor"):
-        climb(tale_dspy.VanillaCoT("question -> answer"), DATA, [10], lm=lm)
+        sweep_budgets(tale_dspy.VanillaCoT("question -> answer"), DATA, [10], lm=lm)
+
+
+def test_effort_words_are_asked_from_the_most_to_the_least(lm: FakeLM) -> None:
+    sweep = sweep_budgets(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, ["low", "high"], lm=lm)
+    assert [run.name for run in sweep.points] == ["effort:high", "effort:low"]
+    assert parse_point("low") == "low"
+    with pytest.raises(UsageError, match="one kind"):
+        sweep_budgets(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, ["low", 50], lm=lm)

@@ -162,3 +162,10 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], said: str) ->
 def test_a_student_that_takes_no_budget_is_refused() -> None:
     with pytest.raises(UsageError, match="must be a BudgetedChainOfThought, got VanillaCoT"):
         BestFixedBudget().compile(tale_dspy.VanillaCoT("question -> answer"), trainset=TRAIN)
+
+
+def test_effort_words_are_ranked_behind_numbers_in_their_order() -> None:
+    search = BestFixedBudget(budgets=["high", "low", 50])
+    trials = [Trial(b.to_json(), 0.9, None, 10) for b in search.budgets]
+    assert search.choose(trials).budget == 50
+    assert search.choose(trials[:2]).budget == "low"

@@ -120,7 +120,7 @@ def compare_with_fixed(
     runs = measuring.fixed(start, budgets, (own.accuracy or 0.0) - MAX_LOSS)
     tried = [_trial(budget, run) for budget, run in runs.items()]
     best = _as_accurate(tried, own.accuracy or 0.0)
-    return FixedBudgetComparison(best.budget, tuple(tried), compare(baseline=runs[best.budget], run=own))
+    return FixedBudgetComparison(_asked(best), tuple(tried), compare(baseline=runs[_asked(best)], run=own))
 
 
 def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
@@ -144,6 +144,11 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
 
 def _trial(budget: int, run: Run) -> Trial:
     return Trial(budget, run.accuracy or 0.0, run.summary["output_tokens_mean"], run.summary["n"])
+
+
+def _asked(trial: Trial) -> int:
+    """Return the tokens a fixed budget asked for; effort words are not compared here."""
+    return trial.budget if isinstance(trial.budget, int) else 0
 
 
 def _tokens(trial: Trial) -> float:
@@ -212,12 +217,12 @@ class _Measuring:
 
         def better(new: Trial, old: Trial) -> bool:
             if old.accuracy < bar:
-                return new.budget > old.budget
+                return _asked(new) > _asked(old)
             return new.accuracy >= bar and _tokens(new) < _tokens(old)
 
         for factor in (_STEP_ASKED, 1 / _STEP_ASKED):
             last = ask(start)
-            while len(runs) < _MOST and better(following := ask(last.budget * factor), last):
+            while len(runs) < _MOST and better(following := ask(_asked(last) * factor), last):
                 last = following
         return runs
 
