@@ -14,7 +14,7 @@ from tale_dspy.prompts import STATED
 PAPER: Final = "paper"
 """The name of the paper's form, whose wordings are `tale_dspy.prompts.TASK_PROMPTS`."""
 
-_ENDING = "End with one last line in this format: {format}"
+_ENDING = " End with one last line in this format: {format}"
 _STATE_FIRST = "First state how many tokens the reasoning needs, in this format: Budget: [[number]]. Then "
 
 
@@ -42,7 +42,7 @@ class PromptForm:
             budget: A number of tokens, or `STATED` where the model states it.
         """
         request = self.stated if budget is STATED else self.budgeted.replace("{budget}", str(budget))
-        ending = " " + self.ending.replace("{format}", wanted) if wanted else ""
+        ending = self.ending.replace("{format}", wanted) if wanted else ""
         return f"{question}\n\n{request}{ending}"
 
 
@@ -57,6 +57,24 @@ _FORMS = (
         summary="short steps, the budget for the reasoning, the format last",
         budgeted="Think step by step. Each step is a few words and one equation; the reasoning must stay below "
         "{budget} tokens.",
+    ),
+    PromptForm(
+        name="skeleton",
+        summary="the reply's outline, with the budget at its reasoning: longer and a little more accurate",
+        budgeted="Reply in this form:\nReasoning (below {budget} tokens): your steps, with every calculation",
+        ending="\n{format}",
+    ),
+    PromptForm(
+        name="sketch",
+        summary="variables and formulas in place of sentences, after Sketch-of-Thought, arXiv 2503.05179",
+        budgeted="Reason in a sketch: name the variables, write each calculation as a short formula with numbers, no "
+        "sentences, less than {budget} tokens.",
+    ),
+    PromptForm(
+        name="draft",
+        summary="a limit for each step, after Chain of Draft, arXiv 2502.18600: the shortest, and the least accurate",
+        budgeted="Think step by step, but only keep a minimum draft for each thinking step, with 5 words at most, and "
+        "less than {budget} tokens in all.",
     ),
 )
 
