@@ -54,6 +54,14 @@ def middle_cut(text: str, length: int) -> str:
     return f"{text[:head]}\n… {len(text) - length:,} characters left out …\n{text[len(text) - (length - head) :]}"
 
 
+def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """Write a number with thousands separators; an unknown one as a dash, never as 0."""
+    if value is None:
+        return "–"
+    rounded = round(value, digits) + 0.0  # no "-0.0"
+    return f"{rounded:+,.{digits}f}" if sign else f"{rounded:,.{digits}f}"
+
+
 def html_text(text: str) -> str:
     """Escape a text for HTML, hidden characters shown as codes, and keep it from reordering what stands beside it."""
     return html.escape(visible(text))

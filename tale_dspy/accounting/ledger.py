@@ -16,6 +16,7 @@ from tale_dspy.accounting.receipts import Call, ShadowResult, total
 from tale_dspy.accounting.reservation import Reservation, worst_case
 from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.prices import Price, highest_price, price_of
+from tale_dspy.display import html_table, number
 from tale_dspy.errors import SpendCapReached, UnpricedModelError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -378,6 +379,16 @@ class Ledger:
                 "roles": {name: asdict(r) for name, r in sorted(self.roles.items())},
                 "shadow": {**asdict(self.shadow), "saving": self.shadow.saving} if self.shadow.calls else None,
             }
+
+    def _repr_html_(self) -> str:
+        """Show what was spent by role in a notebook."""
+        with self._changed:
+            rows = [
+                [name, f"{r.calls:,}", f"{r.cached_calls:,}", number(r.prompt_tokens, 0), number(r.output_tokens, 0)]
+                for name, r in sorted(self.roles.items())
+            ]
+            note = f"Spent {self.spent()}, saved by the cache ${self.saved_usd:.6f}."
+        return html_table(["Role", "Calls", "From the cache", "Prompt tokens", "Output tokens"], rows, note=note)
 
     def __str__(self) -> str:
         with self._changed:

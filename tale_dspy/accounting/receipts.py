@@ -17,6 +17,7 @@ from tale_dspy.accounting.token_counts import count_tokens
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.backends.prices import Price
 from tale_dspy.budget import Source
+from tale_dspy.display import html_table, number
 
 Role = Literal["reason", "recovery", "estimate", "metric", "shadow"]
 UsageSource = Literal["provider", "tokenizer", "unknown"]
@@ -321,6 +322,20 @@ class Receipt:
     def from_json(cls, row: dict[str, Any]) -> "Receipt":
         fields = {k: v for k, v in row.items() if k in cls.__dataclass_fields__ and k != "calls"}
         return cls(**fields, calls=[Call.from_json(c) for c in row["calls"]])
+
+    def _repr_html_(self) -> str:
+        """Show the calls of the answer in a notebook."""
+        rows = [
+            [
+                call.role,
+                call.model,
+                number(call.prompt_tokens, 0),
+                number(call.output_tokens, 0),
+                "from the cache" if call.cached else number(call.cost_usd, 6),
+            ]
+            for call in self.calls
+        ]
+        return html_table(["Role", "Model", "Prompt tokens", "Output tokens", "USD"], rows, caption=str(self))
 
     def __str__(self) -> str:
         tokens = f"{_known(self.output_tokens)} output tokens"

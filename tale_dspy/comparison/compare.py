@@ -15,6 +15,7 @@ from tale_dspy.comparison.changes import Change, changes_of, token_changes
 from tale_dspy.comparison.formatting import change_text, number, p_text, plain_json, saving_text, side_texts
 from tale_dspy.comparison.paired import Figure, PairedMeans, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
+from tale_dspy.display import html_table
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import mcnemar_p
@@ -80,6 +81,24 @@ class Comparison:
         if not token_changes:
             del values["token_changes"]
         return {key: plain_json(value) for key, value in values.items()}
+
+    def _repr_html_(self) -> str:
+        """Show the paired differences in a notebook."""
+        names = f"{self.run.name} against {self.baseline.name} on {self.data or 'unnamed data'}, {self.n:,} questions"
+        changed = f"{self.right_to_wrong} right->wrong, {self.wrong_to_right} wrong->right, exact {self.exact_test}"
+        claim = "Not a budget saving" if self.blocking_reason else "Adapter, instructions and demos are the same"
+        notes = [changed, claim + (f": {self.blocking_reason}" if self.blocking_reason else ""), *self.notes]
+        rows = [
+            [name, *side_texts(means, scale, digits), change_text(means, scale, digits), saving_text(means)]
+            for name, means, scale, digits in (
+                ("accuracy %", self.accuracy, 100.0, 1),
+                ("output tokens", self.output_tokens, 1.0, 1),
+                ("net tokens", self.net_tokens, 1.0, 1),
+                ("USD per 1000", self.price_usd, 1000.0, 4),
+            )
+        ]
+        header = ["", "baseline", "run", "difference [95 % paired]", "saving"]
+        return html_table(header, rows, caption=names, note=". ".join(notes) + ".")
 
     def __str__(self) -> str:
         return "\n".join([*_figure_lines(self), *(f"note: {note}" for note in self.notes)])

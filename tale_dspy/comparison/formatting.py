@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tale_dspy.comparison.paired import PairedMeans
+from tale_dspy.display import number as number
 
 
 def plain_json(value: Any) -> Any:
@@ -18,14 +19,6 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain_json(v) for v in value]
     return str(value)
-
-
-def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
-    """Write a number with thousands separators; an unknown one as a dash, never as 0."""
-    if value is None:
-        return "–"
-    rounded = round(value, digits) + 0.0  # no "-0.0"
-    return f"{rounded:+,.{digits}f}" if sign else f"{rounded:,.{digits}f}"
 
 
 def p_text(p: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import BudgetLike, BudgetValue, check_budget
 from tale_dspy.datasets import Dataset, data_hash, example_ids
+from tale_dspy.display import html_table, number
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, searchable, task_of
 from tale_dspy.optimizers.search.budget_space import check_efforts
@@ -47,6 +48,23 @@ class BudgetSweep:
     def runs(self) -> list[Run]:
         """All of them, the one without a budget first."""
         return [self.vanilla, *self.points]
+
+    def _repr_html_(self) -> str:
+        """Show a line a budget in a notebook."""
+        summaries = [run.summary for run in self.runs]
+        rows = [
+            [
+                str(s["program"]),
+                number(s["n"], 0),
+                number(None if s["accuracy"] is None else 100 * s["accuracy"]),
+                number(s["output_tokens_mean"]),
+            ]
+            for s in summaries
+        ]
+        caption = (
+            f"{self.vanilla.summary['model'] or 'unknown model'} on {self.vanilla.summary['data'] or 'unnamed data'}"
+        )
+        return html_table(["Program", "n", "Right %", "Output tokens"], rows, caption=caption, note=self.stopped or "")
 
 
 def parse_point(text: str) -> SweepPoint:

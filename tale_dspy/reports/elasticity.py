@@ -80,6 +80,10 @@ class Elasticity:
     provenances: dict[str, str]
     """Evidence mark -> the programs it is of."""
 
+    def _repr_html_(self) -> str:
+        """Show a line a budget in a notebook."""
+        return curve_table(self)._repr_html_()
+
     @property
     def cheapest(self) -> ElasticityRow:
         """The fixed budget of the least mean tokens; of equal ones the smallest."""

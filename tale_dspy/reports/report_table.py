@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tale_dspy.comparison.formatting import number
-from tale_dspy.display import visible
+from tale_dspy.display import html_table, number, visible
 from tale_dspy.reports.text import csv_text
 
 if TYPE_CHECKING:
@@ -112,6 +111,10 @@ class ReportTable(Generic[Row]):
                 "",
             ]
         )
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return html_table(self.header, self.cells, note=" ".join(self.notes))
 
     def csv(self) -> str:
         """Write the values as CSV."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.comparison.formatting import number
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.reports.explorer import Explorer, ExplorerColumn, Pane
@@ -67,9 +68,16 @@ def _panes(row: SearchRow) -> Sequence[Pane]:
                 text=trial.text or "no reply",
                 group=0,
             )
-            for trial in sorted(row.trials, key=lambda trial: -(trial.tokens or 0))
+            for trial in sorted(row.trials, key=lambda trial: _size(trial.budget), reverse=True)
         ),
     ]
+
+
+def _size(budget: int | str) -> tuple[bool, float]:
+    """Order budgets: effort words after numbers, as little as possible first."""
+    if isinstance(budget, str):
+        return True, EFFORT_WORDS.index(budget) if budget in EFFORT_WORDS else -1
+    return False, budget
 
 
 def _judged(correct: bool) -> str:

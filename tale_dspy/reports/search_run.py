@@ -55,6 +55,10 @@ class SearchRun:
         """What its figures are evidence of (design, section 5)."""
         return provenance_of(Run(info=dict(self.info), records=[]))
 
+    def _repr_html_(self) -> str:
+        """Show what was found in a notebook."""
+        return search_summary(self)._repr_html_()
+
     @property
     def _config(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.info.get("config", {})

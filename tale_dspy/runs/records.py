@@ -8,11 +8,12 @@ import copy
 import importlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tale_dspy.errors import RunFolderError
+from tale_dspy.errors import MissingExtraError, RunFolderError
 from tale_dspy.runs.columns import (
     RECORDS,
     ColumnBuilder,
@@ -26,6 +27,10 @@ from tale_dspy.runs.files import iter_jsonl, line_at, read_json, read_jsonl
 from tale_dspy.runs.record import OUTCOMES, AnswerOutcome, Record
 from tale_dspy.runs.shards import joined_info, shard_folders
 from tale_dspy.runs.summary import RunSummary
+from tale_dspy.runs.summary_html import summary_html
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = [
     "OUTCOMES",
@@ -190,6 +195,22 @@ class Run:
             "run_dir": str(self.path) if self.path else None,
             **self.extra,
         }
+
+    def to_pandas(self) -> "DataFrame":
+        """Return the records as a data frame, a row for each answer, a column for each field of `Record`.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as e:
+            raise MissingExtraError("pandas", "data") from e
+        return pandas.DataFrame([r.to_json() for r in self.records], columns=[f.name for f in fields(Record)])
+
+    def _repr_html_(self) -> str:
+        """Show the figures of the run in a notebook."""
+        return summary_html(self.summary, str(self.info.get("provenance") or ""))
 
     def compare(self, other: "Run") -> RunComparison:
         """Compare two runs question by question; `self` is the new one, `other` the baseline.
