@@ -108,7 +108,7 @@ def _in_words(text: str) -> float | None:
     for label in (BUDGET, TOTAL, CONCLUDES) if TOKENS_WORD.search(text) else (BUDGET,):
         labels = [m for m in label.finditer(text) if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
         labels = [m for m in labels if m.re is not BUDGET or m[1]] or labels  # a total budget before those of steps
-        if labels and (number := RANGE.match(text, labels[-1].end())):
+        if labels and (number := RANGE.match(text, labels[-1].end())) and not NOT_A_BUDGET.match(text, number.end()):
             return _upper(number)
     parts = [m[1] for m in ITEM.finditer(text)]
     if len(parts) > 1:

@@ -8,7 +8,7 @@ _DIGITS = (
     rf"{DECIMAL}(?:[eE]\+?\d{{1,3}}(?![A-Za-z\d]))?(?:\s?{SCALE}|\s?K(?![A-Za-z]))?"
     r"(?!\d|[.,]\d|\s?%)"
 )
-_NUMBER = r"(?<![A-Za-z0-9_.,/^])(?<![A-Za-z]-)-?" + _DIGITS
+_NUMBER = r"(?<![A-Za-z0-9_.,/^$€£])(?<![A-Za-z]-)-?" + _DIGITS
 _TO = r"\s*(?:tokens?\s*)?(?:-+|—|~|\.{2,3}|…|(?:up\s)?to(?:\sat\smost)?|and|bis|à|到|至)\s*"
 _TOKENS = r"(?:tokens?|toks?|t|jetons?|токен\w*|标记|词元|令牌|トークン|토큰)(?![A-Za-z])"
 # What may stand between a label and its number: `should be set to about`, `: ~`, `(tokens) =`.
@@ -28,7 +28,7 @@ RANGE = _pattern(rf"({_NUMBER})(?:{_TO}({_DIGITS}))?")
 """A number or a range of two."""
 MARGIN = _pattern(r"\s*(?:±|\+\s?/\s?-|\+-|plus or minus|give or take)\s*\d[\d.,]*\s?%?")
 """`± 10` behind a number."""
-DRESS = re.compile(r"\*{1,3}(?=\S)|(?<=\S)\*{1,3}|[`$|]|\\boxed\s?(?=\{)|[{}]|#{2,}")
+DRESS = re.compile(r"\*{1,3}(?=\S)|(?<=\S)\*{1,3}|[`|]|\$(?=[^$\n]{1,40}\$)|(?<=\d)\$|\\boxed\s?(?=\{)|[{}]|#{2,}")
 """Bold, table bars, LaTeX and headings."""
 
 TOKENS_WORD = _pattern(r"\btok|token|标记|词元|令牌")
@@ -61,7 +61,10 @@ OTHER_TOKENS = _pattern(
     r"|\b(?:margin|buffer|reserve|extra)\b[^.\n;,]{0,15}$|\bx\s?$|\*\s?$"
 )
 """Before numbers of tokens that are no budget: the question's, a limit, a margin, a factor."""
-NOT_A_BUDGET = _pattern(r"\s*(?:tokens?\s)?(?:\(input\)|(?:each|per)\b|(?:is|are|would be)\stoo\s|input)")
+NOT_A_BUDGET = _pattern(
+    r"\s*(?:tokens?\s)?(?:\(input\)|(?:each|per)\b|(?:is|are|would be)\stoo\s|input"
+    r"|(?:dollars?|euros?|pounds?|cents?|usd|eur)\b)"
+)
 """Behind such numbers."""
 ITEM = re.compile(
     rf"^\s*(?:[-*•]|\d{{1,2}}[.)]|step\s\d{{1,2}}:?)\s[^\n]*?({_NUMBER})\s?{_TOKENS}", re.IGNORECASE | re.MULTILINE

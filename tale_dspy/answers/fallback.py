@@ -26,6 +26,9 @@ _STATES_WORDS = re.compile(
     re.I,
 )
 
+_DENIED = re.compile(
+    r"(?:(?<![-=|\w\"'/])[<>≤≥≠]\s?=?\s?\$?|\\(?:neq?|[lg]eq?)\s?|\b(?:not|never)\s|n't\s(?:be\s)?)$", re.IGNORECASE
+)
 _LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
 _SMALL_LABEL = re.compile(r"\(?([a-j])[).:]\s+\S")
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
@@ -106,8 +109,10 @@ def _number_of_line(line: str, asides: bool) -> str | None:
 
 
 def _unless_two(numbers: list[re.Match[str]]) -> str:
-    """Return the last number; `20 or 18` and `between 18 and 20` whole, since they are two."""
+    """Return the last number; `20 or 18`, `between 18 and 20`, `not 18` and `< 18` whole: they equal no number."""
     last = numbers[-1]
+    if denial := _DENIED.search(last.string[: last.start()]):
+        return last.string[denial.start() : last.end()]
     if len(numbers) > 1:
         text, before = last.string, numbers[-2]
         gap = text[before.end() : last.start()]

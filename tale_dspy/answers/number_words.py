@@ -25,7 +25,7 @@ NUMBER_WORDS = re.compile(rf"{_EDGE}{_WORDS}{_END}", re.IGNORECASE)
 """A cardinal in words: `twenty-one`, `one hundred and five`, `a thousand`."""
 _TOP = rf"(an?|{_CARDINAL}|\d{{1,9}})"
 # `a third`, `three quarters`, `half`; behind a number `and a half`, `and 1/2`.
-_FRACTION = re.compile(rf"{_EDGE}(?:{_TOP}[\s-])?({_PART}){_END}", re.IGNORECASE)
+_FRACTION = re.compile(rf"{_EDGE}(?:{_TOP}[\s-]({_PART})|(half)){_END}", re.IGNORECASE)
 _AND_FRACTION = rf"\s(?:and|&)\s(?:{_TOP}[\s-]({_PART}){_END}|([1-9]\d{{0,3}})/(\d{{1,4}})(?![\d/]))"
 _AFTER_DIGITS = re.compile(rf"(?<=\d){_AND_FRACTION}", re.IGNORECASE)
 _AFTER_WORDS = re.compile(rf"(?<=[^\W_]){_AND_FRACTION}", re.IGNORECASE)
@@ -125,6 +125,6 @@ def words_to_digits(text: str) -> str:
         return m[0] if value is None else str(value)
 
     text = _AFTER_WORDS.sub(_and_fraction, text)
-    text = _FRACTION.sub(lambda m: _fraction(m[1], m[2]), text)
+    text = _FRACTION.sub(lambda m: _fraction(m[1], m[2] or m[3]), text)
     text = NUMBER_WORDS.sub(digits, text)
     return text if text.isascii() else _HAN.sub(han, text)

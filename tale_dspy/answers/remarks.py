@@ -6,7 +6,7 @@ _MAX_TAIL = 20_000
 
 _MEASURE = r"(?:tokens?|words?|characters?)"
 _ITSELF = r"(?:response|reply|reasoning|answer|solution|explanation|calculation|output)"
-_REST = r"[^\n]{0,200}"
+_REST = r"(?:[^\n.!?]|\.(?=\d)){0,200}[.!?]?"  # to the end of the sentence
 # `Confidence: 95%`, `Total tokens used: 42`, `Word count: 5`
 _LABELLED = rf"""
     (?:(?:total|my|overall|estimated|approximate|final|actual|output|answer|number\sof)\s){{0,2}}
@@ -32,7 +32,14 @@ _REMARK = re.compile(
 )
 
 
+_ONLY_CONFIDENT = re.compile(rf"\W*(?:{_CONFIDENT})\W*", re.IGNORECASE | re.VERBOSE)
+
+
 def without_remarks(plain: str) -> str:
-    """Return a reply without its remarks about itself; the reply as it is where no digit would be left."""
+    """Return a reply without its remarks about itself.
+
+    The reply as it is where no digit would be left: the question may have been about tokens or words. That a model is
+    95 % sure answers nothing.
+    """
     rest = _REMARK.sub(" ", plain[-_MAX_TAIL:])
-    return rest if re.search(r"\d", rest) else plain
+    return rest if re.search(r"\d", rest) or _ONLY_CONFIDENT.fullmatch(plain[-_MAX_TAIL:]) else plain
