@@ -121,7 +121,7 @@ class Vote(RegisteredModule):
     def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
         """Yield the rounds of replies of one question and return the prediction that won."""
         options: VoteOptions = self.vote.options
-        tally = Tally()
+        tally = VoteTally()
         with record_calls() as calls:
             while (missing := tally.needed(options)) > 0:
                 if tally.replies == 0 and isinstance(self.program, BudgetedModule):
@@ -157,7 +157,7 @@ class Vote(RegisteredModule):
             sent["effort"] = first.effort  # type: ignore[assignment]
         return {**kwargs, **sent}
 
-    def _prediction(self, tally: "Tally", calls: list[Call]) -> TalePrediction:
+    def _prediction(self, tally: "VoteTally", calls: list[Call]) -> TalePrediction:
         winner = tally.winner
         inner = winner._receipt if isinstance(winner, TalePrediction) else None
         base = inner or Receipt(program=type(self).__name__)
@@ -206,7 +206,7 @@ class Vote(RegisteredModule):
 
 
 @dataclass
-class Tally:
+class VoteTally:
     """The replies of one question, grouped by answer, the largest group first."""
 
     replies: int = 0

@@ -13,7 +13,7 @@ from fake_lm import fake_lm
 
 import tale_dspy
 from tale_dspy import BudgetedChainOfThought, SpendCapReached, TaleEP, UsageError, VanillaCoT, Vote, receipt
-from tale_dspy.programs.vote import Tally, VoteOptions, leader_probability
+from tale_dspy.programs.vote import VoteTally, VoteOptions, leader_probability
 
 COT = "question -> answer"
 
@@ -69,7 +69,7 @@ def test_a_round_never_asks_more_than_one_by_one_would() -> None:
     for seed in range(200):
         chance = random.Random(seed)
         script = [dspy.Prediction(answer=chance.choice("aab")) for _ in range(12)]
-        by_round, one_by_one = Tally(), Tally()
+        by_round, one_by_one = VoteTally(), VoteTally()
         while (missing := by_round.needed(options)) > 0:
             for reply in script[by_round.replies : by_round.replies + missing]:
                 by_round.add(reply)
