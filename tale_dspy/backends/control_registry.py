@@ -61,16 +61,16 @@ def register_control(control: ReasoningControl | None = None, **row: Any) -> Rea
         raise UsageError(f"register_control takes a ReasoningControl or its fields, got {type(added).__name__}")
     _registered[:] = [other for other in _registered if other.name != added.name]
     _registered.insert(0, added)
-    _find.cache_clear()
-    _names.cache_clear()
+    _find_first.cache_clear()
+    _gather_names.cache_clear()
     return added
 
 
 def unregister_control(name: str) -> None:
     """Take a row of the user's off again; nothing happens where there is none of that name."""
     _registered[:] = [other for other in _registered if other.name != name]
-    _find.cache_clear()
-    _names.cache_clear()
+    _find_first.cache_clear()
+    _gather_names.cache_clear()
 
 
 def control_from(row: Mapping[str, Any]) -> ReasoningControl:
@@ -178,7 +178,7 @@ def find_control(model: str, server: str | None = None) -> ReasoningControl | No
         server: `vllm`, `sglang` or `llama.cpp`, where the model string does not tell what answers.
     """
     key = model.lower() if server is None else f"{server}:{model.lower()}"
-    return _find(key, _from_environment_key())
+    return _find_first(key, _from_environment_key())
 
 
 def _from_environment_key() -> tuple[str, int] | None:
@@ -191,7 +191,7 @@ def _from_environment_key() -> tuple[str, int] | None:
 
 
 @lru_cache(maxsize=256)
-def _find(key: str, environment: tuple[str, int] | None) -> ReasoningControl | None:
+def _find_first(key: str, environment: tuple[str, int] | None) -> ReasoningControl | None:
     return next((control for control in reasoning_controls() if re.search(control.models, key)), None)
 
 
@@ -214,18 +214,18 @@ class ParameterNames:
 
 def parameter_names() -> ParameterNames:
     """Return the parameters of all rows in force."""
-    return _names(_from_environment_key())
+    return _gather_names(_from_environment_key())
 
 
 @lru_cache(maxsize=8)
-def _names(environment: tuple[str, int] | None) -> ParameterNames:
+def _gather_names(environment: tuple[str, int] | None) -> ParameterNames:
     settings: dict[str, None] = {}
     body: dict[str, None] = {}
     nested: dict[str, dict[str, None]] = {}
     numbers: dict[tuple[str, ...], None] = {}
     for control in reasoning_controls():
         templates = [t for t in (control.on, control.on_auto, control.off) if t is not None]
-        paths = [path for template in templates for path in _paths(template)]
+        paths = [path for template in templates for path in _leaf_paths(template)]
         paths += [(tuple(path.split(".")), None) for path in control.also]
         for path, value in paths:
             if control.kind == "tokens" and value == VALUE:
@@ -242,10 +242,10 @@ def _names(environment: tuple[str, int] | None) -> ParameterNames:
     return ParameterNames(tuple(settings), (*settings, *body), {k: tuple(v) for k, v in nested.items()}, tuple(numbers))
 
 
-def _paths(template: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaf_paths(template: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield each leaf of a template with the path to it."""
     if isinstance(template, Mapping):
         for name, value in template.items():
-            yield from _paths(value, (*above, name))
+            yield from _leaf_paths(value, (*above, name))
     else:
         yield above, template

@@ -114,12 +114,12 @@ _RESPONSES = {"reasoning": {"effort": VALUE}}
 _NO_EFFORT = {"reasoning_effort": "none"}
 
 
-def _body(**fields: Any) -> dict[str, Any]:
+def _extra_body(**fields: Any) -> dict[str, Any]:
     """Settings that LiteLLM puts into the request body as they are."""
     return {"extra_body": fields}
 
 
-def _claude(name: str, models: str, output: int, *, bedrock: bool = False) -> ReasoningControl:
+def _claude_numbers(name: str, models: str, output: int, *, bedrock: bool = False) -> ReasoningControl:
     wire = {"additionalModelRequestFields": _THINKING} if bedrock else _THINKING
     return ReasoningControl(
         name=name,
@@ -158,7 +158,9 @@ def _claude_words(name: str, models: str, *, bedrock: bool = False, always: bool
     )
 
 
-def _openai(name: str, models: str, words: tuple[str, ...], thinks: Any, *, off: bool = False) -> ReasoningControl:
+def _openai_words(
+    name: str, models: str, words: tuple[str, ...], thinks: Any, *, off: bool = False
+) -> ReasoningControl:
     return ReasoningControl(
         name=name,
         models=_OPENAI + models,
@@ -176,7 +178,9 @@ def _openai(name: str, models: str, words: tuple[str, ...], thinks: Any, *, off:
     )
 
 
-def _gemini(name: str, models: str, minimum: int, maximum: int, thinks: Any, *, off: bool = True) -> ReasoningControl:
+def _gemini_numbers(
+    name: str, models: str, minimum: int, maximum: int, thinks: Any, *, off: bool = True
+) -> ReasoningControl:
     return ReasoningControl(
         name=name,
         models=models,
@@ -194,7 +198,7 @@ def _gemini(name: str, models: str, minimum: int, maximum: int, thinks: Any, *, 
     )
 
 
-def _levels(name: str, models: str, *words: str) -> ReasoningControl:
+def _gemini_levels(name: str, models: str, *words: str) -> ReasoningControl:
     return ReasoningControl(
         name=name,
         models=models,
@@ -208,13 +212,13 @@ def _levels(name: str, models: str, *words: str) -> ReasoningControl:
     )
 
 
-def _deepseek(name: str, models: str, thinks: Any, *, off: bool = True) -> ReasoningControl:
+def _deepseek_words(name: str, models: str, thinks: Any, *, off: bool = True) -> ReasoningControl:
     wire = {"thinking": {"type": "enabled"}, "reasoning_effort": VALUE}
     return ReasoningControl(
         name=name,
         models=models,
         kind="word",
-        on=_body(**wire),  # of `reasoning_effort` LiteLLM keeps that there is one, and loses the word
+        on=_extra_body(**wire),  # of `reasoning_effort` LiteLLM keeps that there is one, and loses the word
         on_auto=_EFFORT,
         wire=wire,
         words=("low", "high", "max"),
@@ -226,14 +230,14 @@ def _deepseek(name: str, models: str, thinks: Any, *, off: bool = True) -> Reaso
     )
 
 
-def _server(
+def _server_numbers(
     name: str, models: str, wire: Mapping[str, Any], off: Mapping[str, Any], source: str, *also: str
 ) -> ReasoningControl:
     return ReasoningControl(
         name=name,
         models=models,
         kind="tokens",
-        on=_body(**wire),
+        on=_extra_body(**wire),
         wire=wire,
         maximum=10**9,
         thinks="by name",
@@ -245,7 +249,7 @@ def _server(
     )
 
 
-def _router(
+def _router_numbers(
     name: str, models: str, minimum: int, thinks: Any, rule: Any = "shared", output: int | None = None
 ) -> ReasoningControl:
     wire = {"reasoning": {"max_tokens": VALUE}}
@@ -253,13 +257,13 @@ def _router(
         name=name,
         models=rf"^openrouter/{models}",
         kind="tokens",
-        on=_body(**wire),  # as `thinking` it would go out raw, which OpenRouter does not read
+        on=_extra_body(**wire),  # as `thinking` it would go out raw, which OpenRouter does not read
         wire=wire,
         minimum=minimum,
         rule=rule,
         output=output,
         thinks=thinks,
-        off=_body(reasoning={"enabled": False}),
+        off=_extra_body(reasoning={"enabled": False}),
         litellm=True,
         source="openrouter.ai/docs/use-cases/reasoning-tokens",
         checked=_CHECKED,
@@ -274,25 +278,25 @@ def _router_words(
         name=name,
         models=rf"^openrouter/{models}",
         kind="word",
-        on=_body(**wire),
+        on=_extra_body(**wire),
         wire=wire,
         words=words,
         thinks=thinks,
-        off=None if thinks == "always" else _body(reasoning={"enabled": False}),
+        off=None if thinks == "always" else _extra_body(reasoning={"enabled": False}),
         litellm=True,
         source="openrouter.ai/docs/use-cases/reasoning-tokens",
         checked=_CHECKED,
     )
 
 
-def _grok(
+def _grok_words(
     name: str, models: str, words: tuple[str, ...], thinks: Any = "always", off: Mapping[str, Any] | None = None
 ) -> ReasoningControl:
     return ReasoningControl(
         name=name,
         models=rf"^xai/grok-{models}",
         kind="word",
-        on=_body(**_EFFORT),  # as a setting LiteLLM refuses it
+        on=_extra_body(**_EFFORT),  # as a setting LiteLLM refuses it
         wire=_EFFORT,
         words=words,
         thinks=thinks,
@@ -308,7 +312,7 @@ def _gpt_oss(name: str, models: str, source: str) -> ReasoningControl:
         name=name,
         models=models,
         kind="word",
-        on=_body(**_EFFORT),
+        on=_extra_body(**_EFFORT),
         wire=_EFFORT,
         words=("low", "medium", "high"),
         thinks="always",
@@ -318,7 +322,7 @@ def _gpt_oss(name: str, models: str, source: str) -> ReasoningControl:
     )
 
 
-def _none(
+def _no_control(
     name: str, models: str, why: str, thinks: Any, off: Mapping[str, Any] | None = None, source: str = "", **more: Any
 ) -> ReasoningControl:
     return ReasoningControl(
@@ -326,12 +330,12 @@ def _none(
     )
 
 
-_NO_THINKING = _body(chat_template_kwargs={"enable_thinking": False})
+_NO_THINKING = _extra_body(chat_template_kwargs={"enable_thinking": False})
 _GEMINI = r"^(?:gemini|vertex_ai)/gemini-"
 
 REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
     _gpt_oss("gpt-oss on vLLM", r"^(?:hosted_vllm/|vllm:).*gpt-oss", "docs.vllm.ai/projects/recipes (GPT-OSS)"),
-    _server(
+    _server_numbers(
         "vLLM",
         r"^(?:hosted_vllm/|vllm:)",
         {"thinking_token_budget": VALUE},
@@ -340,35 +344,35 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         "extra_body.chat_template_kwargs.thinking",  # of templates such as DeepSeek's
     ),
     _gpt_oss("gpt-oss on SGLang", r"^sglang:.*gpt-oss", "docs.sglang.io/basic_usage/gpt_oss.html"),
-    _server(
+    _server_numbers(
         "SGLang",
         r"^sglang:",
         {"custom_params": {"thinking_budget": VALUE}},
         _NO_THINKING,
         "docs.sglang.io/docs/advanced_features/thinking_budget",
     ),
-    _server(
+    _server_numbers(
         "llama.cpp",
         r"^llama\.cpp:",
         {"reasoning_budget_tokens": VALUE},
-        _body(reasoning_budget_tokens=0),
+        _extra_body(reasoning_budget_tokens=0),
         "github.com/ggml-org/llama.cpp tools/server/README.md",
     ),
-    _router("Claude Opus 4 by OpenRouter", rf"anthropic/{_SMALL_OPUS}", 1024, "on request", "below", 32_000),
-    _router("Claude up to 4.6 by OpenRouter", rf"anthropic/{_NUMBERED}", 1024, "on request", "below", 64_000),
+    _router_numbers("Claude Opus 4 by OpenRouter", rf"anthropic/{_SMALL_OPUS}", 1024, "on request", "below", 32_000),
+    _router_numbers("Claude up to 4.6 by OpenRouter", rf"anthropic/{_NUMBERED}", 1024, "on request", "below", 64_000),
     _router_words("Claude by OpenRouter", rf"anthropic/{_CLAUDE}", "on request"),
     _router_words("GPT by OpenRouter", r"openai/(?:o\d|gpt-[5-9](?!.*-chat)|gpt-oss)", "always"),
     _router_words("Grok by OpenRouter", r"x-ai/grok-(?:3-mini|4\.[3-9](?!\d)|[5-9])", "always"),
-    _router("Gemini 2.5 Pro by OpenRouter", r"google/gemini-2\.5-pro", 128, "by default"),
+    _router_numbers("Gemini 2.5 Pro by OpenRouter", r"google/gemini-2\.5-pro", 128, "by default"),
     _router_words("Gemini 3 by OpenRouter", r"google/gemini-[3-9]", "always"),
     _router_words(
         "DeepSeek, Kimi and GLM by OpenRouter",
         r"(?:deepseek/deepseek-(?:v[4-9]|v3\.[1-9]|r1)|moonshotai/kimi-k(?:2\.|2-thinking|[3-9])|z-ai/glm-(?:4\.[5-9]|[5-9]))",
         "by default",
     ),
-    _router("thinking models by OpenRouter", r"(?:google/gemini-2\.5|qwen/|alibaba/)", 1, "by name"),
-    _claude("Claude Opus 4 on Bedrock", rf"^bedrock/.*{_SMALL_OPUS}", 32_000, bedrock=True),
-    _claude("Claude up to 4.6 on Bedrock", rf"^bedrock/.*{_NUMBERED}", 64_000, bedrock=True),
+    _router_numbers("thinking models by OpenRouter", r"(?:google/gemini-2\.5|qwen/|alibaba/)", 1, "by name"),
+    _claude_numbers("Claude Opus 4 on Bedrock", rf"^bedrock/.*{_SMALL_OPUS}", 32_000, bedrock=True),
+    _claude_numbers("Claude up to 4.6 on Bedrock", rf"^bedrock/.*{_NUMBERED}", 64_000, bedrock=True),
     _claude_words("Claude 4.7 and 4.8 on Bedrock", rf"^bedrock/.*{_WORDED}", bedrock=True),
     _claude_words("Claude 5 on Bedrock", rf"^bedrock/.*{_ALWAYS}", bedrock=True, always=True),
     ReasoningControl(
@@ -382,37 +386,39 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         source="docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html",
         checked=_CHECKED,
     ),
-    _claude("Claude Opus 4", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_SMALL_OPUS}", 32_000),
-    _claude("Claude up to 4.6", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_NUMBERED}", 64_000),
+    _claude_numbers("Claude Opus 4", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_SMALL_OPUS}", 32_000),
+    _claude_numbers("Claude up to 4.6", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_NUMBERED}", 64_000),
     _claude_words("Claude 4.7 and 4.8", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_WORDED}"),
     _claude_words("Claude 5", rf"^(?:(?:anthropic|vertex_ai|azure_ai)/)?{_ALWAYS}", always=True),
-    _gemini("Gemini 2.5 Pro", _GEMINI + r"2\.5-pro", 128, 32_768, "always", off=False),
-    _gemini("Gemini 2.5 Flash-Lite", _GEMINI + r"2\.5-flash-lite", 512, 24_576, "on request"),
-    _gemini("Gemini 2.5 Flash", _GEMINI + r"2\.5-flash", 1, 24_576, "by default"),
-    _levels("Gemini 3 Pro", _GEMINI + r"3-pro", "low", "high"),
-    _levels("Gemini 3.1 Pro and later", _GEMINI + r"(?:3\.\d|[4-9][\d.]*)-pro", "low", "medium", "high"),
-    _levels("Gemini 3.7 Flash and later", _GEMINI + r"(?:3\.[7-9]|[4-9][\d.]*)-flash", "low", "medium", "high"),
-    _levels("Gemini 3 Flash", _GEMINI + r"3(?:\.\d)?-flash", "minimal", "low", "medium", "high"),
-    _levels("Gemini 4 and later", _GEMINI + r"[4-9]", "low", "medium", "high"),
-    _openai("OpenAI o", r"o\d(?:-|$)(?!.*deep-research)", ("low", "medium", "high"), "always"),
-    _openai("GPT-5 Pro", r"gpt-5-pro", ("high",), "always"),
-    _openai("GPT-5.x Codex", r"gpt-5\.(?:1-codex-max|[2-9]-codex)", ("low", "medium", "high", "xhigh"), "always"),
-    _openai("GPT-5 Codex", r"gpt-5(?:\.\d)?-codex", ("low", "medium", "high"), "always"),
-    _openai("GPT-5.x Pro", r"gpt-5\.\d-pro", ("medium", "high", "xhigh"), "always"),
-    _openai("GPT-5", r"gpt-5(?!\.|.*-chat)", ("minimal", "low", "medium", "high"), "always"),
-    _openai("GPT-5.1", r"gpt-5\.1(?!.*-chat)", ("low", "medium", "high"), "on request", off=True),
-    _openai("GPT-5.2", r"gpt-5\.[2-4](?!.*-chat)", ("low", "medium", "high", "xhigh"), "on request", off=True),
-    _openai("GPT-5.5", r"gpt-5\.[5-9](?!.*-chat)", ("low", "medium", "high", "xhigh"), "by default", off=True),
-    _openai("GPT-6", r"gpt-6-(?:sol|luna)", ("low", "medium", "high", "xhigh", "max"), "by default", off=True),
-    _openai("GPT-6.1 and later", r"gpt-[6-9](?!.*-chat)", ("low", "medium", "high", "xhigh", "max"), "always"),
-    _deepseek("DeepSeek reasoner", r"^deepseek/deepseek-(?:reasoner|r1)", "always", off=False),
-    _deepseek("DeepSeek chat", r"^deepseek/deepseek-(?:chat|v3)", "on request"),
-    _deepseek("DeepSeek V4", r"^deepseek/deepseek-(?:v[4-9]|flash)", "by default"),
-    _grok("Grok 3 Mini", r"3-mini", ("low", "high")),
-    _grok("Grok 4.3", r"4\.3(?!\d)", ("low", "medium", "high"), "by default", _body(**_NO_EFFORT)),
-    _grok("Grok 4.5", r"4\.[45](?!\d)", ("low", "medium", "high")),
-    _grok("Grok 4.6 and later", r"(?:4\.[6-9](?!\d)|[5-9])(?!.*non-reasoning)", ("low", "medium", "high", "xhigh")),
-    _none(
+    _gemini_numbers("Gemini 2.5 Pro", _GEMINI + r"2\.5-pro", 128, 32_768, "always", off=False),
+    _gemini_numbers("Gemini 2.5 Flash-Lite", _GEMINI + r"2\.5-flash-lite", 512, 24_576, "on request"),
+    _gemini_numbers("Gemini 2.5 Flash", _GEMINI + r"2\.5-flash", 1, 24_576, "by default"),
+    _gemini_levels("Gemini 3 Pro", _GEMINI + r"3-pro", "low", "high"),
+    _gemini_levels("Gemini 3.1 Pro and later", _GEMINI + r"(?:3\.\d|[4-9][\d.]*)-pro", "low", "medium", "high"),
+    _gemini_levels("Gemini 3.7 Flash and later", _GEMINI + r"(?:3\.[7-9]|[4-9][\d.]*)-flash", "low", "medium", "high"),
+    _gemini_levels("Gemini 3 Flash", _GEMINI + r"3(?:\.\d)?-flash", "minimal", "low", "medium", "high"),
+    _gemini_levels("Gemini 4 and later", _GEMINI + r"[4-9]", "low", "medium", "high"),
+    _openai_words("OpenAI o", r"o\d(?:-|$)(?!.*deep-research)", ("low", "medium", "high"), "always"),
+    _openai_words("GPT-5 Pro", r"gpt-5-pro", ("high",), "always"),
+    _openai_words("GPT-5.x Codex", r"gpt-5\.(?:1-codex-max|[2-9]-codex)", ("low", "medium", "high", "xhigh"), "always"),
+    _openai_words("GPT-5 Codex", r"gpt-5(?:\.\d)?-codex", ("low", "medium", "high"), "always"),
+    _openai_words("GPT-5.x Pro", r"gpt-5\.\d-pro", ("medium", "high", "xhigh"), "always"),
+    _openai_words("GPT-5", r"gpt-5(?!\.|.*-chat)", ("minimal", "low", "medium", "high"), "always"),
+    _openai_words("GPT-5.1", r"gpt-5\.1(?!.*-chat)", ("low", "medium", "high"), "on request", off=True),
+    _openai_words("GPT-5.2", r"gpt-5\.[2-4](?!.*-chat)", ("low", "medium", "high", "xhigh"), "on request", off=True),
+    _openai_words("GPT-5.5", r"gpt-5\.[5-9](?!.*-chat)", ("low", "medium", "high", "xhigh"), "by default", off=True),
+    _openai_words("GPT-6", r"gpt-6-(?:sol|luna)", ("low", "medium", "high", "xhigh", "max"), "by default", off=True),
+    _openai_words("GPT-6.1 and later", r"gpt-[6-9](?!.*-chat)", ("low", "medium", "high", "xhigh", "max"), "always"),
+    _deepseek_words("DeepSeek reasoner", r"^deepseek/deepseek-(?:reasoner|r1)", "always", off=False),
+    _deepseek_words("DeepSeek chat", r"^deepseek/deepseek-(?:chat|v3)", "on request"),
+    _deepseek_words("DeepSeek V4", r"^deepseek/deepseek-(?:v[4-9]|flash)", "by default"),
+    _grok_words("Grok 3 Mini", r"3-mini", ("low", "high")),
+    _grok_words("Grok 4.3", r"4\.3(?!\d)", ("low", "medium", "high"), "by default", _extra_body(**_NO_EFFORT)),
+    _grok_words("Grok 4.5", r"4\.[45](?!\d)", ("low", "medium", "high")),
+    _grok_words(
+        "Grok 4.6 and later", r"(?:4\.[6-9](?!\d)|[5-9])(?!.*non-reasoning)", ("low", "medium", "high", "xhigh")
+    ),
+    _no_control(
         "Grok 4",
         r"^xai/grok-(?:4|code|build)(?!.*non-reasoning)",
         "xAI takes no effort for it",
@@ -423,7 +429,7 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         name="Kimi K3",
         models=r"^moonshot/kimi-k[3-9]",
         kind="word",
-        on=_body(**_EFFORT),
+        on=_extra_body(**_EFFORT),
         wire=_EFFORT,
         words=("low", "high", "max"),
         thinks="always",
@@ -431,45 +437,45 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         source="LiteLLM's model map, reasoning_effort_levels",
         checked=_CHECKED,
     ),
-    _none(
+    _no_control(
         "Kimi K2 Thinking",
         r"^moonshot/kimi-k2-thinking",
         "Moonshot takes no effort and no number for it",
         "always",
         source="platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model",
     ),
-    _none(
+    _no_control(
         "Kimi K2.5 to K2.7",
         r"^moonshot/kimi-k2\.",
         "Moonshot can only switch its thinking off",
         "by default",
-        _body(thinking={"type": "disabled"}),
+        _extra_body(thinking={"type": "disabled"}),
         "platform.moonshot.ai/docs/api/chat",
     ),
-    _none(
+    _no_control(
         "GLM",
         r"^zai/glm-(?:4\.[5-9]|[5-9])",
         "Z.ai can only switch its thinking off",
         "by default",
-        _body(thinking={"type": "disabled"}),
+        _extra_body(thinking={"type": "disabled"}),
         "docs.z.ai/guides/capabilities/thinking-mode",
     ),
-    _none(
+    _no_control(
         "Qwen by DashScope, streamed",
         r"^dashscope/(?:qwq|qwen3-\d|.*-thinking)",
         "DashScope lets it think in streamed calls only, and DSPy does not stream",
         "on request",
-        _body(enable_thinking=False),
+        _extra_body(enable_thinking=False),
         "alibabacloud.com/help/en/model-studio/deep-thinking",
     ),
     ReasoningControl(
         name="Qwen by DashScope",
         models=r"^dashscope/qwen",
         kind="tokens",
-        on=_body(enable_thinking=True, thinking_budget=VALUE),
+        on=_extra_body(enable_thinking=True, thinking_budget=VALUE),
         wire={"enable_thinking": True, "thinking_budget": VALUE},
         maximum=38_912,
-        off=_body(enable_thinking=False),
+        off=_extra_body(enable_thinking=False),
         litellm=True,
         source="alibabacloud.com/help/en/model-studio/deep-thinking",
         checked=_CHECKED,
@@ -487,12 +493,12 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         checked=_CHECKED,
     ),
     _gpt_oss("gpt-oss on Cerebras", r"^cerebras/gpt-oss", "inference-docs.cerebras.ai/capabilities/reasoning"),
-    _none(
+    _no_control(
         "Qwen on Groq",
         r"^groq/qwen",
         "Groq can only switch its thinking off",
         "by name",
-        _body(**_NO_EFFORT),
+        _extra_body(**_NO_EFFORT),
         "console.groq.com/docs/reasoning",
     ),
     ReasoningControl(
@@ -507,7 +513,7 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         source="docs.ollama.com/capabilities/thinking",
         checked=_CHECKED,
     ),
-    _none(
+    _no_control(
         "Ollama",
         r"^ollama(?:_chat)?/",
         "Ollama switches thinking on and off, but takes no number and no effort for it",
@@ -516,14 +522,18 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
         "docs.ollama.com/capabilities/thinking",
         also=("think", "extra_body.think"),
     ),
-    _none(
+    _no_control(
         "Magistral",
         r"^mistral/magistral",
         "Mistral takes no effort for it, and LiteLLM turns any word into a prompt",
         "always",
         source="docs.mistral.ai/capabilities/reasoning",
     ),
-    _none("Together", r"^together_ai/", "LiteLLM sends no effort to Together", "by name", source="LiteLLM 1.106.2"),
-    _none("LM Studio", r"^lm_studio/", "LiteLLM sends no effort to LM Studio", "by name", source="LiteLLM 1.106.2"),
+    _no_control(
+        "Together", r"^together_ai/", "LiteLLM sends no effort to Together", "by name", source="LiteLLM 1.106.2"
+    ),
+    _no_control(
+        "LM Studio", r"^lm_studio/", "LiteLLM sends no effort to LM Studio", "by name", source="LiteLLM 1.106.2"
+    ),
 )
 """Every family with a reasoning control, and those of which we know why they have none."""

@@ -74,7 +74,7 @@ def family_of(lm: Any) -> ReasoningControl | None:
     Args:
         lm: Any DSPy language model; one with an engine object, or none of DSPy's, has no row.
     """
-    return None if _engine(lm) is None else find_control(str(lm.model), server_name(lm))
+    return None if _engine_name(lm) is None else find_control(str(lm.model), server_name(lm))
 
 
 def is_reasoning_model(lm: Any, config: Mapping[str, Any] | None = None) -> bool:
@@ -147,7 +147,7 @@ def effort_words(lm: Any) -> tuple[str, ...]:
     none, takes no words.
     """
     control = family_of(lm)
-    if control is None or control.kind != "word" or (_engine(lm) == "lm15" and control.litellm):
+    if control is None or control.kind != "word" or (_engine_name(lm) == "lm15" and control.litellm):
         return ()
     return (*(() if control.off is None or "none" in control.words else ("none",)), *control.words)
 
@@ -220,8 +220,8 @@ class _BudgetPlanner:
 
     def __init__(self, lm: Any, config: dict[str, Any]) -> None:
         self.lm, self.config = lm, config
-        self.merged: dict[str, Any] = {**_kwargs(lm), **config}
-        self.engine = _engine(lm)
+        self.merged: dict[str, Any] = {**_lm_settings(lm), **config}
+        self.engine = _engine_name(lm)
         self.family = family_of(lm)
         self.thinks = is_reasoning_model(lm, config)
         self.notes: list[str] = []
@@ -229,7 +229,7 @@ class _BudgetPlanner:
     def cap(self, budget: int) -> BudgetRequest:
         """Return a hard cap; thinking whose least allowance does not fit beneath it is switched off."""
         limit = budget
-        if self._responses and limit < LEAST_CAP:
+        if self._uses_responses and limit < LEAST_CAP:
             limit = LEAST_CAP
             self.notes.append(f"raised from {budget} to {LEAST_CAP}, the least the Responses API takes")
         most = self.family.output if self.family is not None else None
@@ -265,8 +265,8 @@ class _BudgetPlanner:
             return BudgetRequest("native", notes=(note,), thinks=True)
         if family.kind == "none" or self._out_of_reach:
             if family.off is not None and not self._out_of_reach:
-                return self._switched_off(family.off, self._why)
-            return BudgetRequest(notes=(f"{self._why}: the budget is in the prompt alone",), thinks=True)
+                return self._switched_off(family.off, self._why_unavailable)
+            return BudgetRequest(notes=(f"{self._why_unavailable}: the budget is in the prompt alone",), thinks=True)
         if family.off is not None and budget < self._least_tokens(family):
             reason = f"{budget} tokens are less than the {self._least_tokens(family)} of the least thinking"
             return self._switched_off(family.off, reason)
@@ -276,8 +276,8 @@ class _BudgetPlanner:
         """Turn the reasoning control, raised or lowered to what the model takes."""
         family = self.family
         if family is None or family.kind == "none" or self._out_of_reach:
-            raise UsageError(f"mode native: {self._why}; use mode prompt or cap")
-        return self._word(family, budget) if family.kind == "word" else self._tokens(family, budget)
+            raise UsageError(f"mode native: {self._why_unavailable}; use mode prompt or cap")
+        return self._word_request(family, budget) if family.kind == "word" else self._tokens_request(family, budget)
 
     def effort(self, word: str, *, strict: bool) -> BudgetRequest:
         """Return the request for an effort word.
@@ -290,8 +290,8 @@ class _BudgetPlanner:
         switch = control is not None and control.off is not None and word == "none"
         if control is None or self._out_of_reach or (control.kind == "none" and not switch):
             if strict:
-                raise UsageError(f"mode native: {self._why}; use a number of tokens and mode prompt or cap")
-            return BudgetRequest(notes=(f"{self._why}: effort {word} was not sent",), thinks=self.thinks)
+                raise UsageError(f"mode native: {self._why_unavailable}; use a number of tokens and mode prompt or cap")
+            return BudgetRequest(notes=(f"{self._why_unavailable}: effort {word} was not sent",), thinks=self.thinks)
         self._note_replaced(word)
         if switch and control.off is not None:
             settings = with_reasoning_params(self.merged, control.off)
@@ -299,12 +299,12 @@ class _BudgetPlanner:
         if control.kind == "tokens":
             number = LEVELS["minimal" if word == "none" else word]
             self.notes.append(f"{control.name} takes a number: effort {word} stands for {number} tokens")
-            return self._tokens(control, number)
+            return self._tokens_request(control, number)
         lower = [w for w in control.words if EFFORT_WORDS.index(w) <= EFFORT_WORDS.index(word)]
         taken = lower[-1] if lower else control.words[0]
         if taken != word:
             self.notes.append(f"{control.name} has no effort {word}: {taken} was sent")
-        return self._sent(control, taken, {})
+        return self._control_request(control, taken, {})
 
     def _note_replaced(self, word: str) -> None:
         own = caller_effort(self.merged)
@@ -328,9 +328,9 @@ class _BudgetPlanner:
             return BudgetRequest("native", with_reasoning_params(self.merged, family.off))
         if family.kind == "none":
             return BudgetRequest(thinks=True)
-        return self._word(family, 0) if family.kind == "word" else self._tokens(family, family.minimum)
+        return self._word_request(family, 0) if family.kind == "word" else self._tokens_request(family, family.minimum)
 
-    def _word(self, family: ReasoningControl, budget: int) -> BudgetRequest:
+    def _word_request(self, family: ReasoningControl, budget: int) -> BudgetRequest:
         fitting = [word for word in family.words if LEVELS[word] <= budget]
         word = fitting[-1] if fitting else family.words[0]
         if budget:
@@ -339,27 +339,27 @@ class _BudgetPlanner:
             self.notes.append(
                 f"{word} is the least effort {family.name} takes: some {LEVELS[word]} tokens, not {budget}"
             )
-        return self._sent(family, word, {})
+        return self._control_request(family, word, {})
 
-    def _tokens(self, family: ReasoningControl, budget: int) -> BudgetRequest:
-        number = self._within(family, budget)
+    def _tokens_request(self, family: ReasoningControl, budget: int) -> BudgetRequest:
+        number = self._within_limits(family, budget)
         own = max_output_tokens(self.merged)
         if own is None:
             room = min(number + ANSWER_ROOM, family.output or number + ANSWER_ROOM)
-            return self._sent(family, number, {self._limit_name: room} if family.rule == "below" else {})
+            return self._control_request(family, number, {self._limit_name: room} if family.rule == "below" else {})
         most = own - min(LEAST_ROOM, max(1, own // 4))
         if most >= number:
-            return self._sent(family, number, {})
+            return self._control_request(family, number, {})
         if most >= family.minimum:
             self.notes.append(f"lowered to {most}: max_tokens {own} must leave room for the answer")
-            return self._sent(family, most, {})
+            return self._control_request(family, most, {})
         reason = f"max_tokens {own} leaves no room for the {family.minimum} tokens {family.name} thinks at least"
         if family.off is not None:
             return self._switched_off(family.off, reason)
         self.notes.append(reason)
-        return self._sent(family, family.minimum, {})
+        return self._control_request(family, family.minimum, {})
 
-    def _within(self, family: ReasoningControl, budget: int) -> int:
+    def _within_limits(self, family: ReasoningControl, budget: int) -> int:
         most = family.maximum
         if most is None and family.output is not None:
             most = family.output - ANSWER_ROOM
@@ -371,11 +371,11 @@ class _BudgetPlanner:
             return most
         return budget
 
-    def _sent(self, family: ReasoningControl, value: int | str, limits: dict[str, int]) -> BudgetRequest:
+    def _control_request(self, family: ReasoningControl, value: int | str, limits: dict[str, int]) -> BudgetRequest:
         auto = self.engine != "litellm" and not self._handed_on
         on = family.on_auto if auto and family.on_auto is not None else family.on
         wire = family.wire_auto if auto and family.wire_auto is not None else family.wire
-        if self._responses and family.wire_responses is not None:
+        if self._uses_responses and family.wire_responses is not None:
             wire = family.wire_responses
         settings = with_reasoning_params(self.merged, filled(on, value)) | limits
         for name in family.drops:
@@ -409,7 +409,7 @@ class _BudgetPlanner:
         return bool(stays) or any(self.merged.get(name) is not None for name in _LITELLMS)
 
     @property
-    def _why(self) -> str:
+    def _why_unavailable(self) -> str:
         if self.family is None:
             return f"no reasoning control of {getattr(self.lm, 'model', type(self.lm).__name__)} is known"
         if self._out_of_reach:
@@ -417,28 +417,28 @@ class _BudgetPlanner:
         return self.family.why
 
     @property
-    def _responses(self) -> bool:
+    def _uses_responses(self) -> bool:
         return self.engine is not None and self.lm.model_type == "responses"
 
     @property
     def _limit_name(self) -> str:
         """DSPy keeps the limit of OpenAI's reasoning models under another name, and sends both if both are set."""
-        of_openai = self.family is not None and self.family.wire_responses is not None and not self._responses
+        of_openai = self.family is not None and self.family.wire_responses is not None and not self._uses_responses
         return "max_completion_tokens" if of_openai or "max_completion_tokens" in self.merged else "max_tokens"
 
     def _wire_limit(self, *, litellm: bool) -> str:
-        if self._responses:
+        if self._uses_responses:
             return "max_output_tokens"
         return limit_path(self.lm, self._limit_name, litellm=litellm or self.engine == "litellm")
 
 
-def _kwargs(lm: Any) -> dict[str, Any]:
+def _lm_settings(lm: Any) -> dict[str, Any]:
     from dspy import BaseLM
 
     return dict(lm.kwargs) if isinstance(lm, BaseLM) else {}
 
 
-def _engine(lm: Any) -> str | None:
+def _engine_name(lm: Any) -> str | None:
     """Name the engine of an LM that asks a provider; None for every other."""
     from dspy import LM
 

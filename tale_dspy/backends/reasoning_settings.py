@@ -70,7 +70,7 @@ def asks_to_think(settings: Mapping[str, Any]) -> bool | None:
     for place in (settings, body) if isinstance(body, Mapping) else (settings,):
         verdicts: dict[int, bool] = {}
         for value in _control_values(place):
-            kind, asks = _verdict(value)
+            kind, asks = _thinking_verdict(value)
             if kind is not None:
                 verdicts.setdefault(kind, asks)
         if verdicts:
@@ -87,7 +87,7 @@ def _control_values(place: Mapping[str, Any]) -> Iterator[Any]:
     yield from (place.get(name) for name in names.body)
 
 
-def _verdict(value: Any) -> tuple[int | None, bool]:
+def _thinking_verdict(value: Any) -> tuple[int | None, bool]:
     """Return the rank of a kind of value, and whether it asks for thinking; None of a value that says nothing."""
     if isinstance(value, bool):
         return 0, value
@@ -117,7 +117,7 @@ def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping
     for name, value in before.items() if isinstance(before, Mapping) else ():
         holds_control, rest = _without_control(name, value)
         if name not in names.body and not (holds_control and not rest):
-            kept[name] = _copied(rest if holds_control else value)
+            kept[name] = _copy_value(rest if holds_control else value)
     body = own.pop("extra_body", {})
     for name, value in body.items():
         old = kept.get(name)
@@ -144,7 +144,7 @@ def doubled(settings: Mapping[str, Any]) -> dict[str, Any]:
             holder = holder.get(name) if isinstance(holder, Mapping) else None
         number = holder.get(path[-1]) if isinstance(holder, Mapping) else None
         if isinstance(number, int) and not isinstance(number, bool) and number > 0:
-            place = grown.setdefault(path[0], _copied(settings[path[0]]) if len(path) > 1 else None)
+            place = grown.setdefault(path[0], _copy_value(settings[path[0]]) if len(path) > 1 else None)
             for name in path[1:-1]:
                 place = place[name]
             if len(path) == 1:
@@ -154,10 +154,10 @@ def doubled(settings: Mapping[str, Any]) -> dict[str, Any]:
     return grown
 
 
-def _copied(value: Any) -> Any:
+def _copy_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {k: _copied(v) for k, v in value.items()}
-    return [_copied(v) for v in value] if isinstance(value, list) else value
+        return {k: _copy_value(v) for k, v in value.items()}
+    return [_copy_value(v) for v in value] if isinstance(value, list) else value
 
 
 def limit_path(lm: Any, name: str, *, litellm: bool) -> str:

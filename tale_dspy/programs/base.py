@@ -266,14 +266,14 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
     Raises:
         SignatureError: If it is none, a field has a name of `ADDED`, or an input one of `RESERVED_INPUTS`.
     """
-    checked: type[dspy.Signature] = _signature(signature)
+    checked: type[dspy.Signature] = _as_signature(signature)
     taken = [k for k in checked.fields if k in ADDED] + [k for k in checked.input_fields if k in RESERVED_INPUTS]
     if taken:
         raise SignatureError(f"the signature has a field {taken[0]!r}, a name this module adds or reserves: rename it")
     return checked
 
 
-def _signature(signature: Any) -> Any:
+def _as_signature(signature: Any) -> Any:
     try:
         found = ensure_signature(signature)
     except (ValueError, SyntaxError, TypeError) as e:

@@ -56,13 +56,13 @@ class StepCosts:
     def add_step(self, word: str | None, tokens: int) -> None:
         """Count one step."""
         with self._lock:
-            _add(self.by_word.setdefault(word or "", [0, 0.0]), tokens)
+            _update_mean(self.by_word.setdefault(word or "", [0, 0.0]), tokens)
 
     def add_trajectory(self, steps: int, answer_tokens: int) -> None:
         """Count a whole trajectory."""
         with self._lock:
-            _add(self.steps, steps)
-            _add(self.answer, answer_tokens)
+            _update_mean(self.steps, steps)
+            _update_mean(self.answer, answer_tokens)
 
     def tokens(self, word: str, words: Sequence[str]) -> float:
         """Return the tokens a step of an effort word is expected to take.
@@ -90,7 +90,7 @@ class StepCosts:
         return min(known, ANSWER_SHARE * budget)
 
 
-def _add(mean: list[float], value: float) -> None:
+def _update_mean(mean: list[float], value: float) -> None:
     mean[0] += 1
     mean[1] += (value - mean[1]) / mean[0]
 
@@ -142,17 +142,17 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
     costs: StepCosts
 
     def forward(self, **kwargs: Any) -> TalePrediction:
-        with self._trajectory() as (account, calls):
+        with self._trajectory_scope() as (account, calls):
             raw = super().forward(**kwargs)
-        return self._told(raw, account, calls)
+        return self._with_receipt(raw, account, calls)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
-        with self._trajectory() as (account, calls):
+        with self._trajectory_scope() as (account, calls):
             raw = await super().aforward(**kwargs)
-        return self._told(raw, account, calls)
+        return self._with_receipt(raw, account, calls)
 
     @contextmanager
-    def _trajectory(self) -> Iterator[tuple[TrajectoryBudget, list[Call]]]:
+    def _trajectory_scope(self) -> Iterator[tuple[TrajectoryBudget, list[Call]]]:
         account = TrajectoryBudget(self.total_budget, self.costs, self.effort)
         token = _current.set(account)
         try:
@@ -161,7 +161,7 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
         finally:
             _current.reset(token)
 
-    def _told(self, raw: dspy.Prediction, account: TrajectoryBudget, calls: list[Call]) -> TalePrediction:
+    def _with_receipt(self, raw: dspy.Prediction, account: TrajectoryBudget, calls: list[Call]) -> TalePrediction:
         *steps, answer = account.receipts or [Receipt(program=type(self).__name__)]
         self.costs.add_trajectory(len(steps), answer.output_tokens or 0)
         answered = any(raw.get(name) is not None for name in self.signature.output_fields)
@@ -202,7 +202,7 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
             return self._without_answer()
         lm = language_model(self.predict, kwargs)
         word = account.word(effort_words(lm), account.ceiling or own_effort(lm), final=self.final)
-        request = self._request(lm, word, max(room, LEAST_ROOM))
+        request = self._step_request(lm, word, max(room, LEAST_ROOM))
         call = {**kwargs, TOKENS_LEFT: f"{account.left} of {account.total} tokens are left for all you think and write"}
         call["config"] = {**(kwargs.get("config") or {}), **request.settings}
         with record_calls() as calls:
@@ -235,7 +235,7 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
             return dspy.Prediction(**dict.fromkeys(self.predict.signature.output_fields))
         return dspy.Prediction(next_thought="The token budget is spent.", next_tool_name="finish", next_tool_args={})
 
-    def _request(self, lm: Any, word: str | None, room: int) -> BudgetRequest:
+    def _step_request(self, lm: Any, word: str | None, room: int) -> BudgetRequest:
         """Return the settings of a step: the word, or the number where the model takes one, under a cap on its room."""
         config = dict(self.predict.config)
         cap = budget_request(lm, room, "cap", config)

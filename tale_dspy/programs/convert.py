@@ -69,10 +69,10 @@ def budgeted(
     if not isinstance(program, dspy.Module):
         raise UsageError(f"budgeted takes a dspy.Module, got {type(program).__name__}")
     copied = copy_program(program)
-    agents = _agents(copied, _named(exclude)) if total_budget is not None else []
+    agents = _find_agents(copied, _plain_names(exclude)) if total_budget is not None else []
     if total_budget is not None and not agents:
         raise UsageError(f"total_budget is for a dspy.ReAct, and {type(program).__name__} holds none that is left")
-    targets = _targets(copied, _named(include), _named(exclude), agents)
+    targets = _find_targets(copied, _plain_names(include), _plain_names(exclude), agents)
     if not targets and not agents:
         raise UsageError(
             f"nothing to budget in {type(program).__name__}: no ChainOfThought is left, name Predicts in include="
@@ -103,7 +103,7 @@ def unbudgeted(program: Any) -> Any:
     if not isinstance(program, dspy.Module):
         raise UsageError(f"unbudgeted takes a dspy.Module, got {type(program).__name__}")
     copied = copy_program(program)
-    swapped = {id(m): _vanilla(m) for m in modules_of(copied) if isinstance(m, TaleEP | BudgetedChainOfThought)}
+    swapped = {id(m): _vanilla_twin(m) for m in modules_of(copied) if isinstance(m, TaleEP | BudgetedChainOfThought)}
     if not swapped:
         raise UsageError(
             f"{type(program).__name__} holds no TaleEP and no BudgetedChainOfThought: nothing has a budget"
@@ -113,7 +113,7 @@ def unbudgeted(program: Any) -> Any:
     return swapped.get(id(copied), copied)
 
 
-def _vanilla(module: Any) -> VanillaCoT:
+def _vanilla_twin(module: Any) -> VanillaCoT:
     """Build the twin of a budgeted module that reasons without a budget."""
     old = module.predict
     signature = old.signature.delete(BUDGET)
@@ -140,21 +140,21 @@ class _LoadByName:
 # ---- which modules
 
 
-def _named(names: Iterable[str] | None) -> set[str]:
+def _plain_names(names: Iterable[str] | None) -> set[str]:
     """Bring names into one form: without quotes around keys, and the program itself as the empty name."""
     given = [names] if isinstance(names, str) else names or ()
     plain = (name.replace("'", "").replace('"', "") for name in given)
     return {"" if name == "self" else name.removeprefix("self.") for name in plain}
 
 
-def _agents(program: Any, exclude: set[str]) -> list[Any]:
+def _find_agents(program: Any, exclude: set[str]) -> list[Any]:
     """Return the agents of a program that are not excluded; one with a `forward` of its own is left alone."""
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     left_alone = {id(inner) for name in exclude & modules.keys() for inner in modules_of(modules[name])}
     return [m for m in modules.values() if type(m) is dspy.ReAct and id(m) not in left_alone]
 
 
-def _targets(program: Any, include: set[str], exclude: set[str], agents: Iterable[Any] = ()) -> list[Any]:
+def _find_targets(program: Any, include: set[str], exclude: set[str], agents: Iterable[Any] = ()) -> list[Any]:
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     for name in sorted((include | exclude) - modules.keys()):
         predictors = ", ".join(n for n, _ in program.named_predictors())
@@ -164,14 +164,14 @@ def _targets(program: Any, include: set[str], exclude: set[str], agents: Iterabl
     left_alone |= {id(inner) for agent in agents for inner in modules_of(agent)}
     found = []
     for name, module in modules.items():
-        if id(module) in left_alone or id(_predictor(module)) in left_alone:
+        if id(module) in left_alone or id(_inner_predictor(module)) in left_alone:
             continue
         if _is_cot(module) or (name in include and _check_predict(name, module)):
             found.append(module)
     return found
 
 
-def _predictor(module: Any) -> Any:
+def _inner_predictor(module: Any) -> Any:
     return module.predict if isinstance(module, dspy.ChainOfThought | VanillaCoT) else module
 
 
@@ -203,7 +203,7 @@ def _check_predict(name: str, module: Any) -> bool:
 
 def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> TaleEP:
     """Build the budgeted twin of a chain of thought or a Predict around its own signature."""
-    old = _predictor(module)
+    old = _inner_predictor(module)
     inner = old.signature.delete(REASONING) if REASONING in old.signature.output_fields else old.signature
     vanilla = module if isinstance(module, VanillaCoT) else None
     callbacks = list(module.callbacks) if module is not old else []
@@ -238,16 +238,16 @@ def replace_modules(holder: Any, swapped: dict[int, Any], seen: set[int] | None 
     seen = set() if seen is None else seen
     items: Any = vars(holder) if isinstance(holder, dspy.Module) else holder
     for key, value in list(items.items() if isinstance(items, dict) else enumerate(items)):
-        new = _swapped(value, swapped, seen)
+        new = _replaced_value(value, swapped, seen)
         if new is not value:
             items[key] = new
 
 
-def _swapped(value: Any, swapped: dict[int, Any], seen: set[int]) -> Any:
+def _replaced_value(value: Any, swapped: dict[int, Any], seen: set[int]) -> Any:
     if id(value) in swapped:
         return swapped[id(value)]
     if isinstance(value, tuple):
-        new = [_swapped(v, swapped, seen) for v in value]
+        new = [_replaced_value(v, swapped, seen) for v in value]
         if all(a is b for a, b in zip(new, value, strict=True)):
             return value
         return tuple(new) if type(value) is tuple else type(value)(*new)  # a named tuple takes them one by one

@@ -27,7 +27,7 @@ def copy_program(program: dspy.Module, lm_for: Callable[[Any], Any] = lambda lm:
     try:
         copied = copy.deepcopy(program, dict(memo))
     except _CANNOT:
-        copied = copy.deepcopy(program, {**memo, **_uncopyable(program, memo)})
+        copied = copy.deepcopy(program, {**memo, **_uncopyable_values(program, memo)})
     for old, new in zip(modules_of(program), modules_of(copied), strict=True):
         new.callbacks = list(old.callbacks)
     return copied
@@ -41,12 +41,12 @@ def modules_of(program: dspy.Module) -> Iterator[Any]:
 
 def language_models(program: dspy.Module) -> Iterator[Any]:
     """Yield every language model held by the program's modules."""
-    yield from (value for value in _held(program) if isinstance(value, dspy.BaseLM))
+    yield from (value for value in _held_values(program) if isinstance(value, dspy.BaseLM))
 
 
-def _uncopyable(program: dspy.Module, memo: dict[int, Any]) -> dict[int, Any]:
+def _uncopyable_values(program: dspy.Module, memo: dict[int, Any]) -> dict[int, Any]:
     shared: dict[int, Any] = {}
-    for value in _held(program):
+    for value in _held_values(program):
         try:
             copy.deepcopy(value, {**memo, **shared})
         except _CANNOT:
@@ -54,7 +54,7 @@ def _uncopyable(program: dspy.Module, memo: dict[int, Any]) -> dict[int, Any]:
     return shared
 
 
-def _held(program: dspy.Module) -> Iterator[Any]:
+def _held_values(program: dspy.Module) -> Iterator[Any]:
     """Yield what the modules of a program hold, other than modules: attributes, and the items of containers there."""
     seen: set[int] = set()
 

@@ -98,12 +98,12 @@ def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> No
     """
     if program != promise.program:
         logger.warning("the calibration of the budgets (%s) is void here: the program was changed afterwards", promise)
-    made, met = _family(promise.data), _family(data)
+    made, met = _data_family(promise.data), _data_family(data)
     if made is not None and met is not None and made != met:
         logger.warning("the calibration of the budgets (%s) is void here: data %s", promise, data)
 
 
-def _family(data: str) -> str | None:
+def _data_family(data: str) -> str | None:
     """Return the name of a set without its split; None of what has no published name."""
     if data == "examples" or "." in data:
         return None

@@ -73,7 +73,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         with record_calls() as calls:
             recovery = Recovery(self, kwargs, calls)
             recovery.took((yield self._attempt(kwargs)))
-            with _recovering():
+            with _recovery_scope():
                 if self.on_truncation == "force_answer" and recovery.cut():
                     request = recovery.closing()
                     with suppress(*REFUSED), adapter_message_call(request.lm, request.messages):
@@ -126,9 +126,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
                 "the program with tale_dspy.budgeted"
             )
         try:
-            lists = {k: _list(k, state[k]) for k in _LISTS}
-            signature = {"instructions": _text(state["signature"]["instructions"]), "fields": self._by_name(state)}
-            lm = state["lm"] if allow_unsafe_lm_state else _allowed(state["lm"])
+            lists = {k: _as_list(k, state[k]) for k in _LISTS}
+            signature = {"instructions": _as_text(state["signature"]["instructions"]), "fields": self._by_name(state)}
+            lm = state["lm"] if allow_unsafe_lm_state else _allowed_lm_settings(state["lm"])
             on_truncation = check_on_truncation(state.get("on_truncation", self.on_truncation))
             known = {
                 **lists,
@@ -153,25 +153,26 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         saved = state["signature"]["fields"]
         names = [k for k in self.signature.fields if k not in ADDED_INPUTS or len(saved) == len(self.signature.fields)]
         own = self._own_fields()
-        if len(saved) != len(names) or not all(_same(k, own[k], f) for k, f in zip(names, saved, strict=True)):
-            raise self._refused(", ".join(str(f["prefix"]) for f in saved))
+        if len(saved) != len(names) or not all(_is_same_field(k, own[k], f) for k, f in zip(names, saved, strict=True)):
+            raise self._fields_differ(", ".join(str(f["prefix"]) for f in saved))
         return {**state, _NAMES: names}
 
     def _by_name(self, state: Mapping[str, Any]) -> list[dict[str, str]]:
         names, saved = state[_NAMES], state["signature"]["fields"]
         fields = {
-            k: {part: _text(f[part]) for part in ("prefix", "description")} for k, f in zip(names, saved, strict=True)
+            k: {part: _as_text(f[part]) for part in ("prefix", "description")}
+            for k, f in zip(names, saved, strict=True)
         }
         own = self._own_fields()
         unlike = [k for k in own if k not in ADDED_INPUTS] != [k for k in fields if k not in ADDED_INPUTS]
         if unlike or fields.keys() - own.keys():
-            raise self._refused(", ".join(map(str, names)))
+            raise self._fields_differ(", ".join(map(str, names)))
         return [fields.get(k, own[k]) for k in own]
 
     def _own_fields(self) -> dict[str, dict[str, str]]:
         return dict(zip(self.signature.fields, self.signature.dump_state()["fields"], strict=True))
 
-    def _refused(self, saved: str) -> StateError:
+    def _fields_differ(self, saved: str) -> StateError:
         return StateError(
             f"the saved state has the fields {saved}, this program has {', '.join(self.signature.fields)}: not loaded"
         )
@@ -183,7 +184,7 @@ def _closing_call(request: Closing) -> PendingCall:
 
 
 @contextmanager
-def _recovering() -> Iterator[None]:
+def _recovery_scope() -> Iterator[None]:
     """Book calls as recoveries, keep them out of DSPy's trace, and stream none of them."""
     with role("recovery"), settings.context(trace=None, send_stream=None):
         yield
@@ -201,11 +202,11 @@ def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_uns
     about = state.get("tale_dspy")
     whole = isinstance(about, dict) and about.get("class") == type(program).__name__
     for target in (copy_program(program), program):
-        gained = set() if whole else _gained(target)
+        gained = set() if whole else _added_parameters(target)
         for name, parameter in target.named_parameters():
             try:
-                saved = _saved(name, parameter, state)
-                if saved is None and id(parameter) not in gained and _required(parameter):
+                saved = _saved_state(name, parameter, state)
+                if saved is None and id(parameter) not in gained and _is_required(parameter):
                     raise StateError(f"not in the saved state, which is none of this {type(program).__name__}")
                 if isinstance(parameter, dspy.Module) and saved is not None:
                     parameter.load_state(saved, allow_unsafe_lm_state=allow_unsafe_lm_state)
@@ -215,7 +216,7 @@ def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_uns
                 raise StateError(f"{name}: {as_state_error(e)}") from e
 
 
-def _required(parameter: Any) -> bool:
+def _is_required(parameter: Any) -> bool:
     return not isinstance(parameter, ModuleState) or parameter.required
 
 
@@ -224,7 +225,7 @@ def as_state_error(error: Exception) -> StateError:
     return error if isinstance(error, StateError) else StateError(f"broken state: {type(error).__name__}: {error}")
 
 
-def _saved(name: str, parameter: Any, state: Mapping[str, Any]) -> Any:
+def _saved_state(name: str, parameter: Any, state: Mapping[str, Any]) -> Any:
     if not isinstance(parameter, TalePredict):
         return state.get(name)
     # Where a Predict was budgeted its state stands under the module's name, or is the whole.
@@ -233,7 +234,7 @@ def _saved(name: str, parameter: Any, state: Mapping[str, Any]) -> Any:
     return found if found is None or _NAMES in found else parameter.named(found)
 
 
-def _gained(program: dspy.Module) -> set[int]:
+def _added_parameters(program: dspy.Module) -> set[int]:
     """Return the ids of the parameters that a program gains by being budgeted."""
     states = {id(p) for _, p in program.named_parameters() if isinstance(p, ModuleState)}
     ours = [module for module in modules_of(program) if isinstance(module, RegisteredModule)]
@@ -268,7 +269,7 @@ def checked_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config)
 
 
-def _same(name: str, own: Mapping[str, str], saved: Mapping[str, str]) -> bool:
+def _is_same_field(name: str, own: Mapping[str, str], saved: Mapping[str, str]) -> bool:
     """Whether a saved field without a name is this one: by the name in its description, else by its wording.
 
     Not by its prefix alone: COPRO rewrites that of the last output.
@@ -279,19 +280,19 @@ def _same(name: str, own: Mapping[str, str], saved: Mapping[str, str]) -> bool:
     return saved["prefix"] == own["prefix"] or saved["description"] == own["description"]
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} should be a text")
     return value
 
 
-def _list(name: str, value: Any) -> list[Any]:
+def _as_list(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or (name == "demos" and not all(isinstance(demo, dict) for demo in value)):
         raise TypeError(f"{name} should be a list of objects")
     return value
 
 
-def _allowed(lm: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _allowed_lm_settings(lm: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Drop what a file must not decide about a language model: addresses, headers, fallbacks, credentials."""
     if lm is None:
         return None

@@ -109,7 +109,7 @@ class Recovery:
             raise self._best
         best: dspy.Prediction = self._best
         if best is not self._first:
-            self._retrace(best)
+            self._replace_in_trace(best)
         return best
 
     # ---- close the thought
@@ -125,7 +125,7 @@ class Recovery:
         messages = adapter.format(adapter._call_preprocess(lm, config, signature, inputs), demos, inputs)
         room = ANSWER_TOKENS + unavoidable(lm, config)
         own = max_output_tokens({**lm.kwargs, **config}) or room
-        config = {**quiet(lm, config), **_room(lm, config, min(own, room))}
+        config = {**quiet(lm, config), **_output_limit(lm, config, min(own, room))}
         if ({**lm.kwargs, **config}.get("n") or 1) > 1:
             config["n"] = 1
         self._thought = self._so_far()
@@ -162,13 +162,13 @@ class Recovery:
         lm = self.kwargs.get("lm") or self.predict.lm or settings.lm
         config = {**self.predict.config, **self.kwargs.get("config", {})}
         room = max_output_tokens({**lm.kwargs, **config}) or self.calls[-1].output_tokens
-        grown = {**doubled(lm.kwargs), **doubled(config), **(_room(lm, config, 2 * room) if room else {})}
+        grown = {**doubled(lm.kwargs), **doubled(config), **(_output_limit(lm, config, 2 * room) if room else {})}
         self.kwargs["config"] = {**self.kwargs.get("config", {}), **grown}
         if self.kwargs.get(BUDGET) is not None:
             self.kwargs[BUDGET] = 2 * self.kwargs[BUDGET]
         return self.kwargs
 
-    def _retrace(self, pred: dspy.Prediction) -> None:
+    def _replace_in_trace(self, pred: dspy.Prediction) -> None:
         """Put the answer into DSPy's trace, in the place of the cut one: an optimizer makes demos of what is there."""
         trace = settings.trace
         if trace is None or not settings.max_trace_size:
@@ -203,24 +203,24 @@ def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[
 
 def quiet(lm: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a call with the least thinking the model allows in the place of any dial."""
-    return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_least(lm, config).settings}
+    return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_minimal_request(lm, config).settings}
 
 
 def unavoidable(lm: Any, config: Mapping[str, Any]) -> int:
     """Return the tokens a model may think before it answers, though it is asked for the least."""
     family = family_of(lm)
-    if family is None or not _least(lm, config).thinks:
+    if family is None or not _minimal_request(lm, config).thinks:
         return 0
     return family.minimum if family.kind == "tokens" else LEVELS[family.words[0] if family.words else "low"]
 
 
-def _least(lm: Any, config: Mapping[str, Any]) -> BudgetRequest:
+def _minimal_request(lm: Any, config: Mapping[str, Any]) -> BudgetRequest:
     return minimal_thinking(
         lm, {k: v for k, v in {**config, **with_reasoning_params(config, {})}.items() if v is not None}
     )
 
 
-def _room(lm: Any, config: Mapping[str, Any], tokens: int) -> dict[str, int]:
+def _output_limit(lm: Any, config: Mapping[str, Any], tokens: int) -> dict[str, int]:
     """Return the setting that limits a reply, under the name it has in this call."""
     told = {**lm.kwargs, **config}
     name = next((name for name in _ROOM if told.get(name) is not None), None)

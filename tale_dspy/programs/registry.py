@@ -106,14 +106,14 @@ def signature_from(rows: Any) -> type[dspy.Signature]:
         StateError: If a field is named twice.
         ValueError, TypeError: If a row is no field, or its type is none that a file may name.
     """
-    fields = dict(_field(*row) for row in rows)
+    fields = dict(_signature_field(*row) for row in rows)
     if len(fields) < len(rows):
         raise StateError("a field is named twice")
     signature: type[dspy.Signature] = make_signature(fields)
     return signature
 
 
-def _field(name: str, side: str, text: str) -> tuple[str, tuple[Any, Any]]:
+def _signature_field(name: str, side: str, text: str) -> tuple[str, tuple[Any, Any]]:
     if not name.isidentifier() or name.startswith("_") or side not in ("in", "out"):
         raise ValueError(f"{name!r} ({side!r}) is no field")
     return name, (type_from_text(text), dspy.InputField() if side == "in" else dspy.OutputField())

@@ -35,7 +35,7 @@ def load(path: str | Path, *, lm: Any = None, embedder: Any = None) -> Any:
         StateError: If the file is none, or of a class or with types that cannot be built from it; such a program is
             constructed in Python and loaded with its own `.load(path)`.
     """
-    state = _read(Path(path))
+    state = _read_state(Path(path))
     try:
         import_programs()
         program = build_module(state["tale_dspy"], BuildContext(embedder))
@@ -57,7 +57,7 @@ def _tale_lm(lm: Any) -> LM:
     return LM(**{"engine": "auto", **state})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_state(path: Path) -> dict[str, Any]:
     if path.suffix != ".json":
         raise StateError(f"{path} must be a .json file written by program.save; pickles are never loaded")
     try:

@@ -44,7 +44,7 @@ class SelfBudgeted(ReasoningModule):
         return extended
 
     def to_prediction(self, raw: Any, calls: list[Call]) -> TalePrediction:
-        pred = self.with_receipt_of(_without_budget(raw), calls, _stated(raw))
+        pred = self.with_receipt_of(_without_budget(raw), calls, _stated_budget(raw))
         with_thought(pred, self.predict, calls)
         return pred
 
@@ -53,7 +53,7 @@ _MOST = 10**9
 """A number beyond every budget is cut: infinity is no whole number."""
 
 
-def _stated(raw: dspy.Prediction) -> Budget | None:
+def _stated_budget(raw: dspy.Prediction) -> Budget | None:
     """Return the budget the model stated, or None if that is no number above 0."""
     text = raw.get(BUDGET)
     number = None if text is None else read_budget(str(text))

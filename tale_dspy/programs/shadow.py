@@ -87,10 +87,10 @@ def shadow_call() -> Iterator[None]:
 
 def agree(first: Any, second: Any, names: list[str]) -> bool:
     """Whether two predictions give the same outputs, whatever their form."""
-    return all(_same(first.get(name), second.get(name)) for name in names if name not in (REASONING, BUDGET))
+    return all(_same_value(first.get(name), second.get(name)) for name in names if name not in (REASONING, BUDGET))
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same_value(a: Any, b: Any) -> bool:
     if isinstance(a, str) and isinstance(b, str):
         return answers_equal(a, b, "auto")
     return bool(a == b)

@@ -51,15 +51,15 @@ def program_from(spec: str, signature: str) -> Any:
     if scale_of(spec) is not None or spec in ("budget:best", "effort:best"):
         return BudgetedChainOfThought(signature)
     if spec.startswith("vote:"):
-        return _vote(spec, signature)
+        return _vote_program(spec, signature)
     if spec.startswith("effort:"):
-        return BudgetedChainOfThought(signature, _effort(spec))
+        return BudgetedChainOfThought(signature, _effort_value(spec))
     if spec.startswith("budget:"):
-        return BudgetedChainOfThought(signature, _number(spec))
+        return BudgetedChainOfThought(signature, _budget_tokens(spec))
     if spec.endswith((".json", ".pkl")):
         return load(Path(spec))
     if ":" in spec:
-        return _imported(spec, signature)
+        return _import_program(spec, signature)
     raise UsageError(f"there is no program {spec!r}: give {', '.join(words)}, {_FORMS}")
 
 
@@ -73,14 +73,14 @@ def scale_of(spec: str) -> float | None:
     return float(found[1])
 
 
-def _number(spec: str) -> int:
+def _budget_tokens(spec: str) -> int:
     text = spec.removeprefix("budget:")
     if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise UsageError(f"{spec}: after budget: comes a whole number of tokens, a factor such as 0.25x, or best")
     return check_budget(int(text), spec)
 
 
-def _vote(spec: str, signature: str) -> Vote:
+def _vote_program(spec: str, signature: str) -> Vote:
     """Build `vote:PROGRAM`, or `vote:N:PROGRAM` with at most N votes."""
     _, first, *rest = spec.split(":", 2)
     if first.isascii() and first.isdigit() and len(first) <= _DIGITS and rest:
@@ -88,7 +88,7 @@ def _vote(spec: str, signature: str) -> Vote:
     return Vote(program_from(spec.removeprefix("vote:"), signature))
 
 
-def _effort(spec: str) -> BudgetValue:
+def _effort_value(spec: str) -> BudgetValue:
     value = BudgetValue.parse(spec.removeprefix("effort:"))
     if value.effort is None:
         raise UsageError(f"{spec}: after effort: comes one of {', '.join(EFFORT_WORDS)}, such a word+N, or best")
@@ -116,7 +116,7 @@ def imported(spec: str) -> Any:
     return value
 
 
-def _imported(spec: str, signature: str) -> Any:
+def _import_program(spec: str, signature: str) -> Any:
     """Return the module of that name, or what a class or factory of that name gives."""
     value = imported(spec)
     if not isinstance(value, dspy.Module) and callable(value):

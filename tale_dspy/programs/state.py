@@ -55,10 +55,10 @@ class BudgetState(ModuleState):
     def budgets(self) -> tuple[float | int | str | None, ...]:
         """What a promise is about."""
 
-    def _promised(self) -> dict[str, Any]:
+    def _guarantee_state(self) -> dict[str, Any]:
         return {} if self.promise is None else {"promise": self.promise.to_json()}
 
-    def _load_promise(self, state: dict[str, Any]) -> None:
+    def _load_guarantee(self, state: dict[str, Any]) -> None:
         told = state.get("promise")
         self.promise = None if told is None else CalibrationGuarantee.from_json(told)
 
@@ -75,11 +75,11 @@ class LimitsState(BudgetState):
         return astuple(self.value)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return {**asdict(self.value), **self._promised()}
+        return {**asdict(self.value), **self._guarantee_state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.value = BudgetLimits(**{k: v for k, v in state.items() if k != "promise"})
-        self._load_promise(state)
+        self._load_guarantee(state)
 
     def reset(self) -> None:
         self.value, self.promise = self._initial, None
@@ -97,12 +97,12 @@ class FixedBudgetState(BudgetState):
         return (None if self.value is None else self.value.to_json(),)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
-        return {"token_budget": None if self.value is None else self.value.to_json(), **self._promised()}
+        return {"token_budget": None if self.value is None else self.value.to_json(), **self._guarantee_state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         saved = state["token_budget"]
         self.value = None if saved is None else BudgetValue.parse(saved)
-        self._load_promise(state)
+        self._load_guarantee(state)
 
     def reset(self) -> None:
         self.value, self.promise = self._initial, None

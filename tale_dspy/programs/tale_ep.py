@@ -93,7 +93,7 @@ class TaleEP(BudgetedModule):
         **config: Any,
     ) -> None:
         found = check_signature(signature)
-        self.estimate_from = _names(estimate_from, found)
+        self.estimate_from = _checked_names(estimate_from, found)
         self.shadowed = ShadowState(check_shadow_rate(shadow_rate))
         super().__init__(
             found,
@@ -146,13 +146,13 @@ class TaleEP(BudgetedModule):
                 plain = None
                 with shadow_call():
                     plain = yield call_of(self.predict, shadow)
-            book(self._compared(pred, plain, calls))
+            book(self._shadow_result(pred, plain, calls))
         return pred
 
     def estimate_steps(self, kwargs: dict[str, Any], mode: Mode) -> Steps[Budget]:
         self.check_guarantee(self.limits, kwargs, mode)
         with role("estimate"):
-            return self._read((yield call_of(self.estimator, self._seen(kwargs))))
+            return self._budget_from((yield call_of(self.estimator, self._estimator_inputs(kwargs))))
 
     def _shadow_call(self, kwargs: dict[str, Any], mode: Mode) -> dict[str, Any] | None:
         """Return what the predictor is asked without a budget, or None if this call has no shadow."""
@@ -168,7 +168,7 @@ class TaleEP(BudgetedModule):
         twice = mode != "prompt" and is_reasoning_model(lm, self.call_settings(kwargs))
         return without_reasoning(self.predict, call) if twice else call
 
-    def _compared(self, pred: TalePrediction, plain: dspy.Prediction | None, calls: list[Call]) -> ShadowResult:
+    def _shadow_result(self, pred: TalePrediction, plain: dspy.Prediction | None, calls: list[Call]) -> ShadowResult:
         names = list(self.predict.signature.output_fields)
         wanted = [k for k in names if k != REASONING]
         answered = plain is not None and any(plain.get(k) is not None for k in wanted)
@@ -195,19 +195,19 @@ class TaleEP(BudgetedModule):
     def budget_for(self, **kwargs: Any) -> Budget:
         """Return the budget these inputs would get, without answering them; a `BudgetEstimator` is asked for it."""
         with role("estimate"):
-            return self._read(self.estimator(**self._seen(kwargs)))
+            return self._budget_from(self.estimator(**self._estimator_inputs(kwargs)))
 
     def _cannot_be_meant(self, estimate: float | None) -> bool:
         """Say whether a model's own estimate is too small for any reasoning, and is to fall back."""
         asked = isinstance(self.estimator, BudgetEstimator) and self.on_skip is not None
         return asked and estimate is not None and estimate < self.skip_state.least_budget
 
-    def _seen(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _estimator_inputs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the estimator is called with."""
         names = self.estimate_from or [k for k in self.predict.signature.input_fields if k != BUDGET]
         return only(kwargs, [*names, "lm"])
 
-    def _read(self, estimated: Any) -> Budget:
+    def _budget_from(self, estimated: Any) -> Budget:
         """Turn an estimator's prediction into the budget that is sent; remember where a fallback came from."""
         word = estimated.get("effort") if isinstance(estimated, dspy.Prediction) else None
         if word is not None:  # an estimator of words, such as EffortEstimator
@@ -221,18 +221,18 @@ class TaleEP(BudgetedModule):
         value = estimated[BUDGET]
         receipt = estimated._receipt if isinstance(estimated, TalePrediction) else None
         if receipt is None:
-            return limits.apply(_number(value), value if isinstance(value, str) else None)
+            return limits.apply(_as_number(value), value if isinstance(value, str) else None)
         if self._cannot_be_meant(receipt.estimate):
             fallback = replace(limits, scale=1.0).apply(None, receipt.estimate_text)
             return replace(fallback, estimate=receipt.estimate)
         if receipt.budget_source == "fallback":
             limits = replace(limits, scale=1.0)  # nothing was estimated
-        budget = limits.apply(_number(value), receipt.estimate_text)
+        budget = limits.apply(_as_number(value), receipt.estimate_text)
         source = receipt.budget_source if budget.source == "estimate" else None
         return replace(budget, source=source or budget.source, estimate=receipt.estimate)
 
 
-def _names(estimate_from: Sequence[str] | None, signature: type[dspy.Signature]) -> list[str] | None:
+def _checked_names(estimate_from: Sequence[str] | None, signature: type[dspy.Signature]) -> list[str] | None:
     """Check the names of inputs for an estimator."""
     if estimate_from is None:
         return None
@@ -246,7 +246,7 @@ def _names(estimate_from: Sequence[str] | None, signature: type[dspy.Signature])
     return names
 
 
-def _number(value: Any) -> float | None:
+def _as_number(value: Any) -> float | None:
     """Read what an estimator gave: a number, or a text with one."""
     if value is None or isinstance(value, bool):
         return None

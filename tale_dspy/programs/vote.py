@@ -130,7 +130,7 @@ class Vote(RegisteredModule):
                 for reply in (yield gathered([self._one_vote(kwargs, number, options) for number in numbers])):
                     tally.add(reply)
                 kwargs = self._with_budget(kwargs, tally.first)
-        return self._prediction(tally, calls)
+        return self._winning_prediction(tally, calls)
 
     def _one_vote(self, kwargs: dict[str, Any], number: int, options: VoteOptions) -> PendingCall:
         """Return the call for one reply: a draw of its own, whatever is cached."""
@@ -139,12 +139,12 @@ class Vote(RegisteredModule):
         if options.temperature is not None:
             draw["temperature"] = options.temperature
         if isinstance(self.program, TaleModule | dspy.Predict | dspy.ChainOfThought):
-            return _readable(call_of(self.program, {**kwargs, "config": {**draw, **given}}))
+            return _none_if_unreadable(call_of(self.program, {**kwargs, "config": {**draw, **given}}))
         # A program of the user's takes no settings of a call: its LMs are copied with them.
         lm = dspy.settings.lm
         scope = nullcontext() if lm is None else dspy.context(lm=lm.copy(**draw))
         program = copy_program(self.program, lambda other: other.copy(**draw))
-        return _readable(call_of(program, kwargs), scope)
+        return _none_if_unreadable(call_of(program, kwargs), scope)
 
     def _with_budget(self, kwargs: dict[str, Any], first: Any) -> dict[str, Any]:
         """Give later votes the budget that the first reply's call was sent, so that it is not estimated again."""
@@ -157,7 +157,7 @@ class Vote(RegisteredModule):
             sent["effort"] = first.effort  # type: ignore[assignment]
         return {**kwargs, **sent}
 
-    def _prediction(self, tally: "VoteTally", calls: list[Call]) -> TalePrediction:
+    def _winning_prediction(self, tally: "VoteTally", calls: list[Call]) -> TalePrediction:
         winner = tally.winner
         inner = winner._receipt if isinstance(winner, TalePrediction) else None
         base = inner or Receipt(program=type(self).__name__)
@@ -218,7 +218,7 @@ class VoteTally:
         self.replies += 1
         if self.first is None:
             self.first = reply
-        if reply is None or not (names := _answers(reply)):
+        if reply is None or not (names := _answer_fields(reply)):
             return
         for group in self.groups:
             if agree(group[0], reply, names):
@@ -265,13 +265,13 @@ def leader_probability(first: int, second: int) -> float:
     return float(favourable / 2**trials)
 
 
-def _answers(reply: Any) -> list[str]:
+def _answer_fields(reply: Any) -> list[str]:
     """Return the names of the outputs of a reply that has an answer."""
     names = [name for name in reply.keys() if name not in (REASONING, BUDGET)]  # noqa: SIM118  a Prediction is no dict
     return names if any(reply.get(name) is not None for name in names) else []
 
 
-def _readable(pending: PendingCall, scope: AbstractContextManager[Any] | None = None) -> PendingCall:
+def _none_if_unreadable(pending: PendingCall, scope: AbstractContextManager[Any] | None = None) -> PendingCall:
     """Return a call that gives None where an adapter of DSPy raises, since it cannot read the reply."""
 
     def call() -> Any:

@@ -24,7 +24,13 @@ def plain(signature: Any) -> dict[str, Any]:
 
 
 def test_field_names_are_saved() -> None:
-    assert state_of(TaleEP("a, b -> c"))["predict"]["field_names"] == ["a", "b", "token_budget", "reasoning", "c"]
+    assert state_of(TaleEP("a, b -> c"))["predict"]["field_names"] == [
+        "a",
+        "b",
+        "reasoning",
+        "c",
+        "token_budget",
+    ]  # what budgeting adds comes last
 
 
 @pytest.mark.parametrize("signature", ["question -> answer", "b, a -> c", "sub_total -> subTotal: int"])

@@ -13,7 +13,7 @@ from fake_lm import fake_lm
 
 import tale_dspy
 from tale_dspy import BudgetedChainOfThought, SpendCapReached, TaleEP, UsageError, VanillaCoT, Vote, receipt
-from tale_dspy.programs.vote import VoteTally, VoteOptions, leader_probability
+from tale_dspy.programs.vote import VoteOptions, VoteTally, leader_probability
 
 COT = "question -> answer"
 

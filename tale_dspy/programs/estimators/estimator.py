@@ -65,19 +65,19 @@ class BudgetEstimator(TaleModule):
     def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
         with self.call_scope() as calls, role("estimate"):
             try:
-                raw = yield call_of(self.predict, self._quietly(kwargs))
+                raw = yield call_of(self.predict, self._with_minimal_thinking(kwargs))
             except AdapterParseError as e:  # dspy's own adapters raise where a reply has no marker
                 raw = dspy.Prediction(token_budget=e.lm_response)
-        return self._estimate(raw, calls)
+        return self._to_estimate(raw, calls)
 
-    def _quietly(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _with_minimal_thinking(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Ask a model that thinks natively for as little of it as it allows: the estimate must not cost an answer."""
         given = kwargs.get("config") or {}
         lm = kwargs.get("lm") or self.predict.lm or dspy.settings.lm
         reasoning_params = minimal_thinking(lm, {**self.predict.config, **given})
         return {**kwargs, "config": {**given, **reasoning_params.settings}} if reasoning_params.settings else kwargs
 
-    def _estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
+    def _to_estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
         told = raw.get(BUDGET)
         reply = next((call.text for call in reversed(calls) if call.text), told)
         budget: Budget = self.limits.value.apply(None if told is None else read_budget(str(told)), reply)

@@ -48,10 +48,10 @@ class FewShotEstimator(BudgetEstimator):
     ) -> None:
         super().__init__(signature, floor=floor, ceiling=ceiling, default=default, adapter=adapter, **config)
         names = list(self.predict.signature.input_fields)
-        self.predict.demos = [_demo(dict(demo.items()), names) for demo in demos]
+        self.predict.demos = [_estimator_demo(dict(demo.items()), names) for demo in demos]
 
 
-def _demo(row: dict[str, Any], names: list[str]) -> dspy.Example:
+def _estimator_demo(row: dict[str, Any], names: list[str]) -> dspy.Example:
     """Return a demo of the inputs and the budget alone."""
     inputs = {k: row[k] for k in names if row.get(k) is not None}
     if not inputs:

@@ -86,29 +86,29 @@ class RegressionEstimator(RegisteredModule):
 
     def forward(self, **kwargs: Any) -> TalePrediction:
         texts = self.texts(kwargs)
-        projection = self._projection(texts)
-        return self._predicted(texts, projection, self.embedder([joined(texts)])[0] if projection else None)
+        projection = self._needed_projection(texts)
+        return self._to_prediction(texts, projection, self.embedder([joined(texts)])[0] if projection else None)
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
         texts = self.texts(kwargs)
-        projection = self._projection(texts)
+        projection = self._needed_projection(texts)
         embedding = (await self.embedder.acall([joined(texts)]))[0] if projection else None
-        return self._predicted(texts, projection, embedding)
+        return self._to_prediction(texts, projection, embedding)
 
     def texts(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Return the text of each input that is looked at; "" where it is missing or has none."""
         return {name: text_of(inputs.get(name)) for name in self.names}
 
-    def _projection(self, texts: Mapping[str, str]) -> Projection | None:
+    def _needed_projection(self, texts: Mapping[str, str]) -> Projection | None:
         """Return the projection if an embedding is needed to predict."""
         return self.fitted.projection if self.fitted is not None and joined(texts) else None
 
-    def _predicted(self, texts: Mapping[str, str], projection: Projection | None, embedding: Any) -> TalePrediction:
+    def _to_prediction(self, texts: Mapping[str, str], projection: Projection | None, embedding: Any) -> TalePrediction:
         estimate = None
         if self.fitted is not None and joined(texts):
             values = counted(texts)
             if projection is not None:
-                values |= projection.apply(self._checked(projection, embedding.tolist()))
+                values |= projection.apply(self._check_length(projection, embedding.tolist()))
             estimate = self.fitted.predict(values)
             if not self.fitted.is_known(values):
                 estimate = max(estimate, float(self.limits.value.default))
@@ -121,7 +121,7 @@ class RegressionEstimator(RegisteredModule):
         )
         return with_receipt(dspy.Prediction(**{BUDGET: budget.tokens}), receipt)
 
-    def _checked(self, projection: Projection, embedding: list[float]) -> list[float]:
+    def _check_length(self, projection: Projection, embedding: list[float]) -> list[float]:
         if len(embedding) != len(projection.mean):
             raise UsageError(
                 f"the embedder gives {len(embedding)} numbers, the estimator was fitted with {len(projection.mean)}: "
