@@ -11,7 +11,7 @@ _OPTION = re.compile(
     r"""(?i:(?:the\ )?(?:(?:correct|right|best|final)\ )?
           (?:option|choice|answer|选项|选择|选|答案)\ ?(?:is|是|为|:)?\ ?)?
         [(\[{]?\s?(?P<letter>[A-Ja-j])\s?
-        (?P<mark>(?:[)\]}.:]|、(?!\s?[A-J](?:\W|$)))+|(?=[,;/&、]|是?正确|项)|$|\s)  # A、Paris, but not A、B
+        (?P<mark>(?:[)\]}.:]|、(?!\s?[A-J](?:\W|$)))+|(?=[,;/&、]|是?正确|选?项)|$|\s)  # A、Paris, but not A、B
         (?P<rest>.*)""",
     re.DOTALL | re.VERBOSE,
 )

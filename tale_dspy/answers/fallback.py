@@ -29,6 +29,7 @@ _STATES_WORDS = re.compile(
 _DENIED = re.compile(
     r"(?:(?<![-=|\w\"'/])[<>≤≥≠]\s?=?\s?\$?|\\(?:neq?|[lg]eq?)\s?|\b(?:not|never)\s|n't\s(?:be\s)?)$", re.IGNORECASE
 )
+_DECORATION = re.compile(r"^(?:[-=]>|→|⇒|[a-z]\s?->)\s?|</?[a-z]{1,9}>")
 _LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
 _SMALL_LABEL = re.compile(r"\(?([a-j])[).:]\s+\S")
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
@@ -45,7 +46,7 @@ _OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
 
 def last_number(plain: str) -> str | None:
     """Return the last number of a reply, as it is written there; explanations in round brackets come last."""
-    whole = plain.strip()
+    whole = _DECORATION.sub("", plain.strip())
     alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
     if whole.startswith("[") and read_quantity(whole.strip("[]")) is not None:
         return whole.strip("[]")  # brackets that were not doubled or not closed

@@ -31,7 +31,8 @@ MAX_REPLY_CHARS = 100_000
 """Only so many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""
 
 _NEXT_QUESTION = re.compile(
-    r"\n[#*\s]{0,9}(?:Question|Q|Problem|Exercise|User|Human|Instruction|问题|题目)[ \t*]{0,3}\d{0,3}[ \t*]{0,3}[:：]",
+    r"\n[#*\s]{0,9}(?:Question|Q|Problem|Exercise|User|Human|Instruction|问题|题目)[ \t*]{0,3}\d{0,3}[ \t*]{0,3}[:：]"
+    r"|\n#{1,6}[ \t*]{0,3}(?:Question|Problem|Exercise|Example)[ \t]{0,3}\d{0,3}[*:]{0,3}[ \t]{0,3}(?=\n)",
     re.IGNORECASE,
 )
 _MAX_QUESTIONS = 5

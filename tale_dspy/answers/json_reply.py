@@ -8,7 +8,7 @@ _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.{1,20000}?)```", re.DOTALL | re.IGN
 # The names of an answer, the surest first.
 _KEYS = (
     *("finalanswer", "answer", "correctanswer", "correctoption", "correctchoice", "option", "choice", "result"),
-    *("solution", "output", "prediction", "label", "total", "value", "response"),
+    *("final", "solution", "output", "prediction", "label", "total", "value", "response"),
 )
 _MAX_CHARS = 20_000
 _MAX_LITERAL = 1_000
@@ -25,20 +25,16 @@ def json_object(text: str, *, as_written: bool = True) -> dict[str, object] | No
     text = text.strip()
     if text[-1:] not in ("}", "]", "`"):
         return None
-    fenced = _FENCED.findall(text[-_MAX_CHARS:])
     tail = text[-_MAX_CHARS:]
-    line = tail.rfind("\n{")
-    for candidate in (
-        fenced[-1] if fenced and text.endswith("```") else "",
-        text,
-        tail[line + 1 :] if line >= 0 else "",
-    ):
+    fenced = _FENCED.findall(tail) if text.endswith("```") else []
+    starts = (tail.rfind("\n{") + 1, tail.find("{", tail.rfind("\n") + 1))  # a block at the end, the last line's object
+    for candidate in (*fenced[-1:], text, *(tail[start:] for start in starts if start > 0)):
         candidate = candidate.strip()
         if not candidate.startswith(("{", "[")) or len(candidate) > _MAX_CHARS:
             continue
         value = _loaded(candidate, as_written)
-        if isinstance(value, list) and len(value) == 1:
-            value = value[0]
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            value = value[-1]  # the last step
         if isinstance(value, dict):
             return value
     return None

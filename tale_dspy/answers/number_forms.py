@@ -62,7 +62,7 @@ _EURO = rf"(?:[{CURRENCY}]|%|EUR|CHF|kr|zł|Kč|Ft|lei|руб)"
 # Commas that can only be decimal: behind dot groups, behind space groups, or beside a currency or percent sign.
 _EUROPEAN = re.compile(
     r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d{1,9})|(\d{1,3}(?:\.\d{3}){2,9})|(\d{1,3}(?: \d{3})+),(\d{1,2})"
-    rf"|(?<=[{CURRENCY}])(\s?\d{{1,9}}),(\d{{1,2}})|(\d{{1,9}}),(\d{{1,2}})(?=\s?{_EURO}))(?![\d]|[.,]\d)"
+    rf"|(\d{{1,3}}\.\d{{3}})(?=\s?[€₽₫₺₱])|(?<=[{CURRENCY}])(\s?\d{{1,9}}),(\d{{1,2}})|(\d{{1,9}}),(\d{{1,2}})(?=\s?{_EURO}))(?![\d]|[.,]\d)"
 )
 _DOTTED_GROUPS = re.compile(r"(?<![\w.,])(\d{1,3}(?:\.\d{3})+)(?![\d]|[.,]\d)")
 _COMMA_DECIMAL = re.compile(r"(?<![\w.,])(\d{1,9}),(\d{1,2}|\d{4,9})(?![\d]|[.,]\d)")
@@ -100,8 +100,8 @@ def normalize_numbers(text: str) -> str:
 
 
 def _plain_european(m: re.Match[str]) -> str:
-    whole = m[1] or m[3] or m[4] or m[6] or m[8]
-    part = m[2] or m[5] or m[7] or m[9]
+    whole = m[1] or m[3] or m[4] or m[6] or m[7] or m[9]
+    part = m[2] or m[5] or m[8] or m[10]
     return re.sub(r"[. ]", "", whole) + (f".{part}" if part else "")
 
 

@@ -15,7 +15,8 @@ _LABELLED = rf"""
     \W{{0,6}}[:=≈~]{_REST}"""
 # `This used 25 tokens`, `I took about 30 words`, `The answer above needed 25 tokens`
 _USED = rf"""
-    (?:this|that|it|i|we|my|used?|using|total|about|approximately|roughly|within|under|below|the\s(?:{_ITSELF}|above))\b
+    (?:this|that|it|i|we|my|used?|using|total|about|approximately|roughly|within|under|below|the\sabove
+    |(?:the\s)?{_ITSELF})\b
     [^.!?\n]{{0,80}}?
     \b(?:used?|uses|using|took|takes|consumed?|needed|spent|count|budget|limit|generated|within|under|below)\b
     [^.!?\n]{{0,40}}\d[^.!?\n]{{0,12}}{_MEASURE}{_REST}"""

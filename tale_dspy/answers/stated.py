@@ -31,7 +31,7 @@ _CHOSEN = re.compile(
 )
 _RIGHT = re.compile(
     r"""(?<![A-Za-z])
-        (?=\(?[A-J]\)?[*_]{0,2}(?:项?是?正确|\s(?:is|must\ be)\s(?:the\s)?(?:correct|right|best|answer)))""",
+        (?=\(?[A-J]\)?[*_]{0,2}(?:(?:选?项)?是?正确|\s(?:is|must\ be)\s(?:the\s)?(?:correct|right|best|answer)))""",
     re.VERBOSE,
 )
 _INSTEAD = re.compile(

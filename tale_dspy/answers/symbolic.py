@@ -36,7 +36,7 @@ _BOMB = re.compile(
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|pi|infty)(?![A-Za-z])")
 _PROSE = re.compile(
-    r"[^\W\d_]{3,}|(?<![^\W\d_])(?:an|as|at|by|if|in|is|it|no|of|on|or|to)(?![^\W\d_])|[\u2e80-\uffff]", re.I
+    r"[^\W\d_]{3,}|(?<![^\W\d_])(?:an|as|at|by|if|in|is|it|no|of|on|or|so|to|we)(?![^\W\d_])|[\u2e80-\uffff]", re.I
 )
 _SIGN = re.compile(r"[\d+\-*/^=<>|√π∞≤≥\\]")
 

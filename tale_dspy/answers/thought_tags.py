@@ -12,12 +12,12 @@ _NAMES = (
     r"|(?:seed|ant):?think(?:ing)?)"
 )
 _OPEN = re.compile(
-    rf"<{_NAMES}(?:\s[^<>\n]{{0,99}})?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    rf"(?:<|&lt;){_NAMES}(?:\s[^<>\n]{{0,99}})?(?:>|&gt;)|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
     rf"|<\|(?:think|thinking)\|>|<unused94>(?:thought)?|<\|channel>thought|<｜begin▁of▁thinking｜>",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"</{_NAMES}\s?>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/(?:think|thinking)\|>"
+    rf"(?:<|&lt;)/{_NAMES}\s?(?:>|&gt;)|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/(?:think|thinking)\|>"
     rf"|<unused95>|<channel\|>|<｜end▁of▁thinking｜>",
     re.IGNORECASE,
 )
@@ -57,7 +57,7 @@ def split_thought(reply: str) -> SplitReply:
         return _split_channels(reply)
     if (start := _BARE_ANALYSIS.match(reply)) and reply.lstrip()[8:9] not in " \n:":
         return _split_bare_channels(reply, start.end())
-    tags = list(_TAG.finditer(reply)) if any(char in reply for char in "<[◁") else []
+    tags = list(_TAG.finditer(reply)) if any(char in reply for char in "<[◁&") else []
     return _split_tags(reply, tags) if tags else SplitReply("", reply, True)
 
 
