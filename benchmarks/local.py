@@ -1,12 +1,15 @@
-"""Tokens a second of a model in this process: many callers against one after another, and against `transformers serve`.
+"""Tokens a second of a model in this process: many callers, one after another, `transformers serve`, `generate`.
 
     python benchmarks/local.py                               # the embedded model, 64 questions, 32 callers
     python benchmarks/local.py --model local:PATH --questions 256 --no-server
+    python benchmarks/local.py --model local:PATH --data gsm8k --generate --max-tokens 200 --callers 64 --no-one
     python benchmarks/local.py --threads 1 2                 # threads of PyTorch, on an idle machine and on a busy one
 
-The questions are those of `embedded:test` in the prompt of the vanilla chain of thought, answered greedily: the median
-of some alternating rounds. The same questions go to `transformers serve --continuous-batching`, a process of its own,
-from as many threads. Then it is counted how many replies are the same among others as alone, and in another order.
+The questions are those of `embedded:test`, or of `--data`, in the prompt of the vanilla chain of thought, answered
+greedily: the median of some alternating rounds. The same questions go to `transformers serve --continuous-batching`, a
+process of its own, from as many threads, and with `--generate` to the same weights by `generate` of transformers, in
+padded batches of as many rows, in the order of the data. Then it is counted how many replies are the same among others
+as alone, and in another order.
 """
 
 import argparse
@@ -49,11 +52,11 @@ class Round(NamedTuple):
 Ask = Callable[[list[dict[str, str]]], Told]
 
 
-def prompts(count: int) -> list[list[dict[str, str]]]:
-    """Return the messages of the vanilla chain of thought for questions of the embedded test split."""
+def prompts(count: int, data: str = "embedded:test") -> list[list[dict[str, str]]]:
+    """Return the messages of the vanilla chain of thought for the first questions of a data set."""
     import tale_dspy
 
-    examples = tale_dspy.load_dataset("embedded:test").take(limit=count).examples
+    examples = tale_dspy.load_dataset(data).take(limit=count).examples
     signature = tale_dspy.VanillaCoT("question -> answer").predict.signature
     adapter = tale_dspy.TaleAdapter()
     return [adapter.format(signature, [], {"question": example.question}) for example in examples]
@@ -95,6 +98,31 @@ def over_http(url: str, model: str, most: int) -> Ask:
     return ask
 
 
+def generate_all(engine: Any, asked: list[Any], rows: int, most: int) -> Round:
+    """Ask all questions by transformers' own `generate`, in padded batches on the main thread."""
+    import torch
+
+    from tale_dspy.backends.local.chat_template import render_prompt
+    from tale_dspy.backends.local.weights import load_model
+
+    tokenizer = engine.load().tokenizer._tokenizer
+    ends = sorted(engine.load().tokenizer.ends)
+    model = load_model(engine._base_folder, engine.options["device"], engine.options["dtype"])
+    tokenizer.padding_side, tokenizer.pad_token_id = "left", ends[0]
+    replies, start = [], time.perf_counter()
+    with torch.inference_mode():
+        for first in range(0, len(asked), rows):
+            texts = [render_prompt(tokenizer, messages) for messages in asked[first : first + rows]]
+            ids = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(model.device)
+            settings = {"do_sample": False, "max_new_tokens": most, "eos_token_id": ends, "pad_token_id": ends[0]}
+            # None of the settings a model's generation_config may hold: greedy here means the likeliest token.
+            out = model.generate(**ids, **settings, repetition_penalty=1.0, temperature=None, top_p=None, top_k=None)
+            for row in out[:, ids["input_ids"].shape[1] :].tolist():
+                end = next((i for i, token in enumerate(row) if token in ends), len(row))
+                replies.append(Told(tokenizer.decode(row[:end], skip_special_tokens=True), min(end + 1, len(row))))
+    return Round(replies, time.perf_counter() - start)
+
+
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[str]:
     """Start `transformers serve --continuous-batching` with room for all rows."""
@@ -124,14 +152,12 @@ def compare(args: argparse.Namespace) -> None:
     from tale_dspy.backends.local.engine import LocalEngine
     from tale_dspy.backends.local.model_path import parse_model_path
 
-    asked = prompts(args.questions)
-    engine = LocalEngine(args.model)
+    asked = prompts(args.questions, args.data)
+    engine = LocalEngine(args.model, dtype=args.dtype, max_batch=args.max_batch)
     engine.load()
     here = in_process(engine, args.max_tokens)
-    ways: dict[str, tuple[Ask, int]] = {
-        "one after another": (here, 1),
-        f"{args.callers} callers": (here, args.callers),
-    }
+    ways: dict[str, tuple[Ask, int]] = {"one after another": (here, 1)} if args.one_by_one else {}
+    ways[f"{args.callers} callers"] = (here, args.callers)
     found: dict[str, list[Round]] = {}
     with contextlib.ExitStack() as stack:
         folder = parse_model_path(args.model).folder
@@ -139,11 +165,14 @@ def compare(args: argparse.Namespace) -> None:
             ask = over_http(stack.enter_context(server(folder.resolve())), str(folder.resolve()), args.max_tokens)
             ways[f"transformers serve, {args.callers} callers"] = (ask, args.callers)
         for ask, callers in ways.values():  # caches, pools and lazy imports are not measured
-            ask_all(ask, asked[:callers], callers)
+            ask_all(ask, asked[: callers if args.one_by_one else 1], callers)
         for _ in range(args.rounds):
             for name, (ask, callers) in ways.items():
                 found.setdefault(name, []).append(ask_all(ask, asked, callers))
-    slow = statistics.median(r.rate for r in found["one after another"])
+            if args.generate:
+                rows = generate_all(engine, asked, args.callers, args.max_tokens)
+                found.setdefault(f"generate, {args.callers} rows", []).append(rows)
+    slow = statistics.median(r.rate for r in next(iter(found.values())))
     print(f"\n{args.model}: {len(asked)} questions, median of {args.rounds} alternating rounds (min - max)")
     print(f"{'':36}{'tokens':>9}{'seconds':>9}{'tokens/s':>10}{'':>18}{'times':>8}")
     for name, rounds in found.items():
@@ -151,6 +180,12 @@ def compare(args: argparse.Namespace) -> None:
         rate, seconds = statistics.median(rates), statistics.median(r.seconds for r in rounds)
         tokens, spread = sum(t.tokens for t in rounds[0].replies), f"({min(rates):.0f} - {max(rates):.0f})"
         print(f"{name:36}{tokens:>9}{seconds:>9.1f}{rate:>10.0f}{spread:>18}{rate / slow:>8.2f}")
+    if args.generate:
+        name = f"generate, {args.callers} rows"
+        here_, there = (found[n][0].replies for n in (f"{args.callers} callers", name))
+        print(f"\nthe same greedy replies as by generate: {_same(here_, there)}")
+    if not args.one_by_one:
+        return
     one, many = (found[name][0].replies for name in list(found)[:2])
     print(f"\nthe same greedy replies alone and among others: {_same(one, many)}")
     again = ask_all(here, asked, 1).replies
@@ -206,6 +241,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-server", dest="server", action="store_false", help="leave out transformers serve")
     parser.add_argument("--threads", type=int, nargs="+", help="compare these numbers of threads instead")
+    parser.add_argument("--data", default="embedded:test", help="a data set of `tale eval`")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument("--max-batch", type=int, help="rows at once; as many as memory holds")
+    parser.add_argument("--generate", action="store_true", help="compare with generate of transformers, too")
+    parser.add_argument("--no-one", dest="one_by_one", action="store_false", help="leave out one after another")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     (one if args.one else threads if args.threads else compare)(args)

@@ -50,6 +50,9 @@ def check_model(folder: Path) -> None:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
         if pickles:
             raise UsageError(f"{folder} holds its weights as {pickles[0]}, but only safetensors are loaded")
+        quantized = sorted(folder.glob("*.gguf"))
+        if quantized:
+            raise UsageError(gguf_refusal(quantized[0]))
         raise UsageError(f"{folder} holds no weights: a .safetensors file is needed")
     for path in weights:
         check_safetensors(path)
@@ -61,6 +64,19 @@ def check_model(folder: Path) -> None:
     if (folder / _TOKENIZERS[0]).is_file():
         _json(folder, _TOKENIZERS[0], "holds no tokenizer")
     check_manifest(folder)
+
+
+def gguf_refusal(file: Path) -> str:
+    """Return why a GGUF file is not loaded, and the way round.
+
+    transformers can read such a file, but not all that its tokenizer does before it looks words up: SmolLM2's numbers,
+    which are split into digits, then become other tokens than those the model was trained on.
+    """
+    return (
+        f"{file} is a GGUF file, whose tokenizer cannot be read faithfully here: take the model's Hugging Face folder "
+        f"or hub name, or serve the file (llama-server -m {file.name}) and use openai/NAME with "
+        "api_base='http://localhost:8080/v1'"
+    )
 
 
 def check_adapter(folder: Path, base: str, base_folder: Path) -> None:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tale_dspy.backends.local.files import gguf_refusal
 from tale_dspy.errors import UsageError
 
 PREFIX = "local:"
@@ -49,6 +50,8 @@ def parse_model_path(model: str) -> ModelPath:
     text = EMBEDDED if model == EMBEDDED else model.removeprefix(PREFIX)
     if not text.strip():
         raise UsageError(f"{model!r} names no model: give local:PATH, local:PATH+ADAPTER or embedded")
+    if text.lower().endswith(".gguf") and Path(text).expanduser().is_file():
+        raise UsageError(gguf_refusal(Path(text)))
     if text == EMBEDDED or Path(text).expanduser().is_dir():
         return ModelPath(_base(text))
     cuts = [(text[:i], text[i + 1 :]) for i, c in enumerate(text) if c == "+"]

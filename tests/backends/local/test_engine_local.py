@@ -6,15 +6,17 @@ import gc
 import pickle
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from dspy.lm15 import Config, Message, Request, TextPart
 from tiny_models import held, make_model
 
 from tale_dspy.backends.local.engine import AsyncLocalEngine, LocalEngine
+from tale_dspy.backends.local.prompt_tokenizer import GeneratedReply
 from tale_dspy.backends.local.sample_request import SampleRequest, use_sample_request
 from tale_dspy.errors import MissingExtraError, UsageError
 
@@ -137,6 +139,49 @@ def test_a_caller_who_waits_too_long_is_told_and_leaves(base: Path, asynchronous
         else:
             engine.complete(request())
     assert engine.complete(request()).message.text is not None
+
+
+class RecordingFuture(Future[Any]):
+    """Notes how long its result was waited for."""
+
+    def __init__(self, name: str, waits: list[tuple[str, float | None]]) -> None:
+        super().__init__()
+        self._name, self._waits = name, waits
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._waits.append((self._name, timeout))
+        return super().result(timeout)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "waits"), [(2.5, [("started", None), ("future", 2.5)]), (None, [("future", None)])]
+)
+def test_the_time_limit_counts_from_the_start_of_the_row(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, timeout: float | None, waits: list[tuple[str, float | None]]
+) -> None:
+    seen: list[tuple[str, float | None]] = []
+    job = engine.load().tokenizer.job(request(), "", 0)
+    job.started, job.future = RecordingFuture("started", seen), RecordingFuture("future", seen)
+    job.finish(GeneratedReply("late", "stop", 1, 1))
+    monkeypatch.setattr(engine, "submit", lambda _: job)
+    with use_sample_request(SampleRequest(timeout=timeout)):
+        assert engine.complete(request()).message.text == "late"
+    assert seen == waits
+
+
+def test_in_an_event_loop_it_counts_from_there_too(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = engine.load().tokenizer.job(request(), "", 0)
+    monkeypatch.setattr(engine, "submit", lambda _: job)
+
+    async def run() -> Any:
+        call = asyncio.create_task(AsyncLocalEngine(engine).complete(request()))
+        await asyncio.wait([call], timeout=0.05)  # five times the limit
+        assert not call.done()
+        job.start()
+        return await call
+
+    with use_sample_request(SampleRequest(timeout=0.01)), pytest.raises(dspy.lm15.TimeoutError, match="longer than"):
+        asyncio.run(run())
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

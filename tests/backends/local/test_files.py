@@ -44,6 +44,11 @@ def cut_off(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def a_gguf_instead(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "small.gguf").write_bytes(b"GGUF")
+
+
 def a_pickle_instead(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
@@ -70,6 +75,7 @@ def written(name: str, text: str) -> Callable[[Path], object]:
         (written("config.json", "{}"), DataError, "names no model_type"),
         (written("config.json", "[" * 100_000), DataError, "config.json cannot be read as JSON"),
         (removed("model.safetensors"), UsageError, "holds no weights: a .safetensors file is needed"),
+        (a_gguf_instead, UsageError, "small.gguf is a GGUF file, whose tokenizer cannot be read faithfully here"),
         (a_pickle_instead, UsageError, "holds its weights as pytorch_model.bin, but only safetensors are loaded"),
         (cut_off, DataError, "model.safetensors is no whole safetensors file"),
         (written("model.safetensors", ""), DataError, "model.safetensors is no whole safetensors file"),

@@ -12,7 +12,8 @@ from tale_dspy.errors import UsageError
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("base", "adapter", "a+b", "a", "Qwen/Qwen3", "home/m", "home/plus"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "file").write_text("")
+    for name in ("file", "model-Q4_K_M.GGUF"):
+        (tmp_path / name).write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path
@@ -78,6 +79,10 @@ def test_a_folder_is_taken_before_the_hub() -> None:
         ("local:+adapter", "the model must be a folder or a hub name, but an empty path is neither"),
         ("local:Qwen/Other+missing", "the adapter must be a folder, but missing is none"),
         ("local:./x+./y", r"but ./x\+./y is neither"),
+        (
+            "local:model-Q4_K_M.GGUF",
+            r"is a GGUF file, .*: take .* or serve .* -m model-Q4_K_M.GGUF\)",
+        ),
     ],
 )
 def test_what_is_missing_is_said(model: str, message: str) -> None:

@@ -108,6 +108,22 @@ def test_who_waits_when_it_is_closed_is_told_and_who_comes_after_too() -> None:
     assert "the local model was closed" in str(late)
 
 
+class Dying(Echo):
+    """Ends the thread it is written in."""
+
+    def step(self) -> None:
+        raise SystemExit("out of memory")
+
+
+def test_callers_of_a_thread_that_dies_hear_of_it_at_once() -> None:
+    worker, batch = GenerationWorker(), Dying()
+    assert str(ask(worker, batch).exception(60)) == "out of memory"
+    assert not alive(worker._thread)
+    late = ask(worker, Echo()).exception(60)
+    assert isinstance(late, ProviderError)
+    assert str(late).endswith("the local model was closed by SystemExit: out of memory")
+
+
 def test_a_worker_nobody_has_any_more_ends_its_thread() -> None:
     worker = GenerationWorker()
     ask(worker, Echo()).result(60)
