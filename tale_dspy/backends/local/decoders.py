@@ -40,7 +40,7 @@ def decoder_of(model: Any) -> RowDecoder:
 
 
 class TransformersDecoder:
-    """Runs the model's own `forward`, with a transformers cache that writes into ours."""
+    """Runs the model's own `forward`, with a transformers cache that writes into a KVCache."""
 
     def __init__(self, model: Any) -> None:
         from transformers import Cache
@@ -86,7 +86,7 @@ def _cache_layer_class() -> Any:
     from transformers.cache_utils import DynamicLayer
 
     class CacheLayer(DynamicLayer):
-        """One layer of our cache, as transformers sees it."""
+        """One layer of a KVCache, as transformers sees it."""
 
         is_initialized = True
 

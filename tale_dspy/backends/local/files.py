@@ -106,8 +106,8 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
     check_safetensors(weights)
     check_manifest(folder)
     trained_on = str(config.get("base_model_name_or_path") or "")
-    told = _json(folder, CARD, "").get("base_sha256") if (folder / CARD).is_file() else None
-    same = _last(trained_on) == _last(base) if told is None else told == weights_hash(base_folder)
+    base_hash = _json(folder, CARD, "").get("base_sha256") if (folder / CARD).is_file() else None
+    same = _last(trained_on) == _last(base) if base_hash is None else base_hash == weights_hash(base_folder)
     if not same:
         raise UsageError(f"{folder} was trained on another model ({trained_on or 'unnamed'}) than {base}")
 
@@ -144,11 +144,11 @@ def check_manifest(folder: Path) -> None:
     files = _json(folder, MANIFEST, "").get("files")
     if not isinstance(files, dict):
         raise DataError(f"{folder / MANIFEST} must hold the files and their sha256")
-    for name, told in files.items():
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             raise DataError(f"{folder} lacks {name}, which its manifest names")
-        if file_hash(path) != told:
+        if file_hash(path) != expected:
             raise DataError(f"{path} is not the file its manifest tells of: it was changed or damaged")
 
 
@@ -176,14 +176,14 @@ def _json(folder: Path, name: str, otherwise: str) -> dict[str, Any]:
     """Read a JSON object of a folder; `otherwise` is what the folder is said to be if the file is missing."""
     path = folder / name
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{folder} {otherwise}: it has no {name}") from None
     except (OSError, ValueError, RecursionError) as e:
         raise DataError(f"{path} cannot be read as JSON: {_first_line(e)}") from e
-    if not isinstance(found, dict):
-        raise DataError(f"{path} must hold a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
 
 
 def _first_line(error: Exception) -> str:
@@ -198,10 +198,10 @@ def _index(folder: Path) -> dict[str, str]:
     name = "model.safetensors.index.json"
     if not (folder / name).is_file():
         return {}
-    found = _json(folder, name, "").get("weight_map")
-    if not isinstance(found, dict) or not all(isinstance(v, str) and Path(v).name == v for v in found.values()):
+    files = _json(folder, name, "").get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(v, str) and Path(v).name == v for v in files.values()):
         raise DataError(f"{folder / name} must map tensors to files of its folder")
-    return found
+    return files
 
 
 def _read_files(folder: Path) -> Iterator[Path]:
@@ -217,14 +217,14 @@ def stamp(folder: Path) -> str:
 
 def contents_hash(folder: Path) -> str:
     """Hash all files of a folder that decide replies: weights, configuration, tokenizer, chat template."""
-    told = [(p.name, file_hash(p)) for p in _read_files(folder)]
-    return hashlib.sha256(repr(told).encode()).hexdigest()
+    hashes = [(p.name, file_hash(p)) for p in _read_files(folder)]
+    return hashlib.sha256(repr(hashes).encode()).hexdigest()
 
 
 def weights_hash(folder: Path) -> str:
     """Hash the weights of a folder alone: the sha256 of its safetensors file; of several, that of their hashes."""
-    told = [file_hash(p) for p in _weights(folder)]
-    return told[0] if len(told) == 1 else hashlib.sha256("".join(told).encode()).hexdigest()
+    hashes = [file_hash(p) for p in _weights(folder)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -1,6 +1,7 @@
-"""The next token of each row: the likeliest, or drawn with the row's own random numbers.
+"""The next token of each row: the likeliest, or drawn by the row's random numbers.
 
-A row's draw takes one number of its own generator, whoever else is in the batch, so that it depends on the row alone.
+Each token takes one random number of the row's generator, so that a reply depends on its row alone, whoever else is in
+the batch. Inverse transform sampling: with u uniform in [0, 1), the first token whose cumulated probability exceeds u.
 """
 
 import math
@@ -69,8 +70,8 @@ def _draw(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, random.Ra
     summed = odds.double().cumsum(-1)
     whole = summed[:, -1:]
     picks = torch.tensor([[rng.random()] for _, rng in rows], dtype=torch.float64, device=logits.device)
-    found = torch.searchsorted(summed, picks * whole, right=True)
-    return [int(i) for i in found.squeeze(1).clamp_(max=logits.shape[1] - 1)]
+    tokens = torch.searchsorted(summed, picks * whole, right=True)
+    return [int(i) for i in tokens.squeeze(1).clamp_(max=logits.shape[1] - 1)]
 
 
 def _top_k(scaled: "torch.Tensor", counts: list[int]) -> "torch.Tensor":
@@ -78,8 +79,8 @@ def _top_k(scaled: "torch.Tensor", counts: list[int]) -> "torch.Tensor":
 
     size = scaled.shape[1]
     ordered = scaled.sort(-1, descending=True).values
-    kept = torch.tensor([[min(k or size, size) - 1] for k in counts], device=scaled.device)
-    return scaled.masked_fill(scaled < ordered.gather(1, kept), float("-inf"))
+    last = torch.tensor([[min(k or size, size) - 1] for k in counts], device=scaled.device)
+    return scaled.masked_fill(scaled < ordered.gather(1, last), float("-inf"))
 
 
 def _top_p(odds: "torch.Tensor", shares: list[float]) -> "torch.Tensor":

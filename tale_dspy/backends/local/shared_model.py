@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from tale_dspy.backends.local.batch import ContinuousBatch
     from tale_dspy.backends.local.prompt_tokenizer import PromptTokenizer
 
-MAX_ROWS, MIN_ROWS = 128, 8
+MAX_ROWS, MIN_ROWS = 128, 32
 """Rows written at once where the caller sets no number: as many as memory holds, within these bounds."""
-TOKENS_PER_ROW = 1024
+TOKENS_PER_ROW = 512
 """Tokens of a prompt and its reply for which memory is set aside."""
-MEMORY_SHARE = 0.25
+MEMORY_SHARE = 0.5
 """Share of the free memory that keys and values may take."""
 _DEFAULT_MEMORY = 4 << 30
 """Free bytes that are assumed where the system does not say."""

@@ -152,7 +152,7 @@ def attach_adapter(model: Any, adapter: Path, base: str) -> Any:
 
 
 def merge_adapter(model: Any) -> Any:
-    """Return the model with its adapter merge_adapter into matrices of its own; those of the base stay as they are."""
+    """Return the model with its adapter merged into copies of the matrices; those of the base stay as they are."""
     from peft.tuners.lora import LoraLayer
     from torch.nn import Parameter
 
@@ -164,7 +164,7 @@ def merge_adapter(model: Any) -> Any:
 
 
 def _check_adapter_weights(loaded: Any, adapter: Path) -> None:
-    """Refuse tensors that found no place, which peft leaves out, and places that found no tensor."""
+    """Refuse tensors without a place, which peft leaves out, and places without a tensor."""
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 

@@ -58,7 +58,7 @@ def test_as_many_rows_as_memory_holds(
         return rows_in_memory(model)
 
     room = per_token * module.TOKENS_PER_ROW / module.MEMORY_SHARE
-    assert rows(int(20.5 * room)) == 20
+    assert rows(int(50.5 * room)) == 50
     assert rows(10) == MIN_ROWS
     assert rows(1 << 60) == MAX_ROWS
 
