@@ -150,10 +150,25 @@ async def overhead(requests: int, width: int, latency: float) -> dict[str, objec
         "backend_latency_ms": 1000 * latency,
         "median_ms": median,
         "p95_ms": p95,
+        "hook_cpu_ms": await hook_cpu_ms(questions),
         "added_median_ms": median["with"] - median["without"],
         "failed": failures,
         "failed_while_policy_broken": broken,
     }
+
+
+async def hook_cpu_ms(questions: Sequence[str]) -> float:
+    """Return the CPU time that the callbacks take for a request, whatever else the machine does."""
+    from tale_dspy.integrations.litellm_proxy import TokenBudget
+
+    hook = TokenBudget(policy_program())
+    start = time.process_time()
+    for question in questions:
+        data = {"model": "m", "messages": [{"role": "user", "content": question}], "metadata": {}}
+        data = await hook.async_pre_call_hook(None, None, data, "acompletion")
+        await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
+        await hook.async_post_call_response_headers_hook(data, None, None)
+    return 1000 * (time.process_time() - start) / len(questions)
 
 
 async def broken_policy(client: openai.AsyncOpenAI, policy: Path, questions: Sequence[str], width: int) -> int:
