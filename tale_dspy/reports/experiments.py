@@ -22,6 +22,6 @@ def experiment(run: Run, apart: Collection[str]) -> str:
 
 def vanilla_run(others: Sequence[Run], first: Run) -> Run | None:
     """Return the first chain of thought without a budget; else `first`, if it is among them and has none."""
-    plain = [run for run in others if all(r.token_budget is None for r in run.records)]
+    plain = [run for run in others if all(r.token_budget is None and r.effort is None for r in run.records)]
     reasoning = [run for run in plain if run.info.get("program", {}).get("class") in VANILLA]
     return next(iter([*reasoning, *(run for run in plain if run is first)]), None)

@@ -8,6 +8,7 @@ from tale_dspy.reports.accuracy_figure import accuracy_dollars, accuracy_tokens
 from tale_dspy.reports.budget_figure import asked_spent
 from tale_dspy.reports.canvas import load_matplotlib
 from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.effort_figure import effort_drawings
 from tale_dspy.reports.elasticity_figure import elasticity_curve
 from tale_dspy.reports.role_figure import spend_by_role
 from tale_dspy.reports.savings_figure import paired_differences
@@ -64,6 +65,7 @@ FIGURES = (
     FigureEntry("results", lambda sources: [paired_differences(sources.rows)]),
     FigureEntry("elasticity", _curves),
     FigureEntry("elasticity", _sweeps),
+    FigureEntry("elasticity", lambda sources: effort_drawings(sources.runs)),
     FigureEntry("budgets", lambda sources: [asked_spent(sources.runs)]),
     FigureEntry("spend", lambda sources: [spend_by_role(sources.runs)]),
     FigureEntry("spend", _tokens),
