@@ -209,7 +209,7 @@ def test_no_word_is_refused_and_equal_requests_are_one_setting(
         (request,) = sent
         assert request.refusals == ()
         assert contains(dict(request.body), told.reasoning_params), (told.reasoning_params, request.body)
-        assert "less than" not in request.prompt and told.effort == word
+        assert "must stay below" not in request.prompt and told.effort == word
         assert word in ("none", *effort_words(model)) or told.reasoning_notes  # what was changed is said
         bodies[word] = json.dumps(request.body, sort_keys=True)
     settings = distinct_settings(model, EFFORT_WORDS)
@@ -261,7 +261,7 @@ def test_a_model_without_a_row_is_sent_nothing_and_that_is_said(
 ) -> None:
     target = lm(provider, Target(model, "openai"), "litellm")
     told = receipt(ask(_loaded(saved), target, 50, "auto", effort="low"))
-    assert "reasoning_effort" not in sent[0].body and "use less than 50 tokens" in sent[0].prompt
+    assert "reasoning_effort" not in sent[0].body and "must stay below 50 tokens" in sent[0].prompt
     assert told.reasoning_notes == [f"no reasoning control of {model} is known: effort low was not sent"]
     assert len(distinct_settings(target, EFFORT_WORDS)) == 1
 
