@@ -71,8 +71,8 @@ class BudgetValue:
             return value
         if not isinstance(value, str):
             return cls(check_budget(value))
-        word, _, number = value.strip().lower().rpartition("+")
-        if not word and not number.isascii():
+        word, plus, number = value.strip().lower().rpartition("+")
+        if not word and (plus or not number.isascii()):
             raise UsageError(f"a budget is a number of tokens or one of {', '.join(EFFORT_WORDS)}, got {value!r}")
         if number.isdigit() and len(number) <= _DIGITS:
             return cls(int(number), word or None)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tale_dspy.budget import Budget, BudgetLimits, check_budget, read_budget, split_stated
+from tale_dspy.budget import Budget, BudgetLimits, BudgetValue, check_budget, read_budget, split_stated
 from tale_dspy.errors import UsageError
 
 
@@ -206,3 +206,24 @@ def test_a_long_reply_is_split_in_no_time() -> None:
     started = time.perf_counter()
     split_stated(" " * 200_000 + "the my the my budget" * 20_000 + "\n" * 100_000)
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("written", "tokens", "effort"),
+    [(50, 50, None), ("50", 50, None), ("low", None, "low"), ("LOW ", None, "low"), ("low+50", 50, "low")],
+)
+def test_a_budget_is_a_number_a_word_or_both(written: int | str, tokens: int | None, effort: str | None) -> None:
+    value = BudgetValue.parse(written)
+    assert (value.tokens, value.effort) == (tokens, effort)
+    assert BudgetValue.parse(value.to_json()) == BudgetValue.parse(value) == value
+
+
+@pytest.mark.parametrize("written", [0, -1, 2.5, True, "", "fast", "low+", "+50", "low+high", "0", "low+0", "９", None])
+def test_what_is_no_budget_is_refused(written: Any) -> None:
+    with pytest.raises(UsageError):
+        BudgetValue.parse(written)
+
+
+def test_an_empty_budget_is_refused() -> None:
+    with pytest.raises(UsageError, match="neither"):
+        BudgetValue()

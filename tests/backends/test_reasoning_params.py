@@ -12,6 +12,8 @@ from tale_dspy.backends.reasoning_params import (
     Mode,
     budget_request,
     check_mode,
+    distinct_settings,
+    effort_words,
     is_reasoning_model,
     minimal_thinking,
 )
@@ -285,3 +287,76 @@ def test_what_only_litellm_sends_has_a_dial_sent_as_litellm_does() -> None:
     own = {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}
     settings = budget_request(LM("deepseek/deepseek-v4-pro", engine="auto", extra_body=own), 20_000, "native").settings
     assert settings == {"extra_body": None, "reasoning_effort": "high"}
+
+
+# ---- effort words
+
+
+def test_the_word_set_on_the_lm_is_kept_for_a_number_and_that_is_said() -> None:
+    found = reasoning_params("openai/gpt-5", 400, "auto", reasoning_effort="high")
+    assert (found.settings, found.thinks) == ({}, True)
+    assert "the LM's own reasoning_effort high was kept" in found.notes[0]
+
+
+@pytest.mark.parametrize(("budget", "mode"), [(400, "native"), ("minimal", "auto"), ("minimal", "native")])
+def test_a_word_set_on_the_lm_is_replaced_where_the_module_says_so_and_that_is_said(budget: Any, mode: Mode) -> None:
+    found = reasoning_params("openai/gpt-5", budget, mode, reasoning_effort="high")
+    assert found.settings["reasoning_effort"] == "minimal"
+    assert "the LM's own reasoning_effort high was replaced by minimal" in found.notes
+
+
+def test_the_word_of_a_call_is_kept_whatever_the_budget() -> None:
+    found = budget_request(LM("openai/gpt-5", api_key="k"), "low", "auto", {"reasoning_effort": "high"})
+    assert (found.settings, found.notes) == ({}, ("the call's own reasoning_effort was kept",))
+
+
+@pytest.mark.parametrize(
+    ("model", "word", "sent", "note"),
+    [
+        ("openai/gpt-5", "xhigh", "high", "GPT-5 has no effort xhigh: high was sent"),
+        ("openai/o3", "minimal", "low", "OpenAI o has no effort minimal: low was sent"),
+        ("deepseek/deepseek-v4-pro", "medium", "low", "DeepSeek V4 has no effort medium: low was sent"),
+    ],
+)
+def test_a_word_the_model_lacks_becomes_the_next_lower_one(model: str, word: str, sent: str, note: str) -> None:
+    found = budget_request(LM(model, api_key="k", engine="auto"), word)
+    assert (found.settings, found.notes) == ({"reasoning_effort": sent}, (note,))
+
+
+def test_a_model_of_numbers_gets_the_number_a_word_stands_for() -> None:
+    found = reasoning_params(CLAUDE, "low", "auto")  # type: ignore[arg-type]
+    assert found.settings["thinking"]["budget_tokens"] == 2048
+    assert "effort low stands for 2048 tokens" in found.notes[0]
+
+
+def test_a_word_has_no_cap() -> None:
+    with pytest.raises(UsageError, match="mode cap needs a number of tokens, got effort low"):
+        reasoning_params("openai/gpt-5", "low", "cap")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("openai/gpt-5", ("minimal", "low", "medium", "high")),
+        ("openai/gpt-5.6", ("none", "low", "medium", "high", "xhigh")),
+        ("deepseek/deepseek-v4-pro", ("none", "low", "high", "max")),
+        (CLAUDE, ()),
+        ("openai/gpt-4o-mini", ()),
+        ("ollama_chat/qwen3", ()),
+    ],
+)
+def test_the_words_of_a_model_are_these(model: str, words: tuple[str, ...]) -> None:
+    assert effort_words(LM(model, api_key="k")) == words
+
+
+def test_numbers_that_send_one_control_are_one_setting_but_for_the_phrase() -> None:
+    lm = LM("openai/gpt-5", api_key="k")
+    numbers = [20, 400, 1500, 2000, 2100]
+    assert len(distinct_settings(lm, numbers)) == 5
+    groups = distinct_settings(lm, numbers, phrase=False)
+    assert [str(group) for group in groups] == ["20 (the same request as 400, 1500, 2000)", "2100"]
+
+
+def test_words_of_a_model_without_any_are_one_setting() -> None:
+    (only,) = distinct_settings(LM("openai/gpt-4o-mini", api_key="k"), ["low", "high"])
+    assert (str(only.value), [str(value) for value in only.same], only.request.settings) == ("low", ["high"], {})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tale_dspy
-from tale_dspy.testing import ScriptedServer, SolverReply, ThinkingReply
+from tale_dspy.testing import EffortReply, ScriptedServer, SolverReply, ThinkingReply, word_problems
 
 REAL = [Path(os.environ["TALE_DATA"])] if "TALE_DATA" in os.environ else []
 
@@ -171,3 +171,21 @@ def test_a_model_may_state_its_budget_itself(tale: Any, asked: list[str]) -> Non
     rows = [json.loads(line) for line in Path("a/records.jsonl").read_text().splitlines()]
     assert found["calls"] == 10 and found["estimate_tokens_mean"] is None
     assert {row["budget_source"] for row in rows} == {"stated"} and all(row["token_budget"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("program", "efforts", "calls"),
+    [("effort:low", {"low"}, 10), ("no-thinking", {"minimal"}, 10), ("vote:4:effort:high", {"high"}, 30)],
+)
+def test_efforts_and_votes_are_programs(program: str, efforts: set[str], calls: int, tale: Any, tmp_path: Path) -> None:
+    rows = word_problems(10)
+    (tmp_path / "q.jsonl").write_text(
+        "".join(json.dumps({k: r[k] for k in ("question", "answer")}) + "\n" for r in rows)
+    )
+    with ScriptedServer(EffortReply({row["question"]: row["answer"] for row in rows})) as server:
+        flags = ["--data", str(tmp_path / "q.jsonl"), "--model", "openai/gpt-5", "--api-base", server.url]
+        told = tale("eval", program, *flags, "--engine", "auto", "--out", "a", "--no-cache", "--json")
+        assert told.code == 0 and {r.body["reasoning_effort"] for r in server.requests} == efforts
+        assert server.stats.requests == calls
+    kept = {r["effort"] for r in records("a")}
+    assert kept == {{"no-thinking": "none"}.get(program, program.rsplit(":", 1)[-1])}
