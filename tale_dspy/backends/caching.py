@@ -13,6 +13,7 @@ from typing import Any
 import dspy
 from dspy import LMError, settings
 
+from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import IGNORED_CACHE_KEYS, item_value, plain_data, prepare_call
@@ -47,10 +48,11 @@ def _usage_tracked(kwargs: Mapping[str, object]) -> Iterator[None]:
 
 
 def with_cache_hit(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a history entry with `cache_hit`, and with the caller's `rollout_id` in place of the namespaced one.
+    """Return a history entry with `cache_hit`, thoughts apart, and the caller's `rollout_id` without the namespace.
 
     To be called where DSPy records the entry of a `UsageKeepingLM`, that is, from `update_history`.
     """
+    entry = {**entry, "outputs": with_thoughts_apart(entry["outputs"])}
     if is_local(entry["model"]):  # DSPy has no price for an engine object
         entry = {**entry, "cost": 0.0}
     tracker = settings.usage_tracker
@@ -69,15 +71,16 @@ class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if not kwargs.get("cache", self.cache):  # no hit is possible
-            return self.send_once(prompt, messages=messages, **kwargs)
+            return with_thoughts_apart(self.send_once(prompt, messages=messages, **kwargs))
         with _usage_tracked(kwargs):
-            return self.send_once(prompt, messages=messages, **self.cache_kwargs(kwargs))
+            return with_thoughts_apart(self.send_once(prompt, messages=messages, **self.cache_kwargs(kwargs)))
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if not kwargs.get("cache", self.cache):
-            return await self.asend_once(prompt, messages=messages, **kwargs)
+            return with_thoughts_apart(await self.asend_once(prompt, messages=messages, **kwargs))
         with _usage_tracked(kwargs):
-            return await self.asend_once(prompt, messages=messages, **self.cache_kwargs(kwargs))
+            outputs = await self.asend_once(prompt, messages=messages, **self.cache_kwargs(kwargs))
+            return with_thoughts_apart(outputs)
 
     def send_once(self, prompt: Any, *, messages: Any, **kwargs: Any) -> Any:
         """Answer a call from DSPy's cache or by one request."""
@@ -105,6 +108,31 @@ class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
     def _warn_zero_temp_rollout(self, temperature: float | None, rollout_id: Any) -> None:
         if not (isinstance(rollout_id, str) and _NO_ROLLOUT.fullmatch(rollout_id)):
             super()._warn_zero_temp_rollout(temperature, rollout_id)
+
+
+def with_thoughts_apart(outputs: Any) -> Any:
+    """Move thinking that a server left in the text of a reply to where native thinking goes.
+
+    Args:
+        outputs: What DSPy returns for a call; a typed `Response` comes back as it is.
+
+    Returns:
+        The same, with `reasoning_content` for each output that held thinking. A thought without an end leaves no text.
+    """
+    return [_split_output(output) for output in outputs] if isinstance(outputs, list) else outputs
+
+
+def _split_output(output: Any) -> Any:
+    text = output.get("text") if isinstance(output, dict) else output
+    if not isinstance(text, str) or not text:
+        return output
+    reply = split_thought(text)
+    if not reply.thought and reply.visible == text:
+        return output
+    fields = output if isinstance(output, dict) else {}
+    thoughts = [part for part in (fields.get("reasoning_content"), reply.thought) if part]
+    thought = {"reasoning_content": "\n".join(thoughts)} if thoughts else {}
+    return {**fields, "text": reply.visible if reply.complete else "", **thought}
 
 
 def _keep_usage(response: object) -> None:

@@ -8,6 +8,8 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import dspy
+
 from tale_dspy.dspy_bridge import aexecute_call, execute_call, finalize_call, prepare_call, warn_openai_messages
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ class _SettingsForLiteLLM(dict[str, Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         settings = copy.deepcopy(dict(self), memo)
+        if dspy.settings.send_stream is not None:  # a stream says what it used only where it is asked to
+            settings.setdefault("stream_options", {"include_usage": True})
         client = None if "client" in settings else self._client()
         return settings if client is None else {**settings, "client": client}
 

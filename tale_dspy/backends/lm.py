@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
+import dspy
 from dspy import LMUnexpectedError
 
 from tale_dspy.backends import attempts, litellm_call
@@ -21,6 +22,7 @@ from tale_dspy.backends.limiter import Limiter
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.backends.local.sample_request import SampleRequest, use_sample_request
 from tale_dspy.backends.native_transport import GuardedEngineStore
+from tale_dspy.backends.prices import price_of
 from tale_dspy.backends.reasoning_params import SERVERS
 from tale_dspy.backends.redaction import without_secrets
 from tale_dspy.dspy_bridge import Request, is_openai_reasoning_model, with_lm_callbacks
@@ -180,11 +182,20 @@ class LM(EndpointOptions, UsageKeepingLM):
 
     def update_history(self, entry: dict[str, Any]) -> None:
         """Record an entry with the LM that was called, where this one answers in its place."""
+        entry = self._priced_stream(entry)
         primary = primary_lm()
         if primary is None or primary is self:
             super().update_history(entry)
         else:
             primary.update_history(entry)
+
+    def _priced_stream(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Price a reply that was streamed over LiteLLM, which prices whole ones alone."""
+        usage, price = entry.get("usage") or {}, price_of(self)
+        counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if entry.get("cost") or dspy.settings.send_stream is None or price is None or None in counts:
+            return entry
+        return {**entry, "cost": counts[0] * price.input + counts[1] * price.output}
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None and not is_sending(self):

@@ -34,10 +34,18 @@ def confirmed() -> bool:
         return False
 
 
+def say(text: object, *, err: bool = False) -> None:
+    """Print a line; what could command a terminal, hide or reorder text is shown as its code."""
+    import typer
+
+    from tale_dspy.display import visible
+
+    typer.echo(visible(str(text)), err=err)
+
+
 def print_json(value: Any) -> None:
-    """Print exactly one JSON object on stdout, in strict JSON: what is no finite number becomes null."""
-    plain = sys.stdout.encoding.lower().replace("-", "") != "utf8"
-    sys.stdout.write(json.dumps(_strict(value), ensure_ascii=plain, allow_nan=False, default=str) + "\n")
+    """Print exactly one JSON object on stdout, in ASCII and strict JSON: what is no finite number becomes null."""
+    sys.stdout.write(json.dumps(_strict(value), allow_nan=False, default=str) + "\n")
 
 
 def _strict(value: Any) -> Any:

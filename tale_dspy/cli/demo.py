@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tale_dspy.cli.console import say
 from tale_dspy.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run(
     _write_report(list(runs.values()), folder / "report")
     screen.print("\nWith a real provider (set its key first), try:", style="bold")
     for line in NEXT:
-        typer.echo(f"  {line}")
+        say(f"  {line}")
 
 
 def ask_all(screen: "Console", model: str, questions: int, folder: Path) -> "dict[str, Run]":
@@ -159,7 +160,7 @@ class Board:
         if not self.screen.is_terminal:
             done, right, tokens, estimate = row.figures()
             asked = "" if estimate == "–" else f", {estimate} for the estimate"
-            typer.echo(f"{row.program}: {done} questions, {right} % right, {tokens} output tokens{asked}")
+            say(f"{row.program}: {done} questions, {right} % right, {tokens} output tokens{asked}")
 
     def table(self) -> "Table":
         """Draw the table as it stands: finished programs plain, the running one bold, the others dim."""
@@ -185,6 +186,6 @@ def _write_report(runs: "list[Run]", folder: Path) -> None:
 
     try:
         files = write_report(ReportSources(runs), folder)
-        typer.echo(f"\nfigures and tables: {folder} ({len(files)} files); to look at: {files[-1]}")
+        say(f"\nfigures and tables: {folder} ({len(files)} files); to look at: {files[-1]}")
     except MissingExtraError as e:
-        typer.echo(f"\nno figures: {e}")
+        say(f"\nno figures: {e}")

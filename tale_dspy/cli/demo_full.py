@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from tale_dspy.cli.console import say
 from tale_dspy.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Demo:
             )
         self.runs[name] = run
         told = run.summary
-        typer.echo(f"  {name}: {100 * told['accuracy']:.1f} % right, {told['output_tokens_mean']:.1f} output tokens")
+        say(f"  {name}: {100 * told['accuracy']:.1f} % right, {told['output_tokens_mean']:.1f} output tokens")
         return run
 
 
@@ -170,7 +169,7 @@ def _search(demo: Demo) -> None:
             search = BudgetSearch(out=demo.folder / "search", **told)
             program = search.compile(TaleEP(demo.test.signature), trainset=demo.train)
         found = search.summary
-        typer.echo(
+        say(
             f"  {found['found']} of {found['n']} found: {found['vanilla_tokens_mean']:.1f} tokens without a budget, "
             f"{found['best_tokens_mean']:.1f} with the best one, confirmed on fresh draws"
         )
@@ -198,7 +197,7 @@ def _train(demo: Demo, strategy: str, spec: str) -> "Trained":
         place = demo.folder / f"adapter-{strategy}-{spec}"
         trained = train(demo.lm.model, made.dataset, place, options, progress=tell)
     told = trained.card["results"]
-    typer.echo(
+    say(
         f"  {name}: {rows} rows, {told['steps']} steps in {told['seconds']:.0f} s "
         f"({told['tokens_per_s']:.0f} tokens/s), loss {told['loss']:.3f}"
     )
@@ -236,9 +235,9 @@ def _show(demo: Demo, tuned: "dict[tuple[str, str], Trained]", seconds: float) -
         demo.screen.print(f"\nGate: {name}", style="bold")
         demo.screen.print(rich_verdict(verdict))
     _draw(demo, rows, {run.name: run for run in runs})
-    typer.echo(f"{seconds / 60:.1f} minutes; every row of the table is a run folder in {demo.folder}")
+    say(f"{seconds / 60:.1f} minutes; every row of the table is a run folder in {demo.folder}")
     for (_, spec), trained in tuned.items():
-        typer.echo(f"try: tale eval {spec} --data embedded:test --model {trained.model}")
+        say(f"try: tale eval {spec} --data embedded:test --model {trained.model}")
 
 
 def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
@@ -252,9 +251,9 @@ def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
         for strategy in LIMITS:
             tuned = runs[f"{strategy.upper()}, cot"]
             files = tokens_per_question(runs["cot"], tuned).save(report / f"before_after_{strategy}")
-            typer.echo(f"\nbefore and after {strategy}: {next(f for f in files if f.suffix == '.png')}")
+            say(f"\nbefore and after {strategy}: {next(f for f in files if f.suffix == '.png')}")
     except MissingExtraError as e:
-        typer.echo(f"\nno figures: {e}")
+        say(f"\nno figures: {e}")
 
 
 def _named(demo: Demo) -> "list[Run]":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 
 if TYPE_CHECKING:
     from tale_dspy.training.distill import DistillationResult
@@ -63,8 +64,8 @@ def run(
         print_json({**_told(made), "out": str(out)})
         return
     for reason, n in made.left_out.items():
-        typer.echo(f"{n} left out: {reason}", err=True)
-    typer.echo(f"{len(made.dataset)} of {made.searched} searched questions -> {out}{_saving(made)}")
+        say(f"{n} left out: {reason}", err=True)
+    say(f"{len(made.dataset)} of {made.searched} searched questions -> {out}{_saving(made)}")
 
 
 def parse_budgets(text: str) -> list[int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,14 +80,14 @@ def run(
     calls, usd = expected_price(lm, price)
     if (price or price_of(lm)) != Price(0.0, 0.0):
         cost = "the price is unknown" if usd is None else f"about ${usd:.4f} at most"
-        typer.echo(f"{calls} calls of {model}: {cost}", err=True)
+        say(f"{calls} calls of {model}: {cost}", err=True)
         if not yes and not confirmed():
             raise UsageError("nothing was asked: confirm, or give --yes")
     with redirect_stdout(sys.stderr):
         found = examine(lm, price=price, max_usd=max_usd, concurrency=concurrency)
     if write is not None and found.works:
         write.write_text(control_toml(observed_control(lm, found, date.today())), encoding="utf-8")
-        typer.echo(f"{write}: use it by TALE_CONTROLS={write}", err=True)
+        say(f"{write}: use it by TALE_CONTROLS={write}", err=True)
     if json:
         print_json(found.to_json())
     else:
@@ -100,7 +101,7 @@ def _print_controls() -> int:
     """Print the map of reasoning controls, one row a family, the user's own first."""
     from tale_dspy.backends.control_registry import controls_table
 
-    typer.echo(controls_table())
+    say(controls_table())
     return 0
 
 

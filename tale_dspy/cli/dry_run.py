@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from tale_dspy.cli.console import say
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
         print_json({"dry_run": True, **told})
     else:
         console().print(_table(plan, data, found))
-        typer.echo(f"told from {run.path}")
+        say(f"told from {run.path}")
     return 0
 
 
@@ -69,7 +68,7 @@ def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
         usd, tokens = (None, SAMPLE_TOKENS) if price is None else (SAMPLE_USD, None)
     if not free and not yes:
         most = f"{tokens} output tokens, at a price that is not known" if usd is None else f"${usd:g}"
-        typer.echo(f"{size} questions are asked of {plan.model} as a sample, for at most {most}", err=True)
+        say(f"{size} questions are asked of {plan.model} as a sample, for at most {most}", err=True)
         if not confirmed():
             raise UsageError("the sample is paid: confirm, give --yes, or --from RUN to tell from a past run")
     picked = sorted(random.Random(plan.seed or 0).sample(range(len(data)), size))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.plan import EVAL_ONLY, Plan
 from tale_dspy.errors import UsageError
@@ -56,12 +57,12 @@ def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: LadderF
         found = _climb(plan, rungs, folder, progress)
     files = _report(found, folder)
     if found.stopped:
-        typer.echo(f"{found.stopped}; kept in {folder}, the same command continues", err=True)
+        say(f"{found.stopped}; kept in {folder}, the same command continues", err=True)
     if json:
         print_json(_figures(found, folder, files))
     else:
         _show(found)
-        typer.echo(f"kept in {folder}" + (f", the report in {folder / 'report'}" if files else ""))
+        say(f"kept in {folder}" + (f", the report in {folder / 'report'}" if files else ""))
     return 3 if found.stopped else 0
 
 
@@ -93,7 +94,7 @@ def _report(found: "BudgetSweep", folder: Path) -> list[Path]:
     try:
         return write_report(ReportSources(found.runs), folder / "report")
     except MissingExtraError as e:
-        typer.echo(f"no figures are drawn: {e}", err=True)
+        say(f"no figures are drawn: {e}", err=True)
         return []
 
 
@@ -110,7 +111,7 @@ def _show(found: "BudgetSweep") -> None:
         screen.print(sweep_table(found.vanilla, found.points).rich())
     sentence = _sentence(found)
     if sentence:
-        typer.echo(f"Relative to each question's answer without a budget: {sentence}")
+        say(f"Relative to each question's answer without a budget: {sentence}")
 
 
 def _sentence(found: "BudgetSweep") -> str | None:

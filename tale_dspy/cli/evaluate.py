@@ -4,9 +4,8 @@ import sys
 from contextlib import redirect_stdout
 from typing import Any
 
-import typer
-
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.plan import Plan
 
@@ -38,7 +37,7 @@ def run(
             print_json(load_run(plan.run_folder()).summary)
         raise
     if result.stopped:
-        typer.echo(f"{result.message}; kept in {result.path}, the same command continues", err=True)
+        say(f"{result.message}; kept in {result.path}, the same command continues", err=True)
     if json:
         print_json(result.summary)
     else:
@@ -47,8 +46,8 @@ def run(
         screen = console()
         screen.print(rich_table(report_rows([result]), width=screen.width))
         for name, group in result.summary.get("groups", {}).items():
-            typer.echo(f"{name}: {group['accuracy']:.1%} right of {group['n']}, {_tokens(group)} output tokens")
-        typer.echo(f"kept in {result.path}")
+            say(f"{name}: {group['accuracy']:.1%} right of {group['n']}, {_tokens(group)} output tokens")
+        say(f"kept in {result.path}")
     return 3 if result.stopped == "cap" else 0
 
 

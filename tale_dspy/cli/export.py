@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 
 NAME = "export"
 
@@ -26,4 +27,4 @@ def run(
     if json:
         print_json({"to": to, "files": [str(path) for path in written]})
     else:
-        typer.echo(f"written: {', '.join(map(str, written))}")
+        say(f"written: {', '.join(map(str, written))}")

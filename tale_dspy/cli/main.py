@@ -31,6 +31,7 @@ from tale_dspy.cli import (
     view,
 )
 from tale_dspy.cli.config_file import with_config
+from tale_dspy.cli.console import say
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> None:
         code, sentence = 0, None
         try:
+            streams.interrupt_on_sigterm()
             code = command(*args, **kwargs) or 0
             sys.stdout.flush()
         except KeyboardInterrupt:
@@ -65,7 +67,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
             code, sentence = 1, f"error: {e.filename or 'stdout'} cannot be used: {e.strerror or e}"
             streams.drop_stdout()
         if sentence:
-            typer.echo(" ".join(sentence.split()), err=True)
+            say(" ".join(sentence.split()), err=True)
         raise typer.Exit(code)
 
     return run

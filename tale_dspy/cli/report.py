@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 
 if TYPE_CHECKING:
     from tale_dspy.reports import ReportSources
@@ -45,12 +46,12 @@ def run(
         for search in sources.searches:
             _show(search, sources)
         for training in sources.trainings:
-            typer.echo(training.verdict)
+            say(training.verdict)
     written = write_report(sources, out)
     if json:
         print_json({"rows": to_json(rows), "searches": searches, "files": [str(p) for p in written]})
     else:
-        typer.echo(f"written to {out}: {', '.join(str(p.relative_to(out)) for p in written)}")
+        say(f"written to {out}: {', '.join(str(p.relative_to(out)) for p in written)}")
 
 
 def _search_figures(search: "SearchRun", sources: "ReportSources") -> dict[str, object]:
@@ -79,5 +80,5 @@ def _show(search: "SearchRun", sources: "ReportSources") -> None:
 
     console().print(search_summary(search).rich())
     for run, quality in range_qualities(sources.runs, search):
-        typer.echo(f"Ideal range, {visible(range_sentence(run.name, quality, search), ' ')}")
-    typer.echo(f"Evidence: {visible(search.provenance, ' ')}")
+        say(f"Ideal range, {visible(range_sentence(run.name, quality, search), ' ')}")
+    say(f"Evidence: {visible(search.provenance, ' ')}")

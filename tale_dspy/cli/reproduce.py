@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(
     screen = console()
     if row == "list":
         for name, known in ROWS.items():
-            typer.echo(f"{name}: {known.data} with {known.model}")
+            say(f"{name}: {known.data} with {known.model}")
         return 0
     wanted = find_row(row)
     plan = Plan(
@@ -75,9 +76,9 @@ def run(
     systems = systems_of(wanted, plan.model, {"--sft": sft, "--dpo": dpo})
     _check_models(plan, systems)
     for line in expected_hardware(wanted) if len(systems) < len(wanted.systems) else ():
-        typer.echo(line, err=True)
+        say(line, err=True)
     asked = replace(wanted, systems={name: wanted.systems[name] for name in systems})
-    typer.echo(expected_cost(asked, plan.model, n, plan.price()), err=True)
+    say(expected_cost(asked, plan.model, n, plan.price()), err=True)
     if not yes and not confirmed():
         raise UsageError("nothing was asked: confirm, or give --yes")
     runs = run_systems(plan, systems)
@@ -139,6 +140,6 @@ def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
         except SpendCapReached as e:
             stopped = str(e)
         if stopped:
-            typer.echo(f"{stopped}; kept in {folder}, the same command continues", err=True)
+            say(f"{stopped}; kept in {folder}, the same command continues", err=True)
             break
     return runs

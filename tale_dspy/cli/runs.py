@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 
 NAME = "runs"
 
@@ -27,4 +28,4 @@ def run(
     elif entries:
         console().print(table.known().rich())
     else:
-        typer.echo(f"{folder} holds no run, search or trained adapter")
+        say(f"{folder} holds no run, search or trained adapter")

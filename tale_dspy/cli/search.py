@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.plan import EVAL_ONLY, Plan
 from tale_dspy.errors import SpendCapReached, UsageError
@@ -68,12 +69,12 @@ def run(asked: Asked, plan: SearchFlags, json: flags.Json = False) -> int:
     with redirect_stdout(sys.stderr):
         done = search(plan, asked)
     if done.stopped:
-        typer.echo(f"{done.stopped}; kept in {plan.out}, the same command continues", err=True)
+        say(f"{done.stopped}; kept in {plan.out}, the same command continues", err=True)
     if json:
         print_json(done.to_json())
     else:
         for line in done.lines():
-            typer.echo(line)
+            say(line)
     return 3 if done.stopped else 0
 
 

@@ -9,9 +9,12 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
+
+from tale_dspy.display import visible
 
 _ENVIRONMENT = {
     # Prices come from the table that is installed: the same on each run, and no fetch on a closed network.
@@ -28,7 +31,13 @@ _WARNERS = r"(aiohttp|asyncio|dspy|httpx|litellm|openai|pydantic)(\.|$)"
 
 
 class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers only
-    """Writes to what `sys.stderr` is at the moment: a live bar puts itself in its place."""
+    """Writes to what `sys.stderr` is at the moment: a live bar puts itself in its place.
+
+    What a record holds of a model's or a server's text cannot command the terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -47,6 +56,15 @@ def set_up() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a lone surrogate, or a terminal that is not UTF-8
             stream.reconfigure(errors="backslashreplace")
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM end the process as Ctrl-C does, with what was finished kept.
+
+    Cluster schedulers and containers send it. Only the main thread can; elsewhere nothing is changed.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def drop_stdout() -> None:

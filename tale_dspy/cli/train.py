@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 from tale_dspy.cli.gate import MaxDrop, MinSaving
 from tale_dspy.cli.post_training import PostTrainingEval
 from tale_dspy.errors import UsageError
@@ -100,8 +101,8 @@ def run(
         merge_adapter(trained.model, merge_to)
     results = trained.card["results"]
     if not json:
-        typer.echo(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
-        typer.echo(f"try: tale eval cot --model {trained.model}")
+        say(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
+        say(f"try: tale eval cot --model {trained.model}")
     verdict = None if proof is None else proof.run(trained)
     if json:
         told = {"results": results, "model": trained.model, "out": str(out)}
@@ -182,7 +183,7 @@ def _show(plan: "Plan") -> None:
         f"{_megabytes(memory.adapter)}, activations {_megabytes(memory.activations)}",
     }
     for name, value in lines.items():
-        typer.echo(f"{name:8} {value}")
+        say(f"{name:8} {value}")
 
 
 def _megabytes(n: int) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tale_dspy.cli.console import say
 from tale_dspy.cli.report import Folders
 
 NAME = "view"
@@ -25,6 +26,6 @@ def run(
     from tale_dspy.reports.report_folder import PAGE_FILE
 
     path = write_page(report_page(load_sources(runs)), out or runs[0] / PAGE_FILE)
-    typer.echo(f"written: {path}")
+    say(f"written: {path}")
     if not no_open and not webbrowser.open(path.resolve().as_uri()):
-        typer.echo("no browser was found: open the file yourself", err=True)
+        say("no browser was found: open the file yourself", err=True)

@@ -29,6 +29,10 @@ def wrapped(name: str, width: int) -> str:
     return "\n".join([*lines[:2], shortened("".join(lines[2:]), width)] if len(lines) > 2 else lines)
 
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""First characters of a cell that spreadsheets compute (CWE-1236)."""
+
+
 def by_programs(said: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Group pairs of program and sentence: each sentence once, with the programs it is of, such as `cot, tale-ep`."""
     programs: dict[str, dict[str, None]] = {}
@@ -38,12 +42,28 @@ def by_programs(said: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    """Write rows as CSV under a header of these names; None is empty."""
+    """Write rows as CSV under a header of these names; None is empty.
+
+    A text that a spreadsheet would read as a formula gets an apostrophe in front, as spreadsheets write it.
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _no_formula(value: object) -> object:
+    starts_formula = isinstance(value, str) and value.lstrip(" ")[:1] in FORMULA_SIGNS and not _is_number(value)
+    return f"'{value}" if starts_formula else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def one_line(text: str, length: int) -> str:
