@@ -4,6 +4,7 @@ The ground floor: every class that renders itself (`_repr_html_`) uses `html_tab
 """
 
 import html
+import json
 import unicodedata
 from collections.abc import Sequence
 
@@ -40,6 +41,18 @@ def visible(text: str, newline: str = "\n") -> str:
             characters.append(c)
         previous = c
     return "".join(characters)
+
+
+def visible_json(text: str) -> str:
+    r"""Escape in a JSON text what `visible` would show as a code, so that it stays the same JSON.
+
+    Example:
+        >>> print(visible_json('{"a": "x\u202ey"}'))
+        {"a": "x\u202ey"}
+    """
+    if text.isascii():
+        return text
+    return "".join(json.dumps(c)[1:-1] if not c.isascii() and _is_hidden(c) else c for c in text)
 
 
 def _is_hidden(c: str) -> bool:

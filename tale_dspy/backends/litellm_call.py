@@ -4,6 +4,7 @@ Neither DSPy's cache key nor its history sees the client: it is put into the set
 LiteLLM, also where engine `auto` hands a call over that its own stack cannot send.
 """
 
+import asyncio
 import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,11 @@ class _SettingsForLiteLLM(dict[str, Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         settings = copy.deepcopy(dict(self), memo)
+        client = None if "client" in settings else self._client()
         if dspy.settings.send_stream is not None:  # a stream says what it used only where it is asked to
             settings.setdefault("stream_options", {"include_usage": True})
-        client = None if "client" in settings else self._client()
+            if not _in_event_loop():  # DSPy then streams in another thread's loop, where a client of threads is none
+                client = None
         return settings if client is None else {**settings, "client": client}
 
 
@@ -49,3 +52,11 @@ async def asend(lm: "LM", client: ClientMaker, prompt: Any, messages: Any, kwarg
     call.legacy = _SettingsForLiteLLM(call.legacy, client)
     warn_openai_messages(lm, messages)
     return finalize_call(lm, call, await aexecute_call(lm, call))
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

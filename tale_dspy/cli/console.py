@@ -44,8 +44,15 @@ def say(text: object, *, err: bool = False) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print exactly one JSON object on stdout, in ASCII and strict JSON: what is no finite number becomes null."""
-    sys.stdout.write(json.dumps(_strict(value), allow_nan=False, default=str) + "\n")
+    """Print exactly one JSON object on stdout, in strict JSON: what is no finite number becomes null.
+
+    What could command a terminal, hide or reorder text is escaped.
+    """
+    from tale_dspy.display import visible_json
+
+    plain = sys.stdout.encoding.lower().replace("-", "") != "utf8"
+    text = json.dumps(_strict(value), ensure_ascii=plain, allow_nan=False, default=str)
+    sys.stdout.write(visible_json(text) + "\n")
 
 
 def _strict(value: Any) -> Any:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import dspy
 import pydantic
 import pytest
 from dspy.lm15 import Config, Message, Request
 
-from tale_dspy.backends.caching import request_hash
+import tale_dspy
+from tale_dspy.backends.caching import request_hash, with_thoughts_apart
+from tale_dspy.testing import Reply, ScriptedServer
 
 MODEL = "openai/x"
 MESSAGES = [{"role": "user", "content": "q"}]
@@ -75,3 +78,38 @@ def test_an_explicit_request_is_hashed_by_its_content() -> None:
         return request_hash(MODEL, Request(model=MODEL, messages=(Message.user(text),), config=Config()), {})
 
     assert of("a") == of("a") != of("b")
+
+
+@pytest.mark.parametrize(
+    ("output", "split"),
+    [
+        ("Answer: [[4]]", "Answer: [[4]]"),
+        ("<think>hm</think>[[4]]", {"text": "[[4]]", "reasoning_content": "hm"}),
+        ("hm</think>[[4]]", {"text": "[[4]]", "reasoning_content": "hm"}),
+        ("<think>hm and then", {"text": "", "reasoning_content": "hm and then"}),
+        (
+            {"text": "[THINK]b[/THINK]4", "reasoning_content": "a"},
+            {"text": "4", "reasoning_content": "a\nb"},
+        ),
+        ({"text": None, "tool_calls": []}, {"text": None, "tool_calls": []}),
+    ],
+)
+def test_thinking_in_the_text_goes_where_native_thinking_goes(output: Any, split: Any) -> None:
+    assert with_thoughts_apart([output]) == [split]
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize(
+    ("text", "finish", "outcome"),
+    [
+        ("<think>3? no</think>\nAnswer: [[4]]", "stop", "correct"),
+        ("3? no</think>Answer: [[4]]", "stop", "correct"),
+        ("<think>is it [[4]]? or", "length", "empty"),
+    ],
+)
+def test_both_engines_keep_thinking_out_of_the_answer(engine: str, text: str, finish: str, outcome: str) -> None:
+    with ScriptedServer(Reply(text, finish_reason=finish)) as server:
+        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", engine=engine, cache=False)
+        examples = [dspy.Example(question="2+2?", answer="4").with_inputs("question")]
+        (record,) = tale_dspy.evaluate(tale_dspy.VanillaCoT("question -> answer"), examples, lm=lm).records
+    assert record.outcome == outcome

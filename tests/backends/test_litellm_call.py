@@ -3,11 +3,12 @@
 import copy
 from typing import Any
 
+import dspy
 import pytest
 
 import tale_dspy
 from tale_dspy.backends.litellm_call import _SettingsForLiteLLM
-from tale_dspy.testing import ScriptedServer
+from tale_dspy.testing import Reply, ScriptedServer
 
 
 def test_only_the_copy_holds_the_client() -> None:
@@ -29,3 +30,16 @@ def test_engine_auto_books_callbacks_once_whoever_sends(settings: dict[str, Any]
         lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", engine="auto", cache=False, **settings)
         assert lm("2+2?") == ["4"]
         assert (ledger.calls, ledger.used.tokens, server.stats.requests) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.filterwarnings("ignore:Accessing the .* attribute")  # of Pydantic, by LiteLLM
+async def test_a_stream_is_booked_with_usage_and_price(engine: str) -> None:
+    with ScriptedServer(Reply("[[ ## answer ## ]]\nfour it is", prompt_tokens=5)) as server:
+        lm = tale_dspy.LM("openai/gpt-4o-mini", api_base=server.url, api_key="k", engine=engine, cache=False)
+        program = dspy.streamify(dspy.Predict("question -> answer"), is_async_program=False)
+        with tale_dspy.track(max_usd=1.0) as ledger, dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
+            async for _ in program(question="2+2?"):
+                pass
+    assert (ledger.output_tokens, ledger.unpriced_calls, ledger.uncounted_calls) == (8, 0, 0)
+    assert ledger.spent_usd == pytest.approx((5 * 0.15 + 8 * 0.60) / 1e6)

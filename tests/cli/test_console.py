@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from terminal import on_terminal, plain
 
-from tale_dspy.cli.console import console, live_bar, print_json
+from tale_dspy.cli.console import console, live_bar, print_json, say
 from tale_dspy.runs.options import Tally
 
 
@@ -88,6 +88,7 @@ def test_what_is_unknown_is_a_dash(tally: Tally, shown: str, monkeypatch: pytest
         ),
         ({"text": "é 中 😀"}, '{"text": "é 中 😀"}'),
         ({"path": Path("a")}, '{"path": "a"}'),
+        ({"text": "a\u202eb\u200bc\U000e0041\x1b"}, '{"text": "a\\u202eb\\u200bc\\udb40\\udc41\\u001b"}'),
     ],
 )
 def test_json_is_strict(value: Any, text: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,3 +120,8 @@ def test_without_a_terminal_a_line_is_written_every_so_often(capsys: pytest.Capt
     update(tally)
     _line_every(1000, "cot on gsm8k")(tally)
     assert capsys.readouterr().err == "cot on gsm8k: 10 of 40, 50.0% right, 12.3 tokens, $0.5000\n"
+
+
+def test_a_line_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("a\x1b[31mb\u202ec\n中")
+    assert capsys.readouterr().out == "a\\x1b[31mb\\u202ec\n中\n"

@@ -30,6 +30,14 @@ def test_csv_quotes_what_it_must_and_leaves_unknown_empty() -> None:
     assert csv_text(["a", "b"], [{"a": 'x,"\r\n', "b": None}]) == 'a,b\n"x,""\r\n",\n'
 
 
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [("=1+1", "'=1+1"), ("@x", "'@x"), (" =x", "' =x"), ("-x", "'-x"), ("-5", "-5"), ("+4.5", "+4.5"), (-5, "-5")],
+)
+def test_no_cell_of_csv_is_a_formula(cell: object, written: str) -> None:
+    assert csv_text(["a"], [{"a": cell}]) == f"a\n{written}\n"
+
+
 def test_values_and_questions_are_written_as_text() -> None:
     assert [value_text(value) for value in ("a", None, {"a": (1, "é")})] == ["a", "–", '{"a": [1, "é"]}']
     assert question_text(None, {"a": "x", "b": [1]}) == "a: x\nb: [1]" and question_text("q", None) == "q"
