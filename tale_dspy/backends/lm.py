@@ -192,10 +192,10 @@ class LM(EndpointOptions, UsageKeepingLM):
     def _priced_stream(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Price a reply that was streamed over LiteLLM, which prices whole ones alone."""
         usage, price = entry.get("usage") or {}, price_of(self)
-        counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if entry.get("cost") or dspy.settings.send_stream is None or price is None or None in counts:
+        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if entry.get("cost") or dspy.settings.send_stream is None or price is None or read is None or written is None:
             return entry
-        return {**entry, "cost": counts[0] * price.input + counts[1] * price.output}
+        return {**entry, "cost": read * price.input + written * price.output}
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None and not is_sending(self):

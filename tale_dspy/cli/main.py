@@ -49,8 +49,8 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> None:
         code, sentence = 0, None
         try:
-            streams.interrupt_on_sigterm()
-            code = command(*args, **kwargs) or 0
+            with streams.sigterm_as_interrupt():
+                code = command(*args, **kwargs) or 0
             sys.stdout.flush()
         except KeyboardInterrupt:
             code, sentence = 130, "interrupted: what was finished is kept, the same command continues"

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 
 from tale_dspy.display import visible
 
@@ -58,13 +59,20 @@ def set_up() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM end the process as Ctrl-C does, with what was finished kept.
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, with what was finished kept: schedulers and containers send it.
 
-    Cluster schedulers and containers send it. Only the main thread can; elsewhere nothing is changed.
+    Only the main thread can; elsewhere nothing is changed.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def drop_stdout() -> None:
