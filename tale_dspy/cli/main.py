@@ -49,8 +49,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> None:
         code, sentence = 0, None
         try:
-            with streams.sigterm_as_interrupt():
-                code = command(*args, **kwargs) or 0
+            code = command(*args, **kwargs) or 0
             sys.stdout.flush()
         except KeyboardInterrupt:
             code, sentence = 130, "interrupted: what was finished is kept, the same command continues"

@@ -9,11 +9,9 @@ import contextlib
 import io
 import logging
 import os
-import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 
 from tale_dspy.display import visible
 
@@ -57,22 +55,6 @@ def set_up() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a lone surrogate, or a terminal that is not UTF-8
             stream.reconfigure(errors="backslashreplace")
-
-
-@contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, with what was finished kept: schedulers and containers send it.
-
-    Only the main thread can; elsewhere nothing is changed.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def drop_stdout() -> None:
