@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         app(list(argv) if argv is not None else None, prog_name="tale")
         code = 0
     except UsageError as e:  # a --config file, which is read before the command runs
-        typer.echo(f"error: {' '.join(str(e).split())}", err=True)
+        say(f"error: {' '.join(str(e).split())}", err=True)
         code = 2
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
 
 NAME = "merge"
 
@@ -21,9 +22,9 @@ def run(
 
     merged = merge_shards(out)
     if merged.run.stopped:
-        typer.echo(f"not finished: {merged.run.stopped}", err=True)
+        say(f"not finished: {merged.run.stopped}", err=True)
     if merged.doubled_records or merged.calls_paid_twice:
-        typer.echo(str(merged), err=True)
+        say(str(merged), err=True)
     if json:
         print_json({**merged.run.summary, **merged.to_json()})
     else:
