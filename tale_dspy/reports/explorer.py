@@ -23,7 +23,7 @@ MAX_PANE_CHARACTERS = 20_000
 """Of one text; the middle of a longer one is left out."""
 
 
-class Pane(TypedDict):
+class TextPane(TypedDict):
     """One text below an opened row."""
 
     title: str
@@ -60,7 +60,7 @@ class Explorer:
     """Names of the runs; the first stays in sight, a reader chooses which of the others stands beside it."""
     columns: Sequence[ExplorerColumn]
     """The first is a text: what opens a row."""
-    panes: Callable[[int], Sequence[Pane]]
+    panes: Callable[[int], Sequence[TextPane]]
     """The texts of a row."""
     is_telling: Callable[[int], bool]
     """Whether a row's texts are kept where not all of them fit."""
@@ -133,6 +133,6 @@ def compressed(value: object) -> str:
     return base64.b64encode(gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)).decode("ascii")
 
 
-def _shown(pane: Pane) -> Pane:
+def _shown(pane: TextPane) -> TextPane:
     text = visible(middle_cut(pane["text"], MAX_PANE_CHARACTERS))
     return {"title": visible(pane["title"], " "), "text": text, "group": pane["group"]}

@@ -41,7 +41,7 @@ class TableView(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class PageSection:
     """A heading of a page with what stands below it, in this order."""
 
     key: str
@@ -54,19 +54,19 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class ReportPage:
     """Everything a report shows: what was found, what it is evidence of, and the sections."""
 
     title: str
     verdicts: Sequence[str]
     evidence: Sequence[str]
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
     footer: str
     explorers: Sequence[Explorer] = field(default=())
     """The data of the searchable tables, each shown in one place or more."""
 
 
-def render(page: Page) -> str:
+def render(page: ReportPage) -> str:
     """Write a page as HTML.
 
     Raises:
@@ -91,7 +91,7 @@ def render(page: Page) -> str:
     )
 
 
-def write_page(page: Page, path: Path) -> Path:
+def write_page(page: ReportPage, path: Path) -> Path:
     """Write a page into a file.
 
     Raises:

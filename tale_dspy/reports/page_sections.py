@@ -6,11 +6,13 @@ from importlib.metadata import version
 
 from tale_dspy.comparison.compare import Comparison
 from tale_dspy.comparison.formatting import number
+from tale_dspy.comparison.gate import noninferiority_test
+from tale_dspy.errors import UsageError
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.elasticity import curve_table
 from tale_dspy.reports.explorer import Explorer, ExplorerView
 from tale_dspy.reports.figure_registry import drawings
-from tale_dspy.reports.page import Page, Section
+from tale_dspy.reports.page import PageSection, ReportPage
 from tale_dspy.reports.question_explorer import CHANGE, FLIPS, question_explorer
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
 from tale_dspy.reports.rows import compact_table
@@ -18,13 +20,13 @@ from tale_dspy.reports.search_explorer import search_explorer
 from tale_dspy.reports.search_run import range_qualities, range_sentence, search_notes, search_summary, searched_row
 from tale_dspy.reports.sources import ReportSources
 from tale_dspy.reports.text import by_programs, shortened
-from tale_dspy.reports.training_run import flattened, training_table
+from tale_dspy.reports.training_run import flattened, settings_table, training_table
 
 MAX_VERDICTS = 4
 """Verdicts written out at the head of a page; the table holds all."""
 
 
-def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] | None = None) -> Page:
+def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] | None = None) -> ReportPage:
     """Make the page of a report.
 
     Args:
@@ -43,7 +45,7 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
         *_training_sections(sources),
         *_settings_section(sources),
     ]
-    return Page(
+    return ReportPage(
         title=_title(sources),
         verdicts=_verdicts(sources),
         evidence=_evidence(sources),
@@ -119,30 +121,41 @@ def _evidence(sources: ReportSources) -> list[str]:
 
 def _run_sections(
     sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[Explorer]
-) -> Iterator[Section]:
+) -> Iterator[PageSection]:
     if not sources.runs:
         return
-    yield Section(
+    yield PageSection(
         key="results",
         title="Results",
         tables=[compact_table([*sources.rows, *map(searched_row, sources.searches)])],
         drawings=figures["results"],
     )
+    tests = _test_sentences(sources)
+    if tests:
+        yield PageSection(
+            key="tests",
+            title="Shorter and not worse?",
+            sentences=[
+                "Each run of another model or prompt is tested against the first, with the limits that `tale gate` has "
+                "by default and one-sided 95 % bounds.",
+                *tests,
+            ],
+        )
     if figures["elasticity"]:
         curves = [curve_table(curve) for curve in sources.curves]
-        yield Section(key="elasticity", title="Token elasticity", tables=curves, drawings=figures["elasticity"])
+        yield PageSection(key="elasticity", title="Token elasticity", tables=curves, drawings=figures["elasticity"])
     if figures["budgets"]:
-        yield Section(key="budgets", title="Asked for and spent", drawings=figures["budgets"])
+        yield PageSection(key="budgets", title="Asked for and spent", drawings=figures["budgets"])
     if figures["spend"]:
-        yield Section(key="spend", title="Where it went", drawings=figures["spend"])
+        yield PageSection(key="spend", title="Where it went", drawings=figures["spend"])
     if any(c is not None for c in sources.comparisons):
-        yield Section(
+        yield PageSection(
             key="changes",
             title="Right and wrong changes",
             sentences=["Questions that one of the two runs answered right, and the other not."],
             explorers=[ExplorerView(source=explorers[0].source, page=5, only=CHANGE, only_values=FLIPS)],
         )
-    yield Section(
+    yield PageSection(
         key="questions",
         title="All questions",
         sentences=["Choose a question to read the whole replies, side by side."],
@@ -150,11 +163,24 @@ def _run_sections(
     )
 
 
+def _test_sentences(sources: ReportSources) -> list[str]:
+    """Test the runs that a noninferiority test can be made for, and are no budget saving of the same model."""
+    sentences = []
+    for run, comparison in zip(sources.runs, sources.comparisons, strict=True):
+        if comparison is not None and not comparison.is_budget_saving:
+            try:
+                result = noninferiority_test(sources.runs[0], run)
+            except UsageError:  # they differ in more than the model or the prompt
+                continue
+            sentences.append(f"{shortened(run.name, 60)} on {comparison.run.model or 'an unknown model'}: {result}.")
+    return sentences
+
+
 def _search_sections(
     sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[Explorer]
-) -> Iterator[Section]:
+) -> Iterator[PageSection]:
     for (key, _, search), explorer in zip(sources.named_searches, explorers, strict=True):
-        yield Section(
+        yield PageSection(
             key=key,
             title=f"Search of {shortened(search.predictor, 40)} by {search.sampler}",
             sentences=[
@@ -167,17 +193,17 @@ def _search_sections(
         )
 
 
-def _training_sections(sources: ReportSources) -> Iterator[Section]:
+def _training_sections(sources: ReportSources) -> Iterator[PageSection]:
     for i, training in enumerate(sources.trainings, 1):
-        yield Section(
+        yield PageSection(
             key=f"training-{i}",
             title=f"Training {shortened(training.name, 40)}",
             sentences=[training.verdict],
-            tables=[training_table(training)],
+            tables=[training_table(training), *([settings_table(training.test)] if training.test else [])],
         )
 
 
-def _settings_section(sources: ReportSources) -> Iterator[Section]:
+def _settings_section(sources: ReportSources) -> Iterator[PageSection]:
     settings: dict[str, Mapping[str, object]] = {}
     for name, info in [
         *((run.name, run.info) for run in sources.runs),
@@ -186,7 +212,7 @@ def _settings_section(sources: ReportSources) -> Iterator[Section]:
         unique = name if name not in settings else f"{name} ({len(settings) + 1})"
         settings[unique] = info
     if settings:
-        yield Section(
+        yield PageSection(
             key="settings",
             title="Settings and versions",
             sentences=["Settings that all share stand in one column."] if len(settings) > 1 else [],

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from tale_dspy.comparison.formatting import number
-from tale_dspy.reports.explorer import MAX_ROWS_WITH_TEXT, Explorer, ExplorerColumn, Pane
+from tale_dspy.reports.explorer import MAX_ROWS_WITH_TEXT, Explorer, ExplorerColumn, TextPane
 from tale_dspy.reports.text import one_line, question_text, value_text
 from tale_dspy.runs.records import Record, Run
 
@@ -114,14 +114,14 @@ def _is_failure(record: Record | None) -> bool:
     return record is not None and record.outcome not in ("correct", "wrong")
 
 
-def _panes(runs: Sequence[Run], row: _Drawn, first: Record) -> list[Pane]:
+def _panes(runs: Sequence[Run], row: _Drawn, first: Record) -> list[TextPane]:
     panes = [
-        Pane(title=f"Question {first.id}", text=question_text(first.question, first.inputs), group=None),
-        Pane(title="Gold answer", text=value_text(first.gold), group=None),
+        TextPane(title=f"Question {first.id}", text=question_text(first.question, first.inputs), group=None),
+        TextPane(title="Gold answer", text=value_text(first.gold), group=None),
     ]
     for group, (run, record) in enumerate(zip_longest(runs, row)):
         if record is not None:
-            panes.append(Pane(title=reply_title(run.name, record), text=reply_text(record), group=group))
+            panes.append(TextPane(title=reply_title(run.name, record), text=reply_text(record), group=group))
     return panes
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.comparison.formatting import number
 from tale_dspy.optimizers.search.records import SearchRow
-from tale_dspy.reports.explorer import Explorer, ExplorerColumn, Pane
+from tale_dspy.reports.explorer import Explorer, ExplorerColumn, TextPane
 from tale_dspy.reports.search_run import SearchRun
 from tale_dspy.reports.text import one_line, question_text, value_text
 
@@ -57,13 +57,13 @@ def _saved(row: SearchRow) -> float | None:
     return 100 * (1 - row.best.tokens / row.vanilla.tokens)
 
 
-def _panes(row: SearchRow) -> Sequence[Pane]:
+def _panes(row: SearchRow) -> Sequence[TextPane]:
     vanilla = f"without a budget: {_judged(row.vanilla.correct)}, {number(row.vanilla.tokens, 0)} tokens"
     return [
-        Pane(title=f"Question {row.id}", text=question_text(row.question, row.inputs) or row.id, group=None),
-        Pane(title=vanilla, text=row.vanilla.text or "no reply", group=0),
+        TextPane(title=f"Question {row.id}", text=question_text(row.question, row.inputs) or row.id, group=None),
+        TextPane(title=vanilla, text=row.vanilla.text or "no reply", group=0),
         *(
-            Pane(
+            TextPane(
                 title=f"budget {trial.budget}: {_judged(trial.correct)}, {number(trial.tokens, 0)} tokens",
                 text=trial.text or "no reply",
                 group=0,

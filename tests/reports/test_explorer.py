@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from tale_dspy.reports import explorer as explorer_module
-from tale_dspy.reports.explorer import BLOCK_ROWS, MAX_PANE_CHARACTERS, Explorer, ExplorerColumn, Pane, packed
+from tale_dspy.reports.explorer import BLOCK_ROWS, MAX_PANE_CHARACTERS, Explorer, ExplorerColumn, TextPane, packed
 
 
 def table(texts: list[str], telling: set[int] = frozenset(range(10**6))) -> Explorer:  # type: ignore[assignment]
@@ -17,7 +17,7 @@ def table(texts: list[str], telling: set[int] = frozenset(range(10**6))) -> Expl
             ExplorerColumn(name="Question", values=[text[:5] for text in texts], kind="text"),
             ExplorerColumn(name="Tokens", values=[None, *range(1, len(texts))], group=1),
         ],
-        panes=lambda i: [Pane(title="reply", text=texts[i], group=1)],
+        panes=lambda i: [TextPane(title="reply", text=texts[i], group=1)],
         is_telling=lambda i: i in telling,
         elsewhere="not here",
     )

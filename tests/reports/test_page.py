@@ -7,7 +7,7 @@ import pytest
 from make_runs import make_record, make_run, three_runs
 
 from tale_dspy.errors import MissingExtraError, UsageError
-from tale_dspy.reports.page import Page, render, write_page
+from tale_dspy.reports.page import ReportPage, render, write_page
 from tale_dspy.reports.page_sections import report_page
 from tale_dspy.reports.sources import ReportSources
 
@@ -35,7 +35,7 @@ def elements(text: str) -> Elements:
     return parser
 
 
-def hostile_page() -> Page:
+def hostile_page() -> ReportPage:
     records = [make_record(0, question=HOSTILE, reply=HOSTILE, answer=HOSTILE, gold=HOSTILE)]
     return report_page(ReportSources([make_run(records, HOSTILE), make_run(records, f"b{HOSTILE}")]))
 

@@ -1,20 +1,21 @@
 from pathlib import Path
 
-from make_runs import UNKNOWN, make_run, three_runs
+from make_runs import UNKNOWN, make_run, random_run, three_runs
 from searched import search
 
 from tale_dspy.comparison.compare import compare
-from tale_dspy.reports.page import Page
+from tale_dspy.reports.page import ReportPage
 from tale_dspy.reports.page_sections import MAX_VERDICTS, report_page, verdict
 from tale_dspy.reports.search_run import SearchRun
 from tale_dspy.reports.sources import ReportSources
 from tale_dspy.reports.training_run import TrainingRun
 
 SEARCH = SearchRun({"provenance": "simulated"}, search(["q0", "q1"], lambda n: 30 + n))
+TESTED = TrainingRun(Path("runs/long"), {"gate": {"outcome": "fail", "reason": "saves nothing", "n": 50}})
 TRAINING = TrainingRun(Path("runs/short"), {"strategy": "sft", "gate": None})
 
 
-def keys(page: Page) -> list[str]:
+def keys(page: ReportPage) -> list[str]:
     return [section.key for section in page.sections]
 
 
@@ -59,6 +60,20 @@ def test_searches_and_trainings_have_sections() -> None:
     assert keys(page) == ["search-1", "training-1", "settings"]
     assert page.verdicts == ["short: whether it is shorter and not worse than its base was not tested."]
     assert page.evidence == ["Evidence: simulated."]
+
+
+def test_a_tuned_model_is_tested_against_its_base() -> None:
+    base = random_run(400, "cot", accuracy=0.9)
+    tuned = random_run(400, "cot", accuracy=0.9, tokens=100)
+    tuned.info["config"] = {**tuned.info["config"], "model": "local:embedded+short"}
+    page = report_page(ReportSources([base, tuned]))
+    (section,) = [section for section in page.sections if section.key == "tests"]
+    assert section.sentences[1].startswith("cot on local:embedded+short: pass: ")
+
+
+def test_a_training_shows_the_figures_of_its_test() -> None:
+    (section,) = report_page(ReportSources(trainings=[TESTED])).sections
+    assert section.sentences == ["long: fail, saves nothing."] and ["n", "50"] in section.tables[1].cells
 
 
 def test_settings_that_all_share_stand_apart_from_those_that_differ() -> None:
