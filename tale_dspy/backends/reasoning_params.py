@@ -87,11 +87,11 @@ def is_reasoning_model(lm: Any, config: Mapping[str, Any] | None = None) -> bool
     family = family_of(lm)
     if family is None:
         return False
-    asked = asks_to_think({**lm.kwargs, **(config or {})})
+    asks = asks_to_think({**lm.kwargs, **(config or {})})
     if family.thinks == "always":
         return True
-    if asked is not None:
-        return asked
+    if asks is not None:
+        return asks
     return family.thinks == "by default" or (family.thinks == "by name" and bool(THINKERS.search(lm.model.lower())))
 
 
@@ -123,10 +123,10 @@ def budget_request(
     if mode == "prompt":
         unsent = () if value.effort is None else (f"mode prompt: effort {value.effort} was not sent",)
         return BudgetRequest(notes=unsent, thinks=value.effort is not None and is_reasoning_model(lm, given))
-    if mode != "cap" and (kept := caller_reasoning_param(given)) is not None:
+    if mode != "cap" and (param := caller_reasoning_param(given)) is not None:
         thinks = is_reasoning_model(lm, given)
         return BudgetRequest(
-            "native" if thinks else "prompt", notes=(f"the call's own {kept} was kept",), thinks=thinks
+            "native" if thinks else "prompt", notes=(f"the call's own {param} was kept",), thinks=thinks
         )
     planner = _BudgetPlanner(lm, given)
     if mode == "cap":
@@ -192,8 +192,8 @@ def distinct_settings(
     for budget in budgets:
         value = BudgetValue.parse(budget)
         request = budget_request(lm, value, mode, config)
-        told = value.tokens if phrase else None
-        key = json.dumps([told, request.settings, request.thinks], sort_keys=True, default=repr)
+        number = value.tokens if phrase else None
+        key = json.dumps([number, request.settings, request.thinks], sort_keys=True, default=repr)
         first = groups.get(key)
         if first is None:
             groups[key] = DistinctSetting(value, request)
@@ -245,8 +245,8 @@ class _BudgetPlanner:
         others = (name for name in OUTPUT_LIMITS if name != self._limit_name and self.merged.get(name) is not None)
         settings: dict[str, Any] = {self._limit_name: limit, **dict.fromkeys(others, None)}
         thinks, family = self.thinks, self.family
-        told = self.merged.get("thinking")
-        number = told.get("budget_tokens") if isinstance(told, Mapping) else None
+        thinking = self.merged.get("thinking")
+        number = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
         if thinks and family and family.rule == "below" and family.off and not (number and number < limit):
             settings |= with_reasoning_params(self.merged, family.off)
             self.notes.append(f"thinking was switched off: it does not fit under {limit} tokens")
@@ -379,10 +379,10 @@ class _BudgetPlanner:
             wire = family.wire_responses
         settings = with_reasoning_params(self.merged, filled(on, value)) | limits
         for name in family.drops:
-            told = self.merged.get(name)
-            if told is not None and not (name in ("temperature", "top_p") and told == 1):
+            value_set = self.merged.get(name)
+            if value_set is not None and not (name in ("temperature", "top_p") and value_set == 1):
                 settings[name] = None
-                self.notes.append(f"{name} {told!r} was left out: {family.name} refuses it while thinking")
+                self.notes.append(f"{name} {value_set!r} was left out: {family.name} refuses it while thinking")
         body = filled(wire, value)
         for limit in limits.values():
             body |= nested(self._wire_limit(litellm=family.litellm), limit)
@@ -404,7 +404,7 @@ class _BudgetPlanner:
 
     @property
     def _handed_on(self) -> bool:
-        """Whether engine auto hands the call to LiteLLM, for settings of the LM's that stay beside the dial."""
+        """Whether engine auto hands the call to LiteLLM, for settings of the LM's that stay beside the control."""
         stays = with_reasoning_params(self.merged, {}).get("extra_body", self.merged.get("extra_body"))
         return bool(stays) or any(self.merged.get(name) is not None for name in _LITELLMS)
 

@@ -275,12 +275,14 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
 
 def _as_signature(signature: Any) -> Any:
     try:
-        found = ensure_signature(signature)
+        resolved = ensure_signature(signature)
     except (ValueError, SyntaxError, TypeError) as e:
         raise SignatureError(f"{signature!r} is no signature: {e}") from e
-    if not isinstance(found, type) or not issubclass(found, dspy.Signature):
-        raise SignatureError(f"a signature is a text such as 'question -> answer' or a dspy.Signature, got {found!r}")
-    return found
+    if not isinstance(resolved, type) or not issubclass(resolved, dspy.Signature):
+        raise SignatureError(
+            f"a signature is a text such as 'question -> answer' or a dspy.Signature, got {resolved!r}"
+        )
+    return resolved
 
 
 def _set_reasoning(predict: Any, text: str | None) -> None:

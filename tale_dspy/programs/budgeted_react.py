@@ -282,6 +282,6 @@ def _told_what_is_left(old: dspy.Predict) -> TalePredict:
 
 def own_effort(lm: Any) -> str | None:
     """Return the effort word that is set on an LM, or None."""
-    told = caller_effort(lm.kwargs) if lm is not None else None
-    word = None if told is None else told.rpartition(" ")[2]
+    setting = caller_effort(lm.kwargs) if lm is not None else None
+    word = None if setting is None else setting.rpartition(" ")[2]
     return word if word in EFFORT_WORDS else None

@@ -162,13 +162,13 @@ def _find_targets(program: Any, include: set[str], exclude: set[str], agents: It
     left_alone = {id(inner) for name in exclude for inner in modules_of(modules[name])}
     left_alone |= {id(inner) for m in modules.values() if isinstance(m, TaleEP) for inner in modules_of(m)}
     left_alone |= {id(inner) for agent in agents for inner in modules_of(agent)}
-    found = []
+    targets = []
     for name, module in modules.items():
         if id(module) in left_alone or id(_inner_predictor(module)) in left_alone:
             continue
         if _is_cot(module) or (name in include and _check_predict(name, module)):
-            found.append(module)
-    return found
+            targets.append(module)
+    return targets
 
 
 def _inner_predictor(module: Any) -> Any:

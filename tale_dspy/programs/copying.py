@@ -22,8 +22,8 @@ def copy_program(program: dspy.Module, lm_for: Callable[[Any], Any] = lambda lm:
         program: The program; not changed.
         lm_for: Gives the LM to put in the place of one; by default the same.
     """
-    found = {id(lm): lm for lm in language_models(program)}
-    memo = {key: lm_for(lm) for key, lm in found.items()}
+    models = {id(lm): lm for lm in language_models(program)}
+    memo = {key: lm_for(lm) for key, lm in models.items()}
     try:
         copied = copy.deepcopy(program, dict(memo))
     except _CANNOT:

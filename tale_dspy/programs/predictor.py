@@ -103,8 +103,8 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         state = super().dump_state(json_mode=json_mode)
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
-            kept = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
-            state["lm"] = {**kept, **public_config(state["lm"])}
+            shared = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
+            state["lm"] = {**shared, **public_config(state["lm"])}
         own = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
         if self.default_adapter is not None:
             own["default_adapter"] = describe_adapter(self.default_adapter)
@@ -230,8 +230,8 @@ def _saved_state(name: str, parameter: Any, state: Mapping[str, Any]) -> Any:
         return state.get(name)
     # Where a Predict was budgeted its state stands under the module's name, or is the whole.
     whole = state if "signature" in state else None
-    found = state.get(name, state.get(name.removesuffix(".predict")) if "." in name else whole)
-    return found if found is None or _NAMES in found else parameter.named(found)
+    saved = state.get(name, state.get(name.removesuffix(".predict")) if "." in name else whole)
+    return saved if saved is None or _NAMES in saved else parameter.named(saved)
 
 
 def _added_parameters(program: dspy.Module) -> set[int]:

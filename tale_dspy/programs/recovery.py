@@ -151,8 +151,8 @@ class Recovery:
     def _so_far(self) -> str:
         """Return what was thought and written until the cut."""
         last = self.calls[-1]
-        told = [part.strip() for part in (last.thought, last.text) if part and part.strip()]
-        return "\n".join(told)[-QUOTED:].strip()
+        parts = [part.strip() for part in (last.thought, last.text) if part and part.strip()]
+        return "\n".join(parts)[-QUOTED:].strip()
 
     # ---- more room
 
@@ -190,7 +190,7 @@ def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[
     Args:
         messages: What was sent, ending with the user's turn.
         so_far: What is known of the thought.
-        form: How the answer shall look.
+        form: How the answer is to look.
     """
     if so_far:
         ask = f"{ANSWER_NOW}{form}"
@@ -202,7 +202,7 @@ def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[
 
 
 def quiet(lm: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a call with the least thinking the model allows in the place of any dial."""
+    """Return the settings of a call with the least thinking the model allows in the place of any other control."""
     return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_minimal_request(lm, config).settings}
 
 
@@ -222,6 +222,6 @@ def _minimal_request(lm: Any, config: Mapping[str, Any]) -> BudgetRequest:
 
 def _output_limit(lm: Any, config: Mapping[str, Any], tokens: int) -> dict[str, int]:
     """Return the setting that limits a reply, under the name it has in this call."""
-    told = {**lm.kwargs, **config}
-    name = next((name for name in _ROOM if told.get(name) is not None), None)
+    settings_ = {**lm.kwargs, **config}
+    name = next((name for name in _ROOM if settings_.get(name) is not None), None)
     return {name or ("max_completion_tokens" if "max_completion_tokens" in lm.kwargs else "max_tokens"): tokens}

@@ -29,7 +29,7 @@ class BuildContext:
 class RegisteredModule(dspy.Module):  # type: ignore[misc]  # dspy ships no types
     """A module that is known by its class name from the moment its class is defined.
 
-    Pass `abstract=True` in the class statement of a base that no file shall name.
+    Pass `abstract=True` in the class statement of a base that no file may name.
 
     Attributes:
         cli_name: Word that names the program on the command line; None for none.

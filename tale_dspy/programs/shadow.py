@@ -78,7 +78,7 @@ def check_shadow_rate(value: object) -> ShadowCheck | None:
 
 @contextmanager
 def shadow_call() -> Iterator[None]:
-    """Let no failure of the second call reach the caller: his answer stands all the same."""
+    """Let no failure of the second call reach the caller, whose answer stands."""
     try:
         yield
     except (AdapterParseError, LMError) as e:

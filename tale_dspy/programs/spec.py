@@ -65,12 +65,12 @@ def program_from(spec: str, signature: str) -> Any:
 
 def scale_of(spec: str) -> float | None:
     """Return the factor of `budget:0.25x`, or None for any other word."""
-    found = _FACTOR.fullmatch(spec)
-    if not found:
+    match = _FACTOR.fullmatch(spec)
+    if not match:
         return None
-    if not 0 < float(found[1]) < math.inf:
+    if not 0 < float(match[1]) < math.inf:
         raise UsageError(f"{spec}: the factor must be above 0 and finite")
-    return float(found[1])
+    return float(match[1])
 
 
 def _budget_tokens(spec: str) -> int:

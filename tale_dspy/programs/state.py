@@ -59,8 +59,8 @@ class BudgetState(ModuleState):
         return {} if self.promise is None else {"promise": self.promise.to_json()}
 
     def _load_guarantee(self, state: dict[str, Any]) -> None:
-        told = state.get("promise")
-        self.promise = None if told is None else CalibrationGuarantee.from_json(told)
+        saved = state.get("promise")
+        self.promise = None if saved is None else CalibrationGuarantee.from_json(saved)
 
 
 class LimitsState(BudgetState):
@@ -175,9 +175,9 @@ class TrainingExamples(ModuleState):
     def add(self, ids: Iterable[str], role: str, lm: Any = None) -> None:
         """Note that an optimizer has used these questions, and the LM it asked; None for the configured one."""
         self.roles.update(dict.fromkeys(ids, role))
-        asked = settings.lm if lm is None else lm
-        if isinstance(asked, BaseLM):
-            self.model = str(asked.model)
+        model = settings.lm if lm is None else lm
+        if isinstance(model, BaseLM):
+            self.model = str(model.model)
 
     def check_model(self, calls: Sequence[Call]) -> None:
         """Warn, once for each pair of models, where another model answers than the one the program was tuned with."""

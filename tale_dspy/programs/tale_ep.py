@@ -92,11 +92,11 @@ class TaleEP(BudgetedModule):
         callbacks: list[Any] | None = None,
         **config: Any,
     ) -> None:
-        found = check_signature(signature)
-        self.estimate_from = _checked_names(estimate_from, found)
+        task = check_signature(signature)
+        self.estimate_from = _checked_names(estimate_from, task)
         self.shadowed = ShadowState(check_shadow_rate(shadow_rate))
         super().__init__(
-            found,
+            task,
             mode=mode,
             on_skip=on_skip,
             least_budget=least_budget,
@@ -107,7 +107,7 @@ class TaleEP(BudgetedModule):
         )
         if estimator is None:
             # Its limits are this module's, which also know the scale.
-            seen = input_signature(found, self.estimate_from)
+            seen = input_signature(task, self.estimate_from)
             estimator = BudgetEstimator(seen, ceiling=UNLIMITED, adapter=adapter)
         self.estimator = estimator
         self.limits = LimitsState(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
@@ -199,8 +199,8 @@ class TaleEP(BudgetedModule):
 
     def _cannot_be_meant(self, estimate: float | None) -> bool:
         """Say whether a model's own estimate is too small for any reasoning, and is to fall back."""
-        asked = isinstance(self.estimator, BudgetEstimator) and self.on_skip is not None
-        return asked and estimate is not None and estimate < self.skip_state.least_budget
+        estimated_by_model = isinstance(self.estimator, BudgetEstimator) and self.on_skip is not None
+        return estimated_by_model and estimate is not None and estimate < self.skip_state.least_budget
 
     def _estimator_inputs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the estimator is called with."""

@@ -57,7 +57,7 @@ def test_what_any_module_of_a_program_has_seen_counts() -> None:
 def test_parameters_are_no_predictors() -> None:
     program = TaleEP("question -> answer", BudgetEstimator("question -> answer"))
     assert [name for name, _ in program.named_predictors()] == ["predict", "estimator.predict"]
-    assert len(program.named_parameters()) == 8
+    assert len(program.named_parameters()) == 9
 
 
 def tuned(model: str) -> VanillaCoT:
