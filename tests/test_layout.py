@@ -1,6 +1,7 @@
 """The house rules of the package that no type checker sees: who may import whom, and where things lie."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -225,6 +226,15 @@ def is_test_of(path: Path, name: str) -> bool:
 )
 def test_the_walk_sees_every_kind_of_import(source: str, kinds: list[str]) -> None:
     assert [found.kind for found in _walk("m", ast.parse(source), "load")] == kinds
+
+
+def test_every_file_that_is_no_module_is_packaged() -> None:
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    others = [path for path in files if path.suffix not in (".py", ".pyc")]
+    packaged = {path for pattern in data["tale_dspy"] for path in PACKAGE.glob(pattern)}
+    packaged |= {path for path in others for pattern in data["*"] if path.match(pattern)}
+    assert [str(path.relative_to(ROOT)) for path in others if path not in packaged] == []
 
 
 def test_no_two_test_modules_share_a_name() -> None:
