@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-integrations check bench clean
+DOCS := $(VENV)/.docs
+
+.PHONY: docs demo test test-integrations check bench clean
 
 # One stamp a kind of set-up: it is done again when what it depends on has changed.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -43,3 +45,10 @@ bench: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) $(VENV)-integrations $(VENV)-inspect build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(DOCS): $(VENV)/.dev
+	$(PIP) -e '.[docs]'
+	touch $@
+
+docs: $(DOCS)
+	$(BIN)/mkdocs build --strict

@@ -1,0 +1,46 @@
+"""Make the command line's reference and llms.txt from the code when the manual is built."""
+
+from pathlib import Path
+from typing import Any
+
+
+def on_pre_build(config: Any) -> None:
+    """Write `reference/cli.md` from the commands' own help."""
+    page = Path(config["docs_dir"]) / "reference" / "cli.md"
+    text = command_line()
+    if not page.is_file() or page.read_text(encoding="utf-8") != text:
+        page.write_text(text, encoding="utf-8")
+
+
+def on_post_build(config: Any) -> None:
+    """Write `llms.txt` (the pages) and `llms-full.txt` (their text) beside the site."""
+    docs, site = Path(config["docs_dir"]), Path(config["site_dir"])
+    pages = sorted(docs.rglob("*.md"))
+    names = [page.relative_to(docs).as_posix() for page in pages]
+    heads = [page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for page in pages]
+    index = "\n".join(f"- [{head}]({name})" for head, name in zip(heads, names, strict=True))
+    (site / "llms.txt").write_text(f"# {config['site_name']}\n\n> {config['site_description']}\n\n{index}\n")
+    (site / "llms-full.txt").write_text("\n\n".join(page.read_text(encoding="utf-8") for page in pages))
+
+
+def command_line() -> str:
+    """Return the reference of all commands as Markdown."""
+    from typer.main import get_command
+
+    from tale_dspy.cli.main import app
+
+    group: Any = get_command(app)
+    parts = ["# Command line\n", "Every flag can also stand in a `--config` file or a `TALE_<FLAG>` variable.\n"]
+    for name, command in sorted(group.commands.items()):
+        parts += [f"## tale {name}\n", f"{command.help}\n", "| flag | meaning | default |", "| --- | --- | --- |"]
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            flag = ", ".join(f"`{opt}`" for opt in parameter.opts) if parameter.param_type_name == "option" else ""
+            flag = flag or f"`{(parameter.name or '').upper()}`"
+            meaning = (getattr(parameter, "help", None) or "").replace("|", "\\|").replace("\n", " ")
+            default = parameter.default
+            shown = "" if default is None or callable(default) or default is False else f"`{default}`"
+            parts.append(f"| {flag} | {meaning} | {shown} |")
+        parts.append("")
+    return "\n".join(parts)

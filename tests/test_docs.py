@@ -1,0 +1,95 @@
+"""Every block of the README and the manual runs as it stands, and every link leads somewhere."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from tale_dspy.cli.main import app
+from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+COMMANDS: dict[str, Any] = dict(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+ROBE = "A robe takes 2 bolts of blue fiber and half that much white. How many bolts in all?"
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [text for language, text in BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
+
+
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+COMMAND_LINES = [
+    (name_of(page), line.partition("  #")[0])
+    for page in PAGES
+    for text in blocks(page, "", "bash", "sh")
+    for line in text.splitlines()
+    if line.startswith(("tale ", "srun tale "))
+]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
+def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    rows = word_problems(12)
+    rows[0] = {
+        "question": "A robe takes 2 bolts of blue fiber and half that much white. How many bolts in all?",
+        "answer": "3",
+    }
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "page.py").write_text("\n".join(blocks(page, "python")))
+    with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
+        env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "none", "HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "page.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize(("page", "line"), COMMAND_LINES)
+def test_a_command_of_a_page_has_the_flags_it_is_given(page: str, line: str) -> None:
+    words = shlex.split(line.removeprefix("srun ").partition(" && ")[0])[1:]
+    if words[0].startswith("--"):
+        return
+    options = {opt for parameter in COMMANDS[words[0]].params for opt in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in words if word.startswith("--")} <= options, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
+    targets = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in targets if not (page.parent / link).exists()] == []
+
+
+def test_the_manual_lists_every_page() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert [page for page in pages if page not in nav] == []
+
+
+def test_the_command_lines_reference_is_that_of_the_commands() -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        from hooks import command_line
+    finally:
+        sys.path.pop(0)
+    assert (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8") == command_line()
+
+
+def test_the_readme_can_be_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
