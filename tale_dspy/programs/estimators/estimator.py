@@ -7,8 +7,10 @@ from dspy import AdapterParseError, make_signature
 
 from tale_dspy.accounting.receipts import Call, role
 from tale_dspy.adapter import BUDGET
+from tale_dspy.answers.budget_estimate import read_estimate
+from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.backends.reasoning_params import minimal_thinking
-from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, read_budget
+from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, check_signature
 from tale_dspy.programs.state import LimitsState
 from tale_dspy.programs.steps import Steps, call_of
@@ -78,9 +80,12 @@ class BudgetEstimator(TaleModule):
         return {**kwargs, "config": {**given, **reasoning_params.settings}} if reasoning_params.settings else kwargs
 
     def _to_estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
-        told = raw.get(BUDGET)
-        reply = next((call.text for call in reversed(calls) if call.text), told)
-        budget: Budget = self.limits.value.apply(None if told is None else read_budget(str(told)), reply)
+        value = raw.get(BUDGET)
+        reply = next((call.text for call in reversed(calls) if call.text), value)
+        cut = bool(calls) and normalize_finish_reason(calls[-1].finish_reason) == "length"
+        text = reply if cut else value  # of a cut reply only what stands in brackets counts
+        estimate = read_estimate(None if text is None else str(text), truncated=cut).tokens
+        budget: Budget = self.limits.value.apply(estimate, reply)
         pred = self.with_receipt_of(raw, calls, budget)
         pred._store[BUDGET] = budget.tokens
         return pred

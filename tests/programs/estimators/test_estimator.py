@@ -11,6 +11,7 @@ from fake_lm import fake_lm, sections
 from tale_dspy import BudgetEstimator
 from tale_dspy.errors import SignatureError, UsageError
 from tale_dspy.programs.estimators.estimator import input_signature
+from tale_dspy.testing import Reply, ScriptedServer
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,15 @@ def test_an_estimator_can_see_some_inputs_only() -> None:
     assert list(input_signature("a, b -> d", None).input_fields) == ["a", "b"]
     with pytest.raises(SignatureError):
         input_signature("a, token_budget -> d", None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "source"),
+    [("It needs 40 tokens to", "fallback"), ("Budget: [[40]]. This is", "estimate"), ("", "fallback")],
+)
+def test_an_estimate_that_was_cut_counts_only_in_brackets(reply: str, source: str) -> None:
+    with ScriptedServer(lambda request: Reply(reply, finish_reason="length")) as server:
+        lm = dspy.LM("openai/scripted", api_base=server.url, api_key="key", cache=False)
+        with dspy.context(lm=lm):
+            pred = BudgetEstimator("question -> answer")(question="3+4?")
+    assert pred.receipt["budget_source"] == source
