@@ -17,9 +17,9 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless browser with a profile of its own, closed after the last test."""
+    """A headless browser with a profile of its own. Not longer than a module: its loop would stop async tests."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -32,7 +32,7 @@ class Opened:
         return self.page.locator(f".explorer[data-name='{name}']")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     runs = [
