@@ -108,6 +108,10 @@ def evaluate_with_ledger(
             folder.close()
 
 
+SKIP_WINDOW = 30
+"""Replies after which a run says that most of them skip their reasoning."""
+
+
 class _Evaluation:
     """One run: what is to do, what is finished, and the summary at the end."""
 
@@ -132,6 +136,7 @@ class _Evaluation:
         self.shard, self.total = shard, size * options.repeats
         self.tally = Tally(total=self.total, resumed=folder.resumed if folder else 0)
         self.tally.start_from(self.summary)
+        self._skipping_said = False
         self._lock = threading.Lock()
 
     def run(self) -> Run:
@@ -172,8 +177,26 @@ class _Evaluation:
                     self.records.append(record)
                 self.summary.add(record)
                 self.tally.add(record)
+            self._warn_of_skipping()
             if self.options.progress:
                 self.options.progress(self.tally)
+
+    def _warn_of_skipping(self) -> None:
+        """Say once, after `SKIP_WINDOW` replies, that most come without the reasoning that was asked for."""
+        asked, skipped = self.summary.counts["reasoning_asked"], self.summary.counts["reasoning_skipped"]
+        if self._skipping_said or asked < SKIP_WINDOW:
+            return
+        self._skipping_said = True
+        if 2 * skipped > asked:
+            cause = "budget" if self.summary.counts["budgets"] else "prompt"
+            right = self.summary.outcomes["correct"] / self.summary.records
+            logger.warning(
+                "the %s makes this model skip its reasoning: %d of %d replies have none; accuracy so far %.0f %%",
+                cause,
+                skipped,
+                asked,
+                100 * right,
+            )
 
     def _finish(self, started: float, stopped: str | None, message: str | None = None) -> Run:
         """Build the run and write its summary; what cannot be written hides nothing that came before."""

@@ -195,6 +195,8 @@ class RunSummary:
         self.counts["unknown_tokens"] += record.output_tokens is None
         self.counts["estimate_fallbacks"] += record.budget_source in ("fallback", "clamped")
         self.counts["copied_example"] += record.copied_example
+        self.counts["reasoning_asked"] += record.skipped is not None
+        self.counts["reasoning_skipped"] += record.skipped is True
         self._add_recovery(record)
         self._add_budget(record)
         self.groups.setdefault(record.group, GroupSummary(single=self._single)).add(record)
@@ -261,6 +263,7 @@ class RunSummary:
             },
             "estimate_fallbacks": counts["estimate_fallbacks"],
             "copied_example": counts["copied_example"],
+            "skipped": {"asked": counts["reasoning_asked"], "skipped": counts["reasoning_skipped"]},
             "latency_p50": quantile(self.latencies, 0.50),
             "latency_p95": quantile(self.latencies, 0.95),
             "repeats": repeats,

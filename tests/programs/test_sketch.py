@@ -13,5 +13,5 @@ def test_the_instruction_stands_before_the_question_and_the_answer_is_read() -> 
         pred = SketchOfThought("question -> answer")(question="3+4?")
     prompt = lm.history[0]["messages"][1]["content"]
     assert prompt.startswith(SKETCH_INSTRUCTIONS)
-    assert prompt.endswith("Let's think step by step:\n")
+    assert "step by step" in prompt.removeprefix(SKETCH_INSTRUCTIONS)
     assert (pred.answer, pred.reasoning) == ("7", "a = 3\nb = 4\na + b = 7")
