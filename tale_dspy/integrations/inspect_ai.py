@@ -43,7 +43,7 @@ def tale_ep(
     floor: int = DEFAULT_FLOOR,
     ceiling: int = DEFAULT_CEILING,
     mode: Mode = "auto",
-    form: str = "answer",
+    prompt: str = "answer",
 ) -> Solver:
     """Ask the model for a budget, then let it reason in fewer tokens than that (TALE-EP, arXiv 2412.18547).
 
@@ -54,7 +54,7 @@ def tale_ep(
         floor: Smallest budget sent, in tokens.
         ceiling: Largest budget sent, in tokens.
         mode: How the budget is sent: `auto`, `prompt`, `native` or `cap` (`tale_dspy.TaleEP`).
-        form: Wording of the prompts (`tale_dspy.prompts.FORMS`).
+        prompt: Name of the task prompt (`tale_dspy.prompts.TASK_PROMPTS`).
     """
     limits, mode = BudgetLimits(scale=scale, floor=floor, ceiling=ceiling), check_mode(mode)
     signature = BudgetEstimator("question -> answer").predict.signature
@@ -63,10 +63,10 @@ def tale_ep(
         model = get_model()
         request = minimal_thinking(_language_model(str(model)), _own_settings(model))
         async with span("estimate", type=KEY):
-            messages = _rendered(signature, {"question": _question(state)}, form)
+            messages = _rendered(signature, {"question": _question(state)}, prompt)
             estimate = await model.generate(messages, config=_generate_config(request))
         budget = limits.apply(read_budget(estimate.completion), estimate.completion)
-        state = await _answered(state, generate, budget, mode, form)
+        state = await _answered(state, generate, budget, mode, prompt)
         usage = estimate.usage
         state.metadata[KEY]["estimate_tokens"] = None if usage is None else usage.output_tokens
         return state
@@ -76,7 +76,7 @@ def tale_ep(
 
 @solver
 def budgeted_cot(
-    budget: int | str | None = None, program: str | None = None, mode: Mode = "auto", form: str = "answer"
+    budget: int | str | None = None, program: str | None = None, mode: Mode = "auto", prompt: str = "answer"
 ) -> Solver:
     """Reason within a fixed budget, or within the budgets of a saved program that needs no call for them.
 
@@ -84,7 +84,7 @@ def budgeted_cot(
         budget: Tokens, an effort word, or both as `low+50`.
         program: File of a saved program, in place of `budget`.
         mode: How the budget is sent: `auto`, `prompt`, `native` or `cap` (`tale_dspy.BudgetedChainOfThought`).
-        form: Wording of the prompts (`tale_dspy.prompts.FORMS`).
+        prompt: Name of the task prompt (`tale_dspy.prompts.TASK_PROMPTS`).
 
     Raises:
         UsageError: If there is not exactly one of budget and program, or the program asks a model for its budgets.
@@ -94,18 +94,18 @@ def budgeted_cot(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         value = policy(_question(state))
-        return await _answered(state, generate, Budget(value.tokens, "given", effort=value.effort), mode, form)
+        return await _answered(state, generate, Budget(value.tokens, "given", effort=value.effort), mode, prompt)
 
     return solve
 
 
 @solver
-def vanilla_cot(form: str = "answer") -> Solver:
+def vanilla_cot(prompt: str = "answer") -> Solver:
     """Reason without a budget, by the paper's prompt: what the others are compared with."""
     signature = VanillaCoT("question -> answer").predict.signature
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        state.messages = _rendered(signature, {"question": _question(state)}, form)
+        state.messages = _rendered(signature, {"question": _question(state)}, prompt)
         async with span("answer", type=KEY):
             return await generate(state)
 
@@ -113,17 +113,17 @@ def vanilla_cot(form: str = "answer") -> Solver:
 
 
 @scorer(metrics=[accuracy(), stderr()])
-def tale_answer(form: str = "answer") -> Scorer:
+def tale_answer(prompt: str = "answer") -> Scorer:
     """Read the answer out of a reply and compare it with the target as `tale eval` does; a cut reply is wrong.
 
     Args:
-        form: Wording of the prompts that were used.
+        prompt: Name of the task prompt that was used.
     """
     signature = VanillaCoT("question -> answer").predict.signature
 
     async def score(state: TaskState, target: Target) -> Score:
         reply = state.output.completion
-        answer = TaleAdapter(form).parse(signature, reply).get("answer")
+        answer = TaleAdapter(task=prompt).parse(signature, reply).get("answer")
         is_whole = bool(state.output.choices) and state.output.stop_reason != "max_tokens"
         is_right = is_whole and any(
             answer is not None and answers_equal(answer, gold, kind_of(gold)) for gold in target
@@ -145,11 +145,11 @@ def questions(data: str = "gsm8k", limit: int | None = None, offset: int = 0) ->
     rows = load_dataset(data).take(offset, limit)
     samples = [Sample(input=str(row["question"]), target=str(row[rows.gold])) for row in rows.examples]
     return Task(
-        dataset=MemoryDataset(samples, name=rows.name), solver=tale_ep(form=rows.form), scorer=tale_answer(rows.form)
+        dataset=MemoryDataset(samples, name=rows.name), solver=tale_ep(prompt=rows.task), scorer=tale_answer(rows.task)
     )
 
 
-async def _answered(state: TaskState, generate: Generate, budget: Budget, mode: Mode, form: str) -> TaskState:
+async def _answered(state: TaskState, generate: Generate, budget: Budget, mode: Mode, prompt: str) -> TaskState:
     """Let the model answer within a budget, by inspect's own `generate`, and keep what was asked in the metadata."""
     model = get_model()
     request = budget_request(_language_model(str(model)), budget.value, mode, _own_settings(model))
@@ -159,7 +159,7 @@ async def _answered(state: TaskState, generate: Generate, budget: Budget, mode: 
         inputs[BUDGET] = budget.tokens
     else:
         signature = signature.delete(BUDGET)
-    state.messages = _rendered(signature, inputs, form)
+    state.messages = _rendered(signature, inputs, prompt)
     state.metadata[KEY] = {
         "token_budget": budget.tokens,
         "effort": budget.effort,
@@ -189,15 +189,15 @@ def _policy(budget: int | str | None, program: str | None) -> Callable[[str], Bu
 def _question(state: TaskState) -> str:
     """Return the question of a sample, with its options where it has any."""
     if not state.choices:
-        return state.input_text
+        return str(state.input_text)
     options = [f"{letter}. {choice.value}" for letter, choice in zip(ascii_uppercase, state.choices, strict=False)]
     return "\n".join([state.input_text, *options])
 
 
-def _rendered(signature: type[dspy.Signature], inputs: Mapping[str, object], form: str) -> list[ChatMessage]:
+def _rendered(signature: type[dspy.Signature], inputs: Mapping[str, object], prompt: str) -> list[ChatMessage]:
     """Return the prompt of a signature as inspect's messages."""
     kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
-    messages = TaleAdapter(form).format(signature, [], dict(inputs))
+    messages = TaleAdapter(task=prompt).format(signature, [], dict(inputs))
     return [kinds[message["role"]](content=str(message["content"])) for message in messages]
 
 

@@ -42,7 +42,7 @@ _TOOL_TYPES = ("tool_result", "function_call_output", "custom_tool_call_output")
 _STATED_BUDGET = re.compile(
     r"(?:(?:less|fewer|more) than|at most|within|under|up to|below|少于|不超过)\s*\d[\d,]*\s*(?:tokens?|words?)\b", re.I
 )
-_PHRASES = [(form.think.strip(), form.think_budget.strip()) for form in TASK_PROMPTS.values()]
+_PHRASES = [(prompt.think.strip(), prompt.think_budget.strip()) for prompt in TASK_PROMPTS.values()]
 """How a prompt of this package asks for reasoning, without and with a budget."""
 
 

@@ -143,7 +143,7 @@ def test_options_are_asked_as_a_choice(tmp_path: Path) -> None:
     with ScriptedServer("The capital is Paris. Choice: [[B]]", record=10) as server:
         task = Task(
             dataset=MemoryDataset([Sample(input="Capital of France?", choices=["Rome", "Paris"], target="B")]),
-            solver=budgeted_cot(budget=30, form="choice"),
+            solver=budgeted_cot(budget=30, prompt="choice"),
             scorer=tale_answer("choice"),
         )
         (log,) = eval(
