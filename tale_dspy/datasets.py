@@ -95,10 +95,10 @@ def load_dataset(
 ) -> Dataset:
     """Load a named set, a set of the Hugging Face hub, or a file.
 
-    Named sets (`gsm8k`, `gsm8k-train`, `gsm8k-zero`, `mathbench-SET[-cn]`, `gpqa`; no matter the case) are looked up
-    in the folder `$TALE_DATA`, then on the hub. `embedded` (or `embedded:train`), `embedded:dev` and `embedded:test`
-    are 2,000 arithmetic stories each, made up on the spot; their label `group` tells which of them are told in
-    templates that the embedded model was never trained on.
+    Named sets (`gsm8k`, `gsm8k-train`, `gsm8k-zero`, `math-500`, `aime-2024`, `mathbench-SET[-cn]`, `gpqa`; no matter
+    the case) are looked up in the folder `$TALE_DATA`, then on the hub. `embedded` (or `embedded:train`),
+    `embedded:dev` and `embedded:test` are 2,000 arithmetic stories each, made up on the spot; their label `group` tells
+    which of them come from templates that the embedded model was never trained on.
 
     A file's columns that are no inputs and not the gold are dropped; a GSM8K gold is cut down to what follows `####`;
     options (`tale_dspy.option_columns` knows the layouts) are written into the question, as for MathBench, and the gold
