@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.cli.plan import Plan
 from tale_dspy.errors import UsageError
 
@@ -24,6 +25,8 @@ def language_model(plan: Plan) -> Any:
     settings |= {"api_base": plan.api_base, "api_key": key, "server": plan.server}
     settings |= {"rpm": plan.rpm, "tpm": plan.tpm}
     settings |= {"device": plan.device, "dtype": plan.dtype, "max_batch": plan.max_batch}
+    if is_local(plan.model) and plan.timeout != type(plan).timeout:  # off unless it was set
+        settings["timeout"] = plan.timeout
     given = {k: v for k, v in settings.items() if v is not None}
     try:
         fallbacks = [_fallback(plan, model) for model in plan.fallback or ()]

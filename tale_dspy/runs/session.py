@@ -23,7 +23,6 @@ from tale_dspy.accounting.tracking import possibly_billed
 from tale_dspy.backends import attempts
 from tale_dspy.backends.attempts import AttemptObserver, LMRequest
 from tale_dspy.backends.caching import UsageKeepingLM, is_cached, request_hash, with_cache_hit
-from tale_dspy.backends.lm import LM
 from tale_dspy.backends.output_limit import max_output_tokens
 from tale_dspy.backends.redaction import redact, register_secrets
 from tale_dspy.backends.retry import classify_error
@@ -325,15 +324,13 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
     Args:
         lm: Any `dspy.BaseLM`.
         session: The run's.
-        timeout: Seconds a request may take, unless the LM sets its own; not for engine objects other than local models,
-            since they own their connection.
+        timeout: Seconds a request may take, unless the LM sets its own; not for engine objects, which own their
+            connection, nor for local models, whose replies take as long as the processor needs.
     """
     limits = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
     if isinstance(lm, dspy.BaseLM):
         register_secrets(lm.kwargs)
     copied: Any = lm.copy(num_retries=0, **{k: v for k, v in limits.items() if lm.kwargs.get(k) is None})
-    if isinstance(lm, LM) and lm.identity and lm.local_timeout is None:
-        copied.local_timeout = timeout
     kind: type = type(lm)
     copied.__class__ = _class_for(kind)
     copied._tale_session = session

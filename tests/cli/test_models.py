@@ -41,3 +41,9 @@ def test_a_provider_that_nobody_knows_is_said(engine: str) -> None:
 def test_a_provider_that_is_known_is_not_asked(engine: str) -> None:
     plan = Plan(**GIVEN, engine=engine)
     check_provider(plan, language_model(plan))
+
+
+def test_a_local_model_has_no_time_limit_unless_one_is_set() -> None:
+    local = {**GIVEN, "model": "embedded"}
+    assert language_model(Plan(**local)).local_timeout is None
+    assert language_model(Plan(**local, timeout=7.0)).local_timeout == 7.0
