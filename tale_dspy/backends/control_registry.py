@@ -82,7 +82,7 @@ def control_from(row: Mapping[str, Any]) -> ReasoningControl:
     unknown = sorted(set(row) - _FIELDS)
     if unknown:
         raise UsageError(f"a reasoning control has no field {unknown[0]!r}; it has {', '.join(sorted(_FIELDS))}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     for name in ("on", "wire", "off", "on_auto", "wire_auto", "wire_off", "wire_responses"):
         if values.get(name) is not None and not isinstance(values[name], Mapping):
             raise UsageError(f"reasoning control {row.get('name')!r}: {name} must be a table, got {values[name]!r}")

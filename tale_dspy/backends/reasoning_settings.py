@@ -39,8 +39,8 @@ def caller_reasoning_param(config: Mapping[str, Any]) -> str | None:
         if config.get(name) is not None:
             return name
     body = config.get("extra_body")
-    for name in body if isinstance(body, Mapping) else ():
-        if name in names.body or _without_control(name, body[name])[0]:
+    for name, value in body.items() if isinstance(body, Mapping) else ():
+        if name in names.body or _without_control(name, value)[0]:
             return f"extra_body {name}"
     return None
 
@@ -144,7 +144,7 @@ def doubled(settings: Mapping[str, Any]) -> dict[str, Any]:
             holder = holder.get(name) if isinstance(holder, Mapping) else None
         number = holder.get(path[-1]) if isinstance(holder, Mapping) else None
         if isinstance(number, int) and not isinstance(number, bool) and number > 0:
-            place = grown.setdefault(path[0], _copy_value(settings[path[0]]) if len(path) > 1 else None)
+            place: Any = grown.setdefault(path[0], _copy_value(settings[path[0]]) if len(path) > 1 else None)
             for name in path[1:-1]:
                 place = place[name]
             if len(path) == 1:

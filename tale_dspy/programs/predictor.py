@@ -105,7 +105,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
             shared = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
             state["lm"] = {**shared, **public_config(state["lm"])}
-        own = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
+        own: dict[str, str | None] = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
         if self.default_adapter is not None:
             own["default_adapter"] = describe_adapter(self.default_adapter)
         # What budgeting added comes last: a plain dspy.ChainOfThought, which loads by position, is not shifted by it.

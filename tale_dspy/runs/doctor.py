@@ -150,7 +150,7 @@ def observed_control(lm: Any, found: Diagnosis, today: date) -> ReasoningControl
     """
     if not found.works:
         raise UsageError(f"nothing can be written: {found.model} does not work: {found.error}")
-    seen = {
+    seen: dict[str, Any] = {
         "name": str(lm.model),
         "models": f"^{re.escape(str(lm.model).lower())}$",
         "source": "tale doctor",
