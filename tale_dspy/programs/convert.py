@@ -182,12 +182,11 @@ def _is_cot(module: Any) -> bool:
         return False
     kind = type(module)
     own_forward = kind.forward is not dspy.ChainOfThought.forward or kind.aforward is not dspy.ChainOfThought.aforward
-    own_forward = own_forward or bool({"forward", "aforward"} & vars(module).keys())  # as KNNFewShot sets it
     if own_forward or type(module.predict) is not dspy.Predict:
-        logger.warning(
-            "%s has a forward or predictor of its own, as one compiled by KNNFewShot has, and is not budgeted",
-            kind.__name__,
-        )
+        logger.warning("%s has a forward or predictor of its own and is not budgeted", kind.__name__)
+        return False
+    if {"forward", "aforward"} & vars(module).keys():
+        logger.warning("a forward is set on a %s, as one compiled by KNNFewShot has: not budgeted", kind.__name__)
         return False
     return True
 
