@@ -8,7 +8,7 @@ Importing it imports DSPy (0.8 s): modules that must stay light import it where 
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dspy.adapters.utils import annotation_allows_none, format_field_value, parse_value, translate_field_type
 from dspy.clients._deprecation import adapter_message_call, warn_openai_messages
@@ -112,8 +112,8 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 def with_lm_callbacks(method: _Method) -> _Method:
     """Call the user's callbacks around a method of an LM, as DSPy does around `BaseLM.__call__`."""
-    wrapped: _Method = _with_callbacks(method)
-    return wrapped
+    wrapped: Any = _with_callbacks(method)
+    return cast("_Method", wrapped)
 
 
 def engine_read_timeout(engine: Any) -> float | None:

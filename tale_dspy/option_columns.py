@@ -10,7 +10,7 @@ import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tale_dspy.errors import DataError
 from tale_dspy.tables import Row, Table, is_missing
@@ -51,7 +51,7 @@ class OptionColumns:
             DataError: If they are not 2 to 10 texts or numbers.
         """
         if len(self.columns) > 1:
-            cells = [row.values.get(column) for column in self.columns]
+            cells: list[Any] = [row.values.get(column) for column in self.columns]
             while cells and is_missing(cells[-1]):  # four options in a table of five
                 cells.pop()
             texts, labels = list(cells), list(LETTERS[: len(cells)])

@@ -56,5 +56,5 @@ def normalize_finish_reason(*words: object) -> FinishReason | None:
         *words: As the engine maps it, and as the provider wrote it; the first that says more than `stop` counts.
     """
     known = [word.strip().lower() for word in words if isinstance(word, str) and word.strip()]
-    meanings = [FINISH_REASONS.get(word, "stop") for word in known]
+    meanings: list[FinishReason] = [FINISH_REASONS.get(word, "stop") for word in known]
     return next((meaning for meaning in meanings if meaning != "stop"), "stop" if known else None)

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import openai
+from openai.resources import chat
 
 from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
 
@@ -177,7 +178,7 @@ class _ChatInThread(_ChatRequests):
     def __init__(self, sdk: openai.OpenAI, http: httpx.Client) -> None:
         super().__init__(sdk)
         self._http = http
-        self._typed = openai.resources.chat.Chat(sdk)
+        self._typed = chat.Chat(sdk)
 
     def create(self, **data: Any) -> Any:
         if data.get("stream"):
@@ -192,7 +193,7 @@ class _ChatInLoop(_ChatRequests):
     def __init__(self, sdk: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
         super().__init__(sdk)
         self._http = http
-        self._typed = openai.resources.chat.AsyncChat(sdk)
+        self._typed = chat.AsyncChat(sdk)
 
     async def create(self, **data: Any) -> Any:
         if data.get("stream"):

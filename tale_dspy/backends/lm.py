@@ -107,7 +107,7 @@ class LM(EndpointOptions, UsageKeepingLM):
             raise UsageError(
                 "LiteLLM speaks the Responses API only with the package mcp: pip install mcp, or take engine='auto'"
             )
-        self.limiter = Limiter(rpm, tpm)
+        self.limiter = Limiter(rpm, tpm)  # pyright: ignore[reportIncompatibleVariableOverride]
         super().__init__(model, engine=engine, **_one_limit(model, kwargs))
         self.server = server
         self.fallbacks = tuple(_fallback(other, engine) for other in fallbacks)
@@ -157,7 +157,8 @@ class LM(EndpointOptions, UsageKeepingLM):
         timeout = _seconds(own.pop("timeout", self.local_timeout))
         other: LM | None = None
         if stays and (is_local(model) or self._local is not None) and (model != self.model or own):
-            other = LM(model, **(self._local.chosen | own if self._local and is_local(model) else own))
+            options: dict[str, Any] = {**self._local.chosen, **own} if self._local and is_local(model) else own
+            other = LM(model, **options)
             kwargs |= {"engine": other.engine, "async_engine": other._async_engine_spec}
         copied = super().copy(**kwargs)
         if other is not None:

@@ -150,7 +150,7 @@ def doubled(settings: Mapping[str, Any]) -> dict[str, Any]:
             if len(path) == 1:
                 grown[path[0]] = 2 * number
             else:
-                place[path[-1]] = 2 * number
+                place[path[len(path) - 1]] = 2 * number
     return grown
 
 

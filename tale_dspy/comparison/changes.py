@@ -85,7 +85,7 @@ def changes_of(pairs: PairedRuns) -> ChangeList:
     for kind, i, j in _changed(pairs):
         before[kind].append(i)
         after[kind].append(j)
-    kinds = [kind for kind in KINDS for _ in before[kind]]
+    kinds: list[ChangeKind] = [kind for kind in KINDS for _ in before[kind]]
     return ChangeList(
         pairs, kinds, [i for kind in KINDS for i in before[kind]], [j for kind in KINDS for j in after[kind]]
     )
@@ -136,7 +136,8 @@ def token_changes(pairs: PairedRuns) -> ChangeList:
     growth = pairs.after.output_tokens[places] - pairs.before.output_tokens[places]
     order = np.argsort(-np.nan_to_num(growth, nan=-math.inf), kind="stable")
     chosen = places[order].tolist()
-    return ChangeList(pairs, ["other"] * len(chosen), chosen, chosen)
+    kinds: list[ChangeKind] = ["other"] * len(chosen)
+    return ChangeList(pairs, kinds, chosen, chosen)
 
 
 def _as_change(before: Record, after: Record, kind: ChangeKind) -> Change:

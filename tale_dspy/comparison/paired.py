@@ -261,7 +261,7 @@ def _limit_means(sample: "Floats", seed: int, resamples: int) -> "Floats":
         means: Floats = rng.multivariate_normal(sample.mean(axis=1), np.cov(sample) / n, resamples, method="svd").T
         return means
     shares = rng.multinomial(n, counts / n, resamples) / n
-    return np.stack([shares @ pairs.real, shares @ pairs.imag])
+    return np.stack([shares @ np.real(pairs), shares @ np.imag(pairs)])
 
 
 def _middle(values: "Floats", share: float) -> tuple[float, float]:

@@ -109,7 +109,7 @@ class TokenBudget(CustomLogger):
             return None
         budget = BudgetValue(cast("int | None", state["tokens"]), cast("str | None", state["effort"]))
         try:
-            changes = control_settings(cast("ApiFormat", state["api"]), model, budget, self.mode, kwargs)
+            changes = control_settings(cast("ApiFormat", state["api"]), model, budget, cast("Mode", self.mode), kwargs)
         except TaleError as error:
             self._source.warn_once(f"{model}: the budget is in the prompt alone: {error}")
             return None

@@ -91,7 +91,7 @@ def _figures(run: Run) -> Iterator[tuple[str, float]]:
     for name, value in figures.items():
         if name.endswith("_interval") and value is not None:
             yield from zip((f"{name.removesuffix('_interval')}_{end}" for end in ("low", "high")), value, strict=True)
-        elif name == "outcomes":
+        elif name == "outcomes" and isinstance(value, dict):
             yield from ((f"outcomes.{outcome}", count) for outcome, count in value.items())
         elif isinstance(value, int | float):
             yield name, value

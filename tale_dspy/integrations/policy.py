@@ -178,6 +178,7 @@ class PolicyFile:
         return self._policy
 
     def _refresh(self) -> None:
+        reason = ""
         try:
             stat = self.path.stat()
             version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)

@@ -164,7 +164,8 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
     def _with_receipt(self, raw: dspy.Prediction, account: TrajectoryBudget, calls: list[Call]) -> TalePrediction:
         *steps, answer = account.receipts or [Receipt(program=type(self).__name__)]
         self.costs.add_trajectory(len(steps), answer.output_tokens or 0)
-        answered = any(raw.get(name) is not None for name in self.signature.output_fields)
+        signature: Any = self.signature
+        answered = any(raw.get(name) is not None for name in signature.output_fields)
         receipt = Receipt(
             program=type(self).__name__,
             status=status_of(calls, answered),
@@ -260,23 +261,26 @@ def budget_react(agent: dspy.ReAct, total_budget: int, effort: str | None = None
         SignatureError: If the signature has a field `tokens_left`.
         UsageError: If the budget is no whole number of at least 1, or the word is none.
     """
-    if TOKENS_LEFT in agent.signature.fields:
+    signature: Any = agent.signature
+    if TOKENS_LEFT in signature.fields:
         raise SignatureError(f"the signature has a field {TOKENS_LEFT!r}, a name a budgeted ReAct adds: rename it")
-    new = BudgetedReAct.__new__(BudgetedReAct)
-    new.__dict__.update(vars(agent))
+    new: Any = BudgetedReAct.__new__(BudgetedReAct)
+    vars(new).update(vars(agent))
     new.total_budget = check_budget(total_budget, "total_budget")
     new.effort = None if effort is None else check_effort(effort)
     new.costs = StepCosts()
     new.react = BudgetedStep(_told_what_is_left(agent.react), final=False)
     new.extract = BudgetedStep(_told_what_is_left(agent.extract.predict), final=True)
-    return new
+    budgeted: BudgetedReAct = new
+    return budgeted
 
 
 def _told_what_is_left(old: dspy.Predict) -> TalePredict:
     """Return a predictor with everything of another and an input field for what is left."""
     described = dspy.InputField(desc="finish in time: an answer that comes after the budget is lost")
-    predict: TalePredict = TalePredict(old.signature.append(TOKENS_LEFT, described, type_=str))
-    predict.__dict__.update({k: v for k, v in vars(old).items() if k != "signature"})
+    signature: Any = old.signature
+    predict: TalePredict = TalePredict(signature.append(TOKENS_LEFT, described, type_=str))
+    vars(predict).update({k: v for k, v in vars(old).items() if k != "signature"})
     return predict
 
 

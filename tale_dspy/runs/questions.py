@@ -4,7 +4,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import dspy
 
@@ -57,7 +57,7 @@ class QuestionStream(Sequence[Question]):
 
     def __iter__(self) -> Iterator[Question]:
         for key, example in zip(self.ids(), self.rows, strict=True):
-            yield Question(key, example, self.gold_field, self.kind)
+            yield Question(key, example, self.gold_field, cast("Kind", self.kind))
 
     @overload
     def __getitem__(self, index: int) -> Question: ...
@@ -69,7 +69,7 @@ class QuestionStream(Sequence[Question]):
             return list(islice(self, start, stop, step)) if step > 0 else list(self)[index]
         place = range(len(self))[index]
         key = next(islice(self.ids(), place, None))
-        return Question(key, self.rows[place], self.gold_field, self.kind)
+        return Question(key, self.rows[place], self.gold_field, cast("Kind", self.kind))
 
 
 def _repeated(hashes: "array[int]") -> frozenset[int]:

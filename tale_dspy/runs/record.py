@@ -136,8 +136,8 @@ def _kinds(annotation: object) -> frozenset[type]:
     if annotation is Any:
         return frozenset(_JSON)
     parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    found = {str if get_origin(part) is Literal else get_origin(part) or part for part in parts}
-    return frozenset(found | {int} if float in found else found)
+    kinds: set[Any] = {str if get_origin(part) is Literal else get_origin(part) or part for part in parts}
+    return frozenset(kinds | {int} if float in kinds else kinds)
 
 
 _KINDS = {name: _kinds(annotation) for name, annotation in get_type_hints(Record).items()}

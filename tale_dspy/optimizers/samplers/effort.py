@@ -83,8 +83,8 @@ class EffortSampler(BudgetSampler):
         if history.seen:
             with self._lock:
                 self._finished.append(History(history.vanilla_tokens, history.seen))
-                self.__dict__.pop("_model", None)
-                self.__dict__.pop("has_no_effect", None)
+                for cached in ("_model", "has_no_effect"):
+                    vars(self).pop(cached, None)
 
     @cached_property
     def has_no_effect(self) -> bool:

@@ -21,22 +21,28 @@ class BudgetSpace(Protocol):
     @property
     def vanilla_tokens(self) -> int:
         """Tokens of the answer without a budget."""
+        ...
 
     @property
     def highest(self) -> int:
         """The highest level; the lowest is 1."""
+        ...
 
     def budget_of(self, level: int) -> BudgetKey:
         """Return the budget of a level."""
+        ...
 
     def level_of(self, budget: BudgetKey) -> int | None:
         """Return the level of a budget; None for one that is not in the space."""
+        ...
 
     def objective(self, tokens: int) -> float:
         """Return what a study minimises, for a reply of so many tokens."""
+        ...
 
     def between(self, level: int) -> int | None:
         """Return a level between this one and no budget at all; None if there is none."""
+        ...
 
 
 @dataclass(frozen=True)
