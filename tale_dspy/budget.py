@@ -43,8 +43,8 @@ class BudgetValue:
             `EFFORT_WORDS`.
 
     Example:
-        >>> [str(BudgetValue.parse(value)) for value in (50, "low", "low+50")]
-        ['50', 'low', 'low+50']
+        >>> ", ".join(str(BudgetValue.parse(value)) for value in (50, "low", "low+50"))
+        '50, low, low+50'
     """
 
     tokens: int | None = None

@@ -50,15 +50,16 @@ class OptionColumns:
         Raises:
             DataError: If they are not 2 to 10 texts or numbers.
         """
+        column = next(iter(self.columns))
         if len(self.columns) > 1:
-            cells: list[Any] = [row.values.get(column) for column in self.columns]
+            cells: list[Any] = [row.values.get(name) for name in self.columns]
             while cells and is_missing(cells[-1]):  # four options in a table of five
                 cells.pop()
             texts, labels = list(cells), list(LETTERS[: len(cells)])
         else:
-            texts, labels = _listed(row.values.get(self.columns[0]), row, self.columns[0])
+            texts, labels = _listed(row.values.get(column), row, column)
         if not _FEWEST <= len(texts) <= len(LETTERS) or len(labels) != len(texts) or not all(map(_is_option, texts)):
-            got = reprlib.repr(row.values.get(self.columns[0]))
+            got = reprlib.repr(row.values.get(column))
             raise DataError(f"{row.where}: {self.name} must be a list of 2 to {len(LETTERS)} answers, got {got}")
         return RowOptions(_without_own_labels(texts), labels)
 

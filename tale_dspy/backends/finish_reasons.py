@@ -57,4 +57,7 @@ def normalize_finish_reason(*words: object) -> FinishReason | None:
     """
     known = [word.strip().lower() for word in words if isinstance(word, str) and word.strip()]
     meanings: list[FinishReason] = [FINISH_REASONS.get(word, "stop") for word in known]
-    return next((meaning for meaning in meanings if meaning != "stop"), "stop" if known else None)
+    for meaning in meanings:
+        if meaning != "stop":
+            return meaning
+    return "stop" if known else None

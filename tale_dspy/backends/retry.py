@@ -125,8 +125,9 @@ def _retry_after(error: Exception) -> float:
     if isinstance(error, LMError) and error.retry_after is not None:
         return float(error.retry_after)
     from httpx import HTTPStatusError
+    from openai import APIStatusError
 
-    headers = [e.response.headers for e in _causes(error) if isinstance(e, HTTPStatusError)]
+    headers = [e.response.headers for e in _causes(error) if isinstance(e, HTTPStatusError | APIStatusError)]
     return next((retry_after_seconds(h["retry-after"]) or 0.0 for h in headers if "retry-after" in h), 0.0)
 
 

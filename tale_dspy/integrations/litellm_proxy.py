@@ -79,7 +79,8 @@ class TokenBudget(CustomLogger):
             raise UsageError(f"estimate must be never or call, got {estimate!r}")
         if not 0 <= holdout <= 1:
             raise UsageError(f"holdout must be a share from 0 to 1, got {holdout!r}")
-        self.mode, self.estimate, self.holdout = check_mode(mode), estimate, holdout
+        self.mode: Mode = check_mode(mode)
+        self.estimate, self.holdout = estimate, holdout
         self._source = PolicySource(policy)
         self._metrics = ProxyMetrics()
 
@@ -109,7 +110,7 @@ class TokenBudget(CustomLogger):
             return None
         budget = BudgetValue(cast("int | None", state["tokens"]), cast("str | None", state["effort"]))
         try:
-            changes = control_settings(cast("ApiFormat", state["api"]), model, budget, cast("Mode", self.mode), kwargs)
+            changes = control_settings(cast("ApiFormat", state["api"]), model, budget, self.mode, kwargs)
         except TaleError as error:
             self._source.warn_once(f"{model}: the budget is in the prompt alone: {error}")
             return None

@@ -31,7 +31,9 @@ class BudgetSpans(BaseCallback):  # type: ignore[misc]  # dspy ships no types
     without the instrumentation's package, nothing happens.
     """
 
-    def on_module_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:
+    def on_module_end(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, call_id: str, outputs: Any, exception: Exception | None = None
+    ) -> None:
         receipt = outputs._receipt if isinstance(outputs, TalePrediction) else None
         if receipt is None:
             return

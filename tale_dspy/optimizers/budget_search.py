@@ -82,11 +82,9 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         metric: As in `evaluate`; None compares answers with the gold. `agrees-with-vanilla` is for questions without
             gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
         sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler. Over effort words `elastic`
-        is
-            replaced by `effort`, its counterpart for ordered words.
+            is replaced by `effort`, its counterpart for ordered words.
         efforts: What is searched: effort words such as `("low", "medium")`, in any order; None for token budgets;
-        `auto`
-            for the words the model has, if it is a reasoning model that takes words, else token budgets.
+            `auto` for the words the model has, if it is a reasoning model that takes words, else token budgets.
         calls_per_question: Most budgets tried for a question. None leaves that to the sampler; one that does not know
             when it is done is given `DEFAULT_CALLS`.
         repeats: By how many the right fresh draws of a budget must outnumber the wrong ones before it is chosen. 0

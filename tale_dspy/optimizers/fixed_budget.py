@@ -54,7 +54,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
 
     Raises:
         UsageError: If there is no budget to try, one is no whole number of at least 1 and no effort word, or an option
-        is out of range.
+            is out of range.
 
     Attributes:
         caps: What the last search has left of its caps, for an evaluation after it.

@@ -40,8 +40,7 @@ class BudgetedModule(TaleModule, abstract=True):
     Args:
         signature: Inputs and outputs of the task.
         mode: `prompt` sends the phrase alone, `native` the model's own reasoning control as well, `cap` max_tokens;
-        `auto` takes
-            the reasoning control of a model that thinks natively, and the phrase for every other.
+            `auto` takes the reasoning control of a model that thinks natively, and the phrase for every other.
         on_skip: What is done where the budget makes the model skip the reasoning it was asked for: `unbudgeted` asks
             again without a budget, `floor` with twice the budget, `DEFAULT_BUDGET` at least; None leaves the answer.
             The receipt says `skipped` in any case.

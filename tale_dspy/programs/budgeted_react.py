@@ -280,7 +280,8 @@ def _told_what_is_left(old: dspy.Predict) -> TalePredict:
     described = dspy.InputField(desc="finish in time: an answer that comes after the budget is lost")
     signature: Any = old.signature
     predict: TalePredict = TalePredict(signature.append(TOKENS_LEFT, described, type_=str))
-    vars(predict).update({k: v for k, v in vars(old).items() if k != "signature"})
+    state: Any = predict.__dict__
+    state.update({k: v for k, v in vars(old).items() if k != "signature"})
     return predict
 
 

@@ -218,7 +218,8 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
     new.predict = predict
     new._compiled = module._compiled
     if module is not old:  # what a user set on the instance
-        vars(new).update({k: v for k, v in vars(module).items() if k not in vars(new) and k != "mode_state"})
+        state: Any = new.__dict__
+        state.update({k: v for k, v in vars(module).items() if k not in vars(new) and k != "mode_state"})
     if vanilla:
         new.seen = vanilla.seen
     if estimator is None and isinstance(new.estimator, BudgetEstimator):

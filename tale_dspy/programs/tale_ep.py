@@ -46,14 +46,12 @@ class TaleEP(BudgetedModule):
         floor: Smallest budget sent, in tokens.
         ceiling: Largest budget sent, in tokens.
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`). Under `auto` a model
-        that
-            thinks natively is not asked for an estimate, which would cost it more than it saves.
+            that thinks natively is not asked for an estimate, which would cost it more than it saves.
         on_skip: What is done where the budget makes the model skip its reasoning: `unbudgeted`, `floor` or None
             (`BudgetedModule`). Where it is set, a model's own estimate below `least_budget` falls back, too.
         least_budget: Tokens below which an estimate cannot be meant.
         shadow_rate: Share of the calls that are also asked without a budget, such as 0.02: agreement and saving are
-        booked in
-            the ledgers of `tale_dspy.track`, for people without right answers. Saved with the program.
+            booked in the ledgers of `tale_dspy.track`, for people without right answers. Saved with the program.
         adapter: Overrides the adapter for this module alone.
         on_truncation: What is done about an answer that was cut (`TaleModule`).
         callbacks: As in `dspy.Module`.

@@ -4,7 +4,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, cast, overload
+from typing import Any, overload
 
 import dspy
 
@@ -31,7 +31,8 @@ class QuestionStream(Sequence[Question]):
     """
 
     def __init__(self, rows: Sequence[Any], gold_field: str, kind: Kind) -> None:
-        self.rows, self.gold_field, self.kind = rows, gold_field, kind
+        self.rows, self.gold_field = rows, gold_field
+        self.kind: Kind = kind
         self._hashes = array("Q")
         for number, example in enumerate(rows):
             if not isinstance(example, dspy.Example) or not example._input_keys:
@@ -57,7 +58,7 @@ class QuestionStream(Sequence[Question]):
 
     def __iter__(self) -> Iterator[Question]:
         for key, example in zip(self.ids(), self.rows, strict=True):
-            yield Question(key, example, self.gold_field, cast("Kind", self.kind))
+            yield Question(key, example, self.gold_field, self.kind)
 
     @overload
     def __getitem__(self, index: int) -> Question: ...
@@ -69,7 +70,7 @@ class QuestionStream(Sequence[Question]):
             return list(islice(self, start, stop, step)) if step > 0 else list(self)[index]
         place = range(len(self))[index]
         key = next(islice(self.ids(), place, None))
-        return Question(key, self.rows[place], self.gold_field, cast("Kind", self.kind))
+        return Question(key, self.rows[place], self.gold_field, self.kind)
 
 
 def _repeated(hashes: "array[int]") -> frozenset[int]:

@@ -134,11 +134,11 @@ def test_named_data_gets_the_papers_prompt(
     assert all(phrase in r.prompt for r in server.requests)
 
 
-@pytest.mark.parametrize("policy", ["answer", "retry_larger"])
+@pytest.mark.parametrize("policy", ["force_answer", "retry_larger"])
 def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale: Any, asked: list[str]) -> None:
     rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
     solver = SolverReply({row["question"]: row["answer"] for row in rows}, wrong=0.0)
-    reply = ThinkingReply(solver) if policy == "answer" else ThinkingReply(solver, thought=150)
+    reply = ThinkingReply(solver) if policy == "force_answer" else ThinkingReply(solver, thought=150)
     with ScriptedServer(reply) as thinking:
         flags = [*asked, "--api-base", thinking.url, "--max-tokens", "150", "--no-cache", "--json"]
         plain = tale("eval", "cot", *flags, "--out", "a").json
@@ -149,7 +149,7 @@ def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale
     assert found["outcomes"]["correct"] == found["recoveries"]["cut"] == found["recoveries"]["answered"] == 10
     assert found["recoveries"]["output_tokens"] == 10 * found["output_tokens_mean"] - 1500
     assert (
-        f"rescued: 10 of 10 answers that were cut or empty, in {found['rescues']['calls']}"
+        f"recovered: 10 of 10 answers that were cut or empty, in {found['recoveries']['calls']}"
         in tale("report", "a", "b", "--out", "r").out + Path("r/table.md").read_text()
     )
 
@@ -167,7 +167,7 @@ def test_a_program_without_modules_of_ours_cannot_be_rescued(tale: Any, asked: l
 
 
 def test_a_model_may_state_its_budget_itself(tale: Any, asked: list[str]) -> None:
-    found = tale("eval", "self-budgeted", *asked, "--out", "a", "--json").json
+    found = tale("eval", "self-budgeted", *asked, "--form", "paper", "--out", "a", "--json").json
     rows = [json.loads(line) for line in Path("a/records.jsonl").read_text().splitlines()]
     assert found["calls"] == 10 and found["estimate_tokens_mean"] is None
     assert {row["budget_source"] for row in rows} == {"stated"} and all(row["token_budget"] for row in rows)

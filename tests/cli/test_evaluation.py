@@ -51,7 +51,7 @@ def test_the_policy_of_a_rescue_reaches_the_modules_inside(data: Dataset) -> Non
     program = dspy.Module()
     program.inner = inner
     set_up(plan(on_truncation="force_answer"), program, data)
-    assert inner.on_truncation == "answer"
+    assert inner.on_truncation == "force_answer"
     with pytest.raises(UsageError, match="--on-truncation is for modules of tale_dspy, and cot has none"):
         set_up(plan(on_truncation="force_answer"), dspy.ChainOfThought("question -> answer"), data)
 

@@ -18,7 +18,17 @@ INFO: dict[str, Any] = {"format": FORMAT, "config": {"model": "x"}}
 
 def call(question: str, budget: int | None, number: int = 0, cost: float | None = 0.5, **more: Any) -> dict[str, Any]:
     unit = sample_id(question, "parts['a b']", budget)
-    return {"id": unit, "repeat": number, "key": "k", "step": 0, "attempt": 1, "error": None, "cost": cost, **more}
+    return {
+        "id": unit,
+        "repeat": number,
+        "key": "k",
+        "step": 0,
+        "attempt": 1,
+        "error": None,
+        "cost": cost,
+        "usage": {},
+        **more,
+    }
 
 
 def test_a_killed_search_knows_what_it_asked_of_questions_not_finished(tmp_path: Path) -> None:
