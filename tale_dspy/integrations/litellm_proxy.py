@@ -212,6 +212,10 @@ class EffortTier:
 
     async def classify(self, context: "RoutingContext") -> str | None:
         """Return the tier of a request; None leaves it to the router's own rule."""
+        state = context.metadata.get(STATE)
+        if isinstance(state, dict) and ("tokens" in state or "effort" in state):
+            # A `TokenBudget` has been at the request before the router: its phrase stands in the prompt already.
+            return self._tier(BudgetValue(state.get("tokens"), state.get("effort")))
         question = read_question("chat", {"messages": context.structured_messages})
         policy = self._source.current()
         if isinstance(question, SkippedRequest) or policy is None:
