@@ -160,8 +160,8 @@ def test_a_proxy_that_can_be_taken_over_is_refused(monkeypatch: pytest.MonkeyPat
             TokenBudget(50)
 
 
-def context(text: str, messages: Sequence[dict[str, Any]] = ()) -> Any:
-    return SimpleNamespace(structured_messages=[*messages, {"role": "user", "content": text}])
+def context(text: str, messages: Sequence[dict[str, Any]] = (), metadata: dict[str, Any] | None = None) -> Any:
+    return SimpleNamespace(structured_messages=[*messages, {"role": "user", "content": text}], metadata=metadata or {})
 
 
 async def test_a_tier_by_the_budget() -> None:
@@ -173,6 +173,12 @@ async def test_a_tier_by_the_budget() -> None:
     assert await EffortTier(tale_dspy.TaleEP("question -> answer"), tiers).classify(context(QUESTION)) is None
     assert await EffortTier(BrokenPolicy(), tiers).classify(context(QUESTION)) is None
     assert await EffortTier(50, tiers).classify(context("")) is None
+
+
+async def test_a_budget_set_before_the_router_decides_the_tier() -> None:
+    metadata = {STATE: {"tokens": 200, "effort": None, "api": "chat"}}
+    told = context(f"{QUESTION} Use less than 200 tokens.", metadata=metadata)
+    assert await EffortTier(50, {100: "SIMPLE", 300: "MEDIUM"}).classify(told) == "MEDIUM"
 
 
 def test_tiers_are_words_or_numbers() -> None:
