@@ -27,6 +27,7 @@ def call(question: str, budget: int | None, number: int = 0, cost: float | None 
         "error": None,
         "cost": cost,
         "usage": {},
+        "reply": "r",
         **more,
     }
 
