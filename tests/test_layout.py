@@ -21,7 +21,7 @@ MODULES = {
 FLOORS = [
     [
         *("errors", "budget", "answers", "display", "prompts", "prompt_forms", "fields"),
-        *("replies", "reply_sections", "ids", "tables", "row_stream", "statistics", "dspy_bridge"),
+        *("replies", "reply_sections", "ids", "tables", "row_stream", "statistics", "dspy_bridge", "protocols"),
     ],
     ["backends", "accounting"],
     ["adapter", "named_sets", "option_columns", "datasets", "embedded"],
