@@ -149,15 +149,15 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if states_budget(signature):
             budget = STATED
         thinks = REASONING in signature.output_fields
-        told = {"thinks": thinks, "thought": was_thought(signature.output_fields)}
+        options = {"thinks": thinks, "thought": was_thought(signature.output_fields)}
         task, alone = self._task(signature), list(shown) == ["question"] and self._published(signature)
         question = _value(shown["question"], inputs["question"]) if alone else _rows(signature, inputs)
         form = prompt_form(self.form or DEFAULT_FORM)
         if thinks and budget is not None and form.name != PAPER and task.wanted is not None:
             return form.render(question, task.wanted if alone else asked(_outputs(signature)), budget=budget)
         if alone:
-            return task.render(question, budget=budget, **told)
-        return task.render_fields(question, asked(_outputs(signature)), budget=budget, **told)
+            return task.render(question, budget=budget, **options)
+        return task.render_fields(question, asked(_outputs(signature)), budget=budget, **options)
 
     def _task(self, signature: type[Signature]) -> TaskPrompt:
         return TASK_PROMPTS[self.task or ("choice" if is_choice(signature) else "answer")]
@@ -171,8 +171,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         ((name, field),) = outputs.items()
         if self.task:
             return is_short(field)
-        told = described("question", signature.input_fields["question"]) or described(name, field)
-        return not told and (is_choice(signature) or field.annotation in (str, int, float))
+        description = described("question", signature.input_fields["question"]) or described(name, field)
+        return not description and (is_choice(signature) or field.annotation in (str, int, float))
 
     def format_assistant_message_content(
         self,
@@ -184,10 +184,12 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         lines = [str(outputs[REASONING])] if outputs.get(REASONING) and REASONING in signature.output_fields else []
         if states_budget(signature) and outputs.get(BUDGET):
             lines.insert(0, f"Budget: [[{outputs[BUDGET]}]]")
-        told = {k: f for k, f in _outputs(signature).items() if k in outputs and not _lacks(outputs, k, f)}
-        for name in sorted(told, key=lambda k: not is_short(told[k])):  # the short ones first, as they are asked for
-            value = _written(told[name], outputs[name], choice=self._chooses(signature))
-            short = is_short(told[name])
+        answers = {k: f for k, f in _outputs(signature).items() if k in outputs and not _lacks(outputs, k, f)}
+        for name in sorted(
+            answers, key=lambda k: not is_short(answers[k])
+        ):  # the short ones first, as they are asked for
+            value = _written(answers[name], outputs[name], choice=self._chooses(signature))
+            short = is_short(answers[name])
             lines.append(f"{self._label(signature, name)}: [[{value}]]" if short else f"[[ ## {name} ## ]]\n{value}")
         return "\n".join(lines)
 
@@ -207,8 +209,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         """Render demos as pairs of messages; one that lacks an output of this predictor is left out of its prompt."""
         messages = []
         for demo in demos:
-            wanted = {k: f for k, f in signature.output_fields.items() if k != REASONING}
-            if any(_lacks(demo, k, f) for k, f in wanted.items()) or not _shown(signature, demo):
+            outputs = {k: f for k, f in signature.output_fields.items() if k != REASONING}
+            if any(_lacks(demo, k, f) for k, f in outputs.items()) or not _shown(signature, demo):
                 continue
             messages.append({"role": "user", "content": self._request(signature, demo)})
             reply = self.format_assistant_message_content(signature, demo)
@@ -224,8 +226,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             return turns
         messages = []
         for budget_request in inputs.pop(history_field_name).messages:
-            said = [f"{title(k)}: {v}" for k, v in budget_request.items() if k not in signature.input_fields]
-            pair = {"user": _rows(signature, budget_request), "assistant": "\n".join(said)}
+            lines = [f"{title(k)}: {v}" for k, v in budget_request.items() if k not in signature.input_fields]
+            pair = {"user": _rows(signature, budget_request), "assistant": "\n".join(lines)}
             messages += [{"role": who, "content": text} for who, text in pair.items() if text]
         return messages
 
@@ -298,15 +300,15 @@ def adapter_named(name: str | None) -> Any:
     Raises:
         StateError: If it is none of DSPy's or this library's.
     """
-    known = {"ChatAdapter": ChatAdapter, "JSONAdapter": JSONAdapter, "XMLAdapter": XMLAdapter}
+    adapters = {"ChatAdapter": ChatAdapter, "JSONAdapter": JSONAdapter, "XMLAdapter": XMLAdapter}
     if name is None:
         return None
     kind, form, task = (*name.split(":"), "", "")[:3]
     if kind == "TaleAdapter":
         return TaleAdapter(form or None, task=task or None)
-    if kind not in known:
+    if kind not in adapters:
         raise StateError(f"adapter {kind!r} cannot be built from a file: construct the program and call .load on it")
-    return known[kind]()
+    return adapters[kind]()
 
 
 def _refuse_listeners() -> None:

@@ -121,25 +121,25 @@ def load_dataset(
         MissingExtraError: If a hub set or a parquet file is asked for without the library that reads it.
     """
     name, key = os.fspath(name), name_key(os.fspath(name))
-    wanted = [part.strip() for part in inputs.split(",")] if isinstance(inputs, str) else inputs
+    columns = [part.strip() for part in inputs.split(",")] if isinstance(inputs, str) else inputs
     if key in ALIASES:
-        if wanted is not None or gold is not None:
+        if columns is not None or gold is not None:
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
         return _load_named(NAMED[ALIASES[key]], seed)
     if name.startswith("hf:"):
-        return _load_table(read_hub(name), wanted, gold, seed, labelled)
+        return _load_table(read_hub(name), columns, gold, seed, labelled)
     if key.split(":")[0] == "embedded":
-        if wanted is not None or gold is not None:
+        if columns is not None or gold is not None:
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
         return _embedded(key)
     if not names_a_file(name):
         close = difflib.get_close_matches(key, ALIASES, cutoff=0.7)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        known = ", ".join([*NAMED, "hf:owner/name:split", *(f"a file ending in {end}" for end in ENDINGS)])
-        raise DataError(f"{name!r} is no file and no known set{hint}: known are {known}")
+        kinds = ", ".join([*NAMED, "hf:owner/name:split", *(f"a file ending in {end}" for end in ENDINGS)])
+        raise DataError(f"{name!r} is no file and no known set{hint}: known are {kinds}")
     if is_large(name):
-        return _streamed(name, wanted, gold, seed, labelled)
-    return _load_table(read_file(name), wanted, gold, seed, labelled)
+        return _streamed(name, columns, gold, seed, labelled)
+    return _load_table(read_file(name), columns, gold, seed, labelled)
 
 
 def is_large(name: str) -> bool:
@@ -150,8 +150,8 @@ def is_large(name: str) -> bool:
 
 def _streamed(name: str, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
     def load(table: Table) -> tuple[Dataset, Sequence["dspy.Example"]]:
-        found = _load_table(table, inputs, gold, seed, labelled)
-        return dataclasses.replace(found, examples=[]), found.examples
+        dataset = _load_table(table, inputs, gold, seed, labelled)
+        return dataclasses.replace(dataset, examples=[]), dataset.examples
 
     rows = StreamedExamples(name, load)
     return dataclasses.replace(rows.layout, examples=rows)
@@ -172,8 +172,8 @@ def _embedded(key: str) -> Dataset:
     split, _, size = key.partition(":")[2].partition(":")
     split = split or "train"
     if split not in SPLITS:
-        known = ", ".join(f"embedded:{split}" for split in SPLITS)
-        raise DataError(f"{key} is no split of the embedded problems: known are {known}; embedded is embedded:train")
+        splits = ", ".join(f"embedded:{split}" for split in SPLITS)
+        raise DataError(f"{key} is no split of the embedded problems: known are {splits}; embedded is embedded:train")
     if size and not (size.isascii() and size.isdigit() and 0 < int(size) <= LARGEST_EMBEDDED):
         raise DataError(f"{key}: after the split comes a number of questions from 1 to {LARGEST_EMBEDDED}")
     groups = {False: "taught templates", True: "templates never trained on"}
@@ -235,8 +235,8 @@ def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, se
         return _dataset(table, table.cells(fields), "answer", "answer", "auto")
     if inputs is None and gold is None and set(_GPQA) <= set(table.columns):
         return _gpqa(table, seed)
-    wanted = [_question_column(table)] if inputs is None else inputs
-    fields = _choose_columns(table, wanted, _GOLDS if gold is None else [gold])
+    columns = [_question_column(table)] if inputs is None else inputs
+    fields = _choose_columns(table, columns, _GOLDS if gold is None else [gold])
     cells = table.cells(fields)
     *questions, answer = fields.values()
     options = find_options(table, list(fields)) if "choice" not in questions else None
@@ -308,9 +308,9 @@ def _are_aliases(items: list[Any]) -> bool:
     )
 
 
-def _gold(where: str, value: Any, read: Callable[[Any], Any]) -> Any:
+def _gold(where: str, value: Any, read_gold: Callable[[Any], Any]) -> Any:
     try:
-        return read(value)
+        return read_gold(value)
     except DataError as e:
         raise DataError(f"{where}: {e}") from None
 
@@ -334,18 +334,18 @@ def _wrong_choice(table: Table, options: OptionColumns, cells: list[dict[str, An
     for row, cell in zip(table.rows, cells, strict=True):
         letters = LETTERS[: len(options.read(row).texts)]
         if option_letter(cell[gold]) not in tuple(letters):
-            got = reprlib.repr(cell[gold])
-            return DataError(f"{row.where}: {gold} must be one of the letters {letters}, got {got}")
+            value = reprlib.repr(cell[gold])
+            return DataError(f"{row.where}: {gold} must be one of the letters {letters}, got {value}")
     return DataError(f"{table.label}: {gold} is no option of {options.name}")
 
 
 def _gpqa(table: Table, seed: int) -> Dataset:
     """Shuffle the options, which are published with the right one first; each row decides its own order."""
-    done = []
+    questions = []
     for cell in table.cells({column: column for column in _GPQA}):
         question, *answers = (str(cell[column]).strip() for column in _GPQA)
         ranks = [digest([seed, question, *answers, place]) for place in range(len(answers))]
         order = sorted(range(len(answers)), key=ranks.__getitem__)
         lines = [f"{letter}. {answers[place]}" for letter, place in zip("ABCD", order, strict=True)]
-        done.append({"question": "\n".join([question, *lines]), "choice": "ABCD"[order.index(0)]})
-    return _dataset(table, done, "choice", "gpqa", "choice")
+        questions.append({"question": "\n".join([question, *lines]), "choice": "ABCD"[order.index(0)]})
+    return _dataset(table, questions, "choice", "gpqa", "choice")

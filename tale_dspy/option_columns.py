@@ -59,8 +59,8 @@ class OptionColumns:
         else:
             texts, labels = _listed(row.values.get(column), row, column)
         if not _FEWEST <= len(texts) <= len(LETTERS) or len(labels) != len(texts) or not all(map(_is_option, texts)):
-            got = reprlib.repr(row.values.get(column))
-            raise DataError(f"{row.where}: {self.name} must be a list of 2 to {len(LETTERS)} answers, got {got}")
+            value = reprlib.repr(row.values.get(column))
+            raise DataError(f"{row.where}: {self.name} must be a list of 2 to {len(LETTERS)} answers, got {value}")
         return RowOptions(_without_own_labels(texts), labels)
 
 
@@ -138,8 +138,8 @@ def _place(row: RowOptions, gold: object, base: int | None) -> int | None:
     index = _index(gold)
     if base is not None and index is not None:
         return index - base
-    same = [place for place, option in enumerate(row.texts) if str(option).strip().casefold() == text.casefold()]
-    return same[0] if len(same) == 1 else None
+    matches = [place for place, option in enumerate(row.texts) if str(option).strip().casefold() == text.casefold()]
+    return matches[0] if len(matches) == 1 else None
 
 
 def _index(gold: object) -> int | None:
@@ -175,9 +175,9 @@ def _listed(value: object, row: Row, column: str) -> tuple[list[object], list[st
 
 def _without_own_labels(texts: list[object]) -> list[object]:
     """Take off `A. ` and the like where every option brings its own letter."""
-    found = [_OWN_LABEL.match(text) if isinstance(text, str) else None for text in texts]
-    if all(match and match[1] == letter for match, letter in zip(found, LETTERS, strict=False)):
-        return [str(text)[match.end() :] for text, match in zip(texts, found, strict=True) if match]
+    labels = [_OWN_LABEL.match(text) if isinstance(text, str) else None for text in texts]
+    if all(match and match[1] == letter for match, letter in zip(labels, LETTERS, strict=False)):
+        return [str(text)[match.end() :] for text, match in zip(texts, labels, strict=True) if match]
     return texts
 
 

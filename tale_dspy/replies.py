@@ -96,11 +96,11 @@ def _from_json(fields: Fields, text: str) -> tuple[dict[str, Any], str] | None:
     if pairs is None:
         return None
     names = {folded_name(n): n for n in fields}
-    given = {names[folded_name(str(key))]: value for key, value in pairs.items() if folded_name(str(key)) in names}
+    matched = {names[folded_name(str(key))]: value for key, value in pairs.items() if folded_name(str(key)) in names}
     extra = {folded_name(str(key)) for key in pairs} - set(names)
-    if not given or (len(fields) == 1 and not is_short(*fields.values()) and extra - {"reasoning"}):
+    if not matched or (len(fields) == 1 and not is_short(*fields.values()) and extra - {"reasoning"}):
         return None  # such as a field that is a dict itself
-    texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in given.items()}
+    texts = {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in matched.items()}
     values = {k: convert(v, fields[k]) for k, v in texts.items()}
     if all(value is None for value in values.values()):
         return None
@@ -255,7 +255,7 @@ def quoted(value: str, *, choice: bool = False) -> str:
     whole = f"[[{value}]]"
     read_as = (find_answer(whole, "choice") or value) if choice else value
     spans = [(span.start, span.end) for span in bracket_spans(whole)]
-    same = read_as == value == value.strip() == unquoted(value) and spans == [(0, len(whole))]
-    if same and not TEMPLATE.fullmatch(value) and not MARKER.search(value) and value.casefold() not in NONE:
+    reads_back = read_as == value == value.strip() == unquoted(value) and spans == [(0, len(whole))]
+    if reads_back and not TEMPLATE.fullmatch(value) and not MARKER.search(value) and value.casefold() not in NONE:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -37,14 +37,14 @@ def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
 
 def _markers(text: str) -> list[re.Match[str]]:
     """List the markers of a reply, without those inside double brackets or a JSON string."""
-    found = list(MARKER.finditer(text))
-    if not any(_line_prefix(text, m) for m in found):
-        return found
+    matches = list(MARKER.finditer(text))
+    if not any(_line_prefix(text, m) for m in matches):
+        return matches
     spans = [span for span in bracket_spans(text[-SEARCHED:]) if span.end - span.start > _LONGEST_MARKER]
     offset = max(0, len(text) - SEARCHED)
     starts = [span.start + offset for span in spans]
     markers = []
-    for m in found:
+    for m in matches:
         at = bisect_right(starts, m.start()) - 1
         inside = at >= 0 and m.end() <= spans[at].end + offset and m.start() > starts[at]
         if not inside and _line_prefix(text, m).count('"') % 2 == 0:

@@ -65,36 +65,36 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
         BackendError: If the process for mathematics cannot be started on this machine.
     """
     check_kind(kind)
-    said, right = to_text(answer), to_text(gold)
-    if not said or not right:
+    reply, right = to_text(answer), to_text(gold)
+    if not reply or not right:
         return False
     if (kind_of(gold) if kind == "auto" else kind) == "choice" and (letter := read_option(right)):
-        return read_option(said) == letter
-    if _WHOLE.fullmatch(said) and _WHOLE.fullmatch(right):  # most answers of most data sets
-        return int(said) == int(right)
-    pairs = _open_pairs(said, right)
+        return read_option(reply) == letter
+    if _WHOLE.fullmatch(reply) and _WHOLE.fullmatch(right):  # most answers of most data sets
+        return int(reply) == int(right)
+    pairs = _open_pairs(reply, right)
     return pairs is not None and (not pairs or all_same(tuple(pairs)))
 
 
-def _open_pairs(said: str, right: str) -> list[tuple[str, str]] | None:
+def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
     """Compare all that needs no algebra: None if different, else the pairs of expressions that have yet to be equal."""
-    if _flat(said) == _flat(right) != "":
+    if _flat(reply) == _flat(right) != "":
         return []
-    gold, got = read_quantity(right, bare=True), read_quantity(said)
-    if gold and "," not in right and (european := as_european(said)) and (meant := read_quantity(european)):
-        got = meant if meant.same(gold) else got  # `2,5` and `1.500` are what the gold shows them to be
-    if gold and got:
-        return [] if got.same(gold) else None
-    if (same_time := _same_time(said, right)) is not None:
+    gold, quantity = read_quantity(right, bare=True), read_quantity(reply)
+    if gold and "," not in right and (european := as_european(reply)) and (as_meant := read_quantity(european)):
+        quantity = as_meant if as_meant.same(gold) else quantity  # `2,5` and `1.500` are what the gold shows them to be
+    if gold and quantity:
+        return [] if quantity.same(gold) else None
+    if (same_time := _same_time(reply, right)) is not None:
         return [] if same_time else None
     if not gold and (parts := _parts(right)):
-        others = _parts(said)
+        others = _parts(reply)
         return _open_lists(others, parts) if others else None
-    if _parts(said) or (gold and read_quantity(said.partition("=")[0])):
+    if _parts(reply) or (gold and read_quantity(reply.partition("=")[0])):
         return None  # several answers to a gold of one, or a false equation
-    if max(len(said), len(right)) > MAX_CHARS:
+    if max(len(reply), len(right)) > MAX_CHARS:
         return None
-    pair = (normalize_latex(said), normalize_latex(right))
+    pair = (normalize_latex(reply), normalize_latex(right))
     return [pair] if all(map(mathematical, pair)) else None
 
 
@@ -110,9 +110,9 @@ def _flat(text: str) -> str:
     return re.sub(r" (?!\d)|(?<!\d) ", "", text).casefold()
 
 
-def _same_time(said: str, right: str) -> bool | None:
+def _same_time(reply: str, right: str) -> bool | None:
     """Compare two times of the day; None if they are none. Where one lacks its `am` or `pm`, it may be either."""
-    clocks = [_CLOCK.fullmatch(text.strip(" .").lower()) for text in (said, right)]
+    clocks = [_CLOCK.fullmatch(text.strip(" .").lower()) for text in (reply, right)]
     times = [(int(c[1]), int(c[2]), c[3]) for c in clocks if c and int(c[1]) <= 24 and int(c[2]) < 60]
     if len(times) < 2:
         return None
@@ -154,17 +154,17 @@ def _parts(text: str) -> _List | None:
     return _List(brackets, items) if 2 <= len(items) <= _MAX_ITEMS else None
 
 
-def _open_lists(said: _List, right: _List) -> list[tuple[str, str]] | None:
+def _open_lists(reply: _List, right: _List) -> list[tuple[str, str]] | None:
     """Compare two lists as `_open_pairs` does; an order counts where either stands in round or square brackets."""
-    if len(said.items) != len(right.items) or (said.brackets and right.brackets and said.brackets != right.brackets):
+    if len(reply.items) != len(right.items) or (reply.brackets and right.brackets and reply.brackets != right.brackets):
         return None  # also `(3, 4)` and `[3, 4]`, which may be intervals
-    ordered = re.search(r"[(\[]", said.brackets + right.brackets)
-    return _in_order(said.items, right.items) if ordered else _in_any_order(said.items, right.items)
+    ordered = re.search(r"[(\[]", reply.brackets + right.brackets)
+    return _in_order(reply.items, right.items) if ordered else _in_any_order(reply.items, right.items)
 
 
-def _in_order(said: list[str], right: list[str]) -> list[tuple[str, str]] | None:
+def _in_order(reply: list[str], right: list[str]) -> list[tuple[str, str]] | None:
     pairs = []
-    for one, other in zip(said, right, strict=True):
+    for one, other in zip(reply, right, strict=True):
         open_pairs = _open_pairs(one, other)
         if open_pairs is None:
             return None
@@ -172,15 +172,15 @@ def _in_order(said: list[str], right: list[str]) -> list[tuple[str, str]] | None
     return pairs
 
 
-def _in_any_order(said: list[str], right: list[str]) -> list[tuple[str, str]] | None:
+def _in_any_order(reply: list[str], right: list[str]) -> list[tuple[str, str]] | None:
     """Strike out what needs no algebra; what is left on both sides is one pair of sets."""
-    left, missing = list(said), []
+    left, missing = list(reply), []
     for item in right:
-        same = next((one for one in left if _open_pairs(one, item) == []), None)
-        if same is None:
+        match = next((one for one in left if _open_pairs(one, item) == []), None)
+        if match is None:
             missing.append(item)
         else:
-            left.remove(same)
+            left.remove(match)
     if not missing:
         return []
     sets = tuple(r"\{" + ", ".join(items) + r"\}" for items in (left, missing))

@@ -57,12 +57,12 @@ def _loaded(text: str, as_written: bool) -> object:
 def json_answer(fields: dict[str, object], depth: int = 0) -> str | None:
     """Return the value of the key that names the answer, as text; None where no key or no single value does."""
     keys = {re.sub(r"[^a-z]", "", str(key).lower()): key for key in fields}
-    named = [keys[name] for name in _KEYS if name in keys] or [
+    names = [keys[name] for name in _KEYS if name in keys] or [
         key for name, key in keys.items() if name.endswith(("answer", "option", "choice", "result"))
     ]
-    if not named and len(fields) == 1:
-        named = list(fields)
-    value = fields[named[0]] if named else None
+    if not names and len(fields) == 1:
+        names = list(fields)
+    value = fields[names[0]] if names else None
     if isinstance(value, dict) and depth < _MAX_DEPTH:
         return json_answer(value, depth + 1)
     if isinstance(value, list):

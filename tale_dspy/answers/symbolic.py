@@ -57,18 +57,18 @@ def all_same(pairs: tuple[tuple[str, str], ...]) -> bool:
     Raises:
         BackendError: If the child process cannot be started.
     """
-    return _decide(json.dumps({"pairs": [[_latex(said), _latex(gold), _places(gold)] for said, gold in pairs]}))
+    return _decide(json.dumps({"pairs": [[_latex(reply), _latex(gold), _places(gold)] for reply, gold in pairs]}))
 
 
-def paper_same(said: str, gold: str) -> bool:
+def paper_same(reply: str, gold: str) -> bool:
     """Compare as the authors' judge does, `verify(parse(gold), parse(said))` with their defaults, within `LIMIT_S`.
 
     Raises:
         BackendError: If the child process cannot be started.
     """
-    if max(len(said), len(gold)) > _MAX_AUTHORS_CHARS:  # no pipe takes more at once
+    if max(len(reply), len(gold)) > _MAX_AUTHORS_CHARS:  # no pipe takes more at once
         return False
-    return _decide(json.dumps({"authors": [said, gold]}))
+    return _decide(json.dumps({"authors": [reply, gold]}))
 
 
 def _latex(text: str) -> str:

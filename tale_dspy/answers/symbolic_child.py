@@ -87,22 +87,22 @@ def _verdict(question: dict[str, Any]) -> bool:
     try:
         if "authors" in question:
             return _authors_same(*question["authors"])
-        return all(_same(said, gold, places) for said, gold, places in question["pairs"])
+        return all(_same(reply, gold, places) for reply, gold, places in question["pairs"])
     except Exception:  # the boundary to sympy: whatever it raises over a stranger's text means "not the same"
         return False
 
 
-def _same(said: str, gold: str, places: int) -> bool:
+def _same(reply: str, gold: str, places: int) -> bool:
     from math_verify import parse, verify
     from math_verify.parser import LatexExtractionConfig
 
     config = (LatexExtractionConfig(),)
-    left, right = (parse(text, config, "no_fallback", parsing_timeout=0) for text in (gold, said))
+    left, right = (parse(text, config, "no_fallback", parsing_timeout=0) for text in (gold, reply))
     return bool(left and right and verify(left, right, float_rounding=places, timeout_seconds=None))
 
 
-def _authors_same(said: str, gold: str) -> bool:
+def _authors_same(reply: str, gold: str) -> bool:
     from math_verify import parse, verify
 
-    left, right = (parse(text, parsing_timeout=0) for text in (gold, said))
+    left, right = (parse(text, parsing_timeout=0) for text in (gold, reply))
     return bool(verify(left, right, timeout_seconds=None))

@@ -131,8 +131,8 @@ def _split_output(output: Any) -> Any:
         return output
     fields = output if isinstance(output, dict) else {}
     thoughts = [part for part in (fields.get("reasoning_content"), reply.thought) if part]
-    thought = {"reasoning_content": "\n".join(thoughts)} if thoughts else {}
-    return {**fields, "text": reply.visible if reply.complete else "", **thought}
+    reasoning = {"reasoning_content": "\n".join(thoughts)} if thoughts else {}
+    return {**fields, "text": reply.visible if reply.complete else "", **reasoning}
 
 
 def _keep_usage(response: object) -> None:

@@ -55,9 +55,9 @@ def normalize_finish_reason(*words: object) -> FinishReason | None:
     Args:
         *words: As the engine maps it, and as the provider wrote it; the first that says more than `stop` counts.
     """
-    known = [word.strip().lower() for word in words if isinstance(word, str) and word.strip()]
-    meanings: list[FinishReason] = [FINISH_REASONS.get(word, "stop") for word in known]
+    reported = [word.strip().lower() for word in words if isinstance(word, str) and word.strip()]
+    meanings: list[FinishReason] = [FINISH_REASONS.get(word, "stop") for word in reported]
     for meaning in meanings:
         if meaning != "stop":
             return meaning
-    return "stop" if known else None
+    return "stop" if reported else None

@@ -84,8 +84,8 @@ def _repaired(request: httpx.Request, response: httpx.Response) -> httpx.Respons
 def _choices_asked(request: httpx.Request) -> int:
     if b'"n"' not in request.content:
         return 1
-    asked = json.loads(request.content)
-    n = asked.get("n") if isinstance(asked, dict) else None
+    body = json.loads(request.content)
+    n = body.get("n") if isinstance(body, dict) else None
     return n if isinstance(n, int) else 1
 
 

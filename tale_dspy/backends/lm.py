@@ -153,11 +153,11 @@ class LM(EndpointOptions, UsageKeepingLM):
         """Return a copy with other settings. One with another model has that model's engine."""
         model: str = kwargs.get("model") or self.model
         stays = "engine" not in kwargs
-        own = {k: kwargs.pop(k) for k in (*_OPTIONS, "timeout") if k in kwargs and stays and is_local(model)}
-        timeout = _seconds(own.pop("timeout", self.local_timeout))
+        chosen = {k: kwargs.pop(k) for k in (*_OPTIONS, "timeout") if k in kwargs and stays and is_local(model)}
+        timeout = _seconds(chosen.pop("timeout", self.local_timeout))
         other: LM | None = None
-        if stays and (is_local(model) or self._local is not None) and (model != self.model or own):
-            options: dict[str, Any] = {**self._local.chosen, **own} if self._local and is_local(model) else own
+        if stays and (is_local(model) or self._local is not None) and (model != self.model or chosen):
+            options: dict[str, Any] = {**self._local.chosen, **chosen} if self._local and is_local(model) else chosen
             other = LM(model, **options)
             kwargs |= {"engine": other.engine, "async_engine": other._async_engine_spec}
         copied = super().copy(**kwargs)
@@ -193,10 +193,16 @@ class LM(EndpointOptions, UsageKeepingLM):
     def _priced_stream(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Price a reply that was streamed over LiteLLM, which prices whole ones alone."""
         usage, price = entry.get("usage") or {}, price_of(self)
-        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if entry.get("cost") or dspy.settings.send_stream is None or price is None or read is None or written is None:
+        tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if (
+            entry.get("cost")
+            or dspy.settings.send_stream is None
+            or price is None
+            or tokens_in is None
+            or tokens_out is None
+        ):
             return entry
-        return {**entry, "cost": read * price.input + written * price.output}
+        return {**entry, "cost": tokens_in * price.input + tokens_out * price.output}
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         if self._local is None and not is_sending(self):

@@ -99,9 +99,9 @@ class _AsyncReply:
 def _repaired(request: Any, status: int, body: bytes) -> bytes:
     if status != 200:
         return body
-    asked = json.loads(request.body).get("n", 1) if b'"n"' in request.body else 1
+    choices = json.loads(request.body).get("n", 1) if b'"n"' in request.body else 1
     try:
-        return repair_chat_body(body, asked if isinstance(asked, int) else 1)
+        return repair_chat_body(body, choices if isinstance(choices, int) else 1)
     except BrokenBodyError as e:
         raise TransportReadError(str(e)) from None
 

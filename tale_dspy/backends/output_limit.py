@@ -10,5 +10,5 @@ OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 def max_output_tokens(settings: Mapping[str, object]) -> int | None:
     """Return the output tokens that the settings of a call allow, or None if they set no limit."""
     limits = [settings.get(name) for name in OUTPUT_LIMITS]
-    known = [math.ceil(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < math.inf]
-    return max(known, default=None)
+    tokens = [math.ceil(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < math.inf]
+    return max(tokens, default=None)

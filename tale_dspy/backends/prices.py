@@ -76,9 +76,9 @@ def _look_up_output(provider: str, model: str) -> int | None:
 
 def highest_price(lm: Any) -> Price | None:
     """Return the highest price of an LM and its fallbacks, of input and output each; None if one is not known."""
-    known = [price_of(one) for one in (lm, *fallback_lms(lm))]
-    prices = [price for price in known if price is not None]
-    if len(prices) < len(known):
+    found_prices = [price_of(one) for one in (lm, *fallback_lms(lm))]
+    prices = [price for price in found_prices if price is not None]
+    if len(prices) < len(found_prices):
         return None
     return Price(max(p.input for p in prices), max(p.output for p in prices))
 

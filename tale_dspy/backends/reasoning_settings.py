@@ -54,8 +54,8 @@ def caller_effort(settings: Mapping[str, Any]) -> str | None:
             if isinstance(word, str) and word not in _OFF:
                 return f"{where}{name} {word}"
         for name in ("reasoning", "output_config"):
-            held = place.get(name)
-            word = held.get("effort") if isinstance(held, Mapping) else None
+            setting = place.get(name)
+            word = setting.get("effort") if isinstance(setting, Mapping) else None
             if isinstance(word, str) and word not in _OFF:
                 return f"{where}{name} effort {word}"
     return None
@@ -70,9 +70,9 @@ def asks_to_think(settings: Mapping[str, Any]) -> bool | None:
     for place in (settings, body) if isinstance(body, Mapping) else (settings,):
         verdicts: dict[int, bool] = {}
         for value in _control_values(place):
-            kind, asks = _thinking_verdict(value)
+            kind, requested = _thinking_verdict(value)
             if kind is not None:
-                verdicts.setdefault(kind, asks)
+                verdicts.setdefault(kind, requested)
         if verdicts:
             return verdicts[min(verdicts)]
     return None
@@ -82,8 +82,8 @@ def _control_values(place: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the values of all reasoning controls in settings or in their `extra_body`."""
     names = parameter_names()
     for holder, inner in names.nested.items():
-        held = place.get(holder)
-        yield from (held.get(name) for name in inner) if isinstance(held, Mapping) else ()
+        setting = place.get(holder)
+        yield from (setting.get(name) for name in inner) if isinstance(setting, Mapping) else ()
     yield from (place.get(name) for name in names.body)
 
 
@@ -110,21 +110,21 @@ def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping
         What is to be merged over them: the reasoning control, None for each other one, and the rest of `extra_body`.
     """
     names = parameter_names()
-    own: dict[str, Any] = filled(reasoning_params, None)
+    params: dict[str, Any] = filled(reasoning_params, None)
     replaced: dict[str, Any] = {name: None for name in names.settings if settings.get(name) is not None}
     before = settings.get("extra_body")
-    kept: dict[str, Any] = {}
+    caller_body: dict[str, Any] = {}
     for name, value in before.items() if isinstance(before, Mapping) else ():
         holds_control, rest = _without_control(name, value)
         if name not in names.body and not (holds_control and not rest):
-            kept[name] = _copy_value(rest if holds_control else value)
-    body = own.pop("extra_body", {})
+            caller_body[name] = _copy_value(rest if holds_control else value)
+    body = params.pop("extra_body", {})
     for name, value in body.items():
-        old = kept.get(name)
-        kept[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-    if body or (isinstance(before, Mapping) and kept != before):
-        replaced["extra_body"] = kept or None  # an empty one would still hand the call to LiteLLM
-    return replaced | own
+        old = caller_body.get(name)
+        caller_body[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    if body or (isinstance(before, Mapping) and caller_body != before):
+        replaced["extra_body"] = caller_body or None  # an empty one would still hand the call to LiteLLM
+    return replaced | params
 
 
 def _without_control(name: str, value: Any) -> tuple[bool, dict[str, Any]]:

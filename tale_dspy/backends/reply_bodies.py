@@ -62,10 +62,10 @@ def _repair_choice(row: object, number: int) -> dict[str, Any]:
     reason = normalize_finish_reason(row.get("finish_reason"), row.get("native_finish_reason"))
     if reason == "error":
         raise BrokenBodyError(f"the provider failed in the middle of the reply: finish_reason {row['finish_reason']}")
-    text, thought = _content_parts(message.get("content"))
+    text, reasoning = _content_parts(message.get("content"))
     repaired = {**message, "role": "assistant", "content": text}
-    if thought and not message.get("reasoning_content"):
-        repaired["reasoning_content"] = thought
+    if reasoning and not message.get("reasoning_content"):
+        repaired["reasoning_content"] = reasoning
     if not _are_annotations(message.get("annotations")):
         repaired.pop("annotations", None)
     choice = {**row, "index": number, "message": repaired, "finish_reason": reason or "stop"}

@@ -85,14 +85,14 @@ def _load(context: typer.Context, value: Path | None) -> Path | None:
     """Take the defaults of a command from a file (an eager callback: it runs before other flags are read)."""
     if value is None:
         return None
-    known = {parameter.name: parameter for parameter in context.command.params}
+    parameters = {parameter.name: parameter for parameter in context.command.params}
     defaults: dict[str, Any] = {}
     for key, setting in read_config(value).items():
         name = key.replace("-", "_")
-        if name not in known or name == "config":
+        if name not in parameters or name == "config":
             from difflib import get_close_matches
 
-            near = get_close_matches(name, [n for n in known if n], 1)
+            near = get_close_matches(name, [n for n in parameters if n], 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"{value}: {context.info_name} has no flag {key}{hint}")
         defaults[name] = setting

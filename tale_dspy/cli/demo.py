@@ -88,8 +88,8 @@ def ask_all(screen: "Console", model: str, questions: int, folder: Path) -> "dic
     with board.live():
         for name, row in board.rows.items():
             program = program_from(name, data.signature)
-            told = {"lm": lm, "adapter": TaleAdapter(), "name": name, "progress": row.watch}
-            board.finish(row, evaluate(program, data, out=places[name], **told))
+            options = {"lm": lm, "adapter": TaleAdapter(), "name": name, "progress": row.watch}
+            board.finish(row, evaluate(program, data, out=places[name], **options))
     return {name: row.run for name, row in board.rows.items() if row.run is not None}
 
 
@@ -117,9 +117,9 @@ class Row:
     def figures(self) -> list[str]:
         """Write questions done, accuracy, mean output tokens and mean estimate tokens; dashes before the first."""
         if self.run is not None:
-            told = self.run.summary
-            values = told["accuracy"], told["output_tokens_mean"], told["estimate_tokens_mean"]
-            return _figures(told["n"], *values)
+            summary = self.run.summary
+            values = summary["accuracy"], summary["output_tokens_mean"], summary["estimate_tokens_mean"]
+            return _figures(summary["n"], *values)
         if self.tally is None or not self.tally.done:
             return _figures(0, None, None, None)
         tally = self.tally
@@ -127,10 +127,10 @@ class Row:
         return _figures(tally.done, tally.correct / tally.done, tokens, None)
 
 
-def _figures(done: int, accuracy: float | None, tokens: float | None, estimate: float | None) -> list[str]:
+def _figures(finished: int, accuracy: float | None, tokens: float | None, estimate: float | None) -> list[str]:
     from tale_dspy.comparison.formatting import number
 
-    return [str(done), number(None if accuracy is None else 100 * accuracy), number(tokens), number(estimate)]
+    return [str(finished), number(None if accuracy is None else 100 * accuracy), number(tokens), number(estimate)]
 
 
 class Board:
@@ -158,9 +158,9 @@ class Board:
         """Take the finished run of a program."""
         row.run = run
         if not self.screen.is_terminal:
-            done, right, tokens, estimate = row.figures()
-            asked = "" if estimate == "–" else f", {estimate} for the estimate"
-            say(f"{row.program}: {done} questions, {right} % right, {tokens} output tokens{asked}")
+            finished, right, tokens, estimate = row.figures()
+            estimate_note = "" if estimate == "–" else f", {estimate} for the estimate"
+            say(f"{row.program}: {finished} questions, {right} % right, {tokens} output tokens{estimate_note}")
 
     def table(self) -> "Table":
         """Draw the table as it stands: finished programs plain, the running one bold, the others dim."""

@@ -81,8 +81,8 @@ class Demo:
                 progress=progress,
             )
         self.runs[name] = run
-        told = run.summary
-        say(f"  {name}: {100 * told['accuracy']:.1f} % right, {told['output_tokens_mean']:.1f} output tokens")
+        summary = run.summary
+        say(f"  {name}: {100 * summary['accuracy']:.1f} % right, {summary['output_tokens_mean']:.1f} output tokens")
         return run
 
 
@@ -150,8 +150,8 @@ def _baselines(demo: Demo) -> None:
             demo.ask(name, program_from(name, signature), name)
         demo.ask("dspy-cot", program_from("dspy-cot", signature), "dspy-cot", adapter=dspy.ChatAdapter())
     with demo.step(f"Choose the best fixed budget on {TRIED} training questions"):
-        told = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY}
-        search = BestFixedBudget(out=demo.folder / "fixed-search", **told)
+        options = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY}
+        search = BestFixedBudget(out=demo.folder / "fixed-search", **options)
         best = search.compile(program_from("budget:best", signature), trainset=demo.train.take(limit=TRIED))
         demo.ask(f"best fixed budget ({best.token_budget})", best, "budget:best")
 
@@ -165,13 +165,14 @@ def _search(demo: Demo) -> None:
 
     with demo.step(f"Search the budgets of {len(demo.train)} training questions"):
         with live_bar("search") as progress:
-            told = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY, "progress": progress}
-            search = BudgetSearch(out=demo.folder / "search", **told)
+            options = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY, "progress": progress}
+            search = BudgetSearch(out=demo.folder / "search", **options)
             program = search.compile(TaleEP(demo.test.signature), trainset=demo.train)
-        found = search.summary
+        summary = search.summary
         say(
-            f"  {found['found']} of {found['n']} found: {found['vanilla_tokens_mean']:.1f} tokens without a budget, "
-            f"{found['best_tokens_mean']:.1f} with the best one, confirmed on fresh draws"
+            f"  {summary['found']} of {summary['n']} found: "
+            f"{summary['vanilla_tokens_mean']:.1f} tokens without a budget, "
+            f"{summary['best_tokens_mean']:.1f} with the best one, confirmed on fresh draws"
         )
         demo.ask("searched budgets, learned", program, "searched")
 
@@ -183,11 +184,11 @@ def _train(demo: Demo, strategy: str, spec: str) -> "Trained":
     from tale_dspy.training.options import DpoOptions, SftOptions
     from tale_dspy.training.provider import train
 
-    program, asked = program_from(spec, demo.test.signature), [demo.folder / "cot"]
-    made = distill(demo.folder / "search", strategy, program, exclude=asked)  # type: ignore[arg-type]
-    made.save(demo.folder / f"{strategy}-{spec}.jsonl")
+    program, evaluated = program_from(spec, demo.test.signature), [demo.folder / "cot"]
+    distilled = distill(demo.folder / "search", strategy, program, exclude=evaluated)  # type: ignore[arg-type]
+    distilled.save(demo.folder / f"{strategy}-{spec}.jsonl")
     options: Any = SftOptions() if strategy == "sft" else DpoOptions()
-    name, rows = f"{strategy.upper()}, {spec}", len(made.dataset)
+    name, rows = f"{strategy.upper()}, {spec}", len(distilled.dataset)
     with demo.screen.status(f"  {name}: {rows} rows") as shown:
 
         def tell(step: Any) -> None:
@@ -195,11 +196,11 @@ def _train(demo: Demo, strategy: str, spec: str) -> "Trained":
             shown.update(f"  {name}: step {step.step} of {step.steps}{loss}")
 
         place = demo.folder / f"adapter-{strategy}-{spec}"
-        trained = train(demo.lm.model, made.dataset, place, options, progress=tell)
-    told = trained.card["results"]
+        trained = train(demo.lm.model, distilled.dataset, place, options, progress=tell)
+    results = trained.card["results"]
     say(
-        f"  {name}: {rows} rows, {told['steps']} steps in {told['seconds']:.0f} s "
-        f"({told['tokens_per_s']:.0f} tokens/s), loss {told['loss']:.3f}"
+        f"  {name}: {rows} rows, {results['steps']} steps in {results['seconds']:.0f} s "
+        f"({results['tokens_per_s']:.0f} tokens/s), loss {results['loss']:.3f}"
     )
     return trained
 

@@ -51,21 +51,21 @@ def run(
     rows = load_search(search)
     inputs = ", ".join(inputs_of(rows[0])) if rows else "question"
     levels = parse_budgets(budgets) if budgets else []
-    named = "budget:1" if levels and program == "cot" else program  # a program whose prompt states a budget
-    deployed = program_from(named, signature or f"{inputs} -> answer")
-    told: Any = {
+    spec = "budget:1" if levels and program == "cot" else program  # a program whose prompt states a budget
+    deployed = program_from(spec, signature or f"{inputs} -> answer")
+    options: Any = {
         "adapter": _adapter(adapter, program),
         "exclude": exclude or (),
         "min_neighbor_accuracy": min_neighbor_accuracy,
     }
-    made = distill(rows, format, deployed, **told)  # type: ignore[arg-type]  # the format is checked there
-    made.save(out)
+    distilled = distill(rows, format, deployed, **options)  # type: ignore[arg-type]  # the format is checked there
+    distilled.save(out)
     if json:
-        print_json({**_told(made), "out": str(out)})
+        print_json({**_told(distilled), "out": str(out)})
         return
-    for reason, n in made.left_out.items():
+    for reason, n in distilled.left_out.items():
         say(f"{n} left out: {reason}", err=True)
-    say(f"{len(made.dataset)} of {made.searched} searched questions -> {out}{_saving(made)}")
+    say(f"{len(distilled.dataset)} of {distilled.searched} searched questions -> {out}{_saving(distilled)}")
 
 
 def parse_budgets(text: str) -> list[int]:
@@ -94,10 +94,10 @@ def _adapter(name: str, program: str) -> Any:
     return kinds[name]() if name in kinds else None
 
 
-def _told(made: "DistillationResult") -> dict[str, Any]:
-    counts = {"format": made.format, "searched": made.searched, "rows": len(made.dataset)}
-    return {**counts, "left_out": made.left_out, "saving": made.saving}
+def _told(distilled: "DistillationResult") -> dict[str, Any]:
+    counts = {"format": distilled.format, "searched": distilled.searched, "rows": len(distilled.dataset)}
+    return {**counts, "left_out": distilled.left_out, "saving": distilled.saving}
 
 
-def _saving(made: "DistillationResult") -> str:
-    return "" if made.saving is None else f" ({made.saving:.1%} fewer output tokens than without a budget)"
+def _saving(distilled: "DistillationResult") -> str:
+    return "" if distilled.saving is None else f" ({distilled.saving:.1%} fewer output tokens than without a budget)"

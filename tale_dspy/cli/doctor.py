@@ -84,17 +84,17 @@ def run(
         if not yes and not confirmed():
             raise UsageError("nothing was asked: confirm, or give --yes")
     with redirect_stdout(sys.stderr):
-        found = examine(lm, price=price, max_usd=max_usd, concurrency=concurrency)
-    if write is not None and found.works:
-        write.write_text(control_toml(observed_control(lm, found, date.today())), encoding="utf-8")
+        diagnosis = examine(lm, price=price, max_usd=max_usd, concurrency=concurrency)
+    if write is not None and diagnosis.works:
+        write.write_text(control_toml(observed_control(lm, diagnosis, date.today())), encoding="utf-8")
         say(f"{write}: use it by TALE_CONTROLS={write}", err=True)
     if json:
-        print_json(found.to_json())
+        print_json(diagnosis.to_json())
     else:
         screen = console()
-        for part in _told(found):
+        for part in _told(diagnosis):
             screen.print(part)
-    return 0 if found.works else 1
+    return 0 if diagnosis.works else 1
 
 
 def _print_controls() -> int:
@@ -105,36 +105,37 @@ def _print_controls() -> int:
     return 0
 
 
-def _told(found: "Diagnosis") -> list[Any]:
+def _told(diagnosis: "Diagnosis") -> list[Any]:
     """Write a diagnosis: a table of checks, and one of the budgets that were tried."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    checks = Table(box=SIMPLE_HEAD, title=f"{found.model}", title_justify="left", show_header=False)
-    rows = {"key": "works" if found.works else f"does not work: {found.error}"}
-    if found.works:
-        rows["reasoning_params"] = found.family or "none known"
-        rows["thinks natively"] = "yes" if found.thinks else "no, as it is set up"
-        rows["mode auto"] = f"sends a budget by mode {found.auto}"
-        rows |= {f"mode {mode}": verdict for mode, verdict in found.verdicts().items()}
-        rows["usage"] = f"from the {found.usage_source}" if found.usage_source != "unknown" else "not reported"
-        rows["thinking tokens"] = "reported" if found.reports_reasoning else "not reported"
-        rows["rate limit"] = _limits(found)
-        cost = "unknown" if found.cost_usd is None else f"${found.cost_usd:.6f}"
-        rows["spent"] = f"{found.calls} calls, {cost}"
-    for name, told in rows.items():
-        checks.add_row(name, Text(told))
-    return [checks, _budgets(found)] if found.readings else [checks]
+    checks = Table(box=SIMPLE_HEAD, title=f"{diagnosis.model}", title_justify="left", show_header=False)
+    rows = {"key": "works" if diagnosis.works else f"does not work: {diagnosis.error}"}
+    if diagnosis.works:
+        rows["reasoning_params"] = diagnosis.family or "none known"
+        rows["thinks natively"] = "yes" if diagnosis.thinks else "no, as it is set up"
+        rows["mode auto"] = f"sends a budget by mode {diagnosis.auto}"
+        rows |= {f"mode {mode}": verdict for mode, verdict in diagnosis.verdicts().items()}
+        rows["usage"] = f"from the {diagnosis.usage_source}" if diagnosis.usage_source != "unknown" else "not reported"
+        rows["thinking tokens"] = "reported" if diagnosis.reports_reasoning else "not reported"
+        rows["rate limit"] = _limits(diagnosis)
+        cost = "unknown" if diagnosis.cost_usd is None else f"${diagnosis.cost_usd:.6f}"
+        rows["spent"] = f"{diagnosis.calls} calls, {cost}"
+    for name, text in rows.items():
+        checks.add_row(name, Text(text))
+    return [checks, _budgets(diagnosis)] if diagnosis.readings else [checks]
 
 
-def _limits(found: "Diagnosis") -> str:
-    told = [f"{name.removeprefix('x-ratelimit-')} {value}" for name, value in (found.limits or {}).items()]
-    burst = f"{found.refused} of {found.burst} calls at once refused" if found.burst else "none: it runs here"
-    return ", ".join([burst, *told])
+def _limits(diagnosis: "Diagnosis") -> str:
+    limits = [f"{name.removeprefix('x-ratelimit-')} {value}" for name, value in (diagnosis.limits or {}).items()]
+    refused, burst = diagnosis.refused, diagnosis.burst
+    refusals = f"{refused} of {burst} calls at once refused" if burst else "none: it runs here"
+    return ", ".join([refusals, *limits])
 
 
-def _budgets(found: "Diagnosis") -> Any:
+def _budgets(diagnosis: "Diagnosis") -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -142,7 +143,7 @@ def _budgets(found: "Diagnosis") -> Any:
     table = Table(box=SIMPLE_HEAD)
     for name in ("Mode", "Asked", "Spent", "Thinking", "Spent / asked", "Answer", "Sent", "Notes"):
         table.add_column(name, justify="right" if name in ("Asked", "Spent", "Thinking", "Spent / asked") else "left")
-    for r in found.readings:
+    for r in diagnosis.readings:
         answer = r.error or ("right" if r.right else "wrong" if r.status == "answered" else r.status or "–")
         cells = [
             r.mode,

@@ -37,15 +37,15 @@ def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
     data = plan.load_data()
     run = load_run(past) if past is not None else _sampled(plan, data, yes=yes)
     left = max(0, len(data) * plan.repeats - _done(plan))
-    found = forecast(run, left, plan.price())
-    found = replace(found, notes=(*found.notes, *_notes(plan, data, run, past)))
+    estimate = forecast(run, left, plan.price())
+    estimate = replace(estimate, notes=(*estimate.notes, *_notes(plan, data, run, past)))
     if json:
         source = {"sample_from": str(run.path), "sample_cost_usd": None if past else run.summary["cost_usd"]}
-        told = {"program": plan.program, "model": plan.model, "data": data.name, **found.to_json(), **source}
-        print_json({"dry_run": True, **told})
+        figures = {"program": plan.program, "model": plan.model, "data": data.name, **estimate.to_json(), **source}
+        print_json({"dry_run": True, **figures})
     else:
-        console().print(_table(plan, data, found))
-        say(f"told from {run.path}")
+        console().print(_table(plan, data, estimate))
+        say(f"estimated from {run.path}")
     return 0
 
 
@@ -99,9 +99,9 @@ def _notes(plan: "Plan", data: "Dataset", run: "Run", past: Path | None) -> list
     if _done(plan):
         notes.append(f"{_done(plan)} answers in {plan.folder()} are finished and not counted")
     if past is not None:
-        asked = {"program": run.name, "model": run.summary["model"], "data": run.summary["data"]}
-        wanted = {"program": plan.program, "model": plan.model, "data": data.name}
-        notes += [f"{past} is of {k} {asked[k]}, not {wanted[k]}" for k in wanted if asked[k] != wanted[k]]
+        sampled = {"program": run.name, "model": run.summary["model"], "data": run.summary["data"]}
+        planned = {"program": plan.program, "model": plan.model, "data": data.name}
+        notes += [f"{past} is of {k} {sampled[k]}, not {planned[k]}" for k in planned if sampled[k] != planned[k]]
     elif run.stopped:
         notes.append(f"the sample ended early: {run.message}")
     return notes
@@ -112,20 +112,23 @@ def _digits(usd: float) -> int:
     return 4 if usd >= 0.01 or not usd else 6
 
 
-def _table(plan: "Plan", data: "Dataset", found: "Forecast") -> Any:
+def _table(plan: "Plan", data: "Dataset", estimate: "Forecast") -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    title = f"{plan.program} with {plan.model} on {data.name}: {found.answers} answers, told from {found.sample}"
-    caption = "\n".join(["Brackets are 95 % intervals.", *found.notes])
+    title = (
+        f"{plan.program} with {plan.model} on {data.name}: {estimate.answers} answers, estimated from {estimate.sample}"
+    )
+    caption = "\n".join(["Brackets are 95 % intervals.", *estimate.notes])
     table = Table(box=SIMPLE_HEAD, title=title, caption=caption, title_justify="left", caption_justify="left")
     table.add_column("Expected")
     table.add_column("Figure", justify="right")
+    dollars = estimate.cost_usd
     rows = {
-        "calls": found.calls.told(0),
-        "prompt tokens": "unknown" if found.prompt_tokens is None else found.prompt_tokens.told(0),
-        "output tokens": "unknown" if found.output_tokens is None else found.output_tokens.told(0),
-        "US dollars": "unknown" if found.cost_usd is None else found.cost_usd.told(_digits(found.cost_usd.total)),
+        "calls": estimate.calls.told(0),
+        "prompt tokens": "unknown" if estimate.prompt_tokens is None else estimate.prompt_tokens.told(0),
+        "output tokens": "unknown" if estimate.output_tokens is None else estimate.output_tokens.told(0),
+        "US dollars": "unknown" if dollars is None else dollars.told(_digits(dollars.total)),
     }
     for name, value in rows.items():
         table.add_row(name, value)

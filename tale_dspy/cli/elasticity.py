@@ -1,4 +1,4 @@
-"""`tale elasticity`: ask a program at a ladder of budgets, and draw how tokens follow them."""
+"""`tale elasticity`: ask a program at several budgets, and draw how its tokens follow them."""
 
 import sys
 from contextlib import redirect_stdout
@@ -21,7 +21,7 @@ NAME = "elasticity"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LadderFlags(Plan):
+class SweepFlags(Plan):
     """The flags that are those of `tale eval`, with a program of its own."""
 
     program: Annotated[
@@ -39,10 +39,10 @@ Budgets = Annotated[
 
 
 @spelled_out(without=EVAL_ONLY)
-def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: LadderFlags, json: flags.Json = False) -> int:
+def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: SweepFlags, json: flags.Json = False) -> int:
     """Ask a program without a budget and at several budgets or effort words: token elasticity, as table and figures.
 
-    The same command continues a ladder that was stopped or killed.
+    The same command continues a sweep that was stopped or killed.
     """
     from tale_dspy.cli.console import live_bar, print_json
     from tale_dspy.optimizers.budget_sweep import parse_point
@@ -50,23 +50,23 @@ def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: LadderF
     if budgets is not None and efforts is not None:
         raise UsageError("give --budgets or --efforts, not both: they are drawn over one axis")
     words = budgets if efforts is None else efforts
-    rungs = None if words is None else [parse_point(word) for word in words.split(",")]
+    points = None if words is None else [parse_point(word) for word in words.split(",")]
     plan = plan.checked()
     folder = plan.out or plan.folder().with_name(f"{plan.folder().name}--elasticity")
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
-        found = _climb(plan, rungs, folder, progress)
-    files = _report(found, folder)
-    if found.stopped:
-        say(f"{found.stopped}; kept in {folder}, the same command continues", err=True)
+        sweep = _sweep_plan(plan, points, folder, progress)
+    files = _report(sweep, folder)
+    if sweep.stopped:
+        say(f"{sweep.stopped}; kept in {folder}, the same command continues", err=True)
     if json:
-        print_json(_figures(found, folder, files))
+        print_json(_figures(sweep, folder, files))
     else:
-        _show(found)
+        _show(sweep)
         say(f"kept in {folder}" + (f", the report in {folder / 'report'}" if files else ""))
-    return 3 if found.stopped else 0
+    return 3 if sweep.stopped else 0
 
 
-def _climb(plan: Plan, rungs: "list[SweepPoint] | None", folder: Path, progress: Any) -> "BudgetSweep":
+def _sweep_plan(plan: Plan, points: "list[SweepPoint] | None", folder: Path, progress: Any) -> "BudgetSweep":
     import dspy
 
     from tale_dspy.cli.evaluation import set_up
@@ -83,63 +83,63 @@ def _climb(plan: Plan, rungs: "list[SweepPoint] | None", folder: Path, progress:
     )
     options = set_up(plan, program, data)
     check_provider(plan, options["lm"])
-    return sweep_budgets(program, data, rungs, metric=metric, out=folder, progress=progress, **options)
+    return sweep_budgets(program, data, points, metric=metric, out=folder, progress=progress, **options)
 
 
-def _report(found: "BudgetSweep", folder: Path) -> list[Path]:
+def _report(sweep: "BudgetSweep", folder: Path) -> list[Path]:
     """Write tables and figures; without matplotlib say so, since what was asked for is there."""
     from tale_dspy.errors import MissingExtraError
     from tale_dspy.reports import ReportSources, write_report
 
     try:
-        return write_report(ReportSources(found.runs), folder / "report")
+        return write_report(ReportSources(sweep.runs), folder / "report")
     except MissingExtraError as e:
         say(f"no figures are drawn: {e}", err=True)
         return []
 
 
-def _show(found: "BudgetSweep") -> None:
-    """Print the curve of fixed budgets where there is one, else a line a rung; and how tokens follow."""
+def _show(sweep: "BudgetSweep") -> None:
+    """Print the curve of fixed budgets where there is one, else a line for each budget; and how tokens follow."""
     from tale_dspy.cli.console import console
     from tale_dspy.reports import elasticities, rich_elasticity
     from tale_dspy.reports.sweeps import sweep_table
 
-    screen, curves = console(), elasticities(found.runs)
+    screen, curves = console(), elasticities(sweep.runs)
     for curve in curves:
         screen.print(rich_elasticity(curve, width=screen.width))
     if not curves:
-        screen.print(sweep_table(found.vanilla, found.points).rich())
-    sentence = _sentence(found)
+        screen.print(sweep_table(sweep.vanilla, sweep.points).rich())
+    sentence = _sentence(sweep)
     if sentence:
         say(f"Relative to each question's answer without a budget: {sentence}")
 
 
-def _sentence(found: "BudgetSweep") -> str | None:
+def _sentence(sweep: "BudgetSweep") -> str | None:
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
     from tale_dspy.reports.question_figures import elasticity_sentence
 
-    bins = pooled(curves_of_runs(found.points, found.vanilla))
+    bins = pooled(curves_of_runs(sweep.points, sweep.vanilla))
     return elasticity_sentence(bins) if bins else None
 
 
-def _figures(found: "BudgetSweep", folder: Path, files: list[Path]) -> dict[str, Any]:
+def _figures(sweep: "BudgetSweep", folder: Path, files: list[Path]) -> dict[str, Any]:
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
     from tale_dspy.reports.rows import provenance_of
 
     keys = ("program", "n", "accuracy", "output_tokens_mean", "cost_usd", "calls", "paid_calls", "outcomes", "run_dir")
-    rows = [{key: run.summary[key] for key in keys} for run in found.runs]
-    spent = [row["cost_usd"] for row in rows]
+    rows = [{key: run.summary[key] for key in keys} for run in sweep.runs]
+    costs = [row["cost_usd"] for row in rows]
     return {
-        "model": found.vanilla.summary["model"],
-        "data": found.vanilla.summary["data"],
-        "n": found.vanilla.summary["n"],
+        "model": sweep.vanilla.summary["model"],
+        "data": sweep.vanilla.summary["data"],
+        "n": sweep.vanilla.summary["n"],
         "vanilla": rows[0],
-        "rungs": rows[1:],
-        "pooled": [b._asdict() for b in pooled(curves_of_runs(found.points, found.vanilla))],
-        "sentence": _sentence(found),
-        "cost_usd": None if None in spent else sum(spent),
-        "provenance": provenance_of(found.vanilla),
-        "stopped": "cap" if found.stopped else None,
+        "points": rows[1:],
+        "pooled": [b._asdict() for b in pooled(curves_of_runs(sweep.points, sweep.vanilla))],
+        "sentence": _sentence(sweep),
+        "cost_usd": None if None in costs else sum(costs),
+        "provenance": provenance_of(sweep.vanilla),
+        "stopped": "cap" if sweep.stopped else None,
         "run_dir": str(folder),
         "files": [str(p) for p in files],
     }

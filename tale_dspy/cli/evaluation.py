@@ -85,11 +85,11 @@ def _check_inputs(plan: Plan, program: Any, data: "Dataset") -> None:
     from tale_dspy.adapter import BUDGET
     from tale_dspy.programs.base import TaleModule
 
-    given = list(data.examples[0].inputs().keys())
-    wanted = list(program.predict.signature.input_fields) if isinstance(program, TaleModule) else []
-    missing = [name for name in wanted if name not in (*given, BUDGET)]
+    columns = list(data.examples[0].inputs().keys())
+    fields = list(program.predict.signature.input_fields) if isinstance(program, TaleModule) else []
+    missing = [name for name in fields if name not in (*columns, BUDGET)]
     if missing:
-        raise UsageError(f"{plan.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(given)}")
+        raise UsageError(f"{plan.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(columns)}")
 
 
 def _set_rescue(plan: Plan, program: Any) -> None:
@@ -124,9 +124,9 @@ def set_mode(plan: Plan, program: Any, lm: Any) -> None:
     modules = mode_state if plan.mode in ("native", "cap") and mode_state else [*mode_state, *plain]
     if plan.mode is not None and not modules:
         raise UsageError(f"--mode says how a budget is sent, and {plan.program} sends none")
-    wanted = plan.mode or ("prompt" if plan.preset == "paper" else None)
+    mode = plan.mode or ("prompt" if plan.preset == "paper" else None)
     for module in modules:
-        module.mode = wanted or module.mode  # a VanillaCoT says itself that it has no reasoning control
+        module.mode = mode or module.mode  # a VanillaCoT says itself that it has no reasoning control
     check_reasoning_controls(program, lm)
 
 

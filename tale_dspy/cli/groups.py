@@ -26,16 +26,16 @@ def spelled_out(*, without: Collection[str] = ()) -> Callable[[Command], Command
     """
 
     def decorate(command: Command) -> Command:
-        taken = inspect.signature(command).parameters
-        groups = {name: _flags(p.annotation, without) for name, p in taken.items() if is_dataclass(p.annotation)}
+        parameters = inspect.signature(command).parameters
+        groups = {name: _flags(p.annotation, without) for name, p in parameters.items() if is_dataclass(p.annotation)}
 
         @functools.wraps(command)
-        def run(**told: Any) -> int:
+        def run(**values: Any) -> int:
             for name, flags in groups.items():
-                told[name] = taken[name].annotation(**{flag.name: told.pop(flag.name) for flag in flags})
-            return command(**told)
+                values[name] = parameters[name].annotation(**{flag.name: values.pop(flag.name) for flag in flags})
+            return command(**values)
 
-        flags = [flag for name, parameter in taken.items() for flag in groups.get(name, [parameter])]
+        flags = [flag for name, parameter in parameters.items() for flag in groups.get(name, [parameter])]
         flags = [flag.replace(kind=Parameter.KEYWORD_ONLY) for flag in flags]
         flags.sort(key=lambda flag: (flag.default is not Parameter.empty, panel_order(flag.name)))
         run.__signature__ = Signature(flags)  # type: ignore[attr-defined]  # what Typer reads

@@ -27,12 +27,12 @@ def language_model(plan: Plan) -> Any:
     settings |= {"device": plan.device, "dtype": plan.dtype, "max_batch": plan.max_batch}
     if is_local(plan.model) and plan.timeout != type(plan).timeout:  # off unless it was set
         settings["timeout"] = plan.timeout
-    given = {k: v for k, v in settings.items() if v is not None}
+    options = {k: v for k, v in settings.items() if v is not None}
     try:
         fallbacks = [_fallback(plan, model) for model in plan.fallback or ()]
         if fallbacks:  # else the run tries again, with an attempt a line in its journal
-            given["num_retries"] = plan.retries
-        lm = LM(plan.model, engine=plan.engine, cache=plan.cache, fallbacks=fallbacks, **given)
+            options["num_retries"] = plan.retries
+        lm = LM(plan.model, engine=plan.engine, cache=plan.cache, fallbacks=fallbacks, **options)
     except LMConfigurationError as e:  # settings that DSPy knows the model refuses
         raise UsageError(f"--model {plan.model}: {e.message}") from e
     return lm
@@ -43,8 +43,8 @@ def _fallback(plan: Plan, model: str) -> Any:
     from tale_dspy.backends.lm import LM
 
     decoding = {"temperature": plan.temperature, "max_tokens": plan.max_tokens, "seed": plan.seed}
-    given: dict[str, Any] = {k: v for k, v in decoding.items() if v is not None}
-    return LM(model, engine=plan.engine, cache=plan.cache, **given)
+    options: dict[str, Any] = {k: v for k, v in decoding.items() if v is not None}
+    return LM(model, engine=plan.engine, cache=plan.cache, **options)
 
 
 def check_provider(plan: Plan, lm: Any) -> None:

@@ -150,12 +150,12 @@ class Plan:
         """
         if self.out is not None:
             return self.out
-        told = (self.data, self.program, self.model)
+        parts = (self.data, self.program, self.model)
         short = (Path(self.data).name, self.program, self.model)
         name = "--".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-.")[:60] or "x" for part in short)
         plain = (_PLAIN_NAME, _PLAIN_PROGRAM, _PLAIN_MODEL)
-        if not all(pattern.fullmatch(part) and len(part) <= 60 for pattern, part in zip(plain, told, strict=True)):
-            name += "--" + hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        if not all(pattern.fullmatch(part) and len(part) <= 60 for pattern, part in zip(plain, parts, strict=True)):
+            name += "--" + hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return Path("runs") / name
 
 

@@ -52,14 +52,14 @@ def run(
 
     screen = console()
     if row == "list":
-        for name, known in ROWS.items():
-            say(f"{name}: {known.data} with {known.model}")
+        for name, listed in ROWS.items():
+            say(f"{name}: {listed.data} with {listed.model}")
         return 0
-    wanted = find_row(row)
+    paper_row = find_row(row)
     plan = Plan(
         program="cot",
-        data=wanted.data,
-        model=model or wanted.model,
+        data=paper_row.data,
+        model=model or paper_row.model,
         api_base=api_base,
         engine=engine,
         limit=limit,
@@ -70,41 +70,41 @@ def run(
         cache=cache,
         provenance=provenance,
         preset="paper",
-        out=out or Path("runs") / wanted.id,
+        out=out or Path("runs") / paper_row.id,
     ).checked()
     n = len(plan.load_data())
-    systems = systems_of(wanted, plan.model, {"--sft": sft, "--dpo": dpo})
+    systems = systems_of(paper_row, plan.model, {"--sft": sft, "--dpo": dpo})
     _check_models(plan, systems)
-    for line in expected_hardware(wanted) if len(systems) < len(wanted.systems) else ():
+    for line in expected_hardware(paper_row) if len(systems) < len(paper_row.systems) else ():
         say(line, err=True)
-    asked = replace(wanted, systems={name: wanted.systems[name] for name in systems})
-    say(expected_cost(asked, plan.model, n, plan.price()), err=True)
+    planned = replace(paper_row, systems={name: paper_row.systems[name] for name in systems})
+    say(expected_cost(planned, plan.model, n, plan.price()), err=True)
     if not yes and not confirmed():
         raise UsageError("nothing was asked: confirm, or give --yes")
     runs = run_systems(plan, systems)
-    rows = beside(wanted, runs)
+    rows = beside(paper_row, runs)
     if json:
-        print_json({"row": wanted.id, "rows": to_json(rows), "runs": {k: r.summary for k, r in runs.items()}})
+        print_json({"row": paper_row.id, "rows": to_json(rows), "runs": {k: r.summary for k, r in runs.items()}})
     else:
-        screen.print(beside_table(wanted, rows, width=screen.width))
+        screen.print(beside_table(paper_row, rows, width=screen.width))
     return 0 if len(runs) == len(systems) and not any(r.stopped for r in runs.values()) else 3
 
 
-def systems_of(row: "PaperRow", model: str, given: dict[str, str | None]) -> Systems:
+def systems_of(row: "PaperRow", model: str, model_flags: dict[str, str | None]) -> Systems:
     """Return the systems that can be run: those of the base model, and those whose trained model is given.
 
     Args:
         row: A row of the paper.
         model: The base model.
-        given: The trained models by flag, `--sft` and `--dpo`; None for one that is not there.
+        model_flags: The trained models by flag, `--sft` and `--dpo`; None for one that is not there.
     """
     from tale_dspy.reports.paper_tables import TUNED
 
     flags_ = {system: f"--{TUNED[system]}" for system in row.tuned}
-    strays = [flag for flag, value in given.items() if value is not None and flag not in flags_.values()]
+    strays = [flag for flag, value in model_flags.items() if value is not None and flag not in flags_.values()]
     if strays:
         raise UsageError(f"{strays[0]} is for rows with models that were trained (tables 5 and 6), not for {row.id}")
-    models = {system: given[flags_[system]] if system in flags_ else model for system in row.systems}
+    models = {system: model_flags[flags_[system]] if system in flags_ else model for system in row.systems}
     return {
         system: ("cot" if system in flags_ else system, name) for system, name in models.items() if name is not None
     }
@@ -115,8 +115,8 @@ def _check_models(plan: "Plan", systems: Systems) -> None:
     from tale_dspy.cli.models import check_provider, language_model
 
     for name in dict.fromkeys(model for _, model in systems.values()):
-        own = plan.api_base or os.environ.get("HOSTED_VLLM_API_BASE")
-        if name.startswith("hosted_vllm/") and not own:
+        address = plan.api_base or os.environ.get("HOSTED_VLLM_API_BASE")
+        if name.startswith("hosted_vllm/") and not address:
             raise UsageError(
                 f"{name} is asked of a vLLM server of your own: give --api-base, such as http://HOST:8000/v1"
             )

@@ -24,7 +24,7 @@ PROGRAM_FILE = "program.json"
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchOptions:
     """What only a search is told."""
 
     sampler: Annotated[
@@ -57,7 +57,7 @@ class SearchFlags(Plan):
 
 
 @spelled_out(without=(*EVAL_ONLY, "retry_errors", "repeats", "preset", "allow_leak"))
-def run(asked: Asked, plan: SearchFlags, json: flags.Json = False) -> int:
+def run(settings: SearchOptions, plan: SearchFlags, json: flags.Json = False) -> int:
     """Search each question's best budget on training questions, and save a program that estimates budgets from them.
 
     States what budgets of their own gain against budget:best, the best budget for all. The same command continues a
@@ -67,19 +67,19 @@ def run(asked: Asked, plan: SearchFlags, json: flags.Json = False) -> int:
 
     plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()
     with redirect_stdout(sys.stderr):
-        done = search(plan, asked)
-    if done.stopped:
-        say(f"{done.stopped}; kept in {plan.out}, the same command continues", err=True)
+        outcome = search(plan, settings)
+    if outcome.stopped:
+        say(f"{outcome.stopped}; kept in {plan.out}, the same command continues", err=True)
     if json:
-        print_json(done.to_json())
+        print_json(outcome.to_json())
     else:
-        for line in done.lines():
+        for line in outcome.lines():
             say(line)
-    return 3 if done.stopped else 0
+    return 3 if outcome.stopped else 0
 
 
 @dataclass(frozen=True)
-class Done:
+class SearchOutcome:
     """A search and what was made of it."""
 
     search: "BudgetSearch"
@@ -94,17 +94,17 @@ class Done:
     def to_json(self) -> dict[str, Any]:
         """Return the summary of the search, with gains and the program's file."""
         gains = {name: gain and gain.to_json() for name, gain in self.gains.items()}
-        told = {"gain": next(iter(gains.values()))} if len(gains) == 1 else {"gains": gains}
+        gain_figures = {"gain": next(iter(gains.values()))} if len(gains) == 1 else {"gains": gains}
         ranges = {name: vars(quality) for name, quality in self.ranges.items()}
-        return {**self.search.summary, **told, "ideal_range": ranges, "program_file": str(self.file)}
+        return {**self.search.summary, **gain_figures, "ideal_range": ranges, "program_file": str(self.file)}
 
     def lines(self) -> list[str]:
         """Say what was found, what it gains, and where it is."""
         figures = self.search.summary.get("predictors", {"self": self.search.summary})
         lines = []
-        for name, told in figures.items():
+        for name, summary in figures.items():
             head = "" if len(figures) == 1 else f"{name}: "
-            lines += [f"{head}{line}" for line in figure_lines(told)]
+            lines += [f"{head}{line}" for line in figure_lines(summary)]
             if name in self.gains:
                 gain = self.gains[name]
                 lines.append(f"{head}{gain if gain else 'no gain: no question has a budget that was searched'}")
@@ -114,21 +114,23 @@ class Done:
         return [*lines, *self.search.notices.values(), f"kept in {self.search.out}; the program: {self.file}"]
 
 
-def figure_lines(told: dict[str, Any]) -> list[str]:
+def figure_lines(summary: dict[str, Any]) -> list[str]:
     """Write the figures of one predictor's search."""
     from tale_dspy.comparison.formatting import number
 
-    judged = " (right means agreement with the answer without a budget)" if told["judged_by"] == ["agreement"] else ""
+    judged = (
+        " (right means agreement with the answer without a budget)" if summary["judged_by"] == ["agreement"] else ""
+    )
     lines = [
-        f"{told['n']} questions: {told['vanilla_right']} right without a budget{judged}, {told['found']} of them with "
-        f"a best budget, {told['no_gain']} without gain, {told['not_confirmed']} not confirmed on fresh draws; "
-        f"{told['wrong']} wrong and not searched, {told['errors']} errors"
+        f"{summary['n']} questions: {summary['vanilla_right']} right without a budget{judged}, "
+        f"{summary['found']} of them with a best budget, {summary['no_gain']} without gain, {summary['not_confirmed']} not confirmed on fresh draws; "
+        f"{summary['wrong']} wrong and not searched, {summary['errors']} errors"
     ]
-    if told["found"]:
+    if summary["found"]:
         lines.append(
-            f"tokens where a budget was found: {number(told['vanilla_tokens_mean'])} without, "
-            f"{number(told['best_tokens_mean'])} with it (selected at {number(told['selected_tokens_mean'])}), "
-            f"{number(told['trials_mean'], 2)} budgets tried a question"
+            f"tokens where a budget was found: {number(summary['vanilla_tokens_mean'])} without, "
+            f"{number(summary['best_tokens_mean'])} with it (selected at {number(summary['selected_tokens_mean'])}), "
+            f"{number(summary['trials_mean'], 2)} budgets tried a question"
         )
     return lines
 
@@ -141,7 +143,7 @@ def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None
     return None if words == ("none",) else words
 
 
-def search(plan: Plan, asked: Asked) -> Done:
+def search(plan: Plan, settings: SearchOptions) -> SearchOutcome:
     """Search, save the program, and compare with the best fixed budget."""
     import dspy
 
@@ -154,16 +156,16 @@ def search(plan: Plan, asked: Asked) -> Done:
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
     data = plan.load_data(labelled=plan.metric != AGREES)
     student = program_from(plan.program, data.signature)
-    told = set_up(plan, student, data)
-    options = {k: v for k, v in told.items() if k not in ("repeats", "allow_leak", "max_usd")}
+    run_options = set_up(plan, student, data)
+    options = {k: v for k, v in run_options.items() if k not in ("repeats", "allow_leak", "max_usd")}
     metric: Any = plan.metric if plan.metric in (None, AGREES) else imported(plan.metric)
     budget_search = BudgetSearch(
         metric,
-        sampler=asked.sampler,
-        efforts=parse_efforts(asked.efforts),
-        calls_per_question=asked.calls,
-        repeats=asked.draws,
-        estimator=asked.estimator,  # type: ignore[arg-type]  # checked there
+        sampler=settings.sampler,
+        efforts=parse_efforts(settings.efforts),
+        calls_per_question=settings.calls,
+        repeats=settings.draws,
+        estimator=settings.estimator,  # type: ignore[arg-type]  # checked there
         max_usd=plan.max_usd,
         out=plan.folder(),
         seed=plan.seed or 0,
@@ -182,7 +184,7 @@ def search(plan: Plan, asked: Asked) -> Done:
             gains[name] = _gain(budget_search, student, data, name, options)
     except SpendCapReached as e:
         stopped = f"{e} (no comparison with budget:best)"
-    return Done(budget_search, file, gains, stopped, _ranges(budget_search, program))
+    return SearchOutcome(budget_search, file, gains, stopped, _ranges(budget_search, program))
 
 
 def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRangeMetrics]":
@@ -190,13 +192,13 @@ def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRang
     from tale_dspy.optimizers.search.ideal_range import learned_quality
     from tale_dspy.programs.tale_ep import TaleEP
 
-    found: dict[str, IdealRangeMetrics] = {}
+    ranges: dict[str, IdealRangeMetrics] = {}
     for name, module in budgeted_predictors(program).items():
         rows = [row for row in budget_search.rows if row.predictor == name]
         quality = learned_quality(module.estimator, rows) if isinstance(module, TaleEP) and rows else None
         if quality is not None:
-            found[name] = quality
-    return found
+            ranges[name] = quality
+    return ranges
 
 
 def _gain(

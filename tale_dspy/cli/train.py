@@ -71,18 +71,27 @@ def run(
     json: flags.Json = False,
 ) -> int:
     """Train a LoRA adapter on distilled rows, on this machine or under `accelerate launch -m tale_dspy.cli.main`."""
-    told: dict[str, Any] = {k: v for k, v in locals().items() if k in _OPTIONS}
+    options: dict[str, Any] = {k: v for k, v in locals().items() if k in _OPTIONS}
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.training.options import options_from
     from tale_dspy.training.plan import plan_training
 
-    told |= {name: _names(told[name]) for name in ("targets", "loss")}
-    told["loss_weights"] = _numbers("--loss-weights", loss_weights)
+    options |= {name: _names(options[name]) for name in ("targets", "loss")}
+    options["loss_weights"] = _numbers("--loss-weights", loss_weights)
     proof = None
     if evaluate:
-        asked = (eval_data, eval_limit, eval_program, eval_api_base, eval_model, eval_base_model, min_saving, max_drop)
-        proof = PostTrainingEval(*asked).checked(base)
-    plan = plan_training(base, [str(file) for file in data], out, options_from(strategy, preset, **told))
+        eval_flags = (
+            eval_data,
+            eval_limit,
+            eval_program,
+            eval_api_base,
+            eval_model,
+            eval_base_model,
+            min_saving,
+            max_drop,
+        )
+        proof = PostTrainingEval(*eval_flags).checked(base)
+    plan = plan_training(base, [str(file) for file in data], out, options_from(strategy, preset, **options))
     if dry_run:
         print_json(_figures(plan)) if json else _show(plan)
         return 0
@@ -105,8 +114,8 @@ def run(
         say(f"try: tale eval cot --model {trained.model}")
     verdict = None if proof is None else proof.run(trained)
     if json:
-        told = {"results": results, "model": trained.model, "out": str(out)}
-        print_json({**_figures(plan), **told, "gate": None if verdict is None else verdict.to_json()})
+        options = {"results": results, "model": trained.model, "out": str(out)}
+        print_json({**_figures(plan), **options, "gate": None if verdict is None else verdict.to_json()})
     elif verdict is not None:
         from tale_dspy.reports.verdict import rich_verdict
 
@@ -131,15 +140,15 @@ _OPTIONS = (
 )
 
 
-def _names(told: str | None) -> tuple[str, ...] | None:
-    return None if told is None else tuple(name.strip() for name in told.split(",") if name.strip())
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _numbers(flag: str, told: str | None) -> tuple[float, ...] | None:
+def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
     try:
-        return None if told is None else tuple(float(part) for part in told.split(","))
+        return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{flag} must be numbers with commas between them, got {told}") from None
+        raise UsageError(f"{flag} must be numbers with commas between them, got {text}") from None
 
 
 def _train(plan: "Plan", progress: "Progress | None") -> "Trained":

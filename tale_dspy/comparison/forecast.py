@@ -1,4 +1,4 @@
-"""What a run will ask, write and cost, told from a few of its answers or from a past run."""
+"""What a run will ask, write and cost, estimated from a few of its answers or from a past run."""
 
 import math
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> Forecast:
         raise UsageError(f"answers must be at least 0, got {answers}")
     known = [r for r in run.records if r.outcome != "error" and r.calls]
     if not known:
-        raise UsageError(f"nothing can be told from {run.path or run.name}: it has no answers")
+        raise UsageError(f"nothing can be estimated from {run.path or run.name}: it has no answers")
     lost = len(run.records) - len(known)
     notes = [f"{lost} of {len(run.records)} answers were errors and are left out"] if lost else []
     costs = [_cost(r, price) for r in known]

@@ -5,5 +5,5 @@
 `pareto`: wording, demos, budgets, estimator and mode tuned together, as a `front` of programs.
 `token_metric`: the metric with which MIPROv2 and GEPA look at tokens, too.
 `calibrate`: the smallest budgets that provably lose no more right answers than allowed.
-`ladder`: a program at a ladder of budgets, which token elasticity is seen on; `ideal_range`: the paper's measures.
+`budget_sweep`: a program at several budgets, which token elasticity is seen on; `ideal_range`: the paper's measures.
 """

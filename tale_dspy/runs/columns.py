@@ -96,12 +96,12 @@ class RunColumns:
 
     def take(self, places: "NDArray[np.int64]") -> "RunColumns":
         """Return the records at these places, in their order."""
-        taken: dict[str, Any] = {}
+        chosen: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             is_text = isinstance(value, TextColumn)
-            taken[field.name] = TextColumn(value.codes[places], value.texts) if is_text else value[places]
-        return RunColumns(**taken)
+            chosen[field.name] = TextColumn(value.codes[places], value.texts) if is_text else value[places]
+        return RunColumns(**chosen)
 
     def question_ids(self) -> "NDArray[np.bytes_]":
         """Return the ids, each once, sorted."""
@@ -144,8 +144,8 @@ class ColumnBuilder:
             column.append(_NAN if value is None else value)
         for name, codes in self._codes.items():
             text: str | None = getattr(record, name)
-            known = self._texts[name]
-            codes.append(_NO_TEXT if text is None else known.setdefault(text, len(known)))
+            codes_of = self._texts[name]
+            codes.append(_NO_TEXT if text is None else codes_of.setdefault(text, len(codes_of)))
 
     def columns(self) -> RunColumns:
         """Return what was collected."""

@@ -45,16 +45,16 @@ def describe_run(
     Raises:
         UsageError: If the program has seen some of the questions, and `allow_leak` is not set.
     """
-    seen = {**_seen_by_models(program, lm), **seen_by(program), **(options.seen or {})}
-    overlap = sorted(key for key in questions.ids() if key in seen)
+    roles_by_id = {**_seen_by_models(program, lm), **seen_by(program), **(options.seen or {})}
+    overlap = sorted(key for key in questions.ids() if key in roles_by_id)
     if overlap and not options.allow_leak:
-        roles = ", ".join(sorted({seen[i] for i in overlap}))
+        roles = ", ".join(sorted({roles_by_id[i] for i in overlap}))
         raise UsageError(
             f"{len(overlap)} of {len(questions)} questions were used to make this program ({roles}): evaluate on "
             "others, or allow it with --allow-leak (allow_leak=True), which marks the run contaminated"
         )
-    for promise in promises_of(program):
-        warn_of_others(promise, state_hash(program), _data_name(examples))
+    for guarantee in promises_of(program):
+        warn_of_others(guarantee, state_hash(program), _data_name(examples))
     data = {"name": _data_name(examples), "n": len(questions), "hash": data_hash(questions.ids())}
     return {
         "format": FORMAT,
@@ -82,7 +82,7 @@ def describe_run(
         "address": _address(lm, compared=False),
         "versions": versions(),
         "provenance": options.provenance or _mark(program, lm),
-        "seen": sorted(seen),
+        "seen": sorted(roles_by_id),
         "tuned_with": sorted(tuned_with(program)),
         "contaminated": bool(overlap),
     }
@@ -103,8 +103,8 @@ def state_hash(program: Any) -> str:
     }
     settings = {name: p.config for name, p in program.named_predictors() if p.config}
     modules = program.named_sub_modules(dspy.Module)
-    own = {name: _plain(vars(m)) for name, m in modules if not isinstance(m, dspy.Predict)}
-    return _hash({"state": state, "settings": settings, "attributes": own})
+    attributes = {name: _plain(vars(m)) for name, m in modules if not isinstance(m, dspy.Predict)}
+    return _hash({"state": state, "settings": settings, "attributes": attributes})
 
 
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -125,14 +125,14 @@ def _seen_by_models(program: Any, lm: Any) -> dict[str, str]:
 def _own_models(program: Any) -> dict[str, Any]:
     """Name the models of predictors that have one of their own, where there are any."""
     lms = [(name, p.lm) for name, p in program.named_predictors() if p.lm is not None]
-    own = {name: "@".join([lm.model, *_weights(lm).values()]) for name, lm in lms}
-    return {"own_models": own} if own else {}
+    models = {name: "@".join([lm.model, *_weights(lm).values()]) for name, lm in lms}
+    return {"own_models": models} if models else {}
 
 
 def _fallbacks(lm: Any) -> dict[str, Any]:
     """Name the models that may answer in the place of another, where there are any."""
-    named = [one.model for one in fallback_lms(lm)]
-    return {"fallbacks": named} if named else {}
+    models = [one.model for one in fallback_lms(lm)]
+    return {"fallbacks": models} if models else {}
 
 
 def prompting(program: Any) -> list[list[str]]:
@@ -147,13 +147,13 @@ def prompting(program: Any) -> list[list[str]]:
 
 def versions() -> dict[str, str]:
     """Return the versions of what a run goes through."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    installed = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in ("tale-dspy", "dspy", "litellm", "math-verify"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def _hash(value: Any) -> str:

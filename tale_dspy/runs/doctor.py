@@ -105,10 +105,10 @@ class Diagnosis:
 
     def verdicts(self) -> dict[str, str]:
         """Say of each way to send a budget whether it does anything."""
-        told = {mode: f"not available: {reason}" for mode, reason in (self.unavailable or {}).items()}
+        verdicts = {mode: f"not available: {reason}" for mode, reason in (self.unavailable or {}).items()}
         for mode in dict.fromkeys(r.mode for r in self.readings):
-            told[mode] = _verdict([r for r in self.readings if r.mode == mode])
-        return told
+            verdicts[mode] = _verdict([r for r in self.readings if r.mode == mode])
+        return verdicts
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, with the verdicts."""
@@ -120,53 +120,53 @@ def _verdict(readings: Sequence[Reading]) -> str:
     failed = [r for r in readings if r.error]
     if len(failed) == len(readings):
         return f"refused: {failed[0].error}"
-    known = [r for r in readings if r.spent is not None]
-    if not known:
+    measured = [r for r in readings if r.spent is not None]
+    if not measured:
         return "unknown: no tokens are reported"
-    first, last = known[0], known[-1]
-    spent = f"{first.spent} tokens at {first.budget}, {last.spent} at {last.budget}"
+    first, last = measured[0], measured[-1]
+    spending = f"{first.spent} tokens at {first.budget}, {last.spent} at {last.budget}"
     cut = sum(r.status == "truncated" for r in readings)
     if cut == len(readings):
-        return f"unknown: all {cut} answers were cut off, which keeps no budget and shows none; {spent}"
+        return f"unknown: all {cut} answers were cut off, which keeps no budget and shows none; {spending}"
     moves = (last.spent or 0) > 1.1 * (first.spent or 0)
-    numbers = [r for r in known if isinstance(r.budget, int)]
-    kept = f"kept at {sum(r.kept for r in numbers)} of {len(readings)} budgets, " if numbers else ""
+    numbers = [r for r in measured if isinstance(r.budget, int)]
+    adherence = f"kept at {sum(r.kept for r in numbers)} of {len(readings)} budgets, " if numbers else ""
     truncated = f"{cut} answers cut off, " if cut else ""
-    return f"{'obeyed' if moves else 'no effect seen'}: {kept}{truncated}{spent}"
+    return f"{'obeyed' if moves else 'no effect seen'}: {adherence}{truncated}{spending}"
 
 
-def observed_control(lm: Any, found: Diagnosis, today: date) -> ReasoningControl:
+def observed_control(lm: Any, diagnosis: Diagnosis, today: date) -> ReasoningControl:
     """Return a row for this one model that says what was seen, for `$TALE_CONTROLS`.
 
     A control that had no effect, or was refused, is none: the budget then goes into the prompt alone.
 
     Args:
         lm: The model that was examined.
-        found: What was found out.
+        diagnosis: What `examine` found out.
         today: The date that is written beside it.
 
     Raises:
         UsageError: If the model could not be asked.
     """
-    if not found.works:
-        raise UsageError(f"nothing can be written: {found.model} does not work: {found.error}")
-    seen: dict[str, Any] = {
+    if not diagnosis.works:
+        raise UsageError(f"nothing can be written: {diagnosis.model} does not work: {diagnosis.error}")
+    observed: dict[str, Any] = {
         "name": str(lm.model),
         "models": f"^{re.escape(str(lm.model).lower())}$",
         "source": "tale doctor",
         "checked": today.isoformat(),
     }
-    control, verdict = family_of(lm), found.verdicts().get("native")
+    control, verdict = family_of(lm), diagnosis.verdicts().get("native")
     if control is not None and control.kind != "none" and verdict is not None and verdict.startswith("obeyed"):
-        return replace(control, **seen)
-    thinks = found.thinks or any(r.reasoning_tokens for r in found.readings)
+        return replace(control, **observed)
+    thinks = diagnosis.thinks or any(r.reasoning_tokens for r in diagnosis.readings)
     return ReasoningControl(
         kind="none",
         why=f"tale doctor: {verdict or 'no reasoning control is known'}",
         thinks="always" if thinks else "on request",
         off=None if control is None else control.off,
         wire_off=None if control is None else control.wire_off,
-        **seen,
+        **observed,
     )
 
 
@@ -180,8 +180,8 @@ class _Headers(CallListener):
     def append(self, entry: dict[str, Any]) -> None:
         super().append(entry)
         hidden = item_value(entry.get("response"), "_hidden_params")
-        told = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
-        for name, text in (told or {}).items() if isinstance(told, Mapping) else ():
+        headers = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
+        for name, text in (headers or {}).items() if isinstance(headers, Mapping) else ():
             plain = str(name).lower().removeprefix("llm_provider-")
             if "ratelimit" in plain:
                 self.limits[plain] = str(text)
@@ -242,7 +242,7 @@ def examine(
     lm = lm.copy(cache=False)
     tried, unavailable = modes_of(lm)
     family = family_of(lm)
-    known = Diagnosis(
+    diagnosis = Diagnosis(
         model=lm.model,
         works=False,
         family=None if family is None else family.name,
@@ -256,17 +256,17 @@ def examine(
         try:
             DirectAnswer("question -> answer", adapter=TaleAdapter())(question="What is 2 + 3?")
         except LMError as e:
-            return replace(known, error=sentence(e), calls=ledger.calls)
+            return replace(diagnosis, error=sentence(e), calls=ledger.calls)
         say("budgets")
-        wanted: list[tuple[Mode, int | str]] = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
-        readings = _at_once([partial(_read, mode, budget) for mode, budget in wanted], concurrency)
+        trials: list[tuple[Mode, int | str]] = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
+        readings = _at_once([partial(_read, mode, budget) for mode, budget in trials], concurrency)
         say("the rate limit")
         burst = 0 if is_local(lm.model) else BURST
         refused = sum(_at_once([partial(_refused, lm, number) for number in range(burst)], burst or 1))
-        told = ledger.to_json()
+        spending = ledger.to_json()
     calls = headers.calls
     return replace(
-        known,
+        diagnosis,
         works=True,
         readings=tuple(readings),
         usage_source=_weakest(calls),
@@ -274,8 +274,8 @@ def examine(
         limits=headers.limits or None,
         burst=burst,
         refused=refused,
-        calls=told["calls"],
-        cost_usd=told["spent_usd"],
+        calls=spending["calls"],
+        cost_usd=spending["spent_usd"],
     )
 
 
@@ -290,17 +290,17 @@ def _read(mode: Mode, budget: int | str) -> Reading:
         pred = BudgetedChainOfThought("question -> answer", budget, mode=mode, adapter=TaleAdapter())(question=QUESTION)
     except LMError as e:
         return Reading(mode=mode, budget=budget, error=sentence(e))
-    told = receipt(pred)
+    seen = receipt(pred)
     return Reading(
         mode=mode,
         budget=budget,
-        spent=told.output_tokens,
-        reasoning_tokens=told.reasoning_tokens,
-        adherence=told.adherence,
+        spent=seen.output_tokens,
+        reasoning_tokens=seen.reasoning_tokens,
+        adherence=seen.adherence,
         right=answers_equal(pred.answer, ANSWER),
-        status=told.status,
-        reasoning_params=told.reasoning_params,
-        notes=tuple(told.reasoning_notes),
+        status=seen.status,
+        reasoning_params=seen.reasoning_params,
+        notes=tuple(seen.reasoning_notes),
     )
 
 

@@ -183,18 +183,18 @@ class _Evaluation:
 
     def _warn_of_skipping(self) -> None:
         """Say once, after `SKIP_WINDOW` replies, that most come without the reasoning that was asked for."""
-        asked, skipped = self.summary.counts["reasoning_asked"], self.summary.counts["reasoning_skipped"]
-        if self._skipping_said or asked < SKIP_WINDOW:
+        reasoning_calls, skipped = self.summary.counts["reasoning_asked"], self.summary.counts["reasoning_skipped"]
+        if self._skipping_said or reasoning_calls < SKIP_WINDOW:
             return
         self._skipping_said = True
-        if 2 * skipped > asked:
+        if 2 * skipped > reasoning_calls:
             cause = "budget" if self.summary.counts["budgets"] else "prompt"
             right = self.summary.outcomes["correct"] / self.summary.records
             logger.warning(
                 "the %s makes this model skip its reasoning: %d of %d replies have none; accuracy so far %.0f %%",
                 cause,
                 skipped,
-                asked,
+                reasoning_calls,
                 100 * right,
             )
 

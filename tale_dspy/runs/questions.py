@@ -49,11 +49,11 @@ class QuestionStream(Sequence[Question]):
 
     def ids(self) -> Iterator[str]:
         """Yield the ids in order."""
-        seen = Counter[int]()
+        counts = Counter[int]()
         for content in self._hashes:
             if content in self._repeated:
-                seen[content] += 1
-            number = seen[content] if content in self._repeated else 1
+                counts[content] += 1
+            number = counts[content] if content in self._repeated else 1
             yield f"{content:016x}" if number == 1 else f"{content:016x}-{number}"
 
     def __iter__(self) -> Iterator[Question]:

@@ -100,8 +100,8 @@ class Record:
     @property
     def net_tokens(self) -> int | None:
         """Output tokens with the estimator's; None if either is unknown, an estimator that was not asked being 0."""
-        asked = self.estimate_prompt_tokens is not None or self.usage_source == "unknown"
-        if self.output_tokens is None or (self.estimate_tokens is None and asked):
+        estimated = self.estimate_prompt_tokens is not None or self.usage_source == "unknown"
+        if self.output_tokens is None or (self.estimate_tokens is None and estimated):
             return None
         return self.output_tokens + (self.estimate_tokens or 0)
 
@@ -120,8 +120,8 @@ class Record:
                 raise ValueError(f"{name} must be {_said(kinds)}, got {row[name]!r:.60}")
         values = {name: row[name] for name in _KINDS.keys() & row.keys()}
         if values.get("outcome") not in OUTCOMES or not values.get("id"):
-            wanted = f"outcome must be one of {', '.join(OUTCOMES)}"
-            raise ValueError(f"{wanted}, got {row.get('outcome')!r:.60}" if values.get("id") else "there is no id")
+            rule = f"outcome must be one of {', '.join(OUTCOMES)}"
+            raise ValueError(f"{rule}, got {row.get('outcome')!r:.60}" if values.get("id") else "there is no id")
         if any(values.get(name, 0) < 0 for name in _COUNTS):
             raise ValueError(f"{', '.join(_COUNTS)} must not be negative")
         return cls(**values)
@@ -153,5 +153,5 @@ def _said(kinds: frozenset[type]) -> str:
         int: "a whole number",
         float: "a number",
     }
-    known = kinds - {int} if float in kinds else kinds
-    return " or ".join(sorted(names[kind] for kind in known))
+    shown = kinds - {int} if float in kinds else kinds
+    return " or ".join(sorted(names[kind] for kind in shown))

@@ -170,9 +170,9 @@ class Run:
         last = last_places(columns.keys())
         self.doubled = len(columns) - len(last)
         if self.doubled:
-            kept, single = set(last.tolist()), self.info.get("config", {}).get("repeats") == 1
+            latest, single = set(last.tolist()), self.info.get("config", {}).get("repeats") == 1
             total = RunSummary(single=single)
-            total.add_all(record for place, record in enumerate(self.iter_records()) if place in kept)
+            total.add_all(record for place, record in enumerate(self.iter_records()) if place in latest)
             self._columns, self._total = columns.take(last), total
 
     @property

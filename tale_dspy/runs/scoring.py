@@ -116,14 +116,14 @@ def _judged(
     status = status_of(calls, answered=answer is not None)
     if answer is not None and isinstance(pred, TalePrediction) and pred._receipt and pred._receipt.votes is not None:
         status = "answered"  # of several replies the last need not be the one that counts
-    found: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
-    if isinstance(pred, dspy.Prediction) and "skipped" not in found:
-        found["skipped"] = skips_reasoning(pred, calls)
+    outcome: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
+    if isinstance(pred, dspy.Prediction) and "skipped" not in outcome:
+        outcome["skipped"] = skips_reasoning(pred, calls)
     try:
         score = _score(metric, question, pred)
     except Exception as e:  # the boundary to the user's metric
-        return {**found, "outcome": "error", "error": f"metric: {_told(e)}"}
-    return {**found, "score": score, "outcome": _outcome(status, score, threshold)}
+        return {**outcome, "outcome": "error", "error": f"metric: {_told(e)}"}
+    return {**outcome, "score": score, "outcome": _outcome(status, score, threshold)}
 
 
 def _score(metric: Metric | None, question: Question, pred: Any) -> float:
@@ -164,22 +164,22 @@ def _told(error: Exception) -> str:
 def _budget_of(pred: Any) -> dict[str, Any]:
     if not isinstance(pred, TalePrediction) or pred._receipt is None:
         return {}
-    told = pred._receipt
+    taken_from = pred._receipt
     return {
-        "token_budget": told.token_budget,
-        "effort": told.effort,
-        "budget_source": told.budget_source,
-        "skipped": told.skipped,
-        "votes": told.votes,
-        "votes_for_answer": told.votes_for_answer,
-        "mode": told.mode,
-        "reasoning_params": told.reasoning_params or None,
-        "reasoning_notes": told.reasoning_notes or None,
+        "token_budget": taken_from.token_budget,
+        "effort": taken_from.effort,
+        "budget_source": taken_from.budget_source,
+        "skipped": taken_from.skipped,
+        "votes": taken_from.votes,
+        "votes_for_answer": taken_from.votes_for_answer,
+        "mode": taken_from.mode,
+        "reasoning_params": taken_from.reasoning_params or None,
+        "reasoning_notes": taken_from.reasoning_notes or None,
     }
 
 
 def record_of(
-    question: Question, repeat: int, found: dict[str, Any], calls: Sequence[Call], seconds: float, paper: bool
+    question: Question, repeat: int, judged: dict[str, Any], calls: Sequence[Call], seconds: float, paper: bool
 ) -> Record:
     """Build the record of one finished question from its answer and its calls."""
     inputs = dict(question.inputs)
@@ -191,7 +191,7 @@ def record_of(
     for call in calls:
         judging = call.role in ("metric", "shadow")  # neither is part of the answer
         (metric if judging else estimate if call.role == "estimate" else reason).append(call)
-    own = estimate + reason
+    attempts = estimate + reason
     on_truncation = [call for call in reason if call.role == "recovery"]
     last = reason[-1] if reason else None
     reply = last.text if last else None
@@ -206,14 +206,14 @@ def record_of(
         "rescue_calls": len(on_truncation),
         "recovery_tokens": total([c.output_tokens for c in on_truncation]),
         "estimate_tokens": total([c.output_tokens for c in estimate]),
-        "prompt_tokens": total([c.prompt_tokens for c in own]),
+        "prompt_tokens": total([c.prompt_tokens for c in attempts]),
         "estimate_prompt_tokens": total([c.prompt_tokens for c in estimate]),
         "reasoning_tokens": total([c.reasoning_tokens for c in reason]),
-        "cached_prompt_tokens": total([c.cached_prompt_tokens for c in own]),
-        "usage_source": _weakest(own),
-        "cost_usd": total([c.cost_usd for c in own]),
+        "cached_prompt_tokens": total([c.cached_prompt_tokens for c in attempts]),
+        "usage_source": _weakest(attempts),
+        "cost_usd": total([c.cost_usd for c in attempts]),
         "estimate_cost_usd": total([_full_price(c) for c in estimate]),
-        "saved_cost_usd": total([c.saved_cost_usd for c in own if c.cached]),
+        "saved_cost_usd": total([c.saved_cost_usd for c in attempts if c.cached]),
         "metric_tokens": total([c.output_tokens for c in metric]),
         "metric_cost_usd": total([c.cost_usd for c in metric]),
         "latency_s": None if cached or not calls or any(c.replayed for c in calls) else round(seconds, 6),
@@ -227,8 +227,8 @@ def record_of(
         kind = "choice" if question.kind == "choice" else "number"
         row["output_tokens_cl100k"] = count_cl100k(reply)
         row["paper_correct"] = paper_judge(reply, str(question.gold), cloze=kind != "choice")
-    row["copied_example"] = is_copied_example(found, reply)
-    return Record(id=question.id, repeat=repeat, **{**row, **{k: v for k, v in found.items() if v is not None}})
+    row["copied_example"] = is_copied_example(judged, reply)
+    return Record(id=question.id, repeat=repeat, **{**row, **{k: v for k, v in judged.items() if v is not None}})
 
 
 def is_copied_example(fields: Mapping[str, Any], reply: str | None) -> bool:

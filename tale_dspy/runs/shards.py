@@ -42,10 +42,10 @@ class Shard:
         Raises:
             UsageError: If it is anything else.
         """
-        found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
-        if not found:
+        match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
+        if not match:
             raise UsageError(f"a shard is I/N with I from 1 to N, such as 3/8, got {text!r}")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
@@ -66,8 +66,8 @@ class Shard:
 
 def shard_of(folder: Path) -> Shard | None:
     """Return the shard that a folder is named after; None if it is named otherwise."""
-    found = _FOLDER.fullmatch(folder.name)
-    return Shard(int(found[1]), int(found[2])) if found and 1 <= int(found[1]) <= int(found[2]) else None
+    match = _FOLDER.fullmatch(folder.name)
+    return Shard(int(match[1]), int(match[2])) if match and 1 <= int(match[1]) <= int(match[2]) else None
 
 
 def shard_folders(folder: Path) -> list[Path]:

@@ -137,7 +137,7 @@ def run_settings(lm: Any, adapter: Any = None) -> dict[str, Any]:
 
 def tasks_are_cheaper(program: Any, lm: Any, metric: Any, ledger: Ledger) -> bool:
     """Say whether to use tasks: not under a cap, where calls wait, nor for code that may block the loop."""
-    own = type(program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
+    ours = type(program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
     lms = [lm, *language_models(program)]
     over_litellm = all(one is None or (isinstance(one, dspy.LM) and one.engine == "litellm") for one in lms)
-    return own and over_litellm and metric is None and not ledger.capped and not under_cap()
+    return ours and over_litellm and metric is None and not ledger.capped and not under_cap()

@@ -44,7 +44,7 @@ def test_a_past_run_tells_for_nothing(tale: Any, asked: list[str], server: Any) 
     requests = server.stats.requests
     told = tale("eval", "tale-ep", *asked, *PRICE, "--from", "past", "--out", "b")
     assert told.code == 0 and server.stats.requests == requests and not Path("b").exists()
-    assert "10 answers, told from 4" in told.out and "past is of program cot, not tale-ep" in told.out
+    assert "10 answers, estimated from 4" in told.out and "past is of program cot, not tale-ep" in told.out
     assert tale("eval", "cot", *asked, "--from", "nowhere").code == 2
 
 

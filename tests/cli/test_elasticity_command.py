@@ -1,4 +1,4 @@
-"""`tale elasticity`: a ladder of budgets as table, figures and JSON; caps, resume and wrong input."""
+"""`tale elasticity`: a sweep of budgets as table, figures and JSON; caps, resume and wrong input."""
 
 import sys
 from pathlib import Path
@@ -25,13 +25,13 @@ def test_shares_are_the_default_and_json_is_one_object(tale: Any, asked: list[st
     told = tale("elasticity", *asked, "--limit", "3", "--json")
     found = told.json
     assert told.code == 0 and told.out.count("\n") == 1
-    assert [r["program"] for r in found["rungs"]][:2] == ["budget:1x", "budget:0.7x"] and len(found["rungs"]) == 9
+    assert [r["program"] for r in found["points"]][:2] == ["budget:1x", "budget:0.7x"] and len(found["points"]) == 9
     assert found["vanilla"]["program"] == "cot" and found["n"] == 3 and found["stopped"] is None
     assert found["run_dir"].startswith("runs/") and found["run_dir"].endswith("--elasticity")
     assert all(Path(f).exists() for f in found["files"]) and found["pooled"][0]["n"] == 3
     requests = server.stats.requests
     again = tale("elasticity", *asked, "--limit", "3", "--json")
-    assert server.stats.requests == requests and again.json["rungs"] == found["rungs"]
+    assert server.stats.requests == requests and again.json["points"] == found["points"]
 
 
 def test_a_cap_keeps_what_was_finished_and_the_command_goes_on(
@@ -41,10 +41,10 @@ def test_a_cap_keeps_what_was_finished_and_the_command_goes_on(
     command = ["elasticity", *asked, "--budgets", "0.5x,0.2x", "--limit", "4", "--max-tokens", "200", "--out", "e"]
     command += ["--concurrency", "1", "--json"]
     told = tale(*command, "--max-total-output-tokens", "600")
-    assert told.code == 3 and told.json["stopped"] == "cap" and len(told.json["rungs"]) < 2
+    assert told.code == 3 and told.json["stopped"] == "cap" and len(told.json["points"]) < 2
     assert "the same command continues" in told.err and "pip install 'tale-dspy[report]'" in told.err
     again = tale(*command)
-    assert again.code == 0 and len(again.json["rungs"]) == 2 and again.json["files"] == []
+    assert again.code == 0 and len(again.json["points"]) == 2 and again.json["files"] == []
 
 
 @pytest.mark.parametrize(

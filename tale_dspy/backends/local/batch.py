@@ -113,17 +113,17 @@ class ContinuousBatch:
         """Take some jobs that can be read in one forward off the list, the longest first, and read their prompts."""
         first = entering[0]
         prefix = self._prefixes.find(first.ids)
-        known = 0 if prefix is None else len(prefix.ids)
+        cached = 0 if prefix is None else len(prefix.ids)
         common = self._prefixes.shared_length(first.ids, [job.ids for job in entering[1:]])
-        if common > 2 * known:  # read one prompt alone, so that its beginning can be copied to the others
+        if common > 2 * cached:  # read one prompt alone, so that its beginning can be copied to the others
             group = [first]
         else:
-            limit = max(1, PREFILL_TOKENS // (len(first.ids) - known))
+            limit = max(1, PREFILL_TOKENS // (len(first.ids) - cached))
             group = [job for job in entering if self._prefixes.find(job.ids) is prefix][:limit]
         for job in group:
             entering.remove(job)
         self._read(group, prefix)
-        if common > 2 * known and first in self._rows:
+        if common > 2 * cached and first in self._rows:
             self._prefixes.add(self._cache.prefix(self._rows.index(first), first.ids[:common]))
         self._prefixes.remember(job.ids for job in group)
 
@@ -133,8 +133,8 @@ class ContinuousBatch:
         for job in group:
             job.start()
         where = self._cache.enter([len(job.ids) for job in group], prefix)
-        known, width = where.old - where.begin, where.end - where.old
-        new = [job.ids[known:] for job in group]
+        cached, width = where.old - where.begin, where.end - where.old
+        new = [job.ids[cached:] for job in group]
         self._write([[0] * (width - len(ids)) + ids for ids in new], where, group)
 
     def _write(self, ids: list[list[int]], where: CacheSlice, jobs: list[GenerationJob]) -> None:

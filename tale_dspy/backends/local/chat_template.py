@@ -65,15 +65,15 @@ def render_conversation(
     def apply(conversation: ChatMessages) -> str:
         return tokenizer.apply_chat_template(conversation, add_generation_prompt=add_generation_prompt, tokenize=False)
 
-    given, folded = list(messages), fold_messages(messages)
-    if folded == given:
-        return apply(given)
+    turns, folded = list(messages), fold_messages(messages)
+    if folded == turns:
+        return apply(turns)
     try:
-        text = apply(given)
+        text = apply(turns)
     except TemplateError:  # Gemma 1 and 2, Mistral 7B v0.1
         return apply(folded)
     # Some templates leave a system message out without a word.
-    complete = all(message["content"].strip() in text for message in given if message["role"] == "system")
+    complete = all(message["content"].strip() in text for message in turns if message["role"] == "system")
     return text if complete else apply(folded)
 
 

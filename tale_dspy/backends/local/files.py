@@ -107,8 +107,8 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
     check_manifest(folder)
     trained_on = str(config.get("base_model_name_or_path") or "")
     base_hash = _json(folder, CARD, "").get("base_sha256") if (folder / CARD).is_file() else None
-    same = _last(trained_on) == _last(base) if base_hash is None else base_hash == weights_hash(base_folder)
-    if not same:
+    same_base = _last(trained_on) == _last(base) if base_hash is None else base_hash == weights_hash(base_folder)
+    if not same_base:
         raise UsageError(f"{folder} was trained on another model ({trained_on or 'unnamed'}) than {base}")
 
 
@@ -120,10 +120,10 @@ def seen_by(folder: Path) -> dict[str, str]:
     """
     if not (folder / CARD).is_file():
         return {}
-    seen = _json(folder, CARD, "").get("seen") or {}
-    if not isinstance(seen, dict):
-        raise DataError(f"{folder / CARD}: seen must map ids to roles, got {type(seen).__name__}")
-    return {str(id_): str(role) for id_, role in seen.items()}
+    roles = _json(folder, CARD, "").get("seen") or {}
+    if not isinstance(roles, dict):
+        raise DataError(f"{folder / CARD}: seen must map ids to roles, got {type(roles).__name__}")
+    return {str(id_): str(role) for id_, role in roles.items()}
 
 
 def _last(path: str) -> str:
@@ -232,13 +232,13 @@ def file_hash(path: Path) -> str:
     about = path.stat()
     key = (str(path.resolve()), about.st_mtime_ns, about.st_size)
     with _lock:
-        known = _hashes.get(key)
-    if known is None:
+        digest_hex = _hashes.get(key)
+    if digest_hex is None:
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
-        known = digest.hexdigest()
+        digest_hex = digest.hexdigest()
         with _lock:
-            _hashes[key] = known
-    return known
+            _hashes[key] = digest_hex
+    return digest_hex

@@ -138,15 +138,15 @@ class KVCache:
             raise GenerationStoppedError("the model was closed while it wrote")
         table = self._room(layer, 0, where, keys), self._room(layer, 1, where, values)
         self._layers[layer] = table
-        read = []
+        slices = []
         for number, (side, new) in enumerate(zip(table, (keys, values), strict=True)):
             side[where.rows, :, where.old : where.end] = new
             if where.prefix is not None and where.prefix_columns is not None:
                 by_column = side[where.rows].transpose(1, 2)  # (rows, columns, key heads, head width)
                 each = self._torch.arange(by_column.shape[0], device=self._device)[:, None]
                 by_column[each, where.prefix_columns] = where.prefix.layers[layer][number].transpose(0, 1)
-            read.append(side[where.rows, :, where.begin : where.end])
-        return read[0], read[1]
+            slices.append(side[where.rows, :, where.begin : where.end])
+        return slices[0], slices[1]
 
     def _room(self, layer: int, side: int, where: CacheSlice, new: "torch.Tensor") -> "torch.Tensor":
         """Return the keys or values of a layer, with room for the slice."""

@@ -47,10 +47,10 @@ def choose_tokens(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, r
     """
     best = logits.max(-1)  # NaN, where there is one
     tokens: list[int | None] = best.indices.tolist()
-    drawn = [i for i, (sampling, _) in enumerate(rows) if not sampling.greedy]
-    if drawn:
-        some = logits if len(drawn) == len(rows) else logits[drawn]
-        for i, token in zip(drawn, _draw(some, [rows[i] for i in drawn]), strict=True):
+    sampled = [i for i, (sampling, _) in enumerate(rows) if not sampling.greedy]
+    if sampled:
+        some = logits if len(sampled) == len(rows) else logits[sampled]
+        for i, token in zip(sampled, _draw(some, [rows[i] for i in sampled]), strict=True):
             tokens[i] = token
     return [t if math.isfinite(value) else None for t, value in zip(tokens, best.values.tolist(), strict=True)]
 

@@ -168,8 +168,8 @@ def _check_adapter_weights(loaded: Any, adapter: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
-    with safe_open(str(adapter / "adapter_model.safetensors"), "pt") as given:
-        strays = set(given.keys()) ^ set(get_peft_model_state_dict(loaded))
+    with safe_open(str(adapter / "adapter_model.safetensors"), "pt") as file:
+        strays = set(file.keys()) ^ set(get_peft_model_state_dict(loaded))
     if strays:
         raise ValueError(f"{min(strays)} is only in one of the two")
 

@@ -144,13 +144,13 @@ def _write_all(inbox: _Inbox, busy: list[ContinuousBatch], threads: int | None) 
 
 def _take(inbox: _Inbox, busy: list[ContinuousBatch], *, wait: bool = True) -> bool:
     """Hand what has come in to its batches; wait for it if there is nothing else to do."""
-    taken = False
+    took_any = False
     while True:
         try:
             item = inbox.jobs.get(block=wait and not busy)
         except Empty:
-            return taken
-        taken = True
+            return took_any
+        took_any = True
         if item is None:
             return True
         batch, job = item
