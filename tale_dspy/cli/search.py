@@ -123,7 +123,8 @@ def figure_lines(summary: dict[str, Any]) -> list[str]:
     )
     lines = [
         f"{summary['n']} questions: {summary['vanilla_right']} right without a budget{judged}, "
-        f"{summary['found']} of them with a best budget, {summary['no_gain']} without gain, {summary['not_confirmed']} not confirmed on fresh draws; "
+        f"{summary['found']} of them with a best budget, "
+        f"{summary['no_gain']} without gain, {summary['not_confirmed']} not confirmed on fresh draws; "
         f"{summary['wrong']} wrong and not searched, {summary['errors']} errors"
     ]
     if summary["found"]:
