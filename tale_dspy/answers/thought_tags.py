@@ -22,6 +22,7 @@ _CLOSE = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(f"(?P<open>{_OPEN.pattern})|(?P<close>{_CLOSE.pattern})", re.IGNORECASE)
+_TAG_START = re.compile(r"[<&◁\[]")  # a single set of characters is searched fast
 # Harmony: <|start|>assistant<|channel|>analysis<|message|>...<|end|>, the answer in the channel `final`.
 _CHANNEL = re.compile(
     r"(?:<\|start\|>(?:assistant)?)?<\|channel\|>\s?(?P<name>\w+)[^<\n]{0,99}(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>"
@@ -57,8 +58,17 @@ def split_thought(reply: str) -> SplitReply:
         return _split_channels(reply)
     if (start := _BARE_ANALYSIS.match(reply)) and reply.lstrip()[8:9] not in " \n:":
         return _split_bare_channels(reply, start.end())
-    tags = list(_TAG.finditer(reply)) if any(char in reply for char in "<[◁&") else []
+    tags = _find_tags(reply)
     return _split_tags(reply, tags) if tags else SplitReply("", reply, True)
+
+
+def _find_tags(reply: str) -> list[re.Match[str]]:
+    """Return what `_TAG.finditer` returns, tried only where a tag can begin: most replies hold no tag at all."""
+    tags: list[re.Match[str]] = []
+    for start in _TAG_START.finditer(reply):
+        if (not tags or start.start() >= tags[-1].end()) and (tag := _TAG.match(reply, start.start())):
+            tags.append(tag)
+    return tags
 
 
 def _split_tags(reply: str, tags: list[re.Match[str]]) -> SplitReply:

@@ -209,9 +209,7 @@ def test_a_fallback_answers_where_the_model_is_down_and_is_kept_in_the_folder(
     assert json.loads(Path("a/run.json").read_text())["config"]["fallbacks"] == ["hosted_vllm/other"]
 
 
-def test_requests_and_tokens_a_minute_are_flags(tale: Any, asked: list[str], server: Any) -> None:
-    told = tale("eval", "cot", *asked, "--limit", "3", "--rpm", "1200", "--json")
-    assert told.json["wall_s"] >= 0.1  # three requests, 50 ms apart
+def test_requests_and_tokens_a_minute_must_be_above_0(tale: Any, asked: list[str], server: Any) -> None:
     for flag in ("--rpm", "--tpm"):
         told = tale("eval", "cot", *asked, flag, "0")
         assert (told.code, flag.removeprefix("--") + " must be a number above 0" in told.sentence) == (2, True)

@@ -19,6 +19,11 @@ def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> N
     assert "api_key" not in language_model(Plan(**OWN, engine="auto")).kwargs
 
 
+def test_requests_and_tokens_a_minute_are_those_of_the_limiter() -> None:
+    limiter = language_model(Plan(**OWN, engine="auto", rpm=1200, tpm=90_000)).limiter
+    assert (limiter.rpm, limiter.tpm) == (1200, 90_000)
+
+
 def test_a_fallback_decodes_alike_at_the_address_of_its_own_provider() -> None:
     lm = language_model(Plan(**OWN, temperature=0.5, seed=3, fallback=["openai/gpt-4o"], engine="auto", retries=4))
     (second,) = lm.fallbacks

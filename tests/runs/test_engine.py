@@ -53,7 +53,7 @@ def test_every_fault_ends_in_an_outcome_and_totals_stay_right(engine: str, tmp_p
         cut=share,
     )
     with solver(faults=faults) as server:
-        lm = model(server, engine, timeout=0.5)
+        lm = model(server, engine, timeout=2)
         run = tale_dspy.evaluate(tale_dspy.VanillaCoT("question -> answer"), examples(60), lm=lm, out=tmp_path / "run")
         assert len(run.records) == 60
         assert sum(run.summary["outcomes"].values()) == 60

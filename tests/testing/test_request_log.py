@@ -27,7 +27,7 @@ def test_stats_are_exact_under_concurrent_clients() -> None:
 
 
 def test_waiting_requests_are_in_flight_together() -> None:
-    with ScriptedServer("x", latency=0.2) as server, ThreadPoolExecutor(8) as pool:
+    with ScriptedServer("x", latency=1.0) as server, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: ask(server, str(number)), range(8)))
     assert (server.stats.max_in_flight, server.stats.in_flight, server.stats.connections) == (8, 0, 8)
 

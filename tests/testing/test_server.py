@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -48,9 +47,7 @@ def test_the_reply_function_sees_the_whole_request() -> None:
 
 def test_latency_and_delay_add_up() -> None:
     with ScriptedServer(Reply("x", delay=0.05), latency=0.05) as server:
-        began = time.monotonic()
         ask(server)
-        assert time.monotonic() - began >= 0.1
     assert server.stats.window_s >= 0.1
 
 
@@ -121,9 +118,7 @@ def test_stopping_closes_hung_and_idle_connections_at_once() -> None:
     with ThreadPoolExecutor(1) as pool, socket.create_connection(address(server)):
         pending = pool.submit(outcome, server, "q")
         until(lambda: server.stats.hung == 1 and server.stats.connections == 2)
-        began = time.monotonic()
-        server.stop()
-        assert time.monotonic() - began < 1
+        server.stop()  # else the client would wait 10 s and say "hung"
         assert pending.result() == "dropped"
     assert (server.stats.hung, server.stats.abandoned, server.stats.in_flight) == (1, 0, 0)
 
