@@ -30,7 +30,12 @@ $(VENV)-%/.done: pyproject.toml constraints-%.txt
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-$*.txt -e '.[test-$*]'
 	touch $@
 
-test-integrations: $(VENV)-integrations/.done $(VENV)-inspect/.done
+# A client in another language, for the tests of the proxy.
+$(VENV)-integrations/node_modules/openai: $(VENV)-integrations/.done
+	npm install --silent --no-audit --no-fund --prefix $(VENV)-integrations openai@6.49.0
+	touch $@
+
+test-integrations: $(VENV)-integrations/node_modules/openai $(VENV)-inspect/.done
 	$(VENV)-integrations/bin/python -m pytest -q tests/integrations
 	$(VENV)-inspect/bin/python -m pytest -q tests/integrations/test_inspect_ai.py tests/integrations/test_inspect_export.py
 

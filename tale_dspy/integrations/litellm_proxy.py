@@ -9,7 +9,7 @@ Example:
     >>> tale = TokenBudget("best.json")  # doctest: +SKIP
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, Protocol, cast
@@ -19,20 +19,30 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from tale_dspy.backends.reasoning_params import Mode, check_mode
 from tale_dspy.budget import BudgetValue
-from tale_dspy.errors import TaleError, UsageError
-from tale_dspy.integrations.policy import AskingPolicy, BudgetPolicy, PolicyLike, PolicySource
+from tale_dspy.errors import UsageError
+from tale_dspy.integrations.policy import BudgetPolicy, ModelEstimatePolicy, PolicyLike, PolicySource
 from tale_dspy.integrations.proxy_control import control_settings, effort_sent
+from tale_dspy.integrations.proxy_decision import (
+    DECISION_KEY,
+    add_sent,
+    proxy_metadata,
+    response_headers,
+    store_decision,
+    stored_budget,
+    stored_decision,
+)
 from tale_dspy.integrations.proxy_metrics import ProxyMetrics
 from tale_dspy.integrations.proxy_requests import (
     API_FORMATS,
     ApiFormat,
     JsonObject,
     SkippedRequest,
+    UserQuestion,
     output_limit,
     read_question,
     requested_budget,
     with_phrase,
-    without_opt_out,
+    without_requested_budget,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +50,6 @@ if TYPE_CHECKING:
     from litellm.types.utils import ModelResponse
 
 OLDEST_LITELLM = (1, 83, 10)
-STATE = "tale_dspy"
-"""Key under which the proxy's own metadata of a request holds what was decided of it."""
 
 
 class TokenBudget(CustomLogger):
@@ -91,30 +99,29 @@ class TokenBudget(CustomLogger):
         api = API_FORMATS.get(call_type)
         if api is None:
             return data
-        try:
-            request, decision = await self._decided(api, data)
-        except Exception as error:  # the boundary: whatever goes wrong here, the user's request goes on
-            self._source.warn_once(f"no budget, the request passes through: {type(error).__name__}: {error}")
-            request, decision = dict(data), SkippedRequest("error")
-        if isinstance(decision, SkippedRequest):
-            _proxy_metadata(request)[STATE] = {"skipped": decision.reason}
-        else:
-            _proxy_metadata(request)[STATE] = {"tokens": decision.tokens, "effort": decision.effort, "api": api}
+        request = without_requested_budget(data)
+        decision: BudgetValue | SkippedRequest = SkippedRequest("error")
+        with self._source.log_faults("no budget, the request passes through"):
+            budget = await self._budget_for(api, data)
+            if isinstance(budget, BudgetValue) and budget.tokens is not None:
+                request = with_phrase(api, request, budget.tokens)
+            decision = budget
+        store_decision(request, api, decision)
         return request
 
     async def async_pre_call_deployment_hook(self, kwargs: JsonObject, call_type: object) -> JsonObject | None:
         """Set the reasoning control, once the model that answers is known."""
-        state = _state(kwargs)
-        model = kwargs.get("model")
-        if state is None or "skipped" in state or not isinstance(model, str):
+        stored = stored_decision(kwargs)
+        budget = None if stored is None else stored_budget(stored)
+        if stored is None or budget is None:
             return None
-        budget = BudgetValue(cast("int | None", state["tokens"]), cast("str | None", state["effort"]))
-        try:
-            changes = control_settings(cast("ApiFormat", state["api"]), model, budget, self.mode, kwargs)
-        except TaleError as error:
-            self._source.warn_once(f"{model}: the budget is in the prompt alone: {error}")
+        changes: JsonObject = {}
+        with self._source.log_faults(f"{kwargs.get('model')}: no reasoning control was set"):
+            api = cast("ApiFormat", stored["api"])
+            changes = control_settings(api, str(kwargs["model"]), budget, self.mode, kwargs)
+        add_sent(stored, changes, effort_sent(changes))
+        if not changes:
             return None
-        state["sent_effort"] = effort_sent(changes)
         changed = {**kwargs, **changes}
         return {name: value for name, value in changed.items() if value is not None or name not in changes}
 
@@ -127,62 +134,55 @@ class TokenBudget(CustomLogger):
         litellm_call_info: dict[str, object] | None = None,
     ) -> dict[str, str] | None:
         """Tell the caller what was decided."""
-        state = _state(data)
-        if state is None:
-            return None
-        if "skipped" in state:
-            return {"x-tale-skipped": str(state["skipped"])}
-        effort = state.get("sent_effort") or state.get("effort")
-        headers = {"x-tale-budget": state.get("tokens"), "x-tale-effort": effort}
-        return {name: str(value) for name, value in headers.items() if value is not None}
+        stored = stored_decision(data)
+        return None if stored is None else response_headers(stored)
 
     async def async_log_success_event(
         self, kwargs: JsonObject, response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """Book what an answered request spent."""
+        """Count what an answered request spent."""
         params = kwargs.get("litellm_params")
-        state = _state(params) if isinstance(params, Mapping) else None
+        stored = stored_decision(params) if isinstance(params, Mapping) else None
         logged = kwargs.get("standard_logging_object")
-        if state is None or not isinstance(logged, Mapping):
+        if stored is None or not isinstance(logged, Mapping):
             return
-        self._metrics.book(str(logged.get("model_group") or kwargs.get("model")), state, logged)
+        self._metrics.count(str(logged.get("model_group") or kwargs.get("model")), stored, logged)
 
-    async def _decided(self, api: ApiFormat, data: JsonObject) -> tuple[JsonObject, BudgetValue | SkippedRequest]:
-        """Return the request as it goes on, and the budget in it or why there is none."""
-        request = without_opt_out(data)
+    async def _budget_for(self, api: ApiFormat, data: JsonObject) -> BudgetValue | SkippedRequest:
+        """Return the budget of a request, or why it has none."""
         requested = requested_budget(data)
         if isinstance(requested, SkippedRequest):
-            return request, requested
+            return requested
         question = read_question(api, data)
         if isinstance(question, SkippedRequest):
-            return request, question
-        budget: BudgetValue | SkippedRequest | None = requested
-        if budget is None:
-            if crc32(question.text.encode("utf-8", "replace")) < self.holdout * 2**32:
-                return request, SkippedRequest("holdout")
-            policy = self._source.current()
-            if policy is None:
-                return request, SkippedRequest("no-policy")
-            budget = policy.budget_for(question.text) or await self._asked(policy, question.text, data)
-            if isinstance(budget, BudgetValue) and question.has_other_parts and budget.tokens is not None:
-                budget = replace(budget, tokens=max(budget.tokens, policy.default_tokens))
-        if isinstance(budget, SkippedRequest):
-            return request, budget
+            return question
+        budget = requested or await self._policy_budget(question, data)
         limit = output_limit(api, data)
-        if budget.tokens is not None and limit is not None and limit < budget.tokens:
-            budget = replace(budget, tokens=limit)
-        return (request if budget.tokens is None else with_phrase(api, request, budget.tokens)), budget
+        if isinstance(budget, SkippedRequest) or budget.tokens is None or limit is None:
+            return budget
+        return replace(budget, tokens=min(budget.tokens, limit))
 
-    async def _asked(self, policy: BudgetPolicy, text: str, data: JsonObject) -> BudgetValue | SkippedRequest:
-        """Ask the model for the budget of a question, by the proxy's own router."""
-        if self.estimate == "never" or not isinstance(policy, AskingPolicy):
+    async def _policy_budget(self, question: UserQuestion, data: JsonObject) -> BudgetValue | SkippedRequest:
+        """Return the budget that the policy gives a question, or why there is none."""
+        if crc32(question.text.encode("utf-8", "replace")) < self.holdout * 2**32:
+            return SkippedRequest("holdout")
+        policy = self._source.current()
+        if policy is None:
+            return SkippedRequest("no-policy")
+        budget = policy.budget_for(question.text) or await self._estimate(policy, question.text, data)
+        if isinstance(budget, BudgetValue) and question.has_other_parts and budget.tokens is not None:
+            return replace(budget, tokens=max(budget.tokens, policy.default_tokens))
+        return budget
+
+    async def _estimate(self, policy: BudgetPolicy, text: str, data: JsonObject) -> BudgetValue | SkippedRequest:
+        """Let the model estimate the budget of a question, by the proxy's own router."""
+        if self.estimate == "never" or not isinstance(policy, ModelEstimatePolicy):
             return SkippedRequest("needs-estimate")
         router = _router()
         if router is None:
             return SkippedRequest("needs-estimate")
-        reply = await router.acompletion(
-            model=str(data["model"]), messages=policy.messages(text), metadata={**_proxy_metadata(data), STATE: {}}
-        )
+        metadata = {**proxy_metadata(data), DECISION_KEY: {}}
+        reply = await router.acompletion(model=str(data["model"]), messages=policy.messages(text), metadata=metadata)
         return policy.read(reply.choices[0].message.content)
 
 
@@ -212,19 +212,16 @@ class EffortTier:
 
     async def classify(self, context: "RoutingContext") -> str | None:
         """Return the tier of a request; None leaves it to the router's own rule."""
-        state = context.metadata.get(STATE)
-        if isinstance(state, dict) and ("tokens" in state or "effort" in state):
-            # A `TokenBudget` has been at the request before the router: its phrase stands in the prompt already.
-            return self._tier(BudgetValue(state.get("tokens"), state.get("effort")))
-        question = read_question("chat", {"messages": context.structured_messages})
-        policy = self._source.current()
-        if isinstance(question, SkippedRequest) or policy is None:
-            return None
-        try:
-            budget = policy.budget_for(question.text)
-        except Exception as error:  # the boundary: whatever goes wrong here, the user's request goes on
-            self._source.warn_once(f"no tier was chosen: {type(error).__name__}: {error}")
-            return None
+        # A `TokenBudget` has been at the request before the router: its phrase stands in the prompt already.
+        stored = stored_decision({"metadata": context.metadata})
+        budget = None if stored is None else stored_budget(stored)
+        if budget is not None:
+            return self._tier(budget)
+        with self._source.log_faults("no tier was chosen"):
+            question = read_question("chat", {"messages": context.structured_messages})
+            policy = self._source.current()
+            if isinstance(question, UserQuestion) and policy is not None:
+                budget = policy.budget_for(question.text)
         return None if budget is None else self._tier(budget)
 
     def _tier(self, budget: BudgetValue) -> str | None:
@@ -262,22 +259,3 @@ def _router() -> _Router | None:
     from litellm.proxy.proxy_server import llm_router
 
     return cast("_Router | None", llm_router)
-
-
-def _proxy_metadata(request: MutableMapping[str, object]) -> JsonObject:
-    """Return the proxy's own metadata of a request; on some routes `metadata` is the provider's."""
-    name = "litellm_metadata" if isinstance(request.get("litellm_metadata"), dict) else "metadata"
-    metadata = request.get(name)
-    if not isinstance(metadata, dict):
-        metadata = request[name] = {}
-    return cast("JsonObject", metadata)
-
-
-def _state(request: Mapping[str, object]) -> JsonObject | None:
-    """Return what was decided of a request."""
-    for name in ("litellm_metadata", "metadata"):
-        metadata = request.get(name)
-        state = metadata.get(STATE) if isinstance(metadata, Mapping) else None
-        if isinstance(state, dict) and state:
-            return cast("JsonObject", state)
-    return None

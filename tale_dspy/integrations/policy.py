@@ -6,7 +6,8 @@ estimator makes no call, so that new estimators need no change here.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 RECHECK_S = 1.0
 """Seconds between two looks at whether a policy file has changed."""
+MAX_WARNINGS = 100
+"""Most different faults that a callback logs: their sentences may name what came with a request."""
 
 
 class BudgetPolicy(Protocol):
@@ -39,7 +42,7 @@ class BudgetPolicy(Protocol):
         ...
 
     def budget_for(self, text: str) -> BudgetValue | None:
-        """Return the budget of a question; None where only the model can tell (`AskingPolicy`)."""
+        """Return the budget of a question; None where only the model can tell (`ModelEstimatePolicy`)."""
         ...
 
 
@@ -72,7 +75,7 @@ class EstimatorPolicy:
 
 
 @dataclass(frozen=True)
-class AskingPolicy:
+class ModelEstimatePolicy:
     """Budgets that the model itself estimates, as TALE-EP does (arXiv 2412.18547, section 5.1)."""
 
     estimator_limits: BudgetLimits
@@ -141,7 +144,7 @@ def estimating_program(module: dspy.Module) -> TaleEP:
 def _tale_ep_policy(program: TaleEP) -> BudgetPolicy:
     estimator, limits = program.estimator, program.limits.value
     if isinstance(estimator, BudgetEstimator):
-        return AskingPolicy(estimator.limits.value, limits)
+        return ModelEstimatePolicy(estimator.limits.value, limits)
     if estimator.predictors():
         raise UsageError(f"{type(estimator).__name__} asks a model: only BudgetEstimator may do so in a policy")
     names = program.estimate_from or [name for name in program.predict.signature.input_fields if name != BUDGET]
@@ -214,8 +217,17 @@ class PolicySource:
         """Return the policy, or None while its file cannot be used."""
         return self._fixed if self._file is None else self._file.current()
 
-    def warn_once(self, sentence: str) -> None:
-        """Write a warning that was not written before."""
-        if sentence not in self._warned:
-            self._warned.add(sentence)
-            logger.warning(sentence)
+    @contextmanager
+    def log_faults(self, consequence: str) -> Iterator[None]:
+        """Log whatever goes wrong within the block in place of raising it: a request must not fail for want of a budget.
+
+        Args:
+            consequence: What becomes of the request. The same fault is logged once; after `MAX_WARNINGS` none is.
+        """
+        try:
+            yield
+        except Exception as error:  # the boundary: the user's request goes on
+            sentence = f"{consequence}: {type(error).__name__}: {error}"
+            if sentence not in self._warned and len(self._warned) < MAX_WARNINGS:
+                self._warned.add(sentence)
+                logger.warning(sentence)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from tale_dspy.errors import UsageError
-from tale_dspy.integrations.policy import AskingPolicy, EstimatorPolicy, FixedPolicy, as_policy
+from tale_dspy.integrations.policy import EstimatorPolicy, FixedPolicy, ModelEstimatePolicy, as_policy
 from tale_dspy.programs.saving import load
 
 _HOOK = '''"""The callback that LiteLLM's proxy loads; `config.yaml` names it."""
@@ -29,7 +29,10 @@ general_settings:
 
 _START = """#!/bin/sh
 # The loopback interface only: put TLS and your own access rules in front of it before others may reach it.
-cd "$(dirname "$0")" && exec litellm --config config.yaml --host 127.0.0.1 --port "${PORT:-4000}"
+# Idle connections stay open for longer than clients keep them (90 s at most by their defaults): one that the proxy
+# closes just as a client sends its next request on it fails that request.
+cd "$(dirname "$0")" && exec litellm --config config.yaml --host 127.0.0.1 --port "${PORT:-4000}" \\
+    --keepalive_timeout 120
 """
 
 _README = """# A LiteLLM proxy with measured token budgets
@@ -60,7 +63,7 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
         UsageError: If the program gives no budgets.
     """
     policy = as_policy(load(source))
-    if isinstance(policy, AskingPolicy):
+    if isinstance(policy, ModelEstimatePolicy):
         budgets = "asked of the model by a request of its own before each question, as the paper does (TALE-EP)."
     elif isinstance(policy, FixedPolicy):
         budgets = f"{policy.budget} for every question."
@@ -72,7 +75,7 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
     if not (out / "policy.json").exists() or not source.samefile(out / "policy.json"):
         shutil.copyfile(source, out / "policy.json")
     files = {
-        "tale_hook.py": _HOOK.format(estimate="call" if isinstance(policy, AskingPolicy) else "never"),
+        "tale_hook.py": _HOOK.format(estimate="call" if isinstance(policy, ModelEstimatePolicy) else "never"),
         "config.yaml": _CONFIG,
         "start.sh": _START,
         "README.md": _README.replace("BUDGETS", budgets),

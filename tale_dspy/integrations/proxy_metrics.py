@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
+from tale_dspy.integrations.proxy_decision import skip_reason
+
 if TYPE_CHECKING:
     from prometheus_client import Counter
 
@@ -23,20 +25,20 @@ class ProxyMetrics:
     def __init__(self) -> None:
         self._counters = _registered_counters()
 
-    def book(self, model: str, state: Mapping[str, object], logged: Mapping[str, object]) -> None:
+    def count(self, model: str, stored: Mapping[str, object], logged: Mapping[str, object]) -> None:
         """Count one answered request.
 
         Args:
-            model: The model group it asked for.
-            state: What was decided of it: `tokens`, or the reason why it was `skipped`.
+            model: The model group that the request names.
+            stored: What was decided of it (`proxy_decision.stored_decision`).
             logged: LiteLLM's standard logging object, for the tokens it spent.
         """
-        group = str(state["skipped"]) if "skipped" in state else "budgeted"
+        group = skip_reason(stored) or "budgeted"
         amounts = {
             "requests": 1,
             "output_tokens": logged.get("completion_tokens"),
             "prompt_tokens": logged.get("prompt_tokens"),
-            "budget_tokens": state.get("tokens"),
+            "budget_tokens": stored.get("tokens"),
             "cost_usd": logged.get("response_cost"),
         }
         for name, counter in self._counters.items():

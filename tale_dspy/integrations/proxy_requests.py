@@ -34,8 +34,11 @@ LIMIT_NAMES: Mapping[ApiFormat, tuple[str, ...]] = {
 }
 """Settings that limit the output tokens, the one to set first."""
 
-OPT_OUT = "tale"
+BUDGET_KEY = "tale"
 """Key of the request's `metadata` that sets the budget: `off`, a number of tokens, or an effort word."""
+
+SMALLEST_LIMIT = 16
+"""Fewest output tokens that leave room for reasoning; below it a caller wants a label, such as one letter."""
 
 _TEXT_TYPES = ("text", "input_text")
 _TOOL_TYPES = ("tool_result", "function_call_output", "custom_tool_call_output")
@@ -48,7 +51,7 @@ _PHRASES = [(prompt.think.strip(), prompt.think_budget.strip()) for prompt in TA
 
 @dataclass(frozen=True)
 class UserQuestion:
-    """The last thing the user said."""
+    """The last message, which is the user's."""
 
     text: str
     """Its text parts, one a line."""
@@ -67,42 +70,46 @@ class SkippedRequest:
 def read_question(api: ApiFormat, request: Mapping[str, object]) -> UserQuestion | SkippedRequest:
     """Find the question that a budget is for.
 
-    Only a question of the user's gets one. A request passes through that offers tools or brings their results (an
-    agent decides itself what it needs; no budget was measured for it), that sets a reasoning control or states a budget
-    of its own, or that holds no text.
+    Only a question of the user's gets one. These pass through: a request that offers tools or brings their results (an
+    agent decides itself what it needs; no budget was measured for it), one in which the caller sets a reasoning
+    control, states a budget or allows fewer than `SMALLEST_LIMIT` output tokens, and one without a text from the user
+    at its end, whatever shape it has.
 
     Args:
         api: The format.
-        request: The request's settings, with `messages` or `input`.
+        request: The request's settings, with `messages` or `input`; their values may be of any JSON type.
     """
-    turn = _last_turn(api, request)
-    content = turn.get("content")
+    message = _last_message(api, request)
+    content = message.get("content")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     parts = parts if isinstance(parts, list) else []
-    if turn.get("role") == "tool" or any(_kind(part) in _TOOL_TYPES for part in (turn, *parts)):
+    if message.get("role") == "tool" or any(_kind(part) in _TOOL_TYPES for part in (message, *parts)):
         return SkippedRequest("tool-results")
-    if turn.get("role") != "user":
+    if message.get("role") != "user":
         return SkippedRequest("no-question")
     if request.get("tools") or request.get("functions"):
         return SkippedRequest("tools")
-    if _has_own_effort(request):
-        return SkippedRequest("own-effort")
+    if _has_caller_effort(request):
+        return SkippedRequest("caller-effort")
+    limit = output_limit(api, request)
+    if limit is not None and limit < SMALLEST_LIMIT:
+        return SkippedRequest("small-limit")
     texts = [str(part["text"]) for part in parts if _is_text(part)]
     text = "\n".join(texts)
     if not text.strip():
         return SkippedRequest("no-text")
     if _STATED_BUDGET.search(text):
-        return SkippedRequest("own-budget")
+        return SkippedRequest("caller-budget")
     return UserQuestion(text, has_other_parts=len(texts) < len(parts))
 
 
 def requested_budget(request: Mapping[str, object]) -> BudgetValue | SkippedRequest | None:
-    """Return what the caller says of budgets in the request's metadata; None where that is nothing.
+    """Return the budget that the caller sets in the request's metadata; None where there is none.
 
     A value that is neither `off`, a number of tokens nor an effort word gives no budget at all.
     """
     metadata = request.get("metadata")
-    value = metadata.get(OPT_OUT) if isinstance(metadata, Mapping) else None
+    value = metadata.get(BUDGET_KEY) if isinstance(metadata, Mapping) else None
     if value is None:
         return None
     if value == "off" or value is False:
@@ -113,19 +120,19 @@ def requested_budget(request: Mapping[str, object]) -> BudgetValue | SkippedRequ
         return SkippedRequest("unknown-metadata")
 
 
-def without_opt_out(request: Mapping[str, object]) -> JsonObject:
-    """Return the request without our key in its metadata, which some APIs hand on to the provider."""
+def without_requested_budget(request: Mapping[str, object]) -> JsonObject:
+    """Return a copy of the request without `BUDGET_KEY` in its metadata, which some APIs hand on to the provider."""
     metadata = request.get("metadata")
-    if not isinstance(metadata, Mapping) or OPT_OUT not in metadata:
+    if not isinstance(metadata, Mapping) or BUDGET_KEY not in metadata:
         return dict(request)
-    rest = {name: value for name, value in metadata.items() if name != OPT_OUT}
+    rest = {name: value for name, value in metadata.items() if name != BUDGET_KEY}
     return {**request, "metadata": rest} if rest else {k: v for k, v in request.items() if k != "metadata"}
 
 
 def output_limit(api: ApiFormat, request: Mapping[str, object]) -> int | None:
-    """Return the caller's limit on output tokens, or None."""
+    """Return the caller's limit on output tokens; None without one, or where it is no whole number of at least 1."""
     limits = [request.get(name) for name in LIMIT_NAMES[api]]
-    return min((limit for limit in limits if isinstance(limit, int)), default=None)
+    return min((limit for limit in limits if type(limit) is int and limit > 0), default=None)
 
 
 def with_phrase(api: ApiFormat, request: Mapping[str, object], tokens: int) -> JsonObject:
@@ -140,10 +147,10 @@ def with_phrase(api: ApiFormat, request: Mapping[str, object], tokens: int) -> J
         tokens: The budget.
     """
     name = "input" if api == "responses" else "messages"
-    turns = request[name]
-    if isinstance(turns, str):
-        return {**request, name: _phrased(turns, tokens, _wants_json(request))}
-    *before, last = cast("list[JsonObject]", turns)
+    messages = request[name]
+    if isinstance(messages, str):
+        return {**request, name: _phrased(messages, tokens, _wants_json(request))}
+    *before, last = cast("list[JsonObject]", messages)
     content = last["content"]
     if isinstance(content, str):
         changed: object = _phrased(content, tokens, _wants_json(request))
@@ -175,17 +182,17 @@ def _wants_json(request: Mapping[str, object]) -> bool:
     )
 
 
-def _has_own_effort(request: Mapping[str, object]) -> bool:
+def _has_caller_effort(request: Mapping[str, object]) -> bool:
     config = request.get("output_config")
     return caller_reasoning_param(request) is not None or (isinstance(config, Mapping) and "effort" in config)
 
 
-def _last_turn(api: ApiFormat, request: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the last turn of the conversation; an empty one where there is none."""
-    turns = request.get("input" if api == "responses" else "messages")
-    if isinstance(turns, str):
-        return {"role": "user", "content": turns}
-    last = turns[-1] if isinstance(turns, list) and turns else None
+def _last_message(api: ApiFormat, request: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the last message of the conversation; an empty one where there is none."""
+    messages = request.get("input" if api == "responses" else "messages")
+    if api == "responses" and isinstance(messages, str):
+        return {"role": "user", "content": messages}
+    last = messages[-1] if isinstance(messages, list) and messages else None
     return last if isinstance(last, Mapping) else {}
 
 

@@ -1,5 +1,6 @@
 """What the callbacks make of a request; `test_litellm_proxy_served` has them in a real proxy."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 import tale_dspy
 from tale_dspy.budget import Budget, BudgetValue
 from tale_dspy.integrations import litellm_proxy
-from tale_dspy.integrations.litellm_proxy import STATE, EffortTier, TokenBudget
+from tale_dspy.integrations.litellm_proxy import EffortTier, TokenBudget
 from tale_dspy.integrations.policy import EstimatorPolicy
+from tale_dspy.integrations.proxy_decision import DECISION_KEY
 from tests.integrations.programs import regression_program
 
 QUESTION = "Ann has 4 bags of 6 sweets and eats 3. How many are left?"
@@ -88,15 +90,15 @@ async def test_a_question_with_an_image_gets_at_least_the_default() -> None:
     content = [{"type": "text", "text": "What is the sum?"}, image]
     policy = EstimatorPolicy(lambda text: Budget(20, "estimate"), default_tokens=256)
     data = await before(TokenBudget(policy), {**chat(), "messages": [{"role": "user", "content": content}]})
-    assert data["metadata"][STATE]["tokens"] == 256
+    assert data["metadata"][DECISION_KEY]["tokens"] == 256
 
 
 async def test_a_share_is_held_out_by_its_text() -> None:
     hook = TokenBudget(50, holdout=0.25)
-    decided = [(await before(hook, chat(f"What is {i} + {i}?")))["metadata"][STATE] for i in range(400)]
+    decided = [(await before(hook, chat(f"What is {i} + {i}?")))["metadata"][DECISION_KEY] for i in range(400)]
     held = [state for state in decided if state.get("skipped") == "holdout"]
     assert 70 <= len(held) <= 130
-    again = [(await before(hook, chat(f"What is {i} + {i}?")))["metadata"][STATE] for i in range(400)]
+    again = [(await before(hook, chat(f"What is {i} + {i}?")))["metadata"][DECISION_KEY] for i in range(400)]
     assert again == decided
 
 
@@ -112,22 +114,124 @@ async def test_a_fault_of_the_policy_lets_the_request_pass_and_is_said_once(capl
     ]
 
 
+async def test_a_fault_at_the_deployment_lets_the_request_pass(caplog: pytest.LogCaptureFixture) -> None:
+    hook = TokenBudget(50)
+    data = await before(hook, chat())
+    del data["model"]
+    assert await hook.async_pre_call_deployment_hook(data, "acompletion") is None
+    assert await headers(hook, data) == {"x-tale-budget": "50"}
+    assert "None: no reasoning control was set: KeyError: 'model'" in caplog.text
+
+
+async def test_an_effort_word_that_no_model_was_sent_is_no_budget() -> None:
+    hook = TokenBudget("low")
+    data = await before(hook, chat())
+    await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-4o-mini"}, "acompletion")
+    assert await headers(hook, data) == {"x-tale-skipped": "no-control"}
+
+
+ODD_REQUESTS: dict[str, dict[str, Any]] = {
+    "no-question": {
+        "none": {},
+        "null": {"messages": None},
+        "text": {"messages": QUESTION},
+        "number": {"messages": 7},
+        "mapping": {"messages": {"role": "user", "content": QUESTION}},
+        "empty": {"messages": []},
+        "texts": {"messages": [QUESTION]},
+        "nulls": {"messages": [None]},
+        "role": {"messages": [{"role": ["user"], "content": QUESTION}]},
+        "no-role": {"messages": [{"content": QUESTION}]},
+    },
+    "no-text": {
+        "none": {"messages": [{"role": "user"}]},
+        "null": {"messages": [{"role": "user", "content": None}]},
+        "number": {"messages": [{"role": "user", "content": 12}]},
+        "mapping": {"messages": [{"role": "user", "content": {"text": QUESTION}}]},
+        "texts": {"messages": [{"role": "user", "content": [QUESTION, None, 3, []]}]},
+        "odd text": {"messages": [{"role": "user", "content": [{"type": "text", "text": {"a": 1}}]}]},
+        "odd type": {"messages": [{"role": "user", "content": [{"type": ["text"], "text": QUESTION}]}]},
+    },
+    "small-limit": {"one": chat(max_tokens=1), "few": chat(max_completion_tokens=15)},
+    "caller-effort": {
+        "word": chat(reasoning_effort=["high"]),
+        "body": chat(extra_body={"reasoning_effort": 3}),
+        "config": chat(output_config=[]),
+    },
+    "tools": {"text": chat(tools="all"), "mapping": chat(tools={"a": 1})},
+    "unknown-metadata": {
+        repr(value): {**chat(), "metadata": {"tale": value}}
+        for value in (True, 0, -1, 1.5, float("nan"), "", "lots", "9" * 5000, "low+", [50], {"tokens": 50}, "\ud800")
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "body"),
+    [(reason, body) for reason, bodies in ODD_REQUESTS.items() for body in bodies.values()],
+    ids=[f"{reason}-{name[:20]}" for reason, bodies in ODD_REQUESTS.items() for name in bodies],
+)
+async def test_odd_requests_pass_through_by_the_stated_rules(
+    reason: str, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = TokenBudget(50)
+    original = copy.deepcopy(body)
+    data = await before(hook, body)
+    assert await headers(hook, data) == {"x-tale-skipped": reason}
+    assert {name: value for name, value in data.items() if name != "metadata"} == {
+        name: value for name, value in original.items() if name != "metadata"
+    }
+    assert body.keys() - {"metadata"} == original.keys() - {"metadata"}
+    assert await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion") is None
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_tokens": True},
+        {"max_tokens": 0},
+        {"max_tokens": -5},
+        {"max_tokens": "20"},
+        {"max_tokens": [20]},
+        {"temperature": []},
+        {"top_p": "much"},
+        {"extra_body": "text"},
+        {"extra_body": [1]},
+        {"response_format": 3},
+        {"text": "json"},
+        {"metadata": "none"},
+        {"metadata": {"tale": None, "notes": ["x" * 1000] * 1000}},
+        {"litellm_metadata": 5},
+        {"user": {"a": [1] * 10_000}},
+    ],
+    ids=lambda settings: repr(settings)[:40],
+)
+async def test_odd_settings_beside_a_question_change_nothing_of_its_budget(settings: dict[str, Any]) -> None:
+    hook = TokenBudget(50)
+    data = await before(hook, {**chat(), **settings})
+    assert "less than 50 tokens" in prompt(data)
+    sent = await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
+    assert sent is not None
+    assert (await headers(hook, data) or {})["x-tale-budget"] == "50"
+
+
 async def test_a_missing_file_lets_requests_pass(tmp_path: Path) -> None:
     data = await before(TokenBudget(tmp_path / "none.json"), chat())
-    assert data["metadata"][STATE] == {"skipped": "no-policy"}
+    assert data["metadata"][DECISION_KEY] == {"skipped": "no-policy"}
 
 
 async def test_mode_native_without_a_control_leaves_the_phrase(caplog: pytest.LogCaptureFixture) -> None:
     hook = TokenBudget(50, mode="native")
     data = await before(hook, chat())
     assert await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-4o-mini"}, "acompletion") is None
-    assert "the budget is in the prompt alone" in caplog.text
+    assert "openai/gpt-4o-mini: no reasoning control was set" in caplog.text
 
 
 async def test_the_model_is_asked_only_where_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     program = tale_dspy.TaleEP("question -> answer")
     data = await before(TokenBudget(program), chat())
-    assert data["metadata"][STATE] == {"skipped": "needs-estimate"}
+    assert data["metadata"][DECISION_KEY] == {"skipped": "needs-estimate"}
 
     asked: list[dict[str, Any]] = []
 
@@ -176,7 +280,7 @@ async def test_a_tier_by_the_budget() -> None:
 
 
 async def test_a_budget_set_before_the_router_decides_the_tier() -> None:
-    metadata = {STATE: {"tokens": 200, "effort": None, "api": "chat"}}
+    metadata = {DECISION_KEY: {"tokens": 200, "effort": None, "api": "chat"}}
     told = context(f"{QUESTION} Use less than 200 tokens.", metadata=metadata)
     assert await EffortTier(50, {100: "SIMPLE", 300: "MEDIUM"}).classify(told) == "MEDIUM"
 

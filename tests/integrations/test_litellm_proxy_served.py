@@ -2,10 +2,17 @@
 
 import asyncio
 import json
+import os
+import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
 
 import anthropic
 import openai
@@ -43,6 +50,23 @@ def proxy(backend: RecordingBackend, tmp_path_factory: pytest.TempPathFactory) -
         hook.write(TIER)
     with running_proxy(folder / "served") as running:
         yield running
+
+
+@dataclass(frozen=True)
+class IdleConnection:
+    """A connection that has answered one request, and was left alone since."""
+
+    http: HTTPConnection
+    since: float
+
+
+@pytest.fixture(scope="module", autouse=True)
+def idle(proxy: Proxy) -> Iterator[IdleConnection]:
+    connection = HTTPConnection(proxy.url.removeprefix("http://"), timeout=60)
+    with closing(connection):
+        connection.request("GET", "/health/liveliness")
+        connection.getresponse().read()
+        yield IdleConnection(connection, time.monotonic())
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +191,42 @@ def test_curl(proxy: Proxy, backend: RecordingBackend) -> None:
     assert "[[31]]" in done.stdout
 
 
+JAVASCRIPT = """
+import OpenAI from "openai";
+const client = new OpenAI({baseURL: process.env.URL + "/v1", apiKey: process.env.KEY, maxRetries: 0});
+const asked = {model: "plain", messages: [{role: "user", content: process.env.QUESTION}]};
+const plain = await client.chat.completions.create(asked).withResponse();
+const off = await client.chat.completions.create({...asked, metadata: {tale: "off"}}).withResponse();
+const streamed = await client.chat.completions.create({...asked, stream: true}).withResponse();
+let text = "";
+for await (const chunk of streamed.data) text += chunk.choices[0]?.delta?.content ?? "";
+const effort = await client.responses.create({model: "thinker", input: process.env.QUESTION}).withResponse();
+console.log(JSON.stringify({
+  answers: [plain.data.choices[0].message.content, off.data.choices[0].message.content, text, effort.data.output_text],
+  budgets: [plain, off, streamed, effort].map((reply) => reply.response.headers.get("x-tale-budget")),
+  skipped: off.response.headers.get("x-tale-skipped"),
+  effort: effort.response.headers.get("x-tale-effort"),
+}));
+"""
+
+
+def test_the_openai_client_of_javascript(proxy: Proxy, backend: RecordingBackend, tmp_path: Path) -> None:
+    (tmp_path / "client.mjs").write_text(JAVASCRIPT)
+    (tmp_path / "node_modules").symlink_to(Path(sys.prefix, "node_modules"))  # make test-integrations
+    env = {**os.environ, "URL": proxy.url, "KEY": proxy.key, "QUESTION": QUESTION}
+    done = subprocess.run(["node", "client.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    budget = str(BUDGET)
+    assert json.loads(done.stdout) == {
+        "answers": [ANSWER] * 4,
+        "budgets": [budget, None, budget, budget],
+        "skipped": "off",
+        "effort": "minimal",
+    }
+    assert [PHRASE in request.prompt for request in backend.requests] == [True, False, True]
+    assert (backend.last_body["reasoning"], PHRASE in backend.last_body["input"]) == ({"effort": "minimal"}, True)
+
+
 def test_without_the_key_nobody_is_answered(proxy: Proxy, backend: RecordingBackend) -> None:
     with (
         openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="sk-other", max_retries=0) as stranger,
@@ -234,3 +294,12 @@ def test_what_was_spent_is_counted(proxy: Proxy, client: openai.OpenAI) -> None:
     requests, tokens = float(counts[wanted]), float(counts[wanted.replace("requests", "output_tokens")])
     assert tokens == requests * len(ANSWER.split())
     assert float(counts[wanted.replace("requests", "budget_tokens")]) >= BUDGET
+
+
+def test_an_idle_connection_stays_open_for_longer_than_clients_keep_it(idle: IdleConnection) -> None:
+    # The web server's default is 5 s, that of the clients of Python too: whoever is later loses the request.
+    patience = max(0.0, 6.0 - (time.monotonic() - idle.since))  # mostly over: the other tests of this file came between
+    is_closed, _, _ = select.select([idle.http.sock], [], [], patience)
+    assert not is_closed
+    idle.http.request("GET", "/health/liveliness")
+    assert idle.http.getresponse().status == 200

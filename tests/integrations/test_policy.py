@@ -8,7 +8,7 @@ import pytest
 import tale_dspy
 from tale_dspy.budget import BudgetLimits, BudgetValue
 from tale_dspy.integrations import policy as module
-from tale_dspy.integrations.policy import AskingPolicy, PolicyFile, as_policy
+from tale_dspy.integrations.policy import ModelEstimatePolicy, PolicyFile, as_policy
 from tests.integrations.programs import regression_program, saved
 
 QUESTION = "A train covers 60 miles in 1.5 hours. How fast is it?"
@@ -52,7 +52,7 @@ def test_an_estimator_that_asks_a_model_of_its_own_is_refused() -> None:
 
 def test_the_estimate_of_the_model_is_read_as_tale_ep_reads_it() -> None:
     asking = as_policy(tale_dspy.TaleEP("question -> answer", scale=2.0, floor=20, ceiling=300))
-    assert isinstance(asking, AskingPolicy)
+    assert isinstance(asking, ModelEstimatePolicy)
     assert asking.budget_for(QUESTION) is None
     assert asking.messages(QUESTION)[1] == {"role": "user", "content": QUESTION}
     assert asking.read("Budget: [[50]]") == BudgetValue(100)

@@ -13,9 +13,9 @@ def test_requests_are_counted_by_what_was_decided() -> None:
     metrics = ProxyMetrics()
     logged = {"completion_tokens": 40, "prompt_tokens": 12, "response_cost": 0.25}
     for _ in range(3):
-        metrics.book("test-model", {"tokens": 50, "effort": None}, logged)
-    ProxyMetrics().book("test-model", {"skipped": "holdout"}, {**logged, "completion_tokens": 90})
-    metrics.book("test-model", {"skipped": "tools"}, {"completion_tokens": None})
+        metrics.count("test-model", {"api": "chat", "tokens": 50, "effort": None}, logged)
+    ProxyMetrics().count("test-model", {"skipped": "holdout"}, {**logged, "completion_tokens": 90})
+    metrics.count("test-model", {"skipped": "tools"}, {"completion_tokens": None})
 
     assert [count(name, "budgeted") for name in ("requests", "output_tokens", "prompt_tokens", "budget_tokens")] == [
         3,

@@ -15,7 +15,7 @@ from tale_dspy.integrations.proxy_requests import (
     read_question,
     requested_budget,
     with_phrase,
-    without_opt_out,
+    without_requested_budget,
 )
 from tale_dspy.prompts import TASK_PROMPTS
 
@@ -43,7 +43,7 @@ def test_the_phrase_goes_to_the_end_of_the_question(api: ApiFormat, request_body
     assert read_question(api, request_body) == UserQuestion("2+2?")
     changed = with_phrase(api, request_body, 50)
     assert request_body == before
-    assert read_question(api, changed) == SkippedRequest("own-budget")
+    assert read_question(api, changed) == SkippedRequest("caller-budget")
     assert json.dumps(changed).count(json.dumps(f"2+2?\n{PHRASE}")) == 1
 
 
@@ -90,13 +90,13 @@ def test_images_stay_and_are_said() -> None:
         ("chat", {}, "no-question"),
         ("chat", chat([IMAGE]), "no-text"),
         ("chat", chat("  "), "no-text"),
-        ("chat", chat("2+2?", reasoning_effort="low"), "own-effort"),
-        ("messages", {**chat("2+2?"), "thinking": {"type": "enabled", "budget_tokens": 2000}}, "own-effort"),
-        ("messages", {**chat("2+2?"), "output_config": {"effort": "low"}}, "own-effort"),
-        ("responses", {"input": "2+2?", "reasoning": {"effort": "low"}}, "own-effort"),
-        ("chat", chat("2+2? Use less than 20 tokens."), "own-budget"),
-        ("chat", chat("Explain in at most 1,000 words."), "own-budget"),
-        ("chat", chat("请使用少于 50 tokens 回答"), "own-budget"),
+        ("chat", chat("2+2?", reasoning_effort="low"), "caller-effort"),
+        ("messages", {**chat("2+2?"), "thinking": {"type": "enabled", "budget_tokens": 2000}}, "caller-effort"),
+        ("messages", {**chat("2+2?"), "output_config": {"effort": "low"}}, "caller-effort"),
+        ("responses", {"input": "2+2?", "reasoning": {"effort": "low"}}, "caller-effort"),
+        ("chat", chat("2+2? Use less than 20 tokens."), "caller-budget"),
+        ("chat", chat("Explain in at most 1,000 words."), "caller-budget"),
+        ("chat", chat("请使用少于 50 tokens 回答"), "caller-budget"),
     ],
 )
 def test_requests_that_pass_through(api: ApiFormat, request_body: dict[str, Any], reason: str) -> None:
@@ -116,9 +116,9 @@ def test_the_callers_word_in_the_metadata() -> None:
 
 
 def test_the_callers_word_goes_no_further() -> None:
-    assert without_opt_out({"metadata": {"tale": "off", "a": 1}, "b": 2}) == {"metadata": {"a": 1}, "b": 2}
-    assert without_opt_out({"metadata": {"tale": "off"}, "b": 2}) == {"b": 2}
-    assert without_opt_out({"metadata": {"a": 1}}) == {"metadata": {"a": 1}}
+    assert without_requested_budget({"metadata": {"tale": "off", "a": 1}, "b": 2}) == {"metadata": {"a": 1}, "b": 2}
+    assert without_requested_budget({"metadata": {"tale": "off"}, "b": 2}) == {"b": 2}
+    assert without_requested_budget({"metadata": {"a": 1}}) == {"metadata": {"a": 1}}
 
 
 def test_the_limit_of_the_caller() -> None:
