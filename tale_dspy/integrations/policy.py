@@ -219,7 +219,7 @@ class PolicySource:
 
     @contextmanager
     def log_faults(self, consequence: str) -> Iterator[None]:
-        """Log whatever goes wrong within the block in place of raising it: a request must not fail for want of a budget.
+        """Log what goes wrong within the block instead of raising it: no request may fail for want of a budget.
 
         Args:
             consequence: What becomes of the request. The same fault is logged once; after `MAX_WARNINGS` none is.
