@@ -134,39 +134,39 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     ) -> str:
         """Render inputs; the main request also says all that the model must know about its reply."""
         if main_request:
-            body = [own_instructions(signature), self._request(signature, inputs)]
+            body = [own_instructions(signature), self._question_message(signature, inputs)]
         else:
-            body = [_rows(signature, inputs)]
+            body = [_input_rows(signature, inputs)]
         return "\n\n".join(p for p in (prefix, *body, suffix) if p)
 
-    def _request(self, signature: type[Signature], inputs: dict[str, Any]) -> str:
+    def _question_message(self, signature: type[Signature], inputs: dict[str, Any]) -> str:
         """Render one question without the instructions."""
-        shown = _shown(signature, inputs)
+        shown = _shown_inputs(signature, inputs)
         if is_estimator(signature):
-            rows = "".join(f'{title(k)}: "{_value(f, inputs[k])}"\n' for k, f in shown.items())
+            rows = "".join(f'{title(k)}: "{_input_text(f, inputs[k])}"\n' for k, f in shown.items())
             return f"Below is the question:\n\n{rows}"
         budget = inputs.get(BUDGET) if BUDGET in signature.input_fields else None
         if states_budget(signature):
             budget = STATED
         thinks = REASONING in signature.output_fields
         options = {"thinks": thinks, "thought": was_thought(signature.output_fields)}
-        task, alone = self._task(signature), list(shown) == ["question"] and self._published(signature)
-        question = _value(shown["question"], inputs["question"]) if alone else _rows(signature, inputs)
+        task, alone = self._task_prompt(signature), list(shown) == ["question"] and self._is_published_form(signature)
+        question = _input_text(shown["question"], inputs["question"]) if alone else _input_rows(signature, inputs)
         form = prompt_form(self.form or DEFAULT_FORM)
         if thinks and budget is not None and form.name != PAPER and task.wanted is not None:
-            return form.render(question, task.wanted if alone else asked(_outputs(signature)), budget=budget)
+            return form.render(question, task.wanted if alone else asked(_visible_outputs(signature)), budget=budget)
         if alone:
             return task.render(question, budget=budget, **options)
-        return task.render_fields(question, asked(_outputs(signature)), budget=budget, **options)
+        return task.render_fields(question, asked(_visible_outputs(signature)), budget=budget, **options)
 
-    def _task(self, signature: type[Signature]) -> TaskPrompt:
+    def _task_prompt(self, signature: type[Signature]) -> TaskPrompt:
         return TASK_PROMPTS[self.task or ("choice" if is_choice(signature) else "answer")]
 
-    def _published(self, signature: type[Signature]) -> bool:
+    def _is_published_form(self, signature: type[Signature]) -> bool:
         """Whether a form as published says all there is to say: nothing is lost that the user described."""
-        outputs = _outputs(signature)
+        outputs = _visible_outputs(signature)
         names = [k for k in signature.input_fields if k != BUDGET]
-        if "question" not in names or not self._task(signature).fits(list(outputs)):
+        if "question" not in names or not self._task_prompt(signature).fits(list(outputs)):
             return False
         ((name, field),) = outputs.items()
         if self.task:
@@ -184,35 +184,39 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         lines = [str(outputs[REASONING])] if outputs.get(REASONING) and REASONING in signature.output_fields else []
         if states_budget(signature) and outputs.get(BUDGET):
             lines.insert(0, f"Budget: [[{outputs[BUDGET]}]]")
-        answers = {k: f for k, f in _outputs(signature).items() if k in outputs and not _lacks(outputs, k, f)}
+        answers = {
+            k: f for k, f in _visible_outputs(signature).items() if k in outputs and not _demo_lacks(outputs, k, f)
+        }
         for name in sorted(
             answers, key=lambda k: not is_short(answers[k])
         ):  # the short ones first, as they are asked for
-            value = _written(answers[name], outputs[name], choice=self._chooses(signature))
+            value = _output_text(answers[name], outputs[name], choice=self._is_choice_prompt(signature))
             short = is_short(answers[name])
-            lines.append(f"{self._label(signature, name)}: [[{value}]]" if short else f"[[ ## {name} ## ]]\n{value}")
+            lines.append(
+                f"{self._field_label(signature, name)}: [[{value}]]" if short else f"[[ ## {name} ## ]]\n{value}"
+            )
         return "\n".join(lines)
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str:
         """Say again how the outputs shall look, for a turn that comes after the request."""
-        return f"Please Give the response by strictly following this format: {asked(_outputs(signature))}"
+        return f"Please Give the response by strictly following this format: {asked(_visible_outputs(signature))}"
 
-    def _chooses(self, signature: type[Signature]) -> bool:
-        return is_choice(signature) or (self._task(signature).choice and self._published(signature))
+    def _is_choice_prompt(self, signature: type[Signature]) -> bool:
+        return is_choice(signature) or (self._task_prompt(signature).choice and self._is_published_form(signature))
 
-    def _label(self, signature: type[Signature], name: str) -> str:
+    def _field_label(self, signature: type[Signature], name: str) -> str:
         if is_estimator(signature):
             return "Budget"
-        return (self._published(signature) and self._task(signature).label) or title(name)
+        return (self._is_published_form(signature) and self._task_prompt(signature).label) or title(name)
 
     def format_demos(self, signature: type[Signature], demos: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Render demos as pairs of messages; one that lacks an output of this predictor is left out of its prompt."""
         messages = []
         for demo in demos:
             outputs = {k: f for k, f in signature.output_fields.items() if k != REASONING}
-            if any(_lacks(demo, k, f) for k, f in outputs.items()) or not _shown(signature, demo):
+            if any(_demo_lacks(demo, k, f) for k, f in outputs.items()) or not _shown_inputs(signature, demo):
                 continue
-            messages.append({"role": "user", "content": self._request(signature, demo)})
+            messages.append({"role": "user", "content": self._question_message(signature, demo)})
             reply = self.format_assistant_message_content(signature, demo)
             messages.append({"role": "assistant", "content": reply})
         return messages
@@ -227,7 +231,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         messages = []
         for budget_request in inputs.pop(history_field_name).messages:
             lines = [f"{title(k)}: {v}" for k, v in budget_request.items() if k not in signature.input_fields]
-            pair = {"user": _rows(signature, budget_request), "assistant": "\n".join(lines)}
+            pair = {"user": _input_rows(signature, budget_request), "assistant": "\n".join(lines)}
             messages += [{"role": who, "content": text} for who, text in pair.items() if text]
         return messages
 
@@ -247,9 +251,9 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             contents = (b.content for b in reversed(brackets(split_thought(completion).visible, ())))
             return {BUDGET: next((c for c in contents if read_budget(c) is not None), completion.strip() or None)}
         thinks = REASONING in signature.output_fields
-        choice = self._chooses(signature)
+        choice = self._is_choice_prompt(signature)
         stated, completion = split_stated(completion) if states_budget(signature) else (None, completion)
-        values, before = read_fields(_outputs(signature), completion, choice=choice, thinks=thinks)
+        values, before = read_fields(_visible_outputs(signature), completion, choice=choice, thinks=thinks)
         if BUDGET in signature.output_fields:
             values[BUDGET] = stated
         if thinks:
@@ -265,9 +269,11 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         lm_kwargs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Read each reply as DSPy does, but give None where DSPy raises: on an empty reply or broken tool calls."""
-        return [self._reply(processed_signature, original_signature, o, lm, lm_kwargs) for o in outputs]
+        return [self._parse_reply(processed_signature, original_signature, o, lm, lm_kwargs) for o in outputs]
 
-    def _reply(self, processed: Any, original: Any, output: Any, lm: Any, lm_kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _parse_reply(
+        self, processed: Any, original: Any, output: Any, lm: Any, lm_kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
         # A dict always: in a bare text DSPy takes the words "reasoning_content" for a key.
         row = {k: v for k, v in output.items() if v} if isinstance(output, dict) else {"text": output}
         value: dict[str, Any] | None = None
@@ -346,7 +352,7 @@ def is_choice(signature: type[Signature]) -> bool:
 
 @lru_cache(maxsize=256)  # asked several times a call; a signature is never changed, but replaced
 def _is_choice(signature: Any) -> bool:
-    outputs = _outputs(signature)
+    outputs = _visible_outputs(signature)
     if len(outputs) != 1:
         return False
     ((name, field),) = outputs.items()
@@ -364,30 +370,30 @@ def own_instructions(signature: type[Signature]) -> str:
     return "" if _GENERATED.fullmatch(text) else text
 
 
-def _outputs(signature: type[Signature]) -> dict[str, FieldInfo]:
+def _visible_outputs(signature: type[Signature]) -> dict[str, FieldInfo]:
     beside = (REASONING, BUDGET) if states_budget(signature) else (REASONING,)
     return {k: f for k, f in signature.output_fields.items() if k not in beside}
 
 
-def _shown(signature: type[Signature], inputs: Any) -> dict[str, FieldInfo]:
+def _shown_inputs(signature: type[Signature], inputs: Any) -> dict[str, FieldInfo]:
     return {k: f for k, f in signature.input_fields.items() if k != BUDGET and inputs.get(k) is not None}
 
 
-def _lacks(demo: Any, name: str, field: FieldInfo) -> bool:
+def _demo_lacks(demo: Any, name: str, field: FieldInfo) -> bool:
     return demo.get(name) is None and not (name in demo and annotation_allows_none(field.annotation))
 
 
-def _value(field: FieldInfo, value: Any) -> Any:
+def _input_text(field: FieldInfo, value: Any) -> Any:
     """Write an input as DSPy does; a text is itself, and the common case need not go through Pydantic."""
     return value if isinstance(value, str) else format_field_value(field, value)
 
 
-def _rows(signature: type[Signature], inputs: dict[str, Any]) -> str:
-    shown = _shown(signature, inputs)
-    return "\n".join(f"{title(k)}{described(k, f, ' ({})')}: {_value(f, inputs[k])}" for k, f in shown.items())
+def _input_rows(signature: type[Signature], inputs: dict[str, Any]) -> str:
+    shown = _shown_inputs(signature, inputs)
+    return "\n".join(f"{title(k)}{described(k, f, ' ({})')}: {_input_text(f, inputs[k])}" for k, f in shown.items())
 
 
-def _written(field: FieldInfo, value: Any, *, choice: bool) -> str:
+def _output_text(field: FieldInfo, value: Any, *, choice: bool) -> str:
     """Write a value so that `parse` reads it back."""
     if value is None:
         return "null"

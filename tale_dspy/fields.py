@@ -140,9 +140,9 @@ def convert(text: str, field: FieldInfo) -> Any:
     if kind is str:
         return text
     if get_origin(kind) is Literal:
-        return _option(text, {str(o): o for o in get_args(kind)})
-    value = text.strip(" .*_`'") if kind is bool else _number(text, kind)
-    return None if value is None else _typed(str(value), field.annotation)
+        return _match_option(text, {str(o): o for o in get_args(kind)})
+    value = text.strip(" .*_`'") if kind is bool else _read_number(text, kind)
+    return None if value is None else _read_typed(str(value), field.annotation)
 
 
 def thought(text: str, field: FieldInfo) -> Any:
@@ -160,11 +160,11 @@ def long_value(text: str, field: FieldInfo, *, repair: bool = False) -> Any:
     kind = plain_type(field)
     if isinstance(kind, EnumMeta):
         members: dict[str, Any] = dict(kind.__members__)
-        return _option(unquoted(text), {**members, **{str(m.value): m for m in members.values()}})
-    return _typed(text, field.annotation, repair=repair)
+        return _match_option(unquoted(text), {**members, **{str(m.value): m for m in members.values()}})
+    return _read_typed(text, field.annotation, repair=repair)
 
 
-def _option(text: str, options: Mapping[str, Any]) -> Any:
+def _match_option(text: str, options: Mapping[str, Any]) -> Any:
     """Return the option of this name: exactly, or else without case and marks around it."""
 
     def plain(name: str) -> str:
@@ -174,7 +174,7 @@ def _option(text: str, options: Mapping[str, Any]) -> Any:
     return options[text] if text in options else next(alike, None)
 
 
-def _number(text: str, kind: type) -> int | float | None:
+def _read_number(text: str, kind: type) -> int | float | None:
     """Read a number by the one reader of `tale_dspy.answers`; None where the text is anything else, or no int."""
     text = text.strip()
     if kind is float and text.lower().lstrip("+-") in _NO_FRACTIONS:
@@ -190,7 +190,7 @@ def _number(text: str, kind: type) -> int | float | None:
         return None
 
 
-def _typed(text: str, annotation: Any, *, repair: bool = False) -> Any:
+def _read_typed(text: str, annotation: Any, *, repair: bool = False) -> Any:
     """Read a value as JSON, else as its type reads a text; with `repair`, as the JSON it may have been meant to be."""
     if repair and len(text) > _REPAIRED:
         return None

@@ -56,14 +56,14 @@ def data_hash(ids: Iterable[str]) -> str:
 def digest(value: Any) -> str:
     """Return 16 hex digits that stand for a value, whatever the order of its keys."""
     try:
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain_value)
     except (TypeError, ValueError, RecursionError):  # keys that are no strings, a value that holds itself
         text = _without_addresses(value)
     # JSON may hold half of a surrogate pair, which UTF-8 has no bytes for.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     import dspy
     import pydantic
 

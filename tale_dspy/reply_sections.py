@@ -35,7 +35,7 @@ def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
     return [b for b in contents if not TEMPLATE.fullmatch(b.content) and b.content not in names]
 
 
-def _markers(text: str) -> list[re.Match[str]]:
+def _list_markers(text: str) -> list[re.Match[str]]:
     """List the markers of a reply, without those inside double brackets or a JSON string."""
     matches = list(MARKER.finditer(text))
     if not any(_line_prefix(text, m) for m in matches):
@@ -62,7 +62,7 @@ def split_sections(text: str, names: Iterable[str]) -> dict[str | None, str]:
     Of a field written twice the later counts; markers of other fields end a section, and what follows `completed` does
     not count.
     """
-    markers = _markers(text)
+    markers = _list_markers(text)
     first = next((i for i, m in enumerate(markers) if m[1] in names or m[1] == "completed"), len(markers))
     sections: dict[str | None, str] = {None: text[: markers[first].start()] if first < len(markers) else text}
     ends = [*(m.start() for m in markers[1:]), len(text)]

@@ -53,7 +53,7 @@ def read_usage(entry: dict[str, Any]) -> ReportedUsage:
 
 
 def _usage_sum(usages: Sequence[dict[str, Any]], cached: bool) -> ReportedUsage:
-    counts = [_counts(usage) for usage in usages]
+    counts = [_token_counts(usage) for usage in usages]
     if len(counts) == 1:
         return ReportedUsage(*counts[0], cached)
     known = [[n for n in column if n is not None] for column in zip(*counts, strict=True)]
@@ -61,7 +61,7 @@ def _usage_sum(usages: Sequence[dict[str, Any]], cached: bool) -> ReportedUsage:
     return ReportedUsage(prompt, output, reasoning, cached_prompt, cached)
 
 
-def _counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
+def _token_counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
     """Prompt, output, reasoning and cached prompt tokens of one response."""
     # The Responses API says input and output where chat completions say prompt and completion.
     prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
@@ -70,10 +70,10 @@ def _counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, 
     prompt_details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
     reasoning = item_value(output_details, "reasoning_tokens") if output_details else None
     cached = item_value(prompt_details, "cached_tokens") if prompt_details else None
-    return _count(prompt), _count(output), _count(reasoning), _count(cached)
+    return _count_or_none(prompt), _count_or_none(output), _count_or_none(reasoning), _count_or_none(cached)
 
 
-def _count(number: Any) -> int | None:
+def _count_or_none(number: Any) -> int | None:
     return int(number) if number is not None and _is_count(number) else None
 
 
@@ -96,7 +96,7 @@ def finish_reason(response: Any) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Hidden:
+class _HiddenCall:
     """A call in flight whose entry must not stay in any history."""
 
     lm: Any
@@ -116,7 +116,7 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
 
     def __init__(self) -> None:
         super().__init__()
-        self._calls: dict[str, _Hidden] = {}
+        self._calls: dict[str, _HiddenCall] = {}
         self._lock = threading.Lock()
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
         listeners = [*(settings.caller_modules or []), catcher]
         context = settings.context(disable_history=False, max_history_size=sys.maxsize, caller_modules=listeners)
         context.__enter__()
-        self._calls[call_id] = _Hidden(instance, context, catcher.history, everywhere=off)
+        self._calls[call_id] = _HiddenCall(instance, context, catcher.history, everywhere=off)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         call = self._calls.pop(call_id, None)
@@ -139,10 +139,10 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
         with self._lock:
             for history in [*histories, GLOBAL_HISTORY] if call.everywhere else histories:
                 for entry in call.entries:
-                    _remove(history, entry)
+                    _remove_entry(history, entry)
 
 
-def _remove(history: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+def _remove_entry(history: list[dict[str, Any]], entry: dict[str, Any]) -> None:
     """Remove this very entry, from behind, where it must be."""
     for index in range(len(history) - 1, -1, -1):
         if history[index] is entry:

@@ -199,13 +199,13 @@ class Ledger:
         need = self._worst_case(lm, request, config)
         with self._changed:
             looked = False
-            while not self._fits(need):
+            while not self._fits_caps(need):
                 last = self._closed or not wait or not self._others_in_flight()
                 if (last or not looked) and cached():
                     need = Reservation()
                     break
                 if last:
-                    raise SpendCapReached(self._reached(need), self)
+                    raise SpendCapReached(self._cap_message(need), self)
                 looked = True
                 self._changed.wait()
             self._next += 1
@@ -217,14 +217,14 @@ class Ledger:
         call = self.priced(call)
         with self._changed:
             held = self._reserved.pop(number, None) or self._possibly_billed.pop(number, None) or Reservation()
-            self._book(call)
+            self._book_call(call)
             if not (call.cached or call.replayed):
                 # Unknown use counts as the worst case towards the caps, and as unknown in every figure.
                 usd = held.usd if call.cost_usd is None else 0.0
                 tokens = held.tokens if call.output_tokens is None else 0
                 if usd or tokens:
                     self._possibly_billed[number] = Reservation(usd, tokens)
-            self._warn()
+            self._warn_near_cap()
             self._changed.notify_all()
 
     def release(self, number: int, *, possibly_billed: bool) -> None:
@@ -234,22 +234,22 @@ class Ledger:
             # Of several choices some may have been answered before one was refused.
             if held and (possibly_billed or held.choices > 1):
                 self._possibly_billed[number] = held
-            self._warn()
+            self._warn_near_cap()
             self._changed.notify_all()
 
     def book(self, call: Call) -> None:
         """Book a call that had no reservation."""
         call = self.priced(call)
         with self._changed:
-            self._book(call)
-            self._warn()
+            self._book_call(call)
+            self._warn_near_cap()
             self._changed.notify_all()
 
     @property
     def used(self) -> Reservation:
         """What counts towards the caps: what was paid, may be billed, or is held for calls in flight."""
         with self._changed:
-            usd, tokens = self._used()
+            usd, tokens = self._used_amounts()
             held = list(self._reserved.values())
             return Reservation(usd + sum(r.usd for r in held), tokens + sum(r.tokens for r in held))
 
@@ -294,7 +294,7 @@ class Ledger:
             self._closed = True
             self._changed.notify_all()
 
-    def _book(self, call: Call) -> None:
+    def _book_call(self, call: Call) -> None:
         self.roles.setdefault(call.role, RoleSum()).add(call)
         if call.replayed:
             return
@@ -311,15 +311,15 @@ class Ledger:
             return Reservation()
         return worst_case(request, config, None if self.max_usd is None else self.require_price(lm))
 
-    def _used(self) -> tuple[float, int]:
+    def _used_amounts(self) -> tuple[float, int]:
         """US dollars and output tokens that count towards the caps, without those of calls in flight."""
         tokens = self.output_tokens + sum(r.tokens for r in self._possibly_billed.values())
         return self.spent_usd + self.possibly_usd + self._carried.usd, tokens + self._carried.tokens
 
-    def _fits(self, need: Reservation) -> bool:
+    def _fits_caps(self, need: Reservation) -> bool:
         if self._closed:
             return False
-        usd, tokens = self._used()
+        usd, tokens = self._used_amounts()
         usd += need.usd + sum(r.usd for r in self._reserved.values())
         tokens += need.tokens + sum(r.tokens for r in self._reserved.values())
         return (self.max_usd is None or usd <= self.max_usd) and (
@@ -331,8 +331,8 @@ class Ledger:
         mine = threading.get_ident()
         return any(held.thread != mine for held in self._reserved.values())
 
-    def _reached(self, need: Reservation) -> str:
-        usd, tokens = self._used()
+    def _cap_message(self, need: Reservation) -> str:
+        usd, tokens = self._used_amounts()
         parts = []
         if self.max_usd is not None:
             parts.append(f"${usd:.6f} of max_usd={self.max_usd:g} spent")
@@ -341,8 +341,8 @@ class Ledger:
         room = f"the next call may need {need.tokens} output tokens" + (f" or ${need.usd:.6f}" if need.usd else "")
         return f"spend cap reached: {' and '.join(parts)}, and {room}"
 
-    def _warn(self) -> None:
-        usd, tokens = self._used()
+    def _warn_near_cap(self) -> None:
+        usd, tokens = self._used_amounts()
         share = max(usd / (self.max_usd or math.inf), tokens / (self.max_total_output_tokens or math.inf))
         for threshold in _WARN_AT:
             if self._warned < threshold <= share:

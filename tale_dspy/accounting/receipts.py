@@ -109,7 +109,7 @@ def call_from_entry(entry: dict[str, Any], *, latency_s: float | None = None) ->
     model = str(entry.get("model") or "unknown")
     text, thought = output_text(outputs)
     written = [part for output in outputs for part in output_text([output]) if part]
-    prompt, output, cost = usage.prompt or None, usage.output, _finite(entry.get("cost"))
+    prompt, output, cost = usage.prompt or None, usage.output, _finite_or_none(entry.get("cost"))
     source: UsageSource = "provider"
     if not output and (written or prompt is None or output is None):
         output = total([count_tokens(model, part) for part in written])
@@ -141,7 +141,7 @@ def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:
     return (first.get("text"), first.get("reasoning_content")) if isinstance(first, dict) else (first, None)
 
 
-def _finite(value: float | None) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     """JSON knows neither infinity nor NaN."""
     return value if value is not None and math.isfinite(value) else None
 
@@ -305,7 +305,7 @@ class Receipt:
         """Return plain JSON, with the sums beside the calls."""
         return {
             **vars(self),
-            "estimate": _finite(self.estimate),
+            "estimate": _finite_or_none(self.estimate),
             "calls": [c.to_json() for c in self.calls],
             "output_tokens": self.output_tokens,
             "estimate_tokens": self.estimate_tokens,
@@ -338,14 +338,14 @@ class Receipt:
         return html_table(["Role", "Model", "Prompt tokens", "Output tokens", "USD"], rows, caption=str(self))
 
     def __str__(self) -> str:
-        tokens = f"{_known(self.output_tokens)} output tokens"
+        tokens = f"{_known_tokens(self.output_tokens)} output tokens"
         if self.of("estimate"):
-            tokens += f" + {_known(self.estimate_tokens)} for the estimate"
+            tokens += f" + {_known_tokens(self.estimate_tokens)} for the estimate"
         if any(c.usage_source == "tokenizer" for c in self.calls):
             tokens += " (counted with the tokenizer)"
         if recoveries := self.of("recovery"):
             calls = "1 call" if len(recoveries) == 1 else f"{len(recoveries)} calls"
-            tokens += f", {_known(self.recovery_tokens)} of them in {calls} to recover a cut answer"
+            tokens += f", {_known_tokens(self.recovery_tokens)} of them in {calls} to recover a cut answer"
         cached = sum(c.cached for c in self.calls)
         sent = self.mode if self.mode in ("native", "cap") else ""
         budget = "+".join(str(part) for part in (self.effort, self.token_budget) if part is not None)
@@ -361,7 +361,7 @@ class Receipt:
         return f"{self.program}: " + ", ".join(part for part in parts if part)
 
 
-def _known(value: int | None) -> str:
+def _known_tokens(value: int | None) -> str:
     return "an unknown number of" if value is None else str(value)
 
 

@@ -40,13 +40,13 @@ def worst_case(request: Any, config: Mapping[str, Any], price: Price | None) -> 
     if price is None:
         return Reservation(0.0, tokens, choices)
     along = [config[name] for name in _SENT_ALONG if config.get(name) is not None]
-    text = json.dumps([request, *along], ensure_ascii=False, default=_text)
+    text = json.dumps([request, *along], ensure_ascii=False, default=_value_text)
     # DSPy's engine sends n requests for n choices.
     size = choices * len(text.encode("utf-8", "surrogatepass"))
     return Reservation(size * price.input + tokens * price.output, tokens, choices)
 
 
-def _text(value: Any) -> Any:
+def _value_text(value: Any) -> Any:
     from pydantic import BaseModel
 
     return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)

@@ -32,7 +32,7 @@ def count_tokens(model: str, text: str) -> int | None:
 
 def count_cl100k(text: str) -> int:
     """Count as the paper does, whatever the model: with GPT-4's encoding (its `token_measure`)."""
-    return len(_load("cl100k_base").encode(text, disallowed_special=()))
+    return len(_load_encoding("cl100k_base").encode(text, disallowed_special=()))
 
 
 @lru_cache(maxsize=64)
@@ -40,13 +40,13 @@ def _encoding_of(name: str) -> Any:
     from tiktoken.model import encoding_name_for_model
 
     try:
-        return _load(encoding_name_for_model(name))
+        return _load_encoding(encoding_name_for_model(name))
     except (KeyError, OSError):  # no model of theirs, or one whose encoding is not shipped and cannot be fetched
         return None
 
 
 @lru_cache(maxsize=4)
-def _load(name: str) -> Any:
+def _load_encoding(name: str) -> Any:
     import tiktoken
 
     litellm = find_spec("litellm")

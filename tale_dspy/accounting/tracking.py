@@ -119,13 +119,13 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
         if self._outer is not None:
             self._outer.on_lm_start(call_id, instance, inputs)
         try:
-            self._reserve(call_id, instance, inputs)
+            self._reserve_call(call_id, instance, inputs)
         except BaseException:
             if self._outer is not None:
                 self._outer.cancel(call_id)
             raise
 
-    def _reserve(self, call_id: str, lm: Any, inputs: dict[str, Any]) -> None:
+    def _reserve_call(self, call_id: str, lm: Any, inputs: dict[str, Any]) -> None:
         if not self.ledger.capped:
             return
         prompt, messages, kwargs = inputs.get("prompt"), inputs.get("messages"), inputs.get("kwargs", {})
@@ -136,7 +136,7 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
             return isinstance(lm, BaseLM) and is_cached(lm, prompt, messages, kwargs, asynchronous=not waits)
 
         try:
-            config = _config(lm, request, kwargs)
+            config = _request_settings(lm, request, kwargs)
             self._open[call_id] = self.ledger.reserve(lm, request, config, wait=waits, cached=cached)
         except Exception as e:  # the boundary to DSPy, which would log it and send the call all the same
             raise SpendCapReached(str(e), self.ledger) from e
@@ -184,7 +184,7 @@ class _LedgerListener(CallListener):
         self._callback.ledger.add_shadow_result(result)
 
 
-def _config(lm: Any, request: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _request_settings(lm: Any, request: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the settings a call is sent with; an explicit Request brings its own and ignores the LM's."""
     if isinstance(request, Request):
         return {"max_tokens": request.config.max_tokens}

@@ -82,7 +82,7 @@ def changes_of(pairs: PairedRuns) -> ChangeList:
     """Return the questions whose outcome changed: regressions, then repairs, then others, in the baseline's order."""
     before: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
     after: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
-    for kind, i, j in _changed(pairs):
+    for kind, i, j in _changed_questions(pairs):
         before[kind].append(i)
         after[kind].append(j)
     kinds: list[ChangeKind] = [kind for kind in KINDS for _ in before[kind]]
@@ -91,7 +91,7 @@ def changes_of(pairs: PairedRuns) -> ChangeList:
     )
 
 
-def _changed(pairs: PairedRuns) -> Iterator[tuple[ChangeKind, int, int]]:
+def _changed_questions(pairs: PairedRuns) -> Iterator[tuple[ChangeKind, int, int]]:
     """Yield kind and draws of each question whose outcomes changed."""
     differing = pairs.before.outcome != pairs.after.outcome
     for draws in _draws_of(pairs, differing):
@@ -123,7 +123,7 @@ def token_changes(pairs: PairedRuns) -> ChangeList:
     """Return the questions of unchanged outcomes whose budget or tokens changed: largest growth first, unknown last."""
     import numpy as np
 
-    changed_questions = {int(pairs.question[i]) for _, i, _ in _changed(pairs)}
+    changed_questions = {int(pairs.question[i]) for _, i, _ in _changed_questions(pairs)}
     differing = np.zeros(pairs.draws, dtype=bool)
     for name in ("token_budget", "output_tokens"):
         before, after = getattr(pairs.before, name), getattr(pairs.after, name)

@@ -33,13 +33,14 @@ def differing_factor(base: Run, tuned: Run) -> Changed:
         if run.stopped:
             raise UsageError(f"the {side} run is not finished ({run.stopped}): run the same command again")
     _require_same_questions(base, tuned)
-    before, after = _flat(config_of(base)), _flat(config_of(tuned))
+    before, after = _flatten_config(config_of(base)), _flatten_config(config_of(tuned))
     differing = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
     for name in differing:
         if name.partition(".")[0] in SAME:
             raise UsageError(
-                f"the runs differ in {name.removeprefix('settings.')}: {_said(before.get(name))} in the base run, "
-                f"{_said(after.get(name))} in the tuned run; a gate needs the same decoding and metric"
+                f"the runs differ in {name.removeprefix('settings.')}: {_setting_text(before.get(name))} "
+                f"in the base run, {_setting_text(after.get(name))} in the tuned run; "
+                f"a gate needs the same decoding and metric"
             )
     roots = {name.partition(".")[0] for name in differing} - FREE
     model, prompt = sorted(roots & MODEL), sorted(roots - MODEL)
@@ -65,12 +66,12 @@ def _require_same_questions(base: Run, tuned: Run) -> None:
         )
 
 
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
+def _flatten_config(config: dict[str, Any]) -> dict[str, Any]:
     """Give every setting of the model a name of its own, so that a message can tell which one differs."""
     settings = config.get("settings")
     named = {f"settings.{k}": v for k, v in settings.items()} if isinstance(settings, dict) else {}
     return {k: v for k, v in config.items() if k != "settings"} | named
 
 
-def _said(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     return "unset" if value is None else str(value)

@@ -83,7 +83,7 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> Forecast:
         raise UsageError(f"nothing can be estimated from {run.path or run.name}: it has no answers")
     lost = len(run.records) - len(known)
     notes = [f"{lost} of {len(run.records)} answers were errors and are left out"] if lost else []
-    costs = [_cost(r, price) for r in known]
+    costs = [_record_cost(r, price) for r in known]
     if price is None and None in costs:
         notes.append("the price is unknown: give --price-in and --price-out (price=)")
     calls = expected([r.calls for r in known], answers)
@@ -113,7 +113,7 @@ def expected(values: Sequence[float | None], answers: int) -> Expected | None:
     return Expected(total, max(0.0, total - half), total + half)
 
 
-def _cost(record: Record, price: Price | None) -> float | None:
+def _record_cost(record: Record, price: Price | None) -> float | None:
     if price is None:
         return record.price_usd
     if record.prompt_tokens is None or record.net_tokens is None:

@@ -104,18 +104,18 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
         >>> noninferiority_test(load_run("runs/base"), load_run("runs/tuned"), max_drop=0.02).passed  # doctest: +SKIP
         True
     """
-    _check(min_saving, max_drop)
+    _check_limits(min_saving, max_drop)
     changed = differing_factor(base, tuned)
     pairs = pair_runs(base, tuned)
     sides = run_stats(base, pairs.before, pairs.n), run_stats(tuned, pairs.after, pairs.n)
     gains: list[float] = pairs.gains.tolist()
     accuracy, tokens, price = paired_means(pairs, _FIGURES, seed=0, resamples=10_000, middle=BOTH_SIDES)
-    right, spent = _both(accuracy, "answers"), _both(tokens, "tokens")
+    right, spent = _both_means(accuracy, "answers"), _both_means(tokens, "tokens")
     if tokens.saving is None or tokens.saving_interval is None:
         raise UsageError("the base run used no output tokens, so there is no saving to speak of")
     bounds = difference_bounds(gains)
     needed = _questions_needed(max_drop, gains)
-    outcome, reason = _decide(
+    outcome, reason = _judge_both(
         (tokens.saving, tokens.saving_interval, min_saving),
         (right[1] - right[0], bounds, max_drop),
         (pairs.n, needed),
@@ -140,7 +140,7 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
         tokens=spent,
         saving=tokens.saving,
         saving_bounds=tokens.saving_interval,
-        notes=_notes(sides, changed, pairs, tokens, price),
+        notes=_result_notes(sides, changed, pairs, tokens, price),
     )
 
 
@@ -151,14 +151,14 @@ def _questions_needed(max_drop: float, gains: Sequence[float]) -> int:
     return max(smallest_n(max_drop), min(as_here, smallest_n(max_drop, changed)))
 
 
-def _check(min_saving: float, max_drop: float) -> None:
+def _check_limits(min_saving: float, max_drop: float) -> None:
     if not 0 <= min_saving < 1:
         raise UsageError(f"min_saving must be a fraction from 0 to below 1 (0.4 is 40 %), got {min_saving}")
     if not 0 < max_drop < 1:
         raise UsageError(f"max_drop must be a fraction above 0 and below 1 (0.01 is one point), got {max_drop}")
 
 
-def _both(means: PairedMeans, what: str) -> tuple[float, float]:
+def _both_means(means: PairedMeans, what: str) -> tuple[float, float]:
     if means.baseline is None or means.run is None:
         raise UsageError(f"no {what} are known on both sides: neither run says what its replies used")
     return means.baseline, means.run
@@ -168,7 +168,7 @@ Judged = tuple[float, tuple[float, float], float]
 """What was measured, its lower and upper bound, and the limit."""
 
 
-def _decide(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, str]:
+def _judge_both(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, str]:
     """Judge saving and accuracy, the worse of the two deciding."""
     verdicts = [_judge_accuracy(drop, asked), _judge_saving(saving)]
     outcomes: tuple[GateOutcome, ...] = ("fail", "cannot decide")
@@ -181,8 +181,8 @@ def _decide(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[GateO
 
 def _judge_saving(saving: Judged) -> tuple[GateOutcome, str]:
     measured, (low, _), least = saving
-    shown = f"saves {_percent(measured)} of the output tokens, at least {_percent(low)} with 95 % certainty"
-    reason = f"{shown} ({_percent(least)} asked for)"
+    shown = f"saves {_percent_text(measured)} of the output tokens, at least {_percent_text(low)} with 95 % certainty"
+    reason = f"{shown} ({_percent_text(least)} asked for)"
     if low >= least:
         return "pass", reason
     return ("cannot decide" if measured >= least else "fail"), reason
@@ -191,8 +191,10 @@ def _judge_saving(saving: Judged) -> tuple[GateOutcome, str]:
 def _judge_accuracy(drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, str]:
     (measured, (low, high), most), (n, needed) = drop, asked
     surely_worse = high < -most
-    bound = f"at best {_points(high)}" if surely_worse else f"at worst {_points(low)}"
-    reason = f"accuracy changes by {_points(measured)}, {bound} with 95 % certainty (-{number(100 * most, 2)} allowed)"
+    bound = f"at best {_points_text(high)}" if surely_worse else f"at worst {_points_text(low)}"
+    reason = (
+        f"accuracy changes by {_points_text(measured)}, {bound} with 95 % certainty (-{number(100 * most, 2)} allowed)"
+    )
     if surely_worse:
         return "fail", reason
     if n < smallest_n(most) or (low < -most and n < needed):
@@ -200,7 +202,7 @@ def _judge_accuracy(drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, 
     return ("pass" if low >= -most else "fail"), reason
 
 
-def _notes(
+def _result_notes(
     sides: tuple[RunStats, RunStats],
     changed: Changed,
     pairs: PairedRuns,
@@ -218,9 +220,9 @@ def _notes(
     return notes
 
 
-def _percent(value: float) -> str:
+def _percent_text(value: float) -> str:
     return f"{number(100 * value)} %"
 
 
-def _points(value: float) -> str:
+def _points_text(value: float) -> str:
     return f"{number(100 * value, 2, sign=True)} points"

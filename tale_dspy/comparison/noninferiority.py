@@ -39,14 +39,14 @@ def score_bound(n: float, fell: float, rose: float) -> float:
     low, high = -1.0, (rose - fell) / n
     for _ in range(60):  # the score falls with the assumed difference: halve until no bit is left
         middle = (low + high) / 2
-        if _score(n, fell, rose, middle) > Z:
+        if _tango_score(n, fell, rose, middle) > Z:
             low = middle
         else:
             high = middle
     return high
 
 
-def _score(n: float, fell: float, rose: float, assumed: float) -> float:
+def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
     """Give the standardised distance of the observed difference from an assumed one, at the likeliest share fallen."""
     b = fell + rose - (2 * n + fell - rose) * assumed
     root = math.sqrt(max(0.0, b * b + 8 * n * fell * assumed * (1 - assumed)))

@@ -104,7 +104,7 @@ class PairedRuns:
         if self.is_single:
             return change.astype(np.float64)
         counts = np.bincount(self.question, minlength=self.n)
-        right = [self._right(side) / counts for side in (self.before, self.after)]
+        right = [self._right_draws(side) / counts for side in (self.before, self.after)]
         gains: Floats = right[1] - right[0]
         return gains
 
@@ -113,9 +113,9 @@ class PairedRuns:
         """Right draws of the run minus those of the baseline, for each question."""
         import numpy as np
 
-        return np.rint(self._right(self.after) - self._right(self.before)).astype(np.int64)
+        return np.rint(self._right_draws(self.after) - self._right_draws(self.before)).astype(np.int64)
 
-    def _right(self, side: RunColumns) -> "Floats":
+    def _right_draws(self, side: RunColumns) -> "Floats":
         import numpy as np
 
         right: Floats = np.bincount(self.question, weights=side.is_correct, minlength=self.n).astype(np.float64)
@@ -130,8 +130,8 @@ def pair_runs(baseline: Run, run: Run) -> PairedRuns:
     """
     import numpy as np
 
-    keys, first, last = _distinct(baseline.columns.keys())
-    other_keys, _, other_last = _distinct(run.columns.keys())
+    keys, first, last = _distinct_keys(baseline.columns.keys())
+    other_keys, _, other_last = _distinct_keys(run.columns.keys())
     width = max(keys.dtype.itemsize, other_keys.dtype.itemsize)
     _, mine, others = np.intersect1d(
         keys.astype(f"S{width}"), other_keys.astype(f"S{width}"), assume_unique=True, return_indices=True
@@ -162,7 +162,7 @@ def share_questions(one: Run, other: Run) -> bool:
     return bool(len(np.intersect1d(one.columns.question_ids(), other.columns.question_ids(), assume_unique=True)))
 
 
-def _distinct(keys: "NDArray[np.bytes_]") -> "tuple[NDArray[np.bytes_], Indices, Indices]":
+def _distinct_keys(keys: "NDArray[np.bytes_]") -> "tuple[NDArray[np.bytes_], Indices, Indices]":
     """Return the keys once each, with the first and the last place of each."""
     import numpy as np
 
@@ -228,9 +228,9 @@ def paired_means(
             baseline=baseline,
             run=run,
             difference=run - baseline,
-            interval=_middle(after - before, middle),
+            interval=_percentile_interval(after - before, middle),
             saving=1 - run / baseline if baseline > 0 else None,
-            saving_interval=_middle(1 - after / before, middle) if before.min() > 0 else None,
+            saving_interval=_percentile_interval(1 - after / before, middle) if before.min() > 0 else None,
         )
         results.append(result)
     return results
@@ -264,7 +264,7 @@ def _limit_means(sample: "Floats", seed: int, resamples: int) -> "Floats":
     return np.stack([shares @ np.real(pairs), shares @ np.imag(pairs)])
 
 
-def _middle(values: "Floats", share: float) -> tuple[float, float]:
+def _percentile_interval(values: "Floats", share: float) -> tuple[float, float]:
     import numpy as np
 
     low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2]).tolist()

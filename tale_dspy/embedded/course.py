@@ -46,7 +46,7 @@ class Course:
         while True:
             pool, first, progress = self.position
             self.count.cache_clear()
-            for n, batch in enumerate(self._pool(pool, progress)):
+            for n, batch in enumerate(self._draw_pool(pool, progress)):
                 if n >= first:
                     self.position = (pool, n + 1, progress)
                     step += 1
@@ -55,16 +55,16 @@ class Course:
 
     def encode(self, lesson: Lesson) -> Encoded:
         """Return the tokens of a lesson, its end token included, and how many of them are its prompt."""
-        prompt = "<|assistant|>" if lesson.kind == "drill" else self._prompt(lesson)
+        prompt = "<|assistant|>" if lesson.kind == "drill" else self._prompt_ids(lesson)
         start = self.tokenizer.encode(prompt, add_special_tokens=False)
         return [*start, *self.tokenizer.encode(f"{lesson.reply}{END}", add_special_tokens=False)], len(start)
 
-    def _prompt(self, lesson: Lesson) -> str:
+    def _prompt_ids(self, lesson: Lesson) -> str:
         messages = messages_of(lesson.kind, lesson.question, lesson.budget)
         rendered: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return rendered
 
-    def _pool(self, pool: int, progress: float) -> list[Batch]:
+    def _draw_pool(self, pool: int, progress: float) -> list[Batch]:
         """Draw a pool of lessons and batch those of like length, so that little is padding."""
         options, seed = self.options, self.options.seed * 1_000_003 + pool
         drawn = map(self.encode, lessons(seed, progress, self.count, options.pool))
@@ -74,9 +74,9 @@ class Course:
                 batches.append([])
             batches[-1].append(row)
         random.Random(seed).shuffle(batches)
-        return [self._tensors(batch) for batch in batches if batch]
+        return [self._to_tensors(batch) for batch in batches if batch]
 
-    def _tensors(self, rows: list[Encoded]) -> Batch:
+    def _to_tensors(self, rows: list[Encoded]) -> Batch:
         longest = max(len(tokens) for tokens, _ in rows)
         pad = self.tokenizer.pad_token_id
         tokens = [row + [pad] * (longest - len(row)) for row, _ in rows]

@@ -37,29 +37,29 @@ class Lesson:
     reply: str
 
 
-def _chat(signature: str, instructions: str | None) -> Messages:
+def _chat_prompt(signature: str, instructions: str | None) -> Messages:
     import dspy
 
-    sig = _signature(signature, instructions)
+    sig = _make_signature(signature, instructions)
     if "token_budget: int" in signature:
         sig = sig.with_updated_fields("token_budget", desc="Think in fewer tokens than this")
     if "-> token_budget" in signature:
         sig = sig.with_updated_fields("token_budget", desc="the minimum number of tokens")
     if "reasoning" in signature:
-        sig = sig.with_instructions(_signature("question -> answer", None).instructions)
+        sig = sig.with_instructions(_make_signature("question -> answer", None).instructions)
     values = {"question": QUESTION, "token_budget": BUDGET}
     messages: Messages = dspy.ChatAdapter().format(sig, [], {name: values[name] for name in sig.input_fields})
     return messages
 
 
-def _tale(signature: str, instructions: str | None) -> Messages:
-    sig = _signature(signature, instructions)
+def _tale_prompt(signature: str, instructions: str | None) -> Messages:
+    sig = _make_signature(signature, instructions)
     values = {"question": QUESTION, "token_budget": BUDGET}
     messages: Messages = TaleAdapter("paper").format(sig, [], {name: values[name] for name in sig.input_fields})
     return messages
 
 
-def _signature(signature: str, instructions: str | None) -> Any:
+def _make_signature(signature: str, instructions: str | None) -> Any:
     import dspy
 
     make: Any = dspy.Signature
@@ -68,17 +68,17 @@ def _signature(signature: str, instructions: str | None) -> Any:
 
 _BUDGETED = "question, token_budget: int -> reasoning, answer"
 _SOURCES: dict[str, tuple[Callable[[str, str | None], Messages], str, str | None, float]] = {
-    "direct": (_tale, "question -> answer", None, 0.12),
-    "cot": (_tale, "question -> reasoning, answer", None, 0.16),
-    "budgeted": (_tale, _BUDGETED, None, 0.42),
-    "estimate": (_tale, "question -> token_budget: str", ESTIMATOR_INSTRUCTIONS, 0.10),
-    "stated": (_tale, "question -> token_budget: str, reasoning, answer", None, 0.04),
-    "concise": (_tale, "question -> reasoning, answer", CONCISE_INSTRUCTIONS, 0.035),
-    "draft": (_tale, "question -> reasoning, answer", DRAFT_INSTRUCTIONS, 0.035),
-    "chat direct": (_chat, "question -> answer", None, 0.02),
-    "chat cot": (_chat, "question -> reasoning, answer", None, 0.06),
-    "chat budgeted": (_chat, _BUDGETED, None, 0.03),
-    "chat estimate": (_chat, "question -> token_budget: str", ESTIMATOR_INSTRUCTIONS, 0.02),
+    "direct": (_tale_prompt, "question -> answer", None, 0.12),
+    "cot": (_tale_prompt, "question -> reasoning, answer", None, 0.16),
+    "budgeted": (_tale_prompt, _BUDGETED, None, 0.42),
+    "estimate": (_tale_prompt, "question -> token_budget: str", ESTIMATOR_INSTRUCTIONS, 0.10),
+    "stated": (_tale_prompt, "question -> token_budget: str, reasoning, answer", None, 0.04),
+    "concise": (_tale_prompt, "question -> reasoning, answer", CONCISE_INSTRUCTIONS, 0.035),
+    "draft": (_tale_prompt, "question -> reasoning, answer", DRAFT_INSTRUCTIONS, 0.035),
+    "chat direct": (_chat_prompt, "question -> answer", None, 0.02),
+    "chat cot": (_chat_prompt, "question -> reasoning, answer", None, 0.06),
+    "chat budgeted": (_chat_prompt, _BUDGETED, None, 0.03),
+    "chat estimate": (_chat_prompt, "question -> token_budget: str", ESTIMATOR_INSTRUCTIONS, 0.02),
 }
 """Kind -> how its prompt is rendered, and its share of the lessons."""
 
@@ -107,7 +107,7 @@ def fixed_sentences() -> list[str]:
     for kind in KINDS:
         for _, content in prompt_of(kind):
             for part in content.replace(str(BUDGET), QUESTION).split(QUESTION):
-                for piece in _pieces(part):
+                for piece in _split_pieces(part):
                     pieces[piece] = None
     pieces |= dict.fromkeys(
         (STATED, "[[ ## reasoning ## ]]\n", "\n\n[[ ## answer ## ]]\n", "\n\n[[ ## completed ## ]]")
@@ -115,7 +115,7 @@ def fixed_sentences() -> list[str]:
     return [piece for piece in pieces if len(piece) > 8]
 
 
-def _pieces(part: str) -> Iterator[str]:
+def _split_pieces(part: str) -> Iterator[str]:
     head, cut, tail = part.partition("Let's think")
     yield head
     if cut:
@@ -132,13 +132,13 @@ def lesson_for(kind: str, problem: Problem, count: Count, rng: random.Random) ->
         rng: Draws the budget, for the budgeted kinds.
     """
     budget = draw_budget(problem, count, rng) if "budgeted" in kind else None
-    reply = _reply(kind.removeprefix("chat "), problem, budget, count)
+    reply = _lesson_reply(kind.removeprefix("chat "), problem, budget, count)
     if kind.startswith("chat "):
         reply = _in_chat_form(kind, reply)
     return Lesson(kind, problem.question, budget, reply)
 
 
-def _reply(kind: str, problem: Problem, budget: int | None, count: Count) -> str:
+def _lesson_reply(kind: str, problem: Problem, budget: int | None, count: Count) -> str:
     match kind:
         case "direct":
             return answer_only(problem)
@@ -223,7 +223,7 @@ def lessons(seed: int, progress: float, count: Count, n: int) -> list[Lesson]:
 
 def _next_lesson(rng: random.Random, source: Iterable[Problem], progress: float, count: Count) -> Lesson:
     if progress < 0.15 and rng.random() < 0.5:
-        return Lesson("drill", "", None, "\n".join(str(_drill(rng)) for _ in range(10)))
+        return Lesson("drill", "", None, "\n".join(str(_arithmetic_drill(rng)) for _ in range(10)))
     most = 6 if progress > 0.3 else 2 + int(progress / 0.06)
     problem = next(p for p in source if len(p.steps) <= most)
     if progress < 0.35 and rng.random() < 0.7:
@@ -251,7 +251,7 @@ def _long_story(rng: random.Random, problem: Problem, count: Count) -> Lesson:
     return Lesson(kind, problem.question, budget, budgeted_reply(problem, budget, count))
 
 
-def _drill(rng: random.Random) -> Step:
+def _arithmetic_drill(rng: random.Random) -> Step:
     a, b = rng.randint(2, 250), rng.randint(2, 60)
     small = rng.randint(2, 9)
     match rng.choice("+-*/"):

@@ -105,10 +105,10 @@ def make_problem(rng: random.Random, n_steps: int, *, unseen: bool = False) -> P
         n_steps: How many calculations it takes, 1 to `MAX_STEPS`.
         unseen: Whether each sentence is, by a chance of one half, one that is never taught.
     """
-    return _Story(rng, rng.choice(SITUATIONS), unseen).tell(n_steps)
+    return _StoryBuilder(rng, rng.choice(SITUATIONS), unseen).tell(n_steps)
 
 
-class _Story:
+class _StoryBuilder:
     """A story while it is told: the number so far, what was said, and what was calculated."""
 
     def __init__(self, rng: random.Random, situation: Situation, unseen: bool) -> None:
@@ -134,11 +134,11 @@ class _Story:
 
     def tell(self, n_steps: int) -> Problem:
         self.say(self.situation.opening, x=self.number)
-        ending = self._ending(n_steps)
+        ending = self._choose_ending(n_steps)
         in_the_end = {"": 0, "together": 2}.get(ending, 1)
         while len(self.steps) < n_steps - in_the_end:
-            self._event(n_steps - in_the_end - len(self.steps))
-        self._end(ending)
+            self._add_event(n_steps - in_the_end - len(self.steps))
+        self._add_ending(ending)
         return Problem(" ".join(self.sentences), tuple(self.steps), self.is_unseen)
 
     def say(self, wording: Wording, **numbers: int) -> None:
@@ -152,11 +152,11 @@ class _Story:
         self.steps.append(Step(left, operation, right, result))
         return result
 
-    def _ending(self, n_steps: int) -> str:
+    def _choose_ending(self, n_steps: int) -> str:
         fitting = [e for e in self.situation.endings if n_steps >= (2 if e == "together" else 1)]
         return self.rng.choice(fitting) if fitting and self.rng.random() < 0.4 else ""
 
-    def _event(self, room: int) -> None:
+    def _add_event(self, room: int) -> None:
         """Let something happen that takes at most `room` calculations."""
         rng, number = self.rng, self.number
         event = rng.choices(list(self.situation.events), (5, 5, 2, 2, 1.5, 1.5, 1.5, 1.5))[0]
@@ -183,24 +183,24 @@ class _Story:
                 return
         self.say(self.situation.events[event], x=x, a=a, b=b)
 
-    def _end(self, ending: str) -> None:
+    def _add_ending(self, ending: str) -> None:
         if ending == "priced":
-            self._price()
+            self._add_price()
         elif ending:
             before = self.number
-            self._compare()
+            self._add_comparison()
             if ending == "together":
                 self.calculate(before, "+", self.number)
             self.say(ASK_TOTAL if ending == "together" else ASK_OTHER)
         else:
             self.say(self.situation.question)
 
-    def _price(self) -> None:
+    def _add_price(self) -> None:
         x = self.rng.randint(2, max(2, min(9, LARGEST // self.number)))
         self.calculate(self.number, "*", x)
         self.say(PRICED, x=x)
 
-    def _compare(self) -> None:
+    def _add_comparison(self) -> None:
         number, x = self.number, self.rng.randint(2, 60)
         how = self.rng.choice(list(COMPARING))
         if how == "as many" and number * (k := self.rng.randint(2, 5)) <= LARGEST:

@@ -40,7 +40,7 @@ def skipping(problem: Problem, left_out: int) -> str:
 
 def sentences(problem: Problem) -> str:
     """Return a short sentence a step, then the answer."""
-    told = [_fill(_SHORT[step.operation], step) for step in problem.steps]
+    told = [_fill_template(_SHORT[step.operation], step) for step in problem.steps]
     return "\n".join([" ".join(told), answer_only(problem)])
 
 
@@ -48,13 +48,13 @@ def long_form(problem: Problem) -> str:
     """Return a chain of thought that says everything twice."""
     told = [_OPENING]
     for n, step in enumerate(problem.steps, 1):
-        why = _fill(_WHY[step.operation], step)
+        why = _fill_template(_WHY[step.operation], step)
         told.append(f"Step {n}: {why} {step}. After this step we have {step.result}.")
     told.append(_CLOSING.format(answer=problem.answer))
     return "\n".join([*told, answer_only(problem)])
 
 
-def _fill(wording: str, step: Step) -> str:
+def _fill_template(wording: str, step: Step) -> str:
     return wording.format(left=step.left, right=step.right, step=step)
 
 

@@ -47,7 +47,7 @@ def train_tokenizer(n_problems: int = 20_000) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator((text for p in problems("train", n_problems) for text in _texts(p)), trainer)
+    core.train_from_iterator((text for p in problems("train", n_problems) for text in _training_texts(p)), trainer)
     core.add_tokens([AddedToken(sentence, normalized=False) for sentence in fixed])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
@@ -61,5 +61,5 @@ def train_tokenizer(n_problems: int = 20_000) -> Any:
     )
 
 
-def _texts(problem: Any) -> tuple[str, ...]:
+def _training_texts(problem: Any) -> tuple[str, ...]:
     return problem.question, sentences(problem), long_form(problem)

@@ -63,10 +63,10 @@ def tale_ep(
         model = get_model()
         request = minimal_thinking(_language_model(str(model)), _own_settings(model))
         async with span("estimate", type=KEY):
-            messages = _rendered(signature, {"question": _question(state)}, prompt)
+            messages = _rendered_messages(signature, {"question": _question_text(state)}, prompt)
             estimate = await model.generate(messages, config=_generate_config(request))
         budget = limits.apply(read_budget(estimate.completion), estimate.completion)
-        state = await _answered(state, generate, budget, mode, prompt)
+        state = await _generate_within(state, generate, budget, mode, prompt)
         usage = estimate.usage
         state.metadata[KEY]["estimate_tokens"] = None if usage is None else usage.output_tokens
         return state
@@ -89,12 +89,12 @@ def budgeted_cot(
     Raises:
         UsageError: If there is not exactly one of budget and program, or the program asks a model for its budgets.
     """
-    policy = _policy(budget, program)
+    policy = _make_policy(budget, program)
     mode = check_mode(mode)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        value = policy(_question(state))
-        return await _answered(state, generate, Budget(value.tokens, "given", effort=value.effort), mode, prompt)
+        value = policy(_question_text(state))
+        return await _generate_within(state, generate, Budget(value.tokens, "given", effort=value.effort), mode, prompt)
 
     return solve
 
@@ -105,7 +105,7 @@ def vanilla_cot(prompt: str = "answer") -> Solver:
     signature = VanillaCoT("question -> answer").predict.signature
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        state.messages = _rendered(signature, {"question": _question(state)}, prompt)
+        state.messages = _rendered_messages(signature, {"question": _question_text(state)}, prompt)
         async with span("answer", type=KEY):
             return await generate(state)
 
@@ -149,17 +149,17 @@ def questions(data: str = "gsm8k", limit: int | None = None, offset: int = 0) ->
     )
 
 
-async def _answered(state: TaskState, generate: Generate, budget: Budget, mode: Mode, prompt: str) -> TaskState:
+async def _generate_within(state: TaskState, generate: Generate, budget: Budget, mode: Mode, prompt: str) -> TaskState:
     """Let the model answer within a budget, by inspect's own `generate`, and keep what was asked in the metadata."""
     model = get_model()
     request = budget_request(_language_model(str(model)), budget.value, mode, _own_settings(model))
     signature = BudgetedChainOfThought("question -> answer").predict.signature
-    inputs: dict[str, object] = {"question": _question(state)}
+    inputs: dict[str, object] = {"question": _question_text(state)}
     if budget.tokens is not None:
         inputs[BUDGET] = budget.tokens
     else:
         signature = signature.delete(BUDGET)
-    state.messages = _rendered(signature, inputs, prompt)
+    state.messages = _rendered_messages(signature, inputs, prompt)
     state.metadata[KEY] = {
         "token_budget": budget.tokens,
         "effort": budget.effort,
@@ -171,7 +171,7 @@ async def _answered(state: TaskState, generate: Generate, budget: Budget, mode: 
         return await generate(state, **_generate_config(request).model_dump(exclude_none=True))
 
 
-def _policy(budget: int | str | None, program: str | None) -> Callable[[str], BudgetValue]:
+def _make_policy(budget: int | str | None, program: str | None) -> Callable[[str], BudgetValue]:
     """Return what gives a question its budget."""
     if (budget is None) == (program is None):
         raise UsageError("budgeted_cot needs exactly one of budget and program")
@@ -186,7 +186,7 @@ def _policy(budget: int | str | None, program: str | None) -> Callable[[str], Bu
     return budget_for
 
 
-def _question(state: TaskState) -> str:
+def _question_text(state: TaskState) -> str:
     """Return the question of a sample, with its options where it has any."""
     if not state.choices:
         return str(state.input_text)
@@ -194,7 +194,7 @@ def _question(state: TaskState) -> str:
     return "\n".join([state.input_text, *options])
 
 
-def _rendered(signature: type[dspy.Signature], inputs: Mapping[str, object], prompt: str) -> list[ChatMessage]:
+def _rendered_messages(signature: type[dspy.Signature], inputs: Mapping[str, object], prompt: str) -> list[ChatMessage]:
     """Return the prompt of a signature as inspect's messages."""
     kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
     messages = TaleAdapter(task=prompt).format(signature, [], dict(inputs))

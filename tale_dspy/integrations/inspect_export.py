@@ -79,11 +79,11 @@ def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
         if call.get("error") is None:
             by_question.setdefault((call["id"], call["repeat"]), []).append(call)
     model = str(run.info["config"].get("model"))
-    samples = [_sample(record, model, by_question.get((record.id, record.repeat), [])) for record in run.records]
+    samples = [_eval_sample(record, model, by_question.get((record.id, record.repeat), [])) for record in run.records]
     summary, data, created = run.summary, run.info["config"].get("data") or {}, run.info.get("created", "")
     numbers = {name: value for name, value in summary.items() if isinstance(value, int | float)}
     metrics = {name: EvalMetric(name=name, value=value) for name, value in numbers.items()}
-    usage = _added([usage for sample in samples for usage in sample.model_usage.values()])
+    usage = _total_usage([usage for sample in samples for usage in sample.model_usage.values()])
     return EvalLog(
         status="success",
         eval=EvalSpec(
@@ -110,12 +110,12 @@ def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
     )
 
 
-def _sample(record: Record, model: str, calls: Sequence[CallRow]) -> "EvalSample":
+def _eval_sample(record: Record, model: str, calls: Sequence[CallRow]) -> "EvalSample":
     from inspect_ai.log import EvalSample
     from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
     from inspect_ai.scorer import Score
 
-    question = _question(record)
+    question = _question_text(record)
     notes = {name: value for name in NOTES if (value := vars(record).get(name)) is not None}
     score = Score(value="C" if record.correct else "I", answer=record.answer, explanation=record.reply, metadata=notes)
     return EvalSample(
@@ -124,22 +124,22 @@ def _sample(record: Record, model: str, calls: Sequence[CallRow]) -> "EvalSample
         input=question,
         target=str(record.gold),
         messages=[ChatMessageUser(content=question), ChatMessageAssistant(content=record.reply or "")],
-        output=_output(model, record.reply, record.finish_reason, _record_usage(record)),
+        output=_model_output(model, record.reply, record.finish_reason, _record_usage(record)),
         scores={SCORER: score},
         metadata=notes,
-        events=list(_events(record, model, calls, score)),
+        events=list(_sample_events(record, model, calls, score)),
         model_usage={model: _record_usage(record)},
         total_time=record.latency_s,
     )
 
 
-def _events(record: Record, model: str, calls: Sequence[CallRow], score: Any) -> "Iterator[Event]":
+def _sample_events(record: Record, model: str, calls: Sequence[CallRow], score: Any) -> "Iterator[Event]":
     """Yield the calls of a question, those of one role in one span, and its score."""
     from inspect_ai.dataset import Sample
     from inspect_ai.event import ModelEvent, SampleInitEvent, ScoreEvent, SpanBeginEvent, SpanEndEvent
     from inspect_ai.model import ChatMessageUser, GenerateConfig
 
-    question, clock = _question(record), 0.0
+    question, clock = _question_text(record), 0.0
     yield SampleInitEvent(sample=Sample(input=question, target=str(record.gold), id=record.id), working_start=0.0)
     roles = list(dict.fromkeys(call["role"] for call in calls))
     for role in roles:
@@ -155,7 +155,7 @@ def _events(record: Record, model: str, calls: Sequence[CallRow], score: Any) ->
                 tools=[],
                 tool_choice="none",
                 config=GenerateConfig(),
-                output=_output(model, call["reply"], call.get("finish_reason"), _call_usage(call)),
+                output=_model_output(model, call["reply"], call.get("finish_reason"), _call_usage(call)),
                 cache="read" if call.get("cached") else None,
                 span_id=span_id,
                 working_start=clock,
@@ -167,14 +167,14 @@ def _events(record: Record, model: str, calls: Sequence[CallRow], score: Any) ->
     yield ScoreEvent(score=score, target=str(record.gold), scorer=SCORER, working_start=clock)
 
 
-def _question(record: Record) -> str:
+def _question_text(record: Record) -> str:
     if record.inputs is None:
         return record.question or ""
     fields = {**({} if record.question is None else {"question": record.question}), **record.inputs}
     return "\n".join(f"{name}: {value}" for name, value in fields.items())
 
 
-def _output(model: str, reply: str | None, finish_reason: str | None, usage: "ModelUsage") -> "ModelOutput":
+def _model_output(model: str, reply: str | None, finish_reason: str | None, usage: "ModelUsage") -> "ModelOutput":
     from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput
 
     stop = "max_tokens" if finish_reason == "length" else "stop"
@@ -213,7 +213,7 @@ def _record_usage(record: Record) -> "ModelUsage":
     )
 
 
-def _added(usages: "Sequence[ModelUsage]") -> "ModelUsage":
+def _total_usage(usages: "Sequence[ModelUsage]") -> "ModelUsage":
     from inspect_ai.model import ModelUsage
 
     return sum(usages, start=ModelUsage())

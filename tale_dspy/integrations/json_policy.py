@@ -91,13 +91,13 @@ def policy_document(program: dspy.Module) -> dict[str, object]:
         raise UsageError(f"the budgets of {type(estimator).__name__} cannot be written as numbers")
     return {
         **document,
-        "regression": _regression(estimator),
-        "estimator": _limits(estimator.limits.value),
-        "program": _limits(estimating.limits.value),
+        "regression": _fitted_regression(estimator),
+        "estimator": _limits_json(estimator.limits.value),
+        "program": _limits_json(estimating.limits.value),
     }
 
 
-def _regression(estimator: RegressionEstimator) -> dict[str, object] | None:
+def _fitted_regression(estimator: RegressionEstimator) -> dict[str, object] | None:
     """Return the fitted line; None before it was fitted, when every question gets the default."""
     fitted = estimator.fitted
     if fitted is None:
@@ -111,5 +111,5 @@ def _regression(estimator: RegressionEstimator) -> dict[str, object] | None:
     return {"intercept": fitted.intercept, "furthest": FURTHEST, "terms": terms}
 
 
-def _limits(limits: BudgetLimits) -> dict[str, float]:
+def _limits_json(limits: BudgetLimits) -> dict[str, float]:
     return {"scale": limits.scale, "floor": limits.floor, "ceiling": limits.ceiling, "default": limits.default}

@@ -169,16 +169,16 @@ class TokenBudget(CustomLogger):
         policy = self._source.current()
         if policy is None:
             return SkippedRequest("no-policy")
-        budget = policy.budget_for(question.text) or await self._estimate(policy, question.text, data)
+        budget = policy.budget_for(question.text) or await self._ask_estimate(policy, question.text, data)
         if isinstance(budget, BudgetValue) and question.has_other_parts and budget.tokens is not None:
             return replace(budget, tokens=max(budget.tokens, policy.default_tokens))
         return budget
 
-    async def _estimate(self, policy: BudgetPolicy, text: str, data: JsonObject) -> BudgetValue | SkippedRequest:
+    async def _ask_estimate(self, policy: BudgetPolicy, text: str, data: JsonObject) -> BudgetValue | SkippedRequest:
         """Let the model estimate the budget of a question, by the proxy's own router."""
         if self.estimate == "never" or not isinstance(policy, ModelEstimatePolicy):
             return SkippedRequest("needs-estimate")
-        router = _router()
+        router = _running_router()
         if router is None:
             return SkippedRequest("needs-estimate")
         metadata = {**proxy_metadata(data), DECISION_KEY: {}}
@@ -216,15 +216,15 @@ class EffortTier:
         stored = stored_decision({"metadata": context.metadata})
         budget = None if stored is None else stored_budget(stored)
         if budget is not None:
-            return self._tier(budget)
+            return self._tier_model(budget)
         with self._source.log_faults("no tier was chosen"):
             question = read_question("chat", {"messages": context.structured_messages})
             policy = self._source.current()
             if isinstance(question, UserQuestion) and policy is not None:
                 budget = policy.budget_for(question.text)
-        return None if budget is None else self._tier(budget)
+        return None if budget is None else self._tier_model(budget)
 
-    def _tier(self, budget: BudgetValue) -> str | None:
+    def _tier_model(self, budget: BudgetValue) -> str | None:
         if budget.effort is not None:
             return self.tiers.get(budget.effort)
         bounds = sorted(bound for bound in self.tiers if isinstance(bound, int))
@@ -246,7 +246,7 @@ def check_litellm_version() -> None:
         raise UsageError(f"litellm {installed} is open to CVE-2026-42208 and CVE-2026-42271: install {wanted} or newer")
 
 
-class _Router(Protocol):
+class _ProxyRouter(Protocol):
     """What is needed of LiteLLM's router."""
 
     async def acompletion(self, *, model: str, messages: list[dict[str, str]], metadata: JsonObject) -> "ModelResponse":
@@ -254,8 +254,8 @@ class _Router(Protocol):
         ...
 
 
-def _router() -> _Router | None:
+def _running_router() -> _ProxyRouter | None:
     """Return the router of the proxy that runs in this process."""
     from litellm.proxy.proxy_server import llm_router
 
-    return cast("_Router | None", llm_router)
+    return cast("_ProxyRouter | None", llm_router)

@@ -71,11 +71,11 @@ def log_run(run: Run, client: "MlflowClient", *, artifact_root: Path | None = No
     run_id: str = created.info.run_id
     now = int(1000 * time.time())
     notes = [RunTag(f"tale.note.{number}", note) for number, note in enumerate(row.notes)]
-    numbers = {**dict(_figures(run)), **dict(_spent_by_role(run))}
+    numbers = {**dict(_run_figures(run)), **dict(_spent_by_role(run))}
     client.log_batch(
         run_id,
         metrics=[Metric(key, float(value), now, 0) for key, value in numbers.items()],
-        params=[Param(key, str(value)[:500]) for key, value in _parameters(run).items() if value is not None],
+        params=[Param(key, str(value)[:500]) for key, value in _run_parameters(run).items() if value is not None],
         tags=[RunTag("tale.provenance", row.provenance), *notes],
     )
     for path in (run.path / artifact for artifact in ARTIFACTS if run.path is not None):
@@ -85,7 +85,7 @@ def log_run(run: Run, client: "MlflowClient", *, artifact_root: Path | None = No
     return run_id
 
 
-def _figures(run: Run) -> Iterator[tuple[str, float]]:
+def _run_figures(run: Run) -> Iterator[tuple[str, float]]:
     """Yield the figures of the report and of the summary under their names; intervals as `..._low`, `..._high`."""
     figures = {**run.summary, **asdict(run_row(run))}
     for name, value in figures.items():
@@ -117,7 +117,7 @@ def _spent_by_role(run: Run) -> Iterator[tuple[str, float]]:
     yield from totals.items()
 
 
-def _parameters(run: Run) -> dict[str, object]:
+def _run_parameters(run: Run) -> dict[str, object]:
     """Return what decides the result, one level deep: `data.name`, `settings.temperature`."""
     parameters: dict[str, object] = {"program": run.name}
     for name, value in run.info["config"].items():

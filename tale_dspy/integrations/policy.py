@@ -177,10 +177,10 @@ class PolicyFile:
         now = time.monotonic()
         if now - self._checked >= RECHECK_S:
             self._checked = now
-            self._refresh()
+            self._reload_file()
         return self._policy
 
-    def _refresh(self) -> None:
+    def _reload_file(self) -> None:
         reason = ""
         try:
             stat = self.path.stat()

@@ -68,7 +68,7 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
     elif isinstance(policy, FixedPolicy):
         budgets = f"{policy.budget} for every question."
     elif isinstance(policy, EstimatorPolicy):
-        budgets = f"from the question's text, without a call. {_guarantee(policy.guarantee)}".rstrip()
+        budgets = f"from the question's text, without a call. {_guarantee_sentence(policy.guarantee)}".rstrip()
     else:
         raise UsageError(f"{source} gives no budgets that a proxy can send")
     out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
     return [out / name for name in ("policy.json", *files)]
 
 
-def _guarantee(guarantee: str | None) -> str:
+def _guarantee_sentence(guarantee: str | None) -> str:
     """Return the calibration's guarantee as a sentence, with what it presupposes."""
     if guarantee is None:
         return ""

@@ -83,7 +83,7 @@ def read_question(api: ApiFormat, request: Mapping[str, object]) -> UserQuestion
     content = message.get("content")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     parts = parts if isinstance(parts, list) else []
-    if message.get("role") == "tool" or any(_kind(part) in _TOOL_TYPES for part in (message, *parts)):
+    if message.get("role") == "tool" or any(_part_type(part) in _TOOL_TYPES for part in (message, *parts)):
         return SkippedRequest("tool-results")
     if message.get("role") != "user":
         return SkippedRequest("no-question")
@@ -149,21 +149,21 @@ def with_phrase(api: ApiFormat, request: Mapping[str, object], tokens: int) -> J
     name = "input" if api == "responses" else "messages"
     messages = request[name]
     if isinstance(messages, str):
-        return {**request, name: _phrased(messages, tokens, _wants_json(request))}
+        return {**request, name: _with_budget_phrase(messages, tokens, _wants_json(request))}
     *before, last = cast("list[JsonObject]", messages)
     content = last["content"]
     if isinstance(content, str):
-        changed: object = _phrased(content, tokens, _wants_json(request))
+        changed: object = _with_budget_phrase(content, tokens, _wants_json(request))
     else:
         parts = list(cast("list[JsonObject]", content))
         place = max(number for number, part in enumerate(parts) if _is_text(part))
-        text = _phrased(str(parts[place]["text"]), tokens, _wants_json(request))
+        text = _with_budget_phrase(str(parts[place]["text"]), tokens, _wants_json(request))
         parts[place] = {**parts[place], "text": text}
         changed = parts
     return {**request, name: [*before, {**last, "content": changed}]}
 
 
-def _phrased(text: str, tokens: int, wants_json: bool) -> str:
+def _with_budget_phrase(text: str, tokens: int, wants_json: bool) -> str:
     stripped = text.rstrip()
     for plain, budgeted in _PHRASES:
         if stripped.endswith(plain):
@@ -196,7 +196,7 @@ def _last_message(api: ApiFormat, request: Mapping[str, object]) -> Mapping[str,
     return last if isinstance(last, Mapping) else {}
 
 
-def _kind(part: object) -> object:
+def _part_type(part: object) -> object:
     return part.get("type") if isinstance(part, Mapping) else None
 
 

@@ -17,7 +17,7 @@ from tale_dspy.programs.base import TalePrediction
 AttributeValue = str | int | float
 
 
-class _Span(Protocol):
+class _OtelSpan(Protocol):
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Set one attribute."""
         ...
@@ -66,9 +66,9 @@ def receipt_attributes(receipt: Receipt) -> Mapping[str, AttributeValue]:
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _open_spans() -> list[_Span]:
+def _open_spans() -> list[_OtelSpan]:
     """Return the spans that are open here; a package that nobody has loaded has none."""
-    spans: list[_Span] = []
+    spans: list[_OtelSpan] = []
     if "opentelemetry.trace" in sys.modules:
         from opentelemetry import trace
 

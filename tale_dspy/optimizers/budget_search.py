@@ -140,9 +140,9 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self.out = None if out is None else Path(out)
         self.options = RunOptions(**{**options, "max_usd": max_usd, "allow_leak": True})
         self._sampler_decides = calls_per_question is None
-        self._forget()
+        self._reset_search()
 
-    def _forget(self) -> None:
+    def _reset_search(self) -> None:
         self.rows: list[SearchRow] = []
         self.notices: dict[str, str] = {}
         self.summary: dict[str, Any] = {}
@@ -177,19 +177,19 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             BackendError: If the provider refuses every question, or results cannot be written.
             KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
         """
-        self._forget()
+        self._reset_search()
         names = searchable(student)
         lm = self.options.lm or dspy.settings.lm
         if lm is None and not list(language_models(student)):
             raise UsageError("no language model: pass lm=tale_dspy.LM(...) or call dspy.configure(lm=...)")
-        job = self._job(student, lm, trainset)
+        job = self._make_job(student, lm, trainset)
         try:
-            return self._searched(student, names, lm, job)
+            return self._search_predictors(student, names, lm, job)
         finally:
             if job.folder:
                 job.folder.close()
 
-    def _job(self, student: Any, lm: Any, trainset: Dataset | Sequence[Any]) -> SearchJob:
+    def _make_job(self, student: Any, lm: Any, trainset: Dataset | Sequence[Any]) -> SearchJob:
         ledger = Ledger(self.options.max_usd, price=self.options.price)
         for model in [lm, *language_models(student)]:
             if model is not None and ledger.capped:
@@ -201,7 +201,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         if efforts:
             told["efforts"] = list(efforts)
         plan = self.plan
-        if self._sampler_decides and _ends(sampler):
+        if self._sampler_decides and _decides_when_done(sampler):
             plan, told["calls_per_question"] = replace(plan, calls_per_question=ENDLESS), None
         config: dict[str, Any] = {**(self.options.config or {}), "search": told}
         metric = None if isinstance(self.metric, str) else self.metric
@@ -233,7 +233,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
                 logger.warning("effort %s: asked once", setting)
         return tuple(str(setting.value) for setting in settings)
 
-    def _searched(self, student: Any, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
+    def _search_predictors(self, student: Any, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
         started = time.perf_counter()
         tally = Tally(total=len(names) * len(job.questions))
         program = copy_program(student)
@@ -251,7 +251,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
                 if search.notice:
                     logger.warning("%s", search.notice)
                     self.notices[name] = search.notice
-                program = self._taught(program, name, rows)
+                program = self._with_estimator(program, name, rows)
                 self.stopped = search.stopped
                 if search.stopped:
                     break
@@ -265,7 +265,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             logger.warning("the search ended after %d of %d questions: %s", len(self.rows), tally.total, self.stopped)
         return program
 
-    def _taught(self, program: Any, name: str, rows: Sequence[SearchRow]) -> Any:
+    def _with_estimator(self, program: Any, name: str, rows: Sequence[SearchRow]) -> Any:
         """Return the program with an estimator for one predictor, and the memory of what it was learned from."""
         module = budgeted_predictors(program)[name]
         module.seen.add((row.id for row in rows), "search", self.options.lm)
@@ -320,6 +320,6 @@ def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
     return sampler
 
 
-def _ends(sampler: "BaseSampler") -> bool:
+def _decides_when_done(sampler: "BaseSampler") -> bool:
     """Whether a sampler knows when a question is done."""
     return isinstance(sampler, samplers.BudgetSampler)

@@ -120,12 +120,12 @@ def sweep_budgets(
         UsageError: If a budget cannot be used, or the program has no budgeted predictor.
         SpendCapReached: If the cap ended it before all questions were asked without a budget.
     """
-    points = _checked([parse_point(s) for s in SHARES] if budgets is None else budgets)
+    points = _descending_budgets([parse_point(s) for s in SHARES] if budgets is None else budgets)
     names = searchable(program)
     if isinstance(points[0], float) and names != ["self"]:
         raise UsageError(f"shares need a program that is one budgeted predictor, this one has {', '.join(names)}")
     caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
-    asking = _Asking(metric, None if out is None else Path(out), caps, options)
+    asking = _SweepRuns(metric, None if out is None else Path(out), caps, options)
     vanilla = asking.run(unbudgeted(program), data, "cot")
     finished: list[Run] = []
     stopped = None
@@ -139,7 +139,7 @@ def sweep_budgets(
     return BudgetSweep(vanilla, tuple(finished), stopped)
 
 
-def _checked(budgets: Sequence[SweepPoint]) -> list[SweepPoint]:
+def _descending_budgets(budgets: Sequence[SweepPoint]) -> list[SweepPoint]:
     """Return the budgets, the largest first, each once."""
     if not budgets:
         raise UsageError("budgets must name at least one budget to ask at")
@@ -157,7 +157,7 @@ def _checked(budgets: Sequence[SweepPoint]) -> list[SweepPoint]:
 
 
 @dataclass(frozen=True)
-class _Asking:
+class _SweepRuns:
     """How the runs of a ladder are made."""
 
     metric: Metric | None

@@ -72,16 +72,21 @@ class Calibration:
         goal = f"at most {100 * self.epsilon:g} % of right answers lost, confidence {100 * (1 - self.delta):g} %"
         lines = [
             f"scale {t.scale:g}: {t.lost} of {t.n} lost, at most {100 * t.bound:.2f} % "
-            f"({'passed' if t.passed else 'failed'}){_tokens(t)}"
+            f"({'passed' if t.passed else 'failed'}){_tokens_note(t)}"
             for t in self.tests
         ]
         told = f"Scale {self.scale:g} qualifies" if self.scale is not None else "No scale qualifies"
         needed = f"The least number of questions is {self.least_n}, with none lost."
         return "\n".join(
-            [f"{told}: {goal}. {needed}", *lines, *([self.stopped] if self.stopped else []), *self._hint()]
+            [
+                f"{told}: {goal}. {needed}",
+                *lines,
+                *([self.stopped] if self.stopped else []),
+                *self._cheaper_scale_hint(),
+            ]
         )
 
-    def _hint(self) -> Iterator[str]:
+    def _cheaper_scale_hint(self) -> Iterator[str]:
         """Say where a larger scale took fewer tokens: below the ideal range replies grow again."""
         known = [t for t in self.tests if t.passed and t.output_tokens is not None]
         if known and known[-1].scale == self.scale:
@@ -90,7 +95,7 @@ class Calibration:
                 yield f"Scale {least.scale:g} qualifies, too, with fewer tokens: below the ideal range they grow."
 
 
-def _tokens(test: ScaleTest) -> str:
+def _tokens_note(test: ScaleTest) -> str:
     return "" if test.output_tokens is None else f", {test.output_tokens:.1f} tokens"
 
 
@@ -173,7 +178,7 @@ def calibrate(
         Scale 0.7 qualifies: at most 1 % of right answers lost, confidence 95 %. The least number of ...
         >>> found.program.save("calibrated.json")  # doctest: +SKIP
     """
-    needed, ordered = least_n(epsilon, delta), _descending(scales)
+    needed, ordered = least_n(epsilon, delta), _descending_scales(scales)
     if options.get("repeats", 1) != 1:
         raise UsageError("calibrate asks every question once: repeats would not be independent questions")
     budget_states(program)
@@ -182,7 +187,7 @@ def calibrate(
             f"{len(valset)} questions cannot prove that at most {100 * epsilon:g} % are lost with confidence "
             f"{100 * (1 - delta):g} %: at least {needed} are needed, even if none is lost"
         )
-    asking = _Asking(program, valset, vanilla, None if out is None else Path(out), options)
+    asking = _CalibrationRuns(program, valset, vanilla, None if out is None else Path(out), options)
     tests: list[ScaleTest] = []
     stopped = None
     try:
@@ -195,7 +200,7 @@ def calibrate(
     return Calibration(epsilon=epsilon, delta=delta, tests=tuple(tests), least_n=needed, program=found, stopped=stopped)
 
 
-class _Asking:
+class _CalibrationRuns:
     """The runs of a calibration: what is lost at a scale, and what a promise is bound to."""
 
     def __init__(self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: dict[str, Any]) -> None:
@@ -213,22 +218,22 @@ class _Asking:
 
     def counts(self, scales: Sequence[float]) -> Iterator[tuple[float, int, int, float | None]]:
         """Ask without a budget, then scale after scale, and count what is lost."""
-        answered = {r.id for r in self._run(self.vanilla, self.valset, "vanilla").records if r.correct}
+        answered = {r.id for r in self._run_program(self.vanilla, self.valset, "vanilla").records if r.correct}
         kept = [e for key, e in zip(self.ids, self.examples, strict=True) if key in answered]
         if not kept:
             raise UsageError(
-                f"none of {len(self.ids)} questions is answered rightly without a budget: see {self._where()}"
+                f"none of {len(self.ids)} questions is answered rightly without a budget: see {self._vanilla_source()}"
             )
         asked = replace(self.valset, examples=kept) if isinstance(self.valset, Dataset) else kept
         for scale in scales:
-            run = self._run(scaled(self.program, scale), asked, f"scale:{scale:g}")
+            run = self._run_program(scaled(self.program, scale), asked, f"scale:{scale:g}")
             lost = sum(not r.correct for r in run.records)
             yield scale, len(self.ids), lost, run.summary["output_tokens_mean"]
 
-    def _where(self) -> str:
+    def _vanilla_source(self) -> str:
         return "the metric and the model" if self.out is None else str(self.out / "vanilla")
 
-    def _run(self, program: Any, questions: Any, name: str) -> Run:
+    def _run_program(self, program: Any, questions: Any, name: str) -> Run:
         own: dict[str, Any] = {
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
@@ -262,7 +267,7 @@ class _Asking:
         return found
 
 
-def _descending(scales: Sequence[float]) -> list[float]:
+def _descending_scales(scales: Sequence[float]) -> list[float]:
     """Check the scales; their order must not depend on any answer."""
     if not scales or any(isinstance(s, bool) or not isinstance(s, int | float) or not 0 < s < math.inf for s in scales):
         raise UsageError(f"scales must be one or more positive numbers, got {list(scales)!r}")

@@ -36,7 +36,7 @@ def few_shot(
         raise UsageError(f"k must be a whole number of at least 1, got {k!r}")
     check_rows(rows)
     names = list(check_signature(signature).input_fields)
-    found = _demos(rows, names)
+    found = _budget_demos(rows, names)
     if not found:
         raise UsageError(f"no demos: none of the {len(rows)} questions has a best budget and {' or '.join(names)}")
     rng = random.Random(seed)
@@ -48,7 +48,7 @@ def few_shot(
     return estimator
 
 
-def _demos(rows: Sequence[SearchRow], names: Sequence[str]) -> list[dict[str, Any]]:
+def _budget_demos(rows: Sequence[SearchRow], names: Sequence[str]) -> list[dict[str, Any]]:
     """Return inputs and best budget of each question, sorted by the budget."""
     demos: dict[str, dict[str, Any]] = {}
     for row in rows:

@@ -65,21 +65,21 @@ def fit_effort(
     words = check_efforts(sorted(tried))
     empty = EffortEstimator(signature)
     texts = [empty.texts(inputs_of(row)) for row in usable]
-    levels = np.array([_level(row, words) for row in usable])
-    model = _fitted([counted(text) for text in texts], levels, words, confidence, seed)
+    levels = np.array([_sufficient_level(row, words) for row in usable])
+    model = _fit_regression([counted(text) for text in texts], levels, words, confidence, seed)
     estimator = EffortEstimator(signature, regression=model, default=words[-1])
     estimator.seen.add((row.id for row in rows), "search")
     return estimator
 
 
-def _level(row: SearchRow, words: Sequence[str]) -> int:
+def _sufficient_level(row: SearchRow, words: Sequence[str]) -> int:
     """Return the position of the least sufficient word, from 0; `len(words)` where none was found."""
     if row.best is None or not isinstance(row.best.budget, str):
         return len(words)
     return words.index(row.best.budget)
 
 
-def _fitted(
+def _fit_regression(
     features: list[dict[str, float]], levels: NDArray[np.int64], words: tuple[str, ...], confidence: float, seed: int
 ) -> OrdinalRegression:
     if len(levels) < MIN_ROWS:
@@ -93,14 +93,14 @@ def _fitted(
     x = (values - centre) / scale
     order = random.Random(seed).sample(range(len(levels)), len(levels))
     folds = [np.array(order[k::_FOLDS]) for k in range(_FOLDS)]
-    constant = _validated(np.zeros((len(levels), 0)), levels, len(words), folds, 0.0)
-    losses = {penalty: _validated(x, levels, len(words), folds, penalty) for penalty in PENALTIES}
+    constant = _held_out_loss(np.zeros((len(levels), 0)), levels, len(words), folds, 0.0)
+    losses = {penalty: _held_out_loss(x, levels, len(words), folds, penalty) for penalty in PENALTIES}
     penalty = min(losses, key=lambda p: losses[p])
     if not names or losses[penalty] > _WORTH * constant:
         return _one_word(
             levels, words, confidence, "one word for all: no feature of the text helps on held-out questions"
         )
-    thresholds, weights = _maximise(x, levels, len(words), penalty)
+    thresholds, weights = _maximise_likelihood(x, levels, len(words), penalty)
     terms = tuple(
         Term(name, float(c), float(s), float(w))
         for name, c, s, w in zip(names, centre, scale, weights, strict=True)
@@ -115,19 +115,19 @@ def _one_word(levels: NDArray[np.int64], words: tuple[str, ...], confidence: flo
     return OrdinalRegression(words, tuple(map(float, np.log(shares / (1 - shares)))), (), confidence, len(levels), note)
 
 
-def _validated(
+def _held_out_loss(
     x: Array, levels: NDArray[np.int64], words: int, folds: Sequence[NDArray[np.int64]], penalty: float
 ) -> float:
     """Return the mean log loss on held-out folds."""
     losses = []
     for fold in folds:
         rest = np.setdiff1d(np.arange(len(levels)), fold)
-        thresholds, weights = _maximise(x[rest], levels[rest], words, penalty)
+        thresholds, weights = _maximise_likelihood(x[rest], levels[rest], words, penalty)
         losses.append(_log_loss(thresholds, weights, x[fold], levels[fold]))
     return float(np.mean(losses))
 
 
-def _maximise(x: Array, levels: NDArray[np.int64], words: int, penalty: float) -> tuple[Array, Array]:
+def _maximise_likelihood(x: Array, levels: NDArray[np.int64], words: int, penalty: float) -> tuple[Array, Array]:
     """Return thresholds and weights of the largest penalised likelihood.
 
     Thresholds are parametrised as the first one and the logarithms of the steps between them, so that they ascend.

@@ -100,17 +100,17 @@ def fit_regression(
         raise UsageError(f"quantile must be between 0 and 1, got {quantile!r}")
     check_rows(rows)
     empty = RegressionEstimator(signature, embedder=embedder)
-    questions = [_question(row, empty) for row in sorted(rows, key=lambda row: row.id)]
+    questions = [_fit_question(row, empty) for row in sorted(rows, key=lambda row: row.id)]
     solved = [q for q in questions if q.best is not None]
     best = [float(q.best) for q in solved if q.best is not None]
     if not best:
         raise UsageError(f"no estimator can be fitted: none of the {len(rows)} questions has a best budget")
     if len(best) < MIN_ROWS:
         told = f"one budget for all: {len(best)} questions have a best budget, a regression needs at least {MIN_ROWS}"
-        line = _constant(best, quantile or DEFAULT_QUANTILE, told)
+        line = _constant_regression(best, quantile or DEFAULT_QUANTILE, told)
     else:
         _check_extra()
-        line = _Fit(questions, empty, TrialReplay(rows), seed).line(quantile)
+        line = _CrossValidation(questions, empty, TrialReplay(rows), seed).line(quantile)
     estimator = RegressionEstimator(
         signature,
         regression=line,
@@ -123,7 +123,7 @@ def fit_regression(
     return estimator
 
 
-def _question(row: SearchRow, estimator: RegressionEstimator) -> Question:
+def _fit_question(row: SearchRow, estimator: RegressionEstimator) -> Question:
     best = None if row.best is None else check_budget(row.best.budget, "the best budget of a row")
     return Question(row.id, estimator.texts(inputs_of(row)), best)
 
@@ -133,11 +133,11 @@ def _of_quantile(values: Sequence[float], quantile: float) -> float:
     return sorted(values)[max(0, math.ceil(quantile * len(values) - 1e-9) - 1)]
 
 
-def _constant(best: Sequence[float], quantile: float, note: str) -> Regression:
+def _constant_regression(best: Sequence[float], quantile: float, note: str) -> Regression:
     return Regression(math.log(_of_quantile(best, quantile)), (), quantile, len(best), note=note)
 
 
-class _Fit:
+class _CrossValidation:
     """One fit: the features of all questions, and what is chosen by cross-validation on them."""
 
     def __init__(
@@ -153,7 +153,7 @@ class _Fit:
         self.projection: Projection | None = None
         if estimator.embedder is not None:
             embeddings = estimator.embedder([joined(q.texts) or " " for q in asked])
-            self.projection = _project(embeddings[: len(self.solved)])
+            self.projection = _project_embeddings(embeddings[: len(self.solved)])
             for found, embedding in zip(features, embeddings.tolist(), strict=True):
                 found |= self.projection.apply(embedding)
         self.names = list(features[0])
@@ -162,12 +162,12 @@ class _Fit:
 
     def line(self, quantile: float | None) -> Regression:
         """Return the fitted line."""
-        penalty = self._penalty(quantile or DEFAULT_QUANTILE)
-        choice = Choice(penalty, quantile) if quantile else self._choice(penalty)
+        penalty = self._choose_penalty(quantile or DEFAULT_QUANTILE)
+        choice = Choice(penalty, quantile) if quantile else self._cheapest_fit(penalty)
         if penalty is None:
             told = "one budget for all: nothing counted in the questions tells their best budgets apart"
-            return _constant([math.exp(log) for log in self.logs], choice.quantile, told)
-        pipe = _pipeline(choice.quantile, choice.penalty).fit(self.vectors, self.logs)
+            return _constant_regression([math.exp(log) for log in self.logs], choice.quantile, told)
+        pipe = _make_pipeline(choice.quantile, choice.penalty).fit(self.vectors, self.logs)
         scaler, model = pipe[0], pipe[1]
         numbers = zip(self.names, scaler.mean_, scaler.scale_, model.coef_, strict=True)
         terms = [Term(name, float(c), float(s), float(w)) for name, c, s, w in numbers if abs(w) > 1e-9]
@@ -185,7 +185,7 @@ class _Fit:
         moved = [log + math.log(choice.scale) for log in self._left_out(choice.quantile, choice.penalty)]
         return round(sum(a <= b for a, b in zip(self.logs, moved, strict=False)) / len(moved), 4)
 
-    def _penalty(self, quantile: float) -> float | None:
+    def _choose_penalty(self, quantile: float) -> float | None:
         """Return the strongest penalty that predicts questions left out well; None where a constant does."""
         from sklearn.metrics import mean_pinball_loss
 
@@ -202,10 +202,10 @@ class _Fit:
         from sklearn.model_selection import cross_val_predict
 
         n = min(_CHOOSING, len(self.logs))
-        found: Any = cross_val_predict(_pipeline(quantile, penalty), self.vectors[:n], self.logs[:n], cv=_FOLDS)
+        found: Any = cross_val_predict(_make_pipeline(quantile, penalty), self.vectors[:n], self.logs[:n], cv=_FOLDS)
         return [float(log) for log in found]
 
-    def _choice(self, penalty: float | None) -> Choice:
+    def _cheapest_fit(self, penalty: float | None) -> Choice:
         """Choose what has the fewest tokens expected, at an accuracy that is about the best there is.
 
         Where a line predicts better than a constant, all its penalties are compared, and then what the best of them is
@@ -214,16 +214,16 @@ class _Fit:
         if not any(q.id in self.hindsight for q in [*self.solved[:_CHOOSING], *self.others]):
             return Choice(penalty, DEFAULT_QUANTILE)  # rows made by hand, without an answer to compare with
         if penalty is None:
-            return self._cheapest([Choice(None, q) for q in QUANTILES])
-        first = self._cheapest([Choice(p, q) for p in PENALTIES for q in QUANTILES])
-        return self._cheapest([Choice(first.penalty, q, scale) for scale in SCALES for q in QUANTILES])
+            return self._cheapest_choice([Choice(None, q) for q in QUANTILES])
+        first = self._cheapest_choice([Choice(p, q) for p in PENALTIES for q in QUANTILES])
+        return self._cheapest_choice([Choice(first.penalty, q, scale) for scale in SCALES for q in QUANTILES])
 
-    def _cheapest(self, choices: Sequence[Choice]) -> Choice:
-        outcomes = {choice: self._expected(choice) for choice in choices}
+    def _cheapest_choice(self, choices: Sequence[Choice]) -> Choice:
+        outcomes = {choice: self._expected_outcome(choice) for choice in choices}
         bar = max(o.right for o in outcomes.values()) - MAX_LOSS - 1e-12
         return min((c for c, o in outcomes.items() if o.right >= bar), key=lambda c: outcomes[c].tokens)
 
-    def _expected(self, choice: Choice) -> ExpectedOutcome:
+    def _expected_outcome(self, choice: Choice) -> ExpectedOutcome:
         """Return the mean outcome that a choice would have had on questions it was not fitted to."""
         logs = self._all_left_out(choice.quantile, choice.penalty)
         pairs = zip([*self.solved[:_CHOOSING], *self.others], logs, strict=True)
@@ -238,7 +238,7 @@ class _Fit:
         if not self.others:
             return logs
         n = min(_CHOOSING, len(self.logs))
-        pipe = _pipeline(quantile, penalty).fit(self.vectors[:n], self.logs[:n])
+        pipe = _make_pipeline(quantile, penalty).fit(self.vectors[:n], self.logs[:n])
         return logs + [float(log) for log in pipe.predict(self.other_vectors)]
 
 
@@ -250,7 +250,7 @@ def _check_extra() -> None:
         raise MissingExtraError("scikit-learn", "search") from e
 
 
-def _project(embeddings: Any) -> Projection:
+def _project_embeddings(embeddings: Any) -> Projection:
     """Return the directions in which these embeddings, one a row of a NumPy array, differ most."""
     import numpy as np
     from sklearn.decomposition import PCA
@@ -262,7 +262,7 @@ def _project(embeddings: Any) -> Projection:
     return Projection(tuple(pca.mean_.tolist()), tuple(tuple(d) for d in pca.components_.tolist()))
 
 
-def _pipeline(quantile: float, penalty: float | None) -> Any:
+def _make_pipeline(quantile: float, penalty: float | None) -> Any:
     """Return what is fitted: features of mean 0 and deviation 1, then a line or, without a penalty, a constant."""
     from sklearn.dummy import DummyRegressor
     from sklearn.linear_model import QuantileRegressor

@@ -116,16 +116,16 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         """
         if not isinstance(student, BudgetedChainOfThought):
             raise UsageError(f"the student must be a BudgetedChainOfThought, got {type(student).__name__}")
-        trials = self._tried(student, trainset)
+        trials = self._try_budgets(student, trainset)
         best = self.choose(trials)
         program = copy_program(student)
         program.fixed.value = BudgetValue.parse(best.budget)
         program.trial_logs = [asdict(t) for t in trials]
-        examples, gold = _rows(trainset)
+        examples, gold = _rows_and_gold(trainset)
         program.seen.add(example_ids(examples, gold), "train", self.options.get("lm"))
         return program
 
-    def _tried(self, student: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> list[Trial]:
+    def _try_budgets(self, student: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> list[Trial]:
         """Run every budget on the training questions, as far as the caps go."""
         trials: list[Trial] = []
         self.caps, self.stopped = SharedCaps(*self._limits), None
@@ -133,7 +133,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
             candidate = copy_program(student)
             candidate.fixed.value = budget
             try:
-                summary = self._run(candidate, trainset).summary
+                summary = self._run_candidate(candidate, trainset).summary
             except SpendCapReached as e:
                 self.stopped = str(e)
                 if not trials:
@@ -143,7 +143,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
             trials.append(Trial(budget.to_json(), summary["accuracy"], summary["output_tokens_mean"], summary["n"]))
         return trials
 
-    def _run(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> Run:
+    def _run_candidate(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> Run:
         value = candidate.fixed.value
         name = f"budget:{value}" if value is None or value.effort is None else f"effort:{value}"
         own: dict[str, Any] = {
@@ -158,17 +158,17 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         """Pick the cheapest of the trials that are accurate enough; one of unknown cost only if there is no other."""
         bar = max(t.accuracy for t in trials) - self.max_loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
         enough = [t for t in trials if t.accuracy >= bar]
-        order = {t.budget: place for place, t in enumerate(sorted(trials, key=_rank))}
+        order = {t.budget: place for place, t in enumerate(sorted(trials, key=_budget_rank))}
         return min(enough, key=lambda t: (math.inf if t.output_tokens is None else t.output_tokens, order[t.budget]))
 
 
-def _rank(trial: Trial) -> tuple[int, int]:
+def _budget_rank(trial: Trial) -> tuple[int, int]:
     """Rank budgets by what they allow: numbers, then effort words in their order."""
     value = BudgetValue.parse(trial.budget)
     return (-1 if value.effort is None else EFFORT_WORDS.index(value.effort), value.tokens or 0)
 
 
-def _rows(trainset: Dataset | Sequence[Any]) -> tuple[list[Any], str]:
+def _rows_and_gold(trainset: Dataset | Sequence[Any]) -> tuple[list[Any], str]:
     if isinstance(trainset, Dataset):
         return list(trainset.examples), trainset.gold
     return list(trainset), gold_field(trainset[0])

@@ -91,9 +91,9 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self.options = {**options, "allow_leak": True}  # a student tuned before may see these questions again
         self._limits = (max_usd, options.pop("max_total_output_tokens", None))
         self._threshold = RunOptions(**{**self.options, "max_total_output_tokens": None}).threshold
-        self._forget()
+        self._reset_search()
 
-    def _forget(self) -> None:
+    def _reset_search(self) -> None:
         self.caps = SharedCaps(*self._limits)
         self.stopped: str | None = None
         self.front, self.trials_made = ParetoFront([]), 0
@@ -125,29 +125,29 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         """
         searchable(student)
         _check_extra()
-        self._forget()
-        train, val = self._dealt(trainset, valset)
-        made: dict[str, _Variant] = {}
+        self._reset_search()
+        train, val = self._split_questions(trainset, valset)
+        made: dict[str, _MeasuredVariant] = {}
         demos: Demos = {}
         try:
-            demos = self._demos(student, train)
-            self._search(student, demos, val, made)
+            demos = self._bootstrap_demos(student, train)
+            self._search_variants(student, demos, val, made)
         except SpendCapReached as e:
             self.stopped = str(e)
             if not made:
                 raise
             logger.warning("the search ended after %d programs: %s", len(made), e)
         self.trials_made = len(made)
-        self.front = self._front(student, demos, val, made)
+        self.front = self._fresh_front(student, demos, val, made)
         for point in self.front:
-            self._remember(point.program, train if demos else [], val)
+            self._record_questions(point.program, train if demos else [], val)
         if self.out is not None:
             self.front.save(self.out / "front")
         return self.front.pick(**self.rule).program
 
     # ---- the questions
 
-    def _dealt(self, trainset: Any, valset: Any) -> tuple[list[Any], Any]:
+    def _split_questions(self, trainset: Any, valset: Any) -> tuple[list[Any], Any]:
         """Return the questions for demos, and those that programs are measured on."""
         train = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
         if valset is not None:
@@ -158,7 +158,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         rest = train[few:]
         return train[:few], replace(trainset, examples=rest) if isinstance(trainset, Dataset) else rest
 
-    def _demos(self, student: Any, train: Sequence[Any]) -> Demos:
+    def _bootstrap_demos(self, student: Any, train: Sequence[Any]) -> Demos:
         """Make demos of the student's own answers; a killed search finds them again in its folder."""
         k = self.space.most_demos
         if not k or not train:
@@ -192,14 +192,14 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     # ---- the search
 
-    def _search(self, student: Any, demos: Demos, val: Any, made: "dict[str, _Variant]") -> None:
-        study = self._study(self._variant(student, self.space.unchanged(), demos, val, made).measured)
+    def _search_variants(self, student: Any, demos: Demos, val: Any, made: "dict[str, _MeasuredVariant]") -> None:
+        study = self._create_study(self._measure_variant(student, self.space.unchanged(), demos, val, made).measured)
         for _ in range(self.trials):
             trial = study.ask()
-            variant = self._variant(student, self.space.suggest(trial), demos, val, made)
-            study.tell(trial, _values(variant.measured, len(study.directions)))
+            variant = self._measure_variant(student, self.space.suggest(trial), demos, val, made)
+            study.tell(trial, _objective_values(variant.measured, len(study.directions)))
 
-    def _study(self, first: Measured) -> "Study":
+    def _create_study(self, first: Measured) -> "Study":
         from optuna.samplers import TPESampler
 
         goals: list[Direction] = ["maximize", "minimize", "minimize"]
@@ -208,17 +208,17 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         study.enqueue_trial(self.space.unchanged())
         return study
 
-    def _variant(
-        self, student: Any, choices: dict[str, Any], demos: Demos, val: Any, made: "dict[str, _Variant]"
-    ) -> "_Variant":
+    def _measure_variant(
+        self, student: Any, choices: dict[str, Any], demos: Demos, val: Any, made: "dict[str, _MeasuredVariant]"
+    ) -> "_MeasuredVariant":
         """Measure one choice, unless it was measured before."""
         key = digest(choices)
         if key not in made:
-            run = self._run(self.space.build(student, choices, demos), val, key, self.options)
-            made[key] = _Variant(choices, measured(run))
+            run = self._run_program(self.space.build(student, choices, demos), val, key, self.options)
+            made[key] = _MeasuredVariant(choices, measured(run))
         return made[key]
 
-    def _run(self, program: Any, val: Any, name: str, options: dict[str, Any]) -> Run:
+    def _run_program(self, program: Any, val: Any, name: str, options: dict[str, Any]) -> Run:
         own: dict[str, Any] = {
             "metric": self.metric,
             "name": name,
@@ -228,7 +228,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     # ---- what it came to
 
-    def _front(self, student: Any, demos: Demos, val: Any, made: "dict[str, _Variant]") -> ParetoFront:
+    def _fresh_front(self, student: Any, demos: Demos, val: Any, made: "dict[str, _MeasuredVariant]") -> ParetoFront:
         """Measure the front again on fresh draws, the most accurate first, as far as the caps go."""
         name = val.name if isinstance(val, Dataset) else "examples"
         points = [
@@ -237,24 +237,24 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         ]
         again: list[Point] = []
         for point in sorted(ParetoFront(points), key=lambda p: -p.measured.accuracy):
-            again.append(self._again(point, val))
+            again.append(self._measure_again(point, val))
         return ParetoFront(again, name)
 
-    def _again(self, point: Point, val: Any) -> Point:
+    def _measure_again(self, point: Point, val: Any) -> Point:
         if self.stopped:
             return point
         uncached = copy_program(point.program, lambda lm: lm.copy(cache=False))
         lm = self.options.get("lm") or dspy.settings.lm
         options = {**self.options, **({} if lm is None else {"lm": lm.copy(cache=False)})}
         try:
-            run = self._run(uncached, val, f"{digest(dict(point.choices))}-fresh", options)
+            run = self._run_program(uncached, val, f"{digest(dict(point.choices))}-fresh", options)
         except SpendCapReached as e:
             self.stopped = str(e)
             logger.warning("not every program of the front was measured again: %s", e)
             return point
         return replace(point, measured=measured(run), is_fresh=True)
 
-    def _remember(self, program: Any, train: Sequence[Any], val: Any) -> None:
+    def _record_questions(self, program: Any, train: Sequence[Any], val: Any) -> None:
         examples = list(val.examples if isinstance(val, Dataset) else val)
         for module in budgeted_predictors(program).values():
             if train:
@@ -263,7 +263,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             module.seen.add(example_ids(examples, gold), "val")
 
 
-class _Variant:
+class _MeasuredVariant:
     """One choice and what it came to."""
 
     def __init__(self, choices: dict[str, Any], found: Measured) -> None:
@@ -284,7 +284,7 @@ def measured(run: Run) -> Measured:
     return Measured(run.accuracy or 0.0, sum(tokens) / len(tokens), cost, run.summary["n"])
 
 
-def _values(found: Measured, goals: int) -> list[float]:
+def _objective_values(found: Measured, goals: int) -> list[float]:
     return [found.accuracy, found.tokens, found.cost_usd or 0.0][:goals]
 
 

@@ -65,19 +65,19 @@ class SearchSpace:
 
     def unchanged(self) -> dict[str, Any]:
         """Return the choices that leave the program as it is."""
-        unchanged = {name: options[0] for name, options in self._options().items()}
+        unchanged = {name: options[0] for name, options in self._choice_lists().items()}
         return unchanged if self.scales is None else {**unchanged, "scale": 1.0}
 
     def suggest(self, trial: "Trial") -> dict[str, Any]:
         """Let Optuna choose."""
         choices: dict[str, Any] = {
-            name: trial.suggest_categorical(name, options) for name, options in self._options().items()
+            name: trial.suggest_categorical(name, options) for name, options in self._choice_lists().items()
         }
         if self.scales is not None:
             choices["scale"] = float(f"{trial.suggest_float('scale', *self.scales, log=True):.3g}")
         return choices
 
-    def _options(self) -> dict[str, list[Any]]:
+    def _choice_lists(self) -> dict[str, list[Any]]:
         """Return what there is to choose from, what changes nothing first; where there is no choice it is left out."""
         options: dict[str, list[Any]] = {
             "wording": [OWN, *self.wordings],
@@ -136,12 +136,14 @@ def collect_demos(
             trace = list(dspy.settings.trace)
         if right:
             tokens = net_tokens(pred)
-            found.append((math.inf if tokens is None else tokens, _steps(trace, names)))
+            found.append((math.inf if tokens is None else tokens, _predictor_steps(trace, names)))
     shortest = [steps for _, steps in sorted(found, key=lambda pair: pair[0])[:k]]
     return {name: [steps[name] for steps in shortest if name in steps] for name in names.values()}
 
 
-def _steps(trace: Sequence[tuple[Any, dict[str, Any], Any]], names: Mapping[int, str]) -> dict[str, dspy.Example]:
+def _predictor_steps(
+    trace: Sequence[tuple[Any, dict[str, Any], Any]], names: Mapping[int, str]
+) -> dict[str, dspy.Example]:
     """Return what each budgeted predictor was asked and answered, the last time where there were several."""
     return {
         names[id(predictor)]: dspy.Example(augmented=True, **inputs, **outputs)

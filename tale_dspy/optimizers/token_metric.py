@@ -38,10 +38,10 @@ class TokenAwareMetric:
             would pass; for GEPA's reflection (a predictor) a Prediction with `score` and `feedback`; else the score.
         """
         if pred_name is None:
-            base, _ = self._base(example, pred)
-            return self._weighed(base, pred) if trace is None else base >= self.threshold
+            base, _ = self._answer_score(example, pred)
+            return self._weigh_tokens(base, pred) if trace is None else base >= self.threshold
         predictor = pred_trace[0][0] if pred_trace else None
-        return self.explain(example, pred, is_estimator=_estimates(predictor))
+        return self.explain(example, pred, is_estimator=_estimates_budget(predictor))
 
     def explain(self, example: Any, pred: Any, *, is_estimator: bool = False) -> dspy.Prediction:
         """Return the score and, in words, how it came about.
@@ -51,12 +51,14 @@ class TokenAwareMetric:
             pred: The answer.
             is_estimator: Whether the words are for what estimates budgets, and not for what reasons within them.
         """
-        base, told = self._base(example, pred)
+        base, told = self._answer_score(example, pred)
         right = base >= self.threshold
         advice = _for_estimator(pred, right) if is_estimator else _for_reasoner(pred, right)
-        return dspy.Prediction(score=self._weighed(base, pred), feedback=" ".join([told, _cost(pred), advice]).strip())
+        return dspy.Prediction(
+            score=self._weigh_tokens(base, pred), feedback=" ".join([told, _cost_sentence(pred), advice]).strip()
+        )
 
-    def _base(self, example: Any, pred: Any) -> tuple[float, str]:
+    def _answer_score(self, example: Any, pred: Any) -> tuple[float, str]:
         """Return the score of the answer alone, and a sentence about it."""
         if self.metric is None:
             gold = gold_field(example)
@@ -69,7 +71,7 @@ class TokenAwareMetric:
         told = value.get("feedback") if isinstance(value, dspy.Prediction) else None
         return score, str(told or ("Right." if score >= self.threshold else f"Wrong: score {score:g}."))
 
-    def _weighed(self, base: float, pred: Any) -> float:
+    def _weigh_tokens(self, base: float, pred: Any) -> float:
         used = net_tokens(pred)
         return base * (1 - self.weight * (1.0 if used is None else used / (used + self.tokens)))
 
@@ -116,11 +118,11 @@ def net_tokens(pred: Any) -> int | None:
     return sum(known) if known and len(known) == len(written) else None
 
 
-def _estimates(predictor: Any) -> bool:
+def _estimates_budget(predictor: Any) -> bool:
     return isinstance(predictor, TalePredict) and BUDGET in predictor.signature.output_fields
 
 
-def _cost(pred: Any) -> str:
+def _cost_sentence(pred: Any) -> str:
     used = net_tokens(pred)
     if used is None:
         return "How many tokens it took is unknown."

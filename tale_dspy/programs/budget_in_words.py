@@ -20,18 +20,20 @@ def with_budget_in_words(adapter: Any) -> Any:
     if isinstance(adapter, TaleAdapter):
         return adapter
     worded = copy(adapter)
-    worded.format = partial(_format, adapter)
+    worded.format = partial(_format_with_budget, adapter)
     return worded
 
 
-def _format(adapter: Any, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+def _format_with_budget(
+    adapter: Any, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
+) -> list[dict[str, Any]]:
     spoken = BUDGET in signature.input_fields and REASONING in signature.output_fields and inputs.get(BUDGET)
     if not spoken:
         messages: list[dict[str, Any]] = adapter.format(signature, demos, inputs)
         return messages
     plain = {k: v for k, v in inputs.items() if k != BUDGET}
     messages = adapter.format(_without_budget(signature), demos, plain)
-    messages[-1] = {**messages[-1], "content": _behind(messages[-1]["content"], inputs[BUDGET])}
+    messages[-1] = {**messages[-1], "content": _append_sentence(messages[-1]["content"], inputs[BUDGET])}
     return messages
 
 
@@ -40,7 +42,7 @@ def _without_budget(signature: Any) -> Any:
     return signature.delete(BUDGET)
 
 
-def _behind(content: Any, budget: object) -> Any:
+def _append_sentence(content: Any, budget: object) -> Any:
     sentence = BUDGET_SENTENCE.replace("{budget}", str(budget))
     if isinstance(content, str):
         return content + sentence

@@ -72,7 +72,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         """Yield the first attempt and, where its reply was cut, what `on_truncation` asks for."""
         with record_calls() as calls:
             recovery = Recovery(self, kwargs, calls)
-            recovery.took((yield self._attempt(kwargs)))
+            recovery.took((yield self._mend_parse_errors(kwargs)))
             with _recovery_scope():
                 if self.on_truncation == "force_answer" and recovery.cut():
                     request = recovery.closing()
@@ -80,10 +80,10 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
                         recovery.closed(request.read((yield _closing_call(request))))
                 while self.on_truncation == "retry_larger" and recovery.attempts < ESCALATIONS and recovery.cut():
                     with suppress(*REFUSED):
-                        recovery.took((yield self._attempt(recovery.bigger())))
+                        recovery.took((yield self._mend_parse_errors(recovery.bigger())))
         return recovery.result()
 
-    def _attempt(self, kwargs: dict[str, Any]) -> PendingCall:
+    def _mend_parse_errors(self, kwargs: dict[str, Any]) -> PendingCall:
         """Return a call that gives what DSPy's own adapters raise where a reply has no marker, instead of raising."""
 
         def call() -> dspy.Prediction | AdapterParseError:

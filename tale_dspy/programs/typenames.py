@@ -45,14 +45,14 @@ def type_from_text(text: str) -> Any:
     try:
         if len(text) > _LONGEST:
             raise ValueError(f"longer than {_LONGEST} characters")
-        return _type(ast.parse(text, mode="eval").body)
+        return _type_of_node(ast.parse(text, mode="eval").body)
     except (SyntaxError, KeyError, TypeError, ValueError, RecursionError, MemoryError) as e:
         raise StateError(
             f"type {str(text)[:80]!r} cannot be built from a file: construct the program with it and call .load"
         ) from e
 
 
-def _type(node: ast.expr) -> Any:
+def _type_of_node(node: ast.expr) -> Any:
     match node:
         case ast.Name(id=name):
             return _TYPES[name]
@@ -61,19 +61,19 @@ def _type(node: ast.expr) -> Any:
         case ast.Constant(value=EllipsisType()):
             return ...
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return Union[_type(left), _type(right)]  # noqa: UP007  (`|` does not take every type that Union takes)
+            return Union[_type_of_node(left), _type_of_node(right)]  # noqa: UP007  (`|` does not take every type that Union takes)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            return Literal[tuple(_literal(part) for part in _parts(inner))]
+            return Literal[tuple(_literal_value(part) for part in _subscript_parts(inner))]
         case ast.Subscript(value=ast.Name(id="list" | "dict" | "tuple" | "set" as name), slice=inner):
-            return _TYPES[name][tuple(_type(part) for part in _parts(inner))]
+            return _TYPES[name][tuple(_type_of_node(part) for part in _subscript_parts(inner))]
     raise ValueError(ast.dump(node))
 
 
-def _parts(node: ast.expr) -> list[ast.expr]:
+def _subscript_parts(node: ast.expr) -> list[ast.expr]:
     return node.elts if isinstance(node, ast.Tuple) else [node]
 
 
-def _literal(node: ast.expr) -> str | int | bool | bytes | None:
+def _literal_value(node: ast.expr) -> str | int | bool | bytes | None:
     value = ast.literal_eval(node)
     if value is not None and not isinstance(value, str | int | bool | bytes):
         raise ValueError(f"{value!r} is no literal")

@@ -20,15 +20,19 @@ APART = 11.0
 """Points (1/72 inch) between the centres of two runs below which they share a label."""
 
 
-class _Cost(NamedTuple):
+class _CostAxis(NamedTuple):
     stem: str
     title: str
     axis: str
     value: Callable[[ReportRow], float | None]
 
 
-_TOKENS = _Cost("accuracy_tokens", "Accuracy and tokens", "mean output tokens per question", lambda r: r.output_tokens)
-_DOLLARS = _Cost("accuracy_dollars", "Accuracy and dollars", "US dollars per 1,000 questions", lambda r: r.usd_per_1000)
+_TOKENS = _CostAxis(
+    "accuracy_tokens", "Accuracy and tokens", "mean output tokens per question", lambda r: r.output_tokens
+)
+_DOLLARS = _CostAxis(
+    "accuracy_dollars", "Accuracy and dollars", "US dollars per 1,000 questions", lambda r: r.usd_per_1000
+)
 _NUMBERS = ("Program", "Model", "Data", "n", "Accuracy %", "Output tokens", "Estimate tokens", "Net tokens")
 
 
@@ -60,7 +64,7 @@ def accuracy_dollars(rows: Sequence[ReportRow]) -> Drawing:
     return _accuracy_against(_DOLLARS, rows)
 
 
-def _accuracy_against(cost: _Cost, rows: Sequence[ReportRow]) -> Drawing:
+def _accuracy_against(cost: _CostAxis, rows: Sequence[ReportRow]) -> Drawing:
     canvas.load_matplotlib()
     known = [row for row in rows if row.accuracy is not None and cost.value(row) is not None]
     if not known:
@@ -98,7 +102,7 @@ def _accuracy_bars(row: ReportRow) -> tuple[float, float, float]:
     return accuracy, min(100 * low, accuracy), max(100 * high, accuracy)
 
 
-def _draw_runs(axes: "Axes", cost: _Cost, rows: Sequence[ReportRow]) -> None:
+def _draw_runs(axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None:
     ends = [end for row in rows for end in _accuracy_bars(row)[1:]]
     most = max(cost.value(row) or 0.0 for row in rows)
     span = max(ends) - min(ends)
@@ -115,7 +119,7 @@ def _draw_runs(axes: "Axes", cost: _Cost, rows: Sequence[ReportRow]) -> None:
     axes.set_xlim(0, 1.12 * most or 1.0)
 
 
-def _label_points(figure: "Figure", axes: "Axes", cost: _Cost, rows: Sequence[ReportRow]) -> None:
+def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None:
     """Number the points, those too close together with one label, and write the key at the right."""
     figure.draw_without_rendering()
     labels: dict[tuple[float, float], list[int]] = {}

@@ -35,7 +35,7 @@ class BudgetBin:
 
 def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
     """Group the answers of a run by budget, equally many in a bin; few different budgets have a bin each."""
-    pairs = _pairs(run)
+    pairs = _budget_token_pairs(run)
     budgets = sorted({budget for budget, _ in pairs})
     if len(budgets) <= bins:
         groups = [[pair for pair in pairs if pair[0] == budget] for budget in budgets]
@@ -57,7 +57,7 @@ def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
     ]
 
 
-def _pairs(run: Run) -> list[tuple[int, int]]:
+def _budget_token_pairs(run: Run) -> list[tuple[int, int]]:
     """Return budget and tokens of each answer for which both are known, in the order of the budgets."""
     return sorted(
         (r.token_budget, r.output_tokens) for r in run.records if r.token_budget and r.output_tokens is not None
@@ -73,11 +73,11 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    budgeted = [run for run in runs if _pairs(run)]
+    budgeted = [run for run in runs if _budget_token_pairs(run)]
     if not budgeted:
         return None
     canvas.load_matplotlib()
-    several = [run for run in budgeted if len({budget for budget, _ in _pairs(run)}) > 1]
+    several = [run for run in budgeted if len({budget for budget, _ in _budget_token_pairs(run)}) > 1]
     drawn = (several or budgeted)[:PANELS]
     with canvas.styled():
         from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
 
 
 def _draw_panel(axes: "Axes", run: Run) -> None:
-    pairs, bins = _pairs(run), budget_bins(run)
+    pairs, bins = _budget_token_pairs(run), budget_bins(run)
     budgets, tokens = zip(*pairs, strict=True)
     axes.scatter(
         budgets,

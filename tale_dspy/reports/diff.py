@@ -47,9 +47,9 @@ def rich_comparison(comparison: Comparison, width: int = 100, limit: int | None 
     from rich.text import Text
 
     shown = comparison.changes if limit is None else comparison.changes[: max(0, limit)]
-    parts: list[RenderableType] = [_headline(comparison), _figures(comparison, width)]
+    parts: list[RenderableType] = [_headline_text(comparison), _figures_table(comparison, width)]
     parts += [Text(f"note: {visible(note, ' ')}", style="yellow") for note in comparison.notes]
-    parts += [_change(change, width) for change in shown]
+    parts += [_change_view(change, width) for change in shown]
     left = len(comparison.changes) - len(shown)
     if left:
         parts.append(
@@ -66,7 +66,7 @@ def _csv_value(value: Any) -> Any:
     return json.dumps(plain_json(value), ensure_ascii=False)
 
 
-def _headline(c: Comparison) -> "Text":
+def _headline_text(c: Comparison) -> "Text":
     from rich.text import Text
 
     draws = "" if c.draws == c.n else f" ({c.draws} draws)"
@@ -80,7 +80,7 @@ def _headline(c: Comparison) -> "Text":
     return text
 
 
-def _figures(c: Comparison, width: int) -> "Table":
+def _figures_table(c: Comparison, width: int) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -105,7 +105,7 @@ def _figures(c: Comparison, width: int) -> "Table":
     return table
 
 
-def _change(change: Change, width: int) -> "Group":
+def _change_view(change: Change, width: int) -> "Group":
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -117,26 +117,28 @@ def _change(change: Change, width: int) -> "Group":
     grid.add_column(width=8)
     grid.add_column(ratio=1, overflow="fold")
     room = max(20, width - 9)
-    grid.add_row(Text("question", style="dim"), Text(_cut(change.question, 2 * room)))
-    grid.add_row(Text("gold", style="dim"), Text(_cut(_answer(change.gold), room)))
+    grid.add_row(Text("question", style="dim"), Text(_fit_line(change.question, 2 * room)))
+    grid.add_row(Text("gold", style="dim"), Text(_fit_line(_answer_text(change.gold), room)))
     for name, answer, budget, tokens, reply in (
         ("baseline", change.baseline_answer, change.baseline_budget, change.baseline_tokens, change.baseline_reply),
         ("run", change.run_answer, change.run_budget, change.run_tokens, change.run_reply),
     ):
         spent = f"   {number(tokens, 0)} tokens" + ("" if budget is None else f", budget {number(budget, 0)}")
-        cell = Text(_cut(_answer(answer), room - len(spent)), style="bold").append(spent, style="not bold dim")
+        cell = Text(_fit_line(_answer_text(answer), room - len(spent)), style="bold").append(
+            spent, style="not bold dim"
+        )
         grid.add_row(Text(name, style="dim"), cell)
-        grid.add_row("", Text(_cut(reply or "no reply", 3 * room)))
+        grid.add_row("", Text(_fit_line(reply or "no reply", 3 * room)))
     return Group(title.append(f"   {visible(change.id, ' ')}", style="not bold dim"), grid)
 
 
-def _answer(value: Any) -> str:
+def _answer_text(value: Any) -> str:
     if value is None:
         return "–"
     return value if isinstance(value, str) else json.dumps(plain_json(value), ensure_ascii=False)
 
 
-def _cut(text: str, length: int) -> str:
+def _fit_line(text: str, length: int) -> str:
     """Fit a text into a length: one line, the middle left out, so that a reply's answer at its end stays."""
     line = visible(" ".join(text.split()))
     if len(line) <= length:

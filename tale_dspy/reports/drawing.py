@@ -86,7 +86,7 @@ class Drawing:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return header and cells of the table behind it, at most `TABLE_ROWS` rows."""
         names = list(self.rows[0])
-        return names, [[_cell(row[name]) for name in names] for row in self.rows[:TABLE_ROWS]]
+        return names, [[_cell_text(row[name]) for name in names] for row in self.rows[:TABLE_ROWS]]
 
     def _repr_html_(self) -> str:
         return (
@@ -95,7 +95,7 @@ class Drawing:
         )
 
 
-def _cell(value: object) -> str:
+def _cell_text(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):

@@ -85,7 +85,7 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
     vanilla = None if curve.vanilla is None else run_row(curve.vanilla)
     title = f"Tokens and accuracy by effort on {shortened(rows[0].data or 'unnamed data', 40)}, n = {rows[0].n or 0:,}"
     tokens = [(row.output_tokens, _tokens_interval(run)) for row, run in zip(rows, curve.runs, strict=True)]
-    right = [(row.accuracy and 100 * row.accuracy, _percent(row.accuracy_interval)) for row in rows]
+    right = [(row.accuracy and 100 * row.accuracy, _percent_interval(row.accuracy_interval)) for row in rows]
     with canvas.styled():
         from matplotlib.figure import Figure
 
@@ -111,7 +111,8 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
         ),
         figure=figure,
         rows=[
-            _numbers(word, row, interval) for word, row, (_, interval) in zip(curve.words, rows, tokens, strict=True)
+            _figure_numbers(word, row, interval)
+            for word, row, (_, interval) in zip(curve.words, rows, tokens, strict=True)
         ],
     )
 
@@ -138,7 +139,7 @@ def _tokens_interval(run: Run) -> Interval | None:
     return normal_interval([sum(tokens) / len(tokens) for tokens in draws.values()])
 
 
-def _percent(interval: Interval | None) -> Interval | None:
+def _percent_interval(interval: Interval | None) -> Interval | None:
     return None if interval is None else (100 * interval[0], 100 * interval[1])
 
 
@@ -154,7 +155,7 @@ def _draw_panel(axes: "Axes", points: Sequence[tuple[float | None, Interval | No
     axes.margins(x=0.1)
 
 
-def _numbers(word: str, row: ReportRow, interval: Interval | None) -> dict[str, object]:
+def _figure_numbers(word: str, row: ReportRow, interval: Interval | None) -> dict[str, object]:
     low, high = interval or (None, None)
     accuracy = row.accuracy_interval or (None, None)
     return {

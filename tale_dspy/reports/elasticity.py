@@ -124,12 +124,12 @@ def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
             curves.setdefault(experiment(run, NOT_THE_EXPERIMENT | {"program"}), {}).setdefault(budget, run)
     found = []
     for fixed in curves.values():
-        curve = _curve([fixed[budget] for budget in sorted(fixed)], runs) if len(fixed) >= LEAST_BUDGETS else None
+        curve = _make_curve([fixed[budget] for budget in sorted(fixed)], runs) if len(fixed) >= LEAST_BUDGETS else None
         found += [curve] if curve else []
     return found
 
 
-def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
+def _make_curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
     """Make a curve of runs in the order of their budgets; None if they share no question with known tokens."""
     ids = [{r.id for r in run.records} for run in fixed]
     shared = set.intersection(*ids)
@@ -140,7 +140,7 @@ def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
     others = [run for run in runs if experiment(run, apart) == experiment(fixed[0], apart)]
     others = [run for run in others if shared & {r.id for r in run.records}]
     vanilla, estimated = vanilla_run(others, runs[0]), [run for run in others if _has_own_budgets(run)]
-    points = tuple(_row(run, shared, counted) for run in fixed)
+    points = tuple(_curve_row(run, shared, counted) for run in fixed)
     cheapest = min(range(len(points)), key=lambda i: points[i].output_tokens or 0.0)
     drawn = [*fixed, *([vanilla] if vanilla else []), *estimated]
     model = config_of(fixed[0]).get("model")
@@ -152,9 +152,9 @@ def _curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
         uncounted=len(shared - counted),
         runs=tuple(fixed),
         points=points,
-        vanilla=_row(vanilla, shared, counted) if vanilla else None,
-        estimated=tuple(_row(run, shared, counted) for run in estimated),
-        rise=_rise(fixed[cheapest], fixed[0], counted),
+        vanilla=_curve_row(vanilla, shared, counted) if vanilla else None,
+        estimated=tuple(_curve_row(run, shared, counted) for run in estimated),
+        rise=_token_rise(fixed[cheapest], fixed[0], counted),
         provenances=by_programs((shortened(run.name, 40), provenance_of(run)) for run in drawn),
     )
 
@@ -163,7 +163,7 @@ def _has_own_budgets(run: Run) -> bool:
     return any(r.budget_source in ("estimate", "clamped", "fallback") for r in run.records)
 
 
-def _row(run: Run, shared: Collection[str], counted: Collection[str]) -> ElasticityRow:
+def _curve_row(run: Run, shared: Collection[str], counted: Collection[str]) -> ElasticityRow:
     records = [r for r in run.records if r.id in shared]
     scores = list(question_scores(records).values())
     tokens = _by_question(records, counted, "output_tokens")
@@ -198,14 +198,14 @@ def _tokens_interval(values: Sequence[float]) -> Interval | None:
     return interval and (max(0.0, interval[0]), interval[1])
 
 
-def _rise(cheapest: Run, smallest: Run, counted: Collection[str]) -> PairedMeans:
+def _token_rise(cheapest: Run, smallest: Run, counted: Collection[str]) -> PairedMeans:
     pairs = pair_runs(cheapest, smallest).of_questions(counted)
     return paired_means(pairs, [lambda c: c.output_tokens], seed=0, resamples=RESAMPLES)[0]
 
 
 def elasticity_notes(curve: Elasticity) -> list[str]:
     """Say what the curve shows and rests on, a sentence each; the first says whether tokens rise again."""
-    return [rise_sentence(curve), *_basis(curve), *evidence_sentences(curve)]
+    return [rise_sentence(curve), *_basis_notes(curve), *evidence_sentences(curve)]
 
 
 def rise_sentence(curve: Elasticity) -> str:
@@ -224,7 +224,7 @@ def rise_sentence(curve: Elasticity) -> str:
     )
 
 
-def _basis(curve: Elasticity) -> Iterator[str]:
+def _basis_notes(curve: Elasticity) -> Iterator[str]:
     yield f"Intervals are 95 %, of each point alone, over {curve.n} questions."
     if curve.unshared:
         yield f"Left out: {curve.unshared} questions that not every budget was tried on."
@@ -243,7 +243,7 @@ def evidence_sentences(curve: Elasticity) -> list[str]:
     return [model, *(f"Evidence of {programs}: {provenance}." for provenance, programs in curve.provenances.items())]
 
 
-def _budget(row: ElasticityRow) -> str:
+def _budget_text(row: ElasticityRow) -> str:
     """Write the budget; a mean over questions is told as such."""
     if row.budget is None:
         return "none"
@@ -253,7 +253,7 @@ def _budget(row: ElasticityRow) -> str:
 CURVE_COLUMNS: tuple[TableColumn[ElasticityRow], ...] = (
     TableColumn("Program", lambda r: r.program, {"program": lambda r: r.program}, is_text=True),
     TableColumn(
-        "Budget", _budget, {"budget": lambda r: r.budget, "is_fixed": lambda r: r.is_fixed, "n": lambda r: r.n}
+        "Budget", _budget_text, {"budget": lambda r: r.budget, "is_fixed": lambda r: r.is_fixed, "n": lambda r: r.n}
     ),
     TableColumn(
         "Accuracy %",
@@ -300,7 +300,11 @@ def rich_elasticity(curve: Elasticity, width: int = 100) -> "Table":
     most = max(row.output_tokens or 0.0 for row in curve.rows) or 1.0
     for row in curve.rows:
         name = (
-            row.program if row.budget is None else _budget(row) if row.is_fixed else f"{row.program} ({_budget(row)})"
+            row.program
+            if row.budget is None
+            else _budget_text(row)
+            if row.is_fixed
+            else f"{row.program} ({_budget_text(row)})"
         )
         figures = [column.cell(row) for column in CURVE_COLUMNS if column.name in columns.values()]
         style = "cyan" if row.is_fixed else "yellow"

@@ -41,13 +41,13 @@ def elasticity_curve(curve: Elasticity) -> Drawing:
     canvas.load_matplotlib()
     title = f"Tokens and accuracy by budget on {shortened(curve.data or 'unnamed data', 40)}, n = {curve.n:,}"
     with canvas.styled():
-        figure, above, below = _panels(curve)
+        figure, above, below = _make_panels(curve)
         above.set_title(plain(title))
         above.set_ylabel("output tokens")
         below.set_ylabel("accuracy (%)")
         below.set_xlabel("budget asked for (tokens)")
-        _draw(above, curve, lambda r: (r.output_tokens, r.output_tokens_interval))
-        _draw(below, curve, lambda r: (100 * r.accuracy, _percent(r.accuracy_interval)))
+        _draw_panel(above, curve, lambda r: (r.output_tokens, r.output_tokens_interval))
+        _draw_panel(below, curve, lambda r: (100 * r.accuracy, _percent_interval(r.accuracy_interval)))
         _tokens_panel(above, curve)
         _accuracy_panel(below, curve)
         above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8.5, handlelength=1.6)
@@ -64,7 +64,7 @@ def elasticity_curve(curve: Elasticity) -> Drawing:
     )
 
 
-def _panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
+def _make_panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
@@ -76,7 +76,7 @@ def _panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
     room = (high / low) ** 0.04
     above.set_xscale("log")
     above.set_xlim(low / room, high * room)
-    ticks = _ticks([row.budget for row in curve.points if row.budget], math.log(high / low))
+    ticks = _spaced_ticks([row.budget for row in curve.points if row.budget], math.log(high / low))
     above.xaxis.set_major_locator(FixedLocator(ticks))
     above.xaxis.set_minor_locator(NullLocator())
     above.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 1e5 else f"{value:.3g}")
@@ -86,7 +86,7 @@ def _panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
     return figure, above, below
 
 
-def _ticks(budgets: Sequence[float], width: float) -> list[float]:
+def _spaced_ticks(budgets: Sequence[float], width: float) -> list[float]:
     """Choose the budgets that are written at the axis: all, or the first of those too close together."""
     kept: list[float] = []
     for budget in budgets:
@@ -95,37 +95,37 @@ def _ticks(budgets: Sequence[float], width: float) -> list[float]:
     return kept
 
 
-def _percent(interval: Interval | None) -> Interval | None:
+def _percent_interval(interval: Interval | None) -> Interval | None:
     return None if interval is None else (100 * interval[0], 100 * interval[1])
 
 
-def _draw(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
+def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
     """Draw one panel: the curve, the line of reasoning without a budget, and the points of programs that choose one."""
     xs, ys = [row.budget or 0.0 for row in curve.points], [figures(row)[0] or 0.0 for row in curve.points]
     axes.plot(xs, ys, "-o", color=BLUE, markersize=5, linewidth=1.4, zorder=4, label="fixed budgets")
     for row in curve.points:
-        _bar(axes, row, figures, DARK_BLUE)
+        _error_bar(axes, row, figures, DARK_BLUE)
     if curve.vanilla is not None:
         value, interval = figures(curve.vanilla)
         if value is not None:
-            label = _label(curve.vanilla, "no budget")
+            label = _legend_label(curve.vanilla, "no budget")
             axes.axhline(value, color=GREY, linewidth=1.2, linestyle="--", zorder=2, label=label)
             axes.axhspan(*(interval or (value, value)), color=GREY, alpha=0.15, linewidth=0, zorder=1)
     for row, marker in zip(curve.estimated, cycle(MARKERS)):
         value, _ = figures(row)
         if value is not None and row.budget:
-            label = _label(row, f"mean budget {number(row.budget)}")
+            label = _legend_label(row, f"mean budget {number(row.budget)}")
             axes.plot(row.budget, value, marker, color=ORANGE, markersize=7.5, zorder=6, linestyle="", label=label)
-            _bar(axes, row, figures, DARK_ORANGE)
+            _error_bar(axes, row, figures, DARK_ORANGE)
 
 
-def _label(row: ElasticityRow, told: str) -> str:
+def _legend_label(row: ElasticityRow, told: str) -> str:
     """Name a row in the legend, which leaves out a name that starts with an underscore."""
     name = wrapped(row.program, 20)
     return plain(f"{' ' if name.startswith('_') else ''}{name}\n({told})")
 
 
-def _bar(axes: "Axes", row: ElasticityRow, figures: Figures, colour: str) -> None:
+def _error_bar(axes: "Axes", row: ElasticityRow, figures: Figures, colour: str) -> None:
     interval = figures(row)[1]
     if interval is not None and row.budget:
         axes.vlines(row.budget, *interval, color=colour, linewidth=1.2, zorder=5)

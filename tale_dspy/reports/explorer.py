@@ -87,7 +87,7 @@ class ExplorerView:
 
 def packed(explorer: Explorer) -> dict[str, str]:
     """Return the blocks of a searchable table: id of the element -> its content, gzip in base64."""
-    table = _table(explorer)
+    table = _browser_table(explorer)
     order = sorted(range(explorer.size), key=lambda row: not explorer.is_telling(row))
     if explorer.size > MAX_ROWS_WITH_TEXT:
         order = [row for row in order if explorer.is_telling(row)]
@@ -96,7 +96,7 @@ def packed(explorer: Explorer) -> dict[str, str]:
     left = max(MAX_BYTES // 5, MAX_BYTES - len(compressed(table)))
     for number, start in enumerate(range(0, len(order), BLOCK_ROWS)):
         rows = order[start : start + BLOCK_ROWS]
-        block = compressed([[_shown(pane) for pane in explorer.panes(row)] for row in rows])
+        block = compressed([[_pane_for_browser(pane) for pane in explorer.panes(row)] for row in rows])
         left -= len(block)
         if left < 0:
             break
@@ -106,7 +106,7 @@ def packed(explorer: Explorer) -> dict[str, str]:
     return {explorer.source: compressed({**table, "places": places}), **blocks}
 
 
-def _table(explorer: Explorer) -> dict[str, object]:
+def _browser_table(explorer: Explorer) -> dict[str, object]:
     """Return what the browser needs to show the rows, but for where their texts are."""
     return {
         "n": explorer.size,
@@ -133,6 +133,6 @@ def compressed(value: object) -> str:
     return base64.b64encode(gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)).decode("ascii")
 
 
-def _shown(pane: TextPane) -> TextPane:
+def _pane_for_browser(pane: TextPane) -> TextPane:
     text = visible(middle_cut(pane["text"], MAX_PANE_CHARACTERS))
     return {"title": visible(pane["title"], " "), "text": text, "group": pane["group"]}

@@ -28,14 +28,14 @@ class FigureEntry:
     """Draws all there are of them; nothing, or None, where there is nothing to draw."""
 
 
-def _accuracy(sources: ReportSources) -> Iterator[Drawing]:
+def _accuracy_drawings(sources: ReportSources) -> Iterator[Drawing]:
     if any(row.accuracy is not None and row.output_tokens is not None for row in sources.rows):
         yield accuracy_tokens(sources.rows)
     if any(row.accuracy is not None and row.usd_per_1000 for row in sources.rows):
         yield accuracy_dollars(sources.rows)
 
 
-def _tokens(sources: ReportSources) -> Iterator[Drawing]:
+def _token_drawings(sources: ReportSources) -> Iterator[Drawing]:
     """Draw each run beside the first, but for those that a curve or sweep of budgets shows together."""
     shown = [run for runs in [c.runs for c in sources.curves] + [s.runs for s in sources.sweeps] for run in runs]
     for i, (run, row) in enumerate(zip(sources.runs, sources.rows, strict=True)):
@@ -44,31 +44,31 @@ def _tokens(sources: ReportSources) -> Iterator[Drawing]:
             yield replace(tokens_per_question(sources.runs[0], run), stem=f"tokens_{i:02d}_{name}")
 
 
-def _curves(sources: ReportSources) -> Iterator[Drawing]:
+def _curve_drawings(sources: ReportSources) -> Iterator[Drawing]:
     for i, curve in enumerate(sources.curves, 1):
-        yield _numbered(elasticity_curve(curve), i)
+        yield _number_drawing(elasticity_curve(curve), i)
 
 
-def _sweeps(sources: ReportSources) -> Iterator[Drawing]:
+def _sweep_drawings(sources: ReportSources) -> Iterator[Drawing]:
     for i, sweep in enumerate(sources.sweeps, 1):
         for drawing in sweep_drawings(sweep):
-            yield _numbered(drawing, i)
+            yield _number_drawing(drawing, i)
 
 
-def _numbered(drawing: Drawing, i: int) -> Drawing:
+def _number_drawing(drawing: Drawing, i: int) -> Drawing:
     """Give the files of the second model or data set names of their own: `elasticity_02_pooled`."""
     return drawing if i == 1 else replace(drawing, stem=drawing.stem.replace("elasticity", f"elasticity_{i:02d}", 1))
 
 
 FIGURES = (
-    FigureEntry("results", _accuracy),
+    FigureEntry("results", _accuracy_drawings),
     FigureEntry("results", lambda sources: [paired_differences(sources.rows)]),
-    FigureEntry("elasticity", _curves),
-    FigureEntry("elasticity", _sweeps),
+    FigureEntry("elasticity", _curve_drawings),
+    FigureEntry("elasticity", _sweep_drawings),
     FigureEntry("elasticity", lambda sources: effort_drawings(sources.runs)),
     FigureEntry("budgets", lambda sources: [asked_spent(sources.runs)]),
     FigureEntry("spend", lambda sources: [spend_by_role(sources.runs)]),
-    FigureEntry("spend", _tokens),
+    FigureEntry("spend", _token_drawings),
 )
 """The figures of runs, in the order in which a report shows them."""
 

@@ -77,14 +77,14 @@ def render(page: ReportPage) -> str:
     except ImportError as e:
         raise MissingExtraError("jinja2", "report") from e
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(_read_template), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["visible"] = visible
-    script = _template("report.js")
+    script = _read_template("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template("report.html.j2").render(
         page=page,
-        style=_template("report.css"),
+        style=_read_template("report.css"),
         script=script,
         script_hash=f"sha256-{digest}",
         blocks=[block for explorer in page.explorers for block in packed(explorer).items()],
@@ -107,5 +107,5 @@ def write_page(page: ReportPage, path: Path) -> Path:
     return path
 
 
-def _template(name: str) -> str:
+def _read_template(name: str) -> str:
     return (files("tale_dspy.reports") / "templates" / name).read_text(encoding="utf-8")

@@ -46,9 +46,9 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
         *_settings_section(sources),
     ]
     return ReportPage(
-        title=_title(sources),
-        verdicts=_verdicts(sources),
-        evidence=_evidence(sources),
+        title=_page_title(sources),
+        verdicts=_verdict_sentences(sources),
+        evidence=_evidence_sentences(sources),
         sections=sections,
         footer=f"Written by tale-dspy {version('tale-dspy')}. This file asks no other address for anything.",
         explorers=[*explorers, *searched],
@@ -60,7 +60,7 @@ def verdict(c: Comparison) -> str:
     names = f"{shortened(c.run.name, 60)} against {shortened(c.baseline.name, 60)} on {c.data or 'unnamed data'}"
     parts = [f"{names}, {c.n:,} questions:"]
     savings = [
-        _saving(means.saving, means.saving_interval, what)
+        _saving_sentence(means.saving, means.saving_interval, what)
         for means, what in ((c.net_tokens, "output tokens"), (c.price_usd, "dollars"))
     ]
     parts.append(", ".join([saving for saving in savings if saving] or ["tokens unknown"]))
@@ -76,7 +76,7 @@ def verdict(c: Comparison) -> str:
     return " ".join([*parts, claim if c.is_budget_saving else f"Not a budget saving: {c.blocking_reason}."])
 
 
-def _saving(share: float | None, interval: tuple[float, float] | None, what: str) -> str:
+def _saving_sentence(share: float | None, interval: tuple[float, float] | None, what: str) -> str:
     if share is None:
         return ""
     low, high = interval or (share, share)
@@ -86,7 +86,7 @@ def _saving(share: float | None, interval: tuple[float, float] | None, what: str
     return f"{number(100 * share)} % fewer {what} [{number(100 * low)}, {number(100 * high)}]"
 
 
-def _title(sources: ReportSources) -> str:
+def _page_title(sources: ReportSources) -> str:
     names = [run.name for run in sources.runs]
     names += [f"search of {search.predictor} by {search.sampler}" for search in sources.searches]
     names += [f"training {training.name}" for training in sources.trainings]
@@ -94,7 +94,7 @@ def _title(sources: ReportSources) -> str:
     return ", ".join([*shown, f"{len(names) - 4} more"] if len(names) > 4 else shown)
 
 
-def _verdicts(sources: ReportSources) -> list[str]:
+def _verdict_sentences(sources: ReportSources) -> list[str]:
     compared = [c for c in sources.comparisons if c is not None]
     sentences = [verdict(c) for c in compared[:MAX_VERDICTS]]
     if len(compared) > MAX_VERDICTS:
@@ -109,7 +109,7 @@ def _verdicts(sources: ReportSources) -> list[str]:
     return [*sentences, *(t.verdict for t in sources.trainings)]
 
 
-def _evidence(sources: ReportSources) -> list[str]:
+def _evidence_sentences(sources: ReportSources) -> list[str]:
     marks = by_programs(
         [(shortened(row.program, 40), row.provenance) for row in sources.rows]
         + [(f"search by {search.sampler}", search.provenance) for search in sources.searches]
@@ -233,11 +233,11 @@ def _settings_tables(settings: Mapping[str, Mapping[str, object]]) -> list[Repor
 
 def _text_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> ReportTable[Sequence[str]]:
     columns = [
-        TableColumn[Sequence[str]](name, partial(_nth, i), {name: partial(_nth, i)}, is_text=True)
+        TableColumn[Sequence[str]](name, partial(_nth_cell, i), {name: partial(_nth_cell, i)}, is_text=True)
         for i, name in enumerate(names)
     ]
     return ReportTable(columns, lines)
 
 
-def _nth(i: int, line: Sequence[str]) -> str:
+def _nth_cell(i: int, line: Sequence[str]) -> str:
     return line[i]

@@ -44,7 +44,7 @@ def beside(row: PaperRow, runs: Mapping[str, Run]) -> list[ReportRow]:
         if system in row.systems:
             rows.append(_paper_row(row, system, with_notes=not rows))
         if system in ours:
-            notes = (*_differences(row, runs[system], system), *ours[system].notes)
+            notes = (*_setting_differences(row, runs[system], system), *ours[system].notes)
             measured = replace(ours[system], program=system, notes=notes)
             if row.tuned:
                 right = sum(r.correct for r in runs[system].records)
@@ -137,7 +137,7 @@ def _paper_row(row: PaperRow, system: str, *, with_notes: bool) -> ReportRow:
     )
 
 
-def _differences(row: PaperRow, run: Run, system: str) -> list[str]:
+def _setting_differences(row: PaperRow, run: Run, system: str) -> list[str]:
     """Say what keeps a run from repeating the paper's row."""
     model, asked = config_of(run).get("model"), len({r.id for r in run.records})
     notes = []

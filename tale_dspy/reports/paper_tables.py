@@ -72,7 +72,7 @@ _MINI_OUTPUT = 0.06
 """List price of gpt-4o-mini, in 1e-5 US dollars per output token."""
 
 
-def _row(table: int, name: str, model: str, data: str, size: int, figures: str) -> PaperRow:
+def _paper_row(table: int, name: str, model: str, data: str, size: int, figures: str) -> PaperRow:
     """Build a row from the nine figures of the paper's line: accuracy, tokens, expense of three systems."""
     values = [float(v) for v in figures.split()]
     systems = {s: PaperSystem(*values[3 * i : 3 * i + 3]) for i, s in enumerate(("direct", "cot", "tale-ep"))}
@@ -96,24 +96,25 @@ def _row(table: int, name: str, model: str, data: str, size: int, figures: str) 
     )
 
 
-def _tables() -> list[PaperRow]:
+def _paper_tables() -> list[PaperRow]:
     college = "mathbench-college"
     # fmt: off
     return [  # direct, vanilla CoT, TALE-EP: accuracy, tokens, expense each
-        _row(3, "gsm8k", MINI, "gsm8k", 1319, "28.29 12.46 39.43  81.35 318.10 541.09  84.46 77.26 279.84"),
-        _row(3, "gsm8k-zero", MINI, "gsm8k-zero", 2978, "97.21 18.85 91.69  99.50 252.96 886.79  98.72 22.67 276.12"),
-        _row(3, "mathbench-arithmetic", MINI, "mathbench-arithmetic", 300,
+        _paper_row(3, "gsm8k", MINI, "gsm8k", 1319, "28.29 12.46 39.43  81.35 318.10 541.09  84.46 77.26 279.84"),
+        _paper_row(3, "gsm8k-zero", MINI, "gsm8k-zero", 2978,
+             "97.21 18.85 91.69  99.50 252.96 886.79  98.72 22.67 276.12"),
+        _paper_row(3, "mathbench-arithmetic", MINI, "mathbench-arithmetic", 300,
              "59.67 41.10 9.78  75.00 313.51 78.58  73.67 39.60 18.62"),
-        _row(3, "mathbench-middle", MINI, "mathbench-middle", 150,
+        _paper_row(3, "mathbench-middle", MINI, "mathbench-middle", 150,
              "33.33 5.00 3.58  84.67 553.93 68.22  79.33 238.14 42.95"),
-        _row(3, "mathbench-high", MINI, "mathbench-high", 150,
+        _paper_row(3, "mathbench-high", MINI, "mathbench-high", 150,
              "51.33 5.00 4.07  84.00 653.24 82.44  80.00 254.82 47.61"),
-        _row(3, college, MINI, college, 150, "44.00 5.00 3.68  78.00 675.78 81.56  70.00 259.85 45.60"),
-        _row(4, "yi-lightning", YI, college, 150, "66.67 80.01 3.09  79.33 998.10 21.55  76.67 373.52 17.25"),
-        _row(4, "gpt-4o-mini", MINI, college, 150, "44.00 5.00 3.68  78.00 675.78 81.56  70.00 259.85 45.60"),
-        _row(4, "gpt-4o", "openai/gpt-4o", college, 150,
+        _paper_row(3, college, MINI, college, 150, "44.00 5.00 3.68  78.00 675.78 81.56  70.00 259.85 45.60"),
+        _paper_row(4, "yi-lightning", YI, college, 150, "66.67 80.01 3.09  79.33 998.10 21.55  76.67 373.52 17.25"),
+        _paper_row(4, "gpt-4o-mini", MINI, college, 150, "44.00 5.00 3.68  78.00 675.78 81.56  70.00 259.85 45.60"),
+        _paper_row(4, "gpt-4o", "openai/gpt-4o", college, 150,
              "57.33 5.00 61.34  84.00 602.29 1359.42  80.00 181.61 759.95"),
-        _row(4, "o3-mini", "openai/o3-mini", college, 150,
+        _paper_row(4, "o3-mini", "openai/o3-mini", college, 150,
              "96.00 601.51 336.69  97.33 1163.55 638.46  96.66 677.65 385.12"),
     ]
     # fmt: on
@@ -173,7 +174,7 @@ def _tuned_tables() -> list[PaperRow]:
     ]
 
 
-ROWS: dict[str, PaperRow] = {row.id: row for row in [*_tables(), *_tuned_tables()]}
+ROWS: dict[str, PaperRow] = {row.id: row for row in [*_paper_tables(), *_tuned_tables()]}
 """The rows by name."""
 
 

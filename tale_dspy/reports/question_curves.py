@@ -72,7 +72,7 @@ def curves_of_search(rows: Sequence[SearchRow]) -> list[QuestionCurve]:
             )
             vanilla = row.vanilla
             found.append(
-                QuestionCurve(row.id, row.question, vanilla.tokens, vanilla.correct, _points(row.trials), best)
+                QuestionCurve(row.id, row.question, vanilla.tokens, vanilla.correct, _budget_points(row.trials), best)
             )
     return found
 
@@ -92,10 +92,10 @@ def curves_of_runs(runs: Sequence[Run], vanilla: Run | None) -> list[QuestionCur
         for r in run.records:
             if r.token_budget is not None:
                 tried.setdefault(r.id, []).append(r)
-    return [_curve(key, records, plain.get(key, [])) for key, records in tried.items()]
+    return [_question_curve(key, records, plain.get(key, [])) for key, records in tried.items()]
 
 
-def _curve(key: str, records: Sequence[Record], plain: Sequence[Record]) -> QuestionCurve:
+def _question_curve(key: str, records: Sequence[Record], plain: Sequence[Record]) -> QuestionCurve:
     tokens = [r.output_tokens for r in plain if r.output_tokens is not None]
     trials = [Trial(r.token_budget, r.output_tokens, r.correct) for r in records if r.token_budget is not None]
     return QuestionCurve(
@@ -103,11 +103,11 @@ def _curve(key: str, records: Sequence[Record], plain: Sequence[Record]) -> Ques
         question=records[0].question,
         vanilla_tokens=sum(tokens) / len(tokens) if tokens else None,
         vanilla_right=2 * sum(r.correct for r in plain) > len(plain),
-        points=_points(trials),
+        points=_budget_points(trials),
     )
 
 
-def _points(trials: Sequence[Trial]) -> tuple[BudgetPoint, ...]:
+def _budget_points(trials: Sequence[Trial]) -> tuple[BudgetPoint, ...]:
     return tuple(BudgetPoint(budget, o.tokens, o.right) for budget, o in by_budget(trials).items())
 
 

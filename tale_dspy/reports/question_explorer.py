@@ -45,14 +45,14 @@ def question_explorer(runs: Sequence[Run]) -> Explorer:
     for group, run in enumerate(runs):
         columns += _run_columns(group, run.name, [row[group] for row in rows], several=len(runs) > 1)
         if group:
-            changes = [_change(row[0], row[group]) for row in rows]
+            changes = [_outcome_change(row[0], row[group]) for row in rows]
             columns.append(ExplorerColumn(name=CHANGE, values=changes, kind="word", group=group, is_filter=True))
     return Explorer(
         source="questions",
         unit="questions" if len(rows) == len({record.id for record in firsts}) else "answers",
         groups=[run.name for run in runs],
         columns=columns,
-        panes=lambda i: _panes(runs, rows[i], firsts[i]),
+        panes=lambda i: _reply_panes(runs, rows[i], firsts[i]),
         is_telling=lambda i: any(_is_failure(r) for r in rows[i]) or len({r.correct for r in rows[i] if r}) > 1,
         elsewhere="This page is too small for the texts of all questions: `tale show RUN ID` shows any of them.",
     )
@@ -88,7 +88,7 @@ def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> li
             columns.append(
                 ExplorerColumn(name=f"{prefix}{figure_name}", values=values, digits=digits, group=group),
             )
-    within = [None if record is None else _adherence(record) for record in records]
+    within = [None if record is None else _adherence_text(record) for record in records]
     if any(within):
         columns.append(
             ExplorerColumn(name=f"{prefix}budget kept", values=within, kind="word", group=group, is_filter=True)
@@ -96,13 +96,13 @@ def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> li
     return columns
 
 
-def _adherence(record: Record) -> str | None:
+def _adherence_text(record: Record) -> str | None:
     if not record.token_budget or record.output_tokens is None:
         return None
     return "yes" if record.output_tokens <= record.token_budget else "no"
 
 
-def _change(before: Record | None, after: Record | None) -> str | None:
+def _outcome_change(before: Record | None, after: Record | None) -> str | None:
     if before is None or after is None:
         return None
     if before.correct != after.correct:
@@ -114,7 +114,7 @@ def _is_failure(record: Record | None) -> bool:
     return record is not None and record.outcome not in ("correct", "wrong")
 
 
-def _panes(runs: Sequence[Run], row: _Drawn, first: Record) -> list[TextPane]:
+def _reply_panes(runs: Sequence[Run], row: _Drawn, first: Record) -> list[TextPane]:
     panes = [
         TextPane(title=f"Question {first.id}", text=question_text(first.question, first.inputs), group=None),
         TextPane(title="Gold answer", text=value_text(first.gold), group=None),

@@ -70,7 +70,7 @@ def elasticity_questions(curves: Sequence[QuestionCurve], *, data: str, notes: S
         title=title,
         description=f"Output tokens against budget for single questions, from a short one to a long one. {told[0]}",
         figure=figure,
-        rows=_points(curves),
+        rows=_point_rows(curves),
     )
 
 
@@ -211,7 +211,7 @@ def _draw_right(axes: "Axes", bins: Sequence[PooledBin]) -> None:
     axes.set_ylim(-3, 103)
 
 
-def _points(curves: Sequence[QuestionCurve]) -> list[dict[str, Any]]:
+def _point_rows(curves: Sequence[QuestionCurve]) -> list[dict[str, Any]]:
     return [
         {
             "id": c.id,

@@ -67,10 +67,10 @@ def rich_record(name: str, record: Record) -> "Group":
         Text(visible(title, " "), style="bold").append(f"\n{visible(text)}\n", style="not bold")
         for title, text in parts
     ]
-    return Group(*texts, _figures(record).rich())
+    return Group(*texts, _record_figures(record).rich())
 
 
-def _figures(record: Record) -> ReportTable[Sequence[str]]:
+def _record_figures(record: Record) -> ReportTable[Sequence[str]]:
     known = [
         [f.name, value_text(vars(record)[f.name])]
         for f in fields(record)

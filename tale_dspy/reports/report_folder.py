@@ -45,7 +45,7 @@ def write_report(sources: ReportSources, out: str | Path) -> list[Path]:
     folder = Path(out)
     drawn = drawings(sources)
     page = report_page(sources, drawn)
-    texts = _tables(sources)
+    texts = _table_files(sources)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -59,7 +59,7 @@ def write_report(sources: ReportSources, out: str | Path) -> list[Path]:
     return [*paths, write_page(page, folder / PAGE_FILE)]
 
 
-def _tables(sources: ReportSources) -> dict[str, str]:
+def _table_files(sources: ReportSources) -> dict[str, str]:
     """Return name -> content of the files of all tables."""
     if not sources.runs:
         return {}

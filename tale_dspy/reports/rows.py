@@ -170,9 +170,9 @@ def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportR
     """Make the row of a run with its differences to the first, or with a note that says why there are none."""
     row, c = run_row(run), comparison
     if c is None and data_name(first) != data_name(run):
-        return _noted(row, f"on other data than the first row ({data_name(first)}): no difference is given")
+        return _add_notes(row, f"on other data than the first row ({data_name(first)}): no difference is given")
     if c is None:
-        return _noted(row, "no question in common with the first row: no difference is given")
+        return _add_notes(row, "no question in common with the first row: no difference is given")
     points, (low, high) = c.accuracy.difference, c.accuracy.interval or (math.nan, math.nan)
     row = replace(
         row,
@@ -187,10 +187,10 @@ def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportR
         is_budget_saving=c.is_budget_saving,
     )
     claim = [] if c.blocking_reason is None else [f"the difference is not called a budget saving: {c.blocking_reason}"]
-    return _noted(row, *c.notes, *claim)
+    return _add_notes(row, *c.notes, *claim)
 
 
-def _noted(row: ReportRow, *notes: str) -> ReportRow:
+def _add_notes(row: ReportRow, *notes: str) -> ReportRow:
     return replace(row, notes=tuple(dict.fromkeys([*row.notes, *notes])))
 
 
@@ -201,7 +201,7 @@ def _outcome_counts(row: ReportRow) -> str:
     return ", ".join(f"{count} {name}" for name, count in row.outcomes.items()) or UNKNOWN
 
 
-def _latencies(row: ReportRow) -> str:
+def _latency_text(row: ReportRow) -> str:
     if row.latency_p50 is None:
         return UNKNOWN
     return f"{number(row.latency_p50, 2)} / {number(row.latency_p95, 2)}"
@@ -229,7 +229,7 @@ COLUMNS: tuple[TableColumn[ReportRow], ...] = (
     ),
     TableColumn("USD per 1000", lambda r: number(r.usd_per_1000, 4), {"usd_per_1000": lambda r: r.usd_per_1000}),
     TableColumn(
-        "p50 / p95 s", _latencies, {"latency_p50": lambda r: r.latency_p50, "latency_p95": lambda r: r.latency_p95}
+        "p50 / p95 s", _latency_text, {"latency_p50": lambda r: r.latency_p50, "latency_p95": lambda r: r.latency_p95}
     ),
     TableColumn(
         "Other outcomes",

@@ -42,18 +42,18 @@ def list_folder(folder: Path) -> list[FolderEntry]:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder")
-    return [_entry(folder, path) for path in _entries(folder)]
+    return [_read_entry(folder, path) for path in _iterate_entries(folder)]
 
 
-def _entries(folder: Path) -> Iterator[Path]:
+def _iterate_entries(folder: Path) -> Iterator[Path]:
     if is_training(folder) or is_search(folder) or (folder / "run.json").is_file():
         yield folder
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
-            yield from _entries(path)
+            yield from _iterate_entries(path)
 
 
-def _entry(root: Path, path: Path) -> FolderEntry:
+def _read_entry(root: Path, path: Path) -> FolderEntry:
     place = str(path.relative_to(root))
     try:
         if is_training(path):
@@ -72,46 +72,50 @@ def _training_entry(place: str, path: Path) -> FolderEntry:
         path=place,
         kind="training",
         name=str(card.get("strategy")),
-        model=_text(card.get("base")),
-        created=_day(card.get("created")),
+        model=_as_text(card.get("base")),
+        created=_as_day(card.get("created")),
         status="not tested" if not isinstance(test, Mapping) else str(test.get("outcome")),
     )
 
 
 def _run_entry(place: str, kind: str, info: Mapping[str, object], summary: Mapping[str, object] | None) -> FolderEntry:
-    config = _mapping(info.get("config"))
+    config = _as_mapping(info.get("config"))
     figures = summary or {}
     stopped = figures.get("stopped")
-    name = _mapping(info.get("program")).get("name") if kind == "run" else _mapping(config.get("search")).get("sampler")
-    n = _number(figures.get("n"))
+    name = (
+        _as_mapping(info.get("program")).get("name")
+        if kind == "run"
+        else _as_mapping(config.get("search")).get("sampler")
+    )
+    n = _as_number(figures.get("n"))
     return FolderEntry(
         path=place,
         kind=kind,
-        name=_text(name) or UNKNOWN,
-        model=_text(config.get("model")),
-        data=_text(_mapping(config.get("data")).get("name")),
+        name=_as_text(name) or UNKNOWN,
+        model=_as_text(config.get("model")),
+        data=_as_text(_as_mapping(config.get("data")).get("name")),
         n=None if n is None else round(n),
-        accuracy=_number(figures.get("accuracy")),
-        output_tokens=_number(figures.get("output_tokens_mean")),
-        cost_usd=_number(figures.get("cost_usd")),
-        created=_day(info.get("created")),
+        accuracy=_as_number(figures.get("accuracy")),
+        output_tokens=_as_number(figures.get("output_tokens_mean")),
+        cost_usd=_as_number(figures.get("cost_usd")),
+        created=_as_day(info.get("created")),
         status="unfinished" if summary is None else f"stopped: {stopped}" if stopped else "finished",
     )
 
 
-def _mapping(value: object) -> Mapping[str, object]:
+def _as_mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _number(value: object) -> float | None:
+def _as_number(value: object) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def _text(value: object) -> str | None:
+def _as_text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _day(value: object) -> str | None:
+def _as_day(value: object) -> str | None:
     return value[:10] if isinstance(value, str) else None
 
 

@@ -17,22 +17,22 @@ Estimate = tuple[float, Interval] | None
 """A paired difference with its 95 % interval."""
 
 
-class _Panel(NamedTuple):
+class _SavingPanel(NamedTuple):
     title: str
     colour: str
     estimate: Callable[[ReportRow], Estimate]
 
 
-def _scaled(value: float | None, interval: Interval | None, scale: float) -> Estimate:
+def _scale_interval(value: float | None, interval: Interval | None, scale: float) -> Estimate:
     if value is None or interval is None:
         return None
     return scale * value, (scale * interval[0], scale * interval[1])
 
 
 _PANELS = (
-    _Panel("accuracy, points", BLUE, lambda r: _scaled(r.accuracy_points, r.accuracy_points_interval, 1)),
-    _Panel("tokens saved, %", ORANGE, lambda r: _scaled(r.net_saving, r.net_saving_interval, 100)),
-    _Panel("dollars saved, %", ORANGE, lambda r: _scaled(r.money_saving, r.money_saving_interval, 100)),
+    _SavingPanel("accuracy, points", BLUE, lambda r: _scale_interval(r.accuracy_points, r.accuracy_points_interval, 1)),
+    _SavingPanel("tokens saved, %", ORANGE, lambda r: _scale_interval(r.net_saving, r.net_saving_interval, 100)),
+    _SavingPanel("dollars saved, %", ORANGE, lambda r: _scale_interval(r.money_saving, r.money_saving_interval, 100)),
 )
 
 
@@ -71,11 +71,11 @@ def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
             "shows no difference."
         ),
         figure=figure,
-        rows=[_numbers(row) for row in compared],
+        rows=[_row_numbers(row) for row in compared],
     )
 
 
-def _draw_panel(axes: "Axes", panel: _Panel, rows: Sequence[ReportRow]) -> None:
+def _draw_panel(axes: "Axes", panel: _SavingPanel, rows: Sequence[ReportRow]) -> None:
     for height, row in enumerate(rows):
         estimate = panel.estimate(row)
         if estimate is not None:
@@ -87,7 +87,7 @@ def _draw_panel(axes: "Axes", panel: _Panel, rows: Sequence[ReportRow]) -> None:
     axes.margins(y=0.5 / max(1, len(rows)) + 0.05)
 
 
-def _numbers(row: ReportRow) -> dict[str, object]:
+def _row_numbers(row: ReportRow) -> dict[str, object]:
     numbers: dict[str, object] = {"program": row.program, "versus": row.versus}
     for name, panel in zip(("accuracy_points", "tokens_saved_percent", "usd_saved_percent"), _PANELS, strict=True):
         estimate = panel.estimate(row)

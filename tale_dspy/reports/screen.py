@@ -24,11 +24,11 @@ def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
     return table.rich(width)
 
 
-def _program(row: ReportRow) -> str:
+def _program_cell(row: ReportRow) -> str:
     return f"{row.program}\n{row.model or UNKNOWN}\n{row.data or UNKNOWN}, n = {number(row.n, 0)}"
 
 
-def _outcomes(row: ReportRow) -> list[str]:
+def _outcome_lines(row: ReportRow) -> list[str]:
     return [f"{count} {name}" for name, count in row.outcomes.items()]
 
 
@@ -42,7 +42,7 @@ def _against_first(row: ReportRow) -> str:
     return "\n".join(line for line, value in lines.items() if value is not None) or UNKNOWN
 
 
-def _spent(row: ReportRow) -> str:
+def _token_lines(row: ReportRow) -> str:
     return "\n".join(
         [
             f"output {number(row.output_tokens)}",
@@ -60,18 +60,18 @@ def _two_lines(name: str) -> Callable[[ReportRow], str]:
 
 _PER_RIGHT = "Tokens per\nright answer"
 
-_PROGRAM = TableColumn("Program", _program, is_text=True)
+_PROGRAM = TableColumn("Program", _program_cell, is_text=True)
 _STACKED: tuple[TableColumn[ReportRow], ...] = (
     _PROGRAM,
-    TableColumn("Right %", lambda r: "\n".join([_two_lines("Accuracy %")(r), *_outcomes(r)])),
-    TableColumn("Spent a question", _spent),
+    TableColumn("Right %", lambda r: "\n".join([_two_lines("Accuracy %")(r), *_outcome_lines(r)])),
+    TableColumn("Spent a question", _token_lines),
     TableColumn(_PER_RIGHT, _CELLS["Tokens / right answer"]),
     TableColumn("Paired difference:\npoints, p, saved %", _against_first),
 )
 _WIDE: tuple[TableColumn[ReportRow], ...] = (
     _PROGRAM,
     TableColumn("Right %", _two_lines("Accuracy %")),
-    TableColumn("Other\noutcomes", lambda r: "\n".join(_outcomes(r)) or UNKNOWN),
+    TableColumn("Other\noutcomes", lambda r: "\n".join(_outcome_lines(r)) or UNKNOWN),
     TableColumn("Output\ntokens", _CELLS["Output tokens"]),
     TableColumn("Estimate\ntokens", _CELLS["Estimate tokens"]),
     TableColumn("Net\ntokens", _CELLS["Net tokens"]),

@@ -37,7 +37,7 @@ def search_explorer(search: SearchRun, source: str) -> Explorer:
             ExplorerColumn(name="Budgets tried", values=[len(row.trials) for row in rows]),
             ExplorerColumn(name="Best budget", values=[None if b is None else b.budget for b in best]),
             ExplorerColumn(name="Tokens with it", values=[None if b is None else b.tokens for b in best], digits=1),
-            ExplorerColumn(name="Saved %", values=[_saved(row) for row in rows], digits=1),
+            ExplorerColumn(name="Saved %", values=[_saved_percent(row) for row in rows], digits=1),
             ExplorerColumn(
                 name="Without a best budget",
                 values=[row.reason for row in rows],
@@ -45,40 +45,40 @@ def search_explorer(search: SearchRun, source: str) -> Explorer:
                 is_filter=True,
             ),
         ],
-        panes=lambda i: _panes(rows[i]),
+        panes=lambda i: _row_panes(rows[i]),
         is_telling=lambda i: rows[i].best is not None,
         elsewhere="This page is too small for the texts of all questions: search.jsonl holds them.",
     )
 
 
-def _saved(row: SearchRow) -> float | None:
+def _saved_percent(row: SearchRow) -> float | None:
     if row.best is None or not row.vanilla.tokens:
         return None
     return 100 * (1 - row.best.tokens / row.vanilla.tokens)
 
 
-def _panes(row: SearchRow) -> Sequence[TextPane]:
-    vanilla = f"without a budget: {_judged(row.vanilla.correct)}, {number(row.vanilla.tokens, 0)} tokens"
+def _row_panes(row: SearchRow) -> Sequence[TextPane]:
+    vanilla = f"without a budget: {_verdict_word(row.vanilla.correct)}, {number(row.vanilla.tokens, 0)} tokens"
     return [
         TextPane(title=f"Question {row.id}", text=question_text(row.question, row.inputs) or row.id, group=None),
         TextPane(title=vanilla, text=row.vanilla.text or "no reply", group=0),
         *(
             TextPane(
-                title=f"budget {trial.budget}: {_judged(trial.correct)}, {number(trial.tokens, 0)} tokens",
+                title=f"budget {trial.budget}: {_verdict_word(trial.correct)}, {number(trial.tokens, 0)} tokens",
                 text=trial.text or "no reply",
                 group=0,
             )
-            for trial in sorted(row.trials, key=lambda trial: _size(trial.budget), reverse=True)
+            for trial in sorted(row.trials, key=lambda trial: _budget_order(trial.budget), reverse=True)
         ),
     ]
 
 
-def _size(budget: int | str) -> tuple[bool, float]:
+def _budget_order(budget: int | str) -> tuple[bool, float]:
     """Order budgets: effort words after numbers, as little as possible first."""
     if isinstance(budget, str):
         return True, EFFORT_WORDS.index(budget) if budget in EFFORT_WORDS else -1
     return False, budget
 
 
-def _judged(correct: bool) -> str:
+def _verdict_word(correct: bool) -> str:
     return "correct" if correct else "wrong"

@@ -35,12 +35,12 @@ def search_figures(search: SearchRun) -> Iterator[Drawing]:
     """
     curves, data, notes = curves_of_search(search.rows), search.data, search_notes(search)
     yield from question_drawings(curves, data=data, notes=notes)
-    if _found(search):
+    if _best_budgets(search):
         yield best_budgets(search)
         yield vanilla_searched(search)
 
 
-def _found(search: SearchRun) -> list[dict[str, Any]]:
+def _best_budgets(search: SearchRun) -> list[dict[str, Any]]:
     """Return what was found for the questions that have a best budget, as numbers."""
     return [
         {
@@ -60,7 +60,7 @@ def _found(search: SearchRun) -> list[dict[str, Any]]:
 
 def _to_draw(search: SearchRun) -> list[dict[str, Any]]:
     """Return what was found, or say that nothing was."""
-    found = _found(search)
+    found = _best_budgets(search)
     if not found:
         raise UsageError(f"none of {len(search.rows)} questions has a best budget: there is nothing to draw")
     return found
@@ -84,12 +84,14 @@ def best_budgets(search: SearchRun) -> Drawing:
 
         figure = Figure(figsize=(7.2, 3.1))
         left, right = figure.add_axes((0.08, 0.18, 0.42, 0.68)), figure.add_axes((0.57, 0.18, 0.42, 0.68))
-        _histogram(left, [float(row["budget"]) for row in found], "best budget (tokens)")
-        _histogram(right, [100 * row["share_of_vanilla"] for row in found], "best budget (% of the answer without one)")
+        _draw_histogram(left, [float(row["budget"]) for row in found], "best budget (tokens)")
+        _draw_histogram(
+            right, [100 * row["share_of_vanilla"] for row in found], "best budget (% of the answer without one)"
+        )
         left.set_ylabel("questions")
         none = len(search.rows) - len(found)
         left.set_title(plain(title))
-        without = f"{none:,} of {len(search.rows):,} questions have none and are not drawn: {_reasons(search)}."
+        without = f"{none:,} of {len(search.rows):,} questions have none and are not drawn: {_reason_counts(search)}."
         canvas.footer(left, [*([without] if none else []), *search_notes(search)])
     return Drawing(
         stem="best_budgets",
@@ -101,7 +103,7 @@ def best_budgets(search: SearchRun) -> Drawing:
     )
 
 
-def _reasons(search: SearchRun) -> str:
+def _reason_counts(search: SearchRun) -> str:
     counts: dict[str, int] = {}
     for row in search.rows:
         if row.best is None:
@@ -110,7 +112,7 @@ def _reasons(search: SearchRun) -> str:
     return "; ".join(f"{count} {reason}" for reason, count in counts.items())
 
 
-def _histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
+def _draw_histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
     """Draw bars over a logarithmic axis, since budgets differ by factors, and the median."""
     from matplotlib.ticker import MaxNLocator
 
@@ -160,7 +162,7 @@ def vanilla_searched(search: SearchRun) -> Drawing:
         axes.set_title(plain(title))
         axes.set_xlabel("questions with a best budget, in the order of their tokens without one")
         axes.set_ylabel("output tokens")
-        canvas.footer(axes, [_confirmed(found), *search_notes(search)])
+        canvas.footer(axes, [_confirmation_note(found), *search_notes(search)])
     return Drawing(
         stem="vanilla_searched",
         title=title,
@@ -171,7 +173,7 @@ def vanilla_searched(search: SearchRun) -> Drawing:
     )
 
 
-def _confirmed(found: Sequence[dict[str, Any]]) -> str:
+def _confirmation_note(found: Sequence[dict[str, Any]]) -> str:
     drawn, right = sum(row["confirmed_n"] for row in found), sum(row["confirmed_right"] for row in found)
     if not drawn:
         return "Tokens of the draw a budget was chosen for: the least of several noisy draws, and therefore too low."

@@ -32,18 +32,18 @@ class SearchRun:
     @property
     def data(self) -> str:
         """Name of the questions."""
-        return str(self._config.get("data", {}).get("name") or "unnamed data")
+        return str(self._search_config.get("data", {}).get("name") or "unnamed data")
 
     @property
     def model(self) -> str | None:
         """The model that was asked; None if it is not recorded."""
-        model = self._config.get("model")
+        model = self._search_config.get("model")
         return None if model is None else str(model)
 
     @property
     def sampler(self) -> str:
         """What chose the budgets that were tried."""
-        return str(self._config.get("search", {}).get("sampler") or "unknown sampler")
+        return str(self._search_config.get("search", {}).get("sampler") or "unknown sampler")
 
     @property
     def predictor(self) -> str:
@@ -60,7 +60,7 @@ class SearchRun:
         return search_summary(self)._repr_html_()
 
     @property
-    def _config(self) -> Mapping[str, Any]:
+    def _search_config(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.info.get("config", {})
         return found
 

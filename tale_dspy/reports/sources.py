@@ -51,7 +51,7 @@ class ReportSources:
         """The searches, each with its key and the folder of its figures: none where there is one search alone."""
         if len(self.searches) == 1:
             return [("search-1", "", self.searches[0])]
-        return [(f"search-{i}", f"{i:02d}_{_stem(s.folder)}/", s) for i, s in enumerate(self.searches, 1)]
+        return [(f"search-{i}", f"{i:02d}_{_file_stem(s.folder)}/", s) for i, s in enumerate(self.searches, 1)]
 
 
 def load_sources(paths: Sequence[Path]) -> ReportSources:
@@ -66,6 +66,6 @@ def load_sources(paths: Sequence[Path]) -> ReportSources:
     return ReportSources(runs, searches, trainings)
 
 
-def _stem(folder: Path | None) -> str:
+def _file_stem(folder: Path | None) -> str:
     name = "" if folder is None else folder.name
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:40].strip("-.") or "search"

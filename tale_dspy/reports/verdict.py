@@ -19,7 +19,12 @@ def rich_verdict(verdict: GateResult) -> "Group":
     from rich.text import Text
 
     v = verdict
-    title = Text(visible(f"{_named(v.tuned.name, v.tuned.model)} against {_named(v.base.name, v.base.model)}", " "))
+    title = Text(
+        visible(
+            f"{_program_on_model(v.tuned.name, v.tuned.model)} against {_program_on_model(v.base.name, v.base.model)}",
+            " ",
+        )
+    )
     draws = "" if v.draws == v.n else f", {v.draws:,} answers"
     asked = Text(
         f"{visible(v.data or 'unnamed data', ' ')}: {v.n:,} questions{draws}; {v.right_to_wrong:,} right->wrong, "
@@ -28,14 +33,14 @@ def rich_verdict(verdict: GateResult) -> "Group":
     )
     notes = [Text(f"note: {visible(note, ' ')}", style="yellow") for note in v.notes]
     sentence = Text(f"{v.outcome}: ", style=STYLES[v.outcome]).append(v.reason, style="not bold")
-    return Group(title, asked, _figures(v), *notes, sentence)
+    return Group(title, asked, _figures_table(v), *notes, sentence)
 
 
-def _named(program: str, model: str | None) -> str:
+def _program_on_model(program: str, model: str | None) -> str:
     return program if model is None else f"{program} on {model}"
 
 
-def _figures(v: GateResult) -> "Table":
+def _figures_table(v: GateResult) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -43,7 +43,7 @@ def _last_content(body: Body) -> str:
     return text_of(users[-1].get("parts")) if users else ""
 
 
-def _visible(reply: Reply) -> int:
+def _visible_tokens(reply: Reply) -> int:
     return reply.tokens - count_words(reply.reasoning)
 
 
@@ -51,7 +51,7 @@ def _prompt_tokens(prompt: str, reply: Reply) -> int:
     return count_words(prompt) if reply.prompt_tokens is None else reply.prompt_tokens
 
 
-def _messages(body: Body, reply: Reply) -> dict[str, Any]:
+def _anthropic_document(body: Body, reply: Reply) -> dict[str, Any]:
     """Anthropic: thinking is a block of its own, and its tokens are part of the output tokens."""
     thought = [] if reply.reasoning is None else [{"type": "thinking", "thinking": reply.reasoning, "signature": "sig"}]
     written = [] if reply.text is None else [{"type": "text", "text": reply.text}]
@@ -70,7 +70,7 @@ def _messages(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _responses(body: Body, reply: Reply) -> dict[str, Any]:
+def _responses_document(body: Body, reply: Reply) -> dict[str, Any]:
     """OpenAI's Responses API: the thinking is an item without its text."""
     cut = reply.finish_reason == "length"
     items: list[dict[str, Any]] = [{"type": "reasoning", "id": "rs_1", "summary": []}]
@@ -96,7 +96,7 @@ def _responses(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _gemini(body: Body, reply: Reply) -> dict[str, Any]:
+def _gemini_document(body: Body, reply: Reply) -> dict[str, Any]:
     """Gemini: thoughts are counted beside the candidates' tokens, not among them."""
     parts = [] if reply.reasoning is None else [{"text": reply.reasoning, "thought": True}]
     parts += [] if reply.text is None else [{"text": reply.text}]
@@ -106,7 +106,7 @@ def _gemini(body: Body, reply: Reply) -> dict[str, Any]:
         "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": reason, "index": 0}],
         "usageMetadata": {
             "promptTokenCount": prompt_tokens,
-            "candidatesTokenCount": _visible(reply),
+            "candidatesTokenCount": _visible_tokens(reply),
             "thoughtsTokenCount": thought,
             "totalTokenCount": prompt_tokens + reply.tokens,
         },
@@ -114,7 +114,7 @@ def _gemini(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _ollama(body: Body, reply: Reply) -> dict[str, Any]:
+def _ollama_document(body: Body, reply: Reply) -> dict[str, Any]:
     """Ollama: one count for thinking and text."""
     message = {"role": "assistant", "content": reply.text or ""}
     if reply.reasoning is not None:
@@ -130,7 +130,7 @@ def _ollama(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _converse(body: Body, reply: Reply) -> dict[str, Any]:
+def _bedrock_document(body: Body, reply: Reply) -> dict[str, Any]:
     """Bedrock's Converse."""
     thought = [] if reply.reasoning is None else [{"reasoningContent": {"reasoningText": {"text": reply.reasoning}}}]
     written = [] if reply.text is None else [{"text": reply.text}]
@@ -147,7 +147,7 @@ def _converse(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _chat(body: Body, reply: Reply) -> dict[str, Any]:
+def _chat_document(body: Body, reply: Reply) -> dict[str, Any]:
     """OpenAI's chat completions, as everybody else speaks them too."""
     message: dict[str, Any] = {"role": "assistant", "content": reply.text}
     if reply.reasoning is not None:
@@ -170,12 +170,12 @@ def _chat(body: Body, reply: Reply) -> dict[str, Any]:
 
 
 DIALECTS = {
-    "chat": Dialect("/chat/completions", _last_message, _chat),
-    "responses": Dialect("/responses", _last_input, _responses),
-    "messages": Dialect("/messages", _last_message, _messages),
-    "gemini": Dialect(":generateContent", _last_content, _gemini),
-    "ollama": Dialect("/api/chat", _last_message, _ollama),
-    "converse": Dialect("/converse", _last_message, _converse),
+    "chat": Dialect("/chat/completions", _last_message, _chat_document),
+    "responses": Dialect("/responses", _last_input, _responses_document),
+    "messages": Dialect("/messages", _last_message, _anthropic_document),
+    "gemini": Dialect(":generateContent", _last_content, _gemini_document),
+    "ollama": Dialect("/api/chat", _last_message, _ollama_document),
+    "converse": Dialect("/converse", _last_message, _bedrock_document),
 }
 """Wire formats by name."""
 

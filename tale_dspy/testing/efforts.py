@@ -69,7 +69,7 @@ class EffortReply:
         question = self.right.find(request.prompt)
         key = request.prompt if question is None else question
         word = self.default if self.deaf else self.word_of(request.body)
-        enough = self.is_enough(key, word) and not self._unlucky(key)
+        enough = self.is_enough(key, word) and not self._is_unlucky(key)
         solver = self.right if enough else self.wrong
         reply = solver(replace(request, kind="direct", body={}))
         return _thought_before(reply, self.thought(key, word), request.body)
@@ -100,7 +100,7 @@ class EffortReply:
         lower = [w for w in self.words if EFFORT_WORDS.index(w) <= EFFORT_WORDS.index(word)]
         return lower[-1] if lower else self.words[0]
 
-    def _unlucky(self, question: str) -> bool:
+    def _is_unlucky(self, question: str) -> bool:
         """Draw whether a reply is wrong by chance; each reply to a question is a new draw."""
         if not self.noise:
             return False

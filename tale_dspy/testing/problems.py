@@ -56,7 +56,7 @@ def kind_of(system: str, prompt: str) -> str:
         prompt: Text of the last user message.
     """
     text = f"{system}\n{prompt}".lower()
-    outputs = _outputs(prompt)
+    outputs = _output_fields(prompt)
     if "estimate the minimum number of tokens" in text or "[[budget]]" in text or "[[token_budget]]" in text:
         return "estimate"
     if outputs and all(name in _BUDGET_NAMES for name in outputs if name != "reasoning"):
@@ -74,7 +74,7 @@ def kind_of(system: str, prompt: str) -> str:
     return "direct" if outputs and "reasoning" not in outputs else "cot"
 
 
-def _outputs(prompt: str) -> list[str]:
+def _output_fields(prompt: str) -> list[str]:
     """Names of the output fields that a prompt of DSPy's chat or JSON adapter ends with; empty for other prompts."""
     match = _OUTPUTS.search(prompt)
     return [name for name in _OUTPUT_NAME.findall(match[1]) if name != "completed"] if match else []
@@ -129,18 +129,18 @@ class SolverReply:
         """Answer one request."""
         question = self.find(request.prompt)
         key = request.prompt if question is None else question
-        right = str(int(self._draw(key, "unknown") * 1000)) if question is None else self.bank[question]
-        estimate = round(self.need(key) * (0.8 + self._draw(key, "estimate")))
+        right = str(int(self._seeded_draw(key, "unknown") * 1000)) if question is None else self.bank[question]
+        estimate = round(self.need(key) * (0.8 + self._seeded_draw(key, "estimate")))
         stated = estimate if request.kind == "stated" else None
         if request.kind == "estimate":
             tail, length = str(estimate), 0
         else:
             budget = budget_of(request.prompt) if request.kind == "budget" else stated
             length = self.length(key, request.kind if budget is None else "budget", budget)
-            tail = _wrong(right) if self._fails(key, request, budget) else right
-        start = int(self._draw(key, f"filler {request.choice}") * len(_FILLER))
+            tail = _wrong_answer(right) if self._fails_under(key, request, budget) else right
+        start = int(self._seeded_draw(key, f"filler {request.choice}") * len(_FILLER))
         text = _lay_out(request, tail, length, start, stated)
-        return _capped(text, request.body)
+        return _cut_at_limit(text, request.body)
 
     def find(self, prompt: str) -> str | None:
         """Return the question of the bank that stands last in the prompt, or None."""
@@ -152,35 +152,35 @@ class SolverReply:
 
     def need(self, question: str) -> int:
         """Return the words that the question needs: a budget of so many is followed and answered as well as any."""
-        return 16 + int(33 * self._draw(question, "need"))
+        return 16 + int(33 * self._seeded_draw(question, "need"))
 
     def length(self, question: str, kind: str, budget: int | None = None) -> int:
         """Return the words of a reply to a prompt of this kind; 0 for a direct answer, which has no thought."""
         need = self.need(question)
-        full = round(need * (2.5 + 2.5 * self._draw(question, "full")))
+        full = round(need * (2.5 + 2.5 * self._seeded_draw(question, "full")))
         if kind == "budget" and budget is not None:
             if budget >= full:
                 return full
             if budget >= need:
-                return round(budget * (0.8 + 0.17 * self._draw(question, "follow")))
+                return round(budget * (0.8 + 0.17 * self._seeded_draw(question, "follow")))
             return round(need + (full - need) * 0.9 * (1 - max(0, budget) / need))
         return {"direct": 0, "estimate": 0, "draft": round(0.7 * need), "concise": round(0.6 * full)}.get(kind, full)
 
-    def _fails(self, key: str, request: Request, budget: int | None) -> bool:
-        if self._draw(key, "wrong") < self.wrong:
+    def _fails_under(self, key: str, request: Request, budget: int | None) -> bool:
+        if self._seeded_draw(key, "wrong") < self.wrong:
             return True
-        if request.choice and self._draw(key, f"choice {request.choice}") < 0.15:
+        if request.choice and self._seeded_draw(key, f"choice {request.choice}") < 0.15:
             return True
         if request.kind == "direct":
             # Of the questions a chain of thought gets right, so that the shares add up.
-            return self._draw(key, "direct") * (1 - self.wrong) < self.direct_wrong - self.wrong
-        return budget is not None and budget < self.need(key) * (0.35 + 0.55 * self._draw(key, "threshold"))
+            return self._seeded_draw(key, "direct") * (1 - self.wrong) < self.direct_wrong - self.wrong
+        return budget is not None and budget < self.need(key) * (0.35 + 0.55 * self._seeded_draw(key, "threshold"))
 
-    def _draw(self, key: str, salt: str) -> float:
+    def _seeded_draw(self, key: str, salt: str) -> float:
         return draw(key, f"{self.seed} {salt}")
 
 
-def _wrong(answer: str) -> str:
+def _wrong_answer(answer: str) -> str:
     """Another answer of the same sort: the next letter of A to D, the next number, or a refusal."""
     if answer in ("A", "B", "C", "D"):
         return "BCDA"["ABCD".index(answer)]
@@ -194,12 +194,12 @@ def _lay_out(request: Request, value: str, length: int, start: int, stated: int 
 
     A stated budget comes before them.
     """
-    outputs = _outputs(request.prompt)
+    outputs = _output_fields(request.prompt)
     if outputs:
         spare = length - count_words(value) - 5 * len(outputs) - 5  # each marker is five words
         fields = {name: str(stated) if stated and name in _BUDGET_NAMES else value for name in outputs}
         if "reasoning" in fields:
-            fields["reasoning"] = _thought(max(3, spare), start)
+            fields["reasoning"] = _filler_thought(max(3, spare), start)
         if "Respond with a JSON object" in request.prompt:
             return json.dumps(fields)
         sections = "\n\n".join(f"[[ ## {name} ## ]]\n{text}" for name, text in fields.items())
@@ -207,16 +207,16 @@ def _lay_out(request: Request, value: str, length: int, start: int, stated: int 
     label = "Budget" if request.kind == "estimate" else "Choice" if "[[choice]]" in request.prompt else "Answer"
     tail = f"{label}: [[{value}]]"
     head = f"Budget: [[{stated}]]\n" if stated else ""
-    return f"{head}{_thought(length - count_words(tail), start)}\n{tail}" if length else tail
+    return f"{head}{_filler_thought(length - count_words(tail), start)}\n{tail}" if length else tail
 
 
-def _thought(length: int, start: int) -> str:
+def _filler_thought(length: int, start: int) -> str:
     """Return `length` words of filler."""
     rounds = (start + max(0, length)) // len(_FILLER) + 1
     return " ".join((_FILLER * rounds)[start : start + max(0, length)])
 
 
-def _capped(text: str, body: Mapping[str, Any]) -> Reply:
+def _cut_at_limit(text: str, body: Mapping[str, Any]) -> Reply:
     """Cut a reply at the body's `max_tokens` or `max_completion_tokens`, counted in words."""
     caps = [cap for cap in (body.get("max_completion_tokens"), body.get("max_tokens")) if isinstance(cap, int)]
     if caps and count_words(text) > min(caps):

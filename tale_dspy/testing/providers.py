@@ -95,11 +95,11 @@ class ProviderServer(ScriptedServer):
         super().reset()
         self.sent.clear()
 
-    def _page(self, message: Message) -> Answer:
+    def _answer_page(self, message: Message) -> Answer:
         provider, _, rest = message.path.removeprefix("/").partition("/")
         dialect = dialect_of(message.path)
         if provider not in RULES:
-            return super()._page(message)
+            return super()._answer_page(message)
         if dialect is None:  # a client that looks around, as LiteLLM's does at Ollama
             return Answer("other", body=encode({"model_info": {}, "capabilities": ["completion", "thinking"]}))
         body = json.loads(message.body)

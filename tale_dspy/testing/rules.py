@@ -17,7 +17,7 @@ _CHAT = {"model", "messages", "stream", "temperature", "top_p", "seed", "stop", 
 _SAMPLED = ("temperature", "top_p", "top_k")
 
 
-def _unknown(body: Body, known: set[str]) -> Iterator[str]:
+def _unknown_names(body: Body, known: set[str]) -> Iterator[str]:
     for name in body.keys() - known:
         yield f"unknown field {name!r}"
 
@@ -27,7 +27,7 @@ def _one_of(name: str, value: Any, words: tuple[str, ...]) -> Iterator[str]:
         yield f"{name} must be one of {', '.join(words)}, not {value!r}"
 
 
-def _between(name: str, value: Any, least: int, most: int) -> Iterator[str]:
+def _check_range(name: str, value: Any, least: int, most: int) -> Iterator[str]:
     if value is not None and not (type(value) is int and least <= value <= most):
         yield f"{name} must be between {least} and {most}, not {value!r}"
 
@@ -60,7 +60,7 @@ def _openai_sampling(model: str, body: Body, effort: Any) -> Iterator[str]:
 
 def openai_chat(model: str, body: Body) -> Iterator[str]:
     """OpenAI's chat completions, which refuse a field they do not know."""
-    yield from _unknown(body, _CHAT | {"max_completion_tokens", "reasoning_effort", "stream_options"})
+    yield from _unknown_names(body, _CHAT | {"max_completion_tokens", "reasoning_effort", "stream_options"})
     effort = body.get("reasoning_effort")
     if effort is not None and not _openai_words(model):
         yield "reasoning_effort is for models that reason"
@@ -73,52 +73,52 @@ def openai_chat(model: str, body: Body) -> Iterator[str]:
 
 def openai_responses(model: str, body: Body) -> Iterator[str]:
     """OpenAI's Responses API."""
-    yield from _unknown(
+    yield from _unknown_names(
         body, {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "temperature", "store"}
     )
-    yield from _between("max_output_tokens", body.get("max_output_tokens"), 16, 10**6)
+    yield from _check_range("max_output_tokens", body.get("max_output_tokens"), 16, 10**6)
     reasoning = body.get("reasoning") or {}
     if reasoning and not _openai_words(model):
         yield "reasoning is for models that reason"
-    yield from _unknown(reasoning, {"effort", "summary"})
+    yield from _unknown_names(reasoning, {"effort", "summary"})
     if _openai_words(model):
         yield from _one_of("reasoning.effort", reasoning.get("effort"), _openai_words(model))
     yield from _openai_sampling(model, body, reasoning.get("effort"))
 
 
-def _numbered(model: str) -> bool:
+def _takes_token_number(model: str) -> bool:
     """Whether a Claude takes a number of thinking tokens: those up to 4.6."""
     return bool(re.search(r"claude-(?:3-7|(?:sonnet|opus|haiku)-4(?:-[0-6])?(?:-\d{8}|$|-v|@))", model))
 
 
-def _claude(model: str, thinking: Any, effort: Any, body: Body, limit: Any) -> Iterator[str]:
+def _claude_thinking(model: str, thinking: Any, effort: Any, body: Body, limit: Any) -> Iterator[str]:
     thinks = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
     if isinstance(thinking, Mapping) and thinking.get("type") == "enabled":
         budget = thinking.get("budget_tokens")
-        if not _numbered(model):
+        if not _takes_token_number(model):
             yield "thinking.type enabled is not supported for this model, use adaptive and output_config.effort"
-        yield from _between("thinking.budget_tokens", budget, 1024, 10**6)
+        yield from _check_range("thinking.budget_tokens", budget, 1024, 10**6)
         if type(budget) is int and type(limit) is int and budget >= limit:
             yield "max_tokens must be greater than thinking.budget_tokens"
     if effort is not None:
         yield from _one_of("output_config.effort", effort, ("low", "medium", "high", "xhigh", "max"))
-        if _numbered(model) and "-4-6" not in model:
+        if _takes_token_number(model) and "-4-6" not in model:
             yield "output_config.effort is not supported for this model"
     for name in _SAMPLED if thinks else ():
         if body.get(name) not in (None, 1, 1.0):
             yield f"{name} may not be set when thinking is enabled"
     most = 32_000 if re.search(r"claude-opus-4(?:-[01])?(?:-\d{8}|$|-v)", model) else 128_000
-    yield from _between("max_tokens", limit, 1, most)
+    yield from _check_range("max_tokens", limit, 1, most)
 
 
 def anthropic(model: str, body: Body) -> Iterator[str]:
     """Anthropic's Messages API, which refuses a field it does not know."""
     known = {"model", "messages", "system", "max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences"}
-    yield from _unknown(body, known | {"thinking", "output_config"})
+    yield from _unknown_names(body, known | {"thinking", "output_config"})
     if "max_tokens" not in body:
         yield "max_tokens is required"
     effort = (body.get("output_config") or {}).get("effort")
-    yield from _claude(model, body.get("thinking"), effort, body, body.get("max_tokens"))
+    yield from _claude_thinking(model, body.get("thinking"), effort, body, body.get("max_tokens"))
 
 
 def bedrock(model: str, body: Body) -> Iterator[str]:
@@ -126,13 +126,13 @@ def bedrock(model: str, body: Body) -> Iterator[str]:
     extra = body.get("additionalModelRequestFields") or {}
     inference = body.get("inferenceConfig") or {}
     if "nova" in model:
-        yield from _unknown(extra, {"reasoningConfig"})
+        yield from _unknown_names(extra, {"reasoningConfig"})
         config = extra.get("reasoningConfig") or {}
         yield from _one_of("maxReasoningEffort", config.get("maxReasoningEffort"), ("low", "medium", "high"))
         return
-    yield from _unknown(extra, {"thinking", "output_config"})
+    yield from _unknown_names(extra, {"thinking", "output_config"})
     effort = (extra.get("output_config") or {}).get("effort")
-    yield from _claude(model, extra.get("thinking"), effort, inference, inference.get("maxTokens"))
+    yield from _claude_thinking(model, extra.get("thinking"), effort, inference, inference.get("maxTokens"))
 
 
 _GEMINI_LIMITS = {"pro": (128, 32_768), "flash-lite": (512, 24_576), "flash": (0, 24_576)}
@@ -142,7 +142,7 @@ def gemini(model: str, body: Body) -> Iterator[str]:
     """Gemini: numbers up to 2.5, levels from 3 on."""
     config = body.get("generationConfig") or {}
     thinking = config.get("thinkingConfig") or {}
-    yield from _unknown(thinking, {"thinkingBudget", "thinkingLevel", "includeThoughts"})
+    yield from _unknown_names(thinking, {"thinkingBudget", "thinkingLevel", "includeThoughts"})
     budget, level = thinking.get("thinkingBudget"), thinking.get("thinkingLevel")
     if not re.match(r"gemini-2\.5", model):
         if budget is not None:
@@ -156,7 +156,7 @@ def gemini(model: str, body: Body) -> Iterator[str]:
     kind = next(name for name in _GEMINI_LIMITS if f"-{name}" in model)
     least, most = _GEMINI_LIMITS[kind]
     if not (budget == 0 and kind != "pro"):
-        yield from _between("thinkingBudget", budget, least, most)
+        yield from _check_range("thinkingBudget", budget, least, most)
 
 
 def ollama(model: str, body: Body) -> Iterator[str]:
@@ -179,7 +179,7 @@ def vllm(model: str, body: Body) -> Iterator[str]:
         yield from _one_of("reasoning_effort", body.get("reasoning_effort"), ("low", "medium", "high"))
         if "thinking_token_budget" in body:
             yield "thinking_token_budget is passed over by gpt-oss"
-    yield from _between("thinking_token_budget", body.get("thinking_token_budget"), 0, 10**9)
+    yield from _check_range("thinking_token_budget", body.get("thinking_token_budget"), 0, 10**9)
     for name in ("thinking", "thinking_budget", "enable_thinking", "reasoning"):
         if name in body:
             yield f"{name} is passed over"
@@ -189,7 +189,7 @@ def vllm(model: str, body: Body) -> Iterator[str]:
 
 def sglang(model: str, body: Body) -> Iterator[str]:
     """SGLang, which passes over what it does not know."""
-    yield from _between(
+    yield from _check_range(
         "custom_params.thinking_budget", (body.get("custom_params") or {}).get("thinking_budget"), 0, 10**9
     )
     for name in ("thinking", "thinking_budget", "thinking_token_budget"):
@@ -199,7 +199,7 @@ def sglang(model: str, body: Body) -> Iterator[str]:
 
 def llama_cpp(model: str, body: Body) -> Iterator[str]:
     """llama.cpp's server, which passes over what it does not know."""
-    yield from _between("reasoning_budget_tokens", body.get("reasoning_budget_tokens"), -1, 2**31 - 1)
+    yield from _check_range("reasoning_budget_tokens", body.get("reasoning_budget_tokens"), -1, 2**31 - 1)
     for name in ("thinking", "thinking_budget", "thinking_token_budget", "custom_params"):
         if name in body:
             yield f"{name} is passed over"
@@ -209,7 +209,7 @@ def dashscope(model: str, body: Body) -> Iterator[str]:
     """DashScope: open Qwen3 models think in streamed calls only."""
     if body.get("enable_thinking") and not body.get("stream") and re.match(r"qwq|qwen3-\d|.*-thinking", model):
         yield "enable_thinking must be set to false for non-streaming calls"
-    yield from _between("thinking_budget", body.get("thinking_budget"), 1, 38_912)
+    yield from _check_range("thinking_budget", body.get("thinking_budget"), 1, 38_912)
     for name in ("thinking", "reasoning_effort"):
         if name in body:
             yield f"{name} is passed over"
@@ -233,7 +233,7 @@ def openrouter(model: str, body: Body) -> Iterator[str]:
         yield "thinking is passed over"
     number, limit = reasoning.get("max_tokens"), body.get("max_tokens")
     if number is not None and "anthropic" in model:
-        yield from _between("reasoning.max_tokens", number, 1024, 128_000)
+        yield from _check_range("reasoning.max_tokens", number, 1024, 128_000)
         if type(limit) is int and number >= limit:
             yield "max_tokens must be greater than reasoning.max_tokens"
     yield from _one_of("reasoning.effort", reasoning.get("effort"), ("minimal", "low", "medium", "high"))

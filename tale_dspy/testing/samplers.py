@@ -77,7 +77,7 @@ def new_study(sampler: "BaseSampler", direction: Direction = "minimize") -> "Stu
     """Return a study in memory, without a line on the screen."""
     import optuna
 
-    with _quiet():
+    with _silence_optuna():
         return optuna.create_study(sampler=sampler, direction=direction)
 
 
@@ -208,7 +208,7 @@ class BudgetSamplerSuite(SamplerSuite):
                 trial.set_constraint("wrong", 0.0 if right else 1.0)
                 return tokens
 
-            with _quiet():
+            with _silence_optuna():
                 study.optimize(objective, n_trials=self.most_calls + 1)
             alone = searched(self.sampler(), question, calls=self.most_calls + 1)
             assert [t.params["budget"] for t in study.trials] == alone
@@ -297,7 +297,7 @@ class BudgetSamplerSuite(SamplerSuite):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_optuna() -> Iterator[None]:
     """Keep Optuna from writing a line for each study and trial."""
     import optuna
 

@@ -55,18 +55,18 @@ STOP_S = 2.0
 _CHAT_PATHS = {"/v1/chat/completions", "/chat/completions"}
 
 
-class _Connection(asyncio.StreamReaderProtocol):
+class _WatchedConnection(asyncio.StreamReaderProtocol):
     """Streams whose conversation ends as soon as the client leaves, also while it waits for an answer."""
 
     def __init__(self, server: "ScriptedServer") -> None:
-        super().__init__(asyncio.StreamReader(limit=MAX_HEAD), self._start)
+        super().__init__(asyncio.StreamReader(limit=MAX_HEAD), self._open_connection)
         self._server = server
         self._conversation: asyncio.Task[None]
         self.writer: asyncio.StreamWriter
 
-    def _start(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _open_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
-        self._conversation = asyncio.create_task(self._server._converse(reader, writer))
+        self._conversation = asyncio.create_task(self._server._serve_connection(reader, writer))
         self._server._open.add(self)
 
     def eof_received(self) -> bool:
@@ -124,7 +124,7 @@ class ScriptedServer:
         self._record = record
         self._port = port
         self._book = Book(record)
-        self._open: set[_Connection] = set()
+        self._open: set[_WatchedConnection] = set()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
@@ -165,7 +165,7 @@ class ScriptedServer:
         self._port = listener.getsockname()[1]
         started: Future[None] = Future()
         self._thread = threading.Thread(
-            target=asyncio.run, args=(self._main(listener, started),), daemon=True, name="scripted-server"
+            target=asyncio.run, args=(self._serve_forever(listener, started),), daemon=True, name="scripted-server"
         )
         self._thread.start()
         started.result(STOP_S)
@@ -195,9 +195,9 @@ class ScriptedServer:
         if self.failure is not None and error is None:
             raise self.failure
 
-    async def _main(self, listener: socket.socket, started: "Future[None]") -> None:
+    async def _serve_forever(self, listener: socket.socket, started: "Future[None]") -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(lambda: _Connection(self), sock=listener)
+        server = await self._loop.create_server(lambda: _WatchedConnection(self), sock=listener)
         started.set_result(None)
         await self._stopping.wait()
         server.close()
@@ -206,16 +206,16 @@ class ScriptedServer:
                 connection.writer.transport.abort()
             await asyncio.sleep(0)  # connection_lost comes in the next round of the loop
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection one after the other."""
         self._book.stats.connections += 1
         try:
             while True:
                 message = await read_message(reader, writer)
                 if message.method == "POST" and message.path in _CHAT_PATHS:
-                    answer = await self._complete(message)
+                    answer = await self._delayed_answer(message)
                 else:
-                    answer = self._page(message)
+                    answer = self._answer_page(message)
                 if answer.outcome == "dropped":
                     writer.transport.abort()
                     return
@@ -230,12 +230,12 @@ class ScriptedServer:
         finally:
             writer.close()
 
-    async def _complete(self, message: Message) -> Answer:
+    async def _delayed_answer(self, message: Message) -> Answer:
         """Return the answer to a completion when it is due, counted."""
         book = self._book
         exchange = RequestStats(book.stats)
         try:
-            answer = self._decide(book, exchange, message)
+            answer = self._decide_answer(book, exchange, message)
             if answer.outcome == "hung":
                 exchange.count(answer)
                 await asyncio.Event().wait()  # until the client leaves or the server stops
@@ -247,7 +247,7 @@ class ScriptedServer:
         finally:
             exchange.leave()
 
-    def _decide(self, book: Book, exchange: RequestStats, message: Message) -> Answer:
+    def _decide_answer(self, book: Book, exchange: RequestStats, message: Message) -> Answer:
         """Work out the answer to a completion."""
         try:
             body, key = parse_body(message.body)
@@ -260,7 +260,7 @@ class ScriptedServer:
         if fault in ERRORS:
             return refusal(fault, self.faults.retry_after)
         try:
-            replies = [self._ask(replace(request, choice=i)) for i in range(body.get("n") or 1)]
+            replies = [self._ask_reply_function(replace(request, choice=i)) for i in range(body.get("n") or 1)]
             answer = compose(request, [spoil(fault, reply) for reply in replies])
         except Exception as e:  # the boundary to the caller's script: it must not end the server, and is raised at exit
             self.failure = self.failure or e
@@ -271,7 +271,7 @@ class ScriptedServer:
             return replace(answer, outcome=fault, body=answer.body[: len(answer.body) // 2])
         return answer
 
-    def _ask(self, request: Request) -> Reply:
+    def _ask_reply_function(self, request: Request) -> Reply:
         reply = self._reply(request) if callable(self._reply) else self._reply
         if isinstance(reply, str):
             return Reply(reply)
@@ -279,7 +279,7 @@ class ScriptedServer:
             return reply
         raise TypeError(f"a reply function must return a Reply or a str, not {type(reply).__name__}")
 
-    def _page(self, message: Message) -> Answer:
+    def _answer_page(self, message: Message) -> Answer:
         """Answer everything that is not a completion."""
         stats = self._book.stats
         stats.other += 1
@@ -297,7 +297,7 @@ class ScriptedServer:
         return error_answer(404, f"there is nothing at {message.method} {message.path}", code="unknown_url")
 
 
-def _share(text: str) -> tuple[str, float]:
+def _parse_share(text: str) -> tuple[str, float]:
     name, _, share = text.partition("=")
     if name not in SHARES:
         raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SHARES)}")
@@ -330,7 +330,7 @@ def main(argv: Sequence[str] | None = None, until: Callable[[], object] | None =
     parser.add_argument("--seed", type=int, default=0, help="of the word problems, the solver and the faults")
     parser.add_argument("--record", type=int, default=0, help="how many requests to keep in memory")
     parser.add_argument(
-        "--fault", type=_share, action="append", default=[], metavar="NAME=SHARE", help=", ".join(SHARES)
+        "--fault", type=_parse_share, action="append", default=[], metavar="NAME=SHARE", help=", ".join(SHARES)
     )
     parser.add_argument("--tries", type=int, default=1, help="how many attempts of a struck prompt fail")
     parser.add_argument("--retry-after", type=float, default=0.0, help="seconds named with a 429")

@@ -59,11 +59,11 @@ class ThinkingReply:
             prompt = f"{request.prompt[close:]}\n\n{question}"
             reply = self.solver(replace(request, prompt=prompt, kind="cot", body={}))
             *_, last = (reply.text or "").splitlines() or [""]
-            return self._fitting(replace(reply, text=last) if "[[answer]]" in prompt else reply, 0, request.body)
+            return self._fit_allowance(replace(reply, text=last) if "[[answer]]" in prompt else reply, 0, request.body)
         thought = 0 if obeys and is_off(request.body) else self.thought or self.room
-        return self._fitting(self.solver(replace(request, body={})), thought, request.body)
+        return self._fit_allowance(self.solver(replace(request, body={})), thought, request.body)
 
-    def _fitting(self, reply: Reply, thought: int, body: Mapping[str, Any]) -> Reply:
+    def _fit_allowance(self, reply: Reply, thought: int, body: Mapping[str, Any]) -> Reply:
         """Put a thought of so many words before a reply, and cut both at the allowance."""
         limits = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
         room = min([limit for limit in limits if isinstance(limit, int)], default=self.room)

@@ -38,23 +38,23 @@ def turns_of(dialect: str, body: Body) -> list[Turn]:
     """
     if dialect == "gemini":
         told = body.get("systemInstruction") or body.get("system_instruction")
-        return [*_system((told or {}).get("parts")), *_turns(body.get("contents", ()), "parts")]
+        return [*_system_turn((told or {}).get("parts")), *_read_turns(body.get("contents", ()), "parts")]
     if dialect == "responses":
         said = body.get("input", "")
         items = [{"role": "user", "content": said}] if isinstance(said, str) else said
-        return [*_system(body.get("instructions")), *_turns([i for i in items if "role" in i], "content")]
-    return [*_system(body.get("system")), *_turns(body.get("messages", ()), "content")]
+        return [*_system_turn(body.get("instructions")), *_read_turns([i for i in items if "role" in i], "content")]
+    return [*_system_turn(body.get("system")), *_read_turns(body.get("messages", ()), "content")]
 
 
-def _system(content: Any) -> list[Turn]:
+def _system_turn(content: Any) -> list[Turn]:
     return [Turn("system", text_of(content))] if content else []
 
 
-def _turns(items: Sequence[Any], field: str) -> list[Turn]:
-    return [_turn(item, item.get(field)) for item in items]
+def _read_turns(items: Sequence[Any], field: str) -> list[Turn]:
+    return [_read_turn(item, item.get(field)) for item in items]
 
 
-def _turn(item: Mapping[str, Any], content: Any) -> Turn:
+def _read_turn(item: Mapping[str, Any], content: Any) -> Turn:
     role = str(item.get("role", "user"))
     parts = content if isinstance(content, list) else ()
     kinds = tuple(str(part["type"]) for part in parts if isinstance(part, Mapping) and "type" in part)

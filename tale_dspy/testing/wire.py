@@ -70,7 +70,7 @@ async def read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         length = headers.get("content-length", "0")
         if not _LENGTH.fullmatch(length):
             raise HTTPError(400, "content-length must be a number")
-        body = await reader.readexactly(_checked(int(length)))
+        body = await reader.readexactly(_check_size(int(length)))
     closing = headers.get("connection", "close" if words[2] == "HTTP/1.0" else "keep-alive").lower()
     return Message(words[0], words[1].partition("?")[0], headers, "close" not in closing, body)
 
@@ -88,7 +88,7 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
             while await _read_to(reader, b"\r\n"):
                 pass
             return b"".join(chunks)
-        total = _checked(total + size)
+        total = _check_size(total + size)
         chunks.append((await reader.readexactly(size + 2))[:-2])
 
 
@@ -99,7 +99,7 @@ async def _read_to(reader: asyncio.StreamReader, end: bytes) -> bytes:
         raise HTTPError(431, f"the head of a request must not pass {MAX_HEAD} bytes") from None
 
 
-def _checked(size: int) -> int:
+def _check_size(size: int) -> int:
     if size > MAX_BODY:
         raise HTTPError(413, f"a body must not pass {MAX_BODY} bytes")
     return size
@@ -172,7 +172,7 @@ def compose(request: Request, replies: Sequence[Reply]) -> Answer:
     if prompt_tokens is None:
         prompt_tokens = sum(count_words(text_of(message.get("content"))) for message in request.messages)
     completion_tokens = sum(reply.tokens for reply in replies)
-    usage = _usage(replies, prompt_tokens, completion_tokens) if first.usage else None
+    usage = _usage_json(replies, prompt_tokens, completion_tokens) if first.usage else None
     options = body.get("stream_options")
     stream = body.get("stream") is True
     if stream and not (isinstance(options, dict) and options.get("include_usage") is True):
@@ -183,7 +183,7 @@ def compose(request: Request, replies: Sequence[Reply]) -> Answer:
         "created": int(time.time()),
         "model": body.get("model", "scripted") if first.model is None else first.model,
     }
-    lay_out = _events if stream else _document
+    lay_out = _event_stream if stream else _completion_json
     return Answer(
         outcome="answered" if first.raw_body is None else "malformed",
         body=lay_out(head, replies, usage) if first.raw_body is None else first.raw_body,
@@ -195,7 +195,7 @@ def compose(request: Request, replies: Sequence[Reply]) -> Answer:
     )
 
 
-def _usage(replies: Sequence[Reply], prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+def _usage_json(replies: Sequence[Reply], prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
     usage: dict[str, Any] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -209,7 +209,7 @@ def _usage(replies: Sequence[Reply], prompt_tokens: int, completion_tokens: int)
     return usage
 
 
-def _document(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
+def _completion_json(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
     choices = []
     for index, reply in enumerate(replies):
         message: dict[str, Any] = {"role": "assistant", "content": reply.text}
@@ -221,7 +221,7 @@ def _document(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, A
     return encode({**head, "choices": choices} if usage is None else {**head, "choices": choices, "usage": usage})
 
 
-def _events(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
+def _event_stream(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
     """Lay the replies out as server-sent events, a word each."""
     chunks: list[dict[str, Any]] = []
     for index, reply in enumerate(replies):

@@ -73,10 +73,10 @@ def record_verdict(adapter: Path, verdict: GateResult) -> None:
     readme = adapter / "README.md"
     if readme.is_file():
         text = readme.read_text(encoding="utf-8").partition(_HEADING)[0]
-        readme.write_text(f"{text}{_HEADING}\n{_told(verdict)}\n", encoding="utf-8")
+        readme.write_text(f"{text}{_HEADING}\n{_verdict_sentence(verdict)}\n", encoding="utf-8")
 
 
-def _told(verdict: GateResult) -> str:
+def _verdict_sentence(verdict: GateResult) -> str:
     v = verdict
     return (
         f"**{v.outcome}** on {v.n} questions of {v.data or 'unnamed data'}: {v.reason}. "

@@ -74,18 +74,18 @@ def write_cards(plan: Plan, results: Mapping[str, Any]) -> dict[str, Any]:
         "data": {**config["data"], "tokens": plan.tokens, "longest": plan.longest, "left_out": plan.left_out},
         "options": {k: v for k, v in config.items() if k not in ("strategy", "base", "base_sha256", "data")},
         "results": dict(results),
-        "prompt": _prompt(plan),
+        "prompt": _prompt_card(plan),
         "seen": {row.id: "train" for row in plan.source if row.id is not None},
         "versions": {name: version(name) for name in ("tale-dspy", "torch", "transformers", "peft", "trl")},
         "gate": None,
     }
-    (folder / "README.md").write_text(_readme(plan, results), encoding="utf-8")
+    (folder / "README.md").write_text(_readme_text(plan, results), encoding="utf-8")
     write_json(folder / MANIFEST, {"files": {name: file_hash(folder / name) for name in WEIGHTS}})
     write_json(folder / CARD, about)
     return about
 
 
-def _prompt(plan: Plan) -> dict[str, Any]:
+def _prompt_card(plan: Plan) -> dict[str, Any]:
     """Tell how prompts looked in training, so that a served adapter can be compared with it."""
     template = plan.row_tokenizer.tokenizer.chat_template
     first = plan.source[0].prompt
@@ -99,7 +99,7 @@ def _prompt(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _readme(plan: Plan, results: Mapping[str, Any]) -> str:
+def _readme_text(plan: Plan, results: Mapping[str, Any]) -> str:
     config, options = plan.folder.config, plan.options
     base = config["base"] if plan.place.folder is None else str(plan.model)
     return _README.format(

@@ -145,7 +145,7 @@ def distill(
     if not training_rows:
         why = "; ".join(f"{n} {reason}" for reason, n in left_out.most_common())
         raise DataError(f"none of the {len(rows)} searched questions can be trained on: {why}")
-    return DistillationResult(_dataset(training_rows), format, len(rows), dict(left_out))
+    return DistillationResult(_to_dataset(training_rows), format, len(rows), dict(left_out))
 
 
 LuckTest = Callable[[SearchRow, int], bool]
@@ -173,29 +173,29 @@ class _RowFilter:
             return row.reason or "no budget was found"
         if (row.best is not None and row.best.text is None) or (self._format == "dpo" and row.vanilla.text is None):
             return "the search did not keep the reply"
-        replies = self._replies(row)
+        replies = self._training_replies(row)
         if not replies:
             return NO_REPLY_WITHIN if self._budgets else NO_SHORTER_REPLY
         question = _words_of(inputs_of(row))
         if row.id.partition("-")[0] in self._ids or question in self._excluded:
             return "excluded"
-        rows = [r for budget, reply in replies if (r := self._row(row, budget, reply)) is not None]
+        rows = [r for budget, reply in replies if (r := self._training_row(row, budget, reply)) is not None]
         if not rows:
             return "the program cannot ask it or read the reply"
         if self._taken.add(question):
             return "a near-duplicate of another question"
         return rows
 
-    def _replies(self, row: SearchRow) -> list[tuple[int | None, _ShortReply]]:
+    def _training_replies(self, row: SearchRow) -> list[tuple[int | None, _ShortReply]]:
         """Return the replies to train on, each with the budget that its prompt states."""
         if not self._budgets:
-            reply = _shortest(row, self._passes)
+            reply = _shortest_reply(row, self._passes)
             return [] if reply is None else [(None, reply)]
         candidates = _right_replies(row, self._passes)
         within = [(b, max((r for r in candidates if r.tokens <= b), default=None)) for b in self._budgets]
         return [(budget, reply) for budget, reply in within if reply is not None]
 
-    def _row(self, row: SearchRow, budget: int | None, reply: _ShortReply) -> dict[str, Any] | None:
+    def _training_row(self, row: SearchRow, budget: int | None, reply: _ShortReply) -> dict[str, Any] | None:
         writer = self._prompts[row.predictor]
         prompt, short = writer.prompt(inputs_of(row), budget), writer.reply(reply.text, row.gold)
         long = writer.reply(row.vanilla.text or "", row.gold) if self._format == "dpo" else ""
@@ -207,7 +207,7 @@ class _RowFilter:
             else {"chosen": _assistant_turn(short), "rejected": _assistant_turn(long)}
         )
         stated = {} if budget is None else {"budget": budget}
-        columns = {"id": row.id, "prompt": prompt, **completion, "gold": _plain(row.gold), **stated}
+        columns = {"id": row.id, "prompt": prompt, **completion, "gold": _gold_text(row.gold), **stated}
         return {**columns, "tokens": reply.tokens, "vanilla_tokens": row.vanilla.tokens}
 
 
@@ -223,7 +223,7 @@ def _assistant_turn(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def _plain(gold: Any) -> str | None:
+def _gold_text(gold: Any) -> str | None:
     """Write a right answer as text, so that all rows have it in one type."""
     return gold if gold is None or isinstance(gold, str) else json.dumps(gold, ensure_ascii=False, default=str)
 
@@ -236,7 +236,7 @@ def _luck_test(rows: Sequence[SearchRow], threshold: float) -> LuckTest | None:
     return lambda row, tokens: by_name[row.predictor].share_right(row.vanilla.tokens, tokens) >= threshold
 
 
-def _shortest(row: SearchRow, passes: LuckTest | None) -> _ShortReply | None:
+def _shortest_reply(row: SearchRow, passes: LuckTest | None) -> _ShortReply | None:
     """Return the reply under the best budget or, where it does not pass, the shortest right one that does."""
     best = row.best
     if best is None or best.text is None:
@@ -283,7 +283,7 @@ def known_questions(source: str | Path) -> Iterator[tuple[str, str | None]]:
     for name in (SEARCH_FILE, "records.jsonl"):
         file = path / name if path.is_dir() else path
         if file.name == name and file.is_file():
-            yield from ((_plain_id(row), _text(row)) for row in read_jsonl(file))
+            yield from ((_plain_id(row), _question_text(row)) for row in read_jsonl(file))
             return
     if path.is_dir():
         raise DataError(f"{path} is no run folder and no search: it has neither {SEARCH_FILE} nor records.jsonl")
@@ -301,12 +301,12 @@ def _plain_id(row: dict[str, Any]) -> str:
     return str(row.get("id")).partition("-")[0]
 
 
-def _text(row: dict[str, Any]) -> str | None:
+def _question_text(row: dict[str, Any]) -> str | None:
     inputs = {**({"question": row["question"]} if row.get("question") else {}), **(row.get("inputs") or {})}
     return _words_of(inputs) if inputs else None
 
 
-def _dataset(rows: list[dict[str, Any]]) -> "datasets.Dataset":
+def _to_dataset(rows: list[dict[str, Any]]) -> "datasets.Dataset":
     try:
         import datasets
     except ImportError:

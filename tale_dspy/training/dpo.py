@@ -34,7 +34,7 @@ def train_dpo(
     return run(plan_training(base, data, out, options or DpoOptions()), build, progress)
 
 
-class _Trainer(DPOTrainer):
+class _TokenizedDpoTrainer(DPOTrainer):
     """TRL's trainer on rows that are tokens already; it has no other way to take these."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
@@ -52,7 +52,7 @@ def build(setup: Setup) -> Any:
         "ld_alpha": options.ld_alpha,
         "precompute_ref_log_probs": options.reference_first,
     }
-    trainer = _Trainer(
+    trainer = _TokenizedDpoTrainer(
         model=setup.model,
         args=DPOConfig(**setup.arguments, **own),
         train_dataset=tokens_of(setup.plan),

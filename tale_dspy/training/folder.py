@@ -50,7 +50,7 @@ class AdapterFolder:
                     f"{self.path} is not empty and no training of this library (it holds {others[0]}): give another"
                 )
             return
-        old = _read(self.path / TRAINING)
+        old = _read_json(self.path / TRAINING)
         if old.get("format") != FORMAT:
             raise RunFolderError(f"{self.path} has format {old.get('format')!r}, this version reads {FORMAT}")
         before = old.get("config", {})
@@ -67,7 +67,7 @@ class AdapterFolder:
     @property
     def card(self) -> dict[str, Any]:
         """What `tale_adapter.json` says."""
-        return _read(self.path / CARD)
+        return _read_json(self.path / CARD)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -128,7 +128,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:

@@ -96,9 +96,9 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         SharedCaps(max_usd, max_total_output_tokens)
         RunOptions(**options)  # both said now, and not after the search
         self.options = options
-        self._forget()
+        self._reset_results()
 
-    def _forget(self) -> None:
+    def _reset_results(self) -> None:
         self.rows: list[SearchRow] = []
         self.trained: Trained | None = None
         self.verdict: GateResult | None = None
@@ -129,20 +129,20 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             SpendCapReached: If the cap ended it; the same call continues with a new one.
             MissingExtraError: If the extra `train` is not installed.
         """
-        self._forget()
+        self._reset_results()
         lm = self._language_model()
         _check_apart(trainset, valset)
-        searched, plain = _twins(student)
+        searched, plain = _budgeted_and_plain(student)
         caps = SharedCaps(self.max_usd, self.max_total_output_tokens)
-        base = None if valset is None else self._ask(plain, lm, valset, "base", caps)
-        self._search(searched, lm, trainset, caps)
-        self.trained = self._train(plain, lm)
+        base = None if valset is None else self._run_program(plain, lm, valset, "base", caps)
+        self._search_budgets(searched, lm, trainset, caps)
+        self.trained = self._train_adapter(plain, lm)
         tuned = lm.copy(model=self.trained.model)
-        program = self._bound(plain, tuned)
+        program = self._bind_adapter(plain, tuned)
         if base is None or valset is None:
             logger.warning("no valset: whether the tuned model is shorter and not worse was not looked at")
         else:
-            self._judge(base, self._ask(program, tuned, valset, f"tuned-{self.strategy}", caps))
+            self._judge_adapter(base, self._run_program(program, tuned, valset, f"tuned-{self.strategy}", caps))
         program.gate = self.verdict
         return program
 
@@ -156,11 +156,11 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             )
         return lm
 
-    def _ask(self, program: Any, lm: Any, examples: Any, name: str, caps: SharedCaps) -> Run:
+    def _run_program(self, program: Any, lm: Any, examples: Any, name: str, caps: SharedCaps) -> Run:
         options = {"name": type(program).__name__, **self.options, "lm": lm}
         return caps.evaluate(program, examples, metric=self.metric, out=self.out / name, **options)
 
-    def _search(self, program: Any, lm: Any, trainset: Any, caps: SharedCaps) -> None:
+    def _search_budgets(self, program: Any, lm: Any, trainset: Any, caps: SharedCaps) -> None:
         own = {k: v for k, v in self.options.items() if k not in ("name", "repeats", "allow_leak")}
         options: dict[str, Any] = {**own, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
         search = BudgetSearch(self.metric, **options)
@@ -170,7 +170,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             caps.ledger.absorb(search.caps.ledger)
         self.rows = search.rows
 
-    def _train(self, plain: Any, lm: Any) -> "Trained":
+    def _train_adapter(self, plain: Any, lm: Any) -> "Trained":
         from tale_dspy.training.distill import distill
         from tale_dspy.training.options import DpoOptions, SftOptions
         from tale_dspy.training.provider import train
@@ -182,7 +182,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         place = self.out / f"adapter-{self.strategy}"
         return train(lm.model, rows.dataset, place, options, progress=self.train_progress)
 
-    def _bound(self, plain: Any, tuned: Any) -> Any:
+    def _bind_adapter(self, plain: Any, tuned: Any) -> Any:
         """Return the program with the tuned model where it was trained for, and the memory of what it has seen."""
         program = copy_program(plain)
         names = {row.predictor for row in self.rows}
@@ -195,7 +195,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
                 module.seen.add((row.id for row in self.rows), "search")
         return program
 
-    def _judge(self, base: Run, tuned: Run) -> None:
+    def _judge_adapter(self, base: Run, tuned: Run) -> None:
         from tale_dspy.training.adapter_eval import record_verdict
 
         self.verdict = noninferiority_test(base, tuned, min_saving=self.min_saving, max_drop=self.max_drop)
@@ -205,7 +205,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             logger.warning("the tuned model is kept and marked %s", self.verdict)
 
 
-def _twins(student: Any) -> tuple[Any, Any]:
+def _budgeted_and_plain(student: Any) -> tuple[Any, Any]:
     """Return the program that is searched, with budgets, and the one that is deployed, without."""
     if not isinstance(student, dspy.Module):
         raise UsageError(f"the student must be a dspy.Module, got {type(student).__name__}")
@@ -218,12 +218,12 @@ def _check_apart(trainset: Any, valset: Any) -> None:
     """Say now that questions are in both sets, and not after the search."""
     if valset is None:
         return
-    both = len(_ids(trainset) & _ids(valset))
+    both = len(_example_id_set(trainset) & _example_id_set(valset))
     if both:
         raise UsageError(f"{both} questions are in both trainset and valset: the gate needs questions nobody has seen")
 
 
-def _ids(examples: "Dataset | Iterable[Any]") -> set[str]:
+def _example_id_set(examples: "Dataset | Iterable[Any]") -> set[str]:
     if isinstance(examples, Dataset):
         return set(example_ids(examples.examples, examples.gold))
     rows = list(examples)

@@ -34,7 +34,7 @@ def merge_adapter(model: str, out: str | Path) -> str:
     place, folder = parse_model_path(model if is_local(model) else PREFIX + model), Path(out)
     if place.adapter is None:
         raise UsageError(f"{model} has no adapter to merge: give BASE+ADAPTER")
-    if _holds(folder, place.adapter):
+    if _is_merged_into(folder, place.adapter):
         return f"{PREFIX}{folder}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
@@ -56,12 +56,12 @@ def merge_adapter(model: str, out: str | Path) -> str:
     return f"{PREFIX}{folder}"
 
 
-def _holds(folder: Path, adapter: Path) -> bool:
+def _is_merged_into(folder: Path, adapter: Path) -> bool:
     """Whether the adapter was merged into this folder before; the manifest is written last."""
-    return (folder / files.MANIFEST).is_file() and _trained(folder) == _trained(adapter) != {}
+    return (folder / files.MANIFEST).is_file() and _training_card(folder) == _training_card(adapter) != {}
 
 
-def _trained(folder: Path) -> dict[str, Any]:
+def _training_card(folder: Path) -> dict[str, Any]:
     """Read what a card says of the training; what the gate said later is no part of it."""
     try:
         card: dict[str, Any] = json.loads((folder / files.CARD).read_text(encoding="utf-8"))

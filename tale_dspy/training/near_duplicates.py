@@ -26,21 +26,21 @@ class NearDuplicateIndex:
 
     def add(self, question: str) -> bool:
         """Note a question, and say whether a near-duplicate of it had been met."""
-        numbers, words = _read(question)
-        met = self._holds(numbers, words)
-        for word in _prefix(words):
+        numbers, words = _numbers_and_words(question)
+        met = self._has_duplicate(numbers, words)
+        for word in _rarest_words(words):
             self._by_word[numbers, word].append(words)
         return met
 
     def __contains__(self, question: str) -> bool:
-        return self._holds(*_read(question))
+        return self._has_duplicate(*_numbers_and_words(question))
 
-    def _holds(self, numbers: tuple[str, ...], words: Words) -> bool:
-        candidates = (other for word in _prefix(words) for other in self._by_word.get((numbers, word), ()))
-        return any(_alike(words, other) for other in candidates)
+    def _has_duplicate(self, numbers: tuple[str, ...], words: Words) -> bool:
+        candidates = (other for word in _rarest_words(words) for other in self._by_word.get((numbers, word), ()))
+        return any(_are_alike(words, other) for other in candidates)
 
 
-def _read(question: str) -> tuple[tuple[str, ...], Words]:
+def _numbers_and_words(question: str) -> tuple[tuple[str, ...], Words]:
     found = _WORD.findall(unicodedata.normalize("NFKC", question).casefold())
     seen: Counter[str] = Counter()
     words = set()
@@ -50,7 +50,7 @@ def _read(question: str) -> tuple[tuple[str, ...], Words]:
     return tuple(sorted(word for word in found if word[0].isdigit())), frozenset(words)
 
 
-def _prefix(words: Words) -> list[tuple[str, int] | None]:
+def _rarest_words(words: Words) -> list[tuple[str, int] | None]:
     """Return the first words in a fixed order, long and so rare ones first: sets that are alike share one of them."""
     if not words:
         return [None]
@@ -58,5 +58,5 @@ def _prefix(words: Words) -> list[tuple[str, int] | None]:
     return [*ordered[: len(ordered) - math.ceil(ALIKE * len(ordered)) + 1]]
 
 
-def _alike(a: Words, b: Words) -> bool:
+def _are_alike(a: Words, b: Words) -> bool:
     return not (a or b) or len(a & b) >= ALIKE * len(a | b)

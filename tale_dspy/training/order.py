@@ -29,11 +29,11 @@ def order_of(lengths: Sequence[int], batch: int, epochs: float, seed: int, *, by
         rows = left + rows
         whole = len(rows) - len(rows) % batch
         rows, left = rows[:whole], rows[whole:]
-        order += _grouped(rows, lengths, batch, rng) if by_length else rows
+        order += _length_grouped(rows, lengths, batch, rng) if by_length else rows
     return (order + left)[:total]
 
 
-def _grouped(rows: list[int], lengths: Sequence[int], batch: int, rng: random.Random) -> list[int]:
+def _length_grouped(rows: list[int], lengths: Sequence[int], batch: int, rng: random.Random) -> list[int]:
     batches = list[list[int]]()
     for start in range(0, len(rows), WINDOW * batch):
         stretch = sorted(rows[start : start + WINDOW * batch], key=lambda row: lengths[row])

@@ -145,14 +145,14 @@ def plan_training(base: str, data: Any, out: str | Path, options: TrainOptions) 
     """
     rows = read_rows(data, options.strategy)
     require()
-    place = _place(base)
+    place = _local_folder(base)
     from tale_dspy.backends.local.weights import resolve_folder
 
     model = resolve_folder(place)
     files.check_model(model)
-    shape = _shape(model, options)
+    shape = _model_shape(model, options)
     row_tokenizer = load_row_tokenizer(model)
-    fitting = _fitting(rows, row_tokenizer, shape, options)
+    fitting = _tokenize_fitting(rows, row_tokenizer, shape, options)
     source, tokens = [row for row, _ in fitting], [row for _, row in fitting]
     config = {
         "strategy": options.strategy,
@@ -183,14 +183,14 @@ def require() -> None:
             raise MissingExtraError(package, "train")
 
 
-def _place(base: str) -> ModelPath:
+def _local_folder(base: str) -> ModelPath:
     place = parse_model_path(base if is_local(base) else PREFIX + base)
     if place.adapter is not None:
         raise UsageError(f"{base} has an adapter already: merge it first, and train the folder that gives")
     return place
 
 
-def _fitting(
+def _tokenize_fitting(
     rows: list[TrainRow], row_tokenizer: RowTokenizer, shape: Shape, options: TrainOptions
 ) -> list[tuple[TrainRow, TokenRow]]:
     """Tokenise the rows; those over the window are refused, those over `max_length` are left out."""
@@ -225,7 +225,7 @@ def _fitting(
     return fitting
 
 
-def _shape(model: Path, options: TrainOptions) -> Shape:
+def _model_shape(model: Path, options: TrainOptions) -> Shape:
     """Build the model without weights, and count."""
     import torch
     from peft import get_peft_model
@@ -238,14 +238,16 @@ def _shape(model: Path, options: TrainOptions) -> Shape:
             config = AutoConfig.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
             empty: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as e:  # the boundary to transformers: a configuration can be wrong in many ways
-        raise DataError(f"{model} cannot be built as a causal language model: {_line(e)}") from e
+        raise DataError(f"{model} cannot be built as a causal language model: {_first_line(e)}") from e
     parameters = sum(p.numel() for p in empty.parameters())
     _check_targets(empty, options.targets, model.name)
     try:
         with quiet_transformers(), torch.device("meta"):
             adapted = get_peft_model(empty, lora_of(options))
     except ValueError as e:  # no layer of that name
-        raise UsageError(f"targets {', '.join(options.targets)} cannot be adapted in {model.name}: {_line(e)}") from e
+        raise UsageError(
+            f"targets {', '.join(options.targets)} cannot be adapted in {model.name}: {_first_line(e)}"
+        ) from e
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     text = config.get_text_config(decoder=True)
     window = getattr(text, "max_position_embeddings", None)
@@ -297,5 +299,5 @@ def _on_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__

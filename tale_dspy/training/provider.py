@@ -126,8 +126,8 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
         if strategy is None:
             raise UsageError(f"train_data_format must be chat, completion or {PREFERENCE}, got {train_data_format!r}")
         given = dict(train_kwargs or {})
-        out = Path(given.pop("out", None) or _folder(strategy, model, train_data, given))
-        options = _options(strategy, given)
+        out = Path(given.pop("out", None) or _training_folder(strategy, model, train_data, given))
+        options = _read_options(strategy, given)
         watch = job.watch if isinstance(job, LocalTrainingJob) else None
         with _one_at_a_time:
             return train(model, train_data, out, options, progress=watch).model
@@ -148,7 +148,7 @@ def train(
     return train_dpo(base, data, out, options, progress=progress)
 
 
-def _options(strategy: str, given: dict[str, Any]) -> "SftOptions | DpoOptions":
+def _read_options(strategy: str, given: dict[str, Any]) -> "SftOptions | DpoOptions":
     from tale_dspy.training.options import DpoOptions, SftOptions
 
     kind: Any = SftOptions if strategy == "sft" else DpoOptions
@@ -160,7 +160,7 @@ def _options(strategy: str, given: dict[str, Any]) -> "SftOptions | DpoOptions":
     return options
 
 
-def _folder(strategy: str, model: str, rows: list[dict[str, Any]], options: dict[str, Any]) -> Path:
+def _training_folder(strategy: str, model: str, rows: list[dict[str, Any]], options: dict[str, Any]) -> Path:
     """Name a folder after all that decides the training; a base that was written anew is another one."""
     base = contents_hash(resolve_folder(parse_model_path(model)))
     told = json.dumps([strategy, model, base, rows, options], sort_keys=True, ensure_ascii=False, default=str)

@@ -45,7 +45,7 @@ def linear_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 
     def linear(prompts: Any, completions: Any, completion_ids: Any, gold: Any, **columns: Any) -> list[float]:
         right = _are_right(completions, gold)
-        over = _over(completion_ids, columns.get("budget"), budget)
+        over = _tokens_over(completion_ids, columns.get("budget"), budget)
         return [r - min(MAX_PENALTY, price * n) for r, n in zip(right, over, strict=True)]
 
     return linear
@@ -64,7 +64,7 @@ def scaled_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 
     def scaled(prompts: Any, completions: Any, completion_ids: Any, gold: Any, **columns: Any) -> list[float]:
         right = _are_right(completions, gold)
-        over = _over(completion_ids, columns.get("budget"), budget)
+        over = _tokens_over(completion_ids, columns.get("budget"), budget)
         rates = _pass_rates(prompts, gold, right)
         return [r * (1 - min(MAX_PENALTY, s * price * n)) for r, s, n in zip(right, rates, over, strict=True)]
 
@@ -123,13 +123,13 @@ REWARDS: dict[str, Callable[[float, int | None, int], RewardFunction]] = {
 """Name -> factory from a price, a default budget and the largest number of new tokens."""
 
 
-def _over(completion_ids: Sequence[Any], budgets: Sequence[int | None] | None, default: int | None) -> list[int]:
+def _tokens_over(completion_ids: Sequence[Any], budgets: Sequence[int | None] | None, default: int | None) -> list[int]:
     """Return the tokens of each completion over its budget."""
     limits = [default if b is None else b for b in budgets or [None] * len(completion_ids)]
     return [0 if b is None else max(0, len(ids) - b) for ids, b in zip(completion_ids, limits, strict=True)]
 
 
-def _groups(prompts: Sequence[Any], gold: Sequence[Any]) -> Iterator[list[int]]:
+def _prompt_groups(prompts: Sequence[Any], gold: Sequence[Any]) -> Iterator[list[int]]:
     """Yield the indices of the completions of each prompt, which stand together."""
     keys = [repr((prompt, answer)) for prompt, answer in zip(prompts, gold, strict=True)]
     for _, group in groupby(range(len(keys)), keys.__getitem__):
@@ -137,12 +137,12 @@ def _groups(prompts: Sequence[Any], gold: Sequence[Any]) -> Iterator[list[int]]:
 
 
 def _pass_rates(prompts: Sequence[Any], gold: Sequence[Any], right: Sequence[float]) -> list[float]:
-    groups = list(_groups(prompts, gold))
+    groups = list(_prompt_groups(prompts, gold))
     return [sum(right[i] for i in group) / len(group) for group in groups for _ in group]
 
 
 def _group_sizes(prompts: Sequence[Any], gold: Sequence[Any]) -> list[int]:
-    return [len(group) for group in _groups(prompts, gold) for _ in group]
+    return [len(group) for group in _prompt_groups(prompts, gold) for _ in group]
 
 
 def _are_right(completions: Sequence[Any], gold: Sequence[Any]) -> list[float]:

@@ -58,20 +58,20 @@ def read_rows(data: Any, strategy: Strategy) -> list[TrainRow]:
         )
     if not told:
         raise DataError("there is no row to train on: data is empty")
-    return [_row(where, values, strategy) for where, values in told]
+    return [_check_row(where, values, strategy) for where, values in told]
 
 
 def _of_file(path: str | Path) -> list[tuple[str, Any]]:
     return [(row.where, row.values) for row in read_file(str(path)).rows]
 
 
-def _row(where: str, values: Any, strategy: Strategy) -> TrainRow:
+def _check_row(where: str, values: Any, strategy: Strategy) -> TrainRow:
     if not isinstance(values, Mapping):
         raise DataError(f"{where} must be a JSON object, got {type(values).__name__}")
     columns = REPLIES[strategy]
     cells = dict(values)
     if columns == ("completion",) and cells.get("messages") and not cells.get("prompt"):
-        *cells["prompt"], last = _messages(where, "messages", cells["messages"])
+        *cells["prompt"], last = _check_messages(where, "messages", cells["messages"])
         cells["completion"] = [last]
     for column in ("prompt", *columns):
         if not cells.get(column):
@@ -81,8 +81,8 @@ def _row(where: str, values: Any, strategy: Strategy) -> TrainRow:
             )
     prompt = cells["prompt"]
     if not isinstance(prompt, str):
-        prompt = _messages(where, "prompt", prompt)
-    replies = tuple(_reply(where, column, cells[column]) for column in columns)
+        prompt = _check_messages(where, "prompt", prompt)
+    replies = tuple(_check_reply(where, column, cells[column]) for column in columns)
     if len(set(replies)) < len(replies):
         raise DataError(f"{where}: {' and '.join(columns)} are the same reply, so that nothing can be preferred")
     id_, tokens, gold = cells.get("id"), cells.get("tokens"), cells.get("gold")
@@ -93,7 +93,7 @@ def _row(where: str, values: Any, strategy: Strategy) -> TrainRow:
     return TrainRow(where, None if id_ is None else str(id_), prompt, replies, gold, tokens)
 
 
-def _messages(where: str, column: str, value: Any) -> Messages:
+def _check_messages(where: str, column: str, value: Any) -> Messages:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise DataError(f"{where}: {column} must be a text or a list of messages, got {type(value).__name__}")
     for message in value:
@@ -102,10 +102,10 @@ def _messages(where: str, column: str, value: Any) -> Messages:
     return [{"role": m["role"], "content": m["content"]} for m in value]
 
 
-def _reply(where: str, column: str, value: Any) -> str:
+def _check_reply(where: str, column: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    messages = _messages(where, column, value)
+    messages = _check_messages(where, column, value)
     if len(messages) != 1 or messages[0]["role"] != "assistant":
         raise DataError(f"{where}: {column} must be one message of the assistant")
     return messages[0]["content"]

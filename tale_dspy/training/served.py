@@ -62,12 +62,12 @@ def check_served(card: Mapping[str, Any], folder: Path, model: str, api_base: st
         trained = _trained_tokens(folder, prompt["text"])
         if served != trained:
             at = next((i for i, (a, b) in enumerate(zip(served, trained, strict=False)) if a != b), len(trained))
-            raise UsageError(_other(model, f"token {at + 1} of {len(trained)} is another"))
+            raise UsageError(_mismatch_text(model, f"token {at + 1} of {len(trained)} is another"))
     elif served != prompt["text_tokens"]:
-        raise UsageError(_other(model, f"{served} tokens instead of {prompt['text_tokens']}"))
+        raise UsageError(_mismatch_text(model, f"{served} tokens instead of {prompt['text_tokens']}"))
 
 
-def _other(model: str, how: str) -> str:
+def _mismatch_text(model: str, how: str) -> str:
     return (
         f"{model} is served with another chat template or system message than it was trained with: the same messages "
         f"make other tokens ({how}); serve it with the tokenizer in the adapter's folder"
@@ -88,17 +88,17 @@ def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str, ap
     asked = {"model": model, "messages": messages}
     parts = urlsplit(api_base)
     root = urlunsplit(parts._replace(path=parts.path.removesuffix("/v1")))
-    found = _post(f"{root}/tokenize", {**asked, "add_generation_prompt": True}, api_key, missing_ok=True)
+    found = _post_json(f"{root}/tokenize", {**asked, "add_generation_prompt": True}, api_key, missing_ok=True)
     if isinstance(found.get("tokens"), list):
         return [int(token) for token in found["tokens"]]
-    told = _post(f"{api_base}/chat/completions", {**asked, "max_tokens": 1, "temperature": 0}, api_key)
+    told = _post_json(f"{api_base}/chat/completions", {**asked, "max_tokens": 1, "temperature": 0}, api_key)
     count = (told.get("usage") or {}).get("prompt_tokens")
     if not isinstance(count, int):
         raise BackendError(f"{api_base} does not tell how many tokens a prompt has, so its template cannot be checked")
     return count
 
 
-def _post(url: str, body: dict[str, Any], api_key: str | None, *, missing_ok: bool = False) -> dict[str, Any]:
+def _post_json(url: str, body: dict[str, Any], api_key: str | None, *, missing_ok: bool = False) -> dict[str, Any]:
     import httpx
 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}

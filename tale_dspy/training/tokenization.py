@@ -55,10 +55,10 @@ class RowTokenizer:
             DataError: If the chat template refuses its messages, or the prompt is empty.
         """
         prompt = self.prompt(row)
-        ids = self._encode(prompt)
+        ids = self._encode_text(prompt)
         if not ids:
             raise DataError(f"{row.where}: the prompt has no tokens")
-        return TokenRow(row.id, ids, tuple(self._reply(row, prompt, reply) for reply in row.replies))
+        return TokenRow(row.id, ids, tuple(self._reply_ids(row, prompt, reply) for reply in row.replies))
 
     def prompt(self, row: TrainRow) -> str:
         """Return the text of a prompt, up to where the reply begins.
@@ -78,17 +78,17 @@ class RowTokenizer:
     def keeps_replies(self, row: TrainRow) -> bool:
         """Return whether the chat template renders every reply of a row whole."""
         prompt = self.prompt(row)
-        return all(reply.strip() in self._rendered(row, prompt, reply) for reply in row.replies)
+        return all(reply.strip() in self._rendered_reply(row, prompt, reply) for reply in row.replies)
 
-    def _reply(self, row: TrainRow, prompt: str, reply: str) -> list[int]:
+    def _reply_ids(self, row: TrainRow, prompt: str, reply: str) -> list[int]:
         """Tokenise what the template makes of the reply behind the prompt, cut behind its last end token."""
-        ids = self._encode(self._rendered(row, prompt, reply))
+        ids = self._encode_text(self._rendered_reply(row, prompt, reply))
         last = max((at for at, token in enumerate(ids) if token in self.ends), default=None)
         if last is not None and not self.tokenizer.decode(ids[last + 1 :]).strip():
             return ids[: last + 1]
         return [*ids, self.end]
 
-    def _rendered(self, row: TrainRow, prompt: str, reply: str) -> str:
+    def _rendered_reply(self, row: TrainRow, prompt: str, reply: str) -> str:
         if isinstance(row.prompt, str):
             return reply
         if self.tokenizer.chat_template is None:
@@ -97,7 +97,7 @@ class RowTokenizer:
         # A template may render a finished turn in another way than one that is to be written.
         return whole[len(prompt) :] if whole.startswith(prompt) else reply
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode_text(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 

@@ -83,11 +83,11 @@ def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = N
         MissingExtraError: If QLoRA is asked for without bitsandbytes.
     """
     folder = plan.folder
-    with folder.opened() if is_first() else contextlib.nullcontext(), _silent():
+    with folder.opened() if is_first() else contextlib.nullcontext(), _silence_libraries():
         if folder.finished:
             return Trained(folder.path, plan.base, folder.card)
         checkpoint = folder.last_checkpoint()
-        watch = _Watch(plan, folder, progress)
+        watch = _ProgressCallback(plan, folder, progress)
         try:
             trainer = build(setup_of(plan, [watch]))
             trainer.remove_callback(PrinterCallback)
@@ -95,10 +95,10 @@ def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = N
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             seconds = time.perf_counter() - started
         except torch.OutOfMemoryError as e:
-            raise BackendError(f"the GPU's memory is full: give a smaller --micro-batch ({_line(e)})") from e
+            raise BackendError(f"the GPU's memory is full: give a smaller --micro-batch ({_first_line(e)})") from e
         except OSError as e:
             raise BackendError(f"{folder.path} cannot be written: {e.strerror or e}; checkpoints are kept") from e
-        card = _save(plan, trainer, watch, seconds) if trainer.is_world_process_zero() else {}
+        card = _save_adapter(plan, trainer, watch, seconds) if trainer.is_world_process_zero() else {}
         trainer.accelerator.wait_for_everyone()
         return Trained(folder.path, plan.base, card)
 
@@ -143,11 +143,13 @@ def setup_of(plan: Plan, callbacks: list[Any]) -> Setup:
         "disable_tqdm": True,
         "remove_unused_columns": True,
     }
-    model = _quantized(plan) if options.quantize else load_model(plan.model, "cpu", "bfloat16" if bf16 else "float32")
+    model = (
+        _load_quantized(plan) if options.quantize else load_model(plan.model, "cpu", "bfloat16" if bf16 else "float32")
+    )
     return Setup(plan, model, lora_of(options), arguments, callbacks)
 
 
-def _quantized(plan: Plan) -> Any:
+def _load_quantized(plan: Plan) -> Any:
     """Load the base in 4 bit (QLoRA, arXiv 2305.14314)."""
     from importlib.util import find_spec
 
@@ -169,7 +171,7 @@ def _quantized(plan: Plan) -> Any:
     )
 
 
-class _Watch(TrainerCallback):
+class _ProgressCallback(TrainerCallback):
     """Tells how far a training is, and seals its checkpoints."""
 
     def __init__(self, plan: Plan, folder: AdapterFolder, progress: Progress | None) -> None:
@@ -179,12 +181,12 @@ class _Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._started, self._begin = time.perf_counter(), state.global_step
-        self._tell(state.global_step)
+        self._report_step(state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
             self._loss = float(logs["loss"])
-            self._tell(state.global_step)
+            self._report_step(state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
@@ -198,12 +200,12 @@ class _Watch(TrainerCallback):
         done = plan.order[self._begin * plan.batch : step * plan.batch]
         return sum(plan.rows[row].tokens for row in done) / seconds if done and seconds else None
 
-    def _tell(self, step: int) -> None:
+    def _report_step(self, step: int) -> None:
         if self._progress and is_first():
             self._progress(Step(step, self._plan.steps, self._loss, self.speed(step)))
 
 
-def _save(plan: Plan, trainer: Any, watch: _Watch, seconds: float) -> dict[str, Any]:
+def _save_adapter(plan: Plan, trainer: Any, watch: _ProgressCallback, seconds: float) -> dict[str, Any]:
     folder = plan.folder
     speed = watch.speed(trainer.state.global_step)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder.path, save_embedding_layers=False)
@@ -240,7 +242,7 @@ def is_first() -> bool:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def _silence_libraries() -> Iterator[None]:
     """Keep bars, tables and warnings of the libraries off the screen: we have our own."""
     import datasets
 
@@ -260,5 +262,5 @@ def _silent() -> Iterator[None]:
             os.environ["TQDM_DISABLE"] = before
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__

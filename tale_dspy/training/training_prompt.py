@@ -30,7 +30,7 @@ class TrainingPrompt:
     """
 
     def __init__(self, program: Any, searched: str, adapter: Any = None, *, budgeted: bool = False) -> None:
-        self.name, predictor = _predictor(program, searched)
+        self.name, predictor = _find_predictor(program, searched)
         signature = predictor.signature
         takes_budget = BUDGET in signature.input_fields
         if budgeted and not takes_budget:
@@ -69,7 +69,7 @@ class TrainingPrompt:
             None if its fields cannot be read.
         """
         for reader in (self.adapter, TaleAdapter(), dspy.ChatAdapter()):
-            values = self._read(reader, text)
+            values = self._parse_complete(reader, text)
             if values is None or not self._is_right(values, gold):
                 continue
             # A reply without reasoning is written with none, and not with the word None.
@@ -78,11 +78,11 @@ class TrainingPrompt:
             # TaleAdapter reads replies with the markers of ChatAdapter, too, but does not ask for them.
             same_form = (_MARKER in written) == (_MARKER in text)
             return text if reader is self.adapter and same_form else written.strip()
-        own = self._read(self.adapter, text)
+        own = self._parse_complete(self.adapter, text)
         # A right answer that is not the gold's own form, as a metric of the user's may accept.
         return text if own is not None and not any(_MARKER in str(value) for value in own.values()) else None
 
-    def _read(self, reader: Any, text: str) -> dict[str, Any] | None:
+    def _parse_complete(self, reader: Any, text: str) -> dict[str, Any] | None:
         try:
             values: dict[str, Any] = reader.parse(self.signature, text)
         except (AdapterParseError, ValueError):
@@ -98,7 +98,7 @@ class TrainingPrompt:
         return _MARKER not in str(value) if gold is None else answers_equal(value, gold)
 
 
-def _predictor(program: Any, searched: str) -> tuple[str, Any]:
+def _find_predictor(program: Any, searched: str) -> tuple[str, Any]:
     found = {name: p for name, p in program.named_predictors() if not is_estimator(p.signature)}
     if len(found) == 1:
         return next(iter(found.items()))

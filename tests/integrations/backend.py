@@ -24,10 +24,10 @@ class RecordingBackend(ScriptedServer):
         """The body of the last request but chat completions."""
         return self.bodies[-1]
 
-    def _page(self, message: Message) -> Answer:
+    def _answer_page(self, message: Message) -> Answer:
         dialect = dialect_of(message.path)
         if message.method != "POST" or dialect not in ("messages", "responses"):
-            return super()._page(message)
+            return super()._answer_page(message)
         body = json.loads(message.body)
         self.bodies.append(body)
         document = DIALECTS[dialect].document(body, Reply(self.text))

@@ -240,7 +240,7 @@ async def test_the_model_is_asked_only_where_that_is_wanted(monkeypatch: pytest.
             asked.append(request)
             return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content="Budget: [[37]]"))])
 
-    monkeypatch.setattr(litellm_proxy, "_router", lambda: Router())
+    monkeypatch.setattr(litellm_proxy, "_running_router", lambda: Router())
     data = await before(TokenBudget(program, estimate="call"), chat())
     assert "less than 37 tokens" in prompt(data)
     assert (asked[0]["model"], asked[0]["messages"][1]["content"]) == ("m", QUESTION)

@@ -9,7 +9,7 @@ from make_runs import make_record, make_run, random_run
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas, elasticity_curve
 from tale_dspy.reports.elasticity import Elasticity, elasticities
-from tale_dspy.reports.elasticity_figure import _panels, _ticks
+from tale_dspy.reports.elasticity_figure import _make_panels, _spaced_ticks
 from tale_dspy.runs.records import Run
 
 DOZEN = (3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300)
@@ -109,12 +109,12 @@ def test_the_csv_holds_points_and_references(tmp_path: Path) -> None:
     [([3, 10, 30], [3, 10, 30]), ([40, 41, 42, 43, 300], [40, 300]), ([1, 2, 10**18], [1, 10**18])],
 )
 def test_budgets_too_close_for_their_labels_are_left_out(budgets: list[float], ticks: list[float]) -> None:
-    assert _ticks(budgets, math.log(budgets[-1] / budgets[0])) == ticks
+    assert _spaced_ticks(budgets, math.log(budgets[-1] / budgets[0])) == ticks
 
 
 def test_no_two_labels_of_a_dozen_budgets_overlap() -> None:
     with canvas.styled():
-        figure, _, below = _panels(curve_of(budgets=DOZEN))
+        figure, _, below = _make_panels(curve_of(budgets=DOZEN))
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in below.get_xticklabels()]
     assert len(boxes) == len(DOZEN)

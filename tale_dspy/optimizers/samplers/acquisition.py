@@ -51,7 +51,7 @@ def two_step_lookahead(model: ElasticityModel, history: History) -> Acquisition 
     if history.best_tokens <= 0:
         return None
     changepoints, required_budgets = _posterior_cases(model, history)
-    budgets = _candidates(history, changepoints, required_budgets)
+    budgets = _candidate_budgets(history, changepoints, required_budgets)
     if not len(budgets):
         return None
     best = history.best_tokens / history.vanilla_tokens
@@ -63,13 +63,13 @@ def two_step_lookahead(model: ElasticityModel, history: History) -> Acquisition 
     replies = [np.exp(mean + grade * spread) for grade in GRADES]
     # A right answer below the required budget is luck, and saves nothing.
     one = (_expected_gain(best, replies) * right * enough).mean(axis=1)
-    two = one + _second_step(best, _Replies(mean, spread, enough, right), replies)
+    two = one + _second_step(best, _ExpectedReplies(mean, spread, enough, right), replies)
     chosen = int(two.argmax())
     return Acquisition(int(budgets[chosen]), float(one.max() / best), float(two[chosen] / best))
 
 
 @dataclass(frozen=True)
-class _Replies:
+class _ExpectedReplies:
     """The replies to each budget (rows) in each case (columns)."""
 
     mean: Array
@@ -78,7 +78,7 @@ class _Replies:
     right: Array
 
 
-def _second_step(best: float, first: _Replies, replies: list[Array]) -> Array:
+def _second_step(best: float, first: _ExpectedReplies, replies: list[Array]) -> Array:
     """Return the expected saving of the best second call, after each first one.
 
     Axes: c = the first budget, i = the case that its reply came from, j = a case of the posterior given that reply, d
@@ -129,7 +129,7 @@ def _posterior_cases(model: ElasticityModel, history: History) -> tuple[Array, A
     return model.changepoints[changepoints], REQUIRED_BUDGETS[required_budgets]
 
 
-def _candidates(history: History, changepoints: Array, required_budgets: Array) -> Array:
+def _candidate_budgets(history: History, changepoints: Array, required_budgets: Array) -> Array:
     """Return untried budgets between the lowest likely changepoint and the largest likely required budget."""
     vanilla = history.vanilla_tokens
     low = min(max(history.lowest, math.floor(0.95 * vanilla * math.exp(changepoints.min()))), vanilla)

@@ -164,10 +164,10 @@ class BudgetSampler(BaseSampler):
         if list(study.directions) != [StudyDirection.MINIMIZE]:
             names = [d.name.lower() for d in study.directions]
             raise UsageError(f"{type(self).__name__} minimises one value, the tokens used; the study has {names}")
-        budgets = _checked(self, param_name, param_distribution)
+        budgets = _check_range(self, param_name, param_distribution)
         with self._lock:  # Optuna stores a proposal only after this returns: other threads must see it before
-            stored = _history(study, param_name, budgets, leave_out=trial.number)
-            reserved = tuple(self._reservations(study, trial.number, param_name))
+            stored = _question_history(study, param_name, budgets, leave_out=trial.number)
+            reserved = tuple(self._pending_budgets(study, trial.number, param_name))
             history = replace(stored, pending=stored.pending + reserved)
             budget = history.on_grid(self.propose(history))
             self._reserved[study.study_name, trial.number] = budget
@@ -182,7 +182,7 @@ class BudgetSampler(BaseSampler):
         budgets = trial.distributions.get(name)
         if not isinstance(budgets, IntDistribution):
             return
-        before = _history(study, name, budgets, leave_out=trial.number)
+        before = _question_history(study, name, budgets, leave_out=trial.number)
         last = observation(trial, values, name) if state == TrialState.COMPLETE else None
         history = replace(before, seen=before.seen + ((last,) if last else ()))
         if last:
@@ -196,7 +196,7 @@ class BudgetSampler(BaseSampler):
         if not history.pending:  # with n_jobs, the last of the trials ends the question
             self.finish_question(history)
 
-    def _reservations(self, study: Study, number: int, name: str) -> Iterator[int]:
+    def _pending_budgets(self, study: Study, number: int, name: str) -> Iterator[int]:
         """Yield the budgets of other trials of a study that are proposed, but not stored yet."""
         trials = study.get_trials(deepcopy=False)
         for (study_name, other), budget in self._reserved.items():
@@ -213,7 +213,7 @@ def history_of(study: Study) -> History | None:
         name = _budget_name(study, trial)
         budgets = trial.distributions.get(name)
         if isinstance(budgets, IntDistribution):
-            return _history(study, name, budgets)
+            return _question_history(study, name, budgets)
     return None
 
 
@@ -246,7 +246,7 @@ def _is_budget_range(distribution: BaseDistribution | None) -> bool:
     return isinstance(distribution, IntDistribution) and distribution.low >= 1
 
 
-def _history(study: Study, name: str, budgets: IntDistribution, leave_out: int | None = None) -> History:
+def _question_history(study: Study, name: str, budgets: IntDistribution, leave_out: int | None = None) -> History:
     seen: list[Observation] = []
     pending: list[int] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
@@ -260,7 +260,7 @@ def _history(study: Study, name: str, budgets: IntDistribution, leave_out: int |
     return History(high, tuple(seen), tuple(pending), budgets.low, budgets.step)
 
 
-def _checked(sampler: BaseSampler, name: str, distribution: BaseDistribution) -> IntDistribution:
+def _check_range(sampler: BaseSampler, name: str, distribution: BaseDistribution) -> IntDistribution:
     """Return the distribution, if it is a range of budgets."""
     who = type(sampler).__name__
     if not isinstance(distribution, IntDistribution):

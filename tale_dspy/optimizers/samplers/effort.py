@@ -63,7 +63,7 @@ class EffortSampler(BudgetSampler):
     def propose(self, history: History) -> int:
         """Return the level whose call is worth most; the best known one where none is left."""
         with self._lock:
-            level, _ = self._plan(history)
+            level, _ = self._choose_level(history)
         if level is not None:
             return level
         return history.best.budget if history.best else history.vanilla_tokens
@@ -75,7 +75,7 @@ class EffortSampler(BudgetSampler):
                 return True
             if not history.seen:
                 return False
-            level, value = self._plan(history)
+            level, value = self._choose_level(history)
         return level is None or value <= 0 or len(history.seen) >= self.max_calls
 
     def finish_question(self, history: History) -> None:
@@ -83,7 +83,7 @@ class EffortSampler(BudgetSampler):
         if history.seen:
             with self._lock:
                 self._finished.append(History(history.vanilla_tokens, history.seen))
-                for cached in ("_model", "has_no_effect"):
+                for cached in ("_fitted_model", "has_no_effect"):
                     vars(self).pop(cached, None)
 
     @cached_property
@@ -92,7 +92,7 @@ class EffortSampler(BudgetSampler):
 
         The mean of ln(tokens at the lowest word tried / tokens without), over questions, paired.
         """
-        logs = [math.log(min(q.seen, key=lambda o: o.budget).tokens) for q in self._finished if _known(q)]
+        logs = [math.log(min(q.seen, key=lambda o: o.budget).tokens) for q in self._finished if _has_token_ratio(q)]
         if len(logs) < MIN_EFFECT_QUESTIONS:
             return False
         half_width = Z95 * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
@@ -101,13 +101,13 @@ class EffortSampler(BudgetSampler):
     # ---- the model of all questions
 
     @cached_property
-    def _model(self) -> "_LevelModel":
+    def _fitted_model(self) -> "_LevelModel":
         return _LevelModel.fit(self._finished)
 
-    def _plan(self, history: History) -> tuple[int | None, float]:
+    def _choose_level(self, history: History) -> tuple[int | None, float]:
         """Return the level to ask and its value over stopping; None where every level was tried."""
         levels = history.vanilla_tokens
-        model = self._model
+        model = self._fitted_model
         posterior = model.posterior(levels, [(o.budget, o.right) for o in history.seen])
         shares = model.shares(levels, {o.budget: o.tokens for o in history.seen if 0 < o.tokens < math.inf})
         best = min([o.tokens for o in history.seen if o.right], default=1.0)
@@ -117,11 +117,11 @@ class EffortSampler(BudgetSampler):
         low = max((o.budget for o in history.seen if not o.right), default=0)
         high = min((o.budget for o in history.seen if o.right), default=levels + 1)
         within = [level for level in open_levels if low < level < high] or open_levels
-        values = {level: self._value(level, low, high, best, posterior, shares) for level in within}
+        values = {level: self._level_value(level, low, high, best, posterior, shares) for level in within}
         chosen = max(values, key=lambda level: (values[level], -level))
         return chosen, values[chosen]
 
-    def _value(
+    def _level_value(
         self, level: int, low: int, high: int, best: float, posterior: Array, shares: Array, depth: int = LOOKAHEAD
     ) -> float:
         """Return the expected saving of asking a level and going on optimally, less the price of the calls.
@@ -142,7 +142,7 @@ class EffortSampler(BudgetSampler):
         if not depth:
             return 0.0
         levels = range(low + 1, high)
-        return max(0.0, *(self._value(level, low, high, best, posterior, shares, depth) for level in levels), 0.0)
+        return max(0.0, *(self._level_value(level, low, high, best, posterior, shares, depth) for level in levels), 0.0)
 
 
 class _LevelModel:
@@ -208,7 +208,7 @@ def _mean_shares(questions: Sequence[History]) -> dict[tuple[int, int], float]:
     return {key: float(np.mean(values)) for key, values in by_level.items()}
 
 
-def _known(question: History) -> bool:
+def _has_token_ratio(question: History) -> bool:
     """Whether the lowest word of a question has tokens that can be set against those without a budget."""
     lowest = min(question.seen, key=lambda o: o.budget)
     return 0 < lowest.tokens < math.inf

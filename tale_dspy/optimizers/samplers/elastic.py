@@ -78,7 +78,7 @@ class ElasticSampler(BudgetSampler):
 
     def propose(self, history: History) -> int:
         """Return the budget whose call, with the best one after it, is expected to save most."""
-        found = self._acquisition(history)
+        found = self._cached_acquisition(history)
         if found is not None:
             return found.budget
         return history.best.budget if history.best else history.vanilla_tokens
@@ -90,7 +90,7 @@ class ElasticSampler(BudgetSampler):
         if len(history.seen) >= self.max_calls:
             return True
         with self._lock:
-            found = self._acquisition(history)
+            found = self._cached_acquisition(history)
             return found is None or self._calibration.calibrated(found.expected_saving) < self.price
 
     def observe(self, history: History) -> None:
@@ -98,7 +98,7 @@ class ElasticSampler(BudgetSampler):
         plain = _without_pending(history)
         with self._lock:
             one_less = [plain.seen[:i] + plain.seen[i + 1 :] for i in reversed(range(len(plain.seen)))]
-            watched = self._deactivate([History(plain.vanilla_tokens, seen) for seen in one_less])
+            watched = self._stop_observing([History(plain.vanilla_tokens, seen) for seen in one_less])
             self._active[plain] += 1
             if len(self._active) > MAX_FITTED_QUESTIONS:  # searches that were given up
                 del self._active[next(iter(self._active))]
@@ -112,7 +112,7 @@ class ElasticSampler(BudgetSampler):
         with self._lock:
             stages = [History(plain.vanilla_tokens, plain.seen[:n]) for n in range(len(plain.seen))]
             self._calibration.record(plain, [self._expected_saving(stage) for stage in stages])
-            watched = self._deactivate([plain, *reversed(stages)])
+            watched = self._stop_observing([plain, *reversed(stages)])
             self._learned.append(plain)
             for stage in (*stages, plain):  # not asked again
                 self._acquisitions.pop(stage, None)
@@ -145,7 +145,7 @@ class ElasticSampler(BudgetSampler):
             sampler = cls(state["price"], state["max_calls"])
             for question in state["questions"]:
                 sampler.finish_question(
-                    History(question["vanilla_tokens"], tuple(map(_observation, question["trials"])))
+                    History(question["vanilla_tokens"], tuple(map(_read_observation, question["trials"])))
                 )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
             if isinstance(e, UsageError):
@@ -153,7 +153,7 @@ class ElasticSampler(BudgetSampler):
             raise UsageError(f"{path} holds no saved ElasticSampler: {type(e).__name__}: {e}") from e
         return sampler
 
-    def _acquisition(self, history: History) -> Acquisition | None:
+    def _cached_acquisition(self, history: History) -> Acquisition | None:
         """Return the acquisition of a question, from the cache where `should_stop` has just computed it."""
         with self._lock:
             if history not in self._acquisitions:
@@ -164,7 +164,7 @@ class ElasticSampler(BudgetSampler):
                 self._expected_savings[history] = None if found is None else found.expected_saving
             return self._acquisitions[history]
 
-    def _deactivate(self, stages: Sequence[History]) -> int:
+    def _stop_observing(self, stages: Sequence[History]) -> int:
         """Stop observing the first of these stages that is observed; return its number of trials."""
         for stage in stages:
             if stage in self._active:
@@ -189,7 +189,7 @@ class ElasticSampler(BudgetSampler):
         """Return the saving expected at this stage of a question; computed only where it was never asked for."""
         if history in self._expected_savings:
             return self._expected_savings.pop(history)
-        found = self._acquisition(history)
+        found = self._cached_acquisition(history)
         self._expected_savings.pop(history, None)
         return None if found is None else found.expected_saving
 
@@ -199,7 +199,7 @@ def _without_pending(history: History) -> History:
     return History(history.vanilla_tokens, history.seen)
 
 
-def _observation(row: tuple[int, float | None, bool]) -> Observation:
+def _read_observation(row: tuple[int, float | None, bool]) -> Observation:
     budget, tokens, right = row
     return Observation(int(budget), math.inf if tokens is None else float(tokens), bool(right))
 
@@ -217,7 +217,7 @@ class SavingsCalibration:
 
     def calibrated(self, expected_saving: float) -> float:
         """Return an expected saving discounted by what earlier ones of its size have brought."""
-        grade = _grade(expected_saving)
+        grade = _saving_grade(expected_saving)
         return expected_saving * (self._realised[grade] + PRIOR_SAVING) / (self._expected_savings[grade] + PRIOR_SAVING)
 
     def record(self, history: History, expected_savings: Sequence[float | None]) -> None:
@@ -235,11 +235,11 @@ class SavingsCalibration:
                 continue
             one = 1 - best[number + 1] / best[number]
             two = 1 - best[min(number + 2, len(expected_savings))] / best[number]
-            grade = _grade(expected_saving)
+            grade = _saving_grade(expected_saving)
             self._expected_savings[grade] += expected_saving
             # An expectation is that of one call, or half that of two: the realised saving is counted in the same way.
             self._realised[grade] += min(1.0, max(one, two / 2))
 
 
-def _grade(expected_saving: float) -> int:
+def _saving_grade(expected_saving: float) -> int:
     return sum(expected_saving >= least for least in SAVING_GRADES)

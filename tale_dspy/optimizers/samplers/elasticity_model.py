@@ -140,18 +140,18 @@ class ElasticityModel:
     def prior(self, sizes: Array) -> Array:
         """Return the log prior of changepoints and required budgets, shape (q, c, r)."""
         # The sampler asks for the same question after each of its trials.
-        known = self._priors.get(float(sizes[0])) if len(sizes) == 1 else None
+        known = self._prior_cache.get(float(sizes[0])) if len(sizes) == 1 else None
         if known is not None:
             return known
         prior: Array = np.log(self.changepoint_weights(sizes))[..., None] + np.log(self.required_budgets)
         if len(sizes) == 1:
-            if len(self._priors) >= CACHE_SIZE:
-                self._priors.clear()
-            self._priors[float(sizes[0])] = prior
+            if len(self._prior_cache) >= CACHE_SIZE:
+                self._prior_cache.clear()
+            self._prior_cache[float(sizes[0])] = prior
         return prior
 
     @cached_property
-    def _priors(self) -> dict[float, Array]:
+    def _prior_cache(self) -> dict[float, Array]:
         return {}
 
     @cached_property

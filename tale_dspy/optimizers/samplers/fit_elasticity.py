@@ -59,24 +59,24 @@ def fit_elasticity(questions: Sequence[History], start: ElasticityModel = PRIOR_
     trials, model = Trials.of(questions), start
     for _ in range(ROUNDS if len(trials.budget) else 0):
         posterior_weights = posterior(model, trials, len(questions))
-        model = _model(model, trials, posterior_weights)
+        model = _updated_model(model, trials, posterior_weights)
     return model
 
 
-def _model(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> ElasticityModel:
+def _updated_model(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> ElasticityModel:
     by_changepoint = posterior_weights.sum(axis=2)
     weight = by_changepoint[trials.question]
     above = trials.budget[:, None] >= model.changepoints - TOLERANCE
-    over = _rows(model, trials, weight * above)
-    under = _rows(model, trials, weight * ~above)
-    followed = _regress(
+    over = _weighted_rows(model, trials, weight * above)
+    under = _weighted_rows(model, trials, weight * ~above)
+    followed = _fit_ridge(
         np.stack([np.ones_like(over.budget), over.budget], axis=-1),
         over.length,
         over.weight,
         Line(np.array(PRIOR_MODEL.slope), PRIOR_MODEL.slope_spread),
         np.array([1.0, 5.0]),
     )
-    grown = _regress(
+    grown = _fit_ridge(
         rebound_terms(1 - np.exp(under.budget - under.changepoint), under.changepoint),
         under.length - under.changepoint,
         under.weight,
@@ -84,7 +84,7 @@ def _model(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> 
         np.array([1.0, 0.1, 0.1, 0.1, 0.1, 0.1]),
     )
     required_budgets = posterior_weights.sum(axis=(0, 1)) + PRIOR_TRIALS / len(REQUIRED_BUDGETS)
-    changepoints, likelihood_ratios = _changepoints(model, by_changepoint)
+    changepoints, likelihood_ratios = _changepoint_prior(model, by_changepoint)
     return ElasticityModel(
         slope=(float(followed.weights[0]), float(followed.weights[1])),
         slope_spread=followed.spread,
@@ -98,13 +98,13 @@ def _model(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> 
     )
 
 
-def _rows(model: ElasticityModel, trials: Trials, weight: Array) -> Rows:
+def _weighted_rows(model: ElasticityModel, trials: Trials, weight: Array) -> Rows:
     """Return the pairs of a trial and a changepoint that carry weight."""
     trial, changepoint = np.nonzero((weight > MIN_WEIGHT) & ~np.isnan(trials.length)[:, None])
     return Rows(trials.budget[trial], trials.length[trial], model.changepoints[changepoint], weight[trial, changepoint])
 
 
-def _regress(terms: Array, y: Array, weight: Array, guess: Line, ridge: Array) -> Line:
+def _fit_ridge(terms: Array, y: Array, weight: Array, guess: Line, ridge: Array) -> Line:
     """Fit ridge regression towards a prior, twice: the second time outliers are down-weighted (Cauchy weights)."""
     w, line = weight, guess
     for _ in range(2):
@@ -112,17 +112,17 @@ def _regress(terms: Array, y: Array, weight: Array, guess: Line, ridge: Array) -
         gram = weighted @ terms + np.diag(ridge)
         fitted = guess.weights + np.linalg.solve(gram, weighted @ (y - terms @ guess.weights))
         off = y - terms @ fitted
-        line = Line(fitted, _spread(off, w, guess.spread))
+        line = Line(fitted, _robust_spread(off, w, guess.spread))
         w = weight / (1 + (off / (2.5 * line.spread)) ** 2)
-    return Line(line.weights, _spread(y - terms @ line.weights, w, guess.spread))
+    return Line(line.weights, _robust_spread(y - terms @ line.weights, w, guess.spread))
 
 
-def _spread(off: Array, weight: Array, guess: float) -> float:
+def _robust_spread(off: Array, weight: Array, guess: float) -> float:
     variance = (weight @ off**2 + PRIOR_TRIALS * guess**2) / (weight.sum() + PRIOR_TRIALS)
     return max(MIN_SPREAD, math.sqrt(variance))
 
 
-def _changepoints(model: ElasticityModel, by_changepoint: Array) -> tuple[Array, Array]:
+def _changepoint_prior(model: ElasticityModel, by_changepoint: Array) -> tuple[Array, Array]:
     """Return equally likely changepoints and each question's likelihood ratios.
 
     The changepoints are quantiles of the pooled posterior. Both come from kernel-smoothed posteriors, mixed with a
@@ -133,16 +133,16 @@ def _changepoints(model: ElasticityModel, by_changepoint: Array) -> tuple[Array,
     mean = weights @ model.changepoints
     width = max(0.02, smoothing(math.sqrt(weights @ (model.changepoints - mean) ** 2), questions))
     fine = np.linspace(-LOG_RANGE, 0.0, 800)
-    density = _kernel(fine, model.changepoints, width) @ weights
+    density = _smoothing_kernel(fine, model.changepoints, width) @ weights
     wide = max(UNIFORM_SHARE, PRIOR_TRIALS / (PRIOR_TRIALS + questions))
     share = (1 - wide) * density / density.sum() + wide / len(fine)
     places: Array = np.interp((np.arange(CHANGEPOINTS) + 0.5) / CHANGEPOINTS, np.cumsum(share), fine)
-    own = by_changepoint @ _kernel(model.changepoints, places, width) * np.gradient(places)
+    own = by_changepoint @ _smoothing_kernel(model.changepoints, places, width) * np.gradient(places)
     own *= len(places) / own.sum(axis=1, keepdims=True)
     return places, own
 
 
-def _kernel(at: Array, around: Array, width: float) -> Array:
+def _smoothing_kernel(at: Array, around: Array, width: float) -> Array:
     """Return the weight that each place (rows) has in smoothing around each other one (columns)."""
     weights: Array = np.exp(-0.5 * ((at[:, None] - around) / width) ** 2)
     return weights

@@ -38,16 +38,16 @@ class GridSampler(BudgetSampler):
 
     def propose(self, history: History) -> int:
         """Return the largest budget of the grid that was not asked yet."""
-        left = self._left(history)
+        left = self._untried_budgets(history)
         if left:
             return left[-1]
         return history.best.budget if history.best else history.vanilla_tokens
 
     def should_stop(self, history: History) -> bool:
         """Tell whether all budgets of the grid have been asked."""
-        return not self._left(history)
+        return not self._untried_budgets(history)
 
-    def _left(self, history: History) -> list[int]:
+    def _untried_budgets(self, history: History) -> list[int]:
         tried = history.tried
         return [budget for budget in self.budgets_of(history) if budget not in tried]
 

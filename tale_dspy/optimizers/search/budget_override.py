@@ -48,18 +48,18 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         self._asked = asked
 
     def forward(self, **kwargs: Any) -> TalePrediction:
-        asked, inputs = self._start(kwargs)
+        asked, inputs = self._inputs_under_probe(kwargs)
         if asked.budget is None:
-            return self._told(asked, self.plain(**self._without_mode(inputs)))
-        return self._told(asked, self.budgeted(**inputs, **{BUDGET: asked.budget}))
+            return self._record_prediction(asked, self.plain(**self._without_mode(inputs)))
+        return self._record_prediction(asked, self.budgeted(**inputs, **{BUDGET: asked.budget}))
 
     async def aforward(self, **kwargs: Any) -> TalePrediction:
-        asked, inputs = self._start(kwargs)
+        asked, inputs = self._inputs_under_probe(kwargs)
         if asked.budget is None:
-            return self._told(asked, await self.plain.acall(**self._without_mode(inputs)))
-        return self._told(asked, await self.budgeted.acall(**inputs, **{BUDGET: asked.budget}))
+            return self._record_prediction(asked, await self.plain.acall(**self._without_mode(inputs)))
+        return self._record_prediction(asked, await self.budgeted.acall(**inputs, **{BUDGET: asked.budget}))
 
-    def _start(self, kwargs: dict[str, Any]) -> tuple[ProbeContext, dict[str, Any]]:
+    def _inputs_under_probe(self, kwargs: dict[str, Any]) -> tuple[ProbeContext, dict[str, Any]]:
         asked, inputs = self._asked(), {k: v for k, v in kwargs.items() if k != BUDGET}
         if asked.inputs is None:
             names = self.plain.predict.signature.input_fields
@@ -70,7 +70,7 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         """A call may say how its budget is sent, which is nothing to a call without one."""
         return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
 
-    def _told(self, asked: ProbeContext, pred: Any) -> TalePrediction:
+    def _record_prediction(self, asked: ProbeContext, pred: Any) -> TalePrediction:
         found: TalePrediction = pred
         if found._receipt is not None:
             asked.calls += found._receipt.calls

@@ -35,7 +35,7 @@ class SearchFolder(JournalFolder):
         super().__init__(path, info)
         self._known: dict[PredictorQuestion, list[BudgetQuery]] = defaultdict(list)
         for sample, repeat in dict.fromkeys((key[0], key[1]) for key in self.journal):
-            searched, budget = _parts(sample)
+            searched, budget = _parse_sample(sample)
             self._known[searched].append(BudgetQuery(budget, repeat))
 
     def read_results(self) -> None:
@@ -46,7 +46,7 @@ class SearchFolder(JournalFolder):
         self.rows = {(row.predictor, row.id): row for row in rows}
 
     def is_done(self, sample: str, repeat: int) -> bool:
-        return _parts(sample)[0] in self.rows
+        return _parse_sample(sample)[0] in self.rows
 
     def known(self, predictor: str, question: str) -> list[BudgetQuery]:
         """Return the budgets tried on a question by a process that did not finish it, in their order."""
@@ -70,7 +70,7 @@ def sample_id(question: str, predictor: str, budget: int | str | None) -> str:
     return f"{question} {budget or 0} {predictor}"
 
 
-def _parts(sample: str) -> tuple[PredictorQuestion, int | str | None]:
+def _parse_sample(sample: str) -> tuple[PredictorQuestion, int | str | None]:
     question, budget, predictor = sample.split(" ", 2)
     return (predictor, question), (int(budget) or None) if budget.isdecimal() else budget
 

@@ -61,7 +61,7 @@ class FixedBudgetComparison:
         told = (
             f"per-question budgets against budget:best ({self.budget} tokens), {c.n} questions asked again: "
             f"{number(tokens.run)} against {number(tokens.baseline)} tokens, {change_text(tokens)}; "
-            f"right {number(_percent(right.run))} % against {number(_percent(right.baseline))} %, "
+            f"right {number(_as_percent(right.run))} % against {number(_as_percent(right.baseline))} %, "
             f"{change_text(right, 100)} points"
         )
         return told if self.is_gain else f"no gain: {told}"
@@ -72,7 +72,7 @@ class FixedBudgetComparison:
         return {**told, "tokens": plain_json(vars(c.net_tokens)), "accuracy": plain_json(vars(c.accuracy))}
 
 
-def _percent(share: float | None) -> float | None:
+def _as_percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
@@ -115,12 +115,14 @@ def compare_with_fixed(
     data = _asked_again(trainset, budgets)
     if caps is None:
         caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
-    measuring = _Measuring(program, names[0], data, metric, None if out is None else Path(out), caps, options)
+    measuring = _ComparisonRuns(program, names[0], data, metric, None if out is None else Path(out), caps, options)
     own = measuring.run("searched", budgets)
     runs = measuring.fixed(start, budgets, (own.accuracy or 0.0) - MAX_LOSS)
-    tried = [_trial(budget, run) for budget, run in runs.items()]
+    tried = [_fixed_trial(budget, run) for budget, run in runs.items()]
     best = _as_accurate(tried, own.accuracy or 0.0)
-    return FixedBudgetComparison(_asked(best), tuple(tried), compare(baseline=runs[_asked(best)], run=own))
+    return FixedBudgetComparison(
+        _asked_tokens(best), tuple(tried), compare(baseline=runs[_asked_tokens(best)], run=own)
+    )
 
 
 def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
@@ -142,16 +144,16 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
     return min((b for b, (right, _) in outcomes.items() if right >= bar), key=lambda b: (outcomes[b][1], b))
 
 
-def _trial(budget: int, run: Run) -> Trial:
+def _fixed_trial(budget: int, run: Run) -> Trial:
     return Trial(budget, run.accuracy or 0.0, run.summary["output_tokens_mean"], run.summary["n"])
 
 
-def _asked(trial: Trial) -> int:
+def _asked_tokens(trial: Trial) -> int:
     """Return the tokens a fixed budget asked for; effort words are not compared here."""
     return trial.budget if isinstance(trial.budget, int) else 0
 
 
-def _tokens(trial: Trial) -> float:
+def _mean_tokens(trial: Trial) -> float:
     return math.inf if trial.output_tokens is None else trial.output_tokens
 
 
@@ -188,7 +190,7 @@ def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
 
 
 @dataclass(frozen=True)
-class _Measuring:
+class _ComparisonRuns:
     """What all runs of a comparison share."""
 
     program: Any
@@ -213,16 +215,16 @@ class _Measuring:
             tokens = max(1, round(budget))
             if tokens not in runs:
                 runs[tokens] = self.run(f"budget:{tokens}", dict.fromkeys(ids, tokens))
-            return _trial(tokens, runs[tokens])
+            return _fixed_trial(tokens, runs[tokens])
 
         def better(new: Trial, old: Trial) -> bool:
             if old.accuracy < bar:
-                return _asked(new) > _asked(old)
-            return new.accuracy >= bar and _tokens(new) < _tokens(old)
+                return _asked_tokens(new) > _asked_tokens(old)
+            return new.accuracy >= bar and _mean_tokens(new) < _mean_tokens(old)
 
         for factor in (_STEP_ASKED, 1 / _STEP_ASKED):
             last = ask(start)
-            while len(runs) < _MOST and better(following := ask(_asked(last) * factor), last):
+            while len(runs) < _MOST and better(following := ask(_asked_tokens(last) * factor), last):
                 last = following
         return runs
 

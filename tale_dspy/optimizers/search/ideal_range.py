@@ -57,7 +57,7 @@ def ideal_range(trials: Iterable[Trial]) -> IdealRange | None:
     Returns:
         The range, or None where no budget gave a right answer.
     """
-    return _window(by_budget(trials))
+    return _rising_window(by_budget(trials))
 
 
 def range_of(row: SearchRow) -> IdealRange | None:
@@ -78,10 +78,10 @@ def range_of(row: SearchRow) -> IdealRange | None:
     if row.vanilla.correct and longest and all(b < longest for b in tried):
         # A budget of that length asks for what was answered without one.
         tried[longest] = ExpectedOutcome(longest, 1.0)
-    return _window(_filled(tried)) if any(t.correct for t in row.trials) else None
+    return _rising_window(_fill_between(tried)) if any(t.correct for t in row.trials) else None
 
 
-def _filled(tried: Mapping[int, ExpectedOutcome]) -> dict[int, ExpectedOutcome]:
+def _fill_between(tried: Mapping[int, ExpectedOutcome]) -> dict[int, ExpectedOutcome]:
     """Add the budgets between two right neighbours."""
     found = dict(tried)
     for (low, a), (high, b) in pairwise(tried.items()):
@@ -91,7 +91,7 @@ def _filled(tried: Mapping[int, ExpectedOutcome]) -> dict[int, ExpectedOutcome]:
     return dict(sorted(found.items()))
 
 
-def _window(tried: Mapping[int, ExpectedOutcome]) -> IdealRange | None:
+def _rising_window(tried: Mapping[int, ExpectedOutcome]) -> IdealRange | None:
     """Find the window among budgets that rise."""
     right = [b for b, outcome in tried.items() if outcome.right > _RIGHT]
     if not right:

@@ -92,7 +92,7 @@ class TrialReplay:
         self._tokens = {row.id: _token_curve(row) for row in searched}
         self._least = {row.id: row.best.tokens if row.best and row.best.tokens > 0 else 0.0 for row in searched}
         self._pool = _pool([(self._tokens[key], least) for key, least in self._least.items() if least])
-        self._needed, self.slips = _believed([_depths(row) for row in searched])
+        self._needed, self.slips = _sufficiency_beliefs([_draw_depths(row) for row in searched])
 
     def __contains__(self, key: str) -> bool:
         return key in self._place
@@ -111,7 +111,7 @@ class TrialReplay:
 
     def _tokens_at(self, key: str, budget: float) -> float:
         curve, least = self._tokens[key], self._least[key]
-        own = _interpolated(curve, budget)
+        own = _interpolate_tokens(curve, budget)
         off = min(abs(math.log(budget / tried)) for tried in curve)
         if not least or off < 1e-9:
             return own
@@ -128,7 +128,7 @@ def _token_curve(row: SearchRow) -> dict[int, float]:
     return {**tried, longest: float(longest)}
 
 
-def _interpolated(curve: Mapping[int, float], budget: float) -> float:
+def _interpolate_tokens(curve: Mapping[int, float], budget: float) -> float:
     """Read a curve off, linear in the logarithm of the budget.
 
     Above its end it is flat; below its beginning replies grow towards those without a budget (token elasticity).
@@ -164,7 +164,7 @@ def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
     return total, float(weights @ shares[near]) / total if total else 0.0
 
 
-def _depths(row: SearchRow) -> list[tuple[float, bool]]:
+def _draw_depths(row: SearchRow) -> list[tuple[float, bool]]:
     """Return each draw's budget, as `_STEP`s below the answer without one, and whether it was right."""
     draws = [(t.budget, t.correct) for t in row.trials if isinstance(t.budget, int)]
     if row.best is not None and isinstance(row.best.budget, int):
@@ -173,7 +173,7 @@ def _depths(row: SearchRow) -> list[tuple[float, bool]]:
     return [(math.log(longest / budget) / _STEP, right) for budget, right in draws if 0 < budget < longest]
 
 
-def _believed(draws: Sequence[Sequence[tuple[float, bool]]]) -> tuple[Any, float]:
+def _sufficiency_beliefs(draws: Sequence[Sequence[tuple[float, bool]]]) -> tuple[Any, float]:
     """Return, for each question and budget `n` steps down, the belief that the budget is enough; and the slips."""
     import numpy as np
 

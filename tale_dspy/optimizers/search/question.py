@@ -125,11 +125,11 @@ def search_question(
         return QuestionResult([], None, NO_TOKENS)
     space = space_of(vanilla.tokens, efforts)
     trials = yield from _try_budgets(space, sampler, plan, known)
-    best = yield from _confirmed(trials, space, plan)
+    best = yield from _confirm_candidates(trials, space, plan)
     finish_question(sampler, vanilla.tokens, trials, efforts)
     if best is not None:
         return QuestionResult(trials, best, None)
-    return QuestionResult(trials, None, NOT_CONFIRMED if _candidates(trials, space) else NO_GAIN)
+    return QuestionResult(trials, None, NOT_CONFIRMED if _cheaper_candidates(trials, space) else NO_GAIN)
 
 
 def space_of(vanilla_tokens: int, efforts: Sequence[str] = ()) -> BudgetSpace:
@@ -169,9 +169,9 @@ def _try_budgets(
         level = space.level_of(trial.budget)
         if level is not None and trial.tokens is not None:
             tried[level] = trial
-            study.add_trial(_frozen(trial, level, space))
+            study.add_trial(_finished_trial(trial, level, space))
     calls, again, patience = len(tried), 0, ASKED_AGAIN + len(tried)
-    while calls < plan.calls_per_question and again < patience and not _finished(sampler, study):
+    while calls < plan.calls_per_question and again < patience and not _sampler_finished(sampler, study):
         trial_asked = study.ask()
         level = trial_asked.suggest_int(PARAMETER, 1, space.highest)
         again = again + 1 if level in tried else 0
@@ -193,13 +193,13 @@ def trial_of(budget: BudgetKey, reply: QueryResult) -> Trial:
     return Trial(budget, reply.tokens, reply.correct, reply.text, reply.finish_reason)
 
 
-def _finished(sampler: "BaseSampler", study: "Study") -> bool:
+def _sampler_finished(sampler: "BaseSampler", study: "Study") -> bool:
     from tale_dspy.optimizers.samplers.base import BudgetSampler
 
     return isinstance(sampler, BudgetSampler) and sampler.finished(study)
 
 
-def _frozen(trial: Trial, level: int, space: BudgetSpace) -> "FrozenTrial":
+def _finished_trial(trial: Trial, level: int, space: BudgetSpace) -> "FrozenTrial":
     from optuna.distributions import IntDistribution
     from optuna.trial import create_trial
 
@@ -215,61 +215,63 @@ def _frozen(trial: Trial, level: int, space: BudgetSpace) -> "FrozenTrial":
 # ---- testing what was found
 
 
-def _level(trial: Trial, space: BudgetSpace) -> int:
+def _budget_level(trial: Trial, space: BudgetSpace) -> int:
     return space.level_of(trial.budget) or 0
 
 
-def _candidates(trials: Iterable[Trial], space: BudgetSpace, above: int = 0) -> list[Trial]:
+def _cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, above: int = 0) -> list[Trial]:
     """Return right trials of fewer tokens than the answer without a budget, the cheapest first."""
     good = [
         t
         for t in trials
-        if t.correct and t.tokens is not None and t.tokens < space.vanilla_tokens and _level(t, space) > above
+        if t.correct and t.tokens is not None and t.tokens < space.vanilla_tokens and _budget_level(t, space) > above
     ]
-    return sorted(good, key=lambda t: (t.tokens, _level(t, space)))
+    return sorted(good, key=lambda t: (t.tokens, _budget_level(t, space)))
 
 
-def _confirmed(
+def _confirm_candidates(
     trials: list[Trial], space: BudgetSpace, plan: SearchPlan
 ) -> Generator[BudgetQuery, QueryResult, Best | None]:
     """Test candidates until one stands; draws of those that fall are added to the trials."""
-    above, candidates = 0, _candidates(trials, space)
+    above, candidates = 0, _cheaper_candidates(trials, space)
     for _ in range(plan.candidates):
         if not candidates:
-            above = above or (max((_level(t, space) for t in trials), default=0) if plan.repeats else 0)
-            larger = yield from _larger(above, space, trials)
+            above = above or (max((_budget_level(t, space) for t in trials), default=0) if plan.repeats else 0)
+            larger = yield from _try_larger(above, space, trials)
             if larger is None:
                 return None
             candidates = [larger]
         candidate = candidates[0]
         draws = yield from _draw_again(candidate, plan.repeats)
-        best = _best(candidate, draws, plan.repeats)
+        best = _confirmed_best(candidate, draws, plan.repeats)
         if best is not None and best.tokens < space.vanilla_tokens:
             return best
         trials += draws
         # A budget that fails takes those below it along: what it is too small for, they are too small for, too.
-        above = max(above, _level(candidate, space))
-        candidates = _candidates({t.budget: t for t in trials}.values(), space, above)
+        above = max(above, _budget_level(candidate, space))
+        candidates = _cheaper_candidates({t.budget: t for t in trials}.values(), space, above)
     return None
 
 
-def _larger(above: int, space: BudgetSpace, trials: list[Trial]) -> Generator[BudgetQuery, QueryResult, Trial | None]:
+def _try_larger(
+    above: int, space: BudgetSpace, trials: list[Trial]
+) -> Generator[BudgetQuery, QueryResult, Trial | None]:
     """Try a budget between the largest that failed and none at all."""
     level = space.between(above)
-    if level is None or any(_level(t, space) == level for t in trials):
+    if level is None or any(_budget_level(t, space) == level for t in trials):
         return None
     budget = space.budget_of(level)
     reply = yield BudgetQuery(budget)
     if reply.error is not None or reply.tokens is None:
         return None
     trials.append(trial_of(budget, reply))
-    return trials[-1] if _candidates(trials[-1:], space) else None
+    return trials[-1] if _cheaper_candidates(trials[-1:], space) else None
 
 
 def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryResult, list[Trial]]:
     """Return fresh draws of a budget, until right or wrong ones have won; an error or unknown tokens end the test."""
     draws: list[Trial] = []
-    while len(draws) < LONGEST_TEST * repeats and abs(_lead(draws)) < repeats:
+    while len(draws) < LONGEST_TEST * repeats and abs(_right_lead(draws)) < repeats:
         reply = yield BudgetQuery(candidate.budget, len(draws) + 1)
         if reply.error is not None or reply.tokens is None:
             break
@@ -277,14 +279,14 @@ def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryR
     return draws
 
 
-def _lead(draws: Sequence[Trial]) -> int:
+def _right_lead(draws: Sequence[Trial]) -> int:
     """Return by how many the right draws outnumber the wrong ones."""
     return sum(1 if t.correct else -1 for t in draws)
 
 
-def _best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> Best | None:
+def _confirmed_best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> Best | None:
     """Return what is said of a budget that stood its test; None if it did not."""
-    if _lead(draws) < repeats:
+    if _right_lead(draws) < repeats:
         return None
     selected = candidate.tokens or 0
     tokens = [t.tokens or 0 for t in draws]
@@ -298,14 +300,14 @@ def _best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> Best | None
 _quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("tale_dspy_quiet_optuna", default=False)
 
 
-class _Filter(logging.Filter):
+class _StudyLogFilter(logging.Filter):
     """Keeps Optuna from announcing each of our studies; those of the user it goes on announcing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not _quiet.get()
 
 
-_filter = _Filter()
+_filter = _StudyLogFilter()
 
 
 def new_study(sampler: "BaseSampler", directions: Sequence[Direction] = ("minimize",)) -> "Study":

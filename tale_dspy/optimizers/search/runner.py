@@ -96,7 +96,7 @@ class SearchRunner:
         questions = (
             q for q in takewhile(lambda _: not self._has_no_effect(), self.job.questions) if q.id not in finished
         )
-        cap = self.runner.run(questions, self._search_question, self._keep, error_of)
+        cap = self.runner.run(questions, self._search_question, self._store_rows, error_of)
         self.stopped = None if cap is None else str(cap)
         return self.rows
 
@@ -120,7 +120,7 @@ class SearchRunner:
                 if row.vanilla.correct and row.vanilla.tokens:
                     finish_question(self.job.sampler, row.vanilla.tokens, row.trials, self.job.efforts)
                 self.rows.append(row)
-                self._count(row)
+                self._count_row(row)
         return {row.id for row in self.rows}
 
     # ---- one question
@@ -128,7 +128,7 @@ class SearchRunner:
     def _search_question(self, question: Question) -> Work[SearchRow]:
         """Ask without a budget, then what an earlier process has asked, then what the search wants to know."""
         job = self.job
-        reply, probe, answer = yield from self._ask(question, BudgetQuery(None))
+        reply, probe, answer = yield from self._ask_program(question, BudgetQuery(None))
         correct = reply.correct and (answer is not None or not job.agreement)
         vanilla = Vanilla(reply.tokens, reply.text, correct)
         inputs = dict(question.inputs if probe.inputs is None else probe.inputs)
@@ -148,7 +148,7 @@ class SearchRunner:
             question = replace(question, example=question.example.copy(**{question.gold_field: answer}))
         known = []
         for draw in job.folder.known(self.name, question.id) if job.folder else ():
-            reply, _, _ = yield from self._ask(question, draw)
+            reply, _, _ = yield from self._ask_program(question, draw)
             if reply.error is None and draw.budget is not None:
                 known.append(trial_of(draw.budget, reply))
         search = search_question(vanilla, per_question(job.sampler), job.plan, known, job.efforts)
@@ -156,13 +156,13 @@ class SearchRunner:
             with self._sampling:
                 draw = next(search)
             while True:
-                reply, _, _ = yield from self._ask(question, draw)
+                reply, _, _ = yield from self._ask_program(question, draw)
                 with self._sampling:
                     draw = search.send(reply)
         except StopIteration as e:
             return replace(row, trials=e.value.trials, best=e.value.best, reason=e.value.reason)
 
-    def _ask(
+    def _ask_program(
         self, question: Question, draw: BudgetQuery
     ) -> Generator[ProgramCall, ProgramAnswer, tuple[QueryResult, ProbeContext, Any]]:
         """Ask the program with a budget; return the reply, what the searched predictor saw, and the answer."""
@@ -171,7 +171,7 @@ class SearchRunner:
             ProbeContext(draw.budget),
         )
         answer = yield ProgramCall(question, sample, self._metric_of(draw), {"tale_probe": probe})
-        return _reply(answer.fields, probe, sample.calls), probe, answer.fields.get("answer")
+        return _query_result(answer.fields, probe, sample.calls), probe, answer.fields.get("answer")
 
     def _metric_of(self, draw: BudgetQuery) -> Metric | None:
         """Without a budget there is nothing to agree with yet."""
@@ -179,18 +179,18 @@ class SearchRunner:
 
     # ---- what is finished
 
-    def _keep(self, rows: Sequence[SearchRow]) -> None:
+    def _store_rows(self, rows: Sequence[SearchRow]) -> None:
         for row in rows:
             if self.job.folder:
                 self.job.folder.append(SEARCH_FILE, row.to_json())
         with self._lock:
             for row in rows:
                 self.rows.append(row)
-                self._count(row)
+                self._count_row(row)
             if self.job.options.progress:
                 self.job.options.progress(self.tally)
 
-    def _count(self, row: SearchRow) -> None:
+    def _count_row(self, row: SearchRow) -> None:
         """Count a row in: as right if it was without a budget, with the tokens that are left of it."""
         tally = self.tally
         tokens = row.best.tokens if row.best else row.vanilla.tokens
@@ -202,7 +202,7 @@ class SearchRunner:
         tally.spent_usd, tally.unpriced = self._spent_before + self.ledger.spent_usd, self.ledger.unpriced_calls
 
 
-def _reply(fields: dict[str, Any], probe: ProbeContext, calls: Sequence[Call]) -> QueryResult:
+def _query_result(fields: dict[str, Any], probe: ProbeContext, calls: Sequence[Call]) -> QueryResult:
     """Return what came of a draw, judged by the calls of the predictor that is searched."""
     answering = [c for c in probe.calls if c.role in ANSWERING]
     if not answering:  # an adapter of DSPy's raised at its reply: there was no prediction to tell of its calls

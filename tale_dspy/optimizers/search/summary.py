@@ -34,7 +34,7 @@ def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
         "errors": sum(reason.startswith(FAILED) for reason in reasons),
         "trials_mean": trials / max(1, sum(bool(row.trials) for row in rows)),
         "draws": len(rows) + trials + draws,
-        "confirmed_right": _share(best for _, best in found),
+        "confirmed_right": _right_share(best for _, best in found),
         "vanilla_tokens_mean": mean_known(row.vanilla.tokens for row, _ in found),
         "best_tokens_mean": mean_known(best.tokens for _, best in found),
         "selected_tokens_mean": mean_known(best.selected_tokens for _, best in found),
@@ -43,7 +43,7 @@ def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
     }
 
 
-def _share(found: Iterable[Best]) -> float | None:
+def _right_share(found: Iterable[Best]) -> float | None:
     """Return the share of right answers among all confirming draws; None without any."""
     tests = [best.confirmed for best in found]
     drawn = sum(test.n for test in tests)

@@ -82,9 +82,9 @@ class FittedEffort(ModuleState):
 
     def __init__(self, value: OrdinalRegression | None, names: frozenset[str]) -> None:
         self._names = names
-        self._initial = self.value = self._checked(value)
+        self._initial = self.value = self._check_words(value)
 
-    def _checked(self, value: OrdinalRegression | None) -> OrdinalRegression | None:
+    def _check_words(self, value: OrdinalRegression | None) -> OrdinalRegression | None:
         for term in value.terms if value is not None else ():
             if term.name not in self._names:
                 raise StateError(f"the regression has a feature {term.name!r}, which this estimator's inputs do not")
@@ -95,7 +95,7 @@ class FittedEffort(ModuleState):
 
     def load_state(self, state: dict[str, Any]) -> None:
         row = state["effort"]
-        self.value = self._checked(None if row is None else OrdinalRegression.from_json(row))
+        self.value = self._check_words(None if row is None else OrdinalRegression.from_json(row))
 
     def reset(self) -> None:
         self.value = self._initial

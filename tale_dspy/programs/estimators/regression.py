@@ -103,7 +103,7 @@ class Regression:
         """
         terms = tuple(term_from_json(t) for t in row["terms"])
         told = row["projection"]
-        projection = None if told is None else _projection(told)
+        projection = None if told is None else _read_projection(told)
         penalty = row["penalty"]
         return cls(
             intercept=finite_number("intercept", row["intercept"]),
@@ -128,11 +128,11 @@ class Fitted(ModuleState):
     def __init__(self, regression: Regression | None, known: Sequence[str], embeds: bool) -> None:
         self._known = frozenset(known)
         self._embeds = embeds
-        self._check(regression)
+        self._check_features(regression)
         self._initial = regression
         self.value = regression
 
-    def _check(self, regression: Regression | None) -> None:
+    def _check_features(self, regression: Regression | None) -> None:
         if regression is None:
             return
         if regression.projection is not None and not self._embeds:
@@ -152,7 +152,7 @@ class Fitted(ModuleState):
     def load_state(self, state: dict[str, Any]) -> None:
         told = state["regression"]
         found = None if told is None else Regression.from_json(told)
-        self._check(found)
+        self._check_features(found)
         self.value = found
 
     def reset(self) -> None:
@@ -172,7 +172,7 @@ def term_from_json(row: Mapping[str, Any]) -> Term:
     return Term(str(row["name"]), **numbers)
 
 
-def _projection(row: Mapping[str, Any]) -> Projection:
+def _read_projection(row: Mapping[str, Any]) -> Projection:
     mean = tuple(finite_number("mean", v) for v in row["mean"])
     directions = tuple(tuple(finite_number("directions", v) for v in d) for d in row["directions"])
     for direction in directions:

@@ -63,7 +63,7 @@ class RegressionEstimator(RegisteredModule):
         self.signature = looked_at(signature)
         if embedder is not None and not isinstance(embedder, dspy.Embedder):
             raise UsageError(f"embedder must be a dspy.Embedder, such as dspy.Embedder(function), got {embedder!r:.80}")
-        self._embedder = _Shared(embedder)
+        self._embedder = _SharedOnCopy(embedder)
         known = [f"{name}.{feature}" for name in self.names for feature in FEATURES]
         self.regression = Fitted(regression, known, embedder is not None)
         self.limits = LimitsState(BudgetLimits(floor=floor, ceiling=ceiling, default=default))
@@ -152,13 +152,13 @@ class RegressionEstimator(RegisteredModule):
         return f"{type(self).__name__}({self.signature.signature!r})"
 
 
-class _Shared:
+class _SharedOnCopy:
     """Holds what copies of a module share: an embedder may be a model of a gigabyte."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_SharedOnCopy":
         return self
 
 

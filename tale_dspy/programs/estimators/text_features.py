@@ -32,7 +32,7 @@ _OPTION = re.compile(r"(?<!\w)[A-J][).:、．]")
 _LINE = re.compile(r"\n")
 
 
-def _count(pattern: re.Pattern[str]) -> Callable[[str], int]:
+def _match_counter(pattern: re.Pattern[str]) -> Callable[[str], int]:
     return lambda text: sum(1 for _ in pattern.finditer(text))
 
 
@@ -41,17 +41,17 @@ def _longest_number(text: str) -> int:
 
 
 _COUNTS: dict[str, Callable[[str], int]] = {
-    "words": _count(_WORD),
-    "numbers": _count(DIGIT_RUN),
+    "words": _match_counter(_WORD),
+    "numbers": _match_counter(DIGIT_RUN),
     "different_numbers": lambda text: len(set(DIGIT_RUN.findall(text))),
-    "digits": _count(_DIGIT),
+    "digits": _match_counter(_DIGIT),
     "longest_number": _longest_number,
-    "sentences": _count(_SENTENCE),
-    "commas": _count(_COMMA),
-    "question_marks": _count(_QUESTION),
-    "signs": _count(_SIGN),
-    "options": _count(_OPTION),
-    "lines": _count(_LINE),
+    "sentences": _match_counter(_SENTENCE),
+    "commas": _match_counter(_COMMA),
+    "question_marks": _match_counter(_QUESTION),
+    "signs": _match_counter(_SIGN),
+    "options": _match_counter(_OPTION),
+    "lines": _match_counter(_LINE),
 }
 
 FEATURES = ("characters", *_COUNTS)
@@ -76,18 +76,18 @@ def text_of(value: Any) -> str:
     """
     if isinstance(value, str):
         return value
-    return "\n".join(filter(None, map(_text, islice(_nodes(value, _DEEPEST), _MOST_NODES))))
+    return "\n".join(filter(None, map(_float_text, islice(_nested_values(value, _DEEPEST), _MOST_NODES))))
 
 
-def _nodes(value: Any, deep: int) -> Iterator[Any]:
+def _nested_values(value: Any, deep: int) -> Iterator[Any]:
     """Yield a value and all it holds; containers too, so that a limit on what is yielded limits the time."""
     yield value
     if deep:
-        for part in _parts(value):
-            yield from _nodes(part, deep - 1)
+        for part in _child_values(value):
+            yield from _nested_values(part, deep - 1)
 
 
-def _parts(value: Any) -> Iterable[Any]:
+def _child_values(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, pydantic.BaseModel):
@@ -95,7 +95,7 @@ def _parts(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list | tuple | set | frozenset) else ()
 
 
-def _text(value: Any) -> str:
+def _float_text(value: Any) -> str:
     if isinstance(value, str):
         return "" if value.startswith("data:") else value  # an image or a sound, written as a text
     if isinstance(value, int):  # beyond some thousand digits Python refuses to write one
