@@ -9,9 +9,9 @@ import dataclasses
 import difflib
 import os
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from tale_dspy.answers import Kind, find_answer, gold_from_gsm8k, kind_of
 from tale_dspy.errors import DataError, UsageError
@@ -43,7 +43,7 @@ _GPQA = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Sequence["dspy.Example"]):
     """Questions in file order, with what a program and a judge must know about them."""
 
     name: str
@@ -65,6 +65,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def __iter__(self) -> Iterator["dspy.Example"]:
+        return iter(self.examples)
+
+    @overload
+    def __getitem__(self, index: int) -> "dspy.Example": ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence["dspy.Example"]: ...
+    def __getitem__(self, index: int | slice) -> "dspy.Example | Sequence[dspy.Example]":
+        return self.examples[index]
 
     def take(self, offset: int = 0, limit: int | None = None) -> "Dataset":
         """Return the questions from `offset` on, at most `limit` of them.

@@ -28,6 +28,7 @@ from tale_dspy.cli import (
     show,
     streams,
     train,
+    tune,
     view,
 )
 from tale_dspy.cli.config_file import with_config
@@ -81,6 +82,7 @@ for _command in (
     runs,
     search,
     elasticity,
+    tune,
     distill,
     train,
     gate,

@@ -51,8 +51,8 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         max_usd: Cap on US dollars of everything together; what was finished until then makes the front.
         out: A folder that keeps a run folder for each variant, so that a killed search continues, and the saved
             programs of the front; None keeps nothing.
-        **options: `seed` of the sampler (0); the rest is passed on to `evaluate`: `lm`, `adapter`, `concurrency`,
-            `price`, `repeats`, `max_total_output_tokens` ...
+        **options: `seed` of the sampler (0), `caps` shared with other work (`SharedCaps`); the rest is passed on to
+            `evaluate`: `lm`, `adapter`, `concurrency`, `price`, `repeats`, `max_total_output_tokens` ...
 
     Raises:
         UsageError: If an option is out of range.
@@ -88,13 +88,14 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self.rule: dict[str, float] = {"max_loss": max_loss} if max_tokens is None else {"max_tokens": max_tokens}
         self.out = None if out is None else Path(out)
         self.seed = options.pop("seed", 0)
+        self._shared_caps: SharedCaps | None = options.pop("caps", None)
         self.options = {**options, "allow_leak": True}  # a student tuned before may see these questions again
         self._limits = (max_usd, options.pop("max_total_output_tokens", None))
         self._threshold = RunOptions(**{**self.options, "max_total_output_tokens": None}).threshold
         self._reset_search()
 
     def _reset_search(self) -> None:
-        self.caps = SharedCaps(*self._limits)
+        self.caps = SharedCaps(*self._limits) if self._shared_caps is None else self._shared_caps
         self.stopped: str | None = None
         self.front, self.trials_made = ParetoFront([]), 0
 
@@ -123,6 +124,10 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             MissingExtraError: If Optuna is not installed.
             SpendCapReached: If the cap ended the search before a single program was measured.
         """
+        return self.search(student, trainset, valset).pick(**self.rule).program
+
+    def search(self, student: Any, trainset: Any, valset: Any = None) -> ParetoFront:
+        """Return the front without choosing from it; arguments and errors as in `compile`."""
         searchable(student)
         _check_extra()
         self._reset_search()
@@ -143,7 +148,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             self._record_questions(point.program, train if demos else [], val)
         if self.out is not None:
             self.front.save(self.out / "front")
-        return self.front.pick(**self.rule).program
+        return self.front
 
     # ---- the questions
 
@@ -238,7 +243,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         again: list[Point] = []
         for point in sorted(ParetoFront(points), key=lambda p: -p.measured.accuracy):
             again.append(self._measure_again(point, val))
-        return ParetoFront(again, name)
+        return ParetoFront(again, name, [p.selected for p in points])
 
     def _measure_again(self, point: Point, val: Any) -> Point:
         if self.stopped:

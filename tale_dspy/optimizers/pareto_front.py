@@ -44,11 +44,17 @@ class Point:
     is_fresh: bool
     """Whether it was measured again after it was selected."""
 
+    @property
+    def changes(self) -> str:
+        """What was changed of the program, in words."""
+        unchanged = {"demos": 0, "demo_set": 0, "scale": 1.0}
+        made = {k: v for k, v in self.choices.items() if v not in ("own", unchanged.get(k))}
+        return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in made.items()) or "unchanged"
+
     def __str__(self) -> str:
-        told = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in self.choices.items())
         cost = "" if self.measured.cost_usd is None else f", ${1000 * self.measured.cost_usd:.4f} per 1000"
         again = "" if self.is_fresh else " (not measured again)"
-        return f"{self.measured.accuracy:.1%} right, {self.measured.tokens:.1f} tokens{cost}{again}: {told}"
+        return f"{self.measured.accuracy:.1%} right, {self.measured.tokens:.1f} tokens{cost}{again}: {self.changes}"
 
 
 class ParetoFront(Sequence[Point]):
@@ -57,9 +63,13 @@ class ParetoFront(Sequence[Point]):
     Args:
         points: In any order; those that another is better than in everything are left out.
         data: Name of the questions they were measured on.
+        tried: What every variant of the search came to, for the figure; None takes the points.
     """
 
-    def __init__(self, points: Sequence[Point], data: str = "examples") -> None:
+    def __init__(
+        self, points: Sequence[Point], data: str = "examples", tried: Sequence[Measured] | None = None
+    ) -> None:
+        self.tried = [p.selected for p in points] if tried is None else list(tried)
         kept = [p for p in points if not any(p.measured.is_dominated_by(q.measured) for q in points)]
         by_figures = {(p.measured.accuracy, p.measured.tokens, p.measured.cost_usd): p for p in reversed(kept)}
         self._points = sorted(by_figures.values(), key=lambda p: (p.measured.tokens, -p.measured.accuracy))

@@ -1,18 +1,25 @@
 """What a tuning may change about a budgeted program, and the program that one choice of it makes."""
 
 import math
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import dspy
 
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.backends.reasoning_params import Mode, check_mode
+from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.scaling import scaled
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, with_estimator
 from tale_dspy.optimizers.token_metric import net_tokens
 from tale_dspy.programs.base import with_guidance
+from tale_dspy.prompt_forms import prompt_form
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -40,8 +47,13 @@ class SearchSpace:
 
     wordings: Sequence[str] = WORDINGS
     """Sentences to add to the instructions of the reasoning, one at a time."""
+    forms: Sequence[str] = ()
+    """Prompt forms to try (`tale_dspy.prompt_forms`), sent by a `TaleAdapter` in place of the program's adapter."""
     demos: Sequence[int] = (0, 2, 4)
-    """Numbers of demos to add to the reasoning: right answers of the program itself, the shortest there are."""
+    """Numbers of demos to add to the reasoning: right answers of the program itself."""
+    demo_sets: int = 1
+    """Sets of demos to choose from: the shortest right answers, then random ones among twice as many. Which answers
+    are shown matters as much as how many."""
     scales: tuple[float, float] | None = (0.25, 4.0)
     """Least and greatest factor on the budgets; None leaves them."""
     estimators: Mapping[str, dspy.Module] = field(default_factory=dict)
@@ -55,8 +67,11 @@ class SearchSpace:
         for k in self.demos:
             if isinstance(k, bool) or not isinstance(k, int) or k < 0:
                 raise UsageError(f"demos must be whole numbers of at least 0, got {k!r}")
+        check_budget(self.demo_sets, "demo_sets")
         for mode in self.modes:
             check_mode(mode)
+        for form in self.forms:
+            prompt_form(form)
 
     @property
     def most_demos(self) -> int:
@@ -80,8 +95,10 @@ class SearchSpace:
     def _choice_lists(self) -> dict[str, list[Any]]:
         """Return what there is to choose from, what changes nothing first; where there is no choice it is left out."""
         options: dict[str, list[Any]] = {
+            "form": [OWN, *self.forms],
             "wording": [OWN, *self.wordings],
             "demos": list(dict.fromkeys([0, *self.demos])),
+            "demo_set": list(range(self.demo_sets if self.most_demos else 1)),
             "estimator": [OWN, *self.estimators],
             "mode": [OWN, *self.modes],
         }
@@ -98,9 +115,13 @@ class SearchSpace:
         program = scaled(student, choices.get("scale", 1.0))
         for name, module in budgeted_predictors(program).items():
             wording, estimator = choices.get("wording", OWN), choices.get("estimator", OWN)
+            form = choices.get("form", OWN)
+            if form != OWN:
+                module.adapter = TaleAdapter(form)
             if wording != OWN:
                 module.predict.signature = with_guidance(module.predict.signature, wording)
-            module.predict.demos = [*module.predict.demos, *demos.get(name, ())[: choices.get("demos", 0)]]
+            chosen = choose_demos(demos.get(name, ()), choices.get("demos", 0), choices.get("demo_set", 0))
+            module.predict.demos = [*module.predict.demos, *chosen]
             if choices.get("mode", OWN) != OWN:
                 module.mode = choices["mode"]
             if estimator != OWN:
@@ -108,42 +129,63 @@ class SearchSpace:
         return program
 
 
+def choose_demos(candidates: Sequence[dspy.Example], k: int, demo_set: int) -> list[dspy.Example]:
+    """Return one set of demos, the shortest first; equal arguments give equal sets.
+
+    Args:
+        candidates: Right answers, the shortest first.
+        k: How many are wanted.
+        demo_set: 0 takes the shortest, every other number a random sample of its own.
+    """
+    if not k or demo_set == 0 or len(candidates) <= k:
+        return list(candidates[:k])
+    rows = random.Random(demo_set).sample(range(len(candidates)), k)
+    return [candidates[row] for row in sorted(rows)]
+
+
 def collect_demos(
     program: Any, examples: Iterable[Any], is_right: Callable[[Any, Any], bool], k: int
 ) -> dict[str, list[dspy.Example]]:
-    """Ask a program until it has given twice `k` right answers, and make demos of the `k` shortest.
+    """Ask a program until it has given twice `k` right answers, and make demos of them.
 
     Args:
         program: Its budgeted predictors get demos; not changed.
         examples: Questions, in the order they are asked.
         is_right: Judges a prediction.
-        k: How many are wanted; fewer are found where the program is seldom right.
+        k: How many one set takes; fewer are found where the program is seldom right.
 
     Returns:
         For each budgeted predictor its demos, the shortest whole answer first.
     """
     names = {id(module.predict): name for name, module in budgeted_predictors(program).items()}
-    found: list[tuple[float, dict[str, dspy.Example]]] = []
-    for example in examples:
-        if len(found) >= 2 * k:
-            break
-        with dspy.context(trace=[]):
-            try:
-                pred = program(**example.inputs())
-                right = is_right(example, pred)
-            except Exception:  # the boundary to the user's program and metric: such an answer is no demo
-                continue
-            trace = list(dspy.settings.trace)
-        if right:
-            tokens = net_tokens(pred)
-            found.append((math.inf if tokens is None else tokens, _predictor_steps(trace, names)))
-    shortest = [steps for _, steps in sorted(found, key=lambda pair: pair[0])[:k]]
-    return {name: [steps[name] for steps in shortest if name in steps] for name in names.values()}
+    right: list[_RightAnswer] = []
+    waiting = iter(examples)
+    while block := list(islice(waiting, max(0, 2 * k - len(right)))):
+        with ThreadPoolExecutor(len(block)) as pool:
+            jobs = [pool.submit(copy_context().run, _answer_rightly, program, e, is_right) for e in block]
+            right += [answer for job in jobs if (answer := job.result()) is not None]
+    steps = [_predictor_steps(trace, names) for _, trace in sorted(right, key=lambda answer: answer[0])]
+    return {name: [found[name] for found in steps if name in found] for name in names.values()}
 
 
-def _predictor_steps(
-    trace: Sequence[tuple[Any, dict[str, Any], Any]], names: Mapping[int, str]
-) -> dict[str, dspy.Example]:
+_Trace = Sequence[tuple[Any, dict[str, Any], Any]]
+_RightAnswer = tuple[float, _Trace]
+
+
+def _answer_rightly(program: Any, example: Any, is_right: Callable[[Any, Any], bool]) -> _RightAnswer | None:
+    """Return the tokens and the trace of a right answer; None if it is wrong or there is none."""
+    with dspy.context(trace=[]):
+        try:
+            pred = program(**example.inputs())
+            if not is_right(example, pred):
+                return None
+        except Exception:  # the boundary to the user's program and metric: such an answer is no demo
+            return None
+        tokens = net_tokens(pred)
+        return math.inf if tokens is None else tokens, list(dspy.settings.trace)
+
+
+def _predictor_steps(trace: _Trace, names: Mapping[int, str]) -> dict[str, dspy.Example]:
     """Return what each budgeted predictor was asked and answered, the last time where there were several."""
     return {
         names[id(predictor)]: dspy.Example(augmented=True, **inputs, **outputs)

@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 
 from tale_dspy.accounting.receipts import Call, role
-from tale_dspy.adapter import BUDGET
+from tale_dspy.adapter import BUDGET, TaleAdapter
 from tale_dspy.backends.lm import LM
 from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode
 from tale_dspy.budget import (
@@ -30,6 +30,7 @@ from tale_dspy.programs.reasoning_module import ReasoningModule, language_model,
 from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy, check_on_skip, skips_reasoning
 from tale_dspy.programs.state import BudgetModeState, SkipState
 from tale_dspy.programs.steps import Steps, call_of
+from tale_dspy.prompt_forms import PAPER
 
 
 class BudgetedModule(TaleModule, abstract=True):
@@ -44,8 +45,8 @@ class BudgetedModule(TaleModule, abstract=True):
         on_skip: What is done where the budget makes the model skip the reasoning it was asked for: `unbudgeted` asks
             again without a budget, `floor` with twice the budget, `DEFAULT_BUDGET` at least; None leaves the answer.
             The receipt says `skipped` in any case.
-        least_budget: Estimates below so many tokens cannot be meant: where on_skip is set they fall back. The least
-            budget at which a search saw a right answer, or `LEAST_BUDGET`.
+        least_budget: Estimates below so many tokens cannot be meant and fall back (`TaleEP`). The least budget at which
+            a search saw a right answer, or `LEAST_BUDGET`.
         adapter: Overrides the adapter for this module alone.
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
@@ -97,6 +98,14 @@ class BudgetedModule(TaleModule, abstract=True):
         lm = self.predict.lm or dspy.settings.lm
         trained = isinstance(lm, LM) and lm.prompt_form is not None  # on the field with the number, as the embedded one
         return adapter if trained else with_budget_in_words(adapter)
+
+    def asks_in_paper_form(self) -> bool:
+        """Say whether the budget is worded as in the paper, or as the model was trained to obey."""
+        lm = self.predict.lm or dspy.settings.lm
+        if isinstance(lm, LM) and lm.prompt_form is not None:
+            return True
+        adapter = super().adapter_in_force()
+        return isinstance(adapter, TaleAdapter) and adapter.form == PAPER
 
     def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
         kwargs, mode = self.split_mode(kwargs)

@@ -48,8 +48,9 @@ class TaleEP(BudgetedModule):
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (see `BudgetedModule`). Under `auto` a model
             that thinks natively is not asked for an estimate, which would cost it more than it saves.
         on_skip: What is done where the budget makes the model skip its reasoning: `unbudgeted`, `floor` or None
-            (`BudgetedModule`). Where it is set, a model's own estimate below `least_budget` falls back, too.
-        least_budget: Tokens below which an estimate cannot be meant.
+            (`BudgetedModule`).
+        least_budget: Tokens below which a model's own estimate cannot be meant, and falls back. In the paper's form
+            every estimate is sent as it is, unless `on_skip` is set; so are those of an estimator with demos.
         shadow_rate: Share of the calls that are also asked without a budget, such as 0.02: agreement and saving are
             booked in the ledgers of `tale_dspy.track`, for people without right answers. Saved with the program.
         adapter: Overrides the adapter for this module alone.
@@ -197,8 +198,11 @@ class TaleEP(BudgetedModule):
 
     def _cannot_be_meant(self, estimate: float | None) -> bool:
         """Say whether a model's own estimate is too small for any reasoning, and is to fall back."""
-        estimated_by_model = isinstance(self.estimator, BudgetEstimator) and self.on_skip is not None
-        return estimated_by_model and estimate is not None and estimate < self.skip_state.least_budget
+        learned = not isinstance(self.estimator, BudgetEstimator) or bool(self.estimator.predict.demos)
+        if estimate is None or learned:
+            return False
+        guarded = self.on_skip is not None or not self.asks_in_paper_form()
+        return guarded and estimate < self.skip_state.least_budget
 
     def _estimator_inputs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what the estimator is called with."""

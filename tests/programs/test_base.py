@@ -131,7 +131,7 @@ def test_the_prediction_in_the_trace_is_left_as_the_predictor_made_it() -> None:
 def test_the_adapter_of_the_user_is_used(adapter: Any) -> None:
     lm = fake_lm(solver)
     with dspy.context(lm=lm, adapter=adapter):
-        pred = TaleEP("question -> answer")(question="3+4?")
+        pred = TaleEP("question -> answer", least_budget=7)(question="3+4?")
     assert (pred.answer, pred.token_budget, len(lm.prompts)) == ("7", 7, 2)
     assert lm.prompts[1].endswith("below 7 tokens in all.")
 

@@ -94,7 +94,11 @@ def test_an_answer_with_reasoning_is_asked_once() -> None:
 @pytest.mark.parametrize(
     ("options", "sent", "source"),
     [
-        ({}, 1, "estimate"),
+        ({}, 256, "fallback"),
+        ({"adapter": TaleAdapter("paper")}, 1, "estimate"),
+        ({"adapter": TaleAdapter("paper"), "on_skip": "unbudgeted"}, 256, "fallback"),
+        ({"estimator": FewShotEstimator(COT, [{"question": "1+1?", "token_budget": 2}])}, 1, "estimate"),
+        ({"least_budget": 1}, 1, "estimate"),
         ({"on_skip": "unbudgeted"}, 256, "fallback"),
         ({"on_skip": "unbudgeted", "ceiling": 100}, 100, "fallback"),
         ({"on_skip": "unbudgeted", "least_budget": 1}, 1, "estimate"),
