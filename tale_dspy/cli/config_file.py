@@ -25,7 +25,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Budget and effort": (
         *("budgets", "efforts", "effort", "mode", "form", "on_truncation", "on_skip", "vanilla", "train_data"),
         *("train_limit", "sampler", "calls", "draws", "estimator", "min_neighbor_accuracy"),
-        *("optimizer", "trials", "max_drop", "mean_tokens", "forms", "demos", "demo_sets", "fresh"),
+        *("optimizer", "prompt_model", "trials", "max_drop", "mean_tokens", "forms", "demos", "demo_sets", "fresh"),
     ),
     "Data": ("inputs", "gold", "offset", "metric", "repeats", "seed", "allow_leak", "exclude"),
     "Model and provider": (

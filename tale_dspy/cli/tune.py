@@ -28,6 +28,9 @@ class TuneFlags:
     optimizer: Annotated[
         str, typer.Option(help="pareto (wording, form, demos and budgets together), mipro or gepa (DSPy's).")
     ] = "pareto"
+    prompt_model: Annotated[
+        str | None, typer.Option(help="Model that rewrites instructions under mipro and gepa; unset: --model.")
+    ] = None
     trials: Annotated[int, typer.Option(help="Variants that are tried.")] = 24
     max_drop: Annotated[
         float,
@@ -109,6 +112,7 @@ def tune(plan: Plan, options: "TuningOptions") -> "TuningResult":
 
 
 def _options(tuning: TuneFlags, plan: Plan) -> "TuningOptions":
+    from tale_dspy.backends.lm import LM
     from tale_dspy.optimizers.tuning import TuningOptions
 
     if not 0 <= tuning.max_drop <= 100:
@@ -120,6 +124,7 @@ def _options(tuning: TuneFlags, plan: Plan) -> "TuningOptions":
         max_tokens=tuning.mean_tokens,
         fresh=tuning.fresh,
         space=_space(tuning, plan),
+        prompt_lm=None if tuning.prompt_model is None else LM(tuning.prompt_model),
         seed=plan.seed or 0,
     )
 

@@ -13,7 +13,6 @@ import dspy
 from tale_dspy.accounting.tracking import track
 from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset
-from tale_dspy.dspy_bridge import LM15Error
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 from tale_dspy.optimizers.pareto import ParetoSearch, measured
 from tale_dspy.optimizers.pareto_front import ParetoFront, Point
@@ -27,6 +26,7 @@ from tale_dspy.runs.shared_caps import SharedCaps
 
 if TYPE_CHECKING:
     from tale_dspy.comparison.compare import Comparison
+    from tale_dspy.protocols import LanguageModel
 
 Optimizer = Literal["pareto", "mipro", "gepa"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
@@ -191,7 +191,7 @@ class Tuning:
                 else:
                     gepa = dspy.GEPA(metric=metric, max_full_evals=trials, reflection_lm=writer, seed=seed, **threads)
                     compiled = gepa.compile(student.deepcopy(), trainset=list(train), valset=list(val))
-            except LM15Error as e:
+            except dspy.LMError as e:
                 sentence = str(e).partition("\n")[0]
                 raise TaleError(f"{self.options.optimizer} cannot rewrite the instructions: {sentence}") from e
             finally:

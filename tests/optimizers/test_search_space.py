@@ -8,7 +8,7 @@ from fake_lm import fake_lm
 
 import tale_dspy
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.search_space import OWN, SearchSpace, collect_demos
+from tale_dspy.optimizers.search_space import OWN, SearchSpace, choose_demos, collect_demos
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 
 EXAMPLES = [dspy.Example(question=f"{n}+1?", answer=str(n + 1)).with_inputs("question") for n in range(9)]
@@ -64,8 +64,30 @@ def test_demos_are_the_shortest_right_answers_with_their_budget() -> None:
     lm = fake_lm(lengthy)
     with dspy.context(lm=lm):
         found = collect_demos(tale_dspy.TaleEP("question -> answer"), EXAMPLES, right, 2)
-    assert [(d.question, d.answer, d.token_budget) for d in found["self"]] == [("4+1?", "5", 50), ("2+1?", "3", 50)]
+    shortest = [(d.question, d.answer, d.token_budget) for d in found["self"][:2]]
+    assert shortest == [("4+1?", "5", 50), ("2+1?", "3", 50)] and len(found["self"]) == 4
     assert len(lm.prompts) == 2 * 5, "asked until there are twice as many as wanted: 0, 1, 2, 4, and 3, which is wrong"
+
+
+def test_sets_of_demos_differ_and_are_the_same_each_time() -> None:
+    candidates = [dspy.Example(question=str(n)) for n in range(6)]
+    sets = [[d.question for d in choose_demos(candidates, 3, number)] for number in range(4)]
+    assert sets[0] == ["0", "1", "2"] and len({tuple(s) for s in sets}) > 2
+    assert all(s == sorted(s) for s in sets), "the shortest first"
+    assert sets[2] == [d.question for d in choose_demos(candidates, 3, 2)]
+    assert choose_demos(candidates[:2], 3, 1) == candidates[:2] and choose_demos(candidates, 0, 1) == []
+
+
+def test_a_form_is_sent_by_a_tale_adapter() -> None:
+    space = SearchSpace(wordings=(), demos=(0, 2), scales=None, forms=["sketch"], demo_sets=3)
+    assert space.unchanged() == {"form": OWN, "demos": 0, "demo_set": 0}
+    built = space.build(tale_dspy.BudgetedChainOfThought("question -> answer", 40), {"form": "sketch"}, {})
+    lm = fake_lm("Answer: [[1]]")
+    with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
+        built(question="1+0?")
+    assert "Reason in a sketch" in lm.prompts[0]
+    with pytest.raises(UsageError, match="form must be one of"):
+        SearchSpace(forms=["loud"])
 
 
 def test_an_answer_that_fails_is_no_demo() -> None:

@@ -39,7 +39,7 @@ def test_labelled_demos_go_to_the_reasoner_alone(lm: FakeLM) -> None:
 
 
 def test_bootstrap_keeps_traces_of_both_predictors(lm: FakeLM) -> None:
-    student = TaleEP("question -> answer")
+    student = TaleEP("question -> answer", least_budget=10)
     with dspy.context(lm=lm):
         compiled = BootstrapFewShot(metric=right, max_bootstrapped_demos=2, max_labeled_demos=0).compile(
             student, trainset=TRAIN
