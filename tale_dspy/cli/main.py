@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from tale_dspy.cli import (
+    advise,
     demo,
     diff,
     distill,
@@ -76,6 +77,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
 for _command in (
     evaluate,
     diff,
+    advise,
     report,
     view,
     show,

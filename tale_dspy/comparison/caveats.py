@@ -67,6 +67,8 @@ def figure_notes(sides: tuple[RunStats, RunStats], net: PairedMeans, price: Pair
             yield f"{truncated} of {draws} replies of the {name} are truncated ({100 * truncated / draws:.1f} %)"
         if len(side.snapshots) > 1:
             yield f"mixed model snapshots in the {name}: {', '.join(side.snapshots)}"
+        if side.skipped:
+            yield f"{name}: {skip_sentence(side.skipped, side.reasoning_asked)}"
         if side.cached:
             yield f"{side.cached} of {draws} answers of the {name} came from a cache: no fresh draws, no latency"
         if side.recounted:
@@ -79,3 +81,8 @@ def figure_notes(sides: tuple[RunStats, RunStats], net: PairedMeans, price: Pair
         yield f"tokens unknown on {net.unknown} of {questions} questions, left out of the token comparison"
     if price.unknown:
         yield f"price unknown on {price.unknown} of {questions} questions, left out of the money comparison"
+
+
+def skip_sentence(skipped: int, asked: int) -> str:
+    """Say how many replies have no reasoning although it was asked for."""
+    return f"{skipped} of {asked} replies skip the reasoning they were asked for"

@@ -57,6 +57,10 @@ class RunStats:
     """Draws whose tokens a tokenizer counted because the provider reported none."""
     snapshots: tuple[str, ...]
     """The model snapshots the provider named, sorted."""
+    reasoning_asked: int = 0
+    """Replies of the whole run that were asked to show their reasoning."""
+    skipped: int = 0
+    """Those of them that have none."""
 
 
 def run_stats(run: Run, shared: RunColumns, questions: int) -> RunStats:
@@ -83,4 +87,6 @@ def run_stats(run: Run, shared: RunColumns, questions: int) -> RunStats:
         cached=int((shared.cached_calls > 0).sum()),
         recounted=shared.usage_source.counts().get("tokenizer", 0),
         snapshots=tuple(sorted(text for text in shared.response_model.counts() if text)),
+        reasoning_asked=run.total.counts["reasoning_asked"],
+        skipped=run.total.counts["reasoning_skipped"],
     )

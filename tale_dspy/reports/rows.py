@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tale_dspy.comparison.caveats import skip_sentence
 from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.comparison.paired import share_questions
@@ -138,6 +139,8 @@ def run_row(run: Run) -> ReportRow:
         notes.append(
             f"{summary['copied_example']} of {answers} answers are a wrong {EXAMPLE_ANSWER}: the example of the prompt"
         )
+    if summary["skipped"]["skipped"]:
+        notes.append(skip_sentence(summary["skipped"]["skipped"], summary["skipped"]["asked"]))
     recoveries = summary["recoveries"]
     if recoveries["cut"]:
         tokens_told = recoveries["output_tokens"]
