@@ -104,6 +104,9 @@ class Ledger:
         shadow: What `TaleEP(shadow_rate=...)` has result.
     """
 
+    wait_s: float | None = None
+    """Seconds until a reservation that does not fit is tried again, even if nothing was settled; None for never."""
+
     def __init__(
         self,
         max_usd: float | None = None,
@@ -131,6 +134,8 @@ class Ledger:
         """What earlier ledgers have used of the same caps."""
         self._next = 0
         self._closed = False
+        self._may_grow = False
+        """Whether the caps may grow while a reservation waits."""
         self._warned = 0.0
         self._changed = threading.Condition()
 
@@ -199,15 +204,15 @@ class Ledger:
         need = self._worst_case(lm, request, config)
         with self._changed:
             looked = False
-            while not self._fits_caps(need):
-                last = self._closed or not wait or not self._others_in_flight()
+            while not self._fits_caps(need) and not self._lease_more(need):
+                last = self._closed or not wait or not (self._others_in_flight() or self._may_grow)
                 if (last or not looked) and cached():
                     need = Reservation()
                     break
                 if last:
                     raise SpendCapReached(self._cap_message(need), self)
                 looked = True
-                self._changed.wait()
+                self._changed.wait(self.wait_s)
             self._next += 1
             self._reserved[self._next] = need
             return self._next
@@ -325,6 +330,10 @@ class Ledger:
         return (self.max_usd is None or usd <= self.max_usd) and (
             self.max_total_output_tokens is None or tokens <= self.max_total_output_tokens
         )
+
+    def _lease_more(self, need: Reservation) -> bool:
+        """Make the caps larger, where they are leased (`cap_leases`), and say whether the call fits then."""
+        return False
 
     def _others_in_flight(self) -> bool:
         """Whether any call will be settled without this thread: it may itself be inside a call that calls another."""

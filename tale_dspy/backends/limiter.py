@@ -148,15 +148,20 @@ class Limiter:
         """Book the next moment at which both rates allow a request."""
         with self._lock:
             now = time.monotonic()
-            due = max(now, self._next_request, self._next_token, self._next_paced)
+            due = max(now, self._next_paced, self._next_rated(now, tokens))
             if self.most is not None:
                 self._next_paced = due + min(PACE, SHARE_OF_PACE * self._seconds / self.most)
-            if self.rpm is not None:
-                self._next_request = due + 60.0 / self.rpm
-            if self.tpm is not None:
-                self._next_token = due + tokens * 60.0 / self.tpm
             self.sent += 1
             return Slot(due)
+
+    def _next_rated(self, now: float, tokens: int) -> float:
+        """Book the next moment at which requests and tokens a minute allow a request."""
+        due = max(now, self._next_request, self._next_token, self._next_paced)
+        if self.rpm is not None:
+            self._next_request = due + 60.0 / self.rpm
+        if self.tpm is not None:
+            self._next_token = due + tokens * 60.0 / self.tpm
+        return due
 
     # ---- and giving it back
 

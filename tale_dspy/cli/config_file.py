@@ -33,7 +33,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("device", "dtype", "max_batch", "preset"),
     ),
     "Spend": ("max_total_output_tokens", "price_in", "price_out", "dry_run", "past", "yes"),
-    "Many machines": ("shard",),
+    "Many machines": ("ray", "shards", "shard"),
     "Other": ("provenance", "config"),
 }
 """Panels of the help, in their order; a flag that none names stands where it was declared."""

@@ -67,7 +67,7 @@ SECONDS_BETWEEN_LINES = 30.0
 """Seconds between two lines of progress where there is no terminal, such as in a log of a cluster."""
 
 
-def _line_every(seconds: float, title: str) -> "Callable[[Tally], None]":
+def line_every(seconds: float, title: str) -> "Callable[[Tally], None]":
     """Return a progress callback that writes a line to stderr every so often."""
     import typer
 
@@ -100,7 +100,7 @@ def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
     from tale_dspy.display import visible
 
     if not sys.stderr.isatty():
-        yield _line_every(SECONDS_BETWEEN_LINES, title)
+        yield line_every(SECONDS_BETWEEN_LINES, title)
         return
     name = Column(no_wrap=True, max_width=28)
     figures = Column(no_wrap=True)  # what a narrow terminal keeps

@@ -29,6 +29,8 @@ def run(
         from tale_dspy.cli.dry_run import dry_run as run_dry
 
         return run_dry(plan, past, yes=yes, json=json)
+    if plan.ray is not None or plan.shards is not None:
+        return _run_on_ray(plan, json=json)
     try:
         with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
             result = ask(plan, progress)
@@ -49,6 +51,18 @@ def run(
             say(f"{name}: {group['accuracy']:.1%} right of {group['n']}, {_tokens(group)} output tokens")
         say(f"kept in {result.path}")
     return 3 if result.stopped == "cap" else 0
+
+
+def _run_on_ray(plan: Plan, *, json: bool) -> int:
+    from tale_dspy.cli.merge import show
+    from tale_dspy.cli.ray_eval import ask_on_ray
+
+    with redirect_stdout(sys.stderr):
+        merged, stopped = ask_on_ray(plan.checked())
+    if stopped:
+        say(f"{stopped}; kept in {plan.folder()}, the same command continues", err=True)
+    show(merged, json=json)
+    return 3 if stopped else 0
 
 
 def _tokens(group: dict[str, Any]) -> str:

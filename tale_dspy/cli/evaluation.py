@@ -12,6 +12,7 @@ from tale_dspy.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tale_dspy.backends.limiter import Limiter
     from tale_dspy.datasets import Dataset
     from tale_dspy.runs.options import Tally
     from tale_dspy.runs.records import Run
@@ -23,6 +24,7 @@ def ask(
     progress: "Callable[[Tally], None] | None" = None,
     data: "Dataset | None" = None,
     caps: "SharedCaps | None" = None,
+    limiter: "Limiter | None" = None,
 ) -> "Run":
     """Load the data, unless it is given, build the program, and evaluate it.
 
@@ -31,6 +33,7 @@ def ask(
         progress: As in `evaluate`.
         data: The questions; None loads those of the plan.
         caps: Shared with other runs; None takes the plan's.
+        limiter: Requests and tokens a minute shared with other runs; None takes the plan's.
     """
     import dspy
 
@@ -44,6 +47,8 @@ def ask(
     data = plan.load_data() if data is None else data
     program = program_from(plan.program, data.signature)
     options = set_up(plan, program, data)
+    if limiter is not None:
+        options["lm"].limiter = limiter
     limits = options.pop("max_usd"), options.pop("max_total_output_tokens")
     if plan.shard is not None:
         limits = Shard.parse(plan.shard).share_of_caps(*limits)

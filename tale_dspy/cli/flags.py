@@ -103,6 +103,16 @@ ShardFlag = Annotated[
         help="I/N: ask only part I of N of the questions, in a folder of its own under --out; caps are divided by N.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Do all shards on a Ray cluster: local (the cores of this machine), auto (one that runs here), or its "
+        "address. Caps, --rpm and --tpm hold for all together; --concurrency is that of each."
+    ),
+]
+Shards = Annotated[
+    int | None, typer.Option(help="With --ray: into how many shards; unset: one for each core of the cluster.")
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")]
 DryRun = Annotated[
     bool,

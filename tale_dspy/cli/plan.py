@@ -29,7 +29,7 @@ _PLAIN_MODEL = re.compile(r"[a-z0-9_]+/[a-z0-9_.]{1,40}(?:-[a-z0-9_.]{1,40}){0,4
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*-chat)")
 """OpenAI models that think natively, and refuse a temperature and small allowances."""
 
-EVAL_ONLY = ("vanilla", "train_data", "train_limit", "shard")
+EVAL_ONLY = ("vanilla", "train_data", "train_limit", "shard", "ray", "shards")
 """Flags of `tale eval` alone."""
 
 
@@ -75,6 +75,8 @@ class Plan:
     train_data: flags.TrainData = None
     train_limit: flags.TrainLimit = 100
     shard: flags.ShardFlag = None
+    ray: flags.Ray = None
+    shards: flags.Shards = None
     device: flags.Device = None
     dtype: flags.Dtype = None
     max_batch: flags.MaxBatch = None

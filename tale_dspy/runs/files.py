@@ -24,6 +24,8 @@ T = TypeVar("T")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 _TAIL = 1 << 16
+HELD = ".lock.held"
+"""The lock of a file system without locks."""
 
 
 def require_plain_file(path: Path) -> None:
@@ -205,7 +207,7 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
         except (OSError, NotImplementedError) as e:
             if isinstance(e, filelock.Timeout) or (isinstance(e, OSError) and e.errno not in _NO_LOCKS):
                 raise
-            path = folder / ".lock.held"
+            path = folder / HELD
             logger.warning("%s has no file locks: %s marks it as in use; delete that after a kill", folder, path.name)
             lock = filelock.SoftFileLock(path, timeout=0, thread_local=False)
             lock.acquire()
@@ -214,3 +216,15 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     except OSError as e:
         raise cannot_write(path, e) from e
     return lock
+
+
+def remove_lock_of(folder: Path, host: str, process: int) -> None:
+    """Remove the lock file of a process that was lost, on a file system without locks; any other stays."""
+    path = folder / HELD
+    require_plain_file(path)
+    try:
+        holder = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    if holder[:2] == [str(process), host]:
+        path.unlink(missing_ok=True)

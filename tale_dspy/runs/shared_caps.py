@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
+from tale_dspy.accounting.cap_leases import LeasedLedger
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.backends.prices import Price
 from tale_dspy.datasets import Dataset
@@ -44,7 +45,14 @@ class SharedCaps:
     """
 
     def __init__(self, max_usd: float | None = None, max_total_output_tokens: int | None = None) -> None:
-        self.ledger = Ledger(max_usd, max_total_output_tokens)
+        self.ledger: Ledger = Ledger(max_usd, max_total_output_tokens)
+
+    @classmethod
+    def leased(cls, ledger: LeasedLedger) -> "SharedCaps":
+        """Return the caps of a process that leases them: what is left is known when a call is to be sent."""
+        caps = cls()
+        caps.ledger = ledger
+        return caps
 
     def left(self) -> CapsLeft:
         """Return what the caps leave.
@@ -52,6 +60,8 @@ class SharedCaps:
         Raises:
             SpendCapReached: If nothing is left of one.
         """
+        if isinstance(self.ledger, LeasedLedger):
+            return CapsLeft(max_usd=None, max_total_output_tokens=None)
         used, usd, tokens = self.ledger.used, self.ledger.max_usd, self.ledger.max_total_output_tokens
         left = CapsLeft(
             max_usd=None if usd is None else usd - used.usd,

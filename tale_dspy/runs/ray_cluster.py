@@ -1,0 +1,122 @@
+"""A Ray cluster to work on: one of this process's own, or one that runs already.
+
+Ray is told nothing of keys: workers of `local` inherit the environment of this process, those of a cluster have that of
+their nodes. Its usage statistics, its dashboard and the token file in the home directory are off.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tale_dspy.errors import MissingExtraError, UsageError
+
+LOCAL = "local"
+CONNECT_S = 10.0
+"""Seconds until a cluster that does not answer counts as not reachable."""
+STORE_BYTES = 80_000_000
+"""Memory of Ray's object store on a cluster of one's own, about the least it takes: only figures go through it."""
+
+
+@contextmanager
+def ray_cluster(address: str, cpus: int | None = None) -> Iterator[Any]:
+    """Connect to a cluster, or start one that ends with the block.
+
+    A process that is connected already uses that connection, and keeps it.
+
+    Args:
+        address: `local`, `auto` (a cluster that runs on this machine, or the one of `RAY_ADDRESS`), or `host:port`.
+        cpus: Workers at once of a cluster of one's own; None takes the cores of this machine.
+
+    Yields:
+        The module `ray`.
+
+    Raises:
+        MissingExtraError: If Ray is not installed.
+        UsageError: If no cluster is reachable there.
+    """
+    with _set_environment(_settings(address)):
+        try:
+            import ray
+        except ImportError as e:
+            raise MissingExtraError("ray", "ray") from e
+        if ray.is_initialized():
+            yield ray
+            return
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        folder = tempfile.mkdtemp(prefix="tale-ray-") if address == LOCAL else None
+        if address not in (LOCAL, "auto"):
+            _require_listener(address)
+        try:
+            _connect(ray, address, cpus, folder)
+            for number, handler in handlers.items():  # Ray puts its own there, which ends the process at once
+                signal.signal(number, handler)
+            yield ray
+        finally:
+            ray.shutdown()
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settings(address: str) -> dict[str, str]:
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if "RAY_AUTH_MODE" not in os.environ:
+        settings["RAY_AUTH_MODE"] = "token"  # the default, of which Ray speaks on stderr where it is not set
+    if address == LOCAL and "RAY_AUTH_TOKEN" not in os.environ:
+        settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray leaves one in the home directory
+    return settings
+
+
+@contextmanager
+def _set_environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _require_listener(address: str) -> None:
+    """Say at once that nothing listens there: Ray itself tries for minutes, and hears no Ctrl-C meanwhile."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"--ray is local, auto or the HOST:PORT of a cluster, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as e:
+        raise UsageError(f"no Ray cluster is reachable at {address}: {e}") from e
+
+
+def _connect(ray: Any, address: str, cpus: int | None, folder: str | None) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    try:
+        if folder is not None:
+            ray.init(
+                address=LOCAL,
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=STORE_BYTES,
+                _temp_dir=folder,
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except ray.exceptions.AuthenticationError as e:
+        raise UsageError(
+            f"the Ray cluster at {address} wants a token: set RAY_AUTH_TOKEN, or RAY_AUTH_MODE=disabled if it has none"
+        ) from e
+    except (ConnectionError, ValueError, RuntimeError, OSError) as e:
+        if folder is not None:
+            raise UsageError(f"Ray does not start: {str(e).strip().splitlines()[0]}") from e
+        hint = "" if address != "auto" else "; `ray start --head` starts one, and --ray local needs none"
+        raise UsageError(f"no Ray cluster is reachable at {address}{hint}") from e

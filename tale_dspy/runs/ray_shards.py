@@ -1,0 +1,301 @@
+"""Shards as tasks of a Ray cluster: each is an ordinary run with a folder of its own, and one actor shares the caps.
+
+A worker that is lost takes its shard with it: Ray begins the task again, on another node if need be, and the journal in
+the shard's folder says what was answered. The folders must lie on a disk that all nodes see at the same path. What is
+pickled (by Ray, between processes of one command) are flags, figures and exceptions' sentences, never a key.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from tale_dspy.accounting.cap_leases import LeaseAnswer, LeaseBook, LeasedLedger, Room
+from tale_dspy.backends.limiter import Limiter
+from tale_dspy.backends.rate_leases import LeasedLimiter, RateBook
+from tale_dspy.errors import BackendError, DataError, RunFolderError, SpendCapReached, TaleError, UsageError
+from tale_dspy.runs.files import lock_folder, remove_lock_of
+from tale_dspy.runs.options import Tally
+from tale_dspy.runs.ray_cluster import ray_cluster
+from tale_dspy.runs.shards import Shard
+from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.runs.workers import SHUTDOWN_GRACE_S
+
+MAX_LOSSES = 10
+"""How often a shard is begun again after its worker was lost."""
+REPORT_S, POLL_S = 0.5, 0.25
+"""Seconds between two reports of a shard, and between two looks at them."""
+LOCK_PATIENCE_S = 60.0
+"""Seconds that a shard waits for the process before it, which may be ending, to leave its folder."""
+
+_PLAIN_KINDS = (RunFolderError, DataError, UsageError, BackendError, TaleError)
+
+Worker = tuple[str, int]
+"""Host and process id."""
+
+
+@dataclass(frozen=True)
+class SharedLimits:
+    """What all shards together may use; None is no limit."""
+
+    max_usd: float | None = None
+    max_total_output_tokens: int | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+
+
+class Coordinator:
+    """Shares caps and rates among the shards of a command, and knows how far they are: the one actor.
+
+    Args:
+        limits: Of all shards together.
+    """
+
+    def __init__(self, limits: SharedLimits) -> None:
+        self._book = LeaseBook(limits.max_usd, limits.max_total_output_tokens)
+        self._rates = RateBook(limits.rpm, limits.tpm)
+        self._tallies: dict[int, Tally] = {}
+        self._workers: dict[int, list[Worker]] = {}
+
+    def open(self, shard: int, worker: Worker) -> tuple[int, list[Worker]]:
+        """Begin an attempt of a shard; return its number and the workers of those before it."""
+        earlier = list(self._workers.setdefault(shard, []))
+        self._workers[shard].append(worker)
+        return self._book.open(shard), earlier
+
+    def lease(self, shard: int, attempt: int, used: Room, held: Room, need: Room, block: Room) -> LeaseAnswer:
+        """Do as `LeaseBook.lease` does."""
+        return self._book.lease(shard, attempt, used=used, held=held, need=need, block=block)
+
+    def close(self, shard: int, attempt: int, used: Room) -> None:
+        """Do as `LeaseBook.close` does."""
+        self._book.close(shard, attempt, used)
+
+    def reserve(self, requests: int, tokens: int) -> float:
+        """Do as `RateBook.reserve` does."""
+        return self._rates.reserve(requests, tokens)
+
+    def report(self, shard: int, tally: Tally) -> None:
+        """Take the running figures of a shard."""
+        self._tallies[shard] = tally
+
+    def tallies(self) -> dict[int, Tally]:
+        """Return the running figures of the shards that have begun."""
+        return self._tallies
+
+    def reached(self) -> str:
+        """Do as `LeaseBook.reached` does."""
+        return self._book.reached()
+
+
+@dataclass(frozen=True)
+class ShardContext:
+    """What a shard is given to work with."""
+
+    shard: Shard
+    caps: SharedCaps | None
+    """None where nothing is capped."""
+    limiter: Limiter | None
+    """None where requests and tokens a minute are not limited."""
+    progress: Callable[[Tally], None]
+
+
+class ShardWork(Protocol):
+    """Does one shard, in a worker; pickled by Ray, so a function of a module with plain arguments."""
+
+    def __call__(self, context: ShardContext) -> bool:
+        """Return whether a cap ended it early."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a shard ended, as plain values: exceptions of this library hold what cannot be pickled."""
+
+    capped: bool = False
+    error: type[TaleError] | None = None
+    message: str = ""
+
+
+class _LeaseHolder:
+    """Reaches the book from a worker."""
+
+    def __init__(self, ray: Any, coordinator: Any, shard: int, attempt: int) -> None:
+        self._ray, self._coordinator, self._shard, self._attempt = ray, coordinator, shard, attempt
+
+    def lease(self, used: Room, held: Room, need: Room, block: Room) -> LeaseAnswer:
+        lease = self._coordinator.lease.remote(self._shard, self._attempt, used, held, need, block)
+        answer: LeaseAnswer = self._ray.get(lease)
+        return answer
+
+    def close(self, used: Room) -> None:
+        self._ray.get(self._coordinator.close.remote(self._shard, self._attempt, used))
+
+    def reserve(self, requests: int, tokens: int) -> float:
+        return float(self._ray.get(self._coordinator.reserve.remote(requests, tokens)))
+
+
+class _Reporter:
+    """Sends the running figures of a shard now and then."""
+
+    def __init__(self, coordinator: Any, shard: int) -> None:
+        self._coordinator, self._shard = coordinator, shard
+        self._lock, self._due = threading.Lock(), 0.0
+        self.last: Tally | None = None
+
+    def __call__(self, tally: Tally) -> None:
+        with self._lock:
+            self.last, now = tally, time.monotonic()
+            if now < self._due:
+                return
+            self._due = now + REPORT_S
+        self.send()
+
+    def send(self) -> None:
+        if self.last is not None:
+            self._coordinator.report.remote(self._shard, replace(self.last))
+
+
+def do_shard(work: ShardWork, shard: Shard, out: str, cwd: str, limits: SharedLimits, coordinator: Any) -> _Outcome:
+    """Do one shard in a worker of Ray: the task.
+
+    Args:
+        work: Does it.
+        shard: Which one.
+        out: The folder of all shards.
+        cwd: The working directory of the command, which relative paths start from.
+        limits: Of all shards together.
+        coordinator: The actor.
+    """
+    import ray
+
+    os.chdir(cwd)
+    number = shard.number
+    attempt, earlier = ray.get(coordinator.open.remote(number, (socket.gethostname(), os.getpid())))
+    holder, reporter = _LeaseHolder(ray, coordinator, number, attempt), _Reporter(coordinator, number)
+    caps = None
+    if limits.max_usd is not None or limits.max_total_output_tokens is not None:
+        caps = SharedCaps.leased(
+            LeasedLedger(
+                holder, caps_usd=limits.max_usd is not None, caps_tokens=limits.max_total_output_tokens is not None
+            )
+        )
+    rated = limits.rpm is not None or limits.tpm is not None
+    limiter = LeasedLimiter(holder.reserve, limits.rpm, limits.tpm) if rated else None
+    try:
+        _wait_for_folder(Path(out) / shard.folder_name, earlier)
+        return _Outcome(capped=work(ShardContext(shard, caps, limiter, reporter)))
+    except KeyboardInterrupt:  # `ray.cancel`: nobody looks at the outcome
+        return _Outcome()
+    except SpendCapReached:
+        return _Outcome(capped=True)
+    except TaleError as e:
+        return _Outcome(error=_plain_kind(e), message=str(e))
+    finally:
+        if caps is not None:
+            used = caps.ledger.used
+            holder.close(Room(used.usd, used.tokens))
+        reporter.send()
+
+
+def _plain_kind(error: TaleError) -> type[TaleError]:
+    """Return the class an error is raised as again: those made from one sentence."""
+    return next(kind for kind in _PLAIN_KINDS if isinstance(error, kind))
+
+
+def _wait_for_folder(folder: Path, earlier: list[Worker]) -> None:
+    """Wait until the process that worked there before has left; a lock file of a lost one is removed."""
+    if not folder.is_dir():
+        return
+    for host, process in earlier:
+        remove_lock_of(folder, host, process)
+    until = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            lock_folder(folder).release()
+            return
+        except RunFolderError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.1)
+
+
+def run_shards(
+    address: str,
+    count: int | None,
+    out: Path,
+    work: ShardWork,
+    limits: SharedLimits,
+    progress: Callable[[Mapping[int, Tally], int], None],
+) -> str | None:
+    """Do all shards on a cluster.
+
+    Args:
+        address: `local`, `auto` or `host:port`.
+        count: How many shards; None takes one for each core of the cluster.
+        out: The folder of the shards.
+        work: Does one of them.
+        limits: Of all shards together.
+        progress: Called with the running figures of those that have begun, and the count.
+
+    Returns:
+        The sentence of the cap that ended it early, or None.
+
+    Raises:
+        MissingExtraError: If Ray is not installed.
+        UsageError: If no cluster is reachable, or a shard cannot be done as it is said.
+        BackendError: If the provider refuses everything, or the worker of a shard is lost again and again.
+        KeyboardInterrupt: On Ctrl-C, after all shards were given time to end.
+    """
+    with ray_cluster(address) as ray:
+        count = count or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+        coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here).remote(limits)
+        task = ray.remote(do_shard).options(num_cpus=1, max_retries=MAX_LOSSES)
+        shards = [Shard(number, count) for number in range(1, count + 1)]
+        running = {task.remote(work, shard, str(out), os.getcwd(), limits, coordinator): shard for shard in shards}
+        try:
+            if _watch(ray, running, lambda: progress(ray.get(coordinator.tallies.remote()), len(shards))):
+                return str(ray.get(coordinator.reached.remote()))
+            return None
+        finally:
+            _end(ray, running)
+
+
+def _watch(ray: Any, running: dict[Any, Shard], look: Callable[[], None]) -> bool:
+    """Wait for all shards, and say whether a cap has ended one."""
+    capped = False
+    while running:
+        done, _ = ray.wait(list(running), timeout=POLL_S)
+        look()
+        for task in done:
+            shard = running.pop(task)
+            try:
+                outcome: _Outcome = ray.get(task)
+            except ray.exceptions.RayTaskError as e:
+                raise BackendError(f"shard {shard} failed: {e.cause!r}") from e
+            except ray.exceptions.RayError as e:
+                raise BackendError(
+                    f"shard {shard} was given up after {MAX_LOSSES} lost workers ({type(e).__name__}); what was "
+                    "finished is kept, the same command continues"
+                ) from e
+            if outcome.error is not None:
+                raise outcome.error(outcome.message)
+            capped = capped or outcome.capped
+    return capped
+
+
+def _end(ray: Any, running: Mapping[Any, Shard]) -> None:
+    """Interrupt the shards that have not ended, and give them time to write what is finished."""
+    for task in running:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.cancel(task, force=False)
+    if running:
+        ray.wait(list(running), num_returns=len(running), timeout=SHUTDOWN_GRACE_S + 5)

@@ -1,0 +1,128 @@
+"""Shards as tasks: what the actor knows, how a shard ends, and two Ray nodes of which one is killed."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tale_dspy.accounting.cap_leases import Room
+from tale_dspy.errors import BackendError, DataError, RunFolderError, UsageError
+from tale_dspy.runs.files import HELD, lock_folder
+from tale_dspy.runs.options import Tally
+from tale_dspy.runs.ray_shards import Coordinator, ShardContext, SharedLimits, do_shard
+from tale_dspy.runs.shards import Shard
+
+ROOT = Path(__file__).parents[2]
+
+
+class Handle:
+    """An actor of the same process: `handle.method.remote(...)` calls it at once, and `ray.get` hands the result on."""
+
+    def __init__(self, target: Coordinator) -> None:
+        self.target = target
+
+    def __getattr__(self, name: str) -> Any:
+        class Method:
+            remote = staticmethod(getattr(self.target, name))
+
+        return Method
+
+
+@pytest.fixture
+def coordinator(monkeypatch: pytest.MonkeyPatch) -> Handle:
+    import types
+
+    module = types.ModuleType("ray")
+    module.get = lambda value: value  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", module)
+    return Handle(Coordinator(SharedLimits(max_usd=1.0, rpm=600)))
+
+
+def do(coordinator: Handle, work: Any, out: Path, limits: SharedLimits = SharedLimits(max_usd=1.0, rpm=600)) -> Any:  # noqa: B008
+    return do_shard(work, Shard(2, 4), str(out), os.getcwd(), limits, coordinator)
+
+
+def test_a_shard_leases_its_caps_and_gives_back_what_it_has_not_used(coordinator: Handle, tmp_path: Path) -> None:
+    def work(context: ShardContext) -> bool:
+        import dspy
+
+        from tale_dspy.accounting.receipts import Call
+        from tale_dspy.backends.prices import Price
+
+        assert context.caps is not None and context.limiter is not None
+        with context.caps.next_ledger(Price(input=0.0, output=0.01)) as ledger:
+            held = ledger.reserve(dspy.utils.DummyLM([]), "", {"max_tokens": 10})
+            assert coordinator.target._book.leased.usd == pytest.approx(0.8)
+            ledger.settle(held, Call(role="reason", model="m", output_tokens=3, prompt_tokens=0, cost_usd=0.03))
+        context.progress(Tally(10, 3, 2, 30, 3, 0.03))
+        return False
+
+    outcome = do(coordinator, work, tmp_path)
+    assert not outcome.capped and outcome.error is None
+    assert coordinator.target._book.leased == Room(pytest.approx(0.03), 0)
+    assert coordinator.target.tallies() == {2: Tally(10, 3, 2, 30, 3, 0.03)}
+
+
+@pytest.mark.parametrize("kind", [UsageError, BackendError, DataError, RunFolderError])
+def test_an_error_of_a_shard_comes_back_as_its_sentence(kind: Any, coordinator: Handle, tmp_path: Path) -> None:
+    def work(context: ShardContext) -> bool:
+        raise kind("a sentence")
+
+    outcome = do(coordinator, work, tmp_path)
+    assert (outcome.error, outcome.message) == (kind, "a sentence")
+
+
+def test_an_interrupted_shard_ends_quietly_and_gives_back_its_lease(coordinator: Handle, tmp_path: Path) -> None:
+    def work(context: ShardContext) -> bool:
+        raise KeyboardInterrupt
+
+    outcome = do(coordinator, work, tmp_path)
+    assert outcome.error is None and coordinator.target._book.leased == Room(0.0, 0)
+
+
+def test_the_lock_file_of_a_lost_worker_is_removed_and_no_other(coordinator: Handle, tmp_path: Path) -> None:
+    folder = tmp_path / Shard(2, 4).folder_name
+    folder.mkdir()
+    held = folder / HELD
+    coordinator.target.open(2, ("elsewhere", 7))
+    seen = []
+    for content in ("7\nelsewhere\n123\n", "8\nelsewhere\n123\n"):
+        held.write_text(content)
+        do(coordinator, lambda context: seen.append(held.exists()) or False, tmp_path)
+    assert seen == [False, True]
+
+
+def test_a_shard_waits_until_the_worker_before_it_has_left(coordinator: Handle, tmp_path: Path) -> None:
+    import threading
+
+    folder = tmp_path / Shard(2, 4).folder_name
+    folder.mkdir()
+    lock = lock_folder(folder)
+    threading.Timer(0.3, lock.release).start()
+    outcome = do(coordinator, lambda context: lock.is_locked, tmp_path)
+    assert outcome.capped is False and outcome.error is None
+
+
+def test_the_actor_knows_who_worked_on_a_shard_before() -> None:
+    actor = Coordinator(SharedLimits())
+    here = (socket.gethostname(), 1)
+    assert actor.open(1, here) == (1, [])
+    assert actor.open(1, ("other", 2)) == (2, [here])
+    assert actor.reserve(5, 0) == actor.reserve(5, 0) == 0.0, "nothing is limited"
+
+
+@pytest.mark.slow
+def test_of_two_nodes_one_is_killed_and_nothing_is_lost_doubled_or_paid_beyond_the_cap() -> None:
+    pytest.importorskip("ray")
+    sizes = ["--kills", "1", "--questions", "60", "--shards", "3", "--cpus", "1", "--in-flight", "8", "--caps", "10"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "ray_kills.py"), *sizes]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["code"], found["kills"], found["records"], found["calls"]) == (0, 1, 60, 120)
