@@ -193,7 +193,7 @@ class LeasedLedger(Ledger):
     def _lease_more(self, need: Reservation) -> bool:
         if self._closed:
             return False
-        usd, tokens = self._used()
+        usd, tokens = self._used_amounts()
         held = list(self._reserved.values())
         one = Room(need.usd, need.tokens)
         answer = self._holder.lease(
@@ -206,5 +206,5 @@ class LeasedLedger(Ledger):
         self._may_grow = answer.may_grow
         return answer.granted
 
-    def _warn(self) -> None:
+    def _warn_near_cap(self) -> None:
         """Say nothing: how much of the caps is used is known where the book is."""

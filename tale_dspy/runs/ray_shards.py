@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tale_dspy.accounting.cap_leases import LeaseAnswer, LeaseBook, LeasedLedger, Room
+from tale_dspy.accounting.cap_leases import LeaseAnswer, LeasedLedger, Room
 from tale_dspy.backends.limiter import Limiter
-from tale_dspy.backends.rate_leases import LeasedLimiter, RateBook
+from tale_dspy.backends.rate_leases import LeasedLimiter
 from tale_dspy.errors import BackendError, DataError, RunFolderError, SpendCapReached, TaleError, UsageError
 from tale_dspy.runs.files import lock_folder, remove_lock_of
 from tale_dspy.runs.options import Tally
 from tale_dspy.runs.ray_cluster import ray_cluster
+from tale_dspy.runs.shard_coordinator import Coordinator, SharedLimits, Worker
 from tale_dspy.runs.shards import Shard
 from tale_dspy.runs.shared_caps import SharedCaps
 from tale_dspy.runs.workers import SHUTDOWN_GRACE_S
@@ -34,63 +35,6 @@ LOCK_PATIENCE_S = 60.0
 """Seconds that a shard waits for the process before it, which may be ending, to leave its folder."""
 
 _PLAIN_KINDS = (RunFolderError, DataError, UsageError, BackendError, TaleError)
-
-Worker = tuple[str, int]
-"""Host and process id."""
-
-
-@dataclass(frozen=True)
-class SharedLimits:
-    """What all shards together may use; None is no limit."""
-
-    max_usd: float | None = None
-    max_total_output_tokens: int | None = None
-    rpm: float | None = None
-    tpm: float | None = None
-
-
-class Coordinator:
-    """Shares caps and rates among the shards of a command, and knows how far they are: the one actor.
-
-    Args:
-        limits: Of all shards together.
-    """
-
-    def __init__(self, limits: SharedLimits) -> None:
-        self._book = LeaseBook(limits.max_usd, limits.max_total_output_tokens)
-        self._rates = RateBook(limits.rpm, limits.tpm)
-        self._tallies: dict[int, Tally] = {}
-        self._workers: dict[int, list[Worker]] = {}
-
-    def open(self, shard: int, worker: Worker) -> tuple[int, list[Worker]]:
-        """Begin an attempt of a shard; return its number and the workers of those before it."""
-        earlier = list(self._workers.setdefault(shard, []))
-        self._workers[shard].append(worker)
-        return self._book.open(shard), earlier
-
-    def lease(self, shard: int, attempt: int, used: Room, held: Room, need: Room, block: Room) -> LeaseAnswer:
-        """Do as `LeaseBook.lease` does."""
-        return self._book.lease(shard, attempt, used=used, held=held, need=need, block=block)
-
-    def close(self, shard: int, attempt: int, used: Room) -> None:
-        """Do as `LeaseBook.close` does."""
-        self._book.close(shard, attempt, used)
-
-    def reserve(self, requests: int, tokens: int) -> float:
-        """Do as `RateBook.reserve` does."""
-        return self._rates.reserve(requests, tokens)
-
-    def report(self, shard: int, tally: Tally) -> None:
-        """Take the running figures of a shard."""
-        self._tallies[shard] = tally
-
-    def tallies(self) -> dict[int, Tally]:
-        """Return the running figures of the shards that have begun."""
-        return self._tallies
-
-    def reached(self) -> str:
-        """Do as `LeaseBook.reached` does."""
-        return self._book.reached()
 
 
 @dataclass(frozen=True)

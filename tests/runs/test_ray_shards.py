@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,8 @@ from tale_dspy.accounting.cap_leases import Room
 from tale_dspy.errors import BackendError, DataError, RunFolderError, UsageError
 from tale_dspy.runs.files import HELD, lock_folder
 from tale_dspy.runs.options import Tally
-from tale_dspy.runs.ray_shards import Coordinator, ShardContext, SharedLimits, do_shard
+from tale_dspy.runs.ray_shards import ShardContext, do_shard
+from tale_dspy.runs.shard_coordinator import Coordinator, SharedLimits
 from tale_dspy.runs.shards import Shard
 
 ROOT = Path(__file__).parents[2]
@@ -106,14 +106,6 @@ def test_a_shard_waits_until_the_worker_before_it_has_left(coordinator: Handle, 
     threading.Timer(0.3, lock.release).start()
     outcome = do(coordinator, lambda context: lock.is_locked, tmp_path)
     assert outcome.capped is False and outcome.error is None
-
-
-def test_the_actor_knows_who_worked_on_a_shard_before() -> None:
-    actor = Coordinator(SharedLimits())
-    here = (socket.gethostname(), 1)
-    assert actor.open(1, here) == (1, [])
-    assert actor.open(1, ("other", 2)) == (2, [here])
-    assert actor.reserve(5, 0) == actor.reserve(5, 0) == 0.0, "nothing is limited"
 
 
 @pytest.mark.slow
