@@ -110,15 +110,15 @@ def test_piped_output_is_wide_and_plain(capsys: pytest.CaptureFixture[str], monk
 
 
 def test_without_a_terminal_a_line_is_written_every_so_often(capsys: pytest.CaptureFixture[str]) -> None:
-    from tale_dspy.cli.console import _line_every
+    from tale_dspy.cli.console import line_every
     from tale_dspy.runs.options import Tally
 
     tally = Tally(total=40)
-    update = _line_every(0, "cot on gsm8k")
+    update = line_every(0, "cot on gsm8k")
     update(tally)  # nothing is done yet
     tally.done, tally.correct, tally.counted, tally.output_tokens, tally.spent_usd = 10, 5, 10, 123, 0.5
     update(tally)
-    _line_every(1000, "cot on gsm8k")(tally)
+    line_every(1000, "cot on gsm8k")(tally)
     assert capsys.readouterr().err == "cot on gsm8k: 10 of 40, 50.0% right, 12.3 tokens, $0.5000\n"
 
 
