@@ -2,7 +2,6 @@
 
     python benchmarks/proxy.py overhead       # a scripted backend: milliseconds added, failures, a broken policy
     python benchmarks/proxy.py saving --backend URL --model NAME --data embedded:test --limit 300
-    python benchmarks/proxy.py clients --node-modules DIR     # the openai client of JavaScript
     python benchmarks/proxy.py serve-embedded              # the embedded model as a server, for `saving`
 
 It needs the environment of `make test-integrations`: `.venv-integrations/bin/python benchmarks/proxy.py ...`.
@@ -11,16 +10,20 @@ It needs the environment of `make test-integrations`: `.venv-integrations/bin/py
 import argparse
 import asyncio
 import json
+import math
 import os
+import random
 import signal
 import socket
 import statistics
 import subprocess
+import sys
 import sysconfig
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +35,7 @@ from tale_dspy.programs.estimators.regression import Regression, Term
 from tale_dspy.testing import Reply, Request, ScriptedServer, word_problems
 
 KEY = "sk-0b1f5a7c9e2d4680f3a5c7e9b1d3f5a7c9e1b3d5f7a9c1e3"
+SIDES = ("without", "with")
 REPLY = "3 * 12 = 36, and 36 - 5 = 31. Answer: [[31]]"
 
 
@@ -47,9 +51,22 @@ def policy_program() -> tale_dspy.TaleEP:
     return tale_dspy.TaleEP("question -> answer", estimator)
 
 
+@dataclass(frozen=True)
+class RunningProxy:
+    """A proxy that answers."""
+
+    url: str
+    process_id: int
+
+    def cpu_s(self) -> float:
+        """CPU seconds that its process has used."""
+        fields = Path(f"/proc/{self.process_id}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def proxy(folder: Path, backend: str, model: str, *, hook: bool) -> Iterator[str]:
-    """Run an exported folder in front of a backend, with or without its hook, and give the address."""
+def proxy(folder: Path, backend: str, model: str, *, hook: bool) -> Iterator[RunningProxy]:
+    """Run an exported folder in front of a backend, with or without its hook."""
     callbacks = "[tale_hook.tale]" if hook else "[]"
     (folder / "config.yaml").write_text(
         "model_list:\n"
@@ -61,11 +78,10 @@ def proxy(folder: Path, backend: str, model: str, *, hook: bool) -> Iterator[str
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    root = str(Path(__file__).parents[1])
     env = {
         **os.environ,
         "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": root,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "LITELLM_MASTER_KEY": KEY,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "PORT": str(port),
@@ -82,7 +98,7 @@ def proxy(folder: Path, backend: str, model: str, *, hook: bool) -> Iterator[str
                 time.sleep(0.2)
         else:
             raise SystemExit((folder / "proxy.log").read_text()[-2000:])
-        yield url
+        yield RunningProxy(url, process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -96,63 +112,65 @@ def exported(folder: Path, program: tale_dspy.TaleEP | tale_dspy.BudgetedChainOf
     return folder / "proxy"
 
 
-async def block(
-    client: openai.AsyncOpenAI, model: str, questions: Sequence[str], width: int
-) -> tuple[list[float], int]:
-    """Ask questions `width` at a time; return the milliseconds of each, and how many failed."""
-    gate, seconds, failed = asyncio.Semaphore(width), [], 0
+async def ask_all(client: openai.AsyncOpenAI, questions: Sequence[str], width: int, latency: float) -> list[float]:
+    """Ask questions by `width` callers; return milliseconds, NaN of those that failed, whose errors are printed."""
+    waiting = iter(enumerate(questions))
+    times = [math.nan] * len(questions)
 
-    async def ask(question: str) -> None:
-        nonlocal failed
-        async with gate:
+    async def caller(number: int) -> None:
+        await asyncio.sleep(latency * number / width)  # independent callers: not all at once
+        for place, question in waiting:
             start = time.perf_counter()
             try:
-                await client.chat.completions.create(model=model, messages=[{"role": "user", "content": question}])
-            except openai.OpenAIError:
-                failed += 1
-            seconds.append(1000 * (time.perf_counter() - start))
+                await client.chat.completions.create(model="scripted", messages=[{"role": "user", "content": question}])
+                times[place] = 1000 * (time.perf_counter() - start)
+            except openai.OpenAIError as error:
+                print(f"failed: {error!r}, caused by {error.__cause__!r}", file=sys.stderr)
 
-    await asyncio.gather(*map(ask, questions))
-    return seconds, failed
+    await asyncio.gather(*map(caller, range(width)))
+    return times
 
 
 async def overhead(requests: int, width: int, latency: float) -> dict[str, object]:
-    """Ask both proxies in turns, block by block, so that what else the machine does hits both."""
+    """Ask two proxies the same at the same time, so that whatever else the machine does hits both."""
     questions = [str(problem["question"]) for problem in word_problems(requests, seed=1)]
-    with TemporaryDirectory() as home, ScriptedServer(REPLY, latency=latency, record=0) as backend:
-        folders = {side: exported(Path(home) / side, policy_program()) for side in ("without", "with")}
-        with (
-            proxy(folders["without"], backend.url, "scripted", hook=False) as without,
-            proxy(folders["with"], backend.url, "scripted", hook=True) as with_hook,
-        ):
-            clients = {
-                side: openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0, timeout=120)
-                for side, url in (("without", without), ("with", with_hook))
-            }
-            times: dict[str, list[float]] = {side: [] for side in clients}
-            failures = dict.fromkeys(clients, 0)
-            for client in clients.values():
-                await block(client, "scripted", questions[:width], width)  # connections and first-time imports
-            for start in range(0, requests, 100):
-                order = list(clients) if start % 200 else list(reversed(clients))
-                for side in order:
-                    taken, failed = await block(clients[side], "scripted", questions[start : start + 100], width)
-                    times[side] += taken
-                    failures[side] += failed
-            broken = await broken_policy(clients["with"], folders["with"] / "policy.json", questions, width)
-            for client in clients.values():
-                await client.close()
-    median = {side: statistics.median(taken) for side, taken in times.items()}
-    p95 = {side: statistics.quantiles(taken, n=20)[-1] for side, taken in times.items()}
+    with (
+        TemporaryDirectory() as home,
+        ScriptedServer(REPLY, latency=latency, record=0) as backend,
+        ExitStack() as open_,
+    ):
+        folders = {side: exported(Path(home) / side, policy_program()) for side in SIDES}
+        proxies = {
+            side: open_.enter_context(proxy(folders[side], backend.url, "scripted", hook=side == "with"))
+            for side in SIDES
+        }
+        clients = [
+            openai.AsyncOpenAI(base_url=f"{proxies[side].url}/v1", api_key=KEY, max_retries=0, timeout=120)
+            for side in SIDES
+        ]
+        warm_up = [ask_all(client, questions[: 2 * width], width, latency) for client in clients]
+        await asyncio.gather(*warm_up)  # connections and first-time imports
+        before = [proxies[side].cpu_s() for side in SIDES]
+        both = await asyncio.gather(*(ask_all(client, questions, width, latency) for client in clients))
+        cpu_ms = [1000 * (proxies[side].cpu_s() - start) / requests for side, start in zip(SIDES, before, strict=True)]
+        broken = await broken_policy(clients[1], folders["with"] / "policy.json", questions, width)
+        for client in clients:
+            await client.close()
+    answered = [[ms for ms in times if not math.isnan(ms)] for times in both]
+    pairs = [b - a for a, b in zip(*both, strict=True) if not math.isnan(b - a)]
+    draws = random.Random(0)
+    resampled = sorted(statistics.median(draws.choices(pairs, k=len(pairs))) for _ in range(1000))
     return {
         "requests": requests,
         "width": width,
         "backend_latency_ms": 1000 * latency,
-        "median_ms": median,
-        "p95_ms": p95,
+        "median_ms": dict(zip(SIDES, map(statistics.median, answered), strict=True)),
+        "p95_ms": {side: statistics.quantiles(ms, n=20)[-1] for side, ms in zip(SIDES, answered, strict=True)},
+        "added_median_ms": statistics.median(answered[1]) - statistics.median(answered[0]),
+        "paired_median_ms": [statistics.median(pairs), resampled[25], resampled[975]],
+        "proxy_cpu_ms": dict(zip(SIDES, cpu_ms, strict=True)),
         "hook_cpu_ms": await hook_cpu_ms(questions),
-        "added_median_ms": median["with"] - median["without"],
-        "failed": failures,
+        "failed": {side: requests - len(ms) for side, ms in zip(SIDES, answered, strict=True)},
         "failed_while_policy_broken": broken,
     }
 
@@ -174,13 +192,13 @@ async def hook_cpu_ms(questions: Sequence[str]) -> float:
 async def broken_policy(client: openai.AsyncOpenAI, policy: Path, questions: Sequence[str], width: int) -> int:
     """Delete and break the policy file under way; return how many requests failed."""
     good = policy.read_bytes()
-    asking = asyncio.create_task(block(client, "scripted", questions, width))
+    asking = asyncio.create_task(ask_all(client, questions, width, 0.0))
     while not asking.done():
         for content in (None, b"{", b"\x00\xff", good[:200], good):
             policy.unlink(missing_ok=True) if content is None else policy.write_bytes(content)
             await asyncio.sleep(0.7)
     policy.write_bytes(good)
-    return (await asking)[1]
+    return sum(map(math.isnan, await asking))
 
 
 def saving(backend: str, model: str, data: str, limit: int, budget: int | None, out: Path) -> dict[str, object]:
@@ -192,40 +210,17 @@ def saving(backend: str, model: str, data: str, limit: int, budget: int | None, 
         program = tale_dspy.BudgetedChainOfThought("question -> answer", budget)
     runs = {}
     with TemporaryDirectory() as home:
-        for side in ("without", "with"):
+        for side in SIDES:
             folder = exported(Path(home) / side, program)
-            with proxy(folder, backend, model, hook=side == "with") as url:
-                lm = tale_dspy.LM(f"openai/{model}", api_base=f"{url}/v1", api_key=KEY, cache=False, temperature=0.0)
+            with proxy(folder, backend, model, hook=side == "with") as running:
+                lm = tale_dspy.LM(
+                    f"openai/{model}", api_base=f"{running.url}/v1", api_key=KEY, cache=False, temperature=0.0
+                )
                 cot = tale_dspy.VanillaCoT(dataset.signature)
                 runs[side] = tale_dspy.evaluate(cot, dataset, lm=lm, out=out / side, concurrency=8)
     comparison = runs["with"].compare(runs["without"])
     print(comparison)
     return comparison.to_json()
-
-
-def clients(node_modules: Path) -> dict[str, object]:
-    """Ask through the proxy with the openai client of JavaScript."""
-    script = (
-        'import OpenAI from "openai";\n'
-        "const client = new OpenAI({baseURL: process.env.URL + '/v1', apiKey: process.env.KEY});\n"
-        "const asked = {model: 'scripted', messages: [{role: 'user', content: 'What is 3 * 12 - 5?'}]};\n"
-        "const {data, response} = await client.chat.completions.create(asked).withResponse();\n"
-        "const off = await client.chat.completions.create({...asked, metadata: {tale: 'off'}}).withResponse();\n"
-        "const stream = await client.chat.completions.create({...asked, stream: true});\n"
-        "let text = ''; for await (const chunk of stream) text += chunk.choices[0]?.delta?.content ?? '';\n"
-        "console.log(JSON.stringify({budget: response.headers.get('x-tale-budget'),"
-        " skipped: off.response.headers.get('x-tale-skipped'), answer: data.choices[0].message.content, text}));\n"
-    )
-    with TemporaryDirectory() as home, ScriptedServer(REPLY, record=9) as backend:
-        folder = exported(Path(home) / "with", policy_program())
-        (folder / "node_modules").symlink_to(node_modules.resolve())
-        (folder / "client.mjs").write_text(script)
-        with proxy(folder, backend.url, "scripted", hook=True) as url:
-            env = {**os.environ, "URL": url, "KEY": KEY}
-            done = subprocess.run(
-                ["node", "client.mjs"], cwd=folder, env=env, capture_output=True, text=True, check=True
-            )
-        return {**json.loads(done.stdout), "prompts": [request.prompt for request in backend.requests]}
 
 
 def serve_embedded() -> None:
@@ -248,7 +243,7 @@ def main() -> None:
     first = commands.add_parser("overhead")
     first.add_argument("--requests", type=int, default=1000)
     first.add_argument("--width", type=int, default=32)
-    first.add_argument("--latency", type=float, default=0.5, help="seconds the backend takes")
+    first.add_argument("--latency", type=float, default=4.0, help="seconds the backend takes")
     second = commands.add_parser("saving")
     second.add_argument("--backend", required=True, help="address of an OpenAI-compatible server, with /v1")
     second.add_argument("--model", required=True)
@@ -256,20 +251,16 @@ def main() -> None:
     second.add_argument("--limit", type=int, default=300)
     second.add_argument("--budget", type=int, help="a fixed budget in place of the regression")
     second.add_argument("--out", type=Path, default=Path("runs/proxy"))
-    third = commands.add_parser("clients")
-    third.add_argument("--node-modules", type=Path, required=True, help="where `npm install openai` put it")
     commands.add_parser("serve-embedded")
     options = parser.parse_args()
     if options.command == "serve-embedded":
         serve_embedded()
         return
     if options.command == "overhead":
-        told: object = asyncio.run(overhead(options.requests, options.width, options.latency))
-    elif options.command == "saving":
-        told = saving(options.backend, options.model, options.data, options.limit, options.budget, options.out)
+        figures = asyncio.run(overhead(options.requests, options.width, options.latency))
     else:
-        told = clients(options.node_modules)
-    print(json.dumps(told, indent=1, ensure_ascii=False))
+        figures = saving(options.backend, options.model, options.data, options.limit, options.budget, options.out)
+    print(json.dumps(figures, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -12,5 +12,6 @@ NEEDED = {
     "test_inspect_ai.py": "inspect_ai",
     "test_inspect_export.py": "inspect_ai",
     "test_mlflow_export.py": "mlflow",
+    "test_spans_exported.py": "mlflow",
 }
 collect_ignore = [name for name, package in NEEDED.items() if find_spec(package) is None]
