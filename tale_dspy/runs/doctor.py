@@ -60,6 +60,8 @@ class Reading:
     """Whether the answer was right."""
     status: str | None = None
     """`answered`, or why there was no answer."""
+    skipped: bool | None = None
+    """Whether the reply lacks the visible reasoning it was asked for; None where none was asked."""
     reasoning_params: Mapping[str, Any] | None = None
     """The part of the request body that the budget became; empty where only the prompt tells it."""
     notes: tuple[str, ...] = ()
@@ -132,7 +134,9 @@ def _verdict(readings: Sequence[Reading]) -> str:
     numbers = [r for r in measured if isinstance(r.budget, int)]
     adherence = f"kept at {sum(r.kept for r in numbers)} of {len(readings)} budgets, " if numbers else ""
     truncated = f"{cut} answers cut off, " if cut else ""
-    return f"{'obeyed' if moves else 'no effect seen'}: {adherence}{truncated}{spending}"
+    verdict = f"{'obeyed' if moves else 'no effect seen'}: {adherence}{truncated}{spending}"
+    skipped = sum(r.skipped is True for r in readings)
+    return f"{verdict}; {skipped} of {len(readings)} replies skip their reasoning" if skipped else verdict
 
 
 def observed_control(lm: Any, diagnosis: Diagnosis, today: date) -> ReasoningControl:
@@ -299,6 +303,7 @@ def _read(mode: Mode, budget: int | str) -> Reading:
         adherence=seen.adherence,
         right=answers_equal(pred.answer, ANSWER),
         status=seen.status,
+        skipped=seen.skipped,
         reasoning_params=seen.reasoning_params,
         notes=tuple(seen.reasoning_notes),
     )

@@ -56,7 +56,20 @@ def test_a_dial_is_turned_and_its_thinking_told() -> None:
 def test_a_model_that_does_not_heed_its_budget_is_found_out() -> None:
     with ScriptedServer(Reply("So.\nAnswer: [[366]]", completion_tokens=300)) as server:
         found = examine(lm_of(server))
-    assert found.verdicts()["prompt"] == "no effect seen: kept at 1 of 4 budgets, 300 tokens at 20, 300 at 540"
+    assert found.verdicts()["prompt"] == (
+        "no effect seen: kept at 1 of 4 budgets, 300 tokens at 20, 300 at 540; 4 of 4 replies skip their reasoning"
+    )
+
+
+def test_a_model_that_drops_its_reasoning_under_small_budgets_is_found_out() -> None:
+    def reply(request: Request) -> Reply:
+        short = "below 20 tokens" in request.prompt or "below 60 tokens" in request.prompt
+        return Reply("Answer: [[3]]", completion_tokens=5) if short else SOLVER(request)
+
+    with ScriptedServer(reply) as server:
+        found = examine(lm_of(server))
+    assert [r.skipped for r in found.readings if r.mode == "prompt"] == [True, True, False, False]
+    assert found.verdicts()["prompt"].endswith("; 2 of 4 replies skip their reasoning")
 
 
 @pytest.mark.parametrize("fault", ["unauthorized", "not_found", "quota"])
