@@ -34,6 +34,7 @@ from tale_dspy.errors import StateError, UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
 from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
 from tale_dspy.prompts import STATED, TASK_PROMPTS, TaskPrompt, task_names
+from tale_dspy.protocols import CallArguments, JsonObject, LanguageModel
 from tale_dspy.replies import quoted, read_fields
 from tale_dspy.reply_sections import brackets
 
@@ -73,7 +74,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         <BLANKLINE>
     """  # noqa: E501
 
-    def __init__(self, form: str | None = None, *, task: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, form: str | None = None, *, task: str | None = None, **kwargs: object) -> None:
         if form is not None:
             prompt_form(form)
         if task is not None and task not in TASK_PROMPTS:
@@ -91,18 +92,22 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         chosen.form = form
         return chosen
 
-    def __call__(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+    def __call__(
+        self, lm: LanguageModel, lm_kwargs: CallArguments, *args: object, **kwargs: object
+    ) -> list[JsonObject]:
         _refuse_listeners()
-        result: list[dict[str, Any]] = super(TaleAdapter, self.for_lm(lm)).__call__(lm, lm_kwargs, *args, **kwargs)
+        result: list[JsonObject] = super(TaleAdapter, self.for_lm(lm)).__call__(lm, lm_kwargs, *args, **kwargs)
         return result
 
-    async def acall(self, lm: Any, lm_kwargs: dict[str, Any], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+    async def acall(
+        self, lm: LanguageModel, lm_kwargs: CallArguments, *args: object, **kwargs: object
+    ) -> list[JsonObject]:
         _refuse_listeners()
-        result: list[dict[str, Any]] = await super(TaleAdapter, self.for_lm(lm)).acall(lm, lm_kwargs, *args, **kwargs)
+        result: list[JsonObject] = await super(TaleAdapter, self.for_lm(lm)).acall(lm, lm_kwargs, *args, **kwargs)
         return result
 
     def _call_preprocess(
-        self, lm: Any, lm_kwargs: dict[str, Any], signature: type[Signature], inputs: dict[str, Any]
+        self, lm: LanguageModel, lm_kwargs: CallArguments, signature: type[Signature], inputs: CallArguments
     ) -> type[Signature]:
         """Plan native tools and thinking as DSPy does, but keep the phrase: the paper sends it to thinking models."""
         planned: type[Signature] = super()._call_preprocess(lm, lm_kwargs, signature, inputs)
@@ -113,12 +118,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
 
     # ---- rendering
 
-    def format(
-        self, signature: type[Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+    def format(self, signature: type[Signature], demos: list[JsonObject], inputs: CallArguments) -> list[JsonObject]:
         """Render the messages of a call."""
         # ChatAdapter's own `format` is wrapped for callbacks as this one is: through it each would fire twice.
-        messages: list[dict[str, Any]] = Adapter.format(self, signature, demos, inputs)
+        messages: list[JsonObject] = Adapter.format(self, signature, demos, inputs)
         return messages
 
     def format_system_message(self, signature: type[Signature]) -> str:
@@ -127,7 +130,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     def format_user_message_content(
         self,
         signature: type[Signature],
-        inputs: dict[str, Any],
+        inputs: CallArguments,
         prefix: str = "",
         suffix: str = "",
         main_request: bool = False,
@@ -139,7 +142,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             body = [_input_rows(signature, inputs)]
         return "\n\n".join(p for p in (prefix, *body, suffix) if p)
 
-    def _question_message(self, signature: type[Signature], inputs: dict[str, Any]) -> str:
+    def _question_message(self, signature: type[Signature], inputs: CallArguments) -> str:
         """Render one question without the instructions."""
         shown = _shown_inputs(signature, inputs)
         if is_estimator(signature):
@@ -177,7 +180,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     def format_assistant_message_content(
         self,
         signature: type[Signature],
-        outputs: dict[str, Any],
+        outputs: JsonObject,
         missing_field_message: str | None = None,
     ) -> str:
         """Render a reply as the model should write it: the reasoning, then each output in its place."""
@@ -209,7 +212,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             return "Budget"
         return (self._is_published_form(signature) and self._task_prompt(signature).label) or title(name)
 
-    def format_demos(self, signature: type[Signature], demos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def format_demos(self, signature: type[Signature], demos: list[JsonObject]) -> list[JsonObject]:
         """Render demos as pairs of messages; one that lacks an output of this predictor is left out of its prompt."""
         messages = []
         for demo in demos:
@@ -222,11 +225,11 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return messages
 
     def format_conversation_history(
-        self, signature: type[Signature], history_field_name: str, inputs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+        self, signature: type[Signature], history_field_name: str, inputs: CallArguments
+    ) -> list[JsonObject]:
         """Render a `dspy.History`; an estimator is shown what was said, not how it would have estimated it."""
         if not is_estimator(signature) or history_field_name not in inputs:
-            turns: list[dict[str, Any]] = super().format_conversation_history(signature, history_field_name, inputs)
+            turns: list[JsonObject] = super().format_conversation_history(signature, history_field_name, inputs)
             return turns
         messages = []
         for budget_request in inputs.pop(history_field_name).messages:
@@ -237,7 +240,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
 
     # ---- reading
 
-    def parse(self, signature: type[Signature], completion: str) -> dict[str, Any]:
+    def parse(self, signature: type[Signature], completion: str) -> JsonObject:
         """Read every output field out of a reply; what cannot be read is the field's default, else None.
 
         Args:
@@ -264,19 +267,17 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         self,
         processed_signature: type[Signature],
         original_signature: type[Signature],
-        outputs: list[dict[str, Any] | str],
-        lm: Any,
-        lm_kwargs: dict[str, Any],
-    ) -> list[dict[str, Any]]:
+        outputs: list[JsonObject | str],
+        lm: LanguageModel,
+        lm_kwargs: CallArguments,
+    ) -> list[JsonObject]:
         """Read each reply as DSPy does, but give None where DSPy raises: on an empty reply or broken tool calls."""
         return [self._parse_reply(processed_signature, original_signature, o, lm, lm_kwargs) for o in outputs]
 
-    def _parse_reply(
-        self, processed: Any, original: Any, output: Any, lm: Any, lm_kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _parse_reply(self, processed: Any, original: Any, output: Any, lm: Any, lm_kwargs: CallArguments) -> JsonObject:
         # A dict always: in a bare text DSPy takes the words "reasoning_content" for a key.
         row = {k: v for k, v in output.items() if v} if isinstance(output, dict) else {"text": output}
-        value: dict[str, Any] | None = None
+        value: JsonObject | None = None
         if row.get("tool_calls") and self._get_tool_call_output_field_name(original):
             try:
                 value = super()._call_postprocess(processed, original, [row], lm, lm_kwargs)[0]
@@ -383,17 +384,17 @@ def _demo_lacks(demo: Any, name: str, field: FieldInfo) -> bool:
     return demo.get(name) is None and not (name in demo and annotation_allows_none(field.annotation))
 
 
-def _input_text(field: FieldInfo, value: Any) -> Any:
+def _input_text(field: FieldInfo, value: object) -> Any:
     """Write an input as DSPy does; a text is itself, and the common case need not go through Pydantic."""
     return value if isinstance(value, str) else format_field_value(field, value)
 
 
-def _input_rows(signature: type[Signature], inputs: dict[str, Any]) -> str:
+def _input_rows(signature: type[Signature], inputs: CallArguments) -> str:
     shown = _shown_inputs(signature, inputs)
     return "\n".join(f"{title(k)}{described(k, f, ' ({})')}: {_input_text(f, inputs[k])}" for k, f in shown.items())
 
 
-def _output_text(field: FieldInfo, value: Any, *, choice: bool) -> str:
+def _output_text(field: FieldInfo, value: object, *, choice: bool) -> str:
     """Write a value so that `parse` reads it back."""
     if value is None:
         return "null"

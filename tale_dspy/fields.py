@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.dspy_bridge import annotation_allows_none, parse_value, translate_field_type
+from tale_dspy.protocols import JsonObject
 
 Fields = Mapping[str, FieldInfo]
 
@@ -66,7 +67,7 @@ def _after_thought(signature: Any, reasoning: str) -> Any:
     return rest
 
 
-def after_thought(signature: Any, reasoning: str) -> Any:
+def after_thought(signature: object, reasoning: str) -> Any:
     """Return a signature without its reasoning field, for a model that thinks natively before it replies.
 
     Unlike a signature that never had the field it does not ask for an answer without any reasoning.
@@ -159,12 +160,12 @@ def long_value(text: str, field: FieldInfo, *, repair: bool = False) -> Any:
     """Turn a text into the type of a field that is not short, with `repair` also from broken JSON."""
     kind = plain_type(field)
     if isinstance(kind, EnumMeta):
-        members: dict[str, Any] = dict(kind.__members__)
+        members: JsonObject = dict(kind.__members__)
         return _match_option(unquoted(text), {**members, **{str(m.value): m for m in members.values()}})
     return _read_typed(text, field.annotation, repair=repair)
 
 
-def _match_option(text: str, options: Mapping[str, Any]) -> Any:
+def _match_option(text: str, options: Mapping[str, object]) -> Any:
     """Return the option of this name: exactly, or else without case and marks around it."""
 
     def plain(name: str) -> str:
@@ -190,7 +191,7 @@ def _read_number(text: str, kind: type) -> int | float | None:
         return None
 
 
-def _read_typed(text: str, annotation: Any, *, repair: bool = False) -> Any:
+def _read_typed(text: str, annotation: object, *, repair: bool = False) -> Any:
     """Read a value as JSON, else as its type reads a text; with `repair`, as the JSON it may have been meant to be."""
     if repair and len(text) > _REPAIRED:
         return None

@@ -53,7 +53,7 @@ def data_hash(ids: Iterable[str]) -> str:
     return content.hexdigest()[:16]
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """Return 16 hex digits that stand for a value, whatever the order of its keys."""
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain_value)
@@ -76,5 +76,5 @@ def _plain_value(value: Any) -> Any:
     return _without_addresses(value)
 
 
-def _without_addresses(value: Any) -> str:
+def _without_addresses(value: object) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -7,10 +7,13 @@ which members are used. Any object that has them serves; nothing here imports DS
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
-__all__ = ["ChatMessages", "JsonObject", "LanguageModel", "Predictor", "Program", "PromptAdapter"]
+__all__ = ["CallArguments", "ChatMessages", "JsonObject", "LanguageModel", "Predictor", "Program", "PromptAdapter"]
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object that was read, or is about to be written: its readers check what they take out of it."""
+
+CallArguments: TypeAlias = dict[str, Any]
+"""Keywords of one call of a module or a model: values of its input fields, and settings such as `config`."""
 
 ChatMessages: TypeAlias = list[dict[str, Any]]
 """Chat messages as OpenAI's API spells them: `role` and `content`, and whatever else a provider allows."""

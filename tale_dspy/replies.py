@@ -19,6 +19,7 @@ from tale_dspy.answers.json_reply import json_object
 from tale_dspy.answers.number_forms import normalize_numbers, numbers_in
 from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.fields import NONE, Fields, convert, is_short, long_value, plain_type, says_none, unquoted
+from tale_dspy.protocols import JsonObject
 from tale_dspy.reply_sections import (
     LINE_CHARS,
     MARKER,
@@ -41,7 +42,7 @@ _LAST = 1_000  # brackets of several fields that are looked at
 class FieldReading(NamedTuple):
     """What was read of some fields."""
 
-    values: dict[str, Any]
+    values: JsonObject
     """Without the fields that were not found or do not fit their type."""
     cut: int
     """Where the first of them begins: what stands before it is reasoning."""
@@ -50,9 +51,7 @@ class FieldReading(NamedTuple):
 # ---- finding fields
 
 
-def read_fields(
-    fields: Fields, reply: str, *, choice: bool = False, thinks: bool = False
-) -> tuple[dict[str, Any], str]:
+def read_fields(fields: Fields, reply: str, *, choice: bool = False, thinks: bool = False) -> tuple[JsonObject, str]:
     """Read the output fields of a reply.
 
     Args:
@@ -71,7 +70,7 @@ def read_fields(
     return {k: values.get(k) for k in fields}, "\n\n".join(filter(None, (thoughts, before))) if thoughts else before
 
 
-def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tuple[dict[str, Any], str]:
+def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tuple[JsonObject, str]:
     short = {k: f for k, f in fields.items() if is_short(f)}
     long = {k: f for k, f in fields.items() if k not in short}
     sections = split_sections(text, long)
@@ -90,7 +89,7 @@ def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tupl
     return values, plain[:cut]
 
 
-def _from_json(fields: Fields, text: str) -> tuple[dict[str, Any], str] | None:
+def _from_json(fields: Fields, text: str) -> tuple[JsonObject, str] | None:
     """Read a reply that is a JSON object of the fields, as `dspy.JSONAdapter` has it written; None if it is none."""
     pairs = json_object(text, as_written=False)
     if pairs is None:
@@ -200,7 +199,7 @@ def _only_option(field: FieldInfo, text: str) -> str | None:
     return names.pop() if len(names) == 1 and not denied else None
 
 
-def _read_as(texts: Mapping[str, str], fields: Fields) -> dict[str, Any]:
+def _read_as(texts: Mapping[str, str], fields: Fields) -> JsonObject:
     """Turn texts into the types of their fields; one that does not fit is left out, `null` fits where None does."""
     values = {k: convert(text, fields[k]) for k, text in texts.items()}
     return {k: v for k, v in values.items() if v is not None or says_none(texts[k], fields[k])}

@@ -17,6 +17,7 @@ from dspy import settings
 from tale_dspy.backends.caching import KEPT_USAGE
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.dspy_bridge import GLOBAL_HISTORY, BaseCallback, Response, item_value, usage_dict
+from tale_dspy.protocols import CallArguments, JsonObject
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ReportedUsage:
     """Whether DSPy's cache answered; the counts are then those of the call that was paid."""
 
 
-def read_usage(entry: dict[str, Any]) -> ReportedUsage:
+def read_usage(entry: JsonObject) -> ReportedUsage:
     """Read the usage of a history entry, that of cache hits too.
 
     DSPy keeps the usage of a hit in the response of its own engine, and `tale_dspy.LM` keeps it under `tale_usage` in
@@ -52,7 +53,7 @@ def read_usage(entry: dict[str, Any]) -> ReportedUsage:
     return _usage_sum([usage or dict(stored)], cached)
 
 
-def _usage_sum(usages: Sequence[dict[str, Any]], cached: bool) -> ReportedUsage:
+def _usage_sum(usages: Sequence[JsonObject], cached: bool) -> ReportedUsage:
     counts = [_token_counts(usage) for usage in usages]
     if len(counts) == 1:
         return ReportedUsage(*counts[0], cached)
@@ -61,7 +62,7 @@ def _usage_sum(usages: Sequence[dict[str, Any]], cached: bool) -> ReportedUsage:
     return ReportedUsage(prompt, output, reasoning, cached_prompt, cached)
 
 
-def _token_counts(usage: dict[str, Any]) -> tuple[int | None, int | None, int | None, int | None]:
+def _token_counts(usage: JsonObject) -> tuple[int | None, int | None, int | None, int | None]:
     """Prompt, output, reasoning and cached prompt tokens of one response."""
     # The Responses API says input and output where chat completions say prompt and completion.
     prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
@@ -77,11 +78,11 @@ def _count_or_none(number: Any) -> int | None:
     return int(number) if number is not None and _is_count(number) else None
 
 
-def _is_count(number: Any) -> bool:
+def _is_count(number: object) -> bool:
     return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
 
 
-def finish_reason(response: Any) -> str | None:
+def finish_reason(response: object) -> str | None:
     """Return why the first choice of a response ended, a word of `tale_dspy.backends.finish_reasons`.
 
     LiteLLM keeps the provider's word beside its own where the two differ.
@@ -101,7 +102,7 @@ class _HiddenCall:
 
     lm: Any
     context: AbstractContextManager[None]
-    entries: list[dict[str, Any]]
+    entries: list[JsonObject]
     everywhere: bool
     """Whether DSPy's global history must not keep it either."""
 
@@ -119,7 +120,7 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
         self._calls: dict[str, _HiddenCall] = {}
         self._lock = threading.Lock()
 
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+    def on_lm_start(self, call_id: str, instance: object, inputs: CallArguments) -> None:
         off = settings.disable_history
         if not off and settings.max_history_size:
             return
@@ -129,7 +130,7 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
         context.__enter__()
         self._calls[call_id] = _HiddenCall(instance, context, catcher.history, everywhere=off)
 
-    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+    def on_lm_end(self, call_id: str, outputs: object, exception: BaseException | None = None) -> None:
         call = self._calls.pop(call_id, None)
         if call is None:
             return
@@ -142,7 +143,7 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
                     _remove_entry(history, entry)
 
 
-def _remove_entry(history: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+def _remove_entry(history: list[JsonObject], entry: JsonObject) -> None:
     """Remove this very entry, from behind, where it must be."""
     for index in range(len(history) - 1, -1, -1):
         if history[index] is entry:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from numbers import Real
-from typing import Any
 
 from tale_dspy.accounting.receipts import Call, ShadowResult, total
 from tale_dspy.accounting.reservation import Reservation, worst_case
@@ -18,6 +17,7 @@ from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.prices import Price, highest_price, price_of
 from tale_dspy.display import html_table, number
 from tale_dspy.errors import SpendCapReached, UnpricedModelError, UsageError
+from tale_dspy.protocols import JsonObject, LanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Ledger:
         max_total_output_tokens: int | None = None,
         price: Price | None = None,
     ) -> None:
-        caps: dict[str, Any] = {"max_usd": max_usd, "max_total_output_tokens": max_total_output_tokens}
+        caps: JsonObject = {"max_usd": max_usd, "max_total_output_tokens": max_total_output_tokens}
         for name, cap in caps.items():
             if cap is not None and (isinstance(cap, bool) or not isinstance(cap, Real) or not float(cap) > 0):
                 raise UsageError(f"{name} must be above 0, got {cap!r}")
@@ -149,7 +149,7 @@ class Ledger:
         """US dollars of calls that were sent and may be billed, but failed or reported no usage: their worst case."""
         return sum((r.usd for r in self._possibly_billed.values()), 0.0)
 
-    def price_for(self, lm: Any) -> Price | None:
+    def price_for(self, lm: LanguageModel) -> Price | None:
         """Return the price that is used for an LM: of those that may answer, with its fallbacks, the dearest."""
         return highest_price(lm) if self.price is None else self.price
 
@@ -157,7 +157,7 @@ class Ledger:
         """Return a call at the price of this ledger, where it has one."""
         return call if self.price is None else call.priced(self.price)
 
-    def require_price(self, lm: Any) -> Price:
+    def require_price(self, lm: LanguageModel) -> Price:
         """Return the price of an LM under a money cap.
 
         Raises:
@@ -174,9 +174,9 @@ class Ledger:
 
     def reserve(
         self,
-        lm: Any,
-        request: Any,
-        config: dict[str, Any],
+        lm: LanguageModel,
+        request: object,
+        config: JsonObject,
         *,
         wait: bool = True,
         cached: Callable[[], bool] = lambda: False,
@@ -311,7 +311,7 @@ class Ledger:
         self.unpriced_calls += call.cost_usd is None
         self.uncounted_calls += call.output_tokens is None
 
-    def _worst_case(self, lm: Any, request: Any, config: dict[str, Any]) -> Reservation:
+    def _worst_case(self, lm: LanguageModel, request: object, config: JsonObject) -> Reservation:
         if not self.capped:
             return Reservation()
         return worst_case(request, config, None if self.max_usd is None else self.require_price(lm))
@@ -375,7 +375,7 @@ class Ledger:
         with self._changed:
             return sum(r.cached_calls for r in self.roles.values())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the sums as plain JSON; what is not wholly known is None."""
         with self._changed:
             return {

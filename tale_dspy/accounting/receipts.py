@@ -18,6 +18,7 @@ from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.backends.prices import Price
 from tale_dspy.budget import Source
 from tale_dspy.display import html_table, number
+from tale_dspy.protocols import JsonObject
 
 Role = Literal["reason", "recovery", "estimate", "metric", "shadow"]
 UsageSource = Literal["provider", "tokenizer", "unknown"]
@@ -76,11 +77,11 @@ class Call:
     latency_s: float | None = None
     """Seconds, where the run engine measured them; None where nothing was sent."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return dict(vars(self))  # flat: asdict would copy each value for ten times the time
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "Call":
+    def from_json(cls, row: JsonObject) -> "Call":
         return cls(**{k: v for k, v in row.items() if k in cls.__dataclass_fields__})
 
     def priced(self, price: Price) -> "Call":
@@ -93,7 +94,7 @@ class Call:
         return replace(self, cost_usd=cost)
 
 
-def call_from_entry(entry: dict[str, Any], *, latency_s: float | None = None) -> Call:
+def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Call:
     """Book one entry of DSPy's history.
 
     A reply whose completion tokens are 0 or missing although it has text was sent without usage: it is counted with
@@ -168,7 +169,7 @@ class CallListener:
     def __len__(self) -> int:
         return 0  # never full, so that DSPy never drops an entry
 
-    def append(self, entry: dict[str, Any]) -> None:
+    def append(self, entry: JsonObject) -> None:
         self.add(call_from_entry(entry))
 
     def add(self, call: Call) -> None:
@@ -236,7 +237,7 @@ class Receipt:
     mode_asked: str | None = None
     """The mode that was asked for; `auto` leaves the choice to the model's row in
     `tale_dspy.backends.reasoning_controls`."""
-    reasoning_params: dict[str, Any] = field(default_factory=dict)
+    reasoning_params: JsonObject = field(default_factory=dict)
     """The part of the request body that carries the budget, beside the prompt."""
     reasoning_notes: list[str] = field(default_factory=list)
     """What of it was raised, lowered or left out, in words."""
@@ -246,7 +247,7 @@ class Receipt:
     """Replies that were asked for, of a `Vote`."""
     votes_for_answer: int | None = None
     """Those of them that gave this answer."""
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[JsonObject] = field(default_factory=list)
     """Receipts of the steps of a trajectory, as plain JSON, of a `BudgetedReAct`."""
     calls: list[Call] = field(default_factory=list)
 
@@ -301,7 +302,7 @@ class Receipt:
         """US dollars that cache hits had cost before."""
         return total([c.saved_cost_usd for c in self.calls if c.cached])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return plain JSON, with the sums beside the calls."""
         return {
             **vars(self),
@@ -319,7 +320,7 @@ class Receipt:
         }
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "Receipt":
+    def from_json(cls, row: JsonObject) -> "Receipt":
         fields = {k: v for k, v in row.items() if k in cls.__dataclass_fields__ and k != "calls"}
         return cls(**fields, calls=[Call.from_json(c) for c in row["calls"]])
 

@@ -26,7 +26,7 @@ class Reservation:
     """Who holds it: a thread must not wait for itself."""
 
 
-def worst_case(request: Any, config: Mapping[str, Any], price: Price | None) -> Reservation:
+def worst_case(request: object, config: Mapping[str, object], price: Price | None) -> Reservation:
     """Return the worst case of a call: the bytes of its prompt, an upper bound of the tokens, and all it may write.
 
     Args:
@@ -46,7 +46,7 @@ def worst_case(request: Any, config: Mapping[str, Any], price: Price | None) -> 
     return Reservation(size * price.input + tokens * price.output, tokens, choices)
 
 
-def _value_text(value: Any) -> Any:
+def _value_text(value: object) -> Any:
     from pydantic import BaseModel
 
     return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)

@@ -16,6 +16,7 @@ from tale_dspy.backends.caching import is_cached
 from tale_dspy.backends.prices import Price
 from tale_dspy.dspy_bridge import ACTIVE_CALL_ID, BaseCallback, Request
 from tale_dspy.errors import SpendCapReached
+from tale_dspy.protocols import CallArguments, JsonObject
 
 _NEVER_SENT = (LMConfigurationError, LMUnsupportedFeatureError)
 
@@ -115,7 +116,7 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
         """Whether this block or one around it has a cap."""
         return self.ledger.capped or (self._outer is not None and self._outer.capped)
 
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+    def on_lm_start(self, call_id: str, instance: Any, inputs: CallArguments) -> None:
         if self._outer is not None:
             self._outer.on_lm_start(call_id, instance, inputs)
         try:
@@ -125,7 +126,7 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
                 self._outer.cancel(call_id)
             raise
 
-    def _reserve_call(self, call_id: str, lm: Any, inputs: dict[str, Any]) -> None:
+    def _reserve_call(self, call_id: str, lm: Any, inputs: CallArguments) -> None:
         if not self.ledger.capped:
             return
         prompt, messages, kwargs = inputs.get("prompt"), inputs.get("messages"), inputs.get("kwargs", {})
@@ -149,7 +150,7 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
         if number is not None:
             self.ledger.release(number, possibly_billed=False)
 
-    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+    def on_lm_end(self, call_id: str, outputs: object, exception: BaseException | None = None) -> None:
         if self._outer is not None:
             self._outer.on_lm_end(call_id, outputs, exception)
         if call_id not in self._open:
@@ -184,7 +185,7 @@ class _LedgerListener(CallListener):
         self._callback.ledger.add_shadow_result(result)
 
 
-def _request_settings(lm: Any, request: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _request_settings(lm: Any, request: Any, kwargs: CallArguments) -> JsonObject:
     """Return the settings a call is sent with; an explicit Request brings its own and ignores the LM's."""
     if isinstance(request, Request):
         return {"max_tokens": request.config.max_tokens}

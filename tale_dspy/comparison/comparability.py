@@ -4,10 +4,11 @@ Either the model differs (its weights, name, server) or the prompt does (program
 budgets); decoding, metric and questions must be the same.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from tale_dspy.comparison.run_stats import config_of
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.records import Run
 
 Changed = Literal["model", "prompt", "nothing"]
@@ -66,12 +67,12 @@ def _require_same_questions(base: Run, tuned: Run) -> None:
         )
 
 
-def _flatten_config(config: dict[str, Any]) -> dict[str, Any]:
+def _flatten_config(config: JsonObject) -> JsonObject:
     """Give every setting of the model a name of its own, so that a message can tell which one differs."""
     settings = config.get("settings")
     named = {f"settings.{k}": v for k, v in settings.items()} if isinstance(settings, dict) else {}
     return {k: v for k, v in config.items() if k != "settings"} | named
 
 
-def _setting_text(value: Any) -> str:
+def _setting_text(value: object) -> str:
     return "unset" if value is None else str(value)

@@ -7,7 +7,6 @@ Everything is paired on the questions and draws that both runs hold. Nothing her
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from tale_dspy.comparison.break_even import EstimatorBreakEven, balance_notes, estimator_balance
 from tale_dspy.comparison.caveats import blocking_reason, figure_notes, setting_notes
@@ -17,6 +16,7 @@ from tale_dspy.comparison.paired import Figure, PairedMeans, pair_runs, paired_m
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
 from tale_dspy.display import html_table
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import mcnemar_p
 
@@ -68,7 +68,7 @@ class Comparison:
         """Name and p of the exact test of the two counts, such as `McNemar p = 0.0123`."""
         return f"{'McNemar' if self.draws == self.n else 'sign test'} p {p_text(self.mcnemar_p)}"
 
-    def to_json(self, *, token_changes: bool = False) -> dict[str, Any]:
+    def to_json(self, *, token_changes: bool = False) -> JsonObject:
         """Give everything as plain JSON (no NaN, no tuples); values JSON does not know become their text.
 
         Args:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
 
 from tale_dspy.backends.prices import Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.records import Record, Run
 from tale_dspy.statistics import students_t_quantile
 
@@ -52,9 +52,9 @@ class Forecast:
     """Share of the sample that was right: a rough guess."""
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return plain JSON; intervals stand beside the figures."""
-        told: dict[str, Any] = {"answers": self.answers, "sample": self.sample, "sample_accuracy": self.accuracy}
+        told: JsonObject = {"answers": self.answers, "sample": self.sample, "sample_accuracy": self.accuracy}
         for name in ("calls", "prompt_tokens", "output_tokens", "cost_usd"):
             found: Expected | None = vars(self)[name]
             told[name] = None if found is None else found.total

@@ -8,7 +8,7 @@ from tale_dspy.comparison.paired import PairedMeans
 from tale_dspy.display import number as number
 
 
-def plain_json(value: Any) -> Any:
+def plain_json(value: object) -> Any:
     """Turn a value into plain JSON: tuples become lists, NaN, infinities and foreign types their text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value

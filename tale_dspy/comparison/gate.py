@@ -8,7 +8,7 @@ model.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tale_dspy.comparison.caveats import figure_notes
 from tale_dspy.comparison.comparability import Changed, differing_factor
@@ -17,6 +17,7 @@ from tale_dspy.comparison.noninferiority import MOST, difference_bounds, smalles
 from tale_dspy.comparison.paired import Figure, PairedMeans, PairedRuns, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.records import Run
 
 GateOutcome = Literal["pass", "fail", "cannot decide"]
@@ -68,7 +69,7 @@ class GateResult:
     def passed(self) -> bool:
         return self.outcome == "pass"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Give everything as plain JSON."""
         return {key: plain_json(value) for key, value in {"passed": self.passed, **asdict(self)}.items()}
 

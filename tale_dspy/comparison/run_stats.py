@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.columns import RunColumns
 from tale_dspy.runs.record import OUTCOMES
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import quantile
 
 
-def config_of(run: Run) -> dict[str, Any]:
+def config_of(run: Run) -> JsonObject:
     """Give the configuration in `run.json`; empty where it is missing or not an object."""
     config = run.info.get("config")
     return config if isinstance(config, dict) else {}

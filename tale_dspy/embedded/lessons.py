@@ -14,8 +14,9 @@ from tale_dspy.adapter import TaleAdapter
 from tale_dspy.embedded.problems import Problem, Step, problem_stream
 from tale_dspy.embedded.reasoning import FORMS, answer_only, equations, long_form, sentences, skipping
 from tale_dspy.prompts import CONCISE_INSTRUCTIONS, DRAFT_INSTRUCTIONS, ESTIMATOR_INSTRUCTIONS
+from tale_dspy.protocols import JsonObject
 
-Messages = list[dict[str, Any]]
+Messages = list[JsonObject]
 Count = Callable[[str], int]
 """Counts the tokens of a reply, its end token included."""
 

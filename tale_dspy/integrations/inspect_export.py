@@ -133,7 +133,7 @@ def _eval_sample(record: Record, model: str, calls: Sequence[CallRow]) -> "EvalS
     )
 
 
-def _sample_events(record: Record, model: str, calls: Sequence[CallRow], score: Any) -> "Iterator[Event]":
+def _sample_events(record: Record, model: str, calls: Sequence[CallRow], score: object) -> "Iterator[Event]":
     """Yield the calls of a question, those of one role in one span, and its score."""
     from inspect_ai.dataset import Sample
     from inspect_ai.event import ModelEvent, SampleInitEvent, ScoreEvent, SpanBeginEvent, SpanEndEvent

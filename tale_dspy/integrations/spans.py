@@ -8,7 +8,7 @@ Example:
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from tale_dspy.accounting.receipts import Receipt
 from tale_dspy.dspy_bridge import BaseCallback
@@ -32,7 +32,7 @@ class BudgetSpans(BaseCallback):  # type: ignore[misc]  # dspy ships no types
     """
 
     def on_module_end(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, call_id: str, outputs: Any, exception: Exception | None = None
+        self, call_id: str, outputs: object, exception: Exception | None = None
     ) -> None:
         receipt = outputs._receipt if isinstance(outputs, TalePrediction) else None
         if receipt is None:

@@ -34,6 +34,7 @@ from tale_dspy.optimizers.search.summary import search_figures
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.questions import questions_of
@@ -145,7 +146,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _reset_search(self) -> None:
         self.rows: list[SearchRow] = []
         self.notices: dict[str, str] = {}
-        self.summary: dict[str, Any] = {}
+        self.summary: JsonObject = {}
         self.stopped: str | None = None
         self.caps = SharedCaps(self.options.max_usd, self.options.max_total_output_tokens)
 
@@ -153,10 +154,10 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self,
         student: Any,
         *,
-        trainset: Dataset | Sequence[Any],
+        trainset: Dataset | Sequence[object],
         teacher: Any = None,
-        valset: Any = None,
-        **kwargs: Any,
+        valset: object = None,
+        **kwargs: object,
     ) -> Any:
         """Return a copy of the student with an estimator learned for each of its budgeted predictors.
 
@@ -189,7 +190,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             if job.folder:
                 job.folder.close()
 
-    def _make_job(self, student: Any, lm: Any, trainset: Dataset | Sequence[Any]) -> SearchJob:
+    def _make_job(self, student: Program, lm: Any, trainset: Dataset | Sequence[object]) -> SearchJob:
         ledger = Ledger(self.options.max_usd, price=self.options.price)
         for model in [lm, *language_models(student)]:
             if model is not None and ledger.capped:
@@ -203,7 +204,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         plan = self.plan
         if self._sampler_decides and _decides_when_done(sampler):
             plan, told["calls_per_question"] = replace(plan, calls_per_question=ENDLESS), None
-        config: dict[str, Any] = {**(self.options.config or {}), "search": told}
+        config: JsonObject = {**(self.options.config or {}), "search": told}
         metric = None if isinstance(self.metric, str) else self.metric
         if isinstance(self.metric, str):
             config["metric"] = self.metric
@@ -212,7 +213,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         folder = None if self.out is None else SearchFolder(self.out, info)
         return SearchJob(questions, metric, isinstance(self.metric, str), sampler, plan, self.options, folder, efforts)
 
-    def _efforts_of(self, student: Any, lm: Any) -> tuple[str, ...]:
+    def _efforts_of(self, student: Program, lm: LanguageModel) -> tuple[str, ...]:
         """Return the effort words to search, without those that would send the request of another; none for tokens."""
         if self.efforts is None:
             return ()
@@ -233,7 +234,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
                 logger.warning("effort %s: asked once", setting)
         return tuple(str(setting.value) for setting in settings)
 
-    def _search_predictors(self, student: Any, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
+    def _search_predictors(self, student: Program, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
         started = time.perf_counter()
         tally = Tally(total=len(names) * len(job.questions))
         program = copy_program(student)
@@ -265,7 +266,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             logger.warning("the search ended after %d of %d questions: %s", len(self.rows), tally.total, self.stopped)
         return program
 
-    def _with_estimator(self, program: Any, name: str, rows: Sequence[SearchRow]) -> Any:
+    def _with_estimator(self, program: Program, name: str, rows: Sequence[SearchRow]) -> Any:
         """Return the program with an estimator for one predictor, and the memory of what it was learned from."""
         module = budgeted_predictors(program)[name]
         module.seen.add((row.id for row in rows), "search", self.options.lm)

@@ -18,6 +18,7 @@ from tale_dspy.optimizers.search.budget_space import check_efforts
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.programs.copying import copy_program
+from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scaled import with_scaled_budgets
 from tale_dspy.runs.scoring import Metric
@@ -163,7 +164,7 @@ class _SweepRuns:
     metric: Metric | None
     out: Path | None
     caps: SharedCaps
-    options: dict[str, Any]
+    options: JsonObject
 
     def point(self, program: Any, data: Dataset, vanilla: Run, budget: SweepPoint) -> Run:
         """Ask all questions at one budget."""
@@ -177,9 +178,9 @@ class _SweepRuns:
         told = {"budgets": data_hash(str(e[BUDGET]) for e in scaled.examples)}
         return self.run(given(program, None), scaled, f"budget:{budget:g}x", told)
 
-    def run(self, program: Any, data: Dataset, name: str, config: dict[str, Any] | None = None) -> Run:
+    def run(self, program: Any, data: Dataset, name: str, config: JsonObject | None = None) -> Run:
         """Evaluate a program under what is left of the caps."""
-        own: dict[str, Any] = {
+        own: JsonObject = {
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
@@ -188,7 +189,7 @@ class _SweepRuns:
         return self.caps.evaluate(program, data, **{**self.options, **own})
 
 
-def given(program: Any, budget: BudgetLike | None) -> Any:
+def given(program: Program, budget: BudgetLike | None) -> Any:
     """Return a copy of a program whose budgeted predictors are all given one budget, and estimate none.
 
     Args:

@@ -22,6 +22,7 @@ from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.scaling import budget_states, scaled
 from tale_dspy.programs.guarantee import CalibrationGuarantee, calibration_context
+from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.describe import state_hash
 from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
@@ -139,15 +140,15 @@ def in_sequence(
 
 
 def calibrate(
-    program: Any,
-    valset: Dataset | Sequence[Any],
+    program: Program,
+    valset: Dataset | Sequence[object],
     epsilon: float = 0.01,
     delta: float = 0.05,
     *,
     scales: Sequence[float] = SCALES,
-    vanilla: Any = None,
+    vanilla: object = None,
     out: str | Path | None = None,
-    **options: Any,
+    **options: object,
 ) -> Calibration:
     """Find the smallest budgets under which at most a share epsilon of right answers is lost.
 
@@ -203,7 +204,7 @@ def calibrate(
 class _CalibrationRuns:
     """The runs of a calibration: what is lost at a scale, and what a promise is bound to."""
 
-    def __init__(self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: dict[str, Any]) -> None:
+    def __init__(self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: JsonObject) -> None:
         from tale_dspy.programs.convert import unbudgeted
 
         self.program, self.out = program, out
@@ -234,7 +235,7 @@ class _CalibrationRuns:
         return "the metric and the model" if self.out is None else str(self.out / "vanilla")
 
     def _run_program(self, program: Any, questions: Any, name: str) -> Run:
-        own: dict[str, Any] = {
+        own: JsonObject = {
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
         }

@@ -9,6 +9,7 @@ from tale_dspy.optimizers.search.offline_eval import check_rows, inputs_of
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import SignatureLike, check_signature
 from tale_dspy.programs.estimators.few_shot_estimator import FewShotEstimator
+from tale_dspy.protocols import JsonObject
 
 
 def few_shot(
@@ -48,9 +49,9 @@ def few_shot(
     return estimator
 
 
-def _budget_demos(rows: Sequence[SearchRow], names: Sequence[str]) -> list[dict[str, Any]]:
+def _budget_demos(rows: Sequence[SearchRow], names: Sequence[str]) -> list[JsonObject]:
     """Return inputs and best budget of each question, sorted by the budget."""
-    demos: dict[str, dict[str, Any]] = {}
+    demos: dict[str, JsonObject] = {}
     for row in rows:
         inputs = {k: v for k, v in inputs_of(row).items() if k in names and v is not None}
         if row.best is not None and inputs:

@@ -13,6 +13,7 @@ from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
@@ -96,10 +97,10 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         self,
         student: Any,
         *,
-        trainset: Dataset | Sequence[Any],
+        trainset: Dataset | Sequence[object],
         teacher: Any = None,
-        valset: Any = None,
-        **kwargs: Any,
+        valset: object = None,
+        **kwargs: object,
     ) -> Any:
         """Return a copy of the student with the best budget set, and the trials as `trial_logs`.
 
@@ -143,10 +144,10 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
             trials.append(Trial(budget.to_json(), summary["accuracy"], summary["output_tokens_mean"], summary["n"]))
         return trials
 
-    def _run_candidate(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> Run:
+    def _run_candidate(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[object]) -> Run:
         value = candidate.fixed.value
         name = f"budget:{value}" if value is None or value.effort is None else f"effort:{value}"
-        own: dict[str, Any] = {
+        own: JsonObject = {
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
@@ -168,7 +169,7 @@ def _budget_rank(trial: Trial) -> tuple[int, int]:
     return (-1 if value.effort is None else EFFORT_WORDS.index(value.effort), value.tokens or 0)
 
 
-def _rows_and_gold(trainset: Dataset | Sequence[Any]) -> tuple[list[Any], str]:
+def _rows_and_gold(trainset: Dataset | Sequence[object]) -> tuple[list[Any], str]:
     if isinstance(trainset, Dataset):
         return list(trainset.examples), trainset.gold
     return list(trainset), gold_field(trainset[0])

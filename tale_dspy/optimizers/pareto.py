@@ -19,6 +19,7 @@ from tale_dspy.optimizers.search.budget_override import budgeted_predictors, sea
 from tale_dspy.optimizers.search.question import Direction, new_study
 from tale_dspy.optimizers.search_space import Demos, SearchSpace, collect_demos
 from tale_dspy.programs.copying import copy_program
+from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.questions import gold_field, questions_of
 from tale_dspy.runs.records import Run
@@ -103,10 +104,10 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self,
         student: Any,
         *,
-        trainset: Dataset | Sequence[Any],
+        trainset: Dataset | Sequence[object],
         teacher: Any = None,
-        valset: Dataset | Sequence[Any] | None = None,
-        **kwargs: Any,
+        valset: Dataset | Sequence[object] | None = None,
+        **kwargs: object,
     ) -> Any:
         """Return the program of the front that the rule of the constructor chooses; the others are in `front`.
 
@@ -163,7 +164,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         rest = train[few:]
         return train[:few], replace(trainset, examples=rest) if isinstance(trainset, Dataset) else rest
 
-    def _bootstrap_demos(self, student: Any, train: Sequence[Any]) -> Demos:
+    def _bootstrap_demos(self, student: Program, train: Sequence[object]) -> Demos:
         """Make demos of the student's own answers; a killed search finds them again in its folder."""
         k = self.space.most_demos
         if not k or not train:
@@ -183,7 +184,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _asked_for_demos(self, student: Any, train: Sequence[Any], k: int) -> Demos:
         questions = {id(e): q for e, q in zip(train, questions_of(train), strict=True)}
 
-        def is_right(example: Any, pred: Any) -> bool:
+        def is_right(example: object, pred: object) -> bool:
             if self.metric is None:
                 return answers_match(questions[id(example)], pred)
             return score_of(self.metric(example, pred)) >= self._threshold
@@ -197,7 +198,9 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     # ---- the search
 
-    def _search_variants(self, student: Any, demos: Demos, val: Any, made: "dict[str, _MeasuredVariant]") -> None:
+    def _search_variants(
+        self, student: Program, demos: Demos, val: object, made: "dict[str, _MeasuredVariant]"
+    ) -> None:
         study = self._create_study(self._measure_variant(student, self.space.unchanged(), demos, val, made).measured)
         for _ in range(self.trials):
             trial = study.ask()
@@ -214,7 +217,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return study
 
     def _measure_variant(
-        self, student: Any, choices: dict[str, Any], demos: Demos, val: Any, made: "dict[str, _MeasuredVariant]"
+        self, student: Program, choices: JsonObject, demos: Demos, val: object, made: "dict[str, _MeasuredVariant]"
     ) -> "_MeasuredVariant":
         """Measure one choice, unless it was measured before."""
         key = digest(choices)
@@ -223,8 +226,8 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             made[key] = _MeasuredVariant(choices, measured(run))
         return made[key]
 
-    def _run_program(self, program: Any, val: Any, name: str, options: dict[str, Any]) -> Run:
-        own: dict[str, Any] = {
+    def _run_program(self, program: Any, val: Any, name: str, options: JsonObject) -> Run:
+        own: JsonObject = {
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name,
@@ -233,7 +236,9 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     # ---- what it came to
 
-    def _fresh_front(self, student: Any, demos: Demos, val: Any, made: "dict[str, _MeasuredVariant]") -> ParetoFront:
+    def _fresh_front(
+        self, student: Program, demos: Demos, val: object, made: "dict[str, _MeasuredVariant]"
+    ) -> ParetoFront:
         """Measure the front again on fresh draws, the most accurate first, as far as the caps go."""
         name = val.name if isinstance(val, Dataset) else "examples"
         points = [
@@ -271,7 +276,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 class _MeasuredVariant:
     """One choice and what it came to."""
 
-    def __init__(self, choices: dict[str, Any], found: Measured) -> None:
+    def __init__(self, choices: JsonObject, found: Measured) -> None:
         self.choices, self.measured = choices, found
 
 

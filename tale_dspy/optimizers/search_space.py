@@ -20,6 +20,7 @@ from tale_dspy.optimizers.search.budget_override import budgeted_predictors, rep
 from tale_dspy.optimizers.token_metric import net_tokens
 from tale_dspy.programs.base import with_guidance
 from tale_dspy.prompt_forms import prompt_form
+from tale_dspy.protocols import JsonObject, Program
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -78,14 +79,14 @@ class SearchSpace:
         """How many demos are needed at most."""
         return max(self.demos, default=0)
 
-    def unchanged(self) -> dict[str, Any]:
+    def unchanged(self) -> JsonObject:
         """Return the choices that leave the program as it is."""
         unchanged = {name: options[0] for name, options in self._choice_lists().items()}
         return unchanged if self.scales is None else {**unchanged, "scale": 1.0}
 
-    def suggest(self, trial: "Trial") -> dict[str, Any]:
+    def suggest(self, trial: "Trial") -> JsonObject:
         """Let Optuna choose."""
-        choices: dict[str, Any] = {
+        choices: JsonObject = {
             name: trial.suggest_categorical(name, options) for name, options in self._choice_lists().items()
         }
         if self.scales is not None:
@@ -168,11 +169,11 @@ def collect_demos(
     return {name: [found[name] for found in steps if name in found] for name in names.values()}
 
 
-_Trace = Sequence[tuple[Any, dict[str, Any], Any]]
+_Trace = Sequence[tuple[Any, JsonObject, Any]]
 _RightAnswer = tuple[float, _Trace]
 
 
-def _answer_rightly(program: Any, example: Any, is_right: Callable[[Any, Any], bool]) -> _RightAnswer | None:
+def _answer_rightly(program: Program, example: Any, is_right: Callable[[Any, Any], bool]) -> _RightAnswer | None:
     """Return the tokens and the trace of a right answer; None if it is wrong or there is none."""
     with dspy.context(trace=[]):
         try:

@@ -43,7 +43,7 @@ class TokenAwareMetric:
         predictor = pred_trace[0][0] if pred_trace else None
         return self.explain(example, pred, is_estimator=_estimates_budget(predictor))
 
-    def explain(self, example: Any, pred: Any, *, is_estimator: bool = False) -> dspy.Prediction:
+    def explain(self, example: object, pred: object, *, is_estimator: bool = False) -> dspy.Prediction:
         """Return the score and, in words, how it came about.
 
         Args:
@@ -58,7 +58,7 @@ class TokenAwareMetric:
             score=self._weigh_tokens(base, pred), feedback=" ".join([told, _cost_sentence(pred), advice]).strip()
         )
 
-    def _answer_score(self, example: Any, pred: Any) -> tuple[float, str]:
+    def _answer_score(self, example: object, pred: Any) -> tuple[float, str]:
         """Return the score of the answer alone, and a sentence about it."""
         if self.metric is None:
             gold = gold_field(example)
@@ -71,7 +71,7 @@ class TokenAwareMetric:
         told = value.get("feedback") if isinstance(value, dspy.Prediction) else None
         return score, str(told or ("Right." if score >= self.threshold else f"Wrong: score {score:g}."))
 
-    def _weigh_tokens(self, base: float, pred: Any) -> float:
+    def _weigh_tokens(self, base: float, pred: object) -> float:
         used = net_tokens(pred)
         return base * (1 - self.weight * (1.0 if used is None else used / (used + self.tokens)))
 
@@ -122,7 +122,7 @@ def _estimates_budget(predictor: Any) -> bool:
     return isinstance(predictor, TalePredict) and BUDGET in predictor.signature.output_fields
 
 
-def _cost_sentence(pred: Any) -> str:
+def _cost_sentence(pred: object) -> str:
     used = net_tokens(pred)
     if used is None:
         return "How many tokens it took is unknown."
@@ -130,13 +130,13 @@ def _cost_sentence(pred: Any) -> str:
     return f"It took {used} tokens{'' if estimate is None else f', {estimate} of them to estimate the budget'}."
 
 
-def _used_and_budget(pred: Any) -> tuple[int, int] | None:
+def _used_and_budget(pred: object) -> tuple[int, int] | None:
     if not isinstance(pred, TalePrediction) or pred.token_budget is None or pred.output_tokens is None:
         return None
     return pred.output_tokens, pred.token_budget
 
 
-def _for_reasoner(pred: Any, right: bool) -> str:
+def _for_reasoner(pred: object, right: bool) -> str:
     known = _used_and_budget(pred)
     if known is None:
         return "Write down no more than the answer needs." if right else ""
@@ -148,7 +148,7 @@ def _for_reasoner(pred: Any, right: bool) -> str:
     return f"The reasoning took {used} tokens of a budget of {budget}: use what there is to get the answer right."
 
 
-def _for_estimator(pred: Any, right: bool) -> str:
+def _for_estimator(pred: object, right: bool) -> str:
     known = _used_and_budget(pred)
     if known is None:
         return ""

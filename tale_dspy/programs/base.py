@@ -24,6 +24,7 @@ from tale_dspy.programs.skipping import skips_reasoning
 from tale_dspy.programs.state import BudgetState, TrainingExamples
 from tale_dspy.programs.steps import Steps, arun_steps, call_of, run_steps
 from tale_dspy.programs.typenames import type_from_text, type_to_text
+from tale_dspy.protocols import CallArguments, JsonObject
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
 """Names a module adds to a signature or to its predictions."""
@@ -36,11 +37,11 @@ SignatureLike = str | type[dspy.Signature]
 class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no types
     """A prediction that carries its receipt outside the fields, so that `keys()` stay those of the signature."""
 
-    def __init__(self, base: Any = None, **kwargs: Any) -> None:
+    def __init__(self, base: object = None, **kwargs: object) -> None:
         super().__init__(base, **kwargs)
         self._receipt: Receipt | None = base._receipt if isinstance(base, TalePrediction) else None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "TalePrediction":
+    def __deepcopy__(self, memo: dict[int, object]) -> "TalePrediction":
         return _with_attributes(copy.deepcopy(self.__dict__, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -49,7 +50,7 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
         return _with_attributes, ({**self.__dict__, "_completions": completions},)
 
     @property
-    def receipt(self) -> dict[str, Any] | None:
+    def receipt(self) -> JsonObject | None:
         """What the answer asked and spent, as plain JSON; `tale_dspy.receipt(pred)` is the typed view."""
         return None if self._receipt is None else self._receipt.to_json()
 
@@ -114,7 +115,7 @@ class TaleModule(RegisteredModule, abstract=True):
         adapter: Any = None,
         on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
-        **config: Any,
+        **config: object,
     ) -> None:
         super().__init__(callbacks=callbacks)
         if adapter is not None and not isinstance(adapter, dspy.Adapter):
@@ -139,13 +140,13 @@ class TaleModule(RegisteredModule, abstract=True):
         extended = with_reasoning(signature)
         return with_guidance(extended, cls.guidance) if cls.guidance else extended
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
+    def forward(self, **kwargs: object) -> TalePrediction:
         return run_steps(self.steps(kwargs))
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
+    async def aforward(self, **kwargs: object) -> TalePrediction:
         return await arun_steps(self.steps(kwargs))
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         """Yield the calls of one answer and return its prediction; `forward` and `aforward` drive it."""
         with self.call_scope() as calls:
             raw = yield call_of(self.predict, kwargs)
@@ -157,12 +158,12 @@ class TaleModule(RegisteredModule, abstract=True):
         with record_calls(adapter=self.adapter_in_force()) as calls:
             yield calls
 
-    def adapter_in_force(self, configured: Any = None) -> Any:
+    def adapter_in_force(self, configured: object = None) -> Any:
         """Return the adapter that calls are rendered with: the module's, the configured one, or its default."""
         configured = configured or dspy.settings.adapter
         return self.adapter or configured or self.predict.default_adapter or default_adapter()
 
-    def check_guarantee(self, state: BudgetState, kwargs: dict[str, Any], mode: str) -> None:
+    def check_guarantee(self, state: BudgetState, kwargs: CallArguments, mode: str) -> None:
         """Warn if budgets were calibrated, and for something else than what this call is asked under."""
         if state.promise is not None:
             warn_if_invalid(state.promise, calibration_context(self, kwargs, mode), state.budgets)
@@ -184,11 +185,11 @@ class TaleModule(RegisteredModule, abstract=True):
         )
         return with_receipt(raw, receipt)
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return DSPy's state of each parameter, and under `tale_dspy` what is needed to build the program again."""
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return what `tale_dspy.load` needs beside DSPy's state: class, signature with types, adapter, settings."""
         signature = self.predict.signature
         reasoning = signature.output_fields.get(REASONING)
@@ -208,11 +209,11 @@ class TaleModule(RegisteredModule, abstract=True):
         return module
 
     @classmethod
-    def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> dict[str, Any]:
+    def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> JsonObject:
         """Return the arguments of the constructor beside the signature; a subclass with others adds them."""
         return {"adapter": adapter_named(about["adapter"]), **checked_settings(about["config"])}
 
-    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+    def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
         """Load a state of this class or, by field name, of a plain `dspy.ChainOfThought`.
 
         What the state does not tell (an estimator, the limits, the guidance of a control) stays as it is.
@@ -235,13 +236,13 @@ def with_receipt(raw: dspy.Prediction, receipt: Receipt) -> TalePrediction:
     return _with_attributes({**vars(raw), "_store": dict(raw._store), "_receipt": receipt})
 
 
-def _with_attributes(attributes: dict[str, Any]) -> TalePrediction:
+def _with_attributes(attributes: JsonObject) -> TalePrediction:
     pred = TalePrediction.__new__(TalePrediction)
     pred.__dict__.update(attributes)
     return pred
 
 
-def receipt(pred: Any) -> Receipt:
+def receipt(pred: object) -> Receipt:
     """Return the typed view of `pred.receipt`.
 
     Raises:
@@ -274,7 +275,7 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
     return checked
 
 
-def _as_signature(signature: Any) -> Any:
+def _as_signature(signature: object) -> Any:
     try:
         resolved = ensure_signature(signature)
     except (ValueError, SyntaxError, TypeError) as e:
@@ -314,6 +315,6 @@ def with_guidance(signature: type[dspy.Signature], guidance: str) -> type[dspy.S
     return guided
 
 
-def only(inputs: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def only(inputs: CallArguments, names: Sequence[str]) -> JsonObject:
     """Return the inputs of these names."""
     return {k: v for k, v in inputs.items() if k in names}

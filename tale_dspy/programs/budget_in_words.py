@@ -6,6 +6,7 @@ from typing import Any
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
 from tale_dspy.prompt_forms import BUDGET_SENTENCE
+from tale_dspy.protocols import CallArguments, JsonObject
 
 
 def with_budget_in_words(adapter: Any) -> Any:
@@ -25,11 +26,11 @@ def with_budget_in_words(adapter: Any) -> Any:
 
 
 def _format_with_budget(
-    adapter: Any, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
-) -> list[dict[str, Any]]:
+    adapter: Any, signature: Any, demos: list[JsonObject], inputs: CallArguments
+) -> list[JsonObject]:
     spoken = BUDGET in signature.input_fields and REASONING in signature.output_fields and inputs.get(BUDGET)
     if not spoken:
-        messages: list[dict[str, Any]] = adapter.format(signature, demos, inputs)
+        messages: list[JsonObject] = adapter.format(signature, demos, inputs)
         return messages
     plain = {k: v for k, v in inputs.items() if k != BUDGET}
     messages = adapter.format(_without_budget(signature), demos, plain)

@@ -10,6 +10,7 @@ from tale_dspy.programs.budgeted_module import BudgetedModule, budget_value
 from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.skipping import SkipPolicy
 from tale_dspy.programs.state import FixedBudgetState
+from tale_dspy.protocols import CallArguments
 
 
 class BudgetedChainOfThought(BudgetedModule):
@@ -79,7 +80,7 @@ class BudgetedChainOfThought(BudgetedModule):
     def effort(self, value: str | None) -> None:
         self.fixed.value = budget_value(self.token_budget, value)
 
-    def known_budget(self, kwargs: dict[str, Any], mode: Mode) -> Budget:
+    def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget:
         given = self.given_budget(kwargs)
         if given is not None:
             return given

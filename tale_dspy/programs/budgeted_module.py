@@ -31,6 +31,7 @@ from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy, check_on_skip,
 from tale_dspy.programs.state import BudgetModeState, SkipState
 from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.prompt_forms import PAPER
+from tale_dspy.protocols import CallArguments, JsonObject, LanguageModel, Program
 
 
 class BudgetedModule(TaleModule, abstract=True):
@@ -93,7 +94,7 @@ class BudgetedModule(TaleModule, abstract=True):
     def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         return with_budget(with_reasoning(signature))
 
-    def adapter_in_force(self, configured: Any = None) -> Any:
+    def adapter_in_force(self, configured: object = None) -> Any:
         adapter = super().adapter_in_force(configured)
         lm = self.predict.lm or dspy.settings.lm
         trained = isinstance(lm, LM) and lm.prompt_form is not None  # on the field with the number, as the embedded one
@@ -107,7 +108,7 @@ class BudgetedModule(TaleModule, abstract=True):
         adapter = super().adapter_in_force()
         return isinstance(adapter, TaleAdapter) and adapter.form == PAPER
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         kwargs, mode = self.split_mode(kwargs)
         with self.call_scope() as calls:
             budget = self.known_budget(kwargs, mode)
@@ -124,7 +125,7 @@ class BudgetedModule(TaleModule, abstract=True):
         return pred
 
     def _again_with_reasoning(
-        self, first: dspy.Prediction, kwargs: dict[str, Any], budget: Budget, mode: Mode
+        self, first: dspy.Prediction, kwargs: CallArguments, budget: Budget, mode: Mode
     ) -> Steps[dspy.Prediction]:
         """Ask again as `on_skip` says; the answer without reasoning leaves the trace, of which demos are made."""
         larger = None
@@ -140,21 +141,21 @@ class BudgetedModule(TaleModule, abstract=True):
         return second
 
     @abstractmethod
-    def known_budget(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:
+    def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget | None:
         """Return the budget of a call if no estimate is needed for it."""
 
-    def estimate_steps(self, kwargs: dict[str, Any], mode: Mode) -> Steps[Budget]:
+    def estimate_steps(self, kwargs: CallArguments, mode: Mode) -> Steps[Budget]:
         """Yield the calls that estimate a budget and return it."""
         raise NotImplementedError(f"{type(self).__name__} estimates no budget")
 
-    def split_mode(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Mode]:
+    def split_mode(self, kwargs: CallArguments) -> tuple[CallArguments, Mode]:
         """Return the arguments of a call without `mode`, and the mode."""
         if not self.takes("mode", kwargs):
             return kwargs, self.mode
         rest = {k: v for k, v in kwargs.items() if k != "mode"}
         return rest, self.mode if kwargs["mode"] is None else check_mode(kwargs["mode"])
 
-    def takes(self, name: str, kwargs: Mapping[str, Any]) -> bool:
+    def takes(self, name: str, kwargs: Mapping[str, object]) -> bool:
         """Say whether an argument of a call is the module's, and not an input of the signature."""
         return name in kwargs and name not in self.predict.signature.input_fields
 
@@ -164,15 +165,15 @@ class BudgetedModule(TaleModule, abstract=True):
         value = budget_value(tokens, effort)
         return None if value is None else Budget(value.tokens, "given", effort=value.effort)
 
-    def budget_request(self, kwargs: Mapping[str, Any], value: BudgetLike, mode: Mode) -> BudgetRequest:
+    def budget_request(self, kwargs: Mapping[str, object], value: BudgetLike, mode: Mode) -> BudgetRequest:
         """Return what a call sends for a budget."""
         return budget_request(language_model(self.predict, kwargs), value, mode, self.call_settings(kwargs))
 
-    def call_settings(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def call_settings(self, kwargs: Mapping[str, Any]) -> JsonObject:
         """Return the settings the caller gives a call, beside the LM's own."""
         return {**self.predict.config, **(kwargs.get("config") or {})}
 
-    def call_arguments(self, kwargs: Mapping[str, Any], budget: Budget, request: BudgetRequest) -> dict[str, Any]:
+    def call_arguments(self, kwargs: Mapping[str, Any], budget: Budget, request: BudgetRequest) -> CallArguments:
         """Return what the predictor is called with.
 
         No number where a word stands alone; no reasoning field where the model thinks natively.
@@ -188,7 +189,7 @@ class BudgetedModule(TaleModule, abstract=True):
         return without_reasoning(self.predict, call) if request.thinks else call
 
     def to_prediction(
-        self, raw: Any, calls: list[Call], budget: Budget, mode: Mode, request: BudgetRequest
+        self, raw: object, calls: list[Call], budget: Budget, mode: Mode, request: BudgetRequest
     ) -> TalePrediction:
         """Return the prediction with its receipt; native thinking stands for a reasoning field not asked for."""
         pred = self.with_receipt_of(raw, calls, budget)
@@ -219,17 +220,17 @@ def budget_value(tokens: BudgetLike | None, effort: str | None) -> BudgetValue |
     return value if word is None else BudgetValue(value.tokens, word)
 
 
-def reasoning_modules(program: Any) -> list[Any]:
+def reasoning_modules(program: Program) -> list[Any]:
     """Return the modules of a program that reason without a number to send, each once."""
     return [module for module in modules_of(program) if isinstance(module, ReasoningModule)]
 
 
-def budgeted_modules(program: Any) -> list[Any]:
+def budgeted_modules(program: Program) -> list[Any]:
     """Return the modules of a program that send a budget, each once."""
     return [module for module in modules_of(program) if isinstance(module, BudgetedModule)]
 
 
-def check_reasoning_controls(program: Any, lm: Any) -> None:
+def check_reasoning_controls(program: Program, lm: LanguageModel) -> None:
     """Say before anything is asked that a model cannot take its budgets as the program sends them.
 
     Args:

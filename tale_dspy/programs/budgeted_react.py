@@ -24,6 +24,7 @@ from tale_dspy.programs.base import TalePrediction, with_receipt
 from tale_dspy.programs.predictor import TOKENS_LEFT, TalePredict
 from tale_dspy.programs.reasoning_module import language_model, without_reasoning
 from tale_dspy.programs.steps import Steps, arun_steps, call_of, run_steps
+from tale_dspy.protocols import CallArguments, LanguageModel
 
 ANSWER_SHARE = 0.25
 """Share of the budget kept for the answer at the end, until it is known what answers take."""
@@ -50,7 +51,7 @@ class StepCosts:
     steps: list[float] = field(default_factory=lambda: [0, 0.0])
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "StepCosts":
+    def __deepcopy__(self, memo: dict[int, object]) -> "StepCosts":
         return StepCosts()  # a copy of a program is another program
 
     def add_step(self, word: str | None, tokens: int) -> None:
@@ -141,12 +142,12 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
     effort: str | None
     costs: StepCosts
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
+    def forward(self, **kwargs: object) -> TalePrediction:
         with self._trajectory_scope() as (account, calls):
             raw = super().forward(**kwargs)
         return self._with_receipt(raw, account, calls)
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
+    async def aforward(self, **kwargs: object) -> TalePrediction:
         with self._trajectory_scope() as (account, calls):
             raw = await super().aforward(**kwargs)
         return self._with_receipt(raw, account, calls)
@@ -186,13 +187,13 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
         self.predict = predict
         self.final = final
 
-    def forward(self, **kwargs: Any) -> dspy.Prediction:
+    def forward(self, **kwargs: object) -> dspy.Prediction:
         return run_steps(self.steps(kwargs))
 
-    async def aforward(self, **kwargs: Any) -> dspy.Prediction:
+    async def aforward(self, **kwargs: object) -> dspy.Prediction:
         return await arun_steps(self.steps(kwargs))
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[dspy.Prediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[dspy.Prediction]:
         """Yield the call of this step, if there is room for one."""
         account = _current.get()
         if account is None:  # called by itself, outside of a trajectory
@@ -236,7 +237,7 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
             return dspy.Prediction(**dict.fromkeys(self.predict.signature.output_fields))
         return dspy.Prediction(next_thought="The token budget is spent.", next_tool_name="finish", next_tool_args={})
 
-    def _step_request(self, lm: Any, word: str | None, room: int) -> BudgetRequest:
+    def _step_request(self, lm: LanguageModel, word: str | None, room: int) -> BudgetRequest:
         """Return the settings of a step: the word, or the number where the model takes one, under a cap on its room."""
         config = dict(self.predict.config)
         cap = budget_request(lm, room, "cap", config)
@@ -285,7 +286,7 @@ def _told_what_is_left(old: dspy.Predict) -> TalePredict:
     return predict
 
 
-def own_effort(lm: Any) -> str | None:
+def own_effort(lm: LanguageModel) -> str | None:
     """Return the effort word that is set on an LM, or None."""
     setting = caller_effort(lm.kwargs) if lm is not None else None
     word = None if setting is None else setting.rpartition(" ")[2]

@@ -19,12 +19,13 @@ from tale_dspy.programs.predictor import TalePredict, load_parameters
 from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.shadow import ShadowCheck
 from tale_dspy.programs.tale_ep import TaleEP
+from tale_dspy.protocols import Program
 
 logger = logging.getLogger(__name__)
 
 
 def budgeted(
-    program: Any,
+    program: Program,
     include: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
     estimator: dspy.Module | None = None,
@@ -133,7 +134,7 @@ class _LoadByName:
     def __init__(self, program: dspy.Module) -> None:
         self.program = program
 
-    def __call__(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+    def __call__(self, state: Mapping[str, object], *, allow_unsafe_lm_state: bool = False) -> None:
         load_parameters(self.program, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
 
@@ -147,14 +148,14 @@ def _plain_names(names: Iterable[str] | None) -> set[str]:
     return {"" if name == "self" else name.removeprefix("self.") for name in plain}
 
 
-def _find_agents(program: Any, exclude: set[str]) -> list[Any]:
+def _find_agents(program: Program, exclude: set[str]) -> list[Any]:
     """Return the agents of a program that are not excluded; one with a `forward` of its own is left alone."""
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     left_alone = {id(inner) for name in exclude & modules.keys() for inner in modules_of(modules[name])}
     return [m for m in modules.values() if type(m) is dspy.ReAct and id(m) not in left_alone]
 
 
-def _find_targets(program: Any, include: set[str], exclude: set[str], agents: Iterable[Any] = ()) -> list[Any]:
+def _find_targets(program: Program, include: set[str], exclude: set[str], agents: Iterable[object] = ()) -> list[Any]:
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     for name in sorted((include | exclude) - modules.keys()):
         predictors = ", ".join(n for n, _ in program.named_predictors())
@@ -191,7 +192,7 @@ def _is_cot(module: Any) -> bool:
     return True
 
 
-def _check_predict(name: str, module: Any) -> bool:
+def _check_predict(name: str, module: Program) -> bool:
     if type(module) is not dspy.Predict:
         raise UsageError(f"include names {name!r}, which is a {type(module).__name__} and not a dspy.Predict")
     return True
@@ -227,7 +228,7 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
     return new
 
 
-def replace_modules(holder: Any, swapped: dict[int, Any], seen: set[int] | None = None) -> None:
+def replace_modules(holder: object, swapped: dict[int, Any], seen: set[int] | None = None) -> None:
     """Put modules where others stand: in attributes, lists, tuples and dicts, at any depth.
 
     Args:
@@ -243,7 +244,7 @@ def replace_modules(holder: Any, swapped: dict[int, Any], seen: set[int] | None 
             items[key] = new
 
 
-def _replaced_value(value: Any, swapped: dict[int, Any], seen: set[int]) -> Any:
+def _replaced_value(value: object, swapped: dict[int, object], seen: set[int]) -> Any:
     if id(value) in swapped:
         return swapped[id(value)]
     if isinstance(value, tuple):

@@ -44,7 +44,7 @@ def language_models(program: dspy.Module) -> Iterator[Any]:
     yield from (value for value in _held_values(program) if isinstance(value, dspy.BaseLM))
 
 
-def _uncopyable_values(program: dspy.Module, memo: dict[int, Any]) -> dict[int, Any]:
+def _uncopyable_values(program: dspy.Module, memo: dict[int, object]) -> dict[int, Any]:
     shared: dict[int, Any] = {}
     for value in _held_values(program):
         try:
@@ -58,7 +58,7 @@ def _held_values(program: dspy.Module) -> Iterator[Any]:
     """Yield what the modules of a program hold, other than modules: attributes, and the items of containers there."""
     seen: set[int] = set()
 
-    def inside(value: Any) -> Iterator[Any]:
+    def inside(value: object) -> Iterator[Any]:
         if isinstance(value, dict | list | tuple):
             if id(value) not in seen:
                 seen.add(id(value))

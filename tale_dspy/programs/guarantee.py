@@ -13,6 +13,7 @@ import dspy
 
 from tale_dspy.adapter import describe_adapter
 from tale_dspy.backends.lm import LM
+from tale_dspy.protocols import JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class CalibrationGuarantee:
             f"questions like those of {self.data} ({self.n} asked, {self.lost} lost)"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {**asdict(self), "budgets": list(self.budgets)}
 
     @classmethod

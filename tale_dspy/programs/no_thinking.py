@@ -1,12 +1,12 @@
 """Thinking switched off: the control beside every budget of a model that thinks natively."""
 
 from dataclasses import replace
-from typing import Any
 
 from tale_dspy.backends.reasoning_params import budget_request
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.programs.reasoning_module import ReasoningModule, language_model, without_reasoning
 from tale_dspy.programs.steps import Steps, call_of
+from tale_dspy.protocols import CallArguments
 
 
 class NoThinking(ReasoningModule):
@@ -25,7 +25,7 @@ class NoThinking(ReasoningModule):
 
     cli_name = "no-thinking"
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         call = {k: v for k, v in kwargs.items() if k != "mode" or "mode" in self.predict.signature.input_fields}
         config = dict(kwargs.get("config") or {})
         request = budget_request(language_model(self.predict, call), "none", "auto", {**self.predict.config, **config})

@@ -25,6 +25,7 @@ from tale_dspy.programs.recovery import ESCALATIONS, REFUSED, Closing, Policy, R
 from tale_dspy.programs.registry import RegisteredModule
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, run_steps
+from tale_dspy.protocols import CallArguments, JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +61,15 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     default_adapter: Any = None
     """Renders calls where no adapter is configured; None is `TaleAdapter`."""
 
-    def forward(self, **kwargs: Any) -> dspy.Prediction:
+    def forward(self, **kwargs: object) -> dspy.Prediction:
         return super().forward(**kwargs) if self.on_truncation is None else run_steps(self._recovering_steps(kwargs))
 
-    async def aforward(self, **kwargs: Any) -> dspy.Prediction:
+    async def aforward(self, **kwargs: object) -> dspy.Prediction:
         if self.on_truncation is None:
             return await super().aforward(**kwargs)
         return await arun_steps(self._recovering_steps(kwargs))
 
-    def _recovering_steps(self, kwargs: dict[str, Any]) -> Steps[dspy.Prediction]:
+    def _recovering_steps(self, kwargs: CallArguments) -> Steps[dspy.Prediction]:
         """Yield the first attempt and, where its reply was cut, what `on_truncation` asks for."""
         with record_calls() as calls:
             recovery = Recovery(self, kwargs, calls)
@@ -83,7 +84,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
                         recovery.took((yield self._mend_parse_errors(recovery.bigger())))
         return recovery.result()
 
-    def _mend_parse_errors(self, kwargs: dict[str, Any]) -> PendingCall:
+    def _mend_parse_errors(self, kwargs: CallArguments) -> PendingCall:
         """Return a call that gives what DSPy's own adapters raise where a reply has no marker, instead of raising."""
 
         def call() -> dspy.Prediction | AdapterParseError:
@@ -100,7 +101,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
 
         return PendingCall(call, acall)
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         state = super().dump_state(json_mode=json_mode)
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
             shared = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
@@ -114,7 +115,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         signature = {**state["signature"], "fields": [fields[name] for name in names]}
         return {**state, "signature": signature, _NAMES: names, **own}
 
-    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
+    def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
         """Load a state that carries field names; any other goes through `named` first.
 
         Raises:
@@ -144,7 +145,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
             raise as_state_error(e) from e
         return self
 
-    def named(self, state: Mapping[str, Any]) -> dict[str, Any]:
+    def named(self, state: Mapping[str, Any]) -> JsonObject:
         """Add field names to a state without, such as a `dspy.ChainOfThought`'s; `token_budget` may be missing in it.
 
         Raises:
@@ -190,7 +191,7 @@ def _recovery_scope() -> Iterator[None]:
         yield
 
 
-def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+def load_parameters(program: dspy.Module, state: Mapping[str, object], *, allow_unsafe_lm_state: bool = False) -> None:
     """Load a state by name: one of this program, or of the same program before its ChainOfThoughts were budgeted.
 
     What such a state cannot tell (the estimators, limits, what was seen) stays as it is. The program is not touched if
@@ -216,7 +217,7 @@ def load_parameters(program: dspy.Module, state: Mapping[str, Any], *, allow_uns
                 raise StateError(f"{name}: {as_state_error(e)}") from e
 
 
-def _is_required(parameter: Any) -> bool:
+def _is_required(parameter: object) -> bool:
     return not isinstance(parameter, ModuleState) or parameter.required
 
 
@@ -247,7 +248,7 @@ def saved_settings() -> frozenset[str]:
     return _FIXED_SETTINGS.union(parameter_names().settings)
 
 
-def savable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def savable_settings(config: Mapping[str, object]) -> JsonObject:
     """Return the settings of a call that a file may hold; what is left out is said."""
     known = saved_settings()
     lost = sorted(name for name in config if name not in known)
@@ -256,7 +257,7 @@ def savable_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name in known}
 
 
-def checked_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def checked_settings(config: Mapping[str, object]) -> JsonObject:
     """Return the settings of a call that a file holds.
 
     Raises:
@@ -280,19 +281,19 @@ def _is_same_field(name: str, own: Mapping[str, str], saved: Mapping[str, str]) 
     return saved["prefix"] == own["prefix"] or saved["description"] == own["description"]
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} should be a text")
     return value
 
 
-def _as_list(name: str, value: Any) -> list[Any]:
+def _as_list(name: str, value: object) -> list[Any]:
     if not isinstance(value, list) or (name == "demos" and not all(isinstance(demo, dict) for demo in value)):
         raise TypeError(f"{name} should be a list of objects")
     return value
 
 
-def _allowed_lm_settings(lm: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _allowed_lm_settings(lm: Mapping[str, Any] | None) -> JsonObject | None:
     """Drop what a file must not decide about a language model: addresses, headers, fallbacks, credentials."""
     if lm is None:
         return None

@@ -18,6 +18,7 @@ from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction
 from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.state import ReasoningModeState
 from tale_dspy.programs.steps import Steps, call_of
+from tale_dspy.protocols import CallArguments, Predictor
 
 
 class ReasoningModule(TaleModule, abstract=True):
@@ -47,7 +48,7 @@ class ReasoningModule(TaleModule, abstract=True):
         adapter: Any = None,
         on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
-        **config: Any,
+        **config: object,
     ) -> None:
         super().__init__(signature, adapter=adapter, on_truncation=on_truncation, callbacks=callbacks, **config)
         self.mode_state = ReasoningModeState(self.check_mode(mode))
@@ -75,13 +76,13 @@ class ReasoningModule(TaleModule, abstract=True):
             )
         return known
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         call = self.prepare_call(kwargs)
         with self.call_scope() as calls:
             raw = yield call_of(self.predict, call)
         return self.to_prediction(raw, calls)
 
-    def prepare_call(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def prepare_call(self, kwargs: CallArguments) -> CallArguments:
         """Return what the predictor is called with: without a reasoning field where the model thinks natively."""
         mode = self.mode
         if "mode" in kwargs and "mode" not in self.predict.signature.input_fields:
@@ -93,19 +94,19 @@ class ReasoningModule(TaleModule, abstract=True):
             return kwargs
         return without_reasoning(self.predict, kwargs)
 
-    def to_prediction(self, raw: Any, calls: list[Call]) -> TalePrediction:
+    def to_prediction(self, raw: object, calls: list[Call]) -> TalePrediction:
         """Return the prediction with its receipt."""
         pred = self.with_receipt_of(raw, calls)
         with_thought(pred, self.predict, calls)
         return pred
 
 
-def language_model(predict: Any, kwargs: Mapping[str, Any]) -> Any:
+def language_model(predict: Predictor, kwargs: Mapping[str, object]) -> Any:
     """Return the LM that a predictor will ask."""
     return kwargs.get("lm") or predict.lm or dspy.settings.lm
 
 
-def without_reasoning(predict: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def without_reasoning(predict: Any, kwargs: CallArguments) -> CallArguments:
     """Return the arguments of a call with a signature that does not ask for the reasoning."""
     signature = kwargs.get("signature", predict.signature)
     if REASONING not in signature.output_fields:
@@ -113,7 +114,7 @@ def without_reasoning(predict: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, "signature": after_thought(signature, REASONING)}
 
 
-def with_thought(pred: TalePrediction, predict: Any, calls: list[Call]) -> None:
+def with_thought(pred: TalePrediction, predict: Predictor, calls: list[Call]) -> None:
     """Put native thinking in the place of a reasoning field that was not asked for."""
     field = predict.signature.output_fields.get(REASONING)
     if field is not None and REASONING not in pred._store:

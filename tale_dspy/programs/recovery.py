@@ -21,6 +21,7 @@ from tale_dspy.backends.reasoning_settings import doubled, with_reasoning_params
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import thought
 from tale_dspy.prompts import ANSWER_AT_ONCE, ANSWER_NOW
+from tale_dspy.protocols import JsonObject, LanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +60,13 @@ class Closing:
     """A request that closes a thought and asks for the answer."""
 
     lm: Any
-    messages: list[dict[str, Any]]
-    config: dict[str, Any]
+    messages: list[JsonObject]
+    config: JsonObject
     adapter: Any
     signature: Any
     """Without the reasoning: what is still wanted."""
 
-    def read(self, outputs: list[Any]) -> Found:
+    def read(self, outputs: list[object]) -> Found:
         """Read the replies as the adapter does."""
         try:
             rows = self.adapter._call_postprocess(self.signature, self.signature, outputs, self.lm, self.config)
@@ -83,7 +84,7 @@ class Recovery:
         calls: Its calls, a list that grows.
     """
 
-    def __init__(self, predict: Any, kwargs: Mapping[str, Any], calls: list[Call]) -> None:
+    def __init__(self, predict: Any, kwargs: Mapping[str, object], calls: list[Call]) -> None:
         self.predict, self.kwargs, self.calls = predict, dict(kwargs), calls
         self.attempts = 0
         self._thought = ""
@@ -156,7 +157,7 @@ class Recovery:
 
     # ---- more room
 
-    def bigger(self) -> dict[str, Any]:
+    def bigger(self) -> JsonObject:
         """Return the arguments of a call with twice the budget and twice the room."""
         self.attempts += 1
         lm = self.kwargs.get("lm") or self.predict.lm or settings.lm
@@ -181,7 +182,7 @@ class Recovery:
         trace.append((self.predict, inputs, pred))
 
 
-def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[str, Any]]:
+def closed(messages: list[JsonObject], so_far: str, form: str) -> list[JsonObject]:
     """Return the messages of a request with a cut thought sent back and the answer asked for.
 
     The thought is an assistant's turn with a user's behind it, which every chat endpoint takes; some refuse a request
@@ -201,12 +202,12 @@ def closed(messages: list[dict[str, Any]], so_far: str, form: str) -> list[dict[
     return [*before, {**last, "content": whole}]
 
 
-def quiet(lm: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+def quiet(lm: LanguageModel, config: Mapping[str, object]) -> JsonObject:
     """Return the settings of a call with the least thinking the model allows in the place of any other control."""
     return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_minimal_request(lm, config).settings}
 
 
-def unavoidable(lm: Any, config: Mapping[str, Any]) -> int:
+def unavoidable(lm: LanguageModel, config: Mapping[str, object]) -> int:
     """Return the tokens a model may think before it answers, though it is asked for the least."""
     family = family_of(lm)
     if family is None or not _minimal_request(lm, config).thinks:
@@ -214,13 +215,13 @@ def unavoidable(lm: Any, config: Mapping[str, Any]) -> int:
     return family.minimum if family.kind == "tokens" else LEVELS[family.words[0] if family.words else "low"]
 
 
-def _minimal_request(lm: Any, config: Mapping[str, Any]) -> BudgetRequest:
+def _minimal_request(lm: LanguageModel, config: Mapping[str, object]) -> BudgetRequest:
     return minimal_thinking(
         lm, {k: v for k, v in {**config, **with_reasoning_params(config, {})}.items() if v is not None}
     )
 
 
-def _output_limit(lm: Any, config: Mapping[str, Any], tokens: int) -> dict[str, int]:
+def _output_limit(lm: Any, config: Mapping[str, object], tokens: int) -> dict[str, int]:
     """Return the setting that limits a reply, under the name it has in this call."""
     settings_ = {**lm.kwargs, **config}
     name = next((name for name in _ROOM if settings_.get(name) is not None), None)

@@ -13,6 +13,7 @@ from dspy import make_signature
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import StateError
 from tale_dspy.programs.typenames import type_from_text, type_to_text
+from tale_dspy.protocols import JsonObject
 
 FORMAT = 1
 """Version of the description; a file of another is refused."""
@@ -41,18 +42,18 @@ class RegisteredModule(dspy.Module):  # type: ignore[misc]  # dspy ships no type
     gives_budget: ClassVar[bool] = False
     added_modules: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls.cli_name = cls.__dict__.get("cli_name")  # a subclass is another program
         if not abstract:
             _CLASSES.setdefault(cls.__name__, {})[f"{cls.__module__}.{cls.__qualname__}"] = cls
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return what `from_description` needs beside DSPy's state, as plain JSON."""
         return {"format": FORMAT, "class": type(self).__name__}
 
     @classmethod
-    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+    def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
         """Build the module that `describe` described; a constructor of other arguments needs one of its own."""
         raise StateError(f"class {cls.__name__!r} cannot be built from a file")
 
@@ -66,7 +67,7 @@ def registered_modules() -> dict[str, type[RegisteredModule]]:
     return {name: next(iter(classes.values())) for name, classes in _CLASSES.items() if len(classes) == 1}
 
 
-def build_module(about: Mapping[str, Any], context: BuildContext, *, estimator: bool = False) -> Any:
+def build_module(about: Mapping[str, object], context: BuildContext, *, estimator: bool = False) -> Any:
     """Build the module that a description describes.
 
     Args:

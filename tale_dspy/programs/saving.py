@@ -15,12 +15,13 @@ from tale_dspy.errors import StateError
 from tale_dspy.programs.catalog import import_programs
 from tale_dspy.programs.predictor import BROKEN, as_state_error
 from tale_dspy.programs.registry import BuildContext, build_module
+from tale_dspy.protocols import JsonObject, LanguageModel
 
 MAX_BYTES = 50_000_000
 """Size of the largest file that is read."""
 
 
-def load(path: str | Path, *, lm: Any = None, embedder: Any = None) -> Any:
+def load(path: str | Path, *, lm: LanguageModel | None = None, embedder: object = None) -> Any:
     """Build a program from a file that `program.save("x.json")` wrote, in any process.
 
     Nothing is unpickled and no class is imported by a name from the file. An address (`api_base`) and a key are never
@@ -52,12 +53,12 @@ def load(path: str | Path, *, lm: Any = None, embedder: Any = None) -> Any:
     return program
 
 
-def _tale_lm(lm: Any) -> LM:
+def _tale_lm(lm: LanguageModel) -> LM:
     state = {k: v for k, v in lm.dump_state().items() if k != "_dspy_lm_class"}
     return LM(**{"engine": "auto", **state})
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def _read_state(path: Path) -> JsonObject:
     if path.suffix != ".json":
         raise StateError(f"{path} must be a .json file written by program.save; pickles are never loaded")
     try:

@@ -19,6 +19,7 @@ from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.answers import answers_equal
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.state import ModuleState
+from tale_dspy.protocols import JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ShadowCheck:
         if isinstance(self.share, bool) or not isinstance(self.share, int | float) or not 0 < self.share <= 1:
             raise UsageError(f"shadow_rate must be a share of the calls above 0 and at most 1, got {self.share!r}")
 
-    def picks(self, inputs: Mapping[str, Any]) -> bool:
+    def picks(self, inputs: Mapping[str, object]) -> bool:
         """Whether a call with these inputs is checked by a shadow call."""
         text = json.dumps([self.seed, sorted(inputs.items())], default=str, ensure_ascii=False)
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
@@ -59,10 +60,10 @@ class ShadowState(ModuleState):
         self._initial = shadow_rate
         self.shadow_rate = shadow_rate
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {} if self.shadow_rate is None else asdict(self.shadow_rate)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         self.shadow_rate = ShadowCheck(**state) if state else None
 
     def reset(self) -> None:
@@ -90,7 +91,7 @@ def agree(first: Any, second: Any, names: list[str]) -> bool:
     return all(_same_value(first.get(name), second.get(name)) for name in names if name not in (REASONING, BUDGET))
 
 
-def _same_value(a: Any, b: Any) -> bool:
+def _same_value(a: object, b: object) -> bool:
     if isinstance(a, str) and isinstance(b, str):
         return answers_equal(a, b, "auto")
     return bool(a == b)

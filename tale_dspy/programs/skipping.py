@@ -6,7 +6,7 @@ Asked to use less than N tokens, some models write the bare answer: the tokens a
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import dspy
 
@@ -36,7 +36,7 @@ def check_on_skip(value: object) -> SkipPolicy | None:
     raise UsageError(f"on_skip must be {' or '.join(SKIP_POLICIES)}, or None for nothing, got {value!r}")
 
 
-def skips_reasoning(fields: Mapping[str, Any] | dspy.Prediction, calls: Sequence[Call]) -> bool | None:
+def skips_reasoning(fields: Mapping[str, object] | dspy.Prediction, calls: Sequence[Call]) -> bool | None:
     """Say whether an answer came without the visible reasoning that was asked for.
 
     Fewer than three words without any digit are no reasoning: a label, "Sure.", "So:". Native thinking is reasoning.

@@ -129,7 +129,7 @@ def _import_program(spec: str, signature: str) -> Any:
     return value
 
 
-def _needs_signature(factory: Any) -> bool:
+def _needs_signature(factory: object) -> bool:
     """Whether it cannot be called without an argument; a class is asked itself, since DSPy's metaclass takes any."""
     maker: Any = factory
     try:

@@ -5,7 +5,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple
-from typing import Any
 
 from dspy import BaseLM, settings
 
@@ -15,6 +14,7 @@ from tale_dspy.budget import BudgetLimits, BudgetValue, check_budget
 from tale_dspy.dspy_bridge import Parameter
 from tale_dspy.programs.guarantee import CalibrationGuarantee
 from tale_dspy.programs.skipping import SkipPolicy, check_on_skip
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
         return True
 
     @abstractmethod
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return what is saved."""
 
     @abstractmethod
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         """Take what was saved."""
 
     @abstractmethod
@@ -55,10 +55,10 @@ class BudgetState(ModuleState):
     def budgets(self) -> tuple[float | int | str | None, ...]:
         """What a promise is about."""
 
-    def _guarantee_state(self) -> dict[str, Any]:
+    def _guarantee_state(self) -> JsonObject:
         return {} if self.promise is None else {"promise": self.promise.to_json()}
 
-    def _load_guarantee(self, state: dict[str, Any]) -> None:
+    def _load_guarantee(self, state: JsonObject) -> None:
         saved = state.get("promise")
         self.promise = None if saved is None else CalibrationGuarantee.from_json(saved)
 
@@ -74,10 +74,10 @@ class LimitsState(BudgetState):
     def budgets(self) -> tuple[float | int | str | None, ...]:
         return astuple(self.value)
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {**asdict(self.value), **self._guarantee_state()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         self.value = BudgetLimits(**{k: v for k, v in state.items() if k != "promise"})
         self._load_guarantee(state)
 
@@ -96,10 +96,10 @@ class FixedBudgetState(BudgetState):
     def budgets(self) -> tuple[float | int | str | None, ...]:
         return (None if self.value is None else self.value.to_json(),)
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {"token_budget": None if self.value is None else self.value.to_json(), **self._guarantee_state()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         saved = state["token_budget"]
         self.value = None if saved is None else BudgetValue.parse(saved)
         self._load_guarantee(state)
@@ -117,10 +117,10 @@ class BudgetModeState(ModuleState):
         self._initial: Mode = mode
         self.mode: Mode = mode
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {"mode": self.mode}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         self.mode = check_mode(state["mode"])
 
     def reset(self) -> None:
@@ -140,10 +140,10 @@ class SkipState(ModuleState):
     def affects_output(self) -> bool:
         return self.on_skip is not None
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {"on_skip": self.on_skip, "least_budget": self.least_budget}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         self.on_skip = check_on_skip(state["on_skip"])
         self.least_budget = check_budget(state["least_budget"], "least_budget")
 
@@ -172,7 +172,7 @@ class TrainingExamples(ModuleState):
         self.roles: dict[str, str] = {}
         self.model: str | None = None
 
-    def add(self, ids: Iterable[str], role: str, lm: Any = None) -> None:
+    def add(self, ids: Iterable[str], role: str, lm: LanguageModel | None = None) -> None:
         """Note that an optimizer has used these questions, and the LM it asked; None for the configured one."""
         self.roles.update(dict.fromkeys(ids, role))
         model = settings.lm if lm is None else lm
@@ -187,10 +187,10 @@ class TrainingExamples(ModuleState):
         if used not in (None, self.model):
             _warn_of_other_model(self.model, used)
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {**self.roles, **({} if self.model is None else {_MODEL: self.model})}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         self.roles = {str(k): str(v) for k, v in state.items() if k != _MODEL}
         self.model = str(state[_MODEL]) if _MODEL in state else None
 
@@ -207,13 +207,13 @@ def _warn_of_other_model(tuned: str, used: str) -> None:
     logger.warning("this program was tuned with %s, and %s answers: its budgets may not suit it", tuned, used)
 
 
-def tuned_with(program: Any) -> set[str]:
+def tuned_with(program: Program) -> set[str]:
     """Return the models that the modules of a program were tuned with."""
     seen = (p for _, p in program.named_parameters() if isinstance(p, TrainingExamples))
     return {s.model for s in seen if s.model is not None}
 
 
-def seen_by(program: Any) -> dict[str, str]:
+def seen_by(program: Program) -> dict[str, str]:
     """Return what every module of a program has seen."""
     found: dict[str, str] = {}
     for _, parameter in program.named_parameters():
@@ -222,7 +222,7 @@ def seen_by(program: Any) -> dict[str, str]:
     return found
 
 
-def promises_of(program: Any) -> list[CalibrationGuarantee]:
+def promises_of(program: Program) -> list[CalibrationGuarantee]:
     """Return what was promised of the budgets of a program, each promise once."""
     states = (p for _, p in program.named_parameters() if isinstance(p, BudgetState))
     return list(dict.fromkeys(s.promise for s in states if s.promise is not None))

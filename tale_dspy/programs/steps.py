@@ -28,7 +28,7 @@ Steps = Generator[PendingCall, Any, Result]
 """Yields calls, is sent what each returned or raised, and returns a result."""
 
 
-def call_of(module: dspy.Module, kwargs: Mapping[str, Any]) -> PendingCall:
+def call_of(module: dspy.Module, kwargs: Mapping[str, object]) -> PendingCall:
     """Return the call of a module with these arguments."""
     return PendingCall(lambda: module(**kwargs), lambda: module.acall(**kwargs))
 

@@ -31,6 +31,7 @@ from tale_dspy.programs.shadow import ShadowCheck, ShadowState, agree, book, che
 from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy
 from tale_dspy.programs.state import LimitsState
 from tale_dspy.programs.steps import Steps, call_of
+from tale_dspy.protocols import CallArguments, JsonObject
 
 
 class TaleEP(BudgetedModule):
@@ -89,7 +90,7 @@ class TaleEP(BudgetedModule):
         adapter: Any = None,
         on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
-        **config: Any,
+        **config: object,
     ) -> None:
         task = check_signature(signature)
         self.estimate_from = _checked_names(estimate_from, task)
@@ -123,13 +124,13 @@ class TaleEP(BudgetedModule):
     cli_name = "tale-ep"
     added_modules = ("estimator",)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         known = isinstance(self.estimator, RegisteredModule) and self.estimator.gives_budget
         estimator = self.estimator.describe() if known else {"class": type(self.estimator).__name__}
         return {**super().describe(), "estimate_from": self.estimate_from, "estimator": estimator}
 
     @classmethod
-    def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> dict[str, Any]:
+    def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> JsonObject:
         options = super().options_from(about, context)
         if about["estimate_from"] is not None:
             options["estimate_from"] = about["estimate_from"]
@@ -137,7 +138,7 @@ class TaleEP(BudgetedModule):
             options["estimator"] = build_module(about["estimator"], context, estimator=True)
         return options
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         pred = yield from super().steps(kwargs)
         shadow = self._shadow_call(*self.split_mode(kwargs))
         if shadow is not None:
@@ -148,12 +149,12 @@ class TaleEP(BudgetedModule):
             book(self._shadow_result(pred, plain, calls))
         return pred
 
-    def estimate_steps(self, kwargs: dict[str, Any], mode: Mode) -> Steps[Budget]:
+    def estimate_steps(self, kwargs: CallArguments, mode: Mode) -> Steps[Budget]:
         self.check_guarantee(self.limits, kwargs, mode)
         with role("estimate"):
             return self._budget_from((yield call_of(self.estimator, self._estimator_inputs(kwargs))))
 
-    def _shadow_call(self, kwargs: dict[str, Any], mode: Mode) -> dict[str, Any] | None:
+    def _shadow_call(self, kwargs: CallArguments, mode: Mode) -> JsonObject | None:
         """Return what the predictor is asked without a budget, or None if this call has no shadow."""
         signature = self.predict.signature
         if self.shadow_rate is None or not self.shadow_rate.picks(
@@ -178,7 +179,7 @@ class TaleEP(BudgetedModule):
             vanilla_tokens=total([c.output_tokens for c in calls]),
         )
 
-    def known_budget(self, kwargs: dict[str, Any], mode: Mode) -> Budget | None:
+    def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget | None:
         """Return a budget that needs no estimate: the caller's, or that of a model that thinks natively."""
         given = self.given_budget(kwargs)
         if given is not None:
@@ -204,7 +205,7 @@ class TaleEP(BudgetedModule):
         guarded = self.on_skip is not None or not self.asks_in_paper_form()
         return guarded and estimate < self.skip_state.least_budget
 
-    def _estimator_inputs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _estimator_inputs(self, kwargs: CallArguments) -> CallArguments:
         """Return what the estimator is called with."""
         names = self.estimate_from or [k for k in self.predict.signature.input_fields if k != BUDGET]
         return only(kwargs, [*names, "lm"])
@@ -248,7 +249,7 @@ def _checked_names(estimate_from: Sequence[str] | None, signature: type[dspy.Sig
     return names
 
 
-def _as_number(value: Any) -> float | None:
+def _as_number(value: object) -> float | None:
     """Read what an estimator gave: a number, or a text with one."""
     if value is None or isinstance(value, bool):
         return None

@@ -10,15 +10,16 @@ from typing import Any, Literal, Union, get_args, get_origin
 import dspy
 
 from tale_dspy.errors import StateError
+from tale_dspy.protocols import JsonObject
 
 _BUILTIN = (str, int, float, bool, list, dict, tuple, set, bytes)
 _DSPY = (dspy.Audio, dspy.Code, dspy.History, dspy.Image, dspy.Reasoning, dspy.Tool, dspy.ToolCalls)
-_TYPES: dict[str, Any] = {**{t.__name__: t for t in (*_BUILTIN, *_DSPY)}, "Any": Any, "Literal": Literal}
+_TYPES: JsonObject = {**{t.__name__: t for t in (*_BUILTIN, *_DSPY)}, "Any": Any, "Literal": Literal}
 _NAMES = {id(value): name for name, value in _TYPES.items()}
 _LONGEST = 10_000
 
 
-def type_to_text(annotation: Any) -> str:
+def type_to_text(annotation: object) -> str:
     """Write a type as Python would; one that `type_from_text` does not know, with its module."""
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation is None or annotation is NoneType:

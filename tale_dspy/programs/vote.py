@@ -20,6 +20,7 @@ from tale_dspy.programs.registry import BuildContext, RegisteredModule, build_mo
 from tale_dspy.programs.shadow import agree
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, call_of, gathered, run_steps
+from tale_dspy.protocols import CallArguments, JsonObject
 
 DEFAULT_MAX_VOTES = 16
 DEFAULT_CONFIDENCE = 0.95
@@ -57,10 +58,10 @@ class VoteState(ModuleState):
         self._initial = options
         self.options = options
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return dict(vars(self.options))
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         self.options = VoteOptions(**state)
 
     def reset(self) -> None:
@@ -112,13 +113,13 @@ class Vote(RegisteredModule):
         self.program = program
         self.vote = VoteState(VoteOptions(max_votes, confidence, temperature))
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
+    def forward(self, **kwargs: object) -> TalePrediction:
         return run_steps(self.steps(kwargs))
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
+    async def aforward(self, **kwargs: object) -> TalePrediction:
         return await arun_steps(self.steps(kwargs))
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         """Yield the rounds of replies of one question and return the prediction that won."""
         options: VoteOptions = self.vote.options
         tally = VoteTally()
@@ -132,10 +133,10 @@ class Vote(RegisteredModule):
                 kwargs = self._with_budget(kwargs, tally.first)
         return self._winning_prediction(tally, calls)
 
-    def _one_vote(self, kwargs: dict[str, Any], number: int, options: VoteOptions) -> PendingCall:
+    def _one_vote(self, kwargs: CallArguments, number: int, options: VoteOptions) -> PendingCall:
         """Return the call for one reply: a draw of its own, whatever is cached."""
         given = dict(kwargs.get("config") or {})
-        draw: dict[str, Any] = {"rollout_id": f"{given.pop('rollout_id', '')}vote{number}"}
+        draw: JsonObject = {"rollout_id": f"{given.pop('rollout_id', '')}vote{number}"}
         if options.temperature is not None:
             draw["temperature"] = options.temperature
         if isinstance(self.program, TaleModule | dspy.Predict | dspy.ChainOfThought):
@@ -146,7 +147,7 @@ class Vote(RegisteredModule):
         program = copy_program(self.program, lambda other: other.copy(**draw))
         return _none_if_unreadable(call_of(program, kwargs), scope)
 
-    def _with_budget(self, kwargs: dict[str, Any], first: Any) -> dict[str, Any]:
+    def _with_budget(self, kwargs: CallArguments, first: object) -> CallArguments:
         """Give later votes the budget that the first reply's call was sent, so that it is not estimated again."""
         if not isinstance(self.program, BudgetedModule) or not isinstance(first, TalePrediction):
             return kwargs
@@ -174,11 +175,11 @@ class Vote(RegisteredModule):
 
     # ---- saved and loaded
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return DSPy's state of each parameter, and under `tale_dspy` what is needed to build the program again."""
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
-    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+    def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
         """Load what `save` wrote.
 
         Raises:
@@ -186,13 +187,13 @@ class Vote(RegisteredModule):
         """
         load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         known = isinstance(self.program, RegisteredModule)
         program = self.program.describe() if known else {"class": type(self.program).__name__}
         return {**super().describe(), "program": program}
 
     @classmethod
-    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+    def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
         program = about.get("program")
         if not isinstance(program, Mapping):
             raise StateError("the program that votes is not in the file")
@@ -213,7 +214,7 @@ class VoteTally:
     first: Any = None
     groups: list[list[Any]] = field(default_factory=list)
 
-    def add(self, reply: Any) -> None:
+    def add(self, reply: object) -> None:
         """Count a reply; None and one without any answer are votes for none."""
         self.replies += 1
         if self.first is None:
@@ -271,7 +272,7 @@ def _answer_fields(reply: Any) -> list[str]:
     return names if any(reply.get(name) is not None for name in names) else []
 
 
-def _none_if_unreadable(pending: PendingCall, scope: AbstractContextManager[Any] | None = None) -> PendingCall:
+def _none_if_unreadable(pending: PendingCall, scope: AbstractContextManager[object] | None = None) -> PendingCall:
     """Return a call that gives None where an adapter of DSPy raises, since it cannot read the reply."""
 
     def call() -> Any:

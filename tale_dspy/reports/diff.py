@@ -60,7 +60,7 @@ def rich_comparison(comparison: Comparison, width: int = 100, limit: int | None 
     return Group(*parts)
 
 
-def _csv_value(value: Any) -> Any:
+def _csv_value(value: object) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     return json.dumps(plain_json(value), ensure_ascii=False)
@@ -132,7 +132,7 @@ def _change_view(change: Change, width: int) -> "Group":
     return Group(title.append(f"   {visible(change.id, ' ')}", style="not bold dim"), grid)
 
 
-def _answer_text(value: Any) -> str:
+def _answer_text(value: object) -> str:
     if value is None:
         return "–"
     return value if isinstance(value, str) else json.dumps(plain_json(value), ensure_ascii=False)

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import number
+from tale_dspy.protocols import JsonObject
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
 from tale_dspy.reports.drawing import Drawing
@@ -139,7 +140,7 @@ def _tokens_panel(axes: "Axes", curve: Elasticity) -> None:
     for row, marker in zip(curve.estimated, cycle(MARKERS)):
         if row.budget and row.output_tokens is not None and row.net_tokens is not None:
             axes.vlines(row.budget, row.output_tokens, row.net_tokens, color=ORANGE, linestyle=":", zorder=3)
-            hollow: dict[str, Any] = {"markerfacecolor": "white", "markersize": 6, "linestyle": "", "zorder": 5}
+            hollow: JsonObject = {"markerfacecolor": "white", "markersize": 6, "linestyle": "", "zorder": 5}
             axes.plot(row.budget, row.net_tokens, marker, color=ORANGE, label=label, **hollow)
             label = "_said once"
     low, high = axes.get_xlim()

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
 from tale_dspy.reports.drawing import Drawing
@@ -83,7 +84,7 @@ def _draw_question(axes: "Axes", curve: QuestionCurve) -> None:
     axes.scatter([p.budget for p in right], [p.tokens for p in right], s=size, color=BLUE, linewidths=0, zorder=4)
     axes.scatter([p.budget for p in wrong], [p.tokens for p in wrong], s=size, marker="x", color=ORANGE, zorder=3)
     if curve.best is not None:
-        ring: dict[str, Any] = {"s": 70, "facecolors": "none", "edgecolors": DARK_BLUE, "linewidths": 1.3, "zorder": 5}
+        ring: JsonObject = {"s": 70, "facecolors": "none", "edgecolors": DARK_BLUE, "linewidths": 1.3, "zorder": 5}
         axes.scatter([curve.best.budget], [curve.best.tokens], **ring)
     axes.axhline(vanilla, color=GREY, linewidth=1.0, linestyle="--", zorder=1)
     low, high = min(budgets) / 1.15, max(*budgets, vanilla) * 1.15
@@ -171,7 +172,7 @@ def percent(share: float) -> str:
 def _draw_pooled(axes: "Axes", curves: Sequence[QuestionCurve], bins: Sequence[PooledBin]) -> None:
     found = shares(curves)
     step = math.ceil(len(found) / MOST_POINTS)
-    looks: list[dict[str, Any]] = [
+    looks: list[JsonObject] = [
         {"marker": "o", "color": BLUE, "label": "right", "linewidths": 0.0},
         {"marker": "x", "color": ORANGE, "label": "wrong", "linewidths": 0.8},
     ]
@@ -211,7 +212,7 @@ def _draw_right(axes: "Axes", bins: Sequence[PooledBin]) -> None:
     axes.set_ylim(-3, 103)
 
 
-def _point_rows(curves: Sequence[QuestionCurve]) -> list[dict[str, Any]]:
+def _point_rows(curves: Sequence[QuestionCurve]) -> list[JsonObject]:
     return [
         {
             "id": c.id,

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, plain
 from tale_dspy.reports.drawing import Drawing
@@ -40,7 +41,7 @@ def search_figures(search: SearchRun) -> Iterator[Drawing]:
         yield vanilla_searched(search)
 
 
-def _best_budgets(search: SearchRun) -> list[dict[str, Any]]:
+def _best_budgets(search: SearchRun) -> list[JsonObject]:
     """Return what was found for the questions that have a best budget, as numbers."""
     return [
         {
@@ -58,7 +59,7 @@ def _best_budgets(search: SearchRun) -> list[dict[str, Any]]:
     ]
 
 
-def _to_draw(search: SearchRun) -> list[dict[str, Any]]:
+def _to_draw(search: SearchRun) -> list[JsonObject]:
     """Return what was found, or say that nothing was."""
     found = _best_budgets(search)
     if not found:
@@ -173,7 +174,7 @@ def vanilla_searched(search: SearchRun) -> Drawing:
     )
 
 
-def _confirmation_note(found: Sequence[dict[str, Any]]) -> str:
+def _confirmation_note(found: Sequence[JsonObject]) -> str:
     drawn, right = sum(row["confirmed_n"] for row in found), sum(row["confirmed_right"] for row in found)
     if not drawn:
         return "Tokens of the draw a budget was chosen for: the least of several noisy draws, and therefore too low."

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tale_dspy.protocols import JsonObject
 from tale_dspy.testing.messages import Reply, count_words, text_of
 
 Body = Mapping[str, Any]
@@ -21,7 +22,7 @@ class Dialect:
     """How the path of its requests ends."""
     prompt: Callable[[Body], str]
     """Text of the last thing the user said."""
-    document: Callable[[Body, Reply], dict[str, Any]]
+    document: Callable[[Body, Reply], JsonObject]
     """The body of a reply."""
 
 
@@ -51,7 +52,7 @@ def _prompt_tokens(prompt: str, reply: Reply) -> int:
     return count_words(prompt) if reply.prompt_tokens is None else reply.prompt_tokens
 
 
-def _anthropic_document(body: Body, reply: Reply) -> dict[str, Any]:
+def _anthropic_document(body: Body, reply: Reply) -> JsonObject:
     """Anthropic: thinking is a block of its own, and its tokens are part of the output tokens."""
     thought = [] if reply.reasoning is None else [{"type": "thinking", "thinking": reply.reasoning, "signature": "sig"}]
     written = [] if reply.text is None else [{"type": "text", "text": reply.text}]
@@ -70,10 +71,10 @@ def _anthropic_document(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _responses_document(body: Body, reply: Reply) -> dict[str, Any]:
+def _responses_document(body: Body, reply: Reply) -> JsonObject:
     """OpenAI's Responses API: the thinking is an item without its text."""
     cut = reply.finish_reason == "length"
-    items: list[dict[str, Any]] = [{"type": "reasoning", "id": "rs_1", "summary": []}]
+    items: list[JsonObject] = [{"type": "reasoning", "id": "rs_1", "summary": []}]
     if reply.text is not None:
         content = [{"type": "output_text", "text": reply.text, "annotations": []}]
         items.append({"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content})
@@ -96,7 +97,7 @@ def _responses_document(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _gemini_document(body: Body, reply: Reply) -> dict[str, Any]:
+def _gemini_document(body: Body, reply: Reply) -> JsonObject:
     """Gemini: thoughts are counted beside the candidates' tokens, not among them."""
     parts = [] if reply.reasoning is None else [{"text": reply.reasoning, "thought": True}]
     parts += [] if reply.text is None else [{"text": reply.text}]
@@ -114,7 +115,7 @@ def _gemini_document(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _ollama_document(body: Body, reply: Reply) -> dict[str, Any]:
+def _ollama_document(body: Body, reply: Reply) -> JsonObject:
     """Ollama: one count for thinking and text."""
     message = {"role": "assistant", "content": reply.text or ""}
     if reply.reasoning is not None:
@@ -130,7 +131,7 @@ def _ollama_document(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _bedrock_document(body: Body, reply: Reply) -> dict[str, Any]:
+def _bedrock_document(body: Body, reply: Reply) -> JsonObject:
     """Bedrock's Converse."""
     thought = [] if reply.reasoning is None else [{"reasoningContent": {"reasoningText": {"text": reply.reasoning}}}]
     written = [] if reply.text is None else [{"text": reply.text}]
@@ -147,9 +148,9 @@ def _bedrock_document(body: Body, reply: Reply) -> dict[str, Any]:
     }
 
 
-def _chat_document(body: Body, reply: Reply) -> dict[str, Any]:
+def _chat_document(body: Body, reply: Reply) -> JsonObject:
     """OpenAI's chat completions, as everybody else speaks them too."""
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+    message: JsonObject = {"role": "assistant", "content": reply.text}
     if reply.reasoning is not None:
         message["reasoning_content"] = reply.reasoning
     prompt_tokens = _prompt_tokens(_last_message(body), reply)

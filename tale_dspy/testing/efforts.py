@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from tale_dspy.budget import EFFORT_WORDS, check_effort
 from tale_dspy.errors import UsageError
@@ -89,7 +88,7 @@ class EffortReply:
         """Return the words of the thought about a question: from 0.7 to 1.3 times those of `THOUGHT_WORDS`."""
         return round(THOUGHT_WORDS[word] * (0.7 + 0.6 * draw(question, f"{self.seed} thought")))
 
-    def word_of(self, body: Mapping[str, Any]) -> str:
+    def word_of(self, body: Mapping[str, object]) -> str:
         """Return the effort word of a body; the next lower one where the model has another, as providers do."""
         if is_off(body) and body.get("reasoning_effort") != "minimal":
             word = "none"
@@ -110,7 +109,7 @@ class EffortReply:
         return draw(question, f"{self.seed} noise {number}") < self.noise
 
 
-def _thought_before(reply: Reply, thought: int, body: Mapping[str, Any]) -> Reply:
+def _thought_before(reply: Reply, thought: int, body: Mapping[str, object]) -> Reply:
     """Put a thought of so many words before a reply; one that does not fit costs the whole allowance."""
     limits = [body.get(name) for name in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
     room = min((limit for limit in limits if isinstance(limit, int)), default=None)

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 
 
 def draw(key: str, salt: str) -> float:
@@ -59,7 +60,7 @@ def check_share(name: str, value: float) -> None:
 class Request:
     """One chat completion asked for, as the reply function gets it and as `server.requests` keeps it."""
 
-    body: dict[str, Any]
+    body: JsonObject
     """The parsed JSON body."""
     headers: Mapping[str, str]
     """Names in lower case; those that carry credentials are left out."""

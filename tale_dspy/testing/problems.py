@@ -10,9 +10,9 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.errors import DataError, UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.testing.messages import Reply, Request, check_share, count_words, draw, first_words
 
 _NAMES = ("Ada", "Boris", "Chen", "Dalia", "Emeka", "Farah", "Goran", "Hana", "Ivo", "Jamila", "Kofi", "Lena")
@@ -216,7 +216,7 @@ def _filler_thought(length: int, start: int) -> str:
     return " ".join((_FILLER * rounds)[start : start + max(0, length)])
 
 
-def _cut_at_limit(text: str, body: Mapping[str, Any]) -> Reply:
+def _cut_at_limit(text: str, body: Mapping[str, object]) -> Reply:
     """Cut a reply at the body's `max_tokens` or `max_completion_tokens`, counted in words."""
     caps = [cap for cap in (body.get("max_completion_tokens"), body.get("max_tokens")) if isinstance(cap, int)]
     if caps and count_words(text) > min(caps):
@@ -224,7 +224,7 @@ def _cut_at_limit(text: str, body: Mapping[str, Any]) -> Reply:
     return Reply(text)
 
 
-def word_problems(n: int, seed: int = 0) -> list[dict[str, Any]]:
+def word_problems(n: int, seed: int = 0) -> list[JsonObject]:
     """Make simple arithmetic word problems of one to four steps.
 
     The first problems of a longer list are those of a shorter one with the same seed, and no question comes twice.
@@ -242,7 +242,7 @@ def word_problems(n: int, seed: int = 0) -> list[dict[str, Any]]:
     if n < 0:
         raise UsageError(f"n must be 0 or more, not {n}")
     chance = random.Random(seed)
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, JsonObject] = {}
     while len(rows) < n:
         template = chance.choice(_TEMPLATES)
         question, answer, steps = template(chance, chance.choice(_NAMES), chance.choice(_THINGS))

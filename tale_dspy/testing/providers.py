@@ -58,7 +58,7 @@ class Sent:
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict", "maxTokens")
 
 
-def limits_in(body: Mapping[str, Any]) -> Iterator[int]:
+def limits_in(body: Mapping[str, object]) -> Iterator[int]:
     """Yield every limit on output tokens in a body."""
     for name, value in body.items():
         if isinstance(value, Mapping) and name not in ("reasoning", "thinking"):

@@ -7,8 +7,8 @@ counted and kept between two resets.
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
+from tale_dspy.protocols import JsonObject
 from tale_dspy.testing.messages import Request, text_of
 from tale_dspy.testing.problems import kind_of
 from tale_dspy.testing.wire import Answer, Message
@@ -86,7 +86,7 @@ class ServerStats:
             return 0.0
         return self.last_time - self.first_time
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return all counts, and the window, as `GET /stats` sends them."""
         return {**asdict(self), "window_s": self.window_s}
 
@@ -152,7 +152,7 @@ class Book:
         self.requests: deque[Request] = deque(maxlen=record)
         self._histories: dict[str, list[int]] = {}
 
-    def admit(self, exchange: RequestStats, message: Message, body: dict[str, Any], key: str) -> Request:
+    def admit(self, exchange: RequestStats, message: Message, body: JsonObject, key: str) -> Request:
         """Book a readable request and return it as the reply function gets it."""
         system, prompt = "", ""
         for part in body["messages"]:

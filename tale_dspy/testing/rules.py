@@ -22,12 +22,12 @@ def _unknown_names(body: Body, known: set[str]) -> Iterator[str]:
         yield f"unknown field {name!r}"
 
 
-def _one_of(name: str, value: Any, words: tuple[str, ...]) -> Iterator[str]:
+def _one_of(name: str, value: object, words: tuple[str, ...]) -> Iterator[str]:
     if value is not None and value not in words:
         yield f"{name} must be one of {', '.join(words)}, not {value!r}"
 
 
-def _check_range(name: str, value: Any, least: int, most: int) -> Iterator[str]:
+def _check_range(name: str, value: object, least: int, most: int) -> Iterator[str]:
     if value is not None and not (type(value) is int and least <= value <= most):
         yield f"{name} must be between {least} and {most}, not {value!r}"
 
@@ -53,7 +53,7 @@ def _openai_words(model: str) -> tuple[str, ...]:
     return ("none", "low", "medium", "high", *(() if model.startswith("gpt-5.1") else ("xhigh",)))
 
 
-def _openai_sampling(model: str, body: Body, effort: Any) -> Iterator[str]:
+def _openai_sampling(model: str, body: Body, effort: object) -> Iterator[str]:
     if _openai_words(model) and effort != "none" and body.get("temperature") not in (None, 1, 1.0):
         yield "temperature must be 1 while the model reasons"
 
@@ -91,7 +91,7 @@ def _takes_token_number(model: str) -> bool:
     return bool(re.search(r"claude-(?:3-7|(?:sonnet|opus|haiku)-4(?:-[0-6])?(?:-\d{8}|$|-v|@))", model))
 
 
-def _claude_thinking(model: str, thinking: Any, effort: Any, body: Body, limit: Any) -> Iterator[str]:
+def _claude_thinking(model: str, thinking: object, effort: object, body: Body, limit: object) -> Iterator[str]:
     thinks = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
     if isinstance(thinking, Mapping) and thinking.get("type") == "enabled":
         budget = thinking.get("budget_tokens")

@@ -5,7 +5,6 @@ What a provider bills for such a reply is real; here the thought is filler, and 
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from tale_dspy.errors import UsageError
 from tale_dspy.testing.messages import Reply, Request, check_share, draw, text_of
@@ -63,7 +62,7 @@ class ThinkingReply:
         thought = 0 if obeys and is_off(request.body) else self.thought or self.room
         return self._fit_allowance(self.solver(replace(request, body={})), thought, request.body)
 
-    def _fit_allowance(self, reply: Reply, thought: int, body: Mapping[str, Any]) -> Reply:
+    def _fit_allowance(self, reply: Reply, thought: int, body: Mapping[str, object]) -> Reply:
         """Put a thought of so many words before a reply, and cut both at the allowance."""
         limits = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
         room = min([limit for limit in limits if isinstance(limit, int)], default=self.room)
@@ -81,7 +80,7 @@ class ThinkingReply:
         )
 
 
-def is_off(body: Mapping[str, Any]) -> bool:
+def is_off(body: Mapping[str, object]) -> bool:
     """Whether a request body switches thinking off."""
     template = body.get("chat_template_kwargs")
     thinking = body.get("thinking")

@@ -46,7 +46,7 @@ def turns_of(dialect: str, body: Body) -> list[Turn]:
     return [*_system_turn(body.get("system")), *_read_turns(body.get("messages", ()), "content")]
 
 
-def _system_turn(content: Any) -> list[Turn]:
+def _system_turn(content: object) -> list[Turn]:
     return [Turn("system", text_of(content))] if content else []
 
 
@@ -54,7 +54,7 @@ def _read_turns(items: Sequence[Any], field: str) -> list[Turn]:
     return [_read_turn(item, item.get(field)) for item in items]
 
 
-def _read_turn(item: Mapping[str, Any], content: Any) -> Turn:
+def _read_turn(item: Mapping[str, object], content: object) -> Turn:
     role = str(item.get("role", "user"))
     parts = content if isinstance(content, list) else ()
     kinds = tuple(str(part["type"]) for part in parts if isinstance(part, Mapping) and "type" in part)

@@ -11,9 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
 
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.testing.messages import Reply, Request, count_words, text_of
 
 MAX_HEAD = 64 * 1024
@@ -105,7 +105,7 @@ def _check_size(size: int) -> int:
     return size
 
 
-def parse_body(raw: bytes) -> tuple[dict[str, Any], str]:
+def parse_body(raw: bytes) -> tuple[JsonObject, str]:
     """Read the body of a completion; return it with a hash of its messages, or raise UsageError."""
     try:
         body = json.loads(raw)
@@ -195,8 +195,8 @@ def compose(request: Request, replies: Sequence[Reply]) -> Answer:
     )
 
 
-def _usage_json(replies: Sequence[Reply], prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    usage: dict[str, Any] = {
+def _usage_json(replies: Sequence[Reply], prompt_tokens: int, completion_tokens: int) -> JsonObject:
+    usage: JsonObject = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
@@ -209,10 +209,10 @@ def _usage_json(replies: Sequence[Reply], prompt_tokens: int, completion_tokens:
     return usage
 
 
-def _completion_json(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
+def _completion_json(head: JsonObject, replies: Sequence[Reply], usage: JsonObject | None) -> bytes:
     choices = []
     for index, reply in enumerate(replies):
-        message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+        message: JsonObject = {"role": "assistant", "content": reply.text}
         if reply.reasoning is not None:
             message["reasoning_content"] = reply.reasoning
         if reply.tool_calls:
@@ -221,11 +221,11 @@ def _completion_json(head: dict[str, Any], replies: Sequence[Reply], usage: dict
     return encode({**head, "choices": choices} if usage is None else {**head, "choices": choices, "usage": usage})
 
 
-def _event_stream(head: dict[str, Any], replies: Sequence[Reply], usage: dict[str, Any] | None) -> bytes:
+def _event_stream(head: JsonObject, replies: Sequence[Reply], usage: JsonObject | None) -> bytes:
     """Lay the replies out as server-sent events, a word each."""
-    chunks: list[dict[str, Any]] = []
+    chunks: list[JsonObject] = []
     for index, reply in enumerate(replies):
-        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "" if reply.text is not None else None}]
+        deltas: list[JsonObject] = [{"role": "assistant", "content": "" if reply.text is not None else None}]
         deltas += [{"reasoning_content": reply.reasoning}] if reply.reasoning is not None else []
         deltas += [{"content": word} for word in re.findall(r"\S+\s*|\s+", reply.text or "")]
         deltas += [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(reply.tool_calls)]

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.backends.local.chat_template import render_prompt
 from tale_dspy.backends.local.files import CARD, MANIFEST, file_hash
+from tale_dspy.protocols import JsonObject
 from tale_dspy.training.folder import FORMAT, write_json
 from tale_dspy.training.plan import Plan
 
@@ -53,7 +53,7 @@ of the questions it was trained on are in `{card}` under `seen`.
 """
 
 
-def write_cards(plan: Plan, results: Mapping[str, Any]) -> dict[str, Any]:
+def write_cards(plan: Plan, results: Mapping[str, object]) -> JsonObject:
     """Write both cards and the checksums of the adapter; the card for programs is last and says that all is there.
 
     Args:
@@ -85,7 +85,7 @@ def write_cards(plan: Plan, results: Mapping[str, Any]) -> dict[str, Any]:
     return about
 
 
-def _prompt_card(plan: Plan) -> dict[str, Any]:
+def _prompt_card(plan: Plan) -> JsonObject:
     """Tell how prompts looked in training, so that a served adapter can be compared with it."""
     template = plan.row_tokenizer.tokenizer.chat_template
     first = plan.source[0].prompt
@@ -99,7 +99,7 @@ def _prompt_card(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _readme_text(plan: Plan, results: Mapping[str, Any]) -> str:
+def _readme_text(plan: Plan, results: Mapping[str, object]) -> str:
     config, options = plan.folder.config, plan.options
     base = config["base"] if plan.place.folder is None else str(plan.model)
     return _README.format(

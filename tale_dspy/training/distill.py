@@ -15,6 +15,7 @@ from tale_dspy.optimizers.search.offline_eval import inputs_of
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, Trial, load_search
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.cot import VanillaCoT
+from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.runs.records import read_jsonl
 from tale_dspy.training.luck_filter import NeighborAccuracy
 from tale_dspy.training.near_duplicates import NearDuplicateIndex
@@ -134,7 +135,7 @@ def distill(
                 excluded.add(question)
     prompts = _training_prompts(rows, program, adapter, budgeted=bool(levels))
     row_filter = _RowFilter(format, _luck_test(rows, min_neighbor_accuracy), prompts, ids, excluded, levels)
-    training_rows: list[dict[str, Any]] = []
+    training_rows: list[JsonObject] = []
     left_out = Counter[str]()
     for row in rows:
         result = row_filter.rows_of(row)
@@ -167,7 +168,7 @@ class _RowFilter:
         self._format, self._passes, self._prompts, self._budgets = format, passes, prompts, budgets
         self._ids, self._excluded, self._taken = ids, excluded, NearDuplicateIndex()
 
-    def rows_of(self, row: SearchRow) -> list[dict[str, Any]] | str:
+    def rows_of(self, row: SearchRow) -> list[JsonObject] | str:
         """Return the training rows of a question, or why there is none."""
         if row.best is None and not self._budgets:
             return row.reason or "no budget was found"
@@ -195,7 +196,7 @@ class _RowFilter:
         within = [(b, max((r for r in candidates if r.tokens <= b), default=None)) for b in self._budgets]
         return [(budget, reply) for budget, reply in within if reply is not None]
 
-    def _training_row(self, row: SearchRow, budget: int | None, reply: _ShortReply) -> dict[str, Any] | None:
+    def _training_row(self, row: SearchRow, budget: int | None, reply: _ShortReply) -> JsonObject | None:
         writer = self._prompts[row.predictor]
         prompt, short = writer.prompt(inputs_of(row), budget), writer.reply(reply.text, row.gold)
         long = writer.reply(row.vanilla.text or "", row.gold) if self._format == "dpo" else ""
@@ -223,7 +224,7 @@ def _assistant_turn(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
-def _gold_text(gold: Any) -> str | None:
+def _gold_text(gold: object) -> str | None:
     """Write a right answer as text, so that all rows have it in one type."""
     return gold if gold is None or isinstance(gold, str) else json.dumps(gold, ensure_ascii=False, default=str)
 
@@ -269,7 +270,7 @@ def _right_replies(row: SearchRow, passes: LuckTest | None) -> list[_ShortReply]
     return replies
 
 
-def _words_of(inputs: dict[str, Any]) -> str:
+def _words_of(inputs: CallArguments) -> str:
     return "\n".join(str(value) for value in inputs.values())
 
 
@@ -297,16 +298,16 @@ def known_questions(source: str | Path) -> Iterator[tuple[str, str | None]]:
         yield id_.partition("-")[0], _words_of(dict(example.inputs().items()))
 
 
-def _plain_id(row: dict[str, Any]) -> str:
+def _plain_id(row: JsonObject) -> str:
     return str(row.get("id")).partition("-")[0]
 
 
-def _question_text(row: dict[str, Any]) -> str | None:
+def _question_text(row: JsonObject) -> str | None:
     inputs = {**({"question": row["question"]} if row.get("question") else {}), **(row.get("inputs") or {})}
     return _words_of(inputs) if inputs else None
 
 
-def _to_dataset(rows: list[dict[str, Any]]) -> "datasets.Dataset":
+def _to_dataset(rows: list[JsonObject]) -> "datasets.Dataset":
     try:
         import datasets
     except ImportError:

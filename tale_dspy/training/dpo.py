@@ -6,13 +6,14 @@ from typing import Any
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
+from tale_dspy.protocols import JsonObject
 from tale_dspy.training.options import DpoOptions
 from tale_dspy.training.plan import Plan, plan_training
 from tale_dspy.training.trainer import Progress, Setup, Trained, run
 
 
 def train_dpo(
-    base: str, data: Any, out: str | Path, options: DpoOptions | None = None, *, progress: Progress | None = None
+    base: str, data: object, out: str | Path, options: DpoOptions | None = None, *, progress: Progress | None = None
 ) -> Trained:
     """Train a LoRA adapter on pairs of replies with TRL's DPOTrainer; the base without it is the reference.
 
@@ -37,7 +38,7 @@ def train_dpo(
 class _TokenizedDpoTrainer(DPOTrainer):
     """TRL's trainer on rows that are tokens already; it has no other way to take these."""
 
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+    def _prepare_dataset(self, dataset: object, *args: object, **kwargs: object) -> Any:
         return dataset
 
 
@@ -45,7 +46,7 @@ def build(setup: Setup) -> Any:
     """Return TRL's trainer on the rows of the plan."""
     options = setup.plan.options
     assert isinstance(options, DpoOptions)
-    own: dict[str, Any] = {
+    own: JsonObject = {
         "loss_type": list(options.loss),
         "loss_weights": None if options.loss_weights is None else list(options.loss_weights),
         "beta": options.beta_taken,

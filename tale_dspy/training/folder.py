@@ -11,10 +11,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.backends.local.files import CARD, MANIFEST, check_manifest, file_hash
 from tale_dspy.errors import BackendError, DataError, RunFolderError
+from tale_dspy.protocols import JsonObject
 
 TRAINING = "training.json"
 CHECKPOINTS = "checkpoints"
@@ -29,9 +29,9 @@ class AdapterFolder:
         config: What decides the result.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+    def __init__(self, path: Path, config: JsonObject) -> None:
         self.path = path
-        self.config: dict[str, Any] = json.loads(json.dumps(config))
+        self.config: JsonObject = json.loads(json.dumps(config))
 
     def check(self) -> None:
         """Look whether this training may go on here; writes nothing.
@@ -65,7 +65,7 @@ class AdapterFolder:
         return (self.path / CARD).is_file()
 
     @property
-    def card(self) -> dict[str, Any]:
+    def card(self) -> JsonObject:
         """What `tale_adapter.json` says."""
         return _read_json(self.path / CARD)
 
@@ -121,14 +121,14 @@ class AdapterFolder:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: Path, value: JsonObject) -> None:
     """Write a JSON file so that a reader sees the old or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JsonObject:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:

@@ -17,7 +17,7 @@ from tale_dspy.training.trainer import Progress, Setup, Trained, run
 
 
 def train_grpo(
-    base: str, data: Any, out: str | Path, options: GrpoOptions | None = None, *, progress: Progress | None = None
+    base: str, data: object, out: str | Path, options: GrpoOptions | None = None, *, progress: Progress | None = None
 ) -> Trained:
     """Train a LoRA adapter on rewards with TRL's GRPOTrainer.
 

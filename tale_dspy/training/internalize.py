@@ -18,6 +18,7 @@ from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.convert import budgeted, unbudgeted
 from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
@@ -107,10 +108,10 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         self,
         student: Any,
         *,
-        trainset: Dataset | Sequence[Any],
+        trainset: Dataset | Sequence[object],
         teacher: Any = None,
-        valset: Dataset | Sequence[Any] | None = None,
-        **kwargs: Any,
+        valset: Dataset | Sequence[object] | None = None,
+        **kwargs: object,
     ) -> Any:
         """Return a copy of the student without budgets, bound to the tuned model, with the gate's verdict as `gate`.
 
@@ -160,9 +161,9 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         options = {"name": type(program).__name__, **self.options, "lm": lm}
         return caps.evaluate(program, examples, metric=self.metric, out=self.out / name, **options)
 
-    def _search_budgets(self, program: Any, lm: Any, trainset: Any, caps: SharedCaps) -> None:
+    def _search_budgets(self, program: Any, lm: LanguageModel, trainset: Any, caps: SharedCaps) -> None:
         own = {k: v for k, v in self.options.items() if k not in ("name", "repeats", "allow_leak")}
-        options: dict[str, Any] = {**own, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
+        options: JsonObject = {**own, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
         search = BudgetSearch(self.metric, **options)
         try:
             search.compile(program, trainset=trainset)
@@ -182,7 +183,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         place = self.out / f"adapter-{self.strategy}"
         return train(lm.model, rows.dataset, place, options, progress=self.train_progress)
 
-    def _bind_adapter(self, plain: Any, tuned: Any) -> Any:
+    def _bind_adapter(self, plain: Program, tuned: Program) -> Any:
         """Return the program with the tuned model where it was trained for, and the memory of what it has seen."""
         program = copy_program(plain)
         names = {row.predictor for row in self.rows}
@@ -205,7 +206,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             logger.warning("the tuned model is kept and marked %s", self.verdict)
 
 
-def _budgeted_and_plain(student: Any) -> tuple[Any, Any]:
+def _budgeted_and_plain(student: Program) -> tuple[Any, Any]:
     """Return the program that is searched, with budgets, and the one that is deployed, without."""
     if not isinstance(student, dspy.Module):
         raise UsageError(f"the student must be a dspy.Module, got {type(student).__name__}")

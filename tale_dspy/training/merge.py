@@ -3,12 +3,12 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.backends.local import files
 from tale_dspy.backends.local.model_path import PREFIX, is_local, parse_model_path
 from tale_dspy.backends.local.weights import attach_adapter, load_model, quiet_transformers, resolve_folder
 from tale_dspy.errors import RunFolderError, UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.training.folder import write_json
 from tale_dspy.training.plan import require
 
@@ -61,10 +61,10 @@ def _is_merged_into(folder: Path, adapter: Path) -> bool:
     return (folder / files.MANIFEST).is_file() and _training_card(folder) == _training_card(adapter) != {}
 
 
-def _training_card(folder: Path) -> dict[str, Any]:
+def _training_card(folder: Path) -> JsonObject:
     """Read what a card says of the training; what the gate said later is no part of it."""
     try:
-        card: dict[str, Any] = json.loads((folder / files.CARD).read_text(encoding="utf-8"))
+        card: JsonObject = json.loads((folder / files.CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return {key: value for key, value in card.items() if key != "gate"}

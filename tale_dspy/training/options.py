@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 
 Strategy = Literal["sft", "dpo", "grpo"]
 
@@ -102,7 +103,7 @@ class TrainOptions:
         """
         return self.learning_rate or 2e-4 * min(5.0, max(1.0, 4096 / width) ** 0.465)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
     @classmethod
@@ -205,7 +206,7 @@ class GrpoOptions(TrainOptions):
 
 
 _LORA = {"rank": 8, "alpha": 32, "targets": PAPER_TARGETS, "batch_size": 16}
-_PAPER: dict[Strategy, dict[str, Any]] = {
+_PAPER: dict[Strategy, JsonObject] = {
     "sft": {**_LORA, "epochs": 3.0, "learning_rate": 1e-4, "weight_decay": 0.01},
     "dpo": {
         **_LORA,
@@ -222,7 +223,7 @@ _PAPER: dict[Strategy, dict[str, Any]] = {
 OPTIONS: dict[str, type[TrainOptions]] = {"sft": SftOptions, "dpo": DpoOptions, "grpo": GrpoOptions}
 
 
-def options_from(strategy: str, preset: str | None, **given: Any) -> TrainOptions:
+def options_from(strategy: str, preset: str | None, **given: object) -> TrainOptions:
     """Build the options of a strategy; what is None is left at its default.
 
     Args:

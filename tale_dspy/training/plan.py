@@ -128,7 +128,7 @@ class Shape:
     """Numbers of the LoRA matrices."""
 
 
-def plan_training(base: str, data: Any, out: str | Path, options: TrainOptions) -> Plan:
+def plan_training(base: str, data: object, out: str | Path, options: TrainOptions) -> Plan:
     """Check a training, and return what is known of it. No weight is loaded and nothing is written.
 
     Args:

@@ -20,6 +20,7 @@ from tale_dspy.backends.local.model_path import is_local, parse_model_path
 from tale_dspy.backends.local.weights import resolve_folder
 from tale_dspy.dspy_bridge import TrainDataFormat, TrainingStatus, get_finetune_directory
 from tale_dspy.errors import TaleError, UsageError
+from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.training.options import DpoOptions, SftOptions
@@ -39,7 +40,7 @@ class CancelledTrainingError(TaleError):
 class LocalTrainingJob(TrainingJob):  # type: ignore[misc]  # dspy ships no types
     """A training in a thread of this process: a future whose result is the tuned LM, or the error."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.step: Step | None = None
         """How far it is; None before the first step."""
@@ -108,7 +109,7 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
     def finetune(
         job: TrainingJob,
         model: str,
-        train_data: list[dict[str, Any]],
+        train_data: list[JsonObject],
         train_data_format: TrainDataFormat | str | None,
         train_kwargs: Mapping[str, Any] | None = None,
     ) -> str:
@@ -134,7 +135,7 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
 
 
 def train(
-    base: str, data: Any, out: Path, options: "SftOptions | DpoOptions", *, progress: "Progress | None" = None
+    base: str, data: object, out: Path, options: "SftOptions | DpoOptions", *, progress: "Progress | None" = None
 ) -> "Trained":
     """Train by the strategy that the options are of; see `train_sft` and `train_dpo`."""
     from tale_dspy.training.options import SftOptions
@@ -148,7 +149,7 @@ def train(
     return train_dpo(base, data, out, options, progress=progress)
 
 
-def _read_options(strategy: str, given: dict[str, Any]) -> "SftOptions | DpoOptions":
+def _read_options(strategy: str, given: JsonObject) -> "SftOptions | DpoOptions":
     from tale_dspy.training.options import DpoOptions, SftOptions
 
     kind: Any = SftOptions if strategy == "sft" else DpoOptions
@@ -160,7 +161,7 @@ def _read_options(strategy: str, given: dict[str, Any]) -> "SftOptions | DpoOpti
     return options
 
 
-def _training_folder(strategy: str, model: str, rows: list[dict[str, Any]], options: dict[str, Any]) -> Path:
+def _training_folder(strategy: str, model: str, rows: list[JsonObject], options: JsonObject) -> Path:
     """Name a folder after all that decides the training; a base that was written anew is another one."""
     base = contents_hash(resolve_folder(parse_model_path(model)))
     told = json.dumps([strategy, model, base, rows, options], sort_keys=True, ensure_ascii=False, default=str)

@@ -27,11 +27,11 @@ class RewardFunction(Protocol):
 
     def __call__(
         self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
+        prompts: Sequence[object],
+        completions: Sequence[object],
         completion_ids: Sequence[Sequence[int]],
-        gold: Sequence[Any],
-        **columns: Any,
+        gold: Sequence[object],
+        **columns: object,
     ) -> list[float]: ...
 
 
@@ -129,19 +129,19 @@ def _tokens_over(completion_ids: Sequence[Any], budgets: Sequence[int | None] | 
     return [0 if b is None else max(0, len(ids) - b) for ids, b in zip(completion_ids, limits, strict=True)]
 
 
-def _prompt_groups(prompts: Sequence[Any], gold: Sequence[Any]) -> Iterator[list[int]]:
+def _prompt_groups(prompts: Sequence[object], gold: Sequence[object]) -> Iterator[list[int]]:
     """Yield the indices of the completions of each prompt, which stand together."""
     keys = [repr((prompt, answer)) for prompt, answer in zip(prompts, gold, strict=True)]
     for _, group in groupby(range(len(keys)), keys.__getitem__):
         yield list(group)
 
 
-def _pass_rates(prompts: Sequence[Any], gold: Sequence[Any], right: Sequence[float]) -> list[float]:
+def _pass_rates(prompts: Sequence[object], gold: Sequence[object], right: Sequence[float]) -> list[float]:
     groups = list(_prompt_groups(prompts, gold))
     return [sum(right[i] for i in group) / len(group) for group in groups for _ in group]
 
 
-def _group_sizes(prompts: Sequence[Any], gold: Sequence[Any]) -> list[int]:
+def _group_sizes(prompts: Sequence[object], gold: Sequence[object]) -> list[int]:
     return [len(group) for group in _prompt_groups(prompts, gold) for _ in group]
 
 
@@ -150,7 +150,7 @@ def _are_right(completions: Sequence[Any], gold: Sequence[Any]) -> list[float]:
     return [float(_is_right(text, answer)) for text, answer in zip(texts, gold, strict=True)]
 
 
-def _is_right(text: str, gold: Any) -> bool:
+def _is_right(text: str, gold: object) -> bool:
     """Read an answer as TaleAdapter does, which reads the forms of ChatAdapter as well."""
     value = TaleAdapter().parse(_ANSWER, text).get("answer")
     return value is not None and answers_equal(value, gold)

@@ -34,7 +34,7 @@ class TrainRow:
     """Completion tokens of the reply under the best budget: the budget of the question, for rewards."""
 
 
-def read_rows(data: Any, strategy: Strategy) -> list[TrainRow]:
+def read_rows(data: object, strategy: Strategy) -> list[TrainRow]:
     """Read training rows.
 
     Args:
@@ -65,7 +65,7 @@ def _of_file(path: str | Path) -> list[tuple[str, Any]]:
     return [(row.where, row.values) for row in read_file(str(path)).rows]
 
 
-def _check_row(where: str, values: Any, strategy: Strategy) -> TrainRow:
+def _check_row(where: str, values: object, strategy: Strategy) -> TrainRow:
     if not isinstance(values, Mapping):
         raise DataError(f"{where} must be a JSON object, got {type(values).__name__}")
     columns = REPLIES[strategy]
@@ -93,7 +93,7 @@ def _check_row(where: str, values: Any, strategy: Strategy) -> TrainRow:
     return TrainRow(where, None if id_ is None else str(id_), prompt, replies, gold, tokens)
 
 
-def _check_messages(where: str, column: str, value: Any) -> Messages:
+def _check_messages(where: str, column: str, value: object) -> Messages:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise DataError(f"{where}: {column} must be a text or a list of messages, got {type(value).__name__}")
     for message in value:
@@ -102,7 +102,7 @@ def _check_messages(where: str, column: str, value: Any) -> Messages:
     return [{"role": m["role"], "content": m["content"]} for m in value]
 
 
-def _check_reply(where: str, column: str, value: Any) -> str:
+def _check_reply(where: str, column: str, value: object) -> str:
     if isinstance(value, str):
         return value
     messages = _check_messages(where, column, value)

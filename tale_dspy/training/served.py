@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tale_dspy.errors import BackendError, UsageError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.training.training_prompt import TrainingPrompt
 
 _SECONDS = 60.0
@@ -98,7 +99,7 @@ def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str, ap
     return count
 
 
-def _post_json(url: str, body: dict[str, Any], api_key: str | None, *, missing_ok: bool = False) -> dict[str, Any]:
+def _post_json(url: str, body: JsonObject, api_key: str | None, *, missing_ok: bool = False) -> JsonObject:
     import httpx
 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}

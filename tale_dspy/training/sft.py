@@ -10,7 +10,7 @@ from tale_dspy.training.trainer import Progress, Setup, Trained, run
 
 
 def train_sft(
-    base: str, data: Any, out: str | Path, options: SftOptions | None = None, *, progress: Progress | None = None
+    base: str, data: object, out: str | Path, options: SftOptions | None = None, *, progress: Progress | None = None
 ) -> Trained:
     """Train a LoRA adapter on prompts and completions with TRL's SFTTrainer.
 

@@ -15,6 +15,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from tale_dspy.backends.local.weights import load_model, quiet_transformers
 from tale_dspy.errors import BackendError, MissingExtraError, UsageError
+from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.training.card import write_cards
 from tale_dspy.training.folder import AdapterFolder
 from tale_dspy.training.plan import Plan, lora_of
@@ -43,7 +44,7 @@ class Trained:
     """Its folder."""
     base: str
     """The model it belongs on, as it was asked for."""
-    card: dict[str, Any]
+    card: JsonObject
     """The content of `tale_adapter.json`."""
 
     @property
@@ -61,7 +62,7 @@ class Setup:
     """The base, in the precision it is trained in."""
     lora: Any
     """peft's configuration."""
-    arguments: dict[str, Any]
+    arguments: CallArguments
     """What every TRL configuration takes."""
     callbacks: list[Any]
 
@@ -103,7 +104,7 @@ def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = N
         return Trained(folder.path, plan.base, card)
 
 
-def setup_of(plan: Plan, callbacks: list[Any]) -> Setup:
+def setup_of(plan: Plan, callbacks: list[object]) -> Setup:
     """Load the base and say what TRL needs to know.
 
     Raises:
@@ -205,7 +206,7 @@ class _ProgressCallback(TrainerCallback):
             self._progress(Step(step, self._plan.steps, self._loss, self.speed(step)))
 
 
-def _save_adapter(plan: Plan, trainer: Any, watch: _ProgressCallback, seconds: float) -> dict[str, Any]:
+def _save_adapter(plan: Plan, trainer: Any, watch: _ProgressCallback, seconds: float) -> JsonObject:
     folder = plan.folder
     speed = watch.speed(trainer.state.global_step)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder.path, save_embedding_layers=False)

@@ -10,6 +10,7 @@ from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, is_estimator
 from tale_dspy.answers import answers_equal
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
+from tale_dspy.protocols import JsonObject, Predictor, Program
 
 Messages = list[dict[str, str]]
 
@@ -42,7 +43,7 @@ class TrainingPrompt:
         self.demos = predictor.demos
         self.adapter = adapter or _adapter_of(program, predictor)
 
-    def prompt(self, inputs: Mapping[str, Any], budget: int | None = None) -> Messages | None:
+    def prompt(self, inputs: Mapping[str, object], budget: int | None = None) -> Messages | None:
         """Return the messages of a question, or None if it lacks an input of the predictor.
 
         Args:
@@ -82,15 +83,15 @@ class TrainingPrompt:
         # A right answer that is not the gold's own form, as a metric of the user's may accept.
         return text if own is not None and not any(_MARKER in str(value) for value in own.values()) else None
 
-    def _parse_complete(self, reader: Any, text: str) -> dict[str, Any] | None:
+    def _parse_complete(self, reader: Any, text: str) -> JsonObject | None:
         try:
-            values: dict[str, Any] = reader.parse(self.signature, text)
+            values: JsonObject = reader.parse(self.signature, text)
         except (AdapterParseError, ValueError):
             return None
         outputs = [name for name in self.signature.output_fields if name != REASONING]
         return None if any(values.get(name) is None for name in outputs) else values
 
-    def _is_right(self, values: Mapping[str, Any], gold: Any) -> bool:
+    def _is_right(self, values: Mapping[str, object], gold: object) -> bool:
         outputs = [name for name in self.signature.output_fields if name != REASONING]
         if len(outputs) != 1:
             return not any(_MARKER in str(values[name]) for name in outputs)
@@ -98,7 +99,7 @@ class TrainingPrompt:
         return _MARKER not in str(value) if gold is None else answers_equal(value, gold)
 
 
-def _find_predictor(program: Any, searched: str) -> tuple[str, Any]:
+def _find_predictor(program: Program, searched: str) -> tuple[str, Any]:
     found = {name: p for name, p in program.named_predictors() if not is_estimator(p.signature)}
     if len(found) == 1:
         return next(iter(found.items()))
@@ -109,7 +110,7 @@ def _find_predictor(program: Any, searched: str) -> tuple[str, Any]:
     return name, found[name]
 
 
-def _adapter_of(program: Any, predictor: Any) -> Any:
+def _adapter_of(program: Program, predictor: Predictor) -> Any:
     """Return the adapter a predictor would be called with: its module's, the configured one, or its kind's default."""
     owners = [m for _, m in program.named_sub_modules(TaleModule) if m.predict is predictor]
     return owners[0].adapter_in_force() if owners else dspy.settings.adapter or dspy.ChatAdapter()

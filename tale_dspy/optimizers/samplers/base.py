@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.protocols import JsonObject
 
 try:
     from optuna.distributions import BaseDistribution, IntDistribution
@@ -151,7 +152,7 @@ class BudgetSampler(BaseSampler):
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Return nothing: there is one parameter and nothing for it to be relative to."""
         return {}
 
@@ -203,7 +204,7 @@ class BudgetSampler(BaseSampler):
             if study_name == study.study_name and other != number and name not in trials[other].params:
                 yield budget
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_reserved")}
 
 

@@ -17,6 +17,7 @@ from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.convert import replace_modules, unbudgeted
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.tale_ep import TaleEP
+from tale_dspy.protocols import CallArguments, Program
 
 BudgetedPredictor = TaleEP | BudgetedChainOfThought
 
@@ -27,7 +28,7 @@ class ProbeContext:
 
     budget: int | str | None = None
     """In tokens, or an effort word; None asks without one."""
-    inputs: dict[str, Any] | None = None
+    inputs: CallArguments | None = None
     """What the predictor was called with, the first time."""
     calls: list[Call] = field(default_factory=list)
     """Its LM calls."""
@@ -47,26 +48,26 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         self.plain = unbudgeted(module)
         self._asked = asked
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
+    def forward(self, **kwargs: object) -> TalePrediction:
         asked, inputs = self._inputs_under_probe(kwargs)
         if asked.budget is None:
             return self._record_prediction(asked, self.plain(**self._without_mode(inputs)))
         return self._record_prediction(asked, self.budgeted(**inputs, **{BUDGET: asked.budget}))
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
+    async def aforward(self, **kwargs: object) -> TalePrediction:
         asked, inputs = self._inputs_under_probe(kwargs)
         if asked.budget is None:
             return self._record_prediction(asked, await self.plain.acall(**self._without_mode(inputs)))
         return self._record_prediction(asked, await self.budgeted.acall(**inputs, **{BUDGET: asked.budget}))
 
-    def _inputs_under_probe(self, kwargs: dict[str, Any]) -> tuple[ProbeContext, dict[str, Any]]:
+    def _inputs_under_probe(self, kwargs: CallArguments) -> tuple[ProbeContext, CallArguments]:
         asked, inputs = self._asked(), {k: v for k, v in kwargs.items() if k != BUDGET}
         if asked.inputs is None:
             names = self.plain.predict.signature.input_fields
             asked.inputs = {k: v for k, v in inputs.items() if k in names}
         return asked, inputs
 
-    def _without_mode(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _without_mode(self, inputs: CallArguments) -> CallArguments:
         """A call may say how its budget is sent, which is nothing to a call without one."""
         return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
 
@@ -83,7 +84,7 @@ def current_probe() -> ProbeContext:
     return found
 
 
-def with_budget_override(program: Any, name: str, asked: Callable[[], ProbeContext] = current_probe) -> Any:
+def with_budget_override(program: Program, name: str, asked: Callable[[], ProbeContext] = current_probe) -> Any:
     """Return a copy of a program in which one budgeted predictor is a `BudgetOverride`.
 
     Args:
@@ -96,7 +97,7 @@ def with_budget_override(program: Any, name: str, asked: Callable[[], ProbeConte
     return replace_module(copied, module, BudgetOverride(module, asked))
 
 
-def replace_module(program: Any, old: Any, new: Any) -> Any:
+def replace_module(program: Program, old: object, new: object) -> Any:
     """Put a module in the place of another, in place, and return the program, which may itself be the one replaced."""
     if program is old:
         return new
@@ -140,7 +141,7 @@ def with_estimator(module: BudgetedPredictor, estimator: dspy.Module) -> TaleEP:
     return new
 
 
-def searchable(program: Any) -> list[str]:
+def searchable(program: Program) -> list[str]:
     """Return the names of the budgeted predictors of a program.
 
     Raises:

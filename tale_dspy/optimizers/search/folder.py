@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.optimizers.search.question import BudgetQuery
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.records import read_jsonl
 
@@ -30,7 +30,7 @@ class SearchFolder(JournalFolder):
 
     results = SEARCH_FILE
 
-    def __init__(self, path: str | Path, info: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path, info: JsonObject) -> None:
         self.rows: dict[PredictorQuestion, SearchRow] = {}
         super().__init__(path, info)
         self._known: dict[PredictorQuestion, list[BudgetQuery]] = defaultdict(list)

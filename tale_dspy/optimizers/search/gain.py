@@ -24,6 +24,7 @@ from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budge
 from tale_dspy.optimizers.search.offline_eval import TrialReplay
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.copying import copy_program
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
@@ -66,7 +67,7 @@ class FixedBudgetComparison:
         )
         return told if self.is_gain else f"no gain: {told}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         c = self.comparison
         told = {"budget": self.budget, "n": c.n, "gain": self.is_gain, "tried": [vars(t) for t in self.tried]}
         return {**told, "tokens": plain_json(vars(c.net_tokens)), "accuracy": plain_json(vars(c.accuracy))}
@@ -163,7 +164,7 @@ def _as_accurate(tried: Sequence[Trial], accuracy: float) -> Trial:
     return BestFixedBudget().choose([t for t in tried if t.accuracy >= bar])
 
 
-def _asked_again(trainset: Dataset | Sequence[Any], budgets: Mapping[str, Any]) -> Dataset | list[Any]:
+def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, object]) -> Dataset | list[Any]:
     """Return the questions that were searched, at most `QUESTIONS` of them, in their order."""
     examples = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
     gold = trainset.gold if isinstance(trainset, Dataset) else gold_field(examples[0])
@@ -199,7 +200,7 @@ class _ComparisonRuns:
     metric: Metric | None
     out: Path | None
     caps: SharedCaps
-    options: dict[str, Any]
+    options: JsonObject
 
     def fixed(self, start: int, ids: Iterable[str], bar: float) -> dict[int, Run]:
         """Ask with fixed budgets around one, larger and then smaller ones, as long as they get better.
@@ -235,7 +236,7 @@ class _ComparisonRuns:
             return ProbeContext(budgets[dspy.settings.tale_sample.id])
 
         lm = self.options.get("lm") or dspy.settings.lm
-        told: dict[str, Any] = {
+        told: JsonObject = {
             "lm": lm if lm is None else lm.copy(cache=False),
             "name": name,
             "allow_leak": True,  # these are the very questions it was chosen on; the run is marked

@@ -154,7 +154,7 @@ def ideal_range_metrics(budgets: Mapping[str, float | None], rows: Sequence[Sear
     )
 
 
-def learned_quality(estimator: Any, rows: Sequence[SearchRow]) -> IdealRangeMetrics | None:
+def learned_quality(estimator: object, rows: Sequence[SearchRow]) -> IdealRangeMetrics | None:
     """Measure an estimator that makes no call on the questions of a search; None of any other, and without a range.
 
     Args:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search.records import SearchRow, Trial
+from tale_dspy.protocols import CallArguments
 
 _STEP = 0.05
 _STEPS = 120  # down to a 400th of the answer without a budget
@@ -33,7 +34,7 @@ class ExpectedOutcome:
     """Share of right answers, from 0 to 1."""
 
 
-def inputs_of(row: SearchRow) -> dict[str, Any]:
+def inputs_of(row: SearchRow) -> CallArguments:
     """Return the inputs of a row; most have a question and nothing else."""
     return {"question": row.question} if row.inputs is None else dict(row.inputs)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.errors import RunFolderError
+from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.runs.records import read_jsonl
 
 SEARCH_FILE = "search.jsonl"
@@ -63,7 +64,7 @@ class SearchRow:
     id: str
     """As in a run's records."""
     question: str | None
-    inputs: dict[str, Any] | None = None
+    inputs: CallArguments | None = None
     """All inputs, where there are others than `question`."""
     gold: Any
     predictor: str
@@ -77,7 +78,7 @@ class SearchRow:
     judged_by: str = "gold"
     """`agreement` where right means: the same answer as without a budget."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
     @classmethod

@@ -20,6 +20,7 @@ from tale_dspy.optimizers.search.question import (
     trial_of,
 )
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, Vanilla
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.scoring import Metric, Question
 from tale_dspy.runs.session import QuestionSample
@@ -202,7 +203,7 @@ class SearchRunner:
         tally.spent_usd, tally.unpriced = self._spent_before + self.ledger.spent_usd, self.ledger.unpriced_calls
 
 
-def _query_result(fields: dict[str, Any], probe: ProbeContext, calls: Sequence[Call]) -> QueryResult:
+def _query_result(fields: JsonObject, probe: ProbeContext, calls: Sequence[Call]) -> QueryResult:
     """Return what came of a draw, judged by the calls of the predictor that is searched."""
     answering = [c for c in probe.calls if c.role in ANSWERING]
     if not answering:  # an adapter of DSPy's raised at its reply: there was no prediction to tell of its calls

@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from tale_dspy.optimizers.search.folder import FAILED
 from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
 from tale_dspy.optimizers.search.records import Best, SearchRow
+from tale_dspy.protocols import JsonObject
 from tale_dspy.statistics import mean_known
 
 
-def search_figures(rows: Sequence[SearchRow]) -> dict[str, Any]:
+def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
     """Sum up the rows of one predictor.
 
     Every question is in exactly one of `found`, `no_gain`, `not_confirmed`, `wrong`, `unknown_tokens` and `errors`.

@@ -17,6 +17,7 @@ from tale_dspy.programs.estimators.text_features import FEATURES, text_of
 from tale_dspy.programs.predictor import load_parameters
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
 from tale_dspy.programs.state import ModuleState, TrainingExamples
+from tale_dspy.protocols import JsonObject
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class OrdinalRegression:
                 return word
         return self.words[-1]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
     @classmethod
@@ -90,10 +91,10 @@ class FittedEffort(ModuleState):
                 raise StateError(f"the regression has a feature {term.name!r}, which this estimator's inputs do not")
         return value
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {"effort": None if self.value is None else self.value.to_json()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         row = state["effort"]
         self.value = self._check_words(None if row is None else OrdinalRegression.from_json(row))
 
@@ -151,11 +152,11 @@ class EffortEstimator(RegisteredModule):
         """The fitted model; None before it was fitted."""
         return self.regression.value
 
-    def texts(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+    def texts(self, inputs: Mapping[str, object]) -> dict[str, str]:
         """Return the text of each input that is looked at; "" where it is missing or has none."""
         return {name: text_of(inputs.get(name)) for name in self.names}
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
+    def forward(self, **kwargs: object) -> TalePrediction:
         texts = self.texts(kwargs)
         fitted = self.fitted if joined(texts) else None
         value = BudgetValue.parse(self.default if fitted is None else fitted.predict(counted(texts)))
@@ -168,21 +169,21 @@ class EffortEstimator(RegisteredModule):
         fields = {"effort": value.effort, "token_budget": value.tokens}
         return with_receipt(dspy.Prediction(**fields), receipt)
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
+    async def aforward(self, **kwargs: object) -> TalePrediction:
         return self.forward(**kwargs)
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         return {**super().describe(), "signature": describe_signature(self.signature), "default": self.default}
 
     @classmethod
-    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+    def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
         return cls(signature_from(about["signature"]), default=str(about.get("default", "medium")))
 
-    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+    def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
         """Load what `save` wrote.
 
         Raises:

@@ -15,6 +15,7 @@ from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, c
 from tale_dspy.programs.state import LimitsState
 from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
+from tale_dspy.protocols import CallArguments, JsonObject
 
 UNLIMITED = 10**9
 """The ceiling of an estimator whose caller keeps the limits."""
@@ -58,13 +59,13 @@ class BudgetEstimator(TaleModule):
 
     @classmethod
     def extend_signature(cls, signature: type[dspy.Signature]) -> type[dspy.Signature]:
-        fields: dict[str, Any] = {k: (f.annotation, f) for k, f in signature.input_fields.items()}
+        fields: JsonObject = {k: (f.annotation, f) for k, f in signature.input_fields.items()}
         # str, not int: a reply such as "about 50" must reach read_budget instead of failing in an adapter.
         fields[BUDGET] = (str, dspy.OutputField(desc="the minimum number of tokens"))
         extended: type[dspy.Signature] = make_signature(fields, ESTIMATOR_INSTRUCTIONS)
         return extended
 
-    def steps(self, kwargs: dict[str, Any]) -> Steps[TalePrediction]:
+    def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         with self.call_scope() as calls, role("estimate"):
             try:
                 raw = yield call_of(self.predict, self._with_minimal_thinking(kwargs))
@@ -72,7 +73,7 @@ class BudgetEstimator(TaleModule):
                 raw = dspy.Prediction(token_budget=e.lm_response)
         return self._to_estimate(raw, calls)
 
-    def _with_minimal_thinking(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _with_minimal_thinking(self, kwargs: CallArguments) -> JsonObject:
         """Ask a model that thinks natively for as little of it as it allows: the estimate must not cost an answer."""
         given = kwargs.get("config") or {}
         lm = kwargs.get("lm") or self.predict.lm or dspy.settings.lm

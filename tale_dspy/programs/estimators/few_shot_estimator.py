@@ -10,6 +10,7 @@ from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, che
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
+from tale_dspy.protocols import JsonObject
 
 
 class FewShotEstimator(BudgetEstimator):
@@ -51,7 +52,7 @@ class FewShotEstimator(BudgetEstimator):
         self.predict.demos = [_estimator_demo(dict(demo.items()), names) for demo in demos]
 
 
-def _estimator_demo(row: dict[str, Any], names: list[str]) -> dspy.Example:
+def _estimator_demo(row: JsonObject, names: list[str]) -> dspy.Example:
     """Return a demo of the inputs and the budget alone."""
     inputs = {k: row[k] for k in names if row.get(k) is not None}
     if not inputs:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tale_dspy.errors import StateError
 from tale_dspy.programs.state import ModuleState
+from tale_dspy.protocols import JsonObject
 
 FURTHEST = 4.0
 """Standard deviations from the mean of the fitted questions beyond which a feature counts no further, and a question is
@@ -91,7 +92,7 @@ class Regression:
         """Tell whether a question is like those fitted in every feature that counts, so that the line holds for it."""
         return all(abs(term.off(features)) <= FURTHEST for term in self.terms)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
     @classmethod
@@ -146,10 +147,10 @@ class Fitted(ModuleState):
             if term.name not in known:
                 raise StateError(f"the regression has a feature {term.name!r}, which this estimator's inputs do not")
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {"regression": None if self.value is None else self.value.to_json()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: JsonObject) -> None:
         told = state["regression"]
         found = None if told is None else Regression.from_json(told)
         self._check_features(found)
@@ -159,13 +160,13 @@ class Fitted(ModuleState):
         self.value = self._initial
 
 
-def finite_number(name: str, value: Any) -> float:
+def finite_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
         raise StateError(f"{name} must be a finite number, got {value!r:.80}")
     return float(value)
 
 
-def term_from_json(row: Mapping[str, Any]) -> Term:
+def term_from_json(row: Mapping[str, object]) -> Term:
     numbers = {k: finite_number(k, row[k]) for k in ("centre", "scale", "weight")}
     if numbers["scale"] <= 0:
         raise StateError(f"scale must be above 0, got {numbers['scale']}")

@@ -16,6 +16,7 @@ from tale_dspy.programs.estimators.text_features import FEATURES, features, text
 from tale_dspy.programs.predictor import load_parameters
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
 from tale_dspy.programs.state import LimitsState, TrainingExamples
+from tale_dspy.protocols import JsonObject
 
 
 class RegressionEstimator(RegisteredModule):
@@ -84,18 +85,18 @@ class RegressionEstimator(RegisteredModule):
         """The fitted line and how it came about; None before it was fitted."""
         return self.regression.value
 
-    def forward(self, **kwargs: Any) -> TalePrediction:
+    def forward(self, **kwargs: object) -> TalePrediction:
         texts = self.texts(kwargs)
         projection = self._needed_projection(texts)
         return self._to_prediction(texts, projection, self.embedder([joined(texts)])[0] if projection else None)
 
-    async def aforward(self, **kwargs: Any) -> TalePrediction:
+    async def aforward(self, **kwargs: object) -> TalePrediction:
         texts = self.texts(kwargs)
         projection = self._needed_projection(texts)
         embedding = (await self.embedder.acall([joined(texts)]))[0] if projection else None
         return self._to_prediction(texts, projection, embedding)
 
-    def texts(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+    def texts(self, inputs: Mapping[str, object]) -> dict[str, str]:
         """Return the text of each input that is looked at; "" where it is missing or has none."""
         return {name: text_of(inputs.get(name)) for name in self.names}
 
@@ -129,18 +130,18 @@ class RegressionEstimator(RegisteredModule):
             )
         return embedding
 
-    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         return {**super().describe(), "signature": describe_signature(self.signature)}
 
     @classmethod
-    def from_description(cls, about: Mapping[str, Any], context: BuildContext) -> Self:
+    def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
         return cls(signature_from(about["signature"]), embedder=context.embedder)
 
-    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+    def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
         """Load what `save` wrote.
 
         Raises:
@@ -155,10 +156,10 @@ class RegressionEstimator(RegisteredModule):
 class _SharedOnCopy:
     """Holds what copies of a module share: an embedder may be a model of a gigabyte."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_SharedOnCopy":
+    def __deepcopy__(self, memo: dict[int, object]) -> "_SharedOnCopy":
         return self
 
 
@@ -177,7 +178,7 @@ def looked_at(signature: SignatureLike) -> type[dspy.Signature]:
     inputs = check_signature(signature).input_fields
     if not inputs:
         raise UsageError("the signature must have an input to estimate a budget from, it has none")
-    fields: dict[str, Any] = {k: (f.annotation, f) for k, f in inputs.items()}
+    fields: JsonObject = {k: (f.annotation, f) for k, f in inputs.items()}
     fields[BUDGET] = (int, dspy.OutputField())
     found: type[dspy.Signature] = make_signature(fields)
     return found

@@ -68,7 +68,7 @@ def features(text: str) -> list[float]:
     return [math.log1p(n) for n in (len(text), *(count(seen) for count in _COUNTS.values()))]
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Return the text in an input: of lists, dicts and Pydantic objects that of their parts, one a line.
 
     Never raises: what holds no text (None, the data of an image, an object of any other class) gives "", and what holds
@@ -79,7 +79,7 @@ def text_of(value: Any) -> str:
     return "\n".join(filter(None, map(_float_text, islice(_nested_values(value, _DEEPEST), _MOST_NODES))))
 
 
-def _nested_values(value: Any, deep: int) -> Iterator[Any]:
+def _nested_values(value: object, deep: int) -> Iterator[Any]:
     """Yield a value and all it holds; containers too, so that a limit on what is yielded limits the time."""
     yield value
     if deep:
@@ -87,7 +87,7 @@ def _nested_values(value: Any, deep: int) -> Iterator[Any]:
             yield from _nested_values(part, deep - 1)
 
 
-def _child_values(value: Any) -> Iterable[Any]:
+def _child_values(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, pydantic.BaseModel):
@@ -95,7 +95,7 @@ def _child_values(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list | tuple | set | frozenset) else ()
 
 
-def _float_text(value: Any) -> str:
+def _float_text(value: object) -> str:
     if isinstance(value, str):
         return "" if value.startswith("data:") else value  # an image or a sound, written as a text
     if isinstance(value, int):  # beyond some thousand digits Python refuses to write one
