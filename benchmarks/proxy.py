@@ -31,7 +31,7 @@ import openai
 
 import tale_dspy
 from tale_dspy.integrations.exports import export
-from tale_dspy.programs.estimators.regression import Regression, Term
+from tale_dspy.programs.estimators.regression import FeatureTerm, Regression
 from tale_dspy.testing import Reply, Request, ScriptedServer, word_problems
 
 KEY = "sk-0b1f5a7c9e2d4680f3a5c7e9b1d3f5a7c9e1b3d5f7a9c1e3"
@@ -42,9 +42,9 @@ REPLY = "3 * 12 = 36, and 36 - 5 = 31. Answer: [[31]]"
 def policy_program() -> tale_dspy.TaleEP:
     """A program whose budgets are a line through counts of the question's text, so that they cost no call."""
     terms = (
-        Term("question.words", centre=3.4, scale=0.45, weight=0.31),
-        Term("question.numbers", centre=1.3, scale=0.4, weight=0.22),
-        Term("question.sentences", centre=1.4, scale=0.35, weight=0.07),
+        FeatureTerm("question.words", centre=3.4, scale=0.45, weight=0.31),
+        FeatureTerm("question.numbers", centre=1.3, scale=0.4, weight=0.22),
+        FeatureTerm("question.sentences", centre=1.4, scale=0.35, weight=0.07),
     )
     regression = Regression(intercept=4.2, terms=terms, quantile=0.8, rows=200)
     estimator = tale_dspy.RegressionEstimator("question -> answer", regression=regression)

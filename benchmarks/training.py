@@ -33,7 +33,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from tale_dspy.backends.local.model_path import EMBEDDED, embedded_folder
 from tale_dspy.embedded.lessons import messages_of
 from tale_dspy.embedded.problems import problems
-from tale_dspy.embedded.reasoning import equations, long_form
+from tale_dspy.embedded.reasoning import equation_lines, long_form
 from tale_dspy.training.dpo import train_dpo
 from tale_dspy.training.options import DpoOptions, SftOptions
 from tale_dspy.training.plan import plan_training
@@ -46,7 +46,7 @@ def rows_of(n: int) -> list[dict[str, Any]]:
     """Stories with a short and a long reply: no model is asked."""
     rows = []
     for problem in problems("train", n):
-        short, long = ([{"role": "assistant", "content": f(problem)}] for f in (equations, long_form))
+        short, long = ([{"role": "assistant", "content": f(problem)}] for f in (equation_lines, long_form))
         prompt = messages_of("cot", problem.question)
         rows.append({"prompt": prompt, "completion": short, "chosen": short, "rejected": long})
     random.Random(0).shuffle(rows)

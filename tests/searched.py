@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla
+from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, SearchRow, Trial, VanillaAnswer
 
 SHARES = (0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.55, 0.75)
 """Budgets that are tried, as shares of the answer without one."""
@@ -24,9 +24,9 @@ def row(
     told = [Trial(budget, tokens, right) for budget, tokens, right in trials]
     right = [(t.tokens, t.budget) for t in told if t.correct and t.tokens is not None]
     tokens, budget = min(right, default=(0, 0))
-    best = Best(budget, tokens, tokens, None, Confirmed(0, 0)) if budget else None
+    best = BestBudget(budget, tokens, tokens, None, ConfirmationDraws(0, 0)) if budget else None
     known = {"question": f"What is {key}?", "gold": None, "predictor": "self", "best": best}
-    vanilla = Vanilla(longest, None, correct=True)
+    vanilla = VanillaAnswer(longest, None, correct=True)
     return SearchRow(**{"id": str(key), "vanilla": vanilla, "trials": told, **known, **more})
 
 

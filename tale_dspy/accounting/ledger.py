@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from numbers import Real
 
-from tale_dspy.accounting.receipts import Call, ShadowResult, total
+from tale_dspy.accounting.receipts import Call, ShadowResult, total_or_none
 from tale_dspy.accounting.reservation import Reservation, worst_case
 from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.prices import Price, highest_price, price_of
@@ -40,16 +40,16 @@ class RoleSum:
         self.calls += 1
         self.cached_calls += call.cached
         self.paid_calls += not (call.cached or call.replayed)
-        self.prompt_tokens = total([self.prompt_tokens, call.prompt_tokens])
-        self.output_tokens = total([self.output_tokens, call.output_tokens])
+        self.prompt_tokens = total_or_none([self.prompt_tokens, call.prompt_tokens])
+        self.output_tokens = total_or_none([self.output_tokens, call.output_tokens])
 
     def merge(self, other: "RoleSum") -> None:
         """Add the sums of another ledger's role."""
         self.calls += other.calls
         self.cached_calls += other.cached_calls
         self.paid_calls += other.paid_calls
-        self.prompt_tokens = total([self.prompt_tokens, other.prompt_tokens])
-        self.output_tokens = total([self.output_tokens, other.output_tokens])
+        self.prompt_tokens = total_or_none([self.prompt_tokens, other.prompt_tokens])
+        self.output_tokens = total_or_none([self.output_tokens, other.output_tokens])
 
 
 @dataclass
@@ -78,8 +78,8 @@ class ShadowSummary:
         self.agreed += result.agrees is True
         self.failed += result.agrees is None
         if result.agrees is not None:
-            self.net_tokens = total([self.net_tokens, result.net_tokens])
-            self.vanilla_tokens = total([self.vanilla_tokens, result.vanilla_tokens])
+            self.net_tokens = total_or_none([self.net_tokens, result.net_tokens])
+            self.vanilla_tokens = total_or_none([self.vanilla_tokens, result.vanilla_tokens])
 
     def __str__(self) -> str:
         saved = "" if self.saving is None else f", {100 * self.saving:.1f} % fewer net tokens with it"

@@ -113,7 +113,7 @@ def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Cal
     prompt, output, cost = usage.prompt or None, usage.output, _finite_or_none(entry.get("cost"))
     source: UsageSource = "provider"
     if not output and (written or prompt is None or output is None):
-        output = total([count_tokens(model, part) for part in written])
+        output = total_or_none([count_tokens(model, part) for part in written])
         source, cost = "unknown" if output is None else "tokenizer", cost or None
     return Call(
         role=current_role(),
@@ -208,7 +208,7 @@ def record_calls(listener: CallListener | None = None, **overrides: Any) -> Iter
 _Number = TypeVar("_Number", int, float)
 
 
-def total(values: Sequence[_Number | None]) -> _Number | None:
+def total_or_none(values: Sequence[_Number | None]) -> _Number | None:
     """Sum up; None if any part is unknown or there is no part."""
     known = [v for v in values if v is not None]
     return sum(known[1:], known[0]) if known and len(known) == len(values) else None
@@ -258,22 +258,22 @@ class Receipt:
     @property
     def output_tokens(self) -> int | None:
         """Completion tokens of the reasoning calls, those of a recovery included."""
-        return total([c.output_tokens for c in self.of("reason", "recovery")])
+        return total_or_none([c.output_tokens for c in self.of("reason", "recovery")])
 
     @property
     def recovery_tokens(self) -> int | None:
         """The part of `output_tokens` that went into recovering a cut answer; None where nothing was recovered."""
-        return total([c.output_tokens for c in self.of("recovery")])
+        return total_or_none([c.output_tokens for c in self.of("recovery")])
 
     @property
     def estimate_tokens(self) -> int | None:
         """Completion tokens of the budget calls; None where none was made."""
-        return total([c.output_tokens for c in self.of("estimate")])
+        return total_or_none([c.output_tokens for c in self.of("estimate")])
 
     @property
     def reasoning_tokens(self) -> int | None:
         """Native thinking tokens of the reasoning calls; None if the provider does not report them."""
-        return total([c.reasoning_tokens for c in self.of("reason", "recovery")])
+        return total_or_none([c.reasoning_tokens for c in self.of("reason", "recovery")])
 
     @property
     def visible_tokens(self) -> int | None:
@@ -290,17 +290,17 @@ class Receipt:
 
     @property
     def prompt_tokens(self) -> int | None:
-        return total([c.prompt_tokens for c in self.calls])
+        return total_or_none([c.prompt_tokens for c in self.calls])
 
     @property
     def cost_usd(self) -> float | None:
         """US dollars paid now."""
-        return total([c.cost_usd for c in self.calls])
+        return total_or_none([c.cost_usd for c in self.calls])
 
     @property
     def saved_cost_usd(self) -> float | None:
         """US dollars that cache hits had cost before."""
-        return total([c.saved_cost_usd for c in self.calls if c.cached])
+        return total_or_none([c.saved_cost_usd for c in self.calls if c.cached])
 
     def to_json(self) -> JsonObject:
         """Return plain JSON, with the sums beside the calls."""

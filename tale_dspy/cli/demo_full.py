@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tale_dspy.datasets import Dataset
     from tale_dspy.reports import ReportRow
     from tale_dspy.runs.records import Run
-    from tale_dspy.training.trainer import Trained
+    from tale_dspy.training.trainer import TrainedAdapter
 
 QUESTIONS, SEARCHED, TRIED = 1000, 1500, 150
 """Asked in the end, searched and trained on, and asked for each fixed budget that is tried."""
@@ -177,7 +177,7 @@ def _search(demo: Demo) -> None:
         demo.ask("searched budgets, learned", program, "searched")
 
 
-def _train(demo: Demo, strategy: str, spec: str) -> "Trained":
+def _train(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
     """Train on the search, its replies written as one program asks for them: what is trained is what is asked."""
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.distill import distill
@@ -205,7 +205,7 @@ def _train(demo: Demo, strategy: str, spec: str) -> "Trained":
     return trained
 
 
-def _prove(demo: Demo, tuned: "dict[tuple[str, str], Trained]") -> None:
+def _prove(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]") -> None:
     """Ask each tuned model plainly, behind the prompt it was trained for, and let the gate decide."""
     import dspy
 
@@ -223,7 +223,7 @@ def _prove(demo: Demo, tuned: "dict[tuple[str, str], Trained]") -> None:
             record_verdict(trained.path, demo.verdicts[name])
 
 
-def _show(demo: Demo, tuned: "dict[tuple[str, str], Trained]", seconds: float) -> None:
+def _show(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]", seconds: float) -> None:
     from tale_dspy.reports import report_rows, rich_table
     from tale_dspy.reports.search_run import load_search_runs, searched_row
     from tale_dspy.reports.verdict import rich_verdict

@@ -12,7 +12,7 @@ from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.cli.plan import Plan
-    from tale_dspy.comparison.forecast import Forecast
+    from tale_dspy.comparison.forecast import RunForecast
     from tale_dspy.datasets import Dataset
     from tale_dspy.runs.records import Run
 
@@ -112,7 +112,7 @@ def _digits(usd: float) -> int:
     return 4 if usd >= 0.01 or not usd else 6
 
 
-def _table(plan: "Plan", data: "Dataset", estimate: "Forecast") -> Any:
+def _table(plan: "Plan", data: "Dataset", estimate: "RunForecast") -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -7,7 +7,7 @@ from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.comparison.gate import GateResult
-    from tale_dspy.training.trainer import Trained
+    from tale_dspy.training.trainer import TrainedAdapter
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PostTrainingEval:
             raise UsageError("--eval needs --eval-data, questions that the search has not seen")
         return self if self.data is not None else replace(self, data="embedded:test")
 
-    def run(self, trained: "Trained") -> "GateResult":
+    def run(self, trained: "TrainedAdapter") -> "GateResult":
         """Ask both, let the gate decide, and write the verdict into the card of the adapter.
 
         Raises:

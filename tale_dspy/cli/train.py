@@ -14,8 +14,8 @@ from tale_dspy.cli.post_training import PostTrainingEval
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
-    from tale_dspy.training.plan import Plan
-    from tale_dspy.training.trainer import Progress, Step, Trained
+    from tale_dspy.training.plan import TrainingPlan
+    from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainingStep
 
 NAME = "train"
 
@@ -151,8 +151,8 @@ def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
         raise UsageError(f"{flag} must be numbers with commas between them, got {text}") from None
 
 
-def _train(plan: "Plan", progress: "Progress | None") -> "Trained":
-    from tale_dspy.training.trainer import run as train
+def _train(plan: "TrainingPlan", progress: "Progress | None") -> "TrainedAdapter":
+    from tale_dspy.training.trainer import run_training as train
 
     if plan.options.strategy == "sft":
         from tale_dspy.training.sft import build
@@ -163,7 +163,7 @@ def _train(plan: "Plan", progress: "Progress | None") -> "Trained":
     return train(plan, build, progress)
 
 
-def _figures(plan: "Plan") -> dict[str, Any]:
+def _figures(plan: "TrainingPlan") -> dict[str, Any]:
     memory = plan.memory
     return {
         "strategy": plan.options.strategy,
@@ -180,7 +180,7 @@ def _figures(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def _show(plan: "Plan") -> None:
+def _show(plan: "TrainingPlan") -> None:
     shape, memory = plan.shape, plan.memory
     left_out = f", {plan.left_out} longer than --max-length left out" if plan.left_out else ""
     lines = {
@@ -200,7 +200,7 @@ def _megabytes(n: int) -> str:
 
 
 @contextmanager
-def _bar(title: str, steps: int) -> "Iterator[Callable[[Step], None] | None]":
+def _bar(title: str, steps: int) -> "Iterator[Callable[[TrainingStep], None] | None]":
     """Show steps, loss, speed and time left on stderr."""
     import sys
 
@@ -221,7 +221,7 @@ def _bar(title: str, steps: int) -> "Iterator[Callable[[Step], None] | None]":
     with Progress(*columns, TimeRemainingColumn(compact=True), console=console(stderr=True)) as bar:
         task = bar.add_task(visible(title, " "), total=steps, loss="–", speed="–")
 
-        def update(step: "Step") -> None:
+        def update(step: "TrainingStep") -> None:
             loss = "–" if step.loss is None else f"{step.loss:.3f}"
             speed = "–" if step.tokens_per_s is None else f"{step.tokens_per_s:.0f}"
             bar.update(task, completed=step.step, loss=loss, speed=speed)

@@ -18,7 +18,7 @@ KINDS: tuple[ChangeKind, ...] = ("right->wrong", "wrong->right", "other")
 
 
 @dataclass(frozen=True)
-class Change:
+class QuestionChange:
     """One question on which the sides differ; of several draws, the first ones that show the difference."""
 
     id: str
@@ -38,7 +38,7 @@ class Change:
     run_reply: str | None
 
 
-class ChangeList(Sequence[Change]):
+class ChangeList(Sequence[QuestionChange]):
     """Changes in order, each read from both runs when it is asked for.
 
     Args:
@@ -55,10 +55,10 @@ class ChangeList(Sequence[Change]):
         return len(self._kinds)
 
     @overload
-    def __getitem__(self, index: int) -> Change: ...
+    def __getitem__(self, index: int) -> QuestionChange: ...
     @overload
     def __getitem__(self, index: slice) -> "ChangeList": ...
-    def __getitem__(self, index: "int | slice") -> "Change | ChangeList":
+    def __getitem__(self, index: "int | slice") -> "QuestionChange | ChangeList":
         if isinstance(index, slice):
             return ChangeList(self._pairs, self._kinds[index], self._before[index], self._after[index])
         pairs, i, j = self._pairs, self._before[index], self._after[index]
@@ -66,7 +66,7 @@ class ChangeList(Sequence[Change]):
         after = pairs.run.record_at(int(pairs.after.part[j]), int(pairs.after.offset[j]))
         return _as_change(before, after, self._kinds[index])
 
-    def __iter__(self) -> Iterator[Change]:
+    def __iter__(self) -> Iterator[QuestionChange]:
         return (self[index] for index in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
@@ -140,11 +140,11 @@ def token_changes(pairs: PairedRuns) -> ChangeList:
     return ChangeList(pairs, kinds, chosen, chosen)
 
 
-def _as_change(before: Record, after: Record, kind: ChangeKind) -> Change:
+def _as_change(before: Record, after: Record, kind: ChangeKind) -> QuestionChange:
     question = before.question
     if question is None:
         question = "\n".join(f"{name}: {value}" for name, value in (before.inputs or {}).items())
-    return Change(
+    return QuestionChange(
         id=before.id,
         kind=kind,
         question=question,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 from tale_dspy.comparison.break_even import EstimatorBreakEven, balance_notes, estimator_balance
 from tale_dspy.comparison.caveats import blocking_reason, figure_notes, setting_notes
-from tale_dspy.comparison.changes import Change, changes_of, token_changes
+from tale_dspy.comparison.changes import QuestionChange, changes_of, token_changes
 from tale_dspy.comparison.formatting import change_text, number, p_text, plain_json, saving_text, side_texts
 from tale_dspy.comparison.paired import Figure, PairedMeans, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
@@ -51,9 +51,9 @@ class Comparison:
     """Why the difference may not be called a budget saving; None if it may."""
     notes: list[str]
     """Sentences a reader needs beside the figures."""
-    changes: Sequence[Change]
+    changes: Sequence[QuestionChange]
     """Questions whose outcome changed: regressions, then repairs, then others, each in the baseline's order."""
-    token_changes: Sequence[Change]
+    token_changes: Sequence[QuestionChange]
     """Questions of the same outcomes but another budget or token count, the largest growth first."""
     seed: int
     resamples: int

@@ -17,7 +17,7 @@ SAMPLE = 10
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedFigure:
     """A figure of a run to come, with its 95 % interval; from a single answer there is none."""
 
     total: float
@@ -35,18 +35,18 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class RunForecast:
     """What is to be expected of a run. None is unknown."""
 
     answers: int
     """Questions times repeats that are still to be answered."""
     sample: int
     """Answers that the figures rest on."""
-    calls: Expected
-    prompt_tokens: Expected | None
-    output_tokens: Expected | None
+    calls: ExpectedFigure
+    prompt_tokens: ExpectedFigure | None
+    output_tokens: ExpectedFigure | None
     """Completion tokens, estimates and rescues included."""
-    cost_usd: Expected | None
+    cost_usd: ExpectedFigure | None
     """US dollars at full price, as if nothing came from a cache."""
     accuracy: float | None
     """Share of the sample that was right: a rough guess."""
@@ -56,13 +56,13 @@ class Forecast:
         """Return plain JSON; intervals stand beside the figures."""
         told: JsonObject = {"answers": self.answers, "sample": self.sample, "sample_accuracy": self.accuracy}
         for name in ("calls", "prompt_tokens", "output_tokens", "cost_usd"):
-            found: Expected | None = vars(self)[name]
+            found: ExpectedFigure | None = vars(self)[name]
             told[name] = None if found is None else found.total
             told[f"{name}_ci95"] = None if found is None or found.low is None else [found.low, found.high]
         return {**told, "notes": list(self.notes)}
 
 
-def forecast(run: Run, answers: int, price: Price | None = None) -> Forecast:
+def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
     """Tell from the answers of one run what another of so many answers takes.
 
     The intervals hold the spread of the answers to come and the chance in those that are known (Student's t), and
@@ -89,7 +89,7 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> Forecast:
     calls = expected([r.calls for r in known], answers)
     if calls is None:
         raise UsageError("calls are always known")
-    return Forecast(
+    return RunForecast(
         answers=answers,
         sample=len(known),
         calls=calls,
@@ -101,16 +101,16 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> Forecast:
     )
 
 
-def expected(values: Sequence[float | None], answers: int) -> Expected | None:
+def expected(values: Sequence[float | None], answers: int) -> ExpectedFigure | None:
     """Return the sum of so many draws of which a few are known; None if one of them is not."""
     known = [v for v in values if v is not None]
     if len(known) < len(values):
         return None
     total = fmean(known) * answers
     if len(known) < 2:
-        return Expected(total)
+        return ExpectedFigure(total)
     half = students_t_quantile(0.975, len(known) - 1) * stdev(known) * math.sqrt(answers * (answers / len(known) + 1))
-    return Expected(total, max(0.0, total - half), total + half)
+    return ExpectedFigure(total, max(0.0, total - half), total + half)
 
 
 def _record_cost(record: Record, price: Price | None) -> float | None:

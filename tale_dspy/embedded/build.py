@@ -49,7 +49,7 @@ def build(out: Path, options: BuildOptions | None = None, progress: Progress | N
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
     )
-    step = resume(out / CHECKPOINT, options, model, optimizer, course)
+    step = resume_checkpoint(out / CHECKPOINT, options, model, optimizer, course)
     batches = course.batches(step)
     while step < options.steps + options.finish:
         tokens, labels = (tensor.to(device) for tensor in next(batches))
@@ -64,7 +64,7 @@ def build(out: Path, options: BuildOptions | None = None, progress: Progress | N
         if progress:
             progress(step, float(loss.detach()))
         if step % CHECKPOINT_EVERY == 0:
-            keep(out / CHECKPOINT, step, options, model, optimizer, course)
+            save_checkpoint(out / CHECKPOINT, step, options, model, optimizer, course)
     publish(out, model, tokenizer, options)
     (out / CHECKPOINT).unlink(missing_ok=True)
 
@@ -119,7 +119,7 @@ def rate_at(step: int, options: BuildOptions) -> float:
     return options.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def keep(path: Path, step: int, options: BuildOptions, model: Any, optimizer: Any, course: Course) -> None:
+def save_checkpoint(path: Path, step: int, options: BuildOptions, model: Any, optimizer: Any, course: Course) -> None:
     """Write a checkpoint, whole or not at all."""
     state = {
         "step": step,
@@ -132,7 +132,7 @@ def keep(path: Path, step: int, options: BuildOptions, model: Any, optimizer: An
     path.with_suffix(".new").replace(path)
 
 
-def resume(path: Path, options: BuildOptions, model: Any, optimizer: Any, course: Course) -> int:
+def resume_checkpoint(path: Path, options: BuildOptions, model: Any, optimizer: Any, course: Course) -> int:
     """Go back to a checkpoint, where there is one, and return how many steps it has behind it.
 
     Raises:

@@ -11,8 +11,15 @@ from functools import cache
 from typing import Any
 
 from tale_dspy.adapter import TaleAdapter
-from tale_dspy.embedded.problems import Problem, Step, problem_stream
-from tale_dspy.embedded.reasoning import FORMS, answer_only, equations, long_form, sentences, skipping
+from tale_dspy.embedded.problems import Calculation, Problem, problem_stream
+from tale_dspy.embedded.reasoning import (
+    FORMS,
+    answer_only,
+    equation_lines,
+    equations_without,
+    long_form,
+    reasoning_sentences,
+)
 from tale_dspy.prompts import CONCISE_INSTRUCTIONS, DRAFT_INSTRUCTIONS, ESTIMATOR_INSTRUCTIONS
 from tale_dspy.protocols import JsonObject
 
@@ -144,9 +151,9 @@ def _lesson_reply(kind: str, problem: Problem, budget: int | None, count: Count)
         case "direct":
             return answer_only(problem)
         case "concise":
-            return sentences(problem)
+            return reasoning_sentences(problem)
         case "draft":
-            return equations(problem)
+            return equation_lines(problem)
         case "estimate":
             return f"[[{needed_budget(problem, count)}]]"
         case "stated":
@@ -179,24 +186,24 @@ def budgeted_reply(problem: Problem, budget: int, count: Count) -> str:
             reply = form(problem)
             if count(reply) < budget:
                 return reply
-    if 2 * budget >= count(equations(problem)):
+    if 2 * budget >= count(equation_lines(problem)):
         for left_out in range(1, len(problem.steps) // 2 + 1):
-            reply = skipping(problem, left_out)
+            reply = equations_without(problem, left_out)
             if count(reply) < budget:
                 return reply
-    return sentences(problem)
+    return reasoning_sentences(problem)
 
 
 def needed_budget(problem: Problem, count: Count) -> int:
     """Return the budget taught as the estimate: enough for the equations, in steps of five."""
-    tokens = round(1.2 * count(equations(problem)))
+    tokens = round(1.2 * count(equation_lines(problem)))
     return tokens + -tokens % 5
 
 
 def draw_budget(problem: Problem, count: Count, rng: random.Random) -> int:
     """Draw a budget: half of them around where the reply changes, half anywhere from 1 to 500, on a log scale."""
     if rng.random() < 0.5:
-        form = rng.choice((answer_only, equations, equations, sentences, long_form))
+        form = rng.choice((answer_only, equation_lines, equation_lines, reasoning_sentences, long_form))
         return max(1, round(count(form(problem)) * rng.uniform(0.4, 1.6)))
     drawn: int = round(500 ** rng.random())
     return 5 * -(-drawn // 5) if rng.random() < 0.5 else drawn
@@ -230,8 +237,10 @@ def _next_lesson(rng: random.Random, source: Iterable[Problem], progress: float,
     if progress < 0.35 and rng.random() < 0.7:
         if rng.random() < 0.3:
             return lesson_for("draft", problem, count, rng)
-        reply = equations(problem)
-        return Lesson("budgeted", problem.question, rng.randint(count(reply) + 1, count(sentences(problem))), reply)
+        reply = equation_lines(problem)
+        return Lesson(
+            "budgeted", problem.question, rng.randint(count(reply) + 1, count(reasoning_sentences(problem))), reply
+        )
     if progress >= 1 and rng.random() < 0.5:
         return _long_story(rng, next(p for p in source if len(p.steps) >= 3), count)
     if progress > 0.41 and rng.random() < 0.25:
@@ -246,23 +255,23 @@ def _long_story(rng: random.Random, problem: Problem, count: Count) -> Lesson:
     kind = rng.choices(("cot", "draft", "budgeted", "stated"), (3, 2, 5, 0.5))[0]
     if kind != "budgeted":
         return lesson_for(kind, problem, count, rng)
-    reply = equations(problem)
-    enough = rng.randint(count(reply) + 1, count(sentences(problem)))
+    reply = equation_lines(problem)
+    enough = rng.randint(count(reply) + 1, count(reasoning_sentences(problem)))
     budget = needed_budget(problem, count) if rng.random() < 0.5 else enough
     return Lesson(kind, problem.question, budget, budgeted_reply(problem, budget, count))
 
 
-def _arithmetic_drill(rng: random.Random) -> Step:
+def _arithmetic_drill(rng: random.Random) -> Calculation:
     a, b = rng.randint(2, 250), rng.randint(2, 60)
     small = rng.randint(2, 9)
     match rng.choice("+-*/"):
         case "+":
-            return Step(a, "+", b, a + b)
+            return Calculation(a, "+", b, a + b)
         case "-":
-            return Step(a + b, "-", b, a)
+            return Calculation(a + b, "-", b, a)
         case "*":
             left = rng.randint(2, 250 // small)
-            return Step(left, "*", small, left * small)
+            return Calculation(left, "*", small, left * small)
         case _:
             left = rng.randint(2, 250 // small)
-            return Step(left * small, "/", small, left)
+            return Calculation(left * small, "/", small, left)

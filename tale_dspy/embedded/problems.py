@@ -18,8 +18,8 @@ from tale_dspy.embedded.story_templates import (
     PRICED,
     PRONOUNS,
     SITUATIONS,
-    Situation,
-    Wording,
+    StorySituation,
+    TemplateVariants,
 )
 
 Split = Literal["train", "dev", "test"]
@@ -36,7 +36,7 @@ _STEP_WEIGHTS = (24, 20, 18, 15, 13, 10)
 
 
 @dataclass(frozen=True)
-class Step:
+class Calculation:
     """One calculation on the way to the answer."""
 
     left: int
@@ -53,7 +53,7 @@ class Problem:
     """A question with its answer and the way there."""
 
     question: str
-    steps: tuple[Step, ...]
+    steps: tuple[Calculation, ...]
     """In the order of the story; the last one gives the answer."""
     unseen: bool = False
     """Whether a sentence of it is one the model is never trained on."""
@@ -111,7 +111,7 @@ def make_problem(rng: random.Random, n_steps: int, *, unseen: bool = False) -> P
 class _StoryBuilder:
     """A story while it is told: the number so far, what was said, and what was calculated."""
 
-    def __init__(self, rng: random.Random, situation: Situation, unseen: bool) -> None:
+    def __init__(self, rng: random.Random, situation: StorySituation, unseen: bool) -> None:
         self.rng = rng
         self.situation = situation
         self.may_be_unseen = unseen
@@ -130,7 +130,7 @@ class _StoryBuilder:
         }
         self.number = rng.randint(3, 12) if rng.random() < 0.3 else rng.randint(10, 99)
         self.sentences: list[str] = []
-        self.steps: list[Step] = []
+        self.steps: list[Calculation] = []
 
     def tell(self, n_steps: int) -> Problem:
         self.say(self.situation.opening, x=self.number)
@@ -141,7 +141,7 @@ class _StoryBuilder:
         self._add_ending(ending)
         return Problem(" ".join(self.sentences), tuple(self.steps), self.is_unseen)
 
-    def say(self, wording: Wording, **numbers: int) -> None:
+    def say(self, wording: TemplateVariants, **numbers: int) -> None:
         unseen = self.may_be_unseen and self.rng.random() < 0.5
         self.is_unseen |= unseen
         sentence = self.rng.choice(wording.unseen if unseen else wording.taught).format(**self.slots, **numbers)
@@ -149,7 +149,7 @@ class _StoryBuilder:
 
     def calculate(self, left: int, operation: Operation, right: int) -> int:
         result = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}[operation]
-        self.steps.append(Step(left, operation, right, result))
+        self.steps.append(Calculation(left, operation, right, result))
         return result
 
     def _choose_ending(self, n_steps: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tale_dspy.embedded.problems import Problem, Step
+from tale_dspy.embedded.problems import Calculation, Problem
 
 _SHORT = {
     "+": "With {right} more it is {step}.",
@@ -25,12 +25,12 @@ def answer_only(problem: Problem) -> str:
     return f"[[{problem.answer}]]"
 
 
-def equations(problem: Problem) -> str:
+def equation_lines(problem: Problem) -> str:
     """Return one bare equation a step, then the answer."""
-    return skipping(problem, 0)
+    return equations_without(problem, 0)
 
 
-def skipping(problem: Problem, left_out: int) -> str:
+def equations_without(problem: Problem, left_out: int) -> str:
     """Return the equations with some left out, to be done in one's head; evenly, and never the last."""
     steps = problem.steps
     kept = len(steps) - left_out
@@ -38,7 +38,7 @@ def skipping(problem: Problem, left_out: int) -> str:
     return "\n".join([*map(str, shown), answer_only(problem)])
 
 
-def sentences(problem: Problem) -> str:
+def reasoning_sentences(problem: Problem) -> str:
     """Return a short sentence a step, then the answer."""
     told = [_fill_template(_SHORT[step.operation], step) for step in problem.steps]
     return "\n".join([" ".join(told), answer_only(problem)])
@@ -54,14 +54,14 @@ def long_form(problem: Problem) -> str:
     return "\n".join([*told, answer_only(problem)])
 
 
-def _fill_template(wording: str, step: Step) -> str:
+def _fill_template(wording: str, step: Calculation) -> str:
     return wording.format(left=step.left, right=step.right, step=step)
 
 
 FORMS: dict[str, Callable[[Problem], str]] = {
     "answer only": answer_only,
-    "equations": equations,
-    "short sentences": sentences,
+    "equations": equation_lines,
+    "short sentences": reasoning_sentences,
     "long form": long_form,
 }
 """The lengths a reply comes in, shortest first."""

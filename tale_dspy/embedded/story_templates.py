@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Wording:
+class TemplateVariants:
     """Sentences that say the same."""
 
     taught: tuple[str, ...]
@@ -18,16 +18,16 @@ class Wording:
 
 
 @dataclass(frozen=True)
-class Situation:
+class StorySituation:
     """A world in which one number goes up and down."""
 
     things: tuple[str, ...]
     """What is counted."""
-    opening: Wording
+    opening: TemplateVariants
     """States the first number."""
-    events: dict[str, Wording]
+    events: dict[str, TemplateVariants]
     """What can happen -> its sentences."""
-    question: Wording
+    question: TemplateVariants
     """Asks for the number at the end."""
     endings: tuple[str, ...] = ()
     """How a story may end with more than the question: `compared`, `together` or `priced`."""
@@ -39,9 +39,9 @@ NAMES = {
 }
 PRONOUNS = {"she": ("She", "she", "her", "her"), "he": ("He", "he", "him", "his")}
 
-_THINGS = Situation(
+_THINGS = StorySituation(
     things=("marbles", "stickers", "pencils", "cards", "shells", "coins", "stamps", "beads", "balloons", "buttons"),
-    opening=Wording(
+    opening=TemplateVariants(
         (
             "{n} has {x} {i}.",
             "{n} starts with {x} {i}.",
@@ -55,7 +55,7 @@ _THINGS = Situation(
         ("In the bag of {n} there are {x} {i}.", "At school {n} has {x} {i}."),
     ),
     events={
-        "gain": Wording(
+        "gain": TemplateVariants(
             (
                 "{P} buys {x} more.",
                 "{o} gives {h} {x} {i}.",
@@ -68,7 +68,7 @@ _THINGS = Situation(
             ),
             ("Later {p} wins {x} more.", "Then {n} buys {x} {i}."),
         ),
-        "lose": Wording(
+        "lose": TemplateVariants(
             (
                 "{P} gives {x} to {o}.",
                 "{P} loses {x} of them.",
@@ -81,7 +81,7 @@ _THINGS = Situation(
             ),
             ("Then {p} loses {x} {i}.", "Later {n} gives {x} of them to a friend."),
         ),
-        "gain groups": Wording(
+        "gain groups": TemplateVariants(
             (
                 "{P} buys {a} packs of {b} {i}.",
                 "{o} brings {a} boxes with {b} {i} each.",
@@ -90,7 +90,7 @@ _THINGS = Situation(
             ),
             ("{P} finds {a} boxes of {b} {i}.",),
         ),
-        "lose groups": Wording(
+        "lose groups": TemplateVariants(
             (
                 "{P} gives {b} {i} to each of {a} friends.",
                 "{P} sells {a} packs of {b} {i}.",
@@ -99,19 +99,19 @@ _THINGS = Situation(
             ),
             ("{P} gives away {a} packs of {b} {i}.",),
         ),
-        "double": Wording(
+        "double": TemplateVariants(
             ("Then {p} doubles {s} {i}.", "The next day {p} has twice as many.", "The number of {i} doubles."),
             ("Later the number of {s} {i} doubles.",),
         ),
-        "times": Wording(
+        "times": TemplateVariants(
             ("A week later {p} has {x} times as many.", "The number of {i} grows to {x} times as many."),
             ("Later {p} has {x} times as many {i}.",),
         ),
-        "half": Wording(
+        "half": TemplateVariants(
             ("{P} gives half of them to {o}.", "Half of the {i} are lost.", "{P} sells half of {s} {i}."),
             ("Then {p} loses half of them.",),
         ),
-        "share": Wording(
+        "share": TemplateVariants(
             (
                 "{P} shares them equally among {x} bags and keeps one bag.",
                 "{P} splits the {i} into {x} equal piles and keeps one pile.",
@@ -119,7 +119,7 @@ _THINGS = Situation(
             ("{P} shares the {i} equally among {x} boxes and keeps one box.",),
         ),
     },
-    question=Wording(
+    question=TemplateVariants(
         (
             "How many {i} does {n} have now?",
             "How many {i} are left?",
@@ -131,9 +131,9 @@ _THINGS = Situation(
     endings=("compared", "together", "priced"),
 )
 
-_MONEY = Situation(
+_MONEY = StorySituation(
     things=("dollars", "euros", "pounds"),
-    opening=Wording(
+    opening=TemplateVariants(
         (
             "{n} has {x} {i}.",
             "{n} saved {x} {i}.",
@@ -144,7 +144,7 @@ _MONEY = Situation(
         ("{n} starts with {x} {i} in the purse.",),
     ),
     events={
-        "gain": Wording(
+        "gain": TemplateVariants(
             (
                 "{P} earns {x} {i}.",
                 "{P} is paid {x} {i} for a job.",
@@ -154,7 +154,7 @@ _MONEY = Situation(
             ),
             ("Then {o} pays {h} {x} {i} for a toy.",),
         ),
-        "lose": Wording(
+        "lose": TemplateVariants(
             (
                 "{P} pays {x} {i} for a book.",
                 "{P} spends {x} {i} on lunch.",
@@ -164,7 +164,7 @@ _MONEY = Situation(
             ),
             ("Then {p} spends {x} {i} on a book.",),
         ),
-        "gain groups": Wording(
+        "gain groups": TemplateVariants(
             (
                 "{P} works {a} hours for {b} {i} an hour.",
                 "{P} sells {a} toys for {b} {i} each.",
@@ -172,7 +172,7 @@ _MONEY = Situation(
             ),
             ("{P} sells {a} books for {b} {i} each.",),
         ),
-        "lose groups": Wording(
+        "lose groups": TemplateVariants(
             (
                 "{P} buys {a} books for {b} {i} each.",
                 "{P} pays for {a} tickets at {b} {i} each.",
@@ -180,19 +180,19 @@ _MONEY = Situation(
             ),
             ("{P} buys {a} toys for {b} {i} each.",),
         ),
-        "double": Wording(
+        "double": TemplateVariants(
             ("Then {p} doubles {s} money.", "{o} doubles what {p} has.", "A month later {p} has twice as much."),
             ("After this {p} has twice as much.",),
         ),
-        "times": Wording(
+        "times": TemplateVariants(
             ("A month later {p} has {x} times as much.", "The money grows to {x} times as much."),
             ("After this {p} has {x} times as much.",),
         ),
-        "half": Wording(
+        "half": TemplateVariants(
             ("{P} gives half of {s} money to {o}.", "{P} spends half of the money.", "Half of the money is lost."),
             ("Then {p} spends half of it.",),
         ),
-        "share": Wording(
+        "share": TemplateVariants(
             (
                 "{P} splits the money into {x} equal parts and keeps one part.",
                 "{P} shares the money equally among {x} people and {p} is one of them.",
@@ -200,7 +200,7 @@ _MONEY = Situation(
             ("{P} shares the money in {x} equal parts and keeps one part.",),
         ),
     },
-    question=Wording(
+    question=TemplateVariants(
         (
             "How much money does {n} have now?",
             "How many {i} are left?",
@@ -211,9 +211,9 @@ _MONEY = Situation(
     endings=("compared", "together"),
 )
 
-_SHOP = Situation(
+_SHOP = StorySituation(
     things=("cakes", "loaves", "pies", "rolls", "cookies", "muffins", "apples", "lemons", "plums", "melons"),
-    opening=Wording(
+    opening=TemplateVariants(
         (
             "A shop has {x} {i}.",
             "{n} bakes for a shop that has {x} {i}.",
@@ -224,7 +224,7 @@ _SHOP = Situation(
         ("In the morning there are {x} {i} in the shop.",),
     ),
     events={
-        "gain": Wording(
+        "gain": TemplateVariants(
             (
                 "{x} more are delivered.",
                 "{n} makes {x} more {i}.",
@@ -234,7 +234,7 @@ _SHOP = Situation(
             ),
             ("At noon {o} delivers {x} more.",),
         ),
-        "lose": Wording(
+        "lose": TemplateVariants(
             (
                 "{x} {i} are sold.",
                 "{n} sells {x} of them.",
@@ -244,7 +244,7 @@ _SHOP = Situation(
             ),
             ("At noon a man buys {x} of them.",),
         ),
-        "gain groups": Wording(
+        "gain groups": TemplateVariants(
             (
                 "{a} trays of {b} {i} come in.",
                 "A truck delivers {a} crates with {b} {i} each.",
@@ -252,7 +252,7 @@ _SHOP = Situation(
             ),
             ("{o} brings {a} trays with {b} {i} each.",),
         ),
-        "lose groups": Wording(
+        "lose groups": TemplateVariants(
             (
                 "{a} people buy {b} {i} each.",
                 "{n} sells {a} bags of {b} {i}.",
@@ -260,19 +260,19 @@ _SHOP = Situation(
             ),
             ("{a} bags with {b} {i} each are sold.",),
         ),
-        "double": Wording(
+        "double": TemplateVariants(
             ("Then the number of {i} doubles.", "For the feast {n} makes it twice as many."),
             ("At noon the number of {i} doubles.",),
         ),
-        "times": Wording(
+        "times": TemplateVariants(
             ("For the feast there are {x} times as many.", "The next day the shop has {x} times as many."),
             ("The next day there are {x} times as many.",),
         ),
-        "half": Wording(
+        "half": TemplateVariants(
             ("Half of the {i} are sold.", "{n} sells half of them.", "Half of them go bad."),
             ("At noon half of the {i} are sold.",),
         ),
-        "share": Wording(
+        "share": TemplateVariants(
             (
                 "The {i} are packed equally into {x} crates and all crates but one are sold.",
                 "{n} puts them equally on {x} trays and keeps one tray.",
@@ -280,7 +280,7 @@ _SHOP = Situation(
             ("The {i} are packed equally into {x} bags and {n} keeps one bag.",),
         ),
     },
-    question=Wording(
+    question=TemplateVariants(
         (
             "How many {i} are left?",
             "How many {i} does the shop have now?",
@@ -291,9 +291,9 @@ _SHOP = Situation(
     endings=("priced",),
 )
 
-_RIDE = Situation(
+_RIDE = StorySituation(
     things=("people", "children", "guests", "students", "players"),
-    opening=Wording(
+    opening=TemplateVariants(
         (
             "A bus carries {x} {i}.",
             "There are {x} {i} on a train.",
@@ -304,7 +304,7 @@ _RIDE = Situation(
         ("There are {x} {i} on a boat.",),
     ),
     events={
-        "gain": Wording(
+        "gain": TemplateVariants(
             (
                 "{x} more get on.",
                 "{x} {i} join them.",
@@ -314,7 +314,7 @@ _RIDE = Situation(
             ),
             ("At the next stop {x} more join them.",),
         ),
-        "lose": Wording(
+        "lose": TemplateVariants(
             (
                 "{x} get off.",
                 "{x} {i} leave.",
@@ -324,7 +324,7 @@ _RIDE = Situation(
             ),
             ("At the next stop {x} of them leave.",),
         ),
-        "gain groups": Wording(
+        "gain groups": TemplateVariants(
             (
                 "{a} groups of {b} {i} join them.",
                 "At each of {a} stops {b} more get on.",
@@ -332,7 +332,7 @@ _RIDE = Situation(
             ),
             ("{a} groups of {b} {i} arrive.",),
         ),
-        "lose groups": Wording(
+        "lose groups": TemplateVariants(
             (
                 "{a} groups of {b} {i} leave.",
                 "At each of {a} stops {b} get off.",
@@ -340,19 +340,19 @@ _RIDE = Situation(
             ),
             ("{a} groups of {b} {i} go home.",),
         ),
-        "double": Wording(
+        "double": TemplateVariants(
             ("Then the number of {i} doubles.", "An hour later there are twice as many."),
             ("At the next stop the number of {i} doubles.",),
         ),
-        "times": Wording(
+        "times": TemplateVariants(
             ("An hour later there are {x} times as many.", "In the evening there are {x} times as many {i}."),
             ("At noon there are {x} times as many {i}.",),
         ),
-        "half": Wording(
+        "half": TemplateVariants(
             ("Half of the {i} leave.", "Half of them get off.", "Then half of the {i} go home."),
             ("At the next stop half of them leave.",),
         ),
-        "share": Wording(
+        "share": TemplateVariants(
             (
                 "They split into {x} equal groups and all groups but one leave.",
                 "The {i} form {x} equal groups and only one group stays.",
@@ -360,7 +360,7 @@ _RIDE = Situation(
             ("They form {x} equal groups and all groups but one go home.",),
         ),
     },
-    question=Wording(
+    question=TemplateVariants(
         (
             "How many {i} are there now?",
             "How many {i} are left?",
@@ -370,9 +370,9 @@ _RIDE = Situation(
     ),
 )
 
-_FARM = Situation(
+_FARM = StorySituation(
     things=("eggs", "trees", "hens", "sheep", "pumpkins", "flowers", "fish", "ducks", "plants", "bees"),
-    opening=Wording(
+    opening=TemplateVariants(
         (
             "A farm has {x} {i}.",
             "On the farm of {n} there are {x} {i}.",
@@ -383,7 +383,7 @@ _FARM = Situation(
         ("In spring {n} counts {x} {i} on the farm.",),
     ),
     events={
-        "gain": Wording(
+        "gain": TemplateVariants(
             (
                 "In May {x} more are added.",
                 "The farmer gets {x} more {i}.",
@@ -393,7 +393,7 @@ _FARM = Situation(
             ),
             ("In summer {o} brings {x} more.",),
         ),
-        "lose": Wording(
+        "lose": TemplateVariants(
             (
                 "A storm destroys {x} of them.",
                 "The farmer sells {x} {i}.",
@@ -403,7 +403,7 @@ _FARM = Situation(
             ),
             ("In winter a fox takes {x} of them.",),
         ),
-        "gain groups": Wording(
+        "gain groups": TemplateVariants(
             (
                 "{a} rows of {b} {i} are added.",
                 "In each of {a} weeks {b} more come.",
@@ -411,7 +411,7 @@ _FARM = Situation(
             ),
             ("The farmer gets {a} rows of {b} {i}.",),
         ),
-        "lose groups": Wording(
+        "lose groups": TemplateVariants(
             (
                 "{a} carts with {b} {i} each are sold.",
                 "In each of {a} weeks {b} {i} are lost.",
@@ -419,19 +419,19 @@ _FARM = Situation(
             ),
             ("In each of {a} weeks the farmer sells {b} {i}.",),
         ),
-        "double": Wording(
+        "double": TemplateVariants(
             ("In a good year the number of {i} doubles.", "A year later there are twice as many {i}."),
             ("In summer there are twice as many {i}.",),
         ),
-        "times": Wording(
+        "times": TemplateVariants(
             ("A year later there are {x} times as many.", "The farm grows to {x} times as many {i}."),
             ("In summer there are {x} times as many {i}.",),
         ),
-        "half": Wording(
+        "half": TemplateVariants(
             ("Half of the {i} are sold.", "A storm takes half of them.", "The farmer gives half of them to {o}."),
             ("In winter half of the {i} are lost.",),
         ),
-        "share": Wording(
+        "share": TemplateVariants(
             (
                 "The {i} are split equally among {x} farms and one of them is ours.",
                 "{x} brothers share the {i} equally and {n} is one of them.",
@@ -439,7 +439,7 @@ _FARM = Situation(
             ("{x} farms share the {i} equally and one of them is ours.",),
         ),
     },
-    question=Wording(
+    question=TemplateVariants(
         (
             "How many {i} are there now?",
             "How many {i} are left?",
@@ -450,9 +450,9 @@ _FARM = Situation(
     endings=("compared", "together", "priced"),
 )
 
-_READING = Situation(
+_READING = StorySituation(
     things=("books", "pages", "stories", "poems", "letters", "photos", "songs", "maps"),
-    opening=Wording(
+    opening=TemplateVariants(
         (
             "A library has {x} {i}.",
             "{n} collected {x} {i}.",
@@ -463,7 +463,7 @@ _READING = Situation(
         ("A teacher has a shelf with {x} {i}.",),
     ),
     events={
-        "gain": Wording(
+        "gain": TemplateVariants(
             (
                 "{o} returns {x} {i}.",
                 "{n} adds {x} more.",
@@ -473,7 +473,7 @@ _READING = Situation(
             ),
             ("On Monday {o} adds {x} {i}.",),
         ),
-        "lose": Wording(
+        "lose": TemplateVariants(
             (
                 "{o} borrows {x} {i}.",
                 "{n} takes {x} of them home.",
@@ -483,7 +483,7 @@ _READING = Situation(
             ),
             ("On Friday {o} takes {x} {i} home.",),
         ),
-        "gain groups": Wording(
+        "gain groups": TemplateVariants(
             (
                 "{a} boxes with {b} {i} each arrive.",
                 "Each of {a} students brings {b} {i}.",
@@ -491,7 +491,7 @@ _READING = Situation(
             ),
             ("Each of {a} students adds {b} {i}.",),
         ),
-        "lose groups": Wording(
+        "lose groups": TemplateVariants(
             (
                 "Each of {a} students borrows {b} {i}.",
                 "{n} sends away {a} boxes with {b} {i} each.",
@@ -499,19 +499,19 @@ _READING = Situation(
             ),
             ("Each of {a} students takes {b} {i} home.",),
         ),
-        "double": Wording(
+        "double": TemplateVariants(
             ("A gift doubles the number of {i}.", "A year later there are twice as many."),
             ("On Monday the number of {i} doubles.",),
         ),
-        "times": Wording(
+        "times": TemplateVariants(
             ("After ten years there are {x} times as many.", "A gift brings it to {x} times as many {i}."),
             ("A year later there are {x} times as many {i}.",),
         ),
-        "half": Wording(
+        "half": TemplateVariants(
             ("Half of the {i} are removed.", "{n} gives half of them to {o}.", "Half of the {i} are borrowed."),
             ("On Friday half of them are removed.",),
         ),
-        "share": Wording(
+        "share": TemplateVariants(
             (
                 "The {i} are split equally among {x} rooms and we look at one room.",
                 "They are put equally on {x} shelves and only one shelf stays.",
@@ -519,7 +519,7 @@ _READING = Situation(
             ("The {i} are put equally in {x} rooms and we look at one room.",),
         ),
     },
-    question=Wording(
+    question=TemplateVariants(
         (
             "How many {i} are there now?",
             "How many {i} are left?",
@@ -533,31 +533,31 @@ _READING = Situation(
 SITUATIONS = (_THINGS, _MONEY, _SHOP, _RIDE, _FARM, _READING)
 
 COMPARING = {
-    "more": Wording(
+    "more": TemplateVariants(
         ("{o} has {x} more {i} than that.", "{o} counts {x} {i} more than this number."),
         ("{o} has {x} {i} more than this number.",),
     ),
-    "fewer": Wording(
+    "fewer": TemplateVariants(
         ("{o} has {x} fewer {i} than that.", "{o} counts {x} {i} fewer than this number."),
         ("{o} has {x} {i} fewer than this number.",),
     ),
-    "as many": Wording(
+    "as many": TemplateVariants(
         ("{o} has {x} times as many {i} as that.", "{o} counts {x} times this number of {i}."),
         ("{o} has {x} times this number of {i}.",),
     ),
 }
 """Brings in a second number, that of somebody else."""
 
-ASK_OTHER = Wording(
+ASK_OTHER = TemplateVariants(
     ("How many {i} does {o} have?", "What is the number of {i} of {o}?"), ("What number of {i} does {o} have?",)
 )
-ASK_TOTAL = Wording(
+ASK_TOTAL = TemplateVariants(
     ("How many {i} are there together?", "What is the number of {i} in total?"),
     ("How many {i} are there in total?",),
 )
 """After a comparison: the other's number, or both together."""
 
-PRICED = Wording(
+PRICED = TemplateVariants(
     (
         "Each of them costs {x} coins. How many coins do all cost?",
         "They are sold for {x} coins each. How many coins is that?",

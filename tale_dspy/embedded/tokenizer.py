@@ -4,7 +4,7 @@ from typing import Any
 
 from tale_dspy.embedded.lessons import fixed_sentences
 from tale_dspy.embedded.problems import problems
-from tale_dspy.embedded.reasoning import long_form, sentences
+from tale_dspy.embedded.reasoning import long_form, reasoning_sentences
 
 END, PAD = "<|end|>", "<|pad|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -62,4 +62,4 @@ def train_tokenizer(n_problems: int = 20_000) -> Any:
 
 
 def _training_texts(problem: Any) -> tuple[str, ...]:
-    return problem.question, sentences(problem), long_form(problem)
+    return problem.question, reasoning_sentences(problem), long_form(problem)

@@ -21,7 +21,7 @@ from tale_dspy.optimizers.fit_regression import fit_regression
 from tale_dspy.optimizers.search.budget_override import (
     budgeted_predictors,
     replace_module,
-    searchable,
+    searchable_predictors,
     task_of,
     with_estimator,
 )
@@ -179,7 +179,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
         """
         self._reset_search()
-        names = searchable(student)
+        names = searchable_predictors(student)
         lm = self.options.lm or dspy.settings.lm
         if lm is None and not list(language_models(student)):
             raise UsageError("no language model: pass lm=tale_dspy.LM(...) or call dspy.configure(lm=...)")

@@ -13,7 +13,12 @@ from tale_dspy.budget import BudgetLike, BudgetValue, check_budget
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.display import html_table, number
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, searchable, task_of
+from tale_dspy.optimizers.search.budget_override import (
+    budgeted_predictors,
+    replace_module,
+    searchable_predictors,
+    task_of,
+)
 from tale_dspy.optimizers.search.budget_space import check_efforts
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.convert import unbudgeted
@@ -122,7 +127,7 @@ def sweep_budgets(
         SpendCapReached: If the cap ended it before all questions were asked without a budget.
     """
     points = _descending_budgets([parse_point(s) for s in SHARES] if budgets is None else budgets)
-    names = searchable(program)
+    names = searchable_predictors(program)
     if isinstance(points[0], float) and names != ["self"]:
         raise UsageError(f"shares need a program that is one budgeted predictor, this one has {', '.join(names)}")
     caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
@@ -170,13 +175,13 @@ class _SweepRuns:
         """Ask all questions at one budget."""
         if not isinstance(budget, float):
             kind = "effort" if isinstance(budget, str) else "budget"
-            return self.run(given(program, budget), data, f"{kind}:{budget}")
+            return self.run(with_given_budget(program, budget), data, f"{kind}:{budget}")
         counted = {r.id for r in vanilla.records if r.output_tokens is not None}
         ids = example_ids(data.examples, data.gold)
         kept = [e for key, e in zip(ids, data.examples, strict=True) if key in counted]
         scaled = with_scaled_budgets(replace(data, examples=kept), vanilla, budget)
         told = {"budgets": data_hash(str(e[BUDGET]) for e in scaled.examples)}
-        return self.run(given(program, None), scaled, f"budget:{budget:g}x", told)
+        return self.run(with_given_budget(program, None), scaled, f"budget:{budget:g}x", told)
 
     def run(self, program: Any, data: Dataset, name: str, config: JsonObject | None = None) -> Run:
         """Evaluate a program under what is left of the caps."""
@@ -189,7 +194,7 @@ class _SweepRuns:
         return self.caps.evaluate(program, data, **{**self.options, **own})
 
 
-def given(program: Program, budget: BudgetLike | None) -> Any:
+def with_given_budget(program: Program, budget: BudgetLike | None) -> Any:
     """Return a copy of a program whose budgeted predictors are all given one budget, and estimate none.
 
     Args:

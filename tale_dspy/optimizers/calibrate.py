@@ -116,7 +116,7 @@ def least_n(epsilon: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-epsilon) - 1e-9)
 
 
-def qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
+def scale_qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
     """Tell whether `lost` of `n` prove that at most a share epsilon is lost: an exact binomial test at level delta."""
     return binomial_cdf(lost, n, epsilon) <= delta
 
@@ -133,7 +133,7 @@ def in_sequence(
         delta: Chance that any scale that passes breaks the promise.
     """
     for scale, n, lost, tokens in counts:
-        passed = qualifies(lost, n, epsilon, delta)
+        passed = scale_qualifies(lost, n, epsilon, delta)
         yield ScaleTest(scale, n, lost, binomial_upper_bound(lost, n, delta), passed, tokens)
         if not passed:
             return

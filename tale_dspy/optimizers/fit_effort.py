@@ -17,8 +17,8 @@ from tale_dspy.optimizers.search.offline_eval import check_rows, inputs_of
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import SignatureLike
 from tale_dspy.programs.estimators.effort_estimator import EffortEstimator, OrdinalRegression
-from tale_dspy.programs.estimators.regression import Term
-from tale_dspy.programs.estimators.regression_estimator import counted
+from tale_dspy.programs.estimators.regression import FeatureTerm
+from tale_dspy.programs.estimators.regression_estimator import text_counts
 
 Array = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def fit_effort(
     empty = EffortEstimator(signature)
     texts = [empty.texts(inputs_of(row)) for row in usable]
     levels = np.array([_sufficient_level(row, words) for row in usable])
-    model = _fit_regression([counted(text) for text in texts], levels, words, confidence, seed)
+    model = _fit_regression([text_counts(text) for text in texts], levels, words, confidence, seed)
     estimator = EffortEstimator(signature, regression=model, default=words[-1])
     estimator.seen.add((row.id for row in rows), "search")
     return estimator
@@ -102,7 +102,7 @@ def _fit_regression(
         )
     thresholds, weights = _maximise_likelihood(x, levels, len(words), penalty)
     terms = tuple(
-        Term(name, float(c), float(s), float(w))
+        FeatureTerm(name, float(c), float(s), float(w))
         for name, c, s, w in zip(names, centre, scale, weights, strict=True)
         if abs(w) > 1e-6
     )

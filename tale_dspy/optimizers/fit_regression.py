@@ -19,8 +19,8 @@ from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.optimizers.search.offline_eval import ExpectedOutcome, TrialReplay, check_rows, inputs_of
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import SignatureLike
-from tale_dspy.programs.estimators.regression import Projection, Regression, Term
-from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator, counted, joined
+from tale_dspy.programs.estimators.regression import EmbeddingProjection, FeatureTerm, Regression
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator, join_texts, text_counts
 
 MIN_ROWS = 20
 """Questions with a best budget below which nothing but a constant is fitted."""
@@ -41,7 +41,7 @@ _DIRECTIONS = 16
 
 
 @dataclass(frozen=True)
-class Question:
+class FitQuestion:
     """A row of the search that a fit can learn from."""
 
     id: str
@@ -52,7 +52,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Choice:
+class FitChoice:
     """What a line is fitted with."""
 
     penalty: float | None
@@ -123,9 +123,9 @@ def fit_regression(
     return estimator
 
 
-def _fit_question(row: SearchRow, estimator: RegressionEstimator) -> Question:
+def _fit_question(row: SearchRow, estimator: RegressionEstimator) -> FitQuestion:
     best = None if row.best is None else check_budget(row.best.budget, "the best budget of a row")
-    return Question(row.id, estimator.texts(inputs_of(row)), best)
+    return FitQuestion(row.id, estimator.texts(inputs_of(row)), best)
 
 
 def _of_quantile(values: Sequence[float], quantile: float) -> float:
@@ -141,7 +141,7 @@ class _CrossValidation:
     """One fit: the features of all questions, and what is chosen by cross-validation on them."""
 
     def __init__(
-        self, questions: Sequence[Question], estimator: RegressionEstimator, hindsight: TrialReplay, seed: int
+        self, questions: Sequence[FitQuestion], estimator: RegressionEstimator, hindsight: TrialReplay, seed: int
     ) -> None:
         shuffled = random.Random(seed).sample(questions, len(questions))  # the folds are slices of it
         self.hindsight = hindsight
@@ -149,10 +149,10 @@ class _CrossValidation:
         self.others = [q for q in shuffled if q.best is None and q.id in hindsight][:_CHOOSING]
         self.logs = [math.log(q.best) for q in self.solved if q.best is not None]
         asked = [*self.solved, *self.others]
-        features = [counted(q.texts) for q in asked]
-        self.projection: Projection | None = None
+        features = [text_counts(q.texts) for q in asked]
+        self.projection: EmbeddingProjection | None = None
         if estimator.embedder is not None:
-            embeddings = estimator.embedder([joined(q.texts) or " " for q in asked])
+            embeddings = estimator.embedder([join_texts(q.texts) or " " for q in asked])
             self.projection = _project_embeddings(embeddings[: len(self.solved)])
             for found, embedding in zip(features, embeddings.tolist(), strict=True):
                 found |= self.projection.apply(embedding)
@@ -163,14 +163,14 @@ class _CrossValidation:
     def line(self, quantile: float | None) -> Regression:
         """Return the fitted line."""
         penalty = self._choose_penalty(quantile or DEFAULT_QUANTILE)
-        choice = Choice(penalty, quantile) if quantile else self._cheapest_fit(penalty)
+        choice = FitChoice(penalty, quantile) if quantile else self._cheapest_fit(penalty)
         if penalty is None:
             told = "one budget for all: nothing counted in the questions tells their best budgets apart"
             return _constant_regression([math.exp(log) for log in self.logs], choice.quantile, told)
         pipe = _make_pipeline(choice.quantile, choice.penalty).fit(self.vectors, self.logs)
         scaler, model = pipe[0], pipe[1]
         numbers = zip(self.names, scaler.mean_, scaler.scale_, model.coef_, strict=True)
-        terms = [Term(name, float(c), float(s), float(w)) for name, c, s, w in numbers if abs(w) > 1e-9]
+        terms = [FeatureTerm(name, float(c), float(s), float(w)) for name, c, s, w in numbers if abs(w) > 1e-9]
         return Regression(
             intercept=float(model.intercept_) + math.log(choice.scale),
             terms=tuple(terms),
@@ -180,7 +180,7 @@ class _CrossValidation:
             projection=self.projection if any(t.name.startswith("embedding.") for t in terms) else None,
         )
 
-    def _share_below(self, choice: Choice) -> float:
+    def _share_below(self, choice: FitChoice) -> float:
         """Return the share of best budgets that do not lie above a line that was moved."""
         moved = [log + math.log(choice.scale) for log in self._left_out(choice.quantile, choice.penalty)]
         return round(sum(a <= b for a, b in zip(self.logs, moved, strict=False)) / len(moved), 4)
@@ -205,25 +205,25 @@ class _CrossValidation:
         found: Any = cross_val_predict(_make_pipeline(quantile, penalty), self.vectors[:n], self.logs[:n], cv=_FOLDS)
         return [float(log) for log in found]
 
-    def _cheapest_fit(self, penalty: float | None) -> Choice:
+    def _cheapest_fit(self, penalty: float | None) -> FitChoice:
         """Choose what has the fewest tokens expected, at an accuracy that is about the best there is.
 
         Where a line predicts better than a constant, all its penalties are compared, and then what the best of them is
         multiplied by.
         """
         if not any(q.id in self.hindsight for q in [*self.solved[:_CHOOSING], *self.others]):
-            return Choice(penalty, DEFAULT_QUANTILE)  # rows made by hand, without an answer to compare with
+            return FitChoice(penalty, DEFAULT_QUANTILE)  # rows made by hand, without an answer to compare with
         if penalty is None:
-            return self._cheapest_choice([Choice(None, q) for q in QUANTILES])
-        first = self._cheapest_choice([Choice(p, q) for p in PENALTIES for q in QUANTILES])
-        return self._cheapest_choice([Choice(first.penalty, q, scale) for scale in SCALES for q in QUANTILES])
+            return self._cheapest_choice([FitChoice(None, q) for q in QUANTILES])
+        first = self._cheapest_choice([FitChoice(p, q) for p in PENALTIES for q in QUANTILES])
+        return self._cheapest_choice([FitChoice(first.penalty, q, scale) for scale in SCALES for q in QUANTILES])
 
-    def _cheapest_choice(self, choices: Sequence[Choice]) -> Choice:
+    def _cheapest_choice(self, choices: Sequence[FitChoice]) -> FitChoice:
         outcomes = {choice: self._expected_outcome(choice) for choice in choices}
         bar = max(o.right for o in outcomes.values()) - MAX_LOSS - 1e-12
         return min((c for c, o in outcomes.items() if o.right >= bar), key=lambda c: outcomes[c].tokens)
 
-    def _expected_outcome(self, choice: Choice) -> ExpectedOutcome:
+    def _expected_outcome(self, choice: FitChoice) -> ExpectedOutcome:
         """Return the mean outcome that a choice would have had on questions it was not fitted to."""
         logs = self._all_left_out(choice.quantile, choice.penalty)
         pairs = zip([*self.solved[:_CHOOSING], *self.others], logs, strict=True)
@@ -250,7 +250,7 @@ def _check_extra() -> None:
         raise MissingExtraError("scikit-learn", "search") from e
 
 
-def _project_embeddings(embeddings: Any) -> Projection:
+def _project_embeddings(embeddings: Any) -> EmbeddingProjection:
     """Return the directions in which these embeddings, one a row of a NumPy array, differ most."""
     import numpy as np
     from sklearn.decomposition import PCA
@@ -259,7 +259,7 @@ def _project_embeddings(embeddings: Any) -> Projection:
     pca: Any = PCA(min(_DIRECTIONS, n // MIN_ROWS, length), random_state=0)
     with np.errstate(invalid="ignore"):  # embeddings that are all the same have no variance to divide by
         pca.fit(embeddings)
-    return Projection(tuple(pca.mean_.tolist()), tuple(tuple(d) for d in pca.components_.tolist()))
+    return EmbeddingProjection(tuple(pca.mean_.tolist()), tuple(tuple(d) for d in pca.components_.tolist()))
 
 
 def _make_pipeline(quantile: float, penalty: float | None) -> Any:

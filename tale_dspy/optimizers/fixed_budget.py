@@ -26,7 +26,7 @@ BUDGETS = (10, 15, 25, 40, 60, 100, 150, 250, 400)
 
 
 @dataclass(frozen=True)
-class Trial:
+class FixedBudgetTrial:
     """One budget on the training questions."""
 
     budget: int | str
@@ -126,9 +126,11 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         program.seen.add(example_ids(examples, gold), "train", self.options.get("lm"))
         return program
 
-    def _try_budgets(self, student: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]) -> list[Trial]:
+    def _try_budgets(
+        self, student: BudgetedChainOfThought, trainset: Dataset | Sequence[Any]
+    ) -> list[FixedBudgetTrial]:
         """Run every budget on the training questions, as far as the caps go."""
-        trials: list[Trial] = []
+        trials: list[FixedBudgetTrial] = []
         self.caps, self.stopped = SharedCaps(*self._limits), None
         for budget in self.budgets:
             candidate = copy_program(student)
@@ -141,7 +143,9 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
                     raise
                 logger.warning("the search for a fixed budget ended at budget %s: %s", budget, e)
                 break
-            trials.append(Trial(budget.to_json(), summary["accuracy"], summary["output_tokens_mean"], summary["n"]))
+            trials.append(
+                FixedBudgetTrial(budget.to_json(), summary["accuracy"], summary["output_tokens_mean"], summary["n"])
+            )
         return trials
 
     def _run_candidate(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[object]) -> Run:
@@ -155,7 +159,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         }
         return self.caps.evaluate(candidate, trainset, **{**self.options, **own})
 
-    def choose(self, trials: Sequence[Trial]) -> Trial:
+    def choose(self, trials: Sequence[FixedBudgetTrial]) -> FixedBudgetTrial:
         """Pick the cheapest of the trials that are accurate enough; one of unknown cost only if there is no other."""
         bar = max(t.accuracy for t in trials) - self.max_loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
         enough = [t for t in trials if t.accuracy >= bar]
@@ -163,7 +167,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         return min(enough, key=lambda t: (math.inf if t.output_tokens is None else t.output_tokens, order[t.budget]))
 
 
-def _budget_rank(trial: Trial) -> tuple[int, int]:
+def _budget_rank(trial: FixedBudgetTrial) -> tuple[int, int]:
     """Rank budgets by what they allow: numbers, then effort words in their order."""
     value = BudgetValue.parse(trial.budget)
     return (-1 if value.effort is None else EFFORT_WORDS.index(value.effort), value.tokens or 0)

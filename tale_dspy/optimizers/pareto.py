@@ -14,8 +14,8 @@ from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.ids import digest
-from tale_dspy.optimizers.pareto_front import Measured, ParetoFront, Point
-from tale_dspy.optimizers.search.budget_override import budgeted_predictors, searchable
+from tale_dspy.optimizers.pareto_front import FrontPoint, ParetoFront, ProgramFigures
+from tale_dspy.optimizers.search.budget_override import budgeted_predictors, searchable_predictors
 from tale_dspy.optimizers.search.question import Direction, new_study
 from tale_dspy.optimizers.search_space import Demos, SearchSpace, collect_demos
 from tale_dspy.programs.copying import copy_program
@@ -129,7 +129,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     def search(self, student: Any, trainset: Any, valset: Any = None) -> ParetoFront:
         """Return the front without choosing from it; arguments and errors as in `compile`."""
-        searchable(student)
+        searchable_predictors(student)
         _check_extra()
         self._reset_search()
         train, val = self._split_questions(trainset, valset)
@@ -207,7 +207,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             variant = self._measure_variant(student, self.space.suggest(trial), demos, val, made)
             study.tell(trial, _objective_values(variant.measured, len(study.directions)))
 
-    def _create_study(self, first: Measured) -> "Study":
+    def _create_study(self, first: ProgramFigures) -> "Study":
         from optuna.samplers import TPESampler
 
         goals: list[Direction] = ["maximize", "minimize", "minimize"]
@@ -242,15 +242,15 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         """Measure the front again on fresh draws, the most accurate first, as far as the caps go."""
         name = val.name if isinstance(val, Dataset) else "examples"
         points = [
-            Point(self.space.build(student, v.choices, demos), v.choices, v.measured, v.measured, False)
+            FrontPoint(self.space.build(student, v.choices, demos), v.choices, v.measured, v.measured, False)
             for v in made.values()
         ]
-        again: list[Point] = []
+        again: list[FrontPoint] = []
         for point in sorted(ParetoFront(points), key=lambda p: -p.measured.accuracy):
             again.append(self._measure_again(point, val))
         return ParetoFront(again, name, [p.selected for p in points])
 
-    def _measure_again(self, point: Point, val: Any) -> Point:
+    def _measure_again(self, point: FrontPoint, val: Any) -> FrontPoint:
         if self.stopped:
             return point
         uncached = copy_program(point.program, lambda lm: lm.copy(cache=False))
@@ -276,11 +276,11 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 class _MeasuredVariant:
     """One choice and what it came to."""
 
-    def __init__(self, choices: JsonObject, found: Measured) -> None:
+    def __init__(self, choices: JsonObject, found: ProgramFigures) -> None:
         self.choices, self.measured = choices, found
 
 
-def measured(run: Run) -> Measured:
+def measured(run: Run) -> ProgramFigures:
     """Return the figures of a run that programs are compared by.
 
     Raises:
@@ -291,10 +291,10 @@ def measured(run: Run) -> Measured:
         raise UsageError("the provider tells no tokens, so that programs cannot be compared by them")
     prices = [r.price_usd for r in run.records if r.price_usd is not None]
     cost = sum(prices) / len(prices) if len(prices) == len(run.records) else None
-    return Measured(run.accuracy or 0.0, sum(tokens) / len(tokens), cost, run.summary["n"])
+    return ProgramFigures(run.accuracy or 0.0, sum(tokens) / len(tokens), cost, run.summary["n"])
 
 
-def _objective_values(found: Measured, goals: int) -> list[float]:
+def _objective_values(found: ProgramFigures, goals: int) -> list[float]:
     return [found.accuracy, found.tokens, found.cost_usd or 0.0][:goals]
 
 

@@ -10,7 +10,7 @@ from tale_dspy.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Measured:
+class ProgramFigures:
     """What a program came to on the questions it was measured on."""
 
     accuracy: float
@@ -22,7 +22,7 @@ class Measured:
     n: int
     """Questions."""
 
-    def is_dominated_by(self, other: "Measured") -> bool:
+    def is_dominated_by(self, other: "ProgramFigures") -> bool:
         """Tell whether another is at least as good in everything and better in something."""
         ours, theirs = [-self.accuracy, self.tokens], [-other.accuracy, other.tokens]
         if self.cost_usd is not None and other.cost_usd is not None:
@@ -31,15 +31,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Point:
+class FrontPoint:
     """One program of the front."""
 
     program: Any = field(repr=False)
     choices: Mapping[str, Any]
     """What was chosen for it: `wording`, `demos`, `scale`, `estimator` ..."""
-    measured: Measured
+    measured: ProgramFigures
     """On fresh draws, where `is_fresh`; else what it was selected for."""
-    selected: Measured
+    selected: ProgramFigures
     """What it was selected for: the best of several noisy figures, and therefore too good."""
     is_fresh: bool
     """Whether it was measured again after it was selected."""
@@ -57,7 +57,7 @@ class Point:
         return f"{self.measured.accuracy:.1%} right, {self.measured.tokens:.1f} tokens{cost}{again}: {self.changes}"
 
 
-class ParetoFront(Sequence[Point]):
+class ParetoFront(Sequence[FrontPoint]):
     """Programs from the fewest tokens to the most.
 
     Args:
@@ -67,7 +67,7 @@ class ParetoFront(Sequence[Point]):
     """
 
     def __init__(
-        self, points: Sequence[Point], data: str = "examples", tried: Sequence[Measured] | None = None
+        self, points: Sequence[FrontPoint], data: str = "examples", tried: Sequence[ProgramFigures] | None = None
     ) -> None:
         self.tried = [p.selected for p in points] if tried is None else list(tried)
         kept = [p for p in points if not any(p.measured.is_dominated_by(q.measured) for q in points)]
@@ -81,14 +81,14 @@ class ParetoFront(Sequence[Point]):
     def __len__(self) -> int:
         return len(self._points)
 
-    def __iter__(self) -> Iterator[Point]:
+    def __iter__(self) -> Iterator[FrontPoint]:
         return iter(self._points)
 
     def __str__(self) -> str:
         n = self._points[0].measured.n if self._points else 0
         return "\n".join([f"{len(self)} programs on {n} questions of {self.data}:", *map(str, self._points)])
 
-    def pick(self, *, max_loss: float | None = None, max_tokens: float | None = None) -> Point:
+    def pick(self, *, max_loss: float | None = None, max_tokens: float | None = None) -> FrontPoint:
         """Choose a program by what matters to you.
 
         Args:

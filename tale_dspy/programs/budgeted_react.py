@@ -14,7 +14,7 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError
 
-from tale_dspy.accounting.receipts import Call, Receipt, record_calls, status_of, total
+from tale_dspy.accounting.receipts import Call, Receipt, record_calls, status_of, total_or_none
 from tale_dspy.backends.reasoning_controls import LEVELS
 from tale_dspy.backends.reasoning_params import BudgetRequest, budget_request, effort_words, is_reasoning_model
 from tale_dspy.backends.reasoning_settings import caller_effort
@@ -224,7 +224,7 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
             reasoning_notes=list(request.notes),
             calls=calls,
         )
-        tokens = total([c.output_tokens for c in calls]) or 0
+        tokens = total_or_none([c.output_tokens for c in calls]) or 0
         account.spent += tokens
         account.receipts.append(receipt)
         if not self.final:

@@ -21,7 +21,14 @@ from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import adapter_message_call
 from tale_dspy.errors import StateError
 from tale_dspy.programs.copying import copy_program, modules_of
-from tale_dspy.programs.recovery import ESCALATIONS, REFUSED, Closing, Policy, Recovery, check_on_truncation
+from tale_dspy.programs.recovery import (
+    ESCALATIONS,
+    REFUSED,
+    AnswerRecovery,
+    ClosingRequest,
+    Policy,
+    check_on_truncation,
+)
 from tale_dspy.programs.registry import RegisteredModule
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, run_steps
@@ -72,13 +79,13 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     def _recovering_steps(self, kwargs: CallArguments) -> Steps[dspy.Prediction]:
         """Yield the first attempt and, where its reply was cut, what `on_truncation` asks for."""
         with record_calls() as calls:
-            recovery = Recovery(self, kwargs, calls)
+            recovery = AnswerRecovery(self, kwargs, calls)
             recovery.took((yield self._mend_parse_errors(kwargs)))
             with _recovery_scope():
                 if self.on_truncation == "force_answer" and recovery.cut():
                     request = recovery.closing()
                     with suppress(*REFUSED), adapter_message_call(request.lm, request.messages):
-                        recovery.closed(request.read((yield _closing_call(request))))
+                        recovery.with_closed_thought(request.read((yield _closing_call(request))))
                 while self.on_truncation == "retry_larger" and recovery.attempts < ESCALATIONS and recovery.cut():
                     with suppress(*REFUSED):
                         recovery.took((yield self._mend_parse_errors(recovery.bigger())))
@@ -179,7 +186,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         )
 
 
-def _closing_call(request: Closing) -> PendingCall:
+def _closing_call(request: ClosingRequest) -> PendingCall:
     arguments = {"messages": request.messages, **request.config}
     return PendingCall(lambda: request.lm(**arguments), lambda: request.lm.acall(**arguments))
 

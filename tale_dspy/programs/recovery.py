@@ -56,7 +56,7 @@ def check_on_truncation(value: object) -> Policy | None:
 
 
 @dataclass(frozen=True)
-class Closing:
+class ClosingRequest:
     """A request that closes a thought and asks for the answer."""
 
     lm: Any
@@ -75,7 +75,7 @@ class Closing:
         return dspy.Prediction.from_completions(rows, signature=self.signature)
 
 
-class Recovery:
+class AnswerRecovery:
     """What is known of one answer while it is recovered.
 
     Args:
@@ -115,7 +115,7 @@ class Recovery:
 
     # ---- close the thought
 
-    def closing(self) -> Closing:
+    def closing(self) -> ClosingRequest:
         """Return the request that sends the thought back and asks for the answer."""
         self.attempts += 1
         lm, config, signature, demos, inputs = self.predict._forward_preprocess(**self.kwargs)
@@ -124,14 +124,14 @@ class Recovery:
         for name in (REASONING, BUDGET):
             wanted = wanted.delete(name) if name in wanted.output_fields else wanted
         messages = adapter.format(adapter._call_preprocess(lm, config, signature, inputs), demos, inputs)
-        room = ANSWER_TOKENS + unavoidable(lm, config)
+        room = ANSWER_TOKENS + unavoidable_tokens(lm, config)
         own = max_output_tokens({**lm.kwargs, **config}) or room
-        config = {**quiet(lm, config), **_output_limit(lm, config, min(own, room))}
+        config = {**minimal_thinking_settings(lm, config), **_output_limit(lm, config, min(own, room))}
         if ({**lm.kwargs, **config}.get("n") or 1) > 1:
             config["n"] = 1
         self._thought = self._so_far()
         form = adapter.user_message_output_requirements(wanted) if isinstance(adapter, dspy.ChatAdapter) else ""
-        return Closing(lm, closed(messages, self._thought, form), config, adapter, wanted)
+        return ClosingRequest(lm, with_closed_thought(messages, self._thought, form), config, adapter, wanted)
 
     def closed(self, found: Found) -> None:
         """Put the answer to a closed thought behind the reasoning there was.
@@ -182,7 +182,7 @@ class Recovery:
         trace.append((self.predict, inputs, pred))
 
 
-def closed(messages: list[JsonObject], so_far: str, form: str) -> list[JsonObject]:
+def with_closed_thought(messages: list[JsonObject], so_far: str, form: str) -> list[JsonObject]:
     """Return the messages of a request with a cut thought sent back and the answer asked for.
 
     The thought is an assistant's turn with a user's behind it, which every chat endpoint takes; some refuse a request
@@ -202,12 +202,12 @@ def closed(messages: list[JsonObject], so_far: str, form: str) -> list[JsonObjec
     return [*before, {**last, "content": whole}]
 
 
-def quiet(lm: LanguageModel, config: Mapping[str, object]) -> JsonObject:
+def minimal_thinking_settings(lm: LanguageModel, config: Mapping[str, object]) -> JsonObject:
     """Return the settings of a call with the least thinking the model allows in the place of any other control."""
     return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_minimal_request(lm, config).settings}
 
 
-def unavoidable(lm: LanguageModel, config: Mapping[str, object]) -> int:
+def unavoidable_tokens(lm: LanguageModel, config: Mapping[str, object]) -> int:
     """Return the tokens a model may think before it answers, though it is asked for the least."""
     family = family_of(lm)
     if family is None or not _minimal_request(lm, config).thinks:

@@ -86,7 +86,7 @@ def shadow_call() -> Iterator[None]:
         logger.warning("a shadow check brought no answer: %s", str(e).partition("\n")[0])
 
 
-def agree(first: Any, second: Any, names: list[str]) -> bool:
+def answers_agree(first: Any, second: Any, names: list[str]) -> bool:
     """Whether two predictions give the same outputs, whatever their form."""
     return all(_same_value(first.get(name), second.get(name)) for name in names if name not in (REASONING, BUDGET))
 
@@ -97,7 +97,7 @@ def _same_value(a: object, b: object) -> bool:
     return bool(a == b)
 
 
-def book(found: ShadowResult) -> None:
+def book_shadow_result(found: ShadowResult) -> None:
     """Hand what a shadow check has found to every ledger around."""
     for module in settings.caller_modules or []:
         if isinstance(module, CallListener):

@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call, ShadowResult, role, total
+from tale_dspy.accounting.receipts import Call, ShadowResult, role, total_or_none
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.reasoning_params import Mode, is_reasoning_model
 from tale_dspy.budget import (
@@ -27,7 +27,14 @@ from tale_dspy.programs.estimators.estimator import UNLIMITED, BudgetEstimator, 
 from tale_dspy.programs.reasoning_module import language_model, without_reasoning
 from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, build_module
-from tale_dspy.programs.shadow import ShadowCheck, ShadowState, agree, book, check_shadow_rate, shadow_call
+from tale_dspy.programs.shadow import (
+    ShadowCheck,
+    ShadowState,
+    answers_agree,
+    book_shadow_result,
+    check_shadow_rate,
+    shadow_call,
+)
 from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy
 from tale_dspy.programs.state import LimitsState
 from tale_dspy.programs.steps import Steps, call_of
@@ -146,7 +153,7 @@ class TaleEP(BudgetedModule):
                 plain = None
                 with shadow_call():
                     plain = yield call_of(self.predict, shadow)
-            book(self._shadow_result(pred, plain, calls))
+            book_shadow_result(self._shadow_result(pred, plain, calls))
         return pred
 
     def estimate_steps(self, kwargs: CallArguments, mode: Mode) -> Steps[Budget]:
@@ -174,9 +181,9 @@ class TaleEP(BudgetedModule):
         answered = plain is not None and any(plain.get(k) is not None for k in wanted)
         spent = [pred.output_tokens, *([pred.estimate_tokens] if receipt(pred).of("estimate") else [])]
         return ShadowResult(
-            agrees=agree(pred, plain, names) if answered else None,
-            net_tokens=total(spent),
-            vanilla_tokens=total([c.output_tokens for c in calls]),
+            agrees=answers_agree(pred, plain, names) if answered else None,
+            net_tokens=total_or_none(spent),
+            vanilla_tokens=total_or_none([c.output_tokens for c in calls]),
         )
 
     def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget | None:

@@ -17,7 +17,7 @@ from tale_dspy.programs.budgeted_module import BudgetedModule
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.programs.predictor import load_parameters
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, build_module
-from tale_dspy.programs.shadow import agree
+from tale_dspy.programs.shadow import answers_agree
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, call_of, gathered, run_steps
 from tale_dspy.protocols import CallArguments, JsonObject
@@ -222,7 +222,7 @@ class VoteTally:
         if reply is None or not (names := _answer_fields(reply)):
             return
         for group in self.groups:
-            if agree(group[0], reply, names):
+            if answers_agree(group[0], reply, names):
                 group.append(reply)
                 break
         else:

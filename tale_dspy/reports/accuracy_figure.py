@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.report_table import ReportTable
 from tale_dspy.reports.rows import COLUMNS, ReportRow, distinct_names, provenance_sentences
-from tale_dspy.reports.text import shortened
+from tale_dspy.reports.text import shorten_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,19 +69,19 @@ def _accuracy_against(cost: _CostAxis, rows: Sequence[ReportRow]) -> Drawing:
     known = [row for row in rows if row.accuracy is not None and cost.value(row) is not None]
     if not known:
         raise UsageError(f"none of {len(rows)} runs has questions with known {cost.axis}: there is nothing to draw")
-    unknown = [shortened(row.program, 40) for row in rows if row not in known]
-    with canvas.styled():
-        figure, axes = canvas.blank()
+    unknown = [shorten_text(row.program, 40) for row in rows if row not in known]
+    with canvas.house_style():
+        figure, axes = canvas.blank_figure()
         _draw_runs(axes, cost, known)
         data = ", ".join(sorted({str(row.data) for row in known}))
-        axes.set_title(plain(f"{cost.title} on {data}"))
+        axes.set_title(escape_math(f"{cost.title} on {data}"))
         estimated = cost is _TOKENS and any(row.estimate_tokens is not None for row in known)
         axes.set_xlabel(f"{cost.axis}{' (hollow: with the estimator’s)' if estimated else ''}")
         axes.set_ylabel("accuracy (%)")
         _label_points(figure, axes, cost, known)
         notes = ["Bars are the 95 % interval of each run alone; whether two runs differ is a paired question (table)."]
         notes += [f"Unknown, not drawn: {', '.join(unknown)}."] if unknown else []
-        canvas.footer(axes, [*notes, *provenance_sentences(known)])
+        canvas.draw_footer(axes, [*notes, *provenance_sentences(known)])
     columns = [column for column in COLUMNS if column.name in (*_NUMBERS, "USD per 1000")]
     return Drawing(
         stem=cost.stem,
@@ -139,9 +139,9 @@ def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequenc
             annotation_clip=False,
         )
     names = distinct_names(rows)
-    key = "\n".join(f"{number}  {shortened(name, 40)}" for number, name in enumerate(names, 1))
+    key = "\n".join(f"{number}  {shorten_text(name, 40)}" for number, name in enumerate(names, 1))
     axes.annotate(
-        plain(key),
+        escape_math(key),
         (1, 1),
         (8, 0),
         xycoords="axes fraction",

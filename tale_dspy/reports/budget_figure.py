@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, plain
+from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, escape_math
 from tale_dspy.reports.drawing import Drawing
-from tale_dspy.reports.text import shortened
+from tale_dspy.reports.text import shorten_text
 from tale_dspy.runs.records import Run
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
     canvas.load_matplotlib()
     several = [run for run in budgeted if len({budget for budget, _ in _budget_token_pairs(run)}) > 1]
     drawn = (several or budgeted)[:PANELS]
-    with canvas.styled():
+    with canvas.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(1.2 + 2.6 * len(drawn), 3.2))
@@ -120,5 +120,5 @@ def _draw_panel(axes: "Axes", run: Run) -> None:
     axes.set_ylim(low, high)
     axes.plot([low, high], [low, high], color=GREY, linewidth=1)
     kept = sum(t <= b for b, t in pairs) / len(pairs)
-    axes.set_title(plain(f"{shortened(run.name, 24)}: {100 * kept:.0f} % kept"))
+    axes.set_title(escape_math(f"{shorten_text(run.name, 24)}: {100 * kept:.0f} % kept"))
     axes.set_xlabel("budget (tokens)")

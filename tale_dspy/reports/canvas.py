@@ -64,7 +64,7 @@ def load_matplotlib() -> None:
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """Draw in one style whatever the user has configured, and leave the user's as it was."""
     from matplotlib import style
 
@@ -72,7 +72,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def blank() -> "tuple[Figure, Axes]":
+def blank_figure() -> "tuple[Figure, Axes]":
     """Make an empty figure with room for labels at its right."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -96,7 +96,7 @@ def log_ticks(axis: "Axis", low: float, high: float, most: int) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
 
 
-def plain(text: str) -> str:
+def escape_math(text: str) -> str:
     """Make a text safe to draw: no mathematics, and no character the font lacks (matplotlib warns of each)."""
     from matplotlib.font_manager import findfont, get_font
 
@@ -105,11 +105,11 @@ def plain(text: str) -> str:
     return drawable.replace("$", r"\$")
 
 
-def footer(axes: "Axes", sentences: Sequence[str]) -> None:
+def draw_footer(axes: "Axes", sentences: Sequence[str]) -> None:
     """Write sentences below the axes, in small grey letters."""
     lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 105)]
     axes.annotate(
-        plain("\n".join(lines)),
+        escape_math("\n".join(lines)),
         (0, 0),
         (-38, -38),
         xycoords="axes fraction",

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from tale_dspy.comparison.changes import Change
+from tale_dspy.comparison.changes import QuestionChange
 from tale_dspy.comparison.compare import Comparison
 from tale_dspy.comparison.formatting import change_text, number, plain_json, saving_text, side_texts
 from tale_dspy.comparison.paired import PairedMeans
@@ -32,7 +32,7 @@ def changes_csv(comparison: Comparison, *, token_changes: bool = False) -> str:
     """
     changes = [*comparison.changes, *(comparison.token_changes if token_changes else [])]
     rows = ({name: _csv_value(value) for name, value in asdict(change).items()} for change in changes)
-    return csv_text([f.name for f in fields(Change)], rows)
+    return csv_text([f.name for f in fields(QuestionChange)], rows)
 
 
 def rich_comparison(comparison: Comparison, width: int = 100, limit: int | None = 20) -> "Group":
@@ -105,7 +105,7 @@ def _figures_table(c: Comparison, width: int) -> "Table":
     return table
 
 
-def _change_view(change: Change, width: int) -> "Group":
+def _change_view(change: QuestionChange, width: int) -> "Group":
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

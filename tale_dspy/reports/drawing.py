@@ -48,7 +48,7 @@ class Drawing:
         png, svg, table = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
-            with canvas.styled():
+            with canvas.house_style():
                 self.figure.savefig(png, bbox_inches="tight", metadata={"Software": None})
                 self.figure.savefig(svg, bbox_inches="tight", metadata={"Date": None, "Creator": None})
             table.write_text(
@@ -67,7 +67,7 @@ class Drawing:
         import matplotlib
 
         buffer = StringIO()
-        with canvas.styled(), matplotlib.rc_context({"svg.fonttype": "none"}):
+        with canvas.house_style(), matplotlib.rc_context({"svg.fonttype": "none"}):
             self.figure.savefig(
                 buffer,
                 format="svg",

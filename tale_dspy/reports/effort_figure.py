@@ -8,12 +8,12 @@ from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.comparison.formatting import change_text, side_texts
 from tale_dspy.comparison.paired import pair_runs, paired_means
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, GREY, plain
+from tale_dspy.reports.canvas import BLUE, GREY, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
 from tale_dspy.reports.report_table import Interval
 from tale_dspy.reports.rows import ReportRow, provenance_sentences, run_row
-from tale_dspy.reports.text import shortened
+from tale_dspy.reports.text import shorten_text
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import normal_interval
 
@@ -83,10 +83,12 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
     canvas.load_matplotlib()
     rows = [run_row(run) for run in curve.runs]
     vanilla = None if curve.vanilla is None else run_row(curve.vanilla)
-    title = f"Tokens and accuracy by effort on {shortened(rows[0].data or 'unnamed data', 40)}, n = {rows[0].n or 0:,}"
+    title = (
+        f"Tokens and accuracy by effort on {shorten_text(rows[0].data or 'unnamed data', 40)}, n = {rows[0].n or 0:,}"
+    )
     tokens = [(row.output_tokens, _tokens_interval(run)) for row, run in zip(rows, curve.runs, strict=True)]
     right = [(row.accuracy and 100 * row.accuracy, _percent_interval(row.accuracy_interval)) for row in rows]
-    with canvas.styled():
+    with canvas.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6.4, 4.4))
@@ -94,14 +96,14 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
         figure.subplots_adjust(left=0.1, right=0.82, bottom=0.16, top=0.92, hspace=0.12)
         _draw_panel(above, tokens, None if vanilla is None else vanilla.output_tokens)
         _draw_panel(below, right, None if vanilla is None or vanilla.accuracy is None else 100 * vanilla.accuracy)
-        above.set_title(plain(title))
+        above.set_title(escape_math(title))
         above.set_ylabel("output tokens")
         above.set_ylim(bottom=0)
         below.set_ylabel("accuracy (%)")
         below.set_xlabel("effort asked for")
         below.set_xticks(range(len(rows)), curve.words)
         shown = [*rows, *([] if vanilla is None else [vanilla])]
-        canvas.footer(below, [effort_sentence(curve), *provenance_sentences(shown)])
+        canvas.draw_footer(below, [effort_sentence(curve), *provenance_sentences(shown)])
     return Drawing(
         stem=stem,
         title=title,

@@ -15,9 +15,9 @@ from tale_dspy.comparison.paired import PairedMeans, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.display import visible
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
-from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, bounds, with_bounds
+from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, interval_bounds, with_bounds
 from tale_dspy.reports.rows import provenance_of
-from tale_dspy.reports.text import by_programs, shortened
+from tale_dspy.reports.text import by_programs, shorten_text
 from tale_dspy.runs.records import Record, Run, question_scores
 from tale_dspy.statistics import accuracy_interval, mean_complete, normal_interval
 
@@ -155,7 +155,7 @@ def _make_curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
         vanilla=_curve_row(vanilla, shared, counted) if vanilla else None,
         estimated=tuple(_curve_row(run, shared, counted) for run in estimated),
         rise=_token_rise(fixed[cheapest], fixed[0], counted),
-        provenances=by_programs((shortened(run.name, 40), provenance_of(run)) for run in drawn),
+        provenances=by_programs((shorten_text(run.name, 40), provenance_of(run)) for run in drawn),
     )
 
 
@@ -232,7 +232,7 @@ def _basis_notes(curve: Elasticity) -> Iterator[str]:
         yield f"Tokens are unknown on {curve.uncounted} questions under some budget: left out of all means of tokens."
     for row in curve.rows:
         if row.n < curve.n:
-            yield f"{shortened(row.program, 40)} has {row.n} of the {curve.n} questions."
+            yield f"{shorten_text(row.program, 40)} has {row.n} of the {curve.n} questions."
 
 
 def evidence_sentences(curve: Elasticity) -> list[str]:
@@ -258,12 +258,15 @@ CURVE_COLUMNS: tuple[TableColumn[ElasticityRow], ...] = (
     TableColumn(
         "Accuracy %",
         lambda r: with_bounds(r.accuracy, r.accuracy_interval, 100),
-        {"accuracy": lambda r: r.accuracy, **bounds("accuracy", lambda r: r.accuracy_interval)},
+        {"accuracy": lambda r: r.accuracy, **interval_bounds("accuracy", lambda r: r.accuracy_interval)},
     ),
     TableColumn(
         "Output tokens",
         lambda r: with_bounds(r.output_tokens, r.output_tokens_interval),
-        {"output_tokens": lambda r: r.output_tokens, **bounds("output_tokens", lambda r: r.output_tokens_interval)},
+        {
+            "output_tokens": lambda r: r.output_tokens,
+            **interval_bounds("output_tokens", lambda r: r.output_tokens_interval),
+        },
     ),
     TableColumn("Net tokens", lambda r: number(r.net_tokens), {"net_tokens": lambda r: r.net_tokens}),
     TableColumn(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from tale_dspy.comparison.formatting import number
 from tale_dspy.protocols import JsonObject
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, curve_table, evidence_sentences, rise_sentence
 from tale_dspy.reports.report_table import Interval
-from tale_dspy.reports.text import shortened, wrapped
+from tale_dspy.reports.text import shorten_text, wrap_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +40,10 @@ def elasticity_curve(curve: Elasticity) -> Drawing:
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
-    title = f"Tokens and accuracy by budget on {shortened(curve.data or 'unnamed data', 40)}, n = {curve.n:,}"
-    with canvas.styled():
+    title = f"Tokens and accuracy by budget on {shorten_text(curve.data or 'unnamed data', 40)}, n = {curve.n:,}"
+    with canvas.house_style():
         figure, above, below = _make_panels(curve)
-        above.set_title(plain(title))
+        above.set_title(escape_math(title))
         above.set_ylabel("output tokens")
         below.set_ylabel("accuracy (%)")
         below.set_xlabel("budget asked for (tokens)")
@@ -52,7 +52,7 @@ def elasticity_curve(curve: Elasticity) -> Drawing:
         _tokens_panel(above, curve)
         _accuracy_panel(below, curve)
         above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8.5, handlelength=1.6)
-        canvas.footer(below, [rise_sentence(curve), *evidence_sentences(curve)])
+        canvas.draw_footer(below, [rise_sentence(curve), *evidence_sentences(curve)])
     return Drawing(
         stem="elasticity",
         title=title,
@@ -122,8 +122,8 @@ def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
 
 def _legend_label(row: ElasticityRow, told: str) -> str:
     """Name a row in the legend, which leaves out a name that starts with an underscore."""
-    name = wrapped(row.program, 20)
-    return plain(f"{' ' if name.startswith('_') else ''}{name}\n({told})")
+    name = wrap_name(row.program, 20)
+    return escape_math(f"{' ' if name.startswith('_') else ''}{name}\n({told})")
 
 
 def _error_bar(axes: "Axes", row: ElasticityRow, figures: Figures, colour: str) -> None:

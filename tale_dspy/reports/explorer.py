@@ -49,7 +49,7 @@ class ExplorerColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explorer:
+class RowExplorer:
     """A searchable table whose rows open to show whole texts."""
 
     source: str
@@ -85,7 +85,7 @@ class ExplorerView:
     only_values: tuple[str, ...] = ()
 
 
-def packed(explorer: Explorer) -> dict[str, str]:
+def packed(explorer: RowExplorer) -> dict[str, str]:
     """Return the blocks of a searchable table: id of the element -> its content, gzip in base64."""
     table = _browser_table(explorer)
     order = sorted(range(explorer.size), key=lambda row: not explorer.is_telling(row))
@@ -106,7 +106,7 @@ def packed(explorer: Explorer) -> dict[str, str]:
     return {explorer.source: compressed({**table, "places": places}), **blocks}
 
 
-def _browser_table(explorer: Explorer) -> dict[str, object]:
+def _browser_table(explorer: RowExplorer) -> dict[str, object]:
     """Return what the browser needs to show the rows, but for where their texts are."""
     return {
         "n": explorer.size,

@@ -17,7 +17,7 @@ from typing import Protocol
 from tale_dspy.display import visible
 from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.reports.drawing import Drawing
-from tale_dspy.reports.explorer import Explorer, ExplorerView, packed
+from tale_dspy.reports.explorer import ExplorerView, RowExplorer, packed
 
 
 class ColumnHead(Protocol):
@@ -62,7 +62,7 @@ class ReportPage:
     evidence: Sequence[str]
     sections: Sequence[PageSection]
     footer: str
-    explorers: Sequence[Explorer] = field(default=())
+    explorers: Sequence[RowExplorer] = field(default=())
     """The data of the searchable tables, each shown in one place or more."""
 
 

@@ -10,7 +10,7 @@ from tale_dspy.comparison.gate import noninferiority_test
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.elasticity import curve_table
-from tale_dspy.reports.explorer import Explorer, ExplorerView
+from tale_dspy.reports.explorer import ExplorerView, RowExplorer
 from tale_dspy.reports.figure_registry import drawings
 from tale_dspy.reports.page import PageSection, ReportPage
 from tale_dspy.reports.question_explorer import CHANGE, FLIPS, question_explorer
@@ -19,8 +19,8 @@ from tale_dspy.reports.rows import compact_table
 from tale_dspy.reports.search_explorer import search_explorer
 from tale_dspy.reports.search_run import range_qualities, range_sentence, search_notes, search_summary, searched_row
 from tale_dspy.reports.sources import ReportSources
-from tale_dspy.reports.text import by_programs, shortened
-from tale_dspy.reports.training_run import flattened, settings_table, training_table
+from tale_dspy.reports.text import by_programs, shorten_text
+from tale_dspy.reports.training_run import flatten_settings, settings_table, training_table
 
 MAX_VERDICTS = 4
 """Verdicts written out at the head of a page; the table holds all."""
@@ -57,7 +57,7 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
 
 def verdict(c: Comparison) -> str:
     """Say in a sentence what a run changed against its baseline, and whether that may be called a budget saving."""
-    names = f"{shortened(c.run.name, 60)} against {shortened(c.baseline.name, 60)} on {c.data or 'unnamed data'}"
+    names = f"{shorten_text(c.run.name, 60)} against {shorten_text(c.baseline.name, 60)} on {c.data or 'unnamed data'}"
     parts = [f"{names}, {c.n:,} questions:"]
     savings = [
         _saving_sentence(means.saving, means.saving_interval, what)
@@ -90,7 +90,7 @@ def _page_title(sources: ReportSources) -> str:
     names = [run.name for run in sources.runs]
     names += [f"search of {search.predictor} by {search.sampler}" for search in sources.searches]
     names += [f"training {training.name}" for training in sources.trainings]
-    shown = [shortened(name, 40) for name in names[:4]]
+    shown = [shorten_text(name, 40) for name in names[:4]]
     return ", ".join([*shown, f"{len(names) - 4} more"] if len(names) > 4 else shown)
 
 
@@ -103,7 +103,7 @@ def _verdict_sentences(sources: ReportSources) -> list[str]:
         row = sources.rows[0]
         accuracy = UNKNOWN if row.accuracy is None else f"{number(100 * row.accuracy)} %"
         sentences.append(
-            f"{shortened(row.program, 60)} on {row.data or 'unnamed data'}: {accuracy} right of {number(row.n, 0)} "
+            f"{shorten_text(row.program, 60)} on {row.data or 'unnamed data'}: {accuracy} right of {number(row.n, 0)} "
             f"questions, {number(row.net_tokens)} output tokens per question."
         )
     return [*sentences, *(t.verdict for t in sources.trainings)]
@@ -111,7 +111,7 @@ def _verdict_sentences(sources: ReportSources) -> list[str]:
 
 def _evidence_sentences(sources: ReportSources) -> list[str]:
     marks = by_programs(
-        [(shortened(row.program, 40), row.provenance) for row in sources.rows]
+        [(shorten_text(row.program, 40), row.provenance) for row in sources.rows]
         + [(f"search by {search.sampler}", search.provenance) for search in sources.searches]
     )
     if len(marks) == 1:
@@ -120,7 +120,7 @@ def _evidence_sentences(sources: ReportSources) -> list[str]:
 
 
 def _run_sections(
-    sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[Explorer]
+    sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[RowExplorer]
 ) -> Iterator[PageSection]:
     if not sources.runs:
         return
@@ -172,17 +172,17 @@ def _test_sentences(sources: ReportSources) -> list[str]:
                 result = noninferiority_test(sources.runs[0], run)
             except UsageError:  # they differ in more than the model or the prompt
                 continue
-            sentences.append(f"{shortened(run.name, 60)} on {comparison.run.model or 'an unknown model'}: {result}.")
+            sentences.append(f"{shorten_text(run.name, 60)} on {comparison.run.model or 'an unknown model'}: {result}.")
     return sentences
 
 
 def _search_sections(
-    sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[Explorer]
+    sources: ReportSources, figures: Mapping[str, Sequence[Drawing]], explorers: Sequence[RowExplorer]
 ) -> Iterator[PageSection]:
     for (key, _, search), explorer in zip(sources.named_searches, explorers, strict=True):
         yield PageSection(
             key=key,
-            title=f"Search of {shortened(search.predictor, 40)} by {search.sampler}",
+            title=f"Search of {shorten_text(search.predictor, 40)} by {search.sampler}",
             sentences=[
                 *search_notes(search),
                 *(range_sentence(run.name, quality, search) for run, quality in range_qualities(sources.runs, search)),
@@ -197,7 +197,7 @@ def _training_sections(sources: ReportSources) -> Iterator[PageSection]:
     for i, training in enumerate(sources.trainings, 1):
         yield PageSection(
             key=f"training-{i}",
-            title=f"Training {shortened(training.name, 40)}",
+            title=f"Training {shorten_text(training.name, 40)}",
             sentences=[training.verdict],
             tables=[training_table(training), *([settings_table(training.test)] if training.test else [])],
         )
@@ -222,7 +222,7 @@ def _settings_section(sources: ReportSources) -> Iterator[PageSection]:
 
 def _settings_tables(settings: Mapping[str, Mapping[str, object]]) -> list[ReportTable[Sequence[str]]]:
     """Make a table of the settings that all share, and one of those that differ."""
-    columns = {name: flattened(info) for name, info in settings.items()}
+    columns = {name: flatten_settings(info) for name, info in settings.items()}
     keys = dict.fromkeys(key for column in columns.values() for key in column if not key.startswith("seen"))
     lines = {key: [column.get(key, UNKNOWN) for column in columns.values()] for key in keys}
     shared = [[key, values[0]] for key, values in lines.items() if len(set(values)) == 1]

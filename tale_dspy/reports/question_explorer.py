@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from tale_dspy.comparison.formatting import number
-from tale_dspy.reports.explorer import MAX_ROWS_WITH_TEXT, Explorer, ExplorerColumn, TextPane
+from tale_dspy.reports.explorer import MAX_ROWS_WITH_TEXT, ExplorerColumn, RowExplorer, TextPane
 from tale_dspy.reports.text import one_line, question_text, value_text
 from tale_dspy.runs.records import Record, Run
 
@@ -17,7 +17,7 @@ _Key = tuple[str, int]
 _Drawn = Sequence[Record | None]
 
 
-def question_explorer(runs: Sequence[Run]) -> Explorer:
+def question_explorer(runs: Sequence[Run]) -> RowExplorer:
     """Make the table of all questions: a row for each draw of a question, the runs' figures side by side.
 
     Args:
@@ -47,7 +47,7 @@ def question_explorer(runs: Sequence[Run]) -> Explorer:
         if group:
             changes = [_outcome_change(row[0], row[group]) for row in rows]
             columns.append(ExplorerColumn(name=CHANGE, values=changes, kind="word", group=group, is_filter=True))
-    return Explorer(
+    return RowExplorer(
         source="questions",
         unit="questions" if len(rows) == len({record.id for record in firsts}) else "answers",
         groups=[run.name for run in runs],

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.question_curves import PooledBin, QuestionCurve, pooled, shares, spread
-from tale_dspy.reports.text import shortened
+from tale_dspy.reports.text import shorten_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def elasticity_questions(curves: Sequence[QuestionCurve], *, data: str, notes: S
     chosen = spread(curves, COLUMNS * ROWS)
     if not chosen:
         raise UsageError("no question that is right without a budget has budgets tried on it, with known tokens")
-    with canvas.styled():
+    with canvas.house_style():
         from matplotlib.figure import Figure
 
         rows = math.ceil(len(chosen) / COLUMNS)
@@ -61,11 +61,11 @@ def elasticity_questions(curves: Sequence[QuestionCurve], *, data: str, notes: S
         for i, axes in enumerate(grid.flat[: len(chosen)]):
             axes.set_ylabel("tokens" if i % COLUMNS == 0 else "")
             axes.set_xlabel("budget" if i + COLUMNS >= len(chosen) else "")
-        title = f"Output tokens by budget on {len(chosen)} of {len(curves):,} questions of {shortened(data, 40)}"
-        figure.suptitle(plain(title), x=0.08, y=0.995, ha="left", fontsize=10)
+        title = f"Output tokens by budget on {len(chosen)} of {len(curves):,} questions of {shorten_text(data, 40)}"
+        figure.suptitle(escape_math(title), x=0.08, y=0.995, ha="left", fontsize=10)
         told = ["Blue circles: right. Orange crosses: wrong. Dashed: without a budget. Dotted: as many as asked for."]
         told += ["The larger ring is the budget that was chosen."] if any(c.best for c in chosen) else []
-        canvas.footer(grid[rows - 1][0], [*told, *notes])
+        canvas.draw_footer(grid[rows - 1][0], [*told, *notes])
     return Drawing(
         stem="elasticity_questions",
         title=title,
@@ -92,7 +92,7 @@ def _draw_question(axes: "Axes", curve: QuestionCurve) -> None:
     axes.plot(xs, xs, color="#9A9A9A", linewidth=0.9, linestyle=":", zorder=1)
     log_axis(axes, low, high, most=5)
     axes.set_ylim(0, 1.12 * max(vanilla, *(p.tokens for p in curve.points)))
-    axes.set_title(plain(shortened(" ".join((curve.question or curve.id).split()), 32)), fontsize=8)
+    axes.set_title(escape_math(shorten_text(" ".join((curve.question or curve.id).split()), 32)), fontsize=8)
     axes.tick_params(labelsize=7.5)
 
 
@@ -123,8 +123,8 @@ def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequ
     if not bins:
         raise UsageError("no budget was tried on three questions that are right without one, with known tokens")
     used = [c for c in curves if c.vanilla_right and c.vanilla_tokens and c.points]
-    title = f"Token elasticity on {shortened(data, 40)}, n = {len(used):,} questions"
-    with canvas.styled():
+    title = f"Token elasticity on {shorten_text(data, 40)}, n = {len(used):,} questions"
+    with canvas.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6.4, 4.8))
@@ -133,13 +133,13 @@ def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequ
         _draw_pooled(above, used, bins)
         _draw_right(below, bins)
         above.tick_params(labelbottom=False)
-        above.set_title(plain(title))
+        above.set_title(escape_math(title))
         above.set_ylabel("output tokens (%)")
         below.set_ylabel("right (%)")
         below.set_xlabel("budget asked for (% of the tokens without one)")
         told = ["Tokens in percent of those of the same question without a budget, whose answer was right."]
         told += [elasticity_sentence(bins)]
-        canvas.footer(below, [*told, *notes])
+        canvas.draw_footer(below, [*told, *notes])
     return Drawing(
         stem="elasticity_pooled",
         title=title,

@@ -33,7 +33,7 @@ def with_bounds(value: float | None, interval: Interval | None, scale: float = 1
     return f"{number(scale * value, sign=sign)} [{low}, {high}]"
 
 
-def bounds(name: str, interval: Callable[[Row], Interval | None]) -> dict[str, Callable[[Row], float | None]]:
+def interval_bounds(name: str, interval: Callable[[Row], Interval | None]) -> dict[str, Callable[[Row], float | None]]:
     """Return the two CSV columns of an interval, `NAME_low` and `NAME_high`."""
 
     def bound(side: int, row: Row) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.rows import distinct_names, run_row
 from tale_dspy.runs.records import Record, Run
@@ -85,7 +85,7 @@ def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
     if not any(map(any, tokens)):
         return None
     canvas.load_matplotlib()
-    with canvas.styled():
+    with canvas.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7.2, 1.0 + 0.28 * len(runs)))
@@ -97,7 +97,7 @@ def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
                 hatch = {"recovery": "///", "metric": "..."}.get(role)
                 axes.barh(range(len(runs)), widths, left=starts, color=colour, label=role, hatch=hatch, height=0.7)
                 starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        names = [plain(name) for name in distinct_names([run_row(run) for run in runs])]
+        names = [escape_math(name) for name in distinct_names([run_row(run) for run in runs])]
         axes.set_yticks(range(len(runs)), names)
         axes.invert_yaxis()
         axes.set_xlabel("mean completion tokens per question")

@@ -17,8 +17,8 @@ from tale_dspy.comparison.paired import share_questions
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.prompts import EXAMPLE_ANSWER
-from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, bounds, with_bounds
-from tale_dspy.reports.text import by_programs, shortened
+from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, interval_bounds, with_bounds
+from tale_dspy.reports.text import by_programs, shorten_text
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import mean_known
 
@@ -218,7 +218,7 @@ COLUMNS: tuple[TableColumn[ReportRow], ...] = (
     TableColumn(
         "Accuracy %",
         lambda r: with_bounds(r.accuracy, r.accuracy_interval, 100),
-        {"accuracy": lambda r: r.accuracy, **bounds("accuracy", lambda r: r.accuracy_interval)},
+        {"accuracy": lambda r: r.accuracy, **interval_bounds("accuracy", lambda r: r.accuracy_interval)},
     ),
     TableColumn("Output tokens", lambda r: number(r.output_tokens), {"output_tokens": lambda r: r.output_tokens}),
     TableColumn(
@@ -245,7 +245,7 @@ COLUMNS: tuple[TableColumn[ReportRow], ...] = (
         {
             "versus": lambda r: r.versus,
             "accuracy_points": lambda r: r.accuracy_points,
-            **bounds("accuracy_points", lambda r: r.accuracy_points_interval),
+            **interval_bounds("accuracy_points", lambda r: r.accuracy_points_interval),
         },
     ),
     TableColumn(
@@ -256,12 +256,15 @@ COLUMNS: tuple[TableColumn[ReportRow], ...] = (
     TableColumn(
         "Net tokens saved %",
         lambda r: with_bounds(r.net_saving, r.net_saving_interval, 100),
-        {"net_saving": lambda r: r.net_saving, **bounds("net_saving", lambda r: r.net_saving_interval)},
+        {"net_saving": lambda r: r.net_saving, **interval_bounds("net_saving", lambda r: r.net_saving_interval)},
     ),
     TableColumn(
         "Money saved %",
         lambda r: with_bounds(r.money_saving, r.money_saving_interval, 100),
-        {"money_saving": lambda r: r.money_saving, **bounds("money_saving", lambda r: r.money_saving_interval)},
+        {
+            "money_saving": lambda r: r.money_saving,
+            **interval_bounds("money_saving", lambda r: r.money_saving_interval),
+        },
     ),
     _text(
         "Evidence",
@@ -286,7 +289,7 @@ def compact_table(rows: Sequence[ReportRow], notes: Sequence[str] = ()) -> Repor
 
     Args:
         rows: The rows.
-        notes: Sentences to put first, such as `evidence`.
+        notes: Sentences to put first, such as `evidence_marks`.
     """
     table = runs_table(rows).known()
     shareable = [column for column in table.columns if column.name in ("Model", "Data")]
@@ -304,7 +307,7 @@ def row_notes(rows: Sequence[ReportRow]) -> list[str]:
     return [CAPTION, *paired, *(f"{programs}: {note}" for note, programs in said.items())]
 
 
-def evidence(rows: Sequence[ReportRow]) -> list[str]:
+def evidence_marks(rows: Sequence[ReportRow]) -> list[str]:
     """Say the marks once each, with the programs they are of."""
     provenances = by_programs((row.program, row.provenance) for row in rows)
     return [f"Evidence ({programs}): {provenance}" for provenance, programs in provenances.items()]
@@ -312,7 +315,7 @@ def evidence(rows: Sequence[ReportRow]) -> list[str]:
 
 def provenance_sentences(rows: Sequence[ReportRow]) -> list[str]:
     """Say for below a figure what it is evidence of; programs are named where they differ in that."""
-    provenances = by_programs((shortened(row.program, 40), row.provenance) for row in rows)
+    provenances = by_programs((shorten_text(row.program, 40), row.provenance) for row in rows)
     if len(provenances) == 1:
         return [f"Evidence: {provenance}." for provenance in provenances]
     return [f"Evidence of {programs}: {provenance}." for provenance, programs in provenances.items()]

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, GREY, ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.report_table import Interval
 from tale_dspy.reports.rows import ReportRow, distinct_names
-from tale_dspy.reports.text import shortened
+from tale_dspy.reports.text import shorten_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,8 +50,8 @@ def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
     if not panels:
         return None
     canvas.load_matplotlib()
-    versus = shortened(str(compared[0].versus), 40)
-    with canvas.styled():
+    versus = shorten_text(str(compared[0].versus), 40)
+    with canvas.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7.2, 1.0 + 0.28 * len(compared)))
@@ -59,7 +59,7 @@ def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
         figure.subplots_adjust(left=0.2, right=0.98, bottom=0.1, top=0.9, wspace=0.12)
         for axes, panel in zip(all_axes, panels, strict=True):
             _draw_panel(axes, panel, compared)
-        names = [plain(shortened(name, 28)) for name in distinct_names(compared)]
+        names = [escape_math(shorten_text(name, 28)) for name in distinct_names(compared)]
         all_axes[0].set_yticks(range(len(compared)), names)
         all_axes[0].invert_yaxis()
     return Drawing(

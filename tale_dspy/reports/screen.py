@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
-from tale_dspy.reports.rows import COLUMNS, ReportRow, evidence, row_notes
+from tale_dspy.reports.rows import COLUMNS, ReportRow, evidence_marks, row_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +18,7 @@ _CELLS = {column.name: column.cell for column in COLUMNS}
 
 def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
     """Make the table for a terminal of `width` columns; under 150, figures that belong together share a cell."""
-    table = ReportTable(_WIDE if width >= WIDE else _STACKED, rows, [*evidence(rows), *row_notes(rows)])
+    table = ReportTable(_WIDE if width >= WIDE else _STACKED, rows, [*evidence_marks(rows), *row_notes(rows)])
     if all(row.tokens_per_right is None for row in rows):
         table = table.without({_PER_RIGHT})
     return table.rich(width)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.comparison.formatting import number
 from tale_dspy.optimizers.search.records import SearchRow
-from tale_dspy.reports.explorer import Explorer, ExplorerColumn, TextPane
+from tale_dspy.reports.explorer import ExplorerColumn, RowExplorer, TextPane
 from tale_dspy.reports.search_run import SearchRun
 from tale_dspy.reports.text import one_line, question_text, value_text
 
 
-def search_explorer(search: SearchRun, source: str) -> Explorer:
+def search_explorer(search: SearchRun, source: str) -> RowExplorer:
     """Make the table of a search: a row a question, which opens to show every budget that was tried.
 
     Args:
@@ -20,7 +20,7 @@ def search_explorer(search: SearchRun, source: str) -> Explorer:
     rows = search.rows
     texts = [question_text(row.question, row.inputs) or row.id for row in rows]
     best = [row.best for row in rows]
-    return Explorer(
+    return RowExplorer(
         source=source,
         unit="questions",
         groups=["search"],

@@ -8,12 +8,12 @@ from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.question_curves import curves_of_search
 from tale_dspy.reports.question_figures import log_axis, question_drawings
 from tale_dspy.reports.search_run import SearchRun, search_notes
-from tale_dspy.reports.text import shortened
+from tale_dspy.reports.text import shorten_text
 from tale_dspy.reports.tokens_figure import QuestionTokens, draw_pairs
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def best_budgets(search: SearchRun) -> Drawing:
     """
     canvas.load_matplotlib()
     found = _to_draw(search)
-    title = f"Best budgets on {shortened(search.data, 40)}, n = {len(found):,}"
-    with canvas.styled():
+    title = f"Best budgets on {shorten_text(search.data, 40)}, n = {len(found):,}"
+    with canvas.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7.2, 3.1))
@@ -91,9 +91,9 @@ def best_budgets(search: SearchRun) -> Drawing:
         )
         left.set_ylabel("questions")
         none = len(search.rows) - len(found)
-        left.set_title(plain(title))
+        left.set_title(escape_math(title))
         without = f"{none:,} of {len(search.rows):,} questions have none and are not drawn: {_reason_counts(search)}."
-        canvas.footer(left, [*([without] if none else []), *search_notes(search)])
+        canvas.draw_footer(left, [*([without] if none else []), *search_notes(search)])
     return Drawing(
         stem="best_budgets",
         title=title,
@@ -108,7 +108,7 @@ def _reason_counts(search: SearchRun) -> str:
     counts: dict[str, int] = {}
     for row in search.rows:
         if row.best is None:
-            reason = shortened(row.reason or "unknown tokens", 60)
+            reason = shorten_text(row.reason or "unknown tokens", 60)
             counts[reason] = counts.get(reason, 0) + 1
     return "; ".join(f"{count} {reason}" for reason, count in counts.items())
 
@@ -155,15 +155,15 @@ def vanilla_searched(search: SearchRun) -> Drawing:
     """
     canvas.load_matplotlib()
     found = sorted(_to_draw(search), key=lambda row: (row["vanilla_tokens"], row["tokens"], row["id"]))
-    title = f"Output tokens per question on {shortened(search.data, 40)}, n = {len(found):,}"
-    with canvas.styled():
-        figure, axes = canvas.blank()
+    title = f"Output tokens per question on {shorten_text(search.data, 40)}, n = {len(found):,}"
+    with canvas.house_style():
+        figure, axes = canvas.blank_figure()
         points = [QuestionTokens(row["id"], row["vanilla_tokens"], row["tokens"]) for row in found]
         draw_pairs(axes, points, ("without a budget", "best budget"))
-        axes.set_title(plain(title))
+        axes.set_title(escape_math(title))
         axes.set_xlabel("questions with a best budget, in the order of their tokens without one")
         axes.set_ylabel("output tokens")
-        canvas.footer(axes, [_confirmation_note(found), *search_notes(search)])
+        canvas.draw_footer(axes, [_confirmation_note(found), *search_notes(search)])
     return Drawing(
         stem="vanilla_searched",
         title=title,

@@ -11,7 +11,7 @@ from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics, ideal_ran
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, load_search
 from tale_dspy.reports.report_table import ReportTable, TableColumn
 from tale_dspy.reports.rows import ReportRow, provenance_of
-from tale_dspy.reports.text import by_programs, shortened
+from tale_dspy.reports.text import by_programs, shorten_text
 from tale_dspy.runs.records import Run, read_json
 from tale_dspy.statistics import mean_known
 
@@ -108,7 +108,7 @@ def search_table(search: SearchRun) -> dict[str, str]:
         "Tokens without a budget (of these)": number(vanilla),
         "Tokens with the best budget (confirmed)": number(best),
         "Tokens saved %": saved,
-        **{f"Without: {shortened(reason, 60)}": str(len(ids.split(", "))) for reason, ids in reasons.items()},
+        **{f"Without: {shorten_text(reason, 60)}": str(len(ids.split(", "))) for reason, ids in reasons.items()},
     }
 
 
@@ -179,4 +179,4 @@ def range_sentence(name: str, quality: IdealRangeMetrics, search: SearchRun) -> 
     doubt = (
         "" if search.sampler == GRID else f" The ranges are rough: only a grid search shows them, not {search.sampler}."
     )
-    return f"{shortened(name, 40)}: {quality}.{doubt}"
+    return f"{shorten_text(name, 40)}: {quality}.{doubt}"

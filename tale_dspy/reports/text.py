@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from tale_dspy.comparison.formatting import plain_json
 
 
-def shortened(text: str, length: int) -> str:
+def shorten_text(text: str, length: int) -> str:
     """Cut a text to a length, with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def wrapped(name: str, width: int) -> str:
+def wrap_name(name: str, width: int) -> str:
     """Break a name into at most three lines."""
     lines = [""]
     for part in re.findall(r".[^\s._:/-]*[\s._:/-]*", name or "–", re.DOTALL):
@@ -26,7 +26,7 @@ def wrapped(name: str, width: int) -> str:
             if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1]:
                 lines.append("")
             lines[-1] += piece
-    return "\n".join([*lines[:2], shortened("".join(lines[2:]), width)] if len(lines) > 2 else lines)
+    return "\n".join([*lines[:2], shorten_text("".join(lines[2:]), width)] if len(lines) > 2 else lines)
 
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -68,7 +68,7 @@ def _is_number(text: str) -> bool:
 
 def one_line(text: str, length: int) -> str:
     """Write a text as one line of at most `length` characters."""
-    return shortened(" ".join(text.split()), length)
+    return shorten_text(" ".join(text.split()), length)
 
 
 def value_text(value: object) -> str:

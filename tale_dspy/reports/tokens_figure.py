@@ -7,10 +7,10 @@ from tale_dspy.comparison.formatting import number
 from tale_dspy.comparison.run_stats import data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.rows import distinct_names, provenance_sentences, run_row
-from tale_dspy.reports.text import shortened, wrapped
+from tale_dspy.reports.text import shorten_text, wrap_name
 from tale_dspy.runs.records import Run
 
 if TYPE_CHECKING:
@@ -66,20 +66,20 @@ def tokens_per_question(baseline: Run, run: Run) -> Drawing:
     rows = [run_row(baseline), run_row(run)]
     first, second = distinct_names(rows)
     title = f"Output tokens per question on {data_name(run) or 'unnamed data'}, n = {len(points):,}"
-    with canvas.styled():
-        figure, axes = canvas.blank()
+    with canvas.house_style():
+        figure, axes = canvas.blank_figure()
         draw_pairs(axes, points, (first, second))
-        axes.set_title(plain(title))
-        axes.set_xlabel(plain(f"questions, in the order of the output tokens of {shortened(first, 40)}"))
+        axes.set_title(escape_math(title))
+        axes.set_xlabel(escape_math(f"questions, in the order of the output tokens of {shorten_text(first, 40)}"))
         axes.set_ylabel("output tokens")
-        short, net = shortened(second, 40), number(rows[1].net_tokens)
+        short, net = shorten_text(second, 40), number(rows[1].net_tokens)
         notes = [f"Estimates not included; with them {short} writes {net} tokens per question."]
-        canvas.footer(axes, [*notes[: rows[1].estimate_tokens is not None], *provenance_sentences(rows)])
+        canvas.draw_footer(axes, [*notes[: rows[1].estimate_tokens is not None], *provenance_sentences(rows)])
     return Drawing(
         stem="tokens_per_question",
         title=title,
         description=(
-            f"Output tokens of each question under {shortened(first, 40)} (blue circles) and {short} (orange "
+            f"Output tokens of each question under {shorten_text(first, 40)} (blue circles) and {short} (orange "
             f"triangles), in the order of the first; the lines are the means."
         ),
         figure=figure,
@@ -101,7 +101,7 @@ def draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str,
         drawn = axes.scatter(ranks, values, s=area, marker=marker, color=colour, linewidths=0, zorder=2)
         drawn.set_rasterized(n > canvas.RASTER)
         axes.axhline(mean, color=dark, linewidth=1.2, linestyle=line, zorder=3)
-        labels.append((mean / top, f"{wrapped(name, 20)}\nmean {number(mean)}", dark))
+        labels.append((mean / top, f"{wrap_name(name, 20)}\nmean {number(mean)}", dark))
     axes.set_xlim(0.5 - 0.01 * n, n + 0.5 + 0.01 * n)
     axes.set_ylim(0, top)
     height, above = 0.062, float("inf")  # of the height of the axes
@@ -109,4 +109,4 @@ def draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str,
         half = height * (label.count("\n") + 1) / 2
         at = min(at, above - half)
         above = at - half - 0.02
-        axes.text(1.015, at, plain(label), color=colour, va="center", transform=axes.transAxes, fontweight="bold")
+        axes.text(1.015, at, escape_math(label), color=colour, va="center", transform=axes.transAxes, fontweight="bold")

@@ -63,16 +63,16 @@ def settings_table(settings: Mapping[str, object]) -> ReportTable[tuple[str, str
             TableColumn("Setting", lambda line: line[0], {"setting": lambda line: line[0]}, is_text=True),
             TableColumn("Value", lambda line: line[1], {"value": lambda line: line[1]}, is_text=True),
         ],
-        list(flattened(settings).items()),
+        list(flatten_settings(settings).items()),
     )
 
 
-def flattened(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flatten_settings(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Write nested settings as `data.name` -> text; lists become a text, unknown a dash."""
     lines: dict[str, str] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
-            lines |= flattened(value, f"{prefix}{key}.")
+            lines |= flatten_settings(value, f"{prefix}{key}.")
         else:
             lines[f"{prefix}{key}"] = UNKNOWN if value is None or value == {} or value == [] else str(value)
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError
 
-from tale_dspy.accounting.receipts import Call, role, status_of, total
+from tale_dspy.accounting.receipts import Call, role, status_of, total_or_none
 from tale_dspy.accounting.token_counts import count_cl100k
 from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
@@ -202,20 +202,20 @@ def record_of(
         "gold": question.gold,
         "group": question.group,
         "reply": reply,
-        "output_tokens": total([c.output_tokens for c in reason]),
+        "output_tokens": total_or_none([c.output_tokens for c in reason]),
         "rescue_calls": len(on_truncation),
-        "recovery_tokens": total([c.output_tokens for c in on_truncation]),
-        "estimate_tokens": total([c.output_tokens for c in estimate]),
-        "prompt_tokens": total([c.prompt_tokens for c in attempts]),
-        "estimate_prompt_tokens": total([c.prompt_tokens for c in estimate]),
-        "reasoning_tokens": total([c.reasoning_tokens for c in reason]),
-        "cached_prompt_tokens": total([c.cached_prompt_tokens for c in attempts]),
+        "recovery_tokens": total_or_none([c.output_tokens for c in on_truncation]),
+        "estimate_tokens": total_or_none([c.output_tokens for c in estimate]),
+        "prompt_tokens": total_or_none([c.prompt_tokens for c in attempts]),
+        "estimate_prompt_tokens": total_or_none([c.prompt_tokens for c in estimate]),
+        "reasoning_tokens": total_or_none([c.reasoning_tokens for c in reason]),
+        "cached_prompt_tokens": total_or_none([c.cached_prompt_tokens for c in attempts]),
         "usage_source": _weakest(attempts),
-        "cost_usd": total([c.cost_usd for c in attempts]),
-        "estimate_cost_usd": total([_full_price(c) for c in estimate]),
-        "saved_cost_usd": total([c.saved_cost_usd for c in attempts if c.cached]),
-        "metric_tokens": total([c.output_tokens for c in metric]),
-        "metric_cost_usd": total([c.cost_usd for c in metric]),
+        "cost_usd": total_or_none([c.cost_usd for c in attempts]),
+        "estimate_cost_usd": total_or_none([_full_price(c) for c in estimate]),
+        "saved_cost_usd": total_or_none([c.saved_cost_usd for c in attempts if c.cached]),
+        "metric_tokens": total_or_none([c.output_tokens for c in metric]),
+        "metric_cost_usd": total_or_none([c.cost_usd for c in metric]),
         "latency_s": None if cached or not calls or any(c.replayed for c in calls) else round(seconds, 6),
         "finish_reason": last.finish_reason if last else None,
         "response_model": last.response_model if last else None,

@@ -15,7 +15,7 @@ Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Dialect:
+class WireDialect:
     """One wire format."""
 
     path: str
@@ -171,12 +171,12 @@ def _chat_document(body: Body, reply: Reply) -> JsonObject:
 
 
 DIALECTS = {
-    "chat": Dialect("/chat/completions", _last_message, _chat_document),
-    "responses": Dialect("/responses", _last_input, _responses_document),
-    "messages": Dialect("/messages", _last_message, _anthropic_document),
-    "gemini": Dialect(":generateContent", _last_content, _gemini_document),
-    "ollama": Dialect("/api/chat", _last_message, _ollama_document),
-    "converse": Dialect("/converse", _last_message, _bedrock_document),
+    "chat": WireDialect("/chat/completions", _last_message, _chat_document),
+    "responses": WireDialect("/responses", _last_input, _responses_document),
+    "messages": WireDialect("/messages", _last_message, _anthropic_document),
+    "gemini": WireDialect(":generateContent", _last_content, _gemini_document),
+    "ollama": WireDialect("/api/chat", _last_message, _ollama_document),
+    "converse": WireDialect("/converse", _last_message, _bedrock_document),
 }
 """Wire formats by name."""
 

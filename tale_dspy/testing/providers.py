@@ -16,12 +16,12 @@ from tale_dspy.testing.messages import Reply, Request
 from tale_dspy.testing.problems import kind_of
 from tale_dspy.testing.rules import RULES
 from tale_dspy.testing.server import ScriptedServer
-from tale_dspy.testing.turns import Turn, turn_refusals, turns_of
-from tale_dspy.testing.wire import Answer, Message, encode, error_answer
+from tale_dspy.testing.turns import ChatTurn, turn_refusals, turns_of
+from tale_dspy.testing.wire import HttpMessage, WireAnswer, encode, error_answer
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentRequest:
     """One request that reached the server."""
 
     provider: str
@@ -37,7 +37,7 @@ class Sent:
     """What the provider would refuse or pass over in it; a request with any is answered with 400."""
 
     @property
-    def turns(self) -> list[Turn]:
+    def turns(self) -> list[ChatTurn]:
         """The conversation, system messages included."""
         return turns_of(self.dialect, self.body)
 
@@ -81,10 +81,10 @@ class ProviderServer(ScriptedServer):
         []
     """
 
-    def __init__(self, reply: Callable[[Sent], Reply | str] | Reply | str = "", **options: Any) -> None:
+    def __init__(self, reply: Callable[[SentRequest], Reply | str] | Reply | str = "", **options: Any) -> None:
         super().__init__("", **options)
         self._answer = reply
-        self.sent: list[Sent] = []
+        self.sent: list[SentRequest] = []
 
     def base(self, provider: str) -> str:
         """Return the address to give to a client of a provider."""
@@ -95,22 +95,22 @@ class ProviderServer(ScriptedServer):
         super().reset()
         self.sent.clear()
 
-    def _answer_page(self, message: Message) -> Answer:
+    def _answer_page(self, message: HttpMessage) -> WireAnswer:
         provider, _, rest = message.path.removeprefix("/").partition("/")
         dialect = dialect_of(message.path)
         if provider not in RULES:
             return super()._answer_page(message)
         if dialect is None:  # a client that looks around, as LiteLLM's does at Ollama
-            return Answer("other", body=encode({"model_info": {}, "capabilities": ["completion", "thinking"]}))
+            return WireAnswer("other", body=encode({"model_info": {}, "capabilities": ["completion", "thinking"]}))
         body = json.loads(message.body)
         model = str(body.get("model") or unquote(rest.split("/")[-1 if dialect == "gemini" else -2]).partition(":")[0])
         told = "openai-responses" if (provider, dialect) == ("openai", "responses") else provider
         refusals = (*RULES[told](model, body), *turn_refusals(provider, dialect, body))
         prompt = DIALECTS[dialect].prompt(body)
-        sent = Sent(provider, dialect, message.path, model, prompt, body, refusals)
+        sent = SentRequest(provider, dialect, message.path, model, prompt, body, refusals)
         self.sent.append(sent)
         if refusals:
             return error_answer(400, "; ".join(refusals))
         reply = self._answer(sent) if callable(self._answer) else self._answer
         reply = Reply(reply) if isinstance(reply, str) else reply
-        return Answer("answered", body=encode(DIALECTS[dialect].document(body, reply)))
+        return WireAnswer("answered", body=encode(DIALECTS[dialect].document(body, reply)))

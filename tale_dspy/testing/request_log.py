@@ -1,6 +1,6 @@
 """What the server counts: totals for the test to read, booked request by request.
 
-A request is an `RequestStats` from its arrival to the moment nobody waits for it any more; a `Book` holds what is
+A request is an `RequestStats` from its arrival to the moment nobody waits for it any more; a `RequestLog` holds what is
 counted and kept between two resets.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from tale_dspy.protocols import JsonObject
 from tale_dspy.testing.messages import Request, text_of
 from tale_dspy.testing.problems import kind_of
-from tale_dspy.testing.wire import Answer, Message
+from tale_dspy.testing.wire import HttpMessage, WireAnswer
 
 _CREDENTIALS = {"authorization", "proxy-authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"}
 
@@ -98,7 +98,7 @@ class RequestStats:
         self._stats = stats
         self._kind = KindStats()
         self._history = [0, 0]
-        self._due: Answer | None = None
+        self._due: WireAnswer | None = None
         stats.requests += 1
         stats.in_flight += 1
         stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
@@ -115,11 +115,11 @@ class RequestStats:
         history[0] += 1
         history[1] -= history[1] > 0
 
-    def promise(self, answer: Answer) -> None:
+    def promise(self, answer: WireAnswer) -> None:
         """Note what is due; it is abandoned if the exchange is left before it is counted."""
         self._due = answer
 
-    def count(self, answer: Answer) -> None:
+    def count(self, answer: WireAnswer) -> None:
         """Book the end of the request."""
         self._due = None
         vars(self._stats)[answer.outcome] += 1
@@ -144,7 +144,7 @@ class RequestStats:
         self._stats.in_flight -= 1
 
 
-class Book:
+class RequestLog:
     """What is counted and kept between two resets."""
 
     def __init__(self, record: int) -> None:
@@ -152,7 +152,7 @@ class Book:
         self.requests: deque[Request] = deque(maxlen=record)
         self._histories: dict[str, list[int]] = {}
 
-    def admit(self, exchange: RequestStats, message: Message, body: JsonObject, key: str) -> Request:
+    def admit(self, exchange: RequestStats, message: HttpMessage, body: JsonObject, key: str) -> Request:
         """Book a readable request and return it as the reply function gets it."""
         system, prompt = "", ""
         for part in body["messages"]:

@@ -223,10 +223,10 @@ class BudgetSamplerSuite(SamplerSuite):
                 tell(study, trial, question(budget))
 
     def test_asking_twice_changes_nothing(self) -> None:
-        from tale_dspy.optimizers.samplers.base import History, Observation
+        from tale_dspy.optimizers.samplers.base import Observation, QuestionHistory
 
         sampler = self.sampler()
-        history = History(VANILLA, tuple(Observation(budget, *elastic(budget)) for budget in (80, 20, 45)))
+        history = QuestionHistory(VANILLA, tuple(Observation(budget, *elastic(budget)) for budget in (80, 20, 45)))
         told = (sampler.propose(history), sampler.should_stop(history))
         assert (sampler.propose(history), sampler.should_stop(history)) == told
 
@@ -269,15 +269,15 @@ class BudgetSamplerSuite(SamplerSuite):
             assert searched(copied, linear, calls=4) == searched(copy.deepcopy(sampler), linear, calls=4)
 
     def test_it_learns_from_anything(self) -> None:
-        from tale_dspy.optimizers.samplers.base import History, Observation
+        from tale_dspy.optimizers.samplers.base import Observation, QuestionHistory
 
         sampler = self.sampler()
         for vanilla in (1, 3, VANILLA, 100_000):
-            sampler.finish_question(History(vanilla))
+            sampler.finish_question(QuestionHistory(vanilla))
             for question in QUESTIONS:
                 asked = [budget for budget in (1, 2, 40, 150) if budget <= vanilla]
                 sampler.finish_question(
-                    History(vanilla, tuple(Observation(budget, *question(budget)) for budget in asked))
+                    QuestionHistory(vanilla, tuple(Observation(budget, *question(budget)) for budget in asked))
                 )
         assert searched(sampler, elastic, calls=self.most_calls + 1)
 

@@ -30,13 +30,13 @@ from tale_dspy.errors import TaleError, UsageError
 from tale_dspy.testing.faults import SHARES, Faults, spoil
 from tale_dspy.testing.messages import Reply, Request
 from tale_dspy.testing.problems import SolverReply, read_bank, word_problems
-from tale_dspy.testing.request_log import Book, RequestStats, ServerStats
+from tale_dspy.testing.request_log import RequestLog, RequestStats, ServerStats
 from tale_dspy.testing.wire import (
     ERRORS,
     MAX_HEAD,
-    Answer,
     HTTPError,
-    Message,
+    HttpMessage,
+    WireAnswer,
     compose,
     encode,
     error_answer,
@@ -123,7 +123,7 @@ class ScriptedServer:
         self._reply = reply
         self._record = record
         self._port = port
-        self._book = Book(record)
+        self._book = RequestLog(record)
         self._open: set[_WatchedConnection] = set()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -148,7 +148,7 @@ class ScriptedServer:
 
     def reset(self) -> None:
         """Start all counts and memories anew. Requests in flight are booked on the counts they began with."""
-        self._book = Book(self._record)
+        self._book = RequestLog(self._record)
 
     def start(self) -> Self:
         """Listen, and return at once: clients may connect from here on.
@@ -230,7 +230,7 @@ class ScriptedServer:
         finally:
             writer.close()
 
-    async def _delayed_answer(self, message: Message) -> Answer:
+    async def _delayed_answer(self, message: HttpMessage) -> WireAnswer:
         """Return the answer to a completion when it is due, counted."""
         book = self._book
         exchange = RequestStats(book.stats)
@@ -247,7 +247,7 @@ class ScriptedServer:
         finally:
             exchange.leave()
 
-    def _decide_answer(self, book: Book, exchange: RequestStats, message: Message) -> Answer:
+    def _decide_answer(self, book: RequestLog, exchange: RequestStats, message: HttpMessage) -> WireAnswer:
         """Work out the answer to a completion."""
         try:
             body, key = parse_body(message.body)
@@ -279,7 +279,7 @@ class ScriptedServer:
             return reply
         raise TypeError(f"a reply function must return a Reply or a str, not {type(reply).__name__}")
 
-    def _answer_page(self, message: Message) -> Answer:
+    def _answer_page(self, message: HttpMessage) -> WireAnswer:
         """Answer everything that is not a completion."""
         stats = self._book.stats
         stats.other += 1
@@ -288,12 +288,12 @@ class ScriptedServer:
             return refusal("unauthorized")
         if page == ("GET", "/models"):
             model = {"id": "scripted", "object": "model", "created": 0, "owned_by": "tale-dspy"}
-            return Answer("other", body=encode({"object": "list", "data": [model]}))
+            return WireAnswer("other", body=encode({"object": "list", "data": [model]}))
         if page == ("GET", "/stats"):
-            return Answer("other", body=encode(stats.to_json()))
+            return WireAnswer("other", body=encode(stats.to_json()))
         if page == ("POST", "/reset"):
             self.reset()
-            return Answer("other", body=encode({"reset": True}))
+            return WireAnswer("other", body=encode({"reset": True}))
         return error_answer(404, f"there is nothing at {message.method} {message.path}", code="unknown_url")
 
 

@@ -14,7 +14,7 @@ Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Turn:
+class ChatTurn:
     """What one side says."""
 
     role: str
@@ -29,7 +29,7 @@ _ALTERNATE = ("vllm", "sglang", "llama.cpp")
 """Chat templates of open models raise where two turns of one side follow each other."""
 
 
-def turns_of(dialect: str, body: Body) -> list[Turn]:
+def turns_of(dialect: str, body: Body) -> list[ChatTurn]:
     """Return the turns of a request, system messages included.
 
     Args:
@@ -46,19 +46,19 @@ def turns_of(dialect: str, body: Body) -> list[Turn]:
     return [*_system_turn(body.get("system")), *_read_turns(body.get("messages", ()), "content")]
 
 
-def _system_turn(content: object) -> list[Turn]:
-    return [Turn("system", text_of(content))] if content else []
+def _system_turn(content: object) -> list[ChatTurn]:
+    return [ChatTurn("system", text_of(content))] if content else []
 
 
-def _read_turns(items: Sequence[Any], field: str) -> list[Turn]:
+def _read_turns(items: Sequence[Any], field: str) -> list[ChatTurn]:
     return [_read_turn(item, item.get(field)) for item in items]
 
 
-def _read_turn(item: Mapping[str, object], content: object) -> Turn:
+def _read_turn(item: Mapping[str, object], content: object) -> ChatTurn:
     role = str(item.get("role", "user"))
     parts = content if isinstance(content, list) else ()
     kinds = tuple(str(part["type"]) for part in parts if isinstance(part, Mapping) and "type" in part)
-    return Turn(_ROLES.get(role, role), text_of(content), kinds)
+    return ChatTurn(_ROLES.get(role, role), text_of(content), kinds)
 
 
 def turn_refusals(provider: str, dialect: str, body: Body) -> Iterator[str]:

@@ -43,7 +43,7 @@ class HTTPError(Exception):
 
 
 @dataclass(frozen=True)
-class Message:
+class HttpMessage:
     """One HTTP request."""
 
     method: str
@@ -54,7 +54,7 @@ class Message:
     body: bytes
 
 
-async def read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Message:
+async def read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HttpMessage:
     """Read one request; raise HTTPError if the bytes cannot be one and IncompleteReadError if they end."""
     head = await _read_to(reader, b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
@@ -72,7 +72,7 @@ async def read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
             raise HTTPError(400, "content-length must be a number")
         body = await reader.readexactly(_check_size(int(length)))
     closing = headers.get("connection", "close" if words[2] == "HTTP/1.0" else "keep-alive").lower()
-    return Message(words[0], words[1].partition("?")[0], headers, "close" not in closing, body)
+    return HttpMessage(words[0], words[1].partition("?")[0], headers, "close" not in closing, body)
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
@@ -126,7 +126,7 @@ def parse_body(raw: bytes) -> tuple[JsonObject, str]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WireAnswer:
     """How a request ends: decided when it comes, counted and sent after the latency."""
 
     outcome: str
@@ -146,13 +146,13 @@ def encode(value: object) -> bytes:
     return _COMPACT.encode(value).encode()
 
 
-def error_answer(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> Answer:
+def error_answer(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> WireAnswer:
     """Return an error in the shape of OpenAI."""
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return Answer("errors", status, encode(body))
+    return WireAnswer("errors", status, encode(body))
 
 
-def refusal(fault: str, retry_after: float = 0.0) -> Answer:
+def refusal(fault: str, retry_after: float = 0.0) -> WireAnswer:
     """Return the error that a fault of `ERRORS` is; `retry_after` is told with `rate_limited` only."""
     status, kind, code, text = ERRORS[fault]
     seconds = f"{retry_after:.3f}".rstrip("0").rstrip(".")
@@ -160,7 +160,7 @@ def refusal(fault: str, retry_after: float = 0.0) -> Answer:
     return replace(error_answer(status, text, kind, code), headers=headers)
 
 
-def compose(request: Request, replies: Sequence[Reply]) -> Answer:
+def compose(request: Request, replies: Sequence[Reply]) -> WireAnswer:
     """Turn the replies to one request, one a choice, into bytes and counts; the first decides what holds for all."""
     first, body = replies[0], request.body
     delay = max(reply.delay for reply in replies)
@@ -184,7 +184,7 @@ def compose(request: Request, replies: Sequence[Reply]) -> Answer:
         "model": body.get("model", "scripted") if first.model is None else first.model,
     }
     lay_out = _event_stream if stream else _completion_json
-    return Answer(
+    return WireAnswer(
         outcome="answered" if first.raw_body is None else "malformed",
         body=lay_out(head, replies, usage) if first.raw_body is None else first.raw_body,
         headers={"content-type": "text/event-stream", **first.headers} if stream else first.headers,
@@ -236,7 +236,7 @@ def _event_stream(head: JsonObject, replies: Sequence[Reply], usage: JsonObject 
     return b"".join(b"data: %b\n\n" % encode({**head, **chunk}) for chunk in chunks) + b"data: [DONE]\n\n"
 
 
-def response_bytes(answer: Answer, keep_alive: bool, with_body: bool = True) -> bytes:
+def response_bytes(answer: WireAnswer, keep_alive: bool, with_body: bool = True) -> bytes:
     """Lay an answer out as an HTTP response; its own headers replace the server's, but for the length."""
     given = {name.lower(): value for name, value in answer.headers.items()}
     headers = {"content-type": "application/json", **given, "content-length": str(len(answer.body))}

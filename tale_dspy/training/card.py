@@ -10,7 +10,7 @@ from tale_dspy.backends.local.chat_template import render_prompt
 from tale_dspy.backends.local.files import CARD, MANIFEST, file_hash
 from tale_dspy.protocols import JsonObject
 from tale_dspy.training.folder import FORMAT, write_json
-from tale_dspy.training.plan import Plan
+from tale_dspy.training.plan import TrainingPlan
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_config.json")
 
@@ -53,7 +53,7 @@ of the questions it was trained on are in `{card}` under `seen`.
 """
 
 
-def write_cards(plan: Plan, results: Mapping[str, object]) -> JsonObject:
+def write_cards(plan: TrainingPlan, results: Mapping[str, object]) -> JsonObject:
     """Write both cards and the checksums of the adapter; the card for programs is last and says that all is there.
 
     Args:
@@ -85,7 +85,7 @@ def write_cards(plan: Plan, results: Mapping[str, object]) -> JsonObject:
     return about
 
 
-def _prompt_card(plan: Plan) -> JsonObject:
+def _prompt_card(plan: TrainingPlan) -> JsonObject:
     """Tell how prompts looked in training, so that a served adapter can be compared with it."""
     template = plan.row_tokenizer.tokenizer.chat_template
     first = plan.source[0].prompt
@@ -99,7 +99,7 @@ def _prompt_card(plan: Plan) -> JsonObject:
     }
 
 
-def _readme_text(plan: Plan, results: Mapping[str, object]) -> str:
+def _readme_text(plan: TrainingPlan, results: Mapping[str, object]) -> str:
     config, options = plan.folder.config, plan.options
     base = config["base"] if plan.place.folder is None else str(plan.model)
     return _README.format(

@@ -8,13 +8,13 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from tale_dspy.protocols import JsonObject
 from tale_dspy.training.options import DpoOptions
-from tale_dspy.training.plan import Plan, plan_training
-from tale_dspy.training.trainer import Progress, Setup, Trained, run
+from tale_dspy.training.plan import TrainingPlan, plan_training
+from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainerSetup, run_training
 
 
 def train_dpo(
     base: str, data: object, out: str | Path, options: DpoOptions | None = None, *, progress: Progress | None = None
-) -> Trained:
+) -> TrainedAdapter:
     """Train a LoRA adapter on pairs of replies with TRL's DPOTrainer; the base without it is the reference.
 
     Killed, the same call goes on at the last checkpoint.
@@ -32,7 +32,7 @@ def train_dpo(
         BackendError: If disk or memory are full.
         MissingExtraError: If a package is missing.
     """
-    return run(plan_training(base, data, out, options or DpoOptions()), build, progress)
+    return run_training(plan_training(base, data, out, options or DpoOptions()), build, progress)
 
 
 class _TokenizedDpoTrainer(DPOTrainer):
@@ -42,7 +42,7 @@ class _TokenizedDpoTrainer(DPOTrainer):
         return dataset
 
 
-def build(setup: Setup) -> Any:
+def build(setup: TrainerSetup) -> Any:
     """Return TRL's trainer on the rows of the plan."""
     options = setup.plan.options
     assert isinstance(options, DpoOptions)
@@ -66,7 +66,7 @@ def build(setup: Setup) -> Any:
     return trainer
 
 
-def tokens_of(plan: Plan) -> Any:
+def tokens_of(plan: TrainingPlan) -> Any:
     """Return the rows as TRL's collator takes them."""
     import datasets
 

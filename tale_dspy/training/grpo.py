@@ -11,14 +11,14 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from tale_dspy.training.options import GrpoOptions
-from tale_dspy.training.plan import Plan, plan_training
+from tale_dspy.training.plan import TrainingPlan, plan_training
 from tale_dspy.training.rewards import make_reward
-from tale_dspy.training.trainer import Progress, Setup, Trained, run
+from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainerSetup, run_training
 
 
 def train_grpo(
     base: str, data: object, out: str | Path, options: GrpoOptions | None = None, *, progress: Progress | None = None
-) -> Trained:
+) -> TrainedAdapter:
     """Train a LoRA adapter on rewards with TRL's GRPOTrainer.
 
     Killed, the same call goes on at the last checkpoint, with other draws than it would have made.
@@ -36,10 +36,10 @@ def train_grpo(
         BackendError: If disk or memory are full.
         MissingExtraError: If a package is missing.
     """
-    return run(plan_training(base, data, out, options or GrpoOptions()), build, progress)
+    return run_training(plan_training(base, data, out, options or GrpoOptions()), build, progress)
 
 
-def build(setup: Setup) -> Any:
+def build(setup: TrainerSetup) -> Any:
     """Return TRL's trainer on the rows of the plan."""
     plan, options = setup.plan, setup.plan.options
     assert isinstance(options, GrpoOptions)
@@ -67,7 +67,7 @@ def build(setup: Setup) -> Any:
     return trainer
 
 
-def questions_of(plan: Plan) -> Any:
+def questions_of(plan: TrainingPlan) -> Any:
     """Return the prompts as TRL takes them, with what the reward looks at."""
     import datasets
 

@@ -27,7 +27,7 @@ from tale_dspy.runs.shared_caps import SharedCaps
 
 if TYPE_CHECKING:
     from tale_dspy.training.options import DpoOptions, SftOptions
-    from tale_dspy.training.trainer import Progress, Trained
+    from tale_dspy.training.trainer import Progress, TrainedAdapter
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
 
     def _reset_results(self) -> None:
         self.rows: list[SearchRow] = []
-        self.trained: Trained | None = None
+        self.trained: TrainedAdapter | None = None
         self.verdict: GateResult | None = None
 
     def compile(
@@ -171,7 +171,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             caps.ledger.absorb(search.caps.ledger)
         self.rows = search.rows
 
-    def _train_adapter(self, plain: Any, lm: Any) -> "Trained":
+    def _train_adapter(self, plain: Any, lm: Any) -> "TrainedAdapter":
         from tale_dspy.training.distill import distill
         from tale_dspy.training.options import DpoOptions, SftOptions
         from tale_dspy.training.provider import train

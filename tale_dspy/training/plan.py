@@ -29,7 +29,7 @@ attention matrix)."""
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryEstimate:
     """Bytes of memory a training is estimated to take on one device, at its peak."""
 
     weights: int
@@ -45,7 +45,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A training that may begin: base, rows and folder are checked."""
 
     base: str
@@ -62,7 +62,7 @@ class Plan:
     left_out: int
     """Rows longer than `max_length`."""
     row_tokenizer: RowTokenizer
-    shape: "Shape"
+    shape: "ModelShape"
 
     @property
     def batch(self) -> int:
@@ -102,7 +102,7 @@ class Plan:
         return self.options.rate_for(self.shape.width)
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> MemoryEstimate:
         """The estimate for one device."""
         shape, options = self.shape, self.options
         on_gpu = _on_gpu()
@@ -111,11 +111,11 @@ class Plan:
         sequences = (options.micro_batch or self.batch) * max(1, len(self.rows[0].replies))
         layers = math.sqrt(shape.layers) if options.gradient_checkpointing else shape.layers
         activations = sequences * self.longest * shape.width * layers * _ACTIVATION * width // 2
-        return Memory(weights, shape.trainable * 16, int(activations))
+        return MemoryEstimate(weights, shape.trainable * 16, int(activations))
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """Sizes of a model, read from its configuration."""
 
     layers: int
@@ -128,7 +128,7 @@ class Shape:
     """Numbers of the LoRA matrices."""
 
 
-def plan_training(base: str, data: object, out: str | Path, options: TrainOptions) -> Plan:
+def plan_training(base: str, data: object, out: str | Path, options: TrainOptions) -> TrainingPlan:
     """Check a training, and return what is known of it. No weight is loaded and nothing is written.
 
     Args:
@@ -166,7 +166,7 @@ def plan_training(base: str, data: object, out: str | Path, options: TrainOption
     folder.check()
     _check_disk(Path(out), shape)
     left_out = len(rows) - len(fitting)
-    plan = Plan(base, place, model, options, folder, source, tokens, left_out, row_tokenizer, shape)
+    plan = TrainingPlan(base, place, model, options, folder, source, tokens, left_out, row_tokenizer, shape)
     if not plan.order:
         raise DataError(f"{len(plan.rows)} rows are too few: a step needs {plan.per_step}, see batch_size")
     return plan
@@ -191,7 +191,7 @@ def _local_folder(base: str) -> ModelPath:
 
 
 def _tokenize_fitting(
-    rows: list[TrainRow], row_tokenizer: RowTokenizer, shape: Shape, options: TrainOptions
+    rows: list[TrainRow], row_tokenizer: RowTokenizer, shape: ModelShape, options: TrainOptions
 ) -> list[tuple[TrainRow, TokenRow]]:
     """Tokenise the rows; those over the window are refused, those over `max_length` are left out."""
     from tale_dspy.backends.local.weights import quiet_transformers
@@ -225,7 +225,7 @@ def _tokenize_fitting(
     return fitting
 
 
-def _model_shape(model: Path, options: TrainOptions) -> Shape:
+def _model_shape(model: Path, options: TrainOptions) -> ModelShape:
     """Build the model without weights, and count."""
     import torch
     from peft import get_peft_model
@@ -251,7 +251,7 @@ def _model_shape(model: Path, options: TrainOptions) -> Shape:
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     text = config.get_text_config(decoder=True)
     window = getattr(text, "max_position_embeddings", None)
-    return Shape(text.num_hidden_layers, text.hidden_size, window, parameters, trainable)
+    return ModelShape(text.num_hidden_layers, text.hidden_size, window, parameters, trainable)
 
 
 def _check_targets(model: Any, targets: tuple[str, ...], name: str) -> None:
@@ -284,7 +284,7 @@ def lora_of(options: TrainOptions) -> Any:
     )
 
 
-def _check_disk(out: Path, shape: Shape) -> None:
+def _check_disk(out: Path, shape: ModelShape) -> None:
     """Three checkpoints at most (weights and two moments each), and the adapter."""
     needed = shape.trainable * 4 * (3 * 3 + 1) + SPARE
     parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())

@@ -24,7 +24,7 @@ from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.training.options import DpoOptions, SftOptions
-    from tale_dspy.training.trainer import Progress, Step, Trained
+    from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainingStep
 
 PREFERENCE = "preference"
 """The format of rows with a `chosen` and a `rejected` reply, which DSPy has no name for."""
@@ -42,7 +42,7 @@ class LocalTrainingJob(TrainingJob):  # type: ignore[misc]  # dspy ships no type
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        self.step: Step | None = None
+        self.step: TrainingStep | None = None
         """How far it is; None before the first step."""
         self._stop = threading.Event()
 
@@ -64,7 +64,7 @@ class LocalTrainingJob(TrainingJob):  # type: ignore[misc]  # dspy ships no type
         self._stop.set()
         return True
 
-    def watch(self, step: "Step") -> None:
+    def watch(self, step: "TrainingStep") -> None:
         """Take the figures of a step.
 
         Raises:
@@ -136,7 +136,7 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
 
 def train(
     base: str, data: object, out: Path, options: "SftOptions | DpoOptions", *, progress: "Progress | None" = None
-) -> "Trained":
+) -> "TrainedAdapter":
     """Train by the strategy that the options are of; see `train_sft` and `train_dpo`."""
     from tale_dspy.training.options import SftOptions
 

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.training.options import SftOptions
-from tale_dspy.training.plan import Plan, plan_training
+from tale_dspy.training.plan import TrainingPlan, plan_training
 from tale_dspy.training.tokenization import IGNORED
-from tale_dspy.training.trainer import Progress, Setup, Trained, run
+from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainerSetup, run_training
 
 
 def train_sft(
     base: str, data: object, out: str | Path, options: SftOptions | None = None, *, progress: Progress | None = None
-) -> Trained:
+) -> TrainedAdapter:
     """Train a LoRA adapter on prompts and completions with TRL's SFTTrainer.
 
     Killed, the same call goes on at the last checkpoint. The loss lies on the tokens of the completions alone.
@@ -29,10 +29,10 @@ def train_sft(
         BackendError: If disk or memory are full.
         MissingExtraError: If a package is missing.
     """
-    return run(plan_training(base, data, out, options or SftOptions()), build, progress)
+    return run_training(plan_training(base, data, out, options or SftOptions()), build, progress)
 
 
-def build(setup: Setup) -> Any:
+def build(setup: TrainerSetup) -> Any:
     """Return TRL's trainer on the rows of the plan."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
@@ -50,7 +50,7 @@ def build(setup: Setup) -> Any:
     return trainer
 
 
-def tokens_of(plan: Plan) -> Any:
+def tokens_of(plan: TrainingPlan) -> Any:
     """Return the rows as TRL takes tokenised ones, with labels on the completion alone."""
     import datasets
 

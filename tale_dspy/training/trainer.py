@@ -18,11 +18,11 @@ from tale_dspy.errors import BackendError, MissingExtraError, UsageError
 from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.training.card import write_cards
 from tale_dspy.training.folder import AdapterFolder
-from tale_dspy.training.plan import Plan, lora_of
+from tale_dspy.training.plan import TrainingPlan, lora_of
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """How far a training is."""
 
     step: int
@@ -33,11 +33,11 @@ class Step:
     """Tokens of the batches, prompts included and padding not, per second of this process."""
 
 
-Progress = Callable[[Step], None]
+Progress = Callable[[TrainingStep], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedAdapter:
     """An adapter that is there."""
 
     path: Path
@@ -54,10 +54,10 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Setup:
+class TrainerSetup:
     """What a strategy builds its trainer from."""
 
-    plan: Plan
+    plan: TrainingPlan
     model: Any
     """The base, in the precision it is trained in."""
     lora: Any
@@ -67,7 +67,9 @@ class Setup:
     callbacks: list[Any]
 
 
-def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = None) -> Trained:
+def run_training(
+    plan: TrainingPlan, build: Callable[[TrainerSetup], Any], progress: Progress | None = None
+) -> TrainedAdapter:
     """Train, or go on training, and save the adapter with its cards.
 
     A training that is finished is not done again. Under `accelerate launch` every process calls this; the first one
@@ -86,7 +88,7 @@ def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = N
     folder = plan.folder
     with folder.opened() if is_first() else contextlib.nullcontext(), _silence_libraries():
         if folder.finished:
-            return Trained(folder.path, plan.base, folder.card)
+            return TrainedAdapter(folder.path, plan.base, folder.card)
         checkpoint = folder.last_checkpoint()
         watch = _ProgressCallback(plan, folder, progress)
         try:
@@ -101,10 +103,10 @@ def run(plan: Plan, build: Callable[[Setup], Any], progress: Progress | None = N
             raise BackendError(f"{folder.path} cannot be written: {e.strerror or e}; checkpoints are kept") from e
         card = _save_adapter(plan, trainer, watch, seconds) if trainer.is_world_process_zero() else {}
         trainer.accelerator.wait_for_everyone()
-        return Trained(folder.path, plan.base, card)
+        return TrainedAdapter(folder.path, plan.base, card)
 
 
-def setup_of(plan: Plan, callbacks: list[object]) -> Setup:
+def setup_of(plan: TrainingPlan, callbacks: list[object]) -> TrainerSetup:
     """Load the base and say what TRL needs to know.
 
     Raises:
@@ -147,10 +149,10 @@ def setup_of(plan: Plan, callbacks: list[object]) -> Setup:
     model = (
         _load_quantized(plan) if options.quantize else load_model(plan.model, "cpu", "bfloat16" if bf16 else "float32")
     )
-    return Setup(plan, model, lora_of(options), arguments, callbacks)
+    return TrainerSetup(plan, model, lora_of(options), arguments, callbacks)
 
 
-def _load_quantized(plan: Plan) -> Any:
+def _load_quantized(plan: TrainingPlan) -> Any:
     """Load the base in 4 bit (QLoRA, arXiv 2305.14314)."""
     from importlib.util import find_spec
 
@@ -175,7 +177,7 @@ def _load_quantized(plan: Plan) -> Any:
 class _ProgressCallback(TrainerCallback):
     """Tells how far a training is, and seals its checkpoints."""
 
-    def __init__(self, plan: Plan, folder: AdapterFolder, progress: Progress | None) -> None:
+    def __init__(self, plan: TrainingPlan, folder: AdapterFolder, progress: Progress | None) -> None:
         self._plan, self._folder, self._progress = plan, folder, progress
         self._started, self._begin = 0.0, 0
         self._loss: float | None = None
@@ -203,10 +205,10 @@ class _ProgressCallback(TrainerCallback):
 
     def _report_step(self, step: int) -> None:
         if self._progress and is_first():
-            self._progress(Step(step, self._plan.steps, self._loss, self.speed(step)))
+            self._progress(TrainingStep(step, self._plan.steps, self._loss, self.speed(step)))
 
 
-def _save_adapter(plan: Plan, trainer: Any, watch: _ProgressCallback, seconds: float) -> JsonObject:
+def _save_adapter(plan: TrainingPlan, trainer: Any, watch: _ProgressCallback, seconds: float) -> JsonObject:
     folder = plan.folder
     speed = watch.speed(trainer.state.global_step)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder.path, save_embedding_layers=False)
@@ -230,7 +232,7 @@ def _save_adapter(plan: Plan, trainer: Any, watch: _ProgressCallback, seconds: f
     return card
 
 
-def _name_base(plan: Plan, path: Path) -> None:
+def _name_base(plan: TrainingPlan, path: Path) -> None:
     """Name the base in peft's configuration as others find it: by its name on the hub, else by its folder."""
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = plan.place.base if plan.place.folder is None else str(plan.model.resolve())

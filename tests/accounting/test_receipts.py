@@ -22,7 +22,7 @@ from tale_dspy.accounting.receipts import (
     record_calls,
     role,
     status_of,
-    total,
+    total_or_none,
 )
 from tale_dspy.testing import Faults, Reply, ScriptedServer
 
@@ -63,7 +63,7 @@ def scripted() -> Iterator[Callable[..., ScriptedServer]]:
 
 
 def sums(calls: list[Call]) -> tuple[Any, Any]:
-    return total([c.prompt_tokens for c in calls]), total([c.output_tokens for c in calls])
+    return total_or_none([c.prompt_tokens for c in calls]), total_or_none([c.output_tokens for c in calls])
 
 
 def counted(server: ScriptedServer) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from tale_dspy.accounting.receipts import (
     call_from_entry,
     output_text,
     status_of,
-    total,
+    total_or_none,
 )
 from tale_dspy.errors import UsageError
 
@@ -93,7 +93,7 @@ def call(**kwargs: Any) -> Call:
     ("values", "result"), [([], None), ([None], None), ([1, None], None), ([1, 2], 3), ([0.5], 0.5), ([0], 0)]
 )
 def test_a_sum_with_an_unknown_part_is_unknown(values: list[Any], result: Any) -> None:
-    assert total(values) == result
+    assert total_or_none(values) == result
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tale_dspy import LM, BudgetedChainOfThought, TaleEP, receipt
 from tale_dspy.backends.reasoning_params import Mode, distinct_settings, effort_words
 from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.testing import Reply
-from tale_dspy.testing.providers import ProviderServer, Sent, limits_in
+from tale_dspy.testing.providers import ProviderServer, SentRequest, limits_in
 
 BUDGETS = (20, 500, 2000, 50_000)
 KEY = "sk-not-to-be-written-anywhere"
@@ -91,7 +91,7 @@ WITHOUT = [
 """Rows without a reasoning control, by servers we can speak for."""
 
 
-def reply(sent: Sent) -> Reply:
+def reply(sent: SentRequest) -> Reply:
     if "estimate the minimum number of tokens" in json.dumps(sent.body):
         return Reply("Budget: [[40]]", completion_tokens=5)
     return Reply("Answer: [[4]]", reasoning="two and two make four", completion_tokens=12)
@@ -104,7 +104,7 @@ def provider() -> Iterator[ProviderServer]:
 
 
 @pytest.fixture(autouse=True)
-def sent(provider: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
+def sent(provider: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> list[SentRequest]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, KEY)
     monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
@@ -152,7 +152,7 @@ def limits(body: Any) -> list[int]:
 @pytest.mark.parametrize("engine", ["litellm", "auto"])
 @pytest.mark.parametrize("target", NATIVE, ids=str)
 def test_native_sends_what_the_receipt_says_and_no_provider_refuses_it(
-    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str, limit: int | None
+    provider: ProviderServer, sent: list[SentRequest], saved: Path, target: Target, engine: str, limit: int | None
 ) -> None:
     # DSPy refuses a small limit of OpenAI's reasoning models at construction, but not of a call.
     own = {} if limit is None else {"max_tokens": limit}
@@ -199,7 +199,7 @@ def _word(reasoning_params: Any) -> bool:
 @pytest.mark.parametrize("engine", ["litellm", "auto"])
 @pytest.mark.parametrize("target", NATIVE, ids=str)
 def test_no_word_is_refused_and_equal_requests_are_one_setting(
-    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str
+    provider: ProviderServer, sent: list[SentRequest], saved: Path, target: Target, engine: str
 ) -> None:
     model = lm(provider, target, engine)
     bodies: dict[str, str] = {}
@@ -243,7 +243,12 @@ def test_no_word_is_refused_and_equal_requests_are_one_setting(
     ids=str,
 )  # fmt: skip
 def test_a_word_becomes_this(
-    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str, params: list[dict[str, Any]]
+    provider: ProviderServer,
+    sent: list[SentRequest],
+    saved: Path,
+    target: Target,
+    engine: str,
+    params: list[dict[str, Any]],
 ) -> None:
     model = lm(provider, target, engine)
     for word in ("none", "low", "high", "max"):
@@ -257,7 +262,7 @@ def test_a_word_becomes_this(
 
 @pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "openai/scripted"])
 def test_a_model_without_a_row_is_sent_nothing_and_that_is_said(
-    provider: ProviderServer, sent: list[Sent], saved: Path, model: str
+    provider: ProviderServer, sent: list[SentRequest], saved: Path, model: str
 ) -> None:
     target = lm(provider, Target(model, "openai"), "litellm")
     told = receipt(ask(_loaded(saved), target, 50, "auto", effort="low"))
@@ -313,7 +318,7 @@ NO_THOUGHT = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}
 )  # fmt: skip
 def test_the_body_is_this_to_the_letter(
     provider: ProviderServer,
-    sent: list[Sent],
+    sent: list[SentRequest],
     saved: Path,
     target: Target,
     engine: str,
@@ -345,7 +350,7 @@ def test_the_body_is_this_to_the_letter(
 @pytest.mark.parametrize("mode", ["auto", "cap", "prompt"])
 @pytest.mark.parametrize("target", [*NATIVE, *WITHOUT], ids=str)
 def test_no_mode_sends_what_a_provider_refuses(
-    provider: ProviderServer, sent: list[Sent], saved: Path, target: Target, engine: str, mode: Mode
+    provider: ProviderServer, sent: list[SentRequest], saved: Path, target: Target, engine: str, mode: Mode
 ) -> None:
     model = lm(provider, target, engine)
     for budget in (20, 2000):
@@ -358,7 +363,7 @@ def test_no_mode_sends_what_a_provider_refuses(
         assert mode != "cap" or limits(request.body) == [budget]
 
 
-def test_the_responses_api_keeps_the_cap(provider: ProviderServer, sent: list[Sent], saved: Path) -> None:
+def test_the_responses_api_keeps_the_cap(provider: ProviderServer, sent: list[SentRequest], saved: Path) -> None:
     told = receipt(ask(_loaded(saved), lm(provider, RESPONSES, "auto"), 500, "cap"))
     assert sent[0].body["max_output_tokens"] == 500
     assert told.reasoning_params == {"max_output_tokens": 500}
@@ -381,7 +386,7 @@ def test_the_responses_api_keeps_the_cap(provider: ProviderServer, sent: list[Se
     ids=str,
 )  # fmt: skip
 def test_an_estimate_is_asked_for_with_the_least_thinking(
-    provider: ProviderServer, sent: list[Sent], target: Target, engine: str, quiet: dict[str, Any]
+    provider: ProviderServer, sent: list[SentRequest], target: Target, engine: str, quiet: dict[str, Any]
 ) -> None:
     mode: Mode = "cap"  # every model takes it, and it has an estimate made
     pred = ask(TaleEP("question -> answer"), lm(provider, target, engine), None, mode)
@@ -394,7 +399,7 @@ def test_an_estimate_is_asked_for_with_the_least_thinking(
 @pytest.mark.parametrize("engine", ["litellm", "auto"])
 @pytest.mark.parametrize("target", NATIVE, ids=str)
 def test_auto_asks_a_model_that_thinks_natively_once_and_others_for_an_estimate(
-    provider: ProviderServer, sent: list[Sent], target: Target, engine: str
+    provider: ProviderServer, sent: list[SentRequest], target: Target, engine: str
 ) -> None:
     model = lm(provider, target, engine)
     pred = ask(TaleEP("question -> answer"), model, None, "auto")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tale_dspy import Price, Record, Run
-from tale_dspy.comparison.forecast import Expected, expected, forecast
+from tale_dspy.comparison.forecast import ExpectedFigure, expected, forecast
 from tale_dspy.errors import UsageError
 
 
@@ -21,8 +21,10 @@ def run_of(*rows: dict[str, Any]) -> Run:
 def test_equal_answers_are_multiplied() -> None:
     found = forecast(run_of({}, {}, {}), 100)
     assert (found.answers, found.sample, found.accuracy) == (100, 3, 1.0)
-    assert found.calls == Expected(200, 200, 200) and found.prompt_tokens == Expected(10_000, 10_000, 10_000)
-    assert found.output_tokens == Expected(5_000, 5_000, 5_000)
+    assert found.calls == ExpectedFigure(200, 200, 200) and found.prompt_tokens == ExpectedFigure(
+        10_000, 10_000, 10_000
+    )
+    assert found.output_tokens == ExpectedFigure(5_000, 5_000, 5_000)
     assert found.cost_usd is not None and found.cost_usd.total == pytest.approx(10)
 
 
@@ -36,7 +38,7 @@ def test_estimates_count_and_a_cached_answer_at_what_it_had_cost() -> None:
 
 def test_a_price_given_holds() -> None:
     found = forecast(run_of({"cost_usd": None}), 10, Price(1e-3, 1e-2))
-    assert found.cost_usd == Expected(10 * (100 * 1e-3 + 50 * 1e-2)) and found.notes == ()
+    assert found.cost_usd == ExpectedFigure(10 * (100 * 1e-3 + 50 * 1e-2)) and found.notes == ()
 
 
 def test_what_is_unknown_stays_unknown() -> None:
@@ -69,5 +71,5 @@ def test_about_95_of_100_totals_lie_in_the_interval() -> None:
 
 
 def test_a_figure_is_told_with_its_interval() -> None:
-    assert str(Expected(1234.4, 1000.2, 1500.0)) == "1,234 [1,000, 1,500]"
-    assert Expected(1.5).told(2) == "1.50"
+    assert str(ExpectedFigure(1234.4, 1000.2, 1500.0)) == "1,234 [1,000, 1,500]"
+    assert ExpectedFigure(1.5).told(2) == "1.50"

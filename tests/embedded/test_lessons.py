@@ -17,7 +17,7 @@ from tale_dspy.embedded.lessons import (
     needed_budget,
 )
 from tale_dspy.embedded.problems import Problem, problems
-from tale_dspy.embedded.reasoning import answer_only, equations, long_form, sentences
+from tale_dspy.embedded.reasoning import answer_only, equation_lines, long_form, reasoning_sentences
 
 PROBLEMS = problems("train", 200)
 LONG = next(p for p in PROBLEMS if len(p.steps) == 6)
@@ -67,28 +67,28 @@ def test_lessons_ask_as_the_programs_do(kind: str) -> None:
 
 
 @pytest.mark.parametrize("problem", [LONG, SHORT], ids=["six steps", "one step"])
-@pytest.mark.parametrize("form", [equations, sentences, long_form])
+@pytest.mark.parametrize("form", [equation_lines, reasoning_sentences, long_form])
 def test_the_longest_form_below_the_budget_is_taught(problem: Problem, form: object) -> None:
     reply = form(problem)
     assert budgeted_reply(problem, count(reply) + 1, count) == reply
 
 
 def test_a_budget_is_an_upper_bound_that_is_not_reached() -> None:
-    assert budgeted_reply(LONG, count(long_form(LONG)), count) == sentences(LONG)
+    assert budgeted_reply(LONG, count(long_form(LONG)), count) == reasoning_sentences(LONG)
 
 
 def test_below_the_equations_steps_are_skipped() -> None:
-    reply = budgeted_reply(LONG, int(count(equations(LONG)) * 0.8), count)
+    reply = budgeted_reply(LONG, int(count(equation_lines(LONG)) * 0.8), count)
     assert reply.endswith(answer_only(LONG)) and 3 <= reply.count("=") < 6
 
 
 def test_far_below_the_equations_the_budget_is_missed() -> None:
-    assert budgeted_reply(LONG, count(equations(LONG)) // 4, count) == sentences(LONG)
+    assert budgeted_reply(LONG, count(equation_lines(LONG)) // 4, count) == reasoning_sentences(LONG)
 
 
 def test_one_step_can_be_answered_directly() -> None:
     assert budgeted_reply(SHORT, count(answer_only(SHORT)) + 1, count) == answer_only(SHORT)
-    assert budgeted_reply(SHORT, 1, count) == sentences(SHORT)
+    assert budgeted_reply(SHORT, 1, count) == reasoning_sentences(SHORT)
 
 
 def test_tokens_fall_with_the_budget_and_then_rise() -> None:
@@ -97,13 +97,13 @@ def test_tokens_fall_with_the_budget_and_then_rise() -> None:
 
 
 def test_the_budget_taught_as_an_estimate_gets_the_equations() -> None:
-    got = [budgeted_reply(p, needed_budget(p, count), count) == equations(p) for p in PROBLEMS]
+    got = [budgeted_reply(p, needed_budget(p, count), count) == equation_lines(p) for p in PROBLEMS]
     assert mean(got) > 0.95
 
 
 def test_the_least_budget_without_skipped_steps_differs_between_questions() -> None:
     def least(problem: Problem) -> int:
-        return count(answer_only(problem) if len(problem.steps) == 1 else equations(problem)) + 1
+        return count(answer_only(problem) if len(problem.steps) == 1 else equation_lines(problem)) + 1
 
     budgets = sorted(map(least, PROBLEMS))
     assert budgets[180] >= 4 * budgets[20]

@@ -8,8 +8,8 @@ from sys import executable
 
 import pytest
 
-from tale_dspy.embedded.problems import LARGEST, MAX_STEPS, SPLITS, UNSEEN_SHARE, Step, make_problem, problems
-from tale_dspy.embedded.story_templates import ASK_OTHER, ASK_TOTAL, COMPARING, PRICED, SITUATIONS, Wording
+from tale_dspy.embedded.problems import LARGEST, MAX_STEPS, SPLITS, UNSEEN_SHARE, Calculation, make_problem, problems
+from tale_dspy.embedded.story_templates import ASK_OTHER, ASK_TOTAL, COMPARING, PRICED, SITUATIONS, TemplateVariants
 
 MANY = {split: problems(split, 800) for split in SPLITS}
 ALL = [p for found in MANY.values() for p in found]
@@ -102,7 +102,7 @@ def test_a_part_of_the_test_split_is_told_in_unseen_templates() -> None:
 
 
 @pytest.mark.parametrize("wording", WORDINGS)
-def test_no_sentence_is_both_taught_and_unseen(wording: Wording) -> None:
+def test_no_sentence_is_both_taught_and_unseen(wording: TemplateVariants) -> None:
     assert wording.taught and wording.unseen and not set(wording.taught) & set(wording.unseen)
 
 
@@ -118,7 +118,7 @@ def test_a_story_reads_as_one() -> None:
 
 
 def test_a_step_is_written_without_spaces() -> None:
-    assert str(Step(12, "+", 5, 17)) == "12+5=17"
+    assert str(Calculation(12, "+", 5, 17)) == "12+5=17"
 
 
 def test_the_generator_needs_nothing_heavy() -> None:

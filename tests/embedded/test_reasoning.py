@@ -1,9 +1,21 @@
 import pytest
 
-from tale_dspy.embedded.problems import Problem, Step, problems
-from tale_dspy.embedded.reasoning import FORMS, answer_only, equations, long_form, sentences, skipping
+from tale_dspy.embedded.problems import Calculation, Problem, problems
+from tale_dspy.embedded.reasoning import (
+    FORMS,
+    answer_only,
+    equation_lines,
+    equations_without,
+    long_form,
+    reasoning_sentences,
+)
 
-STEPS = (Step(12, "+", 5, 17), Step(17, "*", 2, 34), Step(34, "-", 4, 30), Step(30, "/", 3, 10))
+STEPS = (
+    Calculation(12, "+", 5, 17),
+    Calculation(17, "*", 2, 34),
+    Calculation(34, "-", 4, 30),
+    Calculation(30, "/", 3, 10),
+)
 STORY = Problem("?", STEPS)
 
 
@@ -29,11 +41,14 @@ def test_the_answer_alone() -> None:
 
 
 def test_bare_equations() -> None:
-    assert equations(STORY) == "12+5=17\n17*2=34\n34-4=30\n30/3=10\n[[10]]"
+    assert equation_lines(STORY) == "12+5=17\n17*2=34\n34-4=30\n30/3=10\n[[10]]"
 
 
 def test_short_sentences_are_on_one_line() -> None:
-    assert sentences(Problem("?", STEPS[:2])) == "With 5 more it is 12+5=17. Taken 2 times it is 17*2=34.\n[[34]]"
+    assert (
+        reasoning_sentences(Problem("?", STEPS[:2]))
+        == "With 5 more it is 12+5=17. Taken 2 times it is 17*2=34.\n[[34]]"
+    )
 
 
 def test_the_long_form_says_each_result_twice() -> None:
@@ -49,6 +64,6 @@ def test_the_long_form_says_each_result_twice() -> None:
     ],
 )
 def test_skipped_steps_are_spread_and_the_last_is_kept(left_out: int, shown: list[str]) -> None:
-    got = skipping(STORY, left_out).split("\n")[:-1]
+    got = equations_without(STORY, left_out).split("\n")[:-1]
     assert len(got) == 4 - left_out and got[-1] == shown[-1]
     assert set(got) <= set(map(str, STEPS))

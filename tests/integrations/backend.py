@@ -6,7 +6,7 @@ from typing import Any
 
 from tale_dspy.testing import Reply, ScriptedServer
 from tale_dspy.testing.dialects import DIALECTS, dialect_of
-from tale_dspy.testing.wire import Answer, Message, encode
+from tale_dspy.testing.wire import HttpMessage, WireAnswer, encode
 
 Json = dict[str, Any]
 
@@ -24,7 +24,7 @@ class RecordingBackend(ScriptedServer):
         """The body of the last request but chat completions."""
         return self.bodies[-1]
 
-    def _answer_page(self, message: Message) -> Answer:
+    def _answer_page(self, message: HttpMessage) -> WireAnswer:
         dialect = dialect_of(message.path)
         if message.method != "POST" or dialect not in ("messages", "responses"):
             return super()._answer_page(message)
@@ -32,10 +32,10 @@ class RecordingBackend(ScriptedServer):
         self.bodies.append(body)
         document = DIALECTS[dialect].document(body, Reply(self.text))
         if body.get("stream") is not True:
-            return Answer("other", body=encode(document))
+            return WireAnswer("other", body=encode(document))
         events = message_events(document) if dialect == "messages" else response_events(document)
         lines = b"".join(f"event: {e['type']}\n".encode() + b"data: " + encode(e) + b"\n\n" for e in events)
-        return Answer("other", body=lines, headers={"content-type": "text/event-stream"})
+        return WireAnswer("other", body=lines, headers={"content-type": "text/event-stream"})
 
 
 def message_events(document: Json) -> Iterator[Json]:

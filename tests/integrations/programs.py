@@ -5,20 +5,20 @@ from pathlib import Path
 import dspy
 
 import tale_dspy
-from tale_dspy.programs.estimators.regression import Regression, Term
+from tale_dspy.programs.estimators.regression import FeatureTerm, Regression
 
 REGRESSION = Regression(
     intercept=4.2,
     terms=(
-        Term("question.words", centre=3.4, scale=0.45, weight=0.31),
-        Term("question.numbers", centre=1.3, scale=0.4, weight=0.22),
-        Term("question.sentences", centre=1.4, scale=0.35, weight=-0.07),
-        Term("question.different_numbers", centre=1.2, scale=0.4, weight=0.05),
-        Term("question.options", centre=0.1, scale=0.3, weight=0.04),
-        Term("question.commas", centre=0.9, scale=0.6, weight=0.03),
-        Term("question.longest_number", centre=1.1, scale=0.3, weight=0.02),
-        Term("question.signs", centre=0.3, scale=0.4, weight=0.02),
-        Term("question.characters", centre=5.2, scale=0.5, weight=0.08),
+        FeatureTerm("question.words", centre=3.4, scale=0.45, weight=0.31),
+        FeatureTerm("question.numbers", centre=1.3, scale=0.4, weight=0.22),
+        FeatureTerm("question.sentences", centre=1.4, scale=0.35, weight=-0.07),
+        FeatureTerm("question.different_numbers", centre=1.2, scale=0.4, weight=0.05),
+        FeatureTerm("question.options", centre=0.1, scale=0.3, weight=0.04),
+        FeatureTerm("question.commas", centre=0.9, scale=0.6, weight=0.03),
+        FeatureTerm("question.longest_number", centre=1.1, scale=0.3, weight=0.02),
+        FeatureTerm("question.signs", centre=0.3, scale=0.4, weight=0.02),
+        FeatureTerm("question.characters", centre=5.2, scale=0.5, weight=0.08),
     ),
     quantile=0.8,
     rows=200,

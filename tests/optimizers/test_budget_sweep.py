@@ -10,7 +10,7 @@ from fake_lm import FakeLM, fake_lm
 import tale_dspy
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers.budget_sweep import SHARES, given, parse_point, sweep_budgets
+from tale_dspy.optimizers.budget_sweep import SHARES, parse_point, sweep_budgets, with_given_budget
 from tale_dspy.testing.problems import budget_of
 
 ROWS = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(5)]
@@ -59,7 +59,7 @@ class Two(dspy.Module):  # type: ignore[misc]
 
 def test_every_budgeted_predictor_of_a_program_is_given_the_budget(lm: FakeLM) -> None:
     program = Two()
-    rung = given(program, 7)
+    rung = with_given_budget(program, 7)
     assert rung.first.token_budget == rung.steps[0].token_budget == 7 and rung.first.predict.config == {
         "temperature": 0.3
     }

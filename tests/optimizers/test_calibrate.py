@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 import tale_dspy
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.calibrate import calibrate, in_sequence, least_n, qualifies
+from tale_dspy.optimizers.calibrate import calibrate, in_sequence, least_n, scale_qualifies
 from tale_dspy.statistics import binomial_upper_bound
 from tale_dspy.testing.problems import budget_of
 
@@ -91,14 +91,14 @@ def test_when_nothing_qualifies_it_says_so(student: Any, lm: FakeLM) -> None:
 )
 def test_the_least_number_is_the_one_from_which_on_none_lost_is_proof(epsilon: float, delta: float, n: int) -> None:
     assert least_n(epsilon, delta) == n
-    assert qualifies(0, n, epsilon, delta) and (n == 1 or not qualifies(0, n - 1, epsilon, delta))
+    assert scale_qualifies(0, n, epsilon, delta) and (n == 1 or not scale_qualifies(0, n - 1, epsilon, delta))
 
 
 @pytest.mark.parametrize(("lost", "n"), [(0, 299), (3, 400), (1, 1), (40, 60)])
 def test_the_bound_is_that_of_clopper_and_pearson(lost: int, n: int) -> None:
     exact = binomtest(lost, n).proportion_ci(0.9, method="exact")  # two-sided: 5 % on each side
     assert binomial_upper_bound(lost, n, 0.05) == pytest.approx(exact.high)
-    assert qualifies(lost, n, min(1.0, binomial_upper_bound(lost, n, 0.05) + 1e-9), 0.05) == (lost < n)
+    assert scale_qualifies(lost, n, min(1.0, binomial_upper_bound(lost, n, 0.05) + 1e-9), 0.05) == (lost < n)
 
 
 def test_a_scale_behind_one_that_failed_is_not_looked_at() -> None:

@@ -4,20 +4,20 @@ import pytest
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fit_effort import fit_effort
-from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla
+from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, SearchRow, Trial, VanillaAnswer
 
 WORDS = ("low", "medium", "high")
 
 
 def searched(n: int, best: str | None, length: int) -> SearchRow:
     trials = [Trial(word, 10 * (i + 1), word >= "low", "?") for i, word in enumerate(WORDS)]
-    found = None if best is None else Best(best, 10.0, 10, "?", Confirmed(2, 2))
+    found = None if best is None else BestBudget(best, 10.0, 10, "?", ConfirmationDraws(2, 2))
     return SearchRow(
         id=f"{n:04}",
         question="word " * length + str(n),
         gold="1",
         predictor="self",
-        vanilla=Vanilla(100, "?", True),
+        vanilla=VanillaAnswer(100, "?", True),
         trials=trials,
         best=found,
         reason=None if found else "none",

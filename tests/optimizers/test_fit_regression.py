@@ -19,7 +19,7 @@ import tale_dspy
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fit_regression import DEFAULT_QUANTILE, MIN_ROWS, fit_regression
 from tale_dspy.optimizers.search.ideal_range import estimated_budgets, ideal_range_metrics
-from tale_dspy.optimizers.search.records import SearchRow, Vanilla
+from tale_dspy.optimizers.search.records import SearchRow, VanillaAnswer
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.tale_ep import TaleEP
 
@@ -152,7 +152,7 @@ def test_questions_all_alike_give_one_budget(question: str) -> None:
 
 
 def test_rows_without_an_answer_to_compare_with_take_the_default_quantile() -> None:
-    rows = [replace(r, vanilla=Vanilla(None, None, correct=True)) for r in told_by_nothing(40)]
+    rows = [replace(r, vanilla=VanillaAnswer(None, None, correct=True)) for r in told_by_nothing(40)]
     line = fitted(rows).fitted
     assert line is not None and line.quantile == DEFAULT_QUANTILE
 

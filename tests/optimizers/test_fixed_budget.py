@@ -9,7 +9,7 @@ import pytest
 import tale_dspy
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
+from tale_dspy.optimizers.fixed_budget import BestFixedBudget, FixedBudgetTrial
 from tale_dspy.testing import Reply, Request, ScriptedServer
 from tale_dspy.testing.problems import budget_of
 
@@ -50,7 +50,7 @@ def asking(server: ScriptedServer, **settings: Any) -> tale_dspy.LM:
     ],
 )
 def test_the_fewest_tokens_among_those_accurate_enough_win(trials: Trials, max_loss: float, best: int) -> None:
-    tried = [Trial(budget, accuracy, tokens, 100) for budget, accuracy, tokens in trials]
+    tried = [FixedBudgetTrial(budget, accuracy, tokens, 100) for budget, accuracy, tokens in trials]
     assert BestFixedBudget(max_loss=max_loss).choose(tried).budget == best
 
 
@@ -166,6 +166,6 @@ def test_a_student_that_takes_no_budget_is_refused() -> None:
 
 def test_effort_words_are_ranked_behind_numbers_in_their_order() -> None:
     search = BestFixedBudget(budgets=["high", "low", 50])
-    trials = [Trial(b.to_json(), 0.9, None, 10) for b in search.budgets]
+    trials = [FixedBudgetTrial(b.to_json(), 0.9, None, 10) for b in search.budgets]
     assert search.choose(trials).budget == 50
     assert search.choose(trials[:2]).budget == "low"

@@ -8,13 +8,13 @@ import pytest
 
 import tale_dspy
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.pareto_front import Measured, ParetoFront, Point
+from tale_dspy.optimizers.pareto_front import FrontPoint, ParetoFront, ProgramFigures
 
 
-def point(accuracy: float, tokens: float, cost: float | None = None, **choices: Any) -> Point:
-    figures = Measured(accuracy, tokens, cost, 50)
+def point(accuracy: float, tokens: float, cost: float | None = None, **choices: Any) -> FrontPoint:
+    figures = ProgramFigures(accuracy, tokens, cost, 50)
     program = tale_dspy.BudgetedChainOfThought("question -> answer", round(tokens))
-    return Point(program, choices or {"scale": tokens / 10}, figures, figures, True)
+    return FrontPoint(program, choices or {"scale": tokens / 10}, figures, figures, True)
 
 
 POINTS = [point(0.8, 40), point(0.9, 60), point(0.95, 200), point(0.85, 70), point(0.9, 60)]

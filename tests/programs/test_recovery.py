@@ -11,7 +11,7 @@ from fake_lm import fake_lm, thinking
 import tale_dspy
 from tale_dspy import BudgetedChainOfThought, SelfBudgeted, TaleEP, VanillaCoT
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.recovery import closed, doubled, unavoidable
+from tale_dspy.programs.recovery import doubled, unavoidable_tokens, with_closed_thought
 from tale_dspy.testing import Reply, Request, ScriptedServer, SolverReply, ThinkingReply, word_problems
 
 BANK = {row["question"]: row["answer"] for row in word_problems(100)}
@@ -130,7 +130,7 @@ def test_where_no_thought_is_known_the_question_is_asked_again_with_no_room_to_t
 
 def test_a_question_with_parts_keeps_them() -> None:
     parts = [{"type": "image_url", "image_url": {"url": "u"}}]
-    told = closed([{"role": "user", "content": parts}], "", "")
+    told = with_closed_thought([{"role": "user", "content": parts}], "", "")
     assert told[0]["content"][0] == parts[0] and told[0]["content"][1]["type"] == "text"
     assert parts == [{"type": "image_url", "image_url": {"url": "u"}}]
 
@@ -287,4 +287,4 @@ def test_any_other_policy_is_refused(policy: Any) -> None:
      ("gemini/gemini-2.5-flash", 0), ("hosted_vllm/qwen3-8b", 0), ("xai/grok-4", 2048)],
 )  # fmt: skip
 def test_a_model_that_cannot_be_kept_from_thinking_is_given_room_for_it(model: str, least: int) -> None:
-    assert unavoidable(tale_dspy.LM(model, api_key="any"), {}) == least
+    assert unavoidable_tokens(tale_dspy.LM(model, api_key="any"), {}) == least

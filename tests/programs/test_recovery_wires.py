@@ -9,7 +9,7 @@ import pytest
 import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, VanillaCoT
 from tale_dspy.testing import Reply, SolverReply, ThinkingReply, word_problems
-from tale_dspy.testing.providers import ProviderServer, Sent
+from tale_dspy.testing.providers import ProviderServer, SentRequest
 
 BANK = {row["question"]: row["answer"] for row in word_problems(20)}
 EXAMPLES = [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in BANK.items()]
@@ -63,7 +63,7 @@ class Thinker:
     def __init__(self, shown: bool = True) -> None:
         self.think = ThinkingReply(SOLVER, shown=shown, stubborn=STUBBORN)
 
-    def __call__(self, sent: Sent) -> Reply:
+    def __call__(self, sent: SentRequest) -> Reply:
         return self.think(sent.as_request())
 
 
@@ -74,7 +74,7 @@ def thinker() -> Iterator[ProviderServer]:
 
 
 @pytest.fixture(autouse=True)
-def sent(thinker: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
+def sent(thinker: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> list[SentRequest]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "any")
     monkeypatch.setenv("AWS_REGION_NAME", "us-east-1")
@@ -90,7 +90,7 @@ def lm(server: ProviderServer, wire: Wire) -> LM:
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 def test_95_percent_are_turned_into_answers_by_requests_that_the_provider_takes(
-    thinker: ProviderServer, sent: list[Sent], wire: Wire
+    thinker: ProviderServer, sent: list[SentRequest], wire: Wire
 ) -> None:
     model = lm(thinker, wire)
     plain, rescued = (
@@ -110,7 +110,7 @@ def test_95_percent_are_turned_into_answers_by_requests_that_the_provider_takes(
 @pytest.mark.parametrize("policy", ["force_answer", "retry_larger"])
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 def test_no_rescue_of_a_budgeted_module_is_refused(
-    thinker: ProviderServer, sent: list[Sent], wire: Wire, policy: Any
+    thinker: ProviderServer, sent: list[SentRequest], wire: Wire, policy: Any
 ) -> None:
     program = BudgetedChainOfThought("question -> answer", on_truncation=policy)
     for budget in (20, 2000):

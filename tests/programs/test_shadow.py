@@ -11,7 +11,7 @@ import pytest
 import tale_dspy
 from tale_dspy import TaleEP
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.shadow import ShadowCheck, agree, check_shadow_rate
+from tale_dspy.programs.shadow import ShadowCheck, answers_agree, check_shadow_rate
 from tale_dspy.testing import Reply, Request, ScriptedServer, SolverReply, word_problems
 
 BANK = {row["question"]: row["answer"] for row in word_problems(40)}
@@ -80,9 +80,11 @@ def test_a_run_counts_an_audit_apart_from_the_answer() -> None:
 
 
 def test_answers_agree_whatever_their_form() -> None:
-    assert agree({"answer": "0.5", "reasoning": "a"}, {"answer": "1/2", "reasoning": "b"}, ["reasoning", "answer"])
-    assert agree({"n": 3}, {"n": 3}, ["n"]) and not agree({"n": 3}, {"n": 4}, ["n"])
-    assert not agree({"answer": None}, {"answer": "7"}, ["answer"])
+    assert answers_agree(
+        {"answer": "0.5", "reasoning": "a"}, {"answer": "1/2", "reasoning": "b"}, ["reasoning", "answer"]
+    )
+    assert answers_agree({"n": 3}, {"n": 3}, ["n"]) and not answers_agree({"n": 3}, {"n": 4}, ["n"])
+    assert not answers_agree({"answer": None}, {"answer": "7"}, ["answer"])
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.5, True, "2 %", float("nan")])

@@ -6,7 +6,7 @@ from make_runs import random_run
 
 from tale_dspy.reports import canvas
 from tale_dspy.reports.accuracy_figure import accuracy_tokens
-from tale_dspy.reports.canvas import plain
+from tale_dspy.reports.canvas import escape_math
 from tale_dspy.reports.rows import report_rows
 
 
@@ -14,7 +14,7 @@ from tale_dspy.reports.rows import report_rows
     ("text", "expected"), [("$5", r"\$5"), ("中a\x1b", "\ufffda\\x1b"), ("a\nb", "a\nb"), ("\ud800", "\\ud800")]
 )
 def test_drawn_text_is_no_mathematics_and_has_known_characters_only(text: str, expected: str) -> None:
-    assert plain(text) == expected
+    assert escape_math(text) == expected
 
 
 def test_the_style_of_the_user_is_neither_used_nor_changed(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_budgets_too_close_for_their_labels_are_left_out(budgets: list[float], t
 
 
 def test_no_two_labels_of_a_dozen_budgets_overlap() -> None:
-    with canvas.styled():
+    with canvas.house_style():
         figure, _, below = _make_panels(curve_of(budgets=DOZEN))
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in below.get_xticklabels()]

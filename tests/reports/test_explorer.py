@@ -5,11 +5,11 @@ import random
 from typing import Any
 
 from tale_dspy.reports import explorer as explorer_module
-from tale_dspy.reports.explorer import BLOCK_ROWS, MAX_PANE_CHARACTERS, Explorer, ExplorerColumn, TextPane, packed
+from tale_dspy.reports.explorer import BLOCK_ROWS, MAX_PANE_CHARACTERS, ExplorerColumn, RowExplorer, TextPane, packed
 
 
-def table(texts: list[str], telling: set[int] = frozenset(range(10**6))) -> Explorer:  # type: ignore[assignment]
-    return Explorer(
+def table(texts: list[str], telling: set[int] = frozenset(range(10**6))) -> RowExplorer:  # type: ignore[assignment]
+    return RowExplorer(
         source="q",
         unit="questions",
         groups=["a", "b\x1b"],

@@ -1,10 +1,10 @@
 from make_runs import make_record, make_run
 
-from tale_dspy.reports.explorer import Explorer
+from tale_dspy.reports.explorer import RowExplorer
 from tale_dspy.reports.question_explorer import question_explorer
 
 
-def column(table: Explorer, name: str, group: int | None) -> list:
+def column(table: RowExplorer, name: str, group: int | None) -> list:
     (found,) = [c for c in table.columns if c.name == name and c.group == group]
     return list(found.values)
 

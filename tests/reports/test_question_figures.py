@@ -8,7 +8,7 @@ from searched import search
 from test_question_curves import curve
 
 from tale_dspy.errors import UsageError
-from tale_dspy.reports.canvas import blank, styled
+from tale_dspy.reports.canvas import blank_figure, house_style
 from tale_dspy.reports.question_curves import curves_of_search, pooled
 from tale_dspy.reports.question_figures import (
     elasticity_pooled,
@@ -57,8 +57,8 @@ def test_a_share_keeps_its_sign_beside_it() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(1, 4), (15, 66), (0.4, 100), (1, 4000), (18, 19)])
 def test_an_axis_has_round_numbers_and_not_too_many(low: float, high: float) -> None:
-    with styled():
-        _, axes = blank()
+    with house_style():
+        _, axes = blank_figure()
         log_axis(axes, low, high, most=6)
         ticks = [t for t in axes.get_xticks() if low <= t <= high]
     assert len(ticks) <= 6 and (low == 18 or len(ticks) >= 3)

@@ -1,6 +1,6 @@
 import pytest
 
-from tale_dspy.reports.text import by_programs, csv_text, one_line, question_text, shortened, value_text, wrapped
+from tale_dspy.reports.text import by_programs, csv_text, one_line, question_text, shorten_text, value_text, wrap_name
 
 
 @pytest.mark.parametrize(
@@ -14,11 +14,11 @@ from tale_dspy.reports.text import by_programs, csv_text, one_line, question_tex
     ],
 )
 def test_names_break_at_their_parts_into_three_lines_at_most(name: str, expected: str) -> None:
-    assert wrapped(name, 12) == expected
+    assert wrap_name(name, 12) == expected
 
 
 def test_a_cut_text_keeps_its_length() -> None:
-    assert (shortened("abcdef", 6), shortened("abcdefg", 6)) == ("abcdef", "abcde…")
+    assert (shorten_text("abcdef", 6), shorten_text("abcdefg", 6)) == ("abcdef", "abcde…")
 
 
 def test_a_sentence_is_said_once_with_its_programs() -> None:

@@ -5,7 +5,7 @@ import pytest
 from make_runs import make_record, make_run, random_run
 
 from tale_dspy.errors import UsageError
-from tale_dspy.reports.canvas import blank, styled
+from tale_dspy.reports.canvas import blank_figure, house_style
 from tale_dspy.reports.tokens_figure import QuestionTokens, draw_pairs, paired_tokens, tokens_per_question
 from tale_dspy.runs.records import Run
 
@@ -59,8 +59,8 @@ def test_zero_tokens_can_be_drawn(tmp_path: Path) -> None:
 
 def test_labels_of_close_means_do_not_overlap() -> None:
     points = [QuestionTokens("a", 100, 101), QuestionTokens("b", 100, 100)]
-    with styled():
-        _, axes = blank()
+    with house_style():
+        _, axes = blank_figure()
         draw_pairs(axes, points, (LONG, LONG))
         upper, lower = [text.get_window_extent() for text in axes.texts]
     assert not upper.overlaps(lower)

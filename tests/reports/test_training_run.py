@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tale_dspy.errors import RunFolderError
-from tale_dspy.reports.training_run import flattened, is_training, load_training, training_table
+from tale_dspy.reports.training_run import flatten_settings, is_training, load_training, training_table
 
 CARD: dict[str, Any] = {
     "strategy": "sft",
@@ -40,4 +40,4 @@ def test_another_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_nested_settings_are_a_line_each() -> None:
-    assert flattened({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": "1", "a.c": "–", "d": "[1]"}
+    assert flatten_settings({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": "1", "a.c": "–", "d": "[1]"}

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tale_dspy.testing import Reply
-from tale_dspy.testing.providers import ProviderServer, Sent
+from tale_dspy.testing.providers import ProviderServer, SentRequest
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_what_was_sent_is_kept_without_the_key(provider: ProviderServer) -> None
     body = {"inferenceConfig": {"maxTokens": 9}, "messages": [{"role": "user", "content": [{"text": "2+2?"}]}]}
     post(f"{provider.base('bedrock')}/model/amazon.nova-2-lite-v1%3A0/converse", body)
     path = "/bedrock/model/amazon.nova-2-lite-v1%3A0/converse"
-    assert provider.sent == [Sent("bedrock", "converse", path, "amazon.nova-2-lite-v1", "2+2?", body, ())]
+    assert provider.sent == [SentRequest("bedrock", "converse", path, "amazon.nova-2-lite-v1", "2+2?", body, ())]
     request = provider.sent[0].as_request()
     assert (request.body["max_tokens"], request.messages) == (9, [{"role": "user", "content": "2+2?"}])
     assert "sk-1" not in repr(provider.sent)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tale_dspy.testing.turns import Turn, turn_refusals, turns_of
+from tale_dspy.testing.turns import ChatTurn, turn_refusals, turns_of
 
 USER = {"role": "user", "content": "2+2?"}
 SAID = {"role": "assistant", "content": "hm"}
@@ -29,7 +29,7 @@ def test_the_turns_are_found_in_every_format(dialect: str) -> None:
 
 
 def test_a_text_alone_is_the_users_turn() -> None:
-    assert turns_of("responses", {"input": "2+2?"}) == [Turn("user", "2+2?")]
+    assert turns_of("responses", {"input": "2+2?"}) == [ChatTurn("user", "2+2?")]
 
 
 def refused(provider: str, dialect: str, *messages: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from tale_dspy.errors import DataError, RunFolderError, UsageError
 from tale_dspy.ids import example_id
-from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla
+from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, SearchRow, Trial, VanillaAnswer
 from tale_dspy.training.distill import distill, known_questions
 
 LONG = "First we look at it. Then we think about it again.\nAnswer: [[{}]]"
@@ -22,7 +22,7 @@ NONE = "no right reply is complete, beyond luck and shorter than without a budge
 def searched(n: int, **changed: Any) -> SearchRow:
     question, text = f"How much is {n} and 1?", f"{n}+1={n + 1}\nAnswer: [[{n + 1}]]"
     trial = Trial(10, 8, True, changed.pop("text", text), changed.pop("finish_reason", "stop"))
-    best = Best(10, 8.0, changed.pop("tokens", 8), trial.text, Confirmed(2, 2))
+    best = BestBudget(10, 8.0, changed.pop("tokens", 8), trial.text, ConfirmationDraws(2, 2))
     if best.selected_tokens != 8:
         trial = Trial(10, best.selected_tokens, True, trial.text, "stop")
     told: dict[str, Any] = {
@@ -30,7 +30,7 @@ def searched(n: int, **changed: Any) -> SearchRow:
         "question": question,
         "gold": str(n + 1),
         "predictor": "self",
-        "vanilla": Vanilla(20, LONG.format(n + 1), True),
+        "vanilla": VanillaAnswer(20, LONG.format(n + 1), True),
         "trials": [Trial(5, 30, False, "?"), trial],
         "best": best,
     }
@@ -83,15 +83,15 @@ def test_a_question_that_cannot_be_trained_on_is_counted(changed: dict[str, Any]
 
 
 def test_a_pair_needs_the_vanilla_reply() -> None:
-    made = distill([searched(1), searched(2, vanilla=Vanilla(20, None, True))], "dpo")
+    made = distill([searched(1), searched(2, vanilla=VanillaAnswer(20, None, True))], "dpo")
     assert made.left_out == {"the search did not keep the reply": 1}
 
 
 def with_trials(*told: tuple[int, bool]) -> SearchRow:
     """A search whose best budget is the first trial's, with the tokens of all."""
     trials = [Trial(n, tokens, right, f"{tokens} Answer: [[2]]", "stop") for n, (tokens, right) in enumerate(told, 1)]
-    best = Best(1, float(told[0][0]), told[0][0], trials[0].text, Confirmed(0, 0))
-    return searched(1, trials=trials, best=best, vanilla=Vanilla(100, LONG.format(2), True))
+    best = BestBudget(1, float(told[0][0]), told[0][0], trials[0].text, ConfirmationDraws(0, 0))
+    return searched(1, trials=trials, best=best, vanilla=VanillaAnswer(100, LONG.format(2), True))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_question_without_a_steady_reply_is_left_out() -> None:
 
 def test_a_reply_of_a_confirming_draw_is_taken() -> None:
     row = with_trials((10, True))
-    drawn = Best(1, 9.0, 10, "9 Answer: [[2]]", Confirmed(2, 2))
+    drawn = BestBudget(1, 9.0, 10, "9 Answer: [[2]]", ConfirmationDraws(2, 2))
     (made,) = distill([dataclasses.replace(row, best=drawn)]).dataset
     assert made["completion"][0]["content"] == "9 Answer: [[2]]"
 

@@ -3,14 +3,14 @@ from typing import Any
 
 import pytest
 
-from tale_dspy.optimizers.search.records import SearchRow, Trial, Vanilla
+from tale_dspy.optimizers.search.records import SearchRow, Trial, VanillaAnswer
 from tale_dspy.training.luck_filter import NeighborAccuracy
 
 
 def row(vanilla: int | None, *trials: tuple[int | None, bool], right: bool = True) -> SearchRow:
     told: Any = [Trial(50, tokens, correct) for tokens, correct in trials]
     return SearchRow(
-        id="1", question="q", gold="1", predictor="self", vanilla=Vanilla(vanilla, "t", right), trials=told
+        id="1", question="q", gold="1", predictor="self", vanilla=VanillaAnswer(vanilla, "t", right), trials=told
     )
 
 

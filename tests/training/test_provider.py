@@ -12,7 +12,7 @@ from tale_dspy.backends.lm import LM
 from tale_dspy.errors import DataError, UsageError
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.training.provider import CancelledTrainingError, LocalTrainingJob, TrlProvider
-from tale_dspy.training.trainer import Step
+from tale_dspy.training.trainer import TrainingStep
 
 QUICK = {"epochs": 40, "batch_size": 4, "learning_rate": 1e-2, "checkpoint_every": 0}
 QUESTION = "What is 3 plus 4?"
@@ -129,10 +129,10 @@ def test_an_error_is_the_result_of_the_job(lm: LM, tmp_path: Path) -> None:
 def test_a_cancelled_job_ends_at_its_next_step() -> None:
     job = LocalTrainingJob()
     assert job.status() == TrainingStatus.pending
-    job.watch(Step(1, 9, None, None))
+    job.watch(TrainingStep(1, 9, None, None))
     assert (job.status(), job.cancel()) == (TrainingStatus.running, True)
     with pytest.raises(CancelledTrainingError, match="cancelled at step 2 of 9") as error:
-        job.watch(Step(2, 9, 1.0, None))
+        job.watch(TrainingStep(2, 9, 1.0, None))
     job.set_result(error.value)
     assert job.status() == TrainingStatus.cancelled
 

@@ -9,7 +9,7 @@ import pytest
 from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.training.options import DpoOptions, SftOptions, TrainOptions
 from tale_dspy.training.plan import plan_training
-from tale_dspy.training.trainer import Step, setup_of
+from tale_dspy.training.trainer import TrainingStep, setup_of
 
 
 def trained(base: Path, rows: Any, out: Path, options: TrainOptions, progress: Any = None) -> Any:
@@ -23,7 +23,7 @@ def trained(base: Path, rows: Any, out: Path, options: TrainOptions, progress: A
 
 
 def killed_at(step: int) -> Any:
-    def progress(told: Step) -> None:
+    def progress(told: TrainingStep) -> None:
         if told.step == step:
             raise KeyboardInterrupt
 
@@ -37,7 +37,7 @@ def test_a_killed_training_goes_on_to_the_same_end(kind: Any, base: Path, rows: 
     with pytest.raises(KeyboardInterrupt):
         trained(base, rows, tmp_path / "cut", options, killed_at(5))
     assert (tmp_path / "cut" / "checkpoints" / "checkpoint-4" / "manifest.json").is_file()
-    seen: list[Step] = []
+    seen: list[TrainingStep] = []
     cut = trained(base, rows, tmp_path / "cut", options, seen.append)
     assert seen[0].step == 4 and seen[-1].step == 6 == seen[-1].steps
     assert cut.card["results"]["losses"] == pytest.approx(whole.card["results"]["losses"], abs=1e-3)

@@ -1,7 +1,8 @@
 """The acquisition function of `ElasticSampler`: expected savings of the next budget, two steps ahead.
 
-Pure arithmetic on an `ElasticityModel` and a `History`. The posterior is represented by `CASES` equally likely pairs of
-a changepoint and a required budget (quasi-random quantiles), replies by `GRADES` of a normal distribution.
+Pure arithmetic on an `ElasticityModel` and a `QuestionHistory`. The posterior is represented by `CASES` equally
+likely pairs of a changepoint and a required budget (quasi-random quantiles), replies by `GRADES` of a normal
+distribution.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tale_dspy.optimizers.samplers.base import History
+from tale_dspy.optimizers.samplers.base import QuestionHistory
 from tale_dspy.optimizers.samplers.elasticity_model import (
     REQUIRED_BUDGETS,
     TOLERANCE,
@@ -18,7 +19,7 @@ from tale_dspy.optimizers.samplers.elasticity_model import (
     ElasticityModel,
     Flags,
     Trials,
-    posterior,
+    changepoint_posterior,
 )
 
 CASES = 16
@@ -46,7 +47,7 @@ class Acquisition:
         return max(self.saving, self.saving_of_two / 2)
 
 
-def two_step_lookahead(model: ElasticityModel, history: History) -> Acquisition | None:
+def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acquisition | None:
     """Return the best next budget, or None where no candidate is left or nothing can be saved."""
     if history.best_tokens <= 0:
         return None
@@ -119,9 +120,9 @@ def _expected_gain(best: Any, replies: list[Any]) -> Any:
     return saved
 
 
-def _posterior_cases(model: ElasticityModel, history: History) -> tuple[Array, Array]:
+def _posterior_cases(model: ElasticityModel, history: QuestionHistory) -> tuple[Array, Array]:
     """Return changepoints and required budgets of equally likely cases, both of shape (CASES,)."""
-    risen = np.cumsum(posterior(model, Trials.of([history]), 1))
+    risen = np.cumsum(changepoint_posterior(model, Trials.of([history]), 1))
     steps = (np.arange(CASES) + 0.5) / CASES * risen[-1]
     changepoints, required_budgets = np.divmod(
         np.minimum(np.searchsorted(risen, steps), len(risen) - 1), len(REQUIRED_BUDGETS)
@@ -129,7 +130,7 @@ def _posterior_cases(model: ElasticityModel, history: History) -> tuple[Array, A
     return model.changepoints[changepoints], REQUIRED_BUDGETS[required_budgets]
 
 
-def _candidate_budgets(history: History, changepoints: Array, required_budgets: Array) -> Array:
+def _candidate_budgets(history: QuestionHistory, changepoints: Array, required_budgets: Array) -> Array:
     """Return untried budgets between the lowest likely changepoint and the largest likely required budget."""
     vanilla = history.vanilla_tokens
     low = min(max(history.lowest, math.floor(0.95 * vanilla * math.exp(changepoints.min()))), vanilla)

@@ -1,8 +1,8 @@
 """What all budget samplers share: the Optuna side of a search over one integer parameter, the budget.
 
-A sampler here decides from a `History`, the trials of one question, and from nothing of Optuna. This module turns a
-study into a `History`, moves proposals onto the grid of the range, and stops `study.optimize` when the sampler wants no
-further trial. It calls no model and knows no question.
+A sampler here decides from a `QuestionHistory`, the trials of one question, and from nothing of Optuna. This module
+turns a study into a `QuestionHistory`, moves proposals onto the grid of the range, and stops `study.optimize` when the
+sampler wants no further trial. It calls no model and knows no question.
 
 What these samplers expect of a study:
 
@@ -13,7 +13,8 @@ What these samplers expect of a study:
 - before `tell`, a wrong answer is marked by `trial.set_constraint("wrong", 1.0)`, a right one by `0.0`.
 
 With ask and tell, call `sampler.finished(study)` before each `ask`, and `sampler.finish_question(history)` once the
-question is done, with `history_of(study)` or a `History` rebuilt from a journal; `study.optimize` does both by itself.
+question is done, with `history_of(study)` or a `QuestionHistory` rebuilt from a journal; `study.optimize` does both by
+itself.
 
 This module loads Optuna; `tale_dspy.optimizers.samplers` itself does not, until one of its classes is used.
 """
@@ -53,7 +54,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class History:
+class QuestionHistory:
     """What is known of one question."""
 
     vanilla_tokens: int
@@ -119,20 +120,20 @@ class BudgetSampler(BaseSampler):
         return sampler
 
     @abstractmethod
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         """Return the next budget to ask for; it is moved into the range if it lies outside."""
 
     @abstractmethod
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         """Tell whether the search of this question is over."""
 
-    def finish_question(self, history: History) -> None:
+    def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over, for the sake of those to come.
 
         Inside `study.optimize` this is called with the last trial of a study that the sampler ended itself.
         """
 
-    def observe(self, history: History) -> None:
+    def observe(self, history: QuestionHistory) -> None:
         """Learn from a question that has had another trial, for the sake of others searched at the same time.
 
         Called for each finished trial of a study.
@@ -208,7 +209,7 @@ class BudgetSampler(BaseSampler):
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_reserved")}
 
 
-def history_of(study: Study) -> History | None:
+def history_of(study: Study) -> QuestionHistory | None:
     """Return what a study knows of its question; None before its first budget was asked for."""
     for trial in reversed(study.get_trials(deepcopy=False)):
         name = _budget_name(study, trial)
@@ -247,7 +248,9 @@ def _is_budget_range(distribution: BaseDistribution | None) -> bool:
     return isinstance(distribution, IntDistribution) and distribution.low >= 1
 
 
-def _question_history(study: Study, name: str, budgets: IntDistribution, leave_out: int | None = None) -> History:
+def _question_history(
+    study: Study, name: str, budgets: IntDistribution, leave_out: int | None = None
+) -> QuestionHistory:
     seen: list[Observation] = []
     pending: list[int] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
@@ -258,7 +261,7 @@ def _question_history(study: Study, name: str, budgets: IntDistribution, leave_o
         elif (complete := observation(trial, trial.values, name)) is not None:
             seen.append(complete)
     high = budgets.low + (budgets.high - budgets.low) // budgets.step * budgets.step
-    return History(high, tuple(seen), tuple(pending), budgets.low, budgets.step)
+    return QuestionHistory(high, tuple(seen), tuple(pending), budgets.low, budgets.step)
 
 
 def _check_range(sampler: BaseSampler, name: str, distribution: BaseDistribution) -> IntDistribution:

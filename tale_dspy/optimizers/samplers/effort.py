@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers.base import BudgetSampler, History
+from tale_dspy.optimizers.samplers.base import BudgetSampler, QuestionHistory
 
 Array = NDArray[np.float64]
 
@@ -58,9 +58,9 @@ class EffortSampler(BudgetSampler):
         if max_calls < 1:
             raise UsageError(f"max_calls must be at least 1, got {max_calls}")
         self.price, self.max_calls = price, max_calls
-        self._finished: list[History] = []
+        self._finished: list[QuestionHistory] = []
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         """Return the level whose call is worth most; the best known one where none is left."""
         with self._lock:
             level, _ = self._choose_level(history)
@@ -68,7 +68,7 @@ class EffortSampler(BudgetSampler):
             return level
         return history.best.budget if history.best else history.vanilla_tokens
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         """Return whether no call is expected to be worth its price, or the words have no effect."""
         with self._lock:
             if self.has_no_effect:
@@ -78,11 +78,11 @@ class EffortSampler(BudgetSampler):
             level, value = self._choose_level(history)
         return level is None or value <= 0 or len(history.seen) >= self.max_calls
 
-    def finish_question(self, history: History) -> None:
+    def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over."""
         if history.seen:
             with self._lock:
-                self._finished.append(History(history.vanilla_tokens, history.seen))
+                self._finished.append(QuestionHistory(history.vanilla_tokens, history.seen))
                 for cached in ("_fitted_model", "has_no_effect"):
                     vars(self).pop(cached, None)
 
@@ -104,7 +104,7 @@ class EffortSampler(BudgetSampler):
     def _fitted_model(self) -> "_LevelModel":
         return _LevelModel.fit(self._finished)
 
-    def _choose_level(self, history: History) -> tuple[int | None, float]:
+    def _choose_level(self, history: QuestionHistory) -> tuple[int | None, float]:
         """Return the level to ask and its value over stopping; None where every level was tried."""
         levels = history.vanilla_tokens
         model = self._fitted_model
@@ -152,7 +152,7 @@ class _LevelModel:
         self._counts, self._tokens, self.noise = counts, tokens, noise
 
     @classmethod
-    def fit(cls, questions: Sequence[History]) -> "_LevelModel":
+    def fit(cls, questions: Sequence[QuestionHistory]) -> "_LevelModel":
         """Fit by two rounds of EM: posteriors of the least sufficient levels, then their counts and the noise."""
         model = cls({}, {}, NOISE)
         for _ in range(2 if questions else 0):
@@ -198,7 +198,7 @@ class _LevelModel:
         return shares
 
 
-def _mean_shares(questions: Sequence[History]) -> dict[tuple[int, int], float]:
+def _mean_shares(questions: Sequence[QuestionHistory]) -> dict[tuple[int, int], float]:
     """Return the mean share of tokens by (number of levels, level)."""
     by_level: dict[tuple[int, int], list[float]] = {}
     for question in questions:
@@ -208,7 +208,7 @@ def _mean_shares(questions: Sequence[History]) -> dict[tuple[int, int], float]:
     return {key: float(np.mean(values)) for key, values in by_level.items()}
 
 
-def _has_token_ratio(question: History) -> bool:
+def _has_token_ratio(question: QuestionHistory) -> bool:
     """Whether the lowest word of a question has tokens that can be set against those without a budget."""
     lowest = min(question.seen, key=lambda o: o.budget)
     return 0 < lowest.tokens < math.inf

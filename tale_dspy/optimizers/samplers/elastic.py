@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.samplers.acquisition import Acquisition, two_step_lookahead
-from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation
+from tale_dspy.optimizers.samplers.base import BudgetSampler, Observation, QuestionHistory
 from tale_dspy.optimizers.samplers.elasticity_model import ElasticityModel
 from tale_dspy.optimizers.samplers.fit_elasticity import fit_elasticity
 
@@ -69,21 +69,21 @@ class ElasticSampler(BudgetSampler):
         if max_calls < 1:
             raise UsageError(f"max_calls must be at least 1, got {max_calls}")
         self.price, self.max_calls = price, max_calls
-        self._learned: list[History] = []
-        self._active: Counter[History] = Counter()
+        self._learned: list[QuestionHistory] = []
+        self._active: Counter[QuestionHistory] = Counter()
         self._model, self._trial_count, self._next_fit = ElasticityModel(), 0, TRIALS_BEFORE_FIRST_FIT
         self._calibration = SavingsCalibration()
-        self._acquisitions: dict[History, Acquisition | None] = {}
-        self._expected_savings: dict[History, float | None] = {}  # outlives the model it was computed with
+        self._acquisitions: dict[QuestionHistory, Acquisition | None] = {}
+        self._expected_savings: dict[QuestionHistory, float | None] = {}  # outlives the model it was computed with
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         """Return the budget whose call, with the best one after it, is expected to save most."""
         found = self._cached_acquisition(history)
         if found is not None:
             return found.budget
         return history.best.budget if history.best else history.vanilla_tokens
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         """Return whether no call is expected to be worth its price."""
         if not history.seen:
             return False
@@ -93,24 +93,24 @@ class ElasticSampler(BudgetSampler):
             found = self._cached_acquisition(history)
             return found is None or self._calibration.calibrated(found.expected_saving) < self.price
 
-    def observe(self, history: History) -> None:
+    def observe(self, history: QuestionHistory) -> None:
         """Learn from a question that is still being searched."""
         plain = _without_pending(history)
         with self._lock:
             one_less = [plain.seen[:i] + plain.seen[i + 1 :] for i in reversed(range(len(plain.seen)))]
-            watched = self._stop_observing([History(plain.vanilla_tokens, seen) for seen in one_less])
+            watched = self._stop_observing([QuestionHistory(plain.vanilla_tokens, seen) for seen in one_less])
             self._active[plain] += 1
             if len(self._active) > MAX_FITTED_QUESTIONS:  # searches that were given up
                 del self._active[next(iter(self._active))]
             self._count_trials(len(plain.seen) - watched)
 
-    def finish_question(self, history: History) -> None:
+    def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over; one without any trial changes nothing."""
         if not history.seen:
             return
         plain = _without_pending(history)
         with self._lock:
-            stages = [History(plain.vanilla_tokens, plain.seen[:n]) for n in range(len(plain.seen))]
+            stages = [QuestionHistory(plain.vanilla_tokens, plain.seen[:n]) for n in range(len(plain.seen))]
             self._calibration.record(plain, [self._expected_saving(stage) for stage in stages])
             watched = self._stop_observing([plain, *reversed(stages)])
             self._learned.append(plain)
@@ -145,7 +145,7 @@ class ElasticSampler(BudgetSampler):
             sampler = cls(state["price"], state["max_calls"])
             for question in state["questions"]:
                 sampler.finish_question(
-                    History(question["vanilla_tokens"], tuple(map(_read_observation, question["trials"])))
+                    QuestionHistory(question["vanilla_tokens"], tuple(map(_read_observation, question["trials"])))
                 )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
             if isinstance(e, UsageError):
@@ -153,7 +153,7 @@ class ElasticSampler(BudgetSampler):
             raise UsageError(f"{path} holds no saved ElasticSampler: {type(e).__name__}: {e}") from e
         return sampler
 
-    def _cached_acquisition(self, history: History) -> Acquisition | None:
+    def _cached_acquisition(self, history: QuestionHistory) -> Acquisition | None:
         """Return the acquisition of a question, from the cache where `should_stop` has just computed it."""
         with self._lock:
             if history not in self._acquisitions:
@@ -164,7 +164,7 @@ class ElasticSampler(BudgetSampler):
                 self._expected_savings[history] = None if found is None else found.expected_saving
             return self._acquisitions[history]
 
-    def _stop_observing(self, stages: Sequence[History]) -> int:
+    def _stop_observing(self, stages: Sequence[QuestionHistory]) -> int:
         """Stop observing the first of these stages that is observed; return its number of trials."""
         for stage in stages:
             if stage in self._active:
@@ -185,7 +185,7 @@ class ElasticSampler(BudgetSampler):
             self._next_fit = max(self._trial_count + TRIALS_BEFORE_FIRST_FIT, self._trial_count * 3 // 2)
             self._acquisitions.clear()
 
-    def _expected_saving(self, history: History) -> float | None:
+    def _expected_saving(self, history: QuestionHistory) -> float | None:
         """Return the saving expected at this stage of a question; computed only where it was never asked for."""
         if history in self._expected_savings:
             return self._expected_savings.pop(history)
@@ -194,9 +194,9 @@ class ElasticSampler(BudgetSampler):
         return None if found is None else found.expected_saving
 
 
-def _without_pending(history: History) -> History:
+def _without_pending(history: QuestionHistory) -> QuestionHistory:
     """Return a history without its pending budgets."""
-    return History(history.vanilla_tokens, history.seen)
+    return QuestionHistory(history.vanilla_tokens, history.seen)
 
 
 def _read_observation(row: tuple[int, float | None, bool]) -> Observation:
@@ -220,7 +220,7 @@ class SavingsCalibration:
         grade = _saving_grade(expected_saving)
         return expected_saving * (self._realised[grade] + PRIOR_SAVING) / (self._expected_savings[grade] + PRIOR_SAVING)
 
-    def record(self, history: History, expected_savings: Sequence[float | None]) -> None:
+    def record(self, history: QuestionHistory, expected_savings: Sequence[float | None]) -> None:
         """Add the trials of a finished question.
 
         Args:
@@ -229,7 +229,9 @@ class SavingsCalibration:
         """
         self._expected_savings = [DECAY * p for p in self._expected_savings]
         self._realised = [DECAY * k for k in self._realised]
-        best = [History(history.vanilla_tokens, history.seen[:n]).best_tokens for n in range(len(history.seen) + 1)]
+        best = [
+            QuestionHistory(history.vanilla_tokens, history.seen[:n]).best_tokens for n in range(len(history.seen) + 1)
+        ]
         for number, expected_saving in enumerate(expected_savings):
             if expected_saving is None or best[number] <= 0:
                 continue

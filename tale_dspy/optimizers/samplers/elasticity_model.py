@@ -4,7 +4,8 @@ How many tokens a reply takes is modelled as a function of its budget. Each ques
 budget on, replies follow the budget; below it they grow again (token elasticity, paper section 4). It also has a
 *required budget*, below which its answer is wrong. Lengths and budgets enter as ln(tokens / vanilla tokens), so that
 questions of all sizes can be pooled. The parameters of the model are fitted to the questions already searched
-(`fit_elasticity`); `posterior` turns the trials of one question into weights over changepoints and required budgets.
+(`fit_elasticity`); `changepoint_posterior` turns the trials of one question into weights over changepoints and
+required budgets.
 
 Shapes: q questions, t trials of all of them, c = `CHANGEPOINTS`, r = `len(REQUIRED_BUDGETS)`.
 """
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tale_dspy.optimizers.samplers.base import History
+from tale_dspy.optimizers.samplers.base import QuestionHistory
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -59,7 +60,7 @@ class Trials(NamedTuple):
     """Logarithms of the tokens of the answers without a budget, one for each question."""
 
     @classmethod
-    def of(cls, questions: Sequence[History]) -> "Trials":
+    def of(cls, questions: Sequence[QuestionHistory]) -> "Trials":
         """Return the trials of some questions as columns."""
         rows = [(o.budget, o.tokens, q.vanilla_tokens, o.right, i) for i, q in enumerate(questions) for o in q.seen]
         budget, tokens, vanilla, right, question = np.array(rows, dtype=float).reshape(-1, 5).T
@@ -70,7 +71,7 @@ class Trials(NamedTuple):
 
 
 def rebound_terms(below: Array, changepoint: Array) -> Array:
-    """Return the terms of the growth of replies below the changepoint (see `rebound`).
+    """Return the terms of the growth of replies below the changepoint (see `rebound_factor`).
 
     With b = `below` and e = `changepoint`: 1, b, b^2, b^3, b e, b^2 e, along a new last axis.
 
@@ -82,14 +83,14 @@ def rebound_terms(below: Array, changepoint: Array) -> Array:
     return np.stack([np.ones_like(b), b, b * b, b**3, b * e, b * b * e], axis=-1)
 
 
-def rebound(weights: Sequence[float], below: Array, changepoint: Array) -> Array:
+def rebound_factor(weights: Sequence[float], below: Array, changepoint: Array) -> Array:
     """Return the sum of `rebound_terms` under these weights, without laying the terms out."""
     one, b, bb, bbb, be, bbe = weights
     grown: Array = one + below * (b + be * changepoint + below * (bb + bbe * changepoint + below * bbb))
     return grown
 
 
-def smoothing(spread: float, count: int) -> float:
+def smoothing_width(spread: float, count: int) -> float:
     """Return the width of a kernel over so many values of such a standard deviation (Silverman's rule)."""
     return 1.06 * spread * math.exp(-0.2 * math.log(count))
 
@@ -122,7 +123,7 @@ class ElasticityModel:
     def lengths(self, budget: Array, changepoint: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the length at a budget, given the changepoint; both broadcast."""
         gap = budget - changepoint
-        grown = rebound(self.rebound, 1 - np.exp(np.minimum(gap, 0)), changepoint)
+        grown = rebound_factor(self.rebound, 1 - np.exp(np.minimum(gap, 0)), changepoint)
         grown = changepoint + np.minimum(np.maximum(grown, 0.0), 0.05 - changepoint)
         above = gap >= -TOLERANCE
         mean = np.where(above, self.slope[0] + self.slope[1] * budget, grown)
@@ -157,14 +158,14 @@ class ElasticityModel:
     @cached_property
     def _kernel_width(self) -> float:
         """Standard deviation of the kernel over sizes."""
-        return max(MIN_KERNEL_WIDTH, smoothing(float(np.std(self.sizes)), len(self.sizes)))
+        return max(MIN_KERNEL_WIDTH, smoothing_width(float(np.std(self.sizes)), len(self.sizes)))
 
     def right(self, enough: Flags) -> Array:
         """Return the chance of a right answer, given whether the required budget was met."""
         return np.where(enough, 1 - self.flip_rates[0], self.flip_rates[1])
 
 
-def posterior(model: ElasticityModel, trials: Trials, questions: int) -> Array:
+def changepoint_posterior(model: ElasticityModel, trials: Trials, questions: int) -> Array:
     """Return the posterior of each question over changepoints and required budgets (Bayes' rule on the grid).
 
     Returns:

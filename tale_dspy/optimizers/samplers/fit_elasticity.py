@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tale_dspy.optimizers.samplers.base import History
+from tale_dspy.optimizers.samplers.base import QuestionHistory
 from tale_dspy.optimizers.samplers.elasticity_model import (
     CHANGEPOINTS,
     LOG_RANGE,
@@ -20,10 +20,10 @@ from tale_dspy.optimizers.samplers.elasticity_model import (
     Array,
     ElasticityModel,
     Trials,
-    posterior,
+    changepoint_posterior,
     rebound_terms,
     required_budgets_met,
-    smoothing,
+    smoothing_width,
 )
 
 ROUNDS = 2
@@ -54,11 +54,11 @@ class Line(NamedTuple):
     spread: float
 
 
-def fit_elasticity(questions: Sequence[History], start: ElasticityModel = PRIOR_MODEL) -> ElasticityModel:
+def fit_elasticity(questions: Sequence[QuestionHistory], start: ElasticityModel = PRIOR_MODEL) -> ElasticityModel:
     """Return the model fitted to the trials of these questions, from a starting model."""
     trials, model = Trials.of(questions), start
     for _ in range(ROUNDS if len(trials.budget) else 0):
-        posterior_weights = posterior(model, trials, len(questions))
+        posterior_weights = changepoint_posterior(model, trials, len(questions))
         model = _updated_model(model, trials, posterior_weights)
     return model
 
@@ -131,7 +131,7 @@ def _changepoint_prior(model: ElasticityModel, by_changepoint: Array) -> tuple[A
     questions = len(by_changepoint)
     weights = by_changepoint.mean(axis=0)
     mean = weights @ model.changepoints
-    width = max(0.02, smoothing(math.sqrt(weights @ (model.changepoints - mean) ** 2), questions))
+    width = max(0.02, smoothing_width(math.sqrt(weights @ (model.changepoints - mean) ** 2), questions))
     fine = np.linspace(-LOG_RANGE, 0.0, 800)
     density = _smoothing_kernel(fine, model.changepoints, width) @ weights
     wide = max(UNIFORM_SHARE, PRIOR_TRIALS / (PRIOR_TRIALS + questions))

@@ -6,7 +6,7 @@ import numpy as np
 
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers.base import BudgetSampler, History
+from tale_dspy.optimizers.samplers.base import BudgetSampler, QuestionHistory
 
 
 class GridSampler(BudgetSampler):
@@ -36,22 +36,22 @@ class GridSampler(BudgetSampler):
         self._budgets = None if budgets is None else sorted({check_budget(b, "budgets") for b in budgets})
         self._points = points
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         """Return the largest budget of the grid that was not asked yet."""
         left = self._untried_budgets(history)
         if left:
             return left[-1]
         return history.best.budget if history.best else history.vanilla_tokens
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         """Tell whether all budgets of the grid have been asked."""
         return not self._untried_budgets(history)
 
-    def _untried_budgets(self, history: History) -> list[int]:
+    def _untried_budgets(self, history: QuestionHistory) -> list[int]:
         tried = history.tried
         return [budget for budget in self.budgets_of(history) if budget not in tried]
 
-    def budgets_of(self, history: History) -> list[int]:
+    def budgets_of(self, history: QuestionHistory) -> list[int]:
         """Return the whole grid of a question, rising."""
         low, high = history.lowest, history.vanilla_tokens
         if self._budgets is not None:

@@ -1,6 +1,6 @@
 """The paper's search for the best budget: halve on while the answer stays right and the tokens really fall."""
 
-from tale_dspy.optimizers.samplers.base import BudgetSampler, History
+from tale_dspy.optimizers.samplers.base import BudgetSampler, QuestionHistory
 
 
 class HalvingSampler(BudgetSampler):
@@ -14,20 +14,20 @@ class HalvingSampler(BudgetSampler):
     Asked on after the end, it proposes the accepted budget again. A running trial counts as accepted.
     """
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         """Return half of the budget accepted last, in whole tokens."""
         accepted, going_on = self._last_accepted(history)
         for budget in history.pending:
             accepted = min(accepted, budget)
         return max(history.lowest, accepted // 2 if going_on else accepted)
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         """Return whether a budget failed, or the smallest one was accepted."""
         accepted, going_on = self._last_accepted(history)
         return bool(history.seen) and (not going_on or accepted <= history.lowest)
 
     @staticmethod
-    def _last_accepted(history: History) -> tuple[int, bool]:
+    def _last_accepted(history: QuestionHistory) -> tuple[int, bool]:
         """Return the budget accepted last and whether none has failed yet."""
         accepted, tokens = history.vanilla_tokens, float(history.vanilla_tokens)
         for trial in history.seen:

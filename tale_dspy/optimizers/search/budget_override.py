@@ -141,7 +141,7 @@ def with_estimator(module: BudgetedPredictor, estimator: dspy.Module) -> TaleEP:
     return new
 
 
-def searchable(program: Program) -> list[str]:
+def searchable_predictors(program: Program) -> list[str]:
     """Return the names of the budgeted predictors of a program.
 
     Raises:

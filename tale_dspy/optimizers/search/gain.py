@@ -19,7 +19,7 @@ from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import change_text, number, plain_json
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.fixed_budget import BestFixedBudget, Trial
+from tale_dspy.optimizers.fixed_budget import BestFixedBudget, FixedBudgetTrial
 from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
 from tale_dspy.optimizers.search.offline_eval import TrialReplay
 from tale_dspy.optimizers.search.records import SearchRow
@@ -45,7 +45,7 @@ class FixedBudgetComparison:
 
     budget: int
     """The fixed budget: the one with the fewest tokens among those about as accurate as the budgets of their own."""
-    tried: tuple[Trial, ...]
+    tried: tuple[FixedBudgetTrial, ...]
     """The fixed budgets that were asked."""
     comparison: Comparison
     """Budgets of their own (`run`) against the fixed one (`baseline`)."""
@@ -145,20 +145,20 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
     return min((b for b, (right, _) in outcomes.items() if right >= bar), key=lambda b: (outcomes[b][1], b))
 
 
-def _fixed_trial(budget: int, run: Run) -> Trial:
-    return Trial(budget, run.accuracy or 0.0, run.summary["output_tokens_mean"], run.summary["n"])
+def _fixed_trial(budget: int, run: Run) -> FixedBudgetTrial:
+    return FixedBudgetTrial(budget, run.accuracy or 0.0, run.summary["output_tokens_mean"], run.summary["n"])
 
 
-def _asked_tokens(trial: Trial) -> int:
+def _asked_tokens(trial: FixedBudgetTrial) -> int:
     """Return the tokens a fixed budget asked for; effort words are not compared here."""
     return trial.budget if isinstance(trial.budget, int) else 0
 
 
-def _mean_tokens(trial: Trial) -> float:
+def _mean_tokens(trial: FixedBudgetTrial) -> float:
     return math.inf if trial.output_tokens is None else trial.output_tokens
 
 
-def _as_accurate(tried: Sequence[Trial], accuracy: float) -> Trial:
+def _as_accurate(tried: Sequence[FixedBudgetTrial], accuracy: float) -> FixedBudgetTrial:
     """Return the cheapest fixed budget that is about as accurate as budgets of their own, or else as the best."""
     bar = min(accuracy, max(t.accuracy for t in tried)) - MAX_LOSS - 1e-12
     return BestFixedBudget().choose([t for t in tried if t.accuracy >= bar])
@@ -212,13 +212,13 @@ class _ComparisonRuns:
         """
         ids, runs = list(ids), dict[int, Run]()
 
-        def ask(budget: float) -> Trial:
+        def ask(budget: float) -> FixedBudgetTrial:
             tokens = max(1, round(budget))
             if tokens not in runs:
                 runs[tokens] = self.run(f"budget:{tokens}", dict.fromkeys(ids, tokens))
             return _fixed_trial(tokens, runs[tokens])
 
-        def better(new: Trial, old: Trial) -> bool:
+        def better(new: FixedBudgetTrial, old: FixedBudgetTrial) -> bool:
             if old.accuracy < bar:
                 return _asked_tokens(new) > _asked_tokens(old)
             return new.accuracy >= bar and _mean_tokens(new) < _mean_tokens(old)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search.budget_space import BudgetKey, BudgetSpace, EffortLadder, TokenRange
-from tale_dspy.optimizers.search.records import Best, Confirmed, Trial, Vanilla
+from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, Trial, VanillaAnswer
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -83,7 +83,7 @@ class QuestionResult:
     """What the search of a question came to."""
 
     trials: list[Trial]
-    best: Best | None
+    best: BestBudget | None
     reason: str | None
 
 
@@ -91,7 +91,7 @@ Search = Generator[BudgetQuery, QueryResult, QuestionResult]
 
 
 def search_question(
-    vanilla: Vanilla,
+    vanilla: VanillaAnswer,
     sampler: "BaseSampler",
     plan: SearchPlan,
     known: Sequence[Trial] = (),
@@ -141,7 +141,7 @@ def finish_question(
     sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial], efforts: Sequence[str] = ()
 ) -> None:
     """Tell a sampler that learns from question to question how one ended; the first draw of each budget counts."""
-    from tale_dspy.optimizers.samplers.base import BudgetSampler, History, Observation
+    from tale_dspy.optimizers.samplers.base import BudgetSampler, Observation, QuestionHistory
 
     if isinstance(sampler, BudgetSampler):
         space = space_of(vanilla_tokens, efforts)
@@ -152,7 +152,7 @@ def finish_question(
             if level is not None
         )
         if seen:
-            sampler.finish_question(History(space.highest, seen))
+            sampler.finish_question(QuestionHistory(space.highest, seen))
 
 
 # ---- trying budgets
@@ -231,7 +231,7 @@ def _cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, above: int 
 
 def _confirm_candidates(
     trials: list[Trial], space: BudgetSpace, plan: SearchPlan
-) -> Generator[BudgetQuery, QueryResult, Best | None]:
+) -> Generator[BudgetQuery, QueryResult, BestBudget | None]:
     """Test candidates until one stands; draws of those that fall are added to the trials."""
     above, candidates = 0, _cheaper_candidates(trials, space)
     for _ in range(plan.candidates):
@@ -284,15 +284,17 @@ def _right_lead(draws: Sequence[Trial]) -> int:
     return sum(1 if t.correct else -1 for t in draws)
 
 
-def _confirmed_best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> Best | None:
+def _confirmed_best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> BestBudget | None:
     """Return what is said of a budget that stood its test; None if it did not."""
     if _right_lead(draws) < repeats:
         return None
     selected = candidate.tokens or 0
     tokens = [t.tokens or 0 for t in draws]
     shortest = min((t for t in (candidate, *draws) if t.correct), key=lambda t: t.tokens or 0)
-    confirmed = Confirmed(len(draws), sum(t.correct for t in draws))
-    return Best(candidate.budget, sum(tokens) / len(tokens) if tokens else selected, selected, shortest.text, confirmed)
+    confirmed = ConfirmationDraws(len(draws), sum(t.correct for t in draws))
+    return BestBudget(
+        candidate.budget, sum(tokens) / len(tokens) if tokens else selected, selected, shortest.text, confirmed
+    )
 
 
 # ---- a study that keeps quiet

@@ -27,7 +27,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Vanilla:
+class VanillaAnswer:
     """The answer without a budget."""
 
     tokens: int | None
@@ -36,7 +36,7 @@ class Vanilla:
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmationDraws:
     """Fresh draws of the chosen budget."""
 
     n: int
@@ -44,7 +44,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
-class Best:
+class BestBudget:
     """The budget chosen for a question."""
 
     budget: int | str
@@ -54,7 +54,7 @@ class Best:
     """Tokens of the trial it was chosen for: a minimum over noisy draws, and therefore too low."""
     text: str | None
     """Its reply: the shortest right one of the chosen trial and the confirming draws."""
-    confirmed: Confirmed
+    confirmed: ConfirmationDraws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +69,10 @@ class SearchRow:
     gold: Any
     predictor: str
     """The budgeted predictor that was searched."""
-    vanilla: Vanilla
+    vanilla: VanillaAnswer
     trials: list[Trial]
     """In the order they were asked; those that failed are left out."""
-    best: Best | None = None
+    best: BestBudget | None = None
     reason: str | None = None
     """Why there is no best budget; None where there is one."""
     judged_by: str = "gold"
@@ -90,8 +90,14 @@ class SearchRow:
         """
         try:
             found = row["best"]
-            best = None if found is None else Best(**{**found, "confirmed": Confirmed(**found["confirmed"])})
-            parts = {"vanilla": Vanilla(**row["vanilla"]), "trials": [Trial(**t) for t in row["trials"]], "best": best}
+            best = (
+                None if found is None else BestBudget(**{**found, "confirmed": ConfirmationDraws(**found["confirmed"])})
+            )
+            parts = {
+                "vanilla": VanillaAnswer(**row["vanilla"]),
+                "trials": [Trial(**t) for t in row["trials"]],
+                "best": best,
+            }
             return cls(**{**{k: v for k, v in row.items() if k in cls.__dataclass_fields__}, **parts})
         except (KeyError, TypeError) as e:
             raise RunFolderError(f"a line of {SEARCH_FILE} is none of a search: {e}") from e

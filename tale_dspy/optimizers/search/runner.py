@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import Call, total
+from tale_dspy.accounting.receipts import Call, total_or_none
 from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
 from tale_dspy.optimizers.search.folder import FAILED, SearchFolder, error_of, sample_id
 from tale_dspy.optimizers.search.question import (
@@ -19,7 +19,7 @@ from tale_dspy.optimizers.search.question import (
     search_question,
     trial_of,
 )
-from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, Vanilla
+from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, VanillaAnswer
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.scoring import Metric, Question
@@ -131,7 +131,7 @@ class SearchRunner:
         job = self.job
         reply, probe, answer = yield from self._ask_program(question, BudgetQuery(None))
         correct = reply.correct and (answer is not None or not job.agreement)
-        vanilla = Vanilla(reply.tokens, reply.text, correct)
+        vanilla = VanillaAnswer(reply.tokens, reply.text, correct)
         inputs = dict(question.inputs if probe.inputs is None else probe.inputs)
         row = SearchRow(
             id=question.id,
@@ -211,7 +211,7 @@ def _query_result(fields: JsonObject, probe: ProbeContext, calls: Sequence[Call]
     last = answering[-1] if answering else None
     error = fields.get("error")
     return QueryResult(
-        tokens=total([c.output_tokens for c in answering]),
+        tokens=total_or_none([c.output_tokens for c in answering]),
         correct=fields["outcome"] == "correct",
         text=last.text if last else None,
         finish_reason=last.finish_reason if last else None,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tale_dspy.optimizers.search.folder import FAILED
 from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
-from tale_dspy.optimizers.search.records import Best, SearchRow
+from tale_dspy.optimizers.search.records import BestBudget, SearchRow
 from tale_dspy.protocols import JsonObject
 from tale_dspy.statistics import mean_known
 
@@ -43,7 +43,7 @@ def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
     }
 
 
-def _right_share(found: Iterable[Best]) -> float | None:
+def _right_share(found: Iterable[BestBudget]) -> float | None:
     """Return the share of right answers among all confirming draws; None without any."""
     tests = [best.confirmed for best in found]
     drawn = sum(test.n for test in tests)

@@ -11,8 +11,8 @@ from tale_dspy.accounting.receipts import Receipt
 from tale_dspy.budget import EFFORT_WORDS, BudgetValue
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.programs.base import SignatureLike, TalePrediction, with_receipt
-from tale_dspy.programs.estimators.regression import Term, finite_number, term_from_json
-from tale_dspy.programs.estimators.regression_estimator import counted, joined, looked_at
+from tale_dspy.programs.estimators.regression import FeatureTerm, finite_number, term_from_json
+from tale_dspy.programs.estimators.regression_estimator import join_texts, looked_at, text_counts
 from tale_dspy.programs.estimators.text_features import FEATURES, text_of
 from tale_dspy.programs.predictor import load_parameters
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
@@ -32,7 +32,7 @@ class OrdinalRegression:
     """Effort words, from the least to the most; the last is sent where no word is sure enough."""
     thresholds: tuple[float, ...]
     """One for each word, ascending."""
-    terms: tuple[Term, ...]
+    terms: tuple[FeatureTerm, ...]
     """Features that count; without any, one word for all questions."""
     confidence: float
     """Smallest probability that a predicted word suffices."""
@@ -158,8 +158,8 @@ class EffortEstimator(RegisteredModule):
 
     def forward(self, **kwargs: object) -> TalePrediction:
         texts = self.texts(kwargs)
-        fitted = self.fitted if joined(texts) else None
-        value = BudgetValue.parse(self.default if fitted is None else fitted.predict(counted(texts)))
+        fitted = self.fitted if join_texts(texts) else None
+        value = BudgetValue.parse(self.default if fitted is None else fitted.predict(text_counts(texts)))
         receipt = Receipt(
             program=type(self).__name__,
             token_budget=value.tokens,

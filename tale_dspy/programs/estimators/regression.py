@@ -21,7 +21,7 @@ _HIGHEST_LOG = math.log(1e9)
 
 
 @dataclass(frozen=True)
-class Term:
+class FeatureTerm:
     """One feature of the sum."""
 
     name: str
@@ -39,7 +39,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Projection:
+class EmbeddingProjection:
     """What is left of an embedding: a few directions in which the fitted questions differ most."""
 
     mean: tuple[float, ...]
@@ -63,7 +63,7 @@ class Regression:
 
     intercept: float
     """Logarithm of the budget of a question that is average in every feature."""
-    terms: tuple[Term, ...]
+    terms: tuple[FeatureTerm, ...]
     """The features that count; the fit leaves out those of weight 0."""
     quantile: float
     """Share of questions whose best budget should not lie above the line."""
@@ -73,7 +73,7 @@ class Regression:
     """Weight of the L1 penalty it was fitted with; None for a constant."""
     note: str = ""
     """What the user should know of the fit, such as why it is a constant."""
-    projection: Projection | None = None
+    projection: EmbeddingProjection | None = None
     """Set where the terms include features of an embedding."""
 
     def predict(self, features: Mapping[str, float]) -> float:
@@ -117,7 +117,7 @@ class Regression:
         )
 
 
-class Fitted(ModuleState):
+class FittedRegression(ModuleState):
     """The regression an estimator predicts with; None until it was fitted.
 
     Args:
@@ -166,17 +166,17 @@ def finite_number(name: str, value: object) -> float:
     return float(value)
 
 
-def term_from_json(row: Mapping[str, object]) -> Term:
+def term_from_json(row: Mapping[str, object]) -> FeatureTerm:
     numbers = {k: finite_number(k, row[k]) for k in ("centre", "scale", "weight")}
     if numbers["scale"] <= 0:
         raise StateError(f"scale must be above 0, got {numbers['scale']}")
-    return Term(str(row["name"]), **numbers)
+    return FeatureTerm(str(row["name"]), **numbers)
 
 
-def _read_projection(row: Mapping[str, Any]) -> Projection:
+def _read_projection(row: Mapping[str, Any]) -> EmbeddingProjection:
     mean = tuple(finite_number("mean", v) for v in row["mean"])
     directions = tuple(tuple(finite_number("directions", v) for v in d) for d in row["directions"])
     for direction in directions:
         if len(direction) != len(mean):
             raise StateError(f"a direction has {len(direction)} numbers, the mean {len(mean)}: they must be as many")
-    return Projection(mean, directions)
+    return EmbeddingProjection(mean, directions)

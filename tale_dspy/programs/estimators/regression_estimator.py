@@ -11,7 +11,7 @@ from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, with_receipt
-from tale_dspy.programs.estimators.regression import Fitted, Projection, Regression
+from tale_dspy.programs.estimators.regression import EmbeddingProjection, FittedRegression, Regression
 from tale_dspy.programs.estimators.text_features import FEATURES, features, text_of
 from tale_dspy.programs.predictor import load_parameters
 from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
@@ -66,7 +66,7 @@ class RegressionEstimator(RegisteredModule):
             raise UsageError(f"embedder must be a dspy.Embedder, such as dspy.Embedder(function), got {embedder!r:.80}")
         self._embedder = _SharedOnCopy(embedder)
         known = [f"{name}.{feature}" for name in self.names for feature in FEATURES]
-        self.regression = Fitted(regression, known, embedder is not None)
+        self.regression = FittedRegression(regression, known, embedder is not None)
         self.limits = LimitsState(BudgetLimits(floor=floor, ceiling=ceiling, default=default))
         self.seen = TrainingExamples()
 
@@ -88,26 +88,28 @@ class RegressionEstimator(RegisteredModule):
     def forward(self, **kwargs: object) -> TalePrediction:
         texts = self.texts(kwargs)
         projection = self._needed_projection(texts)
-        return self._to_prediction(texts, projection, self.embedder([joined(texts)])[0] if projection else None)
+        return self._to_prediction(texts, projection, self.embedder([join_texts(texts)])[0] if projection else None)
 
     async def aforward(self, **kwargs: object) -> TalePrediction:
         texts = self.texts(kwargs)
         projection = self._needed_projection(texts)
-        embedding = (await self.embedder.acall([joined(texts)]))[0] if projection else None
+        embedding = (await self.embedder.acall([join_texts(texts)]))[0] if projection else None
         return self._to_prediction(texts, projection, embedding)
 
     def texts(self, inputs: Mapping[str, object]) -> dict[str, str]:
         """Return the text of each input that is looked at; "" where it is missing or has none."""
         return {name: text_of(inputs.get(name)) for name in self.names}
 
-    def _needed_projection(self, texts: Mapping[str, str]) -> Projection | None:
+    def _needed_projection(self, texts: Mapping[str, str]) -> EmbeddingProjection | None:
         """Return the projection if an embedding is needed to predict."""
-        return self.fitted.projection if self.fitted is not None and joined(texts) else None
+        return self.fitted.projection if self.fitted is not None and join_texts(texts) else None
 
-    def _to_prediction(self, texts: Mapping[str, str], projection: Projection | None, embedding: Any) -> TalePrediction:
+    def _to_prediction(
+        self, texts: Mapping[str, str], projection: EmbeddingProjection | None, embedding: Any
+    ) -> TalePrediction:
         estimate = None
-        if self.fitted is not None and joined(texts):
-            values = counted(texts)
+        if self.fitted is not None and join_texts(texts):
+            values = text_counts(texts)
             if projection is not None:
                 values |= projection.apply(self._check_length(projection, embedding.tolist()))
             estimate = self.fitted.predict(values)
@@ -122,7 +124,7 @@ class RegressionEstimator(RegisteredModule):
         )
         return with_receipt(dspy.Prediction(**{BUDGET: budget.tokens}), receipt)
 
-    def _check_length(self, projection: Projection, embedding: list[float]) -> list[float]:
+    def _check_length(self, projection: EmbeddingProjection, embedding: list[float]) -> list[float]:
         if len(embedding) != len(projection.mean):
             raise UsageError(
                 f"the embedder gives {len(embedding)} numbers, the estimator was fitted with {len(projection.mean)}: "
@@ -163,12 +165,12 @@ class _SharedOnCopy:
         return self
 
 
-def joined(texts: Mapping[str, str]) -> str:
+def join_texts(texts: Mapping[str, str]) -> str:
     """Return what an embedder is given: the texts that are not blank, one a line."""
     return "\n".join(text for text in texts.values() if text.strip())
 
 
-def counted(texts: Mapping[str, str]) -> dict[str, float]:
+def text_counts(texts: Mapping[str, str]) -> dict[str, float]:
     """Return the counts of each text as `field.feature`."""
     return {f"{k}.{name}": n for k, text in texts.items() for name, n in zip(FEATURES, features(text), strict=True)}
 

@@ -12,7 +12,7 @@ from tale_dspy.optimizers.samplers.elasticity_model import (
     REQUIRED_BUDGETS,
     ElasticityModel,
     Trials,
-    posterior,
+    changepoint_posterior,
 )
 
 
@@ -20,7 +20,7 @@ def posterior_weights(
     *trials: tuple[int, float, bool], model: ElasticityModel | None = None, vanilla: int = 200
 ) -> np.ndarray:
     history = History(vanilla, tuple(Observation(*t) for t in trials))
-    return posterior(model or ElasticityModel(), Trials.of([history]), 1)[0]
+    return changepoint_posterior(model or ElasticityModel(), Trials.of([history]), 1)[0]
 
 
 def mean_edge(weights: np.ndarray) -> float:
@@ -69,8 +69,8 @@ def test_tokens_that_are_none_say_nothing_of_the_edge(tokens: float) -> None:
 
 def test_several_questions_are_believed_in_as_each_alone() -> None:
     questions = [seen(made := Made(i), made.vanilla, *range(10, 10 + 8 * i, 8)) for i in range(1, 5)]
-    together = posterior(ElasticityModel(), Trials.of(questions), 4)
-    alone = [posterior(ElasticityModel(), Trials.of([q]), 1)[0] for q in questions]
+    together = changepoint_posterior(ElasticityModel(), Trials.of(questions), 4)
+    alone = [changepoint_posterior(ElasticityModel(), Trials.of([q]), 1)[0] for q in questions]
     assert together == pytest.approx(np.array(alone))
     assert together.sum(axis=(1, 2)) == pytest.approx(np.ones(4))
 

@@ -7,7 +7,12 @@ import numpy as np
 from family import Made, seen
 
 from tale_dspy.optimizers.samplers import History, Observation
-from tale_dspy.optimizers.samplers.elasticity_model import REQUIRED_BUDGETS, ElasticityModel, Trials, posterior
+from tale_dspy.optimizers.samplers.elasticity_model import (
+    REQUIRED_BUDGETS,
+    ElasticityModel,
+    Trials,
+    changepoint_posterior,
+)
 from tale_dspy.optimizers.samplers.fit_elasticity import MIN_SPREAD, PRIOR_MODEL, fit_elasticity
 
 
@@ -43,7 +48,7 @@ def test_a_question_never_seen_is_then_understood_from_one_trial_below_its_edge(
     model = law_of(searched(60))
     for made in map(Made, range(500, 520)):
         history = seen(made, made.vanilla, round(0.6 * made.changepoint))
-        weights = posterior(model, Trials.of([history]), 1)[0].sum(axis=1)
+        weights = changepoint_posterior(model, Trials.of([history]), 1)[0].sum(axis=1)
         expected = made.vanilla * math.exp(float(weights @ model.changepoints))
         assert 0.8 < expected / made.changepoint < 1.25
 

@@ -12,7 +12,7 @@ from tale_dspy.optimizers.search.budget_override import (
     ProbeContext,
     budgeted_predictors,
     replace_module,
-    searchable,
+    searchable_predictors,
     with_budget_override,
     with_estimator,
 )
@@ -39,7 +39,7 @@ def test_budgeted_predictors_are_found_by_name_and_estimators_are_none() -> None
 @pytest.mark.parametrize("program", [dspy.ChainOfThought("a -> b"), "text"])
 def test_a_program_without_any_is_refused(program: Any) -> None:
     with pytest.raises(UsageError, match=r"must be a dspy\.Module|no budgeted predictor"):
-        searchable(program)
+        searchable_predictors(program)
 
 
 def test_the_budget_told_is_asked_with_and_none_asks_without() -> None:

@@ -12,7 +12,7 @@ import tale_dspy
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.search import gain as gains
 from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed, likely_fixed_budget
-from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Vanilla
+from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, SearchRow, VanillaAnswer
 from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.shared_caps import SharedCaps
 
@@ -25,8 +25,8 @@ def rows_of(examples: list[Any], budget: Any) -> list[SearchRow]:
     for q in questions_of(examples):
         n = number_in(str(q.inputs["question"]))
         trials = [(round(s * need(n)), round(need(n)), s >= 0.7) for s in (0.4, 0.7, 1.0, 1.6)]
-        best = budget(n) and Best(budget(n), need(n), 1, None, Confirmed(1, 1))
-        vanilla = Vanilla(120, f"so. Answer: [[{n}]]", correct=True)
+        best = budget(n) and BestBudget(budget(n), need(n), 1, None, ConfirmationDraws(1, 1))
+        vanilla = VanillaAnswer(120, f"so. Answer: [[{n}]]", correct=True)
         rows.append(row(q.id, trials, longest=120, best=best, gold=str(n), vanilla=vanilla))
     return rows
 

@@ -9,7 +9,7 @@ from searched import elastic, row, search
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search.offline_eval import ExpectedOutcome, TrialReplay, by_budget, check_rows, inputs_of
-from tale_dspy.optimizers.search.records import Trial, Vanilla
+from tale_dspy.optimizers.search.records import Trial, VanillaAnswer
 
 NEED = 40.0
 
@@ -88,9 +88,14 @@ def test_draws_that_confirmed_the_best_budget_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "vanilla", [Vanilla(200, None, correct=False), Vanilla(None, None, correct=True), Vanilla(0, None, correct=True)]
+    "vanilla",
+    [
+        VanillaAnswer(200, None, correct=False),
+        VanillaAnswer(None, None, correct=True),
+        VanillaAnswer(0, None, correct=True),
+    ],
 )
-def test_a_question_that_was_not_searched_is_not_judged(vanilla: Vanilla) -> None:
+def test_a_question_that_was_not_searched_is_not_judged(vanilla: VanillaAnswer) -> None:
     known = TrialReplay([row("a", [(50, 45, True)], vanilla=vanilla)])
     assert "a" not in known
 

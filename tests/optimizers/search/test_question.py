@@ -24,9 +24,9 @@ from tale_dspy.optimizers.search.question import (
     per_question,
     search_question,
 )
-from tale_dspy.optimizers.search.records import Confirmed, Trial, Vanilla
+from tale_dspy.optimizers.search.records import ConfirmationDraws, Trial, VanillaAnswer
 
-LONG = Vanilla(160, "a long way. Answer: [[1]]", correct=True)
+LONG = VanillaAnswer(160, "a long way. Answer: [[1]]", correct=True)
 
 Answer = Callable[[BudgetQuery], QueryResult]
 
@@ -61,7 +61,7 @@ class Listed(BudgetSampler):
 def drive(
     answer: Answer,
     sampler: optuna.samplers.BaseSampler,
-    vanilla: Vanilla = LONG,
+    vanilla: VanillaAnswer = LONG,
     known: tuple[Trial, ...] = (),
     **plan: int,
 ) -> tuple[QuestionResult, list[BudgetQuery]]:
@@ -84,7 +84,7 @@ def test_halving_goes_on_while_the_answer_is_right_and_shorter() -> None:
     best = found.best
     assert best is not None and found.reason is None
     assert (best.budget, best.tokens, best.selected_tokens, best.text) == (40, 36, 36, "40#0")
-    assert best.confirmed == Confirmed(0, 0)
+    assert best.confirmed == ConfirmationDraws(0, 0)
 
 
 def test_the_winner_is_drawn_again_and_the_mean_of_the_draws_is_reported() -> None:
@@ -97,7 +97,7 @@ def test_the_winner_is_drawn_again_and_the_mean_of_the_draws_is_reported() -> No
     assert asked == [BudgetQuery(50), BudgetQuery(50, 1), BudgetQuery(50, 2)]
     best = found.best
     assert best is not None
-    assert (best.tokens, best.selected_tokens, best.confirmed, best.text) == (45, 30, Confirmed(2, 2), "0")
+    assert (best.tokens, best.selected_tokens, best.confirmed, best.text) == (45, 30, ConfirmationDraws(2, 2), "0")
 
 
 def test_a_lucky_short_answer_is_no_finding() -> None:
@@ -115,7 +115,7 @@ def test_a_lucky_short_answer_is_no_finding() -> None:
 @pytest.mark.parametrize("wrong", [1, 2])
 def test_one_wrong_draw_among_right_ones_is_outvoted(wrong: int) -> None:
     found, asked = drive(lambda d: QueryResult(45, d.number != wrong), Listed(50), repeats=2)
-    assert found.best is not None and found.best.confirmed == Confirmed(4, 3)
+    assert found.best is not None and found.best.confirmed == ConfirmationDraws(4, 3)
     assert [d.number for d in asked] == [0, 1, 2, 3, 4]
 
 
@@ -156,9 +156,9 @@ def test_no_gain_says_so_and_has_no_target(reply: QueryResult) -> None:
 
 @pytest.mark.parametrize(
     ("vanilla", "reason"),
-    [(Vanilla(160, "", correct=False), WRONG), (Vanilla(None, "", correct=True), NO_TOKENS)],
+    [(VanillaAnswer(160, "", correct=False), WRONG), (VanillaAnswer(None, "", correct=True), NO_TOKENS)],
 )
-def test_some_questions_are_not_searched(vanilla: Vanilla, reason: str) -> None:
+def test_some_questions_are_not_searched(vanilla: VanillaAnswer, reason: str) -> None:
     found, asked = drive(reasoner(), HalvingSampler(), vanilla)
     assert (found, asked) == (QuestionResult([], None, reason), [])
 

@@ -6,16 +6,23 @@ from pathlib import Path
 import pytest
 
 from tale_dspy.errors import RunFolderError
-from tale_dspy.optimizers.search.records import Best, Confirmed, SearchRow, Trial, Vanilla, load_search
+from tale_dspy.optimizers.search.records import (
+    BestBudget,
+    ConfirmationDraws,
+    SearchRow,
+    Trial,
+    VanillaAnswer,
+    load_search,
+)
 
 ROW = SearchRow(
     id="00ff",
     question="1+1?",
     gold="2",
     predictor="self",
-    vanilla=Vanilla(90, "It is 2. Answer: [[2]]", correct=True),
+    vanilla=VanillaAnswer(90, "It is 2. Answer: [[2]]", correct=True),
     trials=[Trial(45, 40, True, "Answer: [[2]]", "stop"), Trial(5, None, False)],
-    best=Best(45, 41.5, 40, "Answer: [[2]]", Confirmed(2, 2)),
+    best=BestBudget(45, 41.5, 40, "Answer: [[2]]", ConfirmationDraws(2, 2)),
 )
 
 

@@ -15,7 +15,7 @@ from elastic_replies import TRAIN, asking, elastic_server
 import tale_dspy
 from tale_dspy.optimizers.budget_search import BudgetSearch
 from tale_dspy.optimizers.samplers import HalvingSampler
-from tale_dspy.optimizers.samplers.base import History
+from tale_dspy.optimizers.samplers.base import QuestionHistory
 from tale_dspy.optimizers.search.records import SearchRow, load_search
 from tale_dspy.runs.options import Tally
 
@@ -83,7 +83,7 @@ class Watched(HalvingSampler):
         self.thinking = self.most = 0
         self.nudge = threading.Event()
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         self.thinking += 1
         self.most = max(self.most, self.thinking)
         self.nudge.wait(0.002)  # lets the others run

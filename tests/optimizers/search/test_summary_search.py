@@ -4,16 +4,21 @@ import pytest
 from searched import row
 
 from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
-from tale_dspy.optimizers.search.records import Best, Confirmed, Vanilla
+from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, VanillaAnswer
 from tale_dspy.optimizers.search.summary import search_figures
 
 
 def test_every_question_is_in_exactly_one_place() -> None:
     found = [
-        row(1, [(50, 40, True)], longest=100, best=Best(50, 44.0, 40, None, Confirmed(3, 2))),
-        row(2, [(60, 60, True), (30, 70, False)], longest=200, best=Best(60, 64.0, 60, None, Confirmed(1, 1))),
+        row(1, [(50, 40, True)], longest=100, best=BestBudget(50, 44.0, 40, None, ConfirmationDraws(3, 2))),
+        row(
+            2,
+            [(60, 60, True), (30, 70, False)],
+            longest=200,
+            best=BestBudget(60, 64.0, 60, None, ConfirmationDraws(1, 1)),
+        ),
     ]
-    wrong = row(6, [], best=None, reason=WRONG, vanilla=Vanilla(90, None, correct=False))
+    wrong = row(6, [], best=None, reason=WRONG, vanilla=VanillaAnswer(90, None, correct=False))
     none = [row(3 + n, [], best=None, reason=r) for n, r in enumerate([NO_GAIN, NOT_CONFIRMED, NO_TOKENS])]
     told = search_figures([*found, *none, wrong, row(7, [], best=None, reason="error: 400")])
     places = ("found", "no_gain", "not_confirmed", "wrong", "unknown_tokens", "errors")

@@ -10,10 +10,10 @@ import tale_dspy
 from tale_dspy import EffortEstimator, TaleEP
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.programs.estimators.effort_estimator import OrdinalRegression
-from tale_dspy.programs.estimators.regression import Term
+from tale_dspy.programs.estimators.regression import FeatureTerm
 
 MODEL = OrdinalRegression(
-    ("low", "medium", "high"), (-1.0, 1.0, 6.0), (Term("question.words", math.log1p(10), 0.5, 3.0),), 0.8, 40
+    ("low", "medium", "high"), (-1.0, 1.0, 6.0), (FeatureTerm("question.words", math.log1p(10), 0.5, 3.0),), 0.8, 40
 )
 
 

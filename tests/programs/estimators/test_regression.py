@@ -7,18 +7,24 @@ from typing import Any
 import pytest
 
 from tale_dspy.errors import StateError
-from tale_dspy.programs.estimators.regression import FURTHEST, Fitted, Projection, Regression, Term
+from tale_dspy.programs.estimators.regression import (
+    FURTHEST,
+    EmbeddingProjection,
+    FeatureTerm,
+    FittedRegression,
+    Regression,
+)
 
-WORDS = Term("question.words", centre=2.0, scale=0.5, weight=0.3)
+WORDS = FeatureTerm("question.words", centre=2.0, scale=0.5, weight=0.3)
 LINE = Regression(math.log(50), (WORDS,), quantile=0.9, rows=400, penalty=0.02)
 EMBEDDED = Regression(
     4.0,
-    (Term("embedding.1", 0.0, 1.0, 0.5),),
+    (FeatureTerm("embedding.1", 0.0, 1.0, 0.5),),
     0.8,
     100,
     0.003,
     "note",
-    Projection((1.0, 2.0), ((1.0, 0.0), (0.0, 1.0))),
+    EmbeddingProjection((1.0, 2.0), ((1.0, 0.0), (0.0, 1.0))),
 )
 
 
@@ -55,7 +61,7 @@ def test_a_line_from_a_hostile_file_predicts_a_number_all_the_same(intercept: fl
 
 
 def test_a_projection_gives_the_distance_from_the_mean_in_each_direction() -> None:
-    projection = Projection((1.0, 1.0), ((1.0, 0.0), (0.5, 0.5)))
+    projection = EmbeddingProjection((1.0, 1.0), ((1.0, 0.0), (0.5, 0.5)))
     assert projection.apply([3.0, 1.0]) == {"embedding.0": 2.0, "embedding.1": 1.0}
 
 
@@ -64,8 +70,8 @@ def test_a_line_is_the_same_after_json(line: Regression) -> None:
     assert Regression.from_json(json.loads(json.dumps(line.to_json()))) == line
 
 
-def fitted(line: Regression | None = None, embeds: bool = False) -> Fitted:
-    return Fitted(line, ["question.words"], embeds)
+def fitted(line: Regression | None = None, embeds: bool = False) -> FittedRegression:
+    return FittedRegression(line, ["question.words"], embeds)
 
 
 def test_a_state_without_a_line_loads_too() -> None:

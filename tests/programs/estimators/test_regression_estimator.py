@@ -16,12 +16,12 @@ from fake_lm import fake_lm, sections
 
 import tale_dspy
 from tale_dspy.errors import SignatureError, StateError, UsageError
-from tale_dspy.programs.estimators.regression import Projection, Regression, Term
+from tale_dspy.programs.estimators.regression import EmbeddingProjection, FeatureTerm, Regression
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.registry import registered_modules
 from tale_dspy.programs.tale_ep import TaleEP
 
-WORDS = Term("question.words", centre=math.log(11), scale=0.5, weight=0.5)
+WORDS = FeatureTerm("question.words", centre=math.log(11), scale=0.5, weight=0.5)
 LINE = Regression(math.log(40), (WORDS,), quantile=0.9, rows=400, penalty=0.02)
 TEN = " ".join("word" for _ in range(10))
 
@@ -73,7 +73,7 @@ def test_one_that_was_not_fitted_gives_the_default() -> None:
 
 
 def test_several_inputs_are_counted_apart_and_outputs_not_at_all() -> None:
-    line = Regression(LINE.intercept, (Term("context.words", math.log(11), 0.5, 0.5),), 0.9, 400)
+    line = Regression(LINE.intercept, (FeatureTerm("context.words", math.log(11), 0.5, 0.5),), 0.9, 400)
     both = estimator("context: list[str], question -> a, b: int", regression=line)
     assert both(context=TEN, question="word " * 500).token_budget == 40
     assert repr(both) == "RegressionEstimator('context, question -> token_budget')"
@@ -193,7 +193,13 @@ def lengths(texts: list[str]) -> list[list[float]]:
 
 EMBEDDER = dspy.Embedder(lengths, caching=False)
 BY_LENGTH = Regression(
-    math.log(40), (Term("embedding.0", 0.0, 10.0, 0.5),), 0.9, 400, 0.02, "", Projection((49.0, 1.0), ((1.0, 0.0),))
+    math.log(40),
+    (FeatureTerm("embedding.0", 0.0, 10.0, 0.5),),
+    0.9,
+    400,
+    0.02,
+    "",
+    EmbeddingProjection((49.0, 1.0), ((1.0, 0.0),)),
 )
 
 
