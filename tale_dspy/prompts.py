@@ -92,14 +92,14 @@ class TaskPrompt:
         return self.cot.replace("{think}", self.phrase(thinks, budget)).replace("{question}", str(question))
 
     def render_fields(
-        self, inputs: str, asked: str, *, thinks: bool, budget: object | None, thought: bool = False
+        self, inputs: str, question: str, *, thinks: bool, budget: object | None, thought: bool = False
     ) -> str:
         """Render any other signature in the same shape: `Name: value` lines, the wanted format, the phrase."""
-        phrase, wanted = self.phrase(thinks, budget), f"{_FORMAT}{asked}" if asked else ""
+        phrase, wanted = self.phrase(thinks, budget), f"{_FORMAT}{question}" if question else ""
         if not phrase and thought:
-            return f"{inputs}\n{wanted}" if asked else inputs
+            return f"{inputs}\n{wanted}" if question else inputs
         if not phrase:
-            return f"{_DIRECTLY}{wanted}\n{inputs}" if asked else inputs
+            return f"{_DIRECTLY}{wanted}\n{inputs}" if question else inputs
         return f"{inputs}\n{wanted}{phrase}"
 
 

@@ -41,7 +41,7 @@ class ExactSum:
         if isinstance(value, int):
             self._whole += value
             return
-        partials, kept = self._partials, 0
+        partials, count = self._partials, 0
         x = value
         for y in partials:
             if abs(x) < abs(y):
@@ -49,10 +49,10 @@ class ExactSum:
             high = x + y
             low = y - (high - x)  # what rounding took from high; exact since |x| >= |y|
             if low:
-                partials[kept] = low
-                kept += 1
+                partials[count] = low
+                count += 1
             x = high
-        partials[kept:] = [x]
+        partials[count:] = [x]
 
     def merge(self, other: "ExactSum") -> None:
         """Add another sum to this one."""

@@ -54,12 +54,12 @@ class RunForecast:
 
     def to_json(self) -> JsonObject:
         """Return plain JSON; intervals stand beside the figures."""
-        told: JsonObject = {"answers": self.answers, "sample": self.sample, "sample_accuracy": self.accuracy}
+        document: JsonObject = {"answers": self.answers, "sample": self.sample, "sample_accuracy": self.accuracy}
         for name in ("calls", "prompt_tokens", "output_tokens", "cost_usd"):
-            found: ExpectedFigure | None = vars(self)[name]
-            told[name] = None if found is None else found.total
-            told[f"{name}_ci95"] = None if found is None or found.low is None else [found.low, found.high]
-        return {**told, "notes": list(self.notes)}
+            figure: ExpectedFigure | None = vars(self)[name]
+            document[name] = None if figure is None else figure.total
+            document[f"{name}_ci95"] = None if figure is None or figure.low is None else [figure.low, figure.high]
+        return {**document, "notes": list(self.notes)}
 
 
 def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:

@@ -169,12 +169,12 @@ Judged = tuple[float, tuple[float, float], float]
 """What was measured, its lower and upper bound, and the limit."""
 
 
-def _judge_both(saving: Judged, drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, str]:
+def _judge_both(saving: Judged, drop: Judged, n_needed: tuple[int, int]) -> tuple[GateOutcome, str]:
     """Judge saving and accuracy, the worse of the two deciding."""
-    verdicts = [_judge_accuracy(drop, asked), _judge_saving(saving)]
+    verdicts = [_judge_accuracy(drop, n_needed), _judge_saving(saving)]
     outcomes: tuple[GateOutcome, ...] = ("fail", "cannot decide")
     for outcome in outcomes:
-        reasons = [reason for found, reason in verdicts if found == outcome]
+        reasons = [reason for verdict, reason in verdicts if verdict == outcome]
         if reasons:
             return outcome, "; ".join(reasons)
     return "pass", "; ".join(reason for _, reason in verdicts)
@@ -189,8 +189,8 @@ def _judge_saving(saving: Judged) -> tuple[GateOutcome, str]:
     return ("cannot decide" if measured >= least else "fail"), reason
 
 
-def _judge_accuracy(drop: Judged, asked: tuple[int, int]) -> tuple[GateOutcome, str]:
-    (measured, (low, high), most), (n, needed) = drop, asked
+def _judge_accuracy(drop: Judged, n_needed: tuple[int, int]) -> tuple[GateOutcome, str]:
+    (measured, (low, high), most), (n, needed) = drop, n_needed
     surely_worse = high < -most
     bound = f"at best {_points_text(high)}" if surely_worse else f"at worst {_points_text(low)}"
     reason = (

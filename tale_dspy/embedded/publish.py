@@ -53,8 +53,8 @@ def publish(folder: Path, model: Any, tokenizer: Any, options: BuildOptions) -> 
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    told = ", ".join(f"{name}={value}" for name, value in asdict(options).items())
-    card = _CARD.format(millions=millions, layers=options.layers, width=options.width, options=told)
+    option_list = ", ".join(f"{name}={value}" for name, value in asdict(options).items())
+    card = _CARD.format(millions=millions, layers=options.layers, width=options.width, options=option_list)
     (folder / CARD).write_text(card, encoding="utf-8")
     write_manifest(folder)
 

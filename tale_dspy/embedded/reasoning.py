@@ -33,25 +33,25 @@ def equation_lines(problem: Problem) -> str:
 def equations_without(problem: Problem, left_out: int) -> str:
     """Return the equations with some left out, to be done in one's head; evenly, and never the last."""
     steps = problem.steps
-    kept = len(steps) - left_out
-    shown = [steps[(n + 1) * len(steps) // kept - 1] for n in range(kept)]
+    n_shown = len(steps) - left_out
+    shown = [steps[(n + 1) * len(steps) // n_shown - 1] for n in range(n_shown)]
     return "\n".join([*map(str, shown), answer_only(problem)])
 
 
 def reasoning_sentences(problem: Problem) -> str:
     """Return a short sentence a step, then the answer."""
-    told = [_fill_template(_SHORT[step.operation], step) for step in problem.steps]
-    return "\n".join([" ".join(told), answer_only(problem)])
+    clauses = [_fill_template(_SHORT[step.operation], step) for step in problem.steps]
+    return "\n".join([" ".join(clauses), answer_only(problem)])
 
 
 def long_form(problem: Problem) -> str:
     """Return a chain of thought that says everything twice."""
-    told = [_OPENING]
+    clauses = [_OPENING]
     for n, step in enumerate(problem.steps, 1):
         why = _fill_template(_WHY[step.operation], step)
-        told.append(f"Step {n}: {why} {step}. After this step we have {step.result}.")
-    told.append(_CLOSING.format(answer=problem.answer))
-    return "\n".join([*told, answer_only(problem)])
+        clauses.append(f"Step {n}: {why} {step}. After this step we have {step.result}.")
+    clauses.append(_CLOSING.format(answer=problem.answer))
+    return "\n".join([*clauses, answer_only(problem)])
 
 
 def _fill_template(wording: str, step: Calculation) -> str:

@@ -213,8 +213,8 @@ def _own_settings(model: Model) -> dict[str, object]:
     thinking = (
         None if config.reasoning_tokens is None else {"type": "enabled", "budget_tokens": config.reasoning_tokens}
     )
-    own = {"reasoning_effort": config.reasoning_effort, "thinking": thinking, "max_tokens": config.max_tokens}
-    return {name: value for name, value in own.items() if value is not None}
+    settings = {"reasoning_effort": config.reasoning_effort, "thinking": thinking, "max_tokens": config.max_tokens}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _generate_config(request: BudgetRequest) -> GenerateConfig:

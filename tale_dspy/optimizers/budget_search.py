@@ -198,13 +198,13 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         questions = questions_of(trainset)
         efforts = self._efforts_of(student, lm)
         sampler = make_sampler("effort" if efforts and self.sampler == "elastic" else self.sampler, self.seed)
-        told = {"sampler": type(sampler).__name__, "seed": self.seed, **asdict(self.plan)}
+        search_config = {"sampler": type(sampler).__name__, "seed": self.seed, **asdict(self.plan)}
         if efforts:
-            told["efforts"] = list(efforts)
+            search_config["efforts"] = list(efforts)
         plan = self.plan
         if self._sampler_decides and _decides_when_done(sampler):
-            plan, told["calls_per_question"] = replace(plan, calls_per_question=ENDLESS), None
-        config: JsonObject = {**(self.options.config or {}), "search": told}
+            plan, search_config["calls_per_question"] = replace(plan, calls_per_question=ENDLESS), None
+        config: JsonObject = {**(self.options.config or {}), "search": search_config}
         metric = None if isinstance(self.metric, str) else self.metric
         if isinstance(self.metric, str):
             config["metric"] = self.metric

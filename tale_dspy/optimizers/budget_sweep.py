@@ -83,9 +83,9 @@ def parse_point(text: str) -> SweepPoint:
         UsageError: If it is none of these.
     """
     word = text.strip()
-    found = _SHARE.fullmatch(word)
-    if found and 0 < float(found[1]) < math.inf:
-        return float(found[1])
+    match = _SHARE.fullmatch(word)
+    if match and 0 < float(match[1]) < math.inf:
+        return float(match[1])
     if word.isascii() and word.isdigit() and len(word) <= 9 and int(word):
         return int(word)
     try:
@@ -178,20 +178,20 @@ class _SweepRuns:
             return self.run(with_given_budget(program, budget), data, f"{kind}:{budget}")
         counted = {r.id for r in vanilla.records if r.output_tokens is not None}
         ids = example_ids(data.examples, data.gold)
-        kept = [e for key, e in zip(ids, data.examples, strict=True) if key in counted]
-        scaled = with_scaled_budgets(replace(data, examples=kept), vanilla, budget)
-        told = {"budgets": data_hash(str(e[BUDGET]) for e in scaled.examples)}
-        return self.run(with_given_budget(program, None), scaled, f"budget:{budget:g}x", told)
+        examples = [e for key, e in zip(ids, data.examples, strict=True) if key in counted]
+        scaled = with_scaled_budgets(replace(data, examples=examples), vanilla, budget)
+        config = {"budgets": data_hash(str(e[BUDGET]) for e in scaled.examples)}
+        return self.run(with_given_budget(program, None), scaled, f"budget:{budget:g}x", config)
 
     def run(self, program: Any, data: Dataset, name: str, config: JsonObject | None = None) -> Run:
         """Evaluate a program under what is left of the caps."""
-        own: JsonObject = {
+        overrides: JsonObject = {
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
             "config": {**(self.options.get("config") or {}), **(config or {})},
         }
-        return self.caps.evaluate(program, data, **{**self.options, **own})
+        return self.caps.evaluate(program, data, **{**self.options, **overrides})
 
 
 def with_given_budget(program: Program, budget: BudgetLike | None) -> Any:

@@ -76,11 +76,11 @@ class Calibration:
             f"({'passed' if t.passed else 'failed'}){_tokens_note(t)}"
             for t in self.tests
         ]
-        told = f"Scale {self.scale:g} qualifies" if self.scale is not None else "No scale qualifies"
+        headline = f"Scale {self.scale:g} qualifies" if self.scale is not None else "No scale qualifies"
         needed = f"The least number of questions is {self.least_n}, with none lost."
         return "\n".join(
             [
-                f"{told}: {goal}. {needed}",
+                f"{headline}: {goal}. {needed}",
                 *lines,
                 *([self.stopped] if self.stopped else []),
                 *self._cheaper_scale_hint(),
@@ -197,8 +197,10 @@ def calibrate(
     except SpendCapReached as e:
         stopped = str(e)
     passed = [t for t in tests if t.passed]
-    found = asking.promised(passed[-1], epsilon, delta) if passed else None
-    return Calibration(epsilon=epsilon, delta=delta, tests=tuple(tests), least_n=needed, program=found, stopped=stopped)
+    guaranteed = asking.promised(passed[-1], epsilon, delta) if passed else None
+    return Calibration(
+        epsilon=epsilon, delta=delta, tests=tuple(tests), least_n=needed, program=guaranteed, stopped=stopped
+    )
 
 
 class _CalibrationRuns:
@@ -220,14 +222,16 @@ class _CalibrationRuns:
     def counts(self, scales: Sequence[float]) -> Iterator[tuple[float, int, int, float | None]]:
         """Ask without a budget, then scale after scale, and count what is lost."""
         answered = {r.id for r in self._run_program(self.vanilla, self.valset, "vanilla").records if r.correct}
-        kept = [e for key, e in zip(self.ids, self.examples, strict=True) if key in answered]
-        if not kept:
+        answered_examples = [e for key, e in zip(self.ids, self.examples, strict=True) if key in answered]
+        if not answered_examples:
             raise UsageError(
                 f"none of {len(self.ids)} questions is answered rightly without a budget: see {self._vanilla_source()}"
             )
-        asked = replace(self.valset, examples=kept) if isinstance(self.valset, Dataset) else kept
+        questions = (
+            replace(self.valset, examples=answered_examples) if isinstance(self.valset, Dataset) else answered_examples
+        )
         for scale in scales:
-            run = self._run_program(scaled(self.program, scale), asked, f"scale:{scale:g}")
+            run = self._run_program(scaled(self.program, scale), questions, f"scale:{scale:g}")
             lost = sum(not r.correct for r in run.records)
             yield scale, len(self.ids), lost, run.summary["output_tokens_mean"]
 
@@ -235,18 +239,18 @@ class _CalibrationRuns:
         return "the metric and the model" if self.out is None else str(self.out / "vanilla")
 
     def _run_program(self, program: Any, questions: Any, name: str) -> Run:
-        own: JsonObject = {
+        overrides: JsonObject = {
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
         }
-        return self.caps.evaluate(program, questions, **{**self.options, **own})
+        return self.caps.evaluate(program, questions, **{**self.options, **overrides})
 
     def promised(self, test: ScaleTest, epsilon: float, delta: float) -> Any:
         """Return a copy of the program at a scale, with the promise in it."""
-        found = scaled(self.program, test.scale)
-        measured = state_hash(found)
+        scaled_program = scaled(self.program, test.scale)
+        measured = state_hash(scaled_program)
         given = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
-        for module, state in budget_states(found):
+        for module, state in budget_states(scaled_program):
             with dspy.context(**given), module.call_scope():
                 under = calibration_context(module, {}, module.mode)
             state.promise = CalibrationGuarantee(
@@ -265,7 +269,7 @@ class _CalibrationRuns:
                 budgets=state.budgets,
             )
             module.seen.add(self.ids, "val", self.options.get("lm"))
-        return found
+        return scaled_program
 
 
 def _descending_scales(scales: Sequence[float]) -> list[float]:

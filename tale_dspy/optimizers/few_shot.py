@@ -37,12 +37,12 @@ def few_shot(
         raise UsageError(f"k must be a whole number of at least 1, got {k!r}")
     check_rows(rows)
     names = list(check_signature(signature).input_fields)
-    found = _budget_demos(rows, names)
-    if not found:
+    demos = _budget_demos(rows, names)
+    if not demos:
         raise UsageError(f"no demos: none of the {len(rows)} questions has a best budget and {' or '.join(names)}")
     rng = random.Random(seed)
-    n = min(k, len(found))
-    chosen = [found[rng.randrange(i * len(found) // n, (i + 1) * len(found) // n)] for i in range(n)]
+    n = min(k, len(demos))
+    chosen = [demos[rng.randrange(i * len(demos) // n, (i + 1) * len(demos) // n)] for i in range(n)]
     rng.shuffle(chosen)  # rising budgets would be a pattern to go on with
     estimator = FewShotEstimator(signature, chosen, **options)
     estimator.seen.add((row.id for row in rows), "search")

@@ -106,8 +106,8 @@ def fit_regression(
     if not best:
         raise UsageError(f"no estimator can be fitted: none of the {len(rows)} questions has a best budget")
     if len(best) < MIN_ROWS:
-        told = f"one budget for all: {len(best)} questions have a best budget, a regression needs at least {MIN_ROWS}"
-        line = _constant_regression(best, quantile or DEFAULT_QUANTILE, told)
+        note = f"one budget for all: {len(best)} questions have a best budget, a regression needs at least {MIN_ROWS}"
+        line = _constant_regression(best, quantile or DEFAULT_QUANTILE, note)
     else:
         _check_extra()
         line = _CrossValidation(questions, empty, TrialReplay(rows), seed).line(quantile)
@@ -148,14 +148,14 @@ class _CrossValidation:
         self.solved = [q for q in shuffled if q.best is not None]
         self.others = [q for q in shuffled if q.best is None and q.id in hindsight][:_CHOOSING]
         self.logs = [math.log(q.best) for q in self.solved if q.best is not None]
-        asked = [*self.solved, *self.others]
-        features = [text_counts(q.texts) for q in asked]
+        all_questions = [*self.solved, *self.others]
+        features = [text_counts(q.texts) for q in all_questions]
         self.projection: EmbeddingProjection | None = None
         if estimator.embedder is not None:
-            embeddings = estimator.embedder([join_texts(q.texts) or " " for q in asked])
+            embeddings = estimator.embedder([join_texts(q.texts) or " " for q in all_questions])
             self.projection = _project_embeddings(embeddings[: len(self.solved)])
-            for found, embedding in zip(features, embeddings.tolist(), strict=True):
-                found |= self.projection.apply(embedding)
+            for row, embedding in zip(features, embeddings.tolist(), strict=True):
+                row |= self.projection.apply(embedding)
         self.names = list(features[0])
         vectors = [list(f.values()) for f in features]
         self.vectors, self.other_vectors = vectors[: len(self.solved)], vectors[len(self.solved) :]
@@ -165,8 +165,8 @@ class _CrossValidation:
         penalty = self._choose_penalty(quantile or DEFAULT_QUANTILE)
         choice = FitChoice(penalty, quantile) if quantile else self._cheapest_fit(penalty)
         if penalty is None:
-            told = "one budget for all: nothing counted in the questions tells their best budgets apart"
-            return _constant_regression([math.exp(log) for log in self.logs], choice.quantile, told)
+            note = "one budget for all: nothing counted in the questions tells their best budgets apart"
+            return _constant_regression([math.exp(log) for log in self.logs], choice.quantile, note)
         pipe = _make_pipeline(choice.quantile, choice.penalty).fit(self.vectors, self.logs)
         scaler, model = pipe[0], pipe[1]
         numbers = zip(self.names, scaler.mean_, scaler.scale_, model.coef_, strict=True)
@@ -202,8 +202,10 @@ class _CrossValidation:
         from sklearn.model_selection import cross_val_predict
 
         n = min(_CHOOSING, len(self.logs))
-        found: Any = cross_val_predict(_make_pipeline(quantile, penalty), self.vectors[:n], self.logs[:n], cv=_FOLDS)
-        return [float(log) for log in found]
+        predicted: Any = cross_val_predict(
+            _make_pipeline(quantile, penalty), self.vectors[:n], self.logs[:n], cv=_FOLDS
+        )
+        return [float(log) for log in predicted]
 
     def _cheapest_fit(self, penalty: float | None) -> FitChoice:
         """Choose what has the fewest tokens expected, at an accuracy that is about the best there is.
@@ -228,8 +230,10 @@ class _CrossValidation:
         logs = self._all_left_out(choice.quantile, choice.penalty)
         pairs = zip([*self.solved[:_CHOOSING], *self.others], logs, strict=True)
         scale = choice.scale
-        found = [self.hindsight.expected(q.id, scale * math.exp(log)) for q, log in pairs if q.id in self.hindsight]
-        return ExpectedOutcome(sum(o.tokens for o in found) / len(found), sum(o.right for o in found) / len(found))
+        outcomes = [self.hindsight.expected(q.id, scale * math.exp(log)) for q, log in pairs if q.id in self.hindsight]
+        return ExpectedOutcome(
+            sum(o.tokens for o in outcomes) / len(outcomes), sum(o.right for o in outcomes) / len(outcomes)
+        )
 
     @cache  # noqa: B019  the fit lives no longer than its line
     def _all_left_out(self, quantile: float, penalty: float | None) -> list[float]:

@@ -151,13 +151,13 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
     def _run_candidate(self, candidate: BudgetedChainOfThought, trainset: Dataset | Sequence[object]) -> Run:
         value = candidate.fixed.value
         name = f"budget:{value}" if value is None or value.effort is None else f"effort:{value}"
-        own: JsonObject = {
+        overrides: JsonObject = {
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name.replace(":", "-"),
             "allow_leak": True,  # a student tuned before may have seen these questions, and may see them again
         }
-        return self.caps.evaluate(candidate, trainset, **{**self.options, **own})
+        return self.caps.evaluate(candidate, trainset, **{**self.options, **overrides})
 
     def choose(self, trials: Sequence[FixedBudgetTrial]) -> FixedBudgetTrial:
         """Pick the cheapest of the trials that are accurate enough; one of unknown cost only if there is no other."""

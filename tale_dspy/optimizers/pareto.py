@@ -170,15 +170,15 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         if not k or not train:
             return {}
         keeper = copy_program(student)
-        kept = None if self.out is None else self.out / "demos.json"
-        if kept is not None and kept.exists():
-            keeper.load(kept)
+        demo_file = None if self.out is None else self.out / "demos.json"
+        if demo_file is not None and demo_file.exists():
+            keeper.load(demo_file)
         else:
-            for name, found in self._asked_for_demos(student, train, k).items():
-                budgeted_predictors(keeper)[name].predict.demos = list(found)
-            if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                keeper.save(kept)
+            for name, examples in self._asked_for_demos(student, train, k).items():
+                budgeted_predictors(keeper)[name].predict.demos = list(examples)
+            if demo_file is not None:
+                demo_file.parent.mkdir(parents=True, exist_ok=True)
+                keeper.save(demo_file)
         return {name: list(module.predict.demos) for name, module in budgeted_predictors(keeper).items()}
 
     def _asked_for_demos(self, student: Any, train: Sequence[Any], k: int) -> Demos:
@@ -227,12 +227,12 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return made[key]
 
     def _run_program(self, program: Any, val: Any, name: str, options: JsonObject) -> Run:
-        own: JsonObject = {
+        overrides: JsonObject = {
             "metric": self.metric,
             "name": name,
             "out": None if self.out is None else self.out / name,
         }
-        return self.caps.evaluate(program, val, **{**options, **own})
+        return self.caps.evaluate(program, val, **{**options, **overrides})
 
     # ---- what it came to
 
@@ -276,8 +276,8 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 class _MeasuredVariant:
     """One choice and what it came to."""
 
-    def __init__(self, choices: JsonObject, found: ProgramFigures) -> None:
-        self.choices, self.measured = choices, found
+    def __init__(self, choices: JsonObject, figures: ProgramFigures) -> None:
+        self.choices, self.measured = choices, figures
 
 
 def measured(run: Run) -> ProgramFigures:
@@ -294,8 +294,8 @@ def measured(run: Run) -> ProgramFigures:
     return ProgramFigures(run.accuracy or 0.0, sum(tokens) / len(tokens), cost, run.summary["n"])
 
 
-def _objective_values(found: ProgramFigures, goals: int) -> list[float]:
-    return [found.accuracy, found.tokens, found.cost_usd or 0.0][:goals]
+def _objective_values(figures: ProgramFigures, goals: int) -> list[float]:
+    return [figures.accuracy, figures.tokens, figures.cost_usd or 0.0][:goals]
 
 
 def _check_extra() -> None:

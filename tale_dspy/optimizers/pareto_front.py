@@ -70,8 +70,8 @@ class ParetoFront(Sequence[FrontPoint]):
         self, points: Sequence[FrontPoint], data: str = "examples", tried: Sequence[ProgramFigures] | None = None
     ) -> None:
         self.tried = [p.selected for p in points] if tried is None else list(tried)
-        kept = [p for p in points if not any(p.measured.is_dominated_by(q.measured) for q in points)]
-        by_figures = {(p.measured.accuracy, p.measured.tokens, p.measured.cost_usd): p for p in reversed(kept)}
+        undominated = [p for p in points if not any(p.measured.is_dominated_by(q.measured) for q in points)]
+        by_figures = {(p.measured.accuracy, p.measured.tokens, p.measured.cost_usd): p for p in reversed(undominated)}
         self._points = sorted(by_figures.values(), key=lambda p: (p.measured.tokens, -p.measured.accuracy))
         self.data = data
 

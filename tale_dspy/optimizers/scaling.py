@@ -19,19 +19,19 @@ def budget_states(program: dspy.Module) -> list[tuple[Any, BudgetState]]:
     Raises:
         UsageError: If there is none, or one waits for its caller to give a budget.
     """
-    found: list[tuple[Any, BudgetState]] = []
+    modules: list[tuple[Any, BudgetState]] = []
     for module in modules_of(program):
         if isinstance(module, TaleEP):
-            found.append((module, module.limits))
+            modules.append((module, module.limits))
         elif isinstance(module, BudgetedChainOfThought):
             if module.token_budget is None:
                 raise UsageError("a BudgetedChainOfThought without a budget of its own has none to scale: set one")
-            found.append((module, module.fixed))
-    if not found:
+            modules.append((module, module.fixed))
+    if not modules:
         raise UsageError(
             f"{type(program).__name__} holds no TaleEP and no BudgetedChainOfThought: there is no budget to scale"
         )
-    return found
+    return modules
 
 
 def scaled(program: Any, factor: float) -> Any:

@@ -103,7 +103,7 @@ class SearchSpace:
             "estimator": [OWN, *self.estimators],
             "mode": [OWN, *self.modes],
         }
-        return {name: found for name, found in options.items() if len(found) > 1}
+        return {name: choices for name, choices in options.items() if len(choices) > 1}
 
     def build(self, student: Any, choices: Mapping[str, Any], demos: Demos) -> Any:
         """Return a copy of the program as chosen.
@@ -166,7 +166,7 @@ def collect_demos(
             jobs = [pool.submit(copy_context().run, _answer_rightly, program, e, is_right) for e in block]
             right += [answer for job in jobs if (answer := job.result()) is not None]
     steps = [_predictor_steps(trace, names) for _, trace in sorted(right, key=lambda answer: answer[0])]
-    return {name: [found[name] for found in steps if name in found] for name in names.values()}
+    return {name: [demos[name] for demos in steps if name in demos] for name in names.values()}
 
 
 _Trace = Sequence[tuple[Any, JsonObject, Any]]

@@ -51,11 +51,11 @@ class TokenAwareMetric:
             pred: The answer.
             is_estimator: Whether the words are for what estimates budgets, and not for what reasons within them.
         """
-        base, told = self._answer_score(example, pred)
+        base, sentence = self._answer_score(example, pred)
         right = base >= self.threshold
         advice = _for_estimator(pred, right) if is_estimator else _for_reasoner(pred, right)
         return dspy.Prediction(
-            score=self._weigh_tokens(base, pred), feedback=" ".join([told, _cost_sentence(pred), advice]).strip()
+            score=self._weigh_tokens(base, pred), feedback=" ".join([sentence, _cost_sentence(pred), advice]).strip()
         )
 
     def _answer_score(self, example: object, pred: Any) -> tuple[float, str]:
@@ -68,8 +68,8 @@ class TokenAwareMetric:
             return float(right), "Right." if right else f"Wrong: expected {question.gold!r}, got {given!r}."
         value = self.metric(example, pred)
         score = score_of(value)
-        told = value.get("feedback") if isinstance(value, dspy.Prediction) else None
-        return score, str(told or ("Right." if score >= self.threshold else f"Wrong: score {score:g}."))
+        feedback = value.get("feedback") if isinstance(value, dspy.Prediction) else None
+        return score, str(feedback or ("Right." if score >= self.threshold else f"Wrong: score {score:g}."))
 
     def _weigh_tokens(self, base: float, pred: object) -> float:
         used = net_tokens(pred)
@@ -113,7 +113,7 @@ def net_tokens(pred: Any) -> int | None:
         written = [call.output_tokens for call in pred._receipt.calls]
     else:
         usage = pred.get_lm_usage() if isinstance(pred, dspy.Prediction) else None
-        written = [told.get("completion_tokens") for told in (usage or {}).values()]
+        written = [counts.get("completion_tokens") for counts in (usage or {}).values()]
     known = [n for n in written if n is not None]
     return sum(known) if known and len(known) == len(written) else None
 

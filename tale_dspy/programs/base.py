@@ -223,8 +223,8 @@ class TaleModule(RegisteredModule, abstract=True):
         """
         load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
         about = state.get("tale_dspy")
-        own = isinstance(about, dict) and about.get("class") == type(self).__name__
-        if self.guidance and not own and self.guidance not in self.predict.signature.instructions:
+        is_this_class = isinstance(about, dict) and about.get("class") == type(self).__name__
+        if self.guidance and not is_this_class and self.guidance not in self.predict.signature.instructions:
             self.predict.signature = with_guidance(self.predict.signature, self.guidance)
 
     def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]  (dspy infers LiteralString)
@@ -310,8 +310,10 @@ def with_budget(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 def with_guidance(signature: type[dspy.Signature], guidance: str) -> type[dspy.Signature]:
     """Add a sentence to the instructions; it replaces those that DSPy generates."""
-    own = own_instructions(signature)
-    guided: type[dspy.Signature] = signature.with_instructions(f"{own}\n\n{guidance}" if own else guidance)
+    instructions = own_instructions(signature)
+    guided: type[dspy.Signature] = signature.with_instructions(
+        f"{instructions}\n\n{guidance}" if instructions else guidance
+    )
     return guided
 
 

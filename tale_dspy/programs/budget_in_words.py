@@ -28,8 +28,8 @@ def with_budget_in_words(adapter: Any) -> Any:
 def _format_with_budget(
     adapter: Any, signature: Any, demos: list[JsonObject], inputs: CallArguments
 ) -> list[JsonObject]:
-    spoken = BUDGET in signature.input_fields and REASONING in signature.output_fields and inputs.get(BUDGET)
-    if not spoken:
+    states_budget = BUDGET in signature.input_fields and REASONING in signature.output_fields and inputs.get(BUDGET)
+    if not states_budget:
         messages: list[JsonObject] = adapter.format(signature, demos, inputs)
         return messages
     plain = {k: v for k, v in inputs.items() if k != BUDGET}

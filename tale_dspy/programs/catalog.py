@@ -11,8 +11,8 @@ from tale_dspy.programs.registry import RegisteredModule, registered_modules
 @cache
 def import_programs() -> None:
     """Import every file of this folder, so that the classes in them are registered."""
-    for found in pkgutil.walk_packages(programs.__path__, f"{programs.__name__}."):
-        importlib.import_module(found.name)
+    for module in pkgutil.walk_packages(programs.__path__, f"{programs.__name__}."):
+        importlib.import_module(module.name)
 
 
 def command_line_programs() -> dict[str, type[RegisteredModule]]:

@@ -81,9 +81,9 @@ class CalibrationGuarantee:
         """
         return cls(**{**{k: row[k] for k in cls.__dataclass_fields__}, "budgets": tuple(row["budgets"])})
 
-    def violated_by(self, found: CalibrationContext, budgets: tuple[float | int | str | None, ...]) -> str | None:
+    def violated_by(self, context: CalibrationContext, budgets: tuple[float | int | str | None, ...]) -> str | None:
         """Say in a few words why the promise is void here; None if it holds."""
-        for name, value in vars(found).items():
+        for name, value in vars(context).items():
             if value != vars(self)[name]:
                 return f"{name} {value if value is not None else 'unset'}, calibrated with {vars(self)[name]}"
         return None if budgets == self.budgets else "the limits of the budgets were changed afterwards"
@@ -133,9 +133,9 @@ def model_of(lm: Any) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def warn_if_invalid(
-    promise: CalibrationGuarantee, found: CalibrationContext, budgets: tuple[float | int | str | None, ...]
+    promise: CalibrationGuarantee, context: CalibrationContext, budgets: tuple[float | int | str | None, ...]
 ) -> None:
     """Warn where a promise does not hold; each case once a process."""
-    why = promise.violated_by(found, budgets)
+    why = promise.violated_by(context, budgets)
     if why is not None:
         logger.warning("the calibration of the budgets (%s) is void here: %s", promise, why)

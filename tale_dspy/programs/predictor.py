@@ -113,14 +113,14 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         if state["lm"]:  # DSPy leaves out `api_key` alone: no headers, addresses or other secrets either
             shared = {k: state["lm"][k] for k in ("cache", "num_retries") if k in state["lm"]}
             state["lm"] = {**shared, **public_config(state["lm"])}
-        own: dict[str, str | None] = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
+        settings: dict[str, str | None] = {} if self.on_truncation is None else {"on_truncation": self.on_truncation}
         if self.default_adapter is not None:
-            own["default_adapter"] = describe_adapter(self.default_adapter)
+            settings["default_adapter"] = describe_adapter(self.default_adapter)
         # What budgeting added comes last: a plain dspy.ChainOfThought, which loads by position, is not shifted by it.
         fields = dict(zip(self.signature.fields, state["signature"]["fields"], strict=True))
         names = sorted(fields, key=lambda name: name in ADDED_INPUTS)
         signature = {**state["signature"], "fields": [fields[name] for name in names]}
-        return {**state, "signature": signature, _NAMES: names, **own}
+        return {**state, "signature": signature, _NAMES: names, **settings}
 
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
         """Load a state that carries field names; any other goes through `named` first.
@@ -160,8 +160,10 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         """
         saved = state["signature"]["fields"]
         names = [k for k in self.signature.fields if k not in ADDED_INPUTS or len(saved) == len(self.signature.fields)]
-        own = self._own_fields()
-        if len(saved) != len(names) or not all(_is_same_field(k, own[k], f) for k, f in zip(names, saved, strict=True)):
+        own_fields = self._own_fields()
+        if len(saved) != len(names) or not all(
+            _is_same_field(k, own_fields[k], f) for k, f in zip(names, saved, strict=True)
+        ):
             raise self._fields_differ(", ".join(str(f["prefix"]) for f in saved))
         return {**state, _NAMES: names}
 
@@ -171,11 +173,11 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
             k: {part: _as_text(f[part]) for part in ("prefix", "description")}
             for k, f in zip(names, saved, strict=True)
         }
-        own = self._own_fields()
-        unlike = [k for k in own if k not in ADDED_INPUTS] != [k for k in fields if k not in ADDED_INPUTS]
-        if unlike or fields.keys() - own.keys():
+        own_fields = self._own_fields()
+        unlike = [k for k in own_fields if k not in ADDED_INPUTS] != [k for k in fields if k not in ADDED_INPUTS]
+        if unlike or fields.keys() - own_fields.keys():
             raise self._fields_differ(", ".join(map(str, names)))
-        return [fields.get(k, own[k]) for k in own]
+        return [fields.get(k, own_fields[k]) for k in own_fields]
 
     def _own_fields(self) -> dict[str, dict[str, str]]:
         return dict(zip(self.signature.fields, self.signature.dump_state()["fields"], strict=True))
@@ -277,7 +279,7 @@ def checked_settings(config: Mapping[str, object]) -> JsonObject:
     return dict(config)
 
 
-def _is_same_field(name: str, own: Mapping[str, str], saved: Mapping[str, str]) -> bool:
+def _is_same_field(name: str, fields: Mapping[str, str], saved: Mapping[str, str]) -> bool:
     """Whether a saved field without a name is this one: by the name in its description, else by its wording.
 
     Not by its prefix alone: COPRO rewrites that of the last output.
@@ -285,7 +287,7 @@ def _is_same_field(name: str, own: Mapping[str, str], saved: Mapping[str, str]) 
     placeholder = re.fullmatch(r"\$\{(\w+)\}", saved["description"])
     if placeholder:
         return placeholder[1] == name
-    return saved["prefix"] == own["prefix"] or saved["description"] == own["description"]
+    return saved["prefix"] == fields["prefix"] or saved["description"] == fields["description"]
 
 
 def _as_text(value: object) -> str:

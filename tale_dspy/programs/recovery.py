@@ -91,11 +91,11 @@ class AnswerRecovery:
         self._first: Found = None
         self._best: Found = None
 
-    def took(self, found: Found) -> None:
+    def took(self, found_answer: Found) -> None:
         """Note what the first attempt, or one with more room, has brought."""
         if self._first is None:
-            self._first = found
-        self._best = found
+            self._first = found_answer
+        self._best = found_answer
 
     def cut(self) -> bool:
         """Whether the last reply is empty, or ended with its room and not with its answer."""
@@ -125,26 +125,26 @@ class AnswerRecovery:
             wanted = wanted.delete(name) if name in wanted.output_fields else wanted
         messages = adapter.format(adapter._call_preprocess(lm, config, signature, inputs), demos, inputs)
         room = ANSWER_TOKENS + unavoidable_tokens(lm, config)
-        own = max_output_tokens({**lm.kwargs, **config}) or room
-        config = {**minimal_thinking_settings(lm, config), **_output_limit(lm, config, min(own, room))}
+        limit = max_output_tokens({**lm.kwargs, **config}) or room
+        config = {**minimal_thinking_settings(lm, config), **_output_limit(lm, config, min(limit, room))}
         if ({**lm.kwargs, **config}.get("n") or 1) > 1:
             config["n"] = 1
         self._thought = self._so_far()
         form = adapter.user_message_output_requirements(wanted) if isinstance(adapter, dspy.ChatAdapter) else ""
         return ClosingRequest(lm, with_closed_thought(messages, self._thought, form), config, adapter, wanted)
 
-    def closed(self, found: Found) -> None:
+    def closed(self, found_answer: Found) -> None:
         """Put the answer to a closed thought behind the reasoning there was.
 
         Nothing else is taken from the cut reply: what looks like an answer there may be a step.
         """
-        if isinstance(found, AdapterParseError):
-            self._best = found
+        if isinstance(found_answer, AdapterParseError):
+            self._best = found_answer
             return
         first = dict(self._first.items()) if isinstance(self._first, dspy.Prediction) else {}
         signature = self.kwargs.get("signature", self.predict.signature)
         fields = signature.output_fields
-        row = {k: first.get(k) if k in (REASONING, BUDGET) else found.get(k) for k in fields}
+        row = {k: first.get(k) if k in (REASONING, BUDGET) else found_answer.get(k) for k in fields}
         if REASONING in fields and row[REASONING] is None:
             row[REASONING] = thought(self._thought, fields[REASONING])
         self._best = dspy.Prediction.from_completions([row], signature=signature)

@@ -97,8 +97,8 @@ def _same_value(a: object, b: object) -> bool:
     return bool(a == b)
 
 
-def book_shadow_result(found: ShadowResult) -> None:
+def book_shadow_result(result: ShadowResult) -> None:
     """Hand what a shadow check has found to every ledger around."""
     for module in settings.caller_modules or []:
         if isinstance(module, CallListener):
-            module.add_shadow_result(found)
+            module.add_shadow_result(result)

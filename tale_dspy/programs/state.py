@@ -215,11 +215,11 @@ def tuned_with(program: Program) -> set[str]:
 
 def seen_by(program: Program) -> dict[str, str]:
     """Return what every module of a program has seen."""
-    found: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for _, parameter in program.named_parameters():
         if isinstance(parameter, TrainingExamples):
-            found |= parameter.roles
-    return found
+            roles |= parameter.roles
+    return roles
 
 
 def promises_of(program: Program) -> list[CalibrationGuarantee]:

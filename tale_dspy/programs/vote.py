@@ -163,7 +163,7 @@ class Vote(RegisteredModule):
         inner = winner._receipt if isinstance(winner, TalePrediction) else None
         base = inner or Receipt(program=type(self).__name__)
         answered = bool(tally.groups)
-        own = replace(
+        receipt = replace(
             base,
             program=type(self).__name__,
             status="answered" if answered else status_of(calls, False),
@@ -171,7 +171,7 @@ class Vote(RegisteredModule):
             votes=tally.replies,
             votes_for_answer=len(tally.groups[0]) if answered else 0,
         )
-        return with_receipt(winner, own)
+        return with_receipt(winner, receipt)
 
     # ---- saved and loaded
 

@@ -119,6 +119,6 @@ def _draw_panel(axes: "Axes", run: Run) -> None:
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     axes.plot([low, high], [low, high], color=GREY, linewidth=1)
-    kept = sum(t <= b for b, t in pairs) / len(pairs)
-    axes.set_title(escape_math(f"{shorten_text(run.name, 24)}: {100 * kept:.0f} % kept"))
+    share_within = sum(t <= b for b, t in pairs) / len(pairs)
+    axes.set_title(escape_math(f"{shorten_text(run.name, 24)}: {100 * share_within:.0f} % kept"))
     axes.set_xlabel("budget (tokens)")

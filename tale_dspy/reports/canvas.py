@@ -91,7 +91,7 @@ def log_ticks(axis: "Axis", low: float, high: float, most: int) -> None:
     tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
     choices = [[m * 10.0**e for e in tens for m in per_ten if low <= m * 10.0**e <= high] for per_ten in steps]
-    axis.set_major_locator(FixedLocator(next((found for found in choices if len(found) <= most), choices[-1])))
+    axis.set_major_locator(FixedLocator(next((ticks for ticks in choices if len(ticks) <= most), choices[-1])))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
 

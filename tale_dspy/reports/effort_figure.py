@@ -40,8 +40,8 @@ class EffortCurve:
 
 def fixed_effort(run: Run) -> str | None:
     """Return the one effort word all questions of a run were asked with, and with no number; None if there is none."""
-    asked = [r for r in run.records if r.outcome != "error" or r.effort is not None]
-    words = {r.effort if r.token_budget is None else None for r in asked}
+    answered = [r for r in run.records if r.outcome != "error" or r.effort is not None]
+    words = {r.effort if r.token_budget is None else None for r in answered}
     return words.pop() if len(words) == 1 else None
 
 

@@ -101,8 +101,8 @@ def fixed_budget(run: Run) -> int | None:
     Read from the records, so that a user's own program counts as `budget:N` does. A question that ended in an error
     before it had a budget does not speak against it.
     """
-    asked = [r for r in run.records if r.outcome != "error" or r.token_budget is not None]
-    budgets = {r.token_budget if r.budget_source == "given" else None for r in asked}
+    answered = [r for r in run.records if r.outcome != "error" or r.token_budget is not None]
+    budgets = {r.token_budget if r.budget_source == "given" else None for r in answered}
     budget = budgets.pop() if len(budgets) == 1 else None
     return budget if budget is not None and budget >= 1 else None
 
@@ -122,11 +122,11 @@ def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
         budget = fixed_budget(run)
         if budget is not None:
             curves.setdefault(experiment(run, NOT_THE_EXPERIMENT | {"program"}), {}).setdefault(budget, run)
-    found = []
+    all_curves = []
     for fixed in curves.values():
         curve = _make_curve([fixed[budget] for budget in sorted(fixed)], runs) if len(fixed) >= LEAST_BUDGETS else None
-        found += [curve] if curve else []
-    return found
+        all_curves += [curve] if curve else []
+    return all_curves
 
 
 def _make_curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
@@ -214,11 +214,13 @@ def rise_sentence(curve: Elasticity) -> str:
     least = f"{number(cheapest.output_tokens)} at budget {number(cheapest.budget, 0)}"
     if cheapest is smallest:
         return f"No rise is seen: mean tokens are least at the smallest budget tried ({least})."
-    told = f"the smallest budget, {number(smallest.budget, 0)},"
+    description = f"the smallest budget, {number(smallest.budget, 0)},"
     if more.difference is None or more.interval is None or more.interval[0] <= 0:
-        return f"No rise is shown: mean tokens are least, {least}; {told} differs by {change_text(more)} (paired)."
+        return (
+            f"No rise is shown: mean tokens are least, {least}; {description} differs by {change_text(more)} (paired)."
+        )
     return (
-        f"Tokens rise again as the budget shrinks: they are least, {least}, and {told} takes "
+        f"Tokens rise again as the budget shrinks: they are least, {least}, and {description} takes "
         f"{with_bounds(more.difference, more.interval)} more (paired difference on {more.n} questions, the same that "
         "show which budget takes least)."
     )

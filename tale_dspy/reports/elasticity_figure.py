@@ -89,11 +89,11 @@ def _make_panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
 
 def _spaced_ticks(budgets: Sequence[float], width: float) -> list[float]:
     """Choose the budgets that are written at the axis: all, or the first of those too close together."""
-    kept: list[float] = []
+    ticks: list[float] = []
     for budget in budgets:
-        if not kept or math.log(budget / kept[-1]) >= CLOSEST * width:
-            kept.append(budget)
-    return kept
+        if not ticks or math.log(budget / ticks[-1]) >= CLOSEST * width:
+            ticks.append(budget)
+    return ticks
 
 
 def _percent_interval(interval: Interval | None) -> Interval | None:
@@ -120,10 +120,10 @@ def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
             _error_bar(axes, row, figures, DARK_ORANGE)
 
 
-def _legend_label(row: ElasticityRow, told: str) -> str:
+def _legend_label(row: ElasticityRow, description: str) -> str:
     """Name a row in the legend, which leaves out a name that starts with an underscore."""
     name = wrap_name(row.program, 20)
-    return escape_math(f"{' ' if name.startswith('_') else ''}{name}\n({told})")
+    return escape_math(f"{' ' if name.startswith('_') else ''}{name}\n({description})")
 
 
 def _error_bar(axes: "Axes", row: ElasticityRow, figures: Figures, colour: str) -> None:

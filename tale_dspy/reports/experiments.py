@@ -16,8 +16,8 @@ NOT_THE_EXPERIMENT = {"data", "price", "repeats", "train", "budgets", "engine", 
 
 def experiment(run: Run, apart: Collection[str]) -> str:
     """Write down what two runs must have in common, some settings apart."""
-    kept = {key: value for key, value in config_of(run).items() if key not in apart}
-    return json.dumps([data_name(run), kept], sort_keys=True, default=str)
+    settings = {key: value for key, value in config_of(run).items() if key not in apart}
+    return json.dumps([data_name(run), settings], sort_keys=True, default=str)
 
 
 def vanilla_run(others: Sequence[Run], first: Run) -> Run | None:

@@ -115,8 +115,8 @@ def _evidence_sentences(sources: ReportSources) -> list[str]:
         + [(f"search by {search.sampler}", search.provenance) for search in sources.searches]
     )
     if len(marks) == 1:
-        return [f"Evidence: {mark}." for mark in marks]
-    return [f"Evidence of {programs}: {mark}." for mark, programs in marks.items()]
+        return [f"Evidence: {provenance}." for provenance in marks]
+    return [f"Evidence of {programs}: {provenance}." for provenance, programs in marks.items()]
 
 
 def _run_sections(

@@ -81,11 +81,11 @@ def expected_cost(row: PaperRow, model: str, n: int, price: Price | None = None)
     calls = n * len(row.systems) + estimates
     output = n * sum(system.output_tokens for system in row.systems.values()) + ESTIMATE_TOKENS * estimates
     twice = "; tale-ep asks twice" if estimates else ""
-    asked = f"{row.id}: {number(calls, 0)} calls of {model} ({n} questions, {', '.join(row.systems)}{twice})"
+    line = f"{row.id}: {number(calls, 0)} calls of {model} ({n} questions, {', '.join(row.systems)}{twice})"
     if price is None:
-        return f"{asked}, about {number(output, 0)} output tokens; the price of {model} is unknown"
+        return f"{line}, about {number(output, 0)} output tokens; the price of {model} is unknown"
     usd = calls * PROMPT_TOKENS * price.input + output * price.output
-    return f"{asked}, about {number(output, 0)} output tokens and {number(usd, 2)} US dollars"
+    return f"{line}, about {number(output, 0)} output tokens and {number(usd, 2)} US dollars"
 
 
 PARAMETERS = 8.03e9
@@ -139,7 +139,7 @@ def _paper_row(row: PaperRow, system: str, *, with_notes: bool) -> ReportRow:
 
 def _setting_differences(row: PaperRow, run: Run, system: str) -> list[str]:
     """Say what keeps a run from repeating the paper's row."""
-    model, asked = config_of(run).get("model"), len({r.id for r in run.records})
+    model, n_questions = config_of(run).get("model"), len({r.id for r in run.records})
     notes = []
     if system in TUNED:
         notes.append(f"vanilla CoT on {model}, which is not the paper's adapter: that was never released")
@@ -147,8 +147,8 @@ def _setting_differences(row: PaperRow, run: Run, system: str) -> list[str]:
         notes.append(f"the model is {model}, the paper's {row.model}")
     if data_name(run) != row.data:
         notes.append(f"the data is {data_name(run)}, the paper's {row.data}")
-    elif asked != row.questions:
-        notes.append(f"{asked} of {row.questions} questions")
+    elif n_questions != row.questions:
+        notes.append(f"{n_questions} of {row.questions} questions")
     return notes
 
 

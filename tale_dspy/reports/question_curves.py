@@ -62,7 +62,7 @@ class PooledBin(NamedTuple):
 
 def curves_of_search(rows: Sequence[SearchRow]) -> list[QuestionCurve]:
     """Return the curve of each question that was searched."""
-    found = []
+    curves = []
     for row in rows:
         if any(isinstance(trial.budget, int) for trial in row.trials):
             best = (
@@ -71,10 +71,10 @@ def curves_of_search(rows: Sequence[SearchRow]) -> list[QuestionCurve]:
                 else BudgetPoint(row.best.budget, row.best.tokens, 1.0)
             )
             vanilla = row.vanilla
-            found.append(
+            curves.append(
                 QuestionCurve(row.id, row.question, vanilla.tokens, vanilla.correct, _budget_points(row.trials), best)
             )
-    return found
+    return curves
 
 
 def curves_of_runs(runs: Sequence[Run], vanilla: Run | None) -> list[QuestionCurve]:
@@ -128,19 +128,19 @@ def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
     Questions without known tokens, or wrong without a budget, are left out, too.
     """
     bins: dict[int, dict[str, list[tuple[float, float, float]]]] = {}
-    for key, point, asked, used in shares([c for c in curves if c.vanilla_right]):
-        at = round(BINS_PER_DOUBLING * math.log2(asked))
-        bins.setdefault(at, {}).setdefault(key, []).append((math.log(asked), used, point.right))
-    found = []
+    for key, point, share_asked, used in shares([c for c in curves if c.vanilla_right]):
+        at = round(BINS_PER_DOUBLING * math.log2(share_asked))
+        bins.setdefault(at, {}).setdefault(key, []).append((math.log(share_asked), used, point.right))
+    pooled_bins = []
     for _, questions in sorted(bins.items()):
         if len(questions) >= LEAST_IN_BIN:
             means = [[sum(v) / len(values) for v in zip(*values, strict=True)] for values in questions.values()]
             logs, used_, right = (list(column) for column in zip(*means, strict=True))
             low, median, high = (quantile(used_, q) or 0.0 for q in (0.25, 0.5, 0.75))
-            found.append(
+            pooled_bins.append(
                 PooledBin(math.exp(sum(logs) / len(logs)), low, median, high, sum(right) / len(right), len(questions))
             )
-    return found
+    return pooled_bins
 
 
 def spread(curves: Sequence[QuestionCurve], count: int) -> list[QuestionCurve]:

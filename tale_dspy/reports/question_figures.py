@@ -63,13 +63,13 @@ def elasticity_questions(curves: Sequence[QuestionCurve], *, data: str, notes: S
             axes.set_xlabel("budget" if i + COLUMNS >= len(chosen) else "")
         title = f"Output tokens by budget on {len(chosen)} of {len(curves):,} questions of {shorten_text(data, 40)}"
         figure.suptitle(escape_math(title), x=0.08, y=0.995, ha="left", fontsize=10)
-        told = ["Blue circles: right. Orange crosses: wrong. Dashed: without a budget. Dotted: as many as asked for."]
-        told += ["The larger ring is the budget that was chosen."] if any(c.best for c in chosen) else []
-        canvas.draw_footer(grid[rows - 1][0], [*told, *notes])
+        legend = ["Blue circles: right. Orange crosses: wrong. Dashed: without a budget. Dotted: as many as asked for."]
+        legend += ["The larger ring is the budget that was chosen."] if any(c.best for c in chosen) else []
+        canvas.draw_footer(grid[rows - 1][0], [*legend, *notes])
     return Drawing(
         stem="elasticity_questions",
         title=title,
-        description=f"Output tokens against budget for single questions, from a short one to a long one. {told[0]}",
+        description=f"Output tokens against budget for single questions, from a short one to a long one. {legend[0]}",
         figure=figure,
         rows=_point_rows(curves),
     )
@@ -137,9 +137,9 @@ def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequ
         above.set_ylabel("output tokens (%)")
         below.set_ylabel("right (%)")
         below.set_xlabel("budget asked for (% of the tokens without one)")
-        told = ["Tokens in percent of those of the same question without a budget, whose answer was right."]
-        told += [elasticity_sentence(bins)]
-        canvas.draw_footer(below, [*told, *notes])
+        sentences = ["Tokens in percent of those of the same question without a budget, whose answer was right."]
+        sentences += [elasticity_sentence(bins)]
+        canvas.draw_footer(below, [*sentences, *notes])
     return Drawing(
         stem="elasticity_pooled",
         title=title,
@@ -155,13 +155,13 @@ def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequ
 def elasticity_sentence(bins: Sequence[PooledBin]) -> str:
     """Say where tokens are least, and whether they rise again below."""
     least = min(bins, key=lambda b: b.median)
-    told = (
+    sentence = (
         f"Tokens are least at budgets of {percent(least.share)}: {percent(least.median)} (median), "
         f"{percent(least.right)} right"
     )
     if least is bins[0]:
-        return f"{told}; no smaller budget was tried, so no rise is seen."
-    return f"{told}; the smallest, {percent(bins[0].share)}, take {percent(bins[0].median)}."
+        return f"{sentence}; no smaller budget was tried, so no rise is seen."
+    return f"{sentence}; the smallest, {percent(bins[0].share)}, take {percent(bins[0].median)}."
 
 
 def percent(share: float) -> str:
@@ -170,15 +170,15 @@ def percent(share: float) -> str:
 
 
 def _draw_pooled(axes: "Axes", curves: Sequence[QuestionCurve], bins: Sequence[PooledBin]) -> None:
-    found = shares(curves)
-    step = math.ceil(len(found) / MOST_POINTS)
+    share_points = shares(curves)
+    step = math.ceil(len(share_points) / MOST_POINTS)
     looks: list[JsonObject] = [
         {"marker": "o", "color": BLUE, "label": "right", "linewidths": 0.0},
         {"marker": "x", "color": ORANGE, "label": "wrong", "linewidths": 0.8},
     ]
     for wanted, look in zip((True, False), looks, strict=True):
-        points = [(x, y) for _, p, x, y in found[::step] if (p.right > 0.5) == wanted]
-        alpha = 0.55 if len(found) < 300 else 0.25
+        points = [(x, y) for _, p, x, y in share_points[::step] if (p.right > 0.5) == wanted]
+        alpha = 0.55 if len(share_points) < 300 else 0.25
         axes.scatter([100 * x for x, _ in points], [100 * y for _, y in points], s=9, alpha=alpha, zorder=2, **look)
     xs = [100 * b.share for b in bins]
     axes.fill_between(
@@ -194,11 +194,11 @@ def _draw_pooled(axes: "Axes", curves: Sequence[QuestionCurve], bins: Sequence[P
         label="median of questions,\nmiddle half",
     )
     axes.axhline(100, color=GREY, linewidth=1.2, linestyle="--", zorder=1, label="without a budget")
-    low, high = min(100 * x for _, _, x, _ in found) / 1.05, max(100 * x for _, _, x, _ in found) * 1.05
+    low, high = min(100 * x for _, _, x, _ in share_points) / 1.05, max(100 * x for _, _, x, _ in share_points) * 1.05
     line = [low * (high / low) ** (i / 100) for i in range(101)]
     axes.plot(line, line, color="#9A9A9A", linewidth=0.9, linestyle=":", zorder=1, label="as many as\nasked for")
     log_axis(axes, low, high, most=8)
-    tall = sorted(100 * y for _, _, _, y in found)[int(0.99 * (len(found) - 1))]
+    tall = sorted(100 * y for _, _, _, y in share_points)[int(0.99 * (len(share_points) - 1))]
     axes.set_ylim(0, 1.08 * max(105.0, tall))
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8.5, handlelength=1.6)
     for handle in legend.legend_handles:

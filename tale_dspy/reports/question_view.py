@@ -28,11 +28,11 @@ def find_records(run: Run, wanted: str) -> list[Record]:
         UsageError: If there is no such question, or there are several.
     """
     ids = dict.fromkeys(record.id for record in run.records)
-    found = [wanted] if wanted in ids else [key for key in ids if key.startswith(wanted)]
-    if len(found) != 1:
-        several = f"{len(found)} questions whose id begins with {wanted}" if found else f"no question {wanted}"
+    matches = [wanted] if wanted in ids else [key for key in ids if key.startswith(wanted)]
+    if len(matches) != 1:
+        several = f"{len(matches)} questions whose id begins with {wanted}" if matches else f"no question {wanted}"
         raise UsageError(f"{run.path or run.name} has {several}")
-    return [record for record in run.records if record.id == found[0]]
+    return [record for record in run.records if record.id == matches[0]]
 
 
 def failed_table(run: Run) -> ReportTable[Record]:

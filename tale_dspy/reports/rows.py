@@ -303,8 +303,8 @@ def row_notes(rows: Sequence[ReportRow]) -> list[str]:
     baselines = dict.fromkeys(row.versus for row in rows if row.versus is not None)
     to = " and ".join(baselines)
     paired = [f"Differences are to the run of {to}, on the questions both have."] if baselines else []
-    said = by_programs((row.program, note) for row in rows for note in row.notes)
-    return [CAPTION, *paired, *(f"{programs}: {note}" for note, programs in said.items())]
+    notes = by_programs((row.program, note) for row in rows for note in row.notes)
+    return [CAPTION, *paired, *(f"{programs}: {note}" for note, programs in notes.items())]
 
 
 def evidence_marks(rows: Sequence[ReportRow]) -> list[str]:

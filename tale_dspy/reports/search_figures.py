@@ -61,10 +61,10 @@ def _best_budgets(search: SearchRun) -> list[JsonObject]:
 
 def _to_draw(search: SearchRun) -> list[JsonObject]:
     """Return what was found, or say that nothing was."""
-    found = _best_budgets(search)
-    if not found:
+    rows = _best_budgets(search)
+    if not rows:
         raise UsageError(f"none of {len(search.rows)} questions has a best budget: there is nothing to draw")
-    return found
+    return rows
 
 
 def best_budgets(search: SearchRun) -> Drawing:
@@ -78,19 +78,19 @@ def best_budgets(search: SearchRun) -> Drawing:
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
-    found = _to_draw(search)
-    title = f"Best budgets on {shorten_text(search.data, 40)}, n = {len(found):,}"
+    rows = _to_draw(search)
+    title = f"Best budgets on {shorten_text(search.data, 40)}, n = {len(rows):,}"
     with canvas.house_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7.2, 3.1))
         left, right = figure.add_axes((0.08, 0.18, 0.42, 0.68)), figure.add_axes((0.57, 0.18, 0.42, 0.68))
-        _draw_histogram(left, [float(row["budget"]) for row in found], "best budget (tokens)")
+        _draw_histogram(left, [float(row["budget"]) for row in rows], "best budget (tokens)")
         _draw_histogram(
-            right, [100 * row["share_of_vanilla"] for row in found], "best budget (% of the answer without one)"
+            right, [100 * row["share_of_vanilla"] for row in rows], "best budget (% of the answer without one)"
         )
         left.set_ylabel("questions")
-        none = len(search.rows) - len(found)
+        none = len(search.rows) - len(rows)
         left.set_title(escape_math(title))
         without = f"{none:,} of {len(search.rows):,} questions have none and are not drawn: {_reason_counts(search)}."
         canvas.draw_footer(left, [*([without] if none else []), *search_notes(search)])
@@ -100,7 +100,7 @@ def best_budgets(search: SearchRun) -> Drawing:
         description="How many questions have a best budget of which size, in tokens and as a share of the answer "
         "without one; the dashed lines are the medians.",
         figure=figure,
-        rows=found,
+        rows=rows,
     )
 
 
@@ -154,28 +154,28 @@ def vanilla_searched(search: SearchRun) -> Drawing:
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
-    found = sorted(_to_draw(search), key=lambda row: (row["vanilla_tokens"], row["tokens"], row["id"]))
-    title = f"Output tokens per question on {shorten_text(search.data, 40)}, n = {len(found):,}"
+    rows = sorted(_to_draw(search), key=lambda row: (row["vanilla_tokens"], row["tokens"], row["id"]))
+    title = f"Output tokens per question on {shorten_text(search.data, 40)}, n = {len(rows):,}"
     with canvas.house_style():
         figure, axes = canvas.blank_figure()
-        points = [QuestionTokens(row["id"], row["vanilla_tokens"], row["tokens"]) for row in found]
+        points = [QuestionTokens(row["id"], row["vanilla_tokens"], row["tokens"]) for row in rows]
         draw_pairs(axes, points, ("without a budget", "best budget"))
         axes.set_title(escape_math(title))
         axes.set_xlabel("questions with a best budget, in the order of their tokens without one")
         axes.set_ylabel("output tokens")
-        canvas.draw_footer(axes, [_confirmation_note(found), *search_notes(search)])
+        canvas.draw_footer(axes, [_confirmation_note(rows), *search_notes(search)])
     return Drawing(
         stem="vanilla_searched",
         title=title,
         description="Output tokens of each question without a budget (blue circles) and under its best budget (orange "
         "triangles); the lines are the means.",
         figure=figure,
-        rows=[{"rank": i, **row} for i, row in enumerate(found, 1)],
+        rows=[{"rank": i, **row} for i, row in enumerate(rows, 1)],
     )
 
 
-def _confirmation_note(found: Sequence[JsonObject]) -> str:
-    drawn, right = sum(row["confirmed_n"] for row in found), sum(row["confirmed_right"] for row in found)
+def _confirmation_note(rows: Sequence[JsonObject]) -> str:
+    drawn, right = sum(row["confirmed_n"] for row in rows), sum(row["confirmed_right"] for row in rows)
     if not drawn:
         return "Tokens of the draw a budget was chosen for: the least of several noisy draws, and therefore too low."
     return f"Tokens are means of fresh draws, made after a budget was chosen; {right:,} of {drawn:,} of them are right."

@@ -61,8 +61,8 @@ class SearchRun:
 
     @property
     def _search_config(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.info.get("config", {})
-        return found
+        config: Mapping[str, Any] = self.info.get("config", {})
+        return config
 
 
 def is_search(path: Path) -> bool:
@@ -93,17 +93,17 @@ def search_notes(search: SearchRun) -> list[str]:
 
 def search_table(search: SearchRun) -> dict[str, str]:
     """Sum a search up in a few figures, as text: what was found, what it saves, why the others have none."""
-    rows, found = search.rows, [(row, row.best) for row in search.rows if row.best is not None]
+    rows, chosen = search.rows, [(row, row.best) for row in search.rows if row.best is not None]
     reasons = by_programs((row.id, row.reason) for row in rows if row.reason)
-    vanilla = mean_known([float(row.vanilla.tokens or 0) for row, _ in found])
-    best = mean_known([b.tokens for _, b in found])
+    vanilla = mean_known([float(row.vanilla.tokens or 0) for row, _ in chosen])
+    best = mean_known([b.tokens for _, b in chosen])
     saved = "–" if not vanilla or best is None else f"{100 * (1 - best / vanilla):.1f}"
     tried = [row for row in rows if row.trials]
     trials = None if not tried else sum(len(row.trials) for row in tried) / len(tried)
     return {
         "Questions": str(len(rows)),
         "Right without a budget": str(sum(row.vanilla.correct for row in rows)),
-        "With a best budget": str(len(found)),
+        "With a best budget": str(len(chosen)),
         "Budgets tried a question": number(trials),
         "Tokens without a budget (of these)": number(vanilla),
         "Tokens with the best budget (confirmed)": number(best),

@@ -45,14 +45,14 @@ def sweeps(runs: Sequence[Run]) -> list[RunSweep]:
     for run in runs:
         if run.records and all(r.budget_source == "given" for r in run.records if r.outcome != "error"):
             groups.setdefault(experiment(run, NOT_THE_EXPERIMENT | {"program"}), []).append(run)
-    found = []
+    sweeps = []
     for group in groups.values():
         apart = NOT_THE_EXPERIMENT | OF_THE_PROGRAM
         alike = [run for run in runs if experiment(run, apart) == experiment(group[0], apart)]
         vanilla = vanilla_run(alike, runs[0])
         if len(group) >= LEAST_BUDGETS and vanilla is not None:
-            found.append(RunSweep(tuple(group), vanilla))
-    return found
+            sweeps.append(RunSweep(tuple(group), vanilla))
+    return sweeps
 
 
 def sweep_table(vanilla: Run, points: Sequence[Run]) -> ReportTable[ReportRow]:

@@ -33,10 +33,10 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """First characters of a cell that spreadsheets compute (CWE-1236)."""
 
 
-def by_programs(said: Iterable[tuple[str, str]]) -> dict[str, str]:
+def by_programs(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Group pairs of program and sentence: each sentence once, with the programs it is of, such as `cot, tale-ep`."""
     programs: dict[str, dict[str, None]] = {}
-    for program, sentence in said:
+    for program, sentence in notes:
         programs.setdefault(sentence, {})[program] = None
     return {sentence: ", ".join(names) for sentence, names in programs.items()}
 

@@ -26,14 +26,14 @@ def rich_verdict(verdict: GateResult) -> "Group":
         )
     )
     draws = "" if v.draws == v.n else f", {v.draws:,} answers"
-    asked = Text(
+    criteria = Text(
         f"{visible(v.data or 'unnamed data', ' ')}: {v.n:,} questions{draws}; {v.right_to_wrong:,} right->wrong, "
         f"{v.wrong_to_right:,} wrong->right; margin {number(100 * v.max_drop, 2)} points; smallest n that could pass "
         f"with so many changed answers: {v.smallest_n:,}"
     )
     notes = [Text(f"note: {visible(note, ' ')}", style="yellow") for note in v.notes]
     sentence = Text(f"{v.outcome}: ", style=STYLES[v.outcome]).append(v.reason, style="not bold")
-    return Group(title, asked, _figures_table(v), *notes, sentence)
+    return Group(title, criteria, _figures_table(v), *notes, sentence)
 
 
 def _program_on_model(program: str, model: str | None) -> str:

@@ -40,9 +40,9 @@ def budget_of(prompt: str) -> int | None:
     """Return the token budget a prompt names last, as a phrase or as the field `token_budget`; None without one."""
     if "token" not in prompt:
         return None
-    found = _BUDGET.findall(prompt) or _BUDGET_FIELD.findall(prompt)
+    matches = _BUDGET.findall(prompt) or _BUDGET_FIELD.findall(prompt)
     # Longer numbers than any budget are cut: int() refuses more than 4300 digits.
-    return int(found[-1][:18]) if found else None
+    return int(matches[-1][:18]) if matches else None
 
 
 def kind_of(system: str, prompt: str) -> str:
@@ -281,12 +281,12 @@ def _boxes(r: random.Random, name: str, things: str) -> _Problem:
 
 
 def _market(r: random.Random, name: str, things: str) -> _Problem:
-    price, had, kept = r.randint(2, 19), r.randint(60, 300), r.randint(5, 50)
+    price, had, unsold = r.randint(2, 19), r.randint(60, 300), r.randint(5, 50)
     text = (
-        f"{name} brings {had} {things} to the market, keeps {kept} of them and sells the rest for ${price} each. "
+        f"{name} brings {had} {things} to the market, keeps {unsold} of them and sells the rest for ${price} each. "
         f"How many dollars does {name} earn?"
     )
-    return text, (had - kept) * price, 2
+    return text, (had - unsold) * price, 2
 
 
 def _share(r: random.Random, name: str, things: str) -> _Problem:

@@ -104,8 +104,8 @@ class ProviderServer(ScriptedServer):
             return WireAnswer("other", body=encode({"model_info": {}, "capabilities": ["completion", "thinking"]}))
         body = json.loads(message.body)
         model = str(body.get("model") or unquote(rest.split("/")[-1 if dialect == "gemini" else -2]).partition(":")[0])
-        told = "openai-responses" if (provider, dialect) == ("openai", "responses") else provider
-        refusals = (*RULES[told](model, body), *turn_refusals(provider, dialect, body))
+        control = "openai-responses" if (provider, dialect) == ("openai", "responses") else provider
+        refusals = (*RULES[control](model, body), *turn_refusals(provider, dialect, body))
         prompt = DIALECTS[dialect].prompt(body)
         sent = SentRequest(provider, dialect, message.path, model, prompt, body, refusals)
         self.sent.append(sent)

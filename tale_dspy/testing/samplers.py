@@ -92,15 +92,15 @@ def searched(sampler: "BaseSampler", question: Question, vanilla: int = VANILLA,
     """Search one question by ask and tell, as a `BudgetSearch` does, and return the budgets asked."""
     from tale_dspy.optimizers.samplers.base import BudgetSampler, history_of
 
-    study, asked = new_study(sampler), list[int]()
-    while len(asked) < calls and not (isinstance(sampler, BudgetSampler) and sampler.finished(study)):
+    study, budgets = new_study(sampler), list[int]()
+    while len(budgets) < calls and not (isinstance(sampler, BudgetSampler) and sampler.finished(study)):
         trial = study.ask()
-        asked.append(trial.suggest_int("budget", 1, vanilla))
-        tell(study, trial, question(asked[-1]))
+        budgets.append(trial.suggest_int("budget", 1, vanilla))
+        tell(study, trial, question(budgets[-1]))
     history = history_of(study)
     if isinstance(sampler, BudgetSampler) and history is not None:
         sampler.finish_question(history)
-    return asked
+    return budgets
 
 
 class SamplerSuite:
@@ -127,9 +127,9 @@ class SamplerSuite:
                 tell(study, trial, elastic(budget))
 
     def test_any_answer_is_borne(self) -> None:
-        for asked in self.searches():
-            assert asked
-            assert all(1 <= budget <= VANILLA for budget in asked), asked
+        for budgets in self.searches():
+            assert budgets
+            assert all(1 <= budget <= VANILLA for budget in budgets), budgets
 
     def test_the_same_questions_in_the_same_order_are_searched_the_same_way(self) -> None:
         assert list(self.searches()) == list(self.searches())
@@ -165,9 +165,9 @@ class SamplerSuite:
     def test_threads_can_share_a_sampler(self) -> None:
         sampler = self.sampler()
         with ThreadPoolExecutor(8) as pool:
-            for asked in pool.map(lambda question: searched(sampler, question), QUESTIONS * 6):
-                assert asked
-                assert all(1 <= budget <= VANILLA for budget in asked), asked
+            for budgets in pool.map(lambda question: searched(sampler, question), QUESTIONS * 6):
+                assert budgets
+                assert all(1 <= budget <= VANILLA for budget in budgets), budgets
 
 
 class BudgetSamplerSuite(SamplerSuite):
@@ -187,8 +187,8 @@ class BudgetSamplerSuite(SamplerSuite):
             yield searched(sampler, question, calls=self.most_calls + 1)
 
     def test_every_search_ends(self) -> None:
-        for asked in self.searches():
-            assert len(asked) <= self.most_calls, asked
+        for budgets in self.searches():
+            assert len(budgets) <= self.most_calls, budgets
 
     def test_a_question_without_a_trial_is_not_finished(self) -> None:
         sampler = self.sampler()
@@ -227,18 +227,18 @@ class BudgetSamplerSuite(SamplerSuite):
 
         sampler = self.sampler()
         history = QuestionHistory(VANILLA, tuple(Observation(budget, *elastic(budget)) for budget in (80, 20, 45)))
-        told = (sampler.propose(history), sampler.should_stop(history))
-        assert (sampler.propose(history), sampler.should_stop(history)) == told
+        decision = (sampler.propose(history), sampler.should_stop(history))
+        assert (sampler.propose(history), sampler.should_stop(history)) == decision
 
     def test_a_range_with_a_step_is_searched_to_its_end(self) -> None:
         for question in QUESTIONS:
-            sampler, asked = self.sampler(), list[int]()
+            sampler, budgets = self.sampler(), list[int]()
             study = new_study(sampler)
-            while len(asked) <= self.most_calls and not sampler.finished(study):
+            while len(budgets) <= self.most_calls and not sampler.finished(study):
                 trial = study.ask()
-                asked.append(trial.suggest_int("budget", 10, 160, step=50))
-                tell(study, trial, question(asked[-1]))
-            assert len(asked) <= self.most_calls and set(asked) <= {10, 60, 110, 160}, asked
+                budgets.append(trial.suggest_int("budget", 10, 160, step=50))
+                tell(study, trial, question(budgets[-1]))
+            assert len(budgets) <= self.most_calls and set(budgets) <= {10, 60, 110, 160}, budgets
 
     def test_the_budget_may_have_any_name_and_other_parameters_beside_it(self) -> None:
         study = new_study(self.sampler())
@@ -275,9 +275,9 @@ class BudgetSamplerSuite(SamplerSuite):
         for vanilla in (1, 3, VANILLA, 100_000):
             sampler.finish_question(QuestionHistory(vanilla))
             for question in QUESTIONS:
-                asked = [budget for budget in (1, 2, 40, 150) if budget <= vanilla]
+                budgets = [budget for budget in (1, 2, 40, 150) if budget <= vanilla]
                 sampler.finish_question(
-                    QuestionHistory(vanilla, tuple(Observation(budget, *question(budget)) for budget in asked))
+                    QuestionHistory(vanilla, tuple(Observation(budget, *question(budget)) for budget in budgets))
                 )
         assert searched(sampler, elastic, calls=self.most_calls + 1)
 

@@ -37,11 +37,11 @@ def turns_of(dialect: str, body: Body) -> list[ChatTurn]:
         body: The parsed body.
     """
     if dialect == "gemini":
-        told = body.get("systemInstruction") or body.get("system_instruction")
-        return [*_system_turn((told or {}).get("parts")), *_read_turns(body.get("contents", ()), "parts")]
+        system = body.get("systemInstruction") or body.get("system_instruction")
+        return [*_system_turn((system or {}).get("parts")), *_read_turns(body.get("contents", ()), "parts")]
     if dialect == "responses":
-        said = body.get("input", "")
-        items = [{"role": "user", "content": said}] if isinstance(said, str) else said
+        body_input = body.get("input", "")
+        items = [{"role": "user", "content": body_input}] if isinstance(body_input, str) else body_input
         return [*_system_turn(body.get("instructions")), *_read_turns([i for i in items if "role" in i], "content")]
     return [*_system_turn(body.get("system")), *_read_turns(body.get("messages", ()), "content")]
 

@@ -46,7 +46,7 @@ def build(setup: TrainerSetup) -> Any:
     """Return TRL's trainer on the rows of the plan."""
     options = setup.plan.options
     assert isinstance(options, DpoOptions)
-    own: JsonObject = {
+    dpo_arguments: JsonObject = {
         "loss_type": list(options.loss),
         "loss_weights": None if options.loss_weights is None else list(options.loss_weights),
         "beta": options.beta_taken,
@@ -55,7 +55,7 @@ def build(setup: TrainerSetup) -> Any:
     }
     trainer = _TokenizedDpoTrainer(
         model=setup.model,
-        args=DPOConfig(**setup.arguments, **own),
+        args=DPOConfig(**setup.arguments, **dpo_arguments),
         train_dataset=tokens_of(setup.plan),
         processing_class=setup.plan.row_tokenizer.tokenizer,
         peft_config=setup.lora,

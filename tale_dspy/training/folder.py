@@ -56,8 +56,10 @@ class AdapterFolder:
         before = old.get("config", {})
         changed = sorted(k for k in before.keys() | self.config.keys() if before.get(k) != self.config.get(k))
         if changed:
-            told = "; ".join(f"{k} was {before.get(k)}, now {self.config.get(k)}" for k in changed[:4])
-            raise RunFolderError(f"{self.path} holds a training of another configuration ({told}): give another folder")
+            changes = "; ".join(f"{k} was {before.get(k)}, now {self.config.get(k)}" for k in changed[:4])
+            raise RunFolderError(
+                f"{self.path} holds a training of another configuration ({changes}): give another folder"
+            )
 
     @property
     def finished(self) -> bool:
@@ -105,8 +107,10 @@ class AdapterFolder:
 
     def last_checkpoint(self) -> Path | None:
         """Return the newest whole checkpoint; broken ones are removed."""
-        found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]), reverse=True)
-        for folder in found:
+        folders = sorted(
+            self.checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]), reverse=True
+        )
+        for folder in folders:
             try:
                 check_manifest(folder)
                 if (folder / MANIFEST).is_file():
@@ -130,9 +134,9 @@ def write_json(path: Path, value: JsonObject) -> None:
 
 def _read_json(path: Path) -> JsonObject:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise RunFolderError(f"{path} cannot be read: {e}") from e
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise RunFolderError(f"{path} must hold one JSON object")
-    return found
+    return document

@@ -44,7 +44,7 @@ def build(setup: TrainerSetup) -> Any:
     plan, options = setup.plan, setup.plan.options
     assert isinstance(options, GrpoOptions)
     arguments = {k: v for k, v in setup.arguments.items() if k not in ("max_length", "train_sampling_strategy")}
-    own = {
+    grpo_arguments = {
         "remove_unused_columns": False,
         "shuffle_dataset": False,  # the plan has shuffled
         "num_generations": options.generations,
@@ -56,7 +56,7 @@ def build(setup: TrainerSetup) -> Any:
     trainer = GRPOTrainer(
         model=setup.model,
         reward_funcs=reward,
-        args=GRPOConfig(**{**arguments, **own}),
+        args=GRPOConfig(**{**arguments, **grpo_arguments}),
         train_dataset=questions_of(plan),
         processing_class=plan.row_tokenizer.tokenizer,
         peft_config=setup.lora,

@@ -162,8 +162,8 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         return caps.evaluate(program, examples, metric=self.metric, out=self.out / name, **options)
 
     def _search_budgets(self, program: Any, lm: LanguageModel, trainset: Any, caps: SharedCaps) -> None:
-        own = {k: v for k, v in self.options.items() if k not in ("name", "repeats", "allow_leak")}
-        options: JsonObject = {**own, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
+        run_options = {k: v for k, v in self.options.items() if k not in ("name", "repeats", "allow_leak")}
+        options: JsonObject = {**run_options, "lm": lm, **caps.left(), **self.search, "out": self.out / "search"}
         search = BudgetSearch(self.metric, **options)
         try:
             search.compile(program, trainset=trainset)

@@ -22,14 +22,14 @@ class NeighborAccuracy:
     """
 
     def __init__(self, rows: Sequence[SearchRow]) -> None:
-        told = [
+        lines = [
             (row.vanilla.tokens, trial.tokens, trial.correct)
             for row in rows
             if row.vanilla.tokens and row.vanilla.correct
             for trial in row.trials
             if trial.tokens
         ]
-        table = np.array(told, dtype=float).reshape(-1, 3)
+        table = np.array(lines, dtype=float).reshape(-1, 3)
         self._vanilla, self._tokens, self._right = np.log(table[:, 0]), np.log(table[:, 1]), table[:, 2]
 
     def share_right(self, vanilla_tokens: int | None, tokens: int) -> float:

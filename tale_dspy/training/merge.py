@@ -72,5 +72,5 @@ def _training_card(folder: Path) -> JsonObject:
 
 def _belongs_to_tokenizer(path: Path) -> bool:
     """Whether it is of the tokenizer or the chat template: what is neither weights nor told of them."""
-    told = path.name in (files.MANIFEST, files.CARD) or path.name.endswith(".index.json")
-    return path.suffix in (".json", ".jinja", ".model", ".txt") and not told
+    is_description = path.name in (files.MANIFEST, files.CARD) or path.name.endswith(".index.json")
+    return path.suffix in (".json", ".jinja", ".model", ".txt") and not is_description

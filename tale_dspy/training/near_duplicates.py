@@ -41,13 +41,13 @@ class NearDuplicateIndex:
 
 
 def _numbers_and_words(question: str) -> tuple[tuple[str, ...], Words]:
-    found = _WORD.findall(unicodedata.normalize("NFKC", question).casefold())
+    tokens = _WORD.findall(unicodedata.normalize("NFKC", question).casefold())
     seen: Counter[str] = Counter()
     words = set()
-    for word in found:
+    for word in tokens:
         words.add((word, seen[word]))
         seen[word] += 1
-    return tuple(sorted(word for word in found if word[0].isdigit())), frozenset(words)
+    return tuple(sorted(word for word in tokens if word[0].isdigit())), frozenset(words)
 
 
 def _rarest_words(words: Words) -> list[tuple[str, int] | None]:

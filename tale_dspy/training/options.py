@@ -240,11 +240,11 @@ def options_from(strategy: str, preset: str | None, **given: object) -> TrainOpt
         raise UsageError(f"preset must be paper, got {preset!r}")
     kind = OPTIONS[strategy]
     known = {f.name for f in fields(kind)}
-    told = {name: value for name, value in given.items() if value is not None}
-    strange = sorted(told.keys() - known)
+    options = {name: value for name, value in given.items() if value is not None}
+    strange = sorted(options.keys() - known)
     if strange:
         raise UsageError(f"{strategy} has no option {strange[0]}")
     if preset is not None and not _PAPER[kind.strategy]:
         raise UsageError(f"the paper has no {strategy}")
     start = kind() if preset is None else kind.paper()
-    return kind(**{**{f.name: getattr(start, f.name) for f in fields(kind)}, **told})
+    return kind(**{**{f.name: getattr(start, f.name) for f in fields(kind)}, **options})

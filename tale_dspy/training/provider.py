@@ -164,6 +164,6 @@ def _read_options(strategy: str, given: JsonObject) -> "SftOptions | DpoOptions"
 def _training_folder(strategy: str, model: str, rows: list[JsonObject], options: JsonObject) -> Path:
     """Name a folder after all that decides the training; a base that was written anew is another one."""
     base = contents_hash(resolve_folder(parse_model_path(model)))
-    told = json.dumps([strategy, model, base, rows, options], sort_keys=True, ensure_ascii=False, default=str)
-    digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    key = json.dumps([strategy, model, base, rows, options], sort_keys=True, ensure_ascii=False, default=str)
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Path(get_finetune_directory()) / f"tale-{strategy}-{digest}"

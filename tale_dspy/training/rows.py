@@ -47,18 +47,18 @@ def read_rows(data: object, strategy: Strategy) -> list[TrainRow]:
         DataError: If there are no rows, or one lacks a field or has it in another form.
     """
     if isinstance(data, str | Path):
-        told = _of_file(data)
+        items = _of_file(data)
     elif isinstance(data, Iterable):
-        told = []
+        items = []
         for number, row in enumerate(data, 1):
-            told += _of_file(row) if isinstance(row, str | Path) else [(f"row {number}", row)]
+            items += _of_file(row) if isinstance(row, str | Path) else [(f"row {number}", row)]
     else:
         raise DataError(
             f"data must be a file, several, a datasets.Dataset or a list of rows, got {type(data).__name__}"
         )
-    if not told:
+    if not items:
         raise DataError("there is no row to train on: data is empty")
-    return [_check_row(where, values, strategy) for where, values in told]
+    return [_check_row(where, values, strategy) for where, values in items]
 
 
 def _of_file(path: str | Path) -> list[tuple[str, Any]]:
@@ -75,9 +75,9 @@ def _check_row(where: str, values: object, strategy: Strategy) -> TrainRow:
         cells["completion"] = [last]
     for column in ("prompt", *columns):
         if not cells.get(column):
-            found = ", ".join(values) or "nothing"
+            names = ", ".join(values) or "nothing"
             raise DataError(
-                f"{where} has no {column}: {strategy} needs {', '.join(('prompt', *columns))}; it has {found}"
+                f"{where} has no {column}: {strategy} needs {', '.join(('prompt', *columns))}; it has {names}"
             )
     prompt = cells["prompt"]
     if not isinstance(prompt, str):

@@ -29,12 +29,12 @@ def check_program(card: Mapping[str, Any], program: Any, inputs: Mapping[str, An
         UsageError: If it asks with another.
     """
     messages = TrainingPrompt(program, "", adapter).prompt(inputs) or []
-    asked = next((m["content"] for m in messages if m["role"] == "system"), None)
+    system = next((m["content"] for m in messages if m["role"] == "system"), None)
     trained = card["prompt"]["system"]
-    if asked != trained:
+    if system != trained:
         raise UsageError(
             f"the adapter was trained behind the system message {trained!r}, but {type(program).__name__} asks with "
-            f"{asked!r}: evaluate it with the program and adapter it was distilled for"
+            f"{system!r}: evaluate it with the program and adapter it was distilled for"
         )
 
 
@@ -86,14 +86,14 @@ def _trained_tokens(folder: Path, text: str) -> list[int]:
 
 def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str, api_key: str | None) -> list[int] | int:
     """Return the tokens the server makes of messages, or how many where it does not tell which."""
-    asked = {"model": model, "messages": messages}
+    body = {"model": model, "messages": messages}
     parts = urlsplit(api_base)
     root = urlunsplit(parts._replace(path=parts.path.removesuffix("/v1")))
-    found = _post_json(f"{root}/tokenize", {**asked, "add_generation_prompt": True}, api_key, missing_ok=True)
-    if isinstance(found.get("tokens"), list):
-        return [int(token) for token in found["tokens"]]
-    told = _post_json(f"{api_base}/chat/completions", {**asked, "max_tokens": 1, "temperature": 0}, api_key)
-    count = (told.get("usage") or {}).get("prompt_tokens")
+    tokenized = _post_json(f"{root}/tokenize", {**body, "add_generation_prompt": True}, api_key, missing_ok=True)
+    if isinstance(tokenized.get("tokens"), list):
+        return [int(token) for token in tokenized["tokens"]]
+    completion = _post_json(f"{api_base}/chat/completions", {**body, "max_tokens": 1, "temperature": 0}, api_key)
+    count = (completion.get("usage") or {}).get("prompt_tokens")
     if not isinstance(count, int):
         raise BackendError(f"{api_base} does not tell how many tokens a prompt has, so its template cannot be checked")
     return count
@@ -108,7 +108,7 @@ def _post_json(url: str, body: JsonObject, api_key: str | None, *, missing_ok: b
         if missing_ok and answer.status_code in (404, 405, 501):
             return {}
         answer.raise_for_status()
-        found = answer.json()
+        document = answer.json()
     except (httpx.HTTPError, ValueError) as e:
         raise BackendError(f"{url} does not answer as an OpenAI-compatible server does: {e}") from e
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -120,8 +120,8 @@ def load_row_tokenizer(folder: Path) -> RowTokenizer:
             generation = GenerationConfig.from_pretrained(str(folder), local_files_only=True) if has_own else None
     except Exception as e:  # the boundary to transformers: a broken folder can fail anywhere in it
         raise DataError(f"{folder} holds no tokenizer that can be read: {str(e).strip().partition(chr(10))[0]}") from e
-    told = None if generation is None else generation.eos_token_id
-    ends = end_tokens(told, config.get_text_config(decoder=True).eos_token_id, tokenizer.eos_token_id)
+    end_token = None if generation is None else generation.eos_token_id
+    ends = end_tokens(end_token, config.get_text_config(decoder=True).eos_token_id, tokenizer.eos_token_id)
     if not ends:
         raise DataError(f"{folder}: neither the model nor its tokenizer names a token that ends a reply")
     return RowTokenizer(tokenizer, ends)

@@ -74,14 +74,14 @@ class TrainingPrompt:
             if values is None or not self._is_right(values, gold):
                 continue
             # A reply without reasoning is written with none, and not with the word None.
-            said = {k: "" if v is None and k == REASONING else v for k, v in values.items()}
-            written: str = self.adapter.format_assistant_message_content(self.signature, said)
+            texts = {k: "" if v is None and k == REASONING else v for k, v in values.items()}
+            written: str = self.adapter.format_assistant_message_content(self.signature, texts)
             # TaleAdapter reads replies with the markers of ChatAdapter, too, but does not ask for them.
             same_form = (_MARKER in written) == (_MARKER in text)
             return text if reader is self.adapter and same_form else written.strip()
-        own = self._parse_complete(self.adapter, text)
+        parsed = self._parse_complete(self.adapter, text)
         # A right answer that is not the gold's own form, as a metric of the user's may accept.
-        return text if own is not None and not any(_MARKER in str(value) for value in own.values()) else None
+        return text if parsed is not None and not any(_MARKER in str(value) for value in parsed.values()) else None
 
     def _parse_complete(self, reader: Any, text: str) -> JsonObject | None:
         try:
@@ -100,14 +100,14 @@ class TrainingPrompt:
 
 
 def _find_predictor(program: Program, searched: str) -> tuple[str, Any]:
-    found = {name: p for name, p in program.named_predictors() if not is_estimator(p.signature)}
-    if len(found) == 1:
-        return next(iter(found.items()))
-    name = next((n for n in found if searched in (n, n.removesuffix(".predict"))), None)
+    candidates = {name: p for name, p in program.named_predictors() if not is_estimator(p.signature)}
+    if len(candidates) == 1:
+        return next(iter(candidates.items()))
+    name = next((n for n in candidates if searched in (n, n.removesuffix(".predict"))), None)
     if name is None:
-        known = ", ".join(found) or "none"
+        known = ", ".join(candidates) or "none"
         raise UsageError(f"{searched} was searched, but {type(program).__name__} has the predictors {known}")
-    return name, found[name]
+    return name, candidates[name]
 
 
 def _adapter_of(program: Program, predictor: Predictor) -> Any:

@@ -57,9 +57,9 @@ def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acqu
         return None
     best = history.best_tokens / history.vanilla_tokens
     # Axes from here on: c = candidate budget, j = case.
-    asked = np.log(budgets / history.vanilla_tokens)[:, None]
-    mean, spread = model.lengths(asked, changepoints)
-    enough = asked - changepoints >= required_budgets - TOLERANCE
+    log_budgets = np.log(budgets / history.vanilla_tokens)[:, None]
+    mean, spread = model.lengths(log_budgets, changepoints)
+    enough = log_budgets - changepoints >= required_budgets - TOLERANCE
     right = model.right(enough)
     replies = [np.exp(mean + grade * spread) for grade in GRADES]
     # A right answer below the required budget is luck, and saves nothing.

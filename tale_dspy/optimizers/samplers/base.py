@@ -229,10 +229,10 @@ def observation(trial: FrozenTrial, values: Sequence[float] | None, name: str = 
 
 
 def _budget_name(
-    study: Study, trial: FrozenTrial, asked: str | None = None, distribution: BaseDistribution | None = None
+    study: Study, trial: FrozenTrial, parameter: str | None = None, distribution: BaseDistribution | None = None
 ) -> str:
     """Return the name of the parameter that is the budget: `budget`, else the study's first integer one from 1 on."""
-    if asked == PARAMETER:
+    if parameter == PARAMETER:
         return PARAMETER
     trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
     if any(PARAMETER in t.distributions for t in (*trials, trial)):
@@ -241,7 +241,7 @@ def _budget_name(
         for name, known in earlier.distributions.items():
             if _is_budget_range(known):
                 return name
-    return asked if asked is not None and _is_budget_range(distribution) else PARAMETER
+    return parameter if parameter is not None and _is_budget_range(distribution) else PARAMETER
 
 
 def _is_budget_range(distribution: BaseDistribution | None) -> bool:

@@ -179,7 +179,7 @@ class _LevelModel:
         total: Array = prior / prior.sum()
         return total
 
-    def shares(self, levels: int, own: Mapping[int, float]) -> Array:
+    def shares(self, levels: int, observed: Mapping[int, float]) -> Array:
         """Return the expected tokens of each level as a share of those without a budget.
 
         Known levels are those of the question itself, else the mean of finished questions. Others lie between their
@@ -187,10 +187,10 @@ class _LevelModel:
 
         Args:
             levels: Number of words.
-            own: Shares that the question has shown, by level.
+            observed: Shares that the question has shown, by level.
         """
         known = {level: share for (k, level), share in self._tokens.items() if k == levels and share > 0}
-        known = {**known, levels + 1: 1.0, **own}
+        known = {**known, levels + 1: 1.0, **observed}
         anchors = sorted(known)
         logs = np.interp(np.arange(1, levels + 1), anchors, [math.log(known[level]) for level in anchors])
         below = np.maximum(anchors[0] - np.arange(1, levels + 1), 0)

@@ -78,9 +78,9 @@ class ElasticSampler(BudgetSampler):
 
     def propose(self, history: QuestionHistory) -> int:
         """Return the budget whose call, with the best one after it, is expected to save most."""
-        found = self._cached_acquisition(history)
-        if found is not None:
-            return found.budget
+        acquisition = self._cached_acquisition(history)
+        if acquisition is not None:
+            return acquisition.budget
         return history.best.budget if history.best else history.vanilla_tokens
 
     def should_stop(self, history: QuestionHistory) -> bool:
@@ -90,8 +90,8 @@ class ElasticSampler(BudgetSampler):
         if len(history.seen) >= self.max_calls:
             return True
         with self._lock:
-            found = self._cached_acquisition(history)
-            return found is None or self._calibration.calibrated(found.expected_saving) < self.price
+            acquisition = self._cached_acquisition(history)
+            return acquisition is None or self._calibration.calibrated(acquisition.expected_saving) < self.price
 
     def observe(self, history: QuestionHistory) -> None:
         """Learn from a question that is still being searched."""
@@ -160,8 +160,8 @@ class ElasticSampler(BudgetSampler):
                 for cache in (self._acquisitions, self._expected_savings):
                     if len(cache) > CACHE_SIZE:
                         cache.clear()
-                found = self._acquisitions[history] = two_step_lookahead(self._model, history)
-                self._expected_savings[history] = None if found is None else found.expected_saving
+                acquisition = self._acquisitions[history] = two_step_lookahead(self._model, history)
+                self._expected_savings[history] = None if acquisition is None else acquisition.expected_saving
             return self._acquisitions[history]
 
     def _stop_observing(self, stages: Sequence[QuestionHistory]) -> int:
@@ -189,9 +189,9 @@ class ElasticSampler(BudgetSampler):
         """Return the saving expected at this stage of a question; computed only where it was never asked for."""
         if history in self._expected_savings:
             return self._expected_savings.pop(history)
-        found = self._cached_acquisition(history)
+        acquisition = self._cached_acquisition(history)
         self._expected_savings.pop(history, None)
-        return None if found is None else found.expected_saving
+        return None if acquisition is None else acquisition.expected_saving
 
 
 def _without_pending(history: QuestionHistory) -> QuestionHistory:

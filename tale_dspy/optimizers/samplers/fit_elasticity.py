@@ -137,9 +137,9 @@ def _changepoint_prior(model: ElasticityModel, by_changepoint: Array) -> tuple[A
     wide = max(UNIFORM_SHARE, PRIOR_TRIALS / (PRIOR_TRIALS + questions))
     share = (1 - wide) * density / density.sum() + wide / len(fine)
     places: Array = np.interp((np.arange(CHANGEPOINTS) + 0.5) / CHANGEPOINTS, np.cumsum(share), fine)
-    own = by_changepoint @ _smoothing_kernel(model.changepoints, places, width) * np.gradient(places)
-    own *= len(places) / own.sum(axis=1, keepdims=True)
-    return places, own
+    likelihood = by_changepoint @ _smoothing_kernel(model.changepoints, places, width) * np.gradient(places)
+    likelihood *= len(places) / likelihood.sum(axis=1, keepdims=True)
+    return places, likelihood
 
 
 def _smoothing_kernel(at: Array, around: Array, width: float) -> Array:

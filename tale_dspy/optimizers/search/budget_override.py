@@ -42,59 +42,59 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         asked: Gives the answer that is being made at the moment.
     """
 
-    def __init__(self, module: BudgetedPredictor, asked: Callable[[], ProbeContext]) -> None:
+    def __init__(self, module: BudgetedPredictor, probe_of: Callable[[], ProbeContext]) -> None:
         super().__init__()
         self.budgeted = module
         self.plain = unbudgeted(module)
-        self._asked = asked
+        self._asked = probe_of
 
     def forward(self, **kwargs: object) -> TalePrediction:
-        asked, inputs = self._inputs_under_probe(kwargs)
-        if asked.budget is None:
-            return self._record_prediction(asked, self.plain(**self._without_mode(inputs)))
-        return self._record_prediction(asked, self.budgeted(**inputs, **{BUDGET: asked.budget}))
+        probe, inputs = self._inputs_under_probe(kwargs)
+        if probe.budget is None:
+            return self._record_prediction(probe, self.plain(**self._without_mode(inputs)))
+        return self._record_prediction(probe, self.budgeted(**inputs, **{BUDGET: probe.budget}))
 
     async def aforward(self, **kwargs: object) -> TalePrediction:
-        asked, inputs = self._inputs_under_probe(kwargs)
-        if asked.budget is None:
-            return self._record_prediction(asked, await self.plain.acall(**self._without_mode(inputs)))
-        return self._record_prediction(asked, await self.budgeted.acall(**inputs, **{BUDGET: asked.budget}))
+        probe, inputs = self._inputs_under_probe(kwargs)
+        if probe.budget is None:
+            return self._record_prediction(probe, await self.plain.acall(**self._without_mode(inputs)))
+        return self._record_prediction(probe, await self.budgeted.acall(**inputs, **{BUDGET: probe.budget}))
 
     def _inputs_under_probe(self, kwargs: CallArguments) -> tuple[ProbeContext, CallArguments]:
-        asked, inputs = self._asked(), {k: v for k, v in kwargs.items() if k != BUDGET}
-        if asked.inputs is None:
+        probe, inputs = self._asked(), {k: v for k, v in kwargs.items() if k != BUDGET}
+        if probe.inputs is None:
             names = self.plain.predict.signature.input_fields
-            asked.inputs = {k: v for k, v in inputs.items() if k in names}
-        return asked, inputs
+            probe.inputs = {k: v for k, v in inputs.items() if k in names}
+        return probe, inputs
 
     def _without_mode(self, inputs: CallArguments) -> CallArguments:
         """A call may say how its budget is sent, which is nothing to a call without one."""
         return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
 
-    def _record_prediction(self, asked: ProbeContext, pred: Any) -> TalePrediction:
-        found: TalePrediction = pred
-        if found._receipt is not None:
-            asked.calls += found._receipt.calls
-        return found
+    def _record_prediction(self, probe: ProbeContext, pred: Any) -> TalePrediction:
+        prediction: TalePrediction = pred
+        if prediction._receipt is not None:
+            probe.calls += prediction._receipt.calls
+        return prediction
 
 
 def current_probe() -> ProbeContext:
     """Return the answer that is being made in this context, as `dspy.context(tale_probe=...)` has it."""
-    found: ProbeContext = dspy.settings.tale_probe
-    return found
+    probe: ProbeContext = dspy.settings.tale_probe
+    return probe
 
 
-def with_budget_override(program: Program, name: str, asked: Callable[[], ProbeContext] = current_probe) -> Any:
+def with_budget_override(program: Program, name: str, probe_of: Callable[[], ProbeContext] = current_probe) -> Any:
     """Return a copy of a program in which one budgeted predictor is a `BudgetOverride`.
 
     Args:
         program: The program; not changed.
         name: The predictor's name, as in `budgeted_predictors`.
-        asked: Gives the answer that is being made at the moment.
+        probe_of: Gives the answer that is being made at the moment.
     """
     copied = copy_program(program)
     module = budgeted_predictors(copied)[name]
-    return replace_module(copied, module, BudgetOverride(module, asked))
+    return replace_module(copied, module, BudgetOverride(module, probe_of))
 
 
 def replace_module(program: Program, old: object, new: object) -> Any:
@@ -123,8 +123,10 @@ def budgeted_predictors(program: dspy.Module) -> dict[str, BudgetedPredictor]:
 def task_of(module: BudgetedPredictor) -> type[dspy.Signature]:
     """Return the signature of a budgeted module's task: without budget and reasoning."""
     signature = module.predict.signature.delete(BUDGET)
-    found: type[dspy.Signature] = signature.delete(REASONING) if REASONING in signature.output_fields else signature
-    return found
+    without_reasoning: type[dspy.Signature] = (
+        signature.delete(REASONING) if REASONING in signature.output_fields else signature
+    )
+    return without_reasoning
 
 
 def with_estimator(module: BudgetedPredictor, estimator: dspy.Module) -> TaleEP:

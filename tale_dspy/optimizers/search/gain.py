@@ -59,18 +59,18 @@ class FixedBudgetComparison:
     def __str__(self) -> str:
         c = self.comparison
         tokens, right = c.net_tokens, c.accuracy
-        told = (
+        sentence = (
             f"per-question budgets against budget:best ({self.budget} tokens), {c.n} questions asked again: "
             f"{number(tokens.run)} against {number(tokens.baseline)} tokens, {change_text(tokens)}; "
             f"right {number(_as_percent(right.run))} % against {number(_as_percent(right.baseline))} %, "
             f"{change_text(right, 100)} points"
         )
-        return told if self.is_gain else f"no gain: {told}"
+        return sentence if self.is_gain else f"no gain: {sentence}"
 
     def to_json(self) -> JsonObject:
         c = self.comparison
-        told = {"budget": self.budget, "n": c.n, "gain": self.is_gain, "tried": [vars(t) for t in self.tried]}
-        return {**told, "tokens": plain_json(vars(c.net_tokens)), "accuracy": plain_json(vars(c.accuracy))}
+        document = {"budget": self.budget, "n": c.n, "gain": self.is_gain, "tried": [vars(t) for t in self.tried]}
+        return {**document, "tokens": plain_json(vars(c.net_tokens)), "accuracy": plain_json(vars(c.accuracy))}
 
 
 def _as_percent(share: float | None) -> float | None:
@@ -117,12 +117,12 @@ def compare_with_fixed(
     if caps is None:
         caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
     measuring = _ComparisonRuns(program, names[0], data, metric, None if out is None else Path(out), caps, options)
-    own = measuring.run("searched", budgets)
-    runs = measuring.fixed(start, budgets, (own.accuracy or 0.0) - MAX_LOSS)
+    searched_run = measuring.run("searched", budgets)
+    runs = measuring.fixed(start, budgets, (searched_run.accuracy or 0.0) - MAX_LOSS)
     tried = [_fixed_trial(budget, run) for budget, run in runs.items()]
-    best = _as_accurate(tried, own.accuracy or 0.0)
+    best = _as_accurate(tried, searched_run.accuracy or 0.0)
     return FixedBudgetComparison(
-        _asked_tokens(best), tuple(tried), compare(baseline=runs[_asked_tokens(best)], run=own)
+        _asked_tokens(best), tuple(tried), compare(baseline=runs[_asked_tokens(best)], run=searched_run)
     )
 
 
@@ -139,8 +139,8 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
     steps = range(math.ceil(math.log(longest) / math.log(_STEP)))
     outcomes = {}
     for budget in {longest, *(round(_STEP**n) for n in steps)}:
-        found = [hindsight.expected(key, budget) for key in searched]
-        outcomes[budget] = (sum(o.right for o in found) / len(found), sum(o.tokens for o in found))
+        expected = [hindsight.expected(key, budget) for key in searched]
+        outcomes[budget] = (sum(o.right for o in expected) / len(expected), sum(o.tokens for o in expected))
     bar = max(right for right, _ in outcomes.values()) - MAX_LOSS
     return min((b for b, (right, _) in outcomes.items() if right >= bar), key=lambda b: (outcomes[b][1], b))
 
@@ -174,8 +174,8 @@ def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, obj
     if len(plain) > QUESTIONS:
         chosen = set(random.Random(0).sample(range(len(plain)), QUESTIONS))
         plain = [pair for n, pair in enumerate(plain) if n in chosen]
-    kept = [e for _, e in plain]
-    return replace(trainset, examples=kept) if isinstance(trainset, Dataset) else kept
+    plain_examples = [e for _, e in plain]
+    return replace(trainset, examples=plain_examples) if isinstance(trainset, Dataset) else plain_examples
 
 
 def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
@@ -236,7 +236,7 @@ class _ComparisonRuns:
             return ProbeContext(budgets[dspy.settings.tale_sample.id])
 
         lm = self.options.get("lm") or dspy.settings.lm
-        told: JsonObject = {
+        config: JsonObject = {
             "lm": lm if lm is None else lm.copy(cache=False),
             "name": name,
             "allow_leak": True,  # these are the very questions it was chosen on; the run is marked
@@ -246,4 +246,4 @@ class _ComparisonRuns:
         program = copy_program(
             with_budget_override(self.program, self.predictor, asked), lambda held: held.copy(cache=False)
         )
-        return self.caps.evaluate(program, self.data, metric=self.metric, **{**self.options, **told})
+        return self.caps.evaluate(program, self.data, metric=self.metric, **{**self.options, **config})

@@ -83,12 +83,12 @@ def range_of(row: SearchRow) -> IdealRange | None:
 
 def _fill_between(tried: Mapping[int, ExpectedOutcome]) -> dict[int, ExpectedOutcome]:
     """Add the budgets between two right neighbours."""
-    found = dict(tried)
+    filled = dict(tried)
     for (low, a), (high, b) in pairwise(tried.items()):
         if min(a.right, b.right) > _RIGHT:
             step = (b.tokens - a.tokens) / (high - low)
-            found |= {n: ExpectedOutcome(a.tokens + step * (n - low), 1.0) for n in range(low + 1, high)}
-    return dict(sorted(found.items()))
+            filled |= {n: ExpectedOutcome(a.tokens + step * (n - low), 1.0) for n in range(low + 1, high)}
+    return dict(sorted(filled.items()))
 
 
 def _rising_window(tried: Mapping[int, ExpectedOutcome]) -> IdealRange | None:
@@ -137,11 +137,11 @@ def ideal_range_metrics(budgets: Mapping[str, float | None], rows: Sequence[Sear
         UsageError: If no question is left, or the rows are of several predictors.
     """
     check_rows(rows)
-    found = [(budgets.get(row.id), range_of(row)) for row in rows]
-    pairs = [(b, r) for b, r in found if b is not None and r is not None]
+    budget_ranges = [(budgets.get(row.id), range_of(row)) for row in rows]
+    pairs = [(b, r) for b, r in budget_ranges if b is not None and r is not None]
     if not pairs:
         raise UsageError(
-            f"no question of {len(found)} has both a budget and a right trial: there is nothing to measure"
+            f"no question of {len(budget_ranges)} has both a budget and a right trial: there is nothing to measure"
         )
     off = [r.distance(b) for b, r in pairs]
     missed = [distance for (b, r), distance in zip(pairs, off, strict=True) if b not in r]
@@ -183,8 +183,8 @@ def estimated_budgets(estimator: Any, rows: Sequence[SearchRow], concurrency: in
     """
 
     def budget(row: SearchRow) -> int:
-        told: int = estimator(**inputs_of(row)).token_budget
-        return told
+        budget: int = estimator(**inputs_of(row)).token_budget
+        return budget
 
     with ThreadPoolExecutor(check_budget(concurrency, "concurrency")) as pool:
         # Each in a copy of this context: DSPy's settings and the ledger of `track` follow into the threads.

@@ -112,13 +112,13 @@ class TrialReplay:
 
     def _tokens_at(self, key: str, budget: float) -> float:
         curve, least = self._tokens[key], self._least[key]
-        own = _interpolate_tokens(curve, budget)
+        tokens = _interpolate_tokens(curve, budget)
         off = min(abs(math.log(budget / tried)) for tried in curve)
         if not least or off < 1e-9:
-            return own
+            return tokens
         weight, share = _of_others(self._pool, math.log(budget / least))
         trust = weight / (weight + _DOUBT) * -math.expm1(-off / _OWN)
-        return own + trust * (share * least - own)
+        return tokens + trust * (share * least - tokens)
 
 
 def _token_curve(row: SearchRow) -> dict[int, float]:

@@ -89,9 +89,11 @@ class SearchRow:
             RunFolderError: If the line is none of a search.
         """
         try:
-            found = row["best"]
+            best_row = row["best"]
             best = (
-                None if found is None else BestBudget(**{**found, "confirmed": ConfirmationDraws(**found["confirmed"])})
+                None
+                if best_row is None
+                else BestBudget(**{**best_row, "confirmed": ConfirmationDraws(**best_row["confirmed"])})
             )
             parts = {
                 "vanilla": VanillaAnswer(**row["vanilla"]),

@@ -18,15 +18,15 @@ def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
     is none.
     """
     reasons = [row.reason or "" for row in rows]
-    found = [(row, row.best) for row in rows if row.best is not None]
+    pairs = [(row, row.best) for row in rows if row.best is not None]
     trials = sum(len(row.trials) for row in rows)
-    draws = sum(best.confirmed.n for _, best in found)
-    efforts = Counter(best.budget for _, best in found if isinstance(best.budget, str))
+    draws = sum(best.confirmed.n for _, best in pairs)
+    efforts = Counter(best.budget for _, best in pairs if isinstance(best.budget, str))
     return {
         "n": len(rows),
         "judged_by": sorted({row.judged_by for row in rows}),
         "vanilla_right": sum(row.vanilla.correct for row in rows),
-        "found": len(found),
+        "found": len(pairs),
         "no_gain": reasons.count(NO_GAIN),
         "not_confirmed": reasons.count(NOT_CONFIRMED),
         "wrong": reasons.count(WRONG),
@@ -34,17 +34,17 @@ def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
         "errors": sum(reason.startswith(FAILED) for reason in reasons),
         "trials_mean": trials / max(1, sum(bool(row.trials) for row in rows)),
         "draws": len(rows) + trials + draws,
-        "confirmed_right": _right_share(best for _, best in found),
-        "vanilla_tokens_mean": mean_known(row.vanilla.tokens for row, _ in found),
-        "best_tokens_mean": mean_known(best.tokens for _, best in found),
-        "selected_tokens_mean": mean_known(best.selected_tokens for _, best in found),
-        "best_budget_mean": mean_known(best.budget for _, best in found if isinstance(best.budget, int)),
+        "confirmed_right": _right_share(best for _, best in pairs),
+        "vanilla_tokens_mean": mean_known(row.vanilla.tokens for row, _ in pairs),
+        "best_tokens_mean": mean_known(best.tokens for _, best in pairs),
+        "selected_tokens_mean": mean_known(best.selected_tokens for _, best in pairs),
+        "best_budget_mean": mean_known(best.budget for _, best in pairs if isinstance(best.budget, int)),
         **({"best_efforts": dict(efforts.most_common())} if efforts else {}),
     }
 
 
-def _right_share(found: Iterable[BestBudget]) -> float | None:
+def _right_share(budgets: Iterable[BestBudget]) -> float | None:
     """Return the share of right answers among all confirming draws; None without any."""
-    tests = [best.confirmed for best in found]
+    tests = [best.confirmed for best in budgets]
     drawn = sum(test.n for test in tests)
     return sum(test.right for test in tests) / drawn if drawn else None

@@ -94,8 +94,8 @@ class BudgetEstimator(TaleModule):
 
 def input_signature(signature: SignatureLike, names: list[str] | None) -> type[dspy.Signature]:
     """Return a signature with only these inputs of another, for an estimator that should see no more."""
-    found = check_signature(signature)
-    for name in found.input_fields:
+    checked = check_signature(signature)
+    for name in checked.input_fields:
         if names is not None and name not in names:
-            found = found.delete(name)
-    return found
+            checked = checked.delete(name)
+    return checked

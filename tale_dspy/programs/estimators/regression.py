@@ -103,8 +103,8 @@ class Regression:
             StateError: If a number is none or not finite, a scale not above 0, or a part missing.
         """
         terms = tuple(term_from_json(t) for t in row["terms"])
-        told = row["projection"]
-        projection = None if told is None else _read_projection(told)
+        projection_row = row["projection"]
+        projection = None if projection_row is None else _read_projection(projection_row)
         penalty = row["penalty"]
         return cls(
             intercept=finite_number("intercept", row["intercept"]),
@@ -151,10 +151,10 @@ class FittedRegression(ModuleState):
         return {"regression": None if self.value is None else self.value.to_json()}
 
     def load_state(self, state: JsonObject) -> None:
-        told = state["regression"]
-        found = None if told is None else Regression.from_json(told)
-        self._check_features(found)
-        self.value = found
+        saved = state["regression"]
+        regression = None if saved is None else Regression.from_json(saved)
+        self._check_features(regression)
+        self.value = regression
 
     def reset(self) -> None:
         self.value = self._initial

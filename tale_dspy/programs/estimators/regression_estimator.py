@@ -182,5 +182,5 @@ def looked_at(signature: SignatureLike) -> type[dspy.Signature]:
         raise UsageError("the signature must have an input to estimate a budget from, it has none")
     fields: JsonObject = {k: (f.annotation, f) for k, f in inputs.items()}
     fields[BUDGET] = (int, dspy.OutputField())
-    found: type[dspy.Signature] = make_signature(fields)
-    return found
+    text_signature: type[dspy.Signature] = make_signature(fields)
+    return text_signature
