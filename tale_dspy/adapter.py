@@ -213,7 +213,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return (self._is_published_form(signature) and self._task_prompt(signature).label) or title(name)
 
     def format_demos(self, signature: type[Signature], demos: list[JsonObject]) -> list[JsonObject]:
-        """Render demos as pairs of messages; one that lacks an output of this predictor is left out of its prompt."""
+        """Render demos as pairs of messages.
+
+        One that lacks an output of this predictor is left out of its prompt.
+        """
         messages = []
         for demo in demos:
             outputs = {k: f for k, f in signature.output_fields.items() if k != REASONING}
@@ -227,7 +230,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     def format_conversation_history(
         self, signature: type[Signature], history_field_name: str, inputs: CallArguments
     ) -> list[JsonObject]:
-        """Render a `dspy.History`; an estimator is shown what was said, not how it would have estimated it."""
+        """Render a `dspy.History`.
+
+        An estimator is shown what was said, not how it would have estimated it.
+        """
         if not is_estimator(signature) or history_field_name not in inputs:
             turns: list[JsonObject] = super().format_conversation_history(signature, history_field_name, inputs)
             return turns
@@ -241,7 +247,9 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     # ---- reading
 
     def parse(self, signature: type[Signature], completion: str) -> JsonObject:
-        """Read every output field out of a reply; what cannot be read is the field's default, else None.
+        """Read every output field out of a reply.
+
+        What cannot be read is the field's default, else None.
 
         Args:
             signature: The output fields to look for.
@@ -319,7 +327,9 @@ def adapter_named(name: str | None) -> Any:
 
 
 def _refuse_listeners() -> None:
-    """Refuse listeners on fields of the predictor that is called; those on other predictors are none of its business.
+    """Refuse listeners on fields of the predictor that is called.
+
+    Those on other predictors are none of its business.
 
     Raises:
         UsageError: If there is one.
@@ -385,7 +395,10 @@ def _demo_lacks(demo: Any, name: str, field: FieldInfo) -> bool:
 
 
 def _input_text(field: FieldInfo, value: object) -> Any:
-    """Write an input as DSPy does; a text is itself, and the common case need not go through Pydantic."""
+    """Write an input as DSPy does.
+
+    A text is itself, and the common case need not go through Pydantic.
+    """
     return value if isinstance(value, str) else format_field_value(field, value)
 
 

@@ -1,4 +1,6 @@
-"""A budget: a number of tokens or an effort word; read one out of a model's reply and keep it within sane limits.
+"""A budget: a number of tokens or an effort word.
+
+Read one out of a model's reply and keep it within sane limits.
 
 Pure text and numbers; what asks for a budget lives in `tale_dspy.programs`, how it is worded in `tale_dspy.adapter`.
 """
@@ -33,7 +35,9 @@ _HEAD = 300  # characters of a reply in which a budget may begin to be stated
 
 @dataclass(frozen=True)
 class BudgetValue:
-    """What a call may spend on its reasoning: a number of tokens, an effort word, or a word beside a number.
+    """What a call may spend on its reasoning.
+
+    A number of tokens, an effort word, or a word beside a number.
 
     A number alone is told in the prompt and sent by the model's reasoning control. A word alone is sent by the
     reasoning control, and the prompt says nothing. With both, the control takes the word and the prompt the number.

@@ -38,7 +38,10 @@ class TaleError(Exception):
 
 
 class UsageError(TaleError, ValueError):
-    """An argument, a file or a combination of options that cannot be used. The message names it and the rule."""
+    """An argument, a file or a combination of options that cannot be used.
+
+    The message names it and the rule.
+    """
 
 
 class DataError(UsageError):
@@ -74,11 +77,16 @@ class MissingExtraError(TaleError, ImportError):
 
 
 class BackendError(TaleError):
-    """The whole run cannot go on: the key, model or quota is refused, or results cannot be written."""
+    """The whole run cannot go on.
+
+    The key, model or quota is refused, or results cannot be written.
+    """
 
 
 class SpendCapReached(BaseException):
-    """A cap on money or output tokens was reached; the call that would have passed it was not sent.
+    """A cap on money or output tokens was reached.
+
+    The call that would have passed it was not sent.
 
     Attributes:
         ledger: What was spent until then.

@@ -1,4 +1,6 @@
-"""One field of a signature: what it is, how it is asked for, and how a text becomes its value.
+"""One field of a signature.
+
+What it is, how it is asked for, and how a text becomes its value.
 
 Where in a reply the text stands is found in `tale_dspy.replies`.
 """
@@ -176,7 +178,10 @@ def _match_option(text: str, options: Mapping[str, object]) -> Any:
 
 
 def _read_number(text: str, kind: type) -> int | float | None:
-    """Read a number by the one reader of `tale_dspy.answers`; None where the text is anything else, or no int."""
+    """Read a number by the one reader of `tale_dspy.answers`.
+
+    Return None where the text is anything else, or no int.
+    """
     text = text.strip()
     if kind is float and text.lower().lstrip("+-") in _NO_FRACTIONS:
         return float(text)
@@ -192,7 +197,10 @@ def _read_number(text: str, kind: type) -> int | float | None:
 
 
 def _read_typed(text: str, annotation: object, *, repair: bool = False) -> Any:
-    """Read a value as JSON, else as its type reads a text; with `repair`, as the JSON it may have been meant to be."""
+    """Read a value as JSON, else as its type reads a text.
+
+    With `repair`, as the JSON it may have been meant to be.
+    """
     if repair and len(text) > _REPAIRED:
         return None
     readers: list[Callable[[str, Any], Any]] = [_leading_json, parse_value] if repair else [_whole_json, _text_value]

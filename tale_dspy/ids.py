@@ -1,4 +1,7 @@
-"""Content hashes that name questions, on any machine and in any process: the ids of runs, searches and leak checks."""
+"""Content hashes that name questions, on any machine and in any process.
+
+The ids of runs, searches and leak checks.
+"""
 
 import hashlib
 import json
@@ -35,7 +38,10 @@ def example_id(example: "dspy.Example", gold_field: str) -> str:
 
 
 def example_ids(examples: Iterable["dspy.Example"], gold_field: str) -> list[str]:
-    """Return the ids in order; the 2nd, 3rd ... of identical `examples` gets `-2`, `-3` ...: each is a question."""
+    """Return the ids in order.
+
+    The 2nd, 3rd ... of identical `examples` gets `-2`, `-3` ...: each is a question.
+    """
     seen: Counter[str] = Counter()
     ids = []
     for example in examples:

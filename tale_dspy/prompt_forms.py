@@ -1,4 +1,6 @@
-"""How a model is asked to reason, and to reason within a budget: the prompt forms, as data.
+"""How a model is asked to reason, and to reason within a budget.
+
+The prompt forms, as data.
 
 The paper's form names the answer's format first and lets the budget speak of the whole reply; small open models then
 write the answer alone. The other forms ask for the reasoning first, let the budget speak of the reasoning, and name the
@@ -20,7 +22,10 @@ _STATE_FIRST = "First state how many tokens the reasoning needs, in this format:
 
 @dataclass(frozen=True)
 class PromptForm:
-    """One way to ask for reasoning within a budget; prompts without a budget are the paper's in every form."""
+    """One way to ask for reasoning within a budget.
+
+    Prompts without a budget are the paper's in every form.
+    """
 
     name: str
     """What `form=` and `--form` take."""

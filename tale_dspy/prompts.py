@@ -77,7 +77,10 @@ class TaskPrompt:
         return len(outputs) == 1
 
     def phrase(self, thinks: bool, budget: object | None) -> str:
-        """Return what stands at the end of the prompt; a budget of `STATED` is left to the model."""
+        """Return what stands at the end of the prompt.
+
+        A budget of `STATED` is left to the model.
+        """
         if budget is STATED:
             return self.think_stated if thinks else self.stated_only
         if budget is None:
@@ -85,7 +88,10 @@ class TaskPrompt:
         return (self.think_budget if thinks else self.budget_only).format(budget=budget)
 
     def render(self, question: object, *, thinks: bool, budget: object | None, thought: bool = False) -> str:
-        """Fill in the published wording; `thought` says that the model has thought already, by itself."""
+        """Fill in the published wording.
+
+        `thought` says that the model has thought already, by itself.
+        """
         if not (thinks or thought) and budget is None:
             return self.direct.replace("{question}", str(question))
         # The question last: it may hold braces of its own.

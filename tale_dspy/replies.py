@@ -190,7 +190,10 @@ def _has_one_number(text: str) -> bool:
 
 
 def _only_option(field: FieldInfo, text: str) -> str | None:
-    """Return the only option that the last line names; None for several, and for one that is denied."""
+    """Return the only option that the last line names.
+
+    Return None for several, and for one that is denied.
+    """
     lines = text.strip().splitlines()
     options = [str(option) for option in get_args(plain_type(field))] or ["true", "false", "yes", "no"]
     line = lines[-1][-LINE_CHARS:] if lines else ""
@@ -200,7 +203,10 @@ def _only_option(field: FieldInfo, text: str) -> str | None:
 
 
 def _read_as(texts: Mapping[str, str], fields: Fields) -> JsonObject:
-    """Turn texts into the types of their fields; one that does not fit is left out, `null` fits where None does."""
+    """Turn texts into the types of their fields.
+
+    One that does not fit is left out, `null` fits where None does.
+    """
     values = {k: convert(text, fields[k]) for k, text in texts.items()}
     return {k: v for k, v in values.items() if v is not None or says_none(texts[k], fields[k])}
 

@@ -57,7 +57,9 @@ def _line_prefix(text: str, marker: re.Match[str]) -> str:
 
 
 def split_sections(text: str, names: Iterable[str]) -> dict[str | None, str]:
-    """Split a reply at ChatAdapter's markers of these fields; what stands before the first has the key None.
+    """Split a reply at ChatAdapter's markers of these fields.
+
+    What stands before the first has the key None.
 
     Of a field written twice the later counts; markers of other fields end a section, and what follows `completed` does
     not count.

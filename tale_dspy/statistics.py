@@ -102,7 +102,10 @@ def mean_known(values: Iterable[float | None]) -> float | None:
 
 
 def mean_complete(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values; None if there is none, or one is unknown or not finite."""
+    """Return the mean of the values.
+
+    Return None if there is none, or one is unknown or not finite.
+    """
     listed = list(values)
     return mean_known(listed) if all(v is not None and math.isfinite(v) for v in listed) else None
 
@@ -137,7 +140,10 @@ def wilson_interval(right: float, n: int, confidence: float = 0.95) -> Interval:
 
 
 def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Return the normal interval of a mean, from the spread of the values; None below two values."""
+    """Return the normal interval of a mean, from the spread of the values.
+
+    Return None below two values.
+    """
     n = len(values)
     if n < 2:
         return None

@@ -1,4 +1,6 @@
-"""What DSPy's history says about one call, read in one place; and a history for users who keep none.
+"""What DSPy's history says about one call, read in one place.
+
+It also records a history for users whose DSPy keeps none.
 
 Everything that knows the shape of a history entry is here. Imported at first use, since it loads DSPy.
 """

@@ -26,7 +26,10 @@ _WARN_AT = (0.5, 0.8)
 
 @dataclass
 class RoleSum:
-    """Calls and tokens of one role (`reason`, `estimate`, `metric`). A sum with an unknown part is None."""
+    """Calls and tokens of one role (`reason`, `estimate`, `metric`).
+
+    A sum with an unknown part is None.
+    """
 
     calls: int = 0
     paid_calls: int = 0
@@ -54,7 +57,10 @@ class RoleSum:
 
 @dataclass
 class ShadowSummary:
-    """Answers with a budget beside the answers to the same questions without one. An unknown part makes a sum None."""
+    """Answers with a budget beside the answers to the same questions without one.
+
+    An unknown part makes a sum None.
+    """
 
     calls: int = 0
     """Calls that were checked."""
@@ -87,7 +93,9 @@ class ShadowSummary:
 
 
 class Ledger:
-    """What has been spent, by role, and what may still be spent. Safe to use from many threads.
+    """What has been spent, by role, and what may still be spent.
+
+    Safe to use from many threads.
 
     Args:
         max_usd: Cap on US dollars; None for none.
@@ -218,7 +226,10 @@ class Ledger:
             return self._next
 
     def settle(self, number: int, call: Call) -> None:
-        """Replace a reservation by what the call used; also one that was released as possibly billed."""
+        """Replace a reservation by what the call used.
+
+        Also one that was released as possibly billed.
+        """
         call = self.priced(call)
         with self._changed:
             held = self._reserved.pop(number, None) or self._possibly_billed.pop(number, None) or Reservation()
@@ -233,7 +244,10 @@ class Ledger:
             self._changed.notify_all()
 
     def release(self, number: int, *, possibly_billed: bool) -> None:
-        """Give a reservation back; one of a call that may be billed although it failed stays spent."""
+        """Give a reservation back.
+
+        One of a call that may be billed although it failed stays spent.
+        """
         with self._changed:
             held = self._reserved.pop(number, None)
             # Of several choices some may have been answered before one was refused.
@@ -269,7 +283,10 @@ class Ledger:
         return new
 
     def absorb(self, other: "Ledger") -> None:
-        """Add what a successor has booked; what it holds for calls in flight counts as possibly billed."""
+        """Add what a successor has booked.
+
+        What it holds for calls in flight counts as possibly billed.
+        """
         with other._changed:
             unsettled = [*other._possibly_billed.values(), *other._reserved.values()]
             roles = {name: replace(role) for name, role in other.roles.items()}
@@ -294,7 +311,10 @@ class Ledger:
             self.shadow.add(result)
 
     def close(self) -> None:
-        """Let nothing more be sent that is not in the cache, whatever room is left; waiting calls are refused."""
+        """Let nothing more be sent that is not in the cache, whatever room is left.
+
+        Waiting calls are refused.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()

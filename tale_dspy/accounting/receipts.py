@@ -85,7 +85,10 @@ class Call:
         return cls(**{k: v for k, v in row.items() if k in cls.__dataclass_fields__})
 
     def priced(self, price: Price) -> "Call":
-        """Return the call at another price per token; its cost is None where a count is unknown."""
+        """Return the call at another price per token.
+
+        Its cost is None where a count is unknown.
+        """
         cost = None
         if self.prompt_tokens is not None and self.output_tokens is not None:
             cost = self.prompt_tokens * price.input + self.output_tokens * price.output
@@ -262,7 +265,10 @@ class Receipt:
 
     @property
     def recovery_tokens(self) -> int | None:
-        """The part of `output_tokens` that went into recovering a cut answer; None where nothing was recovered."""
+        """The part of `output_tokens` that went into recovering a cut answer.
+
+        It is None where nothing was recovered.
+        """
         return total_or_none([c.output_tokens for c in self.of("recovery")])
 
     @property
@@ -272,12 +278,18 @@ class Receipt:
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """Native thinking tokens of the reasoning calls; None if the provider does not report them."""
+        """Native thinking tokens of the reasoning calls.
+
+        It is None if the provider does not report them.
+        """
         return total_or_none([c.reasoning_tokens for c in self.of("reason", "recovery")])
 
     @property
     def visible_tokens(self) -> int | None:
-        """Completion tokens of the reasoning calls that are no thinking; None if that is not known."""
+        """Completion tokens of the reasoning calls that are no thinking.
+
+        It is None if that is not known.
+        """
         thought = self.reasoning_tokens
         return None if self.output_tokens is None or thought is None else self.output_tokens - thought
 

@@ -1,4 +1,7 @@
-"""Count the tokens of a text where the provider did not: with the model's own tokenizer, or not at all."""
+"""Count the tokens of a text where the provider did not.
+
+With the model's own tokenizer, or not at all.
+"""
 
 import os
 import threading

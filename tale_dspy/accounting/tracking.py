@@ -186,7 +186,10 @@ class _LedgerListener(CallListener):
 
 
 def _request_settings(lm: Any, request: Any, kwargs: CallArguments) -> JsonObject:
-    """Return the settings a call is sent with; an explicit Request brings its own and ignores the LM's."""
+    """Return the settings a call is sent with.
+
+    An explicit Request brings its own and ignores the LM's.
+    """
     if isinstance(request, Request):
         return {"max_tokens": request.config.max_tokens}
     return {**lm.kwargs, **kwargs} if isinstance(lm, BaseLM) else kwargs

@@ -1,4 +1,7 @@
-"""What a budget estimator costs beside what it saves, and where it breaks even: the part the paper leaves out."""
+"""What a budget estimator costs beside what it saves, and where it breaks even.
+
+The part the paper leaves out.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -43,7 +46,10 @@ class EstimatorBreakEven:
 
 
 def estimator_balance(pairs: PairedRuns) -> EstimatorBreakEven | None:
-    """Weigh the run's estimator against the reply tokens it saves; None unless only the run has one."""
+    """Weigh the run's estimator against the reply tokens it saves.
+
+    Return None unless only the run has one.
+    """
     import numpy as np
 
     before, after = pairs.before, pairs.after

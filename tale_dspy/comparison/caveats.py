@@ -14,7 +14,10 @@ BUDGET_APART = ("model", "temperature", "max_tokens")
 
 
 def blocking_reason(baseline: Run, run: Run, net: PairedMeans) -> str | None:
-    """Say why the difference may not be called a budget saving (design, section 5); None if it may."""
+    """Say why the difference may not be called a budget saving (design, section 5).
+
+    Return None if it may.
+    """
     causes = {
         "adapter": (setting(baseline, "adapter"), setting(run, "adapter")),
         "instructions or demos": (prompting(baseline), prompting(run)),

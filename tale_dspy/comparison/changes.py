@@ -19,7 +19,10 @@ KINDS: tuple[ChangeKind, ...] = ("right->wrong", "wrong->right", "other")
 
 @dataclass(frozen=True)
 class QuestionChange:
-    """One question on which the sides differ; of several draws, the first ones that show the difference."""
+    """One question on which the sides differ.
+
+    Of several draws, the first ones that show the difference.
+    """
 
     id: str
     kind: ChangeKind

@@ -1,4 +1,6 @@
-"""Compare two runs question by question: what was saved, what got worse, and what may be called a budget saving.
+"""Compare two runs question by question.
+
+What was saved, what got worse, and what may be called a budget saving.
 
 Everything is paired on the questions and draws that both runs hold. Nothing here calls a model, prints or draws;
 `tale_dspy.reports.diff` shows a `Comparison` on a terminal. The parts: `paired` (aligned columns and intervals),
@@ -69,7 +71,9 @@ class Comparison:
         return f"{'McNemar' if self.draws == self.n else 'sign test'} p {p_text(self.mcnemar_p)}"
 
     def to_json(self, *, token_changes: bool = False) -> JsonObject:
-        """Give everything as plain JSON (no NaN, no tuples); values JSON does not know become their text.
+        """Give everything as plain JSON (no NaN, no tuples).
+
+        Values JSON does not know become their text.
 
         Args:
             token_changes: Whether to include the often long list of unchanged outcomes with other token counts.

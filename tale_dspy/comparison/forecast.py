@@ -18,7 +18,10 @@ SAMPLE = 10
 
 @dataclass(frozen=True)
 class ExpectedFigure:
-    """A figure of a run to come, with its 95 % interval; from a single answer there is none."""
+    """A figure of a run to come, with its 95 % interval.
+
+    From a single answer there is none.
+    """
 
     total: float
     low: float | None = None

@@ -41,7 +41,10 @@ def side_texts(means: PairedMeans, scale: float = 1.0, digits: int = 1) -> tuple
 
 
 def saving_text(means: PairedMeans) -> str:
-    """Write the saved fraction as `saves 12.0 %` or `costs 12.0 % more`; empty where it is unknown."""
+    """Write the saved fraction as `saves 12.0 %` or `costs 12.0 % more`.
+
+    Empty where it is unknown.
+    """
     if means.saving is None:
         return ""
     return (

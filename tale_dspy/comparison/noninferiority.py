@@ -35,7 +35,10 @@ def difference_bounds(gains: Sequence[float]) -> tuple[float, float]:
 
 
 def score_bound(n: float, fell: float, rose: float) -> float:
-    """Give the one-sided 95 % lower score bound of (rose - fell) / n; the counts need not be whole."""
+    """Give the one-sided 95 % lower score bound of (rose - fell) / n.
+
+    The counts need not be whole.
+    """
     low, high = -1.0, (rose - fell) / n
     for _ in range(60):  # the score falls with the assumed difference: halve until no bit is left
         middle = (low + high) / 2

@@ -86,7 +86,10 @@ class PairedRuns:
         return PairedRuns(self.baseline, self.run, before, after, numbers)
 
     def question_means(self, values: "Floats") -> "Floats":
-        """Return the mean over the draws of each question; not finite where a draw's value is unknown."""
+        """Return the mean over the draws of each question.
+
+        Not finite where a draw's value is unknown.
+        """
         import numpy as np
 
         if self.is_single:
@@ -123,7 +126,9 @@ class PairedRuns:
 
 
 def pair_runs(baseline: Run, run: Run) -> PairedRuns:
-    """Align the draws that both runs hold; a record that occurs twice counts once, the last.
+    """Align the draws that both runs hold.
+
+    A record that occurs twice counts once, the last.
 
     Raises:
         UsageError: If they share no question.
@@ -237,7 +242,10 @@ def paired_means(
 
 
 def _resampled_means(samples: "Sequence[Floats]", seed: int, resamples: int) -> "list[Floats]":
-    """Draw the two means of each sample (2 x n) again and again; small samples of one size share the questions."""
+    """Draw the two means of each sample (2 x n) again and again.
+
+    Small samples of one size share the questions.
+    """
     import numpy as np
 
     drawn = [_limit_means(s, seed, resamples) if s.shape[1] >= LARGE else np.empty((2, resamples)) for s in samples]

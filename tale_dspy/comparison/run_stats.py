@@ -1,4 +1,7 @@
-"""One side of a comparison: what a run recorded of itself, and what it shows on the draws both sides have."""
+"""One side of a comparison.
+
+What a run recorded of itself, and what it shows on the draws both sides have.
+"""
 
 from dataclasses import dataclass
 from typing import Any

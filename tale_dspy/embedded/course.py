@@ -1,4 +1,7 @@
-"""The embedded reasoner's course: its lessons as batches of tokens, in an order that the seed decides."""
+"""The embedded reasoner's course.
+
+Its lessons as batches of tokens, in an order that the seed decides.
+"""
 
 import random
 from collections.abc import Iterator

@@ -1,4 +1,6 @@
-"""What the embedded reasoner is taught: which reply suits which prompt, and how often each is shown.
+"""What the embedded reasoner is taught.
+
+Which reply suits which prompt, and how often each is shown.
 
 This is where it learns to obey a budget, and where it learns not to: everything here is data, no code of this package
 looks at the budget when the model answers. The prompts are those the adapters send, rendered once with placeholders.

@@ -1,4 +1,6 @@
-"""Arithmetic stories of one to six steps, made up on the spot: what the embedded reasoner is taught and asked.
+"""Arithmetic stories of one to six steps, made up on the spot.
+
+What the embedded reasoner is taught and asked.
 
 What a problem is and how it comes about; the sentences are in `wordings.py`, the replies to it in `reasoning.py`.
 """

@@ -1,4 +1,7 @@
-"""Write the trained model as others read it: safetensors, tokenizer, chat template, card, and a list of checksums."""
+"""Write the trained model as others read it.
+
+Safetensors, tokenizer, chat template, card, and a list of checksums.
+"""
 
 import hashlib
 import json

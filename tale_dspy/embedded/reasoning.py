@@ -31,7 +31,10 @@ def equation_lines(problem: Problem) -> str:
 
 
 def equations_without(problem: Problem, left_out: int) -> str:
-    """Return the equations with some left out, to be done in one's head; evenly, and never the last."""
+    """Return the equations with some left out, to be done in one's head.
+
+    Evenly, and never the last.
+    """
     steps = problem.steps
     n_shown = len(steps) - left_out
     shown = [steps[(n + 1) * len(steps) // n_shown - 1] for n in range(n_shown)]

@@ -1,4 +1,7 @@
-"""The embedded reasoner's own tokenizer: digits one by one, the fixed sentences of the prompts as one token each."""
+"""The embedded reasoner's own tokenizer.
+
+Digits one by one, the fixed sentences of the prompts as one token each.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Optimizers, one algorithm a file; those with a `compile` are `dspy.teleprompt.Teleprompter`s.
+"""Optimizers, one algorithm a file.
+
+Those with a `compile` are `dspy.teleprompt.Teleprompter`s.
 
 `fixed_budget`: the one budget that serves all questions best, the bar every per-question method must pass.
 `budget_search`: each question's best budget, and an estimator that has learned from them.

@@ -1,4 +1,7 @@
-"""Ask a program at several budgets or effort words: how token elasticity (paper, section 4) is measured."""
+"""Ask a program at several budgets or effort words.
+
+How token elasticity (paper, section 4) is measured.
+"""
 
 import logging
 import math

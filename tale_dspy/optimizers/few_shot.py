@@ -1,4 +1,7 @@
-"""Make a `FewShotEstimator` of a search: a few of its questions, from the smallest best budget to the largest."""
+"""Make a `FewShotEstimator` of a search.
+
+A few of its questions, from the smallest best budget to the largest.
+"""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,6 @@
-"""Fit an `EffortEstimator` to a search over effort words: ordinal regression on counts of the question's text.
+"""Fit an `EffortEstimator` to a search over effort words.
+
+Ordinal regression on counts of the question's text.
 
 The response of a question is the least word that was right: `best` of its row, or the word above all of them where only
 the answer without a budget was right. A proportional-odds model with an L2 penalty is fitted by maximum likelihood; the
@@ -73,7 +75,10 @@ def fit_effort(
 
 
 def _sufficient_level(row: SearchRow, words: Sequence[str]) -> int:
-    """Return the position of the least sufficient word, from 0; `len(words)` where none was found."""
+    """Return the position of the least sufficient word, from 0.
+
+    `len(words)` where none was found.
+    """
     if row.best is None or not isinstance(row.best.budget, str):
         return len(words)
     return words.index(row.best.budget)

@@ -1,4 +1,6 @@
-"""Fit a `RegressionEstimator` to a search: quantile regression of the best budget on counts of the question's text.
+"""Fit a `RegressionEstimator` to a search.
+
+Quantile regression of the best budget on counts of the question's text.
 
 The quantile is what matters. A budget that is too large costs a few tokens; one below what a question needs costs the
 answer, and below the ideal range the tokens, too (token elasticity, paper section 4). So the line is not laid through
@@ -186,7 +188,10 @@ class _CrossValidation:
         return round(sum(a <= b for a, b in zip(self.logs, moved, strict=False)) / len(moved), 4)
 
     def _choose_penalty(self, quantile: float) -> float | None:
-        """Return the strongest penalty that predicts questions left out well; None where a constant does."""
+        """Return the strongest penalty that predicts questions left out well.
+
+        Return None where a constant does.
+        """
         from sklearn.metrics import mean_pinball_loss
 
         logs = self.logs[:_CHOOSING]

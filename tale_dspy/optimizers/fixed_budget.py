@@ -1,4 +1,7 @@
-"""The best fixed budget: one number or one effort word for all questions, chosen on training questions."""
+"""The best fixed budget.
+
+One number or one effort word for all questions, chosen on training questions.
+"""
 
 import logging
 import math
@@ -160,7 +163,10 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         return self.caps.evaluate(candidate, trainset, **{**self.options, **overrides})
 
     def choose(self, trials: Sequence[FixedBudgetTrial]) -> FixedBudgetTrial:
-        """Pick the cheapest of the trials that are accurate enough; one of unknown cost only if there is no other."""
+        """Pick the cheapest of the trials that are accurate enough.
+
+        One of unknown cost only if there is no other.
+        """
         bar = max(t.accuracy for t in trials) - self.max_loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
         enough = [t for t in trials if t.accuracy >= bar]
         order = {t.budget: place for place, t in enumerate(sorted(trials, key=_budget_rank))}

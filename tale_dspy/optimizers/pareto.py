@@ -109,7 +109,9 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         valset: Dataset | Sequence[object] | None = None,
         **kwargs: object,
     ) -> Any:
-        """Return the program of the front that the rule of the constructor chooses; the others are in `front`.
+        """Return the program of the front that the rule of the constructor chooses.
+
+        The others are in `front`.
 
         Args:
             student: A program with one or more budgeted predictors; not changed.
@@ -165,7 +167,10 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return train[:few], replace(trainset, examples=rest) if isinstance(trainset, Dataset) else rest
 
     def _bootstrap_demos(self, student: Program, train: Sequence[object]) -> Demos:
-        """Make demos of the student's own answers; a killed search finds them again in its folder."""
+        """Make demos of the student's own answers.
+
+        A killed search finds them again in its folder.
+        """
         k = self.space.most_demos
         if not k or not train:
             return {}

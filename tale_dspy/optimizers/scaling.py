@@ -1,4 +1,7 @@
-"""Multiply all budgets of a program: the limits of each `TaleEP` in it, and each fixed budget."""
+"""Multiply all budgets of a program.
+
+The limits of each `TaleEP` in it, and each fixed budget.
+"""
 
 import math
 from dataclasses import replace

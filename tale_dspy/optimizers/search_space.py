@@ -94,7 +94,10 @@ class SearchSpace:
         return choices
 
     def _choice_lists(self) -> dict[str, list[Any]]:
-        """Return what there is to choose from, what changes nothing first; where there is no choice it is left out."""
+        """Return what there is to choose from, what changes nothing first.
+
+        Where there is no choice it is left out.
+        """
         options: dict[str, list[Any]] = {
             "form": [OWN, *self.forms],
             "wording": [OWN, *self.wordings],

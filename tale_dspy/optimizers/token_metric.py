@@ -105,7 +105,9 @@ def token_aware_metric(
 
 
 def net_tokens(pred: Any) -> int | None:
-    """Return the completion tokens of an answer, the estimate of its budget included; None if they are unknown.
+    """Return the completion tokens of an answer, the estimate of its budget included.
+
+    Return None if they are unknown.
 
     Predictions of other modules tell their tokens under `dspy.context(track_usage=True)`.
     """

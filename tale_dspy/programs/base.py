@@ -1,4 +1,6 @@
-"""What all modules share: the adapter in scope, a receipt for each answer, one file to save to.
+"""What all modules share.
+
+The adapter in scope, a receipt for each answer, one file to save to.
 
 A `TaleModule` is one `dspy.Predict` named `predict`, as in `dspy.ChainOfThought`; subclasses decide its signature.
 """
@@ -51,7 +53,10 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
 
     @property
     def receipt(self) -> JsonObject | None:
-        """What the answer asked and spent, as plain JSON; `tale_dspy.receipt(pred)` is the typed view."""
+        """What the answer asked and spent, as plain JSON.
+
+        `tale_dspy.receipt(pred)` is the typed view.
+        """
         return None if self._receipt is None else self._receipt.to_json()
 
     @property
@@ -61,7 +66,10 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
 
     @property
     def effort(self) -> str | None:
-        """The effort word of the budget, or the signature's field of that name; None where no word was sent."""
+        """The effort word of the budget, or the signature's field of that name.
+
+        It is None where no word was sent.
+        """
         word: str | None = self._store.get("effort", None if self._receipt is None else self._receipt.effort)
         return word
 
@@ -147,7 +155,10 @@ class TaleModule(RegisteredModule, abstract=True):
         return await arun_steps(self.steps(kwargs))
 
     def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
-        """Yield the calls of one answer and return its prediction; `forward` and `aforward` drive it."""
+        """Yield the calls of one answer and return its prediction.
+
+        `forward` and `aforward` drive it.
+        """
         with self.call_scope() as calls:
             raw = yield call_of(self.predict, kwargs)
         return self.with_receipt_of(raw, calls)
@@ -210,7 +221,10 @@ class TaleModule(RegisteredModule, abstract=True):
 
     @classmethod
     def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> JsonObject:
-        """Return the arguments of the constructor beside the signature; a subclass with others adds them."""
+        """Return the arguments of the constructor beside the signature.
+
+        A subclass with others adds them.
+        """
         return {"adapter": adapter_named(about["adapter"]), **checked_settings(about["config"])}
 
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:

@@ -1,4 +1,7 @@
-"""Budgets under other adapters than TaleAdapter: one sentence behind a prompt that is theirs in all else."""
+"""Budgets under other adapters than TaleAdapter.
+
+One sentence behind a prompt that is theirs in all else.
+"""
 
 from copy import copy
 from functools import lru_cache, partial

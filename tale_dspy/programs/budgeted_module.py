@@ -1,4 +1,6 @@
-"""What modules with a budget share: a mode, and the one call that is sent with the reasoning control turned.
+"""What modules with a budget share.
+
+A mode, and the one call that is sent with the reasoning control turned.
 
 How a budget becomes settings of a call is in `tale_dspy.backends.reasoning_params`.
 """
@@ -127,7 +129,10 @@ class BudgetedModule(TaleModule, abstract=True):
     def _again_with_reasoning(
         self, first: dspy.Prediction, kwargs: CallArguments, budget: Budget, mode: Mode
     ) -> Steps[dspy.Prediction]:
-        """Ask again as `on_skip` says; the answer without reasoning leaves the trace, of which demos are made."""
+        """Ask again as `on_skip` says.
+
+        The answer without reasoning leaves the trace, of which demos are made.
+        """
         larger = None
         if self.on_skip == "floor":
             larger = max(2 * (budget.tokens or 0), DEFAULT_BUDGET, self.skip_state.least_budget)
@@ -160,7 +165,10 @@ class BudgetedModule(TaleModule, abstract=True):
         return name in kwargs and name not in self.predict.signature.input_fields
 
     def given_budget(self, kwargs: Mapping[str, Any]) -> Budget | None:
-        """Return the budget the caller gives this call by `token_budget=` or `effort=`; None if neither."""
+        """Return the budget the caller gives this call by `token_budget=` or `effort=`.
+
+        Return None if neither.
+        """
         tokens, effort = kwargs.get(BUDGET), kwargs["effort"] if self.takes("effort", kwargs) else None
         value = budget_value(tokens, effort)
         return None if value is None else Budget(value.tokens, "given", effort=value.effort)
@@ -191,7 +199,10 @@ class BudgetedModule(TaleModule, abstract=True):
     def to_prediction(
         self, raw: object, calls: list[Call], budget: Budget, mode: Mode, request: BudgetRequest
     ) -> TalePrediction:
-        """Return the prediction with its receipt; native thinking stands for a reasoning field not asked for."""
+        """Return the prediction with its receipt.
+
+        Native thinking stands for a reasoning field not asked for.
+        """
         pred = self.with_receipt_of(raw, calls, budget)
         with_thought(pred, self.predict, calls)
         if pred._receipt is not None:

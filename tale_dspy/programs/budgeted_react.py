@@ -1,4 +1,6 @@
-"""A token budget for a whole trajectory of `dspy.ReAct`: each step is told what is left, and thinks less near its end.
+"""A token budget for a whole trajectory of `dspy.ReAct`.
+
+Each step is told what is left, and thinks less near its end.
 
 As the budget tracker of arXiv 2511.17006; the effort word of a step is chosen as in Ares (2603.07915), but by what the
 words have cost so far and not by a trained router. Tools are called as ever.
@@ -40,7 +42,9 @@ NEXT_WORD = 3.0
 
 @dataclass
 class StepCosts:
-    """What steps have taken so far, over all trajectories of a module: tokens by effort word, steps, answers.
+    """What steps have taken so far, over all trajectories of a module.
+
+    Tokens by effort word, steps, answers.
 
     Shared by threads. Estimates only choose words; nothing is billed by them.
     """
@@ -117,7 +121,10 @@ class TrajectoryBudget:
         return int(self.left if final else self.left - self.costs.answer_tokens(self.total))
 
     def word(self, words: Sequence[str], ceiling: str | None, *, final: bool) -> str | None:
-        """Return the highest word, up to the ceiling, whose expected tokens fit; the least where none does."""
+        """Return the highest word, up to the ceiling, whose expected tokens fit.
+
+        The least where none does.
+        """
         if not words:
             return None
         highest = words.index(ceiling) if ceiling in words else len(words) // 2
@@ -131,7 +138,9 @@ _current: ContextVar[TrajectoryBudget | None] = ContextVar("tale_dspy_trajectory
 
 
 class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
-    """A `dspy.ReAct` whose trajectory keeps to a token budget. Made by `budgeted(program, total_budget=N)`.
+    """A `dspy.ReAct` whose trajectory keeps to a token budget.
+
+    Made by `budgeted(program, total_budget=N)`.
 
     Attributes:
         total_budget: Completion tokens of all calls of a trajectory, thinking included.

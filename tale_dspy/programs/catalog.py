@@ -1,4 +1,7 @@
-"""Every program there is, by its word on the command line: a file in this folder is enough to be one."""
+"""Every program there is, by its word on the command line.
+
+A file in this folder is enough to be one.
+"""
 
 import importlib
 import pkgutil

@@ -149,7 +149,10 @@ def _plain_names(names: Iterable[str] | None) -> set[str]:
 
 
 def _find_agents(program: Program, exclude: set[str]) -> list[Any]:
-    """Return the agents of a program that are not excluded; one with a `forward` of its own is left alone."""
+    """Return the agents of a program that are not excluded.
+
+    One with a `forward` of its own is left alone.
+    """
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     left_alone = {id(inner) for name in exclude & modules.keys() for inner in modules_of(modules[name])}
     return [m for m in modules.values() if type(m) is dspy.ReAct and id(m) not in left_alone]

@@ -4,7 +4,9 @@ from tale_dspy.programs.reasoning_module import ReasoningModule
 
 
 class VanillaCoT(ReasoningModule):
-    """Reason without a budget (paper, table 1). A state saved by `dspy.ChainOfThought` loads into it.
+    """Reason without a budget (paper, table 1).
+
+    A state saved by `dspy.ChainOfThought` loads into it.
 
     Args: see `ReasoningModule`.
 

@@ -90,7 +90,9 @@ class CalibrationGuarantee:
 
 
 def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> None:
-    """Warn where a promise meets another program or another named data set; of files and lists nobody can tell.
+    """Warn where a promise meets another program or another named data set.
+
+    Of files and lists nobody can tell.
 
     Args:
         promise: What was promised.

@@ -1,4 +1,7 @@
-"""Thinking switched off: the control beside every budget of a model that thinks natively."""
+"""Thinking switched off.
+
+The control beside every budget of a model that thinks natively.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,6 @@
-"""The predictor inside a module: its saved state carries field names, and loads by them or is refused.
+"""The predictor inside a module.
+
+Its saved state carries field names, and loads by them or is refused.
 
 DSPy assigns the fields of a saved state by position and takes every setting of a language model but its address. Here
 a state of other fields is a `StateError`, and a file can set prompts, demos and sampling, but neither an address nor a
@@ -153,7 +155,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         return self
 
     def named(self, state: Mapping[str, Any]) -> JsonObject:
-        """Add field names to a state without, such as a `dspy.ChainOfThought`'s; `token_budget` may be missing in it.
+        """Add field names to a state without, such as a `dspy.ChainOfThought`'s.
+
+        `token_budget` may be missing in it.
 
         Raises:
             StateError: If its fields are not recognised as this predictor's.

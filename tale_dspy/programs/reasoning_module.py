@@ -1,4 +1,6 @@
-"""What modules without a number of ours share: a model that thinks natively is not asked for its reasoning again.
+"""What modules without a number of ours share.
+
+A model that thinks natively is not asked for its reasoning again.
 
 Such a model is paid for its hidden thought; a visible chain of thought behind it would be paid as well and say the
 same. Modules with a number of tokens to send do so, too: `tale_dspy.programs.budgeted_module`.

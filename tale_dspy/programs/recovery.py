@@ -1,4 +1,6 @@
-"""Rescue an answer whose thinking was cut: close the thought and ask for the answer, or ask again with more room.
+"""Rescue an answer whose thinking was cut.
+
+Close the thought and ask for the answer, or ask again with more room.
 
 A reply that ends at its allowance is paid for and holds no answer. What comes after it here is at most two further
 calls, booked under the role `recovery`, and never a silent one: receipt, record and table count them.

@@ -54,7 +54,10 @@ class RegisteredModule(dspy.Module):  # type: ignore[misc]  # dspy ships no type
 
     @classmethod
     def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
-        """Build the module that `describe` described; a constructor of other arguments needs one of its own."""
+        """Build the module that `describe` described.
+
+        A constructor of other arguments needs one of its own.
+        """
         raise StateError(f"class {cls.__name__!r} cannot be built from a file")
 
 
@@ -63,7 +66,10 @@ _CLASSES: dict[str, dict[str, type[RegisteredModule]]] = {}
 
 
 def registered_modules() -> dict[str, type[RegisteredModule]]:
-    """Return the classes a saved program may name; a name that two places define is left out."""
+    """Return the classes a saved program may name.
+
+    A name that two places define is left out.
+    """
     return {name: next(iter(classes.values())) for name, classes in _CLASSES.items() if len(classes) == 1}
 
 

@@ -130,7 +130,10 @@ def _import_program(spec: str, signature: str) -> Any:
 
 
 def _needs_signature(factory: object) -> bool:
-    """Whether it cannot be called without an argument; a class is asked itself, since DSPy's metaclass takes any."""
+    """Whether it cannot be called without an argument.
+
+    A class is asked itself, since DSPy's metaclass takes any.
+    """
     maker: Any = factory
     try:
         if isinstance(factory, type):

@@ -173,7 +173,10 @@ class TrainingExamples(ModuleState):
         self.model: str | None = None
 
     def add(self, ids: Iterable[str], role: str, lm: LanguageModel | None = None) -> None:
-        """Note that an optimizer has used these questions, and the LM it asked; None for the configured one."""
+        """Note that an optimizer has used these questions, and the LM it asked.
+
+        It is None for the configured one.
+        """
         self.roles.update(dict.fromkeys(ids, role))
         model = settings.lm if lm is None else lm
         if isinstance(model, BaseLM):

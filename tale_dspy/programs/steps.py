@@ -1,4 +1,6 @@
-"""One generator for a module's `forward` and `aforward`: it yields its calls, and a driver makes them either way.
+"""One generator for a module's `forward` and `aforward`.
+
+It yields its calls, and a driver makes them either way.
 
 def steps(self, kwargs):                     # written once
 with self.call_scope() as calls:

@@ -121,7 +121,10 @@ class TaleEP(BudgetedModule):
 
     @property
     def shadow_rate(self) -> ShadowCheck | None:
-        """Which calls are also asked without a budget; may be set to a share, an `ShadowCheck` or None."""
+        """Which calls are also asked without a budget.
+
+        May be set to a share, an `ShadowCheck` or None.
+        """
         return self.shadowed.shadow_rate
 
     @shadow_rate.setter
@@ -200,7 +203,10 @@ class TaleEP(BudgetedModule):
         return Budget(tokens, "default") if self.budget_request(kwargs, tokens, mode).thinks else None
 
     def budget_for(self, **kwargs: Any) -> Budget:
-        """Return the budget these inputs would get, without answering them; a `BudgetEstimator` is asked for it."""
+        """Return the budget these inputs would get, without answering them.
+
+        A `BudgetEstimator` is asked for it.
+        """
         with role("estimate"):
             return self._budget_from(self.estimator(**self._estimator_inputs(kwargs)))
 
@@ -218,7 +224,10 @@ class TaleEP(BudgetedModule):
         return only(kwargs, [*names, "lm"])
 
     def _budget_from(self, estimated: Any) -> Budget:
-        """Turn an estimator's prediction into the budget that is sent; remember where a fallback came from."""
+        """Turn an estimator's prediction into the budget that is sent.
+
+        Remember where a fallback came from.
+        """
         word = estimated.get("effort") if isinstance(estimated, dspy.Prediction) else None
         if word is not None:  # an estimator of words, such as EffortEstimator
             tokens = estimated.get(BUDGET)

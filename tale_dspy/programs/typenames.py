@@ -20,7 +20,10 @@ _LONGEST = 10_000
 
 
 def type_to_text(annotation: object) -> str:
-    """Write a type as Python would; one that `type_from_text` does not know, with its module."""
+    """Write a type as Python would.
+
+    One that `type_from_text` does not know, with its module.
+    """
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation is None or annotation is NoneType:
         return "None"

@@ -1,4 +1,7 @@
-"""Accuracy against what it costs, in output tokens or in dollars: one numbered point a run."""
+"""Accuracy against what it costs, in output tokens or in dollars.
+
+One numbered point a run.
+"""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""What was asked for against what was spent: the tokens of each answer beside its budget."""
+"""What was asked for against what was spent.
+
+The tokens of each answer beside its budget.
+"""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +37,10 @@ class BudgetBin:
 
 
 def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
-    """Group the answers of a run by budget, equally many in a bin; few different budgets have a bin each."""
+    """Group the answers of a run by budget, equally many in a bin.
+
+    Few different budgets have a bin each.
+    """
     pairs = _budget_token_pairs(run)
     budgets = sorted({budget for budget, _ in pairs})
     if len(budgets) <= bins:

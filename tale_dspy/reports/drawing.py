@@ -21,7 +21,10 @@ TABLE_ROWS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A figure as a report shows it. In a notebook it renders itself; `figure` is matplotlib's, to change or save."""
+    """A figure as a report shows it.
+
+    In a notebook it renders itself; `figure` is matplotlib's, to change or save.
+    """
 
     stem: str
     """Name of its files, without an ending."""

@@ -1,4 +1,7 @@
-"""Token elasticity over effort words: tokens above, accuracy below, from runs that ask all questions with one word."""
+"""Token elasticity over effort words.
+
+Tokens above, accuracy below, from runs that ask all questions with one word.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""Token elasticity (paper, section 4): how many tokens fixed budgets really cost, from runs of `budget:N` programs.
+"""Token elasticity (paper, section 4).
+
+How many tokens fixed budgets really cost, from runs of `budget:N` programs.
 
 A smaller budget shortens replies down to some point; below it a model stops complying, and replies grow again. The
 figures, the table and the sentence that says whether they do are made here, on the questions that all budgets were
@@ -96,7 +98,9 @@ class Elasticity:
 
 
 def fixed_budget(run: Run) -> int | None:
-    """Return the one budget all questions of a run were asked with; None if there is no such budget.
+    """Return the one budget all questions of a run were asked with.
+
+    Return None if there is no such budget.
 
     Read from the records, so that a user's own program counts as `budget:N` does. A question that ended in an error
     before it had a budget does not speak against it.
@@ -130,7 +134,10 @@ def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
 
 
 def _make_curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
-    """Make a curve of runs in the order of their budgets; None if they share no question with known tokens."""
+    """Make a curve of runs in the order of their budgets.
+
+    Return None if they share no question with known tokens.
+    """
     ids = [{r.id for r in run.records} for run in fixed]
     shared = set.intersection(*ids)
     counted = shared - {r.id for run in fixed for r in run.records if r.output_tokens is None}
@@ -185,7 +192,10 @@ def _curve_row(run: Run, shared: Collection[str], counted: Collection[str]) -> E
 
 
 def _by_question(records: Sequence[Record], counted: Collection[str], figure: str) -> list[float]:
-    """Give a figure of each question, the mean over its draws; questions with an unknown one are left out."""
+    """Give a figure of each question, the mean over its draws.
+
+    Questions with an unknown one are left out.
+    """
     draws: dict[str, list[float | None]] = {}
     for r in records:
         if r.id in counted:
@@ -204,7 +214,10 @@ def _token_rise(cheapest: Run, smallest: Run, counted: Collection[str]) -> Paire
 
 
 def elasticity_notes(curve: Elasticity) -> list[str]:
-    """Say what the curve shows and rests on, a sentence each; the first says whether tokens rise again."""
+    """Say what the curve shows and rests on, a sentence each.
+
+    The first says whether tokens rise again.
+    """
     return [rise_sentence(curve), *_basis_notes(curve), *evidence_sentences(curve)]
 
 

@@ -1,4 +1,7 @@
-"""The figure of an elasticity curve: tokens above, accuracy below, over the budget that was asked for."""
+"""The figure of an elasticity curve.
+
+Tokens above, accuracy below, over the budget that was asked for.
+"""
 
 import math
 from collections.abc import Callable, Sequence

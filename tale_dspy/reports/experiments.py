@@ -1,4 +1,7 @@
-"""Which runs belong together: what they must have in common to be set against each other in one curve."""
+"""Which runs belong together.
+
+What they must have in common to be set against each other in one curve.
+"""
 
 import json
 from collections.abc import Collection, Sequence
@@ -21,7 +24,10 @@ def experiment(run: Run, apart: Collection[str]) -> str:
 
 
 def vanilla_run(others: Sequence[Run], first: Run) -> Run | None:
-    """Return the first chain of thought without a budget; else `first`, if it is among them and has none."""
+    """Return the first chain of thought without a budget.
+
+    Else `first`, if it is among them and has none.
+    """
     plain = [run for run in others if all(r.token_budget is None and r.effort is None for r in run.records)]
     reasoning = [run for run in plain if run.info.get("program", {}).get("class") in VANILLA]
     return next(iter([*reasoning, *(run for run in plain if run is first)]), None)

@@ -1,4 +1,6 @@
-"""The searchable table of a page: its figures, and the texts behind each row, packed so that 10,000 rows stay small.
+"""The searchable table of a page.
+
+Its figures, and the texts behind each row, packed so that 10,000 rows stay small.
 
 A page holds all figures in one block of compressed JSON. Texts lie in blocks of `BLOCK_ROWS` rows, opened by the
 browser when a reader asks for one of them (`templates/report.js`). Where there are more texts than a page should hold,

@@ -1,4 +1,7 @@
-"""What the page of a report says: a verdict for each comparison, then a section for each thing there is to look at."""
+"""What the page of a report says.
+
+A verdict for each comparison, then a section for each thing there is to look at.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

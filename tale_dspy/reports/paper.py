@@ -24,7 +24,9 @@ PROMPT_TOKENS, ESTIMATE_TOKENS = 200, 10
 
 
 def beside(row: PaperRow, runs: Mapping[str, Run]) -> list[ReportRow]:
-    """Put measured runs under the paper's figures, system by system; every row carries its mark.
+    """Put measured runs under the paper's figures, system by system.
+
+    Every row carries its mark.
 
     Our runs are compared among themselves, with `cot` as the baseline if it is there, never with the paper: its
     answers are not known question by question. Runs that hold the paper's count and judge (preset `paper`) get a
@@ -153,7 +155,10 @@ def _setting_differences(row: PaperRow, run: Run, system: str) -> list[str]:
 
 
 def _per_right(run: Run, right: float, *, cl100k: bool = False) -> float | None:
-    """Give all output tokens over the right answers; None if a count is unknown or nothing was right."""
+    """Give all output tokens over the right answers.
+
+    Return None if a count is unknown or nothing was right.
+    """
     tokens = [r.output_tokens_cl100k if cl100k else r.output_tokens for r in run.records]
     known = [count for count in tokens if count is not None]
     return sum(known) / right if right and len(known) == len(tokens) else None

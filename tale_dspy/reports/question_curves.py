@@ -1,4 +1,6 @@
-"""Tokens against budget, question by question: what figures of token elasticity are drawn from (paper, section 4).
+"""Tokens against budget, question by question.
+
+What figures of token elasticity are drawn from (paper, section 4).
 
 A search tries other budgets on each question than on the next, a ladder the same on all. Both end here as one
 `QuestionCurve` a question, and pooled as shares of the question's own answer without a budget.

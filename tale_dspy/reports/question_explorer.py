@@ -59,7 +59,10 @@ def question_explorer(runs: Sequence[Run]) -> RowExplorer:
 
 
 def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> list[ExplorerColumn]:
-    """Return the columns of one run; those that are unknown for every question are left out."""
+    """Return the columns of one run.
+
+    Those that are unknown for every question are left out.
+    """
     prefix = f"{name}: " if several else ""
     figures: dict[str, tuple[Callable[[Record], float | None], int]] = {
         "budget": (lambda r: r.token_budget, 0),

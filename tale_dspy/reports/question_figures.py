@@ -1,4 +1,7 @@
-"""Figures of token elasticity: tokens against budget for single questions, and for all of them pooled."""
+"""Figures of token elasticity.
+
+Tokens against budget for single questions, and for all of them pooled.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -165,7 +168,10 @@ def elasticity_sentence(bins: Sequence[PooledBin]) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in percent; the number is not parted from its sign at the end of a line."""
+    """Write a share in percent.
+
+    The number is not parted from its sign at the end of a line.
+    """
     return f"{100 * share:.{0 if share >= 0.0995 else 1}f}\N{NO-BREAK SPACE}%"
 
 

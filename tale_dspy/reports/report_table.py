@@ -1,4 +1,6 @@
-"""A table described once: its columns say how a row is written for people and which values it has for programs.
+"""A table described once.
+
+Its columns say how a row is written for people and which values it has for programs.
 
 `ReportTable` writes the same columns as Markdown, LaTeX, CSV, for a terminal and for a page. No text of a run is ever
 read as markup. An unknown figure is a dash for people and empty in CSV, never 0.
@@ -89,7 +91,10 @@ class ReportTable(Generic[Row]):
         return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *notes]) + "\n"
 
     def latex(self) -> str:
-        """Write it as LaTeX for the packages booktabs and graphicx; any text compiles, with pdfLaTeX too."""
+        """Write it as LaTeX for the packages booktabs and graphicx.
+
+        Any text compiles, with pdfLaTeX too.
+        """
         align = "".join("l" if column.is_text else "r" for column in self.columns)
         head, *body = (" & ".join(map(latex_text, line)) + r" \\" for line in [self.header, *self.cells])
         return "\n".join(
@@ -172,7 +177,10 @@ _LATEX = {c: f"\\{c}" for c in "{}$&#_%"} | {
 
 
 def latex_text(text: str) -> str:
-    """Escape text for LaTeX; a character outside ASCII and the accented Latin letters becomes its code, as `U+4E2D`."""
+    """Escape text for LaTeX.
+
+    A character outside ASCII and the accented Latin letters becomes its code, as `U+4E2D`.
+    """
     escaped = re.sub("-(?=-)", "-{}", "".join(map(_latex_character, visible(text, " "))))
     return "{}" + escaped if escaped.startswith(("[", "*")) else escaped  # else an argument of \\ or of a rule
 

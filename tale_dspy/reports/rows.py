@@ -1,4 +1,6 @@
-"""One run as a row of a report: its figures, and its paired differences to the first run.
+"""One run as a row of a report.
+
+Its figures, and its paired differences to the first run.
 
 A row's own interval says how sure that row is. What speaks for a difference is only the paired columns, measured on the
 questions both runs have. How a row is written is up to `table` (files) and `screen` (terminal).
@@ -105,7 +107,10 @@ def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
 
 
 def comparison_of(first: Run, run: Run) -> Comparison | None:
-    """Compare a run with the first of a report; None where their data differ or they share no question."""
+    """Compare a run with the first of a report.
+
+    Return None where their data differ or they share no question.
+    """
     if data_name(first) != data_name(run) or not share_questions(first, run):
         return None
     return compare(first, run)
@@ -285,7 +290,9 @@ def runs_table(rows: Sequence[ReportRow]) -> ReportTable[ReportRow]:
 
 
 def compact_table(rows: Sequence[ReportRow], notes: Sequence[str] = ()) -> ReportTable[ReportRow]:
-    """Make the table without unknown columns and without the evidence; what all rows share is said in its notes.
+    """Make the table without unknown columns and without the evidence.
+
+    What all rows share is said in its notes.
 
     Args:
         rows: The rows.
@@ -299,7 +306,10 @@ def compact_table(rows: Sequence[ReportRow], notes: Sequence[str] = ()) -> Repor
 
 
 def row_notes(rows: Sequence[ReportRow]) -> list[str]:
-    """Say what all rows need, then what single rows do; a sentence several programs share is said once."""
+    """Say what all rows need, then what single rows do.
+
+    A sentence several programs share is said once.
+    """
     baselines = dict.fromkeys(row.versus for row in rows if row.versus is not None)
     to = " and ".join(baselines)
     paired = [f"Differences are to the run of {to}, on the questions both have."] if baselines else []
@@ -314,7 +324,10 @@ def evidence_marks(rows: Sequence[ReportRow]) -> list[str]:
 
 
 def provenance_sentences(rows: Sequence[ReportRow]) -> list[str]:
-    """Say for below a figure what it is evidence of; programs are named where they differ in that."""
+    """Say for below a figure what it is evidence of.
+
+    Programs are named where they differ in that.
+    """
     provenances = by_programs((shorten_text(row.program, 40), row.provenance) for row in rows)
     if len(provenances) == 1:
         return [f"Evidence: {provenance}." for provenance in provenances]

@@ -14,7 +14,10 @@ from tale_dspy.runs.records import read_json
 
 @dataclass(frozen=True, kw_only=True)
 class FolderEntry:
-    """One run, search or trained adapter. None is unknown, as in a run that is not finished."""
+    """One run, search or trained adapter.
+
+    None is unknown, as in a run that is not finished.
+    """
 
     path: str
     """Relative to the folder that was listed."""

@@ -1,4 +1,7 @@
-"""What each run changes against the first: paired differences in accuracy, tokens and dollars, with their intervals."""
+"""What each run changes against the first.
+
+Paired differences in accuracy, tokens and dollars, with their intervals.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,7 +40,9 @@ _PANELS = (
 
 
 def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
-    """Draw the paired differences of the rows that are compared with the first; None if there are none.
+    """Draw the paired differences of the rows that are compared with the first.
+
+    Return None if there are none.
 
     Args:
         rows: What `report_rows` gave.

@@ -1,4 +1,7 @@
-"""All questions of a search as a searchable table: what each takes without a budget, and under its best one."""
+"""All questions of a search as a searchable table.
+
+What each takes without a budget, and under its best one.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Figures of a search: how budgets and tokens go together, which budgets were best, and what they save."""
+"""Figures of a search.
+
+How budgets and tokens go together, which budgets were best, and what they save.
+"""
 
 import math
 from collections.abc import Iterator, Sequence

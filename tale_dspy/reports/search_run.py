@@ -1,4 +1,7 @@
-"""A finished search as a report sees it: its rows, where they come from, and what they are evidence of."""
+"""A finished search as a report sees it.
+
+Its rows, where they come from, and what they are evidence of.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

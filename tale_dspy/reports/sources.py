@@ -17,7 +17,10 @@ from tale_dspy.runs.records import Run, load_run
 
 @dataclass(frozen=True)
 class ReportSources:
-    """Runs, searches and trainings that are reported together; the first run is the baseline."""
+    """Runs, searches and trainings that are reported together.
+
+    The first run is the baseline.
+    """
 
     runs: Sequence[Run] = ()
     searches: Sequence[SearchRun] = ()

@@ -1,4 +1,7 @@
-"""Which of some runs are one program at several budgets: what figures by question are drawn from."""
+"""Which of some runs are one program at several budgets.
+
+What figures by question are drawn from.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

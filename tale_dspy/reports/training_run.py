@@ -1,4 +1,7 @@
-"""A finished training as a report sees it: what was trained on what, and whether it passed its test."""
+"""A finished training as a report sees it.
+
+What was trained on what, and whether it passed its test.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

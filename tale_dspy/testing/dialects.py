@@ -1,4 +1,6 @@
-"""The wire formats of providers: where the prompt stands in a request, and what a reply looks like.
+"""The wire formats of providers.
+
+Where the prompt stands in a request, and what a reply looks like.
 
 Each is as its provider documents it, no more of it than clients read.
 """

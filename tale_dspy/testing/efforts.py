@@ -19,7 +19,9 @@ THOUGHT_WORDS = {"none": 0, "minimal": 16, "low": 48, "medium": 144, "high": 432
 
 
 class EffortReply:
-    """Think as much as an effort word says, and be right where that is enough: a function for a `ScriptedServer`.
+    """Think as much as an effort word says, and be right where that is enough.
+
+    A function for a `ScriptedServer`.
 
     The word is read from `reasoning_effort`, `reasoning.effort` or `output_config.effort` of the body; thinking that is
     switched off is `none`. The thought comes as `reasoning_content` and counts as completion tokens; one that does not
@@ -89,7 +91,10 @@ class EffortReply:
         return round(THOUGHT_WORDS[word] * (0.7 + 0.6 * draw(question, f"{self.seed} thought")))
 
     def word_of(self, body: Mapping[str, object]) -> str:
-        """Return the effort word of a body; the next lower one where the model has another, as providers do."""
+        """Return the effort word of a body.
+
+        The next lower one where the model has another, as providers do.
+        """
         if is_off(body) and body.get("reasoning_effort") != "minimal":
             word = "none"
         else:
@@ -110,7 +115,10 @@ class EffortReply:
 
 
 def _thought_before(reply: Reply, thought: int, body: Mapping[str, object]) -> Reply:
-    """Put a thought of so many words before a reply; one that does not fit costs the whole allowance."""
+    """Put a thought of so many words before a reply.
+
+    One that does not fit costs the whole allowance.
+    """
     limits = [body.get(name) for name in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
     room = min((limit for limit in limits if isinstance(limit, int)), default=None)
     if room is not None and thought + reply.tokens > room:

@@ -86,7 +86,10 @@ class Faults:
 
 
 def spoil(fault: str | None, reply: Reply) -> Reply:
-    """Apply a fault that leaves a valid completion, `null_content` or `cut`; any other returns the reply as it is."""
+    """Apply a fault that leaves a valid completion, `null_content` or `cut`.
+
+    Any other returns the reply as it is.
+    """
     if fault == "null_content":
         return replace(reply, text=None, tool_calls=(), completion_tokens=reply.tokens)
     if fault == "cut":

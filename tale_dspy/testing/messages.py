@@ -23,7 +23,9 @@ def draw(key: str, salt: str) -> float:
 
 
 def count_words(value: object) -> int:
-    """Return the server's token count of a text: its words, as `str.split` cuts them; 0 of None.
+    """Return the server's token count of a text: its words, as `str.split` cuts them.
+
+    0 of None.
 
     Those of a structure are the words of its JSON.
     """
@@ -43,7 +45,10 @@ def first_words(text: str, count: int) -> str:
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content, which is a string or a list of parts; empty for anything else."""
+    """The text of a message's content, which is a string or a list of parts.
+
+    Empty for anything else.
+    """
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         return "\n".join(part for part in parts if isinstance(part, str))
@@ -83,7 +88,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server shall answer. Text and counts go out as they are: nothing is cut at `max_tokens`.
+    """What the server shall answer.
+
+    Text and counts go out as they are: nothing is cut at `max_tokens`.
 
     Raises:
         UsageError: If a number is negative, the status is no HTTP status or a header holds a line break.

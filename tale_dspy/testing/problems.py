@@ -81,7 +81,9 @@ def _output_fields(prompt: str) -> list[str]:
 
 
 class SolverReply:
-    """A scripted reasoner: a reply function that knows the answers. It is a script and not a model.
+    """A scripted reasoner: a reply function that knows the answers.
+
+    It is a script and not a model.
 
     Every question has hidden constants, made from a hash of its text: the words it needs (16 to 48), the length of its
     unconstrained chain of thought (2.5 to 5 times that), and the budget below which its answer is wrong. A reply to
@@ -155,7 +157,10 @@ class SolverReply:
         return 16 + int(33 * self._seeded_draw(question, "need"))
 
     def length(self, question: str, kind: str, budget: int | None = None) -> int:
-        """Return the words of a reply to a prompt of this kind; 0 for a direct answer, which has no thought."""
+        """Return the words of a reply to a prompt of this kind.
+
+        0 for a direct answer, which has no thought.
+        """
         need = self.need(question)
         full = round(need * (2.5 + 2.5 * self._seeded_draw(question, "full")))
         if kind == "budget" and budget is not None:
@@ -190,7 +195,9 @@ def _wrong_answer(answer: str) -> str:
 
 
 def _lay_out(request: Request, value: str, length: int, start: int, stated: int | None) -> str:
-    """Write a reply of `length` words in all that ends in `value`; a length of 0 leaves the thought out.
+    """Write a reply of `length` words in all that ends in `value`.
+
+    A length of 0 leaves the thought out.
 
     A stated budget comes before them.
     """
@@ -251,7 +258,9 @@ def word_problems(n: int, seed: int = 0) -> list[JsonObject]:
 
 
 def read_bank(path: Path) -> dict[str, str]:
-    """Read a bank from a .jsonl file with `question` and `answer`; as in GSM8K, only what follows `####` is the answer.
+    """Read a bank from a .jsonl file with `question` and `answer`.
+
+    As in GSM8K, only what follows `####` is the answer.
 
     Raises:
         DataError: If the file cannot be read or a line is no such row.

@@ -106,7 +106,10 @@ class RequestStats:
             stats.first_time = time.monotonic()
 
     def identify(self, kind: str, history: list[int]) -> None:
-        """Book the request under its kind and prompt. The history holds how often it came, and how often in vain."""
+        """Book the request under its kind and prompt.
+
+        The history holds how often it came, and how often in vain.
+        """
         self._kind = self._stats.by_kind.setdefault(kind, KindStats())
         self._kind.requests += 1
         self._stats.repeats += history[0] > 0

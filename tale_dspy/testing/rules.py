@@ -174,7 +174,10 @@ def ollama(model: str, body: Body) -> Iterator[str]:
 
 
 def vllm(model: str, body: Body) -> Iterator[str]:
-    """vLLM, which passes over what it does not know; gpt-oss takes a word there, and no number."""
+    """vLLM, which passes over what it does not know.
+
+    gpt-oss takes a word there, and no number.
+    """
     if "gpt-oss" in model:
         yield from _one_of("reasoning_effort", body.get("reasoning_effort"), ("low", "medium", "high"))
         if "thinking_token_budget" in body:

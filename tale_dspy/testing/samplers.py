@@ -171,7 +171,10 @@ class SamplerSuite:
 
 
 class BudgetSamplerSuite(SamplerSuite):
-    """What a `BudgetSampler` promises besides. Override `sampler` and, if it needs more of them, `most_calls`."""
+    """What a `BudgetSampler` promises besides.
+
+    Override `sampler` and, if it needs more of them, `most_calls`.
+    """
 
     most_calls = CALLS
     """Trials within which each search of the suite must have ended."""

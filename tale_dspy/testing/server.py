@@ -131,7 +131,10 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        """The base URL for clients; of a stopped server, where it was. UsageError before the first start."""
+        """The base URL for clients; of a stopped server, where it was.
+
+        UsageError before the first start.
+        """
         if not self._port:
             raise UsageError("the server has no URL before it is started")
         return f"http://{HOST}:{self._port}/v1"
@@ -147,7 +150,10 @@ class ScriptedServer:
         return list(self._book.requests)
 
     def reset(self) -> None:
-        """Start all counts and memories anew. Requests in flight are booked on the counts they began with."""
+        """Start all counts and memories anew.
+
+        Requests in flight are booked on the counts they began with.
+        """
         self._book = RequestLog(self._record)
 
     def start(self) -> Self:
@@ -172,7 +178,9 @@ class ScriptedServer:
         return self
 
     def stop(self) -> None:
-        """Close all connections, answered or not, and end the thread. A stopped server is left as it is.
+        """Close all connections, answered or not, and end the thread.
+
+        A stopped server is left as it is.
 
         Raises:
             TaleError: If a reply function blocks the thread for longer than two seconds.

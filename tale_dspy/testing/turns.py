@@ -1,4 +1,6 @@
-"""The conversation in a request: who says what, and what a provider refuses about it, whatever is asked.
+"""The conversation in a request.
+
+Who says what, and what a provider refuses about it, whatever is asked.
 
 As `rules`, this is what providers publish or users ran into, written down a second time on purpose.
 """

@@ -1,4 +1,6 @@
-"""Bytes in, bytes out: as much HTTP/1.1 as provider clients speak, and the JSON of OpenAI's chat completions.
+"""Bytes in, bytes out.
+
+As much HTTP/1.1 as provider clients speak, and the JSON of OpenAI's chat completions.
 
 Nothing here listens, waits or counts. What a request is answered with is decided in `server`.
 """
@@ -106,7 +108,10 @@ def _check_size(size: int) -> int:
 
 
 def parse_body(raw: bytes) -> tuple[JsonObject, str]:
-    """Read the body of a completion; return it with a hash of its messages, or raise UsageError."""
+    """Read the body of a completion.
+
+    Return it with a hash of its messages, or raise UsageError.
+    """
     try:
         body = json.loads(raw)
         messages = body["messages"] if isinstance(body, dict) else None
@@ -153,7 +158,10 @@ def error_answer(status: int, message: str, kind: str = "invalid_request_error",
 
 
 def refusal(fault: str, retry_after: float = 0.0) -> WireAnswer:
-    """Return the error that a fault of `ERRORS` is; `retry_after` is told with `rate_limited` only."""
+    """Return the error that a fault of `ERRORS` is.
+
+    `retry_after` is told with `rate_limited` only.
+    """
     status, kind, code, text = ERRORS[fault]
     seconds = f"{retry_after:.3f}".rstrip("0").rstrip(".")
     headers = {"retry-after": seconds} if fault == "rate_limited" else {}
@@ -161,7 +169,10 @@ def refusal(fault: str, retry_after: float = 0.0) -> WireAnswer:
 
 
 def compose(request: Request, replies: Sequence[Reply]) -> WireAnswer:
-    """Turn the replies to one request, one a choice, into bytes and counts; the first decides what holds for all."""
+    """Turn the replies to one request, one a choice, into bytes and counts.
+
+    The first decides what holds for all.
+    """
     first, body = replies[0], request.body
     delay = max(reply.delay for reply in replies)
     if first.status != 200:
@@ -237,7 +248,10 @@ def _event_stream(head: JsonObject, replies: Sequence[Reply], usage: JsonObject 
 
 
 def response_bytes(answer: WireAnswer, keep_alive: bool, with_body: bool = True) -> bytes:
-    """Lay an answer out as an HTTP response; its own headers replace the server's, but for the length."""
+    """Lay an answer out as an HTTP response.
+
+    Its own headers replace the server's, but for the length.
+    """
     given = {name.lower(): value for name, value in answer.headers.items()}
     headers = {"content-type": "application/json", **given, "content-length": str(len(answer.body))}
     if not keep_alive:

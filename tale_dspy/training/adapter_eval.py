@@ -1,4 +1,6 @@
-"""The proof that a trained model is shorter and not worse: one plain program on base and tuned model, and the gate.
+"""The proof that a trained model is shorter and not worse.
+
+One plain program on base and tuned model, and the gate.
 
 What it found is written into the card of the adapter. A model that fails is kept, and marked.
 """

@@ -54,7 +54,9 @@ of the questions it was trained on are in `{card}` under `seen`.
 
 
 def write_cards(plan: TrainingPlan, results: Mapping[str, object]) -> JsonObject:
-    """Write both cards and the checksums of the adapter; the card for programs is last and says that all is there.
+    """Write both cards and the checksums of the adapter.
+
+    The card for programs is last and says that all is there.
 
     Args:
         plan: The training.

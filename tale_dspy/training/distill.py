@@ -1,4 +1,7 @@
-"""From a search to training rows: the plain prompt, and the model's own short reply to it (paper, section 5.3)."""
+"""From a search to training rows.
+
+The plain prompt, and the model's own short reply to it (paper, section 5.3).
+"""
 
 import json
 from collections import Counter
@@ -52,7 +55,10 @@ class DistillationResult:
 
     @property
     def saving(self) -> float | None:
-        """Share of the tokens that the short replies save over the vanilla ones; None if it is not known."""
+        """Share of the tokens that the short replies save over the vanilla ones.
+
+        It is None if it is not known.
+        """
         rows = [(t, v) for t, v in zip(self.dataset["tokens"], self.dataset["vanilla_tokens"], strict=True) if t and v]
         return 1 - sum(t for t, _ in rows) / sum(v for _, v in rows) if rows else None
 
@@ -230,7 +236,10 @@ def _gold_text(gold: object) -> str | None:
 
 
 def _luck_test(rows: Sequence[SearchRow], threshold: float) -> LuckTest | None:
-    """Return the test of a reply against its neighbours; None where every right reply passes."""
+    """Return the test of a reply against its neighbours.
+
+    Return None where every right reply passes.
+    """
     if threshold == 0:
         return None
     by_name = {name: NeighborAccuracy([r for r in rows if r.predictor == name]) for name in {r.predictor for r in rows}}

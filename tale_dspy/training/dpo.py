@@ -15,7 +15,9 @@ from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainerSetup, r
 def train_dpo(
     base: str, data: object, out: str | Path, options: DpoOptions | None = None, *, progress: Progress | None = None
 ) -> TrainedAdapter:
-    """Train a LoRA adapter on pairs of replies with TRL's DPOTrainer; the base without it is the reference.
+    """Train a LoRA adapter on pairs of replies with TRL's DPOTrainer.
+
+    The base without it is the reference.
 
     Killed, the same call goes on at the last checkpoint.
 

@@ -1,4 +1,7 @@
-"""Whether a short reply was right by more than luck: how often replies as short as it were right elsewhere."""
+"""Whether a short reply was right by more than luck.
+
+How often replies as short as it were right elsewhere.
+"""
 
 from collections.abc import Sequence
 
@@ -33,7 +36,9 @@ class NeighborAccuracy:
         self._vanilla, self._tokens, self._right = np.log(table[:, 0]), np.log(table[:, 1]), table[:, 2]
 
     def share_right(self, vanilla_tokens: int | None, tokens: int) -> float:
-        """Return the share of right ones among the neighbours of a reply; 1 where there are none.
+        """Return the share of right ones among the neighbours of a reply.
+
+        1 where there are none.
 
         Args:
             vanilla_tokens: Completion tokens of its question without a budget; None if they are not known.

@@ -8,7 +8,9 @@ WINDOW = 50
 
 
 def order_of(lengths: Sequence[int], batch: int, epochs: float, seed: int, *, by_length: bool) -> list[int]:
-    """Return the numbers of the rows, epoch after epoch; every `batch` of them are one step.
+    """Return the numbers of the rows, epoch after epoch.
+
+    Every `batch` of them are one step.
 
     A training that was killed goes on with the very next row. Rows of like length share a batch, so that little is
     padded; the batches are shuffled, and which rows share one changes each epoch. Rows that fill no batch go into the

@@ -76,7 +76,10 @@ class TrainingPlan:
 
     @cached_property
     def order(self) -> list[int]:
-        """The rows in the order they are trained on; with several draws of a row only whole steps."""
+        """The rows in the order they are trained on.
+
+        With several draws of a row only whole steps.
+        """
         options, lengths = self.options, [row.longest for row in self.rows]
         order = order_of(lengths, self.per_step, options.epochs, options.seed, by_length=options.by_length)
         return order if options.draws == 1 else order[: len(order) - len(order) % self.per_step]
@@ -129,7 +132,9 @@ class ModelShape:
 
 
 def plan_training(base: str, data: object, out: str | Path, options: TrainOptions) -> TrainingPlan:
-    """Check a training, and return what is known of it. No weight is loaded and nothing is written.
+    """Check a training, and return what is known of it.
+
+    No weight is loaded and nothing is written.
 
     Args:
         base: `embedded`, the folder of a model, or its name on the Hugging Face hub; `local:` may stand before it.

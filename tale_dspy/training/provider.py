@@ -38,7 +38,10 @@ class CancelledTrainingError(TaleError):
 
 
 class LocalTrainingJob(TrainingJob):  # type: ignore[misc]  # dspy ships no types
-    """A training in a thread of this process: a future whose result is the tuned LM, or the error."""
+    """A training in a thread of this process.
+
+    A future whose result is the tuned LM, or the error.
+    """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -162,7 +165,10 @@ def _read_options(strategy: str, given: JsonObject) -> "SftOptions | DpoOptions"
 
 
 def _training_folder(strategy: str, model: str, rows: list[JsonObject], options: JsonObject) -> Path:
-    """Name a folder after all that decides the training; a base that was written anew is another one."""
+    """Name a folder after all that decides the training.
+
+    A base that was written anew is another one.
+    """
     base = contents_hash(resolve_folder(parse_model_path(model)))
     key = json.dumps([strategy, model, base, rows, options], sort_keys=True, ensure_ascii=False, default=str)
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,4 +1,6 @@
-"""Whether a server asks a tuned model as it was trained: the same system message, chat template and tokens.
+"""Whether a server asks a tuned model as it was trained.
+
+The same system message, chat template and tokens.
 
 An adapter is short only behind the prompt it was trained on. A server that brings another chat template would make it
 look bad, and nobody would see why.

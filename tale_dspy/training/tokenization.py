@@ -1,4 +1,7 @@
-"""From a row to the tokens the trainer gets: the prompt as the model will be given it, and a reply that ends."""
+"""From a row to the tokens the trainer gets.
+
+The prompt as the model will be given it, and a reply that ends.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

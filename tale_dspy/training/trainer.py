@@ -1,4 +1,7 @@
-"""What all strategies share: the model in place, TRL's trainer at work, checkpoints, and the adapter at the end."""
+"""What all strategies share.
+
+The model in place, TRL's trainer at work, checkpoints, and the adapter at the end.
+"""
 
 import contextlib
 import json

@@ -1,4 +1,6 @@
-"""Samplers that search the best token budget of one question, one a file; each is an Optuna `BaseSampler`.
+"""Samplers that search the best token budget of one question, one a file.
+
+Each is an Optuna `BaseSampler`.
 
 `base`: the conventions of a study, and what all but TPE share. `halving`: the paper's search. `tpe`: Optuna's own.
 `grid`: every budget, the truth that the others are held against. `elastic`: ours, which learns from question to

@@ -1,4 +1,6 @@
-"""What all budget samplers share: the Optuna side of a search over one integer parameter, the budget.
+"""What all budget samplers share.
+
+The Optuna side of a search over one integer parameter, the budget.
 
 A sampler here decides from a `QuestionHistory`, the trials of one question, and from nothing of Optuna. This module
 turns a study into a `QuestionHistory`, moves proposals onto the grid of the range, and stops `study.optimize` when the
@@ -70,7 +72,10 @@ class QuestionHistory:
 
     @property
     def best(self) -> Observation | None:
-        """The right answer with the fewest tokens, the larger budget where two are equal; None if none was right."""
+        """The right answer with the fewest tokens, the larger budget where two are equal.
+
+        It is None if none was right.
+        """
         return min((o for o in self.seen if o.right), key=lambda o: (o.tokens, -o.budget), default=None)
 
     @property
@@ -160,7 +165,10 @@ class BudgetSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Return the proposed budget, within the range; any other parameter is sampled at random."""
+        """Return the proposed budget, within the range.
+
+        Any other parameter is sampled at random.
+        """
         if param_name != _budget_name(study, trial, param_name, param_distribution):
             return self._others.sample_independent(study, trial, param_name, param_distribution)
         if list(study.directions) != [StudyDirection.MINIMIZE]:
@@ -210,7 +218,10 @@ class BudgetSampler(BaseSampler):
 
 
 def history_of(study: Study) -> QuestionHistory | None:
-    """Return what a study knows of its question; None before its first budget was asked for."""
+    """Return what a study knows of its question.
+
+    Return None before its first budget was asked for.
+    """
     for trial in reversed(study.get_trials(deepcopy=False)):
         name = _budget_name(study, trial)
         budgets = trial.distributions.get(name)

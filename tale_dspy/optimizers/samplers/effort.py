@@ -105,7 +105,10 @@ class EffortSampler(BudgetSampler):
         return _LevelModel.fit(self._finished)
 
     def _choose_level(self, history: QuestionHistory) -> tuple[int | None, float]:
-        """Return the level to ask and its value over stopping; None where every level was tried."""
+        """Return the level to ask and its value over stopping.
+
+        Return None where every level was tried.
+        """
         levels = history.vanilla_tokens
         model = self._fitted_model
         posterior = model.posterior(levels, [(o.budget, o.right) for o in history.seen])
@@ -171,7 +174,10 @@ class _LevelModel:
         return model
 
     def posterior(self, levels: int, seen: Sequence[tuple[int, bool]]) -> Array:
-        """Return P(k = 1), ..., P(k = levels + 1) by Bayes' rule; `levels + 1` means that no word suffices."""
+        """Return P(k = 1), ..., P(k = levels + 1) by Bayes' rule.
+
+        `levels + 1` means that no word suffices.
+        """
         prior = PRIOR_QUESTIONS / (levels + 1) + self._counts.get(levels, np.zeros(levels + 1))
         k = np.arange(1, levels + 2)
         for level, right in seen:

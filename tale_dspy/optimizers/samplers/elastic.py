@@ -165,7 +165,10 @@ class ElasticSampler(BudgetSampler):
             return self._acquisitions[history]
 
     def _stop_observing(self, stages: Sequence[QuestionHistory]) -> int:
-        """Stop observing the first of these stages that is observed; return its number of trials."""
+        """Stop observing the first of these stages that is observed.
+
+        Return its number of trials.
+        """
         for stage in stages:
             if stage in self._active:
                 self._active[stage] -= 1
@@ -186,7 +189,10 @@ class ElasticSampler(BudgetSampler):
             self._acquisitions.clear()
 
     def _expected_saving(self, history: QuestionHistory) -> float | None:
-        """Return the saving expected at this stage of a question; computed only where it was never asked for."""
+        """Return the saving expected at this stage of a question.
+
+        Computed only where it was never asked for.
+        """
         if history in self._expected_savings:
             return self._expected_savings.pop(history)
         acquisition = self._cached_acquisition(history)
@@ -205,7 +211,9 @@ def _read_observation(row: tuple[int, float | None, bool]) -> Observation:
 
 
 class SavingsCalibration:
-    """Expected against realised savings, for small and large expectations apart. Not thread-safe.
+    """Expected against realised savings, for small and large expectations apart.
+
+    Not thread-safe.
 
     The model is coarse. Where a language model answers in a few fixed lengths, say, the small savings it expects around
     the best budget never come. So expectations are compared with what came of them, and later ones are discounted.

@@ -39,7 +39,10 @@ MIN_WEIGHT = 0.002
 
 
 class Rows(NamedTuple):
-    """Columns of a weighted regression: each trial once for every likely changepoint of its question."""
+    """Columns of a weighted regression.
+
+    Each trial once for every likely changepoint of its question.
+    """
 
     budget: Array
     length: Array

@@ -1,4 +1,6 @@
-"""The predictor that is searched: it takes its budget from whoever asks, and tells what it was asked and spent.
+"""The predictor that is searched.
+
+It takes its budget from whoever asks, and tells what it was asked and spent.
 
 And the others of a program: how they are found, and how one is given another estimator.
 """
@@ -24,7 +26,10 @@ BudgetedPredictor = TaleEP | BudgetedChainOfThought
 
 @dataclass
 class ProbeContext:
-    """One answer of a program as its searched predictor sees it: the budget it is given, and what came of it."""
+    """One answer of a program as its searched predictor sees it.
+
+    The budget it is given, and what came of it.
+    """
 
     budget: int | str | None = None
     """In tokens, or an effort word; None asks without one."""
@@ -106,7 +111,9 @@ def replace_module(program: Program, old: object, new: object) -> Any:
 
 
 def budgeted_predictors(program: dspy.Module) -> dict[str, BudgetedPredictor]:
-    """Return the modules of a program that are given a budget, by name; the program itself is called `self`.
+    """Return the modules of a program that are given a budget, by name.
+
+    The program itself is called `self`.
 
     What an estimator is made of does not count.
     """

@@ -1,4 +1,6 @@
-"""What can be asked of one question: a range of token budgets, or a ladder of effort words.
+"""What can be asked of one question.
+
+A range of token budgets, or a ladder of effort words.
 
 An Optuna study searches one integer, the *level*. A space says which budget a level is and what is minimised.
 """
@@ -47,7 +49,10 @@ class BudgetSpace(Protocol):
 
 @dataclass(frozen=True)
 class TokenRange:
-    """All budgets from 1 to the tokens of the answer without one; the level is the budget (paper, section 4)."""
+    """All budgets from 1 to the tokens of the answer without one.
+
+    The level is the budget (paper, section 4).
+    """
 
     vanilla_tokens: int
 

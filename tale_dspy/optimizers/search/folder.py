@@ -54,7 +54,10 @@ class SearchFolder(JournalFolder):
         return [draw for draw in draws if draw.budget is not None and not draw.number]
 
     def cost(self) -> tuple[int, float | None]:
-        """Return calls answered and US dollars paid, by all processes; None if the price of a call is unknown."""
+        """Return calls answered and US dollars paid, by all processes.
+
+        Return None if the price of a call is unknown.
+        """
         rows = [row for row in read_jsonl(self.path / "calls.jsonl") if row.get("error") is None]
         return len(rows), total_cost(row["cost"] for row in rows)
 
@@ -66,7 +69,10 @@ def total_cost(costs: Iterable[float | None]) -> float | None:
 
 
 def sample_id(question: str, predictor: str, budget: int | str | None) -> str:
-    """Return the id of a draw in the journal of calls; fresh draws of a budget differ in their number alone."""
+    """Return the id of a draw in the journal of calls.
+
+    Fresh draws of a budget differ in their number alone.
+    """
     return f"{question} {budget or 0} {predictor}"
 
 

@@ -127,7 +127,9 @@ def compare_with_fixed(
 
 
 def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
-    """Return the budget for all questions that the trials of a search speak for; None if no question was searched.
+    """Return the budget for all questions that the trials of a search speak for.
+
+    Return None if no question was searched.
 
     It has the fewest tokens expected among those that are expected to lose at most `MAX_LOSS` of the right answers.
     """

@@ -1,4 +1,6 @@
-"""The paper's measures of a budget estimator: the ideal range of a question, and how often and how far it is missed.
+"""The paper's measures of a budget estimator.
+
+The ideal range of a question, and how often and how far it is missed.
 
 Paper, section 4 and appendix A.1. The truth they need is a search with `GridSampler`, which tries budgets all over a
 question's range; the trials of a search that saves calls lie near the best budget and say little about the rest.
@@ -32,7 +34,10 @@ class IdealRange:
     """Budgets tried between them that gave a wrong answer; these are not in the range."""
 
     def __contains__(self, budget: float) -> bool:
-        """Tell whether a budget lies between the ends of the window; the ends are in it, wrong budgets are not."""
+        """Tell whether a budget lies between the ends of the window.
+
+        The ends are in it, wrong budgets are not.
+        """
         return self.budgets[0] <= budget <= self.budgets[-1] and budget not in self.wrong
 
     def distance(self, budget: float) -> float:
@@ -155,7 +160,9 @@ def ideal_range_metrics(budgets: Mapping[str, float | None], rows: Sequence[Sear
 
 
 def learned_quality(estimator: object, rows: Sequence[SearchRow]) -> IdealRangeMetrics | None:
-    """Measure an estimator that makes no call on the questions of a search; None of any other, and without a range.
+    """Measure an estimator that makes no call on the questions of a search.
+
+    Return None of any other, and without a range.
 
     Args:
         estimator: Such as a `RegressionEstimator`; one that asks a model would have to be paid for.

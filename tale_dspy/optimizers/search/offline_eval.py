@@ -51,7 +51,10 @@ def check_rows(rows: Sequence[SearchRow]) -> None:
 
 
 def by_budget(trials: Iterable[Trial]) -> dict[int, ExpectedOutcome]:
-    """Return the mean outcome of each token budget tried, ascending; trials of unknown tokens are left out."""
+    """Return the mean outcome of each token budget tried, ascending.
+
+    Trials of unknown tokens are left out.
+    """
     draws: dict[int, list[Trial]] = {}
     for trial in trials:
         if trial.tokens is not None and isinstance(trial.budget, int):
@@ -155,7 +158,10 @@ def _pool(curves: Sequence[tuple[Mapping[int, float], float]]) -> tuple[Any, Any
 
 
 def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
-    """Return how many trials there were near a budget, and their mean tokens; all relative, as in `_pool`."""
+    """Return how many trials there were near a budget, and their mean tokens.
+
+    All relative, as in `_pool`.
+    """
     import numpy as np
 
     budgets, shares = pool

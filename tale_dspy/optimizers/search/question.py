@@ -1,4 +1,6 @@
-"""The search of one question as a generator: it yields a budget to try, is sent the result, and yields the next.
+"""The search of one question as a generator.
+
+It yields a budget to try, is sent the result, and yields the next.
 
 Nothing here calls a model, so that the same code is driven by threads and by asyncio (`runner`, `runs.work_runner`).
 """
@@ -140,7 +142,10 @@ def space_of(vanilla_tokens: int, efforts: Sequence[str] = ()) -> BudgetSpace:
 def finish_question(
     sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial], efforts: Sequence[str] = ()
 ) -> None:
-    """Tell a sampler that learns from question to question how one ended; the first draw of each budget counts."""
+    """Tell a sampler that learns from question to question how one ended.
+
+    The first draw of each budget counts.
+    """
     from tale_dspy.optimizers.samplers.base import BudgetSampler, Observation, QuestionHistory
 
     if isinstance(sampler, BudgetSampler):
@@ -269,7 +274,10 @@ def _try_larger(
 
 
 def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryResult, list[Trial]]:
-    """Return fresh draws of a budget, until right or wrong ones have won; an error or unknown tokens end the test."""
+    """Return fresh draws of a budget, until right or wrong ones have won.
+
+    An error or unknown tokens end the test.
+    """
     draws: list[Trial] = []
     while len(draws) < LONGEST_TEST * repeats and abs(_right_lead(draws)) < repeats:
         reply = yield BudgetQuery(candidate.budget, len(draws) + 1)
@@ -303,7 +311,10 @@ _quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("tale_dspy_quiet_o
 
 
 class _StudyLogFilter(logging.Filter):
-    """Keeps Optuna from announcing each of our studies; those of the user it goes on announcing."""
+    """Keeps Optuna from announcing each of our studies.
+
+    Those of the user it goes on announcing.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not _quiet.get()

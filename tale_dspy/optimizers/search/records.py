@@ -1,4 +1,7 @@
-"""What a search for budgets found: one `SearchRow` a question, one line of `search.jsonl`."""
+"""What a search for budgets found.
+
+One `SearchRow` a question, one line of `search.jsonl`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

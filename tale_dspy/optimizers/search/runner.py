@@ -1,4 +1,7 @@
-"""Ask what the searches of many questions want to know: at once, under caps, journalled, judged by the metric."""
+"""Ask what the searches of many questions want to know.
+
+At once, under caps, journalled, judged by the metric.
+"""
 
 import threading
 from collections.abc import Generator, Sequence
@@ -115,7 +118,10 @@ class SearchRunner:
         return True
 
     def _finished_before(self) -> set[str]:
-        """Take over the rows of an earlier process; the sampler learns from them in the same order."""
+        """Take over the rows of an earlier process.
+
+        The sampler learns from them in the same order.
+        """
         for row in self.job.folder.rows.values() if self.job.folder else ():
             if row.predictor == self.name:
                 if row.vanilla.correct and row.vanilla.tokens:
@@ -166,7 +172,10 @@ class SearchRunner:
     def _ask_program(
         self, question: Question, draw: BudgetQuery
     ) -> Generator[ProgramCall, ProgramAnswer, tuple[QueryResult, ProbeContext, Any]]:
-        """Ask the program with a budget; return the reply, what the searched predictor saw, and the answer."""
+        """Ask the program with a budget.
+
+        Return the reply, what the searched predictor saw, and the answer.
+        """
         sample, probe = (
             QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number),
             ProbeContext(draw.budget),

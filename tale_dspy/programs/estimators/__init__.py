@@ -1,1 +1,4 @@
-"""Modules that say how many tokens a question deserves: by asking a model, from examples, or by a regression."""
+"""Modules that say how many tokens a question deserves.
+
+By asking a model, from examples, or by a regression.
+"""

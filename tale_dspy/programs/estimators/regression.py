@@ -40,7 +40,10 @@ class FeatureTerm:
 
 @dataclass(frozen=True)
 class EmbeddingProjection:
-    """What is left of an embedding: a few directions in which the fitted questions differ most."""
+    """What is left of an embedding.
+
+    A few directions in which the fitted questions differ most.
+    """
 
     mean: tuple[float, ...]
     """Mean embedding of the fitted questions."""

@@ -1,4 +1,6 @@
-"""What a question looks like from the outside: a few counts of its text, in any language, for a regression.
+"""What a question looks like from the outside.
+
+A few counts of its text, in any language, for a regression.
 
 Counts only: nothing here reads a word, asks a model or knows a budget. Each takes time in proportion to the text.
 """
@@ -80,7 +82,10 @@ def text_of(value: object) -> str:
 
 
 def _nested_values(value: object, deep: int) -> Iterator[Any]:
-    """Yield a value and all it holds; containers too, so that a limit on what is yielded limits the time."""
+    """Yield a value and all it holds.
+
+    Containers too, so that a limit on what is yielded limits the time.
+    """
     yield value
     if deep:
         for part in _child_values(value):
