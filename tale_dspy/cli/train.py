@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,16 +11,96 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.gate import MaxDrop, MinSaving
+from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.post_training import PostTrainingEval
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
+    from tale_dspy.training.options import TrainOptions
     from tale_dspy.training.plan import TrainingPlan
     from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainingStep
 
 NAME = "train"
 
 
+@dataclass(frozen=True)
+class TrainingFlags:
+    """Settings of the training; unset ones take the defaults of the strategy, or of the preset."""
+
+    preset: Annotated[str | None, typer.Option(help="paper: the settings of the paper.")] = None
+    epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Rows of one step, over all devices.")] = None
+    micro_batch: Annotated[int | None, typer.Option(help="Rows of one forward pass on one device.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="At its peak; unset goes by the model's width.")] = None
+    rank: Annotated[int | None, typer.Option(help="Of the LoRA matrices.")] = None
+    alpha: Annotated[int | None, typer.Option(help="LoRA's scale is alpha over rank.")] = None
+    targets: Annotated[str | None, typer.Option(help="Layers, by commas; all-linear for all.")] = None
+    max_length: Annotated[int | None, typer.Option(help="Leave out rows with more tokens.")] = None
+    quantize: Annotated[str | None, typer.Option(help="4bit: QLoRA, on a GPU.")] = None
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
+    ] = None
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; 0 for none.")] = None
+    loss: Annotated[str | None, typer.Option(help="dpo: losses that are added up, by commas.")] = None
+    loss_weights: Annotated[str | None, typer.Option(help="dpo: a number for each loss, by commas.")] = None
+    beta: Annotated[float | None, typer.Option(help="dpo, grpo: how much it costs to leave the base.")] = None
+    ld_alpha: Annotated[float | None, typer.Option(help="dpo: weight of the longer reply's surplus tokens.")] = None
+    generations: Annotated[int | None, typer.Option(help="grpo: replies drawn for a question.")] = None
+    reward: Annotated[
+        str | None, typer.Option(help="grpo: how length is charged for: linear, scaled, cosine or alp.")
+    ] = None
+    price: Annotated[float | None, typer.Option(help="grpo: taken off the reward for each token too many.")] = None
+    budget: Annotated[int | None, typer.Option(help="grpo: free tokens of rows without a budget.")] = None
+    temperature: Annotated[float | None, typer.Option(help="grpo: of the replies that are drawn.")] = None
+    max_new_tokens: Annotated[int | None, typer.Option(help="grpo: most tokens of a reply.")] = None
+    seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None
+
+    def options(self, strategy: str) -> "TrainOptions":
+        """Return the options of a strategy with these settings; one that the strategy lacks is refused."""
+        from tale_dspy.training.options import options_from
+
+        values = vars(self) | {
+            "targets": _names(self.targets),
+            "loss": _names(self.loss),
+            "loss_weights": _numbers("--loss-weights", self.loss_weights),
+        }
+        return options_from(strategy, values.pop("preset"), **values)
+
+
+@dataclass(frozen=True)
+class EvaluationFlags:
+    """What `--eval` asks after the training, and where."""
+
+    evaluate: Annotated[
+        bool, typer.Option("--eval", help="Then ask base and adapter unseen questions, as `tale gate` wants it.")
+    ] = False
+    eval_data: Annotated[str | None, typer.Option(help="Questions of --eval; of embedded: embedded:test.")] = None
+    eval_limit: Annotated[int | None, typer.Option(help="Ask only so many of them.")] = None
+    eval_program: Annotated[str, typer.Option(help="cot, or dspy-cot: what the rows were distilled for.")] = "cot"
+    eval_api_base: Annotated[str | None, typer.Option(help="Address of a server of base and adapter.")] = None
+    eval_model: Annotated[str | None, typer.Option(help="Name the server knows the adapter by.")] = None
+    eval_base_model: Annotated[str | None, typer.Option(help="Name the server knows the base by.")] = None
+    min_saving: MinSaving = 0.3
+    max_drop: MaxDrop = 0.01
+
+    def post_training(self, base: str) -> PostTrainingEval | None:
+        """Return the evaluation, checked before anything is trained; None without `--eval`."""
+        if not self.evaluate:
+            return None
+        evaluation = PostTrainingEval(
+            self.eval_data,
+            self.eval_limit,
+            self.eval_program,
+            self.eval_api_base,
+            self.eval_model,
+            self.eval_base_model,
+            self.min_saving,
+            self.max_drop,
+        )
+        return evaluation.checked(base)
+
+
+@spelled_out()
 def run(
     strategy: Annotated[str, typer.Argument(metavar="sft|dpo|grpo", help="What to train with.")],
     base: Annotated[str, typer.Option(help="embedded, the folder of a model, or its name on the Hugging Face hub.")],
@@ -28,70 +109,18 @@ def run(
         typer.Option(help="Rows that `tale distill` wrote, or any of that form; may be given several times."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the adapter; the same command continues a killed training.")],
-    preset: Annotated[str | None, typer.Option(help="paper: the settings of the paper.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows of one step, over all devices.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Rows of one forward pass on one device.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At its peak; unset goes by the model's width.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Of the LoRA matrices.")] = None,
-    alpha: Annotated[int | None, typer.Option(help="LoRA's scale is alpha over rank.")] = None,
-    targets: Annotated[str | None, typer.Option(help="Layers, by commas; all-linear for all.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Leave out rows with more tokens.")] = None,
-    quantize: Annotated[str | None, typer.Option(help="4bit: QLoRA, on a GPU.")] = None,
-    gradient_checkpointing: Annotated[
-        bool | None, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
-    ] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; 0 for none.")] = None,
-    loss: Annotated[str | None, typer.Option(help="dpo: losses that are added up, by commas.")] = None,
-    loss_weights: Annotated[str | None, typer.Option(help="dpo: a number for each loss, by commas.")] = None,
-    beta: Annotated[float | None, typer.Option(help="dpo, grpo: how much it costs to leave the base.")] = None,
-    ld_alpha: Annotated[float | None, typer.Option(help="dpo: weight of the longer reply's surplus tokens.")] = None,
-    generations: Annotated[int | None, typer.Option(help="grpo: replies drawn for a question.")] = None,
-    reward: Annotated[
-        str | None, typer.Option(help="grpo: how length is charged for: linear, scaled, cosine or alp.")
-    ] = None,
-    price: Annotated[float | None, typer.Option(help="grpo: taken off the reward for each token too many.")] = None,
-    budget: Annotated[int | None, typer.Option(help="grpo: free tokens of rows without a budget.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="grpo: of the replies that are drawn.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="grpo: most tokens of a reply.")] = None,
-    seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None,
+    training: TrainingFlags,
+    evaluation: EvaluationFlags,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; load no weight.")] = False,
     merge_to: Annotated[Path | None, typer.Option(help="Write the merged model to this folder, too.")] = None,
-    evaluate: Annotated[
-        bool, typer.Option("--eval", help="Then ask base and adapter unseen questions, as `tale gate` wants it.")
-    ] = False,
-    eval_data: Annotated[str | None, typer.Option(help="Questions of --eval; of embedded: embedded:test.")] = None,
-    eval_limit: Annotated[int | None, typer.Option(help="Ask only so many of them.")] = None,
-    eval_program: Annotated[str, typer.Option(help="cot, or dspy-cot: what the rows were distilled for.")] = "cot",
-    eval_api_base: Annotated[str | None, typer.Option(help="Address of a server of base and adapter.")] = None,
-    eval_model: Annotated[str | None, typer.Option(help="Name the server knows the adapter by.")] = None,
-    eval_base_model: Annotated[str | None, typer.Option(help="Name the server knows the base by.")] = None,
-    min_saving: MinSaving = 0.3,
-    max_drop: MaxDrop = 0.01,
     json: flags.Json = False,
 ) -> int:
     """Train a LoRA adapter on distilled rows, on this machine or under `accelerate launch -m tale_dspy.cli.main`."""
-    options: dict[str, Any] = {k: v for k, v in locals().items() if k in _OPTIONS}
     from tale_dspy.cli.console import console, print_json
-    from tale_dspy.training.options import options_from
     from tale_dspy.training.plan import plan_training
 
-    options |= {name: _names(options[name]) for name in ("targets", "loss")}
-    options["loss_weights"] = _numbers("--loss-weights", loss_weights)
-    proof = None
-    if evaluate:
-        eval_flags = (
-            eval_data,
-            eval_limit,
-            eval_program,
-            eval_api_base,
-            eval_model,
-            eval_base_model,
-            min_saving,
-            max_drop,
-        )
-        proof = PostTrainingEval(*eval_flags).checked(base)
-    plan = plan_training(base, [str(file) for file in data], out, options_from(strategy, preset, **options))
+    proof = evaluation.post_training(base)
+    plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
     if dry_run:
         print_json(_figures(plan)) if json else _show(plan)
         return 0
@@ -114,30 +143,13 @@ def run(
         say(f"try: tale eval cot --model {trained.model}")
     verdict = None if proof is None else proof.run(trained)
     if json:
-        options = {"results": results, "model": trained.model, "out": str(out)}
-        print_json({**_figures(plan), **options, "gate": None if verdict is None else verdict.to_json()})
+        results_json = {"results": results, "model": trained.model, "out": str(out)}
+        print_json({**_figures(plan), **results_json, "gate": None if verdict is None else verdict.to_json()})
     elif verdict is not None:
         from tale_dspy.reports.verdict import rich_verdict
 
         console().print(rich_verdict(verdict))
     return 0 if verdict is None or verdict.passed else 1
-
-
-_OPTIONS = (
-    *("epochs", "batch_size", "micro_batch", "learning_rate", "rank", "alpha", "targets", "max_length", "quantize"),
-    *(
-        "gradient_checkpointing",
-        "checkpoint_every",
-        "loss",
-        "loss_weights",
-        "beta",
-        "ld_alpha",
-        "generations",
-        "reward",
-        "price",
-    ),
-    *("budget", "temperature", "max_new_tokens", "seed"),
-)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
