@@ -76,6 +76,6 @@ from .training.options import GrpoOptions as GrpoOptions
 from .training.options import SftOptions as SftOptions
 from .training.provider import TrlProvider as TrlProvider
 from .training.sft import train_sft as train_sft
-from .training.trainer import Trained as Trained
+from .training.trainer import TrainedAdapter as TrainedAdapter
 
 __version__: str

@@ -1,5 +1,5 @@
 from .base import BudgetSampler as BudgetSampler
-from .base import History as History
+from .base import QuestionHistory as QuestionHistory
 from .base import Observation as Observation
 from .base import history_of as history_of
 from .effort import EffortSampler as EffortSampler

@@ -58,8 +58,8 @@ class ElasticSampler(BudgetSampler):
 
     Example:
         >>> sampler = ElasticSampler()
-        >>> sampler.finish_question(History(200, (Observation(40, 38.0, True), Observation(25, 70.0, False))))
-        >>> sampler.propose(History(vanilla_tokens=300)) < 300
+        >>> sampler.finish_question(QuestionHistory(200, (Observation(40, 38.0, True), Observation(25, 70.0, False))))
+        >>> sampler.propose(QuestionHistory(vanilla_tokens=300)) < 300
         True
     """
 
