@@ -35,7 +35,7 @@ from tale_dspy.optimizers.samplers import (
     ElasticSampler,
     GridSampler,
     HalvingSampler,
-    History,
+    QuestionHistory,
     TPESampler,
     history_of,
 )
@@ -47,15 +47,15 @@ TPE_CALLS = 12
 class HalvingAndBisection(HalvingSampler):
     """Halving, then three bisections between the budget kept last and the one that failed."""
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         if not super().should_stop(history):
             return super().propose(history)
         low, high = _bracket(history)
         return (low + high) // 2
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         halvings = next((i for i, _ in enumerate(history.seen, 1) if super(HalvingAndBisection, self).should_stop(
-            History(history.vanilla_tokens, history.seen[:i]))), len(history.seen) + 1)  # fmt: skip
+            QuestionHistory(history.vanilla_tokens, history.seen[:i]))), len(history.seen) + 1)  # fmt: skip
         low, high = _bracket(history)
         return len(history.seen) >= halvings + 3 or (len(history.seen) >= halvings and high - low < 2)
 
@@ -69,27 +69,27 @@ class PooledBisection(BudgetSampler):
     def __init__(self) -> None:
         self.pool = [float(ratio) for ratio in np.geomspace(0.02, 0.98, 10)]
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         low, high = self._between(history)
         inside = sorted(b for b in (round(ratio * history.vanilla_tokens) for ratio in self.pool) if low < b < high)
         return inside[len(inside) // 2] if inside else max(1, (low + high) // 2)
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         low, high = self._between(history)
         return len(history.seen) >= 4 or high - low < 2
 
-    def finish_question(self, history: History) -> None:
+    def finish_question(self, history: QuestionHistory) -> None:
         self.pool.append(self._between(history)[1] / history.vanilla_tokens)
 
     @staticmethod
-    def _between(history: History) -> tuple[int, int]:
+    def _between(history: QuestionHistory) -> tuple[int, int]:
         """Return the largest budget that was too small, and the smallest that was large enough."""
         kept = [o.budget for o in history.seen if o.right and o.tokens <= o.budget]
         high = min(kept, default=history.vanilla_tokens)
         return max((o.budget for o in history.seen if o.budget < high and o.budget not in kept), default=0), high
 
 
-def _bracket(history: History) -> tuple[int, int]:
+def _bracket(history: QuestionHistory) -> tuple[int, int]:
     """Return the largest budget that failed below the best one, and the best one."""
     best = history.best if history.best_tokens < history.vanilla_tokens else None
     high = history.vanilla_tokens if best is None else best.budget
@@ -170,7 +170,7 @@ class Arena:
             if base.startswith("http"):
                 return "the server's /oracle"
         grid = GridSampler(points=self.args.points)
-        pairs = [(i, b) for i, item in enumerate(self.items) for b in grid.budgets_of(History(item.vanilla))]
+        pairs = [(i, b) for i, item in enumerate(self.items) for b in grid.budgets_of(QuestionHistory(item.vanilla))]
         answers = list(self.pool.map(lambda pair: self.reply(*pair), pairs))
         for item in self.items:
             item.least = item.vanilla
@@ -179,7 +179,7 @@ class Arena:
                 self.items[number].least = min(self.items[number].least, tokens)
         return f"{len(pairs) / len(self.items):.0f} budgets a question"
 
-    def search(self, sampler: BaseSampler, number: int, most: int) -> tuple[History, float]:
+    def search(self, sampler: BaseSampler, number: int, most: int) -> tuple[QuestionHistory, float]:
         """Search one question by ask and tell; return what was seen and the CPU time of the search alone, in ms."""
         item, waited = self.items[number], 0.0
         started = time.thread_time()
@@ -214,7 +214,7 @@ class Arena:
                 outcome.right.append(right)
         return outcome
 
-    def judge(self, number: int, history: History) -> tuple[float, float]:
+    def judge(self, number: int, history: QuestionHistory) -> tuple[float, float]:
         """Return tokens and share of right answers of the best budget found; without a gain, of none."""
         gained = history.best is not None and history.best_tokens < history.vanilla_tokens
         if not self.args.fresh:

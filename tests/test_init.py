@@ -58,7 +58,7 @@ NAMES = [
     "TaleAdapter",
     "TaleEP",
     "TaleError",
-    "Trained",
+    "TrainedAdapter",
     "TrlProvider",
     "UnpricedModelError",
     "UsageError",

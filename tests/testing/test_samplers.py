@@ -4,15 +4,15 @@ import itertools
 
 import pytest
 
-from tale_dspy.optimizers.samplers import BudgetSampler, GridSampler, History
+from tale_dspy.optimizers.samplers import BudgetSampler, GridSampler, QuestionHistory
 from tale_dspy.testing.samplers import BudgetSamplerSuite
 
 
 class Endless(BudgetSampler):
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         return history.vanilla_tokens
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         return False
 
 
@@ -21,12 +21,12 @@ class Moody(GridSampler):
 
     moods = itertools.count()
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         return 1 + next(self.moods) % history.vanilla_tokens
 
 
 class Touchy(GridSampler):
-    def finish_question(self, history: History) -> None:
+    def finish_question(self, history: QuestionHistory) -> None:
         self.mean = sum(o.tokens for o in history.seen) / len(history.seen)
 
 

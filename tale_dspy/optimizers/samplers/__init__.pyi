@@ -1,6 +1,6 @@
 from .base import BudgetSampler as BudgetSampler
-from .base import QuestionHistory as QuestionHistory
 from .base import Observation as Observation
+from .base import QuestionHistory as QuestionHistory
 from .base import history_of as history_of
 from .effort import EffortSampler as EffortSampler
 from .elastic import ElasticSampler as ElasticSampler

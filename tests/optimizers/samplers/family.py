@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable
 
-from tale_dspy.optimizers.samplers import BudgetSampler, History, Observation
+from tale_dspy.optimizers.samplers import BudgetSampler, Observation, QuestionHistory
 
 Answer = Callable[[int], tuple[float, bool]]
 
@@ -31,13 +31,13 @@ class Made:
         return min(tokens for tokens, right in map(self, range(1, self.vanilla)) if right)
 
 
-def seen(question: Answer, vanilla: int, *budgets: int) -> History:
-    return History(vanilla, tuple(Observation(b, *question(b)) for b in budgets))
+def seen(question: Answer, vanilla: int, *budgets: int) -> QuestionHistory:
+    return QuestionHistory(vanilla, tuple(Observation(b, *question(b)) for b in budgets))
 
 
-def search(sampler: BudgetSampler, question: Made, calls: int = 20) -> History:
+def search(sampler: BudgetSampler, question: Made, calls: int = 20) -> QuestionHistory:
     """Search one question without Optuna, and learn from it."""
-    history = History(question.vanilla)
+    history = QuestionHistory(question.vanilla)
     while len(history.seen) < calls and not sampler.should_stop(history):
         tried = [o.budget for o in history.seen]
         history = seen(question, question.vanilla, *tried, sampler.propose(history))

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers import BudgetSampler, History, Observation, history_of
+from tale_dspy.optimizers.samplers import BudgetSampler, Observation, QuestionHistory, history_of
 from tale_dspy.testing.samplers import BudgetSamplerSuite, new_study, tell
 
 
@@ -14,19 +14,19 @@ class Counting(BudgetSampler):
     """Asks 1, 2, 3, ... and has enough after three."""
 
     def __init__(self) -> None:
-        self.learned: list[History] = []
-        self.watched: list[History] = []
+        self.learned: list[QuestionHistory] = []
+        self.watched: list[QuestionHistory] = []
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         return 1 + len(history.tried)
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         return len(history.seen) + len(history.pending) >= min(3, history.vanilla_tokens)
 
-    def observe(self, history: History) -> None:
+    def observe(self, history: QuestionHistory) -> None:
         self.watched.append(history)
 
-    def finish_question(self, history: History) -> None:
+    def finish_question(self, history: QuestionHistory) -> None:
         self.learned.append(history)
 
 
@@ -47,14 +47,14 @@ def test_a_history_is_what_the_study_was_told() -> None:
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
     study.ask().suggest_int("budget", 1, 90)
     seen = (Observation(1, 30, True), Observation(2, math.inf, False), Observation(3, 20, False))
-    assert history_of(study) == History(90, seen, (4,), 1)
+    assert history_of(study) == QuestionHistory(90, seen, (4,), 1)
 
 
 def test_the_best_is_right_and_short_and_of_two_equal_ones_the_larger_budget() -> None:
     seen = (Observation(9, 5, True), Observation(12, 5, True), Observation(8, 4, False), Observation(30, 6, True))
-    assert History(90, seen).best == Observation(12, 5, True)
-    assert History(90, seen[2:3]).best is None
-    assert History(90, seen[2:3]).best_tokens == 90
+    assert QuestionHistory(90, seen).best == Observation(12, 5, True)
+    assert QuestionHistory(90, seen[2:3]).best is None
+    assert QuestionHistory(90, seen[2:3]).best_tokens == 90
 
 
 def test_optimize_learns_from_the_question_once_it_is_done() -> None:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import pytest
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers import EffortSampler, History, Observation
+from tale_dspy.optimizers.samplers import EffortSampler, Observation, QuestionHistory
 
 SHARES = (0.05, 0.15, 0.4, 0.99)
 """Tokens of four words, as shares of those without a budget."""
 
 
-def search(sampler: EffortSampler, least: int, shares: Sequence[float] = SHARES) -> History:
+def search(sampler: EffortSampler, least: int, shares: Sequence[float] = SHARES) -> QuestionHistory:
     """Search one question that every word from `least` on answers right, and learn from it."""
-    history = History(len(shares))
+    history = QuestionHistory(len(shares))
     while not sampler.should_stop(history):
         level = sampler.propose(history)
-        history = History(len(shares), (*history.seen, Observation(level, shares[level - 1], level >= least)))
+        history = QuestionHistory(len(shares), (*history.seen, Observation(level, shares[level - 1], level >= least)))
     sampler.finish_question(history)
     return history
 
@@ -26,7 +26,7 @@ def least_words(n: int, weights: Sequence[float], seed: int = 0) -> list[int]:
     return random.Random(seed).choices(range(1, len(weights) + 1), weights, k=n)
 
 
-def best_level(history: History) -> int:
+def best_level(history: QuestionHistory) -> int:
     return min((o.budget for o in history.seen if o.right), default=len(SHARES))
 
 
@@ -50,7 +50,7 @@ def test_the_words_of_a_model_that_ignores_them_are_said_to_have_no_effect() -> 
         search(sampler, 1, [rng.uniform(0.9, 1.1) for _ in SHARES])
         questions += 1
     assert questions < 30
-    assert sampler.should_stop(History(4))
+    assert sampler.should_stop(QuestionHistory(4))
 
 
 def test_words_that_differ_are_never_said_to_have_no_effect() -> None:
@@ -63,11 +63,11 @@ def test_words_that_differ_are_never_said_to_have_no_effect() -> None:
 def test_a_wrong_answer_by_chance_does_not_mislead_later_questions() -> None:
     sampler, rng = EffortSampler(), random.Random(3)
     for k in least_words(200, [4, 1, 1, 1], seed=4):
-        history = History(4)
+        history = QuestionHistory(4)
         while not sampler.should_stop(history):
             level = sampler.propose(history)
             right = (level >= k) != (rng.random() < 0.05)
-            history = History(4, (*history.seen, Observation(level, SHARES[level - 1], right)))
+            history = QuestionHistory(4, (*history.seen, Observation(level, SHARES[level - 1], right)))
         sampler.finish_question(history)
     assert best_level(search(sampler, 3)) == 3
 
@@ -79,7 +79,7 @@ def test_many_levels_are_planned_in_little_time_and_stay_in_the_range() -> None:
 
 
 def test_asked_on_after_the_end_it_stays_in_the_range() -> None:
-    history = History(2, (Observation(1, 0.1, False), Observation(2, 0.5, True)))
+    history = QuestionHistory(2, (Observation(1, 0.1, False), Observation(2, 0.5, True)))
     assert EffortSampler().propose(history) == 2
 
 

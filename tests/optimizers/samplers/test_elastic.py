@@ -7,7 +7,7 @@ import pytest
 from family import Made, search, seen
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers import ElasticSampler, HalvingSampler, History, Observation
+from tale_dspy.optimizers.samplers import ElasticSampler, HalvingSampler, Observation, QuestionHistory
 from tale_dspy.testing.samplers import BudgetSamplerSuite
 
 
@@ -16,7 +16,7 @@ class TestElasticSampler(BudgetSamplerSuite):
         return ElasticSampler()
 
 
-def figures(histories: list[History], questions: list[Made]) -> tuple[float, float]:
+def figures(histories: list[QuestionHistory], questions: list[Made]) -> tuple[float, float]:
     """Tokens of the best found over the least there are, and calls a question; both on the mean."""
     excess = [h.best_tokens / q.least for h, q in zip(histories, questions, strict=True)]
     return sum(excess) / len(excess), sum(len(h.seen) for h in histories) / len(histories)
@@ -39,14 +39,14 @@ def test_it_learns_where_to_begin_with_long_answers_and_where_with_short_ones() 
     for i in range(40):
         vanilla, changepoint = (80 + i, 40) if i % 2 else (400 + i, 44)
         trials = (Observation(changepoint, changepoint, True), Observation(changepoint - 8, changepoint + 40, False))
-        sampler.finish_question(History(vanilla, trials))
-    assert 30 < sampler.propose(History(90)) < 60
-    assert 30 < sampler.propose(History(410)) < 70
+        sampler.finish_question(QuestionHistory(vanilla, trials))
+    assert 30 < sampler.propose(QuestionHistory(90)) < 60
+    assert 30 < sampler.propose(QuestionHistory(410)) < 70
 
 
-def side_by_side(sampler: ElasticSampler, questions: list[Made], *, watching: bool) -> list[History]:
+def side_by_side(sampler: ElasticSampler, questions: list[Made], *, watching: bool) -> list[QuestionHistory]:
     """Search all questions at once: each is asked one budget, then each the next."""
-    histories = [History(q.vanilla) for q in questions]
+    histories = [QuestionHistory(q.vanilla) for q in questions]
     open_ = list(range(len(questions)))
     while open_:
         for i in open_:
@@ -74,7 +74,7 @@ def test_what_was_watched_is_not_learned_twice() -> None:
         for sampler in (watching, learning):
             sampler.finish_question(history)
     for vanilla in (80, 200, 400):
-        assert watching.propose(History(vanilla)) == learning.propose(History(vanilla))
+        assert watching.propose(QuestionHistory(vanilla)) == learning.propose(QuestionHistory(vanilla))
 
 
 def test_a_higher_price_means_fewer_calls() -> None:
@@ -95,7 +95,7 @@ def test_a_saved_sampler_goes_on_as_if_it_had_never_been_away(tmp_path: Path) ->
     sampler = ElasticSampler(price=0.05, max_calls=7)
     for seed in range(25):
         search(sampler, Made(seed))
-    sampler.finish_question(History(50, (Observation(9, float("inf"), False),)))
+    sampler.finish_question(QuestionHistory(50, (Observation(9, float("inf"), False),)))
     sampler.save(tmp_path / "learned.json")
     loaded = ElasticSampler.load(tmp_path / "learned.json")
     assert (loaded.price, loaded.max_calls) == (0.05, 7)
@@ -108,12 +108,12 @@ def test_what_is_told_again_in_the_same_order_leads_to_the_same_budgets() -> Non
     histories = [search(first, Made(seed)) for seed in range(40)]
     for history in histories:
         again.finish_question(history)
-    assert again.propose(History(300)) == first.propose(History(300))
+    assert again.propose(QuestionHistory(300)) == first.propose(QuestionHistory(300))
 
 
 def test_a_question_without_trials_teaches_nothing(tmp_path: Path) -> None:
     sampler = ElasticSampler()
-    sampler.finish_question(History(100))
+    sampler.finish_question(QuestionHistory(100))
     sampler.save(tmp_path / "learned.json")
     assert json.loads((tmp_path / "learned.json").read_text())["questions"] == []
 

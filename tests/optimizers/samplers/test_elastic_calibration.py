@@ -2,14 +2,14 @@
 
 import pytest
 
-from tale_dspy.optimizers.samplers import History, Observation
+from tale_dspy.optimizers.samplers import Observation, QuestionHistory
 from tale_dspy.optimizers.samplers.elastic import SavingsCalibration
 
-KEPT = History(100, (Observation(50, 50, True),))
-BROKEN = History(100, (Observation(50, 50, False),))
+KEPT = QuestionHistory(100, (Observation(50, 50, True),))
+BROKEN = QuestionHistory(100, (Observation(50, 50, False),))
 
 
-def after(history: History, expected_saving: float, times: int) -> SavingsCalibration:
+def after(history: QuestionHistory, expected_saving: float, times: int) -> SavingsCalibration:
     trust = SavingsCalibration()
     for _ in range(times):
         trust.record(history, [expected_saving] * len(history.seen))
@@ -43,12 +43,12 @@ def test_what_is_long_ago_is_forgotten() -> None:
 
 
 def test_a_saving_that_comes_with_the_next_call_counts_half() -> None:
-    two = History(100, (Observation(20, 90, False), Observation(50, 50, True)))
+    two = QuestionHistory(100, (Observation(20, 90, False), Observation(50, 50, True)))
     trust = SavingsCalibration()
     trust.record(two, [0.25, None])
     assert trust.calibrated(0.25) == pytest.approx(0.25)
 
 
 def test_answers_that_cost_nothing_are_borne() -> None:
-    trust = after(History(100, (Observation(5, 0, True), Observation(3, -7, True))), 0.3, 3)
+    trust = after(QuestionHistory(100, (Observation(5, 0, True), Observation(3, -7, True))), 0.3, 3)
     assert 0 <= trust.calibrated(0.3) <= 1

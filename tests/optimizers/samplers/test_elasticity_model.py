@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from family import Made, seen
 
-from tale_dspy.optimizers.samplers import History, Observation
+from tale_dspy.optimizers.samplers import Observation, QuestionHistory
 from tale_dspy.optimizers.samplers.elasticity_model import (
     CHANGEPOINTS,
     REQUIRED_BUDGETS,
@@ -19,7 +19,7 @@ from tale_dspy.optimizers.samplers.elasticity_model import (
 def posterior_weights(
     *trials: tuple[int, float, bool], model: ElasticityModel | None = None, vanilla: int = 200
 ) -> np.ndarray:
-    history = History(vanilla, tuple(Observation(*t) for t in trials))
+    history = QuestionHistory(vanilla, tuple(Observation(*t) for t in trials))
     return changepoint_posterior(model or ElasticityModel(), Trials.of([history]), 1)[0]
 
 
@@ -29,7 +29,9 @@ def mean_edge(weights: np.ndarray) -> float:
 
 
 def test_trials_are_laid_out_relative_to_the_answer_without_a_budget() -> None:
-    trials = Trials.of([History(100, (Observation(50, 25, True),)), History(10, (Observation(10, math.inf, False),))])
+    trials = Trials.of(
+        [QuestionHistory(100, (Observation(50, 25, True),)), QuestionHistory(10, (Observation(10, math.inf, False),))]
+    )
     assert trials.budget == pytest.approx([math.log(0.5), 0])
     assert trials.length == pytest.approx([math.log(0.25), math.nan], nan_ok=True)
     assert trials.right.tolist() == [True, False]

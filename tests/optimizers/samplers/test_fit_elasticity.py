@@ -6,7 +6,7 @@ import random
 import numpy as np
 from family import Made, seen
 
-from tale_dspy.optimizers.samplers import History, Observation
+from tale_dspy.optimizers.samplers import Observation, QuestionHistory
 from tale_dspy.optimizers.samplers.elasticity_model import (
     REQUIRED_BUDGETS,
     ElasticityModel,
@@ -16,14 +16,14 @@ from tale_dspy.optimizers.samplers.elasticity_model import (
 from tale_dspy.optimizers.samplers.fit_elasticity import MIN_SPREAD, PRIOR_MODEL, fit_elasticity
 
 
-def searched(number: int, first: int = 0) -> list[History]:
+def searched(number: int, first: int = 0) -> list[QuestionHistory]:
     """Questions with a few trials each, here and there."""
     chance = random.Random(first)
     made = [Made(first + i) for i in range(number)]
     return [seen(q, q.vanilla, *(max(1, round(q.vanilla * chance.uniform(0.05, 0.7))) for _ in range(4))) for q in made]
 
 
-def law_of(questions: list[History], times: int = 6) -> ElasticityModel:
+def law_of(questions: list[QuestionHistory], times: int = 6) -> ElasticityModel:
     model = PRIOR_MODEL
     for _ in range(times):
         model = fit_elasticity(questions, model)
@@ -32,7 +32,7 @@ def law_of(questions: list[History], times: int = 6) -> ElasticityModel:
 
 def test_no_question_teaches_nothing() -> None:
     assert fit_elasticity([]) == PRIOR_MODEL
-    assert fit_elasticity([History(100)]) == PRIOR_MODEL
+    assert fit_elasticity([QuestionHistory(100)]) == PRIOR_MODEL
 
 
 def test_the_manner_of_a_model_is_found() -> None:
@@ -63,9 +63,9 @@ def test_two_questions_make_it_sure_of_nothing() -> None:
 def test_answers_turned_by_chance_are_counted_as_such() -> None:
     chance = random.Random(5)
 
-    def budget_request(question: History) -> History:
+    def budget_request(question: QuestionHistory) -> QuestionHistory:
         answers = [Observation(o.budget, o.tokens, o.right and chance.random() > 0.2) for o in question.seen]
-        return History(question.vanilla_tokens, tuple(answers))
+        return QuestionHistory(question.vanilla_tokens, tuple(answers))
 
     questions = searched(120)
     assert law_of(questions).flip_rates[0] < 0.03
@@ -73,10 +73,10 @@ def test_answers_turned_by_chance_are_counted_as_such() -> None:
 
 
 def test_needs_above_the_edge_are_found() -> None:
-    def strict(question: History) -> History:
+    def strict(question: QuestionHistory) -> QuestionHistory:
         # Right from 1.6 times the edge on: half the replies that follow their budget are wrong.
         changepoint = next(m.changepoint for m in map(Made, range(60)) if m.vanilla == question.vanilla_tokens)
-        return History(
+        return QuestionHistory(
             question.vanilla_tokens,
             tuple(Observation(o.budget, o.tokens, o.budget >= 1.6 * changepoint) for o in question.seen),
         )
@@ -88,16 +88,16 @@ def test_needs_above_the_edge_are_found() -> None:
 
 
 def test_trials_without_tokens_are_borne() -> None:
-    model = fit_elasticity([History(100, (Observation(50, math.inf, False), Observation(60, 0.0, True)))] * 3)
+    model = fit_elasticity([QuestionHistory(100, (Observation(50, math.inf, False), Observation(60, 0.0, True)))] * 3)
     assert model.slope == PRIOR_MODEL.slope
     assert np.isfinite(model.changepoints).all()
 
 
 def test_long_answers_may_have_their_edges_elsewhere_than_short_ones() -> None:
-    def made(number: int, vanilla: int, share: float) -> list[History]:
+    def made(number: int, vanilla: int, share: float) -> list[QuestionHistory]:
         changepoints = [round(share * vanilla) + i % 5 for i in range(number)]
         return [
-            History(vanilla + i, (Observation(e, e, True), Observation(e - 8, e + 40, False)))
+            QuestionHistory(vanilla + i, (Observation(e, e, True), Observation(e - 8, e + 40, False)))
             for i, e in enumerate(changepoints)
         ]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tale_dspy.optimizers.samplers import HalvingSampler, History, Observation
+from tale_dspy.optimizers.samplers import HalvingSampler, Observation, QuestionHistory
 from tale_dspy.testing.samplers import BudgetSamplerSuite, always_wrong, constant, elastic, linear, searched
 
 
@@ -25,11 +25,11 @@ def test_it_halves_until_the_answer_is_wrong_or_no_longer_shorter(question, aske
 
 
 def test_a_shorter_reply_than_the_kept_one_is_needed_and_not_than_vanilla() -> None:
-    history = History(100, (Observation(50, 40, True), Observation(25, 60, True)))
+    history = QuestionHistory(100, (Observation(50, 40, True), Observation(25, 60, True)))
     assert HalvingSampler().should_stop(history)
     assert HalvingSampler().propose(history) == 50
 
 
 def test_the_range_of_the_study_ends_the_halving() -> None:
-    history = History(100, (Observation(50, 40, True), Observation(30, 35, True)), lowest=30)
+    history = QuestionHistory(100, (Observation(50, 40, True), Observation(30, 35, True)), lowest=30)
     assert HalvingSampler().should_stop(history)

@@ -10,7 +10,7 @@ import pytest
 from searched import elastic
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers import BudgetSampler, HalvingSampler, History
+from tale_dspy.optimizers.samplers import BudgetSampler, HalvingSampler, QuestionHistory
 from tale_dspy.optimizers.search.question import (
     NO_GAIN,
     NO_TOKENS,
@@ -46,15 +46,15 @@ class Listed(BudgetSampler):
 
     def __init__(self, *budgets: int) -> None:
         self.budgets = budgets
-        self.learned: list[History] = []
+        self.learned: list[QuestionHistory] = []
 
-    def propose(self, history: History) -> int:
+    def propose(self, history: QuestionHistory) -> int:
         return self.budgets[len(history.seen) % len(self.budgets)]
 
-    def should_stop(self, history: History) -> bool:
+    def should_stop(self, history: QuestionHistory) -> bool:
         return len(history.seen) >= len(self.budgets)
 
-    def finish_question(self, history: History) -> None:
+    def finish_question(self, history: QuestionHistory) -> None:
         self.learned.append(history)
 
 
@@ -181,7 +181,7 @@ def test_the_calls_are_limited() -> None:
 
 def test_a_budget_asked_for_again_costs_nothing_and_a_sampler_that_only_does_so_is_done() -> None:
     class Stuck(Listed):
-        def should_stop(self, history: History) -> bool:
+        def should_stop(self, history: QuestionHistory) -> bool:
             return False
 
     found, asked = drive(reasoner(), Stuck(50), repeats=0)
