@@ -15,8 +15,8 @@ from tale_dspy.budget import check_budget
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 from tale_dspy.optimizers.pareto import ParetoSearch, measured
-from tale_dspy.optimizers.pareto_front import ParetoFront, Point
-from tale_dspy.optimizers.search.budget_override import searchable
+from tale_dspy.optimizers.pareto_front import FrontPoint, ParetoFront
+from tale_dspy.optimizers.search.budget_override import searchable_predictors
 from tale_dspy.optimizers.search_space import SearchSpace
 from tale_dspy.optimizers.token_metric import token_aware_metric
 from tale_dspy.programs.convert import unbudgeted
@@ -79,7 +79,7 @@ class TuningResult:
     """What a tuning came to."""
 
     front: ParetoFront
-    chosen: Point
+    chosen: FrontPoint
     comparison: "Comparison | None"
     """The chosen program against the same program without budgets, on the fresh questions; None where a cap came
     before."""
@@ -125,7 +125,7 @@ class Tuning:
             UsageError: If the student has no budgeted predictor, or there are too few questions.
             SpendCapReached: If a cap came before a single program was measured.
         """
-        searchable(student)
+        searchable_predictors(student)
         rest, fresh = deal_questions(data, self.options.fresh)
         stopped: str | None
         if self.options.optimizer == "pareto":
@@ -198,9 +198,9 @@ class Tuning:
                 self.caps.ledger.absorb(ledger)
         return compiled
 
-    def _measure(self, program: Any, data: Dataset, name: str) -> Point:
+    def _measure(self, program: Any, data: Dataset, name: str) -> FrontPoint:
         figures = measured(self._evaluate(program, data, name))
-        return Point(program, {"optimizer": name}, figures, figures, False)
+        return FrontPoint(program, {"optimizer": name}, figures, figures, False)
 
     def _evaluate(self, program: Any, data: Dataset, name: str) -> Run:
         settings = {**self.settings, "metric": self.metric, "name": name, "out": self.out / name}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tale_dspy.reports import canvas
-from tale_dspy.reports.canvas import BLUE, GREY, ORANGE, plain
+from tale_dspy.reports.canvas import BLUE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 
 
@@ -47,7 +47,7 @@ def pareto_front(tried: Sequence[Figures], front: Sequence[Figures], chosen: int
         axes.plot(*_points(front), "o-", color=BLUE, markersize=6, linewidth=1.5, label="front, measured again")
         if chosen is not None:
             axes.plot(*_points([front[chosen]]), "o", color=ORANGE, markersize=10, label="chosen")
-        axes.set_title(plain(f"Programs tried on {data}"))
+        axes.set_title(escape_math(f"Programs tried on {data}"))
         axes.set_xlabel("mean output tokens per question, estimates included")
         axes.set_ylabel("accuracy (%)")
         axes.legend(frameon=False)
