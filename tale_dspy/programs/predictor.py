@@ -82,15 +82,15 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         """Yield the first attempt and, where its reply was cut, what `on_truncation` asks for."""
         with record_calls() as calls:
             recovery = AnswerRecovery(self, kwargs, calls)
-            recovery.took((yield self._mend_parse_errors(kwargs)))
+            recovery.note_answer((yield self._mend_parse_errors(kwargs)))
             with _recovery_scope():
                 if self.on_truncation == "force_answer" and recovery.cut():
-                    request = recovery.closing()
+                    request = recovery.closing_request()
                     with suppress(*REFUSED), adapter_message_call(request.lm, request.messages):
-                        recovery.with_closed_thought(request.read((yield _closing_call(request))))
+                        recovery.note_closed_answer(request.read((yield _closing_call(request))))
                 while self.on_truncation == "retry_larger" and recovery.attempts < ESCALATIONS and recovery.cut():
                     with suppress(*REFUSED):
-                        recovery.took((yield self._mend_parse_errors(recovery.bigger())))
+                        recovery.note_answer((yield self._mend_parse_errors(recovery.enlarged_call())))
         return recovery.result()
 
     def _mend_parse_errors(self, kwargs: CallArguments) -> PendingCall:

@@ -23,7 +23,7 @@ from tale_dspy.backends.reasoning_settings import doubled, with_reasoning_params
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import thought
 from tale_dspy.prompts import ANSWER_AT_ONCE, ANSWER_NOW
-from tale_dspy.protocols import JsonObject, LanguageModel
+from tale_dspy.protocols import CallArguments, JsonObject, LanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +87,14 @@ class AnswerRecovery:
     """
 
     def __init__(self, predict: Any, kwargs: Mapping[str, object], calls: list[Call]) -> None:
-        self.predict, self.kwargs, self.calls = predict, dict(kwargs), calls
+        self.predict, self.calls = predict, calls
+        self.kwargs: CallArguments = dict(kwargs)
         self.attempts = 0
         self._thought = ""
         self._first: Found = None
         self._best: Found = None
 
-    def took(self, found_answer: Found) -> None:
+    def note_answer(self, found_answer: Found) -> None:
         """Note what the first attempt, or one with more room, has brought."""
         if self._first is None:
             self._first = found_answer
@@ -117,7 +118,7 @@ class AnswerRecovery:
 
     # ---- close the thought
 
-    def closing(self) -> ClosingRequest:
+    def closing_request(self) -> ClosingRequest:
         """Return the request that sends the thought back and asks for the answer."""
         self.attempts += 1
         lm, config, signature, demos, inputs = self.predict._forward_preprocess(**self.kwargs)
@@ -135,7 +136,7 @@ class AnswerRecovery:
         form = adapter.user_message_output_requirements(wanted) if isinstance(adapter, dspy.ChatAdapter) else ""
         return ClosingRequest(lm, with_closed_thought(messages, self._thought, form), config, adapter, wanted)
 
-    def closed(self, found_answer: Found) -> None:
+    def note_closed_answer(self, found_answer: Found) -> None:
         """Put the answer to a closed thought behind the reasoning there was.
 
         Nothing else is taken from the cut reply: what looks like an answer there may be a step.
@@ -159,7 +160,7 @@ class AnswerRecovery:
 
     # ---- more room
 
-    def bigger(self) -> JsonObject:
+    def enlarged_call(self) -> JsonObject:
         """Return the arguments of a call with twice the budget and twice the room."""
         self.attempts += 1
         lm = self.kwargs.get("lm") or self.predict.lm or settings.lm
