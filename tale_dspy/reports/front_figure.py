@@ -41,8 +41,8 @@ def pareto_front(tried: Sequence[Figures], front: Sequence[Figures], chosen: int
     """
     canvas.load_matplotlib()
     n = front[0].n if front else 0
-    with canvas.styled():
-        figure, axes = canvas.blank()
+    with canvas.house_style():
+        figure, axes = canvas.blank_figure()
         axes.plot(*_points(tried), "o", color=GREY, markersize=5, markerfacecolor="none", label="tried")
         axes.plot(*_points(front), "o-", color=BLUE, markersize=6, linewidth=1.5, label="front, measured again")
         if chosen is not None:
@@ -51,7 +51,7 @@ def pareto_front(tried: Sequence[Figures], front: Sequence[Figures], chosen: int
         axes.set_xlabel("mean output tokens per question, estimates included")
         axes.set_ylabel("accuracy (%)")
         axes.legend(frameon=False)
-        canvas.footer(axes, [f"{n} questions. The tried ones were chosen by these figures, which flatters them."])
+        canvas.draw_footer(axes, [f"{n} questions. The tried ones were chosen by these figures, which flatters them."])
     return Drawing(
         stem="front",
         title=f"Programs tried on {data}",
