@@ -53,9 +53,9 @@ def track(
         UnpricedModelError: With `max_usd`, from the first call of a model without a known price.
 
     Example:
-        >>> with track(max_usd=1.0) as ledger:  # doctest: +SKIP
-        ...     program(question="...")
-        >>> print(ledger)  # doctest: +SKIP
+        >>> with track(max_usd=1.0) as ledger:
+        ...     answer = program(question="1+1?").answer
+        >>> print(ledger)
     """
     ledger = Ledger(max_usd, max_total_output_tokens, price)
     try:

@@ -2,7 +2,7 @@
 
 Example:
     >>> import dspy
-    >>> with dspy.context(callbacks=[BudgetSpans(), *dspy.settings.callbacks]):  # doctest: +SKIP
+    >>> with dspy.context(callbacks=[BudgetSpans(), *dspy.settings.callbacks]):
     ...     program(question="...")
 """
 

@@ -109,8 +109,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         caps: What it left of its caps.
 
     Example:
-        >>> best = BudgetSearch(max_usd=5).compile(TaleEP("question -> answer"), trainset=train)  # doctest: +SKIP
-        >>> best.save("p.json")  # doctest: +SKIP
+        >>> best = BudgetSearch(max_usd=5).compile(TaleEP("question -> answer"), trainset=train)
+        >>> best.save("p.json")
     """
 
     def __init__(

@@ -65,9 +65,9 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         stopped: The sentence of the cap that ended the last search early, or None.
 
     Example:
-        >>> best = BestFixedBudget(max_usd=1).compile(  # doctest: +SKIP
+        >>> best = BestFixedBudget(max_usd=1).compile(
         ...     BudgetedChainOfThought("question -> answer"), trainset=train)
-        >>> best.token_budget  # doctest: +SKIP
+        >>> best.token_budget
         60
     """
 

@@ -65,9 +65,9 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         caps: What it left of its caps.
 
     Example:
-        >>> search = ParetoSearch(max_usd=5, out="runs/front")  # doctest: +SKIP
-        >>> best = search.compile(TaleEP("question -> answer"), trainset=train, valset=dev)  # doctest: +SKIP
-        >>> cheap = search.front.pick(max_tokens=60).program  # doctest: +SKIP
+        >>> search = ParetoSearch(max_usd=5, out="runs/front")
+        >>> best = search.compile(TaleEP("question -> answer"), trainset=train, valset=dev)
+        >>> cheap = search.front.pick(max_tokens=60).program
     """
 
     def __init__(

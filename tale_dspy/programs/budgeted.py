@@ -34,7 +34,7 @@ class BudgetedChainOfThought(BudgetedModule):
 
     Example:
         >>> cot = BudgetedChainOfThought("question -> answer")
-        >>> cot(question="1+1?", token_budget=20).answer  # doctest: +SKIP
+        >>> cot(question="1+1?", token_budget=20).answer
         '2'
     """
 

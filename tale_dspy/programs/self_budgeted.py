@@ -30,7 +30,7 @@ class SelfBudgeted(ReasoningModule):
         >>> program = SelfBudgeted("question -> answer")
         >>> program
         SelfBudgeted('question -> token_budget, reasoning, answer')
-        >>> print(receipt(program(question="...")))  # doctest: +SKIP
+        >>> print(receipt(program(question="1+1?")))
         SelfBudgeted: budget 40 (stated), 44 output tokens, $0.000029 paid
     """
 

@@ -76,8 +76,8 @@ class TaleEP(BudgetedModule):
 
     Example:
         >>> program = TaleEP("question -> answer")
-        >>> pred = program(question="...")  # doctest: +SKIP
-        >>> print(receipt(pred))  # doctest: +SKIP
+        >>> pred = program(question="1+1?")
+        >>> print(receipt(pred))
         TaleEP: budget 50 (estimate), 41 output tokens + 5 for the estimate, $0.000031 paid
     """
 

@@ -65,8 +65,8 @@ def evaluate(
         KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
 
     Example:
-        >>> run = evaluate(TaleEP("question -> answer"), examples, out="runs/a", max_usd=2)  # doctest: +SKIP
-        >>> run.summary["accuracy"]  # doctest: +SKIP
+        >>> run = evaluate(TaleEP("question -> answer"), examples, out="runs/a", max_usd=2)
+        >>> run.summary["accuracy"]
         0.84
     """
     checked = RunOptions(**options)
