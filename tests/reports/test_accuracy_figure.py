@@ -26,7 +26,7 @@ def test_it_draws_any_accuracy_and_number_of_runs(draw, accuracy: str, count: in
 def test_a_run_without_known_tokens_is_named_below_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     sentences: list[str] = []
     footer = canvas.draw_footer
-    monkeypatch.setattr(canvas, "footer", lambda axes, lines: (sentences.extend(lines), footer(axes, lines)))
+    monkeypatch.setattr(canvas, "draw_footer", lambda axes, lines: (sentences.extend(lines), footer(axes, lines)))
     unknown = make_run([make_record(0, output_tokens=None)], "lost", info={"provenance": "simulated"})
     runs = [make_run("cc", data={"name": "a"}), make_run("cw", data={"name": "b"}), unknown]
     accuracy_tokens(report_rows(runs))
