@@ -46,7 +46,7 @@ LOADED_BY_LITELLM = "tale_dspy.integrations.litellm_proxy"
 """LiteLLM's proxy loads it and needs a subclass of its own; nothing of the package imports it."""
 MAY_NAME_TORCH = {"training", "embedded", "backends"}
 
-HOUSE_TESTS = {"test_layout", "test_docs", "test_examples", "test_init", "test_pyproject"}
+HOUSE_TESTS = {"test_layout", "test_docs", "test_doctests", "test_examples", "test_init", "test_pyproject"}
 """Test modules about the repository and not about a module of the package."""
 
 TESTED_ELSEWHERE = {

@@ -56,6 +56,9 @@ def track(
         >>> with track(max_usd=1.0) as ledger:
         ...     answer = program(question="1+1?").answer
         >>> print(ledger)
+        spent $0.0000..., ... output tokens, saved by the cache $0.000000
+          estimate: 1 calls (0 from the cache), ... prompt + ... output tokens
+          reason: 1 calls (0 from the cache), ... prompt + ... output tokens
     """
     ledger = Ledger(max_usd, max_total_output_tokens, price)
     try:

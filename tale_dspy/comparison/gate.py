@@ -104,7 +104,7 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
     Example:
         >>> base, tuned = evaluate(VanillaCoT("question -> answer"), train), evaluate(program, train)
         >>> noninferiority_test(base, tuned, max_drop=0.02).outcome
-        'inconclusive'
+        'cannot decide'
     """
     _check_limits(min_saving, max_drop)
     changed = differing_factor(base, tuned)

@@ -3,7 +3,7 @@
 Example:
     >>> import dspy
     >>> with dspy.context(callbacks=[BudgetSpans(), *dspy.settings.callbacks]):
-    ...     program(question="...")
+    ...     answer = program(question="1+1?").answer
 """
 
 import sys

@@ -68,7 +68,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         >>> best = BestFixedBudget(max_usd=1).compile(
         ...     BudgetedChainOfThought("question -> answer"), trainset=train)
         >>> best.token_budget
-        60
+        40
     """
 
     def __init__(

@@ -67,7 +67,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     Example:
         >>> search = ParetoSearch(max_usd=5, out="runs/front")
         >>> best = search.compile(TaleEP("question -> answer"), trainset=train, valset=dev)
-        >>> cheap = search.front.pick(max_tokens=60).program
+        >>> cheap = search.front.pick(max_loss=0.01).program
     """
 
     def __init__(

@@ -95,7 +95,7 @@ def token_aware_metric(
 
     Example:
         >>> metric = token_aware_metric(tokens=150)
-        >>> gepa = dspy.GEPA(metric=metric, auto="light", reflection_lm=strong)
+        >>> gepa = dspy.GEPA(metric=metric, auto="light", reflection_lm=lm)
     """
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1:
         raise UsageError(f"weight must be from 0 to below 1, got {weight!r}")

@@ -30,8 +30,8 @@ class SelfBudgeted(ReasoningModule):
         >>> program = SelfBudgeted("question -> answer")
         >>> program
         SelfBudgeted('question -> token_budget, reasoning, answer')
-        >>> print(receipt(program(question="1+1?")))
-        SelfBudgeted: budget 40 (stated), 44 output tokens, $0.000029 paid
+        >>> print(receipt(program(question=question)))
+        SelfBudgeted: budget ... (stated), ... output tokens, $0.0000... paid
     """
 
     cli_name = "self-budgeted"

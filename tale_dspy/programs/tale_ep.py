@@ -76,9 +76,9 @@ class TaleEP(BudgetedModule):
 
     Example:
         >>> program = TaleEP("question -> answer")
-        >>> pred = program(question="1+1?")
+        >>> pred = program(question=question)
         >>> print(receipt(pred))
-        TaleEP: budget 50 (estimate), 41 output tokens + 5 for the estimate, $0.000031 paid
+        TaleEP: budget ... (estimate), ... output tokens + ... for the estimate, $0.0000... paid
     """
 
     def __init__(

@@ -65,9 +65,9 @@ def evaluate(
         KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
 
     Example:
-        >>> run = evaluate(TaleEP("question -> answer"), examples, out="runs/a", max_usd=2)
+        >>> run = evaluate(TaleEP("question -> answer"), dev, out="runs/a", max_usd=2)
         >>> run.summary["accuracy"]
-        0.84
+        1.0
     """
     checked = RunOptions(**options)
     usd, tokens = checked.max_usd, checked.max_total_output_tokens
