@@ -25,6 +25,7 @@ from tale_dspy.integrations.proxy_control import control_settings, effort_sent
 from tale_dspy.integrations.proxy_decision import (
     DECISION_KEY,
     add_sent,
+    drop_decision,
     proxy_metadata,
     response_headers,
     store_decision,
@@ -98,6 +99,7 @@ class TokenBudget(CustomLogger):
         """Add the budget to the prompt, before the proxy chooses a deployment."""
         api = API_FORMATS.get(call_type)
         if api is None:
+            drop_decision(data)
             return data
         request = without_requested_budget(data)
         decision: BudgetValue | SkippedRequest = SkippedRequest("error")
@@ -112,13 +114,14 @@ class TokenBudget(CustomLogger):
     async def async_pre_call_deployment_hook(self, kwargs: JsonObject, call_type: object) -> JsonObject | None:
         """Set the reasoning control, once the model that answers is known."""
         stored = stored_decision(kwargs)
-        budget = None if stored is None else stored_budget(stored)
-        if stored is None or budget is None:
+        if stored is None or "skipped" in stored:
             return None
         changes: JsonObject = {}
         with self._source.log_faults(f"{kwargs.get('model')}: no reasoning control was set"):
-            api = cast("ApiFormat", stored["api"])
-            changes = control_settings(api, str(kwargs["model"]), budget, self.mode, kwargs)
+            budget = stored_budget(stored)
+            if budget is not None:
+                api = cast("ApiFormat", stored["api"])
+                changes = control_settings(api, str(kwargs["model"]), budget, self.mode, kwargs)
         add_sent(stored, changes, effort_sent(changes))
         if not changes:
             return None

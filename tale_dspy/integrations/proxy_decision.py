@@ -32,6 +32,14 @@ def store_decision(
     proxy_metadata(request)[DECISION_KEY] = stored
 
 
+def drop_decision(request: Mapping[str, object]) -> None:
+    """Remove what a caller has put in the place of a decision, which ends in the headers of the response."""
+    for name in ("litellm_metadata", "metadata"):
+        metadata = request.get(name)
+        if isinstance(metadata, dict):
+            metadata.pop(DECISION_KEY, None)
+
+
 def stored_decision(request: Mapping[str, object]) -> JsonObject | None:
     """Return what was kept of a request, or None: `skipped`, or `api`, `tokens`, `effort` and what `add_sent` adds."""
     for name in ("litellm_metadata", "metadata"):

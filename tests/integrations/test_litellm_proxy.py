@@ -80,6 +80,16 @@ async def test_requests_of_other_kinds_and_those_of_others_are_not_touched() -> 
     assert await hook.async_pre_call_deployment_hook(chat(), "acompletion") is None
 
 
+async def test_a_caller_cannot_write_the_decision_that_ends_in_the_headers() -> None:
+    forged = {DECISION_KEY: {"skipped": "a\r\nx-other: 1"}, "team": "a"}
+    hook = TokenBudget(50)
+    data = await before(hook, {"model": "m", "input": "some text", "metadata": dict(forged)}, "aembedding")
+    assert (await headers(hook, data), data["metadata"]) == (None, {"team": "a"})
+    for name in ("metadata", "litellm_metadata"):
+        data = await before(hook, {**chat(), name: dict(forged)})
+        assert await headers(hook, data) == {"x-tale-budget": "50"}
+
+
 async def test_a_budget_is_never_above_the_callers_limit() -> None:
     data = await before(TokenBudget(500), chat(max_tokens=120))
     assert "less than 120 tokens" in prompt(data)
