@@ -11,7 +11,7 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
-from tale_dspy.cli.plan import EVAL_ONLY, Plan
+from tale_dspy.cli.plan import EVAL_ONLY, ON_RAY, Plan
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Budgets = Annotated[
 ]
 
 
-@spelled_out(without=EVAL_ONLY)
+@spelled_out(without=(*EVAL_ONLY, *ON_RAY))
 def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: SweepFlags, json: flags.Json = False) -> int:
     """Ask a program without a budget and at several budgets or effort words: token elasticity, as table and figures.
 

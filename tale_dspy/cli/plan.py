@@ -29,8 +29,10 @@ _PLAIN_MODEL = re.compile(r"[a-z0-9_]+/[a-z0-9_.]{1,40}(?:-[a-z0-9_.]{1,40}){0,4
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*-chat)")
 """OpenAI models that think natively, and refuse a temperature and small allowances."""
 
-EVAL_ONLY = ("vanilla", "train_data", "train_limit", "shard", "ray", "shards")
+EVAL_ONLY = ("vanilla", "train_data", "train_limit", "shard")
 """Flags of `tale eval` alone."""
+ON_RAY = ("ray", "shards")
+"""Flags of the commands whose questions can be split."""
 
 
 @dataclass(frozen=True)

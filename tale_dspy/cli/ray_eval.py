@@ -46,12 +46,12 @@ def ask_on_ray(plan: Plan) -> "tuple[MergedRun, str | None]":
     count = plan.shards or split_of(out)
     try:
         with live_table(f"{plan.program} on {plan.data}") as watch:
-            stopped = run_shards(address, count, out, functools.partial(evaluate_shard, one), limits, watch)
+            end = run_shards(address, count, out, functools.partial(evaluate_shard, one), limits, watch)
     except KeyboardInterrupt:
         if shard_folders(out):
             merge_shards(out)
         raise
-    return merge_shards(out), stopped
+    return merge_shards(out), end.stopped
 
 
 def check_ray(plan: Plan) -> str:
@@ -71,9 +71,9 @@ def check_ray(plan: Plan) -> str:
 
 def split_of(out: Path) -> int | None:
     """Return into how many shards a folder is split already; None where there are none."""
-    from tale_dspy.runs.shards import shard_folders, shard_of
+    from tale_dspy.runs.shards import shard_of, shards_in
 
-    shards = shard_folders(out)
+    shards = shards_in(out)
     first = shard_of(shards[0]) if shards else None
     return None if first is None else first.count
 

@@ -15,6 +15,7 @@ from tale_dspy.cli.plan import EVAL_ONLY, Plan
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
+    from tale_dspy.datasets import Dataset
     from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.optimizers.search.gain import FixedBudgetComparison
     from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics
@@ -67,7 +68,13 @@ def run(settings: SearchOptions, plan: SearchFlags, json: flags.Json = False) ->
 
     plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()
     with redirect_stdout(sys.stderr):
+        stopped = None
+        if plan.ray is not None or plan.shards is not None:
+            from tale_dspy.cli.ray_search import search_on_ray
+
+            plan, stopped = search_on_ray(plan, settings)
         outcome = search(plan, settings)
+    outcome = replace(outcome, stopped=stopped or outcome.stopped)
     if outcome.stopped:
         say(f"{outcome.stopped}; kept in {plan.out}, the same command continues", err=True)
     if json:
@@ -146,9 +153,40 @@ def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None
 
 def search(plan: Plan, settings: SearchOptions) -> SearchOutcome:
     """Search, save the program, and compare with the best fixed budget."""
+    from tale_dspy.cli.console import live_bar
+
+    job = prepare(plan, settings)
+    budget_search, student, data, options = job.search, job.student, job.data, job.options
+    with live_bar(f"search on {plan.data}") as progress:
+        budget_search.options = replace(budget_search.options, progress=progress)
+        program = budget_search.compile(student, trainset=data)
+    file = plan.folder() / PROGRAM_FILE
+    program.save(file)
+    gains: dict[str, FixedBudgetComparison | None] = {}
+    stopped = budget_search.stopped
+    try:
+        for name in () if stopped else dict.fromkeys(row.predictor for row in budget_search.rows):
+            gains[name] = _gain(budget_search, student, data, name, options)
+    except SpendCapReached as e:
+        stopped = f"{e} (no comparison with budget:best)"
+    return SearchOutcome(budget_search, file, gains, stopped, _ranges(budget_search, program))
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """A search that is about to begin."""
+
+    search: "BudgetSearch"
+    student: Any
+    data: "Dataset"
+    options: dict[str, Any]
+    """Of the run engine."""
+
+
+def prepare(plan: Plan, settings: SearchOptions) -> PreparedSearch:
+    """Load data, program and model of a search, and say what does not go together."""
     import dspy
 
-    from tale_dspy.cli.console import live_bar
     from tale_dspy.cli.evaluation import set_up
     from tale_dspy.cli.models import check_provider
     from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
@@ -173,19 +211,7 @@ def search(plan: Plan, settings: SearchOptions) -> SearchOutcome:
         **options,
     )
     check_provider(plan, options["lm"])
-    with live_bar(f"search on {plan.data}") as progress:
-        budget_search.options = replace(budget_search.options, progress=progress)
-        program = budget_search.compile(student, trainset=data)
-    file = plan.folder() / PROGRAM_FILE
-    program.save(file)
-    gains: dict[str, FixedBudgetComparison | None] = {}
-    stopped = budget_search.stopped
-    try:
-        for name in () if stopped else dict.fromkeys(row.predictor for row in budget_search.rows):
-            gains[name] = _gain(budget_search, student, data, name, options)
-    except SpendCapReached as e:
-        stopped = f"{e} (no comparison with budget:best)"
-    return SearchOutcome(budget_search, file, gains, stopped, _ranges(budget_search, program))
+    return PreparedSearch(budget_search, student, data, options)
 
 
 def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRangeMetrics]":

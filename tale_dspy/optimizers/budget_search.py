@@ -39,10 +39,13 @@ from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.runs.shards import Shard
 from tale_dspy.runs.shared_caps import SharedCaps
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+    from tale_dspy.optimizers.samplers.elastic import LessonExchange
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +110,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         notices: By predictor, why the search left questions out, such as a control without an observable effect.
         stopped: The sentence of the cap that ended it early, or None.
         caps: What it left of its caps.
+        shared_caps: Caps that it shares with searches of other processes, set before `compile`; None takes its own.
+        exchange: Shares what `elastic` learns with them, likewise.
 
     Example:
         >>> best = BudgetSearch(max_usd=5).compile(TaleEP("question -> answer"), trainset=train)
@@ -141,6 +146,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self.out = None if out is None else Path(out)
         self.options = RunOptions(**{**options, "max_usd": max_usd, "allow_leak": True})
         self._sampler_decides = calls_per_question is None
+        self.shared_caps: SharedCaps | None = None
+        self.exchange: LessonExchange | None = None
         self._reset_search()
 
     def _reset_search(self) -> None:
@@ -148,7 +155,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self.notices: dict[str, str] = {}
         self.summary: JsonObject = {}
         self.stopped: str | None = None
-        self.caps = SharedCaps(self.options.max_usd, self.options.max_total_output_tokens)
+        caps = SharedCaps(self.options.max_usd, self.options.max_total_output_tokens)
+        self.caps = caps if self.shared_caps is None else self.shared_caps
 
     def compile(
         self,
@@ -210,7 +218,12 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             config["metric"] = self.metric
         info = describe_run(student, lm, questions, metric, replace(self.options, config=config), trainset)
         self.info = info
-        folder = None if self.out is None else SearchFolder(self.out, info)
+        if isinstance(sampler, samplers.ElasticSampler):
+            sampler.exchange = self.exchange
+        shard = None if self.options.shard is None else Shard.parse(self.options.shard)
+        folder = None
+        if self.out is not None:
+            folder = SearchFolder(self.out if shard is None else self.out / shard.folder_name, info)
         return SearchJob(questions, metric, isinstance(self.metric, str), sampler, plan, self.options, folder, efforts)
 
     def _efforts_of(self, student: Program, lm: LanguageModel) -> tuple[str, ...]:
@@ -236,7 +249,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     def _search_predictors(self, student: Program, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
         started = time.perf_counter()
-        tally = Tally(total=len(names) * len(job.questions))
+        tally = Tally(total=len(names) * job.size)
         program = copy_program(student)
         calls, usd = 0, []
         try:
@@ -299,7 +312,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             "notices": list(self.notices.values()),
             "stopped": self.stopped and "cap",
             "message": self.stopped,
-            "run_dir": None if self.out is None else str(self.out),
+            "run_dir": None if job.folder is None else str(job.folder.path),
         }
         if job.folder:
             job.folder.replace("summary.json", self.summary)

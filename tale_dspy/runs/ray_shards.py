@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +48,8 @@ class ShardContext:
     limiter: Limiter | None
     """None where requests and tokens a minute are not limited."""
     progress: Callable[[Tally], None]
+    share: Callable[[Sequence[Hashable]], list[Any]]
+    """Gives the other shards what this one has learned, and returns what they have since the last time."""
 
 
 class ShardWork(Protocol):
@@ -71,6 +74,7 @@ class _LeaseHolder:
 
     def __init__(self, ray: Any, coordinator: Any, shard: int, attempt: int) -> None:
         self._ray, self._coordinator, self._shard, self._attempt = ray, coordinator, shard, attempt
+        self._learned, self._seen = Counter[Hashable](), 0
 
     def lease(self, used: Room, held: Room, need: Room, block: Room) -> LeaseAnswer:
         lease = self._coordinator.lease.remote(self._shard, self._attempt, used, held, need, block)
@@ -82,6 +86,14 @@ class _LeaseHolder:
 
     def reserve(self, requests: int, tokens: int) -> float:
         return float(self._ray.get(self._coordinator.reserve.remote(requests, tokens)))
+
+    def share(self, lessons: Sequence[Hashable]) -> list[Any]:
+        counted = []
+        for lesson in lessons:
+            self._learned[lesson] += 1
+            counted.append((lesson, self._learned[lesson]))
+        new, self._seen = self._ray.get(self._coordinator.share.remote(self._shard, counted, self._seen))
+        return list(new)
 
 
 class _Reporter:
@@ -133,7 +145,7 @@ def do_shard(work: ShardWork, shard: Shard, out: str, cwd: str, limits: SharedLi
     limiter = LeasedLimiter(holder.reserve, limits.rpm, limits.tpm) if rated else None
     try:
         _wait_for_folder(Path(out) / shard.folder_name, earlier)
-        return _Outcome(capped=work(ShardContext(shard, caps, limiter, reporter)))
+        return _Outcome(capped=work(ShardContext(shard, caps, limiter, reporter, holder.share)))
     except KeyboardInterrupt:  # `ray.cancel`: nobody looks at the outcome
         return _Outcome()
     except SpendCapReached:
@@ -169,6 +181,16 @@ def _wait_for_folder(folder: Path, earlier: list[Worker]) -> None:
         time.sleep(0.1)
 
 
+@dataclass(frozen=True)
+class ShardsEnd:
+    """How the shards of a command ended."""
+
+    used: Room
+    """What counts towards the caps."""
+    stopped: str | None
+    """The sentence of the cap that ended one early, or None."""
+
+
 def run_shards(
     address: str,
     count: int | None,
@@ -176,7 +198,7 @@ def run_shards(
     work: ShardWork,
     limits: SharedLimits,
     progress: Callable[[Mapping[int, Tally], int], None],
-) -> str | None:
+) -> ShardsEnd:
     """Do all shards on a cluster.
 
     Args:
@@ -188,7 +210,7 @@ def run_shards(
         progress: Called with the running figures of those that have begun, and the count.
 
     Returns:
-        The sentence of the cap that ended it early, or None.
+        Whether a cap ended it, and what was used.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -206,9 +228,9 @@ def run_shards(
         shards = [Shard(number, count) for number in range(1, count + 1)]
         running = {task.remote(work, shard, str(out), os.getcwd(), limits, coordinator): shard for shard in shards}
         try:
-            if _watch(ray, running, lambda: progress(ray.get(coordinator.tallies.remote()), len(shards))):
-                return str(ray.get(coordinator.reached.remote()))
-            return None
+            capped = _watch(ray, running, lambda: progress(ray.get(coordinator.tallies.remote()), len(shards)))
+            used, sentence = ray.get([coordinator.leased.remote(), coordinator.reached.remote()])
+            return ShardsEnd(used, sentence if capped else None)
         finally:
             _end(ray, running)
 

@@ -1,6 +1,9 @@
 """What the shards of one command share: caps, rates and how far each is. Under Ray it is the one actor."""
 
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tale_dspy.accounting.cap_leases import LeaseAnswer, LeaseBook, Room
 from tale_dspy.backends.rate_leases import RateBook
@@ -8,6 +11,14 @@ from tale_dspy.runs.options import Tally
 
 Worker = tuple[str, int]
 """Host and process id."""
+
+
+class SharedLessons(NamedTuple):
+    """What other shards have learned."""
+
+    new: list[Hashable]
+    seen: int
+    """How many lessons of all shards have been seen now."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,9 @@ class Coordinator:
         self._rates = RateBook(limits.rpm, limits.tpm)
         self._tallies: dict[int, Tally] = {}
         self._workers: dict[int, list[Worker]] = {}
+        self._lessons: list[tuple[int, Hashable]] = []
+        self._known: dict[int, Counter[Hashable]] = defaultdict(Counter)
+        """By shard: how often it has shared each lesson; a new attempt learns them again from its folder."""
 
     def open(self, shard: int, worker: Worker) -> tuple[int, list[Worker]]:
         """Begin an attempt of a shard; return its number and the workers of those before it."""
@@ -51,6 +65,22 @@ class Coordinator:
         """Do as `RateBook.reserve` does."""
         return self._rates.reserve(requests, tokens)
 
+    def share(self, shard: int, lessons: Sequence[tuple[Hashable, int]], start: int) -> SharedLessons:
+        """Take what a shard has learned, and return what others have.
+
+        Args:
+            shard: Who shares.
+            lessons: What it has learned since it shared last, each with how often this attempt has learned just that.
+            start: How many lessons of all shards it has seen.
+        """
+        known = self._known[shard]
+        for lesson, times in lessons:
+            if times > known[lesson]:  # else an attempt before it has shared it
+                known[lesson] = times
+                self._lessons.append((shard, lesson))
+        new = [lesson for other, lesson in self._lessons[start:] if other != shard]
+        return SharedLessons(new, len(self._lessons))
+
     def report(self, shard: int, tally: Tally) -> None:
         """Take the running figures of a shard."""
         self._tallies[shard] = tally
@@ -58,6 +88,10 @@ class Coordinator:
     def tallies(self) -> dict[int, Tally]:
         """Return the running figures of the shards that have begun."""
         return self._tallies
+
+    def leased(self) -> Room:
+        """Return what counts towards the caps."""
+        return self._book.leased
 
     def reached(self) -> str:
         """Do as `LeaseBook.reached` does."""

@@ -76,7 +76,16 @@ def shard_folders(folder: Path) -> list[Path]:
     Raises:
         RunFolderError: If there are shards of different splits.
     """
-    if (folder / "run.json").exists() or not folder.is_dir():
+    return [] if (folder / "run.json").exists() else shards_in(folder)
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """Return the folders of the shards in a folder, whatever else it holds, in their order.
+
+    Raises:
+        RunFolderError: If there are shards of different splits.
+    """
+    if not folder.is_dir():
         return []
     shards = {path: shard for path in folder.iterdir() if (shard := shard_of(path)) and (path / "run.json").exists()}
     counts = sorted({shard.count for shard in shards.values()})

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from local_ray import use_local_ray
 from make_runs import make_record
 from rich.console import Console
 
@@ -59,3 +61,20 @@ def test_of_many_shards_those_at_work_are_shown_and_all_are_summed_up() -> None:
     assert shown == list(range(2, 2 + 2 * MOST_ROWS, 2))
     assert any(line.split()[:2] == ["all", "300/400"] and "$4.0000" in line for line in lines)
     assert any("24 of 64 shards have not begun" in line for line in lines)
+
+
+def test_shards_on_ray_make_the_run_that_one_process_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], server: Any
+) -> None:
+    use_local_ray(monkeypatch)
+    data = tmp_path / "d.jsonl"
+    data.write_text("".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in server.bank.items()))
+    command = ["eval", "tale-ep", "--data", str(data), "--model", "openai/x", "--api-base", server.url, "--json"]
+    command += ["--engine", "auto", "--no-cache", "--price-in", "1", "--price-out", "4", "--rpm", "100000"]
+    figures = []
+    for flags in (["--ray", "local", "--shards", "5", "--max-usd", "9"], ["--max-usd", "9"]):
+        assert main([*command, *flags, "--out", str(tmp_path / str(len(figures)))]) == 0
+        figures.append(json.loads(capsys.readouterr().out))
+    same = ("n", "accuracy", "output_tokens_mean", "estimate_tokens_mean", "cost_usd", "outcomes", "paid_calls")
+    assert {name: figures[0][name] for name in same} == {name: figures[1][name] for name in same}
+    assert figures[0]["doubled_records"] == figures[0]["calls_paid_twice"] == 0

@@ -8,46 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_ray import Actor, LocalRay, use_local_ray
 
 from tale_dspy.accounting.cap_leases import Room
 from tale_dspy.errors import BackendError, DataError, RunFolderError, UsageError
 from tale_dspy.runs.files import HELD, lock_folder
 from tale_dspy.runs.options import Tally
-from tale_dspy.runs.ray_shards import ShardContext, do_shard
+from tale_dspy.runs.ray_shards import ShardContext, do_shard, run_shards
 from tale_dspy.runs.shard_coordinator import Coordinator, SharedLimits
 from tale_dspy.runs.shards import Shard
 
 ROOT = Path(__file__).parents[2]
 
 
-class Handle:
-    """An actor of the same process: `handle.method.remote(...)` calls it at once, and `ray.get` hands the result on."""
-
-    def __init__(self, target: Coordinator) -> None:
-        self.target = target
-
-    def __getattr__(self, name: str) -> Any:
-        class Method:
-            remote = staticmethod(getattr(self.target, name))
-
-        return Method
-
-
 @pytest.fixture
-def coordinator(monkeypatch: pytest.MonkeyPatch) -> Handle:
-    import types
-
-    module = types.ModuleType("ray")
-    module.get = lambda value: value  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ray", module)
-    return Handle(Coordinator(SharedLimits(max_usd=1.0, rpm=600)))
+def coordinator(monkeypatch: pytest.MonkeyPatch) -> Actor:
+    use_local_ray(monkeypatch)
+    return Actor(Coordinator(SharedLimits(max_usd=1.0, rpm=600)))
 
 
-def do(coordinator: Handle, work: Any, out: Path, limits: SharedLimits = SharedLimits(max_usd=1.0, rpm=600)) -> Any:  # noqa: B008
+def do(coordinator: Actor, work: Any, out: Path, limits: SharedLimits = SharedLimits(max_usd=1.0, rpm=600)) -> Any:  # noqa: B008
     return do_shard(work, Shard(2, 4), str(out), os.getcwd(), limits, coordinator)
 
 
-def test_a_shard_leases_its_caps_and_gives_back_what_it_has_not_used(coordinator: Handle, tmp_path: Path) -> None:
+def test_a_shard_leases_its_caps_and_gives_back_what_it_has_not_used(coordinator: Actor, tmp_path: Path) -> None:
     def work(context: ShardContext) -> bool:
         import dspy
 
@@ -69,7 +53,7 @@ def test_a_shard_leases_its_caps_and_gives_back_what_it_has_not_used(coordinator
 
 
 @pytest.mark.parametrize("kind", [UsageError, BackendError, DataError, RunFolderError])
-def test_an_error_of_a_shard_comes_back_as_its_sentence(kind: Any, coordinator: Handle, tmp_path: Path) -> None:
+def test_an_error_of_a_shard_comes_back_as_its_sentence(kind: Any, coordinator: Actor, tmp_path: Path) -> None:
     def work(context: ShardContext) -> bool:
         raise kind("a sentence")
 
@@ -77,7 +61,7 @@ def test_an_error_of_a_shard_comes_back_as_its_sentence(kind: Any, coordinator: 
     assert (outcome.error, outcome.message) == (kind, "a sentence")
 
 
-def test_an_interrupted_shard_ends_quietly_and_gives_back_its_lease(coordinator: Handle, tmp_path: Path) -> None:
+def test_an_interrupted_shard_ends_quietly_and_gives_back_its_lease(coordinator: Actor, tmp_path: Path) -> None:
     def work(context: ShardContext) -> bool:
         raise KeyboardInterrupt
 
@@ -85,7 +69,7 @@ def test_an_interrupted_shard_ends_quietly_and_gives_back_its_lease(coordinator:
     assert outcome.error is None and coordinator.target._book.leased == Room(0.0, 0)
 
 
-def test_the_lock_file_of_a_lost_worker_is_removed_and_no_other(coordinator: Handle, tmp_path: Path) -> None:
+def test_the_lock_file_of_a_lost_worker_is_removed_and_no_other(coordinator: Actor, tmp_path: Path) -> None:
     folder = tmp_path / Shard(2, 4).folder_name
     folder.mkdir()
     held = folder / HELD
@@ -97,7 +81,7 @@ def test_the_lock_file_of_a_lost_worker_is_removed_and_no_other(coordinator: Han
     assert seen == [False, True]
 
 
-def test_a_shard_waits_until_the_worker_before_it_has_left(coordinator: Handle, tmp_path: Path) -> None:
+def test_a_shard_waits_until_the_worker_before_it_has_left(coordinator: Actor, tmp_path: Path) -> None:
     import threading
 
     folder = tmp_path / Shard(2, 4).folder_name
@@ -106,6 +90,49 @@ def test_a_shard_waits_until_the_worker_before_it_has_left(coordinator: Handle, 
     threading.Timer(0.3, lock.release).start()
     outcome = do(coordinator, lambda context: lock.is_locked, tmp_path)
     assert outcome.capped is False and outcome.error is None
+
+
+# ---- all shards
+
+
+def finish(context: ShardContext) -> bool:
+    context.progress(Tally(1, 1, 1))
+    return context.shard.number == 2
+
+
+def refuse(context: ShardContext) -> bool:
+    raise UsageError(f"shard {context.shard} cannot be done")
+
+
+def lose(context: ShardContext) -> bool:
+    raise sys.modules["ray"].exceptions.RayError("the worker died")
+
+
+def do_all(work: Any, out: Path, looks: list[Any], count: int | None = None) -> Any:
+    return run_shards("local", count, out, work, SharedLimits(max_usd=1.0), lambda *seen: looks.append(seen))
+
+
+def test_a_shard_for_each_core_and_a_cap_of_one_is_that_of_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use_local_ray(monkeypatch, cpus=3)
+    looks: list[Any] = []
+    end = do_all(finish, tmp_path, looks)
+    assert end.stopped == "spend cap reached: $0.000000 of max_usd=1 spent" and end.used == Room(0.0, 0)
+    assert looks[-1] == (dict.fromkeys((1, 2, 3), Tally(1, 1, 1)), 3) or looks[-1][1] == 3
+
+
+def test_the_error_of_one_shard_ends_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    local: LocalRay = use_local_ray(monkeypatch)
+    with pytest.raises(UsageError, match="shard 1/4 cannot be done"):
+        do_all(refuse, tmp_path, [], 4)
+    assert len(local.cancelled) == 3
+
+
+def test_a_shard_whose_workers_are_lost_again_and_again_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_local_ray(monkeypatch)
+    with pytest.raises(BackendError, match="shard 1/2 was given up after 10 lost workers"):
+        do_all(lose, tmp_path, [], 2)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ questions before it (`fit_elasticity`). The acquisition function is the expected
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +18,14 @@ from tale_dspy.optimizers.samplers.base import BudgetSampler, Observation, Quest
 from tale_dspy.optimizers.samplers.elasticity_model import ElasticityModel
 from tale_dspy.optimizers.samplers.fit_elasticity import fit_elasticity
 
+Lesson = tuple[QuestionHistory, tuple[float | None, ...]]
+"""A finished question, and the saving that was expected before each of its trials."""
+LessonExchange = Callable[[Sequence[Lesson]], Sequence[Lesson]]
+"""Takes lessons of this process, and gives those of others that it has not given before."""
+
 FORMAT = 1
+EXCHANGE_QUESTIONS = 4
+"""Finished questions after which a sampler exchanges lessons with those of other processes."""
 CACHE_SIZE = 2000
 """Acquisitions that are cached until their question is finished."""
 MAX_FITTED_QUESTIONS = 300
@@ -53,6 +60,9 @@ class ElasticSampler(BudgetSampler):
             finds shorter answers with more calls.
         max_calls: Maximum number of trials of a question.
 
+    Attributes:
+        exchange: Shares what finished questions have taught with samplers of other processes; None shares nothing.
+
     Raises:
         UsageError: If price is not a share above 0 and below 1, or max_calls not at least 1.
 
@@ -73,6 +83,8 @@ class ElasticSampler(BudgetSampler):
         self._active: Counter[QuestionHistory] = Counter()
         self._model, self._trial_count, self._next_fit = ElasticityModel(), 0, TRIALS_BEFORE_FIRST_FIT
         self._calibration = SavingsCalibration()
+        self.exchange: LessonExchange | None = None
+        self._unshared: list[Lesson] = []
         self._acquisitions: dict[QuestionHistory, Acquisition | None] = {}
         self._expected_savings: dict[QuestionHistory, float | None] = {}  # outlives the model it was computed with
 
@@ -111,12 +123,27 @@ class ElasticSampler(BudgetSampler):
         plain = _without_pending(history)
         with self._lock:
             stages = [QuestionHistory(plain.vanilla_tokens, plain.seen[:n]) for n in range(len(plain.seen))]
-            self._calibration.record(plain, [self._expected_saving(stage) for stage in stages])
+            expected = tuple(self._expected_saving(stage) for stage in stages)
+            self._calibration.record(plain, expected)
             watched = self._stop_observing([plain, *reversed(stages)])
             self._learned.append(plain)
             for stage in (*stages, plain):  # not asked again
                 self._acquisitions.pop(stage, None)
             self._count_trials(len(plain.seen) - watched)
+            self._exchange_lessons((plain, expected))
+
+    def _exchange_lessons(self, lesson: Lesson) -> None:
+        """Hand what was learned on now and then, and learn from the questions of others."""
+        if self.exchange is None:
+            return
+        self._unshared.append(lesson)
+        if len(self._learned) > 1 and len(self._unshared) < EXCHANGE_QUESTIONS:
+            return
+        lessons, self._unshared = self._unshared, []
+        for history, expected in self.exchange(lessons):
+            self._calibration.record(history, expected)
+            self._learned.append(history)
+            self._count_trials(len(history.seen))
 
     def save(self, path: str | Path) -> None:
         """Write all that was learned from finished questions to a JSON file."""

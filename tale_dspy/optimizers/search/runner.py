@@ -4,8 +4,9 @@ At once, under caps, journalled, judged by the metric.
 """
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,10 @@ from tale_dspy.optimizers.search.question import (
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, VanillaAnswer
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.options import RunOptions, Tally
+from tale_dspy.runs.questions import QuestionStream
 from tale_dspy.runs.scoring import Metric, Question
 from tale_dspy.runs.session import QuestionSample
+from tale_dspy.runs.shards import Shard
 from tale_dspy.runs.work_runner import ProgramAnswer, ProgramCall, Work, WorkRunner
 
 if TYPE_CHECKING:
@@ -56,6 +59,21 @@ class SearchJob:
     folder: SearchFolder | None
     efforts: tuple[str, ...] = ()
     """Effort words that are searched, from the least to the most; none searches token budgets."""
+
+    @cached_property
+    def shard(self) -> Shard | None:
+        """Which part of the questions is searched; None for all."""
+        return None if self.options.shard is None else Shard.parse(self.options.shard)
+
+    @cached_property
+    def size(self) -> int:
+        """How many questions are searched."""
+        ids = self.questions.ids() if isinstance(self.questions, QuestionStream) else (q.id for q in self.questions)
+        return len(self.questions) if self.shard is None else sum(map(self.shard.holds, ids))
+
+    def __iter__(self) -> Iterator[Question]:
+        """Yield the questions that are searched."""
+        return (q for q in self.questions if self.shard is None or self.shard.holds(q.id))
 
 
 class SearchRunner:
@@ -97,9 +115,7 @@ class SearchRunner:
         finished = self._finished_before()
         if self.job.options.progress:
             self.job.options.progress(self.tally)
-        questions = (
-            q for q in takewhile(lambda _: not self._has_no_effect(), self.job.questions) if q.id not in finished
-        )
+        questions = (q for q in takewhile(lambda _: not self._has_no_effect(), self.job) if q.id not in finished)
         cap = self.runner.run(questions, self._search_question, self._store_rows, error_of)
         self.stopped = None if cap is None else str(cap)
         return self.rows

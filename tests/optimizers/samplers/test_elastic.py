@@ -1,6 +1,7 @@
 """Our sampler: it learns, it forgets nothing when saved, and it beats the paper's search where both can be judged."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from family import Made, search, seen
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.samplers import ElasticSampler, HalvingSampler, Observation, QuestionHistory
+from tale_dspy.optimizers.samplers.elastic import Lesson, LessonExchange
 from tale_dspy.testing.samplers import BudgetSamplerSuite
 
 
@@ -135,3 +137,29 @@ def test_a_file_that_holds_no_sampler_is_refused_by_name(tmp_path: Path, text: s
 def test_settings_that_make_no_sense_are_refused(given: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=r"must be"):
         ElasticSampler(**given)  # type: ignore[arg-type]
+
+
+def test_samplers_that_share_their_lessons_learn_the_same_questions() -> None:
+    box: list[tuple[int, Lesson]] = []
+    seen = [0, 0]
+
+    def exchange_of(number: int) -> LessonExchange:
+        def exchange(lessons: Sequence[Lesson]) -> list[Lesson]:
+            box.extend((number, lesson) for lesson in lessons)
+            new = [lesson for other, lesson in box[seen[number] :] if other != number]
+            seen[number] = len(box)
+            return new
+
+        return exchange
+
+    samplers = [ElasticSampler(), ElasticSampler()]
+    for number, sampler in enumerate(samplers):
+        sampler.exchange = exchange_of(number)
+    histories = [
+        QuestionHistory(200 + n, (Observation(40 + n, 38.0, True), Observation(25, 70.0, False))) for n in range(16)
+    ]
+    for n, history in enumerate(histories):
+        samplers[n % 2].finish_question(history)
+    first, second = ({*sampler._learned} for sampler in samplers)
+    assert len(first | second) == 16 and len(first) > 8 and len(second) > 8
+    assert all(len(sampler._learned) == len({*sampler._learned}) for sampler in samplers), "none is learned twice"
