@@ -27,14 +27,14 @@ def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None
         UsageError: If the search cannot be split, or no cluster is reachable.
         KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
     """
-    from tale_dspy.optimizers.budget_search import searchable
+    from tale_dspy.optimizers.search.budget_override import searchable_predictors
     from tale_dspy.optimizers.search.merge import merge_searches
     from tale_dspy.runs.ray_shards import run_shards
     from tale_dspy.runs.shard_coordinator import SharedLimits
     from tale_dspy.runs.shards import shards_in
 
     address, out = check_ray(plan), plan.folder()
-    names = searchable(prepare(replace(plan, ray=None, shards=None), settings).student)
+    names = searchable_predictors(prepare(replace(plan, ray=None, shards=None), settings).student)
     if len(names) > 1:
         raise UsageError(
             f"--ray searches one predictor, since each waits for the one before it; got {', '.join(names)}"
