@@ -37,7 +37,8 @@ def ask_on_ray(plan: Plan) -> "tuple[MergedRun, str | None]":
         KeyboardInterrupt: On Ctrl-C, after what was finished has been written and merged.
     """
     from tale_dspy.runs.merge import merge_shards
-    from tale_dspy.runs.ray_shards import SharedLimits, run_shards
+    from tale_dspy.runs.ray_shards import run_shards
+    from tale_dspy.runs.shard_coordinator import SharedLimits
     from tale_dspy.runs.shards import shard_folders
 
     address, out = check_ray(plan), plan.folder()

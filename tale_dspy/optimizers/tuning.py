@@ -26,7 +26,6 @@ from tale_dspy.runs.shared_caps import SharedCaps
 
 if TYPE_CHECKING:
     from tale_dspy.comparison.compare import Comparison
-    from tale_dspy.protocols import LanguageModel
 
 Optimizer = Literal["pareto", "mipro", "gepa"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
@@ -58,7 +57,7 @@ class TuningOptions:
     """Questions kept back to measure the chosen program on; None keeps a third."""
     space: SearchSpace = field(default_factory=SearchSpace)
     """What `pareto` may change."""
-    prompt_lm: "LanguageModel | None" = None
+    prompt_lm: "dspy.LM | None" = None
     """What rewrites instructions under `mipro` and `gepa`; None takes the model that is tuned."""
     seed: int = 0
 
