@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tale_dspy.optimizers.pareto_front import Measured
+from tale_dspy.optimizers.pareto_front import ProgramFigures
 from tale_dspy.reports.front_figure import pareto_front
 
-TRIED = [Measured(0.5, 100, None, 40), Measured(0.6, 150, None, 40), Measured(0.4, 160, None, 40)]
+TRIED = [ProgramFigures(0.5, 100, None, 40), ProgramFigures(0.6, 150, None, 40), ProgramFigures(0.4, 160, None, 40)]
 
 
 def test_each_program_is_a_point_and_the_chosen_one_is_marked(tmp_path: Path) -> None:
