@@ -18,6 +18,7 @@ import itertools
 import re
 
 from tale_dspy.answers.choices import option_alone, read_option
+from tale_dspy.answers.corrections import last_correction
 from tale_dspy.answers.fallback import last_number, last_option, last_text
 from tale_dspy.answers.json_reply import json_answer, json_object
 from tale_dspy.answers.kinds import Kind, check_kind, to_text
@@ -75,13 +76,13 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
 def _find(text: str, kind: Kind, guess: bool) -> str | None:
     plain = ascii_twin(text)  # the same positions as in text
     span = last_mark(text, plain, kind)
-    stated = last_statement(plain, kind, span)
-    if stated is not None:
-        return stated
-    if span is not None:
-        return (read_option(span.text) if kind == "choice" else None) or span.text
-    if kind == "auto" and (chosen := last_statement(plain, "choice", None)) is not None:
-        return chosen
+    answer = last_statement(plain, kind, span) or span
+    if answer is None and kind == "auto":
+        answer = last_statement(plain, "choice", None)
+    if answer is not None:
+        if (correction := last_correction(plain, answer.end, kind, guess=guess)) is not None:
+            return correction.text
+        return (read_option(answer.text) if kind == "choice" else None) or answer.text
     if not guess:
         return None
     if kind == "choice":

@@ -89,7 +89,7 @@ _SEVERAL = re.compile(
 )
 
 
-def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> str | None:
+def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> AnswerSpan | None:
     """Return the answer that the last readable statement behind the mark, or without one in the reply, begins with."""
     since = span.end if span else 0
     cues = [m.span() for m in _SAID.finditer(plain, since)]
@@ -104,7 +104,7 @@ def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> str | Non
             text_counts = span is None or _corrects(plain, since, start)
             content = _read_statement(plain[end : end + MAX_CHARS], kind, text_counts)
             if content is not None:
-                return content
+                return AnswerSpan(start, end, content)
     return None
 
 
@@ -116,7 +116,7 @@ def _read_statement(after: str, kind: Kind, text_counts: bool) -> str | None:
     """Read what a statement states: a number, an option, or a text where that counts."""
     line = after[_past(_OPENING, after) :].partition("\n")[0]
     if kind == "number":
-        return _leading_number(line)
+        return leading_number(line)
     if kind == "choice":
         return _leading_option(line)
     if dressed := _DRESSED.match(after.lstrip(" \t\n:>")):
@@ -124,13 +124,13 @@ def _read_statement(after: str, kind: Kind, text_counts: bool) -> str | None:
     else:
         text = _until(_TEXT_STOP, line).strip(" *_`\"'")
     if kind == "auto":
-        if (answer := _leading_number(line) or option_alone(text)) is not None:
+        if (answer := leading_number(line) or option_alone(text)) is not None:
             return answer
         text_counts &= text[:1].isupper() or not text[:1].isalpha() or text.lower() in ("yes", "no", "true", "false")
     return text if text and text_counts else None
 
 
-def _leading_number(line: str) -> str | None:
+def leading_number(line: str) -> str | None:
     """Read the number a sentence begins with.
 
     `9 x 2 = 18` is its last side. Where the number goes on as something else (`2x`, `18 or 20`), the sentence is
@@ -148,7 +148,7 @@ def _leading_number(line: str) -> str | None:
     rest = sentence[first.end() :]
     if _FORMULA.match(rest):
         last_side = re.split("[=≈]", rest)[-1]
-        return (_leading_number(last_side) if last_side != rest else None) or sentence
+        return (leading_number(last_side) if last_side != rest else None) or sentence
     if _IN_WORDS.match(rest):
         return None
     attached = rest[: _past(_ATTACHED, rest)]

@@ -1,0 +1,95 @@
+"""Find where a reply takes its answer back: "Wait, no: 43", "Sorry, I meant 43", "That is wrong.".
+
+A statement in full ("Correction: the answer is 43") is read by `stated`; here are the short ones, in which only a
+retracting word stands before the new answer, and those that name no new answer.
+"""
+
+import re
+from typing import NamedTuple
+
+from tale_dspy.answers.choices import option_alone
+from tale_dspy.answers.fallback import last_number, last_option
+from tale_dspy.answers.kinds import Kind
+from tale_dspy.answers.stated import leading_number
+
+_MAX_CHARS = 4_000  # behind the answer: nobody takes it back later
+_MAX_CUES = 20
+_MAX_ANSWER = 80
+
+# At the start of a sentence or behind a dash: a retracting word, and more of them.
+_START = r"(?:(?<=[.!?…;:)\]\n—–-])|(?<=[.!?…;:)\]\n—–*-]\s)|(?<=。|！))"
+_WORD = r"""(?:wait|oops|whoops|sorry|apologies|actually|hold\son|hmm+|scratch\sthat|no|nope|edit|edited|correction
+    |my\s(?:mistake|bad)|i\smeant?|make\sthat|更正|等等|不对|错了|哦不)"""
+_BETWEEN = r"[\s,.:;!…—–*-]{0,5}"
+_LINK = r"""(?:(?:it|that|this)(?:'s|\sis|\sshould\sbe|\smust\sbe)|should\sbe|make\s(?:it|that)|the\sanswer\sis
+    |应该?[是为]|是)"""
+_RETRACTS = re.compile(
+    rf"{_START}\s{{0,3}}[*_]{{0,3}}(?P<words>{_WORD}(?:{_BETWEEN}{_WORD}){{0,4}}){_BETWEEN}(?:{_LINK}{_BETWEEN})?(?=[^\s])",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SURE = re.compile(r"(?:no|nope|edit(?:ed)?|correction|i\smeant?|make\sthat|更正|不对)\W*\Z", re.IGNORECASE)
+_DENIES = re.compile(
+    rf"""{_START}\s{{0,3}}(?:{_WORD}{_BETWEEN}){{0,3}}
+        (?:(?:that|this|it)(?:'s|\sis|\swas)\s(?:wrong|incorrect|not\s(?:right|correct))
+          |i(?:'ve|\shave)?\s(?:made|was)\s(?:an?\s(?:\w+\s)?(?:mistake|error)|wrong)|scratch\sthat|my\smistake)
+        (?=\s?(?:[.,;:!?…—–\n]|\Z|\sin\b|\swhen\b|\sthere\b|\sabove\b))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_END = re.compile(r"[.!?;](?=\s|$|[\"'*)])|[。\n]|,?\s(?:because|since|which|as|not|instead)\b")
+_OPENS_A_SENTENCE = re.compile(
+    r"(?:let|the|this|that|these|it|i|we|you|he|she|they|there|if|as|in|for|so|but|not|now|what|how|please|a|an)\b",
+    re.IGNORECASE,
+)
+_MAX_WORDS = 4
+
+
+class Correction(NamedTuple):
+    """What a reply puts in place of its answer."""
+
+    text: str | None
+    """The new answer; None where the old one is only taken back."""
+
+
+def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Correction | None:
+    """Return how the answer of a reply is taken back behind it; None where it stands.
+
+    Args:
+        plain: The reply with ASCII brackets and digits.
+        since: Where the answer ends.
+        kind: What the answer is.
+        guess: Whether the last number or option behind "that is wrong" counts as the new answer.
+
+    Example:
+        >>> last_correction("The answer is 42. Wait, no: 43", 16, "number", guess=True)
+        Correction(text='43')
+        >>> last_correction("The answer is 42. That's wrong.", 16, "number", guess=True)
+        Correction(text=None)
+    """
+    rest = plain[since : since + _MAX_CHARS]
+    correction, at = None, 0
+    for cue in list(_RETRACTS.finditer(rest))[:_MAX_CUES]:
+        answer = _short_answer(rest[cue.end() :][: _MAX_ANSWER * 2], kind, sure=bool(_SURE.search(cue["words"])))
+        if answer is not None:
+            correction, at = Correction(answer), cue.end()
+    denials = list(_DENIES.finditer(rest, at))[:_MAX_CUES]
+    if not denials:
+        return correction
+    behind = rest[denials[-1].end() :]
+    if not guess or kind == "text":
+        return Correction(None)
+    return Correction(last_option(behind) if kind == "choice" else last_number(behind) if behind.strip(" .") else None)
+
+
+def _short_answer(after: str, kind: Kind, *, sure: bool) -> str | None:
+    """Read a sentence that is nothing but an answer."""
+    end = _END.search(after)
+    sentence = (after[: end.start()] if end else after).strip(" *_`\"'")
+    if len(sentence) > _MAX_ANSWER:
+        return None
+    if kind == "choice":
+        return option_alone(sentence) or option_alone(sentence.partition(",")[0])
+    words = len(re.findall(r"[^\W\d_]{2,}", sentence))
+    if words <= _MAX_WORDS - 1 and (number := leading_number(sentence)) is not None:
+        return number
+    text_counts = sure and kind != "number" and words <= _MAX_WORDS and not _OPENS_A_SENTENCE.match(sentence)
+    return sentence if sentence and text_counts and (sentence[0].isupper() or not sentence[0].isalpha()) else None
