@@ -13,10 +13,13 @@ from tale_dspy.answers.budget_words import (
     ANY_NUMBER,
     BEFORE_TOKENS,
     BUDGET,
+    BUDGET_LABEL,
     CLAUSE_END,
     CONCLUDES,
     COUNTED,
     DRESS,
+    EACH,
+    EQUATION,
     HAN_VOCABULARY,
     ITEM,
     LABELLED_TOKENS,
@@ -26,6 +29,7 @@ from tale_dspy.answers.budget_words import (
     OTHER_TOKENS,
     RANGE,
     REFUSES,
+    REFUSES_TO_HELP,
     STATES_ANSWER,
     TOKENS_WORD,
     TOO_LITTLE,
@@ -81,6 +85,8 @@ def read_estimate(reply: str | None, *, truncated: bool = False) -> BudgetEstima
     if not text:
         return BudgetEstimate(None, "empty")
     number = _in_brackets(text)
+    if number is None and REFUSES_TO_HELP.search(text):
+        return BudgetEstimate(None, "refusal")
     if number is None and truncated:
         return BudgetEstimate(None, "truncated")
     if number is None:
@@ -92,7 +98,9 @@ def read_estimate(reply: str | None, *, truncated: bool = False) -> BudgetEstima
 
 def _in_brackets(text: str) -> float | None:
     """Read the last double brackets that hold a number; `[[50]] to [[80]]` is a range."""
-    contents = [text[span.inside].strip() for span in bracket_spans(text)[-_MAX_MATCHES:]]
+    spans = bracket_spans(text)[-_MAX_MATCHES:]
+    labelled = [span for span in spans if BUDGET_LABEL.search(text, max(0, span.start - 40), span.start)]
+    contents = [text[span.inside].strip() for span in (labelled or spans)]
     for content in reversed([c for c in contents if not TEMPLATE.fullmatch(c)]):
         numbers = _ranges(_prepared(content.strip("[] ")))
         if numbers:
@@ -104,6 +112,10 @@ def _in_words(text: str) -> float | None:
     fields = json_object(text)
     if fields is not None:
         return _in_json(fields)
+    if EQUATION.search(text):  # `25 + 25 = 50 tokens`, but `9 * 2 = 18` answers the question
+        if not TOKENS_WORD.search(text) and not BUDGET.search(text):
+            return None
+        text = EQUATION.sub("", text)
     text = _prepared(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", text))
     for label in (BUDGET, TOTAL, CONCLUDES) if TOKENS_WORD.search(text) else (BUDGET,):
         labels = [m for m in label.finditer(text) if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
@@ -131,6 +143,8 @@ def _of_tokens(text: str) -> float | None:
 
 def _bare(text: str) -> float | None:
     """Read a number that stands alone, in a reply that speaks of an estimate and of nothing else."""
+    if EACH.search(text):
+        return None
     if STATES_ANSWER.search(text) and not ONLY_AN_ANSWER.fullmatch(text):
         return None
     last: float | None = None
@@ -176,6 +190,8 @@ def _upper(number: re.Match[str]) -> float | None:
 
 
 def _value(text: str) -> float | None:
+    if re.fullmatch(r"\d{1,3}\.\d{3}", text):
+        return None  # 1.5 tokens, or 1500 as they are written elsewhere
     quantity = read_quantity(re.sub(r"(?<=\d)\s?K$", "k", text.strip()))
     try:
         return None if quantity is None else float(quantity.value)

@@ -6,7 +6,7 @@ from tale_dspy.answers.number_forms import DECIMAL, SCALE
 
 _DIGITS = (
     rf"{DECIMAL}(?:[eE]\+?\d{{1,3}}(?![A-Za-z\d]))?(?:\s?{SCALE}|\s?K(?![A-Za-z]))?"
-    r"(?!\d|[.,]\d|\s?%)"
+    r"(?!\d|[.,]\d|\s?%|/\d)"
 )
 _NUMBER = r"(?<![A-Za-z0-9_.,/^$€£])(?<![A-Za-z]-)-?" + _DIGITS
 _TO = r"\s*(?:tokens?\s*)?(?:-+|—|~|\.{2,3}|…|(?:up\s)?to(?:\sat\smost)?|and|bis|à|到|至)\s*"
@@ -35,6 +35,8 @@ TOKENS_WORD = _pattern(r"\btok|token|标记|词元|令牌")
 """Any word for tokens."""
 BUDGET = _pattern(rf"(total\s(?:token\s)?)?(?:budget|预算){_FILL}{{0,12}}?(?={_NUMBER})")
 """The label `budget` before its number; the group says that it is a total one."""
+BUDGET_LABEL = _pattern(r"(?:budget|预算|tokens?)[^\w\n\[]{0,9}(?:is|of|[为是])?[^\w\n\[]{0,9}\Z")
+"""The label of a budget in double brackets."""
 TOTAL = _pattern(
     r"(?<![A-Za-z])(?:grand total|total|sum|altogether|overall|in all|合计|总计|总共|一共|共)"
     rf"{_FILL}{{0,12}}?(?={_NUMBER})"
@@ -57,7 +59,7 @@ LABELLED_TOKENS = _pattern(
 )
 """`Output tokens:` before a number."""
 OTHER_TOKENS = _pattern(
-    r"(?:input|prompt|question|context)\b[^.\n;)+]{0,40}$|(?:limit|maximum|max|out|window)\s(?:of|is)\s(?:a\smaximum\sof\s)?$"
+    r"(?:input|prompt|question|context)\b(?:(?!\b(?:answer|response|output|reply|but)\b)[^.\n;)+]){0,40}$|\bnot\s$|(?:limit|maximum|max|out|window)\s(?:of|is)\s(?:a\smaximum\sof\s)?$"
     r"|\b(?:margin|buffer|reserve|extra)\b[^.\n;,]{0,15}$|\bx\s?$|\*\s?$"
 )
 """Before numbers of tokens that are no budget: the question's, a limit, a margin, a factor."""
@@ -66,6 +68,8 @@ NOT_A_BUDGET = _pattern(
     r"|(?:dollars?|euros?|pounds?|cents?|usd|eur)\b)"
 )
 """Behind such numbers."""
+EACH = _pattern(r"\d\s?(?:tokens?\s)?(?:each|per)\b")
+"""Tokens of one of several parts."""
 ITEM = re.compile(
     rf"^\s*(?:[-*•]|\d{{1,2}}[.)]|step\s\d{{1,2}}:?)\s[^\n]*?({_NUMBER})\s?{_TOKENS}", re.IGNORECASE | re.MULTILINE
 )
@@ -81,6 +85,11 @@ ONLY_AN_ANSWER = _pattern(rf"\W*(?:final\s)?answer\s?[:=]\W*{_NUMBER}\W*")
 REFUSES = _pattern(
     r"\b(?:can(?:no|')?t|cannot|unable|sorry|unknown|impossible|as an ai|don't know|n/a)\b|不能|无法|抱歉|不知道"
 )
+
+REFUSES_TO_HELP = _pattern(r"\b(?:can(?:no|')?t|cannot|unable to|won't)\s(?:help|assist|answer|provide|comply)\b")
+"""A refusal whatever number it holds."""
+EQUATION = re.compile(r"(?<![\w.])\d[\d\s.,+*x×()-]{0,80}?[+*x×-][\d\s.,+*x×()-]{0,80}=\s*(?=\d)")
+"""The left side of `25 + 25 = 50`."""
 
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _WORDS = """a an the i i'd i'll it it's its this that these which is are was be been being would will should can could

@@ -11,11 +11,14 @@ _OPTION = re.compile(
     r"""(?i:(?:the\ )?(?:(?:correct|right|best|final)\ )?
           (?:option|choice|answer|选项|选择|选|答案)\ ?(?:is|是|为|:)?\ ?)?
         [(\[{]?\s?(?P<letter>[A-Ja-j])\s?
-        (?P<mark>(?:[)\]}.:]|、(?!\s?[A-J](?:\W|$)))+|(?=[,;/&、]|是?正确|选?项)|$|\s)  # A、Paris, but not A、B
+        # `A、Paris`, but not `A、B`
+        (?P<mark>(?:[)\]}.:]|、(?!\s?[A-J](?:\W|$)))+|(?=[,;/&、]|是?正确|选?项|です|だ|입니다|이)|$|\s)
         (?P<rest>.*)""",
     re.DOTALL | re.VERBOSE,
 )
-_ALONE = re.compile(r"[\s*$(\[{]{0,9}(?:(?:option|choice|选项|选) ?)?([A-J])[\s*$)\]}.:]{0,9}", re.IGNORECASE)
+_ALONE = re.compile(
+    r"[\s*$(\[{\"'`→✓✔✅]{0,9}(?:(?:option|choice|选项|选) ?)?([A-J])[\s*$)\]}.:!\"'`✓✔✅]{0,9}", re.IGNORECASE
+)
 # A second option behind the first: `, B`, `and (B)` or `(B)` next to it, `or B. London` anywhere.
 _AND = rf"{OR}\s*(?:option\s|选项)?"
 _OTHERS_NEXT = re.compile(rf"\s*(?:{OR}\s*)*{_AND}\(?[A-J](?![A-Za-z0-9])|\s*\([A-J]\)\W*$")

@@ -7,8 +7,9 @@ from tale_dspy.answers.choices import read_option
 from tale_dspy.answers.finding import find_answer
 from tale_dspy.answers.kinds import Kind, check_kind, kind_of, to_text
 from tale_dspy.answers.normalize import MAX_CHARS, ascii_twin, bracket_depths, normalize_latex
-from tale_dspy.answers.number_forms import as_european
+from tale_dspy.answers.number_forms import as_european, normalize_numbers
 from tale_dspy.answers.numbers import read_quantity
+from tale_dspy.answers.polarity import is_polar, polar_answer
 from tale_dspy.answers.symbolic import all_same, mathematical
 
 _MAX_LIST_CHARS = 2000
@@ -37,7 +38,8 @@ def judge(reply: str | None, gold: object, kind: Kind = "auto") -> bool:
         BackendError: If the process for mathematics cannot be started on this machine.
     """
     kind = kind_of(gold) if kind == "auto" else kind
-    answer = find_answer(reply, kind)
+    polar = kind == "text" and is_polar(to_text(gold) or "")
+    answer = find_answer(reply, kind, guess=not polar) or (polar_answer(to_text(reply) or "") if polar else None)
     return answer is not None and answers_equal(answer, gold, kind)
 
 
@@ -51,6 +53,7 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
     - Numbers: the same value. Thousands separators, currency, units, a label and the form (`0.75`, `3/4`) do not
       matter; units are not converted (`2 dozen` is 2), number words are (`2 million`). A percentage equals its number
       and its hundredth. There is no tolerance, but 0.333333 equals 1/3: see `quantity.Quantity.same`.
+    - Yes and no, true and false: also at the head of a sentence (`Yes, because ...`) or behind "is".
     - Texts: the same characters, whatever their case, spaces, LaTeX dress and last full stop.
     - Lists `(3, 4)`, `[3, 4]`, `{3, 4}`, `3 and 4`: element by element; in any order with braces or no brackets.
     - Other mathematics, such as `x^2+1`: as math-verify finds within a second; otherwise different.
@@ -72,6 +75,8 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
         return read_option(reply) == letter
     if _WHOLE.fullmatch(reply) and _WHOLE.fullmatch(right):  # most answers of most data sets
         return int(reply) == int(right)
+    if is_polar(right) and (polar := polar_answer(reply)) is not None:
+        return polar == right.strip().casefold()
     pairs = _open_pairs(reply, right)
     return pairs is not None and (not pairs or all_same(tuple(pairs)))
 
@@ -112,7 +117,9 @@ def _flat(text: str) -> str:
 
 def _same_time(reply: str, right: str) -> bool | None:
     """Compare two times of the day; None if they are none. Where one lacks its `am` or `pm`, it may be either."""
-    clocks = [_CLOCK.fullmatch(text.strip(" .").lower()) for text in (reply, right)]
+    if max(len(reply), len(right)) > MAX_CHARS or ":" not in reply + right:
+        return None
+    clocks = [_CLOCK.fullmatch(normalize_numbers(text).strip(" .").lower()) for text in (reply, right)]
     times = [(int(c[1]), int(c[2]), c[3]) for c in clocks if c and int(c[1]) <= 24 and int(c[2]) < 60]
     if len(times) < 2:
         return None
@@ -123,7 +130,7 @@ def _same_time(reply: str, right: str) -> bool | None:
     if other_half:
         return minutes == other % 12 * 60 + other_minute + 720 * (other_half == "p")
     plain = other * 60 + other_minute
-    return minutes == plain or (other <= 12 and minutes % 720 == plain % 720)
+    return minutes == plain or (1 <= other <= 12 and minutes % 720 == plain % 720)
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ _MAX_CUES = 20
 _MAX_ANSWER = 80
 
 # At the start of a sentence or behind a dash: a retracting word, and more of them.
-_START = r"(?:(?<=[.!?…;:)\]\n—–-])|(?<=[.!?…;:)\]\n—–*-]\s)|(?<=。|！))"
+_START = r"(?:(?<=[.!?…;:,()\]}\n—–-])|(?<=[.!?…;:,)\]}\n—–*-]\s)|(?<=。|！))(?:(?:oh|ah|uh|um|well|but)[\s,.!…]{1,3})?"
+_SENTENCE_START = r"(?:(?<=[.!?…;:\]}\n—–])|(?<=[.!?…;:\]}\n—–*-]\s)|(?<=。|！))"
 _WORD = r"""(?:wait|oops|whoops|sorry|apologies|actually|hold\son|hmm+|scratch\sthat|no|nope|edit|edited|correction
     |my\s(?:mistake|bad)|i\smeant?|make\sthat|更正|等等|不对|错了|哦不)"""
 _BETWEEN = r"[\s,.:;!…—–*-]{0,5}"
@@ -27,9 +28,10 @@ _RETRACTS = re.compile(
     rf"{_START}\s{{0,3}}[*_]{{0,3}}(?P<words>{_WORD}(?:{_BETWEEN}{_WORD}){{0,4}}){_BETWEEN}(?:{_LINK}{_BETWEEN})?(?=[^\s])",
     re.IGNORECASE | re.VERBOSE,
 )
+_NEEDS_PAUSE = re.compile(r"(?:wait|no|hold\son)\Z", re.IGNORECASE)
 _SURE = re.compile(r"(?:no|nope|edit(?:ed)?|correction|i\smeant?|make\sthat|更正|不对)\W*\Z", re.IGNORECASE)
 _DENIES = re.compile(
-    rf"""{_START}\s{{0,3}}(?:{_WORD}{_BETWEEN}){{0,3}}
+    rf"""{_SENTENCE_START}\s{{0,3}}(?:{_WORD}{_BETWEEN}){{0,3}}
         (?:(?:that|this|it)(?:'s|\sis|\swas)\s(?:wrong|incorrect|not\s(?:right|correct))
           |i(?:'ve|\shave)?\s(?:made|was)\s(?:an?\s(?:\w+\s)?(?:mistake|error)|wrong)|scratch\sthat|my\smistake)
         (?=\s?(?:[.,;:!?…—–\n]|\Z|\sin\b|\swhen\b|\sthere\b|\sabove\b))""",
@@ -40,6 +42,7 @@ _OPENS_A_SENTENCE = re.compile(
     r"(?:let|the|this|that|these|it|i|we|you|he|she|they|there|if|as|in|for|so|but|not|now|what|how|please|a|an)\b",
     re.IGNORECASE,
 )
+_SAYS_MORE = re.compile(r"\b(?:is|are|was|were|be|has|have|had|not|no|of|do|does|did|will|can)\b", re.IGNORECASE)
 _MAX_WORDS = 4
 
 
@@ -65,10 +68,14 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
         >>> last_correction("The answer is 42. That's wrong.", 16, "number", guess=True)
         Correction(text=None)
     """
-    rest = plain[since : since + _MAX_CHARS]
-    correction, at = None, 0
-    for cue in list(_RETRACTS.finditer(rest))[:_MAX_CUES]:
-        answer = _short_answer(rest[cue.end() :][: _MAX_ANSWER * 2], kind, sure=bool(_SURE.search(cue["words"])))
+    rest = plain[: since + _MAX_CHARS]
+    correction, at = None, since
+    for cue in list(_RETRACTS.finditer(rest, since))[:_MAX_CUES]:
+        if _NEEDS_PAUSE.search(cue["words"]) and not re.search(r"\w|[,.:;!…—–-]", rest[cue.end("words") : cue.end()]):
+            continue  # `Wait 5 minutes`, `No 2 eggs are alike`
+        answer = _short_answer(
+            rest[cue.end() : cue.end() + 2 * _MAX_ANSWER], kind, sure=bool(_SURE.search(cue["words"]))
+        )
         if answer is not None:
             correction, at = Correction(answer), cue.end()
     denials = list(_DENIES.finditer(rest, at))[:_MAX_CUES]
@@ -83,13 +90,13 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
 def _short_answer(after: str, kind: Kind, *, sure: bool) -> str | None:
     """Read a sentence that is nothing but an answer."""
     end = _END.search(after)
-    sentence = (after[: end.start()] if end else after).strip(" *_`\"'")
+    sentence = (after[: end.start()] if end else after).strip(" *_`\"')")
     if len(sentence) > _MAX_ANSWER:
         return None
     if kind == "choice":
         return option_alone(sentence) or option_alone(sentence.partition(",")[0])
     words = len(re.findall(r"[^\W\d_]{2,}", sentence))
-    if words <= _MAX_WORDS - 1 and (number := leading_number(sentence)) is not None:
+    if words < _MAX_WORDS and not _SAYS_MORE.search(sentence) and (number := leading_number(sentence)) is not None:
         return number
     text_counts = sure and kind != "number" and words <= _MAX_WORDS and not _OPENS_A_SENTENCE.match(sentence)
     return sentence if sentence and text_counts and (sentence[0].isupper() or not sentence[0].isalpha()) else None

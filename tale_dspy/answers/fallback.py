@@ -2,6 +2,7 @@
 
 import re
 
+from tale_dspy.answers.asides import is_unanswered, without_check, without_programs, without_step_numbers
 from tale_dspy.answers.choices import OR, option_alone
 from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 from tale_dspy.answers.number_forms import normalize_numbers, numbers_in
@@ -27,14 +28,24 @@ _STATES_WORDS = re.compile(
 )
 
 _DENIED = re.compile(
-    r"(?:(?<![-=|\w\"'/])[<>≤≥≠]\s?=?\s?\$?|\\(?:neq?|[lg]eq?)\s?|\b(?:not|never)\s|n't\s(?:be\s)?)$", re.IGNORECASE
+    r"(?:\b(?:is|are|was|be)\s(?:more|less|fewer|greater|higher|lower|larger|smaller)\sthan\s\$?|(?<![-=|\w\"'/])[<>≤≥≠]\s?=?\s?\$?|\\(?:neq?|[lg]eq?)\s?|\b(?:not|never)\s|n't\s(?:be\s)?)$",
+    re.IGNORECASE,
 )
 _DECORATION = re.compile(r"^(?:[-=]>|→|⇒|[a-z]\s?->)\s?|</?[a-z]{1,9}>")
 _LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
 _SMALL_LABEL = re.compile(r"\(?([a-j])[).:]\s+\S")
+# `B, because it is odd`, `B - Paris`
+_LEADING = re.compile(r"[*\s]{0,4}\(?([A-J])\)?\*{0,2}(?:,? (?:because|since|as)\b|, [a-z]| [-—] \S)")
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
 _DECIDES = re.compile(
     r"(?:(?<![A-Za-z])(?:option|choice|answer|is|be|it's|with|choose|select|pick)|选项?|[为是:])[ *(]{0,4}$",
+    re.IGNORECASE,
+)
+# Before a letter that names something else: `vitamin B`, `Plan B`.
+_NAMED = re.compile(
+    r"(?:vitamins?|hepatitis|plan|groups?|types?|class|grade|points?|sides?|parts?|sections?|appendix|figure|table|columns?"
+    r"|row|team|box|angle|vertex|city|town|person|player|train|car|pipe|store|shop|sets?|event|influenza|blood|line|note"
+    r"|vertices|matrix|variable|machine|company|school|room|bag|jar|product|brand|series|batch|division)\s$",
     re.IGNORECASE,
 )
 _RULED_OUT = re.compile(
@@ -54,7 +65,9 @@ def last_number(plain: str) -> str | None:
         return whole  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
     if not _DIGIT.search(plain):
         return _number_in_words(plain)
-    plain = without_remarks(plain)
+    plain = without_step_numbers(without_check(without_remarks(without_programs(plain))))
+    if is_unanswered(plain):
+        return None
     lines = [line[-_MAX_LINE:] for line in plain.splitlines() if _DIGIT.search(line)][: -_MAX_LINES - 1 : -1]
     numbers = (_number_of_line(line, asides) for asides in (False, True) for line in lines)
     return next((number for number in numbers if number is not None), None)
@@ -70,9 +83,16 @@ def last_option(plain: str) -> str | None:
             return letter
     if len(lines) == 1 and (small := _SMALL_LABEL.match(lines[0])):
         return small[1].upper()
-    for line, neighbours in ((lines[-1], lines[-2:-1]), (lines[0], lines[1:2])):
+    apart = re.search(r"\n[ \t]*\n[^\n]+\Z", plain.rstrip()) is not None  # an answer behind the repeated options
+    for line, neighbours in ((lines[-1], [] if apart else lines[-2:-1]), (lines[0], lines[1:2])):
         if (letter := _label(line)) and not any(map(_label, neighbours)):
             return letter
+    if (
+        len(lines) == 1
+        and (leading := _LEADING.match(lines[0]))
+        and not re.match(rf"\W*[A-J]\)?,? (?:{OR} )?\(?[A-J]\b", lines[0])
+    ):
+        return leading[1]
     return _deciding_letter(lines[-1][-_MAX_LINE:])
 
 
@@ -134,8 +154,9 @@ def _deciding_letter(line: str) -> str | None:
     letters: list[re.Match[str]] = []
     for match in _LETTER.finditer(line):
         before, after = line[: match.start()], line[match.end() :]
-        clause = re.split(r"[.,;:!?。,]", before)[-1]
-        stands = match[1] or _DECIDES.search(before) or re.fullmatch(r"[)*\s]*[.!?。]?[*\s]*", after)
+        clause = re.split(r"[.,;:!?。,]|\bbut\b", before)[-1]
+        ends = re.fullmatch(r"[)*\s]*[.!?。]?[*\s]*", after) and not _NAMED.search(before)
+        stands = match[1] or _DECIDES.search(before) or ends
         article = match[2] in "AI" and not match[1] and re.match(r"\s+\w", after)
         ruled_out = _RULED_OUT.search(clause) or _IS_OUT.match(after)
         if stands and not article and not ruled_out:

@@ -39,6 +39,8 @@ _NEXT_QUESTION = re.compile(
 _MAX_QUESTIONS = 5
 _LABELLED = re.compile(r"\(?[A-J][).:]\s[^\n]{1,60}")  # `B. Paris`
 
+_ECHO = re.compile(r"\((?:e\.g\.|for example),? ?[^\[\]()\n]{0,20}\[\[[^\[\]()\n]{0,20}\]\]\)", re.IGNORECASE)
+"""The example of the paper's prompt, `(e.g. Answer: [[50]])`, that a model repeats."""
 _FIELD_MARKER = re.compile(r"\[\[ {0,3}##[^\]\n]{0,100}## {0,3}\]\]")
 
 
@@ -64,6 +66,7 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
     if not complete:
         return None
     text = _FIELD_MARKER.sub("\n", text[-MAX_REPLY_CHARS:]).rstrip()
+    text = _ECHO.sub(" ", text)
     if (fields := json_object(text)) is not None:
         answer = json_answer(fields)
         if answer is not None:

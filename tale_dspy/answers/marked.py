@@ -15,7 +15,7 @@ from tale_dspy.answers.numbers import read_quantity
 _MAX_HASHES = 50
 _WRONGLY_CLOSED = re.compile(r"\\f?boxed {0,3}\{([^{}()\n]{1,60})[)\]](?=\s|[.$]|\Z)")
 
-_BRACE = re.compile(r"(?P<box>\\f?boxed {0,3})?\{|\\.|\}")
+_BRACE = re.compile(r"(?P<box>\\(?:f|frame)?box(?:ed)? {0,3})?\{|\\.|\}")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]{0,9}([^\n#]{1,300})")
 _BETWEEN = re.compile(rf"[\s.$*]{{0,9}}{OR}[\s$*]{{0,9}}", re.IGNORECASE)
 
@@ -79,7 +79,7 @@ def _boxes(plain: str) -> list[Span]:
     r"""List the outermost `\boxed{...}`, braces matched by depth, in order."""
     spans: list[Span] = []
     opened: list[re.Match[str]] = []
-    for token in _BRACE.finditer(plain) if "boxed" in plain else ():
+    for token in _BRACE.finditer(plain) if "box" in plain else ():
         if token[0][-1] == "{" and token[0] != "\\{":
             opened.append(token)
         elif token[0] == "}" and opened:

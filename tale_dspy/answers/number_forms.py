@@ -75,6 +75,14 @@ _MINUS = re.compile(
     r"(?:minus|negative)\s(?=[\d.])|(?:^|(?<=[:为是]))负(?=\d)",
     re.IGNORECASE,
 )
+_DAYTIME = re.compile(
+    r"(?<![\d:.,])(\d{1,2})(:\d\d)?,?\s\(?(?:in\sthe\s)?(?:(morning)|(afternoon|evening))\b\)?", re.IGNORECASE
+)
+_AT_NIGHT = re.compile(r"(?<![\d:.,])(\d{1,2})(:\d\d)\sat\snight\b", re.IGNORECASE)
+# `<<9*2=18>>` is GSM8K's calculator; ticks and emoji praise a number, keycaps dress its digits; crosses deny it.
+_ADDED = re.compile("<<[^<>\n]{0,80}=[^<>\n]{0,40}>>|\\s?[✓✔✅☑\U0001f300-\U0001faff][\ufe0f]?|(?<=[0-9])\ufe0f?\u20e3")
+_GROUPED = re.compile(r"(?<![\w.])(\d{1,3}(?:_\d{3})+)(?![\w]|\.\d)")
+_PYTHON_POWER = re.compile(r"(?<![\d.])10\s?\*\*\s?(?=[-+]?\d)")
 _FULL_HOUR = re.compile(r"(?<![\d:])(\d{1,2}):00(?![\d:])(?=\s?(?:[ap]\.?\s?m\b|o'clock|h\b|uhr\b))", re.IGNORECASE)
 _AM_PM = re.compile(r"(?<=\d)\s?([ap])\.?\s?m\b\.?", re.IGNORECASE)
 
@@ -86,15 +94,19 @@ def normalize_numbers(text: str) -> str:
     else can be meant (`1.234,56`, `1.234.567`, `2,50 €`), repeating decimals (`0.\overline{3}` as `0.(3)`), signs in
     words (`minus 5`) and `2 and a half`.
     """
-    text = ascii_twin(text)
+    text = _ADDED.sub("", ascii_twin(text))
     if "," in text or "." in text:
         text = _EUROPEAN.sub(_plain_european, text)
         text = _repeating(text)
     text = _MONEY_BEFORE.sub(lambda m: f"{m[1] or m[3]} {_LETTER_SCALES[(m[2] or m[4]).lower()]} ", text)
-    text = normalize_latex(without_marks(text))
+    text = normalize_latex(without_marks(_PYTHON_POWER.sub("10^", text)))
     text = _GOES_ON.sub(r"\1.\2(\3)", text)
+    if "_" in text:
+        text = _GROUPED.sub(lambda m: m[1].replace("_", ""), text)
     text = _ATTACHED_SCALE.sub(lambda m: f"{m[1]} {_LETTER_SCALES[(m[2] or m[3]).lower()]}", text)
     text = fractions_to_digits(_MINUS.sub(r"\1-", text))
+    text = _DAYTIME.sub(lambda m: f"{m[1]}{m[2] or ''} {'am' if m[3] else 'pm'}", text)
+    text = _AT_NIGHT.sub(lambda m: f"{m[1]}{m[2]} {'pm' if 6 <= int(m[1]) < 12 else 'am'}", text)
     text = _FULL_HOUR.sub(r"\1", text).replace("o'clock", "")
     return _AM_PM.sub(lambda m: f" {m[1].lower()}m", text)
 

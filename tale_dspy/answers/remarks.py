@@ -33,6 +33,8 @@ _REMARK = re.compile(
 )
 
 
+# What a model repeats of the paper's prompt.
+_PROMPT = re.compile(r"let's think step by step(?: and use less than \d+ tokens)?:?", re.IGNORECASE)
 _ONLY_CONFIDENT = re.compile(rf"\W*(?:{_CONFIDENT})\W*", re.IGNORECASE | re.VERBOSE)
 
 
@@ -42,5 +44,6 @@ def without_remarks(plain: str) -> str:
     The reply as it is where no digit would be left: the question may have been about tokens or words. That a model is
     95 % sure answers nothing.
     """
+    plain = _PROMPT.sub(" ", plain)
     rest = _REMARK.sub(" ", plain[-_MAX_TAIL:])
     return rest if re.search(r"\d", rest) or _ONLY_CONFIDENT.fullmatch(plain[-_MAX_TAIL:]) else plain

@@ -18,8 +18,11 @@ _MAX_STATEMENTS = 50
 _SAID = re.compile(
     r"""(?<![A-Za-z])(?:answers?|ans)(?:\s(?:to|for|of)\s[^.,:;!?\n]{1,60}?)?["'*_`)]{0,3}\s?
           (?:(?:is|are|was|equals|(?:should|must|will)\sbe|comes\s(?:out\s)?to)(?![A-Za-z])\s?:?|:|=)
-      | <(?:final_)?answer>
+      | <(?:final_)?(?:answer|choice|option|result|output)>
       | (?:^|\n)[#*> \t]{0,9}(?:the\s)?(?:final\s)?answer[*:]{0,4}[ \t]{0,9}(?=\n)  # a heading
+      | (?<!\w)(?:respuesta|resposta|réponse|risposta|antwort|odpowiedź|ответ|उत्तर|الجواب|الإجابة)(?:\s\w{1,12})?\s?
+          (?:(?:es|est|é|è|ist|to|हैं?|هو|هي)(?!\w)\s?:?|:|=|[—-](?=\s))
+      | (?:正解|答え|解答|回答)\s?(?:は|:) | (?:정답|답)\s?(?:은|는|:)
       | (?:答案|答)\s?(?:应该|应|就)?\s?(?:[是为]|:|=)""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -31,7 +34,9 @@ _CHOSEN = re.compile(
 )
 _RIGHT = re.compile(
     r"""(?<![A-Za-z])
-        (?=\(?[A-J]\)?[*_]{0,2}(?:(?:选?项)?是?正确|\s(?:is|must\ be)\s(?:the\s)?(?:correct|right|best|answer)))""",
+        (?=\(?[A-J]\)?[*_]{0,2}(?:(?:选?项)?是?正确
+          |\s(?:is|(?:must|would|should|has\ to)\ be|seems)\s(?:the\s)?(?:correct|right|best|answer)
+          |\s(?:remains|is\ left)(?=\s*[.!]|\s*$)))""",
     re.VERBOSE,
 )
 _INSTEAD = re.compile(
@@ -65,7 +70,10 @@ _STOP = re.compile(
       | \ \(|</|\"\s?[},]""",
     re.VERBOSE,
 )
-_TEXT_STOP = re.compile(r"[.!?](?=\s|$|[\"'*])|。|</")
+_TEXT_STOP = re.compile(
+    r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bSt)(?<!\bProf)(?<!\bJr)(?<!\bvs)(?<!\.[A-Z])[.](?=\s|$|[\"'*])"
+    r"|[!?](?=\s|$|[\"'*])|。|</"
+)
 _DRESSED = re.compile(r"(?:\*\*|\$\$?|\\\(|\")(?!\s)([^*$\"\n]{1,200}?)(?:\*\*|\$(?!\d)|\\\)|\")")
 
 _FIRST = re.compile(rf"-?\s?{UNSIGNED}")

@@ -8,16 +8,16 @@ import re
 from typing import NamedTuple
 
 _NAMES = (
-    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_?monologue"
-    r"|(?:seed|ant):?think(?:ing)?)"
+    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|(?:inner|internal)_?monologue"
+    r"|chain_?of_?thoughts?|cot|(?:seed|ant):?think(?:ing)?)"
 )
 _OPEN = re.compile(
-    rf"(?:<|&lt;){_NAMES}(?:\s[^<>\n]{{0,99}})?(?:>|&gt;)|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    rf"(?:<|&lt;)\s?{_NAMES}(?:\s[^<>\n]{{0,99}})?(?:>|&gt;)|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
     rf"|<\|(?:think|thinking)\|>|<unused94>(?:thought)?|<\|channel>thought|<｜begin▁of▁thinking｜>",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(
-    rf"(?:<|&lt;)/{_NAMES}\s?(?:>|&gt;)|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/(?:think|thinking)\|>"
+    rf"(?:<|&lt;)\s?/\s?{_NAMES}\s?(?:>|&gt;)|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|/(?:think|thinking)\|>"
     rf"|<unused95>|<channel\|>|<｜end▁of▁thinking｜>",
     re.IGNORECASE,
 )
@@ -29,6 +29,23 @@ _CHANNEL = re.compile(
 )
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call)\|>")
 _BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z\"'“(<*\d])")  # Harmony whose special tokens a server dropped
+# Other pairs, without nesting: a fence, a folded block of HTML, the lines that `ollama run` writes around a thought.
+_BLOCK = re.compile(
+    r"\A\s*(?:```(?:thinking|thoughts?|reasoning)[ \t]*\n(?P<fenced>.*?)(?:\n```(?=\s|\Z)|(?P<open_fence>\Z))"
+    r"|<details[^>\n]{0,40}>\s*<summary>[^<\n]{0,40}\b(?:think|thought|reason)\w*[^<\n]{0,40}</summary>"
+    r"(?P<folded>.*?)(?:</details>|(?P<open_fold>\Z))"
+    r"|Thinking\.\.\.[ \t]*\n(?P<lines>.*?)(?:\n\.\.\.done thinking\.|(?P<open_lines>\Z)))",
+    re.DOTALL | re.IGNORECASE,
+)
+_TURN_END = re.compile(
+    r"<\|(?:im_end|eot_id|endoftext|eom_id|end_of_text|end_of_turn|end|return|endofturn|user|END_OF_TURN_TOKEN)\|>"
+    r"|<\|im_start\|>(?:user|system)|<(?:end_of_turn|eos|EOT)>|<｜end▁of▁sentence｜>|\[INST\]|</s>"
+)
+_TURN_START = re.compile(
+    r"\A\s*(?:<s>|<bos>|<\|begin_of_text\|>)?(?:<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>"
+    r"|<start_of_turn>model|<\|assistant\|>|\s*\[INST\].{0,20000}?\[/INST\])\s*",
+    re.DOTALL,
+)
 _WRAPPER = re.compile(r"<\|(?:begin|end)_of_solution\|>|<\|(?:START|END)_RESPONSE\|>|<\|(?:START|END)_TEXT\|>")
 _STARTS_WITHIN = 200  # characters before an opening tag that is never closed
 
@@ -50,12 +67,23 @@ def split_thought(reply: str) -> SplitReply:
     Read are pairs (`<think>`, `<thinking>`, `[THINK]`, `◁think▷` and those of other models), a closing tag alone (the
     opening one stood in the prompt), an opening tag alone (the reply was cut: `complete` is False) and the channels
     of Harmony. Text before a pair is kept in front of what follows it. A text without tags comes back as it is.
+    A reply ends with its turn: what a model goes on to write behind `<|im_end|>` and its kin is left out.
 
     Args:
         reply: The text of a reply, without what the server gave as reasoning.
+
+    Example:
+        >>> split_thought("<think>20? No.</think>18<|im_end|>")
+        SplitReply(thought='20? No.', visible='18', complete=True)
     """
     if "<|channel|>" in reply:
         return _split_channels(reply)
+    if ("<" in reply or "[INST]" in reply) and (_TURN_END.search(reply) or _TURN_START.match(reply)):
+        reply = _first_turn(reply)
+    if block := _BLOCK.match(reply):
+        thought = next(text for text in block.group("fenced", "folded", "lines") if text is not None)
+        complete = not any(text is not None for text in block.group("open_fence", "open_fold", "open_lines"))
+        return SplitReply(thought.strip(), reply[block.end() :].strip(), complete)
     if (start := _BARE_ANALYSIS.match(reply)) and reply.lstrip()[8:9] not in " \n:":
         return _split_bare_channels(reply, start.end())
     tags = _find_tags(reply)
@@ -66,9 +94,31 @@ def _find_tags(reply: str) -> list[re.Match[str]]:
     """Return what `_TAG.finditer` returns, tried only where a tag can begin: most replies hold no tag at all."""
     tags: list[re.Match[str]] = []
     for start in _TAG_START.finditer(reply):
-        if (not tags or start.start() >= tags[-1].end()) and (tag := _TAG.match(reply, start.start())):
+        if (
+            (not tags or start.start() >= tags[-1].end())
+            and (tag := _TAG.match(reply, start.start()))
+            and not _quoted(tag)
+        ):
             tags.append(tag)
     return tags
+
+
+def _quoted(tag: re.Match[str]) -> bool:
+    """Return whether a reply only speaks of a tag: `<think>` between backticks or quotes."""
+    before, after = tag.string[tag.start() - 1 : tag.start()], tag.string[tag.end() : tag.end() + 1]
+    return before == after != "" and before in "`\"'"
+
+
+def _first_turn(reply: str) -> str:
+    """Cut a reply at the first end of a turn behind any text, and take off the head of its turn."""
+    start = _TURN_START.match(reply)
+    reply = reply[start.end() :] if start else reply
+    struck_out = "<s>" in reply  # HTML
+    first_text = len(reply) - len(reply.lstrip())
+    ends = (
+        m.start() for m in _TURN_END.finditer(reply) if m.start() > first_text and not (struck_out and m[0] == "</s>")
+    )
+    return reply[: next(ends, len(reply))].rstrip()
 
 
 def _split_tags(reply: str, tags: list[re.Match[str]]) -> SplitReply:

@@ -1,0 +1,31 @@
+"""Read a reply to a question that is answered by yes or no: `Yes, because ...`, `The statement is false.`."""
+
+import re
+
+_WORDS = {"yes": "yes", "no": "no", "true": "true", "false": "false"}
+_LEADS = re.compile(r"[\s*_\"'`(\[]{0,9}(yes|no|true|false)[*_\"'`)\]]{0,4}\s*(?:[,.;:!—–\n-]|\Z)", re.IGNORECASE)
+_IS = re.compile(r"\b(?:is|answer(?:\sis)?:?|be)\s\W{0,3}(true|false|yes|no)\W*\Z", re.IGNORECASE)
+_DENIED = re.compile(r"\b(?:not|never|neither|nor|cannot|if|whether|or)\b|n't", re.IGNORECASE)
+_TURNS = re.compile(r"\b(?:wait|actually|correction|sorry|oops|however|on second thought)\b", re.IGNORECASE)
+_MAX_CHARS = 2_000
+
+
+def is_polar(gold: str) -> bool:
+    """Return whether a gold is yes, no, true or false."""
+    return gold.strip().casefold() in _WORDS
+
+
+def polar_answer(text: str) -> str | None:
+    """Return the yes, no, true or false that a text leads with, or ends with behind "is"; None where it is neither.
+
+    None also where it takes itself back, denies or supposes: `yes and no`, `not true`, `Yes. Wait, ...`.
+
+    >>> polar_answer("No, it does not rain."), polar_answer("The statement is true."), polar_answer("It is not true.")
+    ('no', 'true', None)
+    """
+    text = text.strip()[:_MAX_CHARS]
+    if leading := _LEADS.match(text):
+        return None if _TURNS.search(text, leading.end()) else leading[1].casefold()
+    line = text.rpartition("\n")[2]
+    ending = _IS.search(line)
+    return ending[1].casefold() if ending and not _DENIED.search(line) else None

@@ -1,0 +1,60 @@
+"""What stands around an answer and is left out."""
+
+import pytest
+
+from tale_dspy.answers.asides import is_unanswered, without_check, without_programs, without_step_numbers
+
+
+@pytest.mark.parametrize(
+    ("reply", "rest"),
+    [
+        ("```python\nprint(17)\n```\nIt prints 18.", "It prints 18."),
+        ("```py\nprint(17)", ""),
+        ("```\n18\n```", "```\n18\n```"),
+        ("```json\n18\n```", "```json\n18\n```"),
+    ],
+)
+def test_programs_are_left_out_and_other_fences_stay(reply: str, rest: str) -> None:
+    assert without_programs(reply).strip() == rest
+
+
+@pytest.mark.parametrize(
+    ("reply", "rest"),
+    [
+        ("So 18.\n\nVerification: 18 - 9 = 9.", "So 18."),
+        ("So 18. To check, 9 + 9 = 18", "So 18."),
+        ("Check: is it 17? 18", "Check: is it 17? 18"),
+        ("I get 17.\nCheck: 9 * 2 = 18, so 18.", "I get 17.\nCheck: 9 * 2 = 18, so 18."),
+        ("I get 17.\nCheck: wrong! 18", "I get 17.\nCheck: wrong! 18"),
+    ],
+)
+def test_a_check_is_left_out_unless_it_changes_the_answer(reply: str, rest: str) -> None:
+    assert without_check(reply).strip() == rest
+
+
+@pytest.mark.parametrize(
+    ("reply", "rest"),
+    [
+        ("1. Eggs: 10\n2. Hens: 12", "Eggs: 10 Hens: 12"),
+        ("Step 3: finished", "finished"),
+        ("18. That is the number.", "18. That is the number."),
+        ("3) a\n7) b", "3) a 7) b"),
+    ],
+)
+def test_numbers_that_count_lines_are_left_out(reply: str, rest: str) -> None:
+    assert " ".join(without_step_numbers(reply).split()) == rest
+
+
+@pytest.mark.parametrize(
+    ("reply", "unanswered"),
+    [
+        ("That cannot be determined from 18 eggs.", True),
+        ("There is not enough information; she has 18 eggs.", True),
+        ("无法确定，只知道 18", True),
+        ("I can't find a mistake, so 18", True),
+        ("We cannot say more.\n" + "x " * 120 + "\nso 18", False),
+        ("She sells 18.", False),
+    ],
+)
+def test_a_reply_that_says_there_is_no_answer_is_unanswered(reply: str, unanswered: bool) -> None:
+    assert is_unanswered(reply) is unanswered
