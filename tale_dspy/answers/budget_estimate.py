@@ -112,11 +112,7 @@ def _in_words(text: str) -> float | None:
     fields = json_object(text)
     if fields is not None:
         return _in_json(fields)
-    if EQUATION.search(text):  # `25 + 25 = 50 tokens`, but `9 * 2 = 18` answers the question
-        if not TOKENS_WORD.search(text) and not BUDGET.search(text):
-            return None
-        text = EQUATION.sub("", text)
-    text = _prepared(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", text))
+    text = _prepared(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", EQUATION.sub("", text)))
     for label in (BUDGET, TOTAL, CONCLUDES) if TOKENS_WORD.search(text) else (BUDGET,):
         labels = [m for m in label.finditer(text) if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
         labels = [m for m in labels if m.re is not BUDGET or m[1]] or labels  # a total budget before those of steps
@@ -191,7 +187,7 @@ def _upper(number: re.Match[str]) -> float | None:
 
 def _value(text: str) -> float | None:
     if re.fullmatch(r"\d{1,3}\.\d{3}", text):
-        return None  # 1.5 tokens, or 1500 as they are written elsewhere
+        text = text.replace(".", "")  # nobody means thousandths of a token
     quantity = read_quantity(re.sub(r"(?<=\d)\s?K$", "k", text.strip()))
     try:
         return None if quantity is None else float(quantity.value)

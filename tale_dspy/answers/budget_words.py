@@ -6,7 +6,7 @@ from tale_dspy.answers.number_forms import DECIMAL, SCALE
 
 _DIGITS = (
     rf"{DECIMAL}(?:[eE]\+?\d{{1,3}}(?![A-Za-z\d]))?(?:\s?{SCALE}|\s?K(?![A-Za-z]))?"
-    r"(?!\d|[.,]\d|\s?%|/\d)"
+    r"(?!\d|[.,]\d|\s?%)"
 )
 _NUMBER = r"(?<![A-Za-z0-9_.,/^$€£])(?<![A-Za-z]-)-?" + _DIGITS
 _TO = r"\s*(?:tokens?\s*)?(?:-+|—|~|\.{2,3}|…|(?:up\s)?to(?:\sat\smost)?|and|bis|à|到|至)\s*"
