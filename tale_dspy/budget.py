@@ -112,6 +112,8 @@ class Budget:
     """The number read from the reply, before scale and limits; None if there was none."""
     effort: str | None = None
     """The effort word that is sent; None where a number alone is."""
+    fallback_reason: str | None = None
+    """Why no estimate is sent, in words such as `no budget`, `truncated` or `refusal`; None unless it is a fallback."""
 
     @property
     def value(self) -> BudgetValue:
@@ -146,17 +148,25 @@ class BudgetLimits:
         if self.floor > self.ceiling:
             raise UsageError(f"floor must not be above ceiling, got floor={self.floor} and ceiling={self.ceiling}")
 
-    def apply(self, estimate: float | None, raw: str | None = None) -> Budget:
+    def apply(self, estimate: float | None, raw: str | None = None, reason: str | None = None) -> Budget:
         """Turn what was read into a budget that can be sent.
 
         An estimate that is missing, not finite, zero or negative falls back to `default`; one outside the limits is
         clamped; every other one is scaled and rounded up to whole tokens.
+
+        Args:
+            estimate: The number that was read, in tokens; None if there is none.
+            raw: The reply it was read from.
+            reason: Why there is none, for the receipt.
         """
         number = (
             estimate if estimate is not None and math.isfinite(estimate) else None
         )  # JSON has no NaN and no infinity
         if estimate is None or math.isnan(estimate) or estimate <= 0:
-            return Budget(min(max(self.default, self.floor), self.ceiling), "fallback", raw, number)
+            why = reason or ("no estimate" if number is None else "not positive")
+            return Budget(
+                min(max(self.default, self.floor), self.ceiling), "fallback", raw, number, fallback_reason=why
+            )
         scaled = estimate * self.scale
         if scaled > self.ceiling:
             return Budget(self.ceiling, "clamped", raw, number)

@@ -231,6 +231,8 @@ class Receipt:
     """The effort word of the budget; None where it was a number alone, or the module sends none."""
     budget_source: Source | None = None
     """`estimate`, `clamped`, `fallback`, `given`, or `stated` by the answering call itself."""
+    fallback_reason: str | None = None
+    """Why no estimate was sent: `no budget` (or an answer in place of one), `truncated`, `empty`, `refusal`, ..."""
     estimate: float | None = None
     """The number the estimator wrote, before scale and limits."""
     estimate_text: str | None = None
@@ -362,8 +364,9 @@ class Receipt:
         cached = sum(c.cached for c in self.calls)
         sent = self.mode if self.mode in ("native", "cap") else ""
         budget = "+".join(str(part) for part in (self.effort, self.token_budget) if part is not None)
+        source = ": ".join(filter(None, (self.budget_source, self.fallback_reason)))
         parts = [
-            f"budget {budget} ({self.budget_source}{', ' if sent else ''}{sent or ''})" if budget else "",
+            f"budget {budget} ({', '.join(filter(None, (source, sent)))})" if budget else "",
             f"{self.votes_for_answer} of {self.votes} votes" if self.votes is not None else "",
             tokens,
             "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.6f} paid",

@@ -4,11 +4,10 @@ Neither DSPy's cache key nor its history sees the client: it is put into the set
 LiteLLM, also where engine `auto` hands a call over that its own stack cannot send.
 """
 
-import asyncio
 import copy
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio.from_thread
 import dspy
 
 from tale_dspy.dspy_bridge import aexecute_call, execute_call, finalize_call, prepare_call, warn_openai_messages
@@ -16,31 +15,43 @@ from tale_dspy.dspy_bridge import aexecute_call, execute_call, finalize_call, pr
 if TYPE_CHECKING:
     from dspy import LM
 
-ClientMaker = Callable[[], object]
-"""Returns the client to send with, or None where LiteLLM makes its own."""
+
+class ClientMaker(Protocol):
+    """Returns the client to send with, or None where LiteLLM makes its own."""
+
+    def __call__(self, *, asynchronous: bool) -> object:
+        """Return one for the running event loop, or one for threads."""
 
 
 class _SettingsForLiteLLM(dict[str, Any]):
     """The settings of a call, whose deep copy holds the client."""
 
-    def __init__(self, settings: dict[str, Any], client: ClientMaker) -> None:
+    def __init__(self, settings: dict[str, Any], client: ClientMaker, *, asynchronous: bool) -> None:
         super().__init__(settings)
-        self._client = client
+        self._make_client = client
+        self._asynchronous = asynchronous
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         settings = copy.deepcopy(dict(self), memo)
-        client = None if "client" in settings else self._client()
-        if dspy.settings.send_stream is not None:  # a stream says what it used only where it is asked to
+        streams = dspy.settings.send_stream is not None
+        if streams:  # a stream says what it used only where it is asked to
             settings.setdefault("stream_options", {"include_usage": True})
-            if not _in_event_loop():  # DSPy then streams in another thread's loop, where a client of threads is none
-                client = None
+        if "client" in settings:
+            return settings
+        if streams and not self._asynchronous:  # DSPy streams in the loop that this worker thread belongs to
+            client = anyio.from_thread.run(self._client_in_loop)
+        else:
+            client = self._make_client(asynchronous=self._asynchronous)
         return settings if client is None else {**settings, "client": client}
+
+    async def _client_in_loop(self) -> object:
+        return self._make_client(asynchronous=True)
 
 
 def send(lm: "LM", client: ClientMaker, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
     """Do what `dspy.BaseLM.__call__` does, with a client."""
     call = prepare_call(lm, prompt, messages, kwargs)
-    call.legacy = _SettingsForLiteLLM(call.legacy, client)
+    call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=False)
     warn_openai_messages(lm, messages)
     return finalize_call(lm, call, execute_call(lm, call))
 
@@ -49,14 +60,6 @@ async def asend(lm: "LM", client: ClientMaker, prompt: Any, messages: Any, kwarg
     """Do what `dspy.BaseLM.acall` does, with a client."""
     # DSPy prepares in a worker thread, since an explicit request may name media files; messages hold none.
     call = prepare_call(lm, prompt, messages, kwargs, asynchronous=True)
-    call.legacy = _SettingsForLiteLLM(call.legacy, client)
+    call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=True)
     warn_openai_messages(lm, messages)
     return finalize_call(lm, call, await aexecute_call(lm, call))
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -230,12 +230,12 @@ class LM(EndpointOptions, UsageKeepingLM):
 
     @with_lm_callbacks  # as on `dspy.BaseLM.__call__`, in whose place these stand
     def _send(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        client = partial(self._client, kwargs, asynchronous=False)
+        client = partial(self._client, kwargs)
         return litellm_call.send(self, client, prompt, messages, kwargs)
 
     @with_lm_callbacks
     async def _asend(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        client = partial(self._client, kwargs, asynchronous=True)
+        client = partial(self._client, kwargs)
         return await litellm_call.asend(self, client, prompt, messages, kwargs)
 
     def _may_use_litellm(self, prompt: Any, kwargs: Mapping[str, Any]) -> bool:

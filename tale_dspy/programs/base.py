@@ -189,6 +189,7 @@ class TaleModule(RegisteredModule, abstract=True):
             token_budget=budget.tokens if budget else None,
             effort=budget.effort if budget else None,
             budget_source=budget.source if budget else None,
+            fallback_reason=budget.fallback_reason if budget else None,
             estimate=budget.estimate if budget else None,
             estimate_text=budget.raw if budget else None,
             skipped=skips_reasoning(raw, calls),

@@ -136,7 +136,7 @@ class BudgetedModule(TaleModule, abstract=True):
         larger = None
         if self.on_skip == "floor":
             larger = max(2 * (budget.tokens or 0), DEFAULT_BUDGET, self.skip_state.least_budget)
-        again = replace(budget, tokens=larger, source="fallback")
+        again = replace(budget, tokens=larger, source="fallback", fallback_reason="reasoning skipped")
         request = self.budget_request(kwargs, larger, mode) if larger is not None else BudgetRequest()
         trace = dspy.settings.trace
         if trace is not None:

@@ -242,13 +242,14 @@ class TaleEP(BudgetedModule):
         if receipt is None:
             return limits.apply(_as_number(value), value if isinstance(value, str) else None)
         if self._cannot_be_meant(receipt.estimate):
-            fallback = replace(limits, scale=1.0).apply(None, receipt.estimate_text)
+            fallback = replace(limits, scale=1.0).apply(None, receipt.estimate_text, "too small to reason in")
             return replace(fallback, estimate=receipt.estimate)
         if receipt.budget_source == "fallback":
             limits = replace(limits, scale=1.0)  # nothing was estimated
         budget = limits.apply(_as_number(value), receipt.estimate_text)
         source = receipt.budget_source if budget.source == "estimate" else None
-        return replace(budget, source=source or budget.source, estimate=receipt.estimate)
+        reason = receipt.fallback_reason or budget.fallback_reason
+        return replace(budget, source=source or budget.source, estimate=receipt.estimate, fallback_reason=reason)
 
 
 def _checked_names(estimate_from: Sequence[str] | None, signature: type[dspy.Signature]) -> list[str] | None:

@@ -144,6 +144,9 @@ def run_row(run: Run) -> ReportRow:
         notes.append(
             f"{summary['copied_example']} of {answers} answers are a wrong {EXAMPLE_ANSWER}: the example of the prompt"
         )
+    if reasons := summary["fallback_reasons"]:
+        counted = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+        notes.append(f"no estimate could be used for {sum(reasons.values())} of {answers} answers: {counted}")
     if summary["skipped"]["skipped"]:
         notes.append(skip_sentence(summary["skipped"]["skipped"], summary["skipped"]["asked"]))
     recoveries = summary["recoveries"]

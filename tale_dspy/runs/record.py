@@ -34,6 +34,8 @@ class Record:
     """The effort word of the budget; None where it was a number alone, or there was none."""
     budget_source: str | None = None
     """`estimate`, `clamped`, `fallback`, `given`, `default` or `stated`."""
+    fallback_reason: str | None = None
+    """Why the default was sent in place of an estimate, such as `no budget` or `truncated`."""
     mode: str | None = None
     """How the budget was sent: `prompt`, `native` or `cap`."""
     reasoning_params: dict[str, Any] | None = None

@@ -169,6 +169,7 @@ def _budget_of(pred: Any) -> dict[str, Any]:
         "token_budget": taken_from.token_budget,
         "effort": taken_from.effort,
         "budget_source": taken_from.budget_source,
+        "fallback_reason": taken_from.fallback_reason,
         "skipped": taken_from.skipped,
         "votes": taken_from.votes,
         "votes_for_answer": taken_from.votes_for_answer,

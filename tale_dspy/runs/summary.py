@@ -168,6 +168,7 @@ class RunSummary:
         self.means = {name: MeanOfKnown() for name in _MEANS}
         self.counts = Counter[str]()
         self.outcomes, self.modes, self.notes = Counter[str](), Counter[str](), Counter[str]()
+        self.fallback_reasons = Counter[str]()
         self.cost, self.saved_cost = TotalOfAll(), TotalOfAll()
         self.metric_tokens, self.recovery_tokens = TotalOfAll(), TotalOfAll()
         self.adherence = MeanOfKnown()
@@ -194,6 +195,8 @@ class RunSummary:
             self.latencies.append(record.latency_s)
         self.counts["unknown_tokens"] += record.output_tokens is None
         self.counts["estimate_fallbacks"] += record.budget_source in ("fallback", "clamped")
+        if record.budget_source == "fallback":
+            self.fallback_reasons[record.fallback_reason or "no estimate"] += 1
         self.counts["copied_example"] += record.copied_example
         self.counts["reasoning_asked"] += record.skipped is not None
         self.counts["reasoning_skipped"] += record.skipped is True
@@ -262,6 +265,7 @@ class RunSummary:
                 "output_tokens": self.recovery_tokens.value,
             },
             "estimate_fallbacks": counts["estimate_fallbacks"],
+            "fallback_reasons": dict(_by_count(self.fallback_reasons)),
             "copied_example": counts["copied_example"],
             "skipped": {"asked": counts["reasoning_asked"], "skipped": counts["reasoning_skipped"]},
             "latency_p50": quantile(self.latencies, 0.50),
@@ -306,7 +310,7 @@ class RunSummary:
         }
 
     def _counters(self) -> tuple[Counter[str], ...]:
-        return self.counts, self.outcomes, self.modes, self.notes
+        return self.counts, self.outcomes, self.modes, self.notes, self.fallback_reasons
 
     def _group_figures(self) -> dict[str, Any]:
         """Return accuracy and tokens of each group apart, where the data has groups."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import dspy
 import pytest
+from redirects import two_origins
 
 import tale_dspy
 from tale_dspy.backends.litellm_call import _SettingsForLiteLLM
@@ -13,7 +14,7 @@ from tale_dspy.testing import Reply, ScriptedServer
 
 def test_only_the_copy_holds_the_client() -> None:
     client = object()
-    settings = _SettingsForLiteLLM({"n": [1]}, lambda: client)
+    settings = _SettingsForLiteLLM({"n": [1]}, lambda *, asynchronous: client, asynchronous=False)
     copied = copy.deepcopy(settings)
     assert dict(settings) == {"n": [1]} and {**settings} == {"n": [1]}
     assert copied["n"] == [1] and copied["n"] is not settings["n"] and copied["client"] is client
@@ -21,7 +22,7 @@ def test_only_the_copy_holds_the_client() -> None:
 
 @pytest.mark.parametrize(("given", "made"), [({"client": 7}, object()), ({}, None)])
 def test_a_client_of_the_callers_stays_and_none_is_left_out(given: dict[str, Any], made: object) -> None:
-    assert copy.deepcopy(_SettingsForLiteLLM(given, lambda: made)) == given
+    assert copy.deepcopy(_SettingsForLiteLLM(given, lambda *, asynchronous: made, asynchronous=True)) == given
 
 
 @pytest.mark.parametrize("settings", [{}, {"extra_headers": {"x-team": "a"}}], ids=["native", "handed to LiteLLM"])
@@ -43,3 +44,23 @@ async def test_a_stream_is_booked_with_usage_and_price(engine: str) -> None:
                 pass
     assert (ledger.output_tokens, ledger.unpriced_calls, ledger.uncounted_calls) == (8, 0, 0)
     assert ledger.spent_usd == pytest.approx((5 * 0.15 + 8 * 0.60) / 1e6)
+
+
+MODELS = ["openai/x", "anthropic/claude-3-5-haiku-latest", "gemini/gemini-2.0-flash", "mistral/x", "hosted_vllm/x"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.parametrize("model", MODELS)
+async def test_no_redirect_of_a_stream_carries_key_or_prompt_elsewhere(
+    model: str, engine: str, asynchronous: bool
+) -> None:
+    with two_origins() as (server, other):
+        settings: dict[str, Any] = {"num_retries": 0, "cache": False, "timeout": 5.0, "engine": engine}
+        lm = tale_dspy.LM(model, api_base=server.url, api_key="secret", **settings)
+        program = dspy.streamify(dspy.Predict("question -> answer"), is_async_program=asynchronous)
+        adapter = dspy.ChatAdapter(use_json_adapter_fallback=False)
+        with dspy.context(lm=lm, adapter=adapter), pytest.raises(Exception):  # noqa: B017
+            async for _ in program(question="2+2?"):
+                pass
+        assert (other.requests, server.requests > 0) == (0, True)

@@ -55,6 +55,15 @@ def test_partly_unknown_figures_and_early_stops_are_told() -> None:
     assert row.output_tokens == 100
 
 
+def test_fallbacks_are_counted_by_their_reason() -> None:
+    reasons = ["no budget", "truncated", "no budget"]
+    rows = [
+        replace(make_record(i), budget_source="fallback", fallback_reason=reason) for i, reason in enumerate(reasons)
+    ]
+    (row,) = report_rows([make_run([*rows, make_record(3)])])
+    assert "no estimate could be used for 3 of 4 answers: no budget 2, truncated 1" in row.notes
+
+
 def test_copied_examples_are_counted_and_said() -> None:
     (row,) = report_rows([make_run([make_record(0), make_record(1, outcome="wrong", copied_example=True)])])
     assert row.notes == ("1 of 2 answers are a wrong 50: the example of the prompt",)

@@ -73,6 +73,13 @@ def test_estimates_that_could_not_be_used_are_counted() -> None:
     assert found["estimate_fallbacks"] == 2
 
 
+def test_the_reasons_of_fallbacks_are_counted_the_most_frequent_first() -> None:
+    reasons = ["truncated", "no budget", "no budget", None]
+    rows = [record(str(i), budget_source="fallback", fallback_reason=reason) for i, reason in enumerate(reasons)]
+    found = summary(*rows, record("x", budget_source="estimate"))
+    assert list(found["fallback_reasons"].items()) == [("no budget", 2), ("no estimate", 1), ("truncated", 1)]
+
+
 def test_a_summary_is_strict_json() -> None:
     found = summary(record("a", latency_s=0.5, output_tokens=3, cost_usd=0.0, calls=1), record("b", "wrong", calls=1))
     assert json.loads(json.dumps(found, allow_nan=False)) == {**found, "accuracy_ci95": list(found["accuracy_ci95"])}

@@ -85,8 +85,8 @@ class BudgetEstimator(TaleModule):
         reply = next((call.text for call in reversed(calls) if call.text), value)
         cut = bool(calls) and normalize_finish_reason(calls[-1].finish_reason) == "length"
         text = reply if cut else value  # of a cut reply only what stands in brackets counts
-        estimate = read_estimate(None if text is None else str(text), truncated=cut).tokens
-        budget: Budget = self.limits.value.apply(estimate, reply)
+        estimate = read_estimate(None if text is None else str(text), truncated=cut)
+        budget: Budget = self.limits.value.apply(estimate.tokens, reply, estimate.reason)
         pred = self.with_receipt_of(raw, calls, budget)
         pred._store[BUDGET] = budget.tokens
         return pred

@@ -115,11 +115,12 @@ class RegressionEstimator(RegisteredModule):
             estimate = self.fitted.predict(values)
             if not self.fitted.is_known(values):
                 estimate = max(estimate, float(self.limits.value.default))
-        budget: Budget = self.limits.value.apply(estimate)
+        budget: Budget = self.limits.value.apply(estimate, reason=None if joined(texts) else "no text")
         receipt = Receipt(
             program=type(self).__name__,
             token_budget=budget.tokens,
             budget_source=budget.source,
+            fallback_reason=budget.fallback_reason,
             estimate=budget.estimate,
         )
         return with_receipt(dspy.Prediction(**{BUDGET: budget.tokens}), receipt)

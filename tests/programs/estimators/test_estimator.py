@@ -10,6 +10,7 @@ from fake_lm import fake_lm, sections
 
 from tale_dspy import BudgetEstimator
 from tale_dspy.errors import SignatureError, UsageError
+from tale_dspy.programs.base import receipt as receipt_of
 from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.testing import Reply, ScriptedServer
 
@@ -38,6 +39,25 @@ def test_a_reply_becomes_a_budget_and_the_receipt_says_how(
     assert (pred.token_budget, receipt["budget_source"], receipt["estimate"]) == (tokens, source, estimate)
     assert receipt["estimate_text"] == (reply or None)
     json.dumps(receipt, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("[[40]]", None),
+        ("[[0]]", "not positive"),
+        ("There are 28 pink hard hats.", "no budget"),
+        ("I'm sorry, I can't help with that.", "refusal"),
+        ("<think>maybe 40", "truncated"),
+        ("", "empty"),
+        ("[[9e99]]", "too large"),
+    ],
+)
+def test_the_receipt_says_why_an_estimate_was_not_used(reply: str, reason: str | None) -> None:
+    with dspy.context(lm=fake_lm(reply)):
+        pred = BudgetEstimator("question -> answer")(question="3+4?")
+    assert pred.receipt["fallback_reason"] == reason
+    assert (f"fallback: {reason}" in str(receipt_of(pred))) is (reason is not None)
 
 
 def test_its_call_is_booked_as_an_estimate() -> None:
