@@ -165,7 +165,7 @@ class EffortEstimator(RegisteredModule):
             token_budget=value.tokens,
             effort=value.effort,
             budget_source="fallback" if fitted is None else "estimate",
-            fallback_reason=None if fitted is not None else "no estimate" if joined(texts) else "no text",
+            fallback_reason=None if fitted is not None else "no estimate" if join_texts(texts) else "no text",
         )
         fields = {"effort": value.effort, "token_budget": value.tokens}
         return with_receipt(dspy.Prediction(**fields), receipt)

@@ -115,7 +115,7 @@ class RegressionEstimator(RegisteredModule):
             estimate = self.fitted.predict(values)
             if not self.fitted.is_known(values):
                 estimate = max(estimate, float(self.limits.value.default))
-        budget: Budget = self.limits.value.apply(estimate, reason=None if joined(texts) else "no text")
+        budget: Budget = self.limits.value.apply(estimate, reason=None if join_texts(texts) else "no text")
         receipt = Receipt(
             program=type(self).__name__,
             token_budget=budget.tokens,
