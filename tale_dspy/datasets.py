@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from tale_dspy.answers import Kind, find_answer, gold_from_gsm8k, kind_of
+from tale_dspy.context_columns import context_of, find_context
 from tale_dspy.errors import DataError, UsageError
 from tale_dspy.ids import data_hash, digest, example_id, example_ids
 from tale_dspy.named_sets import ALIASES, NAMED, NamedSet, Task, find_rows, name_key
@@ -36,9 +37,10 @@ __all__ = ["Dataset", "Task", "data_hash", "example_id", "example_ids", "load_da
 
 _GOLDS = (
     *("answer", "choice", "gold", "target", "label", "solution", "answerKey", "cop", "correct_answer"),
-    *("correct_option", "answer_index", "answer_idx", "answer_number", "final_answer", "ground_truth"),
+    *("correct_option", "answer_index", "answer_idx", "answer_number", "final_answer", "ground_truth", "correct"),
+    *("final_ans", "final_decision"),
 )
-_QUESTIONS = ("question", "problem", "input", "prompt", "query", "goal", "ctx", "sentence", "premise")
+_QUESTIONS = ("question", "question_stem", "problem", "input", "prompt", "query", "goal", "ctx", "sentence", "premise")
 _GPQA = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
@@ -110,7 +112,9 @@ def load_dataset(
     `embedded:dev` and `embedded:test` are 2,000 arithmetic stories each, made up on the spot; their label `group` tells
     which of them come from templates that the embedded model was never trained on.
 
-    A file's columns that are no inputs and not the gold are dropped; a GSM8K gold is cut down to what follows `####`;
+    A passage, hint and the like beside the question (`tale_dspy.context_columns`) is an input too, where it is text,
+    and refused where not; a file's other columns that are no inputs and not the gold are dropped; a GSM8K gold is cut
+    down to what follows `####`;
     options (`tale_dspy.option_columns` knows the layouts) are written into the question, as for MathBench, and the gold
     becomes the letter of the right one, in the field `choice`; golds that are letters mean choices. A column becomes
     a field of its own name; one that Python or DSPy could not take is renamed: `Question Text` -> `question_text`,
@@ -242,7 +246,8 @@ def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, task: Task, k
 def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
     if not labelled and gold is None and not any(map(table.find, _GOLDS)):
         fields = {table.find(name) or name: field_name(name) for name in inputs or [_question_column(table)]}
-        return _dataset(table, table.cells(fields), "answer", "answer", "auto")
+        cells = _with_context(table, table.cells(fields), list(fields)) if inputs is None else table.cells(fields)
+        return _dataset(table, cells, "answer", "answer", "auto")
     if inputs is None and gold is None and set(_GPQA) <= set(table.columns):
         return _gpqa(table, seed)
     columns = [_question_column(table)] if inputs is None else inputs
@@ -250,6 +255,8 @@ def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, se
     cells = table.cells(fields)
     *questions, answer = fields.values()
     options = find_options(table, list(fields)) if "choice" not in questions else None
+    if inputs is None:
+        cells = _with_context(table, cells, [*fields, *(options.columns if options else ())])
     letters = all(option_letter(cell[answer]) for cell in cells)
     if options:
         question = "question" if "question" in questions else questions[-1]
@@ -272,6 +279,15 @@ def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, se
     golds = [_final_answer(row.where, cell[answer]) for row, cell in zip(table.rows, cells, strict=True)]
     cells = [cell | {answer: value} for cell, value in zip(cells, golds, strict=True)]
     return _dataset(table, cells, answer, "choice" if answer == "choice" else "answer", "auto")
+
+
+def _with_context(table: Table, cells: list[dict[str, Any]], used: Sequence[str]) -> list[dict[str, Any]]:
+    """Put the passage, hint and the like that stand beside a question before it."""
+    columns = find_context(table, used)
+    return [
+        {field_name(column): context_of(row.values.get(column)) for column in columns} | cell
+        for row, cell in zip(table.rows, cells, strict=True)
+    ]
 
 
 def _question_column(table: Table) -> str:

@@ -75,6 +75,9 @@ def find_options(table: Table, used: Sequence[str]) -> OptionColumns | None:
         column = table.find(name)
         if column is not None:
             return None if column in used else OptionColumns((column,))
+    answers = table.find("answers")  # ReClor's, beside an index in `label`; elsewhere wordings of one answer
+    if answers and answers not in used and _folded(used[-1]) == "label":
+        return OptionColumns((answers,))
     free = {_folded(column): column for column in table.columns if column not in used}
     series = [[f"{prefix}{letter}".lower() for letter in LETTERS] for prefix in _LETTERED]
     series += [[f"{prefix}{n}" for n in range(first, first + 10)] for prefix in _NUMBERED for first in (0, 1)]

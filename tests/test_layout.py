@@ -24,7 +24,7 @@ FLOORS = [
         *("replies", "reply_sections", "ids", "tables", "row_stream", "statistics", "dspy_bridge", "protocols"),
     ],
     ["backends", "accounting"],
-    ["adapter", "named_sets", "option_columns", "datasets", "embedded"],
+    ["adapter", "named_sets", "option_columns", "context_columns", "datasets", "embedded"],
     ["programs"],
     ["runs"],
     ["comparison"],
