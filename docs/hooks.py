@@ -5,11 +5,11 @@ from typing import Any
 
 
 def on_pre_build(config: Any) -> None:
-    """Write `reference/cli.md` from the commands' own help."""
-    page = Path(config["docs_dir"]) / "reference" / "cli.md"
-    text = command_line()
-    if not page.is_file() or page.read_text(encoding="utf-8") != text:
-        page.write_text(text, encoding="utf-8")
+    """Write `reference/cli.md` from the commands' own help, and `reference/controls.md` from the map of controls."""
+    for name, text in (("cli.md", command_line()), ("controls.md", reasoning_controls())):
+        page = Path(config["docs_dir"]) / "reference" / name
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
 
 
 def on_post_build(config: Any) -> None:
@@ -44,3 +44,16 @@ def command_line() -> str:
             parts.append(f"| {flag} | {meaning} | {shown} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def reasoning_controls() -> str:
+    """Return which model takes what as Markdown: what `tale doctor --controls` prints."""
+    from tale_dspy.backends.control_registry import controls_table
+
+    head = (
+        "# Which model takes what\n\n"
+        "Printed by `tale doctor --controls`. The first row that fits a model string holds; a model without a row\n"
+        "takes its budget in the prompt. `none` switches thinking off where the column Off says yes.\n"
+        "Rows of your own come first: [Choose a provider and an effort](../guides/providers-and-effort.md).\n\n"
+    )
+    return head + controls_table() + "\n"

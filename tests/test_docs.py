@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from tale_dspy.cli.main import app
+from tale_dspy.backends.control_registry import find_control
+from tale_dspy.cli.main import app, main
 from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,29 @@ def test_the_command_lines_reference_is_that_of_the_commands() -> None:
     finally:
         sys.path.pop(0)
     assert (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8") == command_line()
+
+
+def test_which_model_takes_what_is_what_doctor_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        from hooks import reasoning_controls
+    finally:
+        sys.path.pop(0)
+    page = (ROOT / "docs/reference/controls.md").read_text(encoding="utf-8")
+    assert page == reasoning_controls()
+    assert main(["doctor", "--controls"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("| Models | Budget is sent as |") and page.endswith(table)
+
+
+def test_the_short_table_of_the_readme_says_what_the_map_says() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| `([^`/]+/[^`]+)` \| ([^|]+) \|", PAGES[0].read_text(encoding="utf-8"), re.M)
+    assert len(rows) >= 6
+    for name, model, taken in rows:
+        control = find_control(model)
+        assert control is not None, (name, model)
+        words = (*(["none"] if control.off is not None else []), *control.words)
+        assert taken.strip() == (", ".join(words) if control.words else "tokens"), (name, model)
 
 
 def test_the_readme_can_be_read_in_one_sitting() -> None:

@@ -1,9 +1,13 @@
-"""`tale eval --dry-run`: what a run will take, from a paid sample of ten questions or from a past run."""
+"""`--dry-run`: what a command that asks questions will take, from a paid sample of ten of them or from a past folder.
+
+What commands differ in is a `SampledCommand`: how the sample is asked, and how its folder is read.
+"""
 
 import random
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +15,11 @@ from tale_dspy.cli.console import say
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
+    from tale_dspy.backends.prices import Price
     from tale_dspy.cli.plan import Plan
     from tale_dspy.comparison.forecast import RunForecast
     from tale_dspy.datasets import Dataset
-    from tale_dspy.runs.records import Run
+    from tale_dspy.runs.options import Tally
 
 SAMPLE_USD = 1.0
 """Cap on a sample where --max-usd sets none and the price is known."""
@@ -22,46 +27,70 @@ SAMPLE_TOKENS = 40_960
 """Cap on the output tokens of a sample whose price is not known."""
 
 
-def dry_run(plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
-    """Print what a run is expected to take, and run no more than the sample.
+@dataclass(frozen=True)
+class SampledCommand:
+    """A command whose price can be forecast from some of its questions."""
+
+    ask: "Callable[[Plan, Callable[[Tally], None] | None, Dataset], str | None]"
+    """Asks the questions of a sample, and keeps what came of it in the plan's folder; returns why it ended early."""
+    forecast: "Callable[[Path, int, Price | None], RunForecast]"
+    """Tells from a folder what so many answers take."""
+    origin: Callable[[Path], Mapping[str, object]]
+    """Says what a folder is of: `model`, `data`, and `program` where it must be the same."""
+    results: str | None = None
+    """File of the command's folder with a line for each finished answer; None where answers are in several."""
+
+
+def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bool, json: bool) -> int:
+    """Print what a command is expected to take, and ask no more than the sample.
 
     Raises:
-        UsageError: If the sample costs money and nobody said yes.
+        UsageError: If the sample costs money and nobody said yes, or the past folder is of another command.
         SpendCapReached: If a cap ended the sample before any answer.
     """
     from tale_dspy.cli.console import console, print_json
-    from tale_dspy.comparison.forecast import forecast
-    from tale_dspy.runs.records import load_run
+    from tale_dspy.comparison.forecast import journal_costs
 
     plan = plan.checked()
     data = plan.load_data()
-    run = load_run(past) if past is not None else _sampled(plan, data, yes=yes)
-    left = max(0, len(data) * plan.repeats - _done(plan))
-    estimate = forecast(run, left, plan.price())
-    estimate = replace(estimate, notes=(*estimate.notes, *_notes(plan, data, run, past)))
+    folder, stopped = (past, None) if past is not None else _ask_sample(command, plan, data, yes=yes)
+    finished = 0 if command.results is None else _finished_answers(plan.folder() / command.results)
+    left = max(0, len(data) * plan.repeats - finished)
+    try:
+        estimate = command.forecast(folder, left, plan.price())
+    except UsageError:
+        if stopped is None:
+            raise
+        from tale_dspy.accounting.ledger import Ledger
+
+        raise SpendCapReached(f"{stopped}: give --max-usd, or --from RUN", Ledger()) from None
+    notes = [f"{finished} answers in {plan.folder()} are finished and not counted"] if finished else []
+    notes += [f"the sample ended early: {stopped}"] if stopped else []
+    notes += _differences(command, plan, data, past)
+    estimate = replace(estimate, notes=(*estimate.notes, *notes))
     if json:
-        source = {"sample_from": str(run.path), "sample_cost_usd": None if past else run.summary["cost_usd"]}
+        paid = [cost.usd for cost in journal_costs(folder.rglob("calls.jsonl")).values()] if past is None else [None]
+        usd = None if None in paid else sum(cost for cost in paid if cost is not None)
+        source = {"sample_from": str(folder), "sample_cost_usd": usd}
         figures = {"program": plan.program, "model": plan.model, "data": data.name, **estimate.to_json(), **source}
         print_json({"dry_run": True, **figures})
     else:
         console().print(_table(plan, data, estimate))
-        say(f"estimated from {run.path}")
+        say(f"estimated from {folder}")
     return 0
 
 
-def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
-    """Ask a few questions, after it is agreed to pay for them; they are kept beside the run's folder."""
+def _ask_sample(command: SampledCommand, plan: "Plan", data: "Dataset", *, yes: bool) -> tuple[Path, str | None]:
+    """Ask a few questions, after it is agreed to pay for them; they are kept beside the command's folder."""
     from tale_dspy.backends.prices import Price, price_of
     from tale_dspy.cli.console import confirmed, live_bar
-    from tale_dspy.cli.evaluation import ask
     from tale_dspy.cli.models import language_model
     from tale_dspy.comparison.forecast import SAMPLE
 
-    if plan.program == "budget:best":
-        raise UsageError("budget:best searches before it runs: forecast one budget, such as budget:50")
+    if plan.program in ("budget:best", "effort:best"):
+        raise UsageError(f"{plan.program} searches before it runs: forecast one budget, such as budget:50")
     size = min(SAMPLE, len(data))
-    lm = language_model(plan)
-    price = plan.price() or price_of(lm)
+    price = plan.price() or price_of(language_model(plan))
     free = price == Price(0.0, 0.0)
     usd, tokens = plan.max_usd, plan.max_total_output_tokens
     if usd is None and tokens is None and not free:
@@ -73,38 +102,37 @@ def _sampled(plan: "Plan", data: "Dataset", *, yes: bool) -> "Run":
             raise UsageError("the sample is paid: confirm, give --yes, or --from RUN to tell from a past run")
     picked = sorted(random.Random(plan.seed or 0).sample(range(len(data)), size))
     sample = replace(data, examples=[data.examples[i] for i in picked])
-    folder = plan.folder()
-    out = folder.parent / f"{folder.name}-sample"
+    out = plan.folder().with_name(f"{plan.folder().name}-sample")
     one = replace(plan, out=out, max_usd=usd, max_total_output_tokens=tokens, repeats=1)
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program}, a sample") as progress:
-        run = ask(one, progress, sample)
-    if run.stopped and not run.records:
-        from tale_dspy.accounting.ledger import Ledger
-
-        raise SpendCapReached(f"{run.message}: give --max-usd, or --from RUN", Ledger())
-    return run
+        return out, command.ask(one, progress, sample)
 
 
-def _done(plan: "Plan") -> int:
-    """Count what the folder of the run holds already."""
+def _finished_answers(results: Path) -> int:
+    """Count what the folder of the command holds already."""
     try:
-        return (plan.folder() / "records.jsonl").read_bytes().count(b"\n")
+        return results.read_bytes().count(b"\n")
     except OSError:
         return 0
 
 
-def _notes(plan: "Plan", data: "Dataset", run: "Run", past: Path | None) -> list[str]:
-    """Say what makes the sample another thing than the run."""
-    notes = []
-    if _done(plan):
-        notes.append(f"{_done(plan)} answers in {plan.folder()} are finished and not counted")
-    if past is not None:
-        sampled = {"program": run.name, "model": run.summary["model"], "data": run.summary["data"]}
-        planned = {"program": plan.program, "model": plan.model, "data": data.name}
-        notes += [f"{past} is of {k} {sampled[k]}, not {planned[k]}" for k in planned if sampled[k] != planned[k]]
-    elif run.stopped:
-        notes.append(f"the sample ended early: {run.message}")
-    return notes
+def _differences(command: SampledCommand, plan: "Plan", data: "Dataset", past: Path | None) -> list[str]:
+    """Say what makes a past folder another thing than the command."""
+    if past is None:
+        return []
+    planned = {"program": plan.program, "model": plan.model, "data": data.name}
+    origin = command.origin(past)
+    return [
+        f"{past} is of {k} {origin[k]}, not {planned[k]}" for k in planned if k in origin and origin[k] != planned[k]
+    ]
+
+
+def folder_origin(folder: Path) -> dict[str, object]:
+    """Read model and data from the folder of a run or a search."""
+    from tale_dspy.runs.files import read_json
+
+    config = read_json(folder / "run.json")["config"]
+    return {"model": config["model"], "data": config["data"]["name"]}
 
 
 def _digits(usd: float) -> int:

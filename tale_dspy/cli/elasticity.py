@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,10 @@ from tale_dspy.cli.plan import EVAL_ONLY, ON_RAY, Plan
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
+    from tale_dspy.backends.prices import Price
+    from tale_dspy.cli.dry_run import SampledCommand
+    from tale_dspy.comparison.forecast import RunForecast
+    from tale_dspy.datasets import Dataset
     from tale_dspy.optimizers.budget_sweep import BudgetSweep, SweepPoint
 
 NAME = "elasticity"
@@ -33,13 +37,22 @@ Budgets = Annotated[
     str | None,
     typer.Option(
         help="Tokens (400,200,100,50) or shares of each question's tokens without a budget (1x,0.5x,0.25x); "
-        "unset takes nine shares from 1x down to 0.03x."
+        "unset takes the effort words of a reasoning model, of others nine shares from 1x down to 0.03x."
     ),
 ]
 
 
 @spelled_out(without=(*EVAL_ONLY, *ON_RAY))
-def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: SweepFlags, json: flags.Json = False) -> int:
+def run(
+    *,
+    budgets: Budgets = None,
+    efforts: flags.Efforts = None,
+    plan: SweepFlags,
+    dry_run: flags.DryRun = False,
+    past: flags.Past = None,
+    yes: flags.Yes = False,
+    json: flags.Json = False,
+) -> int:
     """Ask a program without a budget and at several budgets or effort words: token elasticity, as table and figures.
 
     The same command continues a sweep that was stopped or killed.
@@ -53,6 +66,10 @@ def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: SweepFl
     points = None if words is None else [parse_point(word) for word in words.split(",")]
     plan = plan.checked()
     folder = plan.out or plan.folder().with_name(f"{plan.folder().name}--elasticity")
+    if dry_run or past is not None:
+        from tale_dspy.cli.dry_run import dry_run as run_dry
+
+        return run_dry(_sampled_command(points), replace(plan, out=folder), past, yes=yes, json=json)
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
         sweep = _sweep_plan(plan, points, folder, progress)
     files = _report(sweep, folder)
@@ -66,7 +83,34 @@ def run(*, budgets: Budgets = None, efforts: flags.Efforts = None, plan: SweepFl
     return 3 if sweep.stopped else 0
 
 
-def _sweep_plan(plan: Plan, points: "list[SweepPoint] | None", folder: Path, progress: Any) -> "BudgetSweep":
+def _sampled_command(points: "list[SweepPoint] | None") -> "SampledCommand":
+    """Return how a sweep is forecast: from the journals of a sample or of a past sweep over the same budgets."""
+    from tale_dspy.cli.dry_run import SampledCommand, folder_origin
+
+    def ask(plan: Plan, progress: Any, sample: "Dataset") -> str | None:
+        return _sweep_plan(plan, points, plan.folder(), progress, sample).stopped
+
+    return SampledCommand(ask, _forecast, lambda folder: folder_origin(folder / "cot"))
+
+
+def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
+    """Tell from a sweep what another of so many questions takes, all budgets together."""
+    from tale_dspy.comparison.forecast import forecast_costs, journal_costs
+
+    costs = journal_costs(folder.rglob("calls.jsonl"), price) if (folder / "cot").is_dir() else {}
+    if not costs:
+        raise UsageError(f"nothing can be estimated from {folder}: it is no sweep with answers")
+    asked = sum(1 for _ in folder.glob("*/records.jsonl"))
+    return forecast_costs([*costs.values()], questions, notes=[f"each question is asked {asked} times"])
+
+
+def _sweep_plan(
+    plan: Plan,
+    points: "list[SweepPoint] | None",
+    folder: Path,
+    progress: Any,
+    data: "Dataset | None" = None,
+) -> "BudgetSweep":
     import dspy
 
     from tale_dspy.cli.evaluation import set_up
@@ -77,7 +121,7 @@ def _sweep_plan(plan: Plan, points: "list[SweepPoint] | None", folder: Path, pro
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
     metric = None if plan.metric is None else imported(plan.metric)
-    data = plan.load_data()
+    data = plan.load_data() if data is None else data
     program: Any = (
         BudgetedChainOfThought(data.signature) if plan.program == "cot" else program_from(plan.program, data.signature)
     )

@@ -2,12 +2,16 @@
 
 import sys
 from contextlib import redirect_stdout
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.plan import Plan
+
+if TYPE_CHECKING:
+    from tale_dspy.cli.dry_run import SampledCommand
 
 NAME = "eval"
 
@@ -28,7 +32,7 @@ def run(
     if dry_run or past is not None:
         from tale_dspy.cli.dry_run import dry_run as run_dry
 
-        return run_dry(plan, past, yes=yes, json=json)
+        return run_dry(_sampled_command(), plan, past, yes=yes, json=json)
     if plan.ray is not None or plan.shards is not None:
         return _run_on_ray(plan, json=json)
     try:
@@ -63,6 +67,24 @@ def _run_on_ray(plan: Plan, *, json: bool) -> int:
         say(f"{stopped}; kept in {plan.folder()}, the same command continues", err=True)
     show(merged, json=json)
     return 3 if stopped else 0
+
+
+def _sampled_command() -> "SampledCommand":
+    """Return how a run is forecast: from the records of a sample or of any other run."""
+    from tale_dspy.cli.dry_run import SampledCommand
+    from tale_dspy.cli.evaluation import ask
+    from tale_dspy.comparison.forecast import forecast
+    from tale_dspy.runs.records import load_run
+
+    def asked(plan: Plan, progress: Any, sample: Any) -> str | None:
+        run = ask(plan, progress, sample)
+        return run.message if run.stopped else None
+
+    def origin(folder: Path) -> dict[str, object]:
+        run = load_run(folder)
+        return {"program": run.name, "model": run.summary["model"], "data": run.summary["data"]}
+
+    return SampledCommand(asked, lambda folder, n, price: forecast(load_run(folder), n, price), origin, "records.jsonl")
 
 
 def _tokens(group: dict[str, Any]) -> str:

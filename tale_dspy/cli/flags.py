@@ -44,8 +44,8 @@ MaxBatch = Annotated[int | None, typer.Option(help="Local models: replies writte
 Efforts = Annotated[
     str | None,
     typer.Option(
-        help="Effort words, such as low,medium,high. Unset: the words of a reasoning model that takes words; "
-        "none: token budgets."
+        help="Effort words, such as low,medium,low+50 (number: the phrase). Unset: all words of a reasoning model "
+        "that takes words, with and without the phrase; none: token budgets."
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]

@@ -1,7 +1,8 @@
 """`tale search`: the best budget of each question, an estimator that has learned from them, and what they gain."""
 
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,10 +16,14 @@ from tale_dspy.cli.plan import EVAL_ONLY, Plan
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
+    from tale_dspy.backends.prices import Price
+    from tale_dspy.cli.dry_run import SampledCommand
+    from tale_dspy.comparison.forecast import RunForecast
     from tale_dspy.datasets import Dataset
     from tale_dspy.optimizers.budget_search import BudgetSearch
     from tale_dspy.optimizers.search.gain import FixedBudgetComparison
     from tale_dspy.optimizers.search.ideal_range import IdealRangeMetrics
+    from tale_dspy.runs.options import Tally
 
 NAME = "search"
 PROGRAM_FILE = "program.json"
@@ -56,9 +61,22 @@ class SearchFlags(Plan):
         typer.Option(help="module:attribute; agrees-with-vanilla where right means the answer without budget."),
     ] = None
 
+    def load_data(self, *, labelled: bool = True) -> "Dataset":
+        """Load the questions; where right means agreement, they may be without gold."""
+        from tale_dspy.optimizers.budget_search import AGREES
+
+        return super().load_data(labelled=labelled and self.metric != AGREES)
+
 
 @spelled_out(without=(*EVAL_ONLY, "retry_errors", "repeats", "preset", "allow_leak"))
-def run(settings: SearchOptions, plan: SearchFlags, json: flags.Json = False) -> int:
+def run(
+    settings: SearchOptions,
+    plan: SearchFlags,
+    dry_run: flags.DryRun = False,
+    past: flags.Past = None,
+    yes: flags.Yes = False,
+    json: flags.Json = False,
+) -> int:
     """Search each question's best budget on training questions, and save a program that estimates budgets from them.
 
     States what budgets of their own gain against budget:best, the best budget for all. The same command continues a
@@ -67,6 +85,10 @@ def run(settings: SearchOptions, plan: SearchFlags, json: flags.Json = False) ->
     from tale_dspy.cli.console import print_json
 
     plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()
+    if dry_run or past is not None:
+        from tale_dspy.cli.dry_run import dry_run as run_dry
+
+        return run_dry(_sampled_command(settings), plan, past, yes=yes, json=json)
     with redirect_stdout(sys.stderr):
         stopped = None
         if plan.ray is not None or plan.shards is not None:
@@ -151,22 +173,60 @@ def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None
     return None if words == ("none",) else words
 
 
-def search(plan: Plan, settings: SearchOptions) -> SearchOutcome:
-    """Search, save the program, and compare with the best fixed budget."""
+def _sampled_command(settings: SearchOptions) -> "SampledCommand":
+    """Return how a search is forecast: from the journals of a sample or of a past search, the comparison included."""
+    from tale_dspy.cli.dry_run import SampledCommand, folder_origin
+
+    def ask(plan: Plan, progress: "Callable[[Tally], None] | None", sample: "Dataset") -> str | None:
+        return search(plan, settings, sample, progress).stopped
+
+    return SampledCommand(ask, _forecast, folder_origin, "search.jsonl")
+
+
+def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
+    """Tell from a search what another of so many questions takes; not all of them are compared with budget:best."""
+    from tale_dspy.comparison.forecast import QuestionCost, forecast_costs, journal_costs
+    from tale_dspy.optimizers.search.gain import QUESTIONS
+    from tale_dspy.optimizers.search.records import SEARCH_FILE
+
+    searched = journal_costs([folder / "calls.jsonl"], price) if (folder / SEARCH_FILE).is_file() else {}
+    if not searched:
+        raise UsageError(f"nothing can be estimated from {folder}: it is no search with answers")
+    compared = journal_costs((folder / "gain").rglob("calls.jsonl"), price)
+    share = min(1.0, QUESTIONS / max(1, questions))
+    costs = [cost.plus(compared.get(key, QuestionCost(0, 0, 0, 0)), share) for key, cost in searched.items()]
+    notes = ["a sampler learns from question to question: a longer search takes fewer calls for each"]
+    return forecast_costs(costs, questions, notes=notes)
+
+
+def search(
+    plan: Plan,
+    settings: SearchOptions,
+    data: "Dataset | None" = None,
+    progress: "Callable[[Tally], None] | None" = None,
+) -> SearchOutcome:
+    """Search, save the program, and compare with the best fixed budget.
+
+    Args:
+        plan: What is asked, and how.
+        settings: How it is searched.
+        data: The questions; None loads those of the plan.
+        progress: As in `evaluate`; None draws a bar.
+    """
     from tale_dspy.cli.console import live_bar
 
-    job = prepare(plan, settings)
-    budget_search, student, data, options = job.search, job.student, job.data, job.options
-    with live_bar(f"search on {plan.data}") as progress:
-        budget_search.options = replace(budget_search.options, progress=progress)
-        program = budget_search.compile(student, trainset=data)
+    job = prepare(plan, settings, data)
+    budget_search = job.search
+    with nullcontext(progress) if progress else live_bar(f"search on {plan.data}") as report:
+        budget_search.options = replace(budget_search.options, progress=report)
+        program = budget_search.compile(job.student, trainset=job.data)
     file = plan.folder() / PROGRAM_FILE
     program.save(file)
     gains: dict[str, FixedBudgetComparison | None] = {}
     stopped = budget_search.stopped
     try:
         for name in () if stopped else dict.fromkeys(row.predictor for row in budget_search.rows):
-            gains[name] = _gain(budget_search, student, data, name, options)
+            gains[name] = _gain(job, name, progress)
     except SpendCapReached as e:
         stopped = f"{e} (no comparison with budget:best)"
     return SearchOutcome(budget_search, file, gains, stopped, _ranges(budget_search, program))
@@ -183,7 +243,7 @@ class PreparedSearch:
     """Of the run engine."""
 
 
-def prepare(plan: Plan, settings: SearchOptions) -> PreparedSearch:
+def prepare(plan: Plan, settings: SearchOptions, data: "Dataset | None" = None) -> PreparedSearch:
     """Load data, program and model of a search, and say what does not go together."""
     import dspy
 
@@ -193,7 +253,7 @@ def prepare(plan: Plan, settings: SearchOptions) -> PreparedSearch:
     from tale_dspy.programs.spec import imported, program_from
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
-    data = plan.load_data(labelled=plan.metric != AGREES)
+    data = plan.load_data() if data is None else data
     student = program_from(plan.program, data.signature)
     run_options = set_up(plan, student, data)
     options = {k: v for k, v in run_options.items() if k not in ("repeats", "allow_leak", "max_usd")}
@@ -228,19 +288,18 @@ def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRang
     return ranges
 
 
-def _gain(
-    budget_search: "BudgetSearch", student: Any, data: Any, name: str, options: dict[str, Any]
-) -> "FixedBudgetComparison | None":
+def _gain(job: PreparedSearch, name: str, progress: "Callable[[Tally], None] | None") -> "FixedBudgetComparison | None":
     from tale_dspy.cli.console import live_bar
     from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed
 
+    budget_search = job.search
     rows = [row for row in budget_search.rows if row.predictor == name]
     metric = agreement_metric(rows) if isinstance(budget_search.metric, str) else budget_search.metric
     place = None if budget_search.out is None else budget_search.out / "gain" / name
-    uncapped = {k: v for k, v in options.items() if k not in ("max_usd", "max_total_output_tokens")}
-    with live_bar("against budget:best") as progress:
-        shared = {**uncapped, "progress": progress, "out": place, "caps": budget_search.caps}
+    uncapped = {k: v for k, v in job.options.items() if k not in ("max_usd", "max_total_output_tokens")}
+    with nullcontext(progress) if progress else live_bar("against budget:best") as report:
+        shared = {**uncapped, "progress": report, "out": place, "caps": budget_search.caps}
         try:
-            return compare_with_fixed(student, rows, data, metric=metric, **shared)
+            return compare_with_fixed(job.student, rows, job.data, metric=metric, **shared)
         except UsageError:  # nothing was searched
             return None

@@ -28,6 +28,8 @@ def blocking_reason(baseline: Run, run: Run, net: PairedMeans) -> str | None:
                 return f"{what} not recorded in the {side}"
         if before != after:
             return f"other {what}"
+    if setting(baseline, "dspy") != setting(run, "dspy"):
+        return "other release of DSPy"
     differing = [name for name in BUDGET_APART if setting(baseline, name) != setting(run, name)]
     if differing:
         return f"other {' and '.join(differing)}"
@@ -40,6 +42,7 @@ def setting_notes(pairs: PairedRuns, sides: tuple[RunStats, RunStats]) -> Iterat
     """Say where the two runs are not the same experiment."""
     baseline, run = pairs.baseline, pairs.run
     settings = {name: (setting(baseline, name), setting(run, name)) for name in (*BUDGET_APART, "metric")}
+    settings["DSPy"] = (setting(baseline, "dspy"), setting(run, "dspy"))
     for name, (before, after) in {**settings, "data": (data_name(baseline), data_name(run))}.items():
         if before != after:
             yield f"different {name}: {before} in the baseline, {after} in the run"

@@ -17,8 +17,8 @@ MODEL = frozenset({"model", "weights", "address", "engine", "own_models", "fallb
 """What of a run's configuration says who answered."""
 FREE = frozenset({"price", "paper_counts", "data"})
 """What has no part in an answer; of the data, the ids of the questions are compared."""
-SAME = frozenset({"settings", "metric", "threshold", "repeats", "preset"})
-"""Decoding and judging: never different. All else is the prompt."""
+SAME = frozenset({"settings", "metric", "threshold", "repeats", "preset", "dspy"})
+"""Decoding, judging and the release of DSPy: never different. All else is the prompt."""
 
 
 def differing_factor(base: Run, tuned: Run) -> Changed:
@@ -41,7 +41,7 @@ def differing_factor(base: Run, tuned: Run) -> Changed:
             raise UsageError(
                 f"the runs differ in {name.removeprefix('settings.')}: {_setting_text(before.get(name))} "
                 f"in the base run, {_setting_text(after.get(name))} in the tuned run; "
-                f"a gate needs the same decoding and metric"
+                f"a gate needs the same decoding, metric and DSPy"
             )
     roots = {name.partition(".")[0] for name in differing} - FREE
     model, prompt = sorted(roots & MODEL), sorted(roots - MODEL)

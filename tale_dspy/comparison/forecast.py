@@ -1,15 +1,16 @@
 """What a run will ask, write and cost, estimated from a few of its answers or from a past run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 
 from tale_dspy.backends.prices import Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
-from tale_dspy.runs.records import Record, Run
+from tale_dspy.runs.records import Record, Run, read_jsonl
 from tale_dspy.statistics import students_t_quantile
 
 SAMPLE = 10
@@ -65,11 +66,32 @@ class RunForecast:
         return {**document, "notes": list(self.notes)}
 
 
+@dataclass(frozen=True)
+class QuestionCost:
+    """What one question, or one answer to it, has taken. None is unknown."""
+
+    calls: float
+    prompt_tokens: float | None
+    output_tokens: float | None
+    usd: float | None
+    """At full price, as if nothing came from a cache."""
+
+    def plus(self, other: "QuestionCost", weight: float = 1.0) -> "QuestionCost":
+        """Return the sum of both, the other one weighted."""
+        return QuestionCost(
+            self.calls + weight * other.calls,
+            _sum_known(self.prompt_tokens, other.prompt_tokens, weight),
+            _sum_known(self.output_tokens, other.output_tokens, weight),
+            _sum_known(self.usd, other.usd, weight),
+        )
+
+
+def _sum_known(one: float | None, other: float | None, weight: float) -> float | None:
+    return None if one is None or other is None else one + weight * other
+
+
 def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
     """Tell from the answers of one run what another of so many answers takes.
-
-    The intervals hold the spread of the answers to come and the chance in those that are known (Student's t), and
-    suppose that the questions are of the same kind.
 
     Args:
         run: The sample, or a past run. Its errors are left out.
@@ -79,29 +101,79 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
     Raises:
         UsageError: If no answer of the run can be used, or answers is negative.
     """
-    if answers < 0:
-        raise UsageError(f"answers must be at least 0, got {answers}")
     known = [r for r in run.records if r.outcome != "error" and r.calls]
     if not known:
         raise UsageError(f"nothing can be estimated from {run.path or run.name}: it has no answers")
     lost = len(run.records) - len(known)
     notes = [f"{lost} of {len(run.records)} answers were errors and are left out"] if lost else []
-    costs = [_record_cost(r, price) for r in known]
-    if price is None and None in costs:
-        notes.append("the price is unknown: give --price-in and --price-out (price=)")
-    calls = expected([r.calls for r in known], answers)
+    costs = [QuestionCost(r.calls, r.prompt_tokens, r.net_tokens, _record_cost(r, price)) for r in known]
+    return forecast_costs(costs, answers, notes=notes, accuracy=fmean(r.correct for r in known))
+
+
+def forecast_costs(
+    costs: Sequence[QuestionCost], answers: int, *, notes: Sequence[str] = (), accuracy: float | None = None
+) -> RunForecast:
+    """Tell from what some questions have taken what so many take.
+
+    The intervals hold the spread of the answers to come and the chance in those that are known (Student's t), and
+    suppose that the questions are of the same kind.
+
+    Args:
+        costs: Of the sample, one or more.
+        answers: Questions, or questions times repeats, to come.
+        notes: What is to be said beside.
+        accuracy: Share of the sample that was right.
+
+    Raises:
+        UsageError: If answers is negative.
+    """
+    if answers < 0:
+        raise UsageError(f"answers must be at least 0, got {answers}")
+    dollars = [cost.usd for cost in costs]
+    unpriced = ["the price is unknown: give --price-in and --price-out (price=)"] if None in dollars else []
+    calls = expected([cost.calls for cost in costs], answers)
     if calls is None:
         raise UsageError("calls are always known")
     return RunForecast(
         answers=answers,
-        sample=len(known),
+        sample=len(costs),
         calls=calls,
-        prompt_tokens=expected([r.prompt_tokens for r in known], answers),
-        output_tokens=expected([r.net_tokens for r in known], answers),
-        cost_usd=expected(costs, answers),
-        accuracy=fmean(r.correct for r in known),
-        notes=tuple(notes),
+        prompt_tokens=expected([cost.prompt_tokens for cost in costs], answers),
+        output_tokens=expected([cost.output_tokens for cost in costs], answers),
+        cost_usd=expected(dollars, answers),
+        accuracy=accuracy,
+        notes=(*notes, *unpriced),
     )
+
+
+def journal_costs(journals: Iterable[Path], price: Price | None = None) -> dict[str, QuestionCost]:
+    """Sum up journals of calls by question; attempts that failed are left out.
+
+    Args:
+        journals: `calls.jsonl` files of runs and searches; one that is missing has no calls.
+        price: US dollars per token; None takes what the calls cost, whether paid or from a cache.
+
+    Returns:
+        By the id of the question.
+
+    Raises:
+        RunFolderError: If a file is broken.
+    """
+    costs: dict[str, QuestionCost] = {}
+    for row in (row for journal in journals for row in read_jsonl(journal) if row.get("error") is None):
+        question = str(row["id"]).partition(" ")[0]  # a search adds budget and predictor
+        costs[question] = costs.get(question, QuestionCost(0, 0, 0, 0)).plus(_call_cost(row, price))
+    return costs
+
+
+def _call_cost(row: JsonObject, price: Price | None) -> QuestionCost:
+    usage = row["usage"]
+    prompt, output = usage["prompt_tokens"], usage["output_tokens"]
+    if price is not None:
+        usd = None if prompt is None or output is None else prompt * price.input + output * price.output
+    else:
+        usd = row["saved_cost_usd"] if row["cached"] else row["cost"]
+    return QuestionCost(1, prompt, output, usd)
 
 
 def expected(values: Sequence[float | None], answers: int) -> ExpectedFigure | None:

@@ -7,6 +7,7 @@ The document, all numbers finite:
     token_budget  a fixed budget; the parts below are then null
     effort        a fixed effort word, or null
     regression    intercept, furthest, terms: [{feature, centre, scale, weight}]
+    efforts       of an estimator of effort words: words, thresholds, confidence, default, furthest, terms
     estimator     limits of the estimate: scale, floor, ceiling, default
     program       limits of the budget sent: scale, floor, ceiling, default
     guarantee     what the calibration of the budgets guarantees, in words, or null
@@ -20,10 +21,17 @@ and at least `estimator.default` where any |x| is beyond `furthest`: the questio
 is multiplied with `estimator.scale`, rounded up and kept within the limits of the estimator, then multiplied with
 `program.scale`, rounded up and kept within those of the program. A blank text gets `estimator.default` within both,
 without the scales.
+
+Of `efforts`, a question's word is the first whose chance to suffice, rounded to 6 decimals, is at least `confidence`:
+
+    1 / (1 + exp(sum(weight * clamp(x, -furthest, furthest)) - threshold)),
+
+the last word where none is, and `default` for a blank text. A word may carry the number of the phrase: `low+50`.
 """
 
 import json
 import shutil
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -32,7 +40,9 @@ import dspy
 from tale_dspy.budget import BudgetLimits
 from tale_dspy.errors import UsageError
 from tale_dspy.integrations.policy import FixedPolicy, as_policy, estimating_program
-from tale_dspy.programs.estimators.regression import FURTHEST
+from tale_dspy.programs.estimators.effort_estimator import FURTHEST as FURTHEST_EFFORT
+from tale_dspy.programs.estimators.effort_estimator import EffortEstimator
+from tale_dspy.programs.estimators.regression import FURTHEST, Term
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.saving import load
 from tale_dspy.programs.state import promises_of
@@ -66,8 +76,8 @@ def policy_document(program: dspy.Module) -> dict[str, object]:
     """Return the JSON document of a program's budgets.
 
     Args:
-        program: A `TaleEP` with a `RegressionEstimator` that looks at one input, such an estimator alone, or a program
-            with a fixed budget.
+        program: A `TaleEP` with a `RegressionEstimator` or `EffortEstimator` that looks at one input, such an estimator
+            alone, or a program with a fixed budget.
 
     Raises:
         UsageError: If the budgets are asked of a model, or need an embedding.
@@ -78,6 +88,7 @@ def policy_document(program: dspy.Module) -> dict[str, object]:
         "token_budget": None,
         "effort": None,
         "regression": None,
+        "efforts": None,
         "estimator": None,
         "program": None,
         "guarantee": next(map(str, promises_of(program)), None),
@@ -87,6 +98,8 @@ def policy_document(program: dspy.Module) -> dict[str, object]:
         return {**document, "token_budget": policy.budget.tokens, "effort": policy.budget.effort}
     estimating = estimating_program(program)
     estimator = estimating.estimator
+    if isinstance(estimator, EffortEstimator):
+        return {**document, "efforts": _fitted_efforts(estimator)}
     if not isinstance(estimator, RegressionEstimator):
         raise UsageError(f"the budgets of {type(estimator).__name__} cannot be written as numbers")
     return {
@@ -104,11 +117,27 @@ def _fitted_regression(estimator: RegressionEstimator) -> dict[str, object] | No
         return None
     if fitted.projection is not None:
         raise UsageError("the estimator needs an embedding of each question, which no JSON can hold")
-    terms = [
+    return {"intercept": fitted.intercept, "furthest": FURTHEST, "terms": _terms_json(fitted.terms)}
+
+
+def _fitted_efforts(estimator: EffortEstimator) -> dict[str, object]:
+    """Return the fitted model of words; before it was fitted, every question gets the default."""
+    fitted = estimator.fitted
+    return {
+        "words": [estimator.default] if fitted is None else list(fitted.words),
+        "thresholds": [0.0] if fitted is None else list(fitted.thresholds),
+        "confidence": 0.0 if fitted is None else fitted.confidence,
+        "default": estimator.default,
+        "furthest": FURTHEST_EFFORT,
+        "terms": [] if fitted is None else _terms_json(fitted.terms),
+    }
+
+
+def _terms_json(terms: Sequence[Term]) -> list[dict[str, object]]:
+    return [
         {"feature": term.name.rpartition(".")[2], "centre": term.centre, "scale": term.scale, "weight": term.weight}
-        for term in fitted.terms
+        for term in terms
     ]
-    return {"intercept": fitted.intercept, "furthest": FURTHEST, "terms": terms}
 
 
 def _limits_json(limits: BudgetLimits) -> dict[str, float]:

@@ -18,6 +18,7 @@ from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, Budget, BudgetLike, BudgetLimits, BudgetValue, read_budget
 from tale_dspy.errors import TaleError, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
+from tale_dspy.programs.estimators.effort_estimator import EffortEstimator
 from tale_dspy.programs.estimators.estimator import UNLIMITED, BudgetEstimator
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.saving import load
@@ -132,12 +133,12 @@ def estimating_program(module: dspy.Module) -> TaleEP:
     """
     if isinstance(module, TaleEP):
         return module
-    if isinstance(module, RegressionEstimator):
+    if isinstance(module, RegressionEstimator | EffortEstimator):
         signature = module.signature.delete(BUDGET).append("answer", dspy.OutputField())
         return TaleEP(signature, module, ceiling=UNLIMITED)
     raise UsageError(
         f"{type(module).__name__} gives no budgets: a policy is a TaleEP, a BudgetedChainOfThought with a budget, "
-        "or a RegressionEstimator"
+        "a RegressionEstimator or an EffortEstimator"
     )
 
 

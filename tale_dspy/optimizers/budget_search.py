@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import dspy
 
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.backends.reasoning_params import distinct_settings, effort_words, is_reasoning_model
 from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
@@ -26,6 +25,7 @@ from tale_dspy.optimizers.search.budget_override import (
     with_estimator,
 )
 from tale_dspy.optimizers.search.budget_space import check_efforts
+from tale_dspy.optimizers.search.effort_settings import Efforts, effort_settings
 from tale_dspy.optimizers.search.folder import SearchFolder, total_cost
 from tale_dspy.optimizers.search.question import SearchPlan
 from tale_dspy.optimizers.search.records import SearchRow
@@ -34,7 +34,7 @@ from tale_dspy.optimizers.search.summary import search_figures
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
-from tale_dspy.protocols import JsonObject, LanguageModel, Program
+from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.questions import questions_of
@@ -87,8 +87,9 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
         sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler. Over effort words `elastic`
             is replaced by `effort`, its counterpart for ordered words.
-        efforts: What is searched: effort words such as `("low", "medium")`, in any order; None for token budgets;
-            `auto` for the words the model has, if it is a reasoning model that takes words, else token budgets.
+        efforts: What is searched: effort words such as `("low", "medium", "low+50")`, in any order, a number being
+            that of the phrase beside the word; None for token budgets; `auto` for all words the model has, with and
+            without the phrase, if it is a reasoning model that takes words, else token budgets.
         calls_per_question: Most budgets tried for a question. None leaves that to the sampler; one that does not know
             when it is done is given `DEFAULT_CALLS`.
         repeats: By how many the right fresh draws of a budget must outnumber the wrong ones before it is chosen. 0
@@ -123,7 +124,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         metric: Metric | Literal["agrees-with-vanilla"] | None = None,
         *,
         sampler: "str | BaseSampler" = "elastic",
-        efforts: Sequence[str] | Literal["auto"] | None = "auto",
+        efforts: Efforts = "auto",
         calls_per_question: int | None = None,
         repeats: int = 2,
         estimator: Literal["regression", "few-shot"] | MakeEstimator = "regression",
@@ -204,8 +205,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             if model is not None and ledger.capped:
                 ledger.require_price(model)
         questions = questions_of(trainset)
-        efforts = self._efforts_of(student, lm)
-        sampler = make_sampler("effort" if efforts and self.sampler == "elastic" else self.sampler, self.seed)
+        efforts = effort_settings(student, lm, self.efforts)
+        sampler = self._make_sampler(efforts)
         search_config = {"sampler": type(sampler).__name__, "seed": self.seed, **asdict(self.plan)}
         if efforts:
             search_config["efforts"] = list(efforts)
@@ -226,26 +227,11 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             folder = SearchFolder(self.out if shard is None else self.out / shard.folder_name, info)
         return SearchJob(questions, metric, isinstance(self.metric, str), sampler, plan, self.options, folder, efforts)
 
-    def _efforts_of(self, student: Program, lm: LanguageModel) -> tuple[str, ...]:
-        """Return the effort words to search, without those that would send the request of another; none for tokens."""
-        if self.efforts is None:
-            return ()
-        modules = list(budgeted_predictors(student).values())
-        models = [module.predict.lm or lm for module in modules]
-        if self.efforts == "auto":
-            if any(module.mode not in ("auto", "native") for module in modules):
-                return ()
-            words = [effort_words(model) if is_reasoning_model(model) else () for model in models]
-            common = [word for word in words[0] if all(word in others for others in words)]
-        else:
-            common = list(self.efforts)
-        if not common:
-            return ()
-        settings = distinct_settings(models[0], common)
-        for setting in settings:
-            if setting.same:
-                logger.warning("effort %s: asked once", setting)
-        return tuple(str(setting.value) for setting in settings)
+    def _make_sampler(self, efforts: tuple[str, ...]) -> "BaseSampler":
+        """Return the sampler; over effort words the default is replaced by its counterpart, which knows them."""
+        if efforts and self.sampler in ("elastic", "effort"):
+            return samplers.EffortSampler(efforts)
+        return make_sampler(self.sampler, self.seed)
 
     def _search_predictors(self, student: Program, names: Sequence[str], lm: Any, job: SearchJob) -> Any:
         started = time.perf_counter()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import dspy
+
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import BudgetLike, BudgetValue, check_budget
 from tale_dspy.datasets import Dataset, data_hash, example_ids
@@ -23,6 +25,7 @@ from tale_dspy.optimizers.search.budget_override import (
     task_of,
 )
 from tale_dspy.optimizers.search.budget_space import check_efforts
+from tale_dspy.optimizers.search.effort_settings import effort_settings
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.programs.copying import copy_program
@@ -119,7 +122,9 @@ def sweep_budgets(
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought`; not changed.
         data: The questions.
-        budgets: Whole tokens, shares as floats, or effort words, one kind of them; None takes `SHARES`.
+        budgets: Whole tokens, shares as floats, or effort words, one kind of them; None takes all effort words of the
+            model, with and without the phrase, where it is a reasoning model of words, and `SHARES` elsewhere. Of words
+            that would send equal requests one is asked.
         metric: As in `evaluate`.
         out: A folder that keeps a run folder for each rung, so that a killed ladder continues; None for none.
         **options: Passed on to `evaluate`: `lm`, `adapter`, `concurrency`, `max_usd` ... A cap ends the ladder with the
@@ -129,8 +134,8 @@ def sweep_budgets(
         UsageError: If a budget cannot be used, or the program has no budgeted predictor.
         SpendCapReached: If the cap ended it before all questions were asked without a budget.
     """
-    points = _descending_budgets([parse_point(s) for s in SHARES] if budgets is None else budgets)
     names = searchable_predictors(program)
+    points = _points_of(program, budgets, options.get("lm") or dspy.settings.lm)
     if isinstance(points[0], float) and names != ["self"]:
         raise UsageError(f"shares need a program that is one budgeted predictor, this one has {', '.join(names)}")
     caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
@@ -146,6 +151,15 @@ def sweep_budgets(
             logger.warning("the ladder ended after %d of %d budgets: %s", len(finished), len(points), e)
             break
     return BudgetSweep(vanilla, tuple(finished), stopped)
+
+
+def _points_of(program: Any, budgets: Sequence[SweepPoint] | None, lm: Any) -> list[SweepPoint]:
+    """Return what is asked: the budgets as given, else what the model takes."""
+    if budgets is None:
+        return _descending_budgets(effort_settings(program, lm, "auto") or [parse_point(s) for s in SHARES])
+    points = _descending_budgets(budgets)
+    words = [point for point in points if isinstance(point, str)]
+    return [*reversed(effort_settings(program, lm, words[::-1]))] if words else points
 
 
 def _descending_budgets(budgets: Sequence[SweepPoint]) -> list[SweepPoint]:

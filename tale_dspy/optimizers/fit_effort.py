@@ -61,10 +61,12 @@ def fit_effort(
         raise UsageError(f"confidence must be between 0 and 1, got {confidence!r}")
     check_rows(rows)
     usable = [row for row in sorted(rows, key=lambda row: row.id) if row.trials and row.vanilla.correct]
-    tried = {t.budget for row in usable for t in row.trials if isinstance(t.budget, str)}
-    if not any(row.best is not None and isinstance(row.best.budget, str) for row in usable):
+    best = {row.best.budget for row in usable if row.best is not None and isinstance(row.best.budget, str)}
+    if not best:
         raise UsageError(f"no estimator of words can be fitted: none of the {len(rows)} questions has a best word")
-    words = check_efforts(sorted(tried))
+    tried = {t.budget for row in usable for t in row.trials if isinstance(t.budget, str)}
+    # A word with a phrase is a level of its own only where it was the best of a question.
+    words = check_efforts(sorted(best | {word for word in tried if "+" not in word}))
     empty = EffortEstimator(signature)
     texts = [empty.texts(inputs_of(row)) for row in usable]
     levels = np.array([_sufficient_level(row, words) for row in usable])

@@ -12,6 +12,7 @@ from tale_dspy.comparison.formatting import number
 from tale_dspy.comparison.gate import noninferiority_test
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.effort_matrix import effort_matrices
 from tale_dspy.reports.elasticity import curve_table
 from tale_dspy.reports.explorer import ExplorerView, RowExplorer
 from tale_dspy.reports.figure_registry import drawings
@@ -147,6 +148,9 @@ def _run_sections(
     if figures["elasticity"]:
         curves = [curve_table(curve) for curve in sources.curves]
         yield PageSection(key="elasticity", title="Token elasticity", tables=curves, drawings=figures["elasticity"])
+    matrices = [*effort_matrices(sources.runs)]
+    if matrices:
+        yield PageSection(key="efforts", title="Model by effort", tables=matrices)
     if figures["budgets"]:
         yield PageSection(key="budgets", title="Asked for and spent", drawings=figures["budgets"])
     if figures["spend"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tale_dspy.comparison.formatting import plain_json
 from tale_dspy.errors import UsageError
+from tale_dspy.reports.effort_matrix import effort_matrices
 from tale_dspy.reports.elasticity import curve_table
 from tale_dspy.reports.figure_registry import drawings
 from tale_dspy.reports.page import write_page
@@ -27,7 +28,7 @@ def write_report(sources: ReportSources, out: str | Path) -> list[Path]:
     """Write the table in four formats, the figures, and `report.html` into a folder.
 
     Runs have a table, to which each search adds a row, and an elasticity curve's has one of its own. The figures are
-    those of `figure_registry` for which there is something to draw.
+    those of `figure_registry` for which there is something to draw. Several models at effort words have a matrix.
 
     Args:
         sources: What is reported; the first run is the baseline.
@@ -72,4 +73,7 @@ def _table_files(sources: ReportSources) -> dict[str, str]:
     }
     for i, curve in enumerate(sources.curves, 1):
         texts[f"elasticity_{i:02d}.md" if i > 1 else "elasticity.md"] = curve_table(curve).markdown()
+    for i, matrix in enumerate(effort_matrices(sources.runs), 1):
+        stem = f"effort_matrix_{i:02d}" if i > 1 else "effort_matrix"
+        texts |= {f"{stem}.md": matrix.markdown(), f"{stem}.csv": matrix.csv()}
     return texts

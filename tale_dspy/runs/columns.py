@@ -36,6 +36,7 @@ FLOATS = (
     "estimate_tokens",
     "prompt_tokens",
     "estimate_prompt_tokens",
+    "reasoning_tokens",
     "price_usd",
     "latency_s",
 )
@@ -75,6 +76,8 @@ class RunColumns:
     estimate_tokens: "Floats"
     prompt_tokens: "Floats"
     estimate_prompt_tokens: "Floats"
+    reasoning_tokens: "Floats"
+    """Hidden tokens of native thinking, part of the output tokens."""
     price_usd: "Floats"
     """US dollars, paid or cached, as `Record.price_usd`."""
     latency_s: "Floats"

@@ -62,6 +62,7 @@ def describe_run(
         "program": {"name": options.name or type(program).__name__, "class": type(program).__name__},
         "config": {
             "program": {"name": options.name or type(program).__name__, "state": state_hash(program)},
+            "dspy": _dspy_release(),
             "model": getattr(lm, "model", None),
             "engine": _engine(lm),
             **_weights(lm),
@@ -143,6 +144,11 @@ def prompting(program: Any) -> list[list[str]]:
         for name, p in program.named_predictors()
         if id(p) not in estimators
     ]
+
+
+def _dspy_release() -> str:
+    """Return the feature release of DSPy, such as 3.4: from one to the next prompts and baselines change."""
+    return ".".join(version("dspy").split(".")[:2])
 
 
 def versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ Each question has a least word that is enough for it, made from a hash of its te
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tale_dspy.budget import EFFORT_WORDS, check_effort
@@ -25,7 +25,8 @@ class EffortReply:
 
     The word is read from `reasoning_effort`, `reasoning.effort` or `output_config.effort` of the body; thinking that is
     switched off is `none`. The thought comes as `reasoning_content` and counts as completion tokens; one that does not
-    fit into the body's `max_tokens` is cut there, and the reply has no text. A number in the prompt changes nothing.
+    fit into the body's `max_tokens` is cut there, and the reply has no text. A number in the prompt changes nothing,
+    unless `phrase_factor` is set.
 
     Args:
         bank: Question text -> answer.
@@ -34,6 +35,9 @@ class EffortReply:
         deaf: Whether the word is ignored: every question is thought about as with `default`.
         unsolved: Share of the questions that no word is enough for.
         noise: Share of the replies that are wrong by chance, another with each draw.
+        phrase_factor: Words of thought where the prompt names a number, as a share of those where it does not.
+        difficulty: Says of a question what share of all questions is easier, from 0 to 1; its least word follows from
+            it. None draws it from a hash of the text, so that nothing in the text predicts it.
         seed: Another seed draws other least words and lengths.
 
     Raises:
@@ -49,6 +53,8 @@ class EffortReply:
         deaf: bool = False,
         unsolved: float = 0.0,
         noise: float = 0.0,
+        phrase_factor: float = 1.0,
+        difficulty: Callable[[str], float] | None = None,
         seed: int = 0,
     ) -> None:
         self.words = tuple(check_effort(word, "words") for word in words)
@@ -59,7 +65,9 @@ class EffortReply:
             raise UsageError(f"default must be one of {', '.join(self.words)}, got {default!r}")
         check_share("unsolved", unsolved)
         check_share("noise", noise)
+        check_share("phrase_factor", phrase_factor)
         self.deaf, self.unsolved, self.noise, self.seed = deaf, unsolved, noise, seed
+        self.phrase_factor, self.difficulty = phrase_factor, difficulty
         self.right = SolverReply(bank, wrong=0.0, direct_wrong=0.0)
         self.wrong = SolverReply(bank, wrong=1.0, direct_wrong=1.0)
         self._draws: Counter[str] = Counter()
@@ -72,12 +80,14 @@ class EffortReply:
         word = self.default if self.deaf else self.word_of(request.body)
         enough = self.is_enough(key, word) and not self._is_unlucky(key)
         solver = self.right if enough else self.wrong
-        reply = solver(replace(request, kind="direct", body={}))
-        return _thought_before(reply, self.thought(key, word), request.body)
+        kind = "estimate" if request.kind == "estimate" else "direct"
+        reply = solver(replace(request, kind=kind, body={}))
+        thought = self.thought(key, word) * (self.phrase_factor if request.kind == "budget" else 1.0)
+        return _thought_before(reply, round(thought), request.body)
 
     def least_word(self, question: str) -> str | None:
         """Return the least word that is enough for a question; None if none is."""
-        place = draw(question, f"{self.seed} least word")
+        place = self.difficulty(question) if self.difficulty else draw(question, f"{self.seed} least word")
         solved = 1 - self.unsolved
         return self.words[int(place / solved * len(self.words))] if place < solved else None
 

@@ -11,9 +11,14 @@ import pytest
 PRICE = ["--price-in", "2", "--price-out", "8"]
 
 
-def test_a_sample_of_ten_tells_what_the_run_takes(tale: Any, asked: list[str], server: Any, tmp_path: Path) -> None:
+def write_all_questions(server: Any) -> None:
+    """Have the commands ask 40 questions."""
     rows = [{"question": q, "answer": a} for q, a in server.bank.items()]
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_sample_of_ten_tells_what_the_run_takes(tale: Any, asked: list[str], server: Any) -> None:
+    write_all_questions(server)
     told = tale("eval", "tale-ep", *asked, *PRICE, "--dry-run", "--yes", "--json", "--out", "a")
     found = told.json
     assert (told.code, told.err) == (0, "") and server.stats.requests == 20
@@ -60,3 +65,39 @@ def test_a_program_that_searches_first_is_refused(tale: Any, asked: list[str]) -
 def test_of_a_small_sum_more_than_zeros_are_told(tale: Any, asked: list[str]) -> None:
     told = tale("eval", "direct", *asked, "--price-in", "0.01", "--price-out", "0.01", "--dry-run", "--yes")
     assert "0.000" in told.out and "0.0000 [" not in told.out
+
+
+def test_the_price_of_a_search_is_told_from_a_search_of_ten_questions(tale: Any, asked: list[str], server: Any) -> None:
+    write_all_questions(server)
+    found = tale("search", "tale-ep", *asked, *PRICE, "--dry-run", "--yes", "--json", "--out", "s")
+    assert (found.code, Path("s").exists()) == (0, False), found.err
+    requests, told = server.stats.requests, found.json
+    assert (told["dry_run"], told["answers"], told["sample"], told["sample_from"]) == (True, 40, 10, "s-sample")
+    assert told["calls"] == pytest.approx(4 * requests)
+    cost = (2 * server.stats.prompt_tokens + 8 * server.stats.completion_tokens) / 1e6
+    assert told["sample_cost_usd"] == pytest.approx(cost) and told["cost_usd"] == pytest.approx(4 * cost)
+    assert "a sampler learns from question to question" in told["notes"][0]
+    again = tale("search", "tale-ep", *asked, *PRICE, "--from", "s-sample", "--json", "--out", "t").json
+    assert again["calls"] == told["calls"] and again["sample_cost_usd"] is None
+    assert server.stats.requests == requests and not Path("t").exists()
+    refused = tale("search", "tale-ep", *asked, "--from", "nowhere", "--out", "t")
+    assert refused.code == 2 and "nowhere: it is no search with answers" in refused.sentence
+
+
+def test_the_price_of_a_sweep_counts_every_budget(tale: Any, asked: list[str], server: Any) -> None:
+    write_all_questions(server)
+    command = ["elasticity", "cot", *asked, *PRICE, "--budgets", "100,50", "--json", "--out", "e"]
+    told = tale(*command, "--dry-run", "--yes").json
+    assert (told["calls"], told["answers"], told["sample"]) == (120, 40, 10) and server.stats.requests == 30
+    assert told["notes"] == ["each question is asked 3 times"] and not Path("e").exists()
+    assert tale(*command, "--from", "e-sample").json["output_tokens"] == told["output_tokens"]
+    assert server.stats.requests == 30
+
+
+@pytest.mark.parametrize("command", ["search", "elasticity"])
+def test_without_a_yes_neither_searches_nor_sweeps(
+    command: str, tale: Any, asked: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    told = tale(command, *asked, *PRICE, "--dry-run")
+    assert told.code == 2 and "at most $1" in told.err and server.stats.requests == 0

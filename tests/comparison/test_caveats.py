@@ -27,6 +27,7 @@ def test_a_saving_with_the_same_prompting_is_a_budget_saving() -> None:
         ({"prompting": []}, "instructions or demos not recorded in the run"),
         ({"prompting": "none"}, "instructions or demos not recorded in the run"),
         ({"model": "openai/gpt-4o"}, "other model"),
+        ({"dspy": "3.5"}, "other release of DSPy"),
         ({"settings": {"temperature": 1.0, "max_tokens": 9}}, "other temperature and max_tokens"),
     ],
 )
@@ -59,6 +60,7 @@ def test_no_saving_is_claimed_where_none_is_shown(tokens: int | None, why: str) 
         (make_run("c" * 100, model="m2"), "different model: openai/gpt-4o-mini in the baseline, m2 in the run"),
         (make_run("c" * 100, temperature=1), "different temperature: None in the baseline, 1 in the run"),
         (make_run("c" * 100, settings={"max_tokens": 5}), "different max_tokens: None in the baseline, 5 in the run"),
+        (make_run("c" * 100, dspy="3.5"), "different DSPy: None in the baseline, 3.5 in the run"),
         (make_run("c" * 100, data={"name": "x"}), "different data: gsm8k in the baseline, x in the run"),
         (make_run("c" * 100, info={"contaminated": True}), "the run is contaminated"),
         (make_run([make_record(i, cached_calls=1, saved_cost_usd=0) for i in range(100)]), "100 of 100 answers of the"),

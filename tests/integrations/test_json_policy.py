@@ -10,6 +10,8 @@ import pytest
 import tale_dspy
 from tale_dspy.integrations.exports import export
 from tale_dspy.integrations.json_policy import policy_document
+from tale_dspy.programs.estimators.effort_estimator import OrdinalRegression
+from tale_dspy.programs.estimators.regression import Term
 from tale_dspy.testing import word_problems
 from tests.integrations.programs import REGRESSION, regression_program, saved
 
@@ -54,6 +56,21 @@ def test_javascript_gives_the_same_budgets_on_200_questions(tmp_path: Path, scal
     policy, _ = export(saved(program, tmp_path), "json-policy", tmp_path / "out" / "policy.json")
 
     assert budgets_in_node(policy, questions) == expected
+
+
+def test_javascript_gives_the_same_words_on_200_questions(tmp_path: Path) -> None:
+    terms = (Term("question.words", 3.6, 0.3, 1.1), Term("question.numbers", 1.2, 0.4, -0.7))
+    fitted = OrdinalRegression(("minimal", "low+50", "low", "high"), (-1.0, 0.0, 1.4, 3.0), terms, 0.6, 100)
+    estimator = tale_dspy.EffortEstimator("question -> answer", regression=fitted, default="medium")
+    program = tale_dspy.TaleEP("question -> answer", estimator)
+    questions = [str(problem["question"]) for problem in word_problems(200 - len(ODD_TEXTS), seed=6)] + ODD_TEXTS
+    expected = [str(program.budget_for(question=question).value) for question in questions]
+    assert len(set(expected)) >= 4 and {"low+50", "medium"} < set(expected)
+
+    for module in (program, estimator, tale_dspy.EffortEstimator("question -> answer", default="low")):
+        policy, _ = export(saved(module, tmp_path), "json-policy", tmp_path / "out" / "policy.json")
+        unfitted = module is not program and module is not estimator
+        assert budgets_in_node(policy, questions) == (["low"] * len(questions) if unfitted else expected)
 
 
 def test_an_estimator_alone_and_an_unfitted_one_are_policies_too(tmp_path: Path) -> None:

@@ -35,12 +35,33 @@ def test_a_reasoning_model_of_words_is_searched_over_its_words(tmp_path: Path) -
         search = BudgetSearch(lm=lm, concurrency=8, out=tmp_path / "s")
         program = search.compile(BudgetedChainOfThought("question -> answer"), trainset=TRAIN)
     assert search.summary["sampler"] == "EffortSampler"
-    assert search.summary["efforts"] == ["minimal", "low", "medium", "high"]
+    words = ["minimal", "low", "medium", "high"]
+    assert search.summary["efforts"] == [setting for word in words for setting in (f"{word}+50", word)]
     assert sum(least_found(search.rows, model)) >= 0.95 * len(TRAIN)
-    assert search.summary["trials_mean"] < 2.6  # with a prior from 60 questions only
+    assert search.summary["trials_mean"] < 2.3  # with a prior from 60 questions only
     assert isinstance(program.estimator, EffortEstimator)
     rows = tale_dspy.load_search(tmp_path / "s")
-    assert {t.budget for row in rows for t in row.trials} <= {"minimal", "low", "medium", "high"}
+    phrases = [t.budget for row in rows for t in row.trials if "+" in str(t.budget)]
+    assert len(phrases) == 8 and set(phrases) <= {f"{word}+50" for word in words}
+    (notice,) = search.summary["notices"]
+    assert notice.startswith("the phrase beside the effort words has no observable effect") and "8 questions" in notice
+
+
+def test_a_phrase_that_saves_tokens_is_kept_beside_the_word() -> None:
+    with thinking(phrase_factor=0.5) as (model, lm):
+        search = BudgetSearch(lm=lm, concurrency=8)
+        search.compile(BudgetedChainOfThought("question -> answer"), trainset=TRAIN[:40])
+    found = [(str(row.best.budget), model.least_word(str(row.question))) for row in search.rows if row.best]
+    assert search.summary["notices"] == []
+    with_number = [budget for budget, word in found if budget == f"{word}+50"]
+    assert len(with_number) >= 0.8 * len(found)
+
+
+def test_words_alone_are_searched_without_the_phrase() -> None:
+    with thinking() as (_, lm):
+        search = BudgetSearch(lm=lm, concurrency=8, efforts=["low", "medium"])
+        search.compile(BudgetedChainOfThought("question -> answer"), trainset=TRAIN[:6])
+    assert {t.budget for row in search.rows for t in row.trials} <= {"low", "medium"}
 
 
 def test_a_control_without_effect_ends_the_search_and_is_said(caplog: pytest.LogCaptureFixture) -> None:

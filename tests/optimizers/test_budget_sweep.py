@@ -11,6 +11,7 @@ import tale_dspy
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.budget_sweep import SHARES, parse_point, sweep_budgets, with_given_budget
+from tale_dspy.testing import EffortReply, ScriptedServer
 from tale_dspy.testing.problems import budget_of
 
 ROWS = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(5)]
@@ -115,9 +116,24 @@ def test_a_ladder_that_cannot_be_climbed_is_refused(budgets: Any, said: str, lm:
         sweep_budgets(tale_dspy.VanillaCoT("question -> answer"), DATA, [10], lm=lm)
 
 
-def test_effort_words_are_asked_from_the_most_to_the_least(lm: FakeLM) -> None:
+def test_effort_words_are_asked_from_the_most_to_the_least_with_and_without_the_phrase() -> None:
+    with ScriptedServer(EffortReply({e.question: e.answer for e in ROWS})) as server:
+        gpt = tale_dspy.LM("openai/gpt-5", api_base=server.url, api_key="any", engine="auto", cache=False)
+        program = tale_dspy.BudgetedChainOfThought("question -> answer")
+        given_words = sweep_budgets(program, DATA, ["low", "high", "max"], lm=gpt)
+        by_default = sweep_budgets(program, DATA, lm=gpt)
+        bodies = [request.body for request in server.requests]
+    assert [run.name for run in given_words.points] == ["effort:high", "effort:low"]  # max would be sent as high
+    words = ["high", "medium", "low", "minimal"]
+    assert [r.name for r in by_default.points] == [f"effort:{word}{n}" for word in words for n in ("", "+50")]
+    assert len(bodies) == (1 + 2 + 1 + 8) * len(ROWS)
+    assert {body.get("reasoning_effort") for body in bodies} == {None, *words}
+
+
+def test_words_that_no_request_carries_are_asked_once(lm: FakeLM, caplog: pytest.LogCaptureFixture) -> None:
     sweep = sweep_budgets(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, ["low", "high"], lm=lm)
-    assert [run.name for run in sweep.points] == ["effort:high", "effort:low"]
+    assert [run.name for run in sweep.points] == ["effort:low"]
+    assert "effort low (the same request as high): asked once" in caplog.text
     assert parse_point("low") == "low"
     with pytest.raises(UsageError, match="one kind"):
         sweep_budgets(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, ["low", 50], lm=lm)

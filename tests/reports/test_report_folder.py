@@ -89,3 +89,15 @@ def test_without_matplotlib_nothing_is_written(tmp_path: Path, monkeypatch: pyte
         written([make_run("c")], tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert CAPTION in runs_table(report_rows([make_run("c")])).markdown()
+
+
+def test_several_models_at_effort_words_have_a_matrix(tmp_path: Path) -> None:
+    runs = [
+        make_run([make_record(i, effort=word) for i in range(4)], f"effort:{word}", model=model)
+        for model in ("m1", "m2")
+        for word in ("low", "high")
+    ]
+    names = {path.name for path in write_report(ReportSources(runs), tmp_path)}
+    assert {"effort_matrix.md", "effort_matrix.csv"} <= names
+    assert (tmp_path / "effort_matrix.md").read_text(encoding="utf-8").startswith("| model | low | high |")
+    assert "Model by effort" in (tmp_path / "report.html").read_text(encoding="utf-8")

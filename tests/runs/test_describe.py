@@ -25,6 +25,12 @@ def described(program: Any = None, lm: Any = None, metric: Any = None, **options
     return describe_run(program, lm, questions, metric, RunOptions(**options), [EXAMPLE])
 
 
+def test_the_feature_release_of_dspy_is_part_of_what_decides_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert described()["config"]["dspy"] == ".".join(dspy.__version__.split(".")[:2])
+    monkeypatch.setattr("tale_dspy.runs.describe.version", lambda package: "3.5.2")
+    assert described()["config"]["dspy"] == "3.5"
+
+
 def address_of(api_base: str) -> tuple[str | None, str | None]:
     info = described(lm=tale_dspy.LM("openai/x", api_base=api_base))
     return info["config"]["address"], info["address"]

@@ -9,6 +9,7 @@ from serving import request
 
 import tale_dspy
 from tale_dspy import BudgetedChainOfThought
+from tale_dspy.budget import read_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.testing import EffortReply, ScriptedServer, word_problems
 
@@ -93,3 +94,17 @@ def test_a_program_of_a_word_gets_what_the_word_is_enough_for() -> None:
 def test_what_is_no_model_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         EffortReply(BANK, **options)
+
+
+def test_difficulty_decides_the_least_word_and_an_estimate_is_a_number() -> None:
+    model = EffortReply(BANK, difficulty=lambda question: 0.3)
+    assert {model.least_word(question) for question in BANK} == {"low"}
+    asked = model(request(f"Task: estimate the minimum number of tokens for\nQ: {QUESTION}", reasoning_effort="low"))
+    assert read_budget(asked.text) is not None
+
+
+def test_a_number_in_the_prompt_shortens_the_thought_where_it_is_told_to() -> None:
+    plain, short = EffortReply(BANK), EffortReply(BANK, phrase_factor=0.5)
+    prompt = f"Let's think step by step and use less than 50 tokens:\n{PROMPT.format(QUESTION)}"
+    thoughts = [(m(request(prompt, reasoning_effort="high")).reasoning or "").split() for m in (plain, short)]
+    assert len(thoughts[1]) == pytest.approx(len(thoughts[0]) / 2, abs=1)

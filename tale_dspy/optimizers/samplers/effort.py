@@ -4,66 +4,75 @@ A model's words are levels 1 to K, in their order; level K + 1 stands for the an
 Each question has a *least sufficient* level k: answers at or above k are right, below it wrong, up to a noise e.
 The sampler keeps a posterior over k and asks the level that a dynamic programme over the levels still open says is
 worth most: expected saving of tokens less a price per call, `LOOKAHEAD` calls ahead.
+
+A word may also be sent with the phrase that names a number of tokens (`low+50`). That is the second axis, searched by
+coordinate: once the word is found, its variants with a phrase are asked, the largest number first, where what they
+saved on earlier questions is worth the call. A phrase that changes nothing is given up after `MIN_PHRASE_QUESTIONS`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tale_dspy.budget import BudgetValue
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.samplers.base import BudgetSampler, QuestionHistory
+from tale_dspy.optimizers.samplers.base import BudgetSampler, Observation, QuestionHistory
+from tale_dspy.optimizers.samplers.effort_model import Array, LevelModel, MeanShares, PhraseModel, tokens_by_level
 
-Array = NDArray[np.float64]
-
-PRIOR_QUESTIONS = 1.0
-"""Pseudo-count of the uniform prior over levels, in questions."""
-NOISE = 0.04
-"""Prior chance e that an answer contradicts its level."""
-PRIOR_TRIALS = 25.0
-"""Pseudo-count of that chance, in trials."""
 LOOKAHEAD = 4
 """Calls that are planned ahead; bisection of 15 levels takes as many."""
 MIN_EFFECT_QUESTIONS = 16
 """Questions before the control may be said to have no effect."""
 NO_EFFECT_WIDTH = 0.15
 """Largest half-width of the interval of ln(tokens at a word / tokens without) at which covering 0 means no effect."""
+MIN_PHRASE_QUESTIONS = 8
+"""Questions on which the phrase is tried beside a word before it is judged; no more are asked until they are in."""
 Z95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 
 
 class EffortSampler(BudgetSampler):
-    """Search the least sufficient effort word of each question.
+    """Search the least sufficient effort word of each question, then whether the phrase beside it saves more.
 
-    The study searches an integer from 1 to the number of words and minimises tokens as a share of those of the answer
-    without a budget. Learned from finished questions: how often each level is the least sufficient one, and what share
-    of the tokens it takes. Where the words turn out to make no difference to the tokens (`has_no_effect`), the search
-    of every further question is over at once.
+    The study searches an integer from 1 to the number of settings and minimises tokens as a share of those of the
+    answer without a budget. Learned from finished questions: how often each word is the least sufficient one, what
+    share of the tokens it takes, and what the phrase does. Where the words turn out to make no difference to the tokens
+    (`has_no_effect`), the search of every further question is over at once.
 
     Deterministic: the same calls in the same order give the same levels.
 
     Args:
+        settings: What the levels of the study stand for, in their order, such as `("low+50", "low", "high")`; empty
+            where each level is a word of its own.
         price: Saving that a call must be expected to bring, as a share of the tokens without a budget.
         max_calls: Maximum number of trials of a question.
 
     Raises:
-        UsageError: If price is not a share above 0 and below 1, or max_calls not at least 1.
+        UsageError: If a setting is no budget, price is not a share above 0 and below 1, or max_calls not at least 1.
     """
 
-    def __init__(self, price: float = 0.01, max_calls: int = 6) -> None:
+    def __init__(self, settings: Sequence[str] = (), *, price: float = 0.01, max_calls: int = 6) -> None:
         if not 0 < price < 1:
             raise UsageError(f"price must be a share above 0 and below 1, got {price}")
         if max_calls < 1:
             raise UsageError(f"max_calls must be at least 1, got {max_calls}")
-        self.price, self.max_calls = price, max_calls
+        self.settings, self.price, self.max_calls = tuple(settings), price, max_calls
+        self._variants = _variants_by_word(self.settings)
         self._finished: list[QuestionHistory] = []
+        self._fit_due = 0
+        self._shares = MeanShares()
+        self._lowest_logs: list[float] = []
+        self._phrase = PhraseModel()
+        self._phrases_asked = 0
 
     def propose(self, history: QuestionHistory) -> int:
         """Return the level whose call is worth most; the best known one where none is left."""
         with self._lock:
             level, _ = self._choose_level(history)
+            if level is not None and level not in self._words_of(history):
+                self._phrases_asked += 1
         if level is not None:
             return level
         return history.best.budget if history.best else history.vanilla_tokens
@@ -78,13 +87,33 @@ class EffortSampler(BudgetSampler):
             level, value = self._choose_level(history)
         return level is None or value <= 0 or len(history.seen) >= self.max_calls
 
+    def observe(self, history: QuestionHistory) -> None:
+        """Learn the tokens of a word from its last trial, for questions searched at the same time."""
+        if history.seen:
+            with self._lock:
+                self._shares.add(self._words_seen(QuestionHistory(history.vanilla_tokens, history.seen[-1:])))
+
     def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over."""
         if history.seen:
             with self._lock:
-                self._finished.append(QuestionHistory(history.vanilla_tokens, history.seen))
-                for cached in ("_fitted_model", "has_no_effect"):
-                    vars(self).pop(cached, None)
+                self._learn(history)
+
+    def _learn(self, history: QuestionHistory) -> None:
+        """Take in a finished question; the model of levels is fitted again after every twentieth part more of them."""
+        words = self._words_seen(history)
+        if words.seen:
+            self._finished.append(words)
+            self._shares.add(words)
+            lowest = min(words.seen, key=lambda o: o.budget)
+            if 0 < lowest.tokens < math.inf:
+                self._lowest_logs.append(math.log(lowest.tokens))
+        for word, variant in self._phrase_pairs(history):
+            self._phrase.add(word, variant)
+        if len(self._finished) >= self._fit_due:
+            self._fit_due = math.ceil(len(self._finished) * 1.05)
+            self.__dict__.pop("_levels", None)
+        self.__dict__.pop("has_no_effect", None)
 
     @cached_property
     def has_no_effect(self) -> bool:
@@ -92,37 +121,89 @@ class EffortSampler(BudgetSampler):
 
         The mean of ln(tokens at the lowest word tried / tokens without), over questions, paired.
         """
-        logs = [math.log(min(q.seen, key=lambda o: o.budget).tokens) for q in self._finished if _has_token_ratio(q)]
-        if len(logs) < MIN_EFFECT_QUESTIONS:
-            return False
-        half_width = Z95 * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
-        return abs(float(np.mean(logs))) <= half_width + 1e-9 and half_width <= NO_EFFECT_WIDTH
+        return len(self._lowest_logs) >= MIN_EFFECT_QUESTIONS and _covers_zero(self._lowest_logs)
+
+    @property
+    def phrase_has_no_effect(self) -> bool:
+        """Whether tokens with the phrase beside a word differ so little from those of the word that it is given up."""
+        return len(self._phrase.logs) >= MIN_PHRASE_QUESTIONS and _covers_zero(self._phrase.logs)
+
+    @property
+    def phrase_ratio(self) -> float | None:
+        """Tokens with the phrase over tokens without it, the geometric mean over questions; None if never tried."""
+        logs = self._phrase.logs
+        return math.exp(float(np.mean(logs))) if logs else None
+
+    # ---- the words, and the variants of each
+
+    def _words_of(self, history: QuestionHistory) -> list[int]:
+        """Return the levels that are a word of their own, in order."""
+        return [*self._variants] or list(range(1, history.vanilla_tokens + 1))
+
+    def _words_seen(self, history: QuestionHistory) -> QuestionHistory:
+        """Return the history of the words alone, numbered from 1."""
+        words = self._words_of(history)
+        number = {level: n for n, level in enumerate(words, 1)}
+        seen = [Observation(number[o.budget], o.tokens, o.right) for o in history.seen if o.budget in number]
+        pending = [number[level] for level in history.pending if level in number]
+        return QuestionHistory(len(words), tuple(seen), tuple(pending))
 
     # ---- the model of all questions
 
     @cached_property
-    def _fitted_model(self) -> "_LevelModel":
-        return _LevelModel.fit(self._finished)
+    def _levels(self) -> LevelModel:
+        return LevelModel.fit(self._finished)
+
+    def _phrase_pairs(self, question: QuestionHistory) -> list[tuple[Observation, Observation]]:
+        """Return (word alone, word with the phrase) of a question, where both took known tokens."""
+        seen = {o.budget: o for o in question.seen if 0 < o.tokens < math.inf}
+        pairs = [(word, variant) for word, variants in self._variants.items() for variant in variants]
+        return [(seen[word], seen[variant]) for word, variant in pairs if word in seen and variant in seen]
 
     def _choose_level(self, history: QuestionHistory) -> tuple[int | None, float]:
-        """Return the level to ask and its value over stopping.
+        """Return the level to ask and its value over stopping; None where every level was tried."""
+        words = self._words_of(history)
+        number, value = self._choose_word(self._words_seen(history))
+        if number is not None and (value > 0 or not history.seen):
+            return words[number - 1], value
+        return self._choose_phrase(history)
 
-        Return None where every level was tried.
-        """
+    def _choose_word(self, history: QuestionHistory) -> tuple[int | None, float]:
         levels = history.vanilla_tokens
-        model = self._fitted_model
-        posterior = model.posterior(levels, [(o.budget, o.right) for o in history.seen])
-        shares = model.shares(levels, {o.budget: o.tokens for o in history.seen if 0 < o.tokens < math.inf})
+        posterior = self._levels.posterior(levels, [(o.budget, o.right) for o in history.seen])
+        shares = self._shares.expected(levels, tokens_by_level(history))
         best = min([o.tokens for o in history.seen if o.right], default=1.0)
-        open_levels = [level for level in range(1, levels + 1) if level not in history.tried]
-        if not open_levels:
-            return None, 0.0
         low = max((o.budget for o in history.seen if not o.right), default=0)
         high = min((o.budget for o in history.seen if o.right), default=levels + 1)
-        within = [level for level in open_levels if low < level < high] or open_levels
+        within = [level for level in range(low + 1, high) if level not in history.tried]
+        if not within:
+            return None, 0.0
         values = {level: self._level_value(level, low, high, best, posterior, shares) for level in within}
         chosen = max(values, key=lambda level: (values[level], -level))
         return chosen, values[chosen]
+
+    def _choose_phrase(self, history: QuestionHistory) -> tuple[int | None, float]:
+        """Return the next variant of the least right word, and its value: P(right) times its saving, less the price.
+
+        Where no word was right, the highest stands in, which is like the answer without a budget; but not while the
+        phrase is still being learned, which takes a pair of answers.
+        """
+        seen, words = self._words_seen(history), self._words_of(history)
+        number = min((o.budget for o in seen.seen if o.right), default=None)
+        learning = len(self._phrase.logs) < MIN_PHRASE_QUESTIONS
+        if self.phrase_has_no_effect or (learning and (number is None or self._phrases_asked >= MIN_PHRASE_QUESTIONS)):
+            return None, 0.0
+        variants = self._variants.get(words[(number or len(words)) - 1], ())
+        tried = {o.budget: o for o in history.seen}
+        level = next((v for v in variants if v not in tried and v not in history.pending), None)
+        if level is None or any(not tried[v].right for v in variants if v in tried):
+            return None, 0.0
+        levels = len(words)
+        share = float(self._shares.expected(levels, tokens_by_level(seen))[(number or levels) - 1])
+        posterior = self._levels.posterior(levels, [(o.budget, o.right) for o in seen.seen])
+        right = self._phrase.right * (1.0 if number else float(posterior[:levels].sum()))
+        best = min([o.tokens for o in history.seen if o.right], default=1.0)
+        return level, right * max(0.0, best - share * self._phrase.ratio) - self.price
 
     def _level_value(
         self, level: int, low: int, high: int, best: float, posterior: Array, shares: Array, depth: int = LOOKAHEAD
@@ -148,73 +229,19 @@ class EffortSampler(BudgetSampler):
         return max(0.0, *(self._level_value(level, low, high, best, posterior, shares, depth) for level in levels), 0.0)
 
 
-class _LevelModel:
-    """What finished questions say of levels: shares of questions by least sufficient level, tokens by level, noise."""
+def _variants_by_word(settings: Sequence[str]) -> dict[int, tuple[int, ...]]:
+    """Return the level of each word, and those of its variants with a smaller number, the largest number first.
 
-    def __init__(self, counts: dict[int, Array], tokens: dict[tuple[int, int], float], noise: float) -> None:
-        self._counts, self._tokens, self.noise = counts, tokens, noise
-
-    @classmethod
-    def fit(cls, questions: Sequence[QuestionHistory]) -> "_LevelModel":
-        """Fit by two rounds of EM: posteriors of the least sufficient levels, then their counts and the noise."""
-        model = cls({}, {}, NOISE)
-        for _ in range(2 if questions else 0):
-            counts: dict[int, Array] = {}
-            contradictions, trials = NOISE * PRIOR_TRIALS, PRIOR_TRIALS
-            for question in questions:
-                levels = question.vanilla_tokens
-                seen = [(o.budget, o.right) for o in question.seen]
-                posterior = model.posterior(levels, seen)
-                counts[levels] = counts.get(levels, np.zeros(levels + 1)) + posterior
-                for level, right in seen:
-                    sufficient = float(posterior[:level].sum())
-                    contradictions += 1 - sufficient if right else sufficient
-                    trials += 1
-            model = cls(counts, _mean_shares(questions), min(0.2, contradictions / trials))
-        return model
-
-    def posterior(self, levels: int, seen: Sequence[tuple[int, bool]]) -> Array:
-        """Return P(k = 1), ..., P(k = levels + 1) by Bayes' rule.
-
-        `levels + 1` means that no word suffices.
-        """
-        prior = PRIOR_QUESTIONS / (levels + 1) + self._counts.get(levels, np.zeros(levels + 1))
-        k = np.arange(1, levels + 2)
-        for level, right in seen:
-            prior = prior * np.where((level >= k) == right, 1 - self.noise, self.noise)
-        total: Array = prior / prior.sum()
-        return total
-
-    def shares(self, levels: int, observed: Mapping[int, float]) -> Array:
-        """Return the expected tokens of each level as a share of those without a budget.
-
-        Known levels are those of the question itself, else the mean of finished questions. Others lie between their
-        known neighbours on a logarithmic scale; below all of them each level takes half of the next.
-
-        Args:
-            levels: Number of words.
-            observed: Shares that the question has shown, by level.
-        """
-        known = {level: share for (k, level), share in self._tokens.items() if k == levels and share > 0}
-        known = {**known, levels + 1: 1.0, **observed}
-        anchors = sorted(known)
-        logs = np.interp(np.arange(1, levels + 1), anchors, [math.log(known[level]) for level in anchors])
-        below = np.maximum(anchors[0] - np.arange(1, levels + 1), 0)
-        shares: Array = np.exp(logs - below * math.log(2))
-        return shares
+    The word alone is the last of its levels in a ladder; a word that is only given with numbers stands for itself with
+    the largest one.
+    """
+    by_word: dict[str | None, list[int]] = {}
+    for level, setting in enumerate(settings, 1):
+        by_word.setdefault(BudgetValue.parse(setting).effort, []).append(level)
+    return {levels[-1]: tuple(reversed(levels[:-1])) for levels in by_word.values()}
 
 
-def _mean_shares(questions: Sequence[QuestionHistory]) -> dict[tuple[int, int], float]:
-    """Return the mean share of tokens by (number of levels, level)."""
-    by_level: dict[tuple[int, int], list[float]] = {}
-    for question in questions:
-        for trial in question.seen:
-            if math.isfinite(trial.tokens):
-                by_level.setdefault((question.vanilla_tokens, trial.budget), []).append(trial.tokens)
-    return {key: float(np.mean(values)) for key, values in by_level.items()}
-
-
-def _has_token_ratio(question: QuestionHistory) -> bool:
-    """Whether the lowest word of a question has tokens that can be set against those without a budget."""
-    lowest = min(question.seen, key=lambda o: o.budget)
-    return 0 < lowest.tokens < math.inf
+def _covers_zero(logs: Sequence[float]) -> bool:
+    """Whether the 95 % interval of a mean covers 0 and is narrow enough (`NO_EFFECT_WIDTH`) to say so."""
+    half_width = Z95 * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    return abs(float(np.mean(logs))) <= half_width + 1e-9 and half_width <= NO_EFFECT_WIDTH

@@ -5,13 +5,17 @@ A range of token budgets, or a ladder of effort words.
 An Optuna study searches one integer, the *level*. A space says which budget a level is and what is minimised.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Protocol
 
 from tale_dspy.budget import EFFORT_WORDS, BudgetValue
 from tale_dspy.errors import UsageError
+
+PHRASE_TOKENS = 50
+"""Tokens that the phrase beside an effort word names, where nobody says a number: that of the paper's own prompt. The
+word sets the thinking; the phrase is about the answer that is written after it, which is short."""
 
 BudgetKey = int | str
 """A budget as records hold it: tokens, or an effort word such as `low` or `low+50`."""
@@ -46,6 +50,10 @@ class BudgetSpace(Protocol):
         """Return a level between this one and no budget at all; None if there is none."""
         ...
 
+    def is_weaker(self, level: int, failed: int) -> bool:
+        """Return whether a level cannot be enough where another was not; each level is as weak as itself."""
+        ...
+
 
 @dataclass(frozen=True)
 class TokenRange:
@@ -71,8 +79,11 @@ class TokenRange:
 
     def between(self, level: int) -> int | None:
         """Return the geometric mean of the level and the highest one."""
-        middle = round(sqrt(level * self.vanilla_tokens))
+        middle = round(math.sqrt(level * self.vanilla_tokens))
         return middle if 0 < level < middle < self.vanilla_tokens else None
+
+    def is_weaker(self, level: int, failed: int) -> bool:
+        return level <= failed
 
 
 @dataclass(frozen=True)
@@ -106,8 +117,20 @@ class EffortLadder:
         return tokens / self.vanilla_tokens
 
     def between(self, level: int) -> int | None:
-        """Return the next word."""
-        return level + 1 if 0 < level < len(self.words) else None
+        """Return the next word, with the same number beside it where there is one."""
+        if not 0 < level < len(self.words):
+            return None
+        number = BudgetValue.parse(self.words[level - 1]).tokens
+        higher = range(level + 1, len(self.words) + 1)
+        return next((n for n in higher if BudgetValue.parse(self.words[n - 1]).tokens == number), level + 1)
+
+    def is_weaker(self, level: int, failed: int) -> bool:
+        """Compare by word and by phrase: a phrase that fails says nothing of lesser words without one."""
+        one, other = (BudgetValue.parse(self.words[n - 1]) for n in (level, failed))
+        allowed = (math.inf if value.tokens is None else value.tokens for value in (one, other))
+        return EFFORT_WORDS.index(one.effort or "none") <= EFFORT_WORDS.index(other.effort or "none") and (
+            next(allowed) <= next(allowed)
+        )
 
 
 def check_efforts(efforts: Sequence[str]) -> tuple[str, ...]:
@@ -122,3 +145,8 @@ def check_efforts(efforts: Sequence[str]) -> tuple[str, ...]:
             raise UsageError(f"efforts are words such as low, got {effort!r}")
     ordered = sorted(values, key=lambda v: (EFFORT_WORDS.index(v.effort or "none"), v.tokens is None, v.tokens or 0))
     return tuple(dict.fromkeys(str(value) for value in ordered))
+
+
+def with_phrase(words: Sequence[str], tokens: int = PHRASE_TOKENS) -> tuple[str, ...]:
+    """Return effort words with and without the phrase, in their order: the default settings of a model of words."""
+    return check_efforts([*words, *(f"{word}+{tokens}" for word in words)])

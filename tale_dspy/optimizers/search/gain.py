@@ -21,6 +21,7 @@ from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fixed_budget import BestFixedBudget, FixedBudgetTrial
 from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
+from tale_dspy.optimizers.search.budget_space import BudgetKey, check_efforts
 from tale_dspy.optimizers.search.offline_eval import TrialReplay
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.copying import copy_program
@@ -43,8 +44,9 @@ _MOST = 6
 class FixedBudgetComparison:
     """The questions of a search with budgets of their own, against one budget for all; `print` it."""
 
-    budget: int
-    """The fixed budget: the one with the fewest tokens among those about as accurate as the budgets of their own."""
+    budget: int | str
+    """The fixed budget, in tokens or as an effort word: of those about as accurate as the budgets of their own, the one
+    with the fewest tokens."""
     tried: tuple[FixedBudgetTrial, ...]
     """The fixed budgets that were asked."""
     comparison: Comparison
@@ -59,8 +61,11 @@ class FixedBudgetComparison:
     def __str__(self) -> str:
         c = self.comparison
         tokens, right = c.net_tokens, c.accuracy
+        fixed = (
+            f"effort:best ({self.budget})" if isinstance(self.budget, str) else f"budget:best ({self.budget} tokens)"
+        )
         sentence = (
-            f"per-question budgets against budget:best ({self.budget} tokens), {c.n} questions asked again: "
+            f"per-question budgets against {fixed}, {c.n} questions asked again: "
             f"{number(tokens.run)} against {number(tokens.baseline)} tokens, {change_text(tokens)}; "
             f"right {number(_as_percent(right.run))} % against {number(_as_percent(right.baseline))} %, "
             f"{change_text(right, 100)} points"
@@ -91,7 +96,8 @@ def compare_with_fixed(
 
     Both sides are asked the questions that were searched: those that were right without a budget. One for which no
     budget was found is asked without. Fixed budgets are asked around the one that the trials of the search speak for
-    (`likely_fixed_budget`), larger and smaller ones, as far as they get better; the best of them is the bar.
+    (`likely_fixed_budget`, `likely_fixed_effort`), larger and smaller ones, as far as they get better; the best of them
+    is the bar. A search over effort words is compared with single words.
 
     Args:
         program: The program that was searched; not changed.
@@ -110,7 +116,8 @@ def compare_with_fixed(
     if len(names) != 1:
         raise UsageError(f"the rows must be of one predictor, got those of {', '.join(names) or 'none'}")
     budgets = {row.id: row.best.budget if row.best else None for row in rows if row.trials}
-    start = likely_fixed_budget(rows)
+    words = _words_tried(rows)
+    start = likely_fixed_effort(rows, words) if words else likely_fixed_budget(rows)
     if start is None:
         raise UsageError(f"no fixed budget to compare with: none of {len(rows)} questions was searched")
     data = _asked_again(trainset, budgets)
@@ -118,12 +125,10 @@ def compare_with_fixed(
         caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
     measuring = _ComparisonRuns(program, names[0], data, metric, None if out is None else Path(out), caps, options)
     searched_run = measuring.run("searched", budgets)
-    runs = measuring.fixed(start, budgets, (searched_run.accuracy or 0.0) - MAX_LOSS)
+    runs = measuring.fixed(start, budgets, (searched_run.accuracy or 0.0) - MAX_LOSS, words)
     tried = [_fixed_trial(budget, run) for budget, run in runs.items()]
     best = _as_accurate(tried, searched_run.accuracy or 0.0)
-    return FixedBudgetComparison(
-        _asked_tokens(best), tuple(tried), compare(baseline=runs[_asked_tokens(best)], run=searched_run)
-    )
+    return FixedBudgetComparison(best.budget, tuple(tried), compare(baseline=runs[best.budget], run=searched_run))
 
 
 def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
@@ -147,13 +152,33 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
     return min((b for b, (right, _) in outcomes.items() if right >= bar), key=lambda b: (outcomes[b][1], b))
 
 
-def _fixed_trial(budget: int, run: Run) -> FixedBudgetTrial:
+def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str | None:
+    """Return the effort word for all questions that a search speaks for; None if no question was searched.
+
+    It is the least that suffices for as many questions as the highest one does, less `MAX_LOSS` of them.
+
+    Args:
+        rows: What was found.
+        words: Effort words, from the least to the most.
+    """
+    found = [row.best.budget for row in rows if row.best is not None and row.best.budget in words]
+    if not any(row.trials for row in rows):
+        return None
+    enough = [sum(words.index(str(budget)) <= n for budget in found) for n in range(len(words))]
+    bar = len(found) - MAX_LOSS * sum(bool(row.trials) for row in rows)
+    return next((word for word, right in zip(words, enough, strict=True) if right >= bar), words[-1])
+
+
+def _words_tried(rows: Sequence[SearchRow]) -> tuple[str, ...]:
+    """Return the effort words of a search, those with a phrase where one was the best; none for token budgets."""
+    tried = {str(t.budget) for row in rows for t in row.trials if isinstance(t.budget, str)}
+    best = {str(row.best.budget) for row in rows if row.best is not None}
+    kept = [word for word in tried if "+" not in word or word in best]
+    return check_efforts(kept) if kept else ()
+
+
+def _fixed_trial(budget: BudgetKey, run: Run) -> FixedBudgetTrial:
     return FixedBudgetTrial(budget, run.accuracy or 0.0, run.summary["output_tokens_mean"], run.summary["n"])
-
-
-def _asked_tokens(trial: FixedBudgetTrial) -> int:
-    """Return the tokens a fixed budget asked for; effort words are not compared here."""
-    return trial.budget if isinstance(trial.budget, int) else 0
 
 
 def _mean_tokens(trial: FixedBudgetTrial) -> float:
@@ -192,6 +217,20 @@ def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
     return agrees
 
 
+def _neighbour(budget: BudgetKey, words: Sequence[str], *, upwards: bool) -> BudgetKey | None:
+    """Return the next budget to ask: tokens by a fixed ratio, words by one; None beyond the last word."""
+    if isinstance(budget, int):
+        return max(1, round(budget * (_STEP_ASKED if upwards else 1 / _STEP_ASKED)))
+    place = words.index(budget) + (1 if upwards else -1)
+    return words[place] if 0 <= place < len(words) else None
+
+
+def _is_larger(one: BudgetKey, other: BudgetKey, words: Sequence[str]) -> bool:
+    if isinstance(one, int) and isinstance(other, int):
+        return one > other
+    return words.index(str(one)) > words.index(str(other))
+
+
 @dataclass(frozen=True)
 class _ComparisonRuns:
     """What all runs of a comparison share."""
@@ -204,30 +243,36 @@ class _ComparisonRuns:
     caps: SharedCaps
     options: JsonObject
 
-    def fixed(self, start: int, ids: Iterable[str], bar: float) -> dict[int, Run]:
+    def fixed(
+        self, start: BudgetKey, ids: Iterable[str], bar: float, words: Sequence[str] = ()
+    ) -> dict[BudgetKey, Run]:
         """Ask with fixed budgets around one, larger and then smaller ones, as long as they get better.
 
         Args:
             start: Where to begin.
             ids: The questions.
             bar: Accuracy that is enough. Below it a larger budget is better, above it one with fewer tokens.
+            words: The effort words there are, in order; none where budgets are tokens.
         """
-        ids, runs = list(ids), dict[int, Run]()
+        ids, runs = list(ids), dict[BudgetKey, Run]()
 
-        def ask(budget: float) -> FixedBudgetTrial:
-            tokens = max(1, round(budget))
-            if tokens not in runs:
-                runs[tokens] = self.run(f"budget:{tokens}", dict.fromkeys(ids, tokens))
-            return _fixed_trial(tokens, runs[tokens])
+        def ask(budget: BudgetKey) -> FixedBudgetTrial:
+            if budget not in runs:
+                kind = "effort" if isinstance(budget, str) else "budget"
+                runs[budget] = self.run(f"{kind}:{budget}", dict.fromkeys(ids, budget))
+            return _fixed_trial(budget, runs[budget])
 
         def better(new: FixedBudgetTrial, old: FixedBudgetTrial) -> bool:
             if old.accuracy < bar:
-                return _asked_tokens(new) > _asked_tokens(old)
+                return _is_larger(new.budget, old.budget, words)
             return new.accuracy >= bar and _mean_tokens(new) < _mean_tokens(old)
 
-        for factor in (_STEP_ASKED, 1 / _STEP_ASKED):
+        for upwards in (True, False):
             last = ask(start)
-            while len(runs) < _MOST and better(following := ask(_asked_tokens(last) * factor), last):
+            while len(runs) < _MOST and (upwards or last.accuracy >= bar):
+                budget = _neighbour(last.budget, words, upwards=upwards)
+                if budget is None or not better(following := ask(budget), last):
+                    break
                 last = following
         return runs
 

@@ -224,25 +224,34 @@ def _budget_level(trial: Trial, space: BudgetSpace) -> int:
     return space.level_of(trial.budget) or 0
 
 
-def _cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, above: int = 0) -> list[Trial]:
-    """Return right trials of fewer tokens than the answer without a budget, the cheapest first."""
+def _cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequence[int] = ()) -> list[Trial]:
+    """Return right trials of fewer tokens than the answer without a budget, the cheapest first.
+
+    Of equal ones an effort word comes before the same with a phrase, which has saved nothing.
+    """
     good = [
         t
         for t in trials
-        if t.correct and t.tokens is not None and t.tokens < space.vanilla_tokens and _budget_level(t, space) > above
+        if t.correct
+        and t.tokens is not None
+        and t.tokens < space.vanilla_tokens
+        and not any(space.is_weaker(_budget_level(t, space), level) for level in failed)
     ]
-    return sorted(good, key=lambda t: (t.tokens, _budget_level(t, space)))
+    return sorted(good, key=lambda t: (t.tokens, "+" in str(t.budget), _budget_level(t, space)))
 
 
 def _confirm_candidates(
     trials: list[Trial], space: BudgetSpace, plan: SearchPlan
 ) -> Generator[BudgetQuery, QueryResult, BestBudget | None]:
     """Test candidates until one stands; draws of those that fall are added to the trials."""
-    above, candidates = 0, _cheaper_candidates(trials, space)
+    failed: list[int] = []
+    candidates = _cheaper_candidates(trials, space)
     for _ in range(plan.candidates):
         if not candidates:
-            above = above or (max((_budget_level(t, space) for t in trials), default=0) if plan.repeats else 0)
-            larger = yield from _try_larger(above, space, trials)
+            # Of a few words, a sampler that stopped has left the higher ones out because they save nothing.
+            ranges = plan.repeats and not isinstance(space, EffortLadder)
+            tried = [_budget_level(t, space) for t in trials] if ranges else []
+            larger = yield from _try_larger(max(failed or tried, default=0), space, trials)
             if larger is None:
                 return None
             candidates = [larger]
@@ -253,8 +262,8 @@ def _confirm_candidates(
             return best
         trials += draws
         # A budget that fails takes those below it along: what it is too small for, they are too small for, too.
-        above = max(above, _budget_level(candidate, space))
-        candidates = _cheaper_candidates({t.budget: t for t in trials}.values(), space, above)
+        failed.append(_budget_level(candidate, space))
+        candidates = _cheaper_candidates({t.budget: t for t in trials}.values(), space, failed)
     return None
 
 

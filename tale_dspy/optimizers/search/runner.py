@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 
 AGREEMENT = "agreement"
 """What `judged_by` says where right means: the same answer as without a budget."""
+PHRASE_BESIDE = "; with the phrase beside a word it is {ratio:.2f} times as many: search token budgets, --efforts none"
+"""Follows `NO_EFFECT` where the phrase does what the words do not."""
+NO_PHRASE = (
+    "the phrase beside the effort words has no observable effect on the tokens (paired 95 % interval covers 0): it was "
+    "asked on {n} questions and given up"
+)
 NO_EFFECT = (
     "no observable effect: on {n} questions the tokens at the effort words {words} do not differ from those without "
     "(paired 95 % interval covers 0); the search ended"
@@ -118,7 +124,21 @@ class SearchRunner:
         questions = (q for q in takewhile(lambda _: not self._has_no_effect(), self.job) if q.id not in finished)
         cap = self.runner.run(questions, self._search_question, self._store_rows, error_of)
         self.stopped = None if cap is None else str(cap)
+        self._note_phrase()
         return self.rows
+
+    def _note_phrase(self) -> None:
+        """Say what was learned of the phrase beside the words."""
+        from tale_dspy.optimizers.samplers.effort import EffortSampler
+
+        sampler = self.job.sampler
+        if not isinstance(sampler, EffortSampler) or sampler.phrase_ratio is None:
+            return
+        if sampler.phrase_has_no_effect and self.notice is None:
+            asked = sum(any("+" in str(trial.budget) for trial in row.trials) for row in self.rows)
+            self.notice = NO_PHRASE.format(n=asked)
+        elif self.notice is not None and not sampler.phrase_has_no_effect and sampler.phrase_ratio < 1:
+            self.notice += PHRASE_BESIDE.format(ratio=sampler.phrase_ratio)
 
     def _has_no_effect(self) -> bool:
         """Whether the sampler has seen that the effort words make no difference: no further question is asked."""
@@ -130,7 +150,9 @@ class SearchRunner:
         if not isinstance(sampler, EffortSampler) or not sampler.has_no_effect:
             return False
         if self.notice is None:
-            self.notice = NO_EFFECT.format(n=len(self.rows), words=", ".join(self.job.efforts))
+            self.notice = NO_EFFECT.format(
+                n=len(self.rows), words=", ".join(word for word in self.job.efforts if "+" not in word)
+            )
         return True
 
     def _finished_before(self) -> set[str]:

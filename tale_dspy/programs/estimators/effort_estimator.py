@@ -19,6 +19,9 @@ from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe
 from tale_dspy.programs.state import ModuleState, TrainingExamples
 from tale_dspy.protocols import JsonObject
 
+FURTHEST = 4.0
+"""Standard deviations that a feature may count for; one that is further off counts as if it were so far."""
+
 
 @dataclass(frozen=True)
 class OrdinalRegression:
@@ -43,7 +46,7 @@ class OrdinalRegression:
 
     def predict(self, features: Mapping[str, float]) -> str:
         """Return the word for a question with these features (`field.feature` -> value)."""
-        score = sum(term.weight * max(-4.0, min(term.off(features), 4.0)) for term in self.terms)
+        score = sum(term.weight * max(-FURTHEST, min(term.off(features), FURTHEST)) for term in self.terms)
         for word, threshold in zip(self.words, self.thresholds, strict=True):
             # Rounded: the last bits, which differ between machines, must not decide.
             if round(1 / (1 + math.exp(min(score - threshold, 700.0))), 6) >= self.confidence:

@@ -83,6 +83,51 @@ def test_asked_on_after_the_end_it_stays_in_the_range() -> None:
     assert EffortSampler().propose(history) == 2
 
 
+SETTINGS = ("minimal+50", "minimal", "low+50", "low", "medium+50", "medium", "high+50", "high")
+
+
+def search_settings(sampler: EffortSampler, least: int, phrase: float, right: bool = True) -> list[str]:
+    """Search one question over words with and without a phrase, which takes a share of the tokens of its word."""
+    history = QuestionHistory(len(SETTINGS))
+    while not sampler.should_stop(history):
+        level = sampler.propose(history)
+        word, plain = (level + 1) // 2, level % 2 == 0
+        tokens = SHARES[word - 1] * (1 if plain else phrase)
+        enough = word >= least and (plain or right)
+        history = QuestionHistory(len(SETTINGS), (*history.seen, Observation(level, tokens, enough)))
+        sampler.observe(history)
+    sampler.finish_question(history)
+    return [SETTINGS[o.budget - 1] for o in history.seen]
+
+
+def test_a_phrase_without_effect_is_asked_on_eight_questions_and_given_up() -> None:
+    sampler = EffortSampler(SETTINGS)
+    asked = [search_settings(sampler, least, phrase=1.0) for least in least_words(120, [1, 1, 1, 1])]
+    assert sum("+" in setting for settings in asked for setting in settings) == 8
+    assert sampler.phrase_has_no_effect and sampler.phrase_ratio == pytest.approx(1.0)
+    assert sum(map(len, asked)) <= 2.2 * len(asked)
+
+
+def test_a_phrase_that_saves_tokens_is_asked_on_beside_the_word_found() -> None:
+    sampler = EffortSampler(SETTINGS)
+    asked = [search_settings(sampler, 3, phrase=0.5) for _ in range(40)]
+    assert not sampler.phrase_has_no_effect and sampler.phrase_ratio == pytest.approx(0.5)
+    assert all(settings[-1] == "medium+50" for settings in asked[:8] + asked[-8:])
+
+
+def test_a_phrase_that_makes_answers_wrong_is_given_up() -> None:
+    sampler = EffortSampler(SETTINGS)
+    asked = [search_settings(sampler, 3, phrase=0.5, right=False) for _ in range(60)]
+    assert not any("+" in setting for settings in asked[-20:] for setting in settings)
+
+
+def test_no_more_phrases_are_asked_than_are_needed_to_judge_until_the_first_are_in() -> None:
+    sampler = EffortSampler(SETTINGS)
+    found = QuestionHistory(len(SETTINGS), (Observation(4, 0.15, True), Observation(2, 0.05, False)))
+    asked = [sampler.propose(found) for _ in range(40) if not sampler.should_stop(found)]
+    assert asked == [3] * 8
+
+
 @pytest.mark.parametrize("options", [{"price": 0}, {"price": 1}, {"max_calls": 0}])
 def test_options_out_of_their_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(UsageError):

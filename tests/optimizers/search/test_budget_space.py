@@ -3,7 +3,7 @@
 import pytest
 
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.search.budget_space import EffortLadder, TokenRange, check_efforts
+from tale_dspy.optimizers.search.budget_space import EffortLadder, TokenRange, check_efforts, with_phrase
 
 
 def test_the_level_of_a_token_range_is_the_budget() -> None:
@@ -32,3 +32,16 @@ def test_words_are_put_in_order_and_may_have_a_number() -> None:
         check_efforts(["fast"])
     with pytest.raises(UsageError, match="efforts are words such as low, got '50'"):
         check_efforts(["50"])
+
+
+def test_words_with_and_without_the_phrase_are_ordered_by_what_they_allow() -> None:
+    assert with_phrase(["low", "none"]) == ("none+50", "none", "low+50", "low")
+    assert with_phrase(["low"], 20) == ("low+20", "low")
+
+
+def test_what_fails_takes_along_lesser_words_but_not_those_without_its_phrase() -> None:
+    space = EffortLadder(("low+50", "low", "medium+50", "medium"), 200)
+    assert [n for n in range(1, 5) if space.is_weaker(n, 3)] == [1, 3]
+    assert [n for n in range(1, 5) if space.is_weaker(n, 2)] == [1, 2]
+    assert (space.between(1), space.between(2), space.between(4)) == (3, 4, None)
+    assert TokenRange(200).is_weaker(50, 50) and not TokenRange(200).is_weaker(51, 50)

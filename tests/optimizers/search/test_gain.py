@@ -11,10 +11,16 @@ from searched import row, search
 import tale_dspy
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.search import gain as gains
-from tale_dspy.optimizers.search.gain import agreement_metric, compare_with_fixed, likely_fixed_budget
+from tale_dspy.optimizers.search.gain import (
+    agreement_metric,
+    compare_with_fixed,
+    likely_fixed_budget,
+    likely_fixed_effort,
+)
 from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, SearchRow, VanillaAnswer
 from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.testing import EffortReply, ScriptedServer, word_problems
 
 SPREAD = [dspy.Example(question=f"What is {n} and 0?", answer=str(n)).with_inputs("question") for n in range(0, 46, 3)]
 
@@ -124,3 +130,50 @@ def test_without_gold_the_answer_without_a_budget_is_the_measure() -> None:
     with elastic_server() as server:
         found = measure(server, rows, bare, metric=agreement_metric(rows))
     assert found.comparison.accuracy.run == 1.0 and found.comparison.n == len(TRAIN)
+
+
+def searched_words(**options: Any) -> tuple[list[SearchRow], EffortReply, list[Any]]:
+    """What a search over words would have left of questions whose least words are known."""
+    bank = {p["question"]: p["answer"] for p in word_problems(40)}
+    model = EffortReply(bank, default="high", **options)
+    examples = [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in bank.items()]
+    rows = []
+    for q in questions_of(examples):
+        least = str(model.least_word(str(q.inputs["question"])))
+        trials = [("low", 80, least in ("minimal", "low")), ("medium", 200, least != "high"), ("high", 500, True)]
+        best = (
+            None
+            if least == "high"
+            else BestBudget("low" if least == "minimal" else least, 80, 80, None, ConfirmationDraws(1, 1))
+        )
+        vanilla = VanillaAnswer(500, f"Answer: [[{q.gold}]]", correct=True)
+        rows.append(row(q.id, trials, longest=500, best=best, gold=str(q.gold), vanilla=vanilla))
+    return rows, model, examples
+
+
+def measure_words(rows: list[SearchRow], model: EffortReply, examples: list[Any]) -> gains.FixedBudgetComparison:
+    with ScriptedServer(model) as server:
+        lm = tale_dspy.LM("openai/gpt-5", api_base=server.url, api_key="any", engine="auto", cache=False)
+        return compare_with_fixed(tale_dspy.BudgetedChainOfThought("question -> answer"), rows, examples, lm=lm)
+
+
+def test_words_of_their_own_are_compared_with_one_word_for_all() -> None:
+    rows, model, examples = searched_words()
+    found = measure_words(rows, model, examples)
+    assert found.is_gain and found.comparison.accuracy.run == 1.0
+    assert str(found).startswith("per-question budgets against effort:best (high), ")
+    assert found.to_json()["budget"] == "high" and {t.budget for t in found.tried} == {"medium", "high"}
+
+
+def test_where_one_word_serves_all_it_is_no_gain() -> None:
+    rows, model, examples = searched_words(difficulty=lambda question: 0.3)
+    found = measure_words(rows, model, examples)
+    assert not found.is_gain and str(found).startswith("no gain: per-question budgets against effort:best (low)")
+
+
+def test_the_likely_word_is_the_least_that_serves_as_many_as_the_highest() -> None:
+    rows, _, _ = searched_words()
+    words = ("low", "medium", "high")
+    assert likely_fixed_effort(rows, words) == "medium"
+    assert likely_fixed_effort([r for r in rows if r.best is None or r.best.budget == "low"], words) == "low"
+    assert likely_fixed_effort([], words) is None
