@@ -46,6 +46,9 @@ LOADED_BY_LITELLM = "tale_dspy.integrations.litellm_proxy"
 """LiteLLM's proxy loads it and needs a subclass of its own; nothing of the package imports it."""
 MAY_NAME_TORCH = {"training", "embedded", "backends"}
 
+TEST_TOOLS = "provider_server"
+"""A folder of the tests that holds a tool, the simulated wire formats of providers, and the tests of that tool."""
+
 HOUSE_TESTS = {"test_layout", "test_docs", "test_doctests", "test_examples", "test_init", "test_pyproject"}
 """Test modules about the repository and not about a module of the package."""
 
@@ -191,6 +194,7 @@ def test_every_test_module_is_named_after_the_module_it_tests() -> None:
         folder = path.relative_to(TESTS).parent
         known = {*(m.stem for m in (PACKAGE / folder).glob("*.py")), folder.name}
         known |= {m.name for m in (PACKAGE / folder).glob("*") if m.is_dir()}
+        known |= {m.stem for m in (TESTS / TEST_TOOLS).glob("*.py") if folder.name == TEST_TOOLS}
         if path.stem not in HOUSE_TESTS and not any(is_test_of(path, name) for name in known if name):
             strays.append(str(path.relative_to(ROOT)))
     assert strays == []

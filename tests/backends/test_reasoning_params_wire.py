@@ -16,7 +16,7 @@ from tale_dspy import LM, BudgetedChainOfThought, TaleEP, receipt
 from tale_dspy.backends.reasoning_params import Mode, distinct_settings, effort_words
 from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.testing import Reply
-from tale_dspy.testing.providers import ProviderServer, SentRequest, limits_in
+from tests.provider_server.providers import ProviderServer, SentRequest, limits_in
 
 BUDGETS = (20, 500, 2000, 50_000)
 KEY = "sk-not-to-be-written-anywhere"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tale_dspy.testing import Reply, ScriptedServer
-from tale_dspy.testing.dialects import DIALECTS, dialect_of
 from tale_dspy.testing.wire import HttpMessage, WireAnswer, encode
+from tests.provider_server.dialects import DIALECTS, dialect_of
 
 Json = dict[str, Any]
 

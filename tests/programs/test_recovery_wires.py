@@ -9,7 +9,7 @@ import pytest
 import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, VanillaCoT
 from tale_dspy.testing import Reply, SolverReply, ThinkingReply, word_problems
-from tale_dspy.testing.providers import ProviderServer, SentRequest
+from tests.provider_server.providers import ProviderServer, SentRequest
 
 BANK = {row["question"]: row["answer"] for row in word_problems(20)}
 EXAMPLES = [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in BANK.items()]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tale_dspy.testing.turns import ChatTurn, turn_refusals, turns_of
+from tests.provider_server.turns import ChatTurn, turn_refusals, turns_of
 
 USER = {"role": "user", "content": "2+2?"}
 SAID = {"role": "assistant", "content": "hm"}

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tale_dspy.testing import Reply
-from tale_dspy.testing.providers import ProviderServer, SentRequest
+from tests.provider_server.providers import ProviderServer, SentRequest
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tale_dspy.testing.rules import RULES
+from tests.provider_server.rules import RULES
 
 CLAUDE = {"messages": [], "max_tokens": 5000}
 

@@ -2,7 +2,7 @@
 
 http://127.0.0.1:PORT/anthropic/...   Anthropic's Messages, with Anthropic's rules for thinking
 http://127.0.0.1:PORT/vllm/...        chat completions, as vLLM takes them
-...                                   the names of `tale_dspy.testing.rules.RULES`
+...                                   the names of `tests.provider_server.rules.RULES`
 """
 
 import json
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from tale_dspy.testing.dialects import DIALECTS, dialect_of
 from tale_dspy.testing.messages import Reply, Request
 from tale_dspy.testing.problems import kind_of
-from tale_dspy.testing.rules import RULES
 from tale_dspy.testing.server import ScriptedServer
-from tale_dspy.testing.turns import ChatTurn, turn_refusals, turns_of
 from tale_dspy.testing.wire import HttpMessage, WireAnswer, encode, error_answer
+from tests.provider_server.dialects import DIALECTS, dialect_of
+from tests.provider_server.rules import RULES
+from tests.provider_server.turns import ChatTurn, turn_refusals, turns_of
 
 
 @dataclass(frozen=True)

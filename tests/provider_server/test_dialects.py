@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tale_dspy.testing import Reply
-from tale_dspy.testing.dialects import DIALECTS, dialect_of
+from tests.provider_server.dialects import DIALECTS, dialect_of
 
 REPLY = Reply("four", reasoning="two and two", completion_tokens=10, finish_reason="length")
 SAID: dict[str, dict[str, Any]] = {
