@@ -1,4 +1,6 @@
-"""Token-budget-aware reasoning (TALE) for DSPy: ask for a token budget, reason within it, see what it saved.
+"""Token-budget-aware reasoning (TALE) for DSPy.
+
+Ask for a token budget, reason within it, see what it saved.
 
 Every public name stands once, in `__init__.pyi`, and loads at first use, so that `import tale_dspy` costs nothing.
 """

@@ -1,4 +1,6 @@
-"""TaleAdapter: the paper's prompts, and forms that work on more models, for any DSPy signature, with nothing on top.
+"""TaleAdapter: the paper's prompts for any DSPy signature, with nothing on top.
+
+And forms that work on more models.
 
 For `question -> answer` and `question -> choice` the prompts without a budget are the paper's, character for character,
 and so are those with one in the form `paper`; the reply carries no markers. Which prompt is sent follows from the
@@ -201,7 +203,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return "\n".join(lines)
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str:
-        """Say again how the outputs shall look, for a turn that comes after the request."""
+        """Say again how the outputs must look, for a turn that comes after the request."""
         return f"Please Give the response by strictly following this format: {asked(_visible_outputs(signature))}"
 
     def _is_choice_prompt(self, signature: type[Signature]) -> bool:

@@ -1,4 +1,6 @@
-"""Questions with known answers: GSM8K, GSM8K-Zero, MathBench, GPQA, made-up stories, any file -> `dspy.Example`.
+"""Questions with known answers as `dspy.Example`s.
+
+GSM8K, GSM8K-Zero, MathBench, GPQA, made-up stories, or any file.
 
 This room turns rows into questions, and names the task prompt and signature that fit them. Reading rows is the work of
 `tale_dspy.tables`, the names of the published sets are in `tale_dspy.named_sets`, ids in `tale_dspy.ids`. It ships no

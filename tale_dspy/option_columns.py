@@ -1,4 +1,6 @@
-"""Recognise the options of a multiple-choice table, in the layouts of published sets, and the letter of the right one.
+"""Recognise the options of a multiple-choice table and the letter of the right one.
+
+In the layouts of published sets.
 
 MMLU (`choices` and an index), ARC and CommonsenseQA (`choices` with `text` and `label`), C-Eval and CMMLU (`A` to `D`),
 MedMCQA (`opa` to `opd`), PIQA (`sol1`, `sol2`), HellaSwag (`endings`), COPA, Winogrande, MathBench (`options`).

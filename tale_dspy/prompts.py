@@ -27,7 +27,7 @@ SKETCH_INSTRUCTIONS = (
 """Sketch-of-Thought, arXiv 2503.05179, its paradigm for mathematics, in one sentence and zero-shot."""
 
 STATED: Final = object()
-"""In the place of a budget: the model shall state one itself before it thinks."""
+"""In the place of a budget: the model states one itself before it thinks."""
 
 ANSWER_NOW = (
     "There is no room for more reasoning. Do not think any further: give the final answer now, from what you have. "

@@ -1,4 +1,6 @@
-"""A large file of JSON lines as questions that are read when they are asked for, a thousand rows at a time.
+"""A large file of JSON lines as questions that are read when they are needed.
+
+A thousand rows at a time.
 
 Every thousand rows are a small table, which is made into questions as a whole file would be: the layouts that
 `tale_dspy.datasets` knows are known here, as long as a file keeps to one. In memory are 16 bytes a thousand rows, and

@@ -124,7 +124,9 @@ def quantile(values: "Sequence[float] | NDArray[np.float64]", probability: float
 
 
 def wilson_interval(right: float, n: int, confidence: float = 0.95) -> Interval:
-    """Return Wilson's score interval of a share (Journal of the American Statistical Association 22, 1927, 209-212).
+    """Return Wilson's score interval of a share.
+
+    Source: Journal of the American Statistical Association 22, 1927, 209-212.
 
     With p = right / n and z the normal quantile it is (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
 

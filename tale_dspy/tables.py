@@ -1,4 +1,6 @@
-"""Rows as they were written, from files and from the Hugging Face hub, each with the place to name when it is wrong.
+"""Rows as they were written, from files and from the Hugging Face hub.
+
+Each has the place to name when it is wrong.
 
 This room reads and refuses. It never runs code that comes with data, and does not know what a question is
 (`tale_dspy.datasets` does).

@@ -100,7 +100,9 @@ def under_cap() -> bool:
 
 
 class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
-    """Reserve at the start of each LM call, settle where DSPy records it, and release what was never recorded.
+    """Reserve the worst case of each LM call, and settle what it really used.
+
+    Reserves at its start, settles where DSPy records it, and releases what was never recorded.
 
     Args:
         ledger: Where to book.

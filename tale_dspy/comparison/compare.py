@@ -25,7 +25,10 @@ from tale_dspy.statistics import mcnemar_p
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A run against a baseline on the same questions. `str()` gives a summary to paste, `to_json()` plain JSON."""
+    """A run against a baseline on the same questions.
+
+    `str()` gives a summary to paste, `to_json()` plain JSON.
+    """
 
     baseline: RunStats
     run: RunStats

@@ -1,4 +1,6 @@
-"""The gate: is a tuned model, or a new prompt, shorter and not worse than before? Decided on two runs, with certainty.
+"""The gate: is a tuned model, or a new prompt, shorter and not worse than before?
+
+Decided on two runs, with 95 % certainty.
 
 The questions are paired. Both the saving and the accuracy are judged by their one-sided 95 % bounds, never by what was
 merely measured: a tuned model must be shown to save at least so much and to lose at most so much. Nothing here calls a
@@ -28,7 +30,10 @@ BOTH_SIDES = 0.90
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """What the gate decided, and every figure it rests on. `str()` gives the sentence, `to_json()` plain JSON."""
+    """What the gate decided, and every figure it rests on.
+
+    `str()` gives the sentence, `to_json()` plain JSON.
+    """
 
     outcome: GateOutcome
     reason: str

@@ -1,4 +1,6 @@
-"""How far accuracy may have fallen between two paired runs, with 95 % certainty, and how many questions that takes.
+"""How far accuracy may have fallen between two paired runs.
+
+With 95 % certainty, and how many questions that takes.
 
 The bound is Tango's score bound for paired shares (Statistics in Medicine 17, 1998, 891-908), the usual one for
 paired non-inferiority: unlike a bootstrap it does not shrink to nothing where few or no answers changed.

@@ -38,7 +38,7 @@ STATED = "Budget: [["
 
 @dataclass(frozen=True)
 class Lesson:
-    """A prompt and the reply it shall get."""
+    """A prompt and the reply it is trained to get."""
 
     kind: str
     """A key of `PROMPTS`, or `drill`: bare equations behind no prompt."""

@@ -1,4 +1,6 @@
-"""A run as a run of MLflow: its settings, the figures of `tale report`, what each role spent, and its files.
+"""A run as a run of MLflow.
+
+Its settings, the figures of `tale report`, what each role spent, and its files.
 
 Through MLflow's client, so that neither the tracking server nor the active run of the caller's process changes.
 """

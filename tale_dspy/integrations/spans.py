@@ -1,4 +1,6 @@
-"""Budgets on the spans that an instrumentation of DSPy makes: OpenTelemetry's, or those of MLflow's autolog.
+"""Budgets on the spans that an instrumentation of DSPy makes.
+
+OpenTelemetry's, or those of MLflow's autolog.
 
 Example:
     >>> import dspy

@@ -1,4 +1,7 @@
-"""BudgetSearch: find each question's best budget, and give the program an estimator that has learned from it."""
+"""BudgetSearch: find each question's best budget, and learn to predict it.
+
+The program gets an estimator that has learned from the budgets found.
+"""
 
 import logging
 import time
@@ -75,7 +78,9 @@ EFFORT_ESTIMATORS: dict[str, MakeEstimator] = {"regression": lambda rows, signat
 
 
 class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
-    """Search the best budget of every question, and install an estimator that has learned from what was found.
+    """Search the best budget of every question, and install an estimator.
+
+    The estimator has learned from the budgets found.
 
     For each question an Optuna study minimises the tokens really used, subject to a right answer; what it finds is
     drawn again before it is believed (paper, section 4 and algorithm 1, which neither draws again nor learns). A

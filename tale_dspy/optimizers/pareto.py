@@ -1,4 +1,7 @@
-"""ParetoSearch: tune wording, demos, budgets, estimator and mode at once, for accuracy, tokens and money."""
+"""ParetoSearch: tune a program for accuracy, tokens and money at once.
+
+Wording, demos, budgets, estimator and mode.
+"""
 
 import logging
 from collections.abc import Sequence

@@ -37,7 +37,10 @@ SignatureLike = str | type[dspy.Signature]
 
 
 class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no types
-    """A prediction that carries its receipt outside the fields, so that `keys()` stay those of the signature."""
+    """A prediction that carries its receipt outside its fields.
+
+    So `keys()` stay those of the signature.
+    """
 
     def __init__(self, base: object = None, **kwargs: object) -> None:
         super().__init__(base, **kwargs)
@@ -202,7 +205,10 @@ class TaleModule(RegisteredModule, abstract=True):
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
     def describe(self) -> JsonObject:
-        """Return what `tale_dspy.load` needs beside DSPy's state: class, signature with types, adapter, settings."""
+        """Return what `tale_dspy.load` needs beside DSPy's state.
+
+        Class, signature with types, adapter, settings.
+        """
         signature = self.predict.signature
         reasoning = signature.output_fields.get(REASONING)
         return {

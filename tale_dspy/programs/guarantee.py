@@ -34,7 +34,10 @@ class CalibrationContext:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationGuarantee:
-    """With confidence 1 - delta, budgets turn a right answer into a wrong one on at most epsilon of the questions."""
+    """A bound on the right answers that budgets turn into wrong ones.
+
+    With confidence 1 - delta it is at most epsilon of the questions.
+    """
 
     epsilon: float
     """Share of the questions, from 0 to 1."""

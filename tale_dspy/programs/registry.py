@@ -1,4 +1,6 @@
-"""Modules that a file may name: each is registered by being defined, and built again from its own description.
+"""Modules that a file may name.
+
+Each is registered by being defined, and built again from its own description.
 
 A saved program names a class, never an import path: only classes that this process has already defined are built.
 """

@@ -1,4 +1,7 @@
-"""State of a module beside its predictors, as DSPy parameters: saved and loaded with it, and not predictors."""
+"""State of a module beside its predictors, as DSPy parameters.
+
+It is saved and loaded with the module.
+"""
 
 import functools
 import logging

@@ -1,4 +1,7 @@
-"""Ask several times and take the answer most replies give, and stop as soon as the rest can hardly change it."""
+"""Ask several times and take the answer most replies give.
+
+Stops as soon as the rest can hardly change it.
+"""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""Every figure of a report, one entry each: to add one, write a function that draws it and name it here."""
+"""Every figure of a report, one entry each.
+
+To add one, write a function that draws it and name it here.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,6 @@
-"""The paper's own result tables as data (arXiv 2412.18547, version 5). `paper` puts them beside measured runs.
+"""The paper's own result tables as data (arXiv 2412.18547, version 5).
+
+`paper` puts them beside measured runs.
 
 Tables 3 and 4: TALE-EP against direct answering and vanilla chain of thought. Tables 5 and 6: TALE-PT, models that were
 trained. Figures are copied, never recomputed; what does not fit together in the paper is told in the notes.

@@ -1,4 +1,7 @@
-"""The folder of a report: tables as Markdown, LaTeX, CSV and JSON, figures, and one page that holds it all."""
+"""The folder of a report: tables, figures, and one page that holds it all.
+
+Tables are written as Markdown, LaTeX, CSV and JSON.
+"""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Where tokens and dollars went: to the answer, the estimate, a second try after a cut answer, the metric."""
+"""Where tokens and dollars went.
+
+To the answer, the estimate, a second try after a cut answer, the metric.
+"""
 
 import math
 from collections.abc import Callable, Sequence

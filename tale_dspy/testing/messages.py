@@ -88,7 +88,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server shall answer.
+    """What the server answers.
 
     Text and counts go out as they are: nothing is cut at `max_tokens`.
 

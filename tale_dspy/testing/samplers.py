@@ -1,4 +1,6 @@
-"""What a sampler of budgets must do, as test classes to inherit from, after the manner of `optuna.testing`.
+"""What a sampler of budgets must do, as test classes to inherit from.
+
+After the manner of `optuna.testing`.
 
     class TestMySampler(BudgetSamplerSuite):
         def sampler(self) -> MySampler:

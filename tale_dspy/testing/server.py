@@ -325,7 +325,7 @@ def main(argv: Sequence[str] | None = None, until: Callable[[], object] | None =
 
     Args:
         argv: The command line; None takes the process's.
-        until: Returns when the server shall end; None waits for SIGINT or SIGTERM.
+        until: Returns when the server is to end; None waits for SIGINT or SIGTERM.
 
     Returns:
         0, or 2 for options that cannot be used.

@@ -1,4 +1,7 @@
-"""InternalizeBudget: from a program to the same program on a model that is short by itself (TALE-PT, section 5.3)."""
+"""InternalizeBudget: the same program on a model that is short by itself.
+
+TALE-PT (paper, section 5.3).
+"""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +39,9 @@ STRATEGIES: tuple[Strategy, ...] = ("sft", "dpo")
 
 
 class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no types
-    """Search budgets, distil the short replies, train the model on them, and prove that it is shorter and not worse.
+    """Train the model on its own short replies, and test that it is not worse.
+
+    Searches budgets, distils the short replies, trains on them, and lets the gate decide.
 
     The program that comes back has no budgets: its predictors ask the tuned model plainly. Where the gate fails or
     cannot decide, the model is kept and marked, and a warning says so.
@@ -113,7 +118,9 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         valset: Dataset | Sequence[object] | None = None,
         **kwargs: object,
     ) -> Any:
-        """Return a copy of the student without budgets, bound to the tuned model, with the gate's verdict as `gate`.
+        """Return a copy of the student without budgets, bound to the tuned model.
+
+        The gate's verdict is its `gate`.
 
         Args:
             student: A program with chains of thought, budgeted or not; not changed.

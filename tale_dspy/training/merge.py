@@ -1,4 +1,7 @@
-"""Put an adapter into the weights of its base, for servers that take no adapters and for a further training."""
+"""Put an adapter into the weights of its base.
+
+For servers that take no adapters, and for a further training.
+"""
 
 import json
 import shutil

@@ -143,7 +143,7 @@ def plan_training(base: str, data: object, out: str | Path, options: TrainOption
         options: `SftOptions`, `DpoOptions` ...
 
     Raises:
-        UsageError: If there is no such base, the folder holds something else, the layers that shall be adapted do not
+        UsageError: If there is no such base, the folder holds something else, the layers to adapt do not
             exist, or the disk has no room.
         DataError: If a file of the base is broken, or a row cannot be trained on.
         MissingExtraError: If a package is missing.

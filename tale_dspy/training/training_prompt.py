@@ -1,4 +1,7 @@
-"""A searched question as the program will ask it once it is deployed, and a reply as that program would read it."""
+"""A searched question as the deployed program will ask it.
+
+And a reply as that program would read it.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,6 @@
-"""Bayesian search of the least sufficient effort word of a question, with a prior from the questions before.
+"""Bayesian search of the least sufficient effort word of a question.
+
+The prior comes from the questions before.
 
 A model's words are levels 1 to K, in their order; level K + 1 stands for the answer without a budget, which was right.
 Each question has a *least sufficient* level k: answers at or above k are right, below it wrong, up to a noise e.

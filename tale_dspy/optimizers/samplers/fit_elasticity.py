@@ -1,4 +1,6 @@
-"""Fit an `ElasticityModel` to questions already searched, by a few rounds of expectation maximisation (EM).
+"""Fit an `ElasticityModel` to questions already searched.
+
+A few rounds of expectation maximisation (EM).
 
 The changepoints of those questions are latent: only trials around them were seen. The E step computes each question's
 posterior under the present model, the M step fits the model to all posteriors. The prior model counts as a few trials,

@@ -1,4 +1,7 @@
-"""The folder of a search: `search.jsonl` beside the journal of calls, and what a killed search had asked already."""
+"""The folder of a search: `search.jsonl` beside the journal of calls.
+
+A killed search finds there what it had asked already.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable

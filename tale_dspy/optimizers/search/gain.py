@@ -1,4 +1,6 @@
-"""What budgets of their own gain the questions of a search, against `budget:best`: the best one for all of them.
+"""What a budget for each question gains against the best one for all.
+
+The best fixed budget is `budget:best`.
 
 A search picks the luckiest draw of several, and so does a choice among fixed budgets: what both are worth is measured
 here on fresh draws, side by side.

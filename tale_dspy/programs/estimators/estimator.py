@@ -22,7 +22,9 @@ UNLIMITED = 10**9
 
 
 class BudgetEstimator(TaleModule):
-    """Estimate the minimum tokens a question needs (paper, section 5.1 and figure 5, the zero-shot estimator).
+    """Estimate the minimum tokens a question needs.
+
+    The zero-shot estimator (paper, section 5.1 and figure 5).
 
     `token_budget` of its prediction is always a number that can be sent: an unreadable, zero or negative estimate
     becomes `default`, one outside the limits is clamped, and the receipt tells which.

@@ -1,4 +1,7 @@
-"""Ask the model how many tokens a question deserves, and show it questions whose best budget was searched."""
+"""Ask the model for a budget, and show it questions with known best budgets.
+
+The demos come from a search.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
