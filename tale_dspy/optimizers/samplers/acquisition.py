@@ -55,7 +55,7 @@ def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acqu
     budgets = _candidate_budgets(history, changepoints, required_budgets)
     if not len(budgets):
         return None
-    best = history.best_tokens / history.vanilla_tokens
+    best = history.best_tokens / history.vanilla_tokens  # all tokens from here on as shares of the vanilla answer
     # Axes from here on: c = candidate budget, j = case.
     log_budgets = np.log(budgets / history.vanilla_tokens)[:, None]
     mean, spread = model.lengths(log_budgets, changepoints)
@@ -63,6 +63,7 @@ def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acqu
     right = model.right(enough)
     replies = [np.exp(mean + grade * spread) for grade in GRADES]
     # A right answer below the required budget is luck, and saves nothing.
+    # E[max(best - reply, 0); right and enough], the expected improvement, averaged over the cases: (c,).
     one = (_expected_gain(best, replies) * right * enough).mean(axis=1)
     two = one + _second_step(best, _ExpectedReplies(mean, spread, enough, right), replies)
     chosen = int(two.argmax())
@@ -86,12 +87,15 @@ def _second_step(best: float, first: _ExpectedReplies, replies: list[Array]) -> 
     = the second budget.
     """
     mean, spread, right = first.mean, first.spread[:, None, :], first.right[:, None, :]
+    # Bayes' rule over the cases j, given the mean reply of case i to budget c: N(reply; mean_j, spread_j), plus a floor
+    # for outliers; then times the chance of as right an answer as case i gives. Shape (c, i, j).
     off = (mean[:, :, None] - mean[:, None, :]) / spread
     posterior_weights = np.exp(-0.5 * off * off) / spread + 0.01
     posterior_weights *= np.where(first.enough[:, :, None], right, 1 - right)
     posterior_weights /= posterior_weights.sum(axis=2, keepdims=True)
     after = np.where(first.enough, np.minimum(best, np.exp(mean)), best)  # (c, i)
     worth = first.right * first.enough  # (d, j)
+    # (c, i, d): expected improvement of the second budget d under the posterior, as one matrix product over j.
     value = (
         posterior_weights.reshape(-1, posterior_weights.shape[2]) @ (_expected_gain(best, replies) * worth).T
     ).reshape(*posterior_weights.shape[:2], -1)
@@ -106,6 +110,7 @@ def _second_step(best: float, first: _ExpectedReplies, replies: list[Array]) -> 
     value[c, i] = (saved[which] @ posterior_weights[c, i, :, None].astype(np.float32))[..., 0]
     same = np.arange(len(mean))
     value[same, :, same] = 0.0  # the same budget again brings no information
+    # The best second call for each reply, averaged over the replies: E_i[max_d value].
     expected: Array = value.max(axis=2).sum(axis=1) / value.shape[1]
     return expected
 
@@ -122,6 +127,7 @@ def _expected_gain(best: Any, replies: list[Any]) -> Any:
 
 def _posterior_cases(model: ElasticityModel, history: QuestionHistory) -> tuple[Array, Array]:
     """Return changepoints and required budgets of equally likely cases, both of shape (CASES,)."""
+    # Stratified inverse-CDF sampling: the midpoints of CASES equal slices of the cumulative posterior.
     risen = np.cumsum(changepoint_posterior(model, Trials.of([history]), 1))
     steps = (np.arange(CASES) + 0.5) / CASES * risen[-1]
     changepoints, required_budgets = np.divmod(

@@ -122,8 +122,10 @@ class ElasticityModel:
 
     def lengths(self, budget: Array, changepoint: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation of the length at a budget, given the changepoint; both broadcast."""
-        gap = budget - changepoint
+        gap = budget - changepoint  # ln(budget / changepoint)
+        # 1 - exp(gap) = 1 - budget / changepoint: how far below, from 0 to 1.
         grown = rebound_factor(self.rebound, 1 - np.exp(np.minimum(gap, 0)), changepoint)
+        # A reply below the changepoint is no shorter than at it, and hardly longer than without a budget (e^0.05).
         grown = changepoint + np.minimum(np.maximum(grown, 0.0), 0.05 - changepoint)
         above = gap >= -TOLERANCE
         mean = np.where(above, self.slope[0] + self.slope[1] * budget, grown)
@@ -133,6 +135,7 @@ class ElasticityModel:
         """Return the prior of the changepoints for questions of these sizes, shape (q, c); each row sums to 1."""
         if not len(self.sizes):
             return np.full((len(sizes), len(self.changepoints)), 1 / len(self.changepoints))
+        # Nadaraya-Watson over ln(vanilla tokens): like lengths count most, the pooled prior a little.
         near = np.exp(-0.5 * ((sizes[:, None] - self.sizes) / self._kernel_width) ** 2)
         weights = near @ self.likelihood_ratios + POOLED_QUESTIONS
         normed: Array = weights / weights.sum(axis=1, keepdims=True)
@@ -171,9 +174,11 @@ def changepoint_posterior(model: ElasticityModel, trials: Trials, questions: int
     Returns:
         Weights of shape (q, c, r); those of each question sum to 1.
     """
+    # ln P(c, r | trials) = ln P(c) + ln P(r) + sum of ln P(trial | c, r) + constant.
     chance = model.prior(trials.sizes)
     if len(trials.budget):
         chance = chance + _log_likelihood(model, trials, questions)
+    # The maximum is taken off before the exponential, which would underflow otherwise.
     weights: Array = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
     weights /= weights.sum(axis=(1, 2), keepdims=True)
     return weights
@@ -188,10 +193,14 @@ def _log_likelihood(model: ElasticityModel, trials: Trials, questions: int) -> A
     """Return the log likelihood of each question's trials, up to a constant, shape (q, c, r)."""
     budget, length = trials.budget[:, None], trials.length[:, None]
     mean, spread = model.lengths(budget, model.changepoints)
+    # Lengths are whole tokens: their rounding adds to the variance, which matters for short replies.
     spread = np.hypot(spread, trials.resolution[:, None])
     density = np.exp(-0.5 * ((length - mean) / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
+    # ln((1 - o) N(length; mean, spread) + o U(length)), U uniform over three units of the logarithm: (t, c).
     by_changepoint = np.log((1 - OUTLIER_SHARE) * density + OUTLIER_SHARE / 3)
     by_changepoint[np.isnan(trials.length)] = 0.0
+    # Correctness is Bernoulli: below the required budget right by luck, above it wrong by chance. The first is added
+    # everywhere, and `met` corrects it wherever the budget is enough.
     wrong, lucky = model.flip_rates
     by_changepoint += np.where(trials.right, math.log(lucky), math.log(1 - lucky))[:, None]
     met = np.where(trials.right, math.log((1 - wrong) / lucky), math.log(wrong / (1 - lucky)))
