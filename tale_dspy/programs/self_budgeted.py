@@ -30,6 +30,7 @@ class SelfBudgeted(ReasoningModule):
         >>> program = SelfBudgeted("question -> answer")
         >>> program
         SelfBudgeted('question -> token_budget, reasoning, answer')
+        >>> program = SelfBudgeted("question -> answer", adapter=TaleAdapter("paper"))
         >>> print(receipt(program(question=question)))
         SelfBudgeted: budget ... (stated), ... output tokens, $0.0000... paid
     """
