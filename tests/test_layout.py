@@ -56,6 +56,7 @@ TESTED_ELSEWHERE = {
     "tale_dspy.errors": "an error is tested where it is raised",
     "tale_dspy.embedded.story_templates": "reads sentences; test_problems_embedded tells stories with all of them",
     "tale_dspy.embedded.options": "nothing but defaults; test_build builds with them",
+    "tale_dspy.cli.search_setup": "test_search and test_ray_search search with what it prepares",
     "tale_dspy.runs.work_runner": "test_engine and tests/optimizers/search/test_runner do all their work with it",
     "tale_dspy.runs.session": "every call of every run in test_engine and test_folder goes through it",
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.cli.plan import Plan
 from tale_dspy.cli.ray_eval import check_ray, live_table, split_of
-from tale_dspy.cli.search import SearchOptions, prepare
+from tale_dspy.cli.search_setup import SearchOptions, prepare_search
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None
     from tale_dspy.runs.shards import shards_in
 
     address, out = check_ray(plan), plan.folder()
-    names = searchable_predictors(prepare(replace(plan, ray=None, shards=None), settings).student)
+    names = searchable_predictors(prepare_search(replace(plan, ray=None, shards=None), settings).student)
     if len(names) > 1:
         raise UsageError(
             f"--ray searches one predictor, since each waits for the one before it; got {', '.join(names)}"
@@ -60,7 +60,7 @@ def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None
 
 def search_shard(plan: Plan, settings: SearchOptions, context: "ShardContext") -> bool:
     """Search one shard, in a worker; return whether a cap ended it."""
-    prepared = prepare(replace(plan, shard=str(context.shard)), settings)
+    prepared = prepare_search(replace(plan, shard=str(context.shard)), settings)
     search = prepared.search
     search.shared_caps, search.exchange = context.caps, context.share
     if context.limiter is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
 from tale_dspy.cli.plan import EVAL_ONLY, Plan
+from tale_dspy.cli.search_setup import PreparedSearch, SearchOptions, prepare_search
 from tale_dspy.errors import SpendCapReached, UsageError
 
 if TYPE_CHECKING:
@@ -27,23 +28,6 @@ if TYPE_CHECKING:
 
 NAME = "search"
 PROGRAM_FILE = "program.json"
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """What only a search is told."""
-
-    sampler: Annotated[
-        str, typer.Option(help="elastic, halving (the paper's), tpe, or grid (every budget: the truth).")
-    ] = "elastic"
-    efforts: flags.Efforts = None
-    calls: Annotated[int | None, typer.Option(help="Budgets tried for a question; unset: the sampler decides.")] = None
-    draws: Annotated[
-        int, typer.Option("--repeats", help="Right fresh draws that must outnumber wrong ones; 0: no test.")
-    ] = 2
-    estimator: Annotated[
-        str, typer.Option(help="regression (makes no call) or few-shot (searched budgets as demos).")
-    ] = "regression"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,14 +149,6 @@ def figure_lines(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None":
-    """Read `--efforts`: words separated by commas, `none` for token budgets, nothing for `auto`."""
-    if text is None:
-        return "auto"
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    return None if words == ("none",) else words
-
-
 def _sampled_command(settings: SearchOptions) -> "SampledCommand":
     """Return how a search is forecast: from the journals of a sample or of a past search, the comparison included."""
     from tale_dspy.cli.dry_run import SampledCommand, folder_origin
@@ -215,7 +191,7 @@ def search(
     """
     from tale_dspy.cli.console import live_bar
 
-    job = prepare(plan, settings, data)
+    job = prepare_search(plan, settings, data)
     budget_search = job.search
     with nullcontext(progress) if progress else live_bar(f"search on {plan.data}") as report:
         budget_search.options = replace(budget_search.options, progress=report)
@@ -230,48 +206,6 @@ def search(
     except SpendCapReached as e:
         stopped = f"{e} (no comparison with budget:best)"
     return SearchOutcome(budget_search, file, gains, stopped, _ranges(budget_search, program))
-
-
-@dataclass(frozen=True)
-class PreparedSearch:
-    """A search that is about to begin."""
-
-    search: "BudgetSearch"
-    student: Any
-    data: "Dataset"
-    options: dict[str, Any]
-    """Of the run engine."""
-
-
-def prepare(plan: Plan, settings: SearchOptions, data: "Dataset | None" = None) -> PreparedSearch:
-    """Load data, program and model of a search, and say what does not go together."""
-    import dspy
-
-    from tale_dspy.cli.evaluation import set_up
-    from tale_dspy.cli.models import check_provider
-    from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
-    from tale_dspy.programs.spec import imported, program_from
-
-    dspy.disable_logging()  # what matters of it comes back as an outcome or an error
-    data = plan.load_data() if data is None else data
-    student = program_from(plan.program, data.signature)
-    run_options = set_up(plan, student, data)
-    options = {k: v for k, v in run_options.items() if k not in ("repeats", "allow_leak", "max_usd")}
-    metric: Any = plan.metric if plan.metric in (None, AGREES) else imported(plan.metric)
-    budget_search = BudgetSearch(
-        metric,
-        sampler=settings.sampler,
-        efforts=parse_efforts(settings.efforts),
-        calls_per_question=settings.calls,
-        repeats=settings.draws,
-        estimator=settings.estimator,  # type: ignore[arg-type]  # checked there
-        max_usd=plan.max_usd,
-        out=plan.folder(),
-        seed=plan.seed or 0,
-        **options,
-    )
-    check_provider(plan, options["lm"])
-    return PreparedSearch(budget_search, student, data, options)
 
 
 def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRangeMetrics]":

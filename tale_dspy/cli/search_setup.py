@@ -1,0 +1,80 @@
+"""What a search is made of: its flags, and the data, program and model that they name."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tale_dspy.cli import flags
+from tale_dspy.cli.plan import Plan
+
+if TYPE_CHECKING:
+    from tale_dspy.datasets import Dataset
+    from tale_dspy.optimizers.budget_search import BudgetSearch
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What only a search is told."""
+
+    sampler: Annotated[
+        str, typer.Option(help="elastic, halving (the paper's), tpe, or grid (every budget: the truth).")
+    ] = "elastic"
+    efforts: flags.Efforts = None
+    calls: Annotated[int | None, typer.Option(help="Budgets tried for a question; unset: the sampler decides.")] = None
+    draws: Annotated[
+        int, typer.Option("--repeats", help="Right fresh draws that must outnumber wrong ones; 0: no test.")
+    ] = 2
+    estimator: Annotated[
+        str, typer.Option(help="regression (makes no call) or few-shot (searched budgets as demos).")
+    ] = "regression"
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """A search that is about to begin."""
+
+    search: "BudgetSearch"
+    student: Any
+    data: "Dataset"
+    options: dict[str, Any]
+    """Of the run engine."""
+
+
+def prepare_search(plan: Plan, settings: SearchOptions, data: "Dataset | None" = None) -> PreparedSearch:
+    """Load data, program and model of a search, and say what does not go together."""
+    import dspy
+
+    from tale_dspy.cli.evaluation import set_up
+    from tale_dspy.cli.models import check_provider
+    from tale_dspy.optimizers.budget_search import AGREES, BudgetSearch
+    from tale_dspy.programs.spec import imported, program_from
+
+    dspy.disable_logging()  # what matters of it comes back as an outcome or an error
+    data = plan.load_data() if data is None else data
+    student = program_from(plan.program, data.signature)
+    run_options = set_up(plan, student, data)
+    options = {k: v for k, v in run_options.items() if k not in ("repeats", "allow_leak", "max_usd")}
+    metric: Any = plan.metric if plan.metric in (None, AGREES) else imported(plan.metric)
+    budget_search = BudgetSearch(
+        metric,
+        sampler=settings.sampler,
+        efforts=parse_efforts(settings.efforts),
+        calls_per_question=settings.calls,
+        repeats=settings.draws,
+        estimator=settings.estimator,  # type: ignore[arg-type]  # checked there
+        max_usd=plan.max_usd,
+        out=plan.folder(),
+        seed=plan.seed or 0,
+        **options,
+    )
+    check_provider(plan, options["lm"])
+    return PreparedSearch(budget_search, student, data, options)
+
+
+def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None":
+    """Read `--efforts`: words separated by commas, `none` for token budgets, nothing for `auto`."""
+    if text is None:
+        return "auto"
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    return None if words == ("none",) else words
