@@ -1,5 +1,6 @@
 """Make the command line's reference and llms.txt from the code when the manual is built."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,40 @@ def on_pre_build(config: Any) -> None:
 
 
 def on_post_build(config: Any) -> None:
-    """Write `llms.txt` (the pages) and `llms-full.txt` (their text) beside the site."""
+    """Write `llms.txt` (a sentence on each page), `llms-full.txt` (their text) and the pages as Markdown."""
     docs, site = Path(config["docs_dir"]), Path(config["site_dir"])
-    pages = sorted(docs.rglob("*.md"))
-    names = [page.relative_to(docs).as_posix() for page in pages]
-    heads = [page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for page in pages]
-    index = "\n".join(f"- [{head}]({name})" for head, name in zip(heads, names, strict=True))
-    (site / "llms.txt").write_text(f"# {config['site_name']}\n\n> {config['site_description']}\n\n{index}\n")
-    (site / "llms-full.txt").write_text("\n\n".join(page.read_text(encoding="utf-8") for page in pages))
+    pages = [docs / name for name in page_names(config["nav"]) if name.endswith(".md")]
+    texts = {page.relative_to(docs).as_posix(): page.read_text(encoding="utf-8") for page in pages}
+    index = "\n".join(f"- [{heading(text)}]({name}): {first_sentence(text)}" for name, text in texts.items())
+    head = f"# {config['site_name']}\n\n> {config['site_description']}"
+    (site / "llms.txt").write_text(f"{head}\n\n## Manual\n\n{index}\n", encoding="utf-8")
+    (site / "llms-full.txt").write_text("\n\n".join(texts.values()), encoding="utf-8")
+    for name, text in texts.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text, encoding="utf-8")
+
+
+def page_names(nav: Any) -> list[str]:
+    """Return the files that a navigation names, in its order."""
+    if isinstance(nav, str):
+        return [nav]
+    entries = nav.values() if isinstance(nav, dict) else nav
+    return [name for entry in entries for name in page_names(entry)]
+
+
+def heading(text: str) -> str:
+    """Return the first heading of a page."""
+    return text.partition("\n")[0].lstrip("# ")
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a page's first paragraph of prose, without links; nothing where it has none."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    for paragraph in prose.split("\n\n")[1:]:
+        if re.match(r"\w|`|\*\*", paragraph):
+            plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(paragraph.split())).replace("**", "")
+            return re.split(r"(?<=[.?!]) ", plain)[0]
+    return ""
 
 
 def command_line() -> str:

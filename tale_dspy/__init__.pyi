@@ -30,6 +30,8 @@ from .errors import TaleError as TaleError
 from .errors import UnpricedModelError as UnpricedModelError
 from .errors import UsageError as UsageError
 from .optimizers.budget_search import BudgetSearch as BudgetSearch
+from .optimizers.budget_sweep import BudgetSweep as BudgetSweep
+from .optimizers.budget_sweep import sweep_budgets as sweep_budgets
 from .optimizers.calibrate import Calibration as Calibration
 from .optimizers.calibrate import calibrate as calibrate
 from .optimizers.fixed_budget import BestFixedBudget as BestFixedBudget

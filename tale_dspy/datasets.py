@@ -8,7 +8,6 @@ data and does not judge replies (`tale_dspy.answers` does).
 """
 
 import dataclasses
-import difflib
 import os
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tale_dspy.answers import Kind, find_answer, gold_from_gsm8k, kind_of
 from tale_dspy.context_columns import context_of, find_context
+from tale_dspy.display import suggestion
 from tale_dspy.errors import DataError, UsageError
 from tale_dspy.ids import data_hash, digest, example_id, example_ids
 from tale_dspy.named_sets import ALIASES, NAMED, NamedSet, Task, find_rows, name_key
@@ -149,10 +149,10 @@ def load_dataset(
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
         return _embedded(key)
     if not names_a_file(name):
-        close = difflib.get_close_matches(key, ALIASES, cutoff=0.7)
-        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        kinds = ", ".join([*NAMED, "hf:owner/name:split", *(f"a file ending in {end}" for end in ENDINGS)])
-        raise DataError(f"{name!r} is no file and no known set{hint}: known are {kinds}")
+        hint = suggestion(key, [*ALIASES, *(f"embedded:{split}" for split in ("train", "dev", "test"))])
+        named = ", ".join(name for name in NAMED if not name.startswith("mathbench-"))
+        kinds = f": known are {named}, mathbench-LEVEL, hf:owner/name:split, and files ending in {', '.join(ENDINGS)}"
+        raise DataError(f"{name!r} is no file and no known set{hint or kinds}")
     if is_large(name):
         return _streamed(name, columns, gold, seed, labelled)
     return _load_table(read_file(name), columns, gold, seed, labelled)

@@ -3,14 +3,23 @@
 The ground floor: every class that renders itself (`_repr_html_`) uses `html_table`, so that escaping is written once.
 """
 
+import difflib
 import html
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 _BIDIRECTIONAL_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+class TextPrinter(Protocol):
+    """What IPython gives to `_repr_pretty_`."""
+
+    def text(self, obj: str) -> None:
+        """Write a text."""
 
 
 def visible(text: str, newline: str = "\n") -> str:
@@ -57,6 +66,24 @@ def visible_json(text: str) -> str:
 
 def _is_hidden(c: str) -> bool:
     return unicodedata.category(c) in _HIDDEN_CATEGORIES or unicodedata.bidirectional(c) in _BIDIRECTIONAL_CONTROLS
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" for a misspelt name, or nothing where no known name is close.
+
+    Capitals, spaces, hyphens and underscores do not count.
+
+    Example:
+        >>> suggestion("TaleEP", ["tale-ep", "cot"])
+        '; did you mean tale-ep?'
+    """
+    plain = {_letters(name): name for name in known}
+    close = difflib.get_close_matches(_letters(word), plain, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(plain[name] for name in close)}?" if close else ""
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.lower() if c not in "-_ ")
 
 
 def middle_cut(text: str, length: int) -> str:

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tale_dspy.display import html_table, html_text, middle_cut, visible
+from tale_dspy.display import html_table, html_text, middle_cut, suggestion, visible
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,17 @@ def test_the_middle_of_a_long_text_is_left_out_and_counted() -> None:
     text = middle_cut("a" * 500_000 + "[[7]]", 1000)
     assert text.startswith("aaa") and text.endswith("[[7]]") and "499,005 characters left out" in text
     assert middle_cut("short", 5) == "short"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("TaleEP", "; did you mean tale-ep?"),
+        ("tale_ep", "; did you mean tale-ep?"),
+        ("cto", "; did you mean cot?"),
+        ("nothing", ""),
+        ("", ""),
+    ],
+)
+def test_a_misspelt_name_gets_a_suggestion(word: str, said: str) -> None:
+    assert suggestion(word, ["cot", "tale-ep", "direct"]) == said

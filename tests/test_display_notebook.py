@@ -4,6 +4,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from IPython.lib.pretty import pretty
 from make_runs import make_record, make_run, random_run
 from searched import search
 
@@ -60,3 +61,8 @@ def test_a_comparison_shows_paired_figures_and_what_may_be_claimed() -> None:
 def test_a_ledger_shows_roles_and_a_receipt_its_calls() -> None:
     assert "Spent $0.250000, 7 output tokens" in ledger()._repr_html_() and ">reason</th>" in ledger()._repr_html_()
     assert "from the cache" in receipt()._repr_html_() and "0.250000" in receipt()._repr_html_()
+
+
+def test_ipython_shows_what_print_shows() -> None:
+    for result in (receipt(), compare(make_run("cw"), make_run("wc"))):
+        assert pretty(result) == str(result)

@@ -1,5 +1,6 @@
 """Every block of the README and the manual runs as it stands, and every link leads somewhere."""
 
+import importlib.util
 import json
 import os
 import re
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+import tale_dspy
 from tale_dspy.backends.control_registry import find_control
+from tale_dspy.cli import streams
 from tale_dspy.cli.main import app, main
 from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
@@ -24,6 +27,15 @@ COMMANDS: dict[str, Any] = dict(get_command(app).commands)  # type: ignore[attr-
 
 
 ROBE = "A robe takes 2 bolts of blue fiber and half that much white. How many bolts in all?"
+
+
+def hooks() -> Any:
+    """The module that the manual is built with."""
+    found = importlib.util.spec_from_file_location("hooks", ROOT / "docs/hooks.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 def name_of(page: Path) -> str:
@@ -71,6 +83,43 @@ def test_a_command_of_a_page_has_the_flags_it_is_given(page: str, line: str) -> 
     assert {word for word in words if word.startswith("--")} <= options, page
 
 
+ELSEWHERE = {"--to inspect": "inspect_ai has an environment of its own", "--to mlflow": "so has mlflow"}
+"""Command lines that tests/integrations runs, with the reason."""
+WITH_COMMANDS = sorted({page for page, _ in COMMAND_LINES})
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS)
+def test_the_commands_of_a_page_run_one_after_another(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = word_problems(12)
+    questions = "".join(json.dumps(row) + "\n" for row in rows)
+    for name in ("gsm8k_test.jsonl", "gsm8k_train.jsonl", "questions.jsonl"):
+        marked = questions if name == "questions.jsonl" else questions.replace('"answer": "', '"answer": "#### ')
+        (tmp_path / name).write_text(marked)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
+    for name, value in streams._ENVIRONMENT.items():  # set as the command would, and put back afterwards
+        monkeypatch.setenv(name, os.environ.get(name, value))
+    settings = {"TALE_DATA": tmp_path, "TALE_LIMIT": 8, "SLURM_ARRAY_TASK_ID": 1, "OPENAI_API_KEY": "none"}
+    for variable, value in {**settings, "ANTHROPIC_API_KEY": "none"}.items():
+        monkeypatch.setenv(variable, str(value))
+    codes = {}
+    with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        if page == "docs/guides/proxy.md":  # what earlier pages have left
+            tale_dspy.TaleEP("question -> answer").save("best.json")
+            assert main(shlex.split("eval cot --data questions.jsonl --model openai/gpt-4o-mini --out runs/a")) == 0
+        for where, line in COMMAND_LINES:
+            command = line.removeprefix("srun ").removeprefix("tale ").strip()
+            if where == page and not any(part in command for part in ELSEWHERE):
+                codes[line] = main(shlex.split(os.path.expandvars(command)))
+    said = capsys.readouterr()
+    expected = {line: 1 if line.startswith("tale gate") else 0 for line in codes}  # eight questions decide nothing
+    assert codes == expected, said.err[-2000:]
+    assert "Traceback" not in said.err
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
     targets = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
@@ -84,22 +133,23 @@ def test_the_manual_lists_every_page() -> None:
 
 
 def test_the_command_lines_reference_is_that_of_the_commands() -> None:
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        from hooks import command_line
-    finally:
-        sys.path.pop(0)
-    assert (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8") == command_line()
+    assert (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8") == hooks().command_line()
+
+
+def test_llms_txt_has_a_sentence_and_a_file_for_each_page(tmp_path: Path) -> None:
+    names = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    config = {"site_name": "tale-dspy", "site_description": "Short.", "docs_dir": ROOT / "docs", "site_dir": tmp_path}
+    hooks().on_post_build({**config, "nav": [{"Start": names[0]}, {"Guides": [{"a": name} for name in names[1:]]}]})
+    lines = (tmp_path / "llms.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[:5] == ["# tale-dspy", "", "> Short.", "", "## Manual"]
+    linked = {LINK.findall(line)[0]: line.partition("): ")[2] for line in lines if line.startswith("- ")}
+    assert list(linked) == names and all((tmp_path / name).is_file() for name in names)
+    assert [name for name, sentence in linked.items() if not sentence.endswith(".")] == []
 
 
 def test_which_model_takes_what_is_what_doctor_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        from hooks import reasoning_controls
-    finally:
-        sys.path.pop(0)
     page = (ROOT / "docs/reference/controls.md").read_text(encoding="utf-8")
-    assert page == reasoning_controls()
+    assert page == hooks().reasoning_controls()
     assert main(["doctor", "--controls"]) == 0
     table = capsys.readouterr().out
     assert table.startswith("| Models | Budget is sent as |") and page.endswith(table)

@@ -17,7 +17,7 @@ from tale_dspy.accounting.token_counts import count_tokens
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.backends.prices import Price
 from tale_dspy.budget import Source
-from tale_dspy.display import html_table, number
+from tale_dspy.display import TextPrinter, html_table, number
 from tale_dspy.protocols import JsonObject
 
 Role = Literal["reason", "recovery", "estimate", "metric", "shadow"]
@@ -351,6 +351,10 @@ class Receipt:
             for call in self.calls
         ]
         return html_table(["Role", "Model", "Prompt tokens", "Output tokens", "USD"], rows, caption=str(self))
+
+    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
+        """Show in IPython what `print` shows."""
+        printer.text(str(self))
 
     def __str__(self) -> str:
         tokens = f"{_known_tokens(self.output_tokens)} output tokens"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.models import OptionInfo
 
+from tale_dspy.display import suggestion
 from tale_dspy.errors import UsageError
 
 PREFIX = "TALE_"
@@ -91,10 +92,7 @@ def _load(context: typer.Context, value: Path | None) -> Path | None:
     for key, setting in read_config(value).items():
         name = key.replace("-", "_")
         if name not in parameters or name == "config":
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, [n for n in parameters if n], 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = suggestion(name, [flag for flag in parameters if flag])
             raise UsageError(f"{value}: {context.info_name} has no flag {key}{hint}")
         defaults[name] = setting
     context.default_map = {**(context.default_map or {}), **defaults}

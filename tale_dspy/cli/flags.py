@@ -9,7 +9,7 @@ Program = Annotated[
     str,
     typer.Argument(
         help="direct, cot, dspy-cot, concise, draft, tale-ep, self-budgeted, budget:N, budget:0.25x, budget:best, "
-        "a saved program's .json, or module:attribute."
+        "effort:WORD, effort:best, a saved program's .json, or module:attribute."
     ),
 ]
 Data = Annotated[
@@ -26,7 +26,7 @@ ApiBase = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatib
 Engine = Annotated[str, typer.Option(help="litellm, auto (DSPy's own stack where it can), or lm15.")]
 Server = Annotated[
     str | None,
-    typer.Option(help="What answers at --api-base: vllm, sglang or llama.cpp; tells how --mode native is sent."),
+    typer.Option(help="What answers at --api-base: vllm, sglang or llama.cpp; decides how --mode native is sent."),
 ]
 Rpm = Annotated[float | None, typer.Option(help="Requests a minute that are sent at most.")]
 Tpm = Annotated[
@@ -116,8 +116,8 @@ Shards = Annotated[
 Out = Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Tell calls, tokens and price to be expected, from a paid sample of 10 questions."),
+    typer.Option("--dry-run", help="Show the calls, tokens and price to expect, from a paid sample of 10 questions."),
 ]
-Past = Annotated[Path | None, typer.Option("--from", help="Tell them from this past run instead, for nothing.")]
+Past = Annotated[Path | None, typer.Option("--from", help="Estimate them from this past run instead, for nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before calls are paid.")]

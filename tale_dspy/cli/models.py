@@ -5,6 +5,7 @@ from typing import Any
 
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.cli.plan import Plan
+from tale_dspy.display import suggestion
 from tale_dspy.errors import UsageError
 
 
@@ -67,8 +68,12 @@ def check_provider(plan: Plan, lm: Any) -> None:
     try:
         litellm.get_llm_provider(plan.model, api_base=plan.api_base)
     except litellm.exceptions.BadRequestError:
+        from litellm.types.utils import LlmProviders
+
+        name, slash, _ = plan.model.partition("/")
+        hint = suggestion(name, [provider.value for provider in LlmProviders] if slash else ["embedded"])
         raise UsageError(
-            f"--model {plan.model}: LiteLLM knows no provider of this name; give PROVIDER/MODEL, such as "
+            f"--model {plan.model}: LiteLLM knows no provider of this name{hint or ';'} give PROVIDER/MODEL, such as "
             "openai/gpt-4o-mini, and openai/MODEL with --api-base for a server of your own"
         ) from None
 

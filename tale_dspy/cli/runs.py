@@ -19,13 +19,13 @@ def run(
 ) -> None:
     """List the runs, searches and trained adapters in a folder, with their main figures."""
     from tale_dspy.cli.console import console, print_json
-    from tale_dspy.reports.run_listing import list_folder, listing_table
+    from tale_dspy.reports.run_listing import list_folder, listing_table, screen_listing
 
     entries = list_folder(folder)
-    table = listing_table(entries)
     if json:
-        print_json({"folder": str(folder), "entries": table.values()})
+        print_json({"folder": str(folder), "entries": listing_table(entries).values()})
     elif entries:
-        console().print(table.known().rich())
+        screen = console()
+        screen.print(screen_listing(entries, screen.width).rich())
     else:
         say(f"{folder} holds no run, search or trained adapter")

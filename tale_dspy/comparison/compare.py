@@ -16,7 +16,7 @@ from tale_dspy.comparison.changes import QuestionChange, changes_of, token_chang
 from tale_dspy.comparison.formatting import change_text, number, p_text, plain_json, saving_text, side_texts
 from tale_dspy.comparison.paired import Figure, PairedMeans, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import RunStats, data_name, run_stats
-from tale_dspy.display import html_table
+from tale_dspy.display import TextPrinter, html_table
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.records import Run
@@ -106,6 +106,10 @@ class Comparison:
         ]
         header = ["", "baseline", "run", "difference [95 % paired]", "saving"]
         return html_table(header, rows, caption=names, note=". ".join(notes) + ".")
+
+    def _repr_pretty_(self, printer: TextPrinter, cycle: bool) -> None:
+        """Show in IPython what `print` shows."""
+        printer.text(str(self))
 
     def __str__(self) -> str:
         return "\n".join([*_figure_lines(self), *(f"note: {note}" for note in self.notes)])

@@ -188,7 +188,14 @@ def _judge_both(saving: Judged, drop: Judged, n_needed: tuple[int, int]) -> tupl
 
 def _judge_saving(saving: Judged) -> tuple[GateOutcome, str]:
     measured, (low, _), least = saving
-    shown = f"saves {_percent_text(measured)} of the output tokens, at least {_percent_text(low)} with 95 % certainty"
+    if measured < 0:
+        shown = (
+            f"takes {_percent_text(-measured)} more output tokens, at most {_percent_text(-low)} with 95 % certainty"
+        )
+    else:
+        shown = (
+            f"saves {_percent_text(measured)} of the output tokens, at least {_percent_text(low)} with 95 % certainty"
+        )
     reason = f"{shown} ({_percent_text(least)} asked for)"
     if low >= least:
         return "pass", reason

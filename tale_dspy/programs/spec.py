@@ -12,6 +12,7 @@ from typing import Any
 import dspy
 
 from tale_dspy.budget import EFFORT_WORDS, BudgetValue, check_budget
+from tale_dspy.display import suggestion
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.catalog import command_line_programs
@@ -60,7 +61,8 @@ def program_from(spec: str, signature: str) -> Any:
         return load(Path(spec))
     if ":" in spec:
         return _import_program(spec, signature)
-    raise UsageError(f"there is no program {spec!r}: give {', '.join(words)}, {_FORMS}")
+    known = f": give {', '.join(words)}, {_FORMS}"
+    raise UsageError(f"there is no program {spec!r}{suggestion(spec, words) or known}")
 
 
 def scale_of(spec: str) -> float | None:

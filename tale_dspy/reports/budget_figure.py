@@ -98,8 +98,8 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
         stem="asked_spent",
         title="Budget asked for and tokens spent",
         description=(
-            "Output tokens of each answer against the budget it was asked to keep, on logarithmic axes. Below the grey "
-            "line an answer kept its budget; the dashed line is the mean of answers with similar budgets."
+            "Output tokens of each answer against the budget that it was given, on logarithmic axes. Below the grey "
+            "line an answer stayed within its budget; the dashed line is the mean of answers with similar budgets."
         ),
         figure=figure,
         rows=[vars(budget_bin) for run in budgeted for budget_bin in budget_bins(run)],
@@ -125,6 +125,6 @@ def _draw_panel(axes: "Axes", run: Run) -> None:
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     axes.plot([low, high], [low, high], color=GREY, linewidth=1)
-    share_within = sum(t <= b for b, t in pairs) / len(pairs)
-    axes.set_title(escape_math(f"{shorten_text(run.name, 24)}: {100 * share_within:.0f} % kept"))
+    within = sum(t <= b for b, t in pairs) / len(pairs)
+    axes.set_title(escape_math(f"{shorten_text(run.name, 24)}: {100 * within:.0f} % within"))
     axes.set_xlabel("budget (tokens)")

@@ -1,19 +1,23 @@
 """A finished figure with the sentence, the numbers and the files that belong to it."""
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tale_dspy.display import html_table, html_text
+from tale_dspy.display import html_table
 from tale_dspy.errors import UsageError
 from tale_dspy.reports import canvas
 from tale_dspy.reports.text import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MimeBundle = tuple[dict[str, str], dict[str, dict[str, str]]]
+"""What IPython shows: representations by media type, and metadata of each."""
 
 TABLE_ROWS = 100
 """Rows of the table shown behind a figure; the CSV file holds all."""
@@ -91,11 +95,22 @@ class Drawing:
         names = list(self.rows[0])
         return names, [[_cell_text(row[name]) for name in names] for row in self.rows[:TABLE_ROWS]]
 
-    def _repr_html_(self) -> str:
-        return (
-            f'<figure role="img" aria-label="{html_text(self.description)}">{self.svg(self.stem)}</figure>'
-            f"<details><summary>Numbers behind it</summary>{html_table(*self.table())}</details>"
-        )
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
+        """Show it in a notebook as a picture that every viewer shows, described for those who cannot see it."""
+        buffer = BytesIO()
+        with canvas.styled():
+            self.figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
+        picture = base64.b64encode(buffer.getvalue()).decode()
+        return {"image/png": picture, "text/plain": self.description}, {"image/png": {"alt": self.description}}
+
+    def _ipython_display_(self) -> None:
+        """Show the picture, and below it the numbers behind it."""
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+        numbers = f"<details><summary>Numbers behind it</summary>{html_table(*self.table())}</details>"
+        display({"text/html": numbers, "text/plain": f"{len(self.rows)} rows of numbers"}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def _cell_text(value: object) -> str:

@@ -19,7 +19,7 @@ from tale_dspy.reports.figure_registry import drawings
 from tale_dspy.reports.page import PageSection, ReportPage
 from tale_dspy.reports.question_explorer import CHANGE, FLIPS, question_explorer
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
-from tale_dspy.reports.rows import compact_table
+from tale_dspy.reports.rows import compact_table, distinct_names
 from tale_dspy.reports.search_explorer import search_explorer
 from tale_dspy.reports.search_run import range_qualities, range_sentence, search_notes, search_summary, searched_row
 from tale_dspy.reports.sources import ReportSources
@@ -41,7 +41,7 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
         MissingExtraError: If matplotlib is not installed.
     """
     figures = drawings(sources) if drawn is None else drawn
-    explorers = [question_explorer(sources.runs)] if sources.runs else []
+    explorers = [question_explorer(sources.runs, distinct_names(sources.rows, with_data=False))] if sources.runs else []
     searched = [search_explorer(search, key) for key, _, search in sources.named_searches]
     sections = [
         *_run_sections(sources, figures, explorers),
@@ -59,10 +59,16 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
     )
 
 
-def verdict(c: Comparison) -> str:
-    """Say in a sentence what a run changed against its baseline, and whether that may be called a budget saving."""
-    names = f"{shorten_text(c.run.name, 60)} against {shorten_text(c.baseline.name, 60)} on {c.data or 'unnamed data'}"
-    parts = [f"{names}, {c.n:,} questions:"]
+def verdict(c: Comparison, names: tuple[str, str] | None = None) -> str:
+    """Say in a sentence what a run changed against its baseline, and whether that may be called a budget saving.
+
+    Args:
+        c: The run against the baseline.
+        names: What baseline and run are called; None for their programs.
+    """
+    baseline, run = names or (c.baseline.name, c.run.name)
+    pair = f"{shorten_text(run, 60)} against {shorten_text(baseline, 60)} on {c.data or 'unnamed data'}"
+    parts = [f"{pair}, {c.n:,} questions:"]
     savings = [
         _saving_sentence(means.saving, means.saving_interval, what)
         for means, what in ((c.net_tokens, "output tokens"), (c.price_usd, "dollars"))
@@ -91,7 +97,7 @@ def _saving_sentence(share: float | None, interval: tuple[float, float] | None, 
 
 
 def _page_title(sources: ReportSources) -> str:
-    names = [run.name for run in sources.runs]
+    names = distinct_names(sources.rows, with_data=False)
     names += [f"search of {search.predictor} by {search.sampler}" for search in sources.searches]
     names += [f"training {training.name}" for training in sources.trainings]
     shown = [shorten_text(name, 40) for name in names[:4]]
@@ -100,7 +106,9 @@ def _page_title(sources: ReportSources) -> str:
 
 def _verdict_sentences(sources: ReportSources) -> list[str]:
     compared = [c for c in sources.comparisons if c is not None]
-    sentences = [verdict(c) for c in compared[:MAX_VERDICTS]]
+    names = distinct_names(sources.rows, with_data=False)
+    named = [(c, (names[0], name)) for c, name in zip(sources.comparisons, names, strict=True) if c is not None]
+    sentences = [verdict(c, pair) for c, pair in named[:MAX_VERDICTS]]
     if len(compared) > MAX_VERDICTS:
         sentences.append(f"The table compares {len(compared) - MAX_VERDICTS} more runs with the first.")
     if len(sources.runs) == 1:
@@ -140,7 +148,7 @@ def _run_sections(
             key="tests",
             title="Shorter and not worse?",
             sentences=[
-                "Each run of another model or prompt is tested against the first, with the limits that `tale gate` has "
+                "Each run of another model or prompt is tested against the first, with the limits that tale gate has "
                 "by default and one-sided 95 % bounds.",
                 *tests,
             ],

@@ -1,7 +1,6 @@
 """All questions of some runs as a searchable table, with both replies of each side by side."""
 
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.reports.explorer import MAX_ROWS_WITH_TEXT, ExplorerColumn, RowExplorer, TextPane
@@ -17,12 +16,14 @@ _Key = tuple[str, int]
 _Drawn = Sequence[Record | None]
 
 
-def question_explorer(runs: Sequence[Run]) -> RowExplorer:
+def question_explorer(runs: Sequence[Run], names: Sequence[str] | None = None) -> RowExplorer:
     """Make the table of all questions: a row for each draw of a question, the runs' figures side by side.
 
     Args:
         runs: One run or more; the others' changes are against the first.
+        names: What each run is called; None for its program.
     """
+    names = [run.name for run in runs] if names is None else names
     drawn: dict[_Key, list[Record | None]] = {}
     for i, run in enumerate(runs):
         for record in run.records:
@@ -42,17 +43,17 @@ def question_explorer(runs: Sequence[Run]) -> RowExplorer:
         )
     if any(r.repeat for r in firsts):
         columns.append(ExplorerColumn(name="Draw", values=[r.repeat + 1 for r in firsts]))
-    for group, run in enumerate(runs):
-        columns += _run_columns(group, run.name, [row[group] for row in rows], several=len(runs) > 1)
+    for group, name in enumerate(names):
+        columns += _run_columns(group, name, [row[group] for row in rows], several=len(runs) > 1)
         if group:
             changes = [_outcome_change(row[0], row[group]) for row in rows]
             columns.append(ExplorerColumn(name=CHANGE, values=changes, kind="word", group=group, is_filter=True))
     return RowExplorer(
         source="questions",
         unit="questions" if len(rows) == len({record.id for record in firsts}) else "answers",
-        groups=[run.name for run in runs],
+        groups=list(names),
         columns=columns,
-        panes=lambda i: _reply_panes(runs, rows[i], firsts[i]),
+        panes=lambda i: _reply_panes(names, rows[i], firsts[i]),
         is_telling=lambda i: any(_is_failure(r) for r in rows[i]) or len({r.correct for r in rows[i] if r}) > 1,
         elsewhere="This page is too small for the texts of all questions: `tale show RUN ID` shows any of them.",
     )
@@ -94,7 +95,7 @@ def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> li
     within = [None if record is None else _adherence_text(record) for record in records]
     if any(within):
         columns.append(
-            ExplorerColumn(name=f"{prefix}budget kept", values=within, kind="word", group=group, is_filter=True)
+            ExplorerColumn(name=f"{prefix}within budget", values=within, kind="word", group=group, is_filter=True)
         )
     return columns
 
@@ -117,14 +118,14 @@ def _is_failure(record: Record | None) -> bool:
     return record is not None and record.outcome not in ("correct", "wrong")
 
 
-def _reply_panes(runs: Sequence[Run], row: _Drawn, first: Record) -> list[TextPane]:
+def _reply_panes(names: Sequence[str], row: _Drawn, first: Record) -> list[TextPane]:
     panes = [
         TextPane(title=f"Question {first.id}", text=question_text(first.question, first.inputs), group=None),
         TextPane(title="Gold answer", text=value_text(first.gold), group=None),
     ]
-    for group, (run, record) in enumerate(zip_longest(runs, row)):
+    for group, (name, record) in enumerate(zip(names, row, strict=True)):
         if record is not None:
-            panes.append(TextPane(title=reply_title(run.name, record), text=reply_text(record), group=group))
+            panes.append(TextPane(title=reply_title(name, record), text=reply_text(record), group=group))
     return panes
 
 

@@ -11,6 +11,7 @@ from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.rows import distinct_names, run_row
+from tale_dspy.reports.text import shorten_text
 from tale_dspy.runs.records import Record, Run
 
 ROLES: dict[str, tuple[str, Callable[[Record], int | None]]] = {
@@ -100,7 +101,7 @@ def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
                 hatch = {"recovery": "///", "metric": "..."}.get(role)
                 axes.barh(range(len(runs)), widths, left=starts, color=colour, label=role, hatch=hatch, height=0.7)
                 starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        names = [escape_math(name) for name in distinct_names([run_row(run) for run in runs])]
+        names = [escape_math(shorten_text(name, 40)) for name in distinct_names([run_row(run) for run in runs])]
         axes.set_yticks(range(len(runs)), names)
         axes.invert_yaxis()
         axes.set_xlabel("mean completion tokens per question")

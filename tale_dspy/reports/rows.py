@@ -74,13 +74,13 @@ class ReportRow:
     notes: tuple[str, ...] = ()
 
 
-def distinct_names(rows: Sequence[ReportRow]) -> list[str]:
+def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list[str]:
     """Return a name for each row of a figure: its program, with what tells it from the others.
 
     Where a program was run on several models, that is the last part of the model's name, such as an adapter's folder;
-    where there are several data sets, the data.
+    where there are several data sets, the data, unless `with_data` is off.
     """
-    several = len({row.data for row in rows}) > 1
+    several = with_data and len({row.data for row in rows}) > 1
     models: dict[str, set[str | None]] = {}
     for row in rows:
         models.setdefault(row.program, set()).add(row.model)

@@ -1,7 +1,7 @@
 """What lies in a folder: runs, searches and trained adapters, a line each."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tale_dspy.comparison.formatting import number
@@ -144,3 +144,28 @@ def listing_table(entries: list[FolderEntry]) -> ReportTable[FolderEntry]:
         TableColumn[FolderEntry]("Status", lambda e: e.status, {"status": lambda e: e.status}, is_text=True),
     ]
     return ReportTable(columns, entries)
+
+
+WIDE = 120
+"""Columns of a terminal that the listing needs with a column for each thing; on a narrower one names share a cell."""
+
+
+def screen_listing(entries: list[FolderEntry], width: int) -> ReportTable[FolderEntry]:
+    """Make the table of a folder's entries for a terminal of so many columns."""
+    table = listing_table(entries).known()
+    if width >= WIDE:
+        return table
+    named = ("Folder", "Kind", "What", "Model", "Data", "Day")
+    folder = TableColumn[FolderEntry]("Folder", _names, {"path": lambda e: e.path}, is_text=True)
+    return replace(table, columns=[folder, *(column for column in table.columns if column.name not in named)])
+
+
+def _names(entry: FolderEntry) -> str:
+    """Write what an entry is, a line for each thing that is known."""
+    lines = [
+        entry.path,
+        f"{entry.name} ({entry.kind})",
+        entry.model,
+        ", ".join(filter(None, [entry.data, entry.created])),
+    ]
+    return "\n".join(filter(None, lines))

@@ -12,6 +12,9 @@ from tale_dspy.backends.local.files import CARD
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
 from tale_dspy.runs.records import read_json
 
+MAX_LISTED = 8
+"""Values of a list that a table of settings shows; of a longer one, such as the losses of all steps, first and last."""
+
 
 @dataclass(frozen=True)
 class TrainingRun:
@@ -77,5 +80,15 @@ def flatten_settings(settings: Mapping[str, object], prefix: str = "") -> dict[s
         if isinstance(value, Mapping) and value:
             lines |= flatten_settings(value, f"{prefix}{key}.")
         else:
-            lines[f"{prefix}{key}"] = UNKNOWN if value is None or value == {} or value == [] else str(value)
+            lines[f"{prefix}{key}"] = _setting_text(value)
     return lines
+
+
+def _setting_text(value: object) -> str:
+    if value is None or value == {} or value == []:
+        return UNKNOWN
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list) and len(value) > MAX_LISTED:
+        return f"{len(value)} values, from {_setting_text(value[0])} to {_setting_text(value[-1])}"
+    return str(value)

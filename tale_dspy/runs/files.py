@@ -64,7 +64,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     file = _open_plain(path)
     if file is None:
-        raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}")
+        inside = sorted(found.parent.name for found in path.parent.glob(f"*/{path.name}"))
+        hint = f", but folders inside it have: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}"
+        raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}{hint if inside else ''}")
     with file:
         try:
             value = json.loads(file.read().decode("utf-8"), parse_constant=_unknown)

@@ -1,10 +1,14 @@
+import base64
 import os
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from make_runs import make_run, random_run
+from traitlets.config import Config
 
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.accuracy_figure import accuracy_tokens
@@ -45,9 +49,18 @@ def test_no_text_of_a_run_becomes_markup_in_the_svg() -> None:
     assert "<script" not in text and "&lt;script&gt;" in text
 
 
-def test_a_notebook_shows_the_figure_and_its_numbers() -> None:
-    shown = drawing()._repr_html_()
-    assert shown.startswith("<figure") and "<svg" in shown and "Numbers behind it" in shown and "accuracy_low" in shown
+def test_a_notebook_shows_the_figure_as_a_picture_with_its_description_and_its_numbers(tmp_path: Path) -> None:
+    shell = InteractiveShell.instance(ipython_dir=str(tmp_path), config=Config({"HistoryManager": {"enabled": False}}))
+    try:
+        with capture_output() as shown:
+            drawing()._ipython_display_()
+    finally:
+        shell.restore_sys_module_state()
+        InteractiveShell.clear_instance()
+    picture, numbers = shown.outputs
+    assert base64.b64decode(picture.data["image/png"]).startswith(b"\x89PNG")
+    assert picture.metadata["image/png"]["alt"] == picture.data["text/plain"] == drawing().description
+    assert "Numbers behind it" in numbers.data["text/html"] and "accuracy_low" in numbers.data["text/html"]
 
 
 def test_the_table_behind_a_figure_is_short() -> None:

@@ -20,7 +20,7 @@ def test_each_question_is_a_row_with_the_changes_against_the_first_run() -> None
 def test_questions_of_one_run_only_have_unknown_figures() -> None:
     table = question_explorer([make_run("c"), make_run([make_record(5, token_budget=50)], "b")])
     assert column(table, "Change", 1) == [None, None] and column(table, "b: tokens", 1) == [None, 100]
-    assert column(table, "b: budget kept", 1) == [None, "no"]
+    assert column(table, "b: within budget", 1) == [None, "no"]
 
 
 def test_draws_are_rows_and_unknown_columns_are_left_out() -> None:

@@ -1,12 +1,14 @@
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from make_runs import make_run
+from rich.console import Console
 from searched import search
 
 from tale_dspy.errors import UsageError
-from tale_dspy.reports.run_listing import list_folder, listing_table
+from tale_dspy.reports.run_listing import FolderEntry, list_folder, listing_table, screen_listing
 
 
 def write(path: Path, value: object) -> None:
@@ -42,3 +44,16 @@ def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
 def test_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no folder"):
         list_folder(tmp_path / "none")
+
+
+def test_on_a_narrow_terminal_names_share_a_cell_and_nothing_is_cut() -> None:
+    entry = FolderEntry(
+        path="sweep/budget-100", kind="run", name="budget:100", model="openai/gpt-4o-mini", data="gsm8k", n=200,
+        accuracy=0.845, output_tokens=104.6, cost_usd=0.0131, created="2026-11-29", status="finished",
+    )  # fmt: skip
+    written = StringIO()
+    Console(width=80, file=written).print(screen_listing([entry], 80).rich())
+    shown = written.getvalue()
+    for cell in ("sweep/budget-100", "budget:100 (run)", "openai/gpt-4o-mini", "gsm8k, 2026-11-29", "84.5", "finished"):
+        assert cell in shown
+    assert [column.name for column in screen_listing([entry], 160).columns][:3] == ["Folder", "Kind", "What"]
