@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def console(*, stderr: bool = False) -> "Console":
     """Return a console on stdout or stderr; piped output is 160 columns wide and has no colours."""
-    from rich.console import Console
+    from tale_dspy.cli.visible_console import VisibleConsole
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 160, highlight=False)
+    return VisibleConsole(stderr=stderr, width=None if stream.isatty() else 160)
 
 
 def confirmed() -> bool:

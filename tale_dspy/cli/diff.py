@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.display import visible
 from tale_dspy.errors import UsageError
 
 NAME = "diff"
@@ -30,7 +31,7 @@ def run(
     if json:
         print_json(comparison.to_json())
     elif csv:
-        typer.echo(changes_csv(comparison), nl=False)
+        typer.echo(visible(changes_csv(comparison)), nl=False)
     else:
         screen = console()
         screen.print(rich_comparison(comparison, width=screen.width, limit=limit or None))
