@@ -9,6 +9,7 @@ from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import number, plain_json
 from tale_dspy.comparison.noninferiority import MOST, difference_bounds, smallest_n
 from tale_dspy.comparison.paired import pair_runs
+from tale_dspy.comparison.run_stats import has_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Run
 
@@ -135,11 +136,6 @@ def advise(runs: Sequence[Run], *, max_drop: float = 0.02) -> Advice:
     best = next((advice for advice in advised if advice.outcome == "pays"), None)
     n = min(advice.comparison.n for advice in advised)
     return Advice(baseline=baseline.name, best=best, runs=advised, max_drop=max_drop, n=n)
-
-
-def has_budget(run: Run) -> bool:
-    """Say whether answers of a run were asked for with a number or an effort word."""
-    return any(record.token_budget is not None or record.effort is not None for record in run.records)
 
 
 def _advise_run(baseline: Run, run: Run, max_drop: float) -> RunAdvice:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -13,6 +14,8 @@ from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.records import Record, Run, read_jsonl
 from tale_dspy.statistics import students_t_quantile
 
+MOST_ANSWERS = 100_000
+"""Answers of a past run that are looked at, the first ones."""
 SAMPLE = 10
 """Questions that are asked for a forecast."""
 
@@ -101,11 +104,12 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
     Raises:
         UsageError: If no answer of the run can be used, or answers is negative.
     """
-    known = [r for r in run.records if r.outcome != "error" and r.calls]
+    records = list(islice(run.iter_records(), MOST_ANSWERS))
+    known = [r for r in records if r.outcome != "error" and r.calls]
     if not known:
         raise UsageError(f"nothing can be estimated from {run.path or run.name}: it has no answers")
-    lost = len(run.records) - len(known)
-    notes = [f"{lost} of {len(run.records)} answers were errors and are left out"] if lost else []
+    lost = len(records) - len(known)
+    notes = [f"{lost} of {len(records)} answers were errors and are left out"] if lost else []
     costs = [QuestionCost(r.calls, r.prompt_tokens, r.net_tokens, _record_cost(r, price)) for r in known]
     return forecast_costs(costs, answers, notes=notes, accuracy=fmean(r.correct for r in known))
 

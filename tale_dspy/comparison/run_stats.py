@@ -4,6 +4,7 @@ What a run recorded of itself, and what it shows on the draws both sides have.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from tale_dspy.protocols import JsonObject
@@ -17,6 +18,18 @@ def config_of(run: Run) -> JsonObject:
     """Give the configuration in `run.json`; empty where it is missing or not an object."""
     config = run.info.get("config")
     return config if isinstance(config, dict) else {}
+
+
+FIRST_ANSWERS = 1000
+"""Answers among which one with an effort word is looked for; columns hold budgets in tokens alone."""
+
+
+def has_budget(run: Run) -> bool:
+    """Say whether answers of a run were asked for with a number or an effort word."""
+    budgets = run.columns.token_budget
+    if bool((budgets == budgets).any()):  # NaN is none
+        return True
+    return any(record.effort is not None for record in islice(run.iter_records(), FIRST_ANSWERS))
 
 
 def setting(run: Run, name: str) -> Any:

@@ -16,9 +16,13 @@ from tale_dspy.reports.text import shorten_text
 from tale_dspy.runs.records import Run
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 PANELS = 4
+MOST_POINTS = 4000
+"""Answers that a panel draws at most, evenly spaced in the order of their budgets; bins count all."""
 BINS = 5
 
 
@@ -41,33 +45,36 @@ def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
 
     Few different budgets have a bin each.
     """
+    import numpy as np
+
     pairs = _budget_token_pairs(run)
-    budgets = sorted({budget for budget, _ in pairs})
-    if len(budgets) <= bins:
-        groups = [[pair for pair in pairs if pair[0] == budget] for budget in budgets]
+    different = np.unique(pairs[0])
+    if len(different) <= bins:
+        ends = [*np.searchsorted(pairs[0], different).tolist(), pairs.shape[1]]
     else:
-        ends = [round(i * len(pairs) / bins) for i in range(bins + 1)]
-        groups = [pairs[start:end] for start, end in pairwise(ends)]
+        ends = [round(i * pairs.shape[1] / bins) for i in range(bins + 1)]
     return [
         BudgetBin(
             program=run.name,
-            least_budget=group[0][0],
-            largest_budget=group[-1][0],
-            n=len(group),
-            mean_budget=math.fsum(budget for budget, _ in group) / len(group),
-            mean_tokens=math.fsum(tokens for _, tokens in group) / len(group),
-            within_budget=sum(tokens <= budget for budget, tokens in group) / len(group),
+            least_budget=int(budgets[0]),
+            largest_budget=int(budgets[-1]),
+            n=len(budgets),
+            mean_budget=math.fsum(budgets) / len(budgets),
+            mean_tokens=math.fsum(tokens) / len(budgets),
+            within_budget=float(np.mean(tokens <= budgets)),
         )
-        for group in groups
-        if group
+        for budgets, tokens in (pairs[:, start:end] for start, end in pairwise(ends))
+        if len(budgets)
     ]
 
 
-def _budget_token_pairs(run: Run) -> list[tuple[int, int]]:
-    """Return budget and tokens of each answer for which both are known, in the order of the budgets."""
-    return sorted(
-        (r.token_budget, r.output_tokens) for r in run.records if r.token_budget and r.output_tokens is not None
-    )
+def _budget_token_pairs(run: Run) -> "NDArray[np.float64]":
+    """Return budgets and tokens of the answers for which both are known, in the order of the budgets, shape (2, n)."""
+    import numpy as np
+
+    pairs = np.stack([run.columns.token_budget, run.columns.output_tokens])
+    pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
+    return pairs[:, np.lexsort((pairs[1], pairs[0]))]
 
 
 def asked_spent(runs: Sequence[Run]) -> Drawing | None:
@@ -79,11 +86,11 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    budgeted = [run for run in runs if _budget_token_pairs(run)]
+    budgeted = [run for run in runs if _budget_token_pairs(run).size]
     if not budgeted:
         return None
     canvas.load_matplotlib()
-    several = [run for run in budgeted if len({budget for budget, _ in _budget_token_pairs(run)}) > 1]
+    several = [run for run in budgeted if len(set(_budget_token_pairs(run)[0])) > 1]
     drawn = (several or budgeted)[:PANELS]
     with canvas.house_style():
         from matplotlib.figure import Figure
@@ -108,23 +115,24 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
 
 def _draw_panel(axes: "Axes", run: Run) -> None:
     pairs, bins = _budget_token_pairs(run), budget_bins(run)
-    budgets, tokens = zip(*pairs, strict=True)
+    step = -(-pairs.shape[1] // MOST_POINTS)
+    budgets, tokens = pairs[:, ::step]
     axes.scatter(
         budgets,
-        [max(1, t) for t in tokens],
-        s=max(2.0, 12.0 * min(1.0, 300 / len(pairs))),
+        tokens.clip(min=1),
+        s=max(2.0, 12.0 * min(1.0, 300 / len(budgets))),
         color=BLUE,
         linewidths=0,
-        rasterized=len(pairs) > canvas.RASTER,
+        rasterized=len(budgets) > canvas.RASTER,
     )
     axes.plot([b.mean_budget for b in bins], [b.mean_tokens for b in bins], "s--", color=DARK_ORANGE, markersize=4)
-    low, high = 0.8 * max(1, min(budgets + tokens)), 1.25 * max(budgets + tokens)
+    low, high = 0.8 * max(1.0, float(pairs.min())), 1.25 * float(pairs.max())
     for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
         set_scale("log")
         canvas.log_ticks(axis, low, high, 5)
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     axes.plot([low, high], [low, high], color=GREY, linewidth=1)
-    within = sum(t <= b for b, t in pairs) / len(pairs)
+    within = float((pairs[1] <= pairs[0]).mean())
     axes.set_title(escape_math(f"{shorten_text(run.name, 24)}: {100 * within:.0f} % within"))
     axes.set_xlabel("budget (tokens)")

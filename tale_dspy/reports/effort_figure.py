@@ -43,9 +43,15 @@ class EffortCurve:
 
 def fixed_effort(run: Run) -> str | None:
     """Return the one effort word all questions of a run were asked with, and with no number; None if there is none."""
-    answered = [r for r in run.records if r.outcome != "error" or r.effort is not None]
-    words = {r.effort if r.token_budget is None else None for r in answered}
-    return words.pop() if len(words) == 1 else None
+    found: str | None = None
+    for record in run.iter_records():
+        if record.outcome == "error" and record.effort is None:
+            continue
+        word = record.effort if record.token_budget is None else None
+        if word is None or found not in (None, word):
+            return None
+        found = word
+    return found
 
 
 def effort_curves(runs: Sequence[Run]) -> list[EffortCurve]:
@@ -62,11 +68,16 @@ def effort_curves(runs: Sequence[Run]) -> list[EffortCurve]:
     curves = []
     for words in groups.values():
         ordered = tuple(words[word] for word in EFFORT_WORDS if word in words)
-        if len(words) >= LEAST_WORDS and {r.id for r in ordered[0].records} & {r.id for r in ordered[-1].records}:
+        if len(words) >= LEAST_WORDS and _in_common(ordered[0], ordered[-1]):
             apart = NOT_THE_EXPERIMENT | OF_THE_PROGRAM
             alike = [run for run in runs if experiment(run, apart) == experiment(ordered[0], apart)]
             curves.append(EffortCurve(ordered, vanilla_run(alike, runs[0])))
     return curves
+
+
+def _in_common(one: Run, other: Run) -> bool:
+    """Whether two runs have a question in common."""
+    return not {*one.columns.question_ids().tolist()}.isdisjoint(other.columns.question_ids().tolist())
 
 
 def effort_drawings(runs: Sequence[Run]) -> Iterator[Drawing]:
@@ -138,7 +149,7 @@ def effort_sentence(curve: EffortCurve) -> str:
 
 def _tokens_interval(run: Run) -> Interval | None:
     draws: dict[str, list[int]] = {}
-    for r in run.records:
+    for r in run.iter_records():
         if r.output_tokens is not None:
             draws.setdefault(r.id, []).append(r.output_tokens)
     return normal_interval([sum(tokens) / len(tokens) for tokens in draws.values()])

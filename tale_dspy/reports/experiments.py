@@ -6,7 +6,7 @@ What they must have in common to be set against each other in one curve.
 import json
 from collections.abc import Collection, Sequence
 
-from tale_dspy.comparison.run_stats import config_of, data_name
+from tale_dspy.comparison.run_stats import config_of, data_name, has_budget
 from tale_dspy.runs.records import Run
 
 VANILLA = ("VanillaCoT", "ChainOfThought")
@@ -28,6 +28,6 @@ def vanilla_run(others: Sequence[Run], first: Run) -> Run | None:
 
     Else `first`, if it is among them and has none.
     """
-    plain = [run for run in others if all(r.token_budget is None and r.effort is None for r in run.records)]
+    plain = [run for run in others if not has_budget(run)]
     reasoning = [run for run in plain if run.info.get("program", {}).get("class") in VANILLA]
     return next(iter([*reasoning, *(run for run in plain if run is first)]), None)

@@ -42,7 +42,7 @@ def _token_drawings(sources: ReportSources) -> Iterator[Drawing]:
     """Draw each run beside the first, but for those that a curve or sweep of budgets shows together."""
     shown = [run for runs in [c.runs for c in sources.curves] + [s.runs for s in sources.sweeps] for run in runs]
     for i, (run, row) in enumerate(zip(sources.runs, sources.rows, strict=True)):
-        if row.versus is not None and not any(run is s for s in shown) and paired_tokens(sources.runs[0], run):
+        if row.versus is not None and not any(run is s for s in shown) and len(paired_tokens(sources.runs[0], run).ids):
             name = re.sub(r"[^a-z0-9]+", "-", run.name.lower())[:40].strip("-")
             yield replace(tokens_per_question(sources.runs[0], run), stem=f"tokens_{i:02d}_{name}")
 

@@ -1,6 +1,6 @@
 """All questions of some runs as a searchable table, with both replies of each side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.reports.explorer import MAX_ROWS_WITH_TEXT, ExplorerColumn, RowExplorer, TextPane
@@ -12,6 +12,9 @@ FLIPS = (RIGHT_TO_WRONG, WRONG_TO_RIGHT)
 CHANGE = "Change"
 """Name of the column that says how the outcome differs from the first run's."""
 
+MOST_ANSWERS = 20_000
+"""Answers of a run that the table shows; more would not fit on a page."""
+ELSEWHERE = "This page is too small for the texts of all questions: `tale show RUN ID` shows any of them."
 _Key = tuple[str, int]
 _Drawn = Sequence[Record | None]
 
@@ -26,9 +29,10 @@ def question_explorer(runs: Sequence[Run], names: Sequence[str] | None = None) -
     names = [run.name for run in runs] if names is None else names
     drawn: dict[_Key, list[Record | None]] = {}
     for i, run in enumerate(runs):
-        for record in run.records:
+        for record in _first_answers(run, drawn):
             drawn.setdefault((record.id, record.repeat), [None] * len(runs))[i] = record
     rows = list(drawn.values())
+    left_out = max(0, max(len(run.columns) for run in runs) - len(rows))
     firsts = [next(record for record in row if record is not None) for row in rows]
     width = 300 if len(rows) <= MAX_ROWS_WITH_TEXT else 60
     columns = [
@@ -55,8 +59,26 @@ def question_explorer(runs: Sequence[Run], names: Sequence[str] | None = None) -
         columns=columns,
         panes=lambda i: _reply_panes(names, rows[i], firsts[i]),
         is_telling=lambda i: any(_is_failure(r) for r in rows[i]) or len({r.correct for r in rows[i] if r}) > 1,
-        elsewhere="This page is too small for the texts of all questions: `tale show RUN ID` shows any of them.",
+        elsewhere=f"{f'{left_out:,} further answers are not in this table. ' if left_out else ''}{ELSEWHERE}",
     )
+
+
+def _first_answers(run: Run, wanted: Collection[_Key]) -> Iterator[Record]:
+    """Yield the first `MOST_ANSWERS` of a run, or of a larger one those that the runs before it have shown."""
+    columns = run.columns
+    if len(columns) <= MOST_ANSWERS:
+        yield from run.iter_records()
+        return
+    import numpy as np
+
+    places, chosen = np.arange(MOST_ANSWERS), frozenset(wanted)
+    if chosen:
+        ids = np.array([key.encode() for key, _ in chosen])
+        places = np.flatnonzero(np.isin(columns.ids, ids))
+    for part, offset in zip(columns.part[places].tolist(), columns.offset[places].tolist(), strict=True):
+        record = run.record_at(part, offset)
+        if not chosen or (record.id, record.repeat) in chosen:
+            yield record
 
 
 def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> list[ExplorerColumn]:

@@ -27,17 +27,19 @@ def find_records(run: Run, wanted: str) -> list[Record]:
     Raises:
         UsageError: If there is no such question, or there are several.
     """
-    ids = dict.fromkeys(record.id for record in run.records)
+    ids = [key.decode() for key in run.columns.question_ids().tolist()]
     matches = [wanted] if wanted in ids else [key for key in ids if key.startswith(wanted)]
     if len(matches) != 1:
         several = f"{len(matches)} questions whose id begins with {wanted}" if matches else f"no question {wanted}"
         raise UsageError(f"{run.path or run.name} has {several}")
-    return [record for record in run.records if record.id == matches[0]]
+    columns = run.columns
+    places = (columns.ids == matches[0].encode()).nonzero()[0]
+    return [run.record_at(int(columns.part[place]), int(columns.offset[place])) for place in places]
 
 
 def failed_table(run: Run) -> ReportTable[Record]:
     """Make the table of the first questions that a run did not answer right."""
-    failed = [record for record in run.records if not record.correct]
+    failed = [record for record in run.iter_records() if not record.correct]
     more = len(failed) - MAX_FAILED
     notes = ["Not answered right." if failed else "Every question was answered right."]
     notes += [f"{more:,} more are not shown; `tale view` shows all."] if more > 0 else []

@@ -3,8 +3,7 @@
 To the answer, the estimate, a second try after a cut answer, the metric.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tale_dspy.reports import canvas
@@ -12,15 +11,11 @@ from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, ORANGE, escape_mat
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.rows import distinct_names, run_row
 from tale_dspy.reports.text import shorten_text
-from tale_dspy.runs.records import Record, Run
+from tale_dspy.runs.records import Run
+from tale_dspy.runs.summary import MeanOfKnown
 
-ROLES: dict[str, tuple[str, Callable[[Record], int | None]]] = {
-    "answer": (BLUE, lambda r: None if r.output_tokens is None else r.output_tokens - (r.recovery_tokens or 0)),
-    "estimate": (ORANGE, lambda r: r.estimate_tokens),
-    "recovery": (DARK_ORANGE, lambda r: r.recovery_tokens),
-    "metric": (GREY, lambda r: r.metric_tokens),
-}
-"""Role -> its colour, and the completion tokens of a record that it took."""
+ROLES = {"answer": BLUE, "estimate": ORANGE, "recovery": DARK_ORANGE, "metric": GREY}
+"""Role -> its colour."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +43,29 @@ class RoleSpend:
 
 def role_spend(run: Run) -> RoleSpend:
     """Sum up what a run spent by role."""
-    records = run.records
+    total = run.total
 
-    def mean(tokens: Callable[[Record], int | None]) -> float | None:
-        known = [value for value in map(tokens, records) if value is not None]
-        return math.fsum(known) / len(records) if known else None
+    def mean(tokens: MeanOfKnown) -> float | None:
+        return tokens.total.value / total.records if tokens.count else None
 
-    def total(usd: Callable[[Record], float | None]) -> float | None:
-        known = [value for value in map(usd, records) if value is not None]
-        return math.fsum(known) if known else None
+    def usd(cost: MeanOfKnown) -> float | None:
+        return cost.total.value if cost.count else None
 
-    tokens = {role: mean(count) for role, (_, count) in ROLES.items()}
+    answer, recovered = mean(total.means["output_tokens"]), mean(total.recovery_tokens)
     return RoleSpend(
         program=run.name,
-        answer_tokens=tokens["answer"],
-        estimate_tokens=tokens["estimate"],
-        recovery_tokens=tokens["recovery"],
-        metric_tokens=tokens["metric"],
-        thinking_tokens=mean(lambda r: r.reasoning_tokens),
-        prompt_tokens=mean(lambda r: r.prompt_tokens),
-        usd_paid=total(lambda r: r.cost_usd),
-        usd_from_cache=total(lambda r: r.saved_cost_usd),
-        usd_estimates=total(lambda r: r.estimate_cost_usd),
-        usd_metric=total(lambda r: r.metric_cost_usd),
-        paid_calls=sum(r.paid_calls for r in records),
-        cached_calls=sum(r.cached_calls for r in records),
+        answer_tokens=None if answer is None else answer - (recovered or 0.0),
+        estimate_tokens=mean(total.means["estimate_tokens"]),
+        recovery_tokens=recovered,
+        metric_tokens=mean(total.metric_tokens),
+        thinking_tokens=mean(total.means["reasoning_tokens"]),
+        prompt_tokens=mean(total.means["prompt_tokens"]),
+        usd_paid=usd(total.cost),
+        usd_from_cache=usd(total.saved_cost),
+        usd_estimates=usd(total.estimate_cost),
+        usd_metric=usd(total.metric_cost),
+        paid_calls=total.counts["paid_calls"],
+        cached_calls=total.counts["cached_calls"],
     )
 
 
@@ -95,7 +88,7 @@ def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
         figure = Figure(figsize=(7.2, 1.0 + 0.28 * len(runs)))
         axes = figure.add_axes((0.2, 0.2, 0.76, 0.7))
         starts = [0.0] * len(runs)
-        for column, (role, (colour, _)) in enumerate(ROLES.items()):
+        for column, (role, colour) in enumerate(ROLES.items()):
             widths = [line[column] for line in tokens]
             if any(widths):
                 hatch = {"recovery": "///", "metric": "..."}.get(role)

@@ -163,7 +163,7 @@ def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:
     Paper, section 4 and appendix A.1. Several draws of a question count with the first.
     """
     budgets: dict[str, float | None] = {}
-    for r in run.records:
+    for r in run.iter_records():
         budgets.setdefault(r.id, r.token_budget)
     try:
         return ideal_range_metrics(budgets, search.rows)

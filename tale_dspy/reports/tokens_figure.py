@@ -14,8 +14,12 @@ from tale_dspy.reports.text import shorten_text, wrap_name
 from tale_dspy.runs.records import Run
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
+MOST_POINTS = 4000
+"""Questions of which each is drawn."""
 JOINED = 150
 """Questions up to which the two points of a question are joined by a line."""
 
@@ -28,28 +32,53 @@ class QuestionTokens(NamedTuple):
     run: float
 
 
-def paired_tokens(baseline: Run, run: Run) -> list[QuestionTokens]:
+class PairedTokens(NamedTuple):
+    """The output tokens of questions that two runs have, one entry each in all three."""
+
+    ids: "NDArray[np.bytes_]"
+    baseline: "NDArray[np.float64]"
+    run: "NDArray[np.float64]"
+
+    def take(self, places: "NDArray[np.int64]") -> "PairedTokens":
+        """Return the questions at these places, in their order."""
+        return PairedTokens(*(column[places] for column in self))
+
+    def points(self) -> list[QuestionTokens]:
+        """Return one value a question."""
+        ids, baseline, run = (column.tolist() for column in self)
+        return [QuestionTokens(key.decode(), a, b) for key, a, b in zip(ids, baseline, run, strict=True)]
+
+
+def paired_tokens(baseline: Run, run: Run) -> PairedTokens:
     """Give the output tokens of the questions both runs have, in the baseline's order.
 
     Several draws are averaged; a question with a draw of unknown tokens on either side is left out.
     """
-    ours, theirs = _by_question(run), _by_question(baseline)
-    return [QuestionTokens(key, theirs[key], ours[key]) for key in theirs if key in ours]
+    import numpy as np
+
+    theirs, order, their_tokens = _mean_tokens(baseline)
+    ours, _, our_tokens = _mean_tokens(run)
+    ids, left, right = np.intersect1d(theirs, ours, assume_unique=True, return_indices=True)
+    pairs = PairedTokens(ids, their_tokens[left], our_tokens[right])
+    return pairs.take(np.argsort(order[left], kind="stable"))
 
 
-def _by_question(run: Run) -> dict[str, float]:
-    draws: dict[str, list[int | None]] = {}
-    for r in run.records:
-        draws.setdefault(r.id, []).append(r.output_tokens)
-    known = {key: [t for t in tokens if t is not None] for key, tokens in draws.items()}
-    return {key: sum(tokens) / len(tokens) for key, tokens in known.items() if len(tokens) == len(draws[key])}
+def _mean_tokens(run: Run) -> "tuple[NDArray[np.bytes_], NDArray[np.int64], NDArray[np.float64]]":
+    """Return the ids of questions with known tokens, the place of the first draw of each, and the mean tokens."""
+    import numpy as np
+
+    ids, first, question = np.unique(run.columns.ids, return_index=True, return_inverse=True)
+    means = np.bincount(question, run.columns.output_tokens, len(ids)) / np.bincount(question, minlength=len(ids))
+    known = ~np.isnan(means)
+    return ids[known], first[known], means[known]
 
 
 def tokens_per_question(baseline: Run, run: Run) -> Drawing:
     """Draw the output tokens of every question under two programs.
 
     Questions are ordered by the baseline's tokens, so that the baseline is a rising line and the run is read against
-    it; up to 150 questions each pair is joined.
+    it; up to 150 questions each pair is joined. Of more than `MOST_POINTS` questions as many are drawn, evenly spaced
+    in that order; the means are those of all.
 
     Args:
         baseline: The run drawn in blue, such as plain chain of thought.
@@ -60,21 +89,31 @@ def tokens_per_question(baseline: Run, run: Run) -> Drawing:
         MissingExtraError: If matplotlib is not installed.
     """
     canvas.load_matplotlib()
-    points = sorted(paired_tokens(baseline, run), key=lambda p: (p.baseline, p.run, p.id))
-    if not points:
+    import numpy as np
+
+    pairs = paired_tokens(baseline, run)
+    pairs = pairs.take(np.lexsort((pairs.ids, pairs.run, pairs.baseline)))
+    n = len(pairs.ids)
+    if not n:
         raise UsageError(f"{baseline.name} and {run.name} have no question with known tokens in common")
     rows = [run_row(baseline), run_row(run)]
     first, second = distinct_names(rows)
-    title = f"Output tokens per question on {data_name(run) or 'unnamed data'}, n = {len(points):,}"
+    title = f"Output tokens per question on {data_name(run) or 'unnamed data'}, n = {n:,}"
+    means = (float(pairs.baseline.mean()), float(pairs.run.mean()))
+    shown = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(np.int64))
+    points = pairs.take(shown).points()
     with canvas.house_style():
         figure, axes = canvas.blank_figure()
-        draw_pairs(axes, points, (first, second))
+        draw_pairs(axes, points, (first, second), means)
         axes.set_title(escape_math(title))
         axes.set_xlabel(escape_math(f"questions, in the order of the output tokens of {shorten_text(first, 40)}"))
         axes.set_ylabel("output tokens")
         short, net = shorten_text(second, 40), number(rows[1].net_tokens)
         notes = [f"Estimates not included; with them {short} writes {net} tokens per question."]
-        canvas.draw_footer(axes, [*notes[: rows[1].estimate_tokens is not None], *provenance_sentences(rows)])
+        notes = notes[: rows[1].estimate_tokens is not None]
+        if n > len(points):
+            notes.append(f"{len(points):,} of {n:,} questions are drawn, evenly spaced; the means are those of all.")
+        canvas.draw_footer(axes, [*notes, *provenance_sentences(rows)])
     return Drawing(
         stem="tokens_per_question",
         title=title,
@@ -83,18 +122,21 @@ def tokens_per_question(baseline: Run, run: Run) -> Drawing:
             f"triangles), in the order of the first; the lines are the means."
         ),
         figure=figure,
-        rows=[{"rank": i, **p._asdict()} for i, p in enumerate(points, 1)],
+        rows=[{"rank": int(place) + 1, **p._asdict()} for place, p in zip(shown, points, strict=True)],
     )
 
 
-def draw_pairs(axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str]) -> None:
-    """Draw both sides of each question in the order given, and their means."""
+def draw_pairs(
+    axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str], means: tuple[float, float] | None = None
+) -> None:
+    """Draw both sides of each question in the order given, and their means; None takes those of the points."""
     n, ranks = len(points), range(1, len(points) + 1)
     sides = [p.baseline for p in points], [p.run for p in points]
     top = 1.05 * max(map(max, sides)) or 1.0
     if n <= JOINED:
         axes.vlines(ranks, *sides, color="#BDBDBD", linewidth=0.8, zorder=1)
-    means, labels = [sum(values) / n for values in sides], []
+    means = (sum(sides[0]) / n, sum(sides[1]) / n) if means is None else means
+    labels = []
     looks = ("o", BLUE, DARK_BLUE, "-"), ("^", ORANGE, DARK_ORANGE, "--")
     for values, mean, name, (marker, colour, dark, line) in zip(sides, means, names, looks, strict=True):
         area = 16.0 if n <= JOINED else max(2.0, 16.0 * JOINED / n)

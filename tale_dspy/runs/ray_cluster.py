@@ -67,8 +67,10 @@ def _settings(address: str) -> dict[str, str]:
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if "RAY_AUTH_MODE" not in os.environ:
         settings["RAY_AUTH_MODE"] = "token"  # the default, of which Ray speaks on stderr where it is not set
-    if address == LOCAL and "RAY_AUTH_TOKEN" not in os.environ:
-        settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray leaves one in the home directory
+    if address == LOCAL:
+        settings["RAY_worker_niceness"] = "0"  # else workers yield to everything else on the machine
+        # Without one given, Ray leaves a token in the home directory.
+        settings["RAY_AUTH_TOKEN"] = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
     return settings
 
 

@@ -171,6 +171,7 @@ class RunSummary:
         self.fallback_reasons = Counter[str]()
         self.cost, self.saved_cost = TotalOfAll(), TotalOfAll()
         self.metric_tokens, self.recovery_tokens = TotalOfAll(), TotalOfAll()
+        self.estimate_cost, self.metric_cost = MeanOfKnown(), MeanOfKnown()
         self.adherence = MeanOfKnown()
         self.latencies = array("d")
         self.repeats = set[int]()
@@ -191,6 +192,8 @@ class RunSummary:
         self.saved_cost.add(record.saved_cost_usd if record.cached_calls else 0.0)
         if record.metric_tokens is not None:
             self.metric_tokens.add(record.metric_tokens)
+        self.estimate_cost.add(record.estimate_cost_usd)
+        self.metric_cost.add(record.metric_cost_usd)
         if record.latency_s is not None:
             self.latencies.append(record.latency_s)
         self.counts["unknown_tokens"] += record.output_tokens is None
@@ -209,6 +212,7 @@ class RunSummary:
             self.counts["cut"] += 1
             self.counts["answered_after_cut"] += record.outcome in ("correct", "wrong")
             self.counts["recovery_calls"] += record.rescue_calls
+        if record.rescue_calls or record.recovery_tokens is not None:
             self.recovery_tokens.add(record.recovery_tokens)
 
     def _add_budget(self, record: Record) -> None:
@@ -305,6 +309,8 @@ class RunSummary:
             "cost": self.cost,
             "saved_cost": self.saved_cost,
             "metric": self.metric_tokens,
+            "estimate_cost": self.estimate_cost,
+            "metric_cost": self.metric_cost,
             "recovery": self.recovery_tokens,
             "adherence": self.adherence,
         }

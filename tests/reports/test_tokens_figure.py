@@ -6,7 +6,13 @@ from make_runs import make_record, make_run, random_run
 
 from tale_dspy.errors import UsageError
 from tale_dspy.reports.canvas import blank_figure, house_style
-from tale_dspy.reports.tokens_figure import QuestionTokens, draw_pairs, paired_tokens, tokens_per_question
+from tale_dspy.reports.tokens_figure import (
+    MOST_POINTS,
+    QuestionTokens,
+    draw_pairs,
+    paired_tokens,
+    tokens_per_question,
+)
 from tale_dspy.runs.records import Run
 
 LONG = "a_very_long_module.path:MyBudgetedChainOfThoughtProgram_with_$money$_and_中文"
@@ -44,7 +50,7 @@ def test_tokens_are_paired_averaged_over_draws_and_left_out_if_one_is_unknown() 
         )
 
     pairs = paired_tokens(run((10, 20), (30, None), (5, 5)), run((1, 2), (3, 4)))
-    assert [p[1:] for p in pairs] == [(15.0, 1.5)]
+    assert [p[1:] for p in pairs.points()] == [(15.0, 1.5)]
 
 
 def test_nothing_in_common_cannot_be_drawn() -> None:
@@ -64,3 +70,17 @@ def test_labels_of_close_means_do_not_overlap() -> None:
         draw_pairs(axes, points, (LONG, LONG))
         upper, lower = [text.get_window_extent() for text in axes.texts]
     assert not upper.overlaps(lower)
+
+
+def test_of_very_many_questions_some_are_drawn_and_the_means_are_those_of_all() -> None:
+    count = 2 * MOST_POINTS + 1
+    runs = [
+        make_run([make_record(i, output_tokens=1 + (i * 37 + shift) % 500) for i in range(count)]) for shift in (0, 9)
+    ]
+    drawing = tokens_per_question(*runs)
+    assert len(drawing.rows) == MOST_POINTS
+    assert (drawing.rows[0]["rank"], drawing.rows[-1]["rank"]) == (1, count)
+    texts = [text.get_text() for axes in drawing.figure.axes for text in axes.texts] + [
+        text.get_text() for text in drawing.figure.texts
+    ]
+    assert any(f"{MOST_POINTS:,} of {count:,} questions are drawn" in text for text in texts)
