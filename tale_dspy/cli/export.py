@@ -14,12 +14,13 @@ NAME = "export"
 def run(
     source: Annotated[Path, typer.Argument(help="A saved program's .json (litellm, json-policy) or a run folder.")],
     to: Annotated[
-        str, typer.Option(help="litellm, json-policy (of a program), inspect, mlflow (of a run).", show_default=False)
+        str,
+        typer.Option(help="litellm, json-policy (program); inspect, mlflow, parquet (run).", show_default=False),
     ],
     out: Annotated[Path, typer.Option(help="File or folder to write to.", show_default=False)],
     json: flags.Json = False,
 ) -> None:
-    """Write a program's budgets for a LiteLLM proxy or another language, or a run for inspect_ai or mlflow."""
+    """Write a program's budgets for a LiteLLM proxy or another language, or a run for inspect_ai, mlflow or Parquet."""
     from tale_dspy.cli.console import print_json
     from tale_dspy.integrations.exports import export
 

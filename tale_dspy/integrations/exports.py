@@ -13,6 +13,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.integrations.inspect_export import write_inspect_log
 from tale_dspy.integrations.json_policy import write_json_policy
 from tale_dspy.integrations.mlflow_export import write_mlflow_run
+from tale_dspy.integrations.parquet_export import write_parquet
 from tale_dspy.integrations.proxy_export import write_proxy_folder
 
 
@@ -33,6 +34,7 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
     "json-policy": ExportFormat("program", write_json_policy, "the budgets as JSON, with a reader in JavaScript"),
     "inspect": ExportFormat("run", write_inspect_log, "an eval log that `inspect view` opens (.eval or .json)"),
     "mlflow": ExportFormat("run", write_mlflow_run, "a run in a store of MLflow's, made in a folder"),
+    "parquet": ExportFormat("run", write_parquet, "the records of a run, or the rows of a search, as one table"),
 }
 
 
