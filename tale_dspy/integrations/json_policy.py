@@ -42,7 +42,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.integrations.policy import FixedPolicy, as_policy, estimating_program
 from tale_dspy.programs.estimators.effort_estimator import FURTHEST as FURTHEST_EFFORT
 from tale_dspy.programs.estimators.effort_estimator import EffortEstimator
-from tale_dspy.programs.estimators.regression import FURTHEST, Term
+from tale_dspy.programs.estimators.regression import FURTHEST, FeatureTerm
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.saving import load
 from tale_dspy.programs.state import promises_of
@@ -133,7 +133,7 @@ def _fitted_efforts(estimator: EffortEstimator) -> dict[str, object]:
     }
 
 
-def _terms_json(terms: Sequence[Term]) -> list[dict[str, object]]:
+def _terms_json(terms: Sequence[FeatureTerm]) -> list[dict[str, object]]:
     return [
         {"feature": term.name.rpartition(".")[2], "centre": term.centre, "scale": term.scale, "weight": term.weight}
         for term in terms
