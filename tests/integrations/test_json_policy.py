@@ -11,7 +11,7 @@ import tale_dspy
 from tale_dspy.integrations.exports import export
 from tale_dspy.integrations.json_policy import policy_document
 from tale_dspy.programs.estimators.effort_estimator import OrdinalRegression
-from tale_dspy.programs.estimators.regression import Term
+from tale_dspy.programs.estimators.regression import FeatureTerm
 from tale_dspy.testing import word_problems
 from tests.integrations.programs import REGRESSION, regression_program, saved
 
@@ -59,7 +59,7 @@ def test_javascript_gives_the_same_budgets_on_200_questions(tmp_path: Path, scal
 
 
 def test_javascript_gives_the_same_words_on_200_questions(tmp_path: Path) -> None:
-    terms = (Term("question.words", 3.6, 0.3, 1.1), Term("question.numbers", 1.2, 0.4, -0.7))
+    terms = (FeatureTerm("question.words", 3.6, 0.3, 1.1), FeatureTerm("question.numbers", 1.2, 0.4, -0.7))
     fitted = OrdinalRegression(("minimal", "low+50", "low", "high"), (-1.0, 0.0, 1.4, 3.0), terms, 0.6, 100)
     estimator = tale_dspy.EffortEstimator("question -> answer", regression=fitted, default="medium")
     program = tale_dspy.TaleEP("question -> answer", estimator)
