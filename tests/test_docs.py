@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 
 import tale_dspy
@@ -118,6 +119,17 @@ def test_the_commands_of_a_page_run_one_after_another(
     expected = {line: 1 if line.startswith("tale gate") else 0 for line in codes}  # eight questions decide nothing
     assert codes == expected, said.err[-2000:]
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml", "text")], ids=name_of)
+def test_what_needs_other_machines_has_its_form_and_its_flags(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        assert isinstance(yaml.safe_load(text), dict)
+    for text in blocks(page, "yaml", "text"):
+        for command in re.findall(r"^ *-? *(tale .*(?:\n +(?:\S|--).*)*)", text, re.MULTILINE):
+            words = command.partition("  #")[0].replace("\\\n", " ").split()
+            known = {opt for parameter in COMMANDS[words[1]].params for opt in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known, text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
