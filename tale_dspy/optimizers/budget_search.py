@@ -224,8 +224,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             config["metric"] = self.metric
         info = describe_run(student, lm, questions, metric, replace(self.options, config=config), trainset)
         self.info = info
-        if isinstance(sampler, samplers.ElasticSampler):
-            sampler.exchange = self.exchange
+        if self.exchange is not None and isinstance(sampler, samplers.ElasticSampler):
+            sampler.join(self.exchange)
         shard = None if self.options.shard is None else Shard.parse(self.options.shard)
         folder = None
         if self.out is not None:

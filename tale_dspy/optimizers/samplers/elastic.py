@@ -7,6 +7,7 @@ questions before it (`fit_elasticity`). The acquisition function is the expected
 
 import json
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -24,8 +25,8 @@ LessonExchange = Callable[[Sequence[Lesson]], Sequence[Lesson]]
 """Takes lessons of this process, and gives those of others that it has not given before."""
 
 FORMAT = 1
-EXCHANGE_QUESTIONS = 4
-"""Finished questions after which a sampler exchanges lessons with those of other processes."""
+EXCHANGE_S = 1.0
+"""Seconds after which a sampler that has finished no question asks what others have learned."""
 CACHE_SIZE = 2000
 """Acquisitions that are cached until their question is finished."""
 MAX_FITTED_QUESTIONS = 300
@@ -60,9 +61,6 @@ class ElasticSampler(BudgetSampler):
             finds shorter answers with more calls.
         max_calls: Maximum number of trials of a question.
 
-    Attributes:
-        exchange: Shares what finished questions have taught with samplers of other processes; None shares nothing.
-
     Raises:
         UsageError: If price is not a share above 0 and below 1, or max_calls not at least 1.
 
@@ -83,8 +81,8 @@ class ElasticSampler(BudgetSampler):
         self._active: Counter[QuestionHistory] = Counter()
         self._model, self._trial_count, self._next_fit = ElasticityModel(), 0, TRIALS_BEFORE_FIRST_FIT
         self._calibration = SavingsCalibration()
-        self.exchange: LessonExchange | None = None
-        self._unshared: list[Lesson] = []
+        self._exchange: LessonExchange | None = None
+        self._exchanged = 0.0
         self._acquisitions: dict[QuestionHistory, Acquisition | None] = {}
         self._expected_savings: dict[QuestionHistory, float | None] = {}  # outlives the model it was computed with
 
@@ -115,6 +113,8 @@ class ElasticSampler(BudgetSampler):
             if len(self._active) > MAX_FITTED_QUESTIONS:  # searches that were given up
                 del self._active[next(iter(self._active))]
             self._count_trials(len(plain.seen) - watched)
+            if time.monotonic() > self._exchanged + EXCHANGE_S:
+                self._exchange_lessons([])
 
     def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over; one without any trial changes nothing."""
@@ -130,20 +130,24 @@ class ElasticSampler(BudgetSampler):
             for stage in (*stages, plain):  # not asked again
                 self._acquisitions.pop(stage, None)
             self._count_trials(len(plain.seen) - watched)
-            self._exchange_lessons((plain, expected))
+            self._exchange_lessons([(plain, expected)])
 
-    def _exchange_lessons(self, lesson: Lesson) -> None:
-        """Hand what was learned on now and then, and learn from the questions of others."""
-        if self.exchange is None:
+    def join(self, exchange: LessonExchange) -> None:
+        """Share lessons with samplers of other processes, and learn at once what these have shared already."""
+        with self._lock:
+            self._exchange = exchange
+            self._exchange_lessons([])
+
+    def _exchange_lessons(self, lessons: Sequence[Lesson]) -> None:
+        """Hand on what was learned, and learn from the questions of others."""
+        if self._exchange is None:
             return
-        self._unshared.append(lesson)
-        if len(self._learned) > 1 and len(self._unshared) < EXCHANGE_QUESTIONS:
-            return
-        lessons, self._unshared = self._unshared, []
-        for history, expected in self.exchange(lessons):
+        others = self._exchange(lessons)
+        self._exchanged = time.monotonic()
+        for history, expected in others:
             self._calibration.record(history, expected)
             self._learned.append(history)
-            self._count_trials(len(history.seen))
+        self._count_trials(sum(len(history.seen) for history, _ in others))
 
     def save(self, path: str | Path) -> None:
         """Write all that was learned from finished questions to a JSON file."""
