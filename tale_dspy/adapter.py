@@ -24,7 +24,7 @@ from copy import copy
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
-from dspy import Adapter, ChatAdapter, JSONAdapter, Signature, XMLAdapter, settings
+from dspy import Adapter, BaseLM, ChatAdapter, JSONAdapter, Signature, XMLAdapter, settings
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -36,7 +36,7 @@ from tale_dspy.errors import StateError, UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
 from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
 from tale_dspy.prompts import STATED, TASK_PROMPTS, TaskPrompt, task_names
-from tale_dspy.protocols import CallArguments, JsonObject, LanguageModel
+from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.replies import quoted, read_fields
 from tale_dspy.reply_sections import brackets
 
@@ -76,7 +76,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         <BLANKLINE>
     """  # noqa: E501
 
-    def __init__(self, form: str | None = None, *, task: str | None = None, **kwargs: object) -> None:
+    def __init__(self, form: str | None = None, *, task: str | None = None, **kwargs: Any) -> None:
         if form is not None:
             prompt_form(form)
         if task is not None and task not in TASK_PROMPTS:
@@ -94,22 +94,18 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         chosen.form = form
         return chosen
 
-    def __call__(
-        self, lm: LanguageModel, lm_kwargs: CallArguments, *args: object, **kwargs: object
-    ) -> list[JsonObject]:
+    def __call__(self, lm: BaseLM, lm_kwargs: CallArguments, *args: Any, **kwargs: Any) -> list[JsonObject]:
         _refuse_listeners()
         result: list[JsonObject] = super(TaleAdapter, self.for_lm(lm)).__call__(lm, lm_kwargs, *args, **kwargs)
         return result
 
-    async def acall(
-        self, lm: LanguageModel, lm_kwargs: CallArguments, *args: object, **kwargs: object
-    ) -> list[JsonObject]:
+    async def acall(self, lm: BaseLM, lm_kwargs: CallArguments, *args: Any, **kwargs: Any) -> list[JsonObject]:
         _refuse_listeners()
         result: list[JsonObject] = await super(TaleAdapter, self.for_lm(lm)).acall(lm, lm_kwargs, *args, **kwargs)
         return result
 
     def _call_preprocess(
-        self, lm: LanguageModel, lm_kwargs: CallArguments, signature: type[Signature], inputs: CallArguments
+        self, lm: BaseLM, lm_kwargs: CallArguments, signature: type[Signature], inputs: CallArguments
     ) -> type[Signature]:
         """Plan native tools and thinking as DSPy does, but keep the phrase: the paper sends it to thinking models."""
         planned: type[Signature] = super()._call_preprocess(lm, lm_kwargs, signature, inputs)
@@ -278,7 +274,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         processed_signature: type[Signature],
         original_signature: type[Signature],
         outputs: list[JsonObject | str],
-        lm: LanguageModel,
+        lm: BaseLM,
         lm_kwargs: CallArguments,
     ) -> list[JsonObject]:
         """Read each reply as DSPy does, but give None where DSPy raises: on an empty reply or broken tool calls."""

@@ -78,8 +78,10 @@ def run(
         if plan.ray is not None or plan.shards is not None:
             from tale_dspy.cli.ray_search import search_on_ray
 
-            plan, stopped = search_on_ray(plan, settings)
-        outcome = search(plan, settings)
+            merged, stopped = search_on_ray(plan, settings)
+            outcome = search(merged, settings)
+        else:
+            outcome = search(plan, settings)
     outcome = replace(outcome, stopped=stopped or outcome.stopped)
     if outcome.stopped:
         say(f"{outcome.stopped}; kept in {plan.out}, the same command continues", err=True)

@@ -14,9 +14,10 @@ from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.state import BudgetState
 from tale_dspy.programs.tale_ep import TaleEP
+from tale_dspy.protocols import Program
 
 
-def budget_states(program: dspy.Module) -> list[tuple[Any, BudgetState]]:
+def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState]]:
     """Return the modules of a program that choose budgets, each with the state its budgets come from.
 
     Raises:

@@ -43,7 +43,7 @@ class TokenAwareMetric:
         predictor = pred_trace[0][0] if pred_trace else None
         return self.explain(example, pred, is_estimator=_estimates_budget(predictor))
 
-    def explain(self, example: object, pred: object, *, is_estimator: bool = False) -> dspy.Prediction:
+    def explain(self, example: dspy.Example, pred: object, *, is_estimator: bool = False) -> dspy.Prediction:
         """Return the score and, in words, how it came about.
 
         Args:
@@ -58,7 +58,7 @@ class TokenAwareMetric:
             score=self._weigh_tokens(base, pred), feedback=" ".join([sentence, _cost_sentence(pred), advice]).strip()
         )
 
-    def _answer_score(self, example: object, pred: Any) -> tuple[float, str]:
+    def _answer_score(self, example: dspy.Example, pred: Any) -> tuple[float, str]:
         """Return the score of the answer alone, and a sentence about it."""
         if self.metric is None:
             gold = gold_field(example)

@@ -126,7 +126,7 @@ class TaleModule(RegisteredModule, abstract=True):
         adapter: Any = None,
         on_truncation: Policy | None = None,
         callbacks: list[Any] | None = None,
-        **config: object,
+        **config: Any,
     ) -> None:
         super().__init__(callbacks=callbacks)
         if adapter is not None and not isinstance(adapter, dspy.Adapter):
@@ -296,7 +296,7 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
     return checked
 
 
-def _as_signature(signature: object) -> Any:
+def _as_signature(signature: Any) -> Any:
     try:
         resolved = ensure_signature(signature)
     except (ValueError, SyntaxError, TypeError) as e:

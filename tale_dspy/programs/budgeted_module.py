@@ -197,7 +197,7 @@ class BudgetedModule(TaleModule, abstract=True):
         return without_reasoning(self.predict, call) if request.thinks else call
 
     def to_prediction(
-        self, raw: object, calls: list[Call], budget: Budget, mode: Mode, request: BudgetRequest
+        self, raw: dspy.Prediction, calls: list[Call], budget: Budget, mode: Mode, request: BudgetRequest
     ) -> TalePrediction:
         """Return the prediction with its receipt.
 

@@ -158,7 +158,9 @@ def _find_agents(program: Program, exclude: set[str]) -> list[Any]:
     return [m for m in modules.values() if type(m) is dspy.ReAct and id(m) not in left_alone]
 
 
-def _find_targets(program: Program, include: set[str], exclude: set[str], agents: Iterable[object] = ()) -> list[Any]:
+def _find_targets(
+    program: Program, include: set[str], exclude: set[str], agents: Iterable[dspy.Module] = ()
+) -> list[Any]:
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     for name in sorted((include | exclude) - modules.keys()):
         predictors = ", ".join(n for n, _ in program.named_predictors())

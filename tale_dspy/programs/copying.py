@@ -7,11 +7,13 @@ from typing import Any
 
 import dspy
 
+from tale_dspy.protocols import Program
+
 _CANNOT = (TypeError, AttributeError, ValueError, RecursionError, NotImplementedError, PicklingError, copy.Error)
 """What deepcopy raises at locks, connections, generators and the like."""
 
 
-def copy_program(program: dspy.Module, lm_for: Callable[[Any], Any] = lambda lm: lm) -> Any:
+def copy_program(program: dspy.Module | Program, lm_for: Callable[[Any], Any] = lambda lm: lm) -> Any:
     """Deep-copy a program, with each language model in it replaced by what `lm_for` gives.
 
     DSPy's own deepcopy copies the engine (for a model in this process: its weights) and the whole history of each LM,
@@ -33,18 +35,18 @@ def copy_program(program: dspy.Module, lm_for: Callable[[Any], Any] = lambda lm:
     return copied
 
 
-def modules_of(program: dspy.Module) -> Iterator[Any]:
+def modules_of(program: dspy.Module | Program) -> Iterator[Any]:
     """Yield every module of a program once, the program itself first."""
     for _, module in program.named_sub_modules(dspy.Module):
         yield module
 
 
-def language_models(program: dspy.Module) -> Iterator[Any]:
+def language_models(program: dspy.Module | Program) -> Iterator[Any]:
     """Yield every language model held by the program's modules."""
     yield from (value for value in _held_values(program) if isinstance(value, dspy.BaseLM))
 
 
-def _uncopyable_values(program: dspy.Module, memo: dict[int, object]) -> dict[int, Any]:
+def _uncopyable_values(program: dspy.Module | Program, memo: dict[int, object]) -> dict[int, Any]:
     shared: dict[int, Any] = {}
     for value in _held_values(program):
         try:
@@ -54,7 +56,7 @@ def _uncopyable_values(program: dspy.Module, memo: dict[int, object]) -> dict[in
     return shared
 
 
-def _held_values(program: dspy.Module) -> Iterator[Any]:
+def _held_values(program: dspy.Module | Program) -> Iterator[Any]:
     """Yield what the modules of a program hold, other than modules: attributes, and the items of containers there."""
     seen: set[int] = set()
 

@@ -96,7 +96,7 @@ class ReasoningModule(TaleModule, abstract=True):
             return kwargs
         return without_reasoning(self.predict, kwargs)
 
-    def to_prediction(self, raw: object, calls: list[Call]) -> TalePrediction:
+    def to_prediction(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
         """Return the prediction with its receipt."""
         pred = self.with_receipt_of(raw, calls)
         with_thought(pred, self.predict, calls)

@@ -21,7 +21,7 @@ MAX_BYTES = 50_000_000
 """Size of the largest file that is read."""
 
 
-def load(path: str | Path, *, lm: LanguageModel | None = None, embedder: object = None) -> Any:
+def load(path: str | Path, *, lm: LanguageModel | None = None, embedder: dspy.Embedder | None = None) -> Any:
     """Build a program from a file that `program.save("x.json")` wrote, in any process.
 
     Nothing is unpickled and no class is imported by a name from the file. An address (`api_base`) and a key are never

@@ -44,7 +44,7 @@ class SelfBudgeted(ReasoningModule):
         extended: type[dspy.Signature] = with_reasoning(signature).prepend(BUDGET, field, type_=str)
         return extended
 
-    def to_prediction(self, raw: object, calls: list[Call]) -> TalePrediction:
+    def to_prediction(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
         pred = self.with_receipt_of(_without_budget(raw), calls, _stated_budget(raw))
         with_thought(pred, self.predict, calls)
         return pred

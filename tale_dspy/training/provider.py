@@ -43,7 +43,7 @@ class LocalTrainingJob(TrainingJob):  # type: ignore[misc]  # dspy ships no type
     A future whose result is the tuned LM, or the error.
     """
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.step: TrainingStep | None = None
         """How far it is; None before the first step."""

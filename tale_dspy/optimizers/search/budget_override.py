@@ -110,7 +110,7 @@ def replace_module(program: Program, old: object, new: object) -> Any:
     return program
 
 
-def budgeted_predictors(program: dspy.Module) -> dict[str, BudgetedPredictor]:
+def budgeted_predictors(program: dspy.Module | Program) -> dict[str, BudgetedPredictor]:
     """Return the modules of a program that are given a budget, by name.
 
     The program itself is called `self`.
