@@ -103,7 +103,7 @@ def _model(model: str) -> Any:
 
 
 @dataclass
-class Row:
+class BoardRow:
     """How far one program is."""
 
     program: str
@@ -144,7 +144,7 @@ class Board:
     def __init__(self, screen: "Console", questions: int) -> None:
         self.screen = screen
         self.questions = questions
-        self.rows = {name: Row(name) for name in PROGRAMS}
+        self.rows = {name: BoardRow(name) for name in PROGRAMS}
 
     def live(self) -> AbstractContextManager[Any]:
         """Show the table while programs run, and leave it on the screen."""
@@ -154,7 +154,7 @@ class Board:
             return nullcontext()
         return Live(get_renderable=self.table, console=self.screen, refresh_per_second=5)
 
-    def finish(self, row: Row, run: "Run") -> None:
+    def finish(self, row: BoardRow, run: "Run") -> None:
         """Take the finished run of a program."""
         row.run = run
         if not self.screen.is_terminal:
