@@ -23,8 +23,11 @@ import dspy
 import tale_dspy
 from tale_dspy.comparison.formatting import change_text, number
 from tale_dspy.comparison.paired import pair_runs, paired_means
+from tale_dspy.optimizers.fit_effort import fit_effort
 from tale_dspy.testing import EffortReply, ScriptedServer, word_problems
 
+SURER = 0.99
+"""Probability that a predicted word must suffice with, beside the 0.9 that is the default."""
 WORDS = ("minimal", "low", "medium", "high")
 PRICE = tale_dspy.Price(0.25e-6, 2e-6)
 """US dollars per token of gpt-5-mini, as listed in November 2026."""
@@ -116,11 +119,14 @@ def compared(model: EffortReply, train: list[Any], test: list[Any], args: argpar
     options: dict[str, Any] = {"concurrency": args.concurrency, "price": PRICE}
     with serving(model) as lm:
         options["lm"] = lm
-        learned = tale_dspy.BudgetSearch(**options).compile(plain, trainset=train)
+        search = tale_dspy.BudgetSearch(**options)
+        learned = search.compile(plain, trainset=train)
+        surer = fit_effort(search.rows, "question -> answer", confidence=SURER)
         fixed = tale_dspy.BestFixedBudget(budgets=WORDS, **options).compile(plain, trainset=train)
         programs = {
             "effort:best": fixed,
             "learned": learned,
+            f"learned, {SURER:.0%} sure": tale_dspy.TaleEP("question -> answer", surer),
             "TALE-EP": tale_dspy.TaleEP("question -> answer"),
             "no word": tale_dspy.VanillaCoT("question -> answer"),
         }
@@ -130,8 +136,9 @@ def compared(model: EffortReply, train: list[Any], test: list[Any], args: argpar
         hidden = sum(r.reasoning_tokens or 0 for r in run.records) / len(run.records)
         usd = 1000 * (run.summary["cost_usd"] or 0) / len(run.records)
         print(f"  {name}: {100 * (run.accuracy or 0):.1f} % right, {hidden:.1f} hidden tokens, ${usd:.3f} per 1000")
-    for base in ("effort:best", "TALE-EP"):
-        print(f"  learned against {base}: {verdict(runs['learned'], runs[base])}")
+    for name in ("learned", f"learned, {SURER:.0%} sure"):
+        for base in ("effort:best", "TALE-EP"):
+            print(f"  {name} against {base}: {verdict(runs[name], runs[base])}")
 
 
 def verdict(run: Any, base: Any) -> str:

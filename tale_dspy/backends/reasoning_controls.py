@@ -198,15 +198,16 @@ def _gemini_numbers(
     )
 
 
-def _gemini_levels(name: str, models: str, *words: str) -> ReasoningControl:
+def _gemini_levels(name: str, models: str, *words: str, litellm: bool = False) -> ReasoningControl:
     return ReasoningControl(
         name=name,
         models=models,
         kind="word",
-        on=_EFFORT,
+        on={**_EFFORT, "allowed_openai_params": ["reasoning_effort"]} if litellm else _EFFORT,
         wire={"generationConfig": {"thinkingConfig": {"thinkingLevel": VALUE}}},
         words=words,
         thinks="always",
+        litellm=litellm,
         source="ai.google.dev/gemini-api/docs/thinking",
         checked=_CHECKED,
     )
@@ -397,7 +398,8 @@ REASONING_CONTROLS: tuple[ReasoningControl, ...] = (
     _gemini_levels("Gemini 3.1 Pro and later", _GEMINI + r"(?:3\.\d|[4-9][\d.]*)-pro", "low", "medium", "high"),
     _gemini_levels("Gemini 3.7 Flash and later", _GEMINI + r"(?:3\.[7-9]|[4-9][\d.]*)-flash", "low", "medium", "high"),
     _gemini_levels("Gemini 3 Flash", _GEMINI + r"3(?:\.\d)?-flash", "minimal", "low", "medium", "high"),
-    _gemini_levels("Gemini 4 and later", _GEMINI + r"[4-9]", "low", "medium", "high"),
+    # Of names that are neither Pro nor Flash, DSPy's engine makes a thinking budget, which Gemini 3 and later refuse.
+    _gemini_levels("Gemini 4 and later", _GEMINI + r"[4-9]", "low", "medium", "high", litellm=True),
     _openai_words("OpenAI o", r"o\d(?:-|$)(?!.*deep-research)", ("low", "medium", "high"), "always"),
     _openai_words("GPT-5 Pro", r"gpt-5-pro", ("high",), "always"),
     _openai_words("GPT-5.x Codex", r"gpt-5\.(?:1-codex-max|[2-9]-codex)", ("low", "medium", "high", "xhigh"), "always"),

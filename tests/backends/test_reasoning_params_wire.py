@@ -13,12 +13,13 @@ import pytest
 
 import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, TaleEP, receipt
-from tale_dspy.backends.reasoning_params import Mode, distinct_settings, effort_words
+from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS
+from tale_dspy.backends.reasoning_params import Mode, distinct_settings, effort_words, family_of
 from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.testing import Reply
 from tests.provider_server.providers import ProviderServer, SentRequest, limits_in
 
-BUDGETS = (20, 500, 2000, 50_000)
+BUDGETS = (20, 400, 2000, 20_000, 50_000)
 KEY = "sk-not-to-be-written-anywhere"
 
 
@@ -32,6 +33,14 @@ class Target(NamedTuple):
     def __str__(self) -> str:
         return self.model
 
+
+BY_RESPONSES = [
+    Target("openai/gpt-5-pro", "openai"),
+    Target("openai/gpt-5.2-codex", "openai"),
+    Target("openai/gpt-5-codex", "openai"),
+    Target("openai/gpt-5.2-pro", "openai"),
+]
+"""Models for which LiteLLM goes to the Responses API, which takes the package mcp; `auto` needs neither."""
 
 NATIVE = [
     Target("openai/gpt-5", "openai"),
@@ -75,10 +84,32 @@ NATIVE = [
     Target("moonshot/kimi-k3", "moonshot"),
     Target("hosted_vllm/openai/gpt-oss-20b", "vllm"),
     Target("cerebras/gpt-oss-120b", "cerebras"),
+    Target("openai/openai/gpt-oss-20b", "sglang", {"server": "sglang"}),
+    Target("openrouter/anthropic/claude-opus-4.1", "openrouter"),
+    Target("openrouter/anthropic/claude-opus-5", "openrouter"),
+    Target("openrouter/x-ai/grok-4.5", "openrouter"),
+    Target("openrouter/google/gemini-2.5-pro", "openrouter"),
+    Target("openrouter/google/gemini-3-pro-preview", "openrouter"),
+    Target("openrouter/deepseek/deepseek-v4", "openrouter"),
+    Target("bedrock/us.anthropic.claude-opus-4-1-20250805-v1:0", "bedrock"),
+    Target("bedrock/us.anthropic.claude-sonnet-5", "bedrock"),
+    Target("gemini/gemini-3.7-flash", "gemini"),
+    Target("gemini/gemini-4-nano", "gemini"),
+    *BY_RESPONSES,
+    Target("openai/gpt-5.1", "openai"),
+    Target("deepseek/deepseek-chat", "deepseek"),
 ]
-"""One for each row with a reasoning control."""
+"""One or more for each row with a reasoning control."""
 
 RESPONSES = Target("openai/gpt-5", "openai", {"model_type": "responses"})
+
+SENT_BY = [
+    (target, engine)
+    for target in NATIVE
+    for engine in ("litellm", "auto")
+    if engine == "auto" or target not in BY_RESPONSES
+]
+"""The same with each engine that can send it here."""
 
 WITHOUT = [
     Target("ollama_chat/qwen3", "ollama"),
@@ -148,9 +179,14 @@ def limits(body: Any) -> list[int]:
     return list(limits_in(body))
 
 
+def test_every_row_with_a_control_is_sent(provider: ProviderServer) -> None:
+    families = [family_of(lm(provider, target, "litellm")) for target in NATIVE]
+    missing = {control.name for control in REASONING_CONTROLS if control.kind != "none"}
+    assert missing - {family.name for family in families if family is not None} == set()
+
+
 @pytest.mark.parametrize("limit", [None, 1500, 16_000])
-@pytest.mark.parametrize("engine", ["litellm", "auto"])
-@pytest.mark.parametrize("target", NATIVE, ids=str)
+@pytest.mark.parametrize(("target", "engine"), SENT_BY, ids=str)
 def test_native_sends_what_the_receipt_says_and_no_provider_refuses_it(
     provider: ProviderServer, sent: list[SentRequest], saved: Path, target: Target, engine: str, limit: int | None
 ) -> None:
@@ -196,8 +232,7 @@ def _word(reasoning_params: Any) -> bool:
 # ---- effort words
 
 
-@pytest.mark.parametrize("engine", ["litellm", "auto"])
-@pytest.mark.parametrize("target", NATIVE, ids=str)
+@pytest.mark.parametrize(("target", "engine"), SENT_BY, ids=str)
 def test_no_word_is_refused_and_equal_requests_are_one_setting(
     provider: ProviderServer, sent: list[SentRequest], saved: Path, target: Target, engine: str
 ) -> None:
@@ -346,9 +381,10 @@ def test_the_body_is_this_to_the_letter(
     assert {r.path for r in sent} == {path}
 
 
-@pytest.mark.parametrize("engine", ["litellm", "auto"])
 @pytest.mark.parametrize("mode", ["auto", "cap", "prompt"])
-@pytest.mark.parametrize("target", [*NATIVE, *WITHOUT], ids=str)
+@pytest.mark.parametrize(
+    ("target", "engine"), [*SENT_BY, *((t, e) for t in WITHOUT for e in ("litellm", "auto"))], ids=str
+)
 def test_no_mode_sends_what_a_provider_refuses(
     provider: ProviderServer, sent: list[SentRequest], saved: Path, target: Target, engine: str, mode: Mode
 ) -> None:
@@ -396,8 +432,7 @@ def test_an_estimate_is_asked_for_with_the_least_thinking(
     assert pred.token_budget == 40
 
 
-@pytest.mark.parametrize("engine", ["litellm", "auto"])
-@pytest.mark.parametrize("target", NATIVE, ids=str)
+@pytest.mark.parametrize(("target", "engine"), SENT_BY, ids=str)
 def test_auto_asks_a_model_that_thinks_natively_once_and_others_for_an_estimate(
     provider: ProviderServer, sent: list[SentRequest], target: Target, engine: str
 ) -> None:
