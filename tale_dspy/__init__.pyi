@@ -20,6 +20,7 @@ from .comparison.gate import noninferiority_test as noninferiority_test
 from .datasets import Dataset as Dataset
 from .datasets import load_dataset as load_dataset
 from .errors import BackendError as BackendError
+from .errors import BatchWaiting as BatchWaiting
 from .errors import DataError as DataError
 from .errors import MissingExtraError as MissingExtraError
 from .errors import RunFolderError as RunFolderError

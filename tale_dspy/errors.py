@@ -10,9 +10,10 @@
      +- MissingExtraError(ImportError)   an optional dependency is not installed
      +- BackendError                     the provider refuses everything (key, model, quota) or the disk is full
     SpendCapReached(BaseException)       a spend cap ended the work
+    BatchWaiting(BaseException)          a run through a batch API was left before the provider had answered
 
-`SpendCapReached` stands outside `Exception` on purpose, as `KeyboardInterrupt` does: `dspy.Evaluate`,
-`dspy.Parallel`, MIPROv2 and GEPA catch `Exception` and would score the stop as a wrong answer.
+`SpendCapReached` and `BatchWaiting` stand outside `Exception` on purpose, as `KeyboardInterrupt` does:
+`dspy.Evaluate`, `dspy.Parallel`, MIPROv2 and GEPA catch `Exception` and would score the stop as a wrong answer.
 """
 
 from typing import Protocol
@@ -95,3 +96,7 @@ class SpendCapReached(BaseException):
     def __init__(self, message: str, ledger: SpendSums) -> None:
         super().__init__(message)
         self.ledger = ledger
+
+
+class BatchWaiting(BaseException):
+    """A run through a batch API was left before the provider had answered; the same call continues it later."""

@@ -12,6 +12,7 @@ import tale_dspy
 
 NAMES = [
     "BackendError",
+    "BatchWaiting",
     "BestFixedBudget",
     "Budget",
     "BudgetEstimator",

@@ -58,6 +58,7 @@ TESTED_ELSEWHERE = {
     "tale_dspy.embedded.options": "nothing but defaults; test_build builds with them",
     "tale_dspy.cli.search_setup": "test_search and test_ray_search search with what it prepares",
     "tale_dspy.runs.work_runner": "test_engine and tests/optimizers/search/test_runner do all their work with it",
+    "tale_dspy.runs.stopped": "nothing but an exception; test_engine and test_batch_rounds see what it ends",
     "tale_dspy.runs.session": "every call of every run in test_engine and test_folder goes through it",
 }
 """Modules without a test module of their own, and why."""

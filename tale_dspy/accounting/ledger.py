@@ -34,6 +34,8 @@ class RoleSum:
     calls: int = 0
     paid_calls: int = 0
     """Calls sent from here: neither from the cache nor replayed from a run folder."""
+    batch_calls: int = 0
+    """Those of them that went through a batch API."""
     cached_calls: int = 0
     prompt_tokens: int | None = 0
     output_tokens: int | None = 0
@@ -43,6 +45,7 @@ class RoleSum:
         self.calls += 1
         self.cached_calls += call.cached
         self.paid_calls += not (call.cached or call.replayed)
+        self.batch_calls += call.batch and not call.replayed
         self.prompt_tokens = total_or_none([self.prompt_tokens, call.prompt_tokens])
         self.output_tokens = total_or_none([self.output_tokens, call.output_tokens])
 
@@ -51,6 +54,7 @@ class RoleSum:
         self.calls += other.calls
         self.cached_calls += other.cached_calls
         self.paid_calls += other.paid_calls
+        self.batch_calls += other.batch_calls
         self.prompt_tokens = total_or_none([self.prompt_tokens, other.prompt_tokens])
         self.output_tokens = total_or_none([self.output_tokens, other.output_tokens])
 
@@ -188,6 +192,7 @@ class Ledger:
         *,
         wait: bool = True,
         cached: Callable[[], bool] = lambda: False,
+        price_share: float = 1.0,
     ) -> int:
         """Hold the worst case of a call that is about to be sent.
 
@@ -201,6 +206,7 @@ class Ledger:
             config: The merged settings of the call (`max_tokens`, `n`).
             wait: Whether the thread may wait for others.
             cached: Says whether the cache holds the reply; looked up only where the reservation does not fit.
+            price_share: The part of the usual price that is paid, as through a batch API.
 
         Returns:
             A number for `settle` or `release`.
@@ -210,6 +216,7 @@ class Ledger:
             UnpricedModelError: If there is a money cap and no price.
         """
         need = self._worst_case(lm, request, config)
+        need = replace(need, usd=price_share * need.usd)
         with self._changed:
             looked = False
             while not self._fits_caps(need) and not self._lease_more(need):
@@ -224,6 +231,11 @@ class Ledger:
             self._next += 1
             self._reserved[self._next] = need
             return self._next
+
+    def reserved_usd(self, number: int) -> float:
+        """Return the US dollars that a reservation holds."""
+        with self._changed:
+            return self._reserved.get(number, Reservation()).usd
 
     def settle(self, number: int, call: Call) -> None:
         """Replace a reservation by what the call used.

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from tale_dspy.accounting.token_counts import count_tokens
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
-from tale_dspy.backends.prices import Price
+from tale_dspy.backends.prices import BATCH_PRICE_SHARE, Price
 from tale_dspy.budget import Source
 from tale_dspy.display import TextPrinter, html_table, number
 from tale_dspy.protocols import JsonObject
@@ -75,7 +75,9 @@ class Call:
     saved_cost_usd: float | None = None
     """What a cache hit had cost when it was paid."""
     latency_s: float | None = None
-    """Seconds, where the run engine measured them; None where nothing was sent."""
+    """Seconds, where the run engine measured them; None where nothing was sent, or it went through a batch."""
+    batch: bool = False
+    """Answered through a batch API, at a part of the usual price."""
 
     def to_json(self) -> JsonObject:
         return dict(vars(self))  # flat: asdict would copy each value for ten times the time
@@ -84,6 +86,11 @@ class Call:
     def from_json(cls, row: JsonObject) -> "Call":
         return cls(**{k: v for k, v in row.items() if k in cls.__dataclass_fields__})
 
+    def through_batch(self) -> "Call":
+        """Return the call as one that a batch API answered, at that price."""
+        cost = None if self.cost_usd is None else BATCH_PRICE_SHARE * self.cost_usd
+        return replace(self, batch=True, cost_usd=cost, latency_s=None)
+
     def priced(self, price: Price) -> "Call":
         """Return the call at another price per token.
 
@@ -91,7 +98,8 @@ class Call:
         """
         cost = None
         if self.prompt_tokens is not None and self.output_tokens is not None:
-            cost = self.prompt_tokens * price.input + self.output_tokens * price.output
+            share = BATCH_PRICE_SHARE if self.batch else 1.0
+            cost = share * (self.prompt_tokens * price.input + self.output_tokens * price.output)
         if self.cached:
             return replace(self, saved_cost_usd=cost)
         return replace(self, cost_usd=cost)

@@ -18,6 +18,7 @@ import httpx
 import openai
 from openai.resources import chat
 
+from tale_dspy.backends.batch.interception import HTTPCall, request_sender
 from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
 
 HANDLER_PROVIDERS = frozenset(
@@ -113,6 +114,12 @@ class GuardedAsyncClient(httpx.AsyncClient):
     """Held here, since a loop knows its generators weakly."""
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
+        if (sender := request_sender()) is not None:
+            reply = await sender(HTTPCall(str(request.url), dict(request.headers), request.content))
+            headers = {"content-type": "application/json"}
+            return _repaired(
+                request, httpx.Response(reply.status, headers=headers, content=reply.body, request=request)
+            )
         options["follow_redirects"] = False
         response = await super().send(request, stream=stream, **options)
         return response if stream else _repaired(request, response)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
 from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
 from tale_dspy.dspy_bridge import (
     AsyncTransportResponse,
@@ -73,11 +74,37 @@ class GuardedAsyncTransport:
 
     def stream(self, request: Any) -> "_AsyncReply":
         """Send a request; the reply comes whole and repaired, a stream as it is."""
-        return _AsyncReply(self._inner.stream(request), request)
+        sender = request_sender()
+        sending = self._inner.stream(request) if sender is None else _SentElsewhere(sender, request)
+        return _AsyncReply(sending, request)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
+
+
+class _SentElsewhere:
+    """The reply to a request that goes through a sender in the place of the wire."""
+
+    def __init__(self, sender: RequestSender, request: Any) -> None:
+        self._sender = sender
+        self._request = request
+
+    async def __aenter__(self) -> Any:
+        request = self._request
+        headers = {name.lower(): value for name, value in request.headers}
+        reply = await self._sender(HTTPCall(request.url, headers, request.body))
+        return AsyncTransportResponse(
+            status=reply.status,
+            reason="",
+            headers=[("content-type", "application/json")],
+            http_version="HTTP/1.1",
+            chunks=_once(reply.body),
+            release=_areleased,
+        )
+
+    async def __aexit__(self, *error: Any) -> None:
+        """Do nothing: no connection is held."""
 
 
 class _AsyncReply:

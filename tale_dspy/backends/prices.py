@@ -15,6 +15,9 @@ _NAMESPACES = {
 }
 """Providers whose models stand in the table under other names than the model string's."""
 
+BATCH_PRICE_SHARE = 0.5
+"""What a call costs in a batch, as a part of its usual price (OpenAI, Groq and Anthropic alike)."""
+
 
 @dataclass(frozen=True)
 class Price:

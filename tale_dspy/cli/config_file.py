@@ -34,7 +34,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         *("device", "dtype", "max_batch", "preset"),
     ),
     "Spend": ("max_total_output_tokens", "price_in", "price_out", "dry_run", "past", "yes"),
-    "Many machines": ("ray", "shards", "shard"),
+    "Many machines": ("ray", "shards", "shard", "batch", "batch_wait"),
     "Other": ("provenance", "config"),
 }
 """Panels of the help, in their order; a flag that none names stands where it was declared."""

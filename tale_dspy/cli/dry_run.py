@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SAMPLE_USD = 1.0
 """Cap on a sample where --max-usd sets none and the price is known."""
+SEARCH_ROUNDS = 4
+"""Rounds of batches that a search takes: without a budget, a ladder of budgets, and two of fresh draws."""
 SAMPLE_TOKENS = 40_960
 """Cap on the output tokens of a sample whose price is not known."""
 
@@ -50,6 +52,7 @@ def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bo
     """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.forecast import journal_costs
+    from tale_dspy.runs.batch_log import BATCHES_FILE
 
     plan = plan.checked()
     data = plan.load_data()
@@ -68,6 +71,9 @@ def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bo
     notes += [f"the sample ended early: {stopped}"] if stopped else []
     notes += _differences(command, plan, data, past)
     estimate = replace(estimate, notes=(*estimate.notes, *notes))
+    if plan.batch:
+        half = plan.price() is not None or not (folder / BATCHES_FILE).exists()
+        estimate = estimate.through_batch(_batch_rounds(command, folder), half=half)
     if json:
         paid = [cost.usd for cost in journal_costs(folder.rglob("calls.jsonl")).values()] if past is None else [None]
         usd = None if None in paid else sum(cost for cost in paid if cost is not None)
@@ -103,7 +109,7 @@ def _ask_sample(command: SampledCommand, plan: "Plan", data: "Dataset", *, yes: 
     picked = sorted(random.Random(plan.seed or 0).sample(range(len(data)), size))
     sample = replace(data, examples=[data.examples[i] for i in picked])
     out = plan.folder().with_name(f"{plan.folder().name}-sample")
-    one = replace(plan, out=out, max_usd=usd, max_total_output_tokens=tokens, repeats=1)
+    one = replace(plan, out=out, max_usd=usd, max_total_output_tokens=tokens, repeats=1, batch=False)
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program}, a sample") as progress:
         return out, command.ask(one, progress, sample)
 
@@ -135,6 +141,16 @@ def folder_origin(folder: Path) -> dict[str, object]:
     return {"model": config["model"], "data": config["data"]["name"]}
 
 
+def _batch_rounds(command: SampledCommand, folder: Path) -> int:
+    """Return how many rounds of batches a command takes: one call of a question waits for the one before."""
+    from tale_dspy.runs.columns import RECORDS
+    from tale_dspy.runs.records import load_run
+
+    if command.results != RECORDS:
+        return SEARCH_ROUNDS
+    return max((record.calls for record in load_run(folder).records), default=1)
+
+
 def _digits(usd: float) -> int:
     """Return the decimals that leave something of a small sum."""
     return 4 if usd >= 0.01 or not usd else 6
@@ -158,6 +174,8 @@ def _table(plan: "Plan", data: "Dataset", estimate: "RunForecast") -> Any:
         "output tokens": "unknown" if estimate.output_tokens is None else estimate.output_tokens.told(0),
         "US dollars": "unknown" if dollars is None else dollars.told(_digits(dollars.total)),
     }
+    if estimate.batch_rounds is not None:
+        rows["rounds of batches"] = f"{estimate.batch_rounds}, and one for what expires or fails"
     for name, value in rows.items():
         table.add_row(name, value)
     return table

@@ -11,7 +11,7 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
-from tale_dspy.cli.plan import EVAL_ONLY, ON_RAY, Plan
+from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, ON_RAY, Plan
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ Budgets = Annotated[
 ]
 
 
-@spelled_out(without=(*EVAL_ONLY, *ON_RAY))
+@spelled_out(without=(*EVAL_ONLY, *ON_RAY, *BATCH_FLAGS))
 def run(
     *,
     budgets: Budgets = None,

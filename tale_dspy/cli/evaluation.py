@@ -152,6 +152,8 @@ def _options(plan: Plan, data: "Dataset") -> dict[str, Any]:
         "allow_leak": plan.allow_leak,
         "provenance": plan.provenance,
         "shard": plan.shard,
+        "batch": plan.batch,
+        "batch_wait": plan.batch_wait,
         "config": {"preset": plan.preset},
     }
 

@@ -113,6 +113,14 @@ Ray = Annotated[
 Shards = Annotated[
     int | None, typer.Option(help="With --ray: into how many shards; unset: one for each core of the cluster.")
 ]
+Batch = Annotated[
+    bool,
+    typer.Option("--batch", help="Send all calls through the provider's batch API, in rounds, at half the price."),
+]
+BatchWait = Annotated[
+    float,
+    typer.Option(help="Hours to wait for batches; then the command exits with 4, and the same command continues."),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder; the same command continues it.")]
 DryRun = Annotated[
     bool,

@@ -1,6 +1,7 @@
 """`tale`: the commands, and how errors become exit codes.
 
-0 done, 1 failed, 2 wrong usage or bad input, 3 stopped by a cap, 130 interrupted; what was finished is kept.
+0 done, 1 failed, 2 wrong usage or bad input, 3 stopped by a cap, 4 waiting for batches, 130 interrupted; what was
+finished is kept.
 """
 
 import functools
@@ -34,7 +35,7 @@ from tale_dspy.cli import (
 )
 from tale_dspy.cli.config_file import with_config
 from tale_dspy.cli.console import say
-from tale_dspy.errors import SpendCapReached, TaleError, UsageError
+from tale_dspy.errors import BatchWaiting, SpendCapReached, TaleError, UsageError
 
 app = typer.Typer(
     name="tale",
@@ -55,6 +56,8 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
             sys.stdout.flush()
         except KeyboardInterrupt:
             code, sentence = 130, "interrupted: what was finished is kept, the same command continues"
+        except BatchWaiting as e:
+            code, sentence = 4, str(e)
         except SpendCapReached as e:
             code, sentence = 3, str(e)
         except UsageError as e:

@@ -33,6 +33,8 @@ EVAL_ONLY = ("vanilla", "train_data", "train_limit", "shard")
 """Flags of `tale eval` alone."""
 ON_RAY = ("ray", "shards")
 """Flags of the commands whose questions can be split."""
+BATCH_FLAGS = ("batch", "batch_wait")
+"""Flags of `tale eval` and `tale search`."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Plan:
     shard: flags.ShardFlag = None
     ray: flags.Ray = None
     shards: flags.Shards = None
+    batch: flags.Batch = False
+    batch_wait: flags.BatchWait = 24.0
     device: flags.Device = None
     dtype: flags.Dtype = None
     max_batch: flags.MaxBatch = None
@@ -102,6 +106,8 @@ class Plan:
             raise UsageError(
                 "--api-base must be an address such as http://127.0.0.1:8000/v1, without user and password"
             )
+        if self.batch and (self.ray is not None or self.shards is not None):
+            raise UsageError("--batch and --ray do not go together: a batch is worked on by the provider's machines")
         if self.adapter not in ADAPTERS:
             raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {self.adapter!r}")
         if self.form is not None:

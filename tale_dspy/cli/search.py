@@ -203,7 +203,8 @@ def search(
     gains: dict[str, FixedBudgetComparison | None] = {}
     stopped = budget_search.stopped
     try:
-        for name in () if stopped else dict.fromkeys(row.predictor for row in budget_search.rows):
+        # A comparison takes a round for each fixed budget: none through a batch, whose rounds take hours.
+        for name in () if stopped or plan.batch else dict.fromkeys(row.predictor for row in budget_search.rows):
             gains[name] = _gain(job, name, progress)
     except SpendCapReached as e:
         stopped = f"{e} (no comparison with budget:best)"

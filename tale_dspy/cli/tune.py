@@ -11,7 +11,7 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.groups import spelled_out
-from tale_dspy.cli.plan import EVAL_ONLY, Plan
+from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, Plan
 from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class TunePlan(Plan):
     ] = None
 
 
-@spelled_out(without=(*EVAL_ONLY, "repeats", "preset", "allow_leak", "form"))
+@spelled_out(without=(*EVAL_ONLY, *BATCH_FLAGS, "repeats", "preset", "allow_leak", "form"))
 def run(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> int:
     """Tune wording, prompt form, demos and budgets of a program for accuracy and tokens together.
 

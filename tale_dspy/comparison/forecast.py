@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, stdev
 
-from tale_dspy.backends.prices import Price
+from tale_dspy.backends.prices import BATCH_PRICE_SHARE, Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
@@ -34,6 +34,11 @@ class ExpectedFigure:
     def __str__(self) -> str:
         return self.told(0)
 
+    def times(self, factor: float) -> "ExpectedFigure":
+        """Return the figure and its interval, multiplied."""
+        low, high = (None if bound is None else factor * bound for bound in (self.low, self.high))
+        return ExpectedFigure(factor * self.total, low, high)
+
     def told(self, digits: int) -> str:
         """Write the figure with so many decimals, its interval behind it."""
         if self.low is None or self.high is None:
@@ -58,6 +63,19 @@ class RunForecast:
     accuracy: float | None
     """Share of the sample that was right: a rough guess."""
     notes: tuple[str, ...] = ()
+    batch_rounds: int | None = None
+    """Rounds through a batch API, where nothing fails; None for a run that does not go through one."""
+
+    def through_batch(self, rounds: int, *, half: bool) -> "RunForecast":
+        """Return the forecast of a run through a batch API.
+
+        Args:
+            rounds: Rounds it takes.
+            half: Whether the figures are at the usual price, so that half of it is to be expected.
+        """
+        share = BATCH_PRICE_SHARE if half else 1.0
+        cost = None if self.cost_usd is None else self.cost_usd.times(share)
+        return replace(self, cost_usd=cost, batch_rounds=rounds)
 
     def to_json(self) -> JsonObject:
         """Return plain JSON; intervals stand beside the figures."""
@@ -66,7 +84,8 @@ class RunForecast:
             figure: ExpectedFigure | None = vars(self)[name]
             document[name] = None if figure is None else figure.total
             document[f"{name}_ci95"] = None if figure is None or figure.low is None else [figure.low, figure.high]
-        return {**document, "notes": list(self.notes)}
+        rounds = {} if self.batch_rounds is None else {"batch_rounds": self.batch_rounds}
+        return {**document, **rounds, "notes": list(self.notes)}
 
 
 @dataclass(frozen=True)

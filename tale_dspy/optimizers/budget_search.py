@@ -32,6 +32,7 @@ from tale_dspy.optimizers.search.effort_settings import Efforts, effort_settings
 from tale_dspy.optimizers.search.folder import SearchFolder, total_cost
 from tale_dspy.optimizers.search.question import SearchPlan
 from tale_dspy.optimizers.search.records import SearchRow
+from tale_dspy.optimizers.search.rounds import LADDER_CALLS
 from tale_dspy.optimizers.search.runner import SearchJob, SearchRunner
 from tale_dspy.optimizers.search.summary import search_figures
 from tale_dspy.programs.copying import copy_program, language_models
@@ -91,7 +92,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         metric: As in `evaluate`; None compares answers with the gold. `agrees-with-vanilla` is for questions without
             gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
         sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler. Over effort words `elastic`
-            is replaced by `effort`, its counterpart for ordered words.
+            is replaced by `effort`, its counterpart for ordered words. With `batch` no sampler is asked: a ladder of
+            budgets is tried at once, so that the search takes four rounds.
         efforts: What is searched: effort words such as `("low", "medium", "low+50")`, in any order, a number being
             that of the phrase beside the word; None for token budgets; `auto` for all words the model has, with and
             without the phrase, if it is a reasoning model that takes words, else token budgets.
@@ -142,6 +144,8 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             raise UsageError(f"metric must be a function, None or {AGREES!r}, got {metric!r}")
         if isinstance(sampler, str) and sampler not in SAMPLERS:
             raise UsageError(f"sampler must be one of {', '.join(SAMPLERS)} or an Optuna sampler, got {sampler!r}")
+        if options.get("batch") and sampler != "elastic":
+            raise UsageError("a search through a batch tries a ladder of budgets at once: it takes no sampler")
         if isinstance(estimator, str) and estimator not in ESTIMATORS:
             raise UsageError(f"estimator must be {' or '.join(ESTIMATORS)} or a function of rows, got {estimator!r}")
         self.plan = SearchPlan(DEFAULT_CALLS if calls_per_question is None else calls_per_question, repeats)
@@ -216,7 +220,10 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         if efforts:
             search_config["efforts"] = list(efforts)
         plan = self.plan
-        if self._sampler_decides and _decides_when_done(sampler):
+        if self.options.batch:
+            plan = replace(plan, calls_per_question=LADDER_CALLS) if self._sampler_decides else plan
+            search_config |= {"sampler": "in rounds", "calls_per_question": plan.calls_per_question}
+        elif self._sampler_decides and _decides_when_done(sampler):
             plan, search_config["calls_per_question"] = replace(plan, calls_per_question=ENDLESS), None
         config: JsonObject = {**(self.options.config or {}), "search": search_config}
         metric = None if isinstance(self.metric, str) else self.metric

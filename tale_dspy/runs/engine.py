@@ -14,7 +14,7 @@ import dspy
 
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset
-from tale_dspy.errors import BackendError, RunFolderError, UsageError
+from tale_dspy.errors import BackendError, BatchWaiting, RunFolderError, UsageError
 from tale_dspy.programs.copying import language_models
 from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.describe import describe_run
@@ -63,6 +63,7 @@ def evaluate(
         RunFolderError: If the folder is in use or holds a run of another configuration.
         BackendError: If the provider refuses every question (key, model, quota), or results cannot be written.
         KeyboardInterrupt: On Ctrl-C, after what was finished has been written.
+        BatchWaiting: With `batch`, on Ctrl-C or after `batch_wait` hours, in its place.
 
     Example:
         >>> run = evaluate(TaleEP("question -> answer"), dev, out="runs/a", max_usd=2)
@@ -147,7 +148,7 @@ class _Evaluation:
         try:
             cap = self.runner.run(self._to_do(), self._work, self._keep, lambda record: record.error)
         except BaseException as fault:
-            self._finish(started, "interrupted" if isinstance(fault, KeyboardInterrupt) else "failed")
+            self._finish(started, _stop_word(fault))
             raise
         return self._finish(started, "cap", str(cap)) if cap else self._finish(started, None)
 
@@ -164,7 +165,7 @@ class _Evaluation:
     def _work(self, item: tuple[Question, int]) -> Work[Record]:
         question, repeat = item
         sample = QuestionSample(question.id, repeat)
-        answer = yield ProgramCall(question, sample, self.metric)
+        (answer,) = yield [ProgramCall(question, sample, self.metric)]
         return record_of(question, repeat, answer.fields, sample.calls, answer.seconds, self.options.paper_counts)
 
     def _keep(self, records: Sequence[Record]) -> None:
@@ -219,3 +220,10 @@ class _Evaluation:
             except (BackendError, RunFolderError) as e:
                 logger.warning("the summary of the run is not stored: %s", e)
         return run
+
+
+def _stop_word(fault: BaseException) -> str:
+    """Say in a word how a run ended that did not finish."""
+    if isinstance(fault, BatchWaiting):
+        return "waiting"
+    return "interrupted" if isinstance(fault, KeyboardInterrupt) else "failed"

@@ -23,6 +23,7 @@ from tale_dspy.runs.files import (
     lock_folder,
     open_for_appending,
     read_json,
+    read_jsonl,
     require_plain_file,
 )
 from tale_dspy.runs.record import Record
@@ -112,15 +113,28 @@ class JournalFolder(ABC):
                 answered[(row["id"], row["repeat"], row["key"], row["step"])] = row
         return answered
 
-    def append(self, name: str, row: dict[str, Any]) -> None:
+    def append(self, name: str, row: dict[str, Any], *, to_disk: bool = False) -> None:
         """Append one line with one write; it is whole or, on a full disk, taken back.
+
+        Args:
+            name: The file; made if it is missing.
+            row: What the line holds.
+            to_disk: Whether to wait until the line is on the disk.
 
         Raises:
             BackendError: If it could not be written.
         """
         line = _ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
+            if name not in self._files:
+                self._files[name] = open_for_appending(self.path / name)
             append_line(self._files[name], self.path / name, line)
+            if to_disk:
+                os.fsync(self._files[name])
+
+    def rows_of(self, name: str) -> list[dict[str, Any]]:
+        """Return the lines of a file that is appended beside the journal; none if it is missing."""
+        return read_jsonl(self.path / name)
 
     def replace(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file so that a reader sees the old or the new one, never half of it."""

@@ -68,6 +68,8 @@ class Options(TypedDict, total=False):
     allow_leak: bool
     provenance: str | None
     shard: str | None
+    batch: bool
+    batch_wait: float
     config: Mapping[str, Any]
     progress: Callable[[Tally], None] | None
 
@@ -114,6 +116,10 @@ class RunOptions:
     """Evidence mark of every figure, such as `simulated`."""
     shard: str | None = None
     """`I/N`: ask only the questions of this part, in a folder of its own under `out`; the caps are divided by N."""
+    batch: bool = False
+    """Whether calls go through the provider's batch API, in rounds and at half the price; needs a folder."""
+    batch_wait: float = 24.0
+    """Hours to wait for batches before `BatchWaiting` is raised; the same call continues later."""
     config: Mapping[str, Any] | None = None
     """Further settings that decide the result; a folder of other settings is refused."""
     progress: Callable[[Tally], None] | None = None
@@ -124,6 +130,8 @@ class RunOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if isinstance(self.batch_wait, bool) or not 0 <= self.batch_wait < math.inf:
+            raise UsageError(f"batch_wait must be a number of hours of at least 0, got {self.batch_wait!r}")
         if self.shard is not None:
             Shard.parse(self.shard)
         for name in ("max_usd", "max_total_output_tokens", "timeout"):

@@ -217,7 +217,7 @@ def record_of(
         "saved_cost_usd": total_or_none([c.saved_cost_usd for c in attempts if c.cached]),
         "metric_tokens": total_or_none([c.output_tokens for c in metric]),
         "metric_cost_usd": total_or_none([c.cost_usd for c in metric]),
-        "latency_s": None if cached or not calls or any(c.replayed for c in calls) else round(seconds, 6),
+        "latency_s": None if cached or not calls or any(c.replayed or c.batch for c in calls) else round(seconds, 6),
         "finish_reason": last.finish_reason if last else None,
         "response_model": last.response_model if last else None,
         "calls": len(calls),

@@ -22,12 +22,16 @@ from tale_dspy.accounting.reservation import RESERVED_TOKENS
 from tale_dspy.accounting.tracking import possibly_billed
 from tale_dspy.backends import attempts
 from tale_dspy.backends.attempts import AttemptObserver, LMRequest
+from tale_dspy.backends.batch.interception import use_request_sender
 from tale_dspy.backends.caching import UsageKeepingLM, is_cached, request_hash, with_cache_hit
 from tale_dspy.backends.output_limit import max_output_tokens
+from tale_dspy.backends.prices import BATCH_PRICE_SHARE
 from tale_dspy.backends.redaction import redact, register_secrets
 from tale_dspy.backends.retry import classify_error
 from tale_dspy.errors import BackendError
+from tale_dspy.runs.batch_rounds import BatchRounds, CallSender
 from tale_dspy.runs.folder import JournalFolder, JournalKey
+from tale_dspy.runs.stopped import RunStopped
 
 _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
 
@@ -35,10 +39,6 @@ _entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entrie
 MAX_REFUSALS = 8
 """Calls that may be refused (403, 404) before anything was answered, until the run is given up."""
 _USAGE = ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_prompt_tokens")
-
-
-class RunStopped(BaseException):
-    """Ends the questions in flight once the run has ended; never seen outside the engine."""
 
 
 @dataclass
@@ -80,6 +80,19 @@ class _PendingCall(AttemptObserver):
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What DSPy records of the attempt."""
 
+    @property
+    def journal_key(self) -> JournalKey:
+        """What the journal knows the call by."""
+        return self.sample.id, self.sample.repeat, self.key, self.occurrence
+
+    def reserve(self) -> float:
+        """Hold what the call costs at most in a batch, unless it is held; return it in US dollars."""
+        return self.session.reserve_for_batch(self)
+
+    def release(self) -> None:
+        """Give the reservation back: nothing was billed."""
+        self.session.release(self, possibly_billed=False)
+
     def before_attempt(self, lm: Any) -> None:
         self.session.start_attempt(self)
 
@@ -99,6 +112,7 @@ class Session:
     Attributes:
         answered: Set once any call was answered, by the provider, the cache or the journal.
         fatal: A fault of the whole run, such as a wrong key, that ended it.
+        batches: The rounds of a run that goes through a batch API; None for one that does not.
     """
 
     def __init__(self, folder: JournalFolder | None, ledger: Ledger, retries: int, stop: threading.Event) -> None:
@@ -108,6 +122,7 @@ class Session:
         self.stop = stop
         self.answered = threading.Event()
         self.fatal: BackendError | None = None
+        self.batches: BatchRounds | None = None
         self._journal: Mapping[JournalKey, dict[str, Any]] = {}
         self._refusals = 0
         self._lock = threading.Lock()
@@ -120,6 +135,10 @@ class Session:
 
     def call(self, lm: Any, send: Callable[..., Any], request: tuple[Any, Any], kwargs: dict[str, Any]) -> Any:
         """Answer one synchronous call of an LM."""
+        if self.batches is not None:
+            self.end(
+                BackendError(f"{lm.model} was called without await, and so cannot wait for a batch: leave --batch")
+            )
         pending = self._prepare(lm, request, kwargs)
         if (row := self._replay(pending)) is not None:
             return row
@@ -136,10 +155,28 @@ class Session:
         if (row := self._replay(pending)) is not None:
             return row
         pending.may_wait = False
+        sent = LMRequest(*request, pending.kwargs)
+        if self.batches is not None:
+            return await self._answer_by_batch(
+                CallSender(self.batches, pending.journal_key, pending), pending, send, sent
+            )
         with self._recording(pending):
-            sent = LMRequest(*request, pending.kwargs)
             outputs = await attempts.acall(lm, send, sent, retries=self.retries, observer=pending)
         return self._answered(pending, outputs)
+
+    async def _answer_by_batch(
+        self, sender: CallSender, pending: _PendingCall, send: Callable[..., Awaitable[Any]], request: LMRequest
+    ) -> Any:
+        """Answer a call through a round of batches, which sends it again where it fails in passing."""
+        try:
+            with self._recording(pending), use_request_sender(sender):
+                outputs = await attempts.acall(pending.lm, send, request, retries=0, observer=pending)
+        except Exception:
+            sender.settled()
+            raise
+        answer = self._answered(pending, outputs, batch=sender.sent > 0)
+        sender.settled()
+        return answer
 
     @contextmanager
     def _recording(self, pending: _PendingCall) -> Iterator[None]:
@@ -151,7 +188,7 @@ class Session:
             self._end_if_fatal(pending, error)
             raise
         except BaseException:
-            self._release(pending, possibly_billed=True)
+            self.release(pending, possibly_billed=True)
             raise
         finally:
             _entries.reset(token)
@@ -194,7 +231,7 @@ class Session:
         p.attempt += 1
         p.entries = []  # a new list: an earlier attempt that was given up may still be recorded
         _entries.set(p.entries)
-        if self.ledger.capped:
+        if self.ledger.capped and self.batches is None:
 
             def cached() -> bool:
                 return is_cached(p.lm, p.prompt, p.messages, p.kwargs, asynchronous=not p.may_wait)
@@ -202,10 +239,18 @@ class Session:
             p.reservation = self.ledger.reserve(p.lm, p.messages or p.prompt, p.config, wait=p.may_wait, cached=cached)
         p.started = time.perf_counter()
 
+    def reserve_for_batch(self, p: _PendingCall) -> float:
+        """Reserve the worst case of a call in a batch; return it in US dollars."""
+        if self.ledger.capped and p.reservation is None:
+            request = p.messages or p.prompt
+            share = BATCH_PRICE_SHARE
+            p.reservation = self.ledger.reserve(p.lm, request, p.config, wait=False, price_share=share)
+        return 0.0 if p.reservation is None else self.ledger.reserved_usd(p.reservation)
+
     def book_failure(self, p: _PendingCall, error: Exception) -> None:
         """Give the reservation of a failed attempt back, and journal it."""
         billed = possibly_billed(error)
-        self._release(p, possibly_billed=billed)
+        self.release(p, possibly_billed=billed)
         row = {
             "error": type(error).__name__,
             "message": redact(str(error))[:500],
@@ -233,18 +278,21 @@ class Session:
         self.stop.set()
         raise RunStopped from error
 
-    def _release(self, p: _PendingCall, *, possibly_billed: bool) -> None:
+    def release(self, p: _PendingCall, *, possibly_billed: bool) -> None:
+        """Give the reservation of a call back; one that may be billed stays spent."""
         if p.reservation is not None:
             self.ledger.release(p.reservation, possibly_billed=possibly_billed)
             p.reservation = None
 
-    def _answered(self, p: _PendingCall, outputs: Any) -> Any:
+    def _answered(self, p: _PendingCall, outputs: Any, *, batch: bool = False) -> Any:
         seconds = time.perf_counter() - p.started
         if p.entries:
             call = self.ledger.priced(call_from_entry(p.entries[-1], latency_s=seconds))
         else:  # an LM class that records no history
             text = outputs[0] if outputs and isinstance(outputs[0], str) else None
             call = Call(role=current_role(), model=p.lm.model, text=text, usage_source="unknown", latency_s=seconds)
+        if batch and not call.cached:
+            call = self.ledger.priced(call.through_batch())
         try:
             self._write(p, {"error": None}, call, outputs)
         finally:
@@ -327,10 +375,16 @@ def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
         timeout: Seconds a request may take, unless the LM sets its own; not for engine objects, which own their
             connection, nor for local models, whose replies take as long as the processor needs.
     """
-    limits = {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
+    limits: dict[str, float | None] = (
+        {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
+    )
     if isinstance(lm, dspy.BaseLM):
         register_secrets(lm.kwargs)
-    copied: Any = lm.copy(num_retries=0, **{k: v for k, v in limits.items() if lm.kwargs.get(k) is None})
+    if session.batches is None:
+        limits = {k: v for k, v in limits.items() if lm.kwargs.get(k) is None}
+    else:  # a batch takes hours
+        limits = {k: None for k in ("timeout",) if lm.kwargs.get(k) is not None}
+    copied: Any = lm.copy(num_retries=0, **limits)
     kind: type = type(lm)
     copied.__class__ = _class_for(kind)
     copied._tale_session = session

@@ -1,27 +1,31 @@
 """One runner for evaluation and search: pieces of work that ask a program questions, many at once, under caps.
 
-A piece of work is a generator. It yields a `ProgramCall` for each answer it wants, is sent the fields of the record
-that came of it, and returns its result. The runner drives it, in threads with the program's `forward` or in tasks of
-one event loop with its `aforward`, whichever is cheaper; the generator never knows which.
+A piece of work is a generator. It yields a `ProgramCall` for each answer it wants next, is sent the fields of the
+records that came of them, and returns its result. The runner drives it, in threads with the program's `forward` or in
+tasks of one event loop with its `aforward`, whichever is cheaper; the generator never knows which.
 
 How an LM call of the program gets out: the runner works on a copy of the program whose LMs are bound to the run's
 `Session` (`session.run_lm`). `lm(...)` becomes `Session.call`, `await lm.acall(...)` becomes `Session.acall`; both
 replay what the journal holds, reserve the worst case in the ledger, send, retry, journal the reply, and book it. While
-a coroutine waits in `Session.acall` the other tasks go on: whoever wants to gather calls gathers them there.
+a coroutine waits in `Session.acall` the other tasks go on: there `batch_rounds` gathers the calls of a run that goes
+through a batch API.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import dspy
 
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.errors import BackendError, SpendCapReached
-from tale_dspy.programs.copying import copy_program
+from tale_dspy.backends.batch.client import check_batch_support
+from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached, UsageError
+from tale_dspy.programs.copying import copy_program, language_models
+from tale_dspy.runs.batch_rounds import QUESTIONS_AT_ONCE, BatchRounds
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.scoring import Metric, Question, aask, ask
@@ -56,7 +60,7 @@ class ProgramAnswer:
     seconds: float
 
 
-Work = Generator[ProgramCall, ProgramAnswer, R]
+Work = Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], R]
 
 
 class WorkRunner(Generic[T, R]):
@@ -85,6 +89,8 @@ class WorkRunner(Generic[T, R]):
     ) -> None:
         self.options, self.ledger, self.metric = options, ledger, metric
         self.session = Session(folder, ledger, options.retries, threading.Event())
+        if options.batch:
+            self.session.batches = batch_rounds(self.session, folder, program, lm, options)
         self.lm = None if lm is None else run_lm(lm, self.session, options.timeout)
         self.program = copy_program(program, lambda used: run_lm(used, self.session, options.timeout))
         self._workers: Workers[T] = Workers(self.session, run_settings(self.lm, options.adapter))
@@ -115,6 +121,7 @@ class WorkRunner(Generic[T, R]):
         Raises:
             BackendError: If the provider refuses every question, or results cannot be written.
             KeyboardInterrupt: On Ctrl-C, after calls in flight were given their time.
+            BatchWaiting: On Ctrl-C, or when the wait is over, of a run that goes through a batch API.
         """
 
         def finish(result: R) -> None:
@@ -127,12 +134,18 @@ class WorkRunner(Generic[T, R]):
             finish(await self._drive_async(work(item)))
 
         remaining = iter(items)
-        first = list(islice(remaining, self.options.concurrency))
+        batches = self.session.batches
+        first = list(islice(remaining, self.options.concurrency if batches is None else QUESTIONS_AT_ONCE))
         if not first:
             return None
         self.session.load_journal()
         queue, count = chain(first, remaining), len(first)
-        if tasks_are_cheaper(self.program, self.lm, self.metric, self.ledger):
+        if batches is not None:
+            try:
+                self._workers.run_tasks(queue, count, work_in_task, batches)
+            except KeyboardInterrupt:
+                raise BatchWaiting(batches.waiting_message()) from None
+        elif tasks_are_cheaper(self.program, self.lm, self.metric, self.ledger):
             self._workers.run_tasks(queue, count, work_in_task)
         else:
             self._workers.run(queue, count, work_in_thread)
@@ -148,29 +161,37 @@ class WorkRunner(Generic[T, R]):
 
     def _drive(self, work: Work[R]) -> R:
         try:
-            call = next(work)
+            calls = next(work)
             while True:
-                started = time.perf_counter()
-                with dspy.context(tale_sample=call.sample, **call.settings):
-                    threshold, calls = self.options.threshold, call.sample.calls
-                    fields = ask(self.program, call.question, call.metric, threshold, calls)
-                call = work.send(ProgramAnswer(fields, time.perf_counter() - started))
+                calls = work.send([self._ask(call) for call in calls])
         except StopIteration as e:
             result: R = e.value
             return result
 
+    def _ask(self, call: ProgramCall) -> ProgramAnswer:
+        started = time.perf_counter()
+        with dspy.context(tale_sample=call.sample, **call.settings):
+            fields = ask(self.program, call.question, call.metric, self.options.threshold, call.sample.calls)
+        return ProgramAnswer(fields, time.perf_counter() - started)
+
     async def _drive_async(self, work: Work[R]) -> R:
         try:
-            call = next(work)
+            calls = next(work)
             while True:
-                started = time.perf_counter()
-                with dspy.context(tale_sample=call.sample, **call.settings):
-                    threshold, calls = self.options.threshold, call.sample.calls
-                    fields = await aask(self.program, call.question, call.metric, threshold, calls)
-                call = work.send(ProgramAnswer(fields, time.perf_counter() - started))
+                if len(calls) == 1:
+                    answers = [await self._aask(calls[0])]
+                else:
+                    answers = await asyncio.gather(*map(self._aask, calls))
+                calls = work.send(answers)
         except StopIteration as e:
             result: R = e.value
             return result
+
+    async def _aask(self, call: ProgramCall) -> ProgramAnswer:
+        started = time.perf_counter()
+        with dspy.context(tale_sample=call.sample, **call.settings):
+            fields = await aask(self.program, call.question, call.metric, self.options.threshold, call.sample.calls)
+        return ProgramAnswer(fields, time.perf_counter() - started)
 
     def _finish(
         self, result: R, on_results: Callable[[Sequence[R]], None], error_of: Callable[[R], str | None]
@@ -184,3 +205,31 @@ class WorkRunner(Generic[T, R]):
                 return
             ready, self._unpublished = self._unpublished, []
         on_results(ready)  # outside the lock: threads would wait for each other's disk
+
+
+@runtime_checkable
+class _AsyncProgram(Protocol):
+    """A program that can wait without a thread."""
+
+    def aforward(self, **kwargs: object) -> object:
+        """Answer a question, in an event loop."""
+        ...
+
+
+def batch_rounds(
+    session: Session, folder: JournalFolder | None, program: object, lm: Any, options: RunOptions
+) -> BatchRounds:
+    """Return the rounds of a run that goes through a batch API.
+
+    Raises:
+        UsageError: If the run has no folder, or program or model cannot go through a batch.
+    """
+    if folder is None:
+        raise UsageError("batch needs out, a folder: without one a run that is left would pay for its answers twice")
+    if not isinstance(program, _AsyncProgram):
+        raise UsageError(f"batch needs a program with aforward, and {type(program).__name__} has none")
+    models = language_models(program) if isinstance(program, dspy.Module) else ()
+    for model in (lm, *models):
+        if model is not None:
+            check_batch_support(model)
+    return BatchRounds(folder, session.stop, session.end, 3600.0 * options.batch_wait, options.retries + 1)

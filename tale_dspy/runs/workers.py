@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import dspy
@@ -16,7 +17,9 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.receipts import CallListener
 from tale_dspy.accounting.tracking import under_cap
 from tale_dspy.programs.copying import language_models
-from tale_dspy.runs.session import RunStopped, Session
+from tale_dspy.runs.batch_rounds import BatchRounds
+from tale_dspy.runs.session import Session
+from tale_dspy.runs.stopped import RunStopped
 
 SHUTDOWN_GRACE_S = 5.0
 """Seconds that calls in flight are given to end after Ctrl-C or a fault, so that their answers are kept."""
@@ -53,12 +56,26 @@ class Workers(Generic[T]):
         self._queue = iter(items)
         self._watch([lambda: self._worker(work)] * count)
 
-    def run_tasks(self, items: Iterable[T], count: int, work: Callable[[T], Awaitable[None]]) -> None:
-        """Do the same with tasks of one event loop."""
+    def run_tasks(
+        self,
+        items: Iterable[T],
+        count: int,
+        work: Callable[[T], Awaitable[None]],
+        batches: BatchRounds | None = None,
+    ) -> None:
+        """Do the same with tasks of one event loop, whose calls may wait for rounds of batches."""
         self._queue = iter(items)
 
+        async def in_rounds(rounds: BatchRounds, item: T) -> None:
+            with rounds.working():
+                await work(item)
+
         async def all_of_them() -> None:
-            await asyncio.gather(*(self._task(work) for _ in range(count)))
+            if batches is None:
+                await asyncio.gather(*(self._task(work) for _ in range(count)))
+                return
+            async with batches as rounds:
+                await asyncio.gather(*(self._task(partial(in_rounds, rounds)) for _ in range(count)))
 
         self._watch([lambda: asyncio.run(all_of_them())])
 

@@ -131,7 +131,7 @@ def search_question(
     finish_question(sampler, vanilla.tokens, trials, efforts)
     if best is not None:
         return QuestionResult(trials, best, None)
-    return QuestionResult(trials, None, NOT_CONFIRMED if _cheaper_candidates(trials, space) else NO_GAIN)
+    return QuestionResult(trials, None, NOT_CONFIRMED if cheaper_candidates(trials, space) else NO_GAIN)
 
 
 def space_of(vanilla_tokens: int, efforts: Sequence[str] = ()) -> BudgetSpace:
@@ -224,7 +224,7 @@ def _budget_level(trial: Trial, space: BudgetSpace) -> int:
     return space.level_of(trial.budget) or 0
 
 
-def _cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequence[int] = ()) -> list[Trial]:
+def cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequence[int] = ()) -> list[Trial]:
     """Return right trials of fewer tokens than the answer without a budget, the cheapest first.
 
     Of equal ones an effort word comes before the same with a phrase, which has saved nothing.
@@ -245,7 +245,7 @@ def _confirm_candidates(
 ) -> Generator[BudgetQuery, QueryResult, BestBudget | None]:
     """Test candidates until one stands; draws of those that fall are added to the trials."""
     failed: list[int] = []
-    candidates = _cheaper_candidates(trials, space)
+    candidates = cheaper_candidates(trials, space)
     for _ in range(plan.candidates):
         if not candidates:
             # Of a few words, a sampler that stopped has left the higher ones out because they save nothing.
@@ -257,13 +257,13 @@ def _confirm_candidates(
             candidates = [larger]
         candidate = candidates[0]
         draws = yield from _draw_again(candidate, plan.repeats)
-        best = _confirmed_best(candidate, draws, plan.repeats)
+        best = confirmed_best(candidate, draws, plan.repeats)
         if best is not None and best.tokens < space.vanilla_tokens:
             return best
         trials += draws
         # A budget that fails takes those below it along: what it is too small for, they are too small for, too.
         failed.append(_budget_level(candidate, space))
-        candidates = _cheaper_candidates({t.budget: t for t in trials}.values(), space, failed)
+        candidates = cheaper_candidates({t.budget: t for t in trials}.values(), space, failed)
     return None
 
 
@@ -279,7 +279,7 @@ def _try_larger(
     if reply.error is not None or reply.tokens is None:
         return None
     trials.append(trial_of(budget, reply))
-    return trials[-1] if _cheaper_candidates(trials[-1:], space) else None
+    return trials[-1] if cheaper_candidates(trials[-1:], space) else None
 
 
 def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryResult, list[Trial]]:
@@ -288,7 +288,7 @@ def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryR
     An error or unknown tokens end the test.
     """
     draws: list[Trial] = []
-    while len(draws) < LONGEST_TEST * repeats and abs(_right_lead(draws)) < repeats:
+    while len(draws) < LONGEST_TEST * repeats and abs(right_lead(draws)) < repeats:
         reply = yield BudgetQuery(candidate.budget, len(draws) + 1)
         if reply.error is not None or reply.tokens is None:
             break
@@ -296,14 +296,14 @@ def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryR
     return draws
 
 
-def _right_lead(draws: Sequence[Trial]) -> int:
+def right_lead(draws: Sequence[Trial]) -> int:
     """Return by how many the right draws outnumber the wrong ones."""
     return sum(1 if t.correct else -1 for t in draws)
 
 
-def _confirmed_best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> BestBudget | None:
+def confirmed_best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> BestBudget | None:
     """Return what is said of a budget that stood its test; None if it did not."""
-    if _right_lead(draws) < repeats:
+    if right_lead(draws) < repeats:
         return None
     selected = candidate.tokens or 0
     tokens = [t.tokens or 0 for t in draws]

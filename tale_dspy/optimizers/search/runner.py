@@ -17,6 +17,7 @@ from tale_dspy.optimizers.search.folder import FAILED, SearchFolder, error_of, s
 from tale_dspy.optimizers.search.question import (
     BudgetQuery,
     QueryResult,
+    QuestionResult,
     SearchPlan,
     finish_question,
     per_question,
@@ -24,6 +25,7 @@ from tale_dspy.optimizers.search.question import (
     trial_of,
 )
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, VanillaAnswer
+from tale_dspy.optimizers.search.rounds import search_in_rounds
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.questions import QuestionStream
@@ -171,9 +173,9 @@ class SearchRunner:
     # ---- one question
 
     def _search_question(self, question: Question) -> Work[SearchRow]:
-        """Ask without a budget, then what an earlier process has asked, then what the search wants to know."""
+        """Ask without a budget, then what the search wants to know."""
         job = self.job
-        reply, probe, answer = yield from self._ask_program(question, BudgetQuery(None))
+        ((reply, probe, answer),) = yield from self._ask_program(question, [BudgetQuery(None)])
         correct = reply.correct and (answer is not None or not job.agreement)
         vanilla = VanillaAnswer(reply.tokens, reply.text, correct)
         inputs = dict(question.inputs if probe.inputs is None else probe.inputs)
@@ -191,9 +193,32 @@ class SearchRunner:
             return replace(row, reason=f"{FAILED}{reply.error}")
         if job.agreement and correct:
             question = replace(question, example=question.example.copy(**{question.gold_field: answer}))
-        known = []
+        if job.options.batch:
+            found = yield from self._search_rounds(question, vanilla)
+        else:
+            found = yield from self._search_one_by_one(question, vanilla)
+        return replace(row, trials=found.trials, best=found.best, reason=found.reason)
+
+    def _search_rounds(
+        self, question: Question, vanilla: VanillaAnswer
+    ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], QuestionResult]:
+        search = search_in_rounds(vanilla, self.job.plan, self.job.efforts)
+        try:
+            draws = next(search)
+            while True:
+                results = yield from self._ask_program(question, draws)
+                draws = search.send([reply for reply, _, _ in results])
+        except StopIteration as e:
+            found: QuestionResult = e.value
+            return found
+
+    def _search_one_by_one(
+        self, question: Question, vanilla: VanillaAnswer
+    ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], QuestionResult]:
+        """Ask what an earlier process has asked, then what the sampler wants to know."""
+        job, known = self.job, []
         for draw in job.folder.known(self.name, question.id) if job.folder else ():
-            reply, _, _ = yield from self._ask_program(question, draw)
+            ((reply, _, _),) = yield from self._ask_program(question, [draw])
             if reply.error is None and draw.budget is not None:
                 known.append(trial_of(draw.budget, reply))
         search = search_question(vanilla, per_question(job.sampler), job.plan, known, job.efforts)
@@ -201,25 +226,27 @@ class SearchRunner:
             with self._sampling:
                 draw = next(search)
             while True:
-                reply, _, _ = yield from self._ask_program(question, draw)
+                ((reply, _, _),) = yield from self._ask_program(question, [draw])
                 with self._sampling:
                     draw = search.send(reply)
         except StopIteration as e:
-            return replace(row, trials=e.value.trials, best=e.value.best, reason=e.value.reason)
+            found: QuestionResult = e.value
+            return found
 
     def _ask_program(
-        self, question: Question, draw: BudgetQuery
-    ) -> Generator[ProgramCall, ProgramAnswer, tuple[QueryResult, ProbeContext, Any]]:
-        """Ask the program with a budget.
-
-        Return the reply, what the searched predictor saw, and the answer.
-        """
-        sample, probe = (
-            QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number),
-            ProbeContext(draw.budget),
-        )
-        answer = yield ProgramCall(question, sample, self._metric_of(draw), {"tale_probe": probe})
-        return _query_result(answer.fields, probe, sample.calls), probe, answer.fields.get("answer")
+        self, question: Question, draws: Sequence[BudgetQuery]
+    ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], list[tuple[QueryResult, ProbeContext, Any]]]:
+        """Ask the program with budgets; return each reply, what the searched predictor saw, and the answer."""
+        samples = [QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number) for draw in draws]
+        probes = [ProbeContext(draw.budget) for draw in draws]
+        answers = yield [
+            ProgramCall(question, sample, self._metric_of(draw), {"tale_probe": probe})
+            for draw, sample, probe in zip(draws, samples, probes, strict=True)
+        ]
+        return [
+            (_query_result(answer.fields, probe, sample.calls), probe, answer.fields.get("answer"))
+            for answer, sample, probe in zip(answers, samples, probes, strict=True)
+        ]
 
     def _metric_of(self, draw: BudgetQuery) -> Metric | None:
         """Without a budget there is nothing to agree with yet."""

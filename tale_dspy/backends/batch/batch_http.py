@@ -1,0 +1,145 @@
+"""HTTP for batch APIs: the headers of an LM call, attempts in patience, and errors as one sentence."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+
+from tale_dspy.backends.batch.client import fails_in_passing
+from tale_dspy.backends.redaction import redact
+from tale_dspy.errors import BackendError
+
+ATTEMPTS = 6
+"""How often one request to a batch API is sent until the run is given up, some two minutes."""
+_NOT_COPIED = {"host", "content-length", "content-type", "accept-encoding", "connection", "transfer-encoding", "accept"}
+_rng = random.Random()
+
+
+class UnclearSendError(BackendError):
+    """A request whose reply did not come: the provider may have acted on it."""
+
+
+class BatchHTTP:
+    """Requests to one provider's batch API.
+
+    Args:
+        headers: Those of an LM call; its key and version are sent along.
+        timeout: Seconds without a byte until a request is given up.
+        retry_after: Mean seconds before the second attempt; doubled with each further one.
+    """
+
+    def __init__(self, headers: Mapping[str, str], timeout: float = 120.0, retry_after: float = 1.0) -> None:
+        kept = {name: value for name, value in headers.items() if name.lower() not in _NOT_COPIED}
+        self._client = httpx.AsyncClient(headers=kept, timeout=timeout, follow_redirects=False)
+        self._retry_after = retry_after
+
+    async def get(self, url: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Read a JSON object."""
+        return _json_of(await self._repeated("GET", url, params=params))
+
+    async def send_safely(self, url: str, **content: Any) -> dict[str, Any]:
+        """Send what may be sent twice without harm, such as a file."""
+        return _json_of(await self._repeated("POST", url, **content))
+
+    async def send_once(self, url: str, **content: Any) -> httpx.Response:
+        """Send what must not be sent twice; a reply of 429 comes back as it is.
+
+        Raises:
+            UnclearSendError: If no reply came, or one that leaves open what was done.
+            BackendError: If it was refused.
+        """
+        try:
+            response = await self._client.post(url, **content)
+        except httpx.HTTPError as e:
+            raise UnclearSendError(_reason(e)) from e
+        if response.status_code != 429 and fails_in_passing(response.status_code):
+            raise UnclearSendError(f"status {response.status_code}")
+        if response.status_code != 429:
+            _check(response)
+        return response
+
+    async def lines(self, url: str) -> AsyncIterator[bytes]:
+        """Yield the lines of a file, without the newline; an attempt that breaks off begins again behind the last."""
+        seen = 0
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._client.stream("GET", url) as response:
+                    if response.status_code != 200:
+                        await response.aread()
+                        if not fails_in_passing(response.status_code):
+                            _check(response)
+                        raise httpx.HTTPError(f"status {response.status_code}")
+                    number = 0
+                    async for line in _split(response.aiter_bytes()):
+                        number += 1
+                        if number > seen:
+                            seen = number
+                            yield line
+                return
+            except httpx.HTTPError as e:
+                if attempt == ATTEMPTS:
+                    raise BackendError(f"{url} cannot be read: {_reason(e)}") from e
+                await self.pause(attempt)
+
+    async def pause(self, attempt: int) -> None:
+        """Wait before the next attempt."""
+        await asyncio.sleep(_rng.uniform(0.5, 1.5) * self._retry_after * 2.0 ** (attempt - 1))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _repeated(self, method: str, url: str, **content: Any) -> httpx.Response:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                response = await self._client.request(method, url, **content)
+            except httpx.HTTPError as e:
+                if attempt == ATTEMPTS:
+                    raise BackendError(f"{url} cannot be reached: {_reason(e)}") from e
+            else:
+                if attempt == ATTEMPTS or not fails_in_passing(response.status_code):
+                    _check(response)
+                    return response
+            await self.pause(attempt)
+        raise AssertionError  # the last attempt returns or raises
+
+
+async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Cut bytes at newlines alone: JSON may hold other characters at which text lines are cut."""
+    rest: list[bytes] = []
+    async for chunk in chunks:
+        *whole, last = chunk.split(b"\n")
+        for part in whole:
+            yield b"".join([*rest, part])
+            rest = []
+        rest.append(last)
+    if any(rest):
+        yield b"".join(rest)
+
+
+def _json_of(response: httpx.Response) -> dict[str, Any]:
+    try:
+        value = response.json()
+    except ValueError as e:
+        raise BackendError(f"{response.request.url} answers with no JSON: {response.text[:100]!r}") from e
+    if not isinstance(value, dict):
+        raise BackendError(f"{response.request.url} must answer with a JSON object, got {value!r:.100}")
+    return value
+
+
+def _check(response: httpx.Response) -> None:
+    """Raise the sentence of a reply that refuses a request for good."""
+    url = response.request.url
+    if response.status_code < 300:
+        return
+    if response.status_code < 400:
+        raise BackendError(f"{url} redirects, which is not followed: give the address itself")
+    if response.status_code in (404, 405, 501):
+        raise BackendError(f"{url} does not exist (status {response.status_code}): this address has no batch API")
+    raise BackendError(f"{url} refuses the batch (status {response.status_code}): {redact(response.text)[:300]}")
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    return redact(str(error)) or type(error).__name__

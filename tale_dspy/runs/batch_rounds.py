@@ -1,0 +1,249 @@
+"""The calls of a run, gathered until none of its questions can go on, then sent through a batch API as one round.
+
+Each LM call of the run waits here in the place of the wire (`backends.batch.interception`). Once every question that is
+worked on waits for at least one call, all of them go into a round: written down in `batches.jsonl`, submitted, polled,
+collected. The results wake the questions, whose next calls make the next round. A request that expired or failed in
+passing goes into the next round, a bounded number of times.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import NoReturn
+
+from tale_dspy.backends.batch.client import BatchResult
+from tale_dspy.backends.batch.interception import HTTPCall, HTTPReply
+from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached
+from tale_dspy.runs.batch_dispatch import BatchDispatcher, BatchedCall, WaitingRequest, waiting_sentence
+from tale_dspy.runs.batch_log import BatchLog, PlannedBatch, request_key
+from tale_dspy.runs.folder import JournalFolder, JournalKey
+from tale_dspy.runs.stopped import RunStopped
+
+QUIET_S = 0.1
+"""Seconds without a new call after which all that can be gathered is gathered."""
+QUESTIONS_AT_ONCE = 10_000
+"""Questions whose calls are gathered together; each waiting one takes some 50 kB."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A question that is being worked on."""
+
+    waiting: int = 0
+    """Its calls that wait for a round."""
+
+
+_worker: ContextVar[_Worker | None] = ContextVar("tale_dspy_batch_worker", default=None)
+
+
+@dataclass
+class CallSender:
+    """Sends the requests of one LM call through the rounds of its run; a `RequestSender`."""
+
+    rounds: "BatchRounds"
+    journal_key: JournalKey
+    call: BatchedCall
+    sent: int = 0
+    """Requests so far: several choices may be one request each."""
+    _answered: list[tuple[PlannedBatch, str]] = field(default_factory=list)
+
+    async def __call__(self, http: HTTPCall) -> HTTPReply:
+        """Wait for the result of a request."""
+        key, self.sent = request_key(self.journal_key, self.sent), self.sent + 1
+        sample, repeat = self.journal_key[0], self.journal_key[1]
+        answer: asyncio.Future[HTTPReply] = asyncio.get_running_loop().create_future()
+        request = WaitingRequest(key, sample, repeat, self.call, http, answer)
+        reply = await self.rounds.wait_for(request)
+        if request.place is not None:
+            self._answered.append(request.place)
+        return reply
+
+    def settled(self) -> None:
+        """Hear that the answers are in the journal, or led to an error that is told."""
+        for batch, custom_id in self._answered:
+            self.rounds.log.settled(batch, custom_id)
+        self._answered.clear()
+
+
+class BatchRounds:
+    """The rounds of one run. Everything but `stop` belongs to one event loop.
+
+    Args:
+        folder: The run's; holds `batches.jsonl`.
+        stop: Set when the run has ended.
+        end: Ends the run at a fault of the whole batch API.
+        wait_s: Seconds to wait for the provider, over all rounds of this process.
+        attempts: How often a request is sent at most, by all processes.
+    """
+
+    def __init__(
+        self,
+        folder: JournalFolder,
+        stop: threading.Event,
+        end: Callable[[BackendError], NoReturn],
+        wait_s: float,
+        attempts: int,
+    ) -> None:
+        self._stop, self._end, self._attempts = stop, end, attempts
+        self.log = BatchLog(folder)
+        journalled = {request_key(key, 0) for key in folder.journal}
+        self.log.forget(lambda r: folder.is_done(r.sample, r.repeat) or r.key in journalled)
+        self._dispatcher = BatchDispatcher(self.log, time.monotonic() + wait_s, self._deliver, self._keep)
+        self._workers: set[_Worker] = set()
+        self._waiting: list[WaitingRequest] = []
+        self._sent: list[WaitingRequest] = []
+        """The requests of the round that is going on."""
+        self._changed = False
+        self._failure: BaseException | None = None
+        self._earlier = {r.key: (b, r.custom_id) for b in self.log.open.values() for r in b.requests}
+        """Where the answer to a request is, that an earlier process had sent last."""
+        self._unclaimed: dict[str, BatchResult] = {}
+        """Results of earlier processes' requests that no question has asked for yet, by custom id."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "BatchRounds":
+        self._tasks = [asyncio.create_task(self._run_rounds()), asyncio.create_task(self._watch_stop())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count a question as worked on: no round begins before it waits, too."""
+        worker = _Worker()
+        token = _worker.set(worker)
+        self._workers.add(worker)
+        self._changed = True
+        try:
+            yield
+        finally:
+            self._workers.remove(worker)
+            self._changed = True
+            _worker.reset(token)
+
+    def waiting_message(self) -> str:
+        """Say what the provider still works on."""
+        return waiting_sentence(len(self.log.open))
+
+    async def wait_for(self, request: WaitingRequest) -> HTTPReply:
+        """Put a request into the next round, and wait for its result."""
+        if self._failure is not None:
+            raise self._failure
+        worker = _worker.get() or _Worker()
+        worker.waiting += 1
+        self._changed = True
+        self._waiting.append(request)
+        try:
+            return await request.answer
+        finally:
+            worker.waiting -= 1
+            self._changed = True
+
+    async def _run_rounds(self) -> None:
+        try:
+            while True:
+                await self._until_blocked()
+                await self._round()
+        except BatchWaiting as waiting:
+            self._fail(waiting)
+        except Exception as e:  # the boundary to the provider's batch API: whatever it is, it ends the run
+            fault = e if isinstance(e, BackendError) else BackendError(f"the batch API failed: {type(e).__name__}: {e}")
+            with suppress(RunStopped):
+                self._end(fault)
+            self._fail(RunStopped())
+
+    async def _watch_stop(self) -> None:
+        while not self._stop.is_set():
+            await asyncio.sleep(QUIET_S)
+        self._tasks[0].cancel()
+        self._fail(RunStopped())
+
+    def _fail(self, failure: BaseException) -> None:
+        """End all calls that wait, and those to come."""
+        self._failure = self._failure or failure
+        for request in self._all_waiting():
+            if not request.answer.done():
+                request.answer.set_exception(self._failure)
+
+    def _all_waiting(self) -> list[WaitingRequest]:
+        return [*self._waiting, *self._sent]
+
+    async def _until_blocked(self) -> None:
+        """Wait until every question waits for a call, and no further call has come for a moment."""
+        while True:
+            self._changed = False
+            await asyncio.sleep(QUIET_S)
+            if self._waiting and not self._changed and all(worker.waiting for worker in self._workers):
+                return
+
+    async def _round(self) -> None:
+        """Collect what an earlier process has sent; where nothing is left of that, send all that waits."""
+        self._sent, self._waiting = self._waiting, []
+        fresh: list[WaitingRequest] = []
+        earlier: dict[str, tuple[PlannedBatch, dict[str, WaitingRequest]]] = {}
+        for request in self._sent:
+            batch, custom_id = self._earlier.pop(request.key, (None, ""))
+            if batch is None:
+                fresh.append(request)
+            elif custom_id in self._unclaimed:
+                self._deliver(request, batch, self._unclaimed.pop(custom_id))
+            else:
+                self._hold(request)
+                earlier.setdefault(batch.name, (batch, {}))[1][custom_id] = request
+        if earlier or len(fresh) < len(self._sent):
+            self._waiting += fresh
+            for batch, requests in earlier.values():
+                self._waiting += await self._dispatcher.recover(batch, requests)
+        elif affordable := self._affordable(fresh):
+            await self._dispatcher.send(affordable)
+        self._sent = []
+
+    def _hold(self, request: WaitingRequest) -> None:
+        """Reserve what an earlier process has sent; it is paid, whatever the cap of this one is."""
+        with suppress(SpendCapReached):
+            request.reserved_usd = request.call.reserve()
+
+    def _affordable(self, requests: list[WaitingRequest]) -> list[WaitingRequest]:
+        """Return those whose worst cases fit under the caps; others wait until these are settled.
+
+        Where none fits the cap is reached, and the first call ends the run with it.
+        """
+        affordable: list[WaitingRequest] = []
+        reached: SpendCapReached | None = None
+        for request in requests:
+            try:
+                request.reserved_usd = request.call.reserve()
+                affordable.append(request)
+            except SpendCapReached as e:
+                if reached is None:
+                    reached = e
+                self._waiting.append(request)
+        if reached is not None and not affordable:
+            self._waiting.pop(0).answer.set_exception(reached)
+        return affordable
+
+    def _deliver(self, request: WaitingRequest, batch: PlannedBatch, result: BatchResult) -> None:
+        """Give a request its result, or put it into the next round."""
+        if result.send_again and self.log.attempts[request.key] < self._attempts:
+            request.call.release()
+            self.log.settled(batch, result.custom_id)
+            self._waiting.append(request)
+        elif not request.answer.done():
+            request.place = (batch, result.custom_id)
+            request.answer.set_result(result.reply)
+
+    def _keep(self, batch: PlannedBatch, result: BatchResult) -> None:
+        """Keep a result of an earlier process's batch for the question that will ask for it."""
+        self._unclaimed[result.custom_id] = result

@@ -1,0 +1,31 @@
+"""Which models go through a batch, and which results may be had by sending again."""
+
+import pytest
+
+import tale_dspy
+from tale_dspy.backends.batch.client import check_batch_support, fails_in_passing
+from tale_dspy.errors import UsageError
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "anthropic/claude-haiku-4-5", "groq/llama-3.1-8b-instant"])
+def test_models_of_known_batch_apis_are_taken(model: str) -> None:
+    check_batch_support(tale_dspy.LM(model, api_key="k"))
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("embedded", "embedded has no batch API"),
+        ("gemini/gemini-2.5-flash", "gemini has no batch API that is known here"),
+        ("azure/gpt-4o", "give openai/DEPLOYMENT with --api-base https://RESOURCE.openai.azure.com/openai/v1"),
+    ],
+)
+def test_others_are_refused_with_one_sentence(model: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        check_batch_support(tale_dspy.LM(model, api_key=None if model == "embedded" else "k"))
+
+
+def test_statuses_that_pass() -> None:
+    assert [s for s in (200, 400, 401, 404, 408, 409, 413, 429, 500, 529, 599) if fails_in_passing(s)] == [
+        *(408, 409, 429, 500, 529, 599)
+    ]
