@@ -49,7 +49,15 @@ MAY_NAME_TORCH = {"training", "embedded", "backends"}
 TEST_TOOLS = "provider_server"
 """A folder of the tests that holds a tool, the simulated wire formats of providers, and the tests of that tool."""
 
-HOUSE_TESTS = {"test_layout", "test_docs", "test_doctests", "test_examples", "test_init", "test_pyproject"}
+HOUSE_TESTS = {
+    "test_layout",
+    "test_docs",
+    "test_doctests",
+    "test_examples",
+    "test_init",
+    "test_notebooks",
+    "test_pyproject",
+}
 """Test modules about the repository and not about a module of the package."""
 
 TESTED_ELSEWHERE = {

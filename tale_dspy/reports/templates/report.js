@@ -74,7 +74,7 @@
 
     build() {
       const { data, root } = this;
-      const controls = element("div", { class: "controls", role: "search", "aria-label": root.dataset.name });
+      const controls = element("div", { class: "controls", role: "search", "aria-label": `Search ${root.dataset.name}` });
       const search = (event) => {
         this.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
         this.restart();
@@ -93,7 +93,7 @@
       this.filterBox = element("div", { class: "filters" });
       this.status = element("p", { role: "status", class: "count" });
       this.table = element("table", {}, element("caption", { class: "hidden" }, root.dataset.name));
-      const scroll = element("div", { class: "scroll", role: "region", "aria-label": root.dataset.name, tabindex: 0 });
+      const scroll = element("div", { class: "scroll", role: "region", "aria-label": `Table of ${root.dataset.name}`, tabindex: 0 });
       scroll.append(this.table);
       this.back = element("button", { type: "button", onclick: () => this.turn(-1) }, "Previous page");
       this.forth = element("button", { type: "button", onclick: () => this.turn(1) }, "Next page");
