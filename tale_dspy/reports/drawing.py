@@ -98,7 +98,7 @@ class Drawing:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
         """Show it in a notebook as a picture that every viewer shows, described for those who cannot see it."""
         buffer = BytesIO()
-        with canvas.styled():
+        with canvas.house_style():
             self.figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
         picture = base64.b64encode(buffer.getvalue()).decode()
         return {"image/png": picture, "text/plain": self.description}, {"image/png": {"alt": self.description}}
