@@ -17,7 +17,8 @@ from typing import Any
 from scipy.stats import binomtest
 
 import tale_dspy
-from tale_dspy.optimizers.calibrate import SCALES, in_sequence
+from tale_dspy.optimizers.calibrate import in_sequence
+from tale_dspy.optimizers.calibration_settings import SCALES
 from tale_dspy.optimizers.scaling import scaled
 from tale_dspy.programs.convert import unbudgeted
 

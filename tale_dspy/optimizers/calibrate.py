@@ -7,6 +7,9 @@ that fails ends it (fixed-sequence testing): so the chance that any scale that p
 delta, whatever the model does. Distribution-free control of a thinking budget in this way is the idea of Thought
 Calibration (arXiv 2505.18404) and Conformal Thinking (arXiv 2602.03814).
 
+Instead of scales it may test effort words, from the most to the least, `none` (thinking switched off) among them, or
+confidences of an estimator of words: the sequence and the guarantee are the same (PAC Reasoning, arXiv 2510.09133).
+
 The promise is about questions of the same kind, asked in the same way: `programs/promise.py` says where it is void.
 """
 
@@ -20,7 +23,8 @@ import dspy
 
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.errors import SpendCapReached, UsageError
-from tale_dspy.optimizers.scaling import budget_states, scaled
+from tale_dspy.optimizers.calibration_settings import SCALES, Setting, SettingKind, descending_settings, with_setting
+from tale_dspy.optimizers.scaling import budget_states
 from tale_dspy.programs.guarantee import CalibrationGuarantee, calibration_context
 from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.describe import state_hash
@@ -29,15 +33,12 @@ from tale_dspy.runs.records import Run
 from tale_dspy.runs.shared_caps import SharedCaps
 from tale_dspy.statistics import binomial_cdf, binomial_upper_bound
 
-SCALES = (4.0, 3.0, 2.0, 1.5, 1.25, 1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
-"""Factors on the program's budgets that are tested, in this order."""
-
 
 @dataclass(frozen=True)
 class ScaleTest:
-    """One scale on the questions of the calibration."""
+    """One scale, effort word or confidence on the questions of the calibration."""
 
-    scale: float
+    scale: Setting
     n: int
     """Questions, those that were wrong without a budget included."""
     lost: int
@@ -47,6 +48,11 @@ class ScaleTest:
     passed: bool
     output_tokens: float | None = None
     """Mean completion tokens on the questions that were right without a budget; None if the provider does not tell."""
+    kind: SettingKind = "scale"
+    """What was turned down."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.scale if isinstance(self.scale, str) else format(self.scale, 'g')}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +71,23 @@ class Calibration:
     """The sentence of the cap that ended it early, or None: a smaller scale may qualify then."""
 
     @property
-    def scale(self) -> float | None:
-        """The smallest scale that qualifies; None if none does."""
-        return min((t.scale for t in self.tests if t.passed), default=None)
+    def scale(self) -> Setting | None:
+        """The smallest scale, or lowest word or confidence, that qualifies; None if none does."""
+        return next((t.scale for t in reversed(self.tests) if t.passed), None)
 
     def __str__(self) -> str:
         goal = f"at most {100 * self.epsilon:g} % of right answers lost, confidence {100 * (1 - self.delta):g} %"
         lines = [
-            f"scale {t.scale:g}: {t.lost} of {t.n} lost, at most {100 * t.bound:.2f} % "
+            f"{t}: {t.lost} of {t.n} lost, at most {100 * t.bound:.2f} % "
             f"({'passed' if t.passed else 'failed'}){_tokens_note(t)}"
             for t in self.tests
         ]
-        headline = f"Scale {self.scale:g} qualifies" if self.scale is not None else "No scale qualifies"
+        passed = [test for test in self.tests if test.passed]
+        headline = (
+            f"{str(passed[-1]).capitalize()} qualifies"
+            if passed
+            else f"No {self.tests[0].kind if self.tests else 'scale'} qualifies"
+        )
         needed = f"The least number of questions is {self.least_n}, with none lost."
         return "\n".join(
             [
@@ -93,7 +104,7 @@ class Calibration:
         if known and known[-1].scale == self.scale:
             least = min(known, key=lambda t: t.output_tokens or 0.0)
             if (least.output_tokens or 0.0) < 0.98 * (known[-1].output_tokens or 0.0):
-                yield f"Scale {least.scale:g} qualifies, too, with fewer tokens: below the ideal range they grow."
+                yield f"{str(least).capitalize()} qualifies, too, with fewer tokens: below the ideal range they grow."
 
 
 def _tokens_note(test: ScaleTest) -> str:
@@ -122,7 +133,10 @@ def scale_qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
 
 
 def in_sequence(
-    counts: Iterable[tuple[float, int, int, float | None]], epsilon: float, delta: float
+    counts: Iterable[tuple[Setting, int, int, float | None]],
+    epsilon: float,
+    delta: float,
+    kind: SettingKind = "scale",
 ) -> Iterator[ScaleTest]:
     """Test scales in their order, until one fails.
 
@@ -131,10 +145,11 @@ def in_sequence(
             a generator may ask for them.
         epsilon: Share that may be lost.
         delta: Chance that any scale that passes breaks the promise.
+        kind: What the scales are.
     """
     for scale, n, lost, tokens in counts:
         passed = scale_qualifies(lost, n, epsilon, delta)
-        yield ScaleTest(scale, n, lost, binomial_upper_bound(lost, n, delta), passed, tokens)
+        yield ScaleTest(scale, n, lost, binomial_upper_bound(lost, n, delta), passed, tokens, kind)
         if not passed:
             return
 
@@ -146,6 +161,8 @@ def calibrate(
     delta: float = 0.05,
     *,
     scales: Sequence[float] = SCALES,
+    efforts: Sequence[str] | None = None,
+    confidences: Sequence[float] | None = None,
     vanilla: object = None,
     out: str | Path | None = None,
     **options: object,
@@ -164,6 +181,9 @@ def calibrate(
         epsilon: Share of the questions that may be right without a budget and wrong with one.
         delta: Chance that the promise is wrong.
         scales: Factors on the budgets, the largest first.
+        efforts: Effort words tested instead, each for all questions; the lowest that qualifies is taken. `none`
+            is thinking switched off.
+        confidences: Confidences of the program's `EffortEstimator` that are tested instead, such as `CONFIDENCES`.
         vanilla: The program without budgets; None takes them off a copy.
         out: A folder that keeps a run folder for each scale, so that a killed calibration continues; None for none.
         **options: Passed on to `evaluate`: `metric`, `lm`, `adapter`, `max_usd`, `concurrency` ... A cap ends the
@@ -179,20 +199,21 @@ def calibrate(
         Scale 0.7 qualifies: at most 1 % of right answers lost, confidence 95 %. The least number of ...
         >>> found.program.save("calibrated.json")  # doctest: +SKIP
     """
-    needed, ordered = least_n(epsilon, delta), _descending_scales(scales)
+    needed = least_n(epsilon, delta)
+    kind, ordered = descending_settings(scales, efforts, confidences)
     if options.get("repeats", 1) != 1:
         raise UsageError("calibrate asks every question once: repeats would not be independent questions")
-    budget_states(program)
+    with_setting(program, kind, ordered[0])  # says what cannot be turned down before anything is asked
     if len(valset) < needed:
         raise UsageError(
             f"{len(valset)} questions cannot prove that at most {100 * epsilon:g} % are lost with confidence "
             f"{100 * (1 - delta):g} %: at least {needed} are needed, even if none is lost"
         )
-    asking = _CalibrationRuns(program, valset, vanilla, None if out is None else Path(out), options)
+    asking = _CalibrationRuns(program, valset, vanilla, None if out is None else Path(out), options, kind)
     tests: list[ScaleTest] = []
     stopped = None
     try:
-        for test in in_sequence(asking.counts(ordered), epsilon, delta):
+        for test in in_sequence(asking.counts(ordered), epsilon, delta, kind):
             tests.append(test)
     except SpendCapReached as e:
         stopped = str(e)
@@ -206,9 +227,12 @@ def calibrate(
 class _CalibrationRuns:
     """The runs of a calibration: what is lost at a scale, and what a promise is bound to."""
 
-    def __init__(self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: JsonObject) -> None:
+    def __init__(
+        self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: JsonObject, kind: SettingKind
+    ) -> None:
         from tale_dspy.programs.convert import unbudgeted
 
+        self.kind = kind
         self.program, self.out = program, out
         self.vanilla = unbudgeted(program) if vanilla is None else vanilla
         self.caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
@@ -219,7 +243,7 @@ class _CalibrationRuns:
         self.valset = valset
         self.ids = example_ids(self.examples, gold)
 
-    def counts(self, scales: Sequence[float]) -> Iterator[tuple[float, int, int, float | None]]:
+    def counts(self, scales: Sequence[Setting]) -> Iterator[tuple[Setting, int, int, float | None]]:
         """Ask without a budget, then scale after scale, and count what is lost."""
         answered = {r.id for r in self._run_program(self.vanilla, self.valset, "vanilla").records if r.correct}
         answered_examples = [e for key, e in zip(self.ids, self.examples, strict=True) if key in answered]
@@ -231,7 +255,8 @@ class _CalibrationRuns:
             replace(self.valset, examples=answered_examples) if isinstance(self.valset, Dataset) else answered_examples
         )
         for scale in scales:
-            run = self._run_program(scaled(self.program, scale), questions, f"scale:{scale:g}")
+            name = f"{self.kind}:{scale if isinstance(scale, str) else format(scale, 'g')}"
+            run = self._run_program(with_setting(self.program, self.kind, scale), questions, name)
             lost = sum(not r.correct for r in run.records)
             yield scale, len(self.ids), lost, run.summary["output_tokens_mean"]
 
@@ -247,7 +272,7 @@ class _CalibrationRuns:
 
     def promised(self, test: ScaleTest, epsilon: float, delta: float) -> Any:
         """Return a copy of the program at a scale, with the promise in it."""
-        scaled_program = scaled(self.program, test.scale)
+        scaled_program = with_setting(self.program, self.kind, test.scale)
         measured = state_hash(scaled_program)
         given = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
         for module, state in budget_states(scaled_program):
@@ -270,10 +295,3 @@ class _CalibrationRuns:
             )
             module.seen.add(self.ids, "val", self.options.get("lm"))
         return scaled_program
-
-
-def _descending_scales(scales: Sequence[float]) -> list[float]:
-    """Check the scales; their order must not depend on any answer."""
-    if not scales or any(isinstance(s, bool) or not isinstance(s, int | float) or not 0 < s < math.inf for s in scales):
-        raise UsageError(f"scales must be one or more positive numbers, got {list(scales)!r}")
-    return sorted({float(s) for s in scales}, reverse=True)

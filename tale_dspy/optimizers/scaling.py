@@ -1,6 +1,6 @@
-"""Multiply all budgets of a program.
+"""Turn the budgets of a program up or down.
 
-The limits of each `TaleEP` in it, and each fixed budget.
+By a factor: the limits of each `TaleEP` in it, and each fixed budget. Or by the confidence of its estimators of words.
 """
 
 import math
@@ -12,6 +12,7 @@ import dspy
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program, modules_of
+from tale_dspy.programs.estimators.effort_estimator import EffortEstimator
 from tale_dspy.programs.state import BudgetState
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.protocols import Program
@@ -28,7 +29,7 @@ def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState
         if isinstance(module, TaleEP):
             modules.append((module, module.limits))
         elif isinstance(module, BudgetedChainOfThought):
-            if module.token_budget is None:
+            if module.token_budget is None and module.effort is None:
                 raise UsageError("a BudgetedChainOfThought without a budget of its own has none to scale: set one")
             modules.append((module, module.fixed))
     if not modules:
@@ -54,7 +55,33 @@ def scaled(program: Any, factor: float) -> Any:
     for module, state in budget_states(copied):
         if isinstance(module, TaleEP):
             module.limits.value = replace(module.limits.value, scale=module.limits.value.scale * factor)
+        elif module.token_budget is None:
+            raise UsageError(f"effort {module.effort} cannot be multiplied: calibrate over efforts=")
         else:
             module.token_budget = math.ceil(module.token_budget * factor - 1e-9)  # 10 * 0.7 is a little more than 7
         state.promise = None
+    return copied
+
+
+def with_confidence(program: Any, confidence: float) -> Any:
+    """Return a copy of a program whose estimators of effort words give a word of so much confidence.
+
+    Args:
+        program: Holds one or more `TaleEP` with a fitted `EffortEstimator`; not changed.
+        confidence: Probability, from 0 to 1, that a predicted word must suffice with.
+
+    Raises:
+        UsageError: If it is no probability, or there is no such estimator.
+    """
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
+        raise UsageError(f"a confidence must be between 0 and 1, got {confidence!r}")
+    copied = copy_program(program)
+    modules = [module for module in modules_of(copied) if isinstance(module, TaleEP)]
+    estimating = [m for m in modules if isinstance(m.estimator, EffortEstimator) and m.estimator.fitted is not None]
+    if not estimating:
+        raise UsageError(f"{type(program).__name__} has no fitted EffortEstimator whose confidence could be set")
+    for module in estimating:
+        fitted = module.estimator.fitted
+        module.estimator.regression.value = replace(fitted, confidence=float(confidence))
+        module.limits.promise = None
     return copied

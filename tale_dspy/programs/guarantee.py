@@ -43,8 +43,9 @@ class CalibrationGuarantee:
     """Share of the questions, from 0 to 1."""
     delta: float
     """Chance that the promise is wrong, from 0 to 1."""
-    scale: float
-    """Factor on the budgets of the program as it was before."""
+    scale: float | str
+    """Factor on the budgets of the program as it was before; the effort word, or the confidence of its estimator of
+    words, where that was calibrated."""
     n: int
     """Questions it was measured on."""
     lost: int

@@ -13,7 +13,10 @@ import tale_dspy
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.calibrate import calibrate, in_sequence, least_n, scale_qualifies
+from tale_dspy.programs.estimators.effort_estimator import OrdinalRegression
+from tale_dspy.programs.estimators.regression import FeatureTerm
 from tale_dspy.statistics import binomial_upper_bound
+from tale_dspy.testing import EffortReply, ScriptedServer, word_problems
 from tale_dspy.testing.problems import budget_of
 
 N = 60
@@ -177,3 +180,64 @@ def test_what_cannot_be_calibrated_is_refused(student: Any, options: dict[str, A
 def test_a_model_that_is_never_right_is_not_calibrated(student: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none of 60 questions is answered rightly without a budget: see .*vanilla"):
         calibrate(student, VAL, EPSILON, DELTA, lm=fake_lm("Answer: [[x]]"), out=tmp_path)
+
+
+def thinking_model() -> EffortReply:
+    bank = {p["question"]: p["answer"] for p in word_problems(N)}
+    ordered = sorted(bank, key=len)
+    place = {question: n / len(ordered) for n, question in enumerate(ordered)}
+    return EffortReply(bank, default="high", words=("none", "low", "high"), difficulty=lambda q: 0.66 * place[q])
+
+
+def asked_of(model: EffortReply, program: Any, **settings: Any) -> tuple[Any, list[Any]]:
+    """Calibrate on a model of words, and return what came of it with the bodies of the requests."""
+    examples = [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in model.right.bank.items()]
+    with ScriptedServer(model) as server:
+        gpt = tale_dspy.LM("openai/gpt-5.2", api_base=server.url, api_key="any", engine="auto", cache=False)
+        found = calibrate(program, examples, EPSILON, DELTA, lm=gpt, **settings)
+        return found, [request.body for request in server.requests]
+
+
+def test_the_lowest_word_that_keeps_the_promise_is_taken() -> None:
+    program = tale_dspy.BudgetedChainOfThought("question -> answer", effort="high")
+    found, _ = asked_of(thinking_model(), program, efforts=["none", "low", "high"])
+    assert [(str(t), t.passed) for t in found.tests] == [
+        ("effort high", True),
+        ("effort low", True),
+        ("effort none", False),
+    ]
+    assert found.scale == "low" and found.program.effort == "low" and program.effort == "high"
+    assert str(found).startswith("Effort low qualifies: at most 5 % of right answers lost")
+    assert found.program.fixed.promise.scale == "low"
+
+
+def test_thinking_is_switched_off_where_that_loses_nothing() -> None:
+    model = thinking_model()
+    model.difficulty = lambda question: 0.0
+    program = tale_dspy.BudgetedChainOfThought("question -> answer", effort="high")
+    found, bodies = asked_of(model, program, efforts=["none", "low"])
+    assert found.scale == "none" and bodies[-1]["reasoning_effort"] == "none"
+
+
+def test_the_confidence_of_an_estimator_of_words_is_turned_down_as_far_as_the_promise_holds(tmp_path: Path) -> None:
+    terms = (FeatureTerm("question.characters", 5.0, 0.2, 3.0),)
+    estimator = tale_dspy.EffortEstimator(
+        "question -> answer", regression=OrdinalRegression(("none", "low"), (-2.0, 30.0), terms, 0.999, 60)
+    )
+    program = tale_dspy.TaleEP("question -> answer", estimator)
+    found, _ = asked_of(thinking_model(), program, confidences=[0.5, 0.999, 0.01])
+    assert found.tests[0].passed and not found.tests[-1].passed and str(found.tests[0]) == "confidence 0.999"
+    assert found.program.estimator.fitted.confidence == found.scale and program.estimator.fitted.confidence == 0.999
+    found.program.save(tmp_path / "p.json")
+    assert tale_dspy.load(tmp_path / "p.json").limits.promise.scale == found.scale
+
+
+def test_what_cannot_be_turned_down_is_said_before_anything_is_asked(student: Any, lm: FakeLM) -> None:
+    with pytest.raises(UsageError, match="efforts or confidences, not both"):
+        calibrate(student, VAL, efforts=["low"], confidences=[0.9], lm=lm)
+    with pytest.raises(UsageError, match="no fitted EffortEstimator"):
+        calibrate(student, VAL, EPSILON, DELTA, confidences=[0.9], lm=lm)
+    worded = tale_dspy.BudgetedChainOfThought("question -> answer", effort="low")
+    with pytest.raises(UsageError, match="effort low cannot be multiplied"):
+        calibrate(worded, VAL, EPSILON, DELTA, lm=lm)
+    assert lm.prompts == []
