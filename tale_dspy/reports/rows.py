@@ -87,8 +87,9 @@ def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list
     names = []
     for row in rows:
         last = re.split(r"[/+]", (row.model or "unknown model").rstrip("/"))[-1]
-        name = f"{row.program}, {last}" if len(models[row.program]) > 1 else row.program
-        names.append(f"{name} ({row.data})" if several else name)
+        parts = [last] if len(models[row.program]) > 1 else []
+        parts += [str(row.data)] if several else []
+        names.append(f"{row.program} ({', '.join(parts)})" if parts else row.program)
     return names
 
 

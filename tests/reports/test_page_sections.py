@@ -38,9 +38,9 @@ def test_a_run_that_costs_more_says_so_and_is_no_saving() -> None:
 
 def test_runs_of_one_program_on_two_models_are_told_apart_by_their_models() -> None:
     page = report_page(ReportSources([make_run("ccw"), make_run("cwc", model="openai/other")]))
-    assert page.title == "cot, gpt-4o-mini, cot, other"
-    assert page.verdicts[0].startswith("cot, other against cot, gpt-4o-mini on ")
-    assert page.explorers[0].groups == ["cot, gpt-4o-mini", "cot, other"]
+    assert page.title == "cot (gpt-4o-mini), cot (other)"
+    assert page.verdicts[0].startswith("cot (other) against cot (gpt-4o-mini) on ")
+    assert page.explorers[0].groups == ["cot (gpt-4o-mini)", "cot (other)"]
 
 
 def test_runs_have_a_section_for_each_thing_to_look_at() -> None:

@@ -98,6 +98,6 @@ def test_rows_of_one_program_on_several_models_are_distinct_names() -> None:
     (cot,) = report_rows([make_run("cc")])
     tuned = replace(cot, model="local:embedded+/runs/short/")
     other = replace(cot, program="tale-ep", model="local:embedded+/runs/short")
-    assert distinct_names([cot, tuned, other]) == ["cot, gpt-4o-mini", "cot, short", "tale-ep"]
+    assert distinct_names([cot, tuned, other]) == ["cot (gpt-4o-mini)", "cot (short)", "tale-ep"]
     assert distinct_names([cot, replace(cot, data="svamp")]) == ["cot (gsm8k)", "cot (svamp)"]
-    assert distinct_names([replace(cot, model=None), tuned])[0] == "cot, unknown model"
+    assert distinct_names([replace(cot, model=None), tuned])[0] == "cot (unknown model)"
