@@ -61,7 +61,7 @@ def tale_ep(
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model = get_model()
-        request = minimal_thinking(_language_model(str(model)), _own_settings(model))
+        request = minimal_thinking(_language_model(str(model)), _user_settings(model))
         async with span("estimate", type=KEY):
             messages = _rendered_messages(signature, {"question": _question_text(state)}, prompt)
             estimate = await model.generate(messages, config=_generate_config(request))
@@ -150,9 +150,9 @@ def questions(data: str = "gsm8k", limit: int | None = None, offset: int = 0) ->
 
 
 async def _generate_within(state: TaskState, generate: Generate, budget: Budget, mode: Mode, prompt: str) -> TaskState:
-    """Let the model answer within a budget, by inspect's own `generate`, and keep what was asked in the metadata."""
+    """Let the model answer within a budget, by inspect's own `generate`, and note the budget in the metadata."""
     model = get_model()
-    request = budget_request(_language_model(str(model)), budget.value, mode, _own_settings(model))
+    request = budget_request(_language_model(str(model)), budget.value, mode, _user_settings(model))
     signature = BudgetedChainOfThought("question -> answer").predict.signature
     inputs: dict[str, object] = {"question": _question_text(state)}
     if budget.tokens is not None:
@@ -207,7 +207,7 @@ def _language_model(name: str) -> LM:
     return LM(name, engine="litellm", cache=False)
 
 
-def _own_settings(model: Model) -> dict[str, object]:
+def _user_settings(model: Model) -> dict[str, object]:
     """Return what the user has set for the eval: it is never replaced."""
     config = model.config
     thinking = (

@@ -1,6 +1,7 @@
 """A run as a log of inspect_ai, for `inspect view` and its data frames."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,6 +22,9 @@ NOTES = (
 )  # fmt: skip
 """What of a record goes into the metadata of its sample."""
 
+EPOCH = datetime.fromtimestamp(0, UTC).isoformat()
+"""Where a run folder does not say when it was made."""
+
 CallKey = tuple[str, int]
 CallRow = Mapping[str, Any]
 
@@ -29,7 +33,7 @@ def write_inspect_log(source: Path, out: Path) -> list[Path]:
     """Write a run as an eval log: a sample a question and an epoch a repeat, each call an event.
 
     The calls of the estimate and of the answer are events in spans of their own. A run folder keeps questions, not
-    prompts: the input of each event is the question.
+    prompts, and latencies, not times: the input of each event is the question, and each sample starts with the run.
 
     Args:
         source: The run folder.
@@ -79,8 +83,11 @@ def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
         if call.get("error") is None:
             by_question.setdefault((call["id"], call["repeat"]), []).append(call)
     model = str(run.info["config"].get("model"))
-    samples = [_eval_sample(record, model, by_question.get((record.id, record.repeat), [])) for record in run.records]
-    summary, data, created = run.summary, run.info["config"].get("data") or {}, run.info.get("created", "")
+    summary, data, created = run.summary, run.info["config"].get("data") or {}, run.info.get("created") or EPOCH
+    start = datetime.fromisoformat(created)
+    samples = [
+        _eval_sample(record, model, by_question.get((record.id, record.repeat), []), start) for record in run.records
+    ]
     numbers = {name: value for name, value in summary.items() if isinstance(value, int | float)}
     metrics = {name: EvalMetric(name=name, value=value) for name, value in numbers.items()}
     usage = _total_usage([usage for sample in samples for usage in sample.model_usage.values()])
@@ -89,7 +96,7 @@ def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
         eval=EvalSpec(
             eval_id=uuid4().hex,
             run_id=uuid4().hex,
-            created=created or "1970-01-01T00:00:00+00:00",
+            created=created,
             task=str(data.get("name", "questions")),
             task_id=uuid4().hex,
             solver=run.name,
@@ -105,12 +112,12 @@ def inspect_log(run: Run, calls: Sequence[CallRow] = ()) -> "EvalLog":
             completed_samples=len(samples),
             scores=[EvalScore(name=SCORER, scorer=SCORER, metrics=metrics)],
         ),
-        stats=EvalStats(started_at=created, completed_at=created, model_usage={model: usage}),
+        stats=EvalStats(started_at=created, model_usage={model: usage}),
         samples=samples,
     )
 
 
-def _eval_sample(record: Record, model: str, calls: Sequence[CallRow]) -> "EvalSample":
+def _eval_sample(record: Record, model: str, calls: Sequence[CallRow], start: datetime) -> "EvalSample":
     from inspect_ai.log import EvalSample
     from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
     from inspect_ai.scorer import Score
@@ -127,7 +134,10 @@ def _eval_sample(record: Record, model: str, calls: Sequence[CallRow]) -> "EvalS
         output=_model_output(model, record.reply, record.finish_reason, _record_usage(record)),
         scores={SCORER: score},
         metadata=notes,
-        events=list(_sample_events(record, model, calls, score)),
+        events=[
+            event.model_copy(update={"timestamp": start + timedelta(seconds=event.working_start)})
+            for event in _sample_events(record, model, calls, score)
+        ],
         model_usage={model: _record_usage(record)},
         total_time=record.latency_s,
     )

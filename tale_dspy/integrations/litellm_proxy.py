@@ -65,10 +65,10 @@ class TokenBudget(CustomLogger):
     Args:
         policy: File of a saved program (read again when it changes), a program, tokens, or an effort word.
         mode: How budgets are sent: `auto`, `prompt`, `native` or `cap` (`tale_dspy.BudgetedChainOfThought`).
-        estimate: `call` lets a program that asks the model for its budgets do so, by a request of its own before each
-            question, as the paper does; `never` lets such questions pass through.
-        holdout: Share of the questions, from 0 to 1, that pass through as they are, so that the metrics can tell what
-            the others saved; the same text always does or never.
+        estimate: Of a program whose budgets the model estimates: `call` makes that extra request before each question,
+            as the paper does; `never` lets such questions pass through.
+        holdout: Share of the questions, from 0 to 1, that pass through, so that the metrics can show what the others
+            saved. A hash of the question decides, so that the same text always passes through or never does.
 
     Raises:
         UsageError: If an argument is none of these, or LiteLLM is too old.
@@ -136,7 +136,7 @@ class TokenBudget(CustomLogger):
         request_headers: dict[str, str] | None = None,
         litellm_call_info: dict[str, object] | None = None,
     ) -> dict[str, str] | None:
-        """Tell the caller what was decided."""
+        """Return the headers that tell the caller what was decided."""
         stored = stored_decision(data)
         return None if stored is None else response_headers(stored)
 
@@ -219,15 +219,15 @@ class EffortTier:
         stored = stored_decision({"metadata": context.metadata})
         budget = None if stored is None else stored_budget(stored)
         if budget is not None:
-            return self._tier_model(budget)
+            return self._budget_tier(budget)
         with self._source.log_faults("no tier was chosen"):
             question = read_question("chat", {"messages": context.structured_messages})
             policy = self._source.current()
             if isinstance(question, UserQuestion) and policy is not None:
                 budget = policy.budget_for(question.text)
-        return None if budget is None else self._tier_model(budget)
+        return None if budget is None else self._budget_tier(budget)
 
-    def _tier_model(self, budget: BudgetValue) -> str | None:
+    def _budget_tier(self, budget: BudgetValue) -> str | None:
         if budget.effort is not None:
             return self.tiers.get(budget.effort)
         bounds = sorted(bound for bound in self.tiers if isinstance(bound, int))

@@ -64,7 +64,7 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
     """
     policy = as_policy(load(source))
     if isinstance(policy, ModelEstimatePolicy):
-        budgets = "asked of the model by a request of its own before each question, as the paper does (TALE-EP)."
+        budgets = "estimated by the model, in an extra request before each question, as in the paper (TALE-EP)."
     elif isinstance(policy, FixedPolicy):
         budgets = f"{policy.budget} for every question."
     elif isinstance(policy, EstimatorPolicy):

@@ -57,6 +57,12 @@ def test_estimate_and_answer_are_events_of_their_own(run: Run, tmp_path: Path) -
         tokens = [e.output.usage.output_tokens for e in calls if e.output.usage]
         assert tokens == [record.estimate_tokens, record.output_tokens]
         assert calls[1].output.completion == record.reply
+        times = [e.timestamp for e in sample.events]
+        assert times == sorted(times)
+        assert times[0].isoformat() == run.info["created"]
+        assert (times[-1] - times[0]).total_seconds() == pytest.approx(
+            sum(e.working_time or 0 for e in calls), abs=1e-3
+        )
         assert {(e.metadata or {})["token_budget"] for e in calls} == {record.token_budget}
 
 

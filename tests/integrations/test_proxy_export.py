@@ -34,7 +34,7 @@ def test_the_proxy_binds_to_the_loopback_interface_and_wants_a_key(tmp_path: Pat
     [
         (regression_program(), "never", "from the question's text, without a call."),
         (tale_dspy.BudgetedChainOfThought("question -> answer", 90), "never", "90 for every question."),
-        (tale_dspy.TaleEP("question -> answer"), "call", "asked of the model"),
+        (tale_dspy.TaleEP("question -> answer"), "call", "estimated by the model"),
     ],
     ids=["regression", "fixed", "tale-ep"],
 )
