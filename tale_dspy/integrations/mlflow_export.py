@@ -47,7 +47,9 @@ def write_mlflow_run(source: Path, out: Path) -> list[Path]:
     folder = out.resolve()
     store = folder if MLFLOW_ALLOW_FILE_STORE.get() else folder / "mlflow.db"
     uri = folder.as_uri() if store == folder else f"sqlite:///{store}"
-    log_run(load_run(source), MlflowClient(tracking_uri=uri), artifact_root=folder / "artifacts")
+    # In a file store every folder is an experiment, and each experiment keeps its files itself.
+    artifact_root = None if store == folder else folder / "artifacts"
+    log_run(load_run(source), MlflowClient(tracking_uri=uri), artifact_root=artifact_root)
     return [store]
 
 

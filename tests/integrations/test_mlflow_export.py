@@ -46,6 +46,8 @@ def test_the_run_is_there_with_the_figures_of_the_report(
 
     client = MlflowClient(tracking_uri=store.as_uri() if is_file_store else f"sqlite:///{store}")
     (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    folders = {path.name for path in store.iterdir() if path.is_dir()} if is_file_store else set()
+    assert folders - {".trash", "models"} == {e.experiment_id for e in client.search_experiments()} & folders
     (logged,) = client.search_runs([experiment.experiment_id])
     metrics, row = logged.data.metrics, run_row(run)
     assert (metrics["accuracy"], metrics["output_tokens"]) == (row.accuracy, row.output_tokens)
