@@ -3,8 +3,8 @@
     inspect eval tale_dspy/questions --solver tale_dspy/tale_ep --model openai/gpt-4o-mini -T data=gsm8k -T limit=100
     inspect eval my_task.py --solver tale_dspy/budgeted_cot -S budget=50
 
-Checked against inspect_ai 0.3.285. The prompts are those of the paper, rendered by `TaleAdapter` as everywhere in this
-package, so that both sides ask a model the same.
+Checked against inspect_ai 0.3.285. The prompts are rendered by `TaleAdapter` as everywhere in this package, so that
+`inspect eval` and `tale eval` send a model the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +14,26 @@ from string import ascii_uppercase
 import dspy
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageSystem,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    get_model,
+)
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import span
 
 from tale_dspy.adapter import BUDGET, TaleAdapter
+from tale_dspy.answers.budget_estimate import read_estimate
 from tale_dspy.answers.comparing import answers_equal
 from tale_dspy.answers.kinds import kind_of
 from tale_dspy.backends.lm import LM
 from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode, minimal_thinking
-from tale_dspy.budget import DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, BudgetValue, read_budget
+from tale_dspy.budget import DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, BudgetValue
 from tale_dspy.datasets import load_dataset
 from tale_dspy.errors import UsageError
 from tale_dspy.integrations.policy import as_policy
@@ -32,6 +41,7 @@ from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.saving import load
+from tale_dspy.programs.skipping import LEAST_BUDGET
 
 KEY = "tale"
 """Key of a sample's metadata in the log: the budget, where it came from, and how it was sent."""
@@ -65,7 +75,7 @@ def tale_ep(
         async with span("estimate", type=KEY):
             messages = _rendered_messages(signature, {"question": _question_text(state)}, prompt)
             estimate = await model.generate(messages, config=_generate_config(request))
-        budget = limits.apply(read_budget(estimate.completion), estimate.completion)
+        budget = _estimated_budget(limits, estimate)
         state = await _generate_within(state, generate, budget, mode, prompt)
         usage = estimate.usage
         state.metadata[KEY]["estimate_tokens"] = None if usage is None else usage.output_tokens
@@ -169,6 +179,15 @@ async def _generate_within(state: TaskState, generate: Generate, budget: Budget,
     }
     async with span("answer", type=KEY):
         return await generate(state, **_generate_config(request).model_dump(exclude_none=True))
+
+
+def _estimated_budget(limits: BudgetLimits, output: ModelOutput) -> Budget:
+    """Return the budget in a reply to the request for an estimate, as `TaleEP` reads it by default."""
+    reply = output.completion
+    estimate = read_estimate(reply, truncated=output.stop_reason == "max_tokens")
+    if estimate.tokens is not None and estimate.tokens < LEAST_BUDGET:
+        return limits.apply(None, reply, "too small to reason in")
+    return limits.apply(estimate.tokens, reply, estimate.reason)
 
 
 def _make_policy(budget: int | str | None, program: str | None) -> Callable[[str], BudgetValue]:
