@@ -76,7 +76,8 @@ def evaluate(
     expected = server.stats.requests + int(2 * args.questions * min(1.0, share))
     moments = sorted(rng.randint(server.stats.requests + 2 * per_shard, int(0.8 * expected)) for _ in range(args.kills))
     done, in_flight = 0, 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    log = out.with_suffix(".log")  # no pipe: Ray has much to say of a node that is lost
+    with log.open("w") as said, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process:
         while process.poll() is None:
             if done < len(moments) and nodes and server.stats.requests >= moments[done]:
                 in_flight += min(per_shard * args.cpus, server.stats.in_flight)
@@ -85,10 +86,10 @@ def evaluate(
                 if done < len(moments):
                     nodes.append(cluster.add_node(num_cpus=args.cpus, object_store_memory=80_000_000))
             time.sleep(0.02)
-        assert process.stdout is not None and process.stderr is not None
-        printed, said = process.stdout.read(), process.stderr.read()
-    assert process.returncode in (0, 3), f"exit code {process.returncode}: {said[-2000:]}"
-    return {"code": process.returncode, "kills": done, "in_flight": in_flight, "said": said, **json.loads(printed)}
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    assert process.returncode in (0, 3), f"exit code {process.returncode}: {log.read_text()[-2000:]}"
+    return {"code": process.returncode, "kills": done, "in_flight": in_flight, **json.loads(printed)}
 
 
 def check(found: dict[str, Any], out: Path, server: ScriptedServer, cap: float, count: int) -> dict[str, Any]:
