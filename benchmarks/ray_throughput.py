@@ -1,0 +1,70 @@
+"""Questions a second of one process against `--ray local`, on the cores of this machine, in alternating rounds.
+
+    python benchmarks/ray_throughput.py --questions 20000 --shards 8 --rounds 3
+
+A scripted server in a process of its own answers at once, so that the library's own work is measured. A round is the
+whole command, imports, the start of Ray and the merge included. Both must end with the same figures.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tale_dspy.testing.problems import word_problems
+
+SAME = ("n", "accuracy", "output_tokens_mean", "prompt_tokens_mean", "cost_usd", "outcomes", "paid_calls")
+
+
+def evaluate(url: str, data: Path, out: Path, flags: list[str]) -> dict[str, Any]:
+    """Run the command, and return its summary with the seconds and the CPU seconds it took."""
+    command = [sys.executable, "-m", "tale_dspy.cli.main", "eval", "cot", "--no-cache", "--json", "--engine", "auto"]
+    command += ["--data", str(data), "--model", "openai/scripted", "--api-base", url, "--out", str(out)]
+    command += ["--price-in", "1", "--price-out", "4", *flags]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return {**{name: found[name] for name in SAME}, "seconds": seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=int, default=20_000)
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    ways = {"one process": [], "ray": ["--ray", "local", "--shards", str(args.shards)]}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data.jsonl"
+        rows = [{"question": r["question"], "answer": r["answer"]} for r in word_problems(args.questions)]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        server = [sys.executable, "-m", "tale_dspy.testing.server", "--bank", str(data)]
+        with subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            try:
+                for number in range(args.rounds):
+                    figures = []
+                    for name, flags in ways.items():
+                        found = evaluate(url, data, Path(folder) / f"{number}-{len(flags)}", flags)
+                        seconds[name].append(found.pop("seconds"))
+                        figures.append(found)
+                    assert figures[0] == figures[1], figures
+            finally:
+                process.terminate()
+    rates = {name: args.questions / median(values) for name, values in seconds.items()}
+    told = {name: {"seconds": seconds[name], "questions_a_second": round(rate, 1)} for name, rate in rates.items()}
+    print(json.dumps({**told, "gain": round(rates["ray"] / rates["one process"], 2), "load": os.getloadavg()}))
+
+
+if __name__ == "__main__":
+    main()
