@@ -36,7 +36,7 @@ from tale_dspy.errors import StateError, UsageError
 from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
 from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
 from tale_dspy.prompts import STATED, TASK_PROMPTS, TaskPrompt, task_names
-from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.protocols import CallArguments, JsonObject, PromptAdapter
 from tale_dspy.replies import quoted, read_fields
 from tale_dspy.reply_sections import brackets
 
@@ -49,7 +49,7 @@ _GENERATED = re.compile(r"Given the fields (?:`\w+`(?:, )?)*, produce the fields
 
 
 class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
-    """Render a signature as one user message and read the last `[[...]]` of the reply.
+    """Render one user message and read the last `[[...]]` of the reply.
 
     Instructions are rendered, as the first paragraph, only where they differ from DSPy's generated sentence. Short
     outputs (str, number, bool, Literal) are asked for in double brackets; all others (list, dict, Pydantic, code,
@@ -107,7 +107,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     def _call_preprocess(
         self, lm: BaseLM, lm_kwargs: CallArguments, signature: type[Signature], inputs: CallArguments
     ) -> type[Signature]:
-        """Plan native tools and thinking as DSPy does, but keep the phrase: the paper sends it to thinking models."""
+        """Plan native tools and thinking as DSPy does, but keep the phrase.
+
+        The paper sends it to thinking models, too.
+        """
         planned: type[Signature] = super()._call_preprocess(lm, lm_kwargs, signature, inputs)
         if REASONING in signature.output_fields and REASONING not in planned.output_fields:
             field = signature.output_fields[REASONING]
@@ -133,7 +136,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         suffix: str = "",
         main_request: bool = False,
     ) -> str:
-        """Render inputs; the main request also says all that the model must know about its reply."""
+        """Render inputs as a user message.
+
+        The main request also says all that the model must know about its reply.
+        """
         if main_request:
             body = [own_instructions(signature), self._question_message(signature, inputs)]
         else:
@@ -164,7 +170,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return TASK_PROMPTS[self.task or ("choice" if is_choice(signature) else "answer")]
 
     def _is_published_form(self, signature: type[Signature]) -> bool:
-        """Whether a form as published says all there is to say: nothing is lost that the user described."""
+        """Return whether a form as published loses nothing the user described."""
         outputs = _visible_outputs(signature)
         names = [k for k in signature.input_fields if k != BUDGET]
         if "question" not in names or not self._task_prompt(signature).fits(list(outputs)):
@@ -181,7 +187,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         outputs: JsonObject,
         missing_field_message: str | None = None,
     ) -> str:
-        """Render a reply as the model should write it: the reasoning, then each output in its place."""
+        """Render a reply as the model should write it.
+
+        The reasoning comes first, then each output in its place.
+        """
         lines = [str(outputs[REASONING])] if outputs.get(REASONING) and REASONING in signature.output_fields else []
         if states_budget(signature) and outputs.get(BUDGET):
             lines.insert(0, f"Budget: [[{outputs[BUDGET]}]]")
@@ -299,7 +308,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return value
 
 
-def describe_adapter(adapter: Any) -> str | None:
+def describe_adapter(adapter: object) -> str | None:
     """Name an adapter: its class, and the form and task of a `TaleAdapter`."""
     if adapter is None:
         return None
@@ -307,7 +316,7 @@ def describe_adapter(adapter: Any) -> str | None:
     return ":".join((type(adapter).__name__, *chosen)).rstrip(":")
 
 
-def adapter_named(name: str | None) -> Any:
+def adapter_named(name: str | None) -> PromptAdapter | None:
     """Build the adapter that `describe_adapter` named.
 
     Raises:
@@ -321,7 +330,8 @@ def adapter_named(name: str | None) -> Any:
         return TaleAdapter(form or None, task=task or None)
     if kind not in adapters:
         raise StateError(f"adapter {kind!r} cannot be built from a file: construct the program and call .load on it")
-    return adapters[kind]()
+    adapter: PromptAdapter = adapters[kind]()
+    return adapter
 
 
 def _refuse_listeners() -> None:
@@ -349,18 +359,21 @@ def is_estimator(signature: type[Signature]) -> bool:
 
 
 def states_budget(signature: type[Signature]) -> bool:
-    """Whether the model is to state `token_budget` itself, before the other outputs."""
+    """Return whether the model states `token_budget` itself, before its outputs."""
     return BUDGET in signature.output_fields and not is_estimator(signature)
 
 
 def is_choice(signature: type[Signature]) -> bool:
-    """Whether the signature asks for an option: a text named `choice`, or a Literal of letters that begin with A."""
+    """Return whether the signature asks for an option.
+
+    An option is a text named `choice`, or a Literal of letters that begin with A.
+    """
     key: Any = signature
     return _is_choice(key)
 
 
 @lru_cache(maxsize=256)  # asked several times a call; a signature is never changed, but replaced
-def _is_choice(signature: Any) -> bool:
+def _is_choice(signature: type[Signature]) -> bool:
     outputs = _visible_outputs(signature)
     if len(outputs) != 1:
         return False
@@ -371,7 +384,9 @@ def _is_choice(signature: Any) -> bool:
 
 
 def own_instructions(signature: type[Signature]) -> str:
-    """Return the instructions somebody wrote, or "" for DSPy's generated sentence about the fields.
+    """Return the instructions somebody wrote.
+
+    The result is "" for DSPy's generated sentence about the fields.
 
     Compared by content, so that a sentence generated before fields were added, or loaded from a file, is known too.
     """
@@ -384,11 +399,11 @@ def _visible_outputs(signature: type[Signature]) -> dict[str, FieldInfo]:
     return {k: f for k, f in signature.output_fields.items() if k not in beside}
 
 
-def _shown_inputs(signature: type[Signature], inputs: Any) -> dict[str, FieldInfo]:
+def _shown_inputs(signature: type[Signature], inputs: JsonObject) -> dict[str, FieldInfo]:
     return {k: f for k, f in signature.input_fields.items() if k != BUDGET and inputs.get(k) is not None}
 
 
-def _demo_lacks(demo: Any, name: str, field: FieldInfo) -> bool:
+def _demo_lacks(demo: JsonObject, name: str, field: FieldInfo) -> bool:
     return demo.get(name) is None and not (name in demo and annotation_allows_none(field.annotation))
 
 

@@ -29,6 +29,7 @@ from tale_dspy.option_columns import (
     right_letters,
     with_options,
 )
+from tale_dspy.protocols import JsonObject
 from tale_dspy.row_stream import STREAMED_FROM, StreamedExamples
 from tale_dspy.tables import ENDINGS, Table, field_name, names_a_file, read_file, read_hub
 
@@ -48,7 +49,7 @@ _GPQA = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2
 
 @dataclass(frozen=True)
 class Dataset(Sequence["dspy.Example"]):
-    """Questions in file order, with what a program and a judge must know about them."""
+    """Questions in file order, with what a program and a judge need to know."""
 
     name: str
     """The canonical name (`mathbench-middle-cn`), the file's name or the `hf:` name: never a whole path."""
@@ -147,24 +148,27 @@ def load_dataset(
     if key.split(":")[0] == "embedded":
         if columns is not None or gold is not None:
             raise DataError(f"{name} has fixed columns: inputs and gold are for files and hf: sets")
-        return _embedded(key)
+        return _embedded_split(key)
     if not names_a_file(name):
         hint = suggestion(key, [*ALIASES, *(f"embedded:{split}" for split in ("train", "dev", "test"))])
         named = ", ".join(name for name in NAMED if not name.startswith("mathbench-"))
         kinds = f": known are {named}, mathbench-LEVEL, hf:owner/name:split, and files ending in {', '.join(ENDINGS)}"
         raise DataError(f"{name!r} is no file and no known set{hint or kinds}")
     if is_large(name):
-        return _streamed(name, columns, gold, seed, labelled)
+        return _stream_file(name, columns, gold, seed, labelled)
     return _load_table(read_file(name), columns, gold, seed, labelled)
 
 
 def is_large(name: str) -> bool:
-    """Whether a file is read row by row: JSON lines of `STREAMED_FROM` bytes and more."""
+    """Return whether a file is read row by row.
+
+    It is for JSON lines of `STREAMED_FROM` bytes and more.
+    """
     path = os.path.expanduser(name)
     return path.lower().endswith(".jsonl") and os.path.isfile(path) and os.path.getsize(path) >= STREAMED_FROM
 
 
-def _streamed(name: str, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
+def _stream_file(name: str, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
     def load(table: Table) -> tuple[Dataset, Sequence["dspy.Example"]]:
         dataset = _load_table(table, inputs, gold, seed, labelled)
         return dataclasses.replace(dataset, examples=[]), dataset.examples
@@ -179,7 +183,7 @@ LARGEST_EMBEDDED = 20_000
 """Of the test split there are not many more different ones within a minute."""
 
 
-def _embedded(key: str) -> Dataset:
+def _embedded_split(key: str) -> Dataset:
     """Make up the problems of a split: the same at each call, on any machine."""
     import dspy
 
@@ -213,22 +217,22 @@ def _embedded(key: str) -> Dataset:
 def _load_named(spec: NamedSet, seed: int) -> Dataset:
     table = dataclasses.replace(find_rows(spec), name=spec.name, split=spec.split)
     if spec.task == "gpqa":
-        return _gpqa(table, seed)
+        return _gpqa_dataset(table, seed)
     cells = table.cells({table.find(column) or column: field for column, field in spec.columns.items()})
     if spec.kind == "choice":
         options = OptionColumns((table.find("options") or "options",))
-        chosen = _choices(table, options, cells, "question", "answer")
+        chosen = _lettered_choices(table, options, cells, "question", "answer")
         if chosen is None:
             raise _wrong_choice(table, options, cells, "answer")
-        return _dataset(table, chosen, "choice", spec.task, spec.kind)
-    golds = [_gold(row.where, cell["answer"], spec.gold) for row, cell in zip(table.rows, cells, strict=True)]
+        return _dataset_of(table, chosen, "choice", spec.task, spec.kind)
+    golds = [_gold_value(row.where, cell["answer"], spec.gold) for row, cell in zip(table.rows, cells, strict=True)]
     cells = [cell | {"answer": answer} for cell, answer in zip(cells, golds, strict=True)]
     if spec.task != "answer":
         cells = [{field: str(value).strip() for field, value in cell.items()} for cell in cells]
-    return _dataset(table, cells, "answer", spec.task, spec.kind)
+    return _dataset_of(table, cells, "answer", spec.task, spec.kind)
 
 
-def _dataset(table: Table, cells: list[dict[str, Any]], gold: str, task: Task, kind: Kind) -> Dataset:
+def _dataset_of(table: Table, cells: list[JsonObject], gold: str, task: Task, kind: Kind) -> Dataset:
     import dspy
 
     inputs = [field for field in cells[0] if field != gold]
@@ -249,9 +253,9 @@ def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, se
     if not labelled and gold is None and not any(map(table.find, _GOLDS)):
         fields = {table.find(name) or name: field_name(name) for name in inputs or [_question_column(table)]}
         cells = _with_context(table, table.cells(fields), list(fields)) if inputs is None else table.cells(fields)
-        return _dataset(table, cells, "answer", "answer", "auto")
+        return _dataset_of(table, cells, "answer", "answer", "auto")
     if inputs is None and gold is None and set(_GPQA) <= set(table.columns):
-        return _gpqa(table, seed)
+        return _gpqa_dataset(table, seed)
     columns = [_question_column(table)] if inputs is None else inputs
     fields = _choose_columns(table, columns, _GOLDS if gold is None else [gold])
     cells = table.cells(fields)
@@ -262,9 +266,9 @@ def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, se
     letters = all(option_letter(cell[answer]) for cell in cells)
     if options:
         question = "question" if "question" in questions else questions[-1]
-        chosen = _choices(table, options, cells, question, answer) if inputs is None or letters else None
+        chosen = _lettered_choices(table, options, cells, question, answer) if inputs is None or letters else None
         if chosen is not None:
-            return _dataset(table, chosen, "choice", "choice", "choice")
+            return _dataset_of(table, chosen, "choice", "choice", "choice")
         if letters or answer == "choice":
             raise _wrong_choice(table, options, cells, answer)
         if inputs is None:
@@ -277,10 +281,10 @@ def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, se
         cells = [
             {k: v for k, v in cell.items() if k != answer} | {"choice": option_letter(cell[answer])} for cell in cells
         ]
-        return _dataset(table, cells, "choice", "choice", "choice")
+        return _dataset_of(table, cells, "choice", "choice", "choice")
     golds = [_final_answer(row.where, cell[answer]) for row, cell in zip(table.rows, cells, strict=True)]
     cells = [cell | {answer: value} for cell, value in zip(cells, golds, strict=True)]
-    return _dataset(table, cells, answer, "choice" if answer == "choice" else "answer", "auto")
+    return _dataset_of(table, cells, answer, "choice" if answer == "choice" else "answer", "auto")
 
 
 def _with_context(table: Table, cells: list[dict[str, Any]], used: Sequence[str]) -> list[dict[str, Any]]:
@@ -293,12 +297,18 @@ def _with_context(table: Table, cells: list[dict[str, Any]], used: Sequence[str]
 
 
 def _question_column(table: Table) -> str:
-    """Return the column of the question where none is named: `question`, or what published sets call it."""
+    """Return the column of the question where none is named.
+
+    It is `question`, or what published sets call it.
+    """
     return next((name for name in _QUESTIONS if table.find(name)), "question")
 
 
 def _choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) -> dict[str, str]:
-    """Return the field of each chosen column: the inputs, then the first gold there is."""
+    """Return the field of each chosen column.
+
+    The inputs come first, then the first gold there is.
+    """
     columns = {name: table.find(name) for name in [*inputs, *golds]}
     present = f"{table.label} has the columns {', '.join(table.columns)}"
     for name in inputs:
@@ -314,8 +324,10 @@ def _choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) -
     return fields
 
 
-def _final_answer(where: str, value: Any) -> Any:
-    """Cut a GSM8K gold down to what follows its last `####`; a longer text that has headings stays whole.
+def _final_answer(where: str, value: object) -> object:
+    """Cut a GSM8K gold down to what follows its last `####`.
+
+    A longer text that has headings stays whole.
 
     Raises:
         DataError: If no reply can equal the gold: an object, or a list of texts, of which any may be right.
@@ -326,27 +338,33 @@ def _final_answer(where: str, value: Any) -> Any:
         return marked  # a worked solution, as MATH has them
     if not isinstance(value, str) or "####" not in value or "\n" in value.rpartition("####")[2].strip():
         return value
-    return _gold(where, value, gold_from_gsm8k)
+    return _gold_value(where, value, gold_from_gsm8k)
 
 
-def _are_aliases(items: list[Any]) -> bool:
-    """Return whether a list holds several wordings of one answer, and not the numbers of a list that is the answer."""
+def _are_aliases(items: list[object]) -> bool:
+    """Return whether a list holds several wordings of one answer.
+
+    A list of numbers is itself the answer.
+    """
     return not items or any(
         isinstance(item, dict) or (isinstance(item, str) and kind_of(item) != "number") for item in items
     )
 
 
-def _gold(where: str, value: Any, read_gold: Callable[[Any], Any]) -> Any:
+def _gold_value(where: str, value: object, read_gold: Callable[[Any], object]) -> object:
     try:
         return read_gold(value)
     except DataError as e:
         raise DataError(f"{where}: {e}") from None
 
 
-def _choices(
-    table: Table, options: OptionColumns, cells: list[dict[str, Any]], question: str, gold: str
-) -> list[dict[str, Any]] | None:
-    """Write the options into the questions and turn the golds into `choice`; None where a gold is no option."""
+def _lettered_choices(
+    table: Table, options: OptionColumns, cells: list[JsonObject], question: str, gold: str
+) -> list[JsonObject] | None:
+    """Write the options into the questions and turn the golds into `choice`.
+
+    The result is None where a gold is no option.
+    """
     rows = [options.read(row) for row in table.rows]
     letters = right_letters(rows, [cell[gold] for cell in cells])
     if letters is None:
@@ -357,8 +375,11 @@ def _choices(
     ]
 
 
-def _wrong_choice(table: Table, options: OptionColumns, cells: list[dict[str, Any]], gold: str) -> DataError:
-    """Say which row's gold is no letter of its options, where the golds of the others are letters."""
+def _wrong_choice(table: Table, options: OptionColumns, cells: list[JsonObject], gold: str) -> DataError:
+    """Return the error that names the row whose gold is no letter.
+
+    The golds of the other rows are letters of their options.
+    """
     for row, cell in zip(table.rows, cells, strict=True):
         letters = LETTERS[: len(options.read(row).texts)]
         if option_letter(cell[gold]) not in tuple(letters):
@@ -367,8 +388,11 @@ def _wrong_choice(table: Table, options: OptionColumns, cells: list[dict[str, An
     return DataError(f"{table.label}: {gold} is no option of {options.name}")
 
 
-def _gpqa(table: Table, seed: int) -> Dataset:
-    """Shuffle the options, which are published with the right one first; each row decides its own order."""
+def _gpqa_dataset(table: Table, seed: int) -> Dataset:
+    """Shuffle the options, which are published with the right one first.
+
+    Each row decides its own order.
+    """
     questions = []
     for cell in table.cells({column: column for column in _GPQA}):
         question, *answers = (str(cell[column]).strip() for column in _GPQA)
@@ -376,4 +400,4 @@ def _gpqa(table: Table, seed: int) -> Dataset:
         order = sorted(range(len(answers)), key=ranks.__getitem__)
         lines = [f"{letter}. {answers[place]}" for letter, place in zip("ABCD", order, strict=True)]
         questions.append({"question": "\n".join([question, *lines]), "choice": "ABCD"[order.index(0)]})
-    return _dataset(table, questions, "choice", "gpqa", "choice")
+    return _dataset_of(table, questions, "choice", "gpqa", "choice")

@@ -18,7 +18,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 class NamedSet(NamedTuple):
-    """A published set: how its questions are asked and compared, and where its rows may be."""
+    """A published set: how it is asked and compared, and where its rows are."""
 
     name: str
     task: Task
@@ -44,7 +44,7 @@ _MATHBENCH = (
 )
 
 
-def _mathbench(stem: str) -> NamedSet:
+def _mathbench_set(stem: str) -> NamedSet:
     subject, style = stem.split("-")
     chinese = style.endswith("_cn")
     name = f"mathbench-{subject}" + ("-cn" if chinese else "")
@@ -86,7 +86,7 @@ _SETS = (
         columns={"problem": "question", "answer": "answer"},
         gold=gold_from_gsm8k,
     ),
-    *map(_mathbench, _MATHBENCH),
+    *map(_mathbench_set, _MATHBENCH),
     _gpqa_set("gpqa", "gpqa_diamond", "gpqa_main", "gpqa"),
     _gpqa_set("gpqa-diamond", "gpqa_diamond"),
     _gpqa_set("gpqa-main", "gpqa_main"),
@@ -97,20 +97,23 @@ NAMED = {spec.name: spec for spec in _SETS}
 
 
 def name_key(name: str) -> str:
-    """Return what of a name decides: neither case nor the sort of its dashes does."""
+    """Return the part of a name that decides.
+
+    Neither case nor the kind of its dashes does.
+    """
     return name.strip().lower().replace("_", "-")
 
 
-def _aliases() -> dict[str, str]:
+def _name_aliases() -> dict[str, str]:
     names = {name_key(name): name for name in NAMED} | {"gsm8k-test": "gsm8k"}
     for stem in _MATHBENCH:
-        name = _mathbench(stem).name
+        name = _mathbench_set(stem).name
         names[name_key(f"mathbench-{stem}")] = name
         names[name_key(name.removesuffix("-cn") + ("-zh" if name.endswith("-cn") else "-en"))] = name
     return names
 
 
-ALIASES = _aliases()
+ALIASES = _name_aliases()
 """Every name a set goes by, as `name_key` gives it -> its canonical name."""
 
 

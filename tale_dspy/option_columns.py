@@ -59,7 +59,7 @@ class OptionColumns:
                 cells.pop()
             texts, labels = list(cells), list(LETTERS[: len(cells)])
         else:
-            texts, labels = _listed(row.values.get(column), row, column)
+            texts, labels = _option_list(row.values.get(column), row, column)
         if not _FEWEST <= len(texts) <= len(LETTERS) or len(labels) != len(texts) or not all(map(_is_option, texts)):
             value = reprlib.repr(row.values.get(column))
             raise DataError(f"{row.where}: {self.name} must be a list of 2 to {len(LETTERS)} answers, got {value}")
@@ -78,9 +78,9 @@ def find_options(table: Table, used: Sequence[str]) -> OptionColumns | None:
         if column is not None:
             return None if column in used else OptionColumns((column,))
     answers = table.find("answers")  # ReClor's, beside an index in `label`; elsewhere wordings of one answer
-    if answers and answers not in used and _folded(used[-1]) == "label":
+    if answers and answers not in used and _folded_name(used[-1]) == "label":
         return OptionColumns((answers,))
-    free = {_folded(column): column for column in table.columns if column not in used}
+    free = {_folded_name(column): column for column in table.columns if column not in used}
     series = [[f"{prefix}{letter}".lower() for letter in LETTERS] for prefix in _LETTERED]
     series += [[f"{prefix}{n}" for n in range(first, first + 10)] for prefix in _NUMBERED for first in (0, 1)]
     for names in series:
@@ -100,13 +100,15 @@ def names_options(inputs: Sequence[str]) -> bool:
 
 
 def right_letters(options: Sequence[RowOptions], golds: Sequence[object]) -> list[str] | None:
-    """Return the letter of each row's gold: given as a letter, a label, an index or the text of an option.
+    """Return the letter of each row's gold.
+
+    A gold is given as a letter, a label, an index or the text of an option.
 
     None where the golds of a table are none of these, or are indexes of which neither 0 nor the number of the options
     occurs, so that it is open whether they count from 0 or 1.
     """
     base: int | None = None
-    indexes = [_index(gold) for gold in golds]
+    indexes = [_index_from_gold(gold) for gold in golds]
     if None not in indexes and not any(
         str(gold).strip() in row.labels for row, gold in zip(options, golds, strict=True)
     ):
@@ -114,7 +116,7 @@ def right_letters(options: Sequence[RowOptions], golds: Sequence[object]) -> lis
         base = 0 if 0 in indexes else 1 if reaches_end else None
     letters = []
     for row, gold in zip(options, golds, strict=True):
-        place = _place(row, gold, base)
+        place = _gold_index(row, gold, base)
         if place is None or not 0 <= place < len(row.texts):
             return None
         letters.append(LETTERS[place])
@@ -122,32 +124,38 @@ def right_letters(options: Sequence[RowOptions], golds: Sequence[object]) -> lis
 
 
 def option_letter(gold: object) -> str | None:
-    """Read a gold that is nothing but a letter: `B`, ` b `, `(B)`, `B.`; None for any other."""
+    """Read a gold that is nothing but a letter: `B`, ` b `, `(B)`, `B.`.
+
+    The result is None for any other.
+    """
     letter = re.fullmatch(r"\(?([A-Ja-j])[).]?", gold.strip()) if isinstance(gold, str) else None
     return letter[1].upper() if letter else None
 
 
 def with_options(question: object, options: RowOptions) -> str:
-    """Write the options into the question as the paper's code does: `A. ...` lines, each with its newline."""
+    """Write the options into the question as the paper's code does.
+
+    Each is a line `A. ...` with its newline.
+    """
     lines = (f"{letter}. {text}\n" for letter, text in zip(LETTERS, options.texts, strict=False))
     return f"{str(question).strip()}\n{''.join(lines)}"
 
 
-def _place(row: RowOptions, gold: object, base: int | None) -> int | None:
+def _gold_index(row: RowOptions, gold: object, base: int | None) -> int | None:
     text = str(gold).strip()
     if text in row.labels:
         return row.labels.index(text)
     letter = option_letter(gold)
     if letter is not None:
         return LETTERS.index(letter)
-    index = _index(gold)
+    index = _index_from_gold(gold)
     if base is not None and index is not None:
         return index - base
     matches = [place for place, option in enumerate(row.texts) if str(option).strip().casefold() == text.casefold()]
     return matches[0] if len(matches) == 1 else None
 
 
-def _index(gold: object) -> int | None:
+def _index_from_gold(gold: object) -> int | None:
     if isinstance(gold, bool):
         return None
     if isinstance(gold, str):
@@ -155,8 +163,11 @@ def _index(gold: object) -> int | None:
     return int(gold) if isinstance(gold, int | float) and gold == int(gold) else None
 
 
-def _listed(value: object, row: Row, column: str) -> tuple[list[object], list[str]]:
-    """Read a cell of all options: a list, `{A: ..., B: ...}`, `{text: [...], label: [...]}`, or JSON of these."""
+def _option_list(value: object, row: Row, column: str) -> tuple[list[object], list[str]]:
+    """Read a cell that holds all options.
+
+    It is a list, `{A: ..., B: ...}`, `{text: [...], label: [...]}`, or JSON of these.
+    """
     if is_missing(value):
         raise DataError(f"{row.where}: row without {column}")
     if isinstance(value, str):  # a table without lists, such as a CSV, may hold them as JSON
@@ -190,5 +201,5 @@ def _is_option(value: object) -> bool:
     return isinstance(value, str | int | float) and not is_missing(value)
 
 
-def _folded(column: str) -> str:
+def _folded_name(column: str) -> str:
     return re.sub(r"[\s_-]", "", column).lower()

@@ -39,7 +39,9 @@ class PromptForm:
     """What asks for the answer in its `{format}`, last."""
 
     def render(self, question: object, wanted: str, *, budget: object) -> str:
-        """Return a prompt: the question, the reasoning asked for, then the answer's format, where one is wanted.
+        """Return a prompt: the question, then what the form adds.
+
+        The reasoning asked for comes next, then the answer's format, where one is wanted.
 
         Args:
             question: The question, or the inputs as lines.

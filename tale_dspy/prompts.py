@@ -43,7 +43,10 @@ _DIRECTLY = "Please answer the following question and give the answer directly w
 
 @dataclass(frozen=True)
 class TaskPrompt:
-    """The wording for one kind of data set: with reasoning, with a budget, and direct."""
+    """The wording for one kind of data set.
+
+    It has a form with reasoning, one with a budget, and one that asks directly.
+    """
 
     cot: str
     """The prompt with reasoning; `{question}` and `{think}` are filled in."""
@@ -73,7 +76,10 @@ class TaskPrompt:
     """Whether the answer is the letter of an option."""
 
     def fits(self, outputs: list[str]) -> bool:
-        """Whether the wording as published can ask for these outputs: for any single one, whatever it is called."""
+        """Return whether the wording as published can ask for these outputs.
+
+        It can for any single one, whatever it is called.
+        """
         return len(outputs) == 1
 
     def phrase(self, thinks: bool, budget: object | None) -> str:

@@ -7,7 +7,17 @@ which members are used. Any object that has them serves; nothing here imports DS
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
-__all__ = ["CallArguments", "ChatMessages", "JsonObject", "LanguageModel", "Predictor", "Program", "PromptAdapter"]
+__all__ = [
+    "CallArguments",
+    "ChatMessages",
+    "JsonObject",
+    "LanguageModel",
+    "Predictor",
+    "Program",
+    "PromptAdapter",
+    "RequestSettings",
+    "SettingsView",
+]
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object that was read, or is about to be written: its readers check what they take out of it."""
@@ -18,6 +28,12 @@ CallArguments: TypeAlias = dict[str, Any]
 ChatMessages: TypeAlias = list[dict[str, Any]]
 """Chat messages as OpenAI's API spells them: `role` and `content`, and whatever else a provider allows."""
 
+RequestSettings: TypeAlias = dict[str, Any]
+"""Settings of a request by their names: `temperature`, `max_tokens`, `reasoning_effort` and others."""
+
+SettingsView: TypeAlias = Mapping[str, Any]
+"""Settings that are read and not changed."""
+
 
 @runtime_checkable
 class LanguageModel(Protocol):
@@ -26,7 +42,7 @@ class LanguageModel(Protocol):
     model: str
     """Provider and name, as LiteLLM spells them: `openai/gpt-5-mini`."""
 
-    kwargs: dict[str, Any]
+    kwargs: RequestSettings
     """Settings sent with every request: `temperature`, `max_tokens`, `api_base` and the like."""
 
     history: list[Any]
@@ -110,7 +126,7 @@ class Predictor(Program, Protocol):
     lm: Any
     """The language model of this predictor alone, or None for the one of `dspy.settings`."""
 
-    config: dict[str, Any]
+    config: RequestSettings
     """Settings of each of its calls, on top of the language model's."""
 
 
@@ -118,7 +134,7 @@ class Predictor(Program, Protocol):
 class PromptAdapter(Protocol):
     """A `dspy.Adapter`: turns a signature into messages, and a reply into values of its fields."""
 
-    def __call__(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: Any, inputs: Any) -> Any:
+    def __call__(self, lm: Any, lm_kwargs: RequestSettings, signature: Any, demos: Any, inputs: Any) -> Any:
         """Ask the model and return the values of the output fields, one dictionary a completion."""
         ...
 

@@ -114,7 +114,9 @@ def _without_labels(section: str, short: Fields) -> str:
 
 
 def _read_only(short: Fields, text: str, choice: bool) -> FieldReading:
-    """Read the only bracketed field: the last `[[...]]`, unless the words behind it correct it.
+    """Read the only bracketed field.
+
+    It is the last `[[...]]`, unless the words behind it correct it.
 
     Those are read as `tale_dspy.answers` reads them.
     """
@@ -133,7 +135,10 @@ def _read_only(short: Fields, text: str, choice: bool) -> FieldReading:
 
 
 def _read_labelled(short: Fields, text: str) -> FieldReading:
-    """Read several bracketed fields: the last `[[...]]` of which the line before it names the field last."""
+    """Read several bracketed fields.
+
+    Each is the last `[[...]]` whose line names the field last before it.
+    """
     names = {folded_name(n): n for n in short}
     label = re.compile("|".join(label_pattern(n) for n in sorted(short, key=len, reverse=True)), re.IGNORECASE)
     texts: dict[str, Bracket] = {}
@@ -151,7 +156,10 @@ def _read_labelled(short: Fields, text: str) -> FieldReading:
 
 
 def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -> FieldReading:
-    """Read short fields without brackets: under ChatAdapter's marker, as `Name: value`, or as a final answer."""
+    """Read short fields without brackets.
+
+    They stand under ChatAdapter's marker, as `Name: value`, or as a final answer.
+    """
     texts: dict[str, str] = {}
     marked = split_sections(text, fields)
     cut = len(marked.pop(None))
@@ -170,7 +178,10 @@ def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -
 
 
 def _final_answer(field: FieldInfo, text: str, *, choice: bool, whole: bool) -> str | None:
-    """Find the answer of the only field, whatever the field is called: what is asked decides."""
+    """Find the answer of the only field.
+
+    What is asked decides, whatever the field is called.
+    """
     kind = _answer_kind(field, choice)
     if kind == "auto":
         return find_answer(text, kind, guess=not whole or _has_one_number(text))
@@ -182,7 +193,7 @@ def _final_answer(field: FieldInfo, text: str, *, choice: bool, whole: bool) -> 
 
 
 def _has_one_number(text: str) -> bool:
-    """Return whether a reply that may be an answer as it is holds one result: a number, or an equation."""
+    """Return whether a bare reply holds one result: a number or an equation."""
     text = text.strip()
     if "\n" in text or len(text) > LINE_CHARS:
         return False
@@ -212,7 +223,10 @@ def _read_as(texts: Mapping[str, str], fields: Fields) -> JsonObject:
 
 
 def _read_unmarked(long: Fields, text: str, *, whole: bool) -> FieldReading:
-    """Read the only long field of a reply without its marker: in brackets, fenced, or a JSON value on its own line."""
+    """Read the only long field of a reply without its marker.
+
+    It stands in brackets, in a fence, or as a JSON value on its own line.
+    """
     ((name, field),) = long.items()
     text = MARKER.sub(lambda m: " " * len(m[0]), text)  # a marker is no list
     places = []
@@ -236,7 +250,10 @@ def _read_unmarked(long: Fields, text: str, *, whole: bool) -> FieldReading:
 
 
 def _answer_kind(field: FieldInfo, choice: bool) -> Kind | None:
-    """What `find_answer` should look for; None for a field that names its values."""
+    """What `find_answer` should look for.
+
+    The result is None for a field that names its values.
+    """
     if choice:
         return "choice"
     kinds: dict[Any, Kind] = {int: "number", float: "number", str: "auto"}
@@ -244,7 +261,10 @@ def _answer_kind(field: FieldInfo, choice: bool) -> Kind | None:
 
 
 def _before_label(text: str, start: int, name: str) -> int:
-    """Where the reasoning ends: before the line of the bracket, or before its label if it shares the line."""
+    """Return where the reasoning ends.
+
+    It ends before the line of the bracket, or before its label if it shares the line.
+    """
     line = line_start(text, start)
     words = rf"(?:final )?(?:answer|choice|答案|选项|{label_pattern(name)})\**\s{{0,3}}[:：]?|[\w*]+[:：]"
     near = max(line, start - len(name) - 40)  # a label is short, and the pattern slow
@@ -256,7 +276,10 @@ def _before_label(text: str, start: int, name: str) -> int:
 
 
 def quoted(value: str, *, choice: bool = False) -> str:
-    """Write a text so that it is read back as it is: one that would not be, as a JSON string."""
+    """Write a text so that it is read back as it is.
+
+    A text that would not be is written as a JSON string.
+    """
     whole = f"[[{value}]]"
     read_as = (find_answer(whole, "choice") or value) if choice else value
     spans = [(span.start, span.end) for span in bracket_spans(whole)]

@@ -28,7 +28,7 @@ class Bracket(NamedTuple):
 
 
 def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
-    """List the brackets of a reply that hold more than the template they were asked for with."""
+    """List the brackets of a reply that hold more than their template."""
     tail = text[-SEARCHED:]
     offset = len(text) - len(tail)
     contents = (Bracket(offset + s.start, offset + s.end, tail[s.inside].strip()) for s in bracket_spans(tail))
@@ -36,7 +36,7 @@ def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
 
 
 def _list_markers(text: str) -> list[re.Match[str]]:
-    """List the markers of a reply, without those inside double brackets or a JSON string."""
+    """List the markers outside double brackets and JSON strings."""
     matches = list(MARKER.finditer(text))
     if not any(_line_prefix(text, m) for m in matches):
         return matches
@@ -78,7 +78,10 @@ def split_sections(text: str, names: Iterable[str]) -> dict[str | None, str]:
 
 @lru_cache(maxsize=1024)
 def label_pattern(name: str) -> str:
-    """A pattern for a field's name in a reply: `sub_total`, `Sub Total`, `SUBTOTAL`."""
+    """Return a pattern for a field's name in a reply.
+
+    `sub_total` is found as `sub_total`, `Sub Total` and `SUBTOTAL`.
+    """
     words = r"[\s_-]{0,2}".join(re.escape(w) for w in re.split(r"[\s_]+", title(name)) if w)
     return rf"(?<![^\W_]){words}(?![^\W_])"
 

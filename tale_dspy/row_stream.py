@@ -42,17 +42,17 @@ class StreamedExamples(Sequence["dspy.Example"], Generic[L]):
     def __init__(self, path: str, load: Callable[[Table], "tuple[L, Sequence[dspy.Example]]"]) -> None:
         self.path, self._load = path, load
         self._file = os.path.expanduser(path)
-        self._offsets, self._lines, self._rows = _index(path, self._file)
+        self._offsets, self._lines, self._rows = _index_rows(path, self._file)
         self._range = range(self._rows)
         self._last: tuple[int, Sequence[dspy.Example]] | None = None
-        self.layout = self._read(0)[0]
+        self.layout = self._read_chunk(0)[0]
 
     def __len__(self) -> int:
         return len(self._range)
 
     def __iter__(self) -> "Iterator[dspy.Example]":
         for place in self._range:
-            yield self._example(place)
+            yield self._example_at(place)
 
     @overload
     def __getitem__(self, index: int) -> "dspy.Example": ...
@@ -60,16 +60,16 @@ class StreamedExamples(Sequence["dspy.Example"], Generic[L]):
     def __getitem__(self, index: slice) -> "StreamedExamples[L]": ...
     def __getitem__(self, index: "int | slice") -> "dspy.Example | StreamedExamples[L]":
         if isinstance(index, int):
-            return self._example(self._range[index])
+            return self._example_at(self._range[index])
         part: StreamedExamples[L] = object.__new__(type(self))
         part.__dict__.update(self.__dict__, _range=self._range[index])
         return part
 
-    def _example(self, place: int) -> "dspy.Example":
+    def _example_at(self, place: int) -> "dspy.Example":
         number, row = divmod(place, CHUNK)
         last = self._last
         if last is None or last[0] != number:
-            layout, examples = self._read(number)
+            layout, examples = self._read_chunk(number)
             if layout != self.layout:
                 raise DataError(
                     f"{self.path}:{self._lines[number]}: rows from here on are of another layout than the first ones: "
@@ -78,7 +78,7 @@ class StreamedExamples(Sequence["dspy.Example"], Generic[L]):
             last = self._last = (number, examples)
         return last[1][row]
 
-    def _read(self, number: int) -> "tuple[L, Sequence[dspy.Example]]":
+    def _read_chunk(self, number: int) -> "tuple[L, Sequence[dspy.Example]]":
         end = self._offsets[number + 1]
         try:
             with open(self._file, "rb") as file:
@@ -90,8 +90,11 @@ class StreamedExamples(Sequence["dspy.Example"], Generic[L]):
         return self._load(Table(self.path, name, name, "all", rows_of_lines(self.path, data, self._lines[number])))
 
 
-def _index(path: str, file_name: str) -> "tuple[array[int], array[int], int]":
-    """Return where every thousandth row begins, with the end of the file; its line; and the number of rows."""
+def _index_rows(path: str, file_name: str) -> "tuple[array[int], array[int], int]":
+    """Return where every thousandth row begins, with the end of the file.
+
+    Its line; and the number of rows.
+    """
     offsets, lines, rows, at = array("Q"), array("Q"), 0, 0
     try:
         with open(file_name, "rb") as file:

@@ -102,9 +102,9 @@ def _in_brackets(text: str) -> float | None:
     labelled = [span for span in spans if BUDGET_LABEL.search(text, max(0, span.start - 40), span.start)]
     contents = [text[span.inside].strip() for span in (labelled or spans)]
     for content in reversed([c for c in contents if not TEMPLATE.fullmatch(c)]):
-        numbers = _ranges(_prepared(content.strip("[] ")))
+        numbers = _find_ranges(_normalize_reply(content.strip("[] ")))
         if numbers:
-            return _upper(numbers[0])
+            return _upper_end(numbers[0])
     return None
 
 
@@ -112,32 +112,37 @@ def _in_words(text: str) -> float | None:
     fields = json_object(text)
     if fields is not None:
         return _in_json(fields)
-    text = _prepared(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", EQUATION.sub("", text)))
+    text = _normalize_reply(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", EQUATION.sub("", text)))
     for label in (BUDGET, TOTAL, CONCLUDES) if TOKENS_WORD.search(text) else (BUDGET,):
         labels = [m for m in label.finditer(text) if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
         labels = [m for m in labels if m.re is not BUDGET or m[1]] or labels  # a total budget before those of steps
         if labels and (number := RANGE.match(text, labels[-1].end())) and not NOT_A_BUDGET.match(text, number.end()):
-            return _upper(number)
+            return _upper_end(number)
     parts = [m[1] for m in ITEM.finditer(text)]
     if len(parts) > 1:
-        return sum(filter(None, map(_value, parts)))
+        return sum(filter(None, map(_token_value, parts)))
     tokens = _of_tokens(text)
-    return _bare(text) if tokens is None else tokens
+    return _bare_number(text) if tokens is None else tokens
 
 
 def _of_tokens(text: str) -> float | None:
-    """Read a number of tokens that is neither the question's length nor a limit: an output's, else the last."""
+    """Read a number of tokens that is no limit and not the question's length.
+
+    An output's number comes first, else the last one.
+    """
     labelled = [(m["what"] is not None, m.end()) for m in LABELLED_TOKENS.finditer(text)]
     labelled = [x for x in labelled if not OTHER_TOKENS.search(text[max(0, x[1] - 60) : x[1]].rstrip(" :=~"))]
     for _, end in sorted(labelled, reverse=True)[:1]:
         if (number := RANGE.match(text, end)) and not COUNTED.match(text, number.end()):
-            return _upper(number)
-    numbers = [m for m in _ranges(text) if BEFORE_TOKENS.match(text, m.end()) and not NOT_A_BUDGET.match(text, m.end())]
+            return _upper_end(number)
+    numbers = [
+        m for m in _find_ranges(text) if BEFORE_TOKENS.match(text, m.end()) and not NOT_A_BUDGET.match(text, m.end())
+    ]
     budgets = [m for m in numbers if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
-    return _upper(budgets[-1]) if budgets else None
+    return _upper_end(budgets[-1]) if budgets else None
 
 
-def _bare(text: str) -> float | None:
+def _bare_number(text: str) -> float | None:
     """Read a number that stands alone, in a reply that speaks of an estimate and of nothing else."""
     if EACH.search(text):
         return None
@@ -150,8 +155,8 @@ def _bare(text: str) -> float | None:
             return None
         if TOO_LITTLE.search(clause) or OTHER_TOKENS.search(clause.rstrip("0123456789 ")):
             continue
-        numbers = [m for m in _ranges(clause) if not COUNTED.match(clause, m.end())]
-        last = _upper(numbers[-1]) if numbers else last
+        numbers = [m for m in _find_ranges(clause) if not COUNTED.match(clause, m.end())]
+        last = _upper_end(numbers[-1]) if numbers else last
     return last
 
 
@@ -161,31 +166,34 @@ def _in_json(fields: dict[str, object]) -> float | None:
     for name in ("budget", "total", "token", "estimate", "max", "answer"):
         for key, value in keys.items():
             if name in key and isinstance(value, str | int | float) and not isinstance(value, bool):
-                numbers = _ranges(_prepared(str(value)))
-                return _upper(numbers[-1]) if numbers else None
+                numbers = _find_ranges(_normalize_reply(str(value)))
+                return _upper_end(numbers[-1]) if numbers else None
     if len(keys) == 1:
-        numbers = _ranges(_prepared(str(next(iter(keys.values())))))
-        return _upper(numbers[-1]) if numbers else None
+        numbers = _find_ranges(_normalize_reply(str(next(iter(keys.values())))))
+        return _upper_end(numbers[-1]) if numbers else None
     return None
 
 
-def _prepared(text: str) -> str:
+def _normalize_reply(text: str) -> str:
     """Write a reply without bold and margins, its number words as digits."""
     text = words_to_digits(MARGIN.sub("", DRESS.sub(" ", text)))
     return re.sub(r"^\s*(?:-{2,}|-(?=\s*\d[^\n]*tok|\s+\d))", " ", text, flags=re.IGNORECASE)
 
 
-def _ranges(text: str) -> list[re.Match[str]]:
+def _find_ranges(text: str) -> list[re.Match[str]]:
     return list(RANGE.finditer(text))[-_MAX_MATCHES:]
 
 
-def _upper(number: re.Match[str]) -> float | None:
-    """Value of a number, of a range its upper end; the scale of `1-2k` belongs to both."""
-    values = [value for value in (_value(part) for part in number.groups() if part) if value is not None]
+def _upper_end(number: re.Match[str]) -> float | None:
+    """Value of a number, of a range its upper end.
+
+    The scale of `1-2k` belongs to both.
+    """
+    values = [value for value in (_token_value(part) for part in number.groups() if part) if value is not None]
     return max(values, default=None)
 
 
-def _value(text: str) -> float | None:
+def _token_value(text: str) -> float | None:
     if re.fullmatch(r"\d{1,3}\.\d{3}", text):
         text = text.replace(".", "")  # nobody means thousandths of a token
     quantity = read_quantity(re.sub(r"(?<=\d)\s?K$", "k", text.strip()))

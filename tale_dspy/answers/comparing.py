@@ -84,8 +84,11 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
 
 
 def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
-    """Compare all that needs no algebra: None if different, else the pairs of expressions that have yet to be equal."""
-    if _flat(reply) == _flat(right) != "":
+    """Compare all that needs no algebra.
+
+    The result is None if they differ, else the pairs of expressions that algebra has yet to compare.
+    """
+    if _flat_text(reply) == _flat_text(right) != "":
         return []
     gold, quantity = read_quantity(right, bare=True), read_quantity(reply)
     if gold and "," not in right and (european := as_european(reply)) and (as_meant := read_quantity(european)):
@@ -94,10 +97,10 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
         return [] if quantity.same(gold) else None
     if (same_time := _same_time(reply, right)) is not None:
         return [] if same_time else None
-    if not gold and (parts := _parts(right)):
-        others = _parts(reply)
+    if not gold and (parts := _split_list(right)):
+        others = _split_list(reply)
         return _open_lists(others, parts) if others else None
-    if _parts(reply) or (gold and read_quantity(reply.partition("=")[0])):
+    if _split_list(reply) or (gold and read_quantity(reply.partition("=")[0])):
         return None  # several answers to a gold of one, or a false equation
     if max(len(reply), len(right)) > MAX_CHARS:
         return None
@@ -105,8 +108,11 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
     return [pair] if all(map(mathematical, pair)) else None
 
 
-def _flat(text: str) -> str:
-    """Write a text without case, LaTeX dress, last full stop and spaces, save those between two digits."""
+def _flat_text(text: str) -> str:
+    """Write a text without case, LaTeX markup, last full stop and spaces.
+
+    Spaces between two digits stay.
+    """
     text = normalize_latex(text) if len(text) <= MAX_CHARS else " ".join(ascii_twin(text).split())
     text = text.translate(_QUOTES).rstrip(" .。")
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -138,13 +144,16 @@ def _same_time(reply: str, right: str) -> bool | None:
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
-class _List(NamedTuple):
+class _AnswerList(NamedTuple):
     brackets: str
     items: list[str]
 
 
-def _parts(text: str) -> _List | None:
-    """Split `(3, 4)`, `{3, 4}` or `3 or 4` at its outer separators; None if it is no list of two or more."""
+def _split_list(text: str) -> _AnswerList | None:
+    """Split `(3, 4)`, `{3, 4}` or `3 or 4` at its outer separators.
+
+    The result is None if it is no list of two or more.
+    """
     if len(text) > _MAX_LIST_CHARS or max(bracket_depths(text)) > _MAX_NESTING:
         return None
     text = normalize_latex(text).replace(r"\{", "{").replace(r"\}", "}")
@@ -160,11 +169,14 @@ def _parts(text: str) -> _List | None:
             items.append(text[since : token.start()].strip())
             since = token.end()
     items = [item for item in (*items, text[since:].strip()) if item]
-    return _List(brackets, items) if 2 <= len(items) <= _MAX_ITEMS else None
+    return _AnswerList(brackets, items) if 2 <= len(items) <= _MAX_ITEMS else None
 
 
-def _open_lists(reply: _List, right: _List) -> list[tuple[str, str]] | None:
-    """Compare two lists as `_open_pairs` does; an order counts where either stands in round or square brackets."""
+def _open_lists(reply: _AnswerList, right: _AnswerList) -> list[tuple[str, str]] | None:
+    """Compare two lists as `_open_pairs` does.
+
+    An order counts where either stands in round or square brackets.
+    """
     if len(reply.items) != len(right.items) or (reply.brackets and right.brackets and reply.brackets != right.brackets):
         return None  # also `(3, 4)` and `[3, 4]`, which may be intervals
     ordered = re.search(r"[(\[]", reply.brackets + right.brackets)
@@ -182,7 +194,10 @@ def _in_order(reply: list[str], right: list[str]) -> list[tuple[str, str]] | Non
 
 
 def _in_any_order(reply: list[str], right: list[str]) -> list[tuple[str, str]] | None:
-    """Strike out what needs no algebra; what is left on both sides is one pair of sets."""
+    """Strike out what needs no algebra.
+
+    What is left on both sides is one pair of sets.
+    """
     left, missing = list(reply), []
     for item in right:
         match = next((one for one in left if _open_pairs(one, item) == []), None)

@@ -56,7 +56,10 @@ _OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
 
 
 def last_number(plain: str) -> str | None:
-    """Return the last number of a reply, as it is written there; explanations in round brackets come last."""
+    """Return the last number of a reply, as it is written there.
+
+    Explanations in round brackets come last.
+    """
     whole = _DECORATION.sub("", plain.strip())
     alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
     if whole.startswith("[") and read_quantity(whole.strip("[]")) is not None:
@@ -74,7 +77,10 @@ def last_number(plain: str) -> str | None:
 
 
 def last_option(plain: str) -> str | None:
-    """Return the last letter that stands as an option, never an article or a pronoun."""
+    """Return the last letter that stands as an option.
+
+    An article or a pronoun is none.
+    """
     lines = [line for line in plain.splitlines() if line.strip()]
     if not lines:
         return None
@@ -85,7 +91,7 @@ def last_option(plain: str) -> str | None:
         return small[1].upper()
     apart = re.search(r"\n[ \t]*\n[^\n]+\Z", plain.rstrip()) is not None  # an answer behind the repeated options
     for line, neighbours in ((lines[-1], [] if apart else lines[-2:-1]), (lines[0], lines[1:2])):
-        if (letter := _label(line)) and not any(map(_label, neighbours)):
+        if (letter := _option_label(line)) and not any(map(_option_label, neighbours)):
             return letter
     if (
         len(lines) == 1
@@ -107,7 +113,10 @@ def last_text(text: str) -> str | None:
 
 
 def _number_in_words(plain: str) -> str | None:
-    """Return the number in words that ends a reply without digits: `So the total is twelve.`"""
+    """Return the number in words that ends a reply without digits.
+
+    An example is `So the total is twelve.`
+    """
     line = plain.rstrip().rpartition("\n")[2][-_MAX_LINE:].rstrip(" .!。*")
     for cue in reversed(list(_STATES_WORDS.finditer(line))[-_MAX_CUES:]):
         rest = line[cue.end() :].strip(" *")
@@ -130,7 +139,10 @@ def _number_of_line(line: str, asides: bool) -> str | None:
 
 
 def _unless_two(numbers: list[re.Match[str]]) -> str:
-    """Return the last number; `20 or 18`, `between 18 and 20`, `not 18` and `< 18` whole: they equal no number."""
+    """Return the last number.
+
+    `20 or 18`, `between 18 and 20`, `not 18` and `< 18` whole: they equal no number.
+    """
     last = numbers[-1]
     if denial := _DENIED.search(last.string[: last.start()]):
         return last.string[denial.start() : last.end()]
@@ -143,14 +155,20 @@ def _unless_two(numbers: list[re.Match[str]]) -> str:
     return last[0]
 
 
-def _label(line: str) -> str | None:
-    """Read `B. Paris` or `Option B: Paris`, a line that names an option; two of them in a row repeat the question."""
+def _option_label(line: str) -> str | None:
+    """Read `B. Paris` or `Option B: Paris`, a line that names an option.
+
+    Two of them in a row repeat the question.
+    """
     label = _LABEL.match(line)
     return label[1] if label else None
 
 
 def _deciding_letter(line: str) -> str | None:
-    """Return the last letter that ends a line, stands in brackets or behind "is" and the like, and is not ruled out."""
+    """Return the last letter that decides.
+
+    It ends a line, stands in brackets or behind "is" and the like, and is not ruled out.
+    """
     letters: list[re.Match[str]] = []
     for match in _LETTER.finditer(line):
         before, after = line[: match.start()], line[match.end() :]

@@ -45,7 +45,7 @@ _FIELD_MARKER = re.compile(r"\[\[ {0,3}##[^\]\n]{0,100}## {0,3}\]\]")
 
 
 def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -> str | None:
-    """Find the final answer in a reply, by the rules at the head of `tale_dspy.answers.finding`.
+    """Find the final answer in a reply, by the rules at the head of this file.
 
     DSPy's field markers (`[[ ## answer ## ]]`), empty brackets and repeated templates (`[[answer]]`) are no marks.
 
@@ -62,7 +62,7 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
         UsageError: If `kind` is not a `Kind`.
     """
     check_kind(kind)
-    _, text, complete = split_thought(_bounded(to_text(reply) or ""))
+    _, text, complete = split_thought(_cut_middle(to_text(reply) or ""))
     if not complete:
         return None
     text = _FIELD_MARKER.sub("\n", text[-MAX_REPLY_CHARS:]).rstrip()
@@ -70,13 +70,13 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
     if (fields := json_object(text)) is not None:
         answer = json_answer(fields)
         if answer is not None:
-            return _find(answer, kind, guess) or answer
+            return _find_answer(answer, kind, guess) or answer
         if kind in ("number", "choice"):
             return None  # several values, none of them named
-    return _find(_first_answer(text, kind), kind, guess)
+    return _find_answer(_first_answer(text, kind), kind, guess)
 
 
-def _find(text: str, kind: Kind, guess: bool) -> str | None:
+def _find_answer(text: str, kind: Kind, guess: bool) -> str | None:
     plain = ascii_twin(text)  # the same positions as in text
     span = last_mark(text, plain, kind)
     answer = last_statement(plain, kind, span) or span
@@ -99,15 +99,21 @@ def _find(text: str, kind: Kind, guess: bool) -> str | None:
     return option_alone(line) or (read_option(line) if _LABELLED.fullmatch(line) else None)
 
 
-def _bounded(text: str) -> str:
-    """Cut the middle out of a very long reply: an answer stands near its end, the tag of a thought at its start."""
+def _cut_middle(text: str) -> str:
+    """Cut the middle out of a very long reply.
+
+    An answer stands near its end, the tag of a thought at its start.
+    """
     if len(text) <= 2 * MAX_REPLY_CHARS:
         return text
     return f"{text[:MAX_REPLY_CHARS]}\n{text[-MAX_REPLY_CHARS:]}"
 
 
 def _first_answer(text: str, kind: Kind) -> str:
-    """Cut off further questions that a model without an end asks and answers itself, as in few-shot prompts."""
+    """Cut off further questions that a model asks and answers itself.
+
+    A model without an end does so, as in few-shot prompts.
+    """
     for cue in itertools.islice(_NEXT_QUESTION.finditer(text), _MAX_QUESTIONS):
         before = text[: cue.start()].rstrip()
         plain = ascii_twin(before)

@@ -16,7 +16,9 @@ _MAX_DEPTH = 3
 
 
 def json_object(text: str, *, as_written: bool = True) -> dict[str, object] | None:
-    """Return the JSON object a reply consists of or ends with, also in a fence or as the only item of a list.
+    """Return the JSON object a reply consists of or ends with.
+
+    It may stand in a fence, or be the only item of a list.
 
     Args:
         text: The reply.
@@ -32,7 +34,7 @@ def json_object(text: str, *, as_written: bool = True) -> dict[str, object] | No
         candidate = candidate.strip()
         if not candidate.startswith(("{", "[")) or len(candidate) > _MAX_CHARS:
             continue
-        value = _loaded(candidate, as_written)
+        value = _load_literal(candidate, as_written)
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             value = value[-1]  # the last step
         if isinstance(value, dict):
@@ -40,7 +42,7 @@ def json_object(text: str, *, as_written: bool = True) -> dict[str, object] | No
     return None
 
 
-def _loaded(text: str, as_written: bool) -> object:
+def _load_literal(text: str, as_written: bool) -> object:
     """Read JSON, or the literal of a Python dict; None where it is neither."""
     try:
         return json.loads(text, parse_int=str, parse_float=str) if as_written else json.loads(text)
@@ -55,7 +57,10 @@ def _loaded(text: str, as_written: bool) -> object:
 
 
 def json_answer(fields: dict[str, object], depth: int = 0) -> str | None:
-    """Return the value of the key that names the answer, as text; None where no key or no single value does."""
+    """Return the value of the key that names the answer, as text.
+
+    The result is None where no key or no single value does.
+    """
     keys = {re.sub(r"[^a-z]", "", str(key).lower()): key for key in fields}
     names = [keys[name] for name in _KEYS if name in keys] or [
         key for name, key in keys.items() if name.endswith(("answer", "option", "choice", "result"))

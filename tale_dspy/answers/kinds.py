@@ -16,7 +16,9 @@ _MAX_BITS = 10_000
 
 
 def kind_of(gold: object) -> Kind:
-    """Tell what a gold is: one letter A to J (also `(A)` and `A.`) a choice, one number a number, all else a text.
+    """Return the kind of a gold.
+
+    One letter A to J (also `(A)` and `A.`) is a choice, one number a number, all else a text.
 
     A time, a ratio and a date (`10:30`, `3:2`, `05/03/2024`) are found as numbers are.
     """
@@ -39,7 +41,9 @@ def check_kind(kind: Kind) -> None:
 
 
 def to_text(value: object, depth: int = 0) -> str | None:
-    """Write an answer or a gold as text: typed fields give numbers, lists and sets, files may give bytes.
+    """Write an answer or a gold as text.
+
+    Typed fields give numbers, lists and sets, files may give bytes.
 
     Args:
         value: The value; None stays None. Lists in lists are written down to a depth of four, with `...` below.

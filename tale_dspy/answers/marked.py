@@ -32,7 +32,9 @@ class AnswerSpan(NamedTuple):
 
 
 def last_mark(text: str, plain: str, kind: Kind) -> AnswerSpan | None:
-    """Return the mark that comes last; marks joined by a comma or "or" are one mark with several answers.
+    """Return the mark that comes last.
+
+    Marks joined by a comma or "or" are one mark with several answers.
 
     Args:
         text: The reply.
@@ -40,7 +42,7 @@ def last_mark(text: str, plain: str, kind: Kind) -> AnswerSpan | None:
         kind: What is looked for; it tells an answer behind `####` from a heading.
     """
     outer: list[AnswerSpan] = []
-    for span in sorted([*bracket_spans(plain), *_boxes(plain)], key=lambda s: s.start):
+    for span in sorted([*bracket_spans(plain), *_boxed_contents(plain)], key=lambda s: s.start):
         content = text[span.inside].strip().rstrip("\\").strip()  # `\[[18\]]`
         if TEMPLATE.fullmatch(content) or (outer and span.start < outer[-1].end):
             continue
@@ -52,30 +54,33 @@ def last_mark(text: str, plain: str, kind: Kind) -> AnswerSpan | None:
     for hashes in reversed(list(_HASHES.finditer(plain, last.end if last else 0))[-_MAX_HASHES:]):
         if _is_answer(hashes[1], kind, at_end=hashes.end() == len(plain)):
             return AnswerSpan(hashes.start(), hashes.end(), text[hashes.start(1) : hashes.end(1)].strip())
-    return last and last._replace(text=_innermost(last.text))
+    return last and last._replace(text=_unwrap_marks(last.text))
 
 
 def _is_answer(line: str, kind: Kind, at_end: bool) -> bool:
-    """Return whether `#### line` is an answer, as GSM8K writes it, and not a heading."""
+    """Return whether `#### line` is an answer as in GSM8K, and no heading."""
     if kind == "choice":
         return option_alone(line) is not None
     return (at_end and kind != "number") or read_quantity(line.strip()) is not None
 
 
-def _innermost(content: str) -> str:
-    r"""Unwrap `[[\boxed{18}]]` and the like; nobody nests them more than a few times on purpose."""
+def _unwrap_marks(content: str) -> str:
+    r"""Unwrap `[[\boxed{18}]]` and the like.
+
+    Nobody nests them more than a few times on purpose.
+    """
     for _ in range(2):
         plain = ascii_twin(content)
         if not plain.startswith(("[[", "\\boxed", "$\\boxed")):
             break
-        spans = [*bracket_spans(plain), *_boxes(plain)]
+        spans = [*bracket_spans(plain), *_boxed_contents(plain)]
         if len(spans) != 1 or (plain[: spans[0].start] + plain[spans[0].end :]).strip("$ ."):
             break
         content = content[spans[0].inside].strip()
     return content
 
 
-def _boxes(plain: str) -> list[Span]:
+def _boxed_contents(plain: str) -> list[Span]:
     r"""List the outermost `\boxed{...}`, braces matched by depth, in order."""
     spans: list[Span] = []
     opened: list[re.Match[str]] = []

@@ -41,20 +41,26 @@ _SIZES = (
 
 
 def ascii_twin(text: str) -> str:
-    """Replace full-width characters, digits of all scripts, odd spaces and minus signs; positions stay the same."""
+    """Replace full-width characters, digits of all scripts, spaces and signs.
+
+    Positions stay the same.
+    """
     if text.isascii():
         return text
     return _OTHER_DIGIT.sub(lambda m: str(int(m[0])), text.translate(_TWINS))
 
 
 def without_marks(text: str) -> str:
-    """Drop the combining marks of letters, so that a word in any script is a run of letters."""
+    """Drop the combining marks of letters.
+
+    A word in any script is then a run of letters.
+    """
     if text.isascii():
         return text
     return "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] != "M")
 
 
-def _compatible(text: str) -> str:
+def _plain_digits(text: str) -> str:
     """Write `⁻³` as `-3` and `½` as `1/2`."""
     return ascii_twin(unicodedata.normalize("NFKC", text))
 
@@ -78,8 +84,8 @@ _RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\[lc]?dots(?![A-Za-z])|…", "..."),
     (r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])", "°"),
     # Raised digits and vulgar fractions.
-    (r"[⁰¹²³⁴-⁹⁻]+", lambda m: f"^{{{_compatible(m[0])}}}"),
-    (r"[¼-¾⅐-⅞]", lambda m: f" {_compatible(m[0])}"),
+    (r"[⁰¹²³⁴-⁹⁻]+", lambda m: f"^{{{_plain_digits(m[0])}}}"),
+    (r"[¼-¾⅐-⅞]", lambda m: f" {_plain_digits(m[0])}"),
     # Bold, but not the power sign of `x**2` and `x ** 2`.
     (r"(?<![\w)])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\\])", ""),
     # A currency sign or a dollar of LaTeX: neither changes a value. `-$3` keeps its sign attached.
@@ -105,7 +111,9 @@ def normalize_latex(text: str) -> str:
 
 
 def bracket_depths(text: str) -> list[int]:
-    """List how many brackets of any kind are open at the start and behind each character; below 0 if closed unopened.
+    """List how many brackets of any kind are open at each character.
+
+    The list begins at the start of the text. A depth is below 0 if one was closed unopened.
 
     >>> bracket_depths("(a]")
     [0, 1, 1, 0]

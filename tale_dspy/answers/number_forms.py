@@ -97,7 +97,7 @@ def normalize_numbers(text: str) -> str:
     text = _ADDED.sub("", ascii_twin(text))
     if "," in text or "." in text:
         text = _EUROPEAN.sub(_plain_european, text)
-        text = _repeating(text)
+        text = _repeating_decimal(text)
     text = _MONEY_BEFORE.sub(lambda m: f"{m[1] or m[3]} {_LETTER_SCALES[(m[2] or m[4]).lower()]} ", text)
     text = normalize_latex(without_marks(_PYTHON_POWER.sub("10^", text)))
     text = _GOES_ON.sub(r"\1.\2(\3)", text)
@@ -117,13 +117,15 @@ def _plain_european(m: re.Match[str]) -> str:
     return re.sub(r"[. ]", "", whole) + (f".{part}" if part else "")
 
 
-def _repeating(text: str) -> str:
+def _repeating_decimal(text: str) -> str:
     text = _OVERLINED.sub(lambda m: f"{m[1] or '0.'}({m[2]}{m[3] or ''})", text)
     return _OVERLINE_MARKS.sub(lambda m: f"{m[1]}({re.sub(r'[^0-9]', '', m[2])})", text)
 
 
 def as_european(text: str) -> str | None:
-    """Write the numbers of a text with decimal commas and dot groups as if they were meant so; None without any.
+    """Write numbers with decimal commas and dot groups as if meant so.
+
+    The result is None where there are none.
 
     For a text whose gold shows which is meant: `2,5` is 2.5 and `1.500` is 1500 where the gold is that number.
     """
@@ -149,5 +151,8 @@ _IN_TEXT = re.compile(
 
 
 def numbers_in(normalized: str) -> list[re.Match[str]]:
-    """List the numbers of a line that `normalize_numbers` has written plainly; times and ratios count as one each."""
+    """List the numbers of a line that `normalize_numbers` has written plainly.
+
+    Times and ratios count as one each.
+    """
     return list(_IN_TEXT.finditer(normalized))

@@ -41,7 +41,10 @@ _HAN = re.compile(
 
 
 def cardinal(words: str) -> int | None:
-    """Return the value of a cardinal such as `one hundred and five`; None where the words are no one number."""
+    """Return the value of a cardinal such as `one hundred and five`.
+
+    The result is None where the words are no one number.
+    """
     total = group = 0
     last = 10**15
     parts = [w for w in re.split(r"[\s,-]+", words.lower()) if w and w not in ("and", "a", "an")]
@@ -75,7 +78,10 @@ def cardinal(words: str) -> int | None:
 
 
 def han_value(text: str) -> int | None:
-    """Return the value of a Chinese numeral such as `一百二十`, `两千`, `三万五`; None where it is none."""
+    """Return the value of a Chinese numeral such as `一百二十`, `两千`, `三万五`.
+
+    The result is None where it is none.
+    """
     if all(char in _HAN_DIGITS for char in text):
         return int("".join(str(_HAN_DIGITS[c]) for c in text))
     total = section = digit = 0
@@ -92,13 +98,13 @@ def han_value(text: str) -> int | None:
     return total + section + digit
 
 
-def _fraction(top: str | None, part: str) -> str:
+def _fraction_value(top: str | None, part: str) -> str:
     value = 1 if top is None or top.lower() in ("a", "an") else int(top) if top.isdigit() else cardinal(top)
     return f"{value}/{_PARTS[part.lower()]}"
 
 
 def _and_fraction(m: re.Match[str]) -> str:
-    return f" {m[3]}/{m[4]}" if m[3] else f" {_fraction(m[1], m[2])}"
+    return f" {m[3]}/{m[4]}" if m[3] else f" {_fraction_value(m[1], m[2])}"
 
 
 def fractions_to_digits(text: str) -> str:
@@ -107,7 +113,10 @@ def fractions_to_digits(text: str) -> str:
 
 
 def words_to_digits(text: str) -> str:
-    """Write each number word of a text as digits; a run of words that is no one number stays."""
+    """Write each number word of a text as digits.
+
+    A run of words that is no one number stays.
+    """
 
     def digits(m: re.Match[str]) -> str:
         value = cardinal(m[0])
@@ -125,6 +134,6 @@ def words_to_digits(text: str) -> str:
         return m[0] if value is None else str(value)
 
     text = _AFTER_WORDS.sub(_and_fraction, text)
-    text = _FRACTION.sub(lambda m: _fraction(m[1], m[2] or m[3]), text)
+    text = _FRACTION.sub(lambda m: _fraction_value(m[1], m[2] or m[3]), text)
     text = NUMBER_WORDS.sub(digits, text)
     return text if text.isascii() else _HAN.sub(han, text)

@@ -16,7 +16,7 @@ MAX_EXPONENT = 400
 """Decimal exponents beyond it are not read: `1e999999999` would be an integer of a billion digits."""
 
 
-def _words(words: str) -> frozenset[str]:
+def _word_set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
@@ -45,11 +45,11 @@ _RAISED = re.compile(r"(?<=[^\W\d_])(?:\s?\^\{?-?[1-4]\}?|[23])(?![\w}])")  # cm
 _ASIDE = re.compile(r"(?<!^) \([^()]*(?:[^\W\d_]{3}|i\.e|=)[^()]*\)$|(?<!^) ?\([^()]*[\u2e80-\uffff][^()]*\)$")
 _LETTERS = re.compile(r"[^\W\d_]+")
 # One or two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
-_SYMBOLS = _words(
+_SYMBOLS = _word_set(
     """m dm cm mm km nm um in ft yd mi  g kg mg lb oz  l dl cl ml kl L dL cL mL kL  s h hr t d
     W kW mW V kV mV A kA mA J N Hz K C F  GB MB KB TB  am pm AM PM  sq cu"""
 )
-_LITTLE_WORDS = _words("of at on by a an as us he it st nd rd th US kr zł Kč Ft Rs")
+_LITTLE_WORDS = _word_set("of at on by a an as us he it st nd rd th US kr zł Kč Ft Rs")
 
 _WITH_NUMBERS = "not never or nor if unless without except minus plus times half root sqrt log ln sin cos tan mod"
 """Words with which a number is no longer the answer, before it as behind it."""
@@ -99,12 +99,12 @@ class Quantity:
         """
         if self.unit and other.unit and self.unit != other.unit:
             return False
-        if _close(self.value, self.digits, other.value, other.digits):
+        if _are_close(self.value, self.digits, other.value, other.digits):
             return True
         if self.percent == other.percent:
             return False
         mine, theirs = (q.value / 100 if q.percent else q.value for q in (self, other))
-        return _close(mine, self.digits, theirs, other.digits)
+        return _are_close(mine, self.digits, theirs, other.digits)
 
 
 def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
@@ -135,18 +135,21 @@ def _read_normalized(text: str, bare: bool) -> Quantity | None:
         text = _without_explanation(text)
         left, sign, right = text.rpartition("≈" if "≈" in text else "=")
         if sign:
-            return read_quantity(right) if _equates(left, right, exactly=sign == "=") else None
+            return read_quantity(right) if _is_equation(left, right, exactly=sign == "=") else None
     if text[:1] + text[-1:] in ("()", "[]") and not re.search(r"[][,()]", text[1:-1]):
         text = text[1:-1].strip()
     number = _NUMBER.search(text)
     before = number and _BEFORE.fullmatch(text[: number.start()])
-    if number is None or before is None or not _harmless(before, bare):
+    if number is None or before is None or not _leaves_value_alone(before, bare):
         return None
-    return _quantity(number[0], before["sign"] == "-", text[number.end() :], bare)
+    return _make_quantity(number[0], before["sign"] == "-", text[number.end() :], bare)
 
 
 def _from_words(text: str, bare: bool) -> str:
-    """Write `twelve`, `about three cats` or `一百二十` with digits; any other text stays as it is."""
+    """Write `twelve`, `about three cats` or `一百二十` with digits.
+
+    Any other text stays as it is.
+    """
     words = _IN_WORDS.fullmatch(text)
     if words is None:
         return text
@@ -156,21 +159,27 @@ def _from_words(text: str, bare: bool) -> str:
 
 
 def _without_explanation(text: str) -> str:
-    """Drop `(i.e. 9 x 2)` behind a number, but neither `(or 20)` nor a factor such as `(x + 1)`."""
+    """Drop `(i.e. 9 x 2)` behind a number.
+
+    `(or 20)` and a factor such as `(x + 1)` stay.
+    """
     aside = _ASIDE.search(text)
     return text[: aside.start()] if aside and not re.search(r"\bor\b|或", aside[0]) else text
 
 
-def _equates(left: str, right: str, exactly: bool) -> bool:
-    """Return whether `left = right` may be read as its right side: no comparison, no list, no false equation."""
+def _is_equation(left: str, right: str, exactly: bool) -> bool:
+    """Return whether `left = right` may be read as its right side.
+
+    A comparison, a list and a false equation may not.
+    """
     if _COMPARES.search(left) or left[-1:] in ("<", ">", "!") or right[:1] in ("<", ">"):
         return False
-    left_value = _value(left.strip()) if exactly and _NUMBER.fullmatch(left.strip()) else None
+    left_value = _number_value(left.strip()) if exactly and _NUMBER.fullmatch(left.strip()) else None
     value = read_quantity(right)
     return left_value is None or value is None or left_value == value.value
 
 
-def _harmless(before: re.Match[str], bare: bool) -> bool:
+def _leaves_value_alone(before: re.Match[str], bare: bool) -> bool:
     """Return whether what stands before a number leaves its value alone."""
     label = before["label"]
     if not label or bare:
@@ -186,8 +195,8 @@ def _harmless(before: re.Match[str], bare: bool) -> bool:
     return _LABEL.fullmatch(label) is not None
 
 
-def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity | None:
-    value = _value(number)
+def _make_quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity | None:
+    value = _number_value(number)
     if value is None:
         return None
     for _ in range(3):  # `2 hundred thousand`
@@ -197,7 +206,7 @@ def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity |
         word = scaled[1].lower().rstrip(".")
         value, after = value * 10 ** (POWERS | HAN_POWERS | {"k": 3})[word], after[scaled.end() :]
     percent = _PERCENT_SIGN.match(after)
-    unit = _unit(after[percent.end() :] if percent else after, bare)
+    unit = _unit_after(after[percent.end() :] if percent else after, bare)
     if unit is None:
         return None
     digits = 0
@@ -206,8 +215,11 @@ def _quantity(number: str, negative: bool, after: str, bare: bool) -> Quantity |
     return Quantity(value=-value if negative else value, percent=percent is not None, digits=digits, unit=unit)
 
 
-def _unit(after: str, bare: bool) -> str | None:
-    """Read what follows a number: the symbol if it is a known one, "" for other units, None if it is no unit."""
+def _unit_after(after: str, bare: bool) -> str | None:
+    """Read what follows a number.
+
+    It is the symbol if it is a known one, "" for other units, None if it is no unit.
+    """
     text = _RAISED.sub("", after).strip(" .:;'\"")
     if not _UNIT.fullmatch(text) or _NO_UNIT.search(text):
         return None
@@ -221,22 +233,25 @@ def _unit(after: str, bare: bool) -> str | None:
     return text if text in _SYMBOLS else ""
 
 
-def _value(number: str) -> Fraction | None:
-    """Value of a match of `NUMBER`; None for a zero denominator or an exponent beyond `MAX_EXPONENT`."""
+def _number_value(number: str) -> Fraction | None:
+    """Value of a match of `NUMBER`.
+
+    The result is None for a zero denominator or an exponent beyond `MAX_EXPONENT`.
+    """
     if repeating := _REPEATING.fullmatch(number):
         return _repeating_value(*repeating.groups())
     if mixed := _MIXED.fullmatch(number):
         whole, top, bottom = map(int, mixed.groups())
         return whole + Fraction(top, bottom) if top < bottom else None
     if "/" in number:
-        above, below = (_decimal(part) for part in number.split("/"))
+        above, below = (_decimal_value(part) for part in number.split("/"))
         return above / below if below else None
     if not (scientific := _SCIENTIFIC.fullmatch(number)):
-        return _decimal(number)
+        return _decimal_value(number)
     power = scientific["power"]
     if len(power) > 9 or abs(int(power)) > MAX_EXPONENT:  # too many digits would take their time to be read
         return None
-    return _decimal(scientific["mantissa"] or "1") * Fraction(10) ** int(power)
+    return _decimal_value(scientific["mantissa"] or "1") * Fraction(10) ** int(power)
 
 
 def _repeating_value(whole: str, fixed: str, block: str) -> Fraction:
@@ -245,12 +260,12 @@ def _repeating_value(whole: str, fixed: str, block: str) -> Fraction:
     return start + Fraction(int(block), (10 ** len(block) - 1) * 10 ** len(fixed))
 
 
-def _decimal(text: str) -> Fraction:
+def _decimal_value(text: str) -> Fraction:
     whole, _, part = re.sub(r"[^\d.-]", "", text).partition(".")
     return Fraction(int(whole + part or 0), 10 ** len(part))
 
 
-def _close(mine: Fraction, my_digits: int, theirs: Fraction, their_digits: int) -> bool:
+def _are_close(mine: Fraction, my_digits: int, theirs: Fraction, their_digits: int) -> bool:
     if mine == theirs:
         return True
     if bool(my_digits) == bool(their_digits):

@@ -8,7 +8,9 @@ _TAIL = 1_000_000  # characters that are searched for the last number: no model 
 
 
 def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
-    """Judge a reply as the authors' `AccEvaluator` does, faults included, for `--preset paper`.
+    """Judge a reply as the authors' `AccEvaluator` does, faults included.
+
+    It serves `--preset paper`.
 
     Not for anything else. Known faults, reproduced on purpose: `[[gold]]` anywhere in the reply is right, even where it
     is corrected later; without brackets the last number counts, whatever it is; `[[20 or 18]]` and `[[3, 4]]` are right
@@ -37,20 +39,26 @@ def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
 
 
 def _last_brackets(reply: str) -> str | None:
-    """Return what stands between the last `[[` and the next `]]` on its line, reading from the left."""
+    """Return what stands between the last `[[` and the next `]]` on its line."""
     # Where a line has no `]]` behind a `[[`, it has none behind the next one: skipping its rest keeps this linear.
     answer = [m[1] for m in re.finditer(r"\[\[(?:(.*?)]]|.*)", reply) if m[1] is not None]
     return answer[-1] if answer else None
 
 
 def _last_number(reply: str) -> str | None:
-    """Return the last run of two or more of `$0-9.,` or the last integer, without commas, dollars and last dot."""
+    """Return the last run of two or more of `$0-9.,`, or the last integer.
+
+    Commas, dollars and the last dot are left out.
+    """
     runs = re.findall(r"-?[$.,0-9]{2,}|-?[0-9]+", reply[-_TAIL:])
     return runs[-1].replace(",", "").replace("$", "").removesuffix(".") if runs else None
 
 
 def _last_choice(reply: str) -> str | None:
-    """Return the last capital A to D of the last line, or of the sentence with the answer if that line is short."""
+    """Return the last capital A to D of the last line.
+
+    If that line is short, the sentence with the answer is read instead.
+    """
     text = reply.strip()
     tail = text[text.rfind("\n") + 1 :]
     if len(tail) < 5:

@@ -104,25 +104,25 @@ def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> AnswerSpa
     if kind == "choice":
         cues += [m.span() for pattern in (_CHOSEN, _RIGHT) for m in pattern.finditer(plain, since)]
     if span:
-        cues += [m.span() for m in _INSTEAD.finditer(plain, since) if _corrects(plain, since, m.end())]
+        cues += [m.span() for m in _INSTEAD.finditer(plain, since) if _is_corrected(plain, since, m.end())]
     for start, end in sorted(cues)[: -_MAX_STATEMENTS - 1 : -1]:
         # "If she sells all, the answer is 18" states; behind a span it only supposes.
         clause = re.split(r"[.;:!?\n。]" if span else r"[.,;:!?\n。]", plain[max(since, start - 80) : start])[-1]
         if not _DOUBT.search(clause):
-            text_counts = span is None or _corrects(plain, since, start)
+            text_counts = span is None or _is_corrected(plain, since, start)
             content = _read_statement(plain[end : end + MAX_CHARS], kind, text_counts)
             if content is not None:
                 return AnswerSpan(start, end, content)
     return None
 
 
-def _corrects(plain: str, since: int, at: int) -> bool:
+def _is_corrected(plain: str, since: int, at: int) -> bool:
     return CORRECTION.search(plain, max(since, at - 80), at) is not None
 
 
 def _read_statement(after: str, kind: Kind, text_counts: bool) -> str | None:
-    """Read what a statement states: a number, an option, or a text where that counts."""
-    line = after[_past(_OPENING, after) :].partition("\n")[0]
+    """Read a statement: a number, an option, or a text where that counts."""
+    line = after[_end_of_match(_OPENING, after) :].partition("\n")[0]
     if kind == "number":
         return leading_number(line)
     if kind == "choice":
@@ -130,7 +130,7 @@ def _read_statement(after: str, kind: Kind, text_counts: bool) -> str | None:
     if dressed := _DRESSED.match(after.lstrip(" \t\n:>")):
         text = dressed[1].strip()
     else:
-        text = _until(_TEXT_STOP, line).strip(" *_`\"'")
+        text = _text_before(_TEXT_STOP, line).strip(" *_`\"'")
     if kind == "auto":
         if (answer := leading_number(line) or option_alone(text)) is not None:
             return answer
@@ -144,8 +144,8 @@ def leading_number(line: str) -> str | None:
     `9 x 2 = 18` is its last side. Where the number goes on as something else (`2x`, `18 or 20`), the sentence is
     returned, which then equals no number; `2 times 9` states nothing.
     """
-    sentence = _until(_STOP, normalize_numbers(line)).rstrip(" .!?,;:")
-    start = _past(_LEAD, sentence)
+    sentence = _text_before(_STOP, normalize_numbers(line)).rstrip(" .!?,;:")
+    start = _end_of_match(_LEAD, sentence)
     if structured := STRUCTURED.match(sentence, start):
         return structured[0]
     first = _FIRST.match(sentence, start)
@@ -159,29 +159,32 @@ def leading_number(line: str) -> str | None:
         return (leading_number(last_side) if last_side != rest else None) or sentence
     if _IN_WORDS.match(rest):
         return None
-    attached = rest[: _past(_ATTACHED, rest)]
+    attached = rest[: _end_of_match(_ATTACHED, rest)]
     if _SEVERAL.match(rest) or (attached and read_quantity(first[0] + attached) is None):
         return sentence
     return first[0].strip()
 
 
 def _leading_option(line: str) -> str | None:
-    """Read the option a sentence begins with; two of them are returned whole, and equal none."""
+    """Read the option a sentence begins with.
+
+    Two of them are returned whole, and equal none.
+    """
     sentence = normalize_latex(line)
-    behind = _past(_LABEL, sentence)
-    sentence = (sentence[:behind] + _until(_STOP, sentence[behind:])).rstrip(" .!?")
+    behind = _end_of_match(_LABEL, sentence)
+    sentence = (sentence[:behind] + _text_before(_STOP, sentence[behind:])).rstrip(" .!?")
     if letter := read_option(sentence.partition(">")[0] if re.match(r"[A-Ja-j]>", sentence) else sentence):
         return letter
     return sentence if re.match(rf"\W*[A-J]\)?\s*{OR}", sentence) else None
 
 
-def _past(pattern: re.Pattern[str], text: str) -> int:
+def _end_of_match(pattern: re.Pattern[str], text: str) -> int:
     """Where a match at the start of a text ends; 0 without one."""
     match = pattern.match(text)
     return match.end() if match else 0
 
 
-def _until(pattern: re.Pattern[str], text: str) -> str:
+def _text_before(pattern: re.Pattern[str], text: str) -> str:
     """The text up to the first match."""
     match = pattern.search(text)
     return text[: match.start()] if match else text

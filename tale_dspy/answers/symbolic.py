@@ -42,7 +42,10 @@ _SIGN = re.compile(r"[\d+\-*/^=<>|√π∞≤≥\\]")
 
 
 def mathematical(text: str) -> bool:
-    """Return whether a text reads as one expression that may be given to sympy: short, no prose, no bomb."""
+    """Return whether a text reads as one expression that sympy may get.
+
+    It is short, holds no prose, and no tower of powers.
+    """
     if len(text) > MAX_CHARS or not _SIGN.search(text) or _BOMB.search(text):
         return False
     if re.search(r"\d\s+[\d.]", text):
@@ -52,35 +55,47 @@ def mathematical(text: str) -> bool:
 
 
 def all_same(pairs: tuple[tuple[str, str], ...]) -> bool:
-    """Return whether each (answer, gold) pair is the same expression, all of them within the child's `LIMIT_S`.
+    """Return whether each (answer, gold) pair is the same expression.
+
+    All of them are compared within the child's `LIMIT_S`.
 
     Raises:
         BackendError: If the child process cannot be started.
     """
-    return _decide(json.dumps({"pairs": [[_latex(reply), _latex(gold), _places(gold)] for reply, gold in pairs]}))
+    return _ask_once(
+        json.dumps({"pairs": [[_as_latex(reply), _as_latex(gold), _decimal_places(gold)] for reply, gold in pairs]})
+    )
 
 
 def paper_same(reply: str, gold: str) -> bool:
-    """Compare as the authors' judge does, `verify(parse(gold), parse(said))` with their defaults, within `LIMIT_S`.
+    """Compare as the authors' judge does, within `LIMIT_S`.
+
+    That is `verify(parse(gold), parse(reply))` with their defaults.
 
     Raises:
         BackendError: If the child process cannot be started.
     """
     if max(len(reply), len(gold)) > _MAX_AUTHORS_CHARS:  # no pipe takes more at once
         return False
-    return _decide(json.dumps({"authors": [reply, gold]}))
+    return _ask_once(json.dumps({"authors": [reply, gold]}))
 
 
-def _latex(text: str) -> str:
-    """Write keyboard notation as LaTeX, in dollars, so that math-verify reads the whole of it and not a part."""
+def _as_latex(text: str) -> str:
+    """Write keyboard notation as LaTeX, in dollars.
+
+    math-verify then reads the whole of it and not a part.
+    """
     text = text.replace("**", "^").replace("π", r"\pi ").replace("∞", r"\infty ")
     text = re.sub(r"√\s?(\w+)", r"\\sqrt{\1}", text).replace("√", r"\sqrt")
     text = re.sub(r"\^(-\w+)", r"^{\1}", text)
     return f"${_FUNCTION.sub(lambda m: chr(92) + m[1], text)}$"
 
 
-def _places(gold: str) -> int:
-    """Decimals to which a gold such as `0.006018` is compared with an irrational: about a millionth of its size."""
+def _decimal_places(gold: str) -> int:
+    """Return the decimals to which a gold is compared with an irrational.
+
+    For `0.006018` they are about a millionth of its size.
+    """
     quantity = read_quantity(gold)
     if quantity is None or not quantity.value:
         return 6
@@ -91,8 +106,11 @@ def _places(gold: str) -> int:
 # --- the child ------------------------------------------------------------------------------------------------------
 
 
-class _Child:
-    """The child process and the two pipes to it. Not thread-safe: `_LOCK` is held around it."""
+class _MathChild:
+    """The child process and the two pipes to it.
+
+    Not thread-safe: `_LOCK` is held around it.
+    """
 
     def __init__(self) -> None:
         # -P keeps the working directory out of the child's sys.path: there a file of the user's may be called like a
@@ -121,7 +139,10 @@ class _Child:
             )
 
     def ask(self, question: str) -> bytes:
-        """Put one question and return the reply, cut short where the child ended over it, empty where it was gone."""
+        """Put one question to the child and return the reply.
+
+        It is cut short where the child ended over it, and empty where the child was gone.
+        """
         with contextlib.suppress(BrokenPipeError):
             self._questions.write(question.encode() + b"\n")
         while reply := self._replies.readline():
@@ -148,40 +169,46 @@ class _Child:
 
 
 _LOCK = threading.Lock()
-_child: _Child | None = None
+_child: _MathChild | None = None
 
 
-def _decide(question: str) -> bool:
+def _ask_once(question: str) -> bool:
     with _LOCK:  # around the memory too: what one thread is waiting for, another need not ask again
-        return _put(question)
+        return _ask_child(question)
 
 
 @lru_cache(maxsize=4096)
-def _put(question: str) -> bool:
-    """Ask the child, starting it where there is none; one that was gone before it read the question is replaced."""
+def _ask_child(question: str) -> bool:
+    """Ask the child, starting it where there is none.
+
+    One that was gone before it read the question is replaced.
+    """
     global _child
     reply = b""
     for _ in range(2):
-        _child = _child or _Child()
+        _child = _child or _MathChild()
         try:
             reply = _child.ask(question)
         finally:
             if not reply.endswith(b"\n"):  # also after Ctrl-C: a late reply must not answer the next question
-                _drop()
+                _drop_child()
         if reply:
             break
     return reply == READ + SAME
 
 
-def _drop() -> None:
+def _drop_child() -> None:
     global _child
     if _child is not None:
         _child.stop()
         _child = None
 
 
-def _forget() -> None:
-    """Leave the parent's child to the parent: after a fork two processes must not share its pipes, nor a held lock."""
+def _forget_after_fork() -> None:
+    """Leave the parent's child to the parent.
+
+    After a fork two processes must not share its pipes, nor a held lock.
+    """
     global _LOCK, _child
     _LOCK = threading.Lock()
     if _child is not None:
@@ -189,6 +216,6 @@ def _forget() -> None:
         _child = None
 
 
-atexit.register(_drop)
+atexit.register(_drop_child)
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -11,7 +11,9 @@ import json
 import os
 import signal
 import sys
-from typing import IO, Any
+from typing import IO
+
+from tale_dspy.protocols import JsonObject
 
 LIMIT_S = 0.8
 """Seconds of CPU time one question may take."""
@@ -57,42 +59,51 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Import sympy and everything else that a first question needs, within `START_LIMIT_S`."""
+    """Import all that a first question needs, within `START_LIMIT_S`.
+
+    That is sympy and what it loads.
+    """
     faulthandler.dump_traceback_later(START_LIMIT_S, exit=True)
-    _same("$x^2+1$", "$1+x^2$", 6)
+    _same_expression("$x^2+1$", "$1+x^2$", 6)
     faulthandler.cancel_dump_traceback_later()
 
 
 def serve(questions: IO[bytes], replies: IO[bytes]) -> None:
-    """Answer each line with a line `1` (the same) or `0`; end this process when one takes longer than `LIMIT_S`."""
+    """Answer each line with a line `1` (the same) or `0`.
+
+    End this process when one takes longer than `LIMIT_S`.
+    """
     with open(os.devnull, "w") as nowhere:
         # Line by line and unbuffered: what is read too early would be lost with this process.
         while question := questions.readline():
             replies.write(READ)
             faulthandler.dump_traceback_later(WALL_LIMIT_S, exit=True, file=nowhere)
             _limit_cpu_time(LIMIT_S)
-            verdict = _verdict(json.loads(question))
+            verdict = _are_same(json.loads(question))
             _limit_cpu_time(0)
             faulthandler.cancel_dump_traceback_later()
             replies.write(SAME if verdict else DIFFERENT)
 
 
 def _limit_cpu_time(seconds: float) -> None:
-    """Let the system end this process after some CPU time, even inside one long C call; 0 takes the limit back."""
+    """Let the system end this process after some CPU time.
+
+    That holds even inside one long C call. 0 takes the limit back.
+    """
     if sys.platform != "win32":  # no such timer there: the wall clock alone decides
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _verdict(question: dict[str, Any]) -> bool:
+def _are_same(question: JsonObject) -> bool:
     try:
         if "authors" in question:
             return _authors_same(*question["authors"])
-        return all(_same(reply, gold, places) for reply, gold, places in question["pairs"])
+        return all(_same_expression(reply, gold, places) for reply, gold, places in question["pairs"])
     except Exception:  # the boundary to sympy: whatever it raises over a stranger's text means "not the same"
         return False
 
 
-def _same(reply: str, gold: str, places: int) -> bool:
+def _same_expression(reply: str, gold: str, places: int) -> bool:
     from math_verify import parse, verify
     from math_verify.parser import LatexExtractionConfig
 

@@ -91,7 +91,10 @@ def split_thought(reply: str) -> SplitReply:
 
 
 def _find_tags(reply: str) -> list[re.Match[str]]:
-    """Return what `_TAG.finditer` returns, tried only where a tag can begin: most replies hold no tag at all."""
+    """Return what `_TAG.finditer` returns, tried only where a tag can begin.
+
+    Most replies hold no tag at all.
+    """
     tags: list[re.Match[str]] = []
     for start in _TAG_START.finditer(reply):
         if (
@@ -146,14 +149,14 @@ def _split_tags(reply: str, tags: list[re.Match[str]]) -> SplitReply:
             at = tag.end()
     rest = reply[at:]
     if opened is None:
-        return SplitReply(_joined(thoughts), _visible([*texts, rest]), True)
-    before = _visible(texts)
+        return SplitReply(_join_thoughts(thoughts), _join_visible([*texts, rest]), True)
+    before = _join_visible(texts)
     line_start = reply.rfind("\n", 0, opened.start()) + 1
     if len(before) <= _STARTS_WITHIN or not reply[line_start : opened.start()].strip():
-        return SplitReply(_joined([*thoughts, rest]), before, False)
+        return SplitReply(_join_thoughts([*thoughts, rest]), before, False)
     if not thoughts:
         return SplitReply("", reply, True)  # it only names the tag
-    return SplitReply(_joined(thoughts), _visible([*texts, reply[opened.start() :]]), True)
+    return SplitReply(_join_thoughts(thoughts), _join_visible([*texts, reply[opened.start() :]]), True)
 
 
 def _split_channels(reply: str) -> SplitReply:
@@ -167,7 +170,7 @@ def _split_channels(reply: str) -> SplitReply:
         text = _CHANNEL_END.split(reply[part.end() : end], maxsplit=1)[0]
         (finals if part["name"] == "final" else thoughts).append(text)
     visible = "".join(finals).strip()
-    return SplitReply(_joined(thoughts), visible, bool(finals))
+    return SplitReply(_join_thoughts(thoughts), visible, bool(finals))
 
 
 def _split_bare_channels(reply: str, start: int) -> SplitReply:
@@ -178,12 +181,12 @@ def _split_bare_channels(reply: str, start: int) -> SplitReply:
     return SplitReply(reply[start:end].strip(), reply[start + final[-1].end() :].strip(), True)
 
 
-def _joined(thoughts: list[str]) -> str:
+def _join_thoughts(thoughts: list[str]) -> str:
     return "\n\n".join(filter(None, (thought.strip() for thought in thoughts)))
 
 
-def _visible(pieces: list[str]) -> str:
-    """Put together what stood around thoughts, without letting two words grow into one."""
+def _join_visible(pieces: list[str]) -> str:
+    """Join the text around thoughts, without letting two words grow into one."""
     joined: list[str] = []
     for piece in filter(None, pieces):
         if joined and not joined[-1][-1].isspace() and not piece[0].isspace():

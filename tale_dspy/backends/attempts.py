@@ -28,6 +28,7 @@ from tale_dspy.backends.reasoning_params import family_of
 from tale_dspy.backends.reasoning_settings import with_reasoning_params
 from tale_dspy.backends.retry import classify_error, is_rate_limit, retry_delay, should_fall_back
 from tale_dspy.dspy_bridge import adapter_fallback_scope, adapter_message_call
+from tale_dspy.protocols import LanguageModel, RequestSettings
 
 ASSUMED_OUTPUT_TOKENS = 512
 """Completion tokens that a call without max_tokens counts on a limit of tokens a minute."""
@@ -39,24 +40,27 @@ _rng = random.Random()
 class LMRequest(NamedTuple):
     """What an LM is called with."""
 
-    prompt: Any
-    messages: Any
-    kwargs: dict[str, Any]
+    prompt: object
+    messages: object
+    kwargs: RequestSettings
 
 
 class AttemptObserver:
     """Hears of each attempt of a call; this one does nothing with it."""
 
-    def before_attempt(self, lm: Any) -> None:
-        """Hear that a request is about to be sent to a model; what is raised ends the call."""
+    def before_attempt(self, lm: LanguageModel) -> None:
+        """Hear that a request is about to be sent to a model.
 
-    def after_failure(self, lm: Any, error: Exception) -> None:
+        What is raised ends the call.
+        """
+
+    def after_failure(self, lm: LanguageModel, error: Exception) -> None:
         """Hear how an attempt failed; what is raised ends the call."""
 
 
 @dataclass(frozen=True)
 class _SendScope:
-    """Which LM sends right now, by whose order, and whether DSPy repeats the request itself."""
+    """The LM that sends, the LM that was called, and who repeats a request."""
 
     lm: Any
     primary: Any
@@ -67,25 +71,31 @@ _scope: ContextVar[_SendScope | None] = ContextVar("tale_dspy_send_scope", defau
 
 
 def is_sending(lm: object) -> bool:
-    """Say whether a call of this LM is one attempt of a series that is driven here."""
+    """Return whether a call of this LM is one attempt of a series driven here."""
     scope = _scope.get()
     return scope is not None and scope.lm is lm
 
 
 def dspy_retries(lm: object) -> bool:
-    """Say whether DSPy may retry a call of this LM: not while the series of attempts is driven here."""
+    """Return whether DSPy may retry a call of this LM.
+
+    It may not while the series of attempts is driven here.
+    """
     scope = _scope.get()
     return scope is None or scope.lm is not lm or scope.dspy_retries
 
 
 def primary_lm() -> Any:
-    """Return the LM that a call was made to, while it or a fallback answers; None outside."""
+    """Return the LM that a call was made to, while it or a fallback answers.
+
+    The result is None outside.
+    """
     scope = _scope.get()
     return None if scope is None else scope.primary
 
 
 @dataclass(frozen=True)
-class _Wait:
+class _WaitStep:
     seconds: float
 
     def run(self, send: Sender, sleep: Callable[[float], object]) -> None:
@@ -96,7 +106,7 @@ class _Wait:
 
 
 @dataclass(frozen=True)
-class _Acquire:
+class _AcquireStep:
     limiter: Limiter
     tokens: int
 
@@ -108,14 +118,17 @@ class _Acquire:
 
 
 @dataclass
-class _Send:
+class _SendStep:
     scope: _SendScope
     request: LMRequest
     stream_started: bool = field(default=False, init=False)
 
     @contextmanager
     def _within(self) -> Iterator[None]:
-        """Mark the attempt for the LM beneath, and note whether a reader has seen a part of a stream."""
+        """Mark the attempt for the LM beneath.
+
+        Note whether a reader has seen a part of a stream.
+        """
         token = _scope.set(self.scope)
         progress: Any = None
         try:
@@ -136,7 +149,7 @@ class _Send:
 
     async def arun(self, send: Sender) -> Any:
         target = send if self.scope.lm is self.scope.primary else self.scope.lm.acall
-        seconds = _timeout(self.scope.lm, self.request)
+        seconds = _attempt_timeout(self.scope.lm, self.request)
         with self._within():
             try:
                 # Its engines bound each read alone: a server that sends a byte now and then would hold the call.
@@ -146,13 +159,16 @@ class _Send:
                 raise LMTimeoutError(f"no whole reply within {seconds} s", model=self.scope.lm.model) from error
 
 
-def _timeout(lm: Any, request: LMRequest) -> float | None:
-    """Return the seconds one attempt may take; None where an HTTP client's own object says it, or nothing does."""
+def _attempt_timeout(lm: Any, request: LMRequest) -> float | None:
+    """Return the seconds one attempt may take.
+
+    The result is None where an HTTP client's own object says it, or nothing does.
+    """
     seconds = {**lm.kwargs, **request.kwargs}.get("timeout") if isinstance(lm, BaseLM) else None
     return seconds if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
 
 
-_Step = _Wait | _Acquire | _Send
+_Step = _WaitStep | _AcquireStep | _SendStep
 
 
 def call(
@@ -177,7 +193,7 @@ def call(
     Returns:
         What the LM returns, or a fallback in its place.
     """
-    steps = _attempts(lm, request, retries, observer or AttemptObserver(), asynchronous=False)
+    steps = _attempt_steps(lm, request, retries, observer or AttemptObserver(), asynchronous=False)
     try:
         step = next(steps)
         while True:
@@ -200,7 +216,7 @@ async def acall(
     observer: AttemptObserver | None = None,
 ) -> Any:
     """Make a call, from an event loop; as `call`."""
-    steps = _attempts(lm, request, retries, observer or AttemptObserver(), asynchronous=True)
+    steps = _attempt_steps(lm, request, retries, observer or AttemptObserver(), asynchronous=True)
     try:
         step = next(steps)
         while True:
@@ -223,10 +239,13 @@ class _SeriesFailure:
     """Whether a reader has seen a part of the reply, so that no other model may write it anew."""
 
 
-def _attempts(
+def _attempt_steps(
     lm: Any, request: LMRequest, retries: int | None, observer: AttemptObserver, *, asynchronous: bool
 ) -> Generator[_Step, Any, Any]:
-    """Send to the model until it answers or its retries are spent, then to its fallbacks in order."""
+    """Send to the model until it answers, then to its fallbacks in order.
+
+    A fallback is asked when the retries of the one before are spent.
+    """
     fallbacks = iter(fallback_lms(lm))
     model, sent, previous = lm, request, None
     while True:
@@ -253,8 +272,8 @@ def _attempts_of(
         observer.before_attempt(model)
         slot = None
         if limiter is not None and not _needs_no_slot(model, limiter, request, asynchronous):
-            slot = yield _Acquire(limiter, _rated_tokens(model, limiter, request))
-        step = _Send(scope, request)
+            slot = yield _AcquireStep(limiter, _rated_tokens(model, limiter, request))
+        step = _SendStep(scope, request)
         try:
             outputs = yield step
         except Exception as error:
@@ -272,17 +291,23 @@ def _attempts_of(
             if limiter is not None and slot is not None:
                 limiter.answered(slot)
             return outputs, None
-        yield _Wait(delay)
+        yield _WaitStep(delay)
 
 
-def _several_choices(lm: Any, request: LMRequest) -> bool:
-    """Whether several choices are asked for: DSPy must then retry itself, since those it has are paid for."""
+def _several_choices(lm: object, request: LMRequest) -> bool:
+    """Return whether several choices are asked for.
+
+    DSPy must then retry itself, since those it has are paid for.
+    """
     n = {**lm.kwargs, **request.kwargs}.get("n") if isinstance(lm, BaseLM) else None
     return isinstance(n, int) and n > 1
 
 
 def _needs_no_slot(lm: Any, limiter: Limiter, request: LMRequest, asynchronous: bool) -> bool:
-    """Whether nothing will be sent for a call. Looked up only where it would have to wait."""
+    """Whether nothing will be sent for a call.
+
+    Looked up only where it would have to wait.
+    """
     return limiter.holds_back and is_cached(lm, *request, asynchronous=asynchronous)
 
 
@@ -293,9 +318,10 @@ def _rated_tokens(lm: Any, limiter: Limiter, request: LMRequest) -> int:
     return prompt_tokens + (max_output_tokens({**lm.kwargs, **request.kwargs}) or ASSUMED_OUTPUT_TOKENS)
 
 
-def _settings_for(other: Any, lm: Any, request: LMRequest) -> dict[str, Any]:
-    """Return the settings of the call for a fallback, without a reasoning control that only the first model has; the
-    prompt still says the budget.
+def _settings_for(other: Any, lm: Any, request: LMRequest) -> RequestSettings:
+    """Return the settings of the call for a fallback.
+
+    A reasoning control that only the first model has is left out; the prompt still says the budget.
     """
     if family_of(other) is family_of(lm):
         return dict(request.kwargs)

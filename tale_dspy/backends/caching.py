@@ -17,6 +17,7 @@ from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import IGNORED_CACHE_KEYS, item_value, plain_data, prepare_call
+from tale_dspy.protocols import LanguageModel, RequestSettings, SettingsView
 
 KEPT_USAGE = "tale_usage"
 """Where a response of LiteLLM keeps its usage when DSPy's cache empties the usual place."""
@@ -27,7 +28,10 @@ _NO_ROLLOUT = re.compile(rf"({_NAMESPACE}\w+:)?(#\d+)?")
 
 
 class _UsageTracker:
-    """Stand in for DSPy's usage tracker during one call, which hears of paid calls and of no cache hit."""
+    """Stand in for DSPy's usage tracker during one call.
+
+    The tracker hears of paid calls and of no cache hit.
+    """
 
     def __init__(self, rollout_id: object) -> None:
         self.rollout_id = rollout_id
@@ -35,7 +39,7 @@ class _UsageTracker:
         self.paid = False
         self._outer = settings.usage_tracker
 
-    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
+    def add_usage(self, lm: str, usage_entry: RequestSettings) -> None:
         self.paid = True
         if self._outer:
             self._outer.add_usage(lm, usage_entry)
@@ -47,8 +51,10 @@ def _usage_tracked(kwargs: Mapping[str, object]) -> Iterator[None]:
         yield
 
 
-def with_cache_hit(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a history entry with `cache_hit`, thoughts apart, and the caller's `rollout_id` without the namespace.
+def with_cache_hit(entry: RequestSettings) -> RequestSettings:
+    """Return a history entry that says whether it is a cache hit.
+
+    Thoughts stand apart in it, and the caller's `rollout_id` without the namespace.
 
     To be called where DSPy records the entry of a `UsageKeepingLM`, that is, from `update_history`.
     """
@@ -64,40 +70,42 @@ def with_cache_hit(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
-    """An LM whose cache hits differ visibly from paid calls, and still say what they had used.
+    """An LM whose cache hits still say what they had used.
+
+    They differ visibly from paid calls.
 
     DSPy keeps the usage of a hit on its own engine, and erases it on the LiteLLM path.
     """
 
-    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         if not kwargs.get("cache", self.cache):  # no hit is possible
             return with_thoughts_apart(self.send_once(prompt, messages=messages, **kwargs))
         with _usage_tracked(kwargs):
             return with_thoughts_apart(self.send_once(prompt, messages=messages, **self.cache_kwargs(kwargs)))
 
-    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    async def acall(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         if not kwargs.get("cache", self.cache):
             return with_thoughts_apart(await self.asend_once(prompt, messages=messages, **kwargs))
         with _usage_tracked(kwargs):
             outputs = await self.asend_once(prompt, messages=messages, **self.cache_kwargs(kwargs))
             return with_thoughts_apart(outputs)
 
-    def send_once(self, prompt: Any, *, messages: Any, **kwargs: Any) -> Any:
+    def send_once(self, prompt: object, *, messages: object, **kwargs: Any) -> Any:
         """Answer a call from DSPy's cache or by one request."""
         return super().__call__(prompt, messages=messages, **kwargs)
 
-    async def asend_once(self, prompt: Any, *, messages: Any, **kwargs: Any) -> Any:
+    async def asend_once(self, prompt: object, *, messages: object, **kwargs: Any) -> Any:
         """Answer a call from DSPy's cache or by one request, in an event loop."""
         return await super().acall(prompt, messages=messages, **kwargs)
 
-    def cache_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def cache_kwargs(self, kwargs: RequestSettings) -> RequestSettings:
         """Return the arguments of a call as DSPy's cache key should see them."""
         return kwargs
 
-    def update_history(self, entry: dict[str, Any]) -> None:
+    def update_history(self, entry: RequestSettings) -> None:
         super().update_history(with_cache_hit(entry))
 
-    def _process_completion(self, response: Any, merged_kwargs: dict[str, Any]) -> Any:
+    def _process_completion(self, response: Any, merged_kwargs: RequestSettings) -> Any:
         _keep_usage(response)
         return super()._process_completion(response, merged_kwargs)
 
@@ -111,7 +119,7 @@ class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
 
 
 def with_thoughts_apart(outputs: Any) -> Any:
-    """Move thinking that a server left in the text of a reply to where native thinking goes.
+    """Move thinking in the text of a reply to where native thinking goes.
 
     Args:
         outputs: What DSPy returns for a call; a typed `Response` comes back as it is.
@@ -146,7 +154,10 @@ def _keep_usage(response: object) -> None:
 
 
 def namespaced_rollout(rollout_id: object, namespace: str) -> str:
-    """Put a namespace before a `rollout_id`: the one part of DSPy's cache key that is never sent."""
+    """Put a namespace before a `rollout_id`.
+
+    It is the one part of DSPy's cache key that is never sent.
+    """
     prefix = f"{_NAMESPACE}{namespace}:"
     if isinstance(rollout_id, str) and rollout_id.startswith(prefix):
         return rollout_id
@@ -158,8 +169,10 @@ def caller_rollout(rollout_id: object) -> object:
     return _PREFIX.sub("", rollout_id) if isinstance(rollout_id, str) else rollout_id
 
 
-def is_cached(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool) -> bool:
-    """Say whether DSPy's cache holds the reply to a call, so that nothing would be sent.
+def is_cached(
+    lm: LanguageModel, prompt: object, messages: object, kwargs: RequestSettings, *, asynchronous: bool
+) -> bool:
+    """Return whether DSPy's cache holds the reply, so that nothing is sent.
 
     Args:
         lm: Any `dspy.BaseLM`.
@@ -179,14 +192,20 @@ def is_cached(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *, as
     return call.cache and dspy.cache.get(call.key(lm, asynchronous), IGNORED_CACHE_KEYS) is not None
 
 
-def request_hash(model: str, request: object, config: Mapping[str, Any]) -> str:
-    """Hash what decides a reply: model, messages and settings, without secrets. Equal in every process."""
+def request_hash(model: str, request: object, config: SettingsView) -> str:
+    """Hash what decides a reply: model, messages and settings, without secrets.
+
+    Equal in every process.
+    """
     row = [model, request, public_config(config) if config else {}]
     return hashlib.sha256(_CANONICAL.encode(row).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _described(value: object) -> object:
-    """Describe what JSON cannot hold: a Pydantic model by its schema, anything else by its repr without an address."""
+def _describe_value(value: object) -> object:
+    """Describe what JSON cannot hold.
+
+    A Pydantic model is its schema, anything else its repr without an address.
+    """
     from pydantic import BaseModel
 
     if isinstance(value, type) and issubclass(value, BaseModel):
@@ -196,4 +215,4 @@ def _described(value: object) -> object:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_described)
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_describe_value)

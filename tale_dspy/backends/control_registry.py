@@ -23,6 +23,7 @@ from typing import Any
 
 from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS, VALUE, ReasoningControl
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import RequestSettings, SettingsView
 
 ENVIRONMENT = "TALE_CONTROLS"
 """Names a TOML file with rows of the user's."""
@@ -35,7 +36,9 @@ _registered: list[ReasoningControl] = []
 
 
 def register_control(control: ReasoningControl | None = None, **row: Any) -> ReasoningControl:
-    """Add a family of models and how it takes a budget, before all others, for this process.
+    """Add a family of models and how it takes a budget, before all others.
+
+    It holds for this process.
 
     Args:
         control: The row; or give its fields.
@@ -67,13 +70,16 @@ def register_control(control: ReasoningControl | None = None, **row: Any) -> Rea
 
 
 def unregister_control(name: str) -> None:
-    """Take a row of the user's off again; nothing happens where there is none of that name."""
+    """Take a row of the user's off again.
+
+    Nothing happens where there is none of that name.
+    """
     _registered[:] = [other for other in _registered if other.name != name]
     _find_first.cache_clear()
     _gather_names.cache_clear()
 
 
-def control_from(row: Mapping[str, Any]) -> ReasoningControl:
+def control_from(row: SettingsView) -> ReasoningControl:
     """Build a row from its fields, as a file has them.
 
     Raises:
@@ -82,7 +88,7 @@ def control_from(row: Mapping[str, Any]) -> ReasoningControl:
     unknown = sorted(set(row) - _FIELDS)
     if unknown:
         raise UsageError(f"a reasoning control has no field {unknown[0]!r}; it has {', '.join(sorted(_FIELDS))}")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    values: RequestSettings = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     for name in ("on", "wire", "off", "on_auto", "wire_auto", "wire_off", "wire_responses"):
         if values.get(name) is not None and not isinstance(values[name], Mapping):
             raise UsageError(f"reasoning control {row.get('name')!r}: {name} must be a table, got {values[name]!r}")
@@ -96,8 +102,11 @@ def control_from(row: Mapping[str, Any]) -> ReasoningControl:
         raise UsageError(f"reasoning control {row.get('name')!r}: {e}") from e
 
 
-def unpacked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a request body that settings become, with `extra_body` unpacked into it."""
+def unpacked(settings: SettingsView) -> RequestSettings:
+    """Return the part of a request body that settings become.
+
+    `extra_body` is unpacked into it.
+    """
     rest = {key: value for key, value in settings.items() if key not in ("extra_body", "allowed_openai_params")}
     body = settings.get("extra_body")
     return {**rest, **(body if isinstance(body, Mapping) else {})}
@@ -123,7 +132,10 @@ def read_controls(path: str | Path) -> tuple[ReasoningControl, ...]:
 
 
 def control_toml(control: ReasoningControl) -> str:
-    """Write a row as `read_controls` reads it; fields at their default are left out."""
+    """Write a row as `read_controls` reads it.
+
+    Fields at their default are left out.
+    """
     import tomli_w
 
     defaults = asdict(ReasoningControl(name="", models="", kind="none"))
@@ -150,7 +162,10 @@ def _numbers_taken(control: ReasoningControl) -> str:
 
 
 def reasoning_controls() -> tuple[ReasoningControl, ...]:
-    """Return the rows in force: registered ones, those of `$TALE_CONTROLS`, and the published ones."""
+    """Return the rows in force.
+
+    They are registered ones, those of `$TALE_CONTROLS`, and the published ones.
+    """
     return (*_registered, *_from_environment(), *REASONING_CONTROLS)
 
 
@@ -171,7 +186,9 @@ def _read_once(path: str, changed: int) -> tuple[ReasoningControl, ...]:
 
 
 def find_control(model: str, server: str | None = None) -> ReasoningControl | None:
-    """Return the first row that fits a model string; None where no reasoning control of it is known.
+    """Return the first row that fits a model string.
+
+    The result is None where no reasoning control of it is known.
 
     Args:
         model: The model string, such as `openai/gpt-5`.

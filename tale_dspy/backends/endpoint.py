@@ -25,6 +25,9 @@ def server_name(lm: object) -> str | None:
 
 
 def fallback_lms(lm: object) -> tuple[Any, ...]:
-    """Return the LMs that may answer in the place of one, their own fallbacks included, in order."""
+    """Return the LMs that may answer in the place of one, in order.
+
+    Their own fallbacks are included.
+    """
     fallbacks = lm.fallbacks if isinstance(lm, EndpointOptions) else ()
     return tuple(each for other in fallbacks for each in (other, *fallback_lms(other)))

@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncGenerator, Hashable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,6 +20,7 @@ from openai.resources import chat
 
 from tale_dspy.backends.batch.interception import HTTPCall, request_sender
 from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
+from tale_dspy.protocols import RequestSettings, SettingsView
 
 HANDLER_PROVIDERS = frozenset(
     {
@@ -49,14 +50,14 @@ class _BoundedStream(httpx.SyncByteStream):
 
     def __init__(self, stream: httpx.SyncByteStream, request: httpx.Request) -> None:
         self._stream = stream
-        self._request = request
+        self._build_request = request
         self._seconds = _read_timeout(request)
         self._deadline = None if self._seconds is None else time.monotonic() + self._seconds
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
             if self._deadline is not None and time.monotonic() > self._deadline:
-                raise httpx.ReadTimeout(f"no whole reply within {self._seconds:g} s", request=self._request)
+                raise httpx.ReadTimeout(f"no whole reply within {self._seconds:g} s", request=self._build_request)
             yield chunk
 
     def close(self) -> None:
@@ -68,8 +69,11 @@ def _read_timeout(request: httpx.Request) -> float | None:
     return seconds
 
 
-def _repaired(request: httpx.Request, response: httpx.Response) -> httpx.Response:
-    """Return a whole reply with its body repaired; a body that is no reply counts as a broken connection."""
+def _repair_response(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    """Return a whole reply with its body repaired.
+
+    A body that is no reply counts as a broken connection.
+    """
     if response.status_code != 200 or not request.url.path.endswith(_CHAT_PATH):
         return response
     try:
@@ -104,11 +108,14 @@ class GuardedClient(httpx.Client):
             response.read()
         finally:
             response.close()
-        return _repaired(request, response)
+        return _repair_response(request, response)
 
 
 class GuardedAsyncClient(httpx.AsyncClient):
-    """A client for one event loop; `tale_dspy.backends.attempts` bounds the time of an attempt there."""
+    """A client for one event loop.
+
+    `tale_dspy.backends.attempts` bounds the time of an attempt there.
+    """
 
     closing: AsyncGenerator[None, None] | None = None
     """Held here, since a loop knows its generators weakly."""
@@ -117,16 +124,16 @@ class GuardedAsyncClient(httpx.AsyncClient):
         if (sender := request_sender()) is not None:
             reply = await sender(HTTPCall(str(request.url), dict(request.headers), request.content))
             headers = {"content-type": "application/json"}
-            return _repaired(
+            return _repair_response(
                 request, httpx.Response(reply.status, headers=headers, content=reply.body, request=request)
             )
         options["follow_redirects"] = False
         response = await super().send(request, stream=stream, **options)
-        return response if stream else _repaired(request, response)
+        return response if stream else _repair_response(request, response)
 
 
 class _RawReply:
-    """A reply as LiteLLM takes it from OpenAI's SDK: headers, and a body to parse."""
+    """A reply as LiteLLM takes it from OpenAI's SDK: headers and a body."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.headers = response.headers
@@ -137,15 +144,18 @@ class _RawReply:
 
 
 class _ParsedReply:
-    def __init__(self, body: dict[str, Any]) -> None:
+    def __init__(self, body: RequestSettings) -> None:
         self._body = body
 
-    def model_dump(self) -> dict[str, Any]:
+    def model_dump(self) -> RequestSettings:
         return self._body
 
 
 class _ChatRequests:
-    """`client.chat.completions.with_raw_response` for plain JSON requests, without the SDK's work on their types."""
+    """OpenAI's `client.chat.completions.with_raw_response` for plain JSON.
+
+    It saves the SDK's work on its types.
+    """
 
     def __init__(self, sdk: openai.OpenAI | openai.AsyncOpenAI) -> None:
         self._sdk = sdk
@@ -161,7 +171,7 @@ class _ChatRequests:
     def with_raw_response(self) -> "_ChatRequests":
         return self
 
-    def _request(self, http: httpx.Client | httpx.AsyncClient, data: Mapping[str, Any]) -> httpx.Request:
+    def _build_request(self, http: httpx.Client | httpx.AsyncClient, data: SettingsView) -> httpx.Request:
         body = {name: value for name, value in data.items() if name not in _SDK_ARGUMENTS}
         return http.build_request(
             "POST",
@@ -172,7 +182,7 @@ class _ChatRequests:
             timeout=data.get("timeout"),
         )
 
-    def _reply(self, response: httpx.Response) -> _RawReply:
+    def _check_reply(self, response: httpx.Response) -> _RawReply:
         if response.status_code < 300:
             return _RawReply(response)
         raise self._sdk._make_status_error_from_response(response)
@@ -184,31 +194,31 @@ _SDK_ARGUMENTS = ("extra_headers", "extra_query", "extra_body", "timeout")
 class _ChatInThread(_ChatRequests):
     def __init__(self, sdk: openai.OpenAI, http: httpx.Client) -> None:
         super().__init__(sdk)
-        self._http = http
+        self._thread_client = http
         self._typed = chat.Chat(sdk)
 
     def create(self, **data: Any) -> Any:
         if data.get("stream"):
             return self._typed.completions.with_raw_response.create(**data)
-        request = self._request(self._http, data)
+        request = self._build_request(self._thread_client, data)
         with _sdk_errors(request):
-            response = self._http.send(request)
-        return self._reply(response)
+            response = self._thread_client.send(request)
+        return self._check_reply(response)
 
 
 class _ChatInLoop(_ChatRequests):
     def __init__(self, sdk: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
         super().__init__(sdk)
-        self._http = http
+        self._thread_client = http
         self._typed = chat.AsyncChat(sdk)
 
     async def create(self, **data: Any) -> Any:
         if data.get("stream"):
             return await self._typed.completions.with_raw_response.create(**data)
-        request = self._request(self._http, data)
+        request = self._build_request(self._thread_client, data)
         with _sdk_errors(request):
-            response = await self._http.send(request)
-        return self._reply(response)
+            response = await self._thread_client.send(request)
+        return self._check_reply(response)
 
 
 @contextmanager
@@ -248,7 +258,10 @@ class _GuardedAsyncOpenAI(openai.AsyncOpenAI):
 
 
 class LiteLLMClients:
-    """The clients of one LM, one for all threads and one for each event loop; made at first use, shared by copies."""
+    """The clients of one LM, one for all threads and one for each event loop.
+
+    Made at first use, shared by copies.
+    """
 
     def __init__(self) -> None:
         self._clients: dict[Hashable, Any] = {}
@@ -260,7 +273,7 @@ class LiteLLMClients:
     def __reduce__(self) -> tuple[type["LiteLLMClients"], tuple[()]]:
         return LiteLLMClients, ()
 
-    def client(self, model: str, settings: Mapping[str, Any], *, asynchronous: bool) -> Any:
+    def client(self, model: str, settings: SettingsView, *, asynchronous: bool) -> Any:
         """Return the client to send a call with; None where LiteLLM makes its own.
 
         Args:
@@ -279,7 +292,7 @@ class LiteLLMClients:
             return self._clients[key]
 
 
-def _client_for(model: str, settings: Mapping[str, Any], *, asynchronous: bool) -> Any:
+def _client_for(model: str, settings: SettingsView, *, asynchronous: bool) -> Any:
     import litellm
     from litellm.exceptions import BadRequestError
     from litellm.llms.openai.common_utils import get_openai_credentials
@@ -290,7 +303,7 @@ def _client_for(model: str, settings: Mapping[str, Any], *, asynchronous: bool) 
     except BadRequestError:  # LiteLLM will say so when it is called
         return None
     if provider in HANDLER_PROVIDERS:
-        return _async_handler() if asynchronous else _handler()
+        return _async_handler() if asynchronous else _make_handler()
     if provider != "openai" or settings.get("model_type") == "text":
         return None
     credentials = get_openai_credentials(base, key, settings.get("organization"))
@@ -301,16 +314,18 @@ def _client_for(model: str, settings: Mapping[str, Any], *, asynchronous: bool) 
         "base_url": credentials.api_base,
         "organization": credentials.organization,
     }
-    return _GuardedAsyncOpenAI(_async_http(), **options) if asynchronous else _GuardedOpenAI(_http(), **options)
+    return (
+        _GuardedAsyncOpenAI(_loop_client(), **options) if asynchronous else _GuardedOpenAI(_thread_client(), **options)
+    )
 
 
-def _http() -> GuardedClient:
+def _thread_client() -> GuardedClient:
     from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
 
     return GuardedClient(verify=get_ssl_configuration())
 
 
-def _async_http() -> GuardedAsyncClient:
+def _loop_client() -> GuardedAsyncClient:
     import ssl
 
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
@@ -324,41 +339,51 @@ def _async_http() -> GuardedAsyncClient:
     mounts = AsyncHTTPHandler.create_httpx_proxy_mounts(transport, verify=verify, cert=None)
     client = GuardedAsyncClient(verify=verify, transport=transport, mounts=mounts)
     client.closing = _closed_with_loop(client)
-    _start(client.closing)
+    _start_generator(client.closing)
     return client
 
 
 async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
-    """Close a client when the event loop shuts its asynchronous generators down, as `asyncio.run` does at its end."""
+    """Close a client when its event loop shuts down its generators.
+
+    `asyncio.run` does so at its end.
+    """
     try:
         yield
     finally:
         await client.aclose()
 
 
-def _start(generator: AsyncGenerator[None, None]) -> None:
-    """Run a generator to its first `yield`, without awaiting: the loop then knows it."""
+def _start_generator(generator: AsyncGenerator[None, None]) -> None:
+    """Run a generator to its first `yield`, without awaiting.
+
+    The loop then knows it.
+    """
     with suppress(StopIteration):
         generator.__anext__().__await__().__next__()
 
 
-def _handler() -> Any:
+def _make_handler() -> Any:
     from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
     class GuardedHandler(HTTPHandler):
+        """LiteLLM's handler for threads, with a guarded client."""
+
         def __deepcopy__(self, memo: object) -> "GuardedHandler":
             return self
 
-    return GuardedHandler(client=_http())
+    return GuardedHandler(client=_thread_client())
 
 
 def _async_handler() -> Any:
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
     class GuardedAsyncHandler(AsyncHTTPHandler):
+        """LiteLLM's handler for event loops, with a guarded client."""
+
         def __deepcopy__(self, memo: object) -> "GuardedAsyncHandler":
             return self
 
     handler = GuardedAsyncHandler()
-    handler.client = _async_http()
+    handler.client = _loop_client()
     return handler

@@ -88,63 +88,66 @@ class Limiter:
     def acquire(self, tokens: int = 0) -> Slot:
         """Wait for leave to send a request of so many tokens, in a thread."""
         admit = threading.Event()
-        if not self._enter(admit.set):
+        if not self._try_enter(admit.set):
             admit.wait()
-        slot = self._space(tokens)
+        slot = self._next_due(tokens)
         if (wait := slot.due - time.monotonic()) > 0:
             time.sleep(wait)
         return slot
 
     async def aacquire(self, tokens: int = 0) -> Slot:
-        """Wait for leave in an event loop; a task that is cancelled meanwhile gives its place up."""
+        """Wait for leave in an event loop.
+
+        A task that is cancelled meanwhile gives its place up.
+        """
         loop = asyncio.get_running_loop()
         admit: asyncio.Future[None] = loop.create_future()
 
         def notify() -> None:
             try:
-                loop.call_soon_threadsafe(_resolve, admit)
+                loop.call_soon_threadsafe(_resolve_future, admit)
             except RuntimeError:  # the loop has ended with its tasks: the place goes to the next
-                self._leave()
+                self._free_slot()
 
-        if not self._enter(notify):
+        if not self._try_enter(notify):
             try:
                 await admit
             except asyncio.CancelledError:
-                self._forget(notify)
+                self._forget_waiter(notify)
                 raise
-        slot = self._space(tokens)
+        slot = self._next_due(tokens)
         try:
             if (wait := slot.due - time.monotonic()) > 0:
                 await asyncio.sleep(wait)
         except asyncio.CancelledError:
-            self._leave()
+            self._free_slot()
             raise
         return slot
 
-    def _enter(self, admit: Callable[[], None]) -> bool:
+    def _try_enter(self, admit: Callable[[], None]) -> bool:
         with self._lock:
-            if not self._waiting and self._free:
-                self._admit()
+            if not self._waiting and self._has_free_slot:
+                self._take_slot()
                 return True
             self._waiting.append(admit)
             return False
 
-    def _admit(self) -> None:
+    def _take_slot(self) -> None:
         self.in_flight += 1
         self._peak = max(self._peak, self.in_flight)
 
     @property
-    def _free(self) -> bool:
+    def _has_free_slot(self) -> bool:
         return self.most is None or self.in_flight < self.most
 
-    def _forget(self, admit: Callable[[], None]) -> None:
+    def _forget_waiter(self, admit: Callable[[], None]) -> None:
         with self._lock:
             if admit in self._waiting:
                 self._waiting.remove(admit)
                 return
-        self._leave()
+        self._free_slot()
 
-    def _space(self, tokens: int) -> Slot:
+    def _next_due(self, tokens: int) -> Slot:
         """Book the next moment at which both rates allow a request."""
         with self._lock:
             now = time.monotonic()
@@ -171,15 +174,18 @@ class Limiter:
             if slot is not None:
                 seconds = max(0.0, time.monotonic() - slot.due)
                 self._seconds += (seconds - self._seconds) / 16 if self._seconds else seconds
-            self._learn()
-        self._leave()
+            self._raise_limit()
+        self._free_slot()
 
     def failed(self) -> None:
-        """Give leave back after a failure that says nothing about how many may be in flight."""
-        self._leave()
+        """Give a place back after a failure that says nothing about the limit."""
+        self._free_slot()
 
     def refuse(self) -> None:
-        """Give leave back after a 429: as many fewer may be in flight as are refused, in whatever order they came."""
+        """Give a place back after a 429 and lower the limit.
+
+        It is lowered by as many as are refused, in whatever order they came.
+        """
         with self._lock:
             self.refused += 1
             if self._since:  # else it is one more of those that came together
@@ -188,10 +194,13 @@ class Limiter:
             self.most = max(1, self._peak - 1 if self.most is None else min(self.most, self._peak) - 1)
             self._ceiling = max(self.most + 1, 0.9 * self._ceiling)
             self._calm, self._since, self._peak = 0, 0, self.in_flight - 1
-        self._leave()
+        self._free_slot()
 
-    def _learn(self) -> None:
-        """Try one more after a stretch without refusals, if all that are allowed were in flight."""
+    def _raise_limit(self) -> None:
+        """Try one more after a stretch without refusals.
+
+        It is tried only if all that are allowed were in flight.
+        """
         if self.most is None:
             return
         self._since += 1
@@ -208,17 +217,17 @@ class Limiter:
             self.most += max(1, self.most // STEPS[self._taken]) if self._taken else 1
             self._trying, self._calm = True, 0
 
-    def _leave(self) -> None:
+    def _free_slot(self) -> None:
         admitted: list[Callable[[], None]] = []
         with self._lock:
             self.in_flight -= 1
-            while self._waiting and self._free:
-                self._admit()
+            while self._waiting and self._has_free_slot:
+                self._take_slot()
                 admitted.append(self._waiting.popleft())
         for notify in admitted:
             notify()
 
 
-def _resolve(admit: "asyncio.Future[None]") -> None:
+def _resolve_future(admit: "asyncio.Future[None]") -> None:
     if not admit.done():
         admit.set_result(None)

@@ -11,6 +11,7 @@ import anyio.from_thread
 import dspy
 
 from tale_dspy.dspy_bridge import aexecute_call, execute_call, finalize_call, prepare_call, warn_openai_messages
+from tale_dspy.protocols import RequestSettings
 
 if TYPE_CHECKING:
     from dspy import LM
@@ -23,7 +24,7 @@ class ClientMaker(Protocol):
         """Return one for the running event loop, or one for threads."""
 
 
-class _SettingsForLiteLLM(dict[str, Any]):
+class _SettingsForLiteLLM(RequestSettings):
     """The settings of a call, whose deep copy holds the client."""
 
     def __init__(self, settings: dict[str, Any], client: ClientMaker, *, asynchronous: bool) -> None:
@@ -31,7 +32,7 @@ class _SettingsForLiteLLM(dict[str, Any]):
         self._make_client = client
         self._asynchronous = asynchronous
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+    def __deepcopy__(self, memo: dict[int, Any]) -> RequestSettings:
         settings = copy.deepcopy(dict(self), memo)
         streams = dspy.settings.send_stream is not None
         if streams:  # a stream says what it used only where it is asked to
@@ -48,7 +49,7 @@ class _SettingsForLiteLLM(dict[str, Any]):
         return self._make_client(asynchronous=True)
 
 
-def send(lm: "LM", client: ClientMaker, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
+def send(lm: "LM", client: ClientMaker, prompt: object, messages: object, kwargs: RequestSettings) -> Any:
     """Do what `dspy.BaseLM.__call__` does, with a client."""
     call = prepare_call(lm, prompt, messages, kwargs)
     call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=False)
@@ -56,7 +57,7 @@ def send(lm: "LM", client: ClientMaker, prompt: Any, messages: Any, kwargs: dict
     return finalize_call(lm, call, execute_call(lm, call))
 
 
-async def asend(lm: "LM", client: ClientMaker, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
+async def asend(lm: "LM", client: ClientMaker, prompt: object, messages: object, kwargs: RequestSettings) -> Any:
     """Do what `dspy.BaseLM.acall` does, with a client."""
     # DSPy prepares in a worker thread, since an explicit request may name media files; messages hold none.
     call = prepare_call(lm, prompt, messages, kwargs, asynchronous=True)

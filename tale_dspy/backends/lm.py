@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -27,6 +27,7 @@ from tale_dspy.backends.reasoning_params import SERVERS
 from tale_dspy.backends.redaction import without_secrets
 from tale_dspy.dspy_bridge import Request, is_openai_reasoning_model, with_lm_callbacks
 from tale_dspy.errors import TaleError, UsageError
+from tale_dspy.protocols import RequestSettings, SettingsView
 
 if TYPE_CHECKING:
     from tale_dspy.backends.guarded_http import LiteLLMClients
@@ -37,7 +38,7 @@ ENGINES: tuple[Engine, ...] = ("litellm", "auto", "lm15")
 
 
 class LM(EndpointOptions, UsageKeepingLM):
-    """A `dspy.LM` with LiteLLM as its engine, and a cache that tells endpoints apart.
+    """A `dspy.LM` over LiteLLM whose cache tells endpoints apart.
 
     `dspy.LM` chooses an engine anew for each call; here it is the one named, so that a budget or a thinking reasoning
     control means the same thing each time. DSPy's cache does not look at the address, so that two servers with one
@@ -100,7 +101,7 @@ class LM(EndpointOptions, UsageKeepingLM):
         if isinstance(engine, str) and engine not in ENGINES:
             raise UsageError(f"engine must be one of {', '.join(ENGINES)} or an engine object, got {engine!r}")
         if is_local(model) and isinstance(engine, str):
-            engine, kwargs = self._open(model, kwargs)
+            engine, kwargs = self._open_local(model, kwargs)
         if server not in (None, *SERVERS):
             raise UsageError(f"server must be one of {', '.join(SERVERS)}, got {server!r}")
         if engine == "litellm" and kwargs.get("model_type") == "responses" and find_spec("mcp") is None:
@@ -110,19 +111,22 @@ class LM(EndpointOptions, UsageKeepingLM):
         self.limiter = Limiter(rpm, tpm)  # pyright: ignore[reportIncompatibleVariableOverride]
         super().__init__(model, engine=engine, **_one_limit(model, kwargs))
         self.server = server
-        self.fallbacks = tuple(_fallback(other, engine) for other in fallbacks)
+        self.fallbacks = tuple(_checked_fallback(other, engine) for other in fallbacks)
         self._engine_store = GuardedEngineStore()
         self._engine_id = uuid.uuid4().hex
 
-    def _open(self, model: str, kwargs: dict[str, Any]) -> "tuple[LocalEngine, dict[str, Any]]":
-        """Return the engine of a local model, and what is left of the arguments with its asynchronous half."""
+    def _open_local(self, model: str, kwargs: RequestSettings) -> "tuple[LocalEngine, RequestSettings]":
+        """Return the engine of a local model, and the arguments left over.
+
+        Its asynchronous half is among them.
+        """
         from tale_dspy.backends.local.engine import AsyncLocalEngine, LocalEngine
 
         kwargs = dict(kwargs)
         for name in _SERVER_SETTINGS:
             if kwargs.pop(name, None) is not None:
                 raise UsageError(f"{model} runs in this process: it takes no {name}")
-        self.local_timeout = _seconds(kwargs.pop("timeout", None))
+        self.local_timeout = _checked_timeout(kwargs.pop("timeout", None))
         options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
         self._local = LocalEngine(model, **options)
         return self._local, {**kwargs, "async_engine": AsyncLocalEngine(self._local)}
@@ -136,7 +140,10 @@ class LM(EndpointOptions, UsageKeepingLM):
 
     @property
     def identity(self) -> str | None:
-        """Hash of the files of a local model, as they were at first use; None for every other model."""
+        """Hash of the files of a local model, as they were at first use.
+
+        The result is None for every other model.
+        """
         return None if self._local is None else self._local.identity
 
     @property
@@ -150,14 +157,17 @@ class LM(EndpointOptions, UsageKeepingLM):
         return None if self._local is None else self._local.prompt_form
 
     def copy(self, **kwargs: Any) -> Any:
-        """Return a copy with other settings. One with another model has that model's engine."""
+        """Return a copy with other settings.
+
+        One with another model has that model's engine.
+        """
         model: str = kwargs.get("model") or self.model
         stays = "engine" not in kwargs
         chosen = {k: kwargs.pop(k) for k in (*_OPTIONS, "timeout") if k in kwargs and stays and is_local(model)}
-        timeout = _seconds(chosen.pop("timeout", self.local_timeout))
+        timeout = _checked_timeout(chosen.pop("timeout", self.local_timeout))
         other: LM | None = None
         if stays and (is_local(model) or self._local is not None) and (model != self.model or chosen):
-            options: dict[str, Any] = {**self._local.chosen, **chosen} if self._local and is_local(model) else chosen
+            options: RequestSettings = {**self._local.chosen, **chosen} if self._local and is_local(model) else chosen
             other = LM(model, **options)
             kwargs |= {"engine": other.engine, "async_engine": other._async_engine_spec}
         copied = super().copy(**kwargs)
@@ -174,15 +184,21 @@ class LM(EndpointOptions, UsageKeepingLM):
 
     @property
     def num_retries(self) -> int:
-        """How often DSPy tries again; not at all while that is done here (`tale_dspy.backends.attempts`)."""
+        """How often DSPy tries again.
+
+        Not at all while that is done here (`tale_dspy.backends.attempts`).
+        """
         return self._num_retries if dspy_retries(self) else 0
 
     @num_retries.setter
     def num_retries(self, value: int) -> None:
         self._num_retries = value
 
-    def update_history(self, entry: dict[str, Any]) -> None:
-        """Record an entry with the LM that was called, where this one answers in its place."""
+    def update_history(self, entry: RequestSettings) -> None:
+        """Record an entry with the LM that was called.
+
+        This one may answer in its place.
+        """
         entry = self._priced_stream(entry)
         primary = primary_lm()
         if primary is None or primary is self:
@@ -190,8 +206,11 @@ class LM(EndpointOptions, UsageKeepingLM):
         else:
             primary.update_history(entry)
 
-    def _priced_stream(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Price a reply that was streamed over LiteLLM, which prices whole ones alone."""
+    def _priced_stream(self, entry: RequestSettings) -> RequestSettings:
+        """Price a reply that was streamed.
+
+        LiteLLM prices whole replies alone.
+        """
         usage, price = entry.get("usage") or {}, price_of(self)
         tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
         if (
@@ -204,13 +223,13 @@ class LM(EndpointOptions, UsageKeepingLM):
             return entry
         return {**entry, "cost": tokens_in * price.input + tokens_out * price.output}
 
-    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         if self._local is None and not is_sending(self):
             return attempts.call(self, super().__call__, LMRequest(prompt, messages, kwargs))
         with self._sample_request(kwargs):
             return super().__call__(prompt, messages=messages, **kwargs)
 
-    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    async def acall(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         if self._local is None and not is_sending(self):
             return await attempts.acall(self, super().acall, LMRequest(prompt, messages, kwargs))
         if self._local is not None and not self._local.loaded and kwargs.get("cache", self.cache):
@@ -218,32 +237,35 @@ class LM(EndpointOptions, UsageKeepingLM):
         with self._sample_request(kwargs):
             return await super().acall(prompt, messages=messages, **kwargs)
 
-    def send_once(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    def send_once(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         if not self._may_use_litellm(prompt, kwargs):
             return super().send_once(prompt, messages=messages, **kwargs)
         return self._send(prompt, messages=messages, **kwargs)
 
-    async def asend_once(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    async def asend_once(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         if not self._may_use_litellm(prompt, kwargs):
             return await super().asend_once(prompt, messages=messages, **kwargs)
         return await self._asend(prompt, messages=messages, **kwargs)
 
     @with_lm_callbacks  # as on `dspy.BaseLM.__call__`, in whose place these stand
     def _send(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        client = partial(self._client, kwargs)
+        client = partial(self._litellm_client, kwargs)
         return litellm_call.send(self, client, prompt, messages, kwargs)
 
     @with_lm_callbacks
     async def _asend(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        client = partial(self._client, kwargs)
+        client = partial(self._litellm_client, kwargs)
         return await litellm_call.asend(self, client, prompt, messages, kwargs)
 
-    def _may_use_litellm(self, prompt: Any, kwargs: Mapping[str, Any]) -> bool:
+    def _may_use_litellm(self, prompt: object, kwargs: SettingsView) -> bool:
         explicit = isinstance(prompt, Request) or "request" in kwargs
         return isinstance(self.engine, str) and self.model_type == "chat" and not explicit
 
-    def _client(self, kwargs: Mapping[str, Any], *, asynchronous: bool) -> Any:
-        """Return what LiteLLM should send a call with; None for providers whose client LiteLLM makes."""
+    def _litellm_client(self, kwargs: SettingsView, *, asynchronous: bool) -> Any:
+        """Return what LiteLLM should send a call with.
+
+        The result is None for providers whose client LiteLLM makes.
+        """
         from tale_dspy.backends.guarded_http import LiteLLMClients
 
         if self._clients is None:
@@ -251,8 +273,11 @@ class LM(EndpointOptions, UsageKeepingLM):
         return self._clients.client(self.model, {**self.kwargs, **kwargs}, asynchronous=asynchronous)
 
     @contextmanager
-    def _sample_request(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Name the sample to a local engine, and let this package's errors through DSPy, which wraps them."""
+    def _sample_request(self, kwargs: SettingsView) -> Iterator[None]:
+        """Name the sample to a local engine.
+
+        This package's errors pass through DSPy, which wraps them.
+        """
         if self._local is None:
             yield
             return
@@ -269,9 +294,9 @@ class LM(EndpointOptions, UsageKeepingLM):
                     raise e.__cause__ from None
                 raise
 
-    def _get_initial_kwargs(self, *, temperature: Any, max_tokens: Any, **kwargs: Any) -> dict[str, Any]:
+    def _get_initial_kwargs(self, *, temperature: Any, max_tokens: Any, **kwargs: Any) -> RequestSettings:
         if self._local is None:
-            initial: dict[str, Any] = super()._get_initial_kwargs(
+            initial: RequestSettings = super()._get_initial_kwargs(
                 temperature=temperature, max_tokens=max_tokens, **kwargs
             )
             return initial
@@ -279,18 +304,22 @@ class LM(EndpointOptions, UsageKeepingLM):
         settings = {"temperature": temperature, "max_tokens": max_tokens, **kwargs}
         return {k: v for k, v in settings.items() if k != "rollout_id" or v is not None}
 
-    def cache_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Put the address and the engine into `rollout_id`: the one part of DSPy's cache key that is never sent.
+    def cache_kwargs(self, kwargs: RequestSettings) -> RequestSettings:
+        """Put the address and the engine into `rollout_id`.
+
+        It is the one part of DSPy's cache key that is never sent.
 
         Not into `self.kwargs`: BestOfN, Refine and SIMBA add numbers to the `rollout_id` there.
         """
         if not kwargs.get("cache", self.cache):
             return kwargs
         rollout = kwargs.get("rollout_id", self.kwargs.get("rollout_id"))
-        return {**kwargs, "rollout_id": namespaced_rollout(rollout, self._namespace(kwargs))}
+        return {**kwargs, "rollout_id": namespaced_rollout(rollout, self._cache_namespace(kwargs))}
 
-    def _namespace(self, kwargs: Mapping[str, Any]) -> str:
-        """Hash the address and the engine; an engine object shares its cache with copies of this LM alone.
+    def _cache_namespace(self, kwargs: SettingsView) -> str:
+        """Hash the address and the engine.
+
+        An engine object shares its cache with copies of this LM alone.
 
         A local model shares it with all of the same files, in any process.
         """
@@ -302,13 +331,16 @@ class LM(EndpointOptions, UsageKeepingLM):
         engine = self.engine if isinstance(self.engine, str) else self._engine_id
         return hashlib.sha1(repr((address, engine)).encode(), usedforsecurity=False).hexdigest()[:12]
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: RequestSettings) -> None:
         super().__setstate__(state)
         self._engine_store = GuardedEngineStore()
 
-    def dump_state(self) -> dict[str, Any]:
-        """Name plain `dspy.LM`, which loads anywhere without unsafe flags; `tale_dspy.load` makes it an `LM` again."""
-        state: dict[str, Any] = {**without_secrets(super().dump_state()), "_dspy_lm_class": "dspy.clients.lm.LM"}
+    def dump_state(self) -> RequestSettings:
+        """Name plain `dspy.LM`, which loads anywhere without unsafe flags.
+
+        `tale_dspy.load` makes it an `LM` again.
+        """
+        state: RequestSettings = {**without_secrets(super().dump_state()), "_dspy_lm_class": "dspy.clients.lm.LM"}
         if self._local is None:
             return state
         state.pop("async_engine", None)
@@ -317,8 +349,11 @@ class LM(EndpointOptions, UsageKeepingLM):
         return {**state, "engine": "litellm", **self._local.chosen, **timeout}
 
 
-def _one_limit(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the limit of OpenAI's reasoning models under the name from which DSPy makes its own."""
+def _one_limit(model: str, kwargs: RequestSettings) -> RequestSettings:
+    """Return settings with the one name of the token limit that DSPy reads.
+
+    DSPy makes the name for OpenAI's reasoning models from it.
+    """
     limit, other = kwargs.get("max_completion_tokens"), kwargs.get("max_tokens")
     if limit is None:
         return kwargs
@@ -329,13 +364,13 @@ def _one_limit(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in kwargs.items() if k != "max_completion_tokens"}, "max_tokens": limit}
 
 
-def _seconds(timeout: Any) -> float | None:
+def _checked_timeout(timeout: Any) -> float | None:
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise UsageError(f"timeout must be a number of seconds above 0, got {timeout!r}")
     return timeout
 
 
-def _fallback(other: Any, engine: Any) -> Any:
+def _checked_fallback(other: Any, engine: Any) -> Any:
     if isinstance(other, str):
         return LM(other, engine=engine if isinstance(engine, str) else "litellm")
     if not isinstance(other, LM):

@@ -7,7 +7,7 @@ an engine put into it sends through a transport of this module. DSPy's transport
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
 from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
@@ -19,8 +19,16 @@ from tale_dspy.dspy_bridge import (
     engine_read_timeout,
     replace_transport,
 )
+from tale_dspy.protocols import JsonObject
 
 _CHAT_PATH = "/chat/completions"
+
+
+class _HttpRequest(Protocol):
+    """What is read of a request of DSPy's engine."""
+
+    url: str
+    body: bytes
 
 
 class GuardedEngineStore(dict[Any, Any]):
@@ -46,10 +54,10 @@ class GuardedTransport:
         self._inner = inner
         self._seconds = seconds
 
-    def stream(self, request: Any) -> Any:
+    def stream(self, request: _HttpRequest) -> TransportResponse:
         """Send a request; the reply comes whole and repaired, a stream as it is."""
         started = time.monotonic()
-        response = self._inner.stream(request)
+        response: TransportResponse = self._inner.stream(request)
         if _is_stream(response) or not _is_chat(request):
             return response
         with response:
@@ -58,8 +66,8 @@ class GuardedTransport:
                 if self._seconds is not None and time.monotonic() - started > self._seconds:
                     raise TransportReadTimeout(f"no whole reply within {self._seconds:g} s")
                 chunks.append(chunk)
-        body = _repaired(request, response.status, b"".join(chunks))
-        return TransportResponse(**_head(response), chunks=iter([body]), release=_released)
+        body = _repair_body(request, response.status, b"".join(chunks))
+        return TransportResponse(**_response_head(response), chunks=iter([body]), release=_do_nothing)
 
     def close(self) -> None:
         """Close the connections."""
@@ -67,12 +75,15 @@ class GuardedTransport:
 
 
 class GuardedAsyncTransport:
-    """A transport for an event loop; `tale_dspy.backends.attempts` bounds the time of an attempt there."""
+    """A transport for an event loop.
+
+    `tale_dspy.backends.attempts` bounds the time of an attempt there.
+    """
 
     def __init__(self, inner: Any, seconds: float | None) -> None:
         self._inner = inner
 
-    def stream(self, request: Any) -> "_AsyncReply":
+    def stream(self, request: _HttpRequest) -> "_AsyncReply":
         """Send a request; the reply comes whole and repaired, a stream as it is."""
         sender = request_sender()
         sending = self._inner.stream(request) if sender is None else _SentElsewhere(sender, request)
@@ -99,8 +110,8 @@ class _SentElsewhere:
             reason="",
             headers=[("content-type", "application/json")],
             http_version="HTTP/1.1",
-            chunks=_once(reply.body),
-            release=_areleased,
+            chunks=_one_chunk(reply.body),
+            release=_do_nothing_async,
         )
 
     async def __aexit__(self, *error: Any) -> None:
@@ -108,22 +119,22 @@ class _SentElsewhere:
 
 
 class _AsyncReply:
-    def __init__(self, sending: Any, request: Any) -> None:
+    def __init__(self, sending: Any, request: _HttpRequest) -> None:
         self._sending = sending
         self._request = request
 
-    async def __aenter__(self) -> Any:
-        response = await self._sending.__aenter__()
+    async def __aenter__(self) -> AsyncTransportResponse:
+        response: AsyncTransportResponse = await self._sending.__aenter__()
         if _is_stream(response) or not _is_chat(self._request):
             return response
-        body = _repaired(self._request, response.status, await response.read())
-        return AsyncTransportResponse(**_head(response), chunks=_once(body), release=_areleased)
+        body = _repair_body(self._request, response.status, await response.read())
+        return AsyncTransportResponse(**_response_head(response), chunks=_one_chunk(body), release=_do_nothing_async)
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self._sending.__aexit__(*error)
 
 
-def _repaired(request: Any, status: int, body: bytes) -> bytes:
+def _repair_body(request: _HttpRequest, status: int, body: bytes) -> bytes:
     if status != 200:
         return body
     choices = json.loads(request.body).get("n", 1) if b'"n"' in request.body else 1
@@ -133,15 +144,15 @@ def _repaired(request: Any, status: int, body: bytes) -> bytes:
         raise TransportReadError(str(e)) from None
 
 
-def _is_chat(request: Any) -> bool:
+def _is_chat(request: _HttpRequest) -> bool:
     return bool(request.url.partition("?")[0].endswith(_CHAT_PATH))
 
 
-def _is_stream(response: Any) -> bool:
+def _is_stream(response: TransportResponse | AsyncTransportResponse) -> bool:
     return response.status == 200 and (response.header("content-type") or "").startswith("text/event-stream")
 
 
-def _head(response: Any) -> dict[str, Any]:
+def _response_head(response: TransportResponse | AsyncTransportResponse) -> JsonObject:
     return {
         "status": response.status,
         "reason": response.reason,
@@ -150,13 +161,13 @@ def _head(response: Any) -> dict[str, Any]:
     }
 
 
-async def _once(body: bytes) -> AsyncIterator[bytes]:
+async def _one_chunk(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-def _released(body_consumed: bool) -> None:
+def _do_nothing(body_consumed: bool) -> None:
     """Do nothing: the reply was read before."""
 
 
-async def _areleased(body_consumed: bool) -> None:
+async def _do_nothing_async(body_consumed: bool) -> None:
     """Do nothing: the reply was read before."""

@@ -8,7 +8,7 @@ OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def max_output_tokens(settings: Mapping[str, object]) -> int | None:
-    """Return the output tokens that the settings of a call allow, or None if they set no limit."""
+    """Return the output tokens that settings allow, or None without a limit."""
     limits = [settings.get(name) for name in OUTPUT_LIMITS]
     tokens = [math.ceil(limit) for limit in limits if isinstance(limit, int | float) and 0 < limit < math.inf]
     return max(tokens, default=None)

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import LanguageModel
 
 _NAMESPACES = {
     "bedrock": ("bedrock", "bedrock_converse"),
@@ -21,7 +21,9 @@ BATCH_PRICE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per token. The figures of `--price-in` and `--price-out` are per million.
+    """US dollars per token.
+
+    The figures of `--price-in` and `--price-out` are per million.
 
     Raises:
         UsageError: If one is negative or no finite number.
@@ -36,7 +38,7 @@ class Price:
                 raise UsageError(f"a price must be a number of at least 0, got {name}={price!r}")
 
 
-def price_of(lm: Any) -> Price | None:
+def price_of(lm: LanguageModel) -> Price | None:
     """Look up the price of an LM.
 
     Args:
@@ -53,16 +55,19 @@ def price_of(lm: Any) -> Price | None:
         return Price(0.0, 0.0)
     if not isinstance(lm, LM) or not isinstance(lm.engine, str):
         return None
-    return next((price for name in _names(lm) if (price := _look_up(*name))), None)
+    return next((price for name in _model_names(lm) if (price := _look_up(*name))), None)
 
 
-def most_output(lm: Any) -> int | None:
-    """Look up the output tokens a model writes at most; None if the table does not know them."""
+def most_output(lm: LanguageModel) -> int | None:
+    """Look up the output tokens a model writes at most.
+
+    The result is None if the table does not know them.
+    """
     from dspy import LM
 
     if not isinstance(lm, LM) or not isinstance(lm.engine, str):
         return None
-    return next((most for name in _names(lm) if (most := _look_up_output(*name))), None)
+    return next((most for name in _model_names(lm) if (most := _look_up_output(*name))), None)
 
 
 @lru_cache(maxsize=256)
@@ -77,8 +82,11 @@ def _look_up_output(provider: str, model: str) -> int | None:
     return None
 
 
-def highest_price(lm: Any) -> Price | None:
-    """Return the highest price of an LM and its fallbacks, of input and output each; None if one is not known."""
+def highest_price(lm: LanguageModel) -> Price | None:
+    """Return the highest price of an LM and its fallbacks.
+
+    Input and output are compared apart. The result is None if one price is not known.
+    """
     found_prices = [price_of(one) for one in (lm, *fallback_lms(lm))]
     prices = [price for price in found_prices if price is not None]
     if len(prices) < len(found_prices):
@@ -98,8 +106,11 @@ def _look_up(provider: str, model: str) -> Price | None:
     return None
 
 
-def _names(lm: Any) -> list[tuple[str, str]]:
-    """(provider, model) as DSPy routes it, then as the model string says, cut at its last and at its first slash."""
+def _model_names(lm: LanguageModel) -> list[tuple[str, str]]:
+    """Return (provider, model) pairs under which a price may be listed.
+
+    First as DSPy routes it, then as the model string says, cut at its last and at its first slash.
+    """
     from tale_dspy.dspy_bridge import LM15Error, resolve_engine
 
     provider, _, model = lm.model.rpartition("/")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.reasoning_controls import VALUE
+from tale_dspy.protocols import RequestSettings, SettingsView
 
 _LIMITS = {
     "gemini": ("generationConfig.max_output_tokens", "generationConfig.maxOutputTokens"),
@@ -24,7 +25,10 @@ _OFF = ("none", "disable", "disabled", "off")
 
 
 def filled(template: Any, value: Any) -> Any:
-    """Copy a template of settings with a value in its place; every call its own, since LiteLLM changes them."""
+    """Copy a template of settings with a value in its place.
+
+    Every call its own, since LiteLLM changes them.
+    """
     if isinstance(template, Mapping):
         return {k: filled(v, value) for k, v in template.items()}
     if isinstance(template, list):
@@ -32,7 +36,7 @@ def filled(template: Any, value: Any) -> Any:
     return value if template == VALUE else template
 
 
-def caller_reasoning_param(config: Mapping[str, Any]) -> str | None:
+def caller_reasoning_param(config: SettingsView) -> str | None:
     """Name the reasoning control that the settings of a call turn, or None."""
     names = parameter_names()
     for name in names.settings:
@@ -45,8 +49,11 @@ def caller_reasoning_param(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def caller_effort(settings: Mapping[str, Any]) -> str | None:
-    """Name the effort word that settings carry, such as `reasoning_effort high`, or None; switches are no words."""
+def caller_effort(settings: SettingsView) -> str | None:
+    """Name the effort word that settings carry, or return None.
+
+    An example is `reasoning_effort high`. Switches are no words.
+    """
     body = settings.get("extra_body")
     for place, where in ((settings, ""), (body if isinstance(body, Mapping) else {}, "extra_body ")):
         for name in ("reasoning_effort", "think"):
@@ -61,8 +68,10 @@ def caller_effort(settings: Mapping[str, Any]) -> str | None:
     return None
 
 
-def asks_to_think(settings: Mapping[str, Any]) -> bool | None:
-    """Say whether settings ask for thinking or against it; None if they say nothing.
+def asks_to_think(settings: SettingsView) -> bool | None:
+    """Say whether settings ask for thinking or against it.
+
+    The result is None if they say nothing.
 
     A switch counts before a mapping, a mapping before a word and a word before a number of tokens.
     """
@@ -78,8 +87,11 @@ def asks_to_think(settings: Mapping[str, Any]) -> bool | None:
     return None
 
 
-def _control_values(place: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the values of all reasoning controls in settings or in their `extra_body`."""
+def _control_values(place: SettingsView) -> Iterator[object]:
+    """Yield the values of all reasoning controls in settings.
+
+    Those in `extra_body` are included.
+    """
     names = parameter_names()
     for holder, inner in names.nested.items():
         setting = place.get(holder)
@@ -87,8 +99,11 @@ def _control_values(place: Mapping[str, Any]) -> Iterator[Any]:
     yield from (place.get(name) for name in names.body)
 
 
-def _thinking_verdict(value: Any) -> tuple[int | None, bool]:
-    """Return the rank of a kind of value, and whether it asks for thinking; None of a value that says nothing."""
+def _thinking_verdict(value: object) -> tuple[int | None, bool]:
+    """Return the rank of a kind of value, and whether it asks for thinking.
+
+    The result is None of a value that says nothing.
+    """
     if isinstance(value, bool):
         return 0, value
     if isinstance(value, Mapping):
@@ -99,8 +114,10 @@ def _thinking_verdict(value: Any) -> tuple[int | None, bool]:
     return (3, bool(value)) if isinstance(value, int) else (None, False)
 
 
-def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of a call that put a reasoning control in the place of every one the LM has set.
+def with_reasoning_params(settings: SettingsView, reasoning_params: SettingsView) -> RequestSettings:
+    """Return settings of a call with another reasoning control.
+
+    It takes the place of every one the LM has set.
 
     Args:
         settings: The LM's and the call's, merged.
@@ -110,10 +127,10 @@ def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping
         What is to be merged over them: the reasoning control, None for each other one, and the rest of `extra_body`.
     """
     names = parameter_names()
-    params: dict[str, Any] = filled(reasoning_params, None)
-    replaced: dict[str, Any] = {name: None for name in names.settings if settings.get(name) is not None}
+    params: RequestSettings = filled(reasoning_params, None)
+    replaced: RequestSettings = {name: None for name in names.settings if settings.get(name) is not None}
     before = settings.get("extra_body")
-    caller_body: dict[str, Any] = {}
+    caller_body: RequestSettings = {}
     for name, value in before.items() if isinstance(before, Mapping) else ():
         holds_control, rest = _without_control(name, value)
         if name not in names.body and not (holds_control and not rest):
@@ -127,17 +144,17 @@ def with_reasoning_params(settings: Mapping[str, Any], reasoning_params: Mapping
     return replaced | params
 
 
-def _without_control(name: str, value: Any) -> tuple[bool, dict[str, Any]]:
-    """Say whether a field that holds other things holds a reasoning control, and return it without."""
+def _without_control(name: str, value: object) -> tuple[bool, RequestSettings]:
+    """Return whether a field holds a reasoning control, and it without."""
     params = parameter_names().nested.get(name, ())
     if not isinstance(value, Mapping):
         return False, {}
     return any(k in value for k in params), {k: v for k, v in value.items() if k not in params}
 
 
-def doubled(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings of a call that hold a number of thinking tokens, with twice that number."""
-    grown: dict[str, Any] = {}
+def doubled(settings: SettingsView) -> RequestSettings:
+    """Return the settings that hold thinking tokens, with twice as many."""
+    grown: RequestSettings = {}
     for path in parameter_names().numbers:
         holder: Any = settings
         for name in path[:-1]:
@@ -161,7 +178,9 @@ def _copy_value(value: Any) -> Any:
 
 
 def limit_path(lm: Any, name: str, *, litellm: bool) -> str:
-    """Say where the limit on output tokens stands in the body of a request, as a dotted path.
+    """Return where the limit on output tokens stands in a request.
+
+    It is a dotted path into the body.
 
     Args:
         lm: The LM that is asked.
@@ -175,7 +194,7 @@ def limit_path(lm: Any, name: str, *, litellm: bool) -> str:
     return by_litellm if litellm else by_dspy
 
 
-def nested(path: str, value: Any) -> dict[str, Any]:
+def nested(path: str, value: object) -> RequestSettings:
     """Lay a value out under a dotted path."""
     name, _, rest = path.partition(".")
     return {name: nested(rest, value) if rest else value}

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tale_dspy.protocols import RequestSettings, SettingsView
+
 MASK = "***"
 SHORTEST_SECRET = 6
 """Characters of the shortest text taken for a key: `none` and `any`, given to local servers, are words."""
@@ -30,26 +32,35 @@ def is_secret(name: str, value: object) -> bool:
     return bool(_SECRET_WHOLE.search(name) or (_SECRET.search(name) and not isinstance(value, Mapping)))
 
 
-def without_secrets(settings: Any) -> Any:
+def without_secrets(settings: object) -> Any:
     """Return settings without what `is_secret`, at any depth."""
     if isinstance(settings, Mapping):
         return {k: without_secrets(v) for k, v in settings.items() if not is_secret(str(k), v)}
     return [without_secrets(v) for v in settings] if isinstance(settings, list | tuple) else settings
 
 
-def public_config(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a call that may be written and hashed: no keys, headers, addresses or None."""
-    public: dict[str, Any] = without_secrets(settings)
+def public_config(settings: SettingsView) -> RequestSettings:
+    """Return the settings of a call that may be written and hashed.
+
+    Keys, headers, addresses and None are left out.
+    """
+    public: RequestSettings = without_secrets(settings)
     return {k: v for k, v in public.items() if v is not None and k not in _NO_SETTINGS}
 
 
-def register_secrets(settings: Mapping[str, Any]) -> None:
-    """Register the secrets among the settings of an LM, so that `redact` finds them in any text."""
-    _registered.update(_secrets(settings))
+def register_secrets(settings: SettingsView) -> None:
+    """Register the secrets among the settings of an LM.
+
+    `redact` finds them in any text from then on.
+    """
+    _registered.update(_secret_values(settings))
 
 
 def redact(text: str) -> str:
-    """Return a text without the secrets of LMs and environment, and without passwords in addresses."""
+    """Return a text without secrets and without passwords in addresses.
+
+    Secrets are those of LMs and of the environment.
+    """
     from_environment = {value for name, value in os.environ.items() if _KEYS_OF_ENVIRONMENT.search(name)}
     secrets = (s for s in _registered | from_environment if len(s) >= SHORTEST_SECRET)
     for secret in sorted(secrets, key=len, reverse=True):
@@ -57,11 +68,11 @@ def redact(text: str) -> str:
     return _PASSWORD.sub("://", text)
 
 
-def _secrets(settings: Mapping[str, Any], *, whole: bool = False) -> Iterator[str]:
+def _secret_values(settings: SettingsView, *, whole: bool = False) -> Iterator[str]:
     for name, value in settings.items():
         secret = whole or is_secret(str(name), value)
         if isinstance(value, Mapping):
-            yield from _secrets(value, whole=secret)
+            yield from _secret_values(value, whole=secret)
         elif isinstance(value, str) and secret:
             yield value
             yield value.rpartition(" ")[2]  # a header says `Bearer` first

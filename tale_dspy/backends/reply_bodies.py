@@ -8,9 +8,9 @@ where it is no reply at all, before either engine sees it: so one fault has one 
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
+from tale_dspy.protocols import JsonObject
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
@@ -37,13 +37,13 @@ def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
-        raise BrokenBodyError(f"the reply is no JSON: {_excerpt(body)}") from None
+        raise BrokenBodyError(f"the reply is no JSON: {_body_excerpt(body)}") from None
     if not isinstance(data, dict):
-        raise BrokenBodyError(f"the reply is no JSON object: {_excerpt(body)}")
+        raise BrokenBodyError(f"the reply is no JSON object: {_body_excerpt(body)}")
     rows = data.get("choices")
     if not isinstance(rows, list) or not rows:
         what = "reports an error" if data.get("error") else "holds no choice"
-        raise BrokenBodyError(f"the reply {what}: {_excerpt(body)}")
+        raise BrokenBodyError(f"the reply {what}: {_body_excerpt(body)}")
     repaired = {
         **data,
         "choices": [_repair_choice(row, number) for number, row in enumerate(rows[: max(choices, 1)])],
@@ -55,7 +55,7 @@ def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
     return body if repaired == data else json.dumps(repaired).encode()
 
 
-def _repair_choice(row: object, number: int) -> dict[str, Any]:
+def _repair_choice(row: object, number: int) -> JsonObject:
     message = row.get("message") if isinstance(row, dict) else None
     if not isinstance(row, dict) or not isinstance(message, dict):
         raise BrokenBodyError(f"a choice of the reply holds no message: {str(row)[:200]}")
@@ -76,7 +76,10 @@ def _repair_choice(row: object, number: int) -> dict[str, Any]:
 
 
 def _content_parts(content: object) -> tuple[str | None, str]:
-    """Return text and thinking of a message's content, a text or a list of parts."""
+    """Return text and thinking of a message's content.
+
+    The content is a text or a list of parts.
+    """
     if content is None or isinstance(content, str):
         return content, ""
     if _is_number(content):
@@ -98,24 +101,27 @@ def _content_parts(content: object) -> tuple[str | None, str]:
     return "".join(texts), "".join(thoughts)
 
 
-def _repair_usage(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `usage` with whole counts alone; what is no count is left out, which means unknown."""
+def _repair_usage(data: JsonObject) -> JsonObject:
+    """Return `usage` with whole counts alone.
+
+    What is no count is left out, which means unknown.
+    """
     usage = data.get("usage")
     if usage is None:
         return {}
     if not isinstance(usage, Mapping):
         return {"usage": None}
     repaired = {k: v for k, v in usage.items() if k not in (*_COUNTS, *_DETAILS)}
-    repaired |= {k: count for k in _COUNTS if (count := _count(usage.get(k))) is not None}
+    repaired |= {k: count for k in _COUNTS if (count := _whole_count(usage.get(k))) is not None}
     for name in _DETAILS:
         if isinstance(usage.get(name), Mapping):
-            repaired[name] = {k: v if not _is_number(v) else _count(v) for k, v in usage[name].items()}
+            repaired[name] = {k: v if not _is_number(v) else _whole_count(v) for k, v in usage[name].items()}
     if "completion_tokens" not in repaired and "prompt_tokens" not in repaired:
         return {"usage": None}
     return {"usage": repaired}
 
 
-def _count(value: object) -> int | None:
+def _whole_count(value: object) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     if not _is_number(value) or not isinstance(value, int | float):
@@ -133,5 +139,5 @@ def _are_annotations(value: object) -> bool:
     )
 
 
-def _excerpt(body: bytes) -> str:
+def _body_excerpt(body: bytes) -> str:
     return body[:200].decode("utf-8", "replace").strip() or "nothing"

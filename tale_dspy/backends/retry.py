@@ -70,7 +70,10 @@ def classify_error(error: Exception) -> ErrorScope:
 
 
 def should_fall_back(error: Exception) -> bool:
-    """Say whether another model may fare better: not with a request that is wrong, nor with a wrong key."""
+    """Return whether another model may fare better.
+
+    It may not with a request that is wrong, nor with a wrong key.
+    """
     return classify_error(error) == "retry" or isinstance(error, LMBillingError)
 
 
@@ -80,7 +83,9 @@ def is_rate_limit(error: Exception) -> bool:
 
 
 def retry_delay(attempt: int, error: Exception, rng: random.Random) -> float:
-    """Return the seconds to wait before the next attempt: full jitter on 1, 2, 4 ... s, at least Retry-After.
+    """Return the seconds to wait before the next attempt.
+
+    They are full jitter on 1, 2, 4 ... s, at least Retry-After.
 
     Args:
         attempt: Attempts made so far, from 1.
@@ -92,16 +97,22 @@ def retry_delay(attempt: int, error: Exception, rng: random.Random) -> float:
 
 
 def _provider_code(error: Exception) -> str | None:
-    """Code of the error body; on the LiteLLM path only the HTTP client's error still knows it."""
+    """Code of the error body.
+
+    On the LiteLLM path only the HTTP client's error still knows it.
+    """
     if isinstance(error, LMError) and error.provider_code is not None:
         return str(error.provider_code)
-    bodies = (vars(cause).get("body") for cause in _causes(error))
+    bodies = (vars(cause).get("body") for cause in _error_chain(error))
     return next((str(body["code"]) for body in bodies if isinstance(body, dict) and body.get("code")), None)
 
 
 def _lacks_key(error: Exception) -> bool:
-    """A key that is missing: LiteLLM makes a 500 of what the provider's client says when it cannot be built."""
-    *_, root = _causes(error)
+    """Return whether a key is missing.
+
+    LiteLLM makes a 500 of what the provider's client says when it cannot be built.
+    """
+    *_, root = _error_chain(error)
     built = type(root).__module__.partition(".")[0] == "openai" and type(root).__name__ == "OpenAIError"
     return built or (type(root) is ValueError and "api key" in str(root).lower())
 
@@ -121,17 +132,20 @@ def _is_broken_reply(error: Exception) -> bool:
 
 
 def _retry_after(error: Exception) -> float:
-    """Seconds the provider asked to wait; on the LiteLLM path only the HTTP client's error still knows them."""
+    """Seconds the provider asked to wait.
+
+    On the LiteLLM path only the HTTP client's error still knows them.
+    """
     if isinstance(error, LMError) and error.retry_after is not None:
         return float(error.retry_after)
     from httpx import HTTPStatusError
     from openai import APIStatusError
 
-    headers = [e.response.headers for e in _causes(error) if isinstance(e, HTTPStatusError | APIStatusError)]
+    headers = [e.response.headers for e in _error_chain(error) if isinstance(e, HTTPStatusError | APIStatusError)]
     return next((retry_after_seconds(h["retry-after"]) or 0.0 for h in headers if "retry-after" in h), 0.0)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _error_chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what it came from, down to the root."""
     cause: BaseException | None = error
     while cause is not None:

@@ -12,7 +12,7 @@ from tale_dspy.errors import UsageError
 NAME = "advise"
 
 
-def run(
+def run_command(
     runs: Annotated[
         list[Path], typer.Argument(help="Run folders on the same questions, one of them without a budget.")
     ],

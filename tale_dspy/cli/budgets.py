@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from tale_dspy.cli.plan import Plan
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 
 if TYPE_CHECKING:
     from tale_dspy.datasets import Dataset
     from tale_dspy.runs.shared_caps import SharedCaps
 
 
-def scaled(plan: Plan, data: "Dataset", factor: float, options: dict[str, Any]) -> "Dataset":
-    """Give each question its share of the tokens of the vanilla run; the configuration then tells which."""
+def scaled(plan: Plan, data: "Dataset", factor: float, options: JsonObject) -> "Dataset":
+    """Give each question its share of the tokens of the vanilla run.
+
+    The configuration then tells which.
+    """
     from tale_dspy.adapter import BUDGET
     from tale_dspy.datasets import data_hash
     from tale_dspy.runs.records import load_run
@@ -28,13 +32,15 @@ def scaled(plan: Plan, data: "Dataset", factor: float, options: dict[str, Any]) 
 
 def best_budget(
     plan: Plan,
-    student: Any,
+    student: Program,
     data: "Dataset",
     metric: Any,
     caps: "SharedCaps",
-    options: dict[str, Any],
+    options: JsonObject,
 ) -> Any:
-    """Choose the one fixed budget on training questions; what that costs is taken off the caps.
+    """Choose the one fixed budget on training questions.
+
+    What that costs is taken off the caps.
 
     Args:
         plan: What is evaluated.
@@ -75,8 +81,8 @@ def best_budget(
     return program
 
 
-def effort_settings(lm: Any) -> list[str]:
-    """Return the effort words of a model, without those that send the request of another."""
+def effort_settings(lm: LanguageModel) -> list[str]:
+    """Return the effort words of a model that send different requests."""
     from tale_dspy.backends.reasoning_params import distinct_settings, effort_words
 
     return [str(setting.value) for setting in distinct_settings(lm, effort_words(lm))]

@@ -13,6 +13,7 @@ from typer.models import OptionInfo
 
 from tale_dspy.display import suggestion
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 
 PREFIX = "TALE_"
 VARIABLES = {"data": "TALE_DATASET"}
@@ -44,16 +45,19 @@ _ORDER = {name: place for place, name in enumerate(_PANEL_OF)}
 
 
 def panel_order(name: str) -> int:
-    """Return where a flag stands in the help; flags of no panel come after those of the first."""
+    """Return where a flag stands in the help.
+
+    Flags of no panel come after those of the first.
+    """
     return _ORDER.get(name, len(PANELS["Needed first"]))
 
 
 def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--config`, and each of its flags an environment variable and a panel."""
+    """Give a command `--config`, and its flags environment variables and panels."""
     signature = inspect.signature(command)
-    parameters = [p.replace(annotation=_dressed(p.name, p.annotation)) for p in signature.parameters.values()]
+    parameters = [p.replace(annotation=_with_environment(p.name, p.annotation)) for p in signature.parameters.values()]
     option = typer.Option("--config", help="TOML file of flags; the command line and TALE_<FLAG> win.", is_eager=True)
-    option.callback, option.expose_value = _load, False
+    option.callback, option.expose_value = _load_defaults, False
     option.rich_help_panel = "Other"
     config = inspect.Parameter(
         "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
@@ -67,8 +71,8 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _dressed(name: str, annotation: Any) -> Any:
-    """Return the annotation of a flag with its environment variable and its panel."""
+def _with_environment(name: str, annotation: object) -> object:
+    """Return the annotation of a flag with its variable and its panel."""
     if get_origin(annotation) is not Annotated:
         return annotation
     kind, *rest = get_args(annotation)
@@ -83,12 +87,15 @@ def _dressed(name: str, annotation: Any) -> Any:
     return Annotated[kind, *dressed]
 
 
-def _load(context: typer.Context, value: Path | None) -> Path | None:
-    """Take the defaults of a command from a file (an eager callback: it runs before other flags are read)."""
+def _load_defaults(context: typer.Context, value: Path | None) -> Path | None:
+    """Take the defaults of a command from a file.
+
+    This is an eager callback: it runs before other flags are read.
+    """
     if value is None:
         return None
     parameters = {parameter.name: parameter for parameter in context.command.params}
-    defaults: dict[str, Any] = {}
+    defaults: JsonObject = {}
     for key, setting in read_config(value).items():
         name = key.replace("-", "_")
         if name not in parameters or name == "config":
@@ -99,7 +106,7 @@ def _load(context: typer.Context, value: Path | None) -> Path | None:
     return value
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> JsonObject:
     """Return the flags of a file.
 
     Raises:
@@ -118,7 +125,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def write_config(folder: Path, options: Any, extra: Mapping[str, Any] = {}) -> None:
-    """Write the `config.toml` that repeats a command, beside the results; keys are never among the flags.
+    """Write the `config.toml` that repeats a command, beside the results.
+
+    Keys are never among the flags.
 
     Args:
         folder: The run folder, which exists.
@@ -127,7 +136,7 @@ def write_config(folder: Path, options: Any, extra: Mapping[str, Any] = {}) -> N
     """
     import tomli_w
 
-    settings: dict[str, Any] = {}
+    settings: JsonObject = {}
     for field in fields(options):
         value = getattr(options, field.name)
         if get_origin(field.type) is Annotated and value is not None and value != field.default:

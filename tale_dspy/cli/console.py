@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +35,10 @@ def confirmed() -> bool:
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a line; what could command a terminal, hide or reorder text is shown as its code."""
+    """Print a line without control characters.
+
+    What could command a terminal, hide or reorder text is shown as its code.
+    """
     import typer
 
     from tale_dspy.display import visible
@@ -43,24 +46,26 @@ def say(text: object, *, err: bool = False) -> None:
     typer.echo(visible(str(text)), err=err)
 
 
-def print_json(value: Any) -> None:
-    """Print exactly one JSON object on stdout, in strict JSON: what is no finite number becomes null.
+def print_json(value: object) -> None:
+    """Print exactly one JSON object on stdout, in strict JSON.
+
+    What is no finite number becomes null.
 
     What could command a terminal, hide or reorder text is escaped.
     """
     from tale_dspy.display import visible_json
 
     plain = sys.stdout.encoding.lower().replace("-", "") != "utf8"
-    text = json.dumps(_strict(value), ensure_ascii=plain, allow_nan=False, default=str)
+    text = json.dumps(_strict_json(value), ensure_ascii=plain, allow_nan=False, default=str)
     sys.stdout.write(visible_json(text) + "\n")
 
 
-def _strict(value: Any) -> Any:
+def _strict_json(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {k: _strict(v) for k, v in value.items()}
-    return [_strict(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _strict_json(v) for k, v in value.items()}
+    return [_strict_json(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -93,7 +98,10 @@ def line_every(seconds: float, title: str) -> "Callable[[Tally], None]":
 
 @contextmanager
 def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
-    """Show done, accuracy, mean tokens, spend and time left on stderr while a run goes on."""
+    """Show the progress of a run on stderr while it goes on.
+
+    These are answers done, accuracy, mean tokens, spend and time left.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 

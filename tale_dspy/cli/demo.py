@@ -34,7 +34,7 @@ NEXT = (
 )
 
 
-def run(
+def run_command(
     questions: Annotated[
         int | None, typer.Option(min=1, help="Questions asked of each program; default 120, 1000 with --full.")
     ] = None,
@@ -44,7 +44,10 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder for run folders and report; default demo-runs/.")] = None,
     model: Annotated[str, typer.Option(hidden=True, help="Another model, such as a checkpoint of it.")] = "embedded",
 ) -> None:
-    """Ask the small model that ships with and without budgets, compare, and draw the report."""
+    """Ask the small model that ships, with and without budgets.
+
+    Compares the programs and draws the report.
+    """
     from tale_dspy.cli.console import console
     from tale_dspy.comparison.compare import compare
     from tale_dspy.reports import elasticities, rich_comparison, rich_elasticity
@@ -70,7 +73,10 @@ def run(
 
 
 def ask_all(screen: "Console", model: str, questions: int, folder: Path) -> "dict[str, Run]":
-    """Run every program in a folder of its own; those that are finished are only read."""
+    """Run every program in a folder of its own.
+
+    Those that are finished are only read.
+    """
     import dspy
 
     from tale_dspy.adapter import TaleAdapter
@@ -81,7 +87,7 @@ def ask_all(screen: "Console", model: str, questions: int, folder: Path) -> "dic
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
     places = {name: folder / name.replace(":", "-") for name in PROGRAMS}
     with screen.status("loading the model and the questions") if screen.is_terminal else nullcontext():
-        lm, data = _model(model), load_dataset(DATA).take(limit=questions)
+        lm, data = _demo_model(model), load_dataset(DATA).take(limit=questions)
         if not isinstance(lm.engine, str) and not all((place / "summary.json").exists() for place in places.values()):
             lm.engine.load()  # now, and not while the first question waits
     board = Board(screen, questions)
@@ -93,7 +99,7 @@ def ask_all(screen: "Console", model: str, questions: int, folder: Path) -> "dic
     return {name: row.run for name, row in board.rows.items() if row.run is not None}
 
 
-def _model(model: str) -> Any:
+def _demo_model(model: str) -> Any:
     from tale_dspy.backends.lm import LM
 
     try:
@@ -115,26 +121,29 @@ class BoardRow:
         self.tally = tally
 
     def figures(self) -> list[str]:
-        """Write questions done, accuracy, mean output tokens and mean estimate tokens; dashes before the first."""
+        """Write questions done, accuracy, and mean output and estimate tokens.
+
+        They are dashes before the first answer.
+        """
         if self.run is not None:
             summary = self.run.summary
             values = summary["accuracy"], summary["output_tokens_mean"], summary["estimate_tokens_mean"]
-            return _figures(summary["n"], *values)
+            return _figure_cells(summary["n"], *values)
         if self.tally is None or not self.tally.done:
-            return _figures(0, None, None, None)
+            return _figure_cells(0, None, None, None)
         tally = self.tally
         tokens = tally.output_tokens / tally.counted if tally.counted else None
-        return _figures(tally.done, tally.correct / tally.done, tokens, None)
+        return _figure_cells(tally.done, tally.correct / tally.done, tokens, None)
 
 
-def _figures(finished: int, accuracy: float | None, tokens: float | None, estimate: float | None) -> list[str]:
+def _figure_cells(finished: int, accuracy: float | None, tokens: float | None, estimate: float | None) -> list[str]:
     from tale_dspy.comparison.formatting import number
 
     return [str(finished), number(None if accuracy is None else 100 * accuracy), number(tokens), number(estimate)]
 
 
 class Board:
-    """All programs: a table that fills in on a terminal, elsewhere a line for each one that is done.
+    """All programs, as a table on a terminal and as lines elsewhere.
 
     Args:
         screen: Where it is shown.
@@ -163,7 +172,10 @@ class Board:
             say(f"{row.program}: {finished} questions, {right} % right, {tokens} output tokens{estimate_note}")
 
     def table(self) -> "Table":
-        """Draw the table as it stands: finished programs plain, the running one bold, the others dim."""
+        """Draw the table as it stands.
+
+        Finished programs are plain, the running one bold, the others dim.
+        """
         from rich.box import SIMPLE_HEAD
         from rich.progress_bar import ProgressBar
         from rich.table import Table

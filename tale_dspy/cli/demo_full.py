@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tale_dspy.cli.console import say
 from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.protocols import JsonObject, LanguageModel, Program, PromptAdapter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,7 @@ class Demo:
     """What the steps share."""
 
     screen: "Console"
-    lm: Any
+    lm: LanguageModel
     folder: Path
     test: "Dataset"
     train: "Dataset"
@@ -54,7 +55,14 @@ class Demo:
         yield
         self.screen.print(f"  {time.perf_counter() - started:.0f} s", style="dim")
 
-    def ask(self, name: str, program: Any, spec: str, lm: Any = None, adapter: Any = None) -> "Run":
+    def ask(
+        self,
+        name: str,
+        program: Program,
+        spec: str,
+        lm: LanguageModel | None = None,
+        adapter: PromptAdapter | None = None,
+    ) -> "Run":
         """Ask a program the test questions, in a folder named after it.
 
         Args:
@@ -87,7 +95,9 @@ class Demo:
 
 
 def run_full(screen: "Console", model: str, questions: int | None, folder: Path) -> None:
-    """Search, distil, train with SFT and DPO, gate, and show the final table with the figure before and after.
+    """Search, distill, train with SFT and DPO, gate, and show the final table.
+
+    It ends with the figure of tokens before and after.
 
     Args:
         screen: Where it is shown.
@@ -103,22 +113,22 @@ def run_full(screen: "Console", model: str, questions: int | None, folder: Path)
     from tale_dspy.datasets import load_dataset
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
-    _require()
+    _require_extras()
     with screen.status("loading the model and the questions"):
-        lm = _model(model)
+        lm = _demo_model(model)
         test = load_dataset(f"embedded:test:{questions or QUESTIONS}")
         demo = Demo(screen, lm, folder, test, load_dataset("embedded:train").take(limit=SEARCHED))
         lm.engine.load()
     started = time.perf_counter()
-    _baselines(demo)
-    _search(demo)
+    _ask_baselines(demo)
+    _search_budgets(demo)
     with demo.step("Distil the short replies, and train on them"):
-        tuned = {(strategy, spec): _train(demo, strategy, spec) for spec in PROMPTS for strategy in LIMITS}
-    _prove(demo, tuned)
-    _show(demo, tuned, time.perf_counter() - started)
+        tuned = {(strategy, spec): _train_adapter(demo, strategy, spec) for spec in PROMPTS for strategy in LIMITS}
+    _ask_tuned(demo, tuned)
+    _show_table(demo, tuned, time.perf_counter() - started)
 
 
-def _require() -> None:
+def _require_extras() -> None:
     from tale_dspy.training.plan import require
 
     try:
@@ -127,7 +137,7 @@ def _require() -> None:
         raise UsageError(f"the full demo trains a model in this process, but {e}") from e
 
 
-def _model(model: str) -> Any:
+def _demo_model(model: str) -> Any:
     from tale_dspy.backends.lm import LM
     from tale_dspy.backends.local.model_path import is_local
 
@@ -136,8 +146,11 @@ def _model(model: str) -> Any:
     return LM(model, cache=False)
 
 
-def _baselines(demo: Demo) -> None:
-    """Ask with the prompts there are, and with the one fixed budget that is best on training questions."""
+def _ask_baselines(demo: Demo) -> None:
+    """Ask with the plain prompts and with the best fixed budget.
+
+    That budget is the best on training questions.
+    """
     import dspy
 
     from tale_dspy.adapter import TaleAdapter
@@ -150,14 +163,14 @@ def _baselines(demo: Demo) -> None:
             demo.ask(name, program_from(name, signature), name)
         demo.ask("dspy-cot", program_from("dspy-cot", signature), "dspy-cot", adapter=dspy.ChatAdapter())
     with demo.step(f"Choose the best fixed budget on {TRIED} training questions"):
-        options = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY}
+        options: JsonObject = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY}
         search = BestFixedBudget(out=demo.folder / "fixed-search", **options)
         best = search.compile(program_from("budget:best", signature), trainset=demo.train.take(limit=TRIED))
         demo.ask(f"best fixed budget ({best.token_budget})", best, "budget:best")
 
 
-def _search(demo: Demo) -> None:
-    """Search each training question's budget, and ask with the estimator that was learned from it."""
+def _search_budgets(demo: Demo) -> None:
+    """Search each training question's budget, and ask with what was learned."""
     from tale_dspy.adapter import TaleAdapter
     from tale_dspy.cli.console import live_bar
     from tale_dspy.optimizers.budget_search import BudgetSearch
@@ -165,7 +178,12 @@ def _search(demo: Demo) -> None:
 
     with demo.step(f"Search the budgets of {len(demo.train)} training questions"):
         with live_bar("search") as progress:
-            options = {"lm": demo.lm, "adapter": TaleAdapter(), "concurrency": CONCURRENCY, "progress": progress}
+            options: JsonObject = {
+                "lm": demo.lm,
+                "adapter": TaleAdapter(),
+                "concurrency": CONCURRENCY,
+                "progress": progress,
+            }
             search = BudgetSearch(out=demo.folder / "search", **options)
             program = search.compile(TaleEP(demo.test.signature), trainset=demo.train)
         summary = search.summary
@@ -177,7 +195,7 @@ def _search(demo: Demo) -> None:
         demo.ask("searched budgets, learned", program, "searched")
 
 
-def _train(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
+def _train_adapter(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
     """Train on the search, its replies written as one program asks for them: what is trained is what is asked."""
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.distill import distill
@@ -205,7 +223,7 @@ def _train(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
     return trained
 
 
-def _prove(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]") -> None:
+def _ask_tuned(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]") -> None:
     """Ask each tuned model plainly, behind the prompt it was trained for, and let the gate decide."""
     import dspy
 
@@ -223,25 +241,25 @@ def _prove(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]") -> None:
             record_verdict(trained.path, demo.verdicts[name])
 
 
-def _show(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]", seconds: float) -> None:
+def _show_table(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]", seconds: float) -> None:
     from tale_dspy.reports import report_rows, rich_table
     from tale_dspy.reports.search_run import load_search_runs, searched_row
     from tale_dspy.reports.verdict import rich_verdict
 
-    runs = _named(demo)
+    runs = _named_runs(demo)
     rows = [*report_rows(runs), *map(searched_row, load_search_runs(demo.folder / "search"))]
     demo.screen.print()
     demo.screen.print(rich_table(rows, width=demo.screen.width))
     for name, verdict in demo.verdicts.items():
         demo.screen.print(f"\nGate: {name}", style="bold")
         demo.screen.print(rich_verdict(verdict))
-    _draw(demo, rows, {run.name: run for run in runs})
+    _write_figures(demo, rows, {run.name: run for run in runs})
     say(f"{seconds / 60:.1f} minutes; every row of the table is a run folder in {demo.folder}")
     for (_, spec), trained in tuned.items():
         say(f"try: tale eval {spec} --data embedded:test --model {trained.model}")
 
 
-def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
+def _write_figures(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
     """Write the table, and the tokens of each question before and after."""
     from tale_dspy.reports import runs_table, tokens_per_question
 
@@ -257,7 +275,10 @@ def _draw(demo: Demo, rows: "list[ReportRow]", runs: "dict[str, Run]") -> None:
         say(f"\nno figures: {e}")
 
 
-def _named(demo: Demo) -> "list[Run]":
-    """Return the runs under their names in the table, vanilla first: what all others are compared with."""
+def _named_runs(demo: Demo) -> "list[Run]":
+    """Return the runs under their names in the table, vanilla first.
+
+    All others are compared with it.
+    """
     order = ["cot", *(name for name in demo.runs if name != "cot")]
     return [demo.runs[n].renamed(n) for n in order]

@@ -12,14 +12,17 @@ from tale_dspy.errors import UsageError
 NAME = "diff"
 
 
-def run(
+def run_command(
     a: Annotated[Path, typer.Argument(help="Run folder of the baseline.")],
     b: Annotated[Path, typer.Argument(help="Run folder of the new run.")],
     limit: Annotated[int, typer.Option(help="Changed questions shown; 0 for all.")] = 20,
     json: flags.Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the changed questions as CSV on stdout.")] = False,
 ) -> None:
-    """Compare run B with baseline A on the questions both have: paired differences, then every changed question."""
+    """Compare run B with baseline A, question by question.
+
+    Prints the paired differences on the questions both have, then every changed question.
+    """
     if json and csv:
         raise UsageError("--json and --csv cannot be given together: both print on stdout")
     from tale_dspy.cli.console import console, print_json

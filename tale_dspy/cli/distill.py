@@ -7,6 +7,7 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
+from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.training.distill import DistillationResult
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 NAME = "distill"
 
 
-def run(
+def run_command(
     search: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search, or its search.jsonl.")],
     out: Annotated[Path, typer.Option(help="File of the rows, .jsonl.")],
     format: Annotated[str, typer.Option(help="sft: short replies; dpo: short replies preferred to vanilla ones.")] = (
@@ -41,7 +42,10 @@ def run(
     ] = None,
     json: flags.Json = False,
 ) -> None:
-    """Write the plain prompts of a search with the model's own short replies, rendered as PROGRAM will ask them."""
+    """Turn a search into training rows.
+
+    A row is a plain prompt, rendered as PROGRAM will ask it, with the model's own short reply.
+    """
     from tale_dspy.cli.console import print_json
     from tale_dspy.optimizers.search.offline_eval import inputs_of
     from tale_dspy.optimizers.search.records import load_search
@@ -54,18 +58,18 @@ def run(
     spec = "budget:1" if levels and program == "cot" else program  # a program whose prompt states a budget
     deployed = program_from(spec, signature or f"{inputs} -> answer")
     options: Any = {
-        "adapter": _adapter(adapter, program),
+        "adapter": _adapter_named(adapter, program),
         "exclude": exclude or (),
         "min_neighbor_accuracy": min_neighbor_accuracy,
     }
     distilled = distill(rows, format, deployed, **options)  # type: ignore[arg-type]  # the format is checked there
     distilled.save(out)
     if json:
-        print_json({**_told(distilled), "out": str(out)})
+        print_json({**_figures_of(distilled), "out": str(out)})
         return
     for reason, n in distilled.left_out.items():
         say(f"{n} left out: {reason}", err=True)
-    say(f"{len(distilled.dataset)} of {distilled.searched} searched questions -> {out}{_saving(distilled)}")
+    say(f"{len(distilled.dataset)} of {distilled.searched} searched questions -> {out}{_saving_note(distilled)}")
 
 
 def parse_budgets(text: str) -> list[int]:
@@ -82,22 +86,25 @@ def parse_budgets(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _adapter(name: str, program: str) -> Any:
-    """Build the adapter; None leaves the program's own, which for `tale` and modules of this library is TaleAdapter."""
+def _adapter_named(name: str, program: str) -> Any:
+    """Build the adapter, or return None for the program's own.
+
+    For `tale` and modules of this library that is TaleAdapter.
+    """
     import dspy
 
     from tale_dspy.errors import UsageError
 
-    kinds: dict[str, Any] = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
+    kinds: JsonObject = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
     if name != "tale" and name not in kinds:
         raise UsageError(f"--adapter must be one of tale, {', '.join(kinds)}, got {name!r}")
     return kinds[name]() if name in kinds else None
 
 
-def _told(distilled: "DistillationResult") -> dict[str, Any]:
+def _figures_of(distilled: "DistillationResult") -> JsonObject:
     counts = {"format": distilled.format, "searched": distilled.searched, "rows": len(distilled.dataset)}
     return {**counts, "left_out": distilled.left_out, "saving": distilled.saving}
 
 
-def _saving(distilled: "DistillationResult") -> str:
+def _saving_note(distilled: "DistillationResult") -> str:
     return "" if distilled.saving is None else f" ({distilled.saving:.1%} fewer output tokens than without a budget)"

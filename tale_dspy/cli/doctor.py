@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAME = "doctor"
 
 
-def run(
+def run_command(
     model: flags.Model = "",
     api_base: flags.ApiBase = None,
     engine: flags.Engine = "litellm",
@@ -38,10 +38,11 @@ def run(
     ] = None,
     json: flags.Json = False,
 ) -> int:
-    """Ask a model some twenty small questions: does the key work, is a budget kept, are thinking tokens reported.
+    """Test a model: key, budget, reasoning control, usage, rate limit.
 
-    Prints the calls and their expected price first, and asks, unless --yes is given or the model is local. Exit code 1
-    if the model cannot be asked. The file of --write is read where $TALE_CONTROLS names it.
+    Asks some twenty small questions. Prints the calls and their expected price first, and asks, unless --yes is given
+    or the model is local. Exit code 1 if the model cannot be asked. The file of --write is read where $TALE_CONTROLS
+    names it.
     """
     import dspy
 
@@ -92,21 +93,21 @@ def run(
         print_json(diagnosis.to_json())
     else:
         screen = console()
-        for part in _told(diagnosis):
+        for part in _diagnosis_tables(diagnosis):
             screen.print(part)
     return 0 if diagnosis.works else 1
 
 
 def _print_controls() -> int:
-    """Print the map of reasoning controls, one row a family, the user's own first."""
+    """Print the map of reasoning controls, a row a family, the user's first."""
     from tale_dspy.backends.control_registry import controls_table
 
     say(controls_table())
     return 0
 
 
-def _told(diagnosis: "Diagnosis") -> list[Any]:
-    """Write a diagnosis: a table of checks, and one of the budgets that were tried."""
+def _diagnosis_tables(diagnosis: "Diagnosis") -> list[Any]:
+    """Return two tables: the checks, and the budgets that were tried."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -120,22 +121,22 @@ def _told(diagnosis: "Diagnosis") -> list[Any]:
         rows |= {f"mode {mode}": verdict for mode, verdict in diagnosis.verdicts().items()}
         rows["usage"] = f"from the {diagnosis.usage_source}" if diagnosis.usage_source != "unknown" else "not reported"
         rows["thinking tokens"] = "reported" if diagnosis.reports_reasoning else "not reported"
-        rows["rate limit"] = _limits(diagnosis)
+        rows["rate limit"] = _limits_text(diagnosis)
         cost = "unknown" if diagnosis.cost_usd is None else f"${diagnosis.cost_usd:.6f}"
         rows["spent"] = f"{diagnosis.calls} calls, {cost}"
     for name, text in rows.items():
         checks.add_row(name, Text(text))
-    return [checks, _budgets(diagnosis)] if diagnosis.readings else [checks]
+    return [checks, _budget_table(diagnosis)] if diagnosis.readings else [checks]
 
 
-def _limits(diagnosis: "Diagnosis") -> str:
+def _limits_text(diagnosis: "Diagnosis") -> str:
     limits = [f"{name.removeprefix('x-ratelimit-')} {value}" for name, value in (diagnosis.limits or {}).items()]
     refused, burst = diagnosis.refused, diagnosis.burst
     refusals = f"{refused} of {burst} calls at once refused" if burst else "none: it runs here"
     return ", ".join([refusals, *limits])
 
 
-def _budgets(diagnosis: "Diagnosis") -> Any:
+def _budget_table(diagnosis: "Diagnosis") -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

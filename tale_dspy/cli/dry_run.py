@@ -81,7 +81,7 @@ def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bo
         figures = {"program": plan.program, "model": plan.model, "data": data.name, **estimate.to_json(), **source}
         print_json({"dry_run": True, **figures})
     else:
-        console().print(_table(plan, data, estimate))
+        console().print(_forecast_table(plan, data, estimate))
         say(f"estimated from {folder}")
     return 0
 
@@ -151,12 +151,12 @@ def _batch_rounds(command: SampledCommand, folder: Path) -> int:
     return max((record.calls for record in load_run(folder).records), default=1)
 
 
-def _digits(usd: float) -> int:
+def _dollar_digits(usd: float) -> int:
     """Return the decimals that leave something of a small sum."""
     return 4 if usd >= 0.01 or not usd else 6
 
 
-def _table(plan: "Plan", data: "Dataset", estimate: "RunForecast") -> Any:
+def _forecast_table(plan: "Plan", data: "Dataset", estimate: "RunForecast") -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -172,7 +172,7 @@ def _table(plan: "Plan", data: "Dataset", estimate: "RunForecast") -> Any:
         "calls": estimate.calls.told(0),
         "prompt tokens": "unknown" if estimate.prompt_tokens is None else estimate.prompt_tokens.told(0),
         "output tokens": "unknown" if estimate.output_tokens is None else estimate.output_tokens.told(0),
-        "US dollars": "unknown" if dollars is None else dollars.told(_digits(dollars.total)),
+        "US dollars": "unknown" if dollars is None else dollars.told(_dollar_digits(dollars.total)),
     }
     if estimate.batch_rounds is not None:
         rows["rounds of batches"] = f"{estimate.batch_rounds}, and one for what expires or fails"

@@ -10,9 +10,10 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
-from tale_dspy.cli.groups import spelled_out
+from tale_dspy.cli.groups import expand_dataclass
 from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, ON_RAY, Plan
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.backends.prices import Price
@@ -42,8 +43,8 @@ Budgets = Annotated[
 ]
 
 
-@spelled_out(without=(*EVAL_ONLY, *ON_RAY, *BATCH_FLAGS))
-def run(
+@expand_dataclass(without=(*EVAL_ONLY, *ON_RAY, *BATCH_FLAGS))
+def run_command(
     *,
     budgets: Budgets = None,
     efforts: flags.Efforts = None,
@@ -55,7 +56,8 @@ def run(
 ) -> int:
     """Ask a program without a budget and at several budgets or effort words: token elasticity, as table and figures.
 
-    The same command continues a sweep that was stopped or killed.
+    Budgets are tokens or effort words; the program is asked without one, too. Token elasticity comes as table and
+    figures. The same command continues a sweep that was stopped or killed.
     """
     from tale_dspy.cli.console import live_bar, print_json
     from tale_dspy.optimizers.budget_sweep import parse_point
@@ -72,13 +74,13 @@ def run(
         return run_dry(_sampled_command(points), replace(plan, out=folder), past, yes=yes, json=json)
     with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
         sweep = _sweep_plan(plan, points, folder, progress)
-    files = _report(sweep, folder)
+    files = _write_report(sweep, folder)
     if sweep.stopped:
         say(f"{sweep.stopped}; kept in {folder}, the same command continues", err=True)
     if json:
-        print_json(_figures(sweep, folder, files))
+        print_json(_sweep_figures(sweep, folder, files))
     else:
-        _show(sweep)
+        _show_sweep(sweep)
         say(f"kept in {folder}" + (f", the report in {folder / 'report'}" if files else ""))
     return 3 if sweep.stopped else 0
 
@@ -130,8 +132,11 @@ def _sweep_plan(
     return sweep_budgets(program, data, points, metric=metric, out=folder, progress=progress, **options)
 
 
-def _report(sweep: "BudgetSweep", folder: Path) -> list[Path]:
-    """Write tables and figures; without matplotlib say so, since what was asked for is there."""
+def _write_report(sweep: "BudgetSweep", folder: Path) -> list[Path]:
+    """Write tables and figures.
+
+    Without matplotlib say so, since what was asked for is there.
+    """
     from tale_dspy.errors import MissingExtraError
     from tale_dspy.reports import ReportSources, write_report
 
@@ -142,8 +147,11 @@ def _report(sweep: "BudgetSweep", folder: Path) -> list[Path]:
         return []
 
 
-def _show(sweep: "BudgetSweep") -> None:
-    """Print the curve of fixed budgets where there is one, else a line for each budget; and how tokens follow."""
+def _show_sweep(sweep: "BudgetSweep") -> None:
+    """Print the curve of fixed budgets, else a line for each budget.
+
+    A sentence says how the tokens follow.
+    """
     from tale_dspy.cli.console import console
     from tale_dspy.reports import elasticities, rich_elasticity
     from tale_dspy.reports.sweeps import sweep_table
@@ -153,12 +161,12 @@ def _show(sweep: "BudgetSweep") -> None:
         screen.print(rich_elasticity(curve, width=screen.width))
     if not curves:
         screen.print(sweep_table(sweep.vanilla, sweep.points).rich())
-    sentence = _sentence(sweep)
+    sentence = _elasticity_sentence(sweep)
     if sentence:
         say(f"Relative to each question's answer without a budget: {sentence}")
 
 
-def _sentence(sweep: "BudgetSweep") -> str | None:
+def _elasticity_sentence(sweep: "BudgetSweep") -> str | None:
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
     from tale_dspy.reports.question_figures import elasticity_sentence
 
@@ -166,7 +174,7 @@ def _sentence(sweep: "BudgetSweep") -> str | None:
     return elasticity_sentence(bins) if bins else None
 
 
-def _figures(sweep: "BudgetSweep", folder: Path, files: list[Path]) -> dict[str, Any]:
+def _sweep_figures(sweep: "BudgetSweep", folder: Path, files: list[Path]) -> JsonObject:
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
     from tale_dspy.reports.rows import provenance_of
 
@@ -180,7 +188,7 @@ def _figures(sweep: "BudgetSweep", folder: Path, files: list[Path]) -> dict[str,
         "vanilla": rows[0],
         "points": rows[1:],
         "pooled": [b._asdict() for b in pooled(curves_of_runs(sweep.points, sweep.vanilla))],
-        "sentence": _sentence(sweep),
+        "sentence": _elasticity_sentence(sweep),
         "cost_usd": None if None in costs else sum(costs),
         "provenance": provenance_of(sweep.vanilla),
         "stopped": "cap" if sweep.stopped else None,

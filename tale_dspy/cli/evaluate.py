@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
-from tale_dspy.cli.groups import spelled_out
+from tale_dspy.cli.groups import expand_dataclass
 from tale_dspy.cli.plan import Plan
 
 if TYPE_CHECKING:
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 NAME = "eval"
 
 
-@spelled_out()
-def run(
+@expand_dataclass()
+def run_command(
     plan: Plan,
     dry_run: flags.DryRun = False,
     past: flags.Past = None,
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Run PROGRAM over a data set and sum it up. The same command continues a run that was stopped or killed."""
+    """Run PROGRAM over a data set and sum it up.
+
+    The same command continues a run that was stopped or killed.
+    """
     from tale_dspy.cli.console import console, live_bar, print_json
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.runs.records import load_run
@@ -52,7 +55,7 @@ def run(
         screen = console()
         screen.print(rich_table(report_rows([result]), width=screen.width))
         for name, group in result.summary.get("groups", {}).items():
-            say(f"{name}: {group['accuracy']:.1%} right of {group['n']}, {_tokens(group)} output tokens")
+            say(f"{name}: {group['accuracy']:.1%} right of {group['n']}, {_tokens_text(group)} output tokens")
         say(f"kept in {result.path}")
     return 3 if result.stopped == "cap" else 0
 
@@ -87,6 +90,6 @@ def _sampled_command() -> "SampledCommand":
     return SampledCommand(asked, lambda folder, n, price: forecast(load_run(folder), n, price), origin, "records.jsonl")
 
 
-def _tokens(group: dict[str, Any]) -> str:
+def _tokens_text(group: dict[str, Any]) -> str:
     mean = group["output_tokens_mean"]
     return "unknown" if mean is None else f"{mean:.1f}"

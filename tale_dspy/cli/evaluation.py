@@ -8,6 +8,7 @@ from tale_dspy.cli.config_file import write_config
 from tale_dspy.cli.models import check_provider, language_model
 from tale_dspy.cli.plan import Plan
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def ask(
     return run
 
 
-def set_up(plan: Plan, program: Any, data: "Dataset") -> dict[str, Any]:
+def set_up(plan: Plan, program: Program, data: "Dataset") -> JsonObject:
     """Have a program answer these questions as the flags say.
 
     Returns:
@@ -80,12 +81,12 @@ def set_up(plan: Plan, program: Any, data: "Dataset") -> dict[str, Any]:
     if plan.program.endswith(".json"):
         program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
     _set_rescue(plan, program)
-    options = _options(plan, data)
+    options = _run_options(plan, data)
     set_mode(plan, program, options["lm"])
     return options
 
 
-def _check_inputs(plan: Plan, program: Any, data: "Dataset") -> None:
+def _check_inputs(plan: Plan, program: Program, data: "Dataset") -> None:
     """Say which inputs of a saved program the data lacks."""
     from tale_dspy.adapter import BUDGET
     from tale_dspy.programs.base import TaleModule
@@ -97,7 +98,7 @@ def _check_inputs(plan: Plan, program: Any, data: "Dataset") -> None:
         raise UsageError(f"{plan.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(columns)}")
 
 
-def _set_rescue(plan: Plan, program: Any) -> None:
+def _set_rescue(plan: Plan, program: Program) -> None:
     """Give the modules of a program the policy that the flag names."""
     from tale_dspy.programs.base import TaleModule
     from tale_dspy.programs.copying import modules_of
@@ -112,8 +113,10 @@ def _set_rescue(plan: Plan, program: Any) -> None:
         module.on_truncation = check_on_truncation(plan.on_truncation)
 
 
-def set_mode(plan: Plan, program: Any, lm: Any) -> None:
-    """Have the program send its budgets as --mode says, or as the paper does, in the prompt alone.
+def set_mode(plan: Plan, program: Program, lm: LanguageModel) -> None:
+    """Have the program send its budgets as --mode says.
+
+    The paper's preset sends them in the prompt alone.
 
     Of a program that sends none the mode says whether a model that thinks natively shows its reasoning again.
 
@@ -135,7 +138,7 @@ def set_mode(plan: Plan, program: Any, lm: Any) -> None:
     check_reasoning_controls(program, lm)
 
 
-def _options(plan: Plan, data: "Dataset") -> dict[str, Any]:
+def _run_options(plan: Plan, data: "Dataset") -> JsonObject:
     return {
         "lm": language_model(plan),
         "adapter": make_adapter(plan, data),
@@ -159,7 +162,7 @@ def _options(plan: Plan, data: "Dataset") -> dict[str, Any]:
 
 
 def make_adapter(plan: Plan, data: "Dataset") -> Any:
-    """Build the adapter: the paper's prompts for this data, unless told otherwise."""
+    """Build the adapter: the paper's prompts unless another is named."""
     import dspy
 
     from tale_dspy.adapter import TaleAdapter
@@ -174,13 +177,13 @@ def make_adapter(plan: Plan, data: "Dataset") -> Any:
 
 
 def _is_finished(plan: Plan, n: int) -> bool:
-    """Tell whether the folder has as many records as there are answers to get: nothing will be asked then."""
+    """Return whether the folder holds all answers, so that nothing is asked."""
     try:
-        return plan.shard is None and _lines(plan.folder() / "records.jsonl") >= n * plan.repeats
+        return plan.shard is None and _count_lines(plan.folder() / "records.jsonl") >= n * plan.repeats
     except OSError:
         return False
 
 
-def _lines(path: "Path") -> int:
+def _count_lines(path: "Path") -> int:
     with path.open("rb") as file:
         return sum(1 for _ in file)

@@ -11,7 +11,7 @@ from tale_dspy.cli.console import say
 NAME = "export"
 
 
-def run(
+def run_command(
     source: Annotated[Path, typer.Argument(help="A saved program's .json (litellm, json-policy) or a run folder.")],
     to: Annotated[
         str,

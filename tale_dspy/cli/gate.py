@@ -13,16 +13,17 @@ MinSaving = Annotated[float, typer.Option(help="Least saving of output tokens, a
 MaxDrop = Annotated[float, typer.Option(help="Largest drop in accuracy allowed, a fraction: 0.01 is one point.")]
 
 
-def run(
+def run_command(
     base: Annotated[Path, typer.Argument(help="Run folder of the plain model, or of the old prompt.")],
     tuned: Annotated[Path, typer.Argument(help="Run folder of the tuned model, or of the new prompt.")],
     min_saving: MinSaving = 0.3,
     max_drop: MaxDrop = 0.01,
     json: flags.Json = False,
 ) -> int:
-    """Pass a tuned run that is shown to be shorter and not worse than its base: exit code 0, else 1.
+    """Test that a tuned run is shorter and not worse than its base.
 
-    Both runs must have the same questions and decoding, and differ in the model or in the prompt, not in both.
+    The exit code is 0 if it is shown to be, else 1. Both runs must have the same questions and decoding, and differ in
+    the model or in the prompt, not in both.
     """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.gate import noninferiority_test

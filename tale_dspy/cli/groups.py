@@ -16,8 +16,10 @@ from tale_dspy.cli.config_file import panel_order
 Command = Callable[..., int]
 
 
-def spelled_out(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
-    """Give a command the flags of the dataclasses that it takes, in their place, those that must be given first.
+def expand_dataclass(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """Give a command the flags of the dataclasses that it takes.
+
+    Flags that must be given come first.
 
     A field is a flag where it is `Annotated`, as all of `cli.flags` are; any other keeps its default.
 
@@ -27,7 +29,9 @@ def spelled_out(*, without: Collection[str] = ()) -> Callable[[Command], Command
 
     def decorate(command: Command) -> Command:
         parameters = inspect.signature(command).parameters
-        groups = {name: _flags(p.annotation, without) for name, p in parameters.items() if is_dataclass(p.annotation)}
+        groups = {
+            name: _flags_of(p.annotation, without) for name, p in parameters.items() if is_dataclass(p.annotation)
+        }
 
         @functools.wraps(command)
         def run(**values: Any) -> int:
@@ -44,7 +48,7 @@ def spelled_out(*, without: Collection[str] = ()) -> Callable[[Command], Command
     return decorate
 
 
-def _flags(group: Any, without: Collection[str]) -> list[Parameter]:
+def _flags_of(group: Any, without: Collection[str]) -> list[Parameter]:
     """Return the fields of a dataclass that are flags, as parameters."""
     return [
         Parameter(

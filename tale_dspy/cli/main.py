@@ -46,7 +46,10 @@ app = typer.Typer(
 
 
 def exits(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn what a command gives or raises into an exit code and one sentence on stderr."""
+    """Turn a command's result or error into an exit code and one sentence.
+
+    The sentence goes to stderr.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -97,11 +100,11 @@ for _command in (
     export,
     merge,
 ):
-    app.command(_command.NAME)(exits(with_config(_command.run)))
+    app.command(_command.NAME)(exits(with_config(_command.run_command)))
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def _show_version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
         import tale_dspy
 
@@ -109,7 +112,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-def _interrupt(*_: object) -> None:
+def _raise_interrupt(*_: object) -> None:
     """End a command on SIGTERM as on Ctrl-C: with what was finished."""
     raise KeyboardInterrupt
 
@@ -122,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     streams.set_up()
     if argv is None:
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         app(list(argv) if argv is not None else None, prog_name="tale")
         code = 0

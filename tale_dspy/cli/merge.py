@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 NAME = "merge"
 
 
-def run(
+def run_command(
     out: Annotated[Path, typer.Argument(help="The folder that holds shard-0001-of-000N/ and its sisters.")],
     json: flags.Json = False,
 ) -> int:
-    """Join the shards in OUT exactly once, tell what was paid twice, and write OUT/summary.json."""
+    """Join the shards in OUT exactly once.
+
+    Says what was paid twice, and writes OUT/summary.json.
+    """
     from tale_dspy.runs.merge import merge_shards
 
     show(merge_shards(out), json=json)

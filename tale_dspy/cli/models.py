@@ -1,15 +1,19 @@
 """The model that a plan names: how it is reached, and whether anyone knows it."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.cli.plan import Plan
 from tale_dspy.display import suggestion
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
+
+if TYPE_CHECKING:
+    from tale_dspy.backends.lm import LM
 
 
-def language_model(plan: Plan) -> Any:
+def language_model(plan: Plan) -> "LM":
     """Build the LM; a server of one's own needs no key.
 
     Raises:
@@ -19,7 +23,7 @@ def language_model(plan: Plan) -> Any:
 
     from tale_dspy.backends.lm import LM
 
-    settings: dict[str, Any] = {"temperature": plan.temperature, "max_tokens": plan.max_tokens, "seed": plan.seed}
+    settings: JsonObject = {"temperature": plan.temperature, "max_tokens": plan.max_tokens, "seed": plan.seed}
     key = plan.api_key
     if key is None and plan.api_base and "OPENAI_API_KEY" not in os.environ:
         key = "none"  # the OpenAI client refuses to start without one
@@ -30,7 +34,7 @@ def language_model(plan: Plan) -> Any:
         settings["timeout"] = plan.timeout
     options = {k: v for k, v in settings.items() if v is not None}
     try:
-        fallbacks = [_fallback(plan, model) for model in plan.fallback or ()]
+        fallbacks = [_fallback_lm(plan, model) for model in plan.fallback or ()]
         if fallbacks:  # else the run tries again, with an attempt a line in its journal
             options["num_retries"] = plan.retries
         lm = LM(plan.model, engine=plan.engine, cache=plan.cache, fallbacks=fallbacks, **options)
@@ -39,17 +43,22 @@ def language_model(plan: Plan) -> Any:
     return lm
 
 
-def _fallback(plan: Plan, model: str) -> Any:
-    """Build an LM that answers in the place of --model: with the same decoding, at its own provider's address."""
+def _fallback_lm(plan: Plan, model: str) -> "LM":
+    """Build an LM that answers in the place of --model.
+
+    It decodes alike, at its own provider's address.
+    """
     from tale_dspy.backends.lm import LM
 
     decoding = {"temperature": plan.temperature, "max_tokens": plan.max_tokens, "seed": plan.seed}
-    options: dict[str, Any] = {k: v for k, v in decoding.items() if v is not None}
+    options: JsonObject = {k: v for k, v in decoding.items() if v is not None}
     return LM(model, engine=plan.engine, cache=plan.cache, **options)
 
 
-def check_provider(plan: Plan, lm: Any) -> None:
-    """Say at once that LiteLLM has no such provider, where it will be asked; a local model is loaded.
+def check_provider(plan: Plan, lm: "LM") -> None:
+    """Say at once that LiteLLM has no such provider, where it will be asked.
+
+    A local model is loaded.
 
     LiteLLM and what it loads at its first request are loaded here, before any latency is measured.
     """
@@ -78,8 +87,11 @@ def check_provider(plan: Plan, lm: Any) -> None:
         ) from None
 
 
-def _is_routed_by_dspy(lm: Any) -> bool:
-    """Whether DSPy's own stack knows the provider; engine auto goes through LiteLLM otherwise."""
+def _is_routed_by_dspy(lm: "LM") -> bool:
+    """Whether DSPy's own stack knows the provider.
+
+    Engine auto goes through LiteLLM otherwise.
+    """
     from tale_dspy.dspy_bridge import LM15Error, resolve_engine
 
     try:

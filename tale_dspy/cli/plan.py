@@ -91,7 +91,10 @@ class Plan:
     """No flag: a key comes from the environment."""
 
     def checked(self) -> Self:
-        """Return the plan with its preset filled in, or say which flag cannot be used."""
+        """Return the plan with its preset filled in.
+
+        A flag that cannot be used is named.
+        """
         for flag, value, least in (
             ("--limit", self.limit, 1),
             ("--offset", self.offset, 0),
@@ -127,7 +130,10 @@ class Plan:
         return replace(self, temperature=temperature, max_tokens=self.max_tokens or 1024, seed=seed)
 
     def load_data(self, *, labelled: bool = True) -> "Dataset":
-        """Load the questions that are asked; only a file's may be without gold, and only where none is needed."""
+        """Load the questions that are asked.
+
+        Only a file's may be without gold, and only where none is needed.
+        """
         return self.load(self.data, labelled).take(self.offset, self.limit)
 
     def load(self, name: str, labelled: bool = True) -> "Dataset":
@@ -154,7 +160,9 @@ class Plan:
         return self.folder() if self.shard is None else self.folder() / Shard.parse(self.shard).folder_name
 
     def folder(self) -> Path:
-        """Return the run folder: the one given, or one under runs/ named after data, program and model.
+        """Return the run folder.
+
+        It is the one given, or one under runs/ named after data, program and model.
 
         Where the readable name does not tell two commands apart, as with two files of one name, a hash follows.
         """

@@ -1,9 +1,10 @@
 """What `tale train --eval` does after the training: base and adapter on questions neither has seen, and the gate."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject, Program
 
 if TYPE_CHECKING:
     from tale_dspy.comparison.gate import GateResult
@@ -60,14 +61,14 @@ class PostTrainingEval:
             for model in models
         ]
         plan, data = plans[0], plans[0].load_data()
-        program: Any = program_from(self.program, data.signature)
+        program: Program = program_from(self.program, data.signature)
         adapter = make_adapter(plan, data)
         check_program(trained.card, program, dict(data.examples[0].inputs().items()), adapter)
         if self.api_base is not None:
             check_served(trained.card, trained.path, str(self.model), self.api_base)
         base, tuned = (language_model(one) for one in plans)
         out = trained.path / "eval"
-        limits: dict[str, Any] = {"min_saving": self.min_saving, "max_drop": self.max_drop}
+        limits: JsonObject = {"min_saving": self.min_saving, "max_drop": self.max_drop}
         verdict = evaluate_adapter(program, base, tuned, data, out=out, **limits, adapter=adapter, name=self.program)
         record_verdict(trained.path, verdict)
         return verdict

@@ -24,14 +24,17 @@ Folders = Annotated[
 ]
 
 
-def run(
+def run_command(
     runs: Folders,
     out: Annotated[
         Path, typer.Option(help="Folder for report.html, table.md, .tex, .csv, .json and the figures.")
     ] = Path("report"),
     json: flags.Json = False,
 ) -> None:
-    """Print the table of several runs, and write it with all figures into a folder and into one page, report.html."""
+    """Print the table of several runs, and write it with all figures.
+
+    The figures go into a folder and into one page, report.html.
+    """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports import load_sources, rich_table, to_json, write_report
     from tale_dspy.reports.search_run import searched_row
@@ -44,7 +47,7 @@ def run(
         if rows:
             screen.print(rich_table(rows, width=screen.width))
         for search in sources.searches:
-            _show(search, sources)
+            _show_search(search, sources)
         for training in sources.trainings:
             say(training.verdict)
     written = write_report(sources, out)
@@ -55,7 +58,10 @@ def run(
 
 
 def _search_figures(search: "SearchRun", sources: "ReportSources") -> dict[str, object]:
-    """Return the figures of a search, and how well the budgets of the runs fit its ideal ranges."""
+    """Return the figures of a search.
+
+    They say how well the budgets of the runs fit its ideal ranges.
+    """
     from dataclasses import asdict
 
     from tale_dspy.reports.search_run import range_qualities, range_sentence, search_table
@@ -73,7 +79,7 @@ def _search_figures(search: "SearchRun", sources: "ReportSources") -> dict[str, 
     }
 
 
-def _show(search: "SearchRun", sources: "ReportSources") -> None:
+def _show_search(search: "SearchRun", sources: "ReportSources") -> None:
     from tale_dspy.cli.console import console
     from tale_dspy.display import visible
     from tale_dspy.reports.search_run import range_qualities, range_sentence, search_summary

@@ -21,7 +21,7 @@ Systems = dict[str, tuple[str, str]]
 """By the name in the paper's table: the program to run, and the model to ask."""
 
 
-def run(
+def run_command(
     row: Annotated[
         str, typer.Argument(help="A row of the paper, such as table3-gsm8k or table4-gpt-4o; `list` names all.")
     ],
@@ -41,10 +41,11 @@ def run(
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Run the systems of one row of the paper's Tables 3 to 6 (direct, cot, tale-ep, tale-pt) with its settings.
+    """Run the systems of one row of the paper's Tables 3 to 6.
 
-    Prints the calls and their expected price first, and asks, unless --yes is given. The models of Tables 5 and 6 are
-    trained first, and given by --sft and --dpo: the commands, GPU memory and hours are printed.
+    These are direct, cot, tale-ep and tale-pt, with the settings of the row. Prints the calls and their expected price
+    first, and asks, unless --yes is given. The models of Tables 5 and 6 are trained first, and given by --sft and
+    --dpo: the commands, GPU memory and hours are printed.
     """
     from tale_dspy.cli.console import confirmed, console, print_json
     from tale_dspy.cli.plan import Plan
@@ -91,7 +92,9 @@ def run(
 
 
 def systems_of(row: "PaperRow", model: str, model_flags: dict[str, str | None]) -> Systems:
-    """Return the systems that can be run: those of the base model, and those whose trained model is given.
+    """Return the systems that can be run.
+
+    They are those of the base model, and those whose trained model is given.
 
     Args:
         row: A row of the paper.
@@ -125,7 +128,10 @@ def _check_models(plan: "Plan", systems: Systems) -> None:
 
 
 def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
-    """Run the systems under one cap, each in a folder of its own under the plan's, until the cap ends it."""
+    """Run the systems under one cap, until the cap ends it.
+
+    Each has a folder of its own under the plan's.
+    """
     from tale_dspy.cli.console import live_bar
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.runs.shared_caps import SharedCaps

@@ -11,13 +11,16 @@ from tale_dspy.cli.console import say
 NAME = "runs"
 
 
-def run(
+def run_command(
     folder: Annotated[Path, typer.Argument(help="A folder of runs; the folders below it are looked into.")] = Path(
         "runs"
     ),
     json: flags.Json = False,
 ) -> None:
-    """List the runs, searches and trained adapters in a folder, with their main figures."""
+    """List the runs, searches and trained adapters in a folder.
+
+    Each is shown with its main figures.
+    """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports.run_listing import list_folder, listing_table, screen_listing
 

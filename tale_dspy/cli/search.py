@@ -11,10 +11,11 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
-from tale_dspy.cli.groups import spelled_out
+from tale_dspy.cli.groups import expand_dataclass
 from tale_dspy.cli.plan import EVAL_ONLY, Plan
 from tale_dspy.cli.search_setup import PreparedSearch, SearchOptions, prepare_search
 from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.backends.prices import Price
@@ -32,7 +33,7 @@ PROGRAM_FILE = "program.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchFlags(Plan):
-    """The flags that are those of `tale eval`, with a program and a metric of its own."""
+    """The flags of `tale eval`, with a search's program and metric."""
 
     program: Annotated[
         str,
@@ -52,8 +53,8 @@ class SearchFlags(Plan):
         return super().load_data(labelled=labelled and self.metric != AGREES)
 
 
-@spelled_out(without=(*EVAL_ONLY, "retry_errors", "repeats", "preset", "allow_leak"))
-def run(
+@expand_dataclass(without=(*EVAL_ONLY, "retry_errors", "repeats", "preset", "allow_leak"))
+def run_command(
     settings: SearchOptions,
     plan: SearchFlags,
     dry_run: flags.DryRun = False,
@@ -63,8 +64,8 @@ def run(
 ) -> int:
     """Search each question's best budget on training questions, and save a program that estimates budgets from them.
 
-    States what budgets of their own gain against budget:best, the best budget for all. The same command continues a
-    search that was stopped or killed.
+    Saves a program that estimates budgets. States what budgets of their own gain against budget:best, the best budget
+    for all. The same command continues a search that was stopped or killed.
     """
     from tale_dspy.cli.console import print_json
 
@@ -106,7 +107,7 @@ class SearchOutcome:
     ranges: "dict[str, IdealRangeMetrics]"
     """By predictor: how often the learned budgets lie in the ideal ranges of the questions they were learned from."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the summary of the search, with gains and the program's file."""
         gains = {name: gain and gain.to_json() for name, gain in self.gains.items()}
         gain_figures = {"gain": next(iter(gains.values()))} if len(gains) == 1 else {"gains": gains}
@@ -129,7 +130,7 @@ class SearchOutcome:
         return [*lines, *self.search.notices.values(), f"kept in {self.search.out}; the program: {self.file}"]
 
 
-def figure_lines(summary: dict[str, Any]) -> list[str]:
+def figure_lines(summary: JsonObject) -> list[str]:
     """Write the figures of one predictor's search."""
     from tale_dspy.comparison.formatting import number
 
@@ -208,10 +209,10 @@ def search(
             gains[name] = _gain(job, name, progress)
     except SpendCapReached as e:
         stopped = f"{e} (no comparison with budget:best)"
-    return SearchOutcome(budget_search, file, gains, stopped, _ranges(budget_search, program))
+    return SearchOutcome(budget_search, file, gains, stopped, _ideal_ranges(budget_search, program))
 
 
-def _ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRangeMetrics]":
+def _ideal_ranges(budget_search: "BudgetSearch", program: Any) -> "dict[str, IdealRangeMetrics]":
     from tale_dspy.optimizers.search.budget_override import budgeted_predictors
     from tale_dspy.optimizers.search.ideal_range import learned_quality
     from tale_dspy.programs.tale_ep import TaleEP

@@ -10,14 +10,17 @@ from tale_dspy.cli import flags
 NAME = "show"
 
 
-def run(
+def run_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     question: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Id of a question, or how it begins; unset: the run's table.")
     ] = None,
     json: flags.Json = False,
 ) -> None:
-    """Show the figures of a run and the questions it failed, or one question with everything that is known of it."""
+    """Show the figures of a run and the questions it failed.
+
+    With an ID, shows one question with everything that is known of it.
+    """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports import report_rows, rich_table
     from tale_dspy.reports.question_view import failed_table, find_records, rich_record

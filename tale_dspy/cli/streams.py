@@ -30,7 +30,9 @@ _WARNERS = r"(aiohttp|asyncio|dspy|httpx|litellm|openai|pydantic)(\.|$)"
 
 
 class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers only
-    """Writes to what `sys.stderr` is at the moment: a live bar puts itself in its place.
+    """Write to what `sys.stderr` is at the moment.
+
+    A live bar puts itself in its place.
 
     What a record holds of a model's or a server's text cannot command the terminal.
     """
@@ -44,7 +46,10 @@ class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic
 
 
 def set_up() -> None:
-    """Send our warnings to stderr, silence the libraries, and let no character break the output."""
+    """Send our warnings to stderr and silence the libraries.
+
+    No character breaks the output.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[StderrHandler()])
@@ -58,13 +63,15 @@ def set_up() -> None:
 
 
 def drop_stdout() -> None:
-    """Send what is left for stdout nowhere: its reader left, or its disk is full."""
+    """Discard what is left for stdout: its reader left, or its disk is full."""
     with contextlib.suppress(OSError, ValueError):  # not a file at all, as in a test
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def leave_at_once(code: int) -> None:
-    """End the process without tearing the interpreter down, if a request given up is still in flight.
+    """End the process without tearing the interpreter down.
+
+    A request that was given up may still be in flight.
 
     Its thread may hold an import lock for ever, and LiteLLM imports once more when it is torn down: the process would
     hang where the user has just pressed Ctrl-C.

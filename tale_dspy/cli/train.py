@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.cli.gate import MaxDrop, MinSaving
-from tale_dspy.cli.groups import spelled_out
+from tale_dspy.cli.groups import expand_dataclass
 from tale_dspy.cli.post_training import PostTrainingEval
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.training.options import TrainOptions
@@ -62,7 +63,7 @@ class TrainingFlags:
         values = vars(self) | {
             "targets": _names(self.targets),
             "loss": _names(self.loss),
-            "loss_weights": _numbers("--loss-weights", self.loss_weights),
+            "loss_weights": _split_numbers("--loss-weights", self.loss_weights),
         }
         return options_from(strategy, values.pop("preset"), **values)
 
@@ -100,8 +101,8 @@ class EvaluationFlags:
         return evaluation.checked(base)
 
 
-@spelled_out()
-def run(
+@expand_dataclass()
+def run_command(
     strategy: Annotated[str, typer.Argument(metavar="sft|dpo|grpo", help="What to train with.")],
     base: Annotated[str, typer.Option(help="embedded, the folder of a model, or its name on the Hugging Face hub.")],
     data: Annotated[
@@ -122,17 +123,17 @@ def run(
     proof = evaluation.post_training(base)
     plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
     if dry_run:
-        print_json(_figures(plan)) if json else _show(plan)
+        print_json(_plan_figures(plan)) if json else _show_plan(plan)
         return 0
     from tale_dspy.training.trainer import is_first
 
     if not is_first():  # of the processes of `accelerate launch` one speaks
-        _train(plan, None)
+        _run_training(plan, None)
         return 0
     if not json:
-        _show(plan)
-    with _bar(f"{strategy} {base}", plan.steps) as progress:
-        trained = _train(plan, progress)
+        _show_plan(plan)
+    with _training_bar(f"{strategy} {base}", plan.steps) as progress:
+        trained = _run_training(plan, progress)
     if merge_to is not None:
         from tale_dspy.training.merge import merge_adapter
 
@@ -144,7 +145,7 @@ def run(
     verdict = None if proof is None else proof.run(trained)
     if json:
         results_json = {"results": results, "model": trained.model, "out": str(out)}
-        print_json({**_figures(plan), **results_json, "gate": None if verdict is None else verdict.to_json()})
+        print_json({**_plan_figures(plan), **results_json, "gate": None if verdict is None else verdict.to_json()})
     elif verdict is not None:
         from tale_dspy.reports.verdict import rich_verdict
 
@@ -156,14 +157,14 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+def _split_numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
     try:
         return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{flag} must be numbers with commas between them, got {text}") from None
 
 
-def _train(plan: "TrainingPlan", progress: "Progress | None") -> "TrainedAdapter":
+def _run_training(plan: "TrainingPlan", progress: "Progress | None") -> "TrainedAdapter":
     from tale_dspy.training.trainer import run_training as train
 
     if plan.options.strategy == "sft":
@@ -175,7 +176,7 @@ def _train(plan: "TrainingPlan", progress: "Progress | None") -> "TrainedAdapter
     return train(plan, build, progress)
 
 
-def _figures(plan: "TrainingPlan") -> dict[str, Any]:
+def _plan_figures(plan: "TrainingPlan") -> JsonObject:
     memory = plan.memory
     return {
         "strategy": plan.options.strategy,
@@ -192,7 +193,7 @@ def _figures(plan: "TrainingPlan") -> dict[str, Any]:
     }
 
 
-def _show(plan: "TrainingPlan") -> None:
+def _show_plan(plan: "TrainingPlan") -> None:
     shape, memory = plan.shape, plan.memory
     left_out = f", {plan.left_out} longer than --max-length left out" if plan.left_out else ""
     lines = {
@@ -200,19 +201,19 @@ def _show(plan: "TrainingPlan") -> None:
         "tokens": f"{plan.tokens} an epoch, prompts included; the longest row has {plan.longest}",
         "steps": f"{plan.steps} of {plan.batch} rows, learning rate {plan.rate:.2g}",
         "trained": f"{shape.trainable} numbers beside the {shape.parameters} of the base",
-        "memory": f"about {_megabytes(memory.total)} a device: base {_megabytes(memory.weights)}, adapter "
-        f"{_megabytes(memory.adapter)}, activations {_megabytes(memory.activations)}",
+        "memory": f"about {_bytes_text(memory.total)} a device: base {_bytes_text(memory.weights)}, adapter "
+        f"{_bytes_text(memory.adapter)}, activations {_bytes_text(memory.activations)}",
     }
     for name, value in lines.items():
         say(f"{name:8} {value}")
 
 
-def _megabytes(n: int) -> str:
+def _bytes_text(n: int) -> str:
     return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"
 
 
 @contextmanager
-def _bar(title: str, steps: int) -> "Iterator[Callable[[TrainingStep], None] | None]":
+def _training_bar(title: str, steps: int) -> "Iterator[Callable[[TrainingStep], None] | None]":
     """Show steps, loss, speed and time left on stderr."""
     import sys
 

@@ -10,7 +10,7 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
-from tale_dspy.cli.groups import spelled_out
+from tale_dspy.cli.groups import expand_dataclass
 from tale_dspy.cli.plan import BATCH_FLAGS, EVAL_ONLY, Plan
 from tale_dspy.errors import UsageError
 
@@ -65,8 +65,8 @@ class TunePlan(Plan):
     ] = None
 
 
-@spelled_out(without=(*EVAL_ONLY, *BATCH_FLAGS, "repeats", "preset", "allow_leak", "form"))
-def run(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> int:
+@expand_dataclass(without=(*EVAL_ONLY, *BATCH_FLAGS, "repeats", "preset", "allow_leak", "form"))
+def run_command(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> int:
     """Tune wording, prompt form, demos and budgets of a program for accuracy and tokens together.
 
     Writes every program of the Pareto front and the chosen one, and measures that one on questions that were kept back,

@@ -11,14 +11,17 @@ from tale_dspy.cli.report import Folders
 NAME = "view"
 
 
-def run(
+def run_command(
     runs: Folders,
     out: Annotated[
         Path | None, typer.Option(help="File to write; unset: report.html in the first of the folders.")
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Write the file and open no browser.")] = False,
 ) -> None:
-    """Write the report as one HTML file, which can be mailed, and open it in a browser."""
+    """Write the report as one HTML file, and open it in a browser.
+
+    The file needs nothing else, so that it can be mailed.
+    """
     import webbrowser
 
     from tale_dspy.reports import load_sources, report_page

@@ -10,9 +10,10 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.errors import BackendError, RunFolderError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.files import iter_jsonl, require_plain_file
 from tale_dspy.runs.record import OUTCOMES, Record
 
@@ -46,7 +47,10 @@ _NO_TEXT = -1
 
 @dataclass(frozen=True)
 class TextColumn:
-    """A column of few different texts: a code for each record, -1 where there is none."""
+    """A column of few different texts.
+
+    It has a code for each record, -1 where there is none.
+    """
 
     codes: "NDArray[np.int32]"
     texts: tuple[str, ...]
@@ -61,7 +65,10 @@ class TextColumn:
 
 @dataclass(frozen=True)
 class RunColumns:
-    """The columns of a run; all have one entry a record, in the order of the records."""
+    """The columns of a run.
+
+    All have one entry a record, in the order of the records.
+    """
 
     ids: "NDArray[np.bytes_]"
     repeat: "NDArray[np.int32]"
@@ -99,7 +106,7 @@ class RunColumns:
 
     def take(self, places: "NDArray[np.int64]") -> "RunColumns":
         """Return the records at these places, in their order."""
-        chosen: dict[str, Any] = {}
+        chosen: JsonObject = {}
         for field in fields(self):
             value = getattr(self, field.name)
             is_text = isinstance(value, TextColumn)
@@ -155,11 +162,11 @@ class ColumnBuilder:
         import numpy as np
 
         kinds = {"repeat": np.int32, "outcome": np.int8, "part": np.int16, "offset": np.int64}
-        whole: dict[str, Any] = {
+        whole: JsonObject = {
             name: np.asarray(values, dtype=kinds.get(name, np.int32)) for name, values in self._integers.items()
         }
-        numbers: dict[str, Any] = {name: np.asarray(values, dtype=np.float64) for name, values in self._floats.items()}
-        texts: dict[str, Any] = {
+        numbers: JsonObject = {name: np.asarray(values, dtype=np.float64) for name, values in self._floats.items()}
+        texts: JsonObject = {
             name: TextColumn(np.asarray(codes, dtype=np.int32), tuple(self._texts[name]))
             for name, codes in self._codes.items()
         }
@@ -192,7 +199,7 @@ def joined_columns(parts: Sequence[RunColumns]) -> RunColumns:
 
     if len(parts) == 1:
         return parts[0]
-    joined: dict[str, Any] = {}
+    joined: JsonObject = {}
     for field in fields(RunColumns):
         values = [getattr(part, field.name) for part in parts]
         if isinstance(values[0], TextColumn):
@@ -219,13 +226,18 @@ def _joined_texts(columns: Sequence[TextColumn]) -> TextColumn:
 
 
 def fingerprint(records: Path) -> list[int]:
-    """Return size and time of the file of records, by which stored columns are known to be of it."""
+    """Return size and time of the file of records.
+
+    Stored columns are known by them to be of that file.
+    """
     about = records.stat()
     return [about.st_size, about.st_mtime_ns]
 
 
-def write_columns(folder: Path, summary: dict[str, Any] | None, chunk: int = 50_000) -> bool:
-    """Store the columns of a folder's records beside them; say whether PyArrow is there to do it.
+def write_columns(folder: Path, summary: JsonObject | None, chunk: int = 50_000) -> bool:
+    """Store the columns of a folder's records beside them.
+
+    Say whether PyArrow is there to do it.
 
     Args:
         folder: The run folder, in which nobody writes any more.
@@ -262,7 +274,7 @@ def _as_table(columns: RunColumns) -> "pa.Table":
     import numpy as np
     import pyarrow as pa
 
-    arrays: dict[str, Any] = {}
+    arrays: JsonObject = {}
     for field in fields(RunColumns):
         value = getattr(columns, field.name)
         if field.name == "ids":
@@ -278,8 +290,10 @@ def _as_table(columns: RunColumns) -> "pa.Table":
     return pa.table(arrays)
 
 
-def read_columns(folder: Path) -> tuple[RunColumns, dict[str, Any] | None] | None:
-    """Read stored columns and the state of their summary; None if there are none of the records as they are.
+def read_columns(folder: Path) -> tuple[RunColumns, JsonObject | None] | None:
+    """Read stored columns and the state of their summary.
+
+    The result is None if there are none of the records as they are.
 
     Raises:
         RunFolderError: If the file is there and broken.
@@ -307,7 +321,7 @@ def _from_table(table: "pa.Table") -> RunColumns:
     import numpy as np
 
     kinds = {"repeat": np.int32, "cached_calls": np.int32, "calls": np.int32, "part": np.int16, "offset": np.int64}
-    values: dict[str, Any] = {"ids": table["id"].combine_chunks().to_numpy(False).astype("S")}
+    values: JsonObject = {"ids": table["id"].combine_chunks().to_numpy(False).astype("S")}
     for name in FLOATS:
         values[name] = table[name].cast("float64").to_numpy().astype(np.float64)
     for name, kind in kinds.items():

@@ -8,7 +8,6 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import dspy
@@ -24,6 +23,7 @@ from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.guarantee import warn_of_others
 from tale_dspy.programs.state import ModuleState, promises_of, seen_by, tuned_with
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.questions import QuestionStream
@@ -31,13 +31,13 @@ from tale_dspy.runs.scoring import Metric
 
 
 def describe_run(
-    program: Any,
-    lm: Any,
+    program: Program,
+    lm: LanguageModel,
     questions: QuestionStream,
     metric: Metric | None,
     options: RunOptions,
-    examples: Any,
-) -> dict[str, Any]:
+    examples: object,
+) -> JsonObject:
     """Build the content of `run.json`.
 
     `config` decides the result: a folder of another one is refused. The rest tells how and when it was made.
@@ -64,25 +64,25 @@ def describe_run(
             "program": {"name": options.name or type(program).__name__, "state": state_hash(program)},
             "dspy": _dspy_release(),
             "model": getattr(lm, "model", None),
-            "engine": _engine(lm),
-            **_weights(lm),
-            "address": _address(lm, compared=True),
+            "engine": _engine_name(lm),
+            **_weights_hash(lm),
+            "address": _endpoint_of(lm, compared=True),
             "settings": public_config(getattr(lm, "kwargs", {})),
-            "adapter": _adapter(program, options),
+            "adapter": _adapter_names(program, options),
             "prompting": prompting(program),
             **_own_models(program),
-            **_fallbacks(lm),
+            **_fallback_models(lm),
             "data": data,
-            "metric": "answer equality" if metric is None else _name(metric),
+            "metric": "answer equality" if metric is None else _metric_name(metric),
             "threshold": options.threshold,
             "repeats": options.repeats,
             "price": None if options.price is None else {"input": options.price.input, "output": options.price.output},
             "paper_counts": options.paper_counts,
             **dict(options.config or {}),
         },
-        "address": _address(lm, compared=False),
+        "address": _endpoint_of(lm, compared=False),
         "versions": versions(),
-        "provenance": options.provenance or _mark(program, lm),
+        "provenance": options.provenance or _provenance_of(program, lm),
         "seen": sorted(roles_by_id),
         "tuned_with": sorted(tuned_with(program)),
         "contaminated": bool(overlap),
@@ -92,8 +92,10 @@ def describe_run(
 _NO_PROMPT = ("lm", "traces", "train", "promise")
 
 
-def state_hash(program: Any) -> str:
-    """Hash what a program brings to a prompt: instructions, demos, limits, settings; not its language models.
+def state_hash(program: Program) -> str:
+    """Hash what a program brings to a prompt.
+
+    That is instructions, demos, limits and settings, but not its language models.
 
     The attributes of its modules count as far as they are numbers, text or lists of these; code does not.
     """
@@ -104,12 +106,12 @@ def state_hash(program: Any) -> str:
     }
     settings = {name: p.config for name, p in program.named_predictors() if p.config}
     modules = program.named_sub_modules(dspy.Module)
-    attributes = {name: _plain(vars(m)) for name, m in modules if not isinstance(m, dspy.Predict)}
-    return _hash({"state": state, "settings": settings, "attributes": attributes})
+    attributes = {name: _plain_attributes(vars(m)) for name, m in modules if not isinstance(m, dspy.Predict)}
+    return _hash_value({"state": state, "settings": settings, "attributes": attributes})
 
 
-def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
-    def is_plain(value: Any) -> bool:
+def _plain_attributes(attributes: JsonObject) -> JsonObject:
+    def is_plain(value: object) -> bool:
         return isinstance(value, int | float | str | bool) or (
             isinstance(value, list | tuple) and bool(value) and all(map(is_plain, value))
         )
@@ -117,30 +119,33 @@ def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in attributes.items() if not k.startswith("_") and is_plain(v)}
 
 
-def _seen_by_models(program: Any, lm: Any) -> dict[str, str]:
+def _seen_by_models(program: Program, lm: LanguageModel) -> dict[str, str]:
     """Return the questions that local models were trained on."""
     models = [lm, *(p.lm for _, p in program.named_predictors())]
     return {id_: role for model in models if isinstance(model, LM) for id_, role in model.seen.items()}
 
 
-def _own_models(program: Any) -> dict[str, Any]:
-    """Name the models of predictors that have one of their own, where there are any."""
+def _own_models(program: Program) -> JsonObject:
+    """Name the models of predictors that have one of their own."""
     lms = [(name, p.lm) for name, p in program.named_predictors() if p.lm is not None]
-    models = {name: "@".join([lm.model, *_weights(lm).values()]) for name, lm in lms}
+    models = {name: "@".join([lm.model, *_weights_hash(lm).values()]) for name, lm in lms}
     return {"own_models": models} if models else {}
 
 
-def _fallbacks(lm: Any) -> dict[str, Any]:
-    """Name the models that may answer in the place of another, where there are any."""
+def _fallback_models(lm: LanguageModel) -> JsonObject:
+    """Name the models that may answer in the place of another."""
     models = [one.model for one in fallback_lms(lm)]
     return {"fallbacks": models} if models else {}
 
 
-def prompting(program: Any) -> list[list[str]]:
-    """Return name, instructions and demos of each predictor but the estimators: what no saving may rest on."""
+def prompting(program: Program) -> list[list[str]]:
+    """Return name, instructions and demos of each predictor.
+
+    Estimators are left out: no claim of a saving may rest on the others.
+    """
     estimators = {id(m.predict) for _, m in program.named_sub_modules(BudgetEstimator)}
     return [
-        [name, own_instructions(p.signature), _hash([dict(d) for d in p.demos]) if p.demos else ""]
+        [name, own_instructions(p.signature), _hash_value([dict(d) for d in p.demos]) if p.demos else ""]
         for name, p in program.named_predictors()
         if id(p) not in estimators
     ]
@@ -162,32 +167,38 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def _hash(value: Any) -> str:
+def _hash_value(value: object) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=_without_address)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _without_address(value: Any) -> str:
-    """Describe what JSON cannot hold; an address would differ in the next process."""
+def _without_address(value: object) -> str:
+    """Describe what JSON cannot hold.
+
+    An address would differ in the next process.
+    """
     return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
 
 
-def _data_name(examples: Any) -> str:
+def _data_name(examples: object) -> str:
     return examples.name if isinstance(examples, Dataset) else "examples"
 
 
-def _name(metric: Metric) -> str:
+def _metric_name(metric: Metric) -> str:
     return f"{getattr(metric, '__module__', '')}:{getattr(metric, '__qualname__', type(metric).__name__)}"
 
 
-def _engine(lm: Any) -> str | None:
+def _engine_name(lm: LanguageModel) -> str | None:
     if not isinstance(lm, dspy.LM):
         return None if lm is None else type(lm).__name__
     return lm.engine if isinstance(lm.engine, str) else type(lm.engine).__name__
 
 
-def _weights(lm: Any) -> dict[str, str]:
-    """Hash the files of a local model: one that was trained further lies at the same path."""
+def _weights_hash(lm: LanguageModel) -> dict[str, str]:
+    """Hash the files of a local model.
+
+    One that was trained further lies at the same path.
+    """
     return {"weights": lm.identity} if isinstance(lm, LM) and lm.identity else {}
 
 
@@ -195,18 +206,21 @@ EMBEDDED_MARK = "embedded (trained here to obey budgets)"
 """What figures of the model that ships are evidence of: of nothing about other models."""
 
 
-def _mark(program: Any, lm: Any) -> str | None:
+def _provenance_of(program: Program, lm: LanguageModel) -> str | None:
     """Mark a run that only the embedded model answers."""
     answering = [lm if p.lm is None else p.lm for p in program.predictors()]
     return EMBEDDED_MARK if answering and all(map(_is_embedded, answering)) else None
 
 
-def _is_embedded(lm: Any) -> bool:
+def _is_embedded(lm: LanguageModel) -> bool:
     return isinstance(lm, LM) and bool(lm.identity) and Path(parse_model_path(lm.model).base) == embedded_folder()
 
 
-def _address(lm: Any, *, compared: bool) -> str | None:
-    """Host and path of the endpoint, without user, password and query; a loopback port may change between processes."""
+def _endpoint_of(lm: LanguageModel, *, compared: bool) -> str | None:
+    """Host and path of the endpoint, without user, password and query.
+
+    A loopback port may change between processes.
+    """
     kwargs = getattr(lm, "kwargs", {})
     try:
         parts = urlsplit(str(kwargs.get("api_base") or kwargs.get("base_url") or ""))
@@ -229,7 +243,7 @@ def _is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _adapter(program: Any, options: RunOptions) -> str:
+def _adapter_names(program: Program, options: RunOptions) -> str:
     """Name the adapters that answers are rendered with, estimates aside."""
     configured = options.adapter or dspy.settings.adapter
     names = set()

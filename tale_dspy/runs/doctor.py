@@ -26,6 +26,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import receipt
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.direct import DirectAnswer
+from tale_dspy.protocols import JsonObject, LanguageModel, SettingsView
 from tale_dspy.runs.session import sentence
 
 QUESTION = (
@@ -62,7 +63,7 @@ class Reading:
     """`answered`, or why there was no answer."""
     skipped: bool | None = None
     """Whether the reply lacks the visible reasoning it was asked for; None where none was asked."""
-    reasoning_params: Mapping[str, Any] | None = None
+    reasoning_params: SettingsView | None = None
     """The part of the request body that the budget became; empty where only the prompt tells it."""
     notes: tuple[str, ...] = ()
     """What was raised, lowered or left out."""
@@ -70,7 +71,10 @@ class Reading:
 
     @property
     def kept(self) -> bool:
-        """Whether no more than the budget was spent, within a tenth, by an answer that was not cut off."""
+        """Return whether the budget was kept, within a tenth.
+
+        An answer that was cut off keeps none.
+        """
         return self.adherence is not None and self.adherence <= KEPT and self.status != "truncated"
 
 
@@ -109,16 +113,16 @@ class Diagnosis:
         """Say of each way to send a budget whether it does anything."""
         verdicts = {mode: f"not available: {reason}" for mode, reason in (self.unavailable or {}).items()}
         for mode in dict.fromkeys(r.mode for r in self.readings):
-            verdicts[mode] = _verdict([r for r in self.readings if r.mode == mode])
+            verdicts[mode] = _describe_readings([r for r in self.readings if r.mode == mode])
         return verdicts
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return plain JSON, with the verdicts."""
         rows = [{**asdict(r), "kept": r.kept} for r in self.readings]
         return {**asdict(self), "readings": rows, "verdicts": self.verdicts()}
 
 
-def _verdict(readings: Sequence[Reading]) -> str:
+def _describe_readings(readings: Sequence[Reading]) -> str:
     failed = [r for r in readings if r.error]
     if len(failed) == len(readings):
         return f"refused: {failed[0].error}"
@@ -139,8 +143,8 @@ def _verdict(readings: Sequence[Reading]) -> str:
     return f"{verdict}; {skipped} of {len(readings)} replies skip their reasoning" if skipped else verdict
 
 
-def observed_control(lm: Any, diagnosis: Diagnosis, today: date) -> ReasoningControl:
-    """Return a row for this one model that says what was seen, for `$TALE_CONTROLS`.
+def observed_control(lm: LanguageModel, diagnosis: Diagnosis, today: date) -> ReasoningControl:
+    """Return a row for `$TALE_CONTROLS` that says what was seen of a model.
 
     A control that had no effect, or was refused, is none: the budget then goes into the prompt alone.
 
@@ -154,7 +158,7 @@ def observed_control(lm: Any, diagnosis: Diagnosis, today: date) -> ReasoningCon
     """
     if not diagnosis.works:
         raise UsageError(f"nothing can be written: {diagnosis.model} does not work: {diagnosis.error}")
-    observed: dict[str, Any] = {
+    observed: JsonObject = {
         "name": str(lm.model),
         "models": f"^{re.escape(str(lm.model).lower())}$",
         "source": "tale doctor",
@@ -174,14 +178,14 @@ def observed_control(lm: Any, diagnosis: Diagnosis, today: date) -> ReasoningCon
     )
 
 
-class _Headers(CallListener):
+class _HeaderListener(CallListener):
     """Listens for the rate limits in what a provider answers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.limits: dict[str, str] = {}
 
-    def append(self, entry: dict[str, Any]) -> None:
+    def append(self, entry: JsonObject) -> None:
         super().append(entry)
         hidden = item_value(entry.get("response"), "_hidden_params")
         headers = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
@@ -191,8 +195,11 @@ class _Headers(CallListener):
                 self.limits[plain] = str(text)
 
 
-def modes_of(lm: Any) -> tuple[dict[Mode, tuple[int | str, ...]], dict[str, str]]:
-    """Return the ways to send a budget with the budgets that are tried, and those that cannot be sent, with reasons."""
+def modes_of(lm: LanguageModel) -> tuple[dict[Mode, tuple[int | str, ...]], dict[str, str]]:
+    """Return the ways to send a budget that are tried, and those that are not.
+
+    The first come with their budgets, the others with reasons.
+    """
     tried: dict[Mode, tuple[int | str, ...]] = {"prompt": BUDGETS, "cap": BUDGETS}
     try:
         budget_request(lm, LEVELS["high"], "native")
@@ -207,8 +214,11 @@ def modes_of(lm: Any) -> tuple[dict[Mode, tuple[int | str, ...]], dict[str, str]
     return tried, {}
 
 
-def expected_price(lm: Any, price: Price | None = None) -> tuple[int, float | None]:
-    """Return the calls of an examination and what they cost at most, roughly; None where the price is unknown."""
+def expected_price(lm: LanguageModel, price: Price | None = None) -> tuple[int, float | None]:
+    """Return the calls of an examination and what they cost at most, roughly.
+
+    The result is None where the price is unknown.
+    """
     tried, _ = modes_of(lm)
     burst = 0 if is_local(lm.model) else BURST
     sizes = [(mode, LEVELS[b] if isinstance(b, str) else b) for mode, budgets in tried.items() for b in budgets]
@@ -221,15 +231,16 @@ def expected_price(lm: Any, price: Price | None = None) -> tuple[int, float | No
 
 
 def examine(
-    lm: Any,
+    lm: LanguageModel,
     *,
     price: Price | None = None,
     max_usd: float | None = None,
     concurrency: int = 4,
     progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
-    """Find out whether the key works, which reasoning control does, whether a budget is kept, and what is reported and
-    refused.
+    """Find out what of a model works.
+
+    That is the key, the reasoning control, whether a budget is kept, and what is reported and refused.
 
     Args:
         lm: A language model; asked without its cache.
@@ -254,7 +265,7 @@ def examine(
         auto=budget_request(lm, LEVELS["low"]).mode,
         unavailable=unavailable,
     )
-    headers = _Headers()
+    headers = _HeaderListener()
     with track(max_usd, price=price) as ledger, record_calls(headers, lm=lm, trace=None):
         say("the key")
         try:
@@ -263,17 +274,17 @@ def examine(
             return replace(diagnosis, error=sentence(e), calls=ledger.calls)
         say("budgets")
         trials: list[tuple[Mode, int | str]] = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
-        readings = _at_once([partial(_read, mode, budget) for mode, budget in trials], concurrency)
+        readings = _at_once([partial(_take_reading, mode, budget) for mode, budget in trials], concurrency)
         say("the rate limit")
         burst = 0 if is_local(lm.model) else BURST
-        refused = sum(_at_once([partial(_refused, lm, number) for number in range(burst)], burst or 1))
+        refused = sum(_at_once([partial(_is_refused, lm, number) for number in range(burst)], burst or 1))
         spending = ledger.to_json()
     calls = headers.calls
     return replace(
         diagnosis,
         works=True,
         readings=tuple(readings),
-        usage_source=_weakest(calls),
+        usage_source=_weakest_source(calls),
         reports_reasoning=any(c.reasoning_tokens is not None for c in calls),
         limits=headers.limits or None,
         burst=burst,
@@ -289,7 +300,7 @@ def _at_once(jobs: Sequence[Callable[[], Any]], threads: int) -> list[Any]:
         return [f.result() for f in [pool.submit(contextvars.copy_context().run, job) for job in jobs]]
 
 
-def _read(mode: Mode, budget: int | str) -> Reading:
+def _take_reading(mode: Mode, budget: int | str) -> Reading:
     try:
         pred = BudgetedChainOfThought("question -> answer", budget, mode=mode, adapter=TaleAdapter())(question=QUESTION)
     except LMError as e:
@@ -309,8 +320,11 @@ def _read(mode: Mode, budget: int | str) -> Reading:
     )
 
 
-def _refused(lm: Any, number: int) -> bool:
-    """Whether one call of a burst is refused with 429; other errors are none of its business."""
+def _is_refused(lm: LanguageModel, number: int) -> bool:
+    """Whether one call of a burst is refused with 429.
+
+    Other errors are none of its business.
+    """
     ask = DirectAnswer("question -> answer", adapter=TaleAdapter())
     try:
         ask(question=f"What is {number} + 3?", lm=lm.copy(num_retries=0))
@@ -321,6 +335,6 @@ def _refused(lm: Any, number: int) -> bool:
     return False
 
 
-def _weakest(calls: Sequence[Call]) -> str | None:
+def _weakest_source(calls: Sequence[Call]) -> str | None:
     sources = {c.usage_source for c in calls}
     return next((s for s in ("unknown", "tokenizer", "provider") if s in sources), None)

@@ -16,6 +16,7 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import BackendError, BatchWaiting, RunFolderError, UsageError
 from tale_dspy.programs.copying import language_models
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(
-    program: Any,
+    program: Program,
     examples: "Dataset | Sequence[Any]",
     *,
     metric: Metric | None = None,
@@ -79,14 +80,14 @@ def evaluate(
 
 
 def evaluate_with_ledger(
-    program: Any,
+    program: Program,
     examples: "Dataset | Sequence[Any]",
     metric: Metric | None,
     out: str | Path | None,
     checked: RunOptions,
     ledger: Ledger,
 ) -> Run:
-    """Do as `evaluate` does, with a ledger that the caller made and whose caps count."""
+    """Do as `evaluate` does, with a ledger of the caller's."""
     questions = questions_of(examples)
     if not isinstance(program, dspy.Module):
         raise UsageError(f"program must be a dspy.Module, got {type(program).__name__}")
@@ -118,14 +119,14 @@ class _Evaluation:
 
     def __init__(
         self,
-        program: Any,
-        lm: Any,
+        program: Program,
+        lm: LanguageModel,
         questions: QuestionStream,
         metric: Metric | None,
         options: RunOptions,
         ledger: Ledger,
         folder: RunFolder | None,
-        info: dict[str, Any],
+        info: JsonObject,
         shard: Shard | None,
     ) -> None:
         self.options, self.folder, self.info, self.metric = options, folder, info, metric
@@ -141,16 +142,19 @@ class _Evaluation:
         self._lock = threading.Lock()
 
     def run(self) -> Run:
-        """Work until all is done or something ends it; write the summary in any case."""
+        """Work until all is done or something ends it.
+
+        Write the summary in any case.
+        """
         started = time.perf_counter()
         if self.options.progress:
             self.options.progress(self.tally)
         try:
-            cap = self.runner.run(self._to_do(), self._work, self._keep, lambda record: record.error)
+            cap = self.runner.run(self._to_do(), self._ask_question, self._keep_records, lambda record: record.error)
         except BaseException as fault:
-            self._finish(started, _stop_word(fault))
+            self._finish_run(started, _stop_word(fault))
             raise
-        return self._finish(started, "cap", str(cap)) if cap else self._finish(started, None)
+        return self._finish_run(started, "cap", str(cap)) if cap else self._finish_run(started, None)
 
     def _to_do(self) -> Iterator[tuple[Question, int]]:
         if self.tally.done >= self.total:
@@ -162,13 +166,13 @@ class _Evaluation:
                 if self.folder is None or not self.folder.is_done(question.id, repeat):
                     yield question, repeat
 
-    def _work(self, item: tuple[Question, int]) -> Work[Record]:
+    def _ask_question(self, item: tuple[Question, int]) -> Work[Record]:
         question, repeat = item
         sample = QuestionSample(question.id, repeat)
         (answer,) = yield [ProgramCall(question, sample, self.metric)]
         return record_of(question, repeat, answer.fields, sample.calls, answer.seconds, self.options.paper_counts)
 
-    def _keep(self, records: Sequence[Record]) -> None:
+    def _keep_records(self, records: Sequence[Record]) -> None:
         if self.folder:
             for record in records:
                 self.folder.append(RECORDS, record.to_json())
@@ -183,7 +187,7 @@ class _Evaluation:
                 self.options.progress(self.tally)
 
     def _warn_of_skipping(self) -> None:
-        """Say once, after `SKIP_WINDOW` replies, that most come without the reasoning that was asked for."""
+        """Warn once, after `SKIP_WINDOW` replies, that most skip the reasoning."""
         reasoning_calls, skipped = self.summary.counts["reasoning_asked"], self.summary.counts["reasoning_skipped"]
         if self._skipping_said or reasoning_calls < SKIP_WINDOW:
             return
@@ -199,8 +203,11 @@ class _Evaluation:
                 100 * right,
             )
 
-    def _finish(self, started: float, stopped: str | None, message: str | None = None) -> Run:
-        """Build the run and write its summary; what cannot be written hides nothing that came before."""
+    def _finish_run(self, started: float, stopped: str | None, message: str | None = None) -> Run:
+        """Build the run and write its summary.
+
+        What cannot be written hides nothing that came before.
+        """
         with self._lock:  # a worker that was not waited for may still add to both
             run = Run(
                 info=self.folder.info if self.folder else self.info,

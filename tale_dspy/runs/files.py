@@ -11,11 +11,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 import filelock
 
 from tale_dspy.errors import BackendError, RunFolderError
+from tale_dspy.protocols import JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ HELD = ".lock.held"
 
 
 def require_plain_file(path: Path) -> None:
-    """Refuse what is there under this name if it is no plain file; a missing one is fine.
+    """Refuse what is there under this name if it is no plain file.
+
+    A missing one is fine.
 
     Raises:
         RunFolderError: If it is a link, a pipe, a folder or a device.
@@ -56,7 +59,7 @@ def _open_plain(path: Path) -> IO[bytes] | None:
         raise RunFolderError(f"{path} cannot be read: {e.strerror or e}") from e
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """Read one JSON object from a file of a run folder.
 
     Raises:
@@ -69,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}{hint if inside else ''}")
     with file:
         try:
-            value = json.loads(file.read().decode("utf-8"), parse_constant=_unknown)
+            value = json.loads(file.read().decode("utf-8"), parse_constant=_as_unknown)
         except (OSError, ValueError, RecursionError) as e:
             raise RunFolderError(f"{path} cannot be read: {e}") from e
     if not isinstance(value, dict):
@@ -77,8 +80,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def iter_jsonl(path: Path, parse: Callable[[dict[str, Any]], T], start: int = 0) -> Iterator[tuple[int, T]]:
-    """Yield offset and content of the whole lines of an appended file; a last line without newline is left out.
+def iter_jsonl(path: Path, parse: Callable[[JsonObject], T], start: int = 0) -> Iterator[tuple[int, T]]:
+    """Yield offset and content of the whole lines of an appended file.
+
+    A last line without newline is left out.
 
     Args:
         path: The file; a missing one has no lines.
@@ -98,13 +103,13 @@ def iter_jsonl(path: Path, parse: Callable[[dict[str, Any]], T], start: int = 0)
             if not line.endswith(b"\n"):
                 return
             if line.strip():
-                yield offset, _parsed(path, number, line, parse)
+                yield offset, _parse_line(path, number, line, parse)
             offset += len(line)
 
 
-def _parsed(path: Path, number: int, line: bytes, parse: Callable[[dict[str, Any]], T]) -> T:
+def _parse_line(path: Path, number: int, line: bytes, parse: Callable[[JsonObject], T]) -> T:
     try:
-        row = json.loads(line, parse_constant=_unknown)
+        row = json.loads(line, parse_constant=_as_unknown)
     except (ValueError, RecursionError) as e:
         raise RunFolderError(f"{path}, line {number} is not JSON: {e}") from e
     if not isinstance(row, dict):
@@ -116,28 +121,33 @@ def _parsed(path: Path, number: int, line: bytes, parse: Callable[[dict[str, Any
         raise RunFolderError(f"{path}, line {number}: {detail}") from e
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines of an appended file, which is then all in memory; see `iter_jsonl`."""
+def read_jsonl(path: Path) -> list[JsonObject]:
+    """Read the whole lines of an appended file, which is then all in memory.
+
+    See `iter_jsonl`.
+    """
     return [row for _, row in iter_jsonl(path, _as_it_is)]
 
 
-def line_at(path: Path, offset: int) -> dict[str, Any]:
+def line_at(path: Path, offset: int) -> JsonObject:
     """Read the line that begins at an offset."""
     for _, row in iter_jsonl(path, _as_it_is, offset):
         return row
     raise RunFolderError(f"{path} has no line at byte {offset}: it was changed while it was read")
 
 
-def _as_it_is(row: dict[str, Any]) -> dict[str, Any]:
+def _as_it_is(row: JsonObject) -> JsonObject:
     return row
 
 
-def _unknown(_: str) -> None:
+def _as_unknown(_: str) -> None:
     """Take NaN and Infinity, which are no JSON, as unknown."""
 
 
 def open_for_appending(path: Path) -> int:
-    """Open a file for appends of whole lines, without the line a kill cut off; return its descriptor.
+    """Open a file for appends of whole lines, without the line a kill cut off.
+
+    Return its descriptor.
 
     Raises:
         RunFolderError: If it is no plain file.
@@ -168,7 +178,9 @@ def _end_of_last_line(descriptor: int, size: int) -> int:
 
 
 def append_line(descriptor: int, path: Path, line: bytes) -> None:
-    """Append one line with one write; it is whole or, on a full disk, taken back.
+    """Append one line with one write.
+
+    It is whole or, on a full disk, taken back.
 
     Raises:
         BackendError: If it could not be written, or the file was deleted under the run.

@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tale_dspy.errors import RunFolderError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.columns import PARQUET_FROM, RECORDS, read_columns, write_columns
 from tale_dspy.runs.files import (
     append_line,
@@ -43,7 +44,7 @@ JournalKey = tuple[str, int, str, int]
 
 
 class JournalFolder(ABC):
-    """A folder with a journal of calls, open for writing by one process at a time.
+    """A folder with a journal of calls, written by one process at a time.
 
     A subclass names the file of its `results`, and tells which calls of the journal are not needed any more.
 
@@ -61,7 +62,7 @@ class JournalFolder(ABC):
 
     results: str
 
-    def __init__(self, path: str | Path, info: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path, info: JsonObject) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
         self._files: dict[str, int] = {}
@@ -73,12 +74,12 @@ class JournalFolder(ABC):
             raise cannot_write(self.path, e) from e
         self._guard: filelock.BaseFileLock = lock_folder(self.path)
         try:
-            self._open(info)
+            self._open_files(info)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, info: dict[str, Any]) -> None:
+    def _open_files(self, info: JsonObject) -> None:
         if (self.path / "run.json").exists():
             self.info = read_json(self.path / "run.json")
             _same_config(self.path, self.info, info)
@@ -102,18 +103,21 @@ class JournalFolder(ABC):
 
     @abstractmethod
     def is_done(self, sample: str, repeat: int) -> bool:
-        """Tell whether this draw is finished, so that its calls are not needed any more."""
+        """Return whether this draw is finished, so that its calls are not needed."""
 
     @cached_property
-    def journal(self) -> dict[JournalKey, dict[str, Any]]:
-        """Answers that were paid for questions not finished; read when first asked for."""
-        answered: dict[JournalKey, dict[str, Any]] = {}
+    def journal(self) -> dict[JournalKey, JsonObject]:
+        """Answers that were paid for questions not finished.
+
+        Read when first asked for.
+        """
+        answered: dict[JournalKey, JsonObject] = {}
         for _, row in iter_jsonl(self.path / "calls.jsonl", _checked_call):
             if row.get("error") is None and not self.is_done(row["id"], row["repeat"]):
                 answered[(row["id"], row["repeat"], row["key"], row["step"])] = row
         return answered
 
-    def append(self, name: str, row: dict[str, Any], *, to_disk: bool = False) -> None:
+    def append(self, name: str, row: JsonObject, *, to_disk: bool = False) -> None:
         """Append one line with one write; it is whole or, on a full disk, taken back.
 
         Args:
@@ -132,22 +136,22 @@ class JournalFolder(ABC):
             if to_disk:
                 os.fsync(self._files[name])
 
-    def rows_of(self, name: str) -> list[dict[str, Any]]:
+    def rows_of(self, name: str) -> list[JsonObject]:
         """Return the lines of a file that is appended beside the journal; none if it is missing."""
         return read_jsonl(self.path / name)
 
-    def replace(self, name: str, value: dict[str, Any]) -> None:
-        """Write a JSON file so that a reader sees the old or the new one, never half of it."""
+    def replace(self, name: str, value: JsonObject) -> None:
+        """Write a JSON file so that no reader sees half of it."""
         text = json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n"
-        self._swap(name, [text.encode("utf-8", "backslashreplace")])
+        self._replace_file(name, [text.encode("utf-8", "backslashreplace")])
 
-    def rewrite(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+    def rewrite(self, name: str, rows: Iterable[JsonObject]) -> None:
         """Replace all lines of an appended file."""
-        self._swap(name, (_ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n" for row in rows))
+        self._replace_file(name, (_ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n" for row in rows))
         os.close(self._files[name])
         self._files[name] = open_for_appending(self.path / name)
 
-    def _swap(self, name: str, lines: Iterable[bytes]) -> None:
+    def _replace_file(self, name: str, lines: Iterable[bytes]) -> None:
         temporary = self.path / f".{name}.tmp"
         require_plain_file(temporary)
         try:
@@ -185,7 +189,7 @@ class RunFolder(JournalFolder):
 
     results = RECORDS
 
-    def __init__(self, path: str | Path, info: dict[str, Any], *, retry_errors: bool = False) -> None:
+    def __init__(self, path: str | Path, info: JsonObject, *, retry_errors: bool = False) -> None:
         self._retry_errors = retry_errors
         self._single = info["config"].get("repeats") == 1
         self.summary = RunSummary(single=self._single)
@@ -203,7 +207,7 @@ class RunFolder(JournalFolder):
             keys = []
             for _, record in iter_jsonl(records, Record.from_json):
                 self.summary.add(record)
-                keys.append(_key(record.id, record.repeat))
+                keys.append(_record_key(record.id, record.repeat))
             self._done = _sorted_keys(keys)
         if self._retry_errors and self.summary.outcomes["error"]:
             answered = (r.to_json() for _, r in iter_jsonl(records, Record.from_json) if r.outcome != "error")
@@ -213,17 +217,20 @@ class RunFolder(JournalFolder):
         self.resumed = self.summary.records
 
     def is_done(self, sample: str, repeat: int) -> bool:
-        key = _key(sample, repeat)
+        key = _record_key(sample, repeat)
         place = int(self._done.searchsorted(key)) if len(self._done) else 0
         return place < len(self._done) and bool(self._done[place] == key)
 
     def store_columns(self) -> None:
-        """Write the columns of a large run beside its records, unless they are there."""
+        """Write the columns of a large run beside its records.
+
+        Nothing happens where they are there.
+        """
         if self.summary.records >= PARQUET_FROM and read_columns(self.path) is None:
             write_columns(self.path, self.summary.to_state())
 
 
-def _key(sample: str, repeat: int) -> bytes:
+def _record_key(sample: str, repeat: int) -> bytes:
     return f"{sample}#{repeat}".encode() if repeat else sample.encode()
 
 
@@ -245,8 +252,11 @@ _CALL_KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _checked_call(row: dict[str, Any]) -> dict[str, Any]:
-    """Check a line of the journal; of an attempt that failed no more than whose it was is used."""
+def _checked_call(row: JsonObject) -> JsonObject:
+    """Check a line of the journal.
+
+    Of an attempt that failed no more than whose it was is used.
+    """
     names = _CALL_KINDS if row.get("error") is None else ("id", "repeat")
     for name in names:
         if name not in row or not isinstance(row[name], _CALL_KINDS[name]):
@@ -254,25 +264,27 @@ def _checked_call(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _same_config(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+def _same_config(path: Path, old: JsonObject, new: JsonObject) -> None:
     if old.get("format") != FORMAT:
         raise RunFolderError(f"{path} has format {old.get('format')!r}, this version reads {FORMAT}")
-    before, now = _flat(old.get("config", {})), _flat(json.loads(json.dumps(new["config"], default=str)))
+    before, now = _flatten(old.get("config", {})), _flatten(json.loads(json.dumps(new["config"], default=str)))
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     if changed:
-        differences = "; ".join(f"{k} was {_short(before.get(k))}, now {_short(now.get(k))}" for k in changed[:4])
+        differences = "; ".join(
+            f"{k} was {_short_json(before.get(k))}, now {_short_json(now.get(k))}" for k in changed[:4]
+        )
         raise RunFolderError(f"{path} holds a run of another configuration ({differences}): give another folder")
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(value: object, prefix: str = "") -> JsonObject:
     if not isinstance(value, dict):
         return {prefix: value}
-    flat: dict[str, Any] = defaultdict()
+    flat: JsonObject = defaultdict()
     for k, v in value.items():
-        flat.update(_flat(v, f"{prefix}.{k}" if prefix else str(k)))
+        flat.update(_flatten(v, f"{prefix}.{k}" if prefix else str(k)))
     return flat
 
 
-def _short(value: Any) -> str:
+def _short_json(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -5,9 +5,9 @@ import json
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.errors import RunFolderError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.files import cannot_write, iter_jsonl, require_plain_file
 from tale_dspy.runs.records import Run, load_run
 
@@ -29,7 +29,7 @@ class MergedRun:
             f"paid twice, ${self.usd_paid_twice:.6f}"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the figures beside the summary."""
         names = ("doubled_records", "calls_paid_twice", "usd_paid_twice")
         return {name: vars(self)[name] for name in names}
@@ -62,7 +62,9 @@ def merge_shards(folder: Path) -> MergedRun:
 
 
 def paid_twice(parts: tuple[Path, ...]) -> tuple[int, float]:
-    """Return how many paid calls repeat another of the same draw, and their US dollars as far as they are known.
+    """Return how many paid calls repeat another of the same draw.
+
+    Their US dollars are returned, too, as far as they are known.
 
     Sixteen bytes a call are in memory.
     """
@@ -70,7 +72,7 @@ def paid_twice(parts: tuple[Path, ...]) -> tuple[int, float]:
 
     hashes, costs = array("Q"), array("d")
 
-    def add(row: dict[str, Any]) -> None:
+    def add(row: JsonObject) -> None:
         if row.get("error") is None and row.get("paid"):
             key = json.dumps([row["id"], row["repeat"], row["key"], row["step"]]).encode()
             hashes.append(int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()))

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import UsageError
+from tale_dspy.protocols import LanguageModel
 from tale_dspy.runs.record import Record
 from tale_dspy.runs.shards import Shard
 from tale_dspy.runs.summary import RunSummary
@@ -14,7 +15,10 @@ from tale_dspy.runs.summary import RunSummary
 
 @dataclass
 class Tally:
-    """Running figures of a run, for a progress bar. Questions of an earlier process are counted in."""
+    """Running figures of a run, for a progress bar.
+
+    Questions of an earlier process are counted in.
+    """
 
     total: int
     """Questions times repeats."""
@@ -49,9 +53,12 @@ class Tally:
 
 
 class Options(TypedDict, total=False):
-    """Keyword arguments of `evaluate` beside the program, the examples, the metric and the folder."""
+    """Keyword arguments of `evaluate`.
 
-    lm: Any
+    Program, examples, metric and folder are its positional ones.
+    """
+
+    lm: LanguageModel
     adapter: Any
     name: str
     concurrency: int
@@ -82,7 +89,7 @@ class RunOptions:
         UsageError: If one is out of its range.
     """
 
-    lm: Any = None
+    lm: LanguageModel | None = None
     """Language model of predictors that have none of their own; None takes the configured one."""
     adapter: Any = None
     """Adapter in force during the run; None leaves the configured one, or the module's default."""

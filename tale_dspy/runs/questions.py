@@ -16,7 +16,9 @@ from tale_dspy.runs.scoring import Question
 
 
 class QuestionStream(Sequence[Question]):
-    """Examples with their ids, golds and kinds of answers, in order and as often as they are iterated.
+    """Examples with their ids, golds and kinds of answers, in order.
+
+    They can be iterated as often as needed.
 
     The examples are read once when this is made, which finds rows of equal content: the 2nd, 3rd ... of them get `-2`,
     `-3` ... behind their hash. Then each iteration reads them again, one at a time.
@@ -42,7 +44,7 @@ class QuestionStream(Sequence[Question]):
             self._hashes.append(int(example_id(example, gold_field), 16))
         if not self._hashes:
             raise DataError("there is no question to ask: examples is empty")
-        self._repeated = _repeated(self._hashes)
+        self._repeated_contents = _repeated_contents(self._hashes)
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -51,9 +53,9 @@ class QuestionStream(Sequence[Question]):
         """Yield the ids in order."""
         counts = Counter[int]()
         for content in self._hashes:
-            if content in self._repeated:
+            if content in self._repeated_contents:
                 counts[content] += 1
-            number = counts[content] if content in self._repeated else 1
+            number = counts[content] if content in self._repeated_contents else 1
             yield f"{content:016x}" if number == 1 else f"{content:016x}-{number}"
 
     def __iter__(self) -> Iterator[Question]:
@@ -73,7 +75,7 @@ class QuestionStream(Sequence[Question]):
         return Question(key, self.rows[place], self.gold_field, self.kind)
 
 
-def _repeated(hashes: "array[int]") -> frozenset[int]:
+def _repeated_contents(hashes: "array[int]") -> frozenset[int]:
     """Return the contents that occur more than once."""
     import numpy as np
 
@@ -94,7 +96,7 @@ def questions_of(examples: Dataset | Sequence[Any]) -> QuestionStream:
 
 
 def gold_field(example: Any) -> str:
-    """Name the field that holds the gold: the only label, or `answer`, or the first."""
+    """Name the field of the gold: the only label, or `answer`, or the first."""
     if not isinstance(example, dspy.Example) or not example._input_keys:
         return "answer"
     labels = list(example.labels().keys())

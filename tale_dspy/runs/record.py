@@ -5,20 +5,25 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from tale_dspy.protocols import JsonObject
+
 AnswerOutcome = Literal["correct", "wrong", "unreadable", "empty", "truncated", "error"]
 OUTCOMES: tuple[AnswerOutcome, ...] = ("correct", "wrong", "unreadable", "empty", "truncated", "error")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One finished question. Token counts and costs that nobody reported are None, never 0."""
+    """One finished question.
+
+    Token counts and costs that nobody reported are None, never 0.
+    """
 
     id: str
     """16 hex digits of the content hash, plus `-2`, `-3` ... for identical rows."""
     repeat: int = 0
     """Which fresh draw of the question this is, from 0."""
     question: str | None = None
-    inputs: dict[str, Any] | None = None
+    inputs: JsonObject | None = None
     """All inputs, where there are others than `question`."""
     gold: Any = None
     group: str | None = None
@@ -38,7 +43,7 @@ class Record:
     """Why the default was sent in place of an estimate, such as `no budget` or `truncated`."""
     mode: str | None = None
     """How the budget was sent: `prompt`, `native` or `cap`."""
-    reasoning_params: dict[str, Any] | None = None
+    reasoning_params: JsonObject | None = None
     """The part of the request body that carried it, beside the prompt."""
     reasoning_notes: list[str] | None = None
     """What of it was raised, lowered or left out, in words."""
@@ -92,7 +97,10 @@ class Record:
 
     @property
     def price_usd(self) -> float | None:
-        """Full price of the question, whether paid or served from a cache; None if any part of it is unknown."""
+        """Full price of the question, whether paid or served from a cache.
+
+        The result is None if any part of it is unknown.
+        """
         # With a metric that asks a model the cached call may be the metric's, unless the program's own cost nothing.
         own_cached = self.cached_calls > 0 and (self.metric_tokens is None or not self.cost_usd)
         if self.cost_usd is None or (own_cached and self.saved_cost_usd is None):
@@ -101,25 +109,30 @@ class Record:
 
     @property
     def net_tokens(self) -> int | None:
-        """Output tokens with the estimator's; None if either is unknown, an estimator that was not asked being 0."""
+        """Output tokens with the estimator's.
+
+        The result is None if either is unknown, an estimator that was not asked being 0.
+        """
         estimated = self.estimate_prompt_tokens is not None or self.usage_source == "unknown"
         if self.output_tokens is None or (self.estimate_tokens is None and estimated):
             return None
         return self.output_tokens + (self.estimate_tokens or 0)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return dict(vars(self))
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Record":
-        """Build a record from a line of `records.jsonl`; keys of later versions are ignored.
+        """Build a record from a line of `records.jsonl`.
+
+        Keys of later versions are ignored.
 
         Raises:
             ValueError: If a field is missing, or of another kind than it must be.
         """
         for name, kinds in _KINDS.items():
             if name in row and type(row[name]) not in kinds:
-                raise ValueError(f"{name} must be {_said(kinds)}, got {row[name]!r:.60}")
+                raise ValueError(f"{name} must be {_type_names(kinds)}, got {row[name]!r:.60}")
         values = {name: row[name] for name in _KINDS.keys() & row.keys()}
         if values.get("outcome") not in OUTCOMES or not values.get("id"):
             rule = f"outcome must be one of {', '.join(OUTCOMES)}"
@@ -133,8 +146,11 @@ _COUNTS = ("repeat", "calls", "paid_calls", "cached_calls", "rescue_calls")
 _JSON = (str, int, float, bool, NoneType, list, dict)
 
 
-def _kinds(annotation: object) -> frozenset[type]:
-    """Return the exact types that JSON gives for an annotation; a float may be written as an integer."""
+def _json_types(annotation: object) -> frozenset[type]:
+    """Return the exact types that JSON gives for an annotation.
+
+    A float may be written as an integer.
+    """
     if annotation is Any:
         return frozenset(_JSON)
     parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
@@ -142,10 +158,10 @@ def _kinds(annotation: object) -> frozenset[type]:
     return frozenset(kinds | {int} if float in kinds else kinds)
 
 
-_KINDS = {name: _kinds(annotation) for name, annotation in get_type_hints(Record).items()}
+_KINDS = {name: _json_types(annotation) for name, annotation in get_type_hints(Record).items()}
 
 
-def _said(kinds: frozenset[type]) -> str:
+def _type_names(kinds: frozenset[type]) -> str:
     names: dict[type, str] = {
         NoneType: "null",
         str: "text",

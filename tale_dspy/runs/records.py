@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tale_dspy.errors import MissingExtraError, RunFolderError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.columns import (
     RECORDS,
     ColumnBuilder,
@@ -46,12 +47,15 @@ __all__ = [
 
 
 class RunComparison(Protocol):
-    """What `Run.compare` returns: a `tale_dspy.comparison.compare.Comparison`, as far as a caller needs it."""
+    """The part of a Comparison that `Run.compare` promises.
+
+    It is a `tale_dspy.comparison.compare.Comparison`.
+    """
 
     @property
     def is_budget_saving(self) -> bool: ...
 
-    def to_json(self, *, token_changes: bool = False) -> dict[str, Any]: ...
+    def to_json(self, *, token_changes: bool = False) -> JsonObject: ...
 
 
 class RunComparer(Protocol):
@@ -61,7 +65,9 @@ class RunComparer(Protocol):
 
 
 class Run:
-    """The finished questions of one program on one data set, with everything that decided the result.
+    """The finished questions of one program on one data set.
+
+    It holds everything that decided the result.
 
     Args:
         info: The content of `run.json`.
@@ -78,7 +84,7 @@ class Run:
 
     def __init__(
         self,
-        info: dict[str, Any],
+        info: JsonObject,
         records: Iterable[Record] | None = None,
         path: Path | None = None,
         stopped: str | None = None,
@@ -86,7 +92,7 @@ class Run:
         wall_s: float | None = None,
         parts: tuple[Path, ...] | None = None,
         total: RunSummary | None = None,
-        extra: dict[str, Any] | None = None,
+        extra: JsonObject | None = None,
     ) -> None:
         self.info, self.path, self.stopped, self.message, self.wall_s = info, path, stopped, message, wall_s
         self.parts = ((path,) if path is not None else ()) if parts is None else parts
@@ -112,7 +118,10 @@ class Run:
 
     @property
     def records(self) -> list[Record]:
-        """All records, read from disk if they are not in memory; `iter_records` needs no memory."""
+        """All records, read from disk if they are not in memory.
+
+        `iter_records` needs no memory.
+        """
         if self._records is None:
             self._records = list(self.iter_records())
         return self._records
@@ -149,7 +158,10 @@ class Run:
         return self._total
 
     def _read_columns(self) -> None:
-        """Make columns and summary in one pass over the records, or take those that were stored."""
+        """Make columns and summary in one pass over the records.
+
+        Those that were stored are taken instead.
+        """
         if self._records is not None:
             self._columns = columns_of(self._records)
             self._total = RunSummary().add_all(self._records)
@@ -165,7 +177,10 @@ class Run:
             self._count_once()
 
     def _count_once(self) -> None:
-        """Count an answer that several shards hold once, the last; nothing is read again where there is none."""
+        """Count an answer that several shards hold once, the last.
+
+        Nothing is read again where there is none.
+        """
         columns = self.columns
         last = last_places(columns.keys())
         self.doubled = len(columns) - len(last)
@@ -177,12 +192,15 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of questions answered right (mean over repeats first); None without records."""
+        """Share of questions answered right (mean over repeats first).
+
+        The result is None without records.
+        """
         accuracy: float | None = self.summary["accuracy"]
         return accuracy
 
     @cached_property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """The figures of the run, as `tale eval --json` prints them."""
         config = self.info.get("config", {})
         return {
@@ -197,7 +215,9 @@ class Run:
         }
 
     def to_pandas(self) -> "DataFrame":
-        """Return the records as a data frame, a row for each answer, a column for each field of `Record`.
+        """Return the records as a data frame.
+
+        It has a row for each answer and a column for each field of `Record`.
 
         Raises:
             MissingExtraError: If pandas is not installed.
@@ -213,7 +233,9 @@ class Run:
         return summary_html(self.summary, str(self.info.get("provenance") or ""))
 
     def compare(self, other: "Run") -> RunComparison:
-        """Compare two runs question by question; `self` is the new one, `other` the baseline.
+        """Compare two runs question by question.
+
+        `self` is the new one, `other` the baseline.
 
         Returns:
             A `Comparison`: paired differences (`self` minus `other`) on the questions both have.
@@ -263,8 +285,8 @@ def load_run(path: str | Path) -> Run:
     infos = [checked_info(part) for part in parts]
     info, missing = joined_info(folder, shards, infos)
     summaries = [read_json(part / "summary.json") if (part / "summary.json").exists() else {} for part in parts]
-    stops = [missing, *(_text(summary, "stopped", folder) for summary in summaries)]
-    walls = [_number(summary, "wall_s", folder) for summary in summaries]
+    stops = [missing, *(_text_of(summary, "stopped", folder) for summary in summaries)]
+    walls = [_number_of(summary, "wall_s", folder) for summary in summaries]
     run = Run(
         info,
         path=folder,
@@ -276,7 +298,7 @@ def load_run(path: str | Path) -> Run:
     return run
 
 
-def checked_info(folder: Path) -> dict[str, Any]:
+def checked_info(folder: Path) -> JsonObject:
     """Read `run.json`.
 
     Raises:
@@ -291,14 +313,14 @@ def checked_info(folder: Path) -> dict[str, Any]:
     return info
 
 
-def _number(summary: dict[str, Any], name: str, folder: Path) -> float | None:
+def _number_of(summary: JsonObject, name: str, folder: Path) -> float | None:
     value = summary.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise RunFolderError(f"{folder / 'summary.json'}: {name} must be a number or null, got {value!r:.60}")
     return value
 
 
-def _text(summary: dict[str, Any], name: str, folder: Path) -> str | None:
+def _text_of(summary: JsonObject, name: str, folder: Path) -> str | None:
     value = summary.get(name)
     if value is not None and not isinstance(value, str):
         raise RunFolderError(f"{folder / 'summary.json'}: {name} must be text or null, got {value!r:.60}")

@@ -10,7 +10,9 @@ from tale_dspy.runs.records import Run
 
 
 def with_scaled_budgets(data: Dataset, vanilla: Run, factor: float) -> Dataset:
-    """Give each question the input `token_budget`: a factor times its tokens in a vanilla run.
+    """Give each question a budget: a factor times its vanilla tokens.
+
+    It becomes the input `token_budget`.
 
     The ids of the questions stay the same, since a budget is no part of them.
 

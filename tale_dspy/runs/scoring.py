@@ -1,7 +1,7 @@
 """From a prediction and its calls to one of the six outcomes."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from tale_dspy.backends.redaction import redact
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.programs.skipping import skips_reasoning
 from tale_dspy.prompts import EXAMPLE_ANSWER
+from tale_dspy.protocols import JsonObject, Program, SettingsView
 from tale_dspy.runs.records import AnswerOutcome, Record
 
 Metric = Callable[..., Any]
@@ -42,37 +43,45 @@ class Question:
         return group if isinstance(group, str) else None
 
     @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """What the program is called with; an Example makes a copy of itself each time it is asked."""
+    def inputs(self) -> JsonObject:
+        """What the program is called with.
+
+        An Example makes a copy of itself each time it is asked.
+        """
         return dict(self.example.inputs().items())
 
 
 def answers_match(question: Question, pred: Any) -> bool:
-    """Tell whether the predicted answer equals the gold, whatever its form: the metric where none is given.
+    """Return whether the predicted answer equals the gold, in any form.
+
+    It is the metric where none is given.
 
     A field that `TaleAdapter` has read is compared as it is. Free text, as other adapters give, may be a sentence: the
     answer is found in it first.
     """
-    value, gold, kind = _answer(pred, question.gold_field), question.gold, question.kind
+    value, gold, kind = _answer_of(pred, question.gold_field), question.gold, question.kind
     if value is None:
         return False
-    return answers_equal(value, gold, kind) or (isinstance(value, str) and _stated(value, gold, kind))
+    return answers_equal(value, gold, kind) or (isinstance(value, str) and _is_stated(value, gold, kind))
 
 
-def _stated(value: str, gold: Any, kind: Kind) -> bool:
-    """Whether a sentence states the gold; a bare list such as "3, 4" is no sentence and two answers."""
+def _is_stated(value: str, gold: Any, kind: Kind) -> bool:
+    """Whether a sentence states the gold.
+
+    A bare list such as "3, 4" is no sentence and two answers.
+    """
     words = sum(w.isalpha() and len(w) > 1 for w in value.split())
     return words >= 3 and judge(value, gold, kind)
 
 
-def _answer(pred: Any, gold_field: str) -> Any:
+def _answer_of(pred: Any, gold_field: str) -> Any:
     if gold_field in pred:
         return pred[gold_field]
     names = [k for k in pred.keys() if k != REASONING]  # noqa: SIM118  a Prediction is no dict
     return pred[names[0]] if len(names) == 1 else None
 
 
-def ask(program: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]) -> dict[str, Any]:
+def ask(program: Program, question: Question, metric: Metric | None, threshold: float, calls: list[Call]) -> JsonObject:
     """Ask one question and judge the answer.
 
     Args:
@@ -88,52 +97,52 @@ def ask(program: Any, question: Question, metric: Metric | None, threshold: floa
     try:
         pred = program(**question.inputs)
     except Exception as e:  # the boundary to the user's program: one bad question never ends a run
-        return _failed(e, calls)
-    return _judged(pred, question, metric, threshold, calls)
+        return _error_outcome(e, calls)
+    return _judge_prediction(pred, question, metric, threshold, calls)
 
 
 async def aask(
-    program: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]
-) -> dict[str, Any]:
+    program: Program, question: Question, metric: Metric | None, threshold: float, calls: list[Call]
+) -> JsonObject:
     """Do as `ask` does, in an event loop; the metric must not block."""
     try:
         pred = await program.acall(**question.inputs)
     except Exception as e:  # the same boundary
-        return _failed(e, calls)
-    return _judged(pred, question, metric, threshold, calls)
+        return _error_outcome(e, calls)
+    return _judge_prediction(pred, question, metric, threshold, calls)
 
 
-def _failed(error: Exception, calls: list[Call]) -> dict[str, Any]:
+def _error_outcome(error: Exception, calls: list[Call]) -> JsonObject:
     if isinstance(error, AdapterParseError):  # DSPy's own adapters raise where a reply cannot be read
         return {"outcome": status_of(calls, answered=False), "reply": error.lm_response}
-    return {"outcome": "error", "error": _told(error)}
+    return {"outcome": "error", "error": _error_text(error)}
 
 
-def _judged(
+def _judge_prediction(
     pred: Any, question: Question, metric: Metric | None, threshold: float, calls: list[Call]
-) -> dict[str, Any]:
-    answer = _answer(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
+) -> JsonObject:
+    answer = _answer_of(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
     status = status_of(calls, answered=answer is not None)
     if answer is not None and isinstance(pred, TalePrediction) and pred._receipt and pred._receipt.votes is not None:
         status = "answered"  # of several replies the last need not be the one that counts
-    outcome: dict[str, Any] = {"answer": answer, **_budget_of(pred)}
+    outcome: JsonObject = {"answer": answer, **_budget_of(pred)}
     if isinstance(pred, dspy.Prediction) and "skipped" not in outcome:
         outcome["skipped"] = skips_reasoning(pred, calls)
     try:
-        score = _score(metric, question, pred)
+        score = _score_of(metric, question, pred)
     except Exception as e:  # the boundary to the user's metric
-        return {**outcome, "outcome": "error", "error": f"metric: {_told(e)}"}
-    return {**outcome, "score": score, "outcome": _outcome(status, score, threshold)}
+        return {**outcome, "outcome": "error", "error": f"metric: {_error_text(e)}"}
+    return {**outcome, "score": score, "outcome": _outcome_of(status, score, threshold)}
 
 
-def _score(metric: Metric | None, question: Question, pred: Any) -> float:
+def _score_of(metric: Metric | None, question: Question, pred: Any) -> float:
     if metric is None:
         return float(answers_match(question, pred))
     with role("metric"):
         return score_of(metric(question.example, pred))
 
 
-def _outcome(status: str, score: float, threshold: float) -> AnswerOutcome:
+def _outcome_of(status: str, score: float, threshold: float) -> AnswerOutcome:
     if status == "truncated":
         return "truncated"
     if score >= threshold:
@@ -157,11 +166,11 @@ def score_of(value: Any) -> float:
     return number
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return redact(f"{type(error).__name__}: {error}")[:1000]
 
 
-def _budget_of(pred: Any) -> dict[str, Any]:
+def _budget_of(pred: Any) -> JsonObject:
     if not isinstance(pred, TalePrediction) or pred._receipt is None:
         return {}
     taken_from = pred._receipt
@@ -180,7 +189,7 @@ def _budget_of(pred: Any) -> dict[str, Any]:
 
 
 def record_of(
-    question: Question, repeat: int, judged: dict[str, Any], calls: Sequence[Call], seconds: float, paper: bool
+    question: Question, repeat: int, judged: JsonObject, calls: Sequence[Call], seconds: float, paper: bool
 ) -> Record:
     """Build the record of one finished question from its answer and its calls."""
     inputs = dict(question.inputs)
@@ -197,7 +206,7 @@ def record_of(
     last = reason[-1] if reason else None
     reply = last.text if last else None
     cached = sum(c.cached for c in calls)
-    row: dict[str, Any] = {
+    row: JsonObject = {
         "question": text,
         "inputs": inputs or None,
         "gold": question.gold,
@@ -211,7 +220,7 @@ def record_of(
         "estimate_prompt_tokens": total_or_none([c.prompt_tokens for c in estimate]),
         "reasoning_tokens": total_or_none([c.reasoning_tokens for c in reason]),
         "cached_prompt_tokens": total_or_none([c.cached_prompt_tokens for c in attempts]),
-        "usage_source": _weakest(attempts),
+        "usage_source": _weakest_source(attempts),
         "cost_usd": total_or_none([c.cost_usd for c in attempts]),
         "estimate_cost_usd": total_or_none([_full_price(c) for c in estimate]),
         "saved_cost_usd": total_or_none([c.saved_cost_usd for c in attempts if c.cached]),
@@ -232,8 +241,11 @@ def record_of(
     return Record(id=question.id, repeat=repeat, **{**row, **{k: v for k, v in judged.items() if v is not None}})
 
 
-def is_copied_example(fields: Mapping[str, Any], reply: str | None) -> bool:
-    """Whether a wrong answer is the example of the paper's prompt, `[[50]]`, which weak models copy."""
+def is_copied_example(fields: SettingsView, reply: str | None) -> bool:
+    """Return whether a wrong answer copies the paper's example, `[[50]]`.
+
+    Weak models do so.
+    """
     is_example = str(fields.get("answer")).strip() == EXAMPLE_ANSWER and f"[[{EXAMPLE_ANSWER}]]" in (reply or "")
     return is_example and fields.get("outcome") == "wrong"
 
@@ -242,6 +254,6 @@ def _full_price(call: Call) -> float | None:
     return call.saved_cost_usd if call.cached else call.cost_usd
 
 
-def _weakest(calls: Sequence[Call]) -> str | None:
+def _weakest_source(calls: Sequence[Call]) -> str | None:
     sources = {c.usage_source for c in calls}
     return next((s for s in ("unknown", "tokenizer", "provider") if s in sources), None)

@@ -29,11 +29,12 @@ from tale_dspy.backends.prices import BATCH_PRICE_SHARE
 from tale_dspy.backends.redaction import redact, register_secrets
 from tale_dspy.backends.retry import classify_error
 from tale_dspy.errors import BackendError
+from tale_dspy.protocols import JsonObject, LanguageModel
 from tale_dspy.runs.batch_rounds import BatchRounds, CallSender
 from tale_dspy.runs.folder import JournalFolder, JournalKey
 from tale_dspy.runs.stopped import RunStopped
 
-_entries: ContextVar[list[dict[str, Any]] | None] = ContextVar("tale_dspy_entries", default=None)
+_entries: ContextVar[list[JsonObject] | None] = ContextVar("tale_dspy_entries", default=None)
 
 
 MAX_REFUSALS = 8
@@ -53,7 +54,10 @@ class QuestionSample:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def occurrence(self, key: str) -> int:
-        """Count equal requests, from 0, so that the order of concurrent calls does not matter."""
+        """Count equal requests, from 0.
+
+        The order of concurrent calls then does not matter.
+        """
         with self._lock:
             self._requests[key] += 1
             return self._requests[key] - 1
@@ -64,11 +68,11 @@ class _PendingCall(AttemptObserver):
     """A call on its way: what it is known by, and how it is sent."""
 
     session: "Session"
-    lm: Any
-    prompt: Any
-    messages: Any
-    kwargs: dict[str, Any]
-    config: dict[str, Any]
+    lm: LanguageModel
+    prompt: object
+    messages: object
+    kwargs: JsonObject
+    config: JsonObject
     sample: QuestionSample
     key: str
     occurrence: int
@@ -77,7 +81,7 @@ class _PendingCall(AttemptObserver):
     started: float = 0.0
     may_wait: bool = True
     """Whether a reservation may wait for other calls: not in an event loop."""
-    entries: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[JsonObject] = field(default_factory=list)
     """What DSPy records of the attempt."""
 
     @property
@@ -96,7 +100,7 @@ class _PendingCall(AttemptObserver):
     def before_attempt(self, lm: Any) -> None:
         self.session.start_attempt(self)
 
-    def after_failure(self, lm: Any, error: Exception) -> None:
+    def after_failure(self, lm: LanguageModel, error: Exception) -> None:
         self.session.book_failure(self, error)
 
 
@@ -133,26 +137,26 @@ class Session:
         if self.folder is not None:
             self._journal = self.folder.journal
 
-    def call(self, lm: Any, send: Callable[..., Any], request: tuple[Any, Any], kwargs: dict[str, Any]) -> Any:
+    def call(self, lm: Any, send: Callable[..., Any], request: tuple[Any, Any], kwargs: JsonObject) -> Any:
         """Answer one synchronous call of an LM."""
         if self.batches is not None:
             self.end(
                 BackendError(f"{lm.model} was called without await, and so cannot wait for a batch: leave --batch")
             )
-        pending = self._prepare(lm, request, kwargs)
-        if (row := self._replay(pending)) is not None:
+        pending = self._prepare_call(lm, request, kwargs)
+        if (row := self._replay_call(pending)) is not None:
             return row
-        with self._recording(pending):
+        with self._record_calls(pending):
             sent = LMRequest(*request, pending.kwargs)
             outputs = attempts.call(lm, send, sent, retries=self.retries, observer=pending, sleep=self.stop.wait)
-        return self._answered(pending, outputs)
+        return self._on_answer(pending, outputs)
 
     async def acall(
-        self, lm: Any, send: Callable[..., Awaitable[Any]], request: tuple[Any, Any], kwargs: dict[str, Any]
+        self, lm: Any, send: Callable[..., Awaitable[Any]], request: tuple[Any, Any], kwargs: JsonObject
     ) -> Any:
         """Answer one asynchronous call of an LM."""
-        pending = self._prepare(lm, request, kwargs)
-        if (row := self._replay(pending)) is not None:
+        pending = self._prepare_call(lm, request, kwargs)
+        if (row := self._replay_call(pending)) is not None:
             return row
         pending.may_wait = False
         sent = LMRequest(*request, pending.kwargs)
@@ -160,27 +164,30 @@ class Session:
             return await self._answer_by_batch(
                 CallSender(self.batches, pending.journal_key, pending), pending, send, sent
             )
-        with self._recording(pending):
+        with self._record_calls(pending):
             outputs = await attempts.acall(lm, send, sent, retries=self.retries, observer=pending)
-        return self._answered(pending, outputs)
+        return self._on_answer(pending, outputs)
 
     async def _answer_by_batch(
         self, sender: CallSender, pending: _PendingCall, send: Callable[..., Awaitable[Any]], request: LMRequest
     ) -> Any:
         """Answer a call through a round of batches, which sends it again where it fails in passing."""
         try:
-            with self._recording(pending), use_request_sender(sender):
+            with self._record_calls(pending), use_request_sender(sender):
                 outputs = await attempts.acall(pending.lm, send, request, retries=0, observer=pending)
         except Exception:
             sender.settled()
             raise
-        answer = self._answered(pending, outputs, batch=sender.sent > 0)
+        answer = self._on_answer(pending, outputs, batch=sender.sent > 0)
         sender.settled()
         return answer
 
     @contextmanager
-    def _recording(self, pending: _PendingCall) -> Iterator[None]:
-        """Catch what DSPy records of a call; end the run if it failed as every other call would."""
+    def _record_calls(self, pending: _PendingCall) -> Iterator[None]:
+        """Catch what DSPy records of a call.
+
+        End the run if it failed as every other call would.
+        """
         token = _entries.set(pending.entries)
         try:
             yield
@@ -193,10 +200,10 @@ class Session:
         finally:
             _entries.reset(token)
 
-    def _prepare(self, lm: Any, request: tuple[Any, Any], kwargs: dict[str, Any]) -> _PendingCall:
+    def _prepare_call(self, lm: LanguageModel, request: tuple[Any, Any], kwargs: JsonObject) -> _PendingCall:
         sample: QuestionSample = dspy.settings.get("tale_sample") or QuestionSample("-", 0)
         config = {**lm.kwargs, **kwargs}
-        key = self._key(lm.model, request[1] or request[0], config)
+        key = self._request_key(lm.model, request[1] or request[0], config)
         sent = dict(kwargs)
         if sample.repeat:  # a cached reply of another draw is no repeat
             rollout = config.get("rollout_id")
@@ -206,14 +213,17 @@ class Session:
             sent[name] = RESERVED_TOKENS
         return _PendingCall(self, lm, *request, sent, {**config, **sent}, sample, key, sample.occurrence(key))
 
-    def _key(self, model: str, request: Any, config: dict[str, Any]) -> str:
-        """Hash a request; the settings, which are the same for most calls of a run, are hashed once."""
+    def _request_key(self, model: str, request: Any, config: JsonObject) -> str:
+        """Hash a request.
+
+        The settings, which are the same for most calls of a run, are hashed once.
+        """
         settings = f"{model}{config!r}"
         if settings not in self._settings:
             self._settings[settings] = request_hash(model, None, config)
         return request_hash(self._settings[settings], request, {})
 
-    def _replay(self, p: _PendingCall) -> list[Any] | None:
+    def _replay_call(self, p: _PendingCall) -> list[Any] | None:
         row = self._journal.get((p.sample.id, p.sample.repeat, p.key, p.occurrence))
         if row is None:
             return None
@@ -256,7 +266,7 @@ class Session:
             "message": redact(str(error))[:500],
             "paid": None if billed else False,
         }
-        self._write(p, row)
+        self._write_call(p, row)
 
     def _end_if_fatal(self, p: _PendingCall, error: Exception) -> None:
         """End the run at an error that no other question would fare better with.
@@ -273,7 +283,10 @@ class Session:
             self.end(BackendError(f"{p.lm.model} refuses the request: {sentence(error)}"))
 
     def end(self, error: BackendError) -> NoReturn:
-        """End the run for all questions; raised past the user's program, which may catch any `Exception`."""
+        """End the run for all questions.
+
+        Raised past the user's program, which may catch any `Exception`.
+        """
         self.fatal = self.fatal or error
         self.stop.set()
         raise RunStopped from error
@@ -284,7 +297,7 @@ class Session:
             self.ledger.release(p.reservation, possibly_billed=possibly_billed)
             p.reservation = None
 
-    def _answered(self, p: _PendingCall, outputs: Any, *, batch: bool = False) -> Any:
+    def _on_answer(self, p: _PendingCall, outputs: Any, *, batch: bool = False) -> Any:
         seconds = time.perf_counter() - p.started
         if p.entries:
             call = self.ledger.priced(call_from_entry(p.entries[-1], latency_s=seconds))
@@ -294,7 +307,7 @@ class Session:
         if batch and not call.cached:
             call = self.ledger.priced(call.through_batch())
         try:
-            self._write(p, {"error": None}, call, outputs)
+            self._write_call(p, {"error": None}, call, outputs)
         finally:
             if p.reservation is not None:
                 self.ledger.settle(p.reservation, call)
@@ -305,7 +318,7 @@ class Session:
         self.publish(call)
         return outputs
 
-    def _write(self, p: _PendingCall, row: dict[str, Any], call: Call | None = None, outputs: Any = None) -> None:
+    def _write_call(self, p: _PendingCall, row: JsonObject, call: Call | None = None, outputs: Any = None) -> None:
         """Journal one attempt, before its answer is used."""
         if self.folder is None:
             return
@@ -325,7 +338,10 @@ class Session:
             self.end(e)
 
     def publish(self, call: Call) -> None:
-        """Book a call on its question, and hand it to every listener around, as DSPy's history would."""
+        """Book a call on its question, and hand it to every listener.
+
+        DSPy's history would do the same.
+        """
         sample: QuestionSample | None = dspy.settings.get("tale_sample")
         if sample is not None:
             sample.calls.append(call)
@@ -335,23 +351,29 @@ class Session:
 
 
 def sentence(error: Exception) -> str:
-    """The first line of an error, without the model in front that the message names already."""
+    """Return the first line of an error, without the model in front.
+
+    The message names the model already.
+    """
     lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0].rpartition("] ")[2][:300]
 
 
 class _RunLM:
-    """What a run changes about an LM: calls go through the session, and history goes nowhere else."""
+    """What a run changes about an LM.
+
+    Calls go through the session, and history goes nowhere else.
+    """
 
     _tale_session: Session
 
-    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         return self._tale_session.call(self, super().__call__, (prompt, messages), kwargs)  # type: ignore[misc]
 
-    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+    async def acall(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
         return await self._tale_session.acall(self, super().acall, (prompt, messages), kwargs)  # type: ignore[misc]
 
-    def update_history(self, entry: dict[str, Any]) -> None:
+    def update_history(self, entry: JsonObject) -> None:
         box = _entries.get()
         if box is not None:
             box.append(with_cache_hit(entry))
@@ -366,8 +388,10 @@ def _class_for(kind: type) -> type:
     return type(f"Run{kind.__name__}", bases, {"__module__": __name__})
 
 
-def run_lm(lm: Any, session: Session, timeout: float | None) -> Any:
-    """Return a shallow copy of an LM that works for a session; connections and weights are shared.
+def run_lm(lm: LanguageModel, session: Session, timeout: float | None) -> Any:
+    """Return a shallow copy of an LM that works for a session.
+
+    Connections and weights are shared.
 
     Args:
         lm: Any `dspy.BaseLM`.

@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.errors import RunFolderError, UsageError
+from tale_dspy.protocols import JsonObject
 
 _FOLDER = re.compile(r"shard-(\d{4,})-of-(\d{4,})")
 
@@ -55,23 +55,34 @@ class Shard:
         return f"shard-{self.number:04d}-of-{self.count:04d}"
 
     def share_of_caps(self, max_usd: float | None, max_tokens: int | None) -> tuple[float | None, int | None]:
-        """Return what one of N shards may spend where nobody leases the caps: an N-th, at least one token."""
+        """Return what one of N shards may spend where nobody leases the caps.
+
+        It is an N-th, at least one token.
+        """
         usd = None if max_usd is None else max_usd / self.count
         return usd, None if max_tokens is None else max(1, max_tokens // self.count)
 
     def holds(self, question_id: str) -> bool:
-        """Whether a question belongs to this shard, by the 16 hex digits of its content hash."""
+        """Return whether a question belongs to this shard.
+
+        The 16 hex digits of its content hash decide.
+        """
         return int(question_id[:16], 16) % self.count == self.number - 1
 
 
 def shard_of(folder: Path) -> Shard | None:
-    """Return the shard that a folder is named after; None if it is named otherwise."""
+    """Return the shard that a folder is named after.
+
+    The result is None if it is named otherwise.
+    """
     match = _FOLDER.fullmatch(folder.name)
     return Shard(int(match[1]), int(match[2])) if match and 1 <= int(match[1]) <= int(match[2]) else None
 
 
 def shard_folders(folder: Path) -> list[Path]:
-    """Return the folders of the shards in a folder, in their order; none if it is itself a run.
+    """Return the folders of the shards in a folder, in their order.
+
+    None if it is itself a run.
 
     Raises:
         RunFolderError: If there are shards of different splits.
@@ -94,9 +105,7 @@ def shards_in(folder: Path) -> list[Path]:
     return sorted(shards, key=lambda path: shards[path].number)
 
 
-def joined_info(
-    folder: Path, shards: Sequence[Path], infos: Sequence[dict[str, Any]]
-) -> tuple[dict[str, Any], str | None]:
+def joined_info(folder: Path, shards: Sequence[Path], infos: Sequence[JsonObject]) -> tuple[JsonObject, str | None]:
     """Return the `run.json` of all shards together, and what is missing of them.
 
     Args:

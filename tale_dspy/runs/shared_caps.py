@@ -10,6 +10,7 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.backends.prices import Price
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import SpendCapReached, UsageError
+from tale_dspy.protocols import Program
 from tale_dspy.runs.engine import evaluate_with_ledger
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.records import Run
@@ -24,7 +25,9 @@ class CapsLeft(TypedDict):
 
 
 class SharedCaps:
-    """Caps in US dollars and completion tokens over several runs, searches and `track` blocks.
+    """Caps in dollars and tokens over several runs, searches and blocks.
+
+    Tokens are completion tokens, blocks those of `track`.
 
     What may have been billed (a call that failed on its way back) counts with its worst case, as within one run.
 
@@ -74,7 +77,7 @@ class SharedCaps:
 
     @contextmanager
     def next_ledger(self, price: Price | None = None) -> Iterator[Ledger]:
-        """Yield the ledger of the next piece of work, and add it up at the end of the block.
+        """Yield the ledger of the next piece of work, and add it up at the end.
 
         Args:
             price: Overrides the price of every model inside the block.
@@ -91,7 +94,7 @@ class SharedCaps:
 
     def evaluate(
         self,
-        program: Any,
+        program: Program,
         examples: Dataset | Sequence[Any],
         *,
         metric: Metric | None = None,

@@ -8,10 +8,14 @@ question is drawn several times, its draws.
 from array import array
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.record import OUTCOMES, Record
 from tale_dspy.statistics import ExactSum, accuracy_interval, quantile, wilson_interval
+
+SummedState: TypeAlias = list[Any]
+"""Counts and exact sums, nested, as a JSON list: what `to_state` gives and `restore` takes."""
 
 
 class MeanOfKnown:
@@ -34,10 +38,10 @@ class MeanOfKnown:
         """None without known values."""
         return self.total.value / self.count if self.count else None
 
-    def to_state(self) -> list[Any]:
+    def to_state(self) -> SummedState:
         return [self.count, self.total.state]
 
-    def restore(self, state: list[Any]) -> None:
+    def restore(self, state: SummedState) -> None:
         self.count, self.total = int(state[0]), ExactSum.from_state(state[1])
 
 
@@ -62,16 +66,16 @@ class TotalOfAll(MeanOfKnown):
         """None without values, or with an unknown one."""
         return self.total.value if self.count and not self.unknown else None
 
-    def to_state(self) -> list[Any]:
+    def to_state(self) -> SummedState:
         return [*super().to_state(), self.unknown]
 
-    def restore(self, state: list[Any]) -> None:
+    def restore(self, state: SummedState) -> None:
         super().restore(state)
         self.unknown = int(state[2])
 
 
 class QuestionScores:
-    """The share of right draws of each question, and accuracy over the questions.
+    """The share of right draws of each question, and accuracy over all.
 
     Args:
         single: Whether each question has one draw; then nothing is kept of it.
@@ -101,7 +105,7 @@ class QuestionScores:
     def n(self) -> int:
         return self.asked if self.single else len(self._draws)
 
-    def figures(self, repeats: int) -> dict[str, Any]:
+    def figures(self, repeats: int) -> JsonObject:
         """Return number, mean and 95 % interval of the scores."""
         if self.single:
             accuracy = self.right / self.asked if self.asked else None
@@ -134,7 +138,7 @@ class GroupSummary:
         self.output_tokens.merge(other.output_tokens)
         self.estimate_tokens.merge(other.estimate_tokens)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> JsonObject:
         """Return accuracy and tokens of the group."""
         return {
             **self.scores.figures(len(self.repeats)),
@@ -142,11 +146,11 @@ class GroupSummary:
             "estimate_tokens_mean": self.estimate_tokens.mean,
         }
 
-    def to_state(self) -> list[Any]:
+    def to_state(self) -> SummedState:
         tokens = [self.output_tokens.to_state(), self.estimate_tokens.to_state()]
         return [self.scores.right, self.scores.asked, sorted(self.repeats), *tokens]
 
-    def restore(self, state: list[Any]) -> None:
+    def restore(self, state: SummedState) -> None:
         self.scores.right, self.scores.asked, self.repeats = int(state[0]), int(state[1]), set(state[2])
         self.output_tokens.restore(state[3])
         self.estimate_tokens.restore(state[4])
@@ -235,18 +239,18 @@ class RunSummary:
     def merge(self, other: "RunSummary") -> None:
         """Count in what another summary has counted, of other records."""
         self.records += other.records
-        others = {**other.means, **other._totals()}
-        for name, mean in {**self.means, **self._totals()}.items():
+        others = {**other.means, **other._all_totals()}
+        for name, mean in {**self.means, **self._all_totals()}.items():
             mean.merge(others[name])
-        for counter, counts in zip(self._counters(), other._counters(), strict=True):
+        for counter, counts in zip(self._all_counters(), other._all_counters(), strict=True):
             counter.update(counts)
         self.latencies.extend(other.latencies)
         self.repeats |= other.repeats
         for label, group in other.groups.items():
             self.groups.setdefault(label, GroupSummary(single=self._single)).merge(group)
 
-    def figures(self) -> dict[str, Any]:
-        """Return the figures under the keys that `tale eval --json` promises, with a few more."""
+    def figures(self) -> JsonObject:
+        """Return the figures of `tale eval --json`, with a few more."""
         counts, overall = self.counts, QuestionScores(single=self._single)
         for group in list(self.groups.values()):
             overall.merge(group.scores)
@@ -277,26 +281,29 @@ class RunSummary:
             "repeats": repeats,
         }
 
-    def to_state(self) -> dict[str, Any] | None:
-        """Return everything but the latencies as JSON; None where questions have several draws."""
+    def to_state(self) -> JsonObject | None:
+        """Return everything but the latencies as JSON.
+
+        The result is None where questions have several draws.
+        """
         if not self._single:
             return None
         return {
             "records": self.records,
-            "means": {name: mean.to_state() for name, mean in {**self.means, **self._totals()}.items()},
-            "counters": [dict(counter) for counter in self._counters()],
+            "means": {name: mean.to_state() for name, mean in {**self.means, **self._all_totals()}.items()},
+            "counters": [dict(counter) for counter in self._all_counters()],
             "repeats": sorted(self.repeats),
             "groups": [[name, group.to_state()] for name, group in self.groups.items()],
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], latencies: Iterable[float]) -> "RunSummary":
+    def from_state(cls, state: JsonObject, latencies: Iterable[float]) -> "RunSummary":
         """Restore a summary from its `to_state` and the latencies of its records."""
         summary = cls(single=True)
         summary.records, summary.repeats = int(state["records"]), set(state["repeats"])
-        for name, mean in {**summary.means, **summary._totals()}.items():
+        for name, mean in {**summary.means, **summary._all_totals()}.items():
             mean.restore(state["means"][name])
-        for counter, counts in zip(summary._counters(), state["counters"], strict=True):
+        for counter, counts in zip(summary._all_counters(), state["counters"], strict=True):
             counter.update(counts)
         for group, content in state["groups"]:
             summary.groups[group] = GroupSummary(single=True)
@@ -304,7 +311,7 @@ class RunSummary:
         summary.latencies = array("d", latencies)
         return summary
 
-    def _totals(self) -> dict[str, MeanOfKnown]:
+    def _all_totals(self) -> dict[str, MeanOfKnown]:
         return {
             "cost": self.cost,
             "saved_cost": self.saved_cost,
@@ -315,17 +322,20 @@ class RunSummary:
             "adherence": self.adherence,
         }
 
-    def _counters(self) -> tuple[Counter[str], ...]:
+    def _all_counters(self) -> tuple[Counter[str], ...]:
         return self.counts, self.outcomes, self.modes, self.notes, self.fallback_reasons
 
-    def _group_figures(self) -> dict[str, Any]:
+    def _group_figures(self) -> JsonObject:
         """Return accuracy and tokens of each group apart, where the data has groups."""
         if set(self.groups) <= {None}:
             return {}
         return {"groups": {name or "other": group.figures() for name, group in self.groups.items()}}
 
-    def _budget_figures(self) -> dict[str, Any]:
-        """Tell how budgets were sent and kept, where any were: tokens for each token asked for."""
+    def _budget_figures(self) -> JsonObject:
+        """Return how budgets were sent and kept, where any were.
+
+        Adherence is tokens for each token asked for.
+        """
         if not self.counts["budgets"]:
             return {}
         counted = self.adherence.count

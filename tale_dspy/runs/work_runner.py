@@ -25,6 +25,7 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.backends.batch.client import check_batch_support
 from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached, UsageError
 from tale_dspy.programs.copying import copy_program, language_models
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.batch_rounds import QUESTIONS_AT_ONCE, BatchRounds
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.options import RunOptions
@@ -55,7 +56,7 @@ class ProgramCall:
 class ProgramAnswer:
     """What came of a `ProgramCall`."""
 
-    fields: dict[str, Any]
+    fields: JsonObject
     """The fields of the record that come from the answer: `outcome`, `answer`, `score`, `error` ..."""
     seconds: float
 
@@ -64,7 +65,9 @@ Work = Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], R]
 
 
 class WorkRunner(Generic[T, R]):
-    """Run pieces of work until all are done, or a cap, a fault or Ctrl-C ends them.
+    """Run pieces of work until all are done.
+
+    A cap, a fault or Ctrl-C ends them earlier.
 
     Args:
         program: What is asked; copied, never changed.
@@ -80,8 +83,8 @@ class WorkRunner(Generic[T, R]):
 
     def __init__(
         self,
-        program: Any,
-        lm: Any,
+        program: Program,
+        lm: LanguageModel,
         metric: Metric | None,
         options: RunOptions,
         ledger: Ledger,
@@ -125,10 +128,10 @@ class WorkRunner(Generic[T, R]):
         """
 
         def finish(result: R) -> None:
-            self._finish(result, on_results, error_of)
+            self._publish_results(result, on_results, error_of)
 
         def work_in_thread(item: T) -> None:
-            finish(self._drive(work(item)))
+            finish(self._drive_steps(work(item)))
 
         async def work_in_task(item: T) -> None:
             finish(await self._drive_async(work(item)))
@@ -159,7 +162,7 @@ class WorkRunner(Generic[T, R]):
         on_results(self._unpublished)
         return None
 
-    def _drive(self, work: Work[R]) -> R:
+    def _drive_steps(self, work: Work[R]) -> R:
         try:
             calls = next(work)
             while True:
@@ -193,7 +196,7 @@ class WorkRunner(Generic[T, R]):
             fields = await aask(self.program, call.question, call.metric, self.options.threshold, call.sample.calls)
         return ProgramAnswer(fields, time.perf_counter() - started)
 
-    def _finish(
+    def _publish_results(
         self, result: R, on_results: Callable[[Sequence[R]], None], error_of: Callable[[R], str | None]
     ) -> None:
         with self._lock:

@@ -17,6 +17,7 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.receipts import CallListener
 from tale_dspy.accounting.tracking import under_cap
 from tale_dspy.programs.copying import language_models
+from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.batch_rounds import BatchRounds
 from tale_dspy.runs.session import Session
 from tale_dspy.runs.stopped import RunStopped
@@ -40,7 +41,7 @@ class Workers(Generic[T]):
         fault: What ended the work before all was done, or None.
     """
 
-    def __init__(self, session: Session, settings: dict[str, Any]) -> None:
+    def __init__(self, session: Session, settings: JsonObject) -> None:
         self.session = session
         self.settings = settings
         self.fault: BaseException | None = None
@@ -54,7 +55,7 @@ class Workers(Generic[T]):
             KeyboardInterrupt: On Ctrl-C, after calls in flight were given `SHUTDOWN_GRACE_S` seconds.
         """
         self._queue = iter(items)
-        self._watch([lambda: self._worker(work)] * count)
+        self._watch_threads([lambda: self._work_in_thread(work)] * count)
 
     def run_tasks(
         self,
@@ -72,14 +73,14 @@ class Workers(Generic[T]):
 
         async def all_of_them() -> None:
             if batches is None:
-                await asyncio.gather(*(self._task(work) for _ in range(count)))
+                await asyncio.gather(*(self._work_in_task(work) for _ in range(count)))
                 return
             async with batches as rounds:
-                await asyncio.gather(*(self._task(partial(in_rounds, rounds)) for _ in range(count)))
+                await asyncio.gather(*(self._work_in_task(partial(in_rounds, rounds)) for _ in range(count)))
 
-        self._watch([lambda: asyncio.run(all_of_them())])
+        self._watch_threads([lambda: asyncio.run(all_of_them())])
 
-    def _watch(self, targets: Sequence[Callable[[], None]]) -> None:
+    def _watch_threads(self, targets: Sequence[Callable[[], None]]) -> None:
         context, stop = contextvars.copy_context(), self.session.stop
         left, finished = len(targets), threading.Event()
 
@@ -106,24 +107,24 @@ class Workers(Generic[T]):
             if targets:
                 finished.wait(SHUTDOWN_GRACE_S)
 
-    def _worker(self, work: Callable[[T], None]) -> None:
+    def _work_in_thread(self, work: Callable[[T], None]) -> None:
         with dspy.context(**self.settings):
-            for item in self._take():
+            for item in self._take_items():
                 try:
                     work(item)
                 except BaseException as e:  # the boundary of a worker: whatever it is, it ends the run
                     self.end(e)
 
-    async def _task(self, work: Callable[[T], Awaitable[None]]) -> None:
+    async def _work_in_task(self, work: Callable[[T], Awaitable[None]]) -> None:
         with dspy.context(**self.settings):
-            for item in self._take():
+            for item in self._take_items():
                 try:
                     await work(item)
                 except BaseException as e:  # the same boundary
                     self.end(e)
 
-    def _take(self) -> Iterator[T]:
-        """Yield pieces of work to this worker until there are none, or the run has ended."""
+    def _take_items(self) -> Iterator[T]:
+        """Yield pieces of work until there are none, or the run has ended."""
         while not self.session.stop.is_set():
             with self._lock:
                 try:
@@ -133,13 +134,16 @@ class Workers(Generic[T]):
             yield item
 
     def end(self, fault: BaseException) -> None:
-        """End the run with a cap, a fault of all questions, a full disk or a bug; the first one counts."""
+        """End the run with a cap, a fault of all questions, a full disk or a bug.
+
+        The first one counts.
+        """
         if self.fault is None:
             self.fault = self.session.fatal if isinstance(fault, RunStopped) else fault
         self.session.stop.set()
 
 
-def run_settings(lm: Any, adapter: Any = None) -> dict[str, Any]:
+def run_settings(lm: LanguageModel, adapter: Any = None) -> JsonObject:
     """Return the DSPy settings of a run's workers.
 
     Args:
@@ -148,12 +152,15 @@ def run_settings(lm: Any, adapter: Any = None) -> dict[str, Any]:
     """
     # A `track` block around the run goes on listening; modules around it need no history of ours.
     listeners = [m for m in dspy.settings.caller_modules or [] if isinstance(m, CallListener)]
-    overrides: dict[str, Any] = {"lm": lm, "trace": None, "caller_modules": listeners, **HISTORY_SETTINGS}
+    overrides: JsonObject = {"lm": lm, "trace": None, "caller_modules": listeners, **HISTORY_SETTINGS}
     return overrides if adapter is None else {**overrides, "adapter": adapter}
 
 
-def tasks_are_cheaper(program: Any, lm: Any, metric: Any, ledger: Ledger) -> bool:
-    """Say whether to use tasks: not under a cap, where calls wait, nor for code that may block the loop."""
+def tasks_are_cheaper(program: Program, lm: LanguageModel, metric: Any, ledger: Ledger) -> bool:
+    """Return whether to use tasks in place of threads.
+
+    Not under a cap, where calls wait, nor for code that may block the loop.
+    """
     ours = type(program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
     lms = [lm, *language_models(program)]
     over_litellm = all(one is None or (isinstance(one, dspy.LM) and one.engine == "litellm") for one in lms)

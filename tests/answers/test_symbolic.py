@@ -72,7 +72,7 @@ def test_a_child_without_a_copy_to_replace_it_ends_over_a_question() -> None:
 def test_a_machine_that_cannot_run_the_child_is_said(
     monkeypatch: pytest.MonkeyPatch, executable: str, why: str
 ) -> None:
-    symbolic._drop()
+    symbolic._drop_child()
     monkeypatch.setattr(sys, "executable", executable)
     with pytest.raises(BackendError, match=why):
         answers_equal(f"{why[0]}+x", f"x+{why[0]}")

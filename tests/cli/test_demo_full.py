@@ -53,7 +53,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(demo_full, "TRIED", 1)
     monkeypatch.setattr(demo_full, "BASELINES", ("direct", "cot"))
     monkeypatch.setattr(demo_full, "LIMITS", {"sft": (0.7, 0.01)})
-    monkeypatch.setattr(demo_full, "_model", lambda model: LM(f"local:{base}", **settings))
+    monkeypatch.setattr(demo_full, "_demo_model", lambda model: LM(f"local:{base}", **settings))
     return made
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 import typer
 
-from tale_dspy.cli.groups import Command, spelled_out
+from tale_dspy.cli.groups import Command, expand_dataclass
 
 Count = Annotated[int, typer.Option(help="How many.")]
 
@@ -32,7 +32,7 @@ def called(command: Command, words: str) -> Any:
 
 
 def test_a_command_gets_its_dataclass_built() -> None:
-    @spelled_out()
+    @expand_dataclass()
     def run(group: Group, loud: bool = False) -> Any:
         return group, loud
 
@@ -45,7 +45,7 @@ def test_flags_stand_where_the_dataclass_stands_and_required_ones_first() -> Non
         """Say it."""
         return 0
 
-    told = spelled_out()(run)
+    told = expand_dataclass()(run)
     parameters = inspect.signature(told).parameters
     assert list(parameters) == ["name", "first", "count", "last"]
     assert [p.default for p in parameters.values()] == [inspect.Parameter.empty, 1, 3, 2]
@@ -53,7 +53,7 @@ def test_flags_stand_where_the_dataclass_stands_and_required_ones_first() -> Non
 
 
 def test_a_field_declared_again_keeps_its_place() -> None:
-    @spelled_out()
+    @expand_dataclass()
     def run(group: Other) -> Any:
         return group
 
@@ -64,7 +64,7 @@ def test_a_field_declared_again_keeps_its_place() -> None:
 
 
 def test_what_is_left_out_is_no_flag_and_keeps_its_default() -> None:
-    @spelled_out(without=["count"])
+    @expand_dataclass(without=["count"])
     def run(group: Group) -> Any:
         return group
 
@@ -75,6 +75,6 @@ def test_what_is_left_out_is_no_flag_and_keeps_its_default() -> None:
 def test_one_flag_cannot_mean_two_things() -> None:
     with pytest.raises(ValueError, match="duplicate parameter name: 'count'"):
 
-        @spelled_out()
+        @expand_dataclass()
         def run(group: Group, count: int = 1) -> int:
             return 0

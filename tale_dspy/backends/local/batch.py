@@ -67,28 +67,33 @@ class ContinuousBatch:
         return bool(self._rows or self._waiting)
 
     def step(self) -> int:
-        """Write one token of every row, after those that wait have entered. Every error reaches all callers.
+        """Write one token of every row, after those that wait have entered.
+
+        Every error reaches all callers.
 
         Returns:
             How many rows got a token, or 0 where prompts were read, too, so that the time says nothing of a step.
         """
         try:
             self._drop_cancelled()
-            entered = self._enter()
+            entered = self._admit_jobs()
             rows = len(self._rows)
             if rows:
-                self._write([[job.written[-1]] for job in self._rows], self._cache.step(), self._rows)
+                self._write_tokens([[job.written[-1]] for job in self._rows], self._cache.step(), self._rows)
             return 0 if entered else rows
         except Exception as e:  # the boundary of the model: whatever it is, those who wait must hear of it
-            self._fail(e)
+            self._fail_rows(e)
             return 0
 
     def _drop_cancelled(self) -> None:
         for number in reversed([i for i, job in enumerate(self._rows) if job.future.cancelled()]):
-            self._leave(number)
+            self._remove_row(number)
 
-    def _enter(self) -> bool:
-        """Read the prompts of those that wait, as far as there are rows, and return whether there were any."""
+    def _admit_jobs(self) -> bool:
+        """Read the prompts of waiting jobs, as far as there are rows.
+
+        Returns whether there were any.
+        """
         few = len(self._rows) <= 2 * ENTER_TOGETHER
         if self._waiting and not few and len(self._waiting) < ENTER_TOGETHER and self._steps_waited < ENTER_TOGETHER:
             self._steps_waited += 1
@@ -110,7 +115,10 @@ class ContinuousBatch:
         return entered
 
     def _read_group(self, entering: list[GenerationJob]) -> None:
-        """Take some jobs that can be read in one forward off the list, the longest first, and read their prompts."""
+        """Read the prompts of some waiting jobs in one forward pass.
+
+        The longest come first.
+        """
         first = entering[0]
         prefix = self._prefixes.find(first.ids)
         cached = 0 if prefix is None else len(prefix.ids)
@@ -122,12 +130,12 @@ class ContinuousBatch:
             group = [job for job in entering if self._prefixes.find(job.ids) is prefix][:limit]
         for job in group:
             entering.remove(job)
-        self._read(group, prefix)
+        self._read_prompts(group, prefix)
         if common > 2 * cached and first in self._rows:
             self._prefixes.add(self._cache.prefix(self._rows.index(first), first.ids[:common]))
         self._prefixes.remember(job.ids for job in group)
 
-    def _read(self, group: list[GenerationJob], prefix: SharedPrefix | None) -> None:
+    def _read_prompts(self, group: list[GenerationJob], prefix: SharedPrefix | None) -> None:
         """Read the prompts of a group, and choose the first token of each reply."""
         self._rows += group  # before anything can fail, so that they hear of it
         for job in group:
@@ -135,9 +143,9 @@ class ContinuousBatch:
         where = self._cache.enter([len(job.ids) for job in group], prefix)
         cached, width = where.old - where.begin, where.end - where.old
         new = [job.ids[cached:] for job in group]
-        self._write([[0] * (width - len(ids)) + ids for ids in new], where, group)
+        self._write_tokens([[0] * (width - len(ids)) + ids for ids in new], where, group)
 
-    def _write(self, ids: list[list[int]], where: CacheSlice, jobs: list[GenerationJob]) -> None:
+    def _write_tokens(self, ids: list[list[int]], where: CacheSlice, jobs: list[GenerationJob]) -> None:
         """Choose the next token of these jobs, and let those that end with it go."""
         import torch
 
@@ -151,35 +159,38 @@ class ContinuousBatch:
         for number, job, finish in reversed(ended):
             # May fail: while the job is a row, it would hear of it.
             result = self._tokenizer.reply(job, finish) if finish else _NOT_FINITE
-            self._leave(number)
+            self._remove_row(number)
             if finish is None:
                 self._cache.wipe()
-            job.finish(result if isinstance(result, GeneratedReply) else _failed(result))
+            job.finish(result if isinstance(result, GeneratedReply) else _as_final_error(result))
 
-    def _leave(self, number: int) -> None:
+    def _remove_row(self, number: int) -> None:
         self._cache.leave(number)
         last = self._rows.pop()
         if number < len(self._rows):
             self._rows[number] = last
 
-    def _fail(self, error: BaseException) -> None:
-        """Fail all rows, and start over with an empty cache; those that wait have done no harm."""
+    def _fail_rows(self, error: BaseException) -> None:
+        """Fail all rows, and start over with an empty cache.
+
+        Those that wait have done no harm.
+        """
         jobs, self._rows = self._rows, []
         self._cache = KVCache(self._device, self._stopped)
         for job in jobs:
-            job.finish(_failed(error))
+            job.finish(_as_final_error(error))
 
     def abandon(self, error: BaseException) -> None:
         """Fail all jobs, those that wait too, and empty the cache."""
         self._rows += self._waiting
         self._waiting.clear()
-        self._fail(error)
+        self._fail_rows(error)
 
 
 _NOT_FINITE = ArithmeticError("its output is not finite")
 
 
-def _failed(error: BaseException) -> ProviderError:
+def _as_final_error(error: BaseException) -> ProviderError:
     """Return what callers get: an error that no new attempt would mend."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     failure = ProviderError(f"the local model failed: {reason}", status=400)

@@ -29,7 +29,9 @@ class ChatTokenizer(Protocol):
 
 
 def render_prompt(tokenizer: ChatTokenizer, messages: Sequence[dict[str, str]]) -> str:
-    """Return the text a model is given for messages, up to where its reply begins.
+    """Return the text a model is given for messages.
+
+    It ends where the reply begins.
 
     Args:
         tokenizer: Of transformers. Where it has no chat template, each message is a paragraph behind its role, and a

@@ -1,4 +1,4 @@
-"""One step of a model over the rows of a cache: any Hugging Face causal LM, and a shorter way for small plain Llamas.
+"""One step of a model over the rows of a cache, with a shorter way for small plain Llamas.
 
 Of a step of a model with a million parameters, most of the time goes into Python and into the number of operations, not
 into arithmetic. `SmallLlama` does the same arithmetic in a third of the operations (benchmarks/local.py: 1.3 times the
@@ -40,7 +40,10 @@ def decoder_of(model: Any) -> RowDecoder:
 
 
 class TransformersDecoder:
-    """Runs the model's own `forward`, with a transformers cache that writes into a KVCache."""
+    """Run the model's own `forward` over a KVCache.
+
+    A transformers cache writes into it.
+    """
 
     def __init__(self, model: Any) -> None:
         from transformers import Cache
@@ -56,7 +59,7 @@ class TransformersDecoder:
             layer.point_to(cache, where, number)
         output = self._model(
             input_ids=ids,
-            attention_mask=None if where.used is None and ids.shape[0] == 1 else _mask(where, ids),
+            attention_mask=None if where.used is None and ids.shape[0] == 1 else _attention_mask(where, ids),
             position_ids=where.positions,
             past_key_values=self._cache,
             use_cache=True,
@@ -66,7 +69,9 @@ class TransformersDecoder:
 
 
 def _last_state(head: Any, args: "tuple[torch.Tensor, ...]") -> "tuple[torch.Tensor, ...]":
-    """Give the head the last hidden state of each row, contiguous: (rows, 1, width).
+    """Give the head the last hidden state of each row: (rows, 1, width).
+
+    It is contiguous.
 
     Of a strided slice PyTorch makes a batched product, for which the head's weight is copied once per row: for 63 rows
     of a vocabulary of 152,000 that is 29 GB.
@@ -74,7 +79,7 @@ def _last_state(head: Any, args: "tuple[torch.Tensor, ...]") -> "tuple[torch.Ten
     return (args[0][:, -1:].contiguous(), *args[1:])
 
 
-def _mask(where: CacheSlice, ids: "torch.Tensor") -> "torch.Tensor":
+def _attention_mask(where: CacheSlice, ids: "torch.Tensor") -> "torch.Tensor":
     if where.used is not None:
         return where.used.long()
     return ids.new_ones((ids.shape[0], where.end - where.begin))
@@ -104,7 +109,9 @@ def _cache_layer_class() -> Any:
 
 
 class SmallLlama:
-    """A Llama written out: one matrix for query, key and value, one for both sides of the gate, no modules.
+    """A Llama written out, without modules.
+
+    One matrix serves query, key and value, one both sides of the gate.
 
     The weights are copied. Those of an adapter must be merged before.
     """
@@ -121,7 +128,7 @@ class SmallLlama:
             model.lm_head.weight,
         )
         self._width = model.model.layers[0].self_attn.head_dim
-        self._layers = [self._stack(layer) for layer in model.model.layers]
+        self._layers = [self._stack_matrices(layer) for layer in model.model.layers]
         # Rotary embedding (arXiv 2104.09864): angle of position p and pair i is p * theta^(-2i / width).
         angles = torch.outer(
             torch.arange(config.max_position_embeddings, device=self._embed.device).float(),
@@ -143,15 +150,15 @@ class SmallLlama:
         config, weight = model.config, model.model.embed_tokens.weight
         plain = not config.attention_bias and not config.mlp_bias and config.hidden_act == "silu"
         rope = (config.rope_parameters or {}).get("rope_type", "default") == "default"
-        linear = all(type(m) is torch.nn.Linear for layer in model.model.layers for m in _matrices(layer))
+        linear = all(type(m) is torch.nn.Linear for layer in model.model.layers for m in _linear_modules(layer))
         small = sum(p.numel() for p in model.parameters()) <= SMALL_MODEL
         return plain and rope and linear and small and weight.dtype == torch.float32
 
     @staticmethod
-    def _stack(layer: Any) -> "tuple[torch.Tensor, ...]":
+    def _stack_matrices(layer: Any) -> "tuple[torch.Tensor, ...]":
         import torch
 
-        query, key, value, out, gate, up, down = (matrix.weight for matrix in _matrices(layer))
+        query, key, value, out, gate, up, down = (matrix.weight for matrix in _linear_modules(layer))
         norm, norm_after = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
         with torch.no_grad():
             return norm, torch.cat([query, key, value]), out, norm_after, torch.cat([gate, up]), down
@@ -163,7 +170,7 @@ class SmallLlama:
         size = self._embed.shape[1:]
         hidden = fn.embedding(ids, self._embed)  # (rows, new columns, model width)
         cos, sin = self._cos[where.positions].unsqueeze(1), self._sin[where.positions].unsqueeze(1)
-        mask = self._mask(where, new)
+        mask = self._attention_mask(where, new)
         rotated = self._heads + self._key_heads
         for number, (norm, into, out, norm_after, gate, down) in enumerate(self._layers):
             mixed = fn.linear(fn.rms_norm(hidden, size, norm, self._eps), into)
@@ -171,13 +178,13 @@ class SmallLlama:
             turned = mixed[:, :rotated]  # queries and keys: x * cos(angle) + rotate_half(x) * sin(angle)
             turned = turned * cos + turned.roll(self._width // 2, -1) * sin
             keys, values = cache.write(number, where, turned[:, self._heads :], mixed[:, rotated:])
-            attended = self._attend(turned[:, : self._heads], keys, values, mask)
+            attended = self._attend_to(turned[:, : self._heads], keys, values, mask)
             hidden = hidden + fn.linear(attended.transpose(1, 2).reshape(rows, new, -1), out)
             open_, up = fn.linear(fn.rms_norm(hidden, size, norm_after, self._eps), gate).chunk(2, -1)
             hidden = hidden + fn.linear(fn.silu(open_) * up, down)
         return fn.linear(fn.rms_norm(hidden[:, -1], size, self._norm, self._eps), self._head)
 
-    def _attend(
+    def _attend_to(
         self, queries: "torch.Tensor", keys: "torch.Tensor", values: "torch.Tensor", mask: "torch.Tensor | None"
     ) -> "torch.Tensor":
         """Return (rows, heads, new columns, head width), as the queries are."""
@@ -190,8 +197,10 @@ class SmallLlama:
         grouped = queries.view(rows, self._key_heads, heads // self._key_heads, width)
         return attention(grouped, keys, values, attn_mask=mask).reshape(rows, heads, new, width)
 
-    def _mask(self, where: CacheSlice, new: int) -> "torch.Tensor | None":
-        """0 where a token may look and minus infinity elsewhere: (rows or 1, 1, new columns, columns).
+    def _attention_mask(self, where: CacheSlice, new: int) -> "torch.Tensor | None":
+        """Return 0 where a token may look and minus infinity elsewhere.
+
+        The shape is (rows or 1, 1, new columns, columns).
 
         None where every token may look at all columns up to its own, and all of them are new.
         """
@@ -207,7 +216,7 @@ class SmallLlama:
         return mask
 
 
-def _matrices(layer: Any) -> tuple[Any, ...]:
+def _linear_modules(layer: Any) -> tuple[Any, ...]:
     """Return the linear modules of a Llama's layer."""
     heads, gate = layer.self_attn, layer.mlp
     return heads.q_proj, heads.k_proj, heads.v_proj, heads.o_proj, gate.gate_proj, gate.up_proj, gate.down_proj

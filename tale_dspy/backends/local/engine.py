@@ -16,6 +16,7 @@ from tale_dspy.backends.local.shared_model import SharedModel, shared_model
 from tale_dspy.backends.local.weights import DTYPES, require_packages, resolve_folder
 from tale_dspy.dspy_bridge import EngineTimeoutError, Message, Request, Response, TextPart, Usage, response_to_events
 from tale_dspy.errors import DataError, UsageError
+from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.backends.local.batch import ContinuousBatch
@@ -33,7 +34,9 @@ class LoadedModel(NamedTuple):
 
 
 class LocalEngine:
-    """A model of this process. Checked when it is made, loaded at its first call.
+    """A model of this process.
+
+    Checked when it is made, loaded at its first call.
 
     Args:
         model: `embedded`, `local:PATH` or `local:PATH+ADAPTER`.
@@ -67,10 +70,10 @@ class LocalEngine:
         self._identity: str | None = None
         """Known once the weights are loaded; until then the files may change."""
         if self._path.folder is not None:
-            self._check()
+            self._check_files()
         require_packages("torch", "transformers", *(["peft"] if self._path.adapter else []))
 
-    def _check(self) -> None:
+    def _check_files(self) -> None:
         files.check_model(self._base_folder)
         if self._path.adapter is not None:
             files.check_adapter(self._path.adapter, self._path.base, self._base_folder)
@@ -86,24 +89,33 @@ class LocalEngine:
 
     @property
     def identity(self) -> str:
-        """Hash of all files that decide replies: of those the weights came from, or else as they are now."""
-        return self._identity or self._hash()
+        """Return the hash of all files that decide replies.
 
-    def _hash(self) -> str:
-        parts = [files.contents_hash(folder) for folder in self._folders()] + [self._dtype]
+        They are those the weights came from, or else as they are now.
+        """
+        return self._identity or self._hash_files()
+
+    def _hash_files(self) -> str:
+        parts = [files.contents_hash(folder) for folder in self._weight_folders()] + [self._dtype]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
     @property
     def seen(self) -> dict[str, str]:
-        """Ids of the questions the model was trained on, as far as its cards tell, with their role."""
-        return {id_: role for folder in self._folders() for id_, role in files.seen_by(folder).items()}
+        """Return the ids of the questions the model was trained on.
+
+        They have their role, as far as its cards tell.
+        """
+        return {id_: role for folder in self._weight_folders() for id_, role in files.seen_by(folder).items()}
 
     @property
     def prompt_form(self) -> str | None:
-        """The prompt form the model was trained on: the paper's for the embedded model, with or without an adapter."""
+        """Return the prompt form the model was trained on.
+
+        It is the paper's for the embedded model, with or without an adapter.
+        """
         return "paper" if self._path.folder == embedded_folder() else None
 
-    def _folders(self) -> list[Path]:
+    def _weight_folders(self) -> list[Path]:
         return [self._base_folder, *([self._path.adapter] if self._path.adapter else [])]
 
     @property
@@ -112,7 +124,7 @@ class LocalEngine:
         return self._loaded is not None
 
     def load(self) -> LoadedModel:
-        """Load the weights, if they are not loaded yet, and return what writes with them.
+        """Load the weights, if they are not loaded, and return what writes.
 
         Raises:
             UsageError: If the model or its adapter cannot be used.
@@ -120,25 +132,25 @@ class LocalEngine:
         """
         with self._lock:
             if self._loaded is None:
-                self._check()
-                identity = self._hash()
+                self._check_files()
+                identity = self._hash_files()
                 model = shared_model(self._base_folder, self._path.base, self._device, self._dtype)
                 loaded = LoadedModel(model, *model.batch(self._path.adapter, self._max_batch))
-                if self._hash() != identity:
+                if self._hash_files() != identity:
                     raise DataError(f"{self.model} was written anew while it was loaded: call again")
                 self._identity, self._loaded = identity, loaded
             return self._loaded
 
     def submit(self, request: Request) -> "GenerationJob":
-        """Queue a reply, or hand out the one that is on its way for this choice of the call."""
+        """Queue a reply, or return the one that is on its way for this choice."""
         sample = current_sample_request()
         if not sample.pending:
             count = max(sample.choices - sample.requested, 1)
-            sample.pending = [self._start(request, sample, sample.requested + i) for i in range(count)]
+            sample.pending = [self._start_job(request, sample, sample.requested + i) for i in range(count)]
         sample.requested += 1
         return sample.pending.pop(0)
 
-    def _start(self, request: Request, sample: SampleRequest, number: int) -> "GenerationJob":
+    def _start_job(self, request: Request, sample: SampleRequest, number: int) -> "GenerationJob":
         loaded = self.load()
         job = loaded.tokenizer.job(request, sample.rollout, number)
         loaded.model.worker.submit(loaded.batch, job)
@@ -154,7 +166,7 @@ class LocalEngine:
         try:
             if sample.timeout is not None:
                 job.started.result()
-            return _response(request, job.future.result(sample.timeout))
+            return _to_response(request, job.future.result(sample.timeout))
         except TimeoutError:
             sample.retry_last()
             raise _too_long(sample) from None
@@ -166,16 +178,19 @@ class LocalEngine:
         return iter(response_to_events(self.complete(request)))
 
     def close(self) -> None:
-        """Let the weights go. They are freed once no other LM uses them; the next call loads them again."""
+        """Let the weights go.
+
+        They are freed once no other LM uses them; the next call loads them again.
+        """
         with self._lock:
             self._loaded = self._identity = None
 
-    def dump_state(self) -> dict[str, Any]:
+    def dump_state(self) -> JsonObject:
         """Return what rebuilds this engine: no weights."""
         return {"model": self.model, **self.options}
 
     @classmethod
-    def load_state(cls, state: dict[str, Any]) -> "LocalEngine":
+    def load_state(cls, state: JsonObject) -> "LocalEngine":
         """Build the engine anew."""
         return cls(**state)
 
@@ -190,13 +205,19 @@ class LocalEngine:
 
 
 class AsyncLocalEngine:
-    """The same model for event loops. A task that is cancelled takes its row out of the batch."""
+    """The same model for event loops.
+
+    A task that is cancelled takes its row out of the batch.
+    """
 
     def __init__(self, engine: LocalEngine) -> None:
         self._engine = engine
 
     async def complete(self, request: Request) -> Response:
-        """Write a reply, among those of other callers. The timeout is that of `LocalEngine.complete`."""
+        """Write a reply, among those of other callers.
+
+        The timeout is that of `LocalEngine.complete`.
+        """
         sample = current_sample_request()
         if not self._engine.loaded:
             await asyncio.to_thread(self._engine.load)
@@ -210,7 +231,7 @@ class AsyncLocalEngine:
             raise _too_long(sample) from None
         finally:
             job.future.cancel()
-        return _response(request, reply)
+        return _to_response(request, reply)
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """Give the whole reply as the events of a stream."""
@@ -221,12 +242,12 @@ class AsyncLocalEngine:
         """Let the weights go."""
         self._engine.close()
 
-    def dump_state(self) -> dict[str, Any]:
+    def dump_state(self) -> JsonObject:
         """Return what rebuilds this engine."""
         return self._engine.dump_state()
 
     @classmethod
-    def load_state(cls, state: dict[str, Any]) -> "AsyncLocalEngine":
+    def load_state(cls, state: JsonObject) -> "AsyncLocalEngine":
         """Build the engine anew."""
         return cls(LocalEngine(**state))
 
@@ -241,7 +262,7 @@ def _too_long(sample: SampleRequest) -> EngineTimeoutError:
     return EngineTimeoutError(f"the local model took longer than {sample.timeout:g} s", status=408)
 
 
-def _response(request: Request, reply: GeneratedReply) -> Response:
+def _to_response(request: Request, reply: GeneratedReply) -> Response:
     usage = Usage(input_tokens=reply.input_tokens, output_tokens=reply.output_tokens)
     message = Message.assistant([TextPart(reply.text)])
     finish: Any = reply.finish

@@ -10,9 +10,9 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tale_dspy.errors import DataError, UsageError
+from tale_dspy.protocols import JsonObject
 
 MANIFEST = "manifest.json"
 CARD = "tale_adapter.json"
@@ -42,10 +42,10 @@ def check_model(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder of a model: there is no such folder")
-    config = _json(folder, "config.json", "is no folder of a model")
+    config = _read_object(folder, "config.json", "is no folder of a model")
     if not isinstance(config.get("model_type"), str):
         raise DataError(f"{folder / 'config.json'} names no model_type, so that it is no model's")
-    weights = _weights(folder)
+    weights = _weight_files(folder)
     if not weights:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
         if pickles:
@@ -56,13 +56,13 @@ def check_model(folder: Path) -> None:
         raise UsageError(f"{folder} holds no weights: a .safetensors file is needed")
     for path in weights:
         check_safetensors(path)
-    for name in sorted(set(_index(folder).values())):
+    for name in sorted(set(_indexed_files(folder).values())):
         if not (folder / name).is_file():
             raise DataError(f"{folder} lacks {name}, which its index names")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise UsageError(f"{folder} holds no tokenizer: {_TOKENIZERS[0]} is needed")
     if (folder / _TOKENIZERS[0]).is_file():
-        _json(folder, _TOKENIZERS[0], "holds no tokenizer")
+        _read_object(folder, _TOKENIZERS[0], "holds no tokenizer")
     check_manifest(folder)
 
 
@@ -92,7 +92,7 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
             the hash of the base in its `tale_adapter.json`, or without one by the last part of the name of its base.
         DataError: If a file is broken.
     """
-    config = _json(folder, "adapter_config.json", "is no folder of an adapter")
+    config = _read_object(folder, "adapter_config.json", "is no folder of an adapter")
     if config.get("peft_type") != "LORA":
         raise UsageError(f"{folder} is an adapter of type {config.get('peft_type')}, but only LORA is put on")
     if config.get("init_lora_weights") not in _PLAIN_STARTS:
@@ -106,42 +106,51 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
     check_safetensors(weights)
     check_manifest(folder)
     trained_on = str(config.get("base_model_name_or_path") or "")
-    base_hash = _json(folder, CARD, "").get("base_sha256") if (folder / CARD).is_file() else None
-    same_base = _last(trained_on) == _last(base) if base_hash is None else base_hash == weights_hash(base_folder)
+    base_hash = _read_object(folder, CARD, "").get("base_sha256") if (folder / CARD).is_file() else None
+    same_base = (
+        _last_part(trained_on) == _last_part(base) if base_hash is None else base_hash == weights_hash(base_folder)
+    )
     if not same_base:
         raise UsageError(f"{folder} was trained on another model ({trained_on or 'unnamed'}) than {base}")
 
 
 def seen_by(folder: Path) -> dict[str, str]:
-    """Return the ids of the questions an adapter, or a model merged with one, was trained on, with their role.
+    """Return the ids and roles of the questions a model was trained on.
+
+    The model is an adapter, or one that an adapter was merged into.
 
     Raises:
         DataError: If its card cannot be read.
     """
     if not (folder / CARD).is_file():
         return {}
-    roles = _json(folder, CARD, "").get("seen") or {}
+    roles = _read_object(folder, CARD, "").get("seen") or {}
     if not isinstance(roles, dict):
         raise DataError(f"{folder / CARD}: seen must map ids to roles, got {type(roles).__name__}")
     return {str(id_): str(role) for id_, role in roles.items()}
 
 
-def _last(path: str) -> str:
-    """Return the last part of a path or hub name, that of a folder of the hub's cache too."""
+def _last_part(path: str) -> str:
+    """Return the last part of a path or hub name.
+
+    A folder of the hub's cache is read, too.
+    """
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     cached = [part.rpartition("--")[2] for part in parts if part.startswith("models--")]
     return (cached or parts or [""])[-1]
 
 
 def check_manifest(folder: Path) -> None:
-    """Compare a folder with its manifest, if it has one: `{"files": {name: sha256}}`.
+    """Compare a folder with its manifest, if it has one.
+
+    A manifest is `{"files": {name: sha256}}`.
 
     Raises:
         DataError: If the manifest cannot be read, or a file is missing or another.
     """
     if not (folder / MANIFEST).is_file():
         return
-    files = _json(folder, MANIFEST, "").get("files")
+    files = _read_object(folder, MANIFEST, "").get("files")
     if not isinstance(files, dict):
         raise DataError(f"{folder / MANIFEST} must hold the files and their sha256")
     for name, expected in files.items():
@@ -153,7 +162,7 @@ def check_manifest(folder: Path) -> None:
 
 
 def check_safetensors(path: Path) -> None:
-    """Check the frame of a safetensors file: its header, and that all its tensors are there.
+    """Check that the header and all tensors of a safetensors file are there.
 
     Raises:
         DataError: If it is cut off or none at all.
@@ -172,8 +181,11 @@ def check_safetensors(path: Path) -> None:
         raise DataError(f"{path} is no whole safetensors file: {_first_line(e)}") from e
 
 
-def _json(folder: Path, name: str, otherwise: str) -> dict[str, Any]:
-    """Read a JSON object of a folder; `otherwise` is what the folder is said to be if the file is missing."""
+def _read_object(folder: Path, name: str, otherwise: str) -> JsonObject:
+    """Read a JSON object of a folder.
+
+    `otherwise` is what the folder is said to be if the file is missing.
+    """
     path = folder / name
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -190,15 +202,15 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def _weights(folder: Path) -> list[Path]:
+def _weight_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("*.safetensors") if p.is_file())
 
 
-def _index(folder: Path) -> dict[str, str]:
+def _indexed_files(folder: Path) -> dict[str, str]:
     name = "model.safetensors.index.json"
     if not (folder / name).is_file():
         return {}
-    files = _json(folder, name, "").get("weight_map")
+    files = _read_object(folder, name, "").get("weight_map")
     if not isinstance(files, dict) or not all(isinstance(v, str) and Path(v).name == v for v in files.values()):
         raise DataError(f"{folder / name} must map tensors to files of its folder")
     return files
@@ -211,24 +223,36 @@ def _read_files(folder: Path) -> Iterator[Path]:
 
 
 def stamp(folder: Path) -> str:
-    """Return what changes when a file of the folder is written anew, without reading any."""
+    """Return what changes when a file of the folder is written anew.
+
+    No file is read for it.
+    """
     return repr([(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in _read_files(folder)])
 
 
 def contents_hash(folder: Path) -> str:
-    """Hash all files of a folder that decide replies: weights, configuration, tokenizer, chat template."""
+    """Hash all files of a folder that decide replies.
+
+    They are weights, configuration, tokenizer and chat template.
+    """
     hashes = [(p.name, file_hash(p)) for p in _read_files(folder)]
     return hashlib.sha256(repr(hashes).encode()).hexdigest()
 
 
 def weights_hash(folder: Path) -> str:
-    """Hash the weights of a folder alone: the sha256 of its safetensors file; of several, that of their hashes."""
-    hashes = [file_hash(p) for p in _weights(folder)]
+    """Hash the weights of a folder alone: the sha256 of its safetensors file.
+
+    Of several, that of their hashes.
+    """
+    hashes = [file_hash(p) for p in _weight_files(folder)]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """Return the sha256 of a file; read once as long as its time and size stay the same."""
+    """Return the sha256 of a file.
+
+    Read once as long as its time and size stay the same.
+    """
     about = path.stat()
     key = (str(path.resolve()), about.st_mtime_ns, about.st_size)
     with _lock:

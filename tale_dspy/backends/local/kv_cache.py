@@ -82,7 +82,7 @@ class KVCache:
         return self._starts.shape[0]
 
     def enter(self, lengths: list[int], prefix: SharedPrefix | None = None) -> CacheSlice:
-        """Add rows for prompts, and return the slice their tokens are to be written to.
+        """Add rows for prompts, and return the slice for their tokens.
 
         Args:
             lengths: Tokens of each prompt, the prefix included.
@@ -93,27 +93,30 @@ class KVCache:
         if not len(self):
             self.end = longest
         elif longest > self.end:
-            self._move(longest - self.end)
+            self._move_rows(longest - self.end)
         rows = slice(len(self), len(self) + len(lengths))
         starts = torch.tensor([self.end - length for length in lengths], device=self._device)
         self._set_starts(torch.cat([self._starts, starts]))
         begin = self.end - longest
-        positions, used = self._where(begin, begin + shared, starts, ragged=min(lengths) < longest)
+        positions, used = self._slice_from(begin, begin + shared, starts, ragged=min(lengths) < longest)
         columns = None if prefix is None else starts[:, None] + torch.arange(shared, device=self._device)
         return CacheSlice(rows, begin, begin + shared, self.end, positions, used, prefix, columns)
 
     def step(self) -> CacheSlice:
         """Return the slice of one further column for all rows."""
         if self._begin > FIRST_COLUMNS and self._begin > self.end // 2:
-            self._move(-self._begin)
+            self._move_rows(-self._begin)
         self.end += 1
-        positions, used = self._where(self._begin, self.end - 1, self._starts, ragged=self._ragged)
+        positions, used = self._slice_from(self._begin, self.end - 1, self._starts, ragged=self._ragged)
         return CacheSlice(slice(0, len(self)), self._begin, self.end - 1, self.end, positions, used)
 
-    def _where(
+    def _slice_from(
         self, begin: int, old: int, starts: "torch.Tensor", *, ragged: bool
     ) -> "tuple[torch.Tensor, torch.Tensor | None]":
-        """Return the positions of new tokens from column `old` on, and the columns each row uses from `begin` on."""
+        """Return the slice of new tokens from column `old` on.
+
+        It holds their positions, and the columns each row uses from `begin` on.
+        """
         torch, first = self._torch, starts[:, None]
         positions = torch.arange(old, self.end, device=self._device) - first
         if not ragged:
@@ -136,7 +139,7 @@ class KVCache:
         """
         if self._stopped():
             raise GenerationStoppedError("the model was closed while it wrote")
-        table = self._room(layer, 0, where, keys), self._room(layer, 1, where, values)
+        table = self._with_room(layer, 0, where, keys), self._with_room(layer, 1, where, values)
         self._layers[layer] = table
         slices = []
         for number, (side, new) in enumerate(zip(table, (keys, values), strict=True)):
@@ -148,13 +151,13 @@ class KVCache:
             slices.append(side[where.rows, :, where.begin : where.end])
         return slices[0], slices[1]
 
-    def _room(self, layer: int, side: int, where: CacheSlice, new: "torch.Tensor") -> "torch.Tensor":
+    def _with_room(self, layer: int, side: int, where: CacheSlice, new: "torch.Tensor") -> "torch.Tensor":
         """Return the keys or values of a layer, with room for the slice."""
         table = self._layers[layer][side] if layer in self._layers else None
         if table is not None and table.shape[0] >= where.rows.stop and table.shape[2] >= where.end:
             return table
         old_rows, old_columns = (table.shape[0], table.shape[2]) if table is not None else (1, FIRST_COLUMNS)
-        rows, columns = _doubled(old_rows, where.rows.stop), _doubled(old_columns, where.end)
+        rows, columns = _double_until(old_rows, where.rows.stop), _double_until(old_columns, where.end)
         # Zeros, and not just any memory: a NaN in an empty column would spread through the mask.
         larger = new.new_zeros((rows, new.shape[1], columns, new.shape[3]))
         if table is not None:
@@ -162,7 +165,7 @@ class KVCache:
         return larger
 
     def prefix(self, row: int, ids: list[int]) -> SharedPrefix:
-        """Copy what stands in the first columns of a row, whose first tokens are these."""
+        """Copy the first columns of a row, whose first tokens are these."""
         start = int(self._starts[row])
         columns = slice(start, start + len(ids))
         layers = [self._layers[layer] for layer in sorted(self._layers)]
@@ -180,7 +183,10 @@ class KVCache:
         self._set_starts(self._starts[:last])
 
     def wipe(self) -> None:
-        """Overwrite what rows that have left wrote: a NaN of theirs would spread to those who take their place."""
+        """Overwrite what rows that have left wrote.
+
+        A NaN of theirs would spread to those who take their place.
+        """
         for keys, values in self._layers.values():
             for side in (keys, values):
                 side[len(self) :] = 0.0
@@ -191,7 +197,7 @@ class KVCache:
             least, most = self._torch.aminmax(starts)
             self._begin, self._ragged = int(least), bool(least != most)
 
-    def _move(self, by: int) -> None:
+    def _move_rows(self, by: int) -> None:
         """Move all rows by so many columns to the right, or to the left if negative."""
         begin, end = self._begin, self.end
         for layer, table in self._layers.items():
@@ -199,7 +205,7 @@ class KVCache:
             for side in table:
                 content = side[: len(self), :, begin:end].clone()
                 if end + by > side.shape[2]:
-                    shape = (side.shape[0], side.shape[1], _doubled(side.shape[2], end + by), side.shape[3])
+                    shape = (side.shape[0], side.shape[1], _double_until(side.shape[2], end + by), side.shape[3])
                     side = side.new_zeros(shape)
                 side[: len(self), :, begin + by : end + by] = content
                 moved.append(side)
@@ -208,7 +214,7 @@ class KVCache:
         self._set_starts(self._starts + by)
 
 
-def _doubled(size: int, needed: int) -> int:
+def _double_until(size: int, needed: int) -> int:
     while size < needed:
         size *= 2
     return size

@@ -53,19 +53,19 @@ def parse_model_path(model: str) -> ModelPath:
     if text.lower().endswith(".gguf") and Path(text).expanduser().is_file():
         raise UsageError(gguf_refusal(Path(text)))
     if text == EMBEDDED or Path(text).expanduser().is_dir():
-        return ModelPath(_base(text))
+        return ModelPath(_base_name(text))
     cuts = [(text[:i], text[i + 1 :]) for i, c in enumerate(text) if c == "+"]
     attach_adapter = [(base, adapter) for base, adapter in cuts if adapter and Path(adapter).expanduser().is_dir()]
     for exists in (_is_here, _HUB_NAME.fullmatch):
         for base, adapter in attach_adapter:
             if exists(base):
-                return ModelPath(_base(base), Path(adapter).expanduser())
+                return ModelPath(_base_name(base), Path(adapter).expanduser())
     if not cuts and _HUB_NAME.fullmatch(text):
         return ModelPath(text)
     raise UsageError(_what_is_missing(model, text, cuts))
 
 
-def _base(text: str) -> str:
+def _base_name(text: str) -> str:
     if text == EMBEDDED:
         return str(embedded_folder())
     return str(Path(text).expanduser()) if _is_here(text) else text

@@ -26,7 +26,10 @@ class PrefixStore:
         self._recent: deque[list[int]] = deque(maxlen=RECENT_PROMPTS)
 
     def find(self, ids: list[int]) -> SharedPrefix | None:
-        """Return the longest entry a prompt begins with, or None. At least one token is left behind it."""
+        """Return the longest entry a prompt begins with, or None.
+
+        At least one token is left behind it.
+        """
         fitting = (p for p in self._prefixes.values() if len(p.ids) < len(ids) and tuple(ids[: len(p.ids)]) == p.ids)
         longest = max(fitting, key=lambda prefix: len(prefix.ids), default=None)
         if longest is not None:

@@ -86,7 +86,7 @@ class GenerationJob:
 
 
 class PromptTokenizer:
-    """A tokenizer and what belongs to it: chat template, end tokens, context window.
+    """A tokenizer with its chat template, end tokens and context window.
 
     Args:
         tokenizer: Of transformers.
@@ -104,7 +104,10 @@ class PromptTokenizer:
         self.encode("warm up")
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a prompt; those that mark its beginning are added where no chat template does it."""
+        """Return the tokens of a prompt.
+
+        Those that mark its beginning are added where no chat template does it.
+        """
         with self._lock:
             plain = self._tokenizer.chat_template is None
             return self._tokenizer(text, add_special_tokens=plain)["input_ids"]
@@ -125,7 +128,7 @@ class PromptTokenizer:
             InvalidRequestError: If the model's chat template refuses the messages.
         """
         _refuse_unsupported(request)
-        ids = self.encode(self._prompt(request))
+        ids = self.encode(self._render_prompt(request))
         config = request.config
         max_tokens = config.max_tokens or self._max_tokens
         window = len(ids) + max(max_tokens, 1) if self.window is None else self.window
@@ -146,23 +149,29 @@ class PromptTokenizer:
             rng=random.Random(hashlib.sha256(seed.encode()).digest()),
         )
 
-    def _prompt(self, request: Request) -> str:
+    def _render_prompt(self, request: Request) -> str:
         from jinja2.exceptions import TemplateError
 
         try:
-            return render_prompt(self._tokenizer, _messages(request))
+            return render_prompt(self._tokenizer, _chat_messages(request))
         except TemplateError as e:
             raise InvalidRequestError(f"the model's chat template refuses these messages: {e}") from e
 
     def push(self, job: GenerationJob, token: int) -> str | None:
-        """Add a token to a reply, and return why the reply ends with it, or None if it goes on."""
+        """Add a token to a reply, and return why the reply ends with it.
+
+        The result is None if it goes on.
+        """
         job.written.append(token)
         if token in self.ends or (job.stop and self._stop_at(job) is not None):
             return "stop"
         return "length" if len(job.written) >= job.max_tokens else None
 
     def _stop_at(self, job: GenerationJob) -> int | None:
-        """Return where the reply is to be cut. Looks at the whole text only once a stop string is in its tail."""
+        """Return where the reply is to be cut.
+
+        Looks at the whole text only once a stop string is in its tail.
+        """
         # A token stands for a byte at least, and a character is up to four of them.
         tail = self.decode(job.written[-4 * max(map(len, job.stop)) - 8 :])
         if not any(stop in tail for stop in job.stop):
@@ -179,7 +188,7 @@ class PromptTokenizer:
 
 def _refuse_unsupported(request: Request) -> None:
     config = request.config
-    settings = _settings(config)
+    settings = _config_settings(config)
     obeyed = replace(Config(), **{name: settings[name] for name in _CONFIG_FIELDS})
     if config == obeyed and not request.tools:
         return
@@ -197,16 +206,16 @@ def _refuse_unsupported(request: Request) -> None:
         )
 
 
-def _settings(config: Config) -> dict[str, object]:
+def _config_settings(config: Config) -> dict[str, object]:
     return {f.name: getattr(config, f.name) for f in fields(config)}
 
 
-def _messages(request: Request) -> ChatMessages:
-    system = [] if request.system is None else [{"role": "system", "content": _text(request.system)}]
-    return system + [{"role": message.role, "content": _text(message.parts)} for message in request.messages]
+def _chat_messages(request: Request) -> ChatMessages:
+    system = [] if request.system is None else [{"role": "system", "content": _content_text(request.system)}]
+    return system + [{"role": message.role, "content": _content_text(message.parts)} for message in request.messages]
 
 
-def _text(content: str | Sequence[Any]) -> str:
+def _content_text(content: str | Sequence[Any]) -> str:
     if isinstance(content, str):
         return content
     parts: Sequence[Any] = content

@@ -30,7 +30,10 @@ class SampleRequest:
     """Choices that were requested so far."""
 
     def retry_last(self) -> None:
-        """Forget the last choice, which failed: when DSPy tries again, it must be the same sample."""
+        """Forget the last choice, which failed.
+
+        When DSPy tries again, it must be the same sample.
+        """
         self.cancel()
         self.requested -= 1
 
@@ -46,7 +49,10 @@ _current: ContextVar[SampleRequest | None] = ContextVar("tale_dspy_sample_reques
 
 @contextmanager
 def use_sample_request(request: SampleRequest) -> Iterator[None]:
-    """Let the engine know about a call; what it started and nobody took is cancelled at the end."""
+    """Let the engine know about a call.
+
+    What it started and nobody took is cancelled at the end.
+    """
     token = _current.set(request)
     try:
         yield
@@ -56,5 +62,8 @@ def use_sample_request(request: SampleRequest) -> Iterator[None]:
 
 
 def current_sample_request() -> SampleRequest:
-    """Return that of this context's call; a single sample, where nothing is known."""
+    """Return that of this context's call.
+
+    A single sample, where nothing is known.
+    """
     return _current.get() or SampleRequest()

@@ -20,7 +20,10 @@ _COLDEST = 1e-4
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How tokens are drawn. The defaults take the likeliest, whatever the model's own generation_config says."""
+    """How tokens are drawn.
+
+    The defaults take the likeliest, whatever the model's own generation_config says.
+    """
 
     temperature: float = 0.0
     """0 takes the likeliest token."""
@@ -50,12 +53,12 @@ def choose_tokens(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, r
     sampled = [i for i, (sampling, _) in enumerate(rows) if not sampling.greedy]
     if sampled:
         some = logits if len(sampled) == len(rows) else logits[sampled]
-        for i, token in zip(sampled, _draw(some, [rows[i] for i in sampled]), strict=True):
+        for i, token in zip(sampled, _draw_tokens(some, [rows[i] for i in sampled]), strict=True):
             tokens[i] = token
     return [t if math.isfinite(value) else None for t, value in zip(tokens, best.values.tolist(), strict=True)]
 
 
-def _draw(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, random.Random]]) -> list[int]:
+def _draw_tokens(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, random.Random]]) -> list[int]:
     import torch
 
     settings = [sampling for sampling, _ in rows]

@@ -46,7 +46,9 @@ class SharedModel:
         )
 
     def batch(self, adapter: Path | None, width: int | None) -> "tuple[ContinuousBatch, PromptTokenizer]":
-        """Return the rows of this model with an adapter, or without; loads what is not loaded yet.
+        """Return the rows of this model with an adapter, or without.
+
+        Loads what is not loaded yet.
 
         Args:
             adapter: Folder of a LoRA adapter.
@@ -85,7 +87,7 @@ _models_lock = threading.Lock()
 
 
 def shared_model(folder: Path, name: str, device: str, dtype: str) -> SharedModel:
-    """Return the model of a folder, the one that is loaded already if there is one.
+    """Return the model of a folder, loaded once.
 
     Files that were written anew since are another model. The arguments are those of `SharedModel`.
     """
@@ -98,7 +100,10 @@ def shared_model(folder: Path, name: str, device: str, dtype: str) -> SharedMode
 
 
 def _fixed_threads(model: Any) -> int | None:
-    """Return the threads of PyTorch a model is written with, or None where they are to be found by trying."""
+    """Return the PyTorch threads a model is written with.
+
+    The result is None where they are to be found by trying.
+    """
     import torch
 
     from tale_dspy.backends.local.threads import wants_one_thread
@@ -109,7 +114,9 @@ def _fixed_threads(model: Any) -> int | None:
 
 
 def rows_in_memory(model: Any) -> int:
-    """Return how many rows' keys and values fit into the memory that is free beside the weights.
+    """Return how many rows' keys and values fit beside the weights.
+
+    The memory that is free now counts.
 
     A token takes `2 * layers * key heads * head width * bytes of a number` bytes.
     """

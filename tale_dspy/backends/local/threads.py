@@ -26,7 +26,7 @@ def wants_one_thread(model: Any) -> bool:
 
 
 class ThreadTuner:
-    """Finds the quickest number of threads for one model, by the time of its steps.
+    """Find the quickest number of threads for a model, by its step times.
 
     Every so often, and when a step stalls, some steps are taken with the other number: all threads, or one alone.
 
@@ -61,15 +61,15 @@ class ThreadTuner:
         if self._probe is not None:
             self._probe.append(seconds)
             if len(self._probe) == PROBE_STEPS:
-                self._compare(self._probe)
+                self._compare_probe(self._probe)
             return
         self._until_probe -= 1
         stalled = len(self._recent) == PROBE_STEPS and seconds > STALL * min(self._recent)
         self._recent = [*self._recent[1 - PROBE_STEPS :], seconds]
         if len(self._recent) == PROBE_STEPS and (self._until_probe <= 0 or stalled):
-            self._probe, self.threads = [], self._other()
+            self._probe, self.threads = [], self._other_count()
 
-    def _compare(self, probe: list[float]) -> None:
+    def _compare_probe(self, probe: list[float]) -> None:
         if min(probe) < CLEAR_GAIN * min(self._recent):
             self._recent, self._interval = probe, FIRST_INTERVAL
             self._probe, self._until_probe = None, self._interval
@@ -79,14 +79,16 @@ class ThreadTuner:
 
     def _end_probe(self) -> None:
         """Go back to the number before the probe."""
-        self._probe, self.threads, self._until_probe = None, self._other(), self._interval
+        self._probe, self.threads, self._until_probe = None, self._other_count(), self._interval
 
-    def _other(self) -> int:
+    def _other_count(self) -> int:
         return 1 if self.threads == self._most else self._most
 
 
 class ThreadLimit:
-    """The number of threads PyTorch takes for the work of one thread of Python; that of all others stays as it is.
+    """The number of threads PyTorch takes for the work of one thread of Python.
+
+    That of all others stays as it is.
 
     To be made in the thread it is for.
     """

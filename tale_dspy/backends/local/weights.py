@@ -24,7 +24,9 @@ _quiet_lock = threading.RLock()
 
 
 def resolve_folder(path: ModelPath) -> Path:
-    """Return the folder of a model, fetched from the hub or its cache if it is a name.
+    """Return the folder of a model.
+
+    A name is fetched from the hub or its cache.
 
     Raises:
         UsageError: If the hub does not give it.
@@ -38,7 +40,9 @@ def resolve_folder(path: ModelPath) -> Path:
         with quiet_transformers():
             folder = snapshot_download(path.base, allow_patterns=_HUB_FILES, ignore_patterns=_NOT_FETCHED)
     except Exception as e:  # the boundary to the hub, whose errors are of many families
-        raise UsageError(f"{path.base} is no folder, and the Hugging Face hub does not give it: {_line(e)}") from e
+        raise UsageError(
+            f"{path.base} is no folder, and the Hugging Face hub does not give it: {_first_line(e)}"
+        ) from e
     files.check_model(Path(folder))
     return Path(folder)
 
@@ -83,7 +87,7 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
                 ignore_mismatched_sizes=True,  # reported below, in one sentence
             )
     except Exception as e:  # the boundary to transformers: a broken folder can fail anywhere in it
-        raise DataError(f"{folder} cannot be loaded as a causal language model: {_line(e)}") from e
+        raise DataError(f"{folder} cannot be loaded as a causal language model: {_first_line(e)}") from e
     for what in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if info.get(what):
             one = min(key if isinstance(key, str) else key[0] for key in info[what])
@@ -93,7 +97,7 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
     try:
         return model.eval().requires_grad_(False).to(target)
     except (RuntimeError, AssertionError) as e:  # torch asserts that it was built for the device
-        raise UsageError(f"device {device} cannot be used: {_line(e)}") from e
+        raise UsageError(f"device {device} cannot be used: {_first_line(e)}") from e
 
 
 def load_prompt_tokenizer(folder: Path, model: Any) -> "PromptTokenizer":
@@ -114,7 +118,7 @@ def load_prompt_tokenizer(folder: Path, model: Any) -> "PromptTokenizer":
             ends = end_tokens(generation.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
             prompt_tokenizer = PromptTokenizer(tokenizer, ends, window, generation.max_new_tokens or DEFAULT_MAX_TOKENS)
     except Exception as e:  # the boundary to transformers, as above
-        raise DataError(f"{folder} holds no tokenizer that can be read: {_line(e)}") from e
+        raise DataError(f"{folder} holds no tokenizer that can be read: {_first_line(e)}") from e
     size = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > size:
         raise DataError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model only {size}")
@@ -122,7 +126,10 @@ def load_prompt_tokenizer(folder: Path, model: Any) -> "PromptTokenizer":
 
 
 def end_tokens(generation: Any, config: Any, tokenizer: Any) -> frozenset[int]:
-    """Collect end tokens: those of the generation_config or else of the config, and the tokenizer's own."""
+    """Collect end tokens of the generation config and the tokenizer.
+
+    Without a generation config, those of the model's config count.
+    """
     ends: set[int] = set()
     for ids in (generation if generation is not None else config, tokenizer):
         ends |= set(ids) if isinstance(ids, list | tuple) else set() if ids is None else {ids}
@@ -130,7 +137,9 @@ def end_tokens(generation: Any, config: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def attach_adapter(model: Any, adapter: Path, base: str) -> Any:
-    """Put a LoRA adapter on a model: modules of its own over the tensors of the base, which stays as it is.
+    """Put a LoRA adapter on a model.
+
+    Its modules lie over the tensors of the base, which stays as it is.
 
     Raises:
         DataError: If the adapter is not one of this model.
@@ -147,12 +156,15 @@ def attach_adapter(model: Any, adapter: Path, base: str) -> Any:
             loaded: Any = with_adapter.eval().requires_grad_(False)
             _check_adapter_weights(loaded, adapter)
     except Exception as e:  # the boundary to peft: shapes and names that do not fit fail in many ways
-        raise DataError(f"{adapter} cannot be put on {base}: {_line(e)}") from e
+        raise DataError(f"{adapter} cannot be put on {base}: {_first_line(e)}") from e
     return loaded
 
 
 def merge_adapter(model: Any) -> Any:
-    """Return the model with its adapter merged into copies of the matrices; those of the base stay as they are."""
+    """Return the model with its adapter merged into copies of the matrices.
+
+    Those of the base stay as they are.
+    """
     from peft.tuners.lora import LoraLayer
     from torch.nn import Parameter
 
@@ -164,7 +176,10 @@ def merge_adapter(model: Any) -> Any:
 
 
 def _check_adapter_weights(loaded: Any, adapter: Path) -> None:
-    """Refuse tensors without a place, which peft leaves out, and places without a tensor."""
+    """Refuse tensors without a place, and places without a tensor.
+
+    peft leaves such tensors out.
+    """
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
@@ -176,7 +191,10 @@ def _check_adapter_weights(loaded: Any, adapter: Path) -> None:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep progress bars, reports and warnings of transformers off stderr, and put its settings back after."""
+    """Keep progress bars and warnings of transformers off stderr.
+
+    Its settings are put back after.
+    """
     import warnings
 
     from huggingface_hub import utils as hub
@@ -205,5 +223,5 @@ def quiet_transformers() -> Iterator[None]:
                 bars.enable_progress_bars()
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -19,7 +19,10 @@ EXIT_WAIT_S = 5.0
 
 
 class _Inbox:
-    """What the thread shares with the callers. It knows nothing of the worker, which may be dropped."""
+    """What the thread shares with the callers.
+
+    It knows nothing of the worker, which may be dropped.
+    """
 
     def __init__(self) -> None:
         self.jobs: SimpleQueue[tuple[ContinuousBatch, GenerationJob] | None] = SimpleQueue()
@@ -34,7 +37,7 @@ class _Inbox:
             if self.failure is None and not self.stop.is_set():
                 self.jobs.put((batch, job))
                 return True
-        reason = "" if isinstance(self.failure, GenerationStoppedError | None) else f" by {_text(self.failure)}"
+        reason = "" if isinstance(self.failure, GenerationStoppedError | None) else f" by {_error_text(self.failure)}"
         job.finish(ProviderError(f"the local model was closed{reason}", status=400))
         return False
 
@@ -45,7 +48,7 @@ class _Inbox:
 
 
 class GenerationWorker:
-    """Takes jobs from any thread or event loop, and writes them in a thread of its own.
+    """Take jobs from any thread or event loop, and write them in a thread.
 
     The thread starts with the first job. While idle it holds neither batches nor weights; it ends when the worker is
     dropped, when it is closed, or with the interpreter. If it ends by an error, all callers get that error.
@@ -64,7 +67,10 @@ class GenerationWorker:
 
     @property
     def stop(self) -> threading.Event:
-        """Set once the thread is to end: a step under way then ends at its next layer."""
+        """Set once the thread is to end.
+
+        A step under way then ends at its next layer.
+        """
         return self._inbox.stop
 
     def submit(self, batch: ContinuousBatch, job: GenerationJob) -> None:
@@ -79,12 +85,15 @@ class GenerationWorker:
             with self._lock:
                 if self._thread is None:
                     args = (self._inbox, self.threads)
-                    self._thread = threading.Thread(target=_work, args=args, name="tale-local", daemon=True)
+                    self._thread = threading.Thread(target=_work_until_end, args=args, name="tale-local", daemon=True)
                     _threads.add(self._thread)
                     self._thread.start()
 
     def close(self) -> None:
-        """End the thread at the next layer of the step under way; who waits gets an error."""
+        """End the thread at the next layer of the step under way.
+
+        Who waits gets an error.
+        """
         self._inbox.end()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(EXIT_WAIT_S)
@@ -97,7 +106,10 @@ _threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """End the threads before the interpreter does: one that is inside torch then takes the process down with it."""
+    """End the threads before the interpreter does.
+
+    One that is inside torch would take the process down with it.
+    """
     for worker in list(_workers):
         worker._inbox.end()
     _wait_for(list(_threads))
@@ -109,7 +121,7 @@ def _wait_for(threads: list[threading.Thread]) -> None:
         thread.join(max(0.0, last - time.monotonic()))
 
 
-def _work(inbox: _Inbox, threads: int | None) -> None:
+def _work_until_end(inbox: _Inbox, threads: int | None) -> None:
     """Write until the end, which all callers hear of, whatever its cause."""
     busy: list[ContinuousBatch] = []
     failure: BaseException = GenerationStoppedError("the model was closed while it wrote")
@@ -120,7 +132,7 @@ def _work(inbox: _Inbox, threads: int | None) -> None:
     finally:
         with inbox.lock:
             inbox.failure = failure
-        while _take(inbox, busy, wait=False):
+        while _take_jobs(inbox, busy, wait=False):
             pass
         for batch in busy:
             batch.abandon(failure)
@@ -133,7 +145,7 @@ def _write_all(inbox: _Inbox, busy: list[ContinuousBatch], threads: int | None) 
     tuner = ThreadTuner(limit.count if threads is None else 1)
     with torch.inference_mode():
         while not inbox.stop.is_set():
-            _take(inbox, busy)
+            _take_jobs(inbox, busy)
             for batch in busy:
                 limit.set(threads or tuner.threads)
                 start = time.perf_counter()
@@ -142,8 +154,11 @@ def _write_all(inbox: _Inbox, busy: list[ContinuousBatch], threads: int | None) 
             busy[:] = [batch for batch in busy if batch.busy]
 
 
-def _take(inbox: _Inbox, busy: list[ContinuousBatch], *, wait: bool = True) -> bool:
-    """Hand what has come in to its batches; wait for it if there is nothing else to do."""
+def _take_jobs(inbox: _Inbox, busy: list[ContinuousBatch], *, wait: bool = True) -> bool:
+    """Hand what has come in to its batches.
+
+    Wait for it if there is nothing else to do.
+    """
     took_any = False
     while True:
         try:
@@ -160,5 +175,5 @@ def _take(inbox: _Inbox, busy: list[ContinuousBatch], *, wait: bool = True) -> b
         del item, batch, job  # the thread holds nothing while it waits
 
 
-def _text(error: BaseException | None) -> str:
+def _error_text(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
