@@ -39,7 +39,7 @@ def test_two_limiters_together_keep_the_rate() -> None:
 
     limiters = [LeasedLimiter(reserve, 6000, None) for _ in range(2)]
     started = time.monotonic()
-    dues = sorted(limiters[number % 2]._space(0).due for number in range(200))
+    dues = sorted(limiters[number % 2]._next_due(0).due for number in range(200))
     gaps = [later - earlier for earlier, later in pairwise(dues)]
     assert dues[-1] - started > 1.9 and sum(gap < 0.009 for gap in gaps) <= len(asked)
     assert asked == [(int(BLOCK_S * 100), 0)] * 4
