@@ -26,8 +26,8 @@ from tale_dspy.comparison.paired import pair_runs, paired_means
 from tale_dspy.optimizers.fit_effort import fit_effort
 from tale_dspy.testing import EffortReply, ScriptedServer, word_problems
 
-SURER = 0.99
-"""Probability that a predicted word must suffice with, beside the 0.9 that is the default."""
+LESS_SURE = 0.9
+"""Probability that a predicted word must suffice with, beside the 0.99 that is the default."""
 WORDS = ("minimal", "low", "medium", "high")
 PRICE = tale_dspy.Price(0.25e-6, 2e-6)
 """US dollars per token of gpt-5-mini, as listed in November 2026."""
@@ -121,12 +121,12 @@ def compared(model: EffortReply, train: list[Any], test: list[Any], args: argpar
         options["lm"] = lm
         search = tale_dspy.BudgetSearch(**options)
         learned = search.compile(plain, trainset=train)
-        surer = fit_effort(search.rows, "question -> answer", confidence=SURER)
+        less_sure = fit_effort(search.rows, "question -> answer", confidence=LESS_SURE)
         fixed = tale_dspy.BestFixedBudget(budgets=WORDS, **options).compile(plain, trainset=train)
         programs = {
             "effort:best": fixed,
             "learned": learned,
-            f"learned, {SURER:.0%} sure": tale_dspy.TaleEP("question -> answer", surer),
+            f"learned, {LESS_SURE:.0%} sure": tale_dspy.TaleEP("question -> answer", less_sure),
             "TALE-EP": tale_dspy.TaleEP("question -> answer"),
             "no word": tale_dspy.VanillaCoT("question -> answer"),
         }
@@ -136,7 +136,7 @@ def compared(model: EffortReply, train: list[Any], test: list[Any], args: argpar
         hidden = sum(r.reasoning_tokens or 0 for r in run.records) / len(run.records)
         usd = 1000 * (run.summary["cost_usd"] or 0) / len(run.records)
         print(f"  {name}: {100 * (run.accuracy or 0):.1f} % right, {hidden:.1f} hidden tokens, ${usd:.3f} per 1000")
-    for name in ("learned", f"learned, {SURER:.0%} sure"):
+    for name in ("learned", f"learned, {LESS_SURE:.0%} sure"):
         for base in ("effort:best", "TALE-EP"):
             print(f"  {name} against {base}: {verdict(runs[name], runs[base])}")
 
