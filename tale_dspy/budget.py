@@ -219,7 +219,9 @@ def read_budget(reply: str | None) -> float | None:
 
 
 def split_stated(reply: str) -> tuple[str | None, str]:
-    """Cut the budget off a reply that states it first: `Budget: [[12]]`, or `Budget: 12 tokens` on a line of its own.
+    """Cut the budget off a reply that states it first.
+
+    `Budget: [[12]]`, or `Budget: 12 tokens` on a line of its own.
 
     Args:
         reply: What a model wrote that was asked to state its budget before it thinks.

@@ -27,7 +27,9 @@ class Reservation:
 
 
 def worst_case(request: object, config: Mapping[str, object], price: Price | None) -> Reservation:
-    """Return the worst case of a call: the bytes of its prompt, an upper bound of the tokens, and all it may write.
+    """Return the worst case of a call.
+
+    The bytes of its prompt, an upper bound of the tokens, and all it may write.
 
     Args:
         request: Messages, prompt or an `lm15.Request`.

@@ -82,7 +82,10 @@ class ChangeList(Sequence[QuestionChange]):
 
 
 def changes_of(pairs: PairedRuns) -> ChangeList:
-    """Return the questions whose outcome changed: regressions, then repairs, then others, in the baseline's order."""
+    """Return the questions whose outcome changed.
+
+    Regressions, then repairs, then others, in the baseline's order.
+    """
     before: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
     after: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
     for kind, i, j in _changed_questions(pairs):
@@ -123,7 +126,10 @@ def _draws_of(pairs: PairedRuns, chosen: "NDArray[np.bool_]") -> Iterator[list[i
 
 
 def token_changes(pairs: PairedRuns) -> ChangeList:
-    """Return the questions of unchanged outcomes whose budget or tokens changed: largest growth first, unknown last."""
+    """Return the questions of unchanged outcomes whose budget or tokens changed.
+
+    Largest growth comes first, unknown last.
+    """
     import numpy as np
 
     changed_questions = {int(pairs.question[i]) for _, i, _ in _changed_questions(pairs)}

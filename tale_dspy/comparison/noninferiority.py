@@ -52,7 +52,10 @@ def score_bound(n: float, fell: float, rose: float) -> float:
 
 
 def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
-    """Give the standardised distance of the observed difference from an assumed one, at the likeliest share fallen."""
+    """Give the standardised distance of the observed difference from an assumed one.
+
+    At the likeliest share fallen (Tango's score).
+    """
     b = fell + rose - (2 * n + fell - rose) * assumed
     root = math.sqrt(max(0.0, b * b + 8 * n * fell * assumed * (1 - assumed)))
     likeliest = (b + root) / (4 * n)

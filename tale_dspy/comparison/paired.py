@@ -199,7 +199,9 @@ def paired_means(
     resamples: int,
     middle: float = 0.95,
 ) -> list[PairedMeans]:
-    """Return means, paired differences and percentile bootstrap intervals of several figures of the same questions.
+    """Return means and paired differences of several figures of the same questions.
+
+    With percentile bootstrap intervals.
 
     The interval of a difference is that of `scipy.stats.bootstrap` (percentile, mean of the paired differences) under
     `numpy.random.default_rng(seed)`. It holds the `middle` share of the resamples: with 0.9 its ends are one-sided

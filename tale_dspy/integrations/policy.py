@@ -126,7 +126,9 @@ def _module_policy(module: dspy.Module) -> BudgetPolicy:
 
 
 def estimating_program(module: dspy.Module) -> TaleEP:
-    """Return the program whose estimator gives the budgets; around an estimator alone, one without limits of its own.
+    """Return the program whose estimator gives the budgets.
+
+    Around an estimator alone, it is one without limits of its own.
 
     Raises:
         UsageError: If there is no estimator.

@@ -128,7 +128,10 @@ def least_n(epsilon: float, delta: float) -> int:
 
 
 def scale_qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
-    """Tell whether `lost` of `n` prove that at most a share epsilon is lost: an exact binomial test at level delta."""
+    """Tell whether `lost` of `n` prove that at most a share epsilon is lost.
+
+    An exact binomial test at level delta.
+    """
     return binomial_cdf(lost, n, epsilon) <= delta
 
 

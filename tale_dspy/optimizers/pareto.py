@@ -39,7 +39,9 @@ DEMO_SHARE = 4
 
 
 class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
-    """Try variants of a budgeted program, and keep those of which none is better than another in everything.
+    """Try variants of a budgeted program, and keep the Pareto front.
+
+    None of those kept is better than another in everything.
 
     Optuna's multi-objective TPE chooses instruction wording, demos, scale of the budgets, estimator and mode together,
     for accuracy, mean tokens (estimates included) and, where it is known, price. The front is measured again on fresh,

@@ -1,4 +1,6 @@
-"""A metric that wants the right answer first and few tokens second, for `dspy.MIPROv2`, `dspy.GEPA` and their like.
+"""A metric that wants the right answer first and few tokens second.
+
+For `dspy.MIPROv2`, `dspy.GEPA` and their like.
 
 DSPy's optimizers rewrite instructions and choose demos by one number. With a metric of answers alone they make prompts
 longer and replies, too; here a right answer is worth less, the more tokens it took, and always more than a wrong one.

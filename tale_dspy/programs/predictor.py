@@ -205,7 +205,9 @@ def _recovery_scope() -> Iterator[None]:
 
 
 def load_parameters(program: dspy.Module, state: Mapping[str, object], *, allow_unsafe_lm_state: bool = False) -> None:
-    """Load a state by name: one of this program, or of the same program before its ChainOfThoughts were budgeted.
+    """Load a state by name.
+
+    One of this program, or of the same program before its ChainOfThoughts were budgeted.
 
     What such a state cannot tell (the estimators, limits, what was seen) stays as it is. The program is not touched if
     anything does not fit.

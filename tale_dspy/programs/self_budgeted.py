@@ -12,7 +12,9 @@ from tale_dspy.programs.reasoning_module import ReasoningModule, with_thought
 
 
 class SelfBudgeted(ReasoningModule):
-    """State a token budget and reason within it, in one call (SelfBudgeter, arXiv 2505.11274, as a prompt).
+    """State a token budget and reason within it, in one call.
+
+    SelfBudgeter (arXiv 2505.11274), as a prompt.
 
     TALE-EP pays a second call, with the question sent twice; here the model writes the number at the head of its reply.
     SelfBudgeter trains a model to do so. A model that was not trained may state no budget, or not keep to the one it

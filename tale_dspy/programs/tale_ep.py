@@ -42,7 +42,9 @@ from tale_dspy.protocols import CallArguments, JsonObject
 
 
 class TaleEP(BudgetedModule):
-    """Estimate each question's budget, then reason in fewer tokens than that (paper, section 5.2, TALE-EP).
+    """Estimate each question's budget, then reason in fewer tokens than that.
+
+    TALE-EP (paper, section 5.2).
 
     Args:
         signature: Inputs and outputs of the task.

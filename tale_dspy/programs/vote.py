@@ -255,7 +255,9 @@ class VoteTally:
 
 
 def leader_probability(first: int, second: int) -> float:
-    """Return P(p > 1/2) for p ~ Beta(first + 1, second + 1): that the leading answer is the more frequent one.
+    """Return P(p > 1/2) for p ~ Beta(first + 1, second + 1).
+
+    The chance that the leading answer is the more frequent one.
 
     For whole numbers the incomplete beta function is a binomial tail: the sum over j <= first of C(n, j) / 2^n with
     n = first + second + 1.

@@ -78,7 +78,9 @@ def _budget_token_pairs(run: Run) -> "NDArray[np.float64]":
 
 
 def asked_spent(runs: Sequence[Run]) -> Drawing | None:
-    """Draw output tokens against budgets for the runs that choose a budget for each question, else the fixed ones.
+    """Draw output tokens against budgets.
+
+    For the runs that choose a budget for each question, else for the fixed ones.
 
     Args:
         runs: Any runs; the first four that qualify are drawn, all are in the numbers. None without a budget gives None.

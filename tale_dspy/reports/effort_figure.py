@@ -42,7 +42,10 @@ class EffortCurve:
 
 
 def fixed_effort(run: Run) -> str | None:
-    """Return the one effort word all questions of a run were asked with, and with no number; None if there is none."""
+    """Return the one effort word all questions of a run were asked with.
+
+    Return None if there is none, or a number stood beside it.
+    """
     found: str | None = None
     for record in run.iter_records():
         if record.outcome == "error" and record.effort is None:
@@ -81,7 +84,9 @@ def _in_common(one: Run, other: Run) -> bool:
 
 
 def effort_drawings(runs: Sequence[Run]) -> Iterator[Drawing]:
-    """Draw mean tokens and accuracy against the effort word, with 95 % intervals, and without a budget as a line.
+    """Draw mean tokens and accuracy against the effort word.
+
+    With 95 % intervals, and without a budget as a line.
 
     Args:
         runs: Any runs; nothing is drawn where there are no two words.

@@ -1,4 +1,7 @@
-"""Model x effort: accuracy, tokens and dollars of several models, each asked at several effort words, as one table."""
+"""Model x effort: accuracy, tokens and dollars as one table.
+
+Several models, each asked at several effort words.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

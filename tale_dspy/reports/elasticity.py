@@ -112,7 +112,9 @@ def fixed_budget(run: Run) -> int | None:
 
 
 def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
-    """Make all curves there are in some runs: one for each model, prompting and data set with three fixed budgets.
+    """Make all curves there are in some runs.
+
+    One for each model, prompting and data set with three fixed budgets.
 
     Runs of one curve differ in the budget alone. What they are read against shares model, settings and data: the first
     chain of thought without a budget (else the first of `runs`, if it has none), and programs that choose a budget for

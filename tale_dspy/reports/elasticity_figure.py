@@ -31,7 +31,9 @@ CLOSEST = 0.055
 
 
 def elasticity_curve(curve: Elasticity) -> Drawing:
-    """Draw mean tokens and accuracy against the fixed budget, both with 95 % intervals, over a logarithmic axis.
+    """Draw mean tokens and accuracy against the fixed budget.
+
+    Both with 95 % intervals, over a logarithmic axis.
 
     Vanilla chain of thought is a horizontal line; a program that chooses its own budgets is a point at their mean, with
     a hollow one above for the tokens with the estimator's.
@@ -104,7 +106,10 @@ def _percent_interval(interval: Interval | None) -> Interval | None:
 
 
 def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
-    """Draw one panel: the curve, the line of reasoning without a budget, and the points of programs that choose one."""
+    """Draw one panel of the curve.
+
+    The curve, the line of reasoning without a budget, and the points of programs that choose one.
+    """
     xs, ys = [row.budget or 0.0 for row in curve.points], [figures(row)[0] or 0.0 for row in curve.points]
     axes.plot(xs, ys, "-o", color=BLUE, markersize=5, linewidth=1.4, zorder=4, label="fixed budgets")
     for row in curve.points:

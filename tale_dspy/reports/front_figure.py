@@ -1,4 +1,7 @@
-"""The Pareto front of a tuning: accuracy against tokens of every program that was tried, and those that are kept."""
+"""The Pareto front of a tuning: accuracy against tokens.
+
+Every program that was tried, and those that are kept.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -107,7 +107,9 @@ def log_axis(axes: "Axes", low: float, high: float, most: int) -> None:
 
 
 def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Drawing:
-    """Draw tokens against budget for all questions, both as shares of the answer without a budget; accuracy below.
+    """Draw tokens against budget for all questions, with accuracy below.
+
+    Both are shares of the answer without a budget.
 
     The line is the median over questions, the band their middle half, of budgets about a factor 1.4 apart. Questions
     that are wrong without a budget are left out.

@@ -127,7 +127,9 @@ def search_summary(search: SearchRun) -> ReportTable[tuple[str, str]]:
 
 
 def searched_row(search: SearchRun) -> ReportRow:
-    """Make a row of a report: each question under the budget found for it, or under none where none was confirmed.
+    """Make a row of a report from a search.
+
+    Each question under the budget found for it, or under none where none was confirmed.
 
     Accuracy and tokens are those of the confirming draws, which the search did not choose by.
     """

@@ -39,7 +39,9 @@ class RunSweep:
 
 
 def sweeps(runs: Sequence[Run]) -> list[RunSweep]:
-    """Find all sweeps among some runs: three budgets at least, with nothing else changed, and a run without one.
+    """Find all sweeps among some runs.
+
+    Three budgets at least, with nothing else changed, and a run without one.
 
     Args:
         runs: Any runs, in any order.

@@ -51,7 +51,10 @@ def _numbers_and_words(question: str) -> tuple[tuple[str, ...], Words]:
 
 
 def _rarest_words(words: Words) -> list[tuple[str, int] | None]:
-    """Return the first words in a fixed order, long and so rare ones first: sets that are alike share one of them."""
+    """Return the first words in a fixed order, long and so rare ones first.
+
+    Sets that are alike share one of them.
+    """
     if not words:
         return [None]
     ordered = sorted(words, key=lambda word: (-len(word[0]), word))

@@ -92,7 +92,9 @@ def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
 
 
 def alp_reward(price: float = 0.005) -> RewardFunction:
-    """Return r - min(0.9, price * n * max(s, 1/k)), with k completions of a prompt (ALP, arXiv 2506.05256, eq. 2).
+    """Return r - min(0.9, price * n * max(s, 1/k)), with k completions of a prompt.
+
+    ALP, arXiv 2506.05256, eq. 2.
 
     Every reply pays for its tokens, in proportion to how often its question is solved.
 

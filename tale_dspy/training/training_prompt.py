@@ -114,6 +114,9 @@ def _find_predictor(program: Program, searched: str) -> tuple[str, Any]:
 
 
 def _adapter_of(program: Program, predictor: Predictor) -> Any:
-    """Return the adapter a predictor would be called with: its module's, the configured one, or its kind's default."""
+    """Return the adapter a predictor would be called with.
+
+    Its module's, the configured one, or its kind's default.
+    """
     owners = [m for _, m in program.named_sub_modules(TaleModule) if m.predict is predictor]
     return owners[0].adapter_in_force() if owners else dspy.settings.adapter or dspy.ChatAdapter()

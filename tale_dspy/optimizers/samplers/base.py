@@ -242,7 +242,10 @@ def observation(trial: FrozenTrial, values: Sequence[float] | None, name: str = 
 def _budget_name(
     study: Study, trial: FrozenTrial, parameter: str | None = None, distribution: BaseDistribution | None = None
 ) -> str:
-    """Return the name of the parameter that is the budget: `budget`, else the study's first integer one from 1 on."""
+    """Return the name of the parameter that is the budget.
+
+    `budget`, else the study's first integer one from 1 on.
+    """
     if parameter == PARAMETER:
         return PARAMETER
     trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]

@@ -103,7 +103,10 @@ def with_budget_override(program: Program, name: str, probe_of: Callable[[], Pro
 
 
 def replace_module(program: Program, old: object, new: object) -> Any:
-    """Put a module in the place of another, in place, and return the program, which may itself be the one replaced."""
+    """Put a module in the place of another, in place, and return the program.
+
+    The program may itself be the one replaced.
+    """
     if program is old:
         return new
     replace_modules(program, {id(old): new})
