@@ -38,18 +38,18 @@ class PromptForm:
     ending: str = _ENDING
     """What asks for the answer in its `{format}`, last."""
 
-    def render(self, question: object, wanted: str, *, budget: object) -> str:
+    def render(self, question: object, answer_format: str, *, budget: object) -> str:
         """Return a prompt: the question, then what the form adds.
 
         The reasoning asked for comes next, then the answer's format, where one is wanted.
 
         Args:
             question: The question, or the inputs as lines.
-            wanted: The answer's format, such as `Answer: [[answer]]`, or an empty text.
+            answer_format: The answer's format, such as `Answer: [[answer]]`, or an empty text.
             budget: A number of tokens, or `STATED` where the model states it.
         """
         request = self.stated if budget is STATED else self.budgeted.replace("{budget}", str(budget))
-        ending = self.ending.replace("{format}", wanted) if wanted else ""
+        ending = self.ending.replace("{format}", answer_format) if answer_format else ""
         return f"{question}\n\n{request}{ending}"
 
 

@@ -104,15 +104,15 @@ class TaskPrompt:
         return self.cot.replace("{think}", self.phrase(thinks, budget)).replace("{question}", str(question))
 
     def render_fields(
-        self, inputs: str, question: str, *, thinks: bool, budget: object | None, thought: bool = False
+        self, inputs: str, answer_format: str, *, thinks: bool, budget: object | None, thought: bool = False
     ) -> str:
         """Render any other signature in the same shape: `Name: value` lines, the wanted format, the phrase."""
-        phrase, wanted = self.phrase(thinks, budget), f"{_FORMAT}{question}" if question else ""
+        phrase, format_line = self.phrase(thinks, budget), f"{_FORMAT}{answer_format}" if answer_format else ""
         if not phrase and thought:
-            return f"{inputs}\n{wanted}" if question else inputs
+            return f"{inputs}\n{format_line}" if answer_format else inputs
         if not phrase:
-            return f"{_DIRECTLY}{wanted}\n{inputs}" if question else inputs
-        return f"{inputs}\n{wanted}{phrase}"
+            return f"{_DIRECTLY}{format_line}\n{inputs}" if answer_format else inputs
+        return f"{inputs}\n{format_line}{phrase}"
 
 
 _CHOICE = _FORMAT + "[[choice]],for example: Choice: [[A]].\n"

@@ -148,9 +148,9 @@ def controls_table() -> str:
     head = ("Models", "Budget is sent as", "Thinks", "Off", "Source, date")
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
     for control in reasoning_controls():
-        taken = {"tokens": _numbers_taken(control), "word": ", ".join(control.words), "none": f"prompt ({control.why})"}
+        takes = {"tokens": _numbers_taken(control), "word": ", ".join(control.words), "none": f"prompt ({control.why})"}
         off = "yes" if control.off is not None else "no"
-        cells = (control.name, taken[control.kind], control.thinks, off, f"{control.source}, {control.checked}")
+        cells = (control.name, takes[control.kind], control.thinks, off, f"{control.source}, {control.checked}")
         lines.append(" | ".join(cell.replace("|", "\\|") for cell in cells))
     return "\n".join(f"| {line} |" for line in lines)
 

@@ -102,8 +102,8 @@ def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForeca
     costs = journal_costs(folder.rglob("calls.jsonl"), price) if (folder / "cot").is_dir() else {}
     if not costs:
         raise UsageError(f"nothing can be estimated from {folder}: it is no sweep with answers")
-    asked = sum(1 for _ in folder.glob("*/records.jsonl"))
-    return forecast_costs([*costs.values()], questions, notes=[f"each question is asked {asked} times"])
+    draws = sum(1 for _ in folder.glob("*/records.jsonl"))
+    return forecast_costs([*costs.values()], questions, notes=[f"each question is asked {draws} times"])
 
 
 def _sweep_plan(
