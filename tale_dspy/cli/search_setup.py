@@ -23,7 +23,10 @@ class SearchOptions:
     efforts: flags.Efforts = None
     calls: Annotated[int | None, typer.Option(help="Budgets tried for a question; unset: the sampler decides.")] = None
     draws: Annotated[
-        int, typer.Option("--repeats", help="Confirm a budget on fresh draws until right ones lead by this many; 0: no test.")
+        int,
+        typer.Option(
+            "--repeats", help="Confirm a budget on fresh draws until right ones lead by this many; 0: no test."
+        ),
     ] = 2
     estimator: Annotated[
         str, typer.Option(help="regression (makes no call) or few-shot (searched budgets as demos).")
