@@ -9,6 +9,7 @@ shuffled and 5 % doubled. Each run is a process of its own, killed (SIGKILL) at 
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,18 +32,35 @@ def command(kind: str, provider: str, data: Path, url: str, out: Path, batch: bo
     return [sys.executable, "-m", "tale_dspy.cli.main", *program, *flags]
 
 
-def killed_run(arguments: list[str], out: Path, kills: int, seconds: float, rng: random.Random) -> tuple[Any, int]:
-    """Run to the end, killed so many times at moments spread over a run; return the summary, and the kills done."""
-    done = 0
+def lines_in(out: Path) -> int:
+    """Count what a run has written so far."""
+    files = (out / "batches.jsonl", out / "calls.jsonl")
+    return sum(file.read_bytes().count(b"\n") for file in files if file.exists())
+
+
+def killed_run(arguments: list[str], out: Path, kills: int, lines: int) -> tuple[dict[str, object], int]:
+    """Run to the end, killed so many times at random amounts of work done; return the summary, and the kills done.
+
+    Args:
+        arguments: The command.
+        out: Its run folder.
+        kills: How often it is killed.
+        lines: What an undisturbed run writes.
+    """
+    done, rng = 0, random.Random(1)
     while True:
+        before = lines_in(out)
+        until = before + rng.uniform(0, 2) * max(0, lines - before) / (kills - done + 1)
         with tempfile.TemporaryFile("w+") as printed:
-            process = subprocess.Popen(arguments, stdout=printed, stderr=None)
-            try:
-                code = process.wait(rng.uniform(0.35, 1.0) * seconds if done < kills else None)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                done += 1
+            process = subprocess.Popen(arguments, stdout=printed, stderr=subprocess.DEVNULL)
+            while process.poll() is None and done < kills:
+                time.sleep(0.02)
+                if lines_in(out) > until:
+                    process.kill()
+                    done += 1
+                    break
+            code = process.wait()
+            if code == -signal.SIGKILL:
                 continue
             printed.seek(0)
             if code:
@@ -58,14 +76,14 @@ def records(out: Path, kind: str) -> list[Any]:
     return sorted(json.dumps({k: v for k, v in row.items() if k not in left_out}, sort_keys=True) for row in rows)
 
 
-def measure(kind: str, provider: str, questions: int, kills: int, seconds: float, folder: Path) -> dict[str, Any]:
+def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) -> dict[str, object]:
     rows = word_problems(questions)
     data = folder / "questions.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     reply = SolverReply({row["question"]: row["answer"] for row in rows})
     quiet, faulty = folder / f"{kind}-{provider}-quiet", folder / f"{kind}-{provider}-killed"
     with BatchServer(reply, record=0) as server:
-        plain, _ = killed_run(command(kind, provider, data, server.url, quiet, True), quiet, 0, 0, random.Random(0))
+        plain, _ = killed_run(command(kind, provider, data, server.url, quiet, True), quiet, 0, 0)
         rounds, calls, ids = server.batch_stats.batches, server.batch_stats.paid_calls, server.batch_stats.custom_ids
         assert max(ids.values()) == 1
     usd: Any = None
@@ -73,12 +91,12 @@ def measure(kind: str, provider: str, questions: int, kills: int, seconds: float
         with BatchServer(reply, record=0) as server:
             unbatched = folder / "unbatched"
             arguments = command(kind, provider, data, server.url, unbatched, False)
-            usd = killed_run(arguments, unbatched, 0, 0, random.Random(0))[0]["cost_usd"]
+            usd = killed_run(arguments, unbatched, 0, 0)[0]["cost_usd"]
         assert records(unbatched, kind) == records(quiet, kind), "a batch changes records"
     with BatchServer(reply, record=0, batch_faults=FAULTS) as server:
         started = time.perf_counter()
         arguments = command(kind, provider, data, server.url, faulty, True)
-        summary, done = killed_run(arguments, faulty, kills, seconds, random.Random(1))
+        summary, done = killed_run(arguments, faulty, kills, lines_in(quiet))
         stats = server.batch_stats
         events = [json.loads(line) for line in (faulty / "batches.jsonl").read_text().splitlines()]
         return {
@@ -104,7 +122,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=20.0, help="until a run is killed, at most")
     parser.add_argument("--only", help="such as 'eval openai'")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -113,8 +130,8 @@ def main() -> None:
                 if args.only in (None, f"{kind} {provider}"):
                     place = Path(folder) / f"{kind}-{provider}"
                     place.mkdir()
-                    told = measure(kind, provider, args.questions, args.kills, args.seconds, place)
-                    print(json.dumps(told), flush=True)
+                    figures = measure(kind, provider, args.questions, args.kills, place)
+                    print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":
