@@ -37,6 +37,7 @@ def two_nodes(cpus: int) -> Iterator[tuple[Any, list[Any]]]:
     """Yield a cluster and the list of its nodes that may be killed."""
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AUTH_MODE": "disabled",
     }

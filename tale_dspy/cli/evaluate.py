@@ -64,8 +64,16 @@ def _run_on_ray(plan: Plan, *, json: bool) -> int:
     from tale_dspy.cli.merge import show
     from tale_dspy.cli.ray_eval import ask_on_ray
 
-    with redirect_stdout(sys.stderr):
-        merged, stopped = ask_on_ray(plan.checked())
+    try:
+        with redirect_stdout(sys.stderr):
+            merged, stopped = ask_on_ray(plan.checked())
+    except KeyboardInterrupt:
+        if json and (plan.folder() / "summary.json").exists():
+            from tale_dspy.cli.console import print_json
+            from tale_dspy.runs.records import load_run
+
+            print_json(load_run(plan.folder()).summary)
+        raise
     if stopped:
         say(f"{stopped}; kept in {plan.folder()}, the same command continues", err=True)
     show(merged, json=json)

@@ -32,6 +32,8 @@ MAX_LOSSES = 10
 """How often a shard is begun again after its worker was lost."""
 REPORT_S, POLL_S = 0.5, 0.25
 """Seconds between two reports of a shard, and between two looks at them."""
+END_S = 12 * SHUTDOWN_GRACE_S
+"""Seconds that interrupted shards are given to write what is finished; another Ctrl-C ends them at once."""
 LOCK_PATIENCE_S = 60.0
 """Seconds that a shard waits for the process before it, which may be ending, to leave its folder."""
 
@@ -264,4 +266,4 @@ def _end(ray: Any, running: Mapping[Any, Shard]) -> None:
         with contextlib.suppress(ray.exceptions.RayError):
             ray.cancel(task, force=False)
     if running:
-        ray.wait(list(running), num_returns=len(running), timeout=SHUTDOWN_GRACE_S + 5)
+        ray.wait(list(running), num_returns=len(running), timeout=END_S)
