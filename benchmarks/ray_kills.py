@@ -29,7 +29,7 @@ from tale_dspy.testing.problems import word_problems
 KINDS = ("rate_limited", "server_error", "dropped", "malformed", "null_content")
 PRICE_IN, PRICE_OUT = 1.0, 4.0
 """US dollars per million tokens."""
-SETTINGS = {"health_check_period_ms": 500, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
+SETTINGS = {"health_check_period_ms": 1000, "health_check_timeout_ms": 5000, "health_check_failure_threshold": 3}
 
 
 @contextlib.contextmanager
@@ -38,6 +38,7 @@ def two_nodes(cpus: int) -> Iterator[tuple[Any, list[Any]]]:
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
+        "RAY_raylet_start_wait_time_s": "300",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AUTH_MODE": "disabled",
     }

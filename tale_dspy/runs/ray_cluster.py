@@ -68,6 +68,7 @@ def _settings(address: str) -> dict[str, str]:
     if "RAY_AUTH_MODE" not in os.environ:
         settings["RAY_AUTH_MODE"] = "token"  # the default, of which Ray speaks on stderr where it is not set
     if address == LOCAL:
+        settings["RAY_raylet_start_wait_time_s"] = "300"  # on a busy machine Ray gives up too early
         settings["RAY_worker_niceness"] = "0"  # else workers yield to everything else on the machine
         # Without one given, Ray leaves a token in the home directory.
         settings["RAY_AUTH_TOKEN"] = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)

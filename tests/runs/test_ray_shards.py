@@ -137,7 +137,6 @@ def test_a_shard_whose_workers_are_lost_again_and_again_is_given_up(
 
 @pytest.mark.slow
 def test_of_two_nodes_one_is_killed_and_nothing_is_lost_doubled_or_paid_beyond_the_cap() -> None:
-    pytest.importorskip("ray")
     sizes = ["--kills", "1", "--questions", "60", "--shards", "3", "--cpus", "1", "--in-flight", "8", "--caps", "10"]
     command = [sys.executable, str(ROOT / "benchmarks" / "ray_kills.py"), *sizes]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
