@@ -51,13 +51,13 @@ Efforts = Annotated[
 Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]
 Offset = Annotated[int, typer.Option(help="Leave out so many questions at the start.")]
 Concurrency = Annotated[int, typer.Option(help="Questions asked at the same time.")]
-Temperature = Annotated[float | None, typer.Option(help="Sampling temperature; unset leaves the provider's.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Most tokens of one reply; unset leaves the provider's.")]
+Temperature = Annotated[float | None, typer.Option(help="Of sampling; unset: the provider's.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Of one reply; unset: the provider's.")]
 Timeout = Annotated[float, typer.Option(help="Seconds without an answer until a request is given up.")]
 Retries = Annotated[int, typer.Option(help="Further attempts after 429, 5xx, time-outs, drops, broken replies.")]
 RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Ask questions that ended in an error again.")]
 MetricFlag = Annotated[str | None, typer.Option("--metric", help="module:attribute; unset compares answers.")]
-MaxUsd = Annotated[float | None, typer.Option(help="Stop before more than so many US dollars are spent.")]
+MaxUsd = Annotated[float | None, typer.Option(help="Stop before more US dollars are spent.")]
 MaxTotalTokens = Annotated[
     int | None, typer.Option("--max-total-output-tokens", help="Stop before more output tokens are spent.")
 ]
