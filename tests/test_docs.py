@@ -14,7 +14,6 @@ import pytest
 import yaml
 from typer.main import get_command
 
-import tale_dspy
 from tale_dspy.backends.control_registry import find_control
 from tale_dspy.cli import streams
 from tale_dspy.cli.main import app, main
@@ -84,9 +83,9 @@ def test_a_command_of_a_page_has_the_flags_it_is_given(page: str, line: str) -> 
     assert {word for word in words if word.startswith("--")} <= options, page
 
 
-ELSEWHERE = {"--to inspect": "inspect_ai has an environment of its own", "--to mlflow": "so has mlflow"}
-"""Command lines that tests/integrations runs, with the reason."""
-WITH_COMMANDS = sorted({page for page, _ in COMMAND_LINES})
+WITH_COMMANDS = ["README.md", "docs/guides/evaluate.md", "docs/index.md"]
+"""Pages for newcomers, whose commands need nothing but a provider. Those of other pages need a cluster, a batch API, another
+environment or minutes of training: tests of the commands themselves run them, and here their flags are checked."""
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS)
@@ -102,22 +101,16 @@ def test_the_commands_of_a_page_run_one_after_another(
     monkeypatch.setattr("webbrowser.open", lambda address: True)
     for name, value in streams._ENVIRONMENT.items():  # set as the command would, and put back afterwards
         monkeypatch.setenv(name, os.environ.get(name, value))
-    settings = {"TALE_DATA": tmp_path, "TALE_LIMIT": 8, "SLURM_ARRAY_TASK_ID": 1, "OPENAI_API_KEY": "none"}
-    for variable, value in {**settings, "ANTHROPIC_API_KEY": "none"}.items():
-        monkeypatch.setenv(variable, str(value))
+    monkeypatch.setenv("TALE_DATA", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
     codes = {}
     with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
-        if page == "docs/guides/proxy.md":  # what earlier pages have left
-            tale_dspy.TaleEP("question -> answer").save("best.json")
-            assert main(shlex.split("eval cot --data questions.jsonl --model openai/gpt-4o-mini --out runs/a")) == 0
         for where, line in COMMAND_LINES:
-            command = line.removeprefix("srun ").removeprefix("tale ").strip()
-            if where == page and not any(part in command for part in ELSEWHERE):
-                codes[line] = main(shlex.split(os.path.expandvars(command)))
+            if where == page:
+                codes[line] = main(shlex.split(line.removeprefix("tale ")))
     said = capsys.readouterr()
-    expected = {line: 1 if line.startswith("tale gate") else 0 for line in codes}  # eight questions decide nothing
-    assert codes == expected, said.err[-2000:]
+    assert codes == dict.fromkeys(codes, 0), said.err[-2000:]
     assert "Traceback" not in said.err
 
 
