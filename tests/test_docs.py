@@ -84,8 +84,8 @@ def test_a_command_of_a_page_has_the_flags_it_is_given(page: str, line: str) -> 
 
 
 WITH_COMMANDS = ["README.md", "docs/guides/evaluate.md", "docs/index.md"]
-"""Pages for newcomers, whose commands need nothing but a provider. Those of other pages need a cluster, a batch API, another
-environment or minutes of training: tests of the commands themselves run them, and here their flags are checked."""
+"""Pages for newcomers, whose commands need nothing but a provider. Those of other pages need a cluster, a batch API,
+another environment or minutes of training: tests of commands run them, and here their flags are checked."""
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS)

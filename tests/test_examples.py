@@ -10,7 +10,7 @@ import pytest
 
 from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
-OFFLINE = {"search_budgets", "train_to_be_short"}
+OFFLINE = {"search_budgets", "train_a_short_model"}
 """Examples that ask the model that ships."""
 EXAMPLES = sorted(Path(__file__).parent.parent.joinpath("examples").glob("*.py"))
 
