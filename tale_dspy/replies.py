@@ -17,6 +17,7 @@ from tale_dspy.answers import Kind, find_answer
 from tale_dspy.answers.brackets import TEMPLATE, bracket_spans
 from tale_dspy.answers.json_reply import json_object
 from tale_dspy.answers.number_forms import normalize_numbers, numbers_in
+from tale_dspy.answers.polarity import polar_answer
 from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.fields import NONE, Fields, convert, is_short, long_value, plain_type, says_none, unquoted
 from tale_dspy.protocols import JsonObject
@@ -83,7 +84,8 @@ def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tupl
     missing = {k: f for k, f in short.items() if k not in values}
     cut = reading.cut
     if missing and text.strip():
-        rest = _read_unbracketed(missing, text, choice=choice, whole=not thinks and len(fields) == 1)
+        whole = not thinks and len(fields) == 1
+        rest = _read_unbracketed(missing, text, choice=choice, whole=whole, alone=len(short) == 1)
         values |= rest.values
         cut = min(cut, rest.cut)
     return values, plain[:cut]
@@ -128,7 +130,10 @@ def _read_only(short: Fields, text: str, choice: bool) -> FieldReading:
     kind = _answer_kind(field, choice)
     if kind and unquoted(content) == content:
         if re.search(r"\w", text[end:]):
-            content = find_answer(text, kind) or content
+            answer = find_answer(text, kind)
+            if answer is None:  # what follows takes it back
+                return FieldReading({}, _before_label(text, bracketed[-1].start, name))
+            content = answer
         elif kind == "choice":
             content = find_answer(f"[[{content}]]", kind) or content
     return FieldReading(_read_as({name: content}, short), _before_label(text, bracketed[-1].start, name))
@@ -155,10 +160,10 @@ def _read_labelled(short: Fields, text: str) -> FieldReading:
     return FieldReading(values, min(cuts.values(), default=len(text)))
 
 
-def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -> FieldReading:
+def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool, alone: bool) -> FieldReading:
     """Read short fields without brackets.
 
-    They stand under ChatAdapter's marker, as `Name: value`, or as a final answer.
+    They stand under ChatAdapter's marker, as `Name: value`, or, one alone, as a final answer.
     """
     texts: dict[str, str] = {}
     marked = split_sections(text, fields)
@@ -167,7 +172,7 @@ def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool) -
         lines = list(re.finditer(rf"(?im)^\W{{0,9}}(?:{label_pattern(name)})[*_`]{{0,3}} ?[:：=](.+)$", text))
         if name in marked:
             texts[name] = marked[name]
-        elif len(fields) == 1 and (answer := _final_answer(field, text, choice=choice, whole=whole)) is not None:
+        elif alone and (answer := _final_answer(field, text, choice=choice, whole=whole)) is not None:
             texts[name] = answer
         elif lines:
             texts[name] = lines[-1][1].strip("[]*_` \t\r")
@@ -187,6 +192,8 @@ def _final_answer(field: FieldInfo, text: str, *, choice: bool, whole: bool) -> 
         return find_answer(text, kind, guess=not whole or _has_one_number(text))
     if kind:
         return find_answer(text, kind)
+    if plain_type(field) is bool and (polar := polar_answer(text)) is not None:
+        return polar
     places = (find_answer(text, "text", guess=False), find_answer(text, "text"), text.strip())
     fitting = (place for place in places if place is not None and convert(place, field) is not None)
     return next(fitting, None) or _only_option(field, text)

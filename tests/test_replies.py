@@ -320,6 +320,7 @@ TYPES: dict[str, Any] = {
     "tuple[int, ...]": tuple[int, ...],
     "dict[str, int]": dict[str, int],
     "Literal['pos', 'neg']": Literal["pos", "neg"],
+    "Literal['yes', 'no', 'maybe']": Literal["yes", "no", "maybe"],
 }
 
 
@@ -385,3 +386,29 @@ def test_no_reply_takes_longer_than_two_seconds(reply: str) -> None:
         started = time.thread_time()
         read_fields(fields, reply, thinks=True)
         assert time.thread_time() - started < 2
+
+
+TWO_FIELDS = [
+    ("[[ ## answer ## ]]\n18\n\n[[ ## confidence ## ]]\n0.9\n\n[[ ## completed ## ]]", "18", 0.9),
+    ("[[ ## confidence ## ]]\n0.9\n[[ ## answer ## ]]\n18", "18", 0.9),
+    ("[[ ## answer ## ]] 18 [[ ## confidence ## ]] 0.9 [[ ## completed ## ]]", "18", 0.9),
+    ("Answer: [[18]], Confidence: [[0.9]]", "18", 0.9),
+    ("Confidence: [[0.9]]\nAnswer: [[18]]", "18", 0.9),
+    ("Answer: 18\nConfidence: 90%", "18", 90.0),
+    ('{"answer": "18", "confidence": 0.9}', "18", 0.9),
+    ('```json\n{"answer": "18", "confidence": 0.9}\n```', "18", 0.9),
+    ("Answer: [[18]]", "18", None),
+    ("The answer is 18.", None, None),
+]
+
+
+@pytest.mark.parametrize(("reply", "answer", "confidence"), TWO_FIELDS)
+def test_no_field_of_several_takes_the_value_of_another(
+    reply: str, answer: str | None, confidence: float | None
+) -> None:
+    values, _ = read_fields({"answer": field(str), "confidence": field(float)}, reply, thinks=True)
+    assert values == {"answer": answer, "confidence": confidence}
+
+
+def test_an_answer_that_is_taken_back_is_no_value() -> None:
+    assert read("[[18]]. That's wrong.", int) is None

@@ -159,6 +159,47 @@ HOSTILE = {
 }
 
 
+REPEATED = [
+    *(
+        "wait, no, ",
+        ". oops wait sorry",
+        ". that is wrong",
+        "I made a mistake. ",
+        "- ",
+        "<<9*2=18>>",
+        "<<9*2=",
+        "✓",
+        "7️⃣",
+    ),
+    *("<|im_end|>", "a<|im_end|>", "<s></s>", "[INST]", "```thinking\n", "<details><summary>think", "```python\n"),
+    *(
+        "1. ",
+        "1. 9\n",
+        "step 1: ",
+        "Check: ",
+        "1\nVerification: ",
+        "cannot be ",
+        "not enough ",
+        "(e.g. Answer: [[50]] ",
+    ),
+    *("(e.g. ", "let's think step by step and use less than ", "9 in the ", "9:30 in the morning ", "1_000", "10 ** "),
+    *(
+        "respuesta es ",
+        "B remains ",
+        '"B"',
+        "vitamin B ",
+        "B, because ",
+        "A. x\n\n",
+        "yes, ",
+        "is yes\n",
+        ": ",
+        "9 + 9 = ",
+    ),
+    *("two dozen and a half ", "9+9+", "\n9", "| 9 ", "\\framebox{", "Answer: Dr. ", "no: ", "Thinking...\n", "9 "),
+]
+HOSTILE |= {token: token * (200_000 // len(token)) for token in REPEATED}
+
+
 @pytest.mark.parametrize("reply", HOSTILE.values(), ids=HOSTILE)
 def test_no_reply_takes_two_seconds_or_raises_in_any_thread(reply: str) -> None:
     symbolic.all_same((("1+x", "x+1"),))  # the child runs: its start is the machine's matter
