@@ -35,7 +35,7 @@ from tale_dspy.reply_sections import (
 
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 _REFUSES = re.compile(
-    r"\W*(?:i(?:'m|\sam)?\s(?:cannot|can't|do\snot|don't|unable|sorry|not\sable)|sorry)\b", re.IGNORECASE
+    r"\W{0,20}(?:i(?:'m|\sam)?\s(?:cannot|can't|do\snot|don't|unable|sorry|not\sable)|sorry)\b", re.IGNORECASE
 )
 _LAST = 1_000  # brackets of several fields that are looked at
 

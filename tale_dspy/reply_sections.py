@@ -37,6 +37,8 @@ def brackets(text: str, names: Iterable[str]) -> list[Bracket]:
 
 def _list_markers(text: str) -> list[re.Match[str]]:
     """List the markers outside double brackets and JSON strings."""
+    if "##" not in text:
+        return []
     matches = list(MARKER.finditer(text))
     if not any(_line_prefix(text, m) for m in matches):
         return matches

@@ -22,7 +22,10 @@ _CLOSE = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(f"(?P<open>{_OPEN.pattern})|(?P<close>{_CLOSE.pattern})", re.IGNORECASE)
-_TAG_START = re.compile(r"[<&◁\[]")  # a single set of characters is searched fast
+# Where a tag may begin; searched in one go, however many brackets a reply holds.
+_TAG_START = re.compile(
+    r"<(?=[/\s]{0,2}(?:th|re|sc|an|in|ch|co|se|un))|<(?=\||｜)|&(?=lt;)|◁|\[(?=/?th)", re.IGNORECASE
+)
 # Harmony: <|start|>assistant<|channel|>analysis<|message|>...<|end|>, the answer in the channel `final`.
 _CHANNEL = re.compile(
     r"(?:<\|start\|>(?:assistant)?)?<\|channel\|>\s?(?P<name>\w+)[^<\n]{0,99}(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>"
