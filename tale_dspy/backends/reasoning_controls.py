@@ -3,6 +3,10 @@
 What a row says was sent to a recording server with both engines (tests/backends/test_reasoning_params_wire.py); what a
 provider then does with it only the provider knows, and `tale doctor` asks it. Rows are tried from the top, those of the
 user first (`tale_dspy.backends.control_registry`); a model without a row takes its budget in the prompt.
+
+To add a family: put a row into `REASONING_CONTROLS`, above every row whose pattern fits its models too, with the page
+it is published on; and a model string with its provider into `NATIVE` of the wire test, which then sends it all budgets
+and words.
 """
 
 import re
