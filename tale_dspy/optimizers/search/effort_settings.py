@@ -9,6 +9,7 @@ import dspy
 from tale_dspy.backends.reasoning_params import distinct_settings, effort_words, is_reasoning_model
 from tale_dspy.optimizers.search.budget_override import BudgetedPredictor, budgeted_predictors
 from tale_dspy.optimizers.search.budget_space import with_phrase
+from tale_dspy.protocols import Program
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ Efforts = Sequence[str] | Literal["auto"] | None
 """Effort words with or without a number, the words of the model, or none of them: token budgets."""
 
 
-def effort_settings(program: dspy.Module, lm: Any, efforts: Efforts) -> tuple[str, ...]:
+def effort_settings(program: dspy.Module | Program, lm: Any, efforts: Efforts) -> tuple[str, ...]:
     """Return the settings of a search or a sweep, without those that would send the request of another.
 
     Args:
