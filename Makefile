@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 DOCS := $(VENV)/.docs
 
-.PHONY: docs demo test test-integrations check bench clean
+.PHONY: docs demo test test-integrations test-proxy-and-mlflow test-inspect check bench clean
 
 # One stamp a kind of set-up: it is done again when what it depends on has changed.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -35,8 +35,13 @@ $(VENV)-integrations/node_modules/openai: $(VENV)-integrations/.done
 	npm install --silent --no-audit --no-fund --prefix $(VENV)-integrations openai@6.49.0
 	touch $@
 
-test-integrations: $(VENV)-integrations/node_modules/openai $(VENV)-inspect/.done
+# Two environments, two processes: `make -j 2 test-integrations` runs them side by side.
+test-integrations: test-proxy-and-mlflow test-inspect
+
+test-proxy-and-mlflow: $(VENV)-integrations/node_modules/openai
 	$(VENV)-integrations/bin/python -m pytest -q tests/integrations
+
+test-inspect: $(VENV)-inspect/.done
 	$(VENV)-inspect/bin/python -m pytest -q tests/integrations/test_inspect_ai.py tests/integrations/test_inspect_export.py
 
 check: $(VENV)/.dev
