@@ -19,7 +19,7 @@ _MAX_NESTING = 5
 _QUOTES = str.maketrans("‘’ʼ“”", "'''\"\"")
 _INFINITY = re.compile(r"\\infty(?![A-Za-z])|\binfinity\b|(?<!\w)\+∞", re.IGNORECASE)
 _PARENTHESIZED = re.compile(r"[*\s]*\((\w+)\)[*\s]*")
-_CLOCK = re.compile(r"(\d{1,2})\s?:\s?(\d{2})\s?(?:([ap])\.?\s?m\.?)?")
+_CLOCK = re.compile(r"(\d{1,2})(?:\s?:\s?(\d{2})\s?(?:([ap])\.?\s?m\.?)?|\s?([ap])m)")
 _SEPARATOR = re.compile(r"[][(){}]|[,;]")
 # Without brackets around the list also words; a comma before three digits belongs to the number.
 _BARE_SEPARATOR = re.compile(r"[][(){}]|,(?!(?<=\d,)\d{3}(?!\d))|[;、]|\b(?:or|and)\b|或|和", re.IGNORECASE)
@@ -128,7 +128,8 @@ def _same_time(reply: str, right: str) -> bool | None:
     if max(len(reply), len(right)) > MAX_CHARS or ":" not in reply + right:
         return None
     clocks = [_CLOCK.fullmatch(normalize_numbers(text).strip(" .").lower()) for text in (reply, right)]
-    times = [(int(c[1]), int(c[2]), c[3]) for c in clocks if c and int(c[1]) <= 24 and int(c[2]) < 60]
+    parts = [(int(c[1]), int(c[2] or 0), c[3] or c[4]) for c in clocks if c]
+    times = [part for part in parts if part[0] <= 24 and part[1] < 60]
     if len(times) < 2:
         return None
     if times[0][2] is times[1][2] is None:

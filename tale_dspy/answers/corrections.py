@@ -25,10 +25,11 @@ _BETWEEN = r"[\s,.:;!…—–*-]{0,5}"
 _LINK = r"""(?:(?:it|that|this)(?:'s|\sis|\sshould\sbe|\smust\sbe)|should\sbe|make\s(?:it|that)|the\sanswer\sis
     |应该?[是为]|是)"""
 _RETRACTS = re.compile(
-    rf"{_START}\s{{0,3}}[*_]{{0,3}}(?P<words>{_WORD}(?:{_BETWEEN}{_WORD}){{0,4}}){_BETWEEN}(?:{_LINK}{_BETWEEN})?(?=[^\s])",
+    rf"{_START}\s{{0,3}}[*_]{{0,3}}(?P<words>{_WORD}(?:{_BETWEEN}{_WORD}){{0,4}}){_BETWEEN}(?:(?P<link>{_LINK}){_BETWEEN})?(?=[^\s])",
     re.IGNORECASE | re.VERBOSE,
 )
 _NEEDS_PAUSE = re.compile(r"(?:wait|no|hold\son)\Z", re.IGNORECASE)
+_ONLY_THINKS = re.compile(r"hm+", re.IGNORECASE)
 _SURE = re.compile(r"(?:no|nope|edit(?:ed)?|correction|i\smeant?|make\sthat|更正|不对)\W*\Z", re.IGNORECASE)
 _DENIES = re.compile(
     rf"""{_SENTENCE_START}\s{{0,3}}(?:{_WORD}{_BETWEEN}){{0,3}}
@@ -73,9 +74,11 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
     for cue in list(_RETRACTS.finditer(rest, since))[:_MAX_CUES]:
         if _NEEDS_PAUSE.search(cue["words"]) and not re.search(r"\w|[,.:;!…—–-]", rest[cue.end("words") : cue.end()]):
             continue  # `Wait 5 minutes`, `No 2 eggs are alike`
-        answer = _short_answer(
-            rest[cue.end() : cue.end() + 2 * _MAX_ANSWER], kind, sure=bool(_SURE.search(cue["words"]))
-        )
+        linked = cue["link"] is not None
+        if not linked and _ONLY_THINKS.fullmatch(cue["words"]):
+            continue
+        sure = _SURE.search(cue["words"]) is not None
+        answer = _short_answer(rest[cue.end() : cue.end() + 2 * _MAX_ANSWER], kind, sure=sure, linked=linked)
         if answer is not None:
             correction, at = Correction(answer), cue.end()
     denials = list(_DENIES.finditer(rest, at))[:_MAX_CUES]
@@ -87,8 +90,8 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
     return Correction(last_option(behind) if kind == "choice" else last_number(behind) if behind.strip(" .") else None)
 
 
-def _short_answer(after: str, kind: Kind, *, sure: bool) -> str | None:
-    """Read a sentence that is nothing but an answer."""
+def _short_answer(after: str, kind: Kind, *, sure: bool, linked: bool) -> str | None:
+    """Read a sentence that is nothing but an answer: `43 apples`, but `2 typos fixed` only behind "it is"."""
     end = _END.search(after)
     sentence = (after[: end.start()] if end else after).strip(" *_`\"')")
     if len(sentence) > _MAX_ANSWER:
@@ -96,7 +99,11 @@ def _short_answer(after: str, kind: Kind, *, sure: bool) -> str | None:
     if kind == "choice":
         return option_alone(sentence) or option_alone(sentence.partition(",")[0])
     words = len(re.findall(r"[^\W\d_]{2,}", sentence))
-    if words < _MAX_WORDS and not _SAYS_MORE.search(sentence) and (number := leading_number(sentence)) is not None:
+    if (
+        words < (_MAX_WORDS if linked else 2)
+        and not _SAYS_MORE.search(sentence)
+        and (number := leading_number(sentence)) is not None
+    ):
         return number
     text_counts = sure and kind != "number" and words <= _MAX_WORDS and not _OPENS_A_SENTENCE.match(sentence)
     return sentence if sentence and text_counts and (sentence[0].isupper() or not sentence[0].isalpha()) else None

@@ -35,7 +35,7 @@ _DECORATION = re.compile(r"^(?:[-=]>|→|⇒|[a-z]\s?->)\s?|</?[a-z]{1,9}>")
 _LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
 _SMALL_LABEL = re.compile(r"\(?([a-j])[).:]\s+\S")
 # `B, because it is odd`, `B - Paris`
-_LEADING = re.compile(r"[*\s]{0,4}\(?([A-J])\)?\*{0,2}(?:,? (?:because|since|as)\b|, [a-z]| [-—] \S)")
+_LEADING = re.compile(r"[*\s]{0,4}\(?([A-J])\)?\*{0,2}(?:,? (?:because|since|as)\b| [-—] \S)")
 _LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
 _DECIDES = re.compile(
     r"(?:(?<![A-Za-z])(?:option|choice|answer|is|be|it's|with|choose|select|pick)|选项?|[为是:])[ *(]{0,4}$",
@@ -49,7 +49,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _RULED_OUT = re.compile(
-    r"\b(?:not|cannot|eliminat\w+|exclud\w+|rul\w+ out|wrong|incorrect)\b|n't|[不非]|排除", re.IGNORECASE
+    r"\b(?:not|neither|nor|cannot|eliminat\w+|exclud\w+|rul\w+ out|wrong|incorrect)\b|n't|[不非]|排除", re.IGNORECASE
 )
 _IS_OUT = re.compile(r"\)?\s*(?:is (?:not|wrong|incorrect)|不)")
 _OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
@@ -173,7 +173,7 @@ def _deciding_letter(line: str) -> str | None:
     for match in _LETTER.finditer(line):
         before, after = line[: match.start()], line[match.end() :]
         clause = re.split(r"[.,;:!?。,]|\bbut\b", before)[-1]
-        ends = re.fullmatch(r"[)*\s]*[.!?。]?[*\s]*", after) and not _NAMED.search(before)
+        ends = re.fullmatch(r"[)*\s]*[.!。]*[*\s]*", after) and not _NAMED.search(before)
         stands = match[1] or _DECIDES.search(before) or ends
         article = match[2] in "AI" and not match[1] and re.match(r"\s+\w", after)
         ruled_out = _RULED_OUT.search(clause) or _IS_OUT.match(after)

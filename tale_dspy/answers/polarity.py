@@ -7,6 +7,7 @@ _LEADS = re.compile(r"[\s*_\"'`(\[]{0,9}(yes|no|true|false)[*_\"'`)\]]{0,4}\s*(?
 _IS = re.compile(r"\b(?:is|answer(?:\sis)?:?|be)\s\W{0,3}(true|false|yes|no)\W*\Z", re.IGNORECASE)
 _DENIED = re.compile(r"\b(?:not|never|neither|nor|cannot|if|whether|or)\b|n't", re.IGNORECASE)
 _TURNS = re.compile(r"\b(?:wait|actually|correction|sorry|oops|however|on second thought)\b", re.IGNORECASE)
+_GOES_ON = re.compile(r"\s*(?:and |or )?(?:yes|no|true|false|maybe|perhaps)\b(?=\W*(?:maybe|\Z|[,.]))", re.IGNORECASE)
 _MAX_CHARS = 2_000
 
 
@@ -25,7 +26,8 @@ def polar_answer(text: str) -> str | None:
     """
     text = text.strip()[:_MAX_CHARS]
     if leading := _LEADS.match(text):
-        return None if _TURNS.search(text, leading.end()) else leading[1].casefold()
+        taken_back = _TURNS.search(text, leading.end()) or _GOES_ON.match(text, leading.end())
+        return None if taken_back else leading[1].casefold()
     line = text.rpartition("\n")[2]
     ending = _IS.search(line)
     return ending[1].casefold() if ending and not _DENIED.search(line) else None
