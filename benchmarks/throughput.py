@@ -115,13 +115,15 @@ def main() -> None:
                     rows[contender].append(one(args, engine, contender))
             print(f"\nengine {engine}: median of {args.rounds} alternating rounds (min - max)")
             print(f"{'contender':24}{'CPU ms/call':>22}{'wall s':>20}{'wall/floor':>22}")
-            for contender, found in rows.items():
+            for contender, measured in rows.items():
                 name = "dspy.Evaluate on CoT" if contender == "plain" else f"tale {contender}"
-                print(f"{name:24}{_told(found, 'cpu_ms'):>22}{_told(found, 'wall_s'):>20}{_told(found, 'ratio'):>22}")
+                print(
+                    f"{name:24}{_median_and_range(measured, 'cpu_ms'):>22}{_median_and_range(measured, 'wall_s'):>20}{_median_and_range(measured, 'ratio'):>22}"
+                )
 
 
-def _told(found: list[dict[str, float]], key: str) -> str:
-    values = [row[key] for row in found]
+def _median_and_range(measured: list[dict[str, float]], key: str) -> str:
+    values = [row[key] for row in measured]
     return f"{statistics.median(values):.2f} ({min(values):.2f} - {max(values):.2f})"
 
 
