@@ -117,9 +117,8 @@ def main() -> None:
             print(f"{'contender':24}{'CPU ms/call':>22}{'wall s':>20}{'wall/floor':>22}")
             for contender, measured in rows.items():
                 name = "dspy.Evaluate on CoT" if contender == "plain" else f"tale {contender}"
-                print(
-                    f"{name:24}{_median_and_range(measured, 'cpu_ms'):>22}{_median_and_range(measured, 'wall_s'):>20}{_median_and_range(measured, 'ratio'):>22}"
-                )
+                cpu, wall, ratio = (_median_and_range(measured, key) for key in ("cpu_ms", "wall_s", "ratio"))
+                print(f"{name:24}{cpu:>22}{wall:>20}{ratio:>22}")
 
 
 def _median_and_range(measured: list[dict[str, float]], key: str) -> str:
