@@ -69,14 +69,14 @@ def searches(args: argparse.Namespace) -> None:
         print(f"| {seed} | bisection of the words | 100.0 | {calls:.2f} |", flush=True)
     for seed in args.seeds:
         search = searched(EffortReply(bank, default="high", deaf=True, seed=seed), bank, args, repeats=0)
-        print(f"deaf, seed {seed}: {search.calls} calls for {len(search.rows)} questions; {search.summary['notices']}")
+        told = search.summary
+        print(f"deaf, seed {seed}: {told['calls']} calls for {len(search.rows)} questions; {told['notices']}")
 
 
 def searched(model: EffortReply, bank: dict[str, str], args: argparse.Namespace, **options: Any) -> Any:
     with serving(model) as lm:
         search = tale_dspy.BudgetSearch(lm=lm, concurrency=args.concurrency, price=PRICE, **options)
         search.compile(tale_dspy.BudgetedChainOfThought("question -> answer"), trainset=examples_of(bank))
-        search.calls = search.summary["calls"]
     return search
 
 

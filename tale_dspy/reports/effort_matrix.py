@@ -91,7 +91,7 @@ def _setting_column(setting: str) -> TableColumn[ModelEfforts]:
 
     def value(name: str, row: ModelEfforts) -> object:
         run = row.runs.get(setting)
-        return None if run is None else getattr(run, name)
+        return None if run is None else vars(run)[name]
 
     key = setting.replace(" ", "_")
     names = ("n", "accuracy", "output_tokens", "usd_per_1000")
