@@ -103,6 +103,7 @@ def test_the_commands_of_a_page_run_one_after_another(
         monkeypatch.setenv(name, os.environ.get(name, value))
     monkeypatch.setenv("TALE_DATA", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("TALE_YES", "1")  # where a terminal would be asked whether a sample may be paid
     codes = {}
     with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
