@@ -73,6 +73,12 @@ def read_estimate(reply: str | None, *, truncated: bool = False) -> BudgetEstima
     Args:
         reply: The estimator's text; thinking inside it is left out.
         truncated: Whether the reply was cut by a limit: only a number in double brackets counts then.
+
+    Example:
+        >>> read_estimate("Reading 25 tokens, computing 30 tokens, 55 tokens in total.").tokens
+        55.0
+        >>> read_estimate("There are 28 pink hard hats.").reason
+        'no budget'
     """
     if not reply or not reply.strip():
         return BudgetEstimate(None, "truncated" if truncated else "empty")

@@ -32,6 +32,10 @@ def read_option(text: str) -> str | None:
 
     None for two options (`A or B`), for an article or a pronoun (`A train`, `I am`), a small letter before a word
     (`a train`) and the left side of a formula (`E = mc^2`).
+
+    Example:
+        >>> [read_option(text) for text in ("(b)", "B. Paris", "选项B", "A or B", "A train")]
+        ['B', 'B', 'B', None, None]
     """
     text = _BEFORE_A_FORMULA.sub(r"\1. ", text[:MAX_CHARS])  # `A $x$`: no article stands before a formula
     match = _OPTION.match(normalize_latex(text).strip("*\"'` "))

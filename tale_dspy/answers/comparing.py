@@ -36,6 +36,10 @@ def judge(reply: str | None, gold: object, kind: Kind = "auto") -> bool:
     Raises:
         UsageError: If `kind` is not a `Kind`.
         BackendError: If the process for mathematics cannot be started on this machine.
+
+    Example:
+        >>> judge("9 * 2 = 18, so the answer is $18.", "18"), judge("[[18]] Wait, no: 20.", "18")
+        (True, False)
     """
     kind = kind_of(gold) if kind == "auto" else kind
     polar = kind == "text" and is_polar(to_text(gold) or "")
@@ -67,6 +71,10 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
     Raises:
         UsageError: If `kind` is not a `Kind`.
         BackendError: If the process for mathematics cannot be started on this machine.
+
+    Example:
+        >>> answers_equal("75 %", "3/4"), answers_equal("(b)", "B"), answers_equal("18 or 20", "18")
+        (True, True, False)
     """
     check_kind(kind)
     reply, right = to_text(answer), to_text(gold)

@@ -60,6 +60,12 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
 
     Raises:
         UsageError: If `kind` is not a `Kind`.
+
+    Example:
+        >>> find_answer("So 9 * 2 = 18."), find_answer("[[17]] Wait, no: 18"), find_answer("[[17, 18]]")
+        ('18', '18', '17, 18')
+        >>> find_answer("Option B is wrong, so C", "choice")
+        'C'
     """
     check_kind(kind)
     _, text, complete = split_thought(_cut_middle(to_text(reply) or ""))

@@ -21,6 +21,10 @@ def kind_of(gold: object) -> Kind:
     One letter A to J (also `(A)` and `A.`) is a choice, one number a number, all else a text.
 
     A time, a ratio and a date (`10:30`, `3:2`, `05/03/2024`) are found as numbers are.
+
+    Example:
+        >>> [kind_of(gold) for gold in ("(B)", "$1,234.50", "10:30", "Paris", True)]
+        ['choice', 'number', 'number', 'text', 'text']
     """
     text = to_text(gold)
     if text is None or isinstance(gold, bool):

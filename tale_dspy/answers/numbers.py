@@ -117,6 +117,12 @@ def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
     Args:
         text: The content of an answer's brackets, or a gold.
         bare: Take only a number with its sign, currency, percent sign and a unit in small letters, as golds have it.
+
+    Example:
+        >>> read_quantity("about 1.5 million dollars").value, read_quantity("minus 1 1/2").value
+        (Fraction(1500000, 1), Fraction(-3, 2))
+        >>> [read_quantity(text) for text in ("not 18", "CO2", "2x", "3, 4")]
+        [None, None, None, None]
     """
     if len(text) > MAX_CHARS:
         return None

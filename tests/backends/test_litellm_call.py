@@ -64,3 +64,32 @@ async def test_no_redirect_of_a_stream_carries_key_or_prompt_elsewhere(
             async for _ in program(question="2+2?"):
                 pass
         assert (other.requests, server.requests > 0) == (0, True)
+
+
+READ = {
+    "<think>20</think>18": "18",
+    "<think>20": None,
+    "[[17]] Wait, no: 18": "18",
+    "The answer is 17. That's wrong.": None,
+    "18<|im_end|>": "18",
+    "Thinking...\n20\n...done thinking.\n\n18": "18",
+    "I cannot answer that.": None,
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("engine", ["litellm", "auto"])
+@pytest.mark.filterwarnings("ignore:Accessing the .* attribute")  # of Pydantic, by LiteLLM
+async def test_a_reply_is_read_alike_on_both_engines_whole_or_streamed(engine: str, streamed: bool) -> None:
+    answers = {}
+    program = tale_dspy.VanillaCoT("question -> answer")
+    for reply in READ:
+        with ScriptedServer(Reply(reply)) as server:
+            lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", engine=engine, cache=False, num_retries=0)
+            with dspy.context(lm=lm):
+                if streamed:
+                    parts = [part async for part in dspy.streamify(program, is_async_program=False)(question="q?")]
+                    answers[reply] = next(part for part in parts if isinstance(part, dspy.Prediction)).answer
+                else:
+                    answers[reply] = (await program.acall(question="q?")).answer
+    assert answers == READ
