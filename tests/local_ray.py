@@ -62,7 +62,7 @@ class LocalRay:
     def wait(self, tasks: list[Task], timeout: float, num_returns: int = 1) -> tuple[list[Task], list[Task]]:
         return tasks[:num_returns], tasks[num_returns:]
 
-    def cancel(self, task: Task, force: bool) -> None:
+    def cancel(self, task: Task, force: bool, recursive: bool) -> None:
         self.cancelled.append(task)
 
 

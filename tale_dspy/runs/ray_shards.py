@@ -99,11 +99,12 @@ class _LeaseHolder:
 
 
 class _Reporter:
-    """Sends the running figures of a shard now and then."""
+    """Sends the running figures of a shard now and then, and ends it as Ctrl-C would where the answer is to end."""
 
-    def __init__(self, coordinator: Any, shard: int) -> None:
-        self._coordinator, self._shard = coordinator, shard
+    def __init__(self, ray: Any, coordinator: Any, shard: int) -> None:
+        self._ray, self._coordinator, self._shard = ray, coordinator, shard
         self._lock, self._due = threading.Lock(), 0.0
+        self._answer: Any = None
         self.last: Tally | None = None
 
     def __call__(self, tally: Tally) -> None:
@@ -112,11 +113,14 @@ class _Reporter:
             if now < self._due:
                 return
             self._due = now + REPORT_S
-        self.send()
+            is_ending = self._answer is not None and self._ray.get(self._answer)
+            self.send()
+        if is_ending:
+            raise KeyboardInterrupt  # in a worker's thread: it ends the run as any fault does
 
     def send(self) -> None:
         if self.last is not None:
-            self._coordinator.report.remote(self._shard, replace(self.last))
+            self._answer = self._coordinator.report.remote(self._shard, replace(self.last))
 
 
 def do_shard(work: ShardWork, shard: Shard, out: str, cwd: str, limits: SharedLimits, coordinator: Any) -> _Outcome:
@@ -135,7 +139,7 @@ def do_shard(work: ShardWork, shard: Shard, out: str, cwd: str, limits: SharedLi
     os.chdir(cwd)
     number = shard.number
     attempt, earlier = ray.get(coordinator.open.remote(number, (socket.gethostname(), os.getpid())))
-    holder, reporter = _LeaseHolder(ray, coordinator, number, attempt), _Reporter(coordinator, number)
+    holder, reporter = _LeaseHolder(ray, coordinator, number, attempt), _Reporter(ray, coordinator, number)
     caps = None
     if limits.max_usd is not None or limits.max_total_output_tokens is not None:
         caps = SharedCaps.leased(
@@ -234,7 +238,7 @@ def run_shards(
             used, sentence = ray.get([coordinator.leased.remote(), coordinator.reached.remote()])
             return ShardsEnd(used, sentence if capped else None)
         finally:
-            _end(ray, running)
+            _end(ray, running, coordinator)
 
 
 def _watch(ray: Any, running: dict[Any, Shard], look: Callable[[], None]) -> bool:
@@ -260,10 +264,15 @@ def _watch(ray: Any, running: dict[Any, Shard], look: Callable[[], None]) -> boo
     return capped
 
 
-def _end(ray: Any, running: Mapping[Any, Shard]) -> None:
+def _end(ray: Any, running: Mapping[Any, Shard], coordinator: Any) -> None:
     """Interrupt the shards that have not ended, and give them time to write what is finished."""
-    for task in running:
-        with contextlib.suppress(ray.exceptions.RayError):
-            ray.cancel(task, force=False)
-    if running:
-        ray.wait(list(running), num_returns=len(running), timeout=END_S)
+    left = list(running)
+    if left:
+        coordinator.end.remote()
+    for seconds in (2 * SHUTDOWN_GRACE_S, END_S):
+        for task in left:
+            with contextlib.suppress(ray.exceptions.RayError):
+                # Not what it waits for in turn: those are questions to the coordinator, which go on being answered.
+                ray.cancel(task, force=False, recursive=False)
+        if left:
+            _, left = ray.wait(left, num_returns=len(left), timeout=seconds)

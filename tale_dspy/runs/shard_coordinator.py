@@ -43,6 +43,7 @@ class Coordinator:
         self._rates = RateBook(limits.rpm, limits.tpm)
         self._tallies: dict[int, Tally] = {}
         self._workers: dict[int, list[Worker]] = {}
+        self._is_ending = False
         self._lessons: list[tuple[int, Hashable]] = []
         self._known: dict[int, Counter[Hashable]] = defaultdict(Counter)
         """By shard: how often it has shared each lesson; a new attempt learns them again from its folder."""
@@ -81,9 +82,14 @@ class Coordinator:
         new = [lesson for other, lesson in self._lessons[start:] if other != shard]
         return SharedLessons(new, len(self._lessons))
 
-    def report(self, shard: int, tally: Tally) -> None:
-        """Take the running figures of a shard."""
+    def report(self, shard: int, tally: Tally) -> bool:
+        """Take the running figures of a shard, and say whether it is to end with what is finished."""
         self._tallies[shard] = tally
+        return self._is_ending
+
+    def end(self) -> None:
+        """Have all shards end at their next report."""
+        self._is_ending = True
 
     def tallies(self) -> dict[int, Tally]:
         """Return the running figures of the shards that have begun."""

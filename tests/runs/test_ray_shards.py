@@ -69,6 +69,24 @@ def test_an_interrupted_shard_ends_quietly_and_gives_back_its_lease(coordinator:
     assert outcome.error is None and coordinator.target._book.leased == Room(0.0, 0)
 
 
+def test_a_shard_ends_at_the_report_after_the_command_was_told_to(
+    coordinator: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tale_dspy.runs.ray_shards.REPORT_S", 0.0)
+    reports = []
+
+    def work(context: ShardContext) -> bool:
+        for done in range(5):
+            context.progress(Tally(9, done))
+            reports.append(done)
+            if done == 1:
+                coordinator.target.end()
+        return False
+
+    assert do(coordinator, work, tmp_path).error is None
+    assert reports == [0, 1, 2], "the answer to one report is read at the next"
+
+
 def test_the_lock_file_of_a_lost_worker_is_removed_and_no_other(coordinator: Actor, tmp_path: Path) -> None:
     folder = tmp_path / Shard(2, 4).folder_name
     folder.mkdir()
