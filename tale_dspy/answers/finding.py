@@ -6,8 +6,11 @@ r"""Find the final answer in a reply.
    B", "B is correct", "选 B"). Only statements that begin with an answer of the asked kind count, and none behind "if"
    or "not". Without a mark the last statement wins. Behind a mark it overrides the mark; a text does so only after a
    word such as "Correction" or "Wait". What follows in its sentence, and any later sentence, is explanation.
-3. With neither, a number is the last one of the reply (explanations in round brackets left out), an option the last
-   letter that stands as one, a text the last line if it is short.
+3. An answer of 1 or 2 is *taken back* by "Wait, no: 43", "Sorry, I meant 43" and the like behind it; "That is wrong."
+   without another answer leaves none.
+4. With neither, a number is the last one of the reply (explanations in round brackets, programs, numbers of steps and
+   a check behind it left out; none where the reply says that there is none), an option the last letter that stands as
+   one, a text the last line if it is short.
 
 Thinking inside the text is cut off first, a JSON object is read by its keys, and a second question that the model asks
 itself is not answered. Two answers are no answer: `[[20 or 18]]`, `[[3, 4]]` and `[[A, B]]` are returned whole and
@@ -52,7 +55,7 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
     Args:
         reply: What the model wrote. Bytes are read as UTF-8; of a very long reply the end is read.
         kind: What to look for. With `auto`, numbers, options and texts.
-        guess: Whether rule 3 applies; if not, only a marked or stated answer counts.
+        guess: Whether rule 4 applies; if not, only a marked or stated answer counts.
 
     Returns:
         The content of the mark without its brackets, or the stated or last number, letter or line; with kind `choice`
