@@ -3,20 +3,23 @@
     python benchmarks/batch.py --questions 2000 --kills 10
 
 A scripted server speaks OpenAI's and Anthropic's batch formats; 5 % of the requests expire, 2 % fail, results are
-shuffled and 5 % doubled. Each run is a process of its own, killed (SIGKILL) at random moments and started again.
+shuffled and 5 % doubled. Each run is a process of its own, killed (SIGKILL) after random amounts of work.
 """
 
 import argparse
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import tale_dspy
 from tale_dspy.testing.batch_faults import BatchFaults
 from tale_dspy.testing.batches import BatchServer
 from tale_dspy.testing.problems import SolverReply, word_problems
@@ -25,11 +28,54 @@ MODELS = {"openai": "openai/gpt-4o-mini", "anthropic": "anthropic/claude-haiku-4
 FAULTS = BatchFaults(expired=0.05, failed=0.02, doubled=0.05, shuffled=True, delay=1.0)
 
 
-def command(kind: str, provider: str, data: Path, url: str, out: Path, batch: bool) -> list[str]:
-    flags = ["--data", str(data), "--model", MODELS[provider], "--api-base", url, "--engine", "auto", "--no-cache"]
-    program = ["eval", "tale-ep"] if kind == "eval" else ["search"]
-    flags += ["--out", str(out), "--json", *(["--batch"] if batch else [])]
-    return [sys.executable, "-m", "tale_dspy.cli.main", *program, *flags]
+class Worker:
+    """A process that forks a run at each line on stdin, so that a kill costs no imports.
+
+    Args:
+        arguments: What is run: kind, provider, data file, address of the server, run folder, and whether in batches.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, __file__, "--worker", *map(str, arguments)]
+        self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def start(self) -> int:
+        """Start a run; return its process id."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("run\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def wait(self) -> int:
+        """Wait for the end of the run; return its exit code, negative for the signal that ended it."""
+        return self._read()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _read(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+
+def fork_runs(kind: str, provider: str, data: str, url: str, out: str, batch: str) -> None:
+    """Fork a run for each line on stdin, and write its process id and its exit code to stdout."""
+    examples = tale_dspy.load_dataset(data)
+    for _ in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            lm = tale_dspy.LM(MODELS[provider], api_base=url, api_key="none", engine="auto", cache=False)
+            program = tale_dspy.TaleEP("question -> answer")
+            if kind == "eval":
+                tale_dspy.evaluate(program, examples, lm=lm, out=out, batch=batch == "True")
+            else:
+                tale_dspy.BudgetSearch(lm=lm, out=out, batch=True).compile(program, trainset=examples)
+            os._exit(0)
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 def lines_in(out: Path) -> int:
@@ -38,11 +84,11 @@ def lines_in(out: Path) -> int:
     return sum(file.read_bytes().count(b"\n") for file in files if file.exists())
 
 
-def killed_run(arguments: list[str], out: Path, kills: int, lines: int) -> tuple[dict[str, object], int]:
-    """Run to the end, killed so many times at random amounts of work done; return the summary, and the kills done.
+def killed_run(worker: Worker, out: Path, kills: int, lines: int) -> int:
+    """Run to the end, killed so many times at random amounts of work done; return the kills done.
 
     Args:
-        arguments: The command.
+        worker: Starts the run.
         out: Its run folder.
         kills: How often it is killed.
         lines: What an undisturbed run writes.
@@ -51,21 +97,29 @@ def killed_run(arguments: list[str], out: Path, kills: int, lines: int) -> tuple
     while True:
         before = lines_in(out)
         until = before + rng.uniform(0, 2) * max(0, lines - before) / (kills - done + 1)
-        with tempfile.TemporaryFile("w+") as printed:
-            process = subprocess.Popen(arguments, stdout=printed, stderr=subprocess.DEVNULL)
-            while process.poll() is None and done < kills:
-                time.sleep(0.02)
-                if lines_in(out) > until:
-                    process.kill()
-                    done += 1
-                    break
-            code = process.wait()
-            if code == -signal.SIGKILL:
-                continue
-            printed.seek(0)
-            if code:
-                raise SystemExit(f"{' '.join(arguments)} ended with {code}")
-            return json.loads(printed.read()), done
+        pid, ended = worker.start(), threading.Event()
+        if done < kills:
+            killer = threading.Thread(target=kill_after, args=(pid, out, until, ended))
+            killer.start()
+            code = worker.wait()
+            ended.set()
+            killer.join()
+        else:
+            code = worker.wait()
+        if code == -signal.SIGKILL:
+            done += 1
+            continue
+        if code:
+            raise SystemExit(f"the run in {out} ended with {code}")
+        return done
+
+
+def kill_after(pid: int, out: Path, lines: float, ended: threading.Event) -> None:
+    """Kill a process once its run folder has more than so many lines, unless it has ended."""
+    while not ended.wait(0.01):
+        if lines_in(out) > lines:
+            os.kill(pid, signal.SIGKILL)
+            return
 
 
 def records(out: Path, kind: str) -> list[Any]:
@@ -76,6 +130,13 @@ def records(out: Path, kind: str) -> list[Any]:
     return sorted(json.dumps({k: v for k, v in row.items() if k not in left_out}, sort_keys=True) for row in rows)
 
 
+def cost(out: Path) -> float | None:
+    """Return the dollars that a run's journal holds; None if one is unknown."""
+    rows = [json.loads(line) for line in (out / "calls.jsonl").read_text().splitlines()]
+    paid = [row["cost"] for row in rows if row.get("error") is None]
+    return None if None in paid else round(sum(paid), 6)
+
+
 def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) -> dict[str, object]:
     rows = word_problems(questions)
     data = folder / "questions.jsonl"
@@ -83,20 +144,25 @@ def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) 
     reply = SolverReply({row["question"]: row["answer"] for row in rows})
     quiet, faulty = folder / f"{kind}-{provider}-quiet", folder / f"{kind}-{provider}-killed"
     with BatchServer(reply, record=0) as server:
-        plain, _ = killed_run(command(kind, provider, data, server.url, quiet, True), quiet, 0, 0)
+        worker = Worker(kind, provider, data, server.url, quiet, True)
+        killed_run(worker, quiet, 0, 0)
+        worker.close()
         rounds, calls, ids = server.batch_stats.batches, server.batch_stats.paid_calls, server.batch_stats.custom_ids
         assert max(ids.values()) == 1
-    usd: Any = None
+    usd: object = None
     if kind == "eval" and provider == "openai":
         with BatchServer(reply, record=0) as server:
             unbatched = folder / "unbatched"
-            arguments = command(kind, provider, data, server.url, unbatched, False)
-            usd = killed_run(arguments, unbatched, 0, 0)[0]["cost_usd"]
+            worker = Worker(kind, provider, data, server.url, unbatched, False)
+            killed_run(worker, unbatched, 0, 0)
+            worker.close()
+            usd = cost(unbatched)
         assert records(unbatched, kind) == records(quiet, kind), "a batch changes records"
     with BatchServer(reply, record=0, batch_faults=FAULTS) as server:
         started = time.perf_counter()
-        arguments = command(kind, provider, data, server.url, faulty, True)
-        summary, done = killed_run(arguments, faulty, kills, lines_in(quiet))
+        worker = Worker(kind, provider, data, server.url, faulty, True)
+        done = killed_run(worker, faulty, kills, lines_in(quiet))
+        worker.close()
         stats = server.batch_stats
         events = [json.loads(line) for line in (faulty / "batches.jsonl").read_text().splitlines()]
         return {
@@ -111,14 +177,17 @@ def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) 
             "custom_ids_twice": sum(n > 1 for n in stats.custom_ids.values()),
             "faults": dict(stats.by_fault),
             "same_records": records(faulty, kind) == records(quiet, kind),
-            "cost_usd": summary.get("cost_usd"),
+            "cost_usd": cost(faulty),
             "cost_without_batch": usd,
-            "cost_quiet": plain.get("cost_usd"),
+            "cost_quiet": cost(quiet),
             "wall_s": round(time.perf_counter() - started, 1),
         }
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--worker"]:
+        fork_runs(*sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10)

@@ -200,7 +200,7 @@ class BatchServer(ScriptedServer):
             return {**row, "status": "failed", "errors": {"object": "list", "data": [error]}}
         if not self._has_ended(batch):
             return row
-        files = {"output_file_id": [], "error_file_id": []}  # type: dict[str, list[bytes]]
+        files: dict[str, list[bytes]] = {"output_file_id": [], "error_file_id": []}
         for found in batch.results:
             kind = "error_file_id" if found[1] == "expired" else "output_file_id"
             files[kind].append(encode(_openai_row(*found)) + b"\n")
