@@ -47,9 +47,20 @@ def two_nodes(cpus: int) -> Iterator[tuple[Any, list[Any]]]:
     node = {"num_cpus": cpus, "object_store_memory": 80_000_000, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "_system_config": SETTINGS})
     try:
-        yield cluster, [cluster.add_node(**node)]
+        yield cluster, [start_node(cluster, cpus)]
     finally:
         cluster.shutdown()
+
+
+def start_node(cluster: Any, cpus: int) -> Any:
+    """Add a node; on a busy machine Ray sometimes gives up before it has started."""
+    for left in (2, 1, 0):
+        try:
+            return cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000)
+        except Exception:  # a plain Exception is what Ray raises
+            if not left:
+                raise
+    return None
 
 
 def evaluate(
@@ -86,7 +97,7 @@ def evaluate(
                 cluster.remove_node(nodes.pop(), allow_graceful=False)
                 done += 1
                 if done < len(moments):
-                    nodes.append(cluster.add_node(num_cpus=args.cpus, object_store_memory=80_000_000))
+                    nodes.append(start_node(cluster, args.cpus))
             time.sleep(0.02)
         assert process.stdout is not None
         printed = process.stdout.read()
@@ -143,7 +154,7 @@ def main() -> None:
         cost = 0.0003 * args.questions
         for number, share in enumerate(map(float, args.caps.split(","))):
             if not nodes:
-                nodes.append(cluster.add_node(num_cpus=args.cpus, object_store_memory=80_000_000))
+                nodes.append(start_node(cluster, args.cpus))
             with ScriptedServer(SolverReply(bank), faults=faults, latency=args.latency, record=0) as server:
                 out = Path(folder) / f"run{number}"
                 found = evaluate(server, cluster, nodes, data, out, args, share, share * cost)
