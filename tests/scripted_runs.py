@@ -18,7 +18,7 @@ def examples(n: int = 20) -> list[dspy.Example]:
 
 
 def model(server: ScriptedServer, engine: str = "auto", **kwargs: Any) -> tale_dspy.LM:
-    settings = {"cache": False, "timeout": 2.0, **kwargs}
+    settings = {"cache": False, "timeout": 30.0, **kwargs}
     return tale_dspy.LM("openai/scripted", api_base=server.url, api_key="key-1234", engine=engine, **settings)
 
 

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dspy import BaseLM, LMTimeoutError
+from dspy import LM, BaseLM, LMTimeoutError
 
 from tale_dspy.backends.caching import is_cached
 from tale_dspy.backends.control_registry import parameter_names
@@ -150,6 +150,7 @@ class _SendStep:
     async def arun(self, send: Sender) -> Any:
         target = send if self.scope.lm is self.scope.primary else self.scope.lm.acall
         seconds = _attempt_timeout(self.scope.lm, self.request)
+        _load_client(self.scope.lm)
         with self._within():
             try:
                 # Its engines bound each read alone: a server that sends a byte now and then would hold the call.
@@ -157,6 +158,12 @@ class _SendStep:
                     return await target(self.request.prompt, messages=self.request.messages, **self.request.kwargs)
             except TimeoutError as error:
                 raise LMTimeoutError(f"no whole reply within {seconds} s", model=self.scope.lm.model) from error
+
+
+def _load_client(lm: Any) -> None:
+    """Import LiteLLM where a model is asked through it: that takes seconds, which are none of an attempt's."""
+    if isinstance(lm, LM) and lm.engine == "litellm":
+        import litellm  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
 def _attempt_timeout(lm: Any, request: LMRequest) -> float | None:
