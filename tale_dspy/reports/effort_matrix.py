@@ -37,14 +37,19 @@ def effort_setting(run: Run) -> str | None:
 
     A chain of thought without a budget is `NO_WORD`.
     """
-    asked = {(r.effort, r.token_budget) for r in run.records if r.outcome != "error" or r.effort is not None}
-    if len(asked) != 1:
+    is_vanilla = run.info.get("program", {}).get("class") in VANILLA
+    asked: set[tuple[str | None, int | None]] = set()
+    for r in run.iter_records():
+        if r.outcome != "error" or r.effort is not None:
+            asked.add((r.effort, r.token_budget))
+        if len(asked) > 1 or (not is_vanilla and asked and next(iter(asked))[0] is None):
+            return None
+    if not asked:
         return None
     effort, tokens = asked.pop()
     if effort is not None:
         return str(BudgetValue(tokens, effort))
-    is_vanilla = tokens is None and run.info.get("program", {}).get("class") in VANILLA
-    return NO_WORD if is_vanilla else None
+    return NO_WORD if is_vanilla and tokens is None else None
 
 
 def effort_matrices(runs: Sequence[Run]) -> Iterator[ReportTable[ModelEfforts]]:

@@ -105,10 +105,15 @@ def fixed_budget(run: Run) -> int | None:
     Read from the records, so that a user's own program counts as `budget:N` does. A question that ended in an error
     before it had a budget does not speak against it.
     """
-    answered = [r for r in run.records if r.outcome != "error" or r.token_budget is not None]
-    budgets = {r.token_budget if r.budget_source == "given" else None for r in answered}
-    budget = budgets.pop() if len(budgets) == 1 else None
-    return budget if budget is not None and budget >= 1 else None
+    found: int | None = None
+    for record in run.iter_records():
+        if record.outcome == "error" and record.token_budget is None:
+            continue
+        budget = record.token_budget if record.budget_source == "given" else None
+        if budget is None or found not in (None, budget):
+            return None
+        found = budget
+    return found if found is not None and found >= 1 else None
 
 
 def elasticities(runs: Sequence[Run]) -> list[Elasticity]:

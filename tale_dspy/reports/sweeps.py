@@ -48,7 +48,7 @@ def sweeps(runs: Sequence[Run]) -> list[RunSweep]:
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        if run.records and all(r.budget_source == "given" for r in run.records if r.outcome != "error"):
+        if len(run.columns) and all(r.budget_source == "given" for r in run.iter_records() if r.outcome != "error"):
             groups.setdefault(experiment(run, NOT_THE_EXPERIMENT | {"program"}), []).append(run)
     sweeps = []
     for group in groups.values():

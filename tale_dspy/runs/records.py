@@ -98,6 +98,7 @@ class Run:
         self.parts = ((path,) if path is not None else ()) if parts is None else parts
         self.extra = extra or {}
         self._records = None if records is None else list(records)
+        self._read: list[Record] | None = None
         self._total = total
         self._columns: RunColumns | None = None
         self.doubled = 0
@@ -122,9 +123,11 @@ class Run:
 
         `iter_records` needs no memory.
         """
-        if self._records is None:
-            self._records = list(self.iter_records())
-        return self._records
+        if self._records is not None:
+            return self._records
+        if self._read is None:
+            self._read = list(self.iter_records())
+        return self._read
 
     def iter_records(self) -> Iterator[Record]:
         """Yield the records in file order, one at a time."""
