@@ -120,7 +120,7 @@ class _Evaluation:
     def __init__(
         self,
         program: Program,
-        lm: LanguageModel,
+        lm: LanguageModel | None,
         questions: QuestionStream,
         metric: Metric | None,
         options: RunOptions,

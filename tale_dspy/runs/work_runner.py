@@ -84,7 +84,7 @@ class WorkRunner(Generic[T, R]):
     def __init__(
         self,
         program: Program,
-        lm: LanguageModel,
+        lm: LanguageModel | None,
         metric: Metric | None,
         options: RunOptions,
         ledger: Ledger,

@@ -143,7 +143,7 @@ class Workers(Generic[T]):
         self.session.stop.set()
 
 
-def run_settings(lm: LanguageModel, adapter: Any = None) -> JsonObject:
+def run_settings(lm: LanguageModel | None, adapter: Any = None) -> JsonObject:
     """Return the DSPy settings of a run's workers.
 
     Args:
@@ -156,7 +156,7 @@ def run_settings(lm: LanguageModel, adapter: Any = None) -> JsonObject:
     return overrides if adapter is None else {**overrides, "adapter": adapter}
 
 
-def tasks_are_cheaper(program: Program, lm: LanguageModel, metric: Any, ledger: Ledger) -> bool:
+def tasks_are_cheaper(program: Program, lm: LanguageModel | None, metric: Any, ledger: Ledger) -> bool:
     """Return whether to use tasks in place of threads.
 
     Not under a cap, where calls wait, nor for code that may block the loop.
