@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import dspy
@@ -32,7 +33,7 @@ from tale_dspy.runs.scoring import Metric
 
 def describe_run(
     program: Program,
-    lm: LanguageModel,
+    lm: Any,
     questions: QuestionStream,
     metric: Metric | None,
     options: RunOptions,
