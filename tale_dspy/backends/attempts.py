@@ -273,10 +273,11 @@ def _attempts_of(
     scope = _SendScope(model, primary, dspy_retries=retries is None and _several_choices(model, request))
     most = 0 if scope.dspy_retries else model.num_retries if retries is None else retries
     limiter = model.limiter if isinstance(model, EndpointOptions) else None
+    lm: LanguageModel = model
     attempt = 0
     while True:
         attempt += 1
-        observer.before_attempt(model)
+        observer.before_attempt(lm)
         slot = None
         if limiter is not None and not _needs_no_slot(model, limiter, request, asynchronous):
             slot = yield _AcquireStep(limiter, _rated_tokens(model, limiter, request))
@@ -286,7 +287,7 @@ def _attempts_of(
         except Exception as error:
             if limiter is not None and slot is not None:
                 limiter.refuse() if is_rate_limit(error) else limiter.failed()
-            observer.after_failure(model, error)
+            observer.after_failure(lm, error)
             if step.stream_started or attempt > most or classify_error(error) != "retry":
                 return None, _SeriesFailure(error, final=step.stream_started)
             delay = retry_delay(attempt, error, _rng)

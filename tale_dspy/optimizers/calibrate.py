@@ -235,7 +235,7 @@ class _CalibrationRuns:
     ) -> None:
         from tale_dspy.programs.convert import unbudgeted
 
-        self.kind = kind
+        self.kind: SettingKind = kind
         self.program, self.out = program, out
         self.vanilla = unbudgeted(program) if vanilla is None else vanilla
         self.caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))

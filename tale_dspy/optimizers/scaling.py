@@ -81,7 +81,7 @@ def with_confidence(program: Any, confidence: float) -> Any:
     if not estimating:
         raise UsageError(f"{type(program).__name__} has no fitted EffortEstimator whose confidence could be set")
     for module in estimating:
-        fitted = module.estimator.fitted
-        module.estimator.regression.value = replace(fitted, confidence=float(confidence))
+        estimator: Any = module.estimator
+        estimator.regression.value = replace(estimator.fitted, confidence=float(confidence))
         module.limits.promise = None
     return copied

@@ -41,7 +41,7 @@ class PairedTokens(NamedTuple):
 
     def take(self, places: "NDArray[np.int64]") -> "PairedTokens":
         """Return the questions at these places, in their order."""
-        return PairedTokens(*(column[places] for column in self))
+        return PairedTokens(self.ids[places], self.baseline[places], self.run[places])
 
     def points(self) -> list[QuestionTokens]:
         """Return one value a question."""

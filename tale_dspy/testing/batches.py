@@ -173,7 +173,7 @@ class BatchServer(ScriptedServer):
         system = text_of(request.body.get("system"))
         if system:  # Anthropic's stands beside the messages
             messages = [{"role": "system", "content": system}, *messages]
-        texts = dict.fromkeys(("system", "user"), "")
+        texts: dict[str, str] = dict.fromkeys(("system", "user"), "")
         for message in messages:
             texts[str(message["role"])] = text_of(message.get("content"))
         kind = kind_of(texts["system"], texts["user"])

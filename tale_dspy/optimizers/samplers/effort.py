@@ -114,8 +114,8 @@ class EffortSampler(BudgetSampler):
             self._phrase.add(word, variant)
         if len(self._finished) >= self._fit_due:
             self._fit_due = math.ceil(len(self._finished) * 1.05)
-            self.__dict__.pop("_levels", None)
-        self.__dict__.pop("has_no_effect", None)
+            vars(self).pop("_levels", None)
+        vars(self).pop("has_no_effect", None)
 
     @cached_property
     def has_no_effect(self) -> bool:

@@ -195,7 +195,7 @@ def _as_accurate(tried: Sequence[FixedBudgetTrial], accuracy: float) -> FixedBud
 
 def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, object]) -> Dataset | list[Any]:
     """Return the questions that were searched, at most `QUESTIONS` of them, in their order."""
-    examples = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
+    examples: list[Any] = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
     gold = trainset.gold if isinstance(trainset, Dataset) else gold_field(examples[0])
     # Identical rows share a hash: each keeps its number only as long as those before it are there.
     known = [(key, e) for key, e in zip(example_ids(examples, gold), examples, strict=True) if key in budgets]
