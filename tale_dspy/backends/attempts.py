@@ -270,10 +270,10 @@ def _attempt_steps(
 def _attempts_of(
     model: Any, primary: Any, request: LMRequest, retries: int | None, observer: AttemptObserver, asynchronous: bool
 ) -> Generator[_Step, Any, tuple[Any, _SeriesFailure | None]]:
+    lm: LanguageModel = model
     scope = _SendScope(model, primary, dspy_retries=retries is None and _several_choices(model, request))
     most = 0 if scope.dspy_retries else model.num_retries if retries is None else retries
     limiter = model.limiter if isinstance(model, EndpointOptions) else None
-    lm: LanguageModel = model
     attempt = 0
     while True:
         attempt += 1
