@@ -36,7 +36,7 @@ ONLY_RUNS = {"retry_errors", "repeats", "preset", "allow_leak"}
     ("command", "missing", "otherwise"),
     [
         ("eval", set(), set()),
-        ("elasticity", {*ONLY_EVAL, "ray", "shards"}, {"program"}),
+        ("elasticity", {*ONLY_EVAL, "ray", "shards", "batch", "batch_wait"}, {"program"}),
         ("search", ONLY_EVAL | ONLY_RUNS, {"program", "metric"}),
     ],
 )

@@ -24,7 +24,7 @@ def solve(prompt: str) -> str:
 
 
 def student() -> Any:
-    return tale_dspy.TaleEP("question -> answer")
+    return tale_dspy.TaleEP("question -> answer", least_budget=1)
 
 
 def asked(program: Any, lm: FakeLM) -> Any:

@@ -79,7 +79,13 @@ def test_a_factor_must_be_above_0_and_finite(word: str) -> None:
         scale_of(word)
 
 
-@pytest.mark.parametrize("word", ["", "COT", "cot ", "nonsense", "best", "json"])
+@pytest.mark.parametrize("word", ["COT", "cot "])
+def test_a_word_that_is_nearly_a_name_is_answered_with_that_name(word: str) -> None:
+    with pytest.raises(UsageError, match="did you mean cot"):
+        program_from(word, "question -> answer")
+
+
+@pytest.mark.parametrize("word", ["", "nonsense", "best", "json"])
 def test_a_word_that_names_nothing_is_told_what_there_is(word: str) -> None:
     with pytest.raises(UsageError, match="give concise, cot, direct"):
         program_from(word, "question -> answer")
