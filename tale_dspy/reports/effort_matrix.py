@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tale_dspy.budget import BudgetValue
-from tale_dspy.comparison.run_stats import data_name
+from tale_dspy.comparison.run_stats import data_name, has_budget
 from tale_dspy.display import number
 from tale_dspy.optimizers.search.budget_space import check_efforts
 from tale_dspy.reports.experiments import VANILLA
@@ -37,19 +37,16 @@ def effort_setting(run: Run) -> str | None:
 
     A chain of thought without a budget is `NO_WORD`.
     """
-    is_vanilla = run.info.get("program", {}).get("class") in VANILLA
+    if run.info.get("program", {}).get("class") in VANILLA and not has_budget(run):
+        return NO_WORD
     asked: set[tuple[str | None, int | None]] = set()
     for r in run.iter_records():
         if r.outcome != "error" or r.effort is not None:
             asked.add((r.effort, r.token_budget))
-        if len(asked) > 1 or (not is_vanilla and asked and next(iter(asked))[0] is None):
+        if len(asked) > 1 or (asked and next(iter(asked))[0] is None):
             return None
-    if not asked:
-        return None
-    effort, tokens = asked.pop()
-    if effort is not None:
-        return str(BudgetValue(tokens, effort))
-    return NO_WORD if is_vanilla and tokens is None else None
+    effort, tokens = asked.pop() if asked else (None, None)
+    return None if effort is None else str(BudgetValue(tokens, effort))
 
 
 def effort_matrices(runs: Sequence[Run]) -> Iterator[ReportTable[ModelEfforts]]:
