@@ -156,6 +156,13 @@ def test_anthropic_messages(claude: anthropic.Anthropic, backend: RecordingBacke
     assert PHRASE in json.dumps(backend.last_body["messages"])
 
 
+def test_the_anthropic_client_opts_out(claude: anthropic.Anthropic, backend: RecordingBackend) -> None:
+    asked = {"model": "claude", "max_tokens": 400, "messages": [{"role": "user", "content": QUESTION}]}
+    reply = claude.messages.with_raw_response.create(**asked, extra_body={"metadata": {"tale": "off"}})
+    assert (reply.headers["x-tale-skipped"], reply.parse().content[0].text) == ("off", ANSWER)
+    assert "less than" not in json.dumps(backend.last_body["messages"]) and "output_config" not in backend.last_body
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_openai_responses(client: openai.OpenAI, backend: RecordingBackend, stream: bool) -> None:
     asked = {"model": "thinker", "input": QUESTION, "metadata": {"tale": "off", "team": "a"}}
@@ -182,13 +189,33 @@ def test_the_router_chooses_the_model_by_the_budget(client: openai.OpenAI, backe
     assert [request.body["model"] for request in backend.requests] == ["gpt-4o-mini", "gpt-5-mini"]
 
 
-def test_curl(proxy: Proxy, backend: RecordingBackend) -> None:
-    body = json.dumps({"model": "plain", "messages": user(QUESTION)})
+def ask_by_curl(proxy: Proxy, **fields: object) -> str:
+    """Return headers and body of a chat completion as curl prints them."""
+    body = json.dumps({"model": "plain", "messages": user(QUESTION), **fields})
     headers = ["-H", f"Authorization: Bearer {proxy.key}", "-H", "Content-Type: application/json"]
-    command = ["curl", "-sS", "-D", "-", *headers, "-d", body, f"{proxy.url}/v1/chat/completions"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"x-tale-budget: {BUDGET}" in done.stdout
-    assert "[[31]]" in done.stdout
+    command = ["curl", "-sS", "-N", "-D", "-", *headers, "-d", body, f"{proxy.url}/v1/chat/completions"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_curl(proxy: Proxy, backend: RecordingBackend) -> None:
+    printed = ask_by_curl(proxy)
+    assert f"x-tale-budget: {BUDGET}" in printed and "[[31]]" in printed
+    assert PHRASE in backend.requests[-1].prompt
+
+
+def test_curl_reads_a_stream(proxy: Proxy, backend: RecordingBackend) -> None:
+    head, *lines = ask_by_curl(proxy, stream=True).replace("\r", "").partition("\n\n")[::2]
+    events = [line.removeprefix("data: ") for line in "".join(lines).splitlines() if line.startswith("data: ")]
+    choices = [choice for event in events if event != "[DONE]" for choice in json.loads(event)["choices"]]
+    assert f"x-tale-budget: {BUDGET}" in head and events[-1] == "[DONE]"
+    assert "".join(choice["delta"].get("content") or "" for choice in choices) == ANSWER
+    assert PHRASE in backend.requests[-1].prompt
+
+
+def test_curl_opts_out(proxy: Proxy, backend: RecordingBackend) -> None:
+    printed = ask_by_curl(proxy, metadata={"tale": "off"})
+    assert "x-tale-skipped: off" in printed and "x-tale-budget" not in printed
+    assert backend.requests[-1].prompt == QUESTION
 
 
 JAVASCRIPT = """
