@@ -11,21 +11,18 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from tale_dspy.backends.batch.batch_http import ATTEMPTS, BatchHTTP, UnclearSendError
+from tale_dspy.backends.batch.batch_http import BatchHTTP
 from tale_dspy.backends.batch.client import (
+    CLOCK_SKEW_S,
+    NO_RESULT_STATUS,
     BatchLimits,
     BatchRequest,
     BatchResult,
     BatchStatus,
-    OverTokenLimitError,
     fails_in_passing,
 )
 from tale_dspy.backends.batch.interception import HTTPReply
-from tale_dspy.backends.redaction import redact
-from tale_dspy.errors import BackendError
 
-CLOCK_SKEW_S = 3600.0
-"""Seconds by which the provider's clock may be behind ours."""
 POLL_S = 5.0
 """Seconds between two looks at a batch that may be ours and has not ended."""
 STATUS_OF_ERROR = {
@@ -41,8 +38,6 @@ STATUS_OF_ERROR = {
     "overloaded_error": 529,
 }
 """HTTP status of each type of error, as Anthropic documents them."""
-_NO_RESULT = 599
-"""Status given to a request without a result of its own: it may be sent again."""
 
 
 class AnthropicBatchClient:
@@ -66,23 +61,13 @@ class AnthropicBatchClient:
         items = [b'{"custom_id": %s, "params": %s}' % (json.dumps(r.custom_id).encode(), r.body) for r in requests]
         body = b'{"requests": [%s]}' % b", ".join(items)
         before = await self._ids()
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                response = await self._http.send_once(
-                    self._url, content=body, headers={"content-type": "application/json"}
-                )
-            except UnclearSendError:
-                if attempt == ATTEMPTS:
-                    raise
-            else:
-                if response.status_code != 429:
-                    return str(response.json()["id"])
-                if "enqueued" in response.text or "in the processing queue" in response.text:
-                    raise OverTokenLimitError(redact(response.text)[:300])
-            await self._http.pause(attempt)
-            if found := await self.find(name, {r.custom_id for r in requests}, 0.0, before):
-                return found
-        raise BackendError(f"{self._url} takes no batch now (status 429): continue later")
+        return await self._http.create_batch(
+            self._url,
+            lambda: self.find(name, {r.custom_id for r in requests}, 0.0, before),
+            ("enqueued", "in the processing queue"),
+            content=body,
+            headers={"content-type": "application/json"},
+        )
 
     async def find(self, name: str, custom_ids: Collection[str], planned_at: float, others: Collection[str]) -> str:
         """Find a batch by the custom ids of its requests; waits for batches of the same size to end."""
@@ -142,7 +127,7 @@ def _result_of(row: dict[str, Any]) -> BatchResult:
         return BatchResult(custom_id, HTTPReply(200, json.dumps(result["message"]).encode()), False)
     if result.get("type") != "errored":  # expired or canceled
         error = {"type": "error", "error": {"type": "timeout_error", "message": f"the request {result.get('type')}"}}
-        return BatchResult(custom_id, HTTPReply(_NO_RESULT, json.dumps(error).encode()), True)
+        return BatchResult(custom_id, HTTPReply(NO_RESULT_STATUS, json.dumps(error).encode()), True)
     body: dict[str, Any] = result.get("error") or {}
     inner: dict[str, Any] = body.get("error") or body
     status = STATUS_OF_ERROR.get(str(inner.get("type")), 500)

@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
 
-from tale_dspy.backends.batch.client import fails_in_passing
+from tale_dspy.backends.batch.client import OverTokenLimitError, fails_in_passing
 from tale_dspy.backends.redaction import redact
 from tale_dspy.errors import BackendError
 
@@ -59,6 +59,41 @@ class BatchHTTP:
         if response.status_code != 429:
             _check(response)
         return response
+
+    async def create_batch(
+        self, url: str, find: Callable[[], Awaitable[str]], over_limit: tuple[str, ...], **content: Any
+    ) -> str:
+        """Create a batch exactly once: after an unclear reply or a 429 it is looked for before it is sent again.
+
+        Args:
+            url: Where batches are created.
+            find: Returns the id of the batch if an earlier attempt created it, else "".
+            over_limit: Words of a 429 that says that too many tokens are enqueued.
+            **content: As in `httpx.AsyncClient.post`.
+
+        Returns:
+            The provider's id of the batch.
+
+        Raises:
+            OverTokenLimitError: If a 429 holds one of those words.
+            UnclearSendError: If no attempt brought a clear reply.
+            BackendError: If the provider refuses it, or takes no batch now.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                response = await self.send_once(url, **content)
+            except UnclearSendError:
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                if response.status_code != 429:
+                    return str(response.json()["id"])
+                if any(words in response.text for words in over_limit):
+                    raise OverTokenLimitError(redact(response.text)[:300])
+            await self.pause(attempt)
+            if batch_id := await find():
+                return batch_id
+        raise BackendError(f"{url} takes no batch now (status 429): continue later")
 
     async def lines(self, url: str) -> AsyncIterator[bytes]:
         """Yield the lines of a file, without the newline; an attempt that breaks off begins again behind the last."""

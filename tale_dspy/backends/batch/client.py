@@ -11,6 +11,10 @@ from tale_dspy.errors import UsageError
 OPENAI_FORMAT = frozenset({"openai", "groq", "hosted_vllm"})
 """Providers with OpenAI's batch API; Azure and a LiteLLM proxy are reached as `openai/MODEL` with an address."""
 ANTHROPIC_FORMAT = frozenset({"anthropic"})
+CLOCK_SKEW_S = 3600.0
+"""Seconds by which a provider's clock may be behind ours."""
+NO_RESULT_STATUS = 599
+"""Status given to a request without a result of its own: it may be sent again."""
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,21 @@ import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
-from tale_dspy.backends.batch.batch_http import ATTEMPTS, BatchHTTP, UnclearSendError
+from tale_dspy.backends.batch.batch_http import BatchHTTP
 from tale_dspy.backends.batch.client import (
+    CLOCK_SKEW_S,
+    NO_RESULT_STATUS,
     BatchLimits,
     BatchRequest,
     BatchResult,
     BatchStatus,
-    OverTokenLimitError,
     fails_in_passing,
 )
 from tale_dspy.backends.batch.interception import HTTPReply
-from tale_dspy.backends.redaction import redact
-from tale_dspy.errors import BackendError
 
 MARK = "tale_batch"
 """Key of a batch's metadata under which it says which of ours it is."""
-CLOCK_SKEW_S = 3600.0
-"""Seconds by which the provider's clock may be behind ours."""
 _PAGE = "100"
-_NO_RESULT = 599
-"""Status given to a request without a result of its own: it may be sent again."""
 
 
 class OpenAIBatchClient:
@@ -57,21 +52,12 @@ class OpenAIBatchClient:
             "completion_window": "24h",
             "metadata": {MARK: name},
         }
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                response = await self._http.send_once(f"{self._base}/batches", json=created)
-            except UnclearSendError:
-                if attempt == ATTEMPTS:
-                    raise
-            else:
-                if response.status_code != 429:
-                    return str(response.json()["id"])
-                if "enqueued" in response.text or "token_limit" in response.text:
-                    raise OverTokenLimitError(redact(response.text)[:300])
-            await self._http.pause(attempt)
-            if found := await self.find(name, (), 0.0, ()):
-                return found
-        raise BackendError(f"{self._base}/batches takes no batch now (status 429): continue later")
+        return await self._http.create_batch(
+            f"{self._base}/batches",
+            lambda: self.find(name, (), 0.0, ()),
+            ("enqueued", "token_limit"),
+            json=created,
+        )
 
     async def find(self, name: str, custom_ids: Collection[str], planned_at: float, others: Collection[str]) -> str:
         """Find a batch by its metadata; see `BatchClient`."""
@@ -125,6 +111,8 @@ def _result_of(row: dict[str, Any]) -> BatchResult:
     response: dict[str, Any] = row.get("response") or {}
     status = response.get("status_code")
     if not isinstance(status, int):  # expired or cancelled before it was sent to the model
-        return BatchResult(custom_id, HTTPReply(_NO_RESULT, json.dumps({"error": row.get("error")}).encode()), True)
+        return BatchResult(
+            custom_id, HTTPReply(NO_RESULT_STATUS, json.dumps({"error": row.get("error")}).encode()), True
+        )
     reply = HTTPReply(status, json.dumps(response.get("body")).encode())
     return BatchResult(custom_id, reply, fails_in_passing(status))

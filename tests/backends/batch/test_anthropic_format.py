@@ -1,51 +1,34 @@
 """Anthropic's message batches against a server that speaks them."""
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from batch_requests import IDS, REQUESTS, round_trip, use_client
 
 from tale_dspy.backends.batch.anthropic_format import AnthropicBatchClient
 from tale_dspy.backends.batch.batch_http import BatchHTTP
-from tale_dspy.backends.batch.client import BatchClient, BatchRequest, OverTokenLimitError
+from tale_dspy.backends.batch.client import BatchClient, OverTokenLimitError
 from tale_dspy.testing.batches import BatchFaults, BatchServer
-
-REQUESTS = [
-    BatchRequest(f"id-{i}", json.dumps({"model": "m", "messages": [{"role": "user", "content": f"q {i}"}]}).encode())
-    for i in range(20)
-]
-IDS = {request.custom_id for request in REQUESTS}
 
 
 def with_client(server: BatchServer, use: Callable[[BatchClient], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        client = AnthropicBatchClient(f"{server.url}/messages", BatchHTTP({}, retry_after=0.01), poll_s=0.02)
-        try:
-            return await use(client)
-        finally:
-            await client.close()
-
-    return asyncio.run(run())
-
-
-async def round_trip(client: BatchClient) -> Any:
-    batch_id = await client.submit("tale-1", REQUESTS)
-    return (await client.status(batch_id)).state, [result async for result in client.results(batch_id)]
+    http = BatchHTTP({}, retry_after=0.01)
+    return use_client(lambda: AnthropicBatchClient(f"{server.url}/messages", http, poll_s=0.02), use)
 
 
 def test_each_request_comes_back_under_its_id() -> None:
     with BatchServer(lambda request: request.prompt, batch_faults=BatchFaults(shuffled=True)) as server:
-        state, results = with_client(server, round_trip)
+        _, state, results = with_client(server, round_trip)
     texts = {r.custom_id: json.loads(r.reply.body)["content"][0]["text"] for r in results}
-    assert state == "ended" and texts == {f"id-{i}": f"q {i}" for i in range(20)}
+    assert state == "ended" and texts == {f"id-{i}": f"question {i}" for i in range(20)}
 
 
 def test_expired_failed_and_refused_requests_are_told_apart() -> None:
     with BatchServer("4", batch_faults=BatchFaults(expired=0.3, failed=0.3, refused=0.3)) as server:
-        results = with_client(server, round_trip)[1]
+        results = with_client(server, round_trip)[2]
         struck = server.batch_stats.by_fault
     kinds = [(r.reply.status, r.send_again) for r in results]
     for kind, fault in (((599, True), "expired"), ((500, True), "failed"), ((400, False), "refused")):

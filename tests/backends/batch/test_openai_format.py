@@ -1,41 +1,23 @@
 """OpenAI's batch format against a server that speaks it."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from batch_requests import REQUESTS, round_trip, use_client
 
 from tale_dspy.backends.batch.batch_http import BatchHTTP
-from tale_dspy.backends.batch.client import BatchClient, BatchRequest, OverTokenLimitError
+from tale_dspy.backends.batch.client import BatchClient, OverTokenLimitError
 from tale_dspy.backends.batch.openai_format import OpenAIBatchClient
 from tale_dspy.errors import BackendError
 from tale_dspy.testing.batches import BatchFaults, BatchServer
+from tale_dspy.testing.server import ScriptedServer
 
 
-def body(text: str, model: str = "m") -> bytes:
-    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}, indent=1).encode()
-
-
-REQUESTS = [BatchRequest(f"id-{i}", body(f"question {i}")) for i in range(20)]
-
-
-def with_client(server: BatchServer, use: Callable[[BatchClient], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        client = OpenAIBatchClient(server.url, "/chat/completions", BatchHTTP({}, retry_after=0.01))
-        try:
-            return await use(client)
-        finally:
-            await client.close()
-
-    return asyncio.run(run())
-
-
-async def round_trip(client: BatchClient) -> Any:
-    batch_id = await client.submit("tale-1", REQUESTS)
-    state = (await client.status(batch_id)).state
-    return batch_id, state, [result async for result in client.results(batch_id)]
+def with_client(server: ScriptedServer, use: Callable[[BatchClient], Awaitable[Any]]) -> Any:
+    http = BatchHTTP({}, retry_after=0.01)
+    return use_client(lambda: OpenAIBatchClient(server.url, "/chat/completions", http), use)
 
 
 def test_each_request_comes_back_under_its_id() -> None:
@@ -83,7 +65,5 @@ def test_a_batch_over_the_token_limit_says_so() -> None:
 
 
 def test_a_server_without_batches_is_named() -> None:
-    from tale_dspy.testing.server import ScriptedServer
-
     with ScriptedServer("4") as server, pytest.raises(BackendError, match=f"{server.url}/files does not exist"):
-        with_client(server, round_trip)  # type: ignore[arg-type]
+        with_client(server, round_trip)
