@@ -22,6 +22,7 @@ FLOORS = [
     [
         *("errors", "budget", "answers", "display", "prompts", "prompt_forms", "fields"),
         *("replies", "reply_sections", "ids", "tables", "row_stream", "statistics", "dspy_bridge", "protocols"),
+        "step_drivers",
     ],
     ["backends", "accounting"],
     ["adapter", "named_sets", "option_columns", "context_columns", "datasets", "embedded"],

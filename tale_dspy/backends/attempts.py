@@ -29,6 +29,7 @@ from tale_dspy.backends.reasoning_settings import with_reasoning_params
 from tale_dspy.backends.retry import classify_error, is_rate_limit, retry_delay, should_fall_back
 from tale_dspy.dspy_bridge import adapter_fallback_scope, adapter_message_call
 from tale_dspy.protocols import LanguageModel, RequestSettings
+from tale_dspy.step_drivers import adrive, drive
 
 ASSUMED_OUTPUT_TOKENS = 512
 """Completion tokens that a call without max_tokens counts on a limit of tokens a minute."""
@@ -201,17 +202,7 @@ def call(
         What the LM returns, or a fallback in its place.
     """
     steps = _attempt_steps(lm, request, retries, observer or AttemptObserver(), asynchronous=False)
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = step.run(send, sleep)
-            except BaseException as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        return end.value
+    return drive(steps, lambda step: step.run(send, sleep))
 
 
 async def acall(
@@ -224,17 +215,7 @@ async def acall(
 ) -> Any:
     """Make a call, from an event loop; as `call`."""
     steps = _attempt_steps(lm, request, retries, observer or AttemptObserver(), asynchronous=True)
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = await step.arun(send)
-            except BaseException as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        return end.value
+    return await adrive(steps, lambda step: step.arun(send))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import SignatureLike
 from tale_dspy.programs.estimators.effort_estimator import EffortEstimator, OrdinalRegression
 from tale_dspy.programs.estimators.regression import FeatureTerm
-from tale_dspy.programs.estimators.regression_estimator import text_counts
+from tale_dspy.programs.estimators.text_estimator import text_counts
 
 Array = NDArray[np.float64]
 

@@ -22,7 +22,8 @@ from tale_dspy.optimizers.search.offline_eval import ExpectedOutcome, TrialRepla
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.base import SignatureLike
 from tale_dspy.programs.estimators.regression import EmbeddingProjection, FeatureTerm, Regression
-from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator, join_texts, text_counts
+from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
+from tale_dspy.programs.estimators.text_estimator import join_texts, text_counts
 
 MIN_ROWS = 20
 """Questions with a best budget below which nothing but a constant is fitted."""

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import dspy
 
+from tale_dspy.step_drivers import adrive, drive
+
 Result = TypeVar("Result")
 
 
@@ -37,34 +39,12 @@ def call_of(module: dspy.Module, kwargs: Mapping[str, object]) -> PendingCall:
 
 def run_steps(steps: Steps[Result]) -> Result:
     """Make the calls of a generator one after another and return its result."""
-    try:
-        pending = next(steps)
-        while True:
-            try:
-                value = pending.call()
-            except BaseException as e:  # the generator decides what a failure means, an interrupt included
-                pending = steps.throw(e)
-            else:
-                pending = steps.send(value)
-    except StopIteration as e:
-        result: Result = e.value
-        return result
+    return drive(steps, lambda pending: pending.call())
 
 
 async def arun_steps(steps: Steps[Result]) -> Result:
     """Await the calls of a generator one after another and return its result."""
-    try:
-        pending = next(steps)
-        while True:
-            try:
-                value = await pending.acall()
-            except BaseException as e:  # as above, a cancellation included
-                pending = steps.throw(e)
-            else:
-                pending = steps.send(value)
-    except StopIteration as e:
-        result: Result = e.value
-        return result
+    return await adrive(steps, lambda pending: pending.acall())
 
 
 def gathered(calls: Sequence[PendingCall]) -> PendingCall:

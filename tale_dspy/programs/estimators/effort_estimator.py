@@ -12,10 +12,9 @@ from tale_dspy.budget import EFFORT_WORDS, BudgetValue
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.programs.base import SignatureLike, TalePrediction, with_receipt
 from tale_dspy.programs.estimators.regression import FeatureTerm, finite_number, term_from_json
-from tale_dspy.programs.estimators.regression_estimator import join_texts, looked_at, text_counts
-from tale_dspy.programs.estimators.text_features import FEATURES, text_of
-from tale_dspy.programs.predictor import load_parameters
-from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
+from tale_dspy.programs.estimators.text_estimator import TextEstimator, budget_signature, join_texts, text_counts
+from tale_dspy.programs.estimators.text_features import FEATURES
+from tale_dspy.programs.registry import BuildContext, signature_from
 from tale_dspy.programs.state import ModuleState, TrainingExamples
 from tale_dspy.protocols import JsonObject
 
@@ -105,7 +104,7 @@ class FittedEffort(ModuleState):
         self.value = self._initial
 
 
-class EffortEstimator(RegisteredModule):
+class EffortEstimator(TextEstimator):
     """Predict the least sufficient effort word of a question by ordinal regression: no call, no tokens.
 
     Made by `tale_dspy.optimizers.fit_effort` from a search over words. A question without any text, and every question
@@ -127,8 +126,6 @@ class EffortEstimator(RegisteredModule):
         'low'
     """
 
-    gives_budget = True
-
     def __init__(
         self,
         signature: SignatureLike = "question -> answer",
@@ -138,7 +135,7 @@ class EffortEstimator(RegisteredModule):
         callbacks: list[Any] | None = None,
     ) -> None:
         super().__init__(callbacks=callbacks)
-        self.signature = looked_at(signature)
+        self.signature = budget_signature(signature)
         if BudgetValue.parse(default).effort is None:
             raise UsageError(f"default must be an effort word, got {default!r}")
         self.default = default
@@ -146,18 +143,9 @@ class EffortEstimator(RegisteredModule):
         self.seen = TrainingExamples()
 
     @property
-    def names(self) -> list[str]:
-        """Names of the inputs that are looked at."""
-        return list(self.signature.input_fields)
-
-    @property
     def fitted(self) -> OrdinalRegression | None:
         """The fitted model; None before it was fitted."""
         return self.regression.value
-
-    def texts(self, inputs: Mapping[str, object]) -> dict[str, str]:
-        """Return the text of each input that is looked at; "" where it is missing or has none."""
-        return {name: text_of(inputs.get(name)) for name in self.names}
 
     def forward(self, **kwargs: object) -> TalePrediction:
         texts = self.texts(kwargs)
@@ -176,24 +164,9 @@ class EffortEstimator(RegisteredModule):
     async def aforward(self, **kwargs: object) -> TalePrediction:
         return self.forward(**kwargs)
 
-    def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
-        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
-
     def describe(self) -> JsonObject:
-        return {**super().describe(), "signature": describe_signature(self.signature), "default": self.default}
+        return {**super().describe(), "default": self.default}
 
     @classmethod
     def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
         return cls(signature_from(about["signature"]), default=str(about.get("default", "medium")))
-
-    def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
-        """Load what `save` wrote.
-
-        Raises:
-            StateError: If it is none of this estimator's, or of other inputs.
-        """
-        load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
-
-    def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]  (dspy infers LiteralString)
-        return f"{type(self).__name__}({self.signature.signature!r})"

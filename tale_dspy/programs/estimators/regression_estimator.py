@@ -4,22 +4,20 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import dspy
-from dspy import make_signature
 
 from tale_dspy.accounting.receipts import Receipt
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits
 from tale_dspy.errors import UsageError
-from tale_dspy.programs.base import SignatureLike, TalePrediction, check_signature, with_receipt
+from tale_dspy.programs.base import SignatureLike, TalePrediction, with_receipt
 from tale_dspy.programs.estimators.regression import EmbeddingProjection, FittedRegression, Regression
-from tale_dspy.programs.estimators.text_features import FEATURES, features, text_of
-from tale_dspy.programs.predictor import load_parameters
-from tale_dspy.programs.registry import BuildContext, RegisteredModule, describe_signature, signature_from
+from tale_dspy.programs.estimators.text_estimator import TextEstimator, budget_signature, join_texts, text_counts
+from tale_dspy.programs.estimators.text_features import FEATURES
+from tale_dspy.programs.registry import BuildContext, signature_from
 from tale_dspy.programs.state import LimitsState, TrainingExamples
-from tale_dspy.protocols import JsonObject
 
 
-class RegressionEstimator(RegisteredModule):
+class RegressionEstimator(TextEstimator):
     """Predict a question's budget by a fitted quantile regression on counts of its text: no call, no tokens.
 
     Made by `tale_dspy.optimizers.fit_regression` from a search. `token_budget` of its prediction is always a number
@@ -47,8 +45,6 @@ class RegressionEstimator(RegisteredModule):
         256
     """
 
-    gives_budget = True
-
     def __init__(
         self,
         signature: SignatureLike = "question -> answer",
@@ -61,7 +57,7 @@ class RegressionEstimator(RegisteredModule):
         callbacks: list[Any] | None = None,
     ) -> None:
         super().__init__(callbacks=callbacks)
-        self.signature = looked_at(signature)
+        self.signature = budget_signature(signature)
         if embedder is not None and not isinstance(embedder, dspy.Embedder):
             raise UsageError(f"embedder must be a dspy.Embedder, such as dspy.Embedder(function), got {embedder!r:.80}")
         self._embedder = _SharedOnCopy(embedder)
@@ -69,11 +65,6 @@ class RegressionEstimator(RegisteredModule):
         self.regression = FittedRegression(regression, known, embedder is not None)
         self.limits = LimitsState(BudgetLimits(floor=floor, ceiling=ceiling, default=default))
         self.seen = TrainingExamples()
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the inputs that are looked at."""
-        return list(self.signature.input_fields)
 
     @property
     def embedder(self) -> Any:
@@ -95,10 +86,6 @@ class RegressionEstimator(RegisteredModule):
         projection = self._needed_projection(texts)
         embedding = (await self.embedder.acall([join_texts(texts)]))[0] if projection else None
         return self._to_prediction(texts, projection, embedding)
-
-    def texts(self, inputs: Mapping[str, object]) -> dict[str, str]:
-        """Return the text of each input that is looked at; "" where it is missing or has none."""
-        return {name: text_of(inputs.get(name)) for name in self.names}
 
     def _needed_projection(self, texts: Mapping[str, str]) -> EmbeddingProjection | None:
         """Return the projection if an embedding is needed to predict."""
@@ -133,27 +120,9 @@ class RegressionEstimator(RegisteredModule):
             )
         return embedding
 
-    def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
-        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
-
-    def describe(self) -> JsonObject:
-        return {**super().describe(), "signature": describe_signature(self.signature)}
-
     @classmethod
     def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
         return cls(signature_from(about["signature"]), embedder=context.embedder)
-
-    def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
-        """Load what `save` wrote.
-
-        Raises:
-            StateError: If it is none of this estimator's, of other inputs, or needs an embedder that is not there.
-        """
-        load_parameters(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
-
-    def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]  (dspy infers LiteralString)
-        return f"{type(self).__name__}({self.signature.signature!r})"
 
 
 class _SharedOnCopy:
@@ -164,24 +133,3 @@ class _SharedOnCopy:
 
     def __deepcopy__(self, memo: dict[int, object]) -> "_SharedOnCopy":
         return self
-
-
-def join_texts(texts: Mapping[str, str]) -> str:
-    """Return what an embedder is given: the texts that are not blank, one a line."""
-    return "\n".join(text for text in texts.values() if text.strip())
-
-
-def text_counts(texts: Mapping[str, str]) -> dict[str, float]:
-    """Return the counts of each text as `field.feature`."""
-    return {f"{k}.{name}": n for k, text in texts.items() for name, n in zip(FEATURES, features(text), strict=True)}
-
-
-def looked_at(signature: SignatureLike) -> type[dspy.Signature]:
-    """Return a signature from the inputs of another to a budget."""
-    inputs = check_signature(signature).input_fields
-    if not inputs:
-        raise UsageError("the signature must have an input to estimate a budget from, it has none")
-    fields: JsonObject = {k: (f.annotation, f) for k, f in inputs.items()}
-    fields[BUDGET] = (int, dspy.OutputField())
-    text_signature: type[dspy.Signature] = make_signature(fields)
-    return text_signature
