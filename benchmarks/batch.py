@@ -72,7 +72,7 @@ def fork_runs(kind: str, provider: str, data: str, url: str, out: str, batch: st
             if kind == "eval":
                 tale_dspy.evaluate(program, examples, lm=lm, out=out, batch=batch == "True")
             else:
-                tale_dspy.BudgetSearch(lm=lm, out=out, batch=True).compile(program, trainset=examples)
+                tale_dspy.BudgetSearch(lm=lm, out=out, batch=batch == "True").compile(program, trainset=examples)
             os._exit(0)
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -137,6 +137,14 @@ def cost(out: Path) -> float | None:
     return None if None in paid else round(sum(paid), 6)
 
 
+def found(out: Path) -> dict[str, float]:
+    """Return how many questions of a search have a budget, their tokens with it, and the calls of the search."""
+    rows = [json.loads(line) for line in (out / "search.jsonl").read_text().splitlines()]
+    best = [row["best"]["tokens"] for row in rows if row["best"]]
+    calls = sum(1 for _ in (out / "calls.jsonl").open())
+    return {"questions": len(best), "tokens": round(sum(best) / len(best), 2), "calls": calls}
+
+
 def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) -> dict[str, object]:
     rows = word_problems(questions)
     data = folder / "questions.jsonl"
@@ -149,15 +157,18 @@ def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) 
         worker.close()
         rounds, calls, ids = server.batch_stats.batches, server.batch_stats.paid_calls, server.batch_stats.custom_ids
         assert max(ids.values()) == 1
-    usd: object = None
-    if kind == "eval" and provider == "openai":
+    without: dict[str, object] = {}
+    if provider == "openai":
         with BatchServer(reply, record=0) as server:
             unbatched = folder / "unbatched"
             worker = Worker(kind, provider, data, server.url, unbatched, False)
             killed_run(worker, unbatched, 0, 0)
             worker.close()
-            usd = cost(unbatched)
-        assert records(unbatched, kind) == records(quiet, kind), "a batch changes records"
+        without["cost_without_batch"] = cost(unbatched)
+        if kind == "eval":
+            assert records(unbatched, kind) == records(quiet, kind), "a batch changes records"
+        else:  # a sampler decides call by call; a batch tries a ladder at once
+            without |= {"found_without_batch": found(unbatched), "found": found(quiet)}
     with BatchServer(reply, record=0, batch_faults=FAULTS) as server:
         started = time.perf_counter()
         worker = Worker(kind, provider, data, server.url, faulty, True)
@@ -178,8 +189,8 @@ def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) 
             "faults": dict(stats.by_fault),
             "same_records": records(faulty, kind) == records(quiet, kind),
             "cost_usd": cost(faulty),
-            "cost_without_batch": usd,
             "cost_quiet": cost(quiet),
+            **without,
             "wall_s": round(time.perf_counter() - started, 1),
         }
 
