@@ -34,11 +34,12 @@ def batched_run(
     provider: str = "openai",
     engine: str = "auto",
     max_tokens: int | None = None,
+    lm: Any = None,
     **options: Any,
 ) -> Any:
     """Evaluate a program over the first questions, through a batch unless told otherwise."""
     settings = {} if max_tokens is None else {"max_tokens": max_tokens}
-    lm = language_model(server, provider, engine, **settings)
+    lm = lm or language_model(server, provider, engine, **settings)
     kind = {"tale-ep": tale_dspy.TaleEP, "cot": tale_dspy.VanillaCoT}[program]
     return tale_dspy.evaluate(kind("question -> answer"), examples(count), lm=lm, out=out, **{"batch": True, **options})
 

@@ -1,7 +1,7 @@
 """A scripted server with batch APIs, in OpenAI's format and in Anthropic's, whose faults and bills can be counted.
 
 POST /v1/files, GET /v1/files/ID/content                         a file of requests, a file of results
-POST /v1/batches, GET /v1/batches, GET /v1/batches/ID            OpenAI's batches
+POST /v1/batches, GET /v1/batches, GET /v1/batches/ID            OpenAI's batches, of chat completions or responses
 POST /v1/messages/batches, GET .../batches, .../ID, .../ID/results    Anthropic's message batches
 """
 
@@ -17,13 +17,21 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 
+from tale_dspy.testing.batch_documents import (
+    anthropic_row,
+    chat_messages,
+    message_document,
+    openai_row,
+    response_document,
+)
 from tale_dspy.testing.batch_faults import BatchFaults, BatchStats
 from tale_dspy.testing.messages import Reply, Request, count_words, text_of
 from tale_dspy.testing.problems import kind_of
 from tale_dspy.testing.server import ScriptedServer
 from tale_dspy.testing.wire import HttpMessage, WireAnswer, compose, encode, error_answer
 
-Row = Mapping[str, Any]
+_DOCUMENTS = {"messages": message_document, "responses": response_document}
+"""What a chat completion becomes in the other dialects."""
 _PART = re.compile(rb'name="file"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', re.DOTALL)
 
 
@@ -114,7 +122,9 @@ class BatchServer(ScriptedServer):
             return WireAnswer("other", body=encode({"data": [show(batch) for batch in newest], "has_more": False}))
         batch = self._batches[rest[0]]
         if rest[1:] == ["results"]:
-            return WireAnswer("other", body=b"".join(encode(_anthropic_row(*r)) + b"\n" for r in batch.results))
+            return WireAnswer(
+                "other", body=b"".join(encode(anthropic_row(r[0].custom_id, *r[1:])) + b"\n" for r in batch.results)
+            )
         return WireAnswer("other", body=encode(show(batch)))
 
     def _take_file(self, message: HttpMessage) -> WireAnswer:
@@ -132,7 +142,10 @@ class BatchServer(ScriptedServer):
         else:
             batch.endpoint, batch.metadata = body["endpoint"], body.get("metadata") or {}
             rows = [json.loads(line) for line in self._files[body["input_file_id"]].splitlines() if line.strip()]
-            batch.requests = [_BatchedRequest(row["custom_id"], "chat", row["body"]) for row in rows]
+            dialect = "responses" if batch.endpoint.endswith("/responses") else "chat"
+            batch.requests = [_BatchedRequest(row["custom_id"], dialect, row["body"]) for row in rows]
+            if any(row["url"] != batch.endpoint for row in rows):
+                return error_answer(400, f"the url of every request must be {batch.endpoint}")
         problem = _refusal(batch)
         if problem is not None:
             return error_answer(400, problem)
@@ -169,10 +182,7 @@ class BatchServer(ScriptedServer):
             random.Random(len(batch.results)).shuffle(batch.results)
 
     def _result(self, request: _BatchedRequest) -> tuple[_BatchedRequest, str, dict[str, Any]]:
-        messages = list(request.body["messages"])
-        system = text_of(request.body.get("system"))
-        if system:  # Anthropic's stands beside the messages
-            messages = [{"role": "system", "content": system}, *messages]
+        messages = chat_messages(request.body)
         texts: dict[str, str] = dict.fromkeys(("system", "user"), "")
         for message in messages:
             texts[str(message["role"])] = text_of(message.get("content"))
@@ -182,8 +192,8 @@ class BatchServer(ScriptedServer):
         reply = self._ask_reply_function(asked)
         answer = compose(asked, [reply])
         document = json.loads(answer.body)
-        if request.dialect == "messages":
-            document = _message_document(document)
+        if request.dialect in _DOCUMENTS:
+            document = _DOCUMENTS[request.dialect](document)
         self.batch_stats.paid[request.key] += 1
         self.batch_stats.prompt_tokens += answer.prompt_tokens
         self.batch_stats.completion_tokens += answer.completion_tokens
@@ -203,7 +213,7 @@ class BatchServer(ScriptedServer):
         files: dict[str, list[bytes]] = {"output_file_id": [], "error_file_id": []}
         for found in batch.results:
             kind = "error_file_id" if found[1] == "expired" else "output_file_id"
-            files[kind].append(encode(_openai_row(*found)) + b"\n")
+            files[kind].append(encode(openai_row(found[0].custom_id, *found[1:])) + b"\n")
         for kind, lines in files.items():
             name = f"{kind}-{batch.id}"
             self._files[name] = b"".join(lines)
@@ -243,41 +253,3 @@ def _refusal(batch: _Batch) -> str | None:
     if len({str(request.body.get("model")) for request in batch.requests}) != 1:
         return "all requests of a batch must be of one model"
     return "a batch needs a request" if not ids else None
-
-
-def _openai_row(request: _BatchedRequest, kind: str, document: Row) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": f"batch_req_{request.custom_id}", "custom_id": request.custom_id, "error": None}
-    if kind == "expired":
-        return {**row, "response": None, "error": {"code": "batch_expired", "message": "This request expired."}}
-    status = {"succeeded": 200, "failed": 500, "refused": 400}[kind]
-    body = document if kind == "succeeded" else {"error": {"message": "as scripted", "type": "server_error"}}
-    return {**row, "response": {"status_code": status, "request_id": "req_1", "body": body}}
-
-
-def _anthropic_row(request: _BatchedRequest, kind: str, document: Row) -> dict[str, Any]:
-    if kind in ("succeeded", "expired"):
-        result = {"type": kind} if kind == "expired" else {"type": kind, "message": document}
-    else:
-        name = "api_error" if kind == "failed" else "invalid_request_error"
-        error = {"type": "error", "error": {"type": name, "message": "as scripted"}}
-        result = {"type": "errored", "error": error}
-    return {"custom_id": request.custom_id, "result": result}
-
-
-def _message_document(completion: Row) -> dict[str, Any]:
-    """Return a chat completion as Anthropic's message."""
-    choice, usage = completion["choices"][0], completion["usage"]
-    message = choice["message"]
-    content: list[dict[str, Any]] = [{"type": "text", "text": message["content"] or ""}]
-    if message.get("reasoning_content"):
-        content.insert(0, {"type": "thinking", "thinking": message["reasoning_content"], "signature": "sig"})
-    return {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": completion["model"],
-        "content": content,
-        "stop_reason": "max_tokens" if choice["finish_reason"] == "length" else "end_turn",
-        "stop_sequence": None,
-        "usage": {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]},
-    }

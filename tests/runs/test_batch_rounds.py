@@ -35,6 +35,17 @@ def test_records_are_those_of_a_run_without_a_batch(tmp_path: Path, provider: st
     assert {c["batch"] for c in calls} == {True} and {c["role"] for c in calls} == {"estimate", "reason"}
 
 
+def test_the_responses_api_goes_through_batches_too(tmp_path: Path) -> None:
+    with BatchServer(REPLY, batch_faults=FAULTS, record=0) as server:
+        chat = batched_run(server, 30, tmp_path / "chat")
+    with BatchServer(REPLY, batch_faults=FAULTS) as server:
+        run = batched_run(server, 30, tmp_path / "responses", lm=language_model(server, model_type="responses"))
+        stats = server.batch_stats
+        assert stats.paid_calls == 60 and max(stats.paid.values()) == 1 and max(stats.custom_ids.values()) == 1
+        assert server.stats.requests == 0
+    assert figures(run) == figures(chat) and run.summary["cost_usd"] == chat.summary["cost_usd"] > 0
+
+
 def test_tale_ep_takes_two_rounds_and_the_ledger_marks_them(tmp_path: Path) -> None:
     with BatchServer(REPLY) as server, tale_dspy.track() as ledger:
         batched_run(server, 30, tmp_path)

@@ -41,3 +41,9 @@ def test_what_providers_refuse_is_refused() -> None:
         for rows in ([row("a"), row("a")], [row("a b")], [row("x" * 65)], [row("a"), row("b", "n")], []):
             assert submit(server, rows).status_code == 400
         assert server.batch_stats.batches == 0
+
+
+def test_the_url_of_a_request_is_that_of_its_batch() -> None:
+    with BatchServer("hi") as server:
+        refused = submit(server, [{**row("a"), "url": "/v1/responses"}])
+        assert refused.status_code == 400 and "must be /v1/chat/completions" in refused.text

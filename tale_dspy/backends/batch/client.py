@@ -126,5 +126,21 @@ def check_batch_support(lm: Any) -> None:
             f"{provider} has no batch API that is known here, but {', '.join(sorted(OPENAI_FORMAT | ANTHROPIC_FORMAT))}"
             f" have{hint if provider == 'azure' else ''}"
         )
-    if lm.model_type != "chat" and lm.engine == "litellm":
+    if lm.engine != "litellm":
+        return
+    if lm.model_type != "chat":
         raise UsageError(f"{model} with model_type={lm.model_type!r} goes through a batch with engine='auto' alone")
+    if _litellm_takes_responses(model):
+        raise UsageError(
+            f"LiteLLM sends the calls of {model} to /responses itself, past any batch: "
+            "take engine='auto' with model_type='responses'"
+        )
+
+
+def _litellm_takes_responses(model: str) -> bool:
+    """Whether LiteLLM asks the Responses API where chat completions are asked for."""
+    import litellm
+
+    name = model.removeprefix("openai/")
+    costs = litellm.model_cost
+    return name.startswith("responses/") or "responses" in (costs.get(n, {}).get("mode") for n in (name, model))
