@@ -144,10 +144,11 @@ class ElasticSampler(BudgetSampler):
             return
         others = self._exchange(lessons)
         self._exchanged = time.monotonic()
+        # One after another, as those searched here: a fit is a few steps of EM, from the model before.
         for history, expected in others:
             self._calibration.record(history, expected)
             self._learned.append(history)
-        self._count_trials(sum(len(history.seen) for history, _ in others))
+            self._count_trials(len(history.seen))
 
     def save(self, path: str | Path) -> None:
         """Write all that was learned from finished questions to a JSON file."""

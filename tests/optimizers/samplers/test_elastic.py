@@ -163,3 +163,20 @@ def test_samplers_that_share_their_lessons_learn_the_same_questions() -> None:
     first, second = ({*sampler._learned} for sampler in samplers)
     assert len(first | second) == 16 and len(first) >= 15 and len(second) == 16
     assert all(len(sampler._learned) == len({*sampler._learned}) for sampler in samplers), "none is learned twice"
+
+
+def test_one_that_joins_late_has_learned_what_the_first_has() -> None:
+    """The model is fitted in a few steps at a time, so that one fit to all lessons at once would lag behind."""
+    lessons: list[Lesson] = []
+    first, late = ElasticSampler(), ElasticSampler()
+
+    def keep(new: Sequence[Lesson]) -> list[Lesson]:
+        lessons.extend(new)
+        return []
+
+    first.join(keep)
+    for seed in range(30):
+        first.finish_question(search(ElasticSampler(), Made(seed)))
+    late.join(lambda new: lessons)
+    for tokens in (80, 160, 320):
+        assert late.propose(QuestionHistory(tokens)) == first.propose(QuestionHistory(tokens))
