@@ -9,6 +9,7 @@ Importing it imports DSPy (0.8 s): modules that must stay light import it where 
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar, cast
+from urllib.request import getproxies
 
 from dspy.adapters.utils import annotation_allows_none, format_field_value, parse_value, translate_field_type
 from dspy.clients._deprecation import adapter_message_call, warn_openai_messages
@@ -124,5 +125,12 @@ def engine_read_timeout(engine: Any) -> float | None:
 
 
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:
-    """Wrap the transport that the providers of one of DSPy's engines share, before its first request."""
-    engine.router._transport = wrap(engine.router._shared_transport())
+    """Wrap the transport that the providers of one of DSPy's engines share, before its first request.
+
+    Where no proxy is configured then, the transport does not look again: it would read the whole environment at each
+    request, a tenth of the CPU time of a call.
+    """
+    transport: Any = engine.router._shared_transport()
+    if not getproxies():
+        transport._trust_env = False
+    engine.router._transport = wrap(transport)

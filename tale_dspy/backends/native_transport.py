@@ -6,7 +6,7 @@ an engine put into it sends through a transport of this module. DSPy's transport
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
@@ -39,7 +39,39 @@ class GuardedEngineStore(dict[Any, Any]):
         seconds = engine_read_timeout(engine)
         guard = GuardedAsyncTransport if asynchronous else GuardedTransport
         replace_transport(engine, lambda inner: guard(inner, seconds))
+        engine.plan = TextPlans(engine.plan)
         super().__setitem__(key, engine)
+
+
+class TextPlans:
+    """The plans of an engine: DSPy builds a request only to learn, before it is sent, whether the engine can carry it.
+
+    What decides is the configuration and the kinds of content, so that a further request of text alone with the
+    configuration of the last one is not built once more.
+
+    Args:
+        plan: Plans one request, and raises what sending it would raise.
+    """
+
+    def __init__(self, plan: Callable[[Any], Any]) -> None:
+        self._plan = plan
+        self._last: tuple[Any, Any, Any] | None = None
+
+    def __call__(self, request: Any) -> Any:
+        """Return the plan of a request."""
+        if request.tools or not _is_text_alone(request):
+            return self._plan(request)
+        last = self._last
+        if last is None or (request.model, request.config) != last[:2]:
+            last = self._last = (request.model, request.config, self._plan(request))
+        return last[2]
+
+
+def _is_text_alone(request: Any) -> bool:
+    parts = [part for message in request.messages for part in message.parts]
+    if request.system is not None and not isinstance(request.system, str):
+        parts += request.system
+    return all(part.type == "text" for part in parts)
 
 
 class GuardedTransport:

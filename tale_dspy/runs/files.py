@@ -177,7 +177,7 @@ def _end_of_last_line(descriptor: int, size: int) -> int:
     return 0
 
 
-def append_line(descriptor: int, path: Path, line: bytes) -> None:
+def append_line(descriptor: int, folder: Path, name: str, line: bytes) -> None:
     """Append one line with one write.
 
     It is whole or, on a full disk, taken back.
@@ -191,9 +191,9 @@ def append_line(descriptor: int, path: Path, line: bytes) -> None:
             written += os.write(descriptor, line[written:])
     except OSError as e:
         os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
-        raise cannot_write(path, e) from e
+        raise cannot_write(folder / name, e) from e
     if os.fstat(descriptor).st_nlink == 0:
-        raise BackendError(f"{path} was deleted while the run was going on: nothing more is asked")
+        raise BackendError(f"{folder / name} was deleted while the run was going on: nothing more is asked")
 
 
 def cannot_write(path: Path, error: OSError) -> BackendError:

@@ -132,7 +132,7 @@ class JournalFolder(ABC):
         with self._lock:
             if name not in self._files:
                 self._files[name] = open_for_appending(self.path / name)
-            append_line(self._files[name], self.path / name, line)
+            append_line(self._files[name], self.path, name, line)
             if to_disk:
                 os.fsync(self._files[name])
 

@@ -3,13 +3,20 @@
 import pickle
 from typing import Any
 
+import pytest
+from dspy.lm15 import Config, ImagePart, Message, Request, TextPart
+
 import tale_dspy
-from tale_dspy.backends.native_transport import GuardedEngineStore, GuardedTransport
+from tale_dspy.backends.native_transport import GuardedEngineStore, GuardedTransport, TextPlans
 from tale_dspy.testing import Reply, ScriptedServer
 
 
 def lm(url: str, **settings: Any) -> Any:
     return tale_dspy.LM("openai/x", api_base=url, api_key="k", engine="auto", cache=False, num_retries=0, **settings)
+
+
+def request_of(text: str, **config: Any) -> Request:
+    return Request(model="x", messages=(Message.user(text),), config=Config(**config))
 
 
 def test_an_engine_sends_through_the_guard_from_its_first_request_on() -> None:
@@ -26,3 +33,38 @@ def test_copies_share_the_store_and_a_pickled_lm_has_a_new_one() -> None:
     model = lm("http://127.0.0.1:9/v1")
     assert model.copy(temperature=0.5)._engine_store is model._engine_store
     assert isinstance(pickle.loads(pickle.dumps(model))._engine_store, GuardedEngineStore)
+
+
+def test_a_proxy_of_the_environment_is_used_and_one_set_later_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with ScriptedServer(Reply("4")) as server:
+        direct = lm(server.url)
+        assert direct("2+2?") == ["4"]
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        assert direct("2+2?") == ["4"]
+        with pytest.raises(Exception, match="failed to connect to 127.0.0.1:9"):
+            lm(server.url)("2+2?")
+        assert len(server.requests) == 2
+
+
+def test_requests_of_text_are_planned_once_for_a_configuration() -> None:
+    planned: list[Any] = []
+
+    def plan(request: Any) -> str:
+        planned.append(request)
+        if request.config.seed == 13:
+            raise ValueError("no seeds here")
+        return f"plan {len(planned)}"
+
+    plans = TextPlans(plan)
+    first, other = request_of("2+2?"), request_of("3+3?")
+    assert [plans(first), plans(other)] == ["plan 1", "plan 1"]
+    assert plans(request_of("2+2?", seed=7)) == "plan 2"
+    for _ in range(2):  # a refusal is never remembered
+        with pytest.raises(ValueError, match="no seeds here"):
+            plans(request_of("2+2?", seed=13))
+    assert plans(first) == "plan 5"
+    image = Message(role="user", parts=(TextPart("What is this?"), ImagePart(url="https://example.org/a.png")))
+    seen = Request(model="x", messages=(image,), config=first.config)
+    assert [plans(seen), plans(seen)] == ["plan 6", "plan 7"]

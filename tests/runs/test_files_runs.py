@@ -77,10 +77,10 @@ def test_what_a_kill_cut_off_is_cut_away(size: int, tmp_path: Path) -> None:
 def test_a_file_that_was_deleted_takes_no_more_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     descriptor = open_for_appending(path)
-    append_line(descriptor, path, b"1\n")
+    append_line(descriptor, path.parent, path.name, b"1\n")
     path.unlink()
     with pytest.raises(BackendError, match="was deleted while the run was going on: nothing more is asked"):
-        append_line(descriptor, path, b"2\n")
+        append_line(descriptor, path.parent, path.name, b"2\n")
     os.close(descriptor)
 
 
