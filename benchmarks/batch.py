@@ -93,12 +93,12 @@ def killed_run(worker: Worker, out: Path, kills: int, lines: int) -> int:
         kills: How often it is killed.
         lines: What an undisturbed run writes.
     """
-    done, rng = 0, random.Random(1)
+    kills_made, rng = 0, random.Random(1)
     while True:
         before = lines_in(out)
-        until = before + rng.uniform(0, 2) * max(0, lines - before) / (kills - done + 1)
+        until = before + rng.uniform(0, 2) * max(0, lines - before) / (kills - kills_made + 1)
         pid, ended = worker.start(), threading.Event()
-        if done < kills:
+        if kills_made < kills:
             killer = threading.Thread(target=kill_after, args=(pid, out, until, ended))
             killer.start()
             code = worker.wait()
@@ -107,11 +107,11 @@ def killed_run(worker: Worker, out: Path, kills: int, lines: int) -> int:
         else:
             code = worker.wait()
         if code == -signal.SIGKILL:
-            done += 1
+            kills_made += 1
             continue
         if code:
             raise SystemExit(f"the run in {out} ended with {code}")
-        return done
+        return kills_made
 
 
 def kill_after(pid: int, out: Path, lines: float, ended: threading.Event) -> None:
@@ -172,14 +172,14 @@ def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) 
     with BatchServer(reply, record=0, batch_faults=FAULTS) as server:
         started = time.perf_counter()
         worker = Worker(kind, provider, data, server.url, faulty, True)
-        done = killed_run(worker, faulty, kills, lines_in(quiet))
+        kill_count = killed_run(worker, faulty, kills, lines_in(quiet))
         worker.close()
         stats = server.batch_stats
         events = [json.loads(line) for line in (faulty / "batches.jsonl").read_text().splitlines()]
         return {
             "run": f"{kind} {provider}",
             "questions": questions,
-            "kills": done,
+            "kills": kill_count,
             "rounds_quiet": rounds,
             "rounds_with_faults": max(e["round"] for e in events if e["event"] == "planned"),
             "calls": calls,

@@ -35,15 +35,15 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--splits", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("runs/calibration"))
-    told = parser.parse_args()
+    args = parser.parse_args()
 
-    data = tale_dspy.load_dataset(told.data).take(0, told.limit)
-    server: dict[str, Any] = {"api_base": told.api_base, "api_key": "none"} if told.api_base else {}
-    lm = tale_dspy.LM(told.model, engine="auto", cache=False, **server)
-    lost, tokens = losses(data, lm, told.budget, told.out)
-    found = resampled(lost, tokens, told.n, told.epsilon, told.delta, told.splits)
+    data = tale_dspy.load_dataset(args.data).take(0, args.limit)
+    server: dict[str, Any] = {"api_base": args.api_base, "api_key": "none"} if args.api_base else {}
+    lm = tale_dspy.LM(args.model, engine="auto", cache=False, **server)
+    lost, tokens = losses(data, lm, args.budget, args.out)
+    shares = resampled(lost, tokens, args.n, args.epsilon, args.delta, args.splits)
     print(
-        json.dumps({**found, "questions": len(data), "lost": {s: sum(v) / len(v) for s, v in lost.items()}}, indent=1)
+        json.dumps({**shares, "questions": len(data), "lost": {s: sum(v) / len(v) for s, v in lost.items()}}, indent=1)
     )
 
 

@@ -46,8 +46,8 @@ def examples_of(bank: dict[str, str]) -> list[Any]:
 
 def is_least(row: Any, model: EffortReply) -> bool:
     """Whether a search ended at the least sufficient word; without a best one, the default word is."""
-    found = str(row.best.budget).partition("+")[0] if row.best else model.default
-    return found == model.least_word(str(row.question))
+    word = str(row.best.budget).partition("+")[0] if row.best else model.default
+    return word == model.least_word(str(row.question))
 
 
 def searches(args: argparse.Namespace) -> None:
@@ -69,8 +69,8 @@ def searches(args: argparse.Namespace) -> None:
         print(f"| {seed} | bisection of the words | 100.0 | {calls:.2f} |", flush=True)
     for seed in args.seeds:
         search = searched(EffortReply(bank, default="high", deaf=True, seed=seed), bank, args, repeats=0)
-        told = search.summary
-        print(f"deaf, seed {seed}: {told['calls']} calls for {len(search.rows)} questions; {told['notices']}")
+        summary = search.summary
+        print(f"deaf, seed {seed}: {summary['calls']} calls for {len(search.rows)} questions; {summary['notices']}")
 
 
 def searched(model: EffortReply, bank: dict[str, str], args: argparse.Namespace, **options: Any) -> Any:

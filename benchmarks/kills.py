@@ -118,11 +118,15 @@ def main() -> None:
                     os.kill(child, ending)
                 codes[int(process.stdout.readline())] += 1
             process.stdin.close()
-        found = check(out, args.questions)
-        paid_again = server.stats.answered - found["calls"]
+        figures = check(out, args.questions)
+        paid_again = server.stats.answered - figures["calls"]
     print(
         json.dumps(
-            {"ended": {str(k): n for k, n in sorted(codes.items())}, **found, "answered_but_not_journalled": paid_again}
+            {
+                "ended": {str(k): n for k, n in sorted(codes.items())},
+                **figures,
+                "answered_but_not_journalled": paid_again,
+            }
         )
     )
 

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 CALLERS = 32
 
 
-class Told(NamedTuple):
+class TimedReply(NamedTuple):
     """One reply."""
 
     text: str
@@ -41,7 +41,7 @@ class Told(NamedTuple):
 class Round(NamedTuple):
     """All replies, and the seconds they took together."""
 
-    replies: list[Told]
+    replies: list[TimedReply]
     seconds: float
 
     @property
@@ -49,7 +49,7 @@ class Round(NamedTuple):
         return sum(reply.tokens for reply in self.replies) / self.seconds
 
 
-Ask = Callable[[list[dict[str, str]]], Told]
+Ask = Callable[[list[dict[str, str]]], TimedReply]
 
 
 def prompts(count: int, data: str = "embedded:test") -> list[list[dict[str, str]]]:
@@ -62,11 +62,11 @@ def prompts(count: int, data: str = "embedded:test") -> list[list[dict[str, str]
     return [adapter.format(signature, [], {"question": example.question}) for example in examples]
 
 
-def ask_all(ask: Ask, asked: list[Any], callers: int) -> Round:
+def ask_all(ask: Ask, requests: list[Any], callers: int) -> Round:
     """Ask all questions from so many threads."""
     with ThreadPoolExecutor(callers) as pool:
         start = time.perf_counter()
-        replies = list(pool.map(ask, asked))
+        replies = list(pool.map(ask, requests))
         return Round(replies, time.perf_counter() - start)
 
 
@@ -74,12 +74,12 @@ def in_process(engine: Any, most: int, **config: Any) -> Ask:
     """Ask the engine, past DSPy and its cache."""
     from dspy.lm15 import Config, Message, Request
 
-    def ask(messages: list[dict[str, str]]) -> Told:
+    def ask(messages: list[dict[str, str]]) -> TimedReply:
         system = next((m["content"] for m in messages if m["role"] == "system"), None)
         turns = tuple(Message.user(m["content"]) for m in messages if m["role"] == "user")
         request = Request(model="m", messages=turns, system=system, config=Config(max_tokens=most, **config))
         response = engine.complete(request)
-        return Told(response.message.text or "", response.usage.output_tokens)
+        return TimedReply(response.message.text or "", response.usage.output_tokens)
 
     return ask
 
@@ -87,18 +87,18 @@ def in_process(engine: Any, most: int, **config: Any) -> Ask:
 def over_http(url: str, model: str, most: int) -> Ask:
     """Ask a server, with as little work on this side as possible."""
 
-    def ask(messages: list[dict[str, str]]) -> Told:
+    def ask(messages: list[dict[str, str]]) -> TimedReply:
         body = {"model": model, "messages": messages, "max_tokens": most, "temperature": 0.0}
         head = {"content-type": "application/json"}
         request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), head)
         with urllib.request.urlopen(request, timeout=600) as reply:
-            told = json.load(reply)
-        return Told(told["choices"][0]["message"]["content"], told["usage"]["completion_tokens"])
+            completion = json.load(reply)
+        return TimedReply(completion["choices"][0]["message"]["content"], completion["usage"]["completion_tokens"])
 
     return ask
 
 
-def generate_all(engine: Any, asked: list[Any], rows: int, most: int) -> Round:
+def generate_all(engine: Any, requests: list[Any], rows: int, most: int) -> Round:
     """Ask all questions by transformers' own `generate`, in padded batches on the main thread."""
     import torch
 
@@ -111,15 +111,17 @@ def generate_all(engine: Any, asked: list[Any], rows: int, most: int) -> Round:
     tokenizer.padding_side, tokenizer.pad_token_id = "left", ends[0]
     replies, start = [], time.perf_counter()
     with torch.inference_mode():
-        for first in range(0, len(asked), rows):
-            texts = [render_prompt(tokenizer, messages) for messages in asked[first : first + rows]]
+        for first in range(0, len(requests), rows):
+            texts = [render_prompt(tokenizer, messages) for messages in requests[first : first + rows]]
             ids = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(model.device)
             settings = {"do_sample": False, "max_new_tokens": most, "eos_token_id": ends, "pad_token_id": ends[0]}
             # None of the settings a model's generation_config may hold: greedy here means the likeliest token.
             out = model.generate(**ids, **settings, repetition_penalty=1.0, temperature=None, top_p=None, top_k=None)
             for row in out[:, ids["input_ids"].shape[1] :].tolist():
                 end = next((i for i, token in enumerate(row) if token in ends), len(row))
-                replies.append(Told(tokenizer.decode(row[:end], skip_special_tokens=True), min(end + 1, len(row))))
+                replies.append(
+                    TimedReply(tokenizer.decode(row[:end], skip_special_tokens=True), min(end + 1, len(row)))
+                )
     return Round(replies, time.perf_counter() - start)
 
 
@@ -152,53 +154,55 @@ def compare(args: argparse.Namespace) -> None:
     from tale_dspy.backends.local.engine import LocalEngine
     from tale_dspy.backends.local.model_path import parse_model_path
 
-    asked = prompts(args.questions, args.data)
+    requests = prompts(args.questions, args.data)
     engine = LocalEngine(args.model, dtype=args.dtype, max_batch=args.max_batch)
     engine.load()
     here = in_process(engine, args.max_tokens)
     ways: dict[str, tuple[Ask, int]] = {"one after another": (here, 1)} if args.one_by_one else {}
     ways[f"{args.callers} callers"] = (here, args.callers)
-    found: dict[str, list[Round]] = {}
+    rounds_of: dict[str, list[Round]] = {}
     with contextlib.ExitStack() as stack:
         folder = parse_model_path(args.model).folder
         if args.server and folder is not None:
             ask = over_http(stack.enter_context(server(folder.resolve())), str(folder.resolve()), args.max_tokens)
             ways[f"transformers serve, {args.callers} callers"] = (ask, args.callers)
         for ask, callers in ways.values():  # caches, pools and lazy imports are not measured
-            ask_all(ask, asked[: callers if args.one_by_one else 1], callers)
+            ask_all(ask, requests[: callers if args.one_by_one else 1], callers)
         for _ in range(args.rounds):
             for name, (ask, callers) in ways.items():
-                found.setdefault(name, []).append(ask_all(ask, asked, callers))
+                rounds_of.setdefault(name, []).append(ask_all(ask, requests, callers))
             if args.generate:
-                rows = generate_all(engine, asked, args.callers, args.max_tokens)
-                found.setdefault(f"generate, {args.callers} rows", []).append(rows)
-    slow = statistics.median(r.rate for r in next(iter(found.values())))
-    print(f"\n{args.model}: {len(asked)} questions, median of {args.rounds} alternating rounds (min - max)")
+                rows = generate_all(engine, requests, args.callers, args.max_tokens)
+                rounds_of.setdefault(f"generate, {args.callers} rows", []).append(rows)
+    slow = statistics.median(r.rate for r in next(iter(rounds_of.values())))
+    print(f"\n{args.model}: {len(requests)} questions, median of {args.rounds} alternating rounds (min - max)")
     print(f"{'':36}{'tokens':>9}{'seconds':>9}{'tokens/s':>10}{'':>18}{'times':>8}")
-    for name, rounds in found.items():
+    for name, rounds in rounds_of.items():
         rates = [r.rate for r in rounds]
         rate, seconds = statistics.median(rates), statistics.median(r.seconds for r in rounds)
         tokens, spread = sum(t.tokens for t in rounds[0].replies), f"({min(rates):.0f} - {max(rates):.0f})"
         print(f"{name:36}{tokens:>9}{seconds:>9.1f}{rate:>10.0f}{spread:>18}{rate / slow:>8.2f}")
     if args.generate:
         name = f"generate, {args.callers} rows"
-        here_, there = (found[n][0].replies for n in (f"{args.callers} callers", name))
+        here_, there = (rounds_of[n][0].replies for n in (f"{args.callers} callers", name))
         print(f"\nthe same greedy replies as by generate: {_same(here_, there)}")
     if not args.one_by_one:
         return
-    one, many = (found[name][0].replies for name in list(found)[:2])
+    one, many = (rounds_of[name][0].replies for name in list(rounds_of)[:2])
     print(f"\nthe same greedy replies alone and among others: {_same(one, many)}")
-    again = ask_all(here, asked, 1).replies
+    again = ask_all(here, requests, 1).replies
     print(f"the same greedy replies, one at a time, twice:  {_same(one, again)}")
     hot = in_process(engine, args.max_tokens, temperature=1.0, seed=1)
-    alone = ask_all(hot, asked, 1).replies
-    print(f"the same sampled replies, one at a time, twice: {_same(alone, ask_all(hot, asked, 1).replies)}")
-    for told, order in (("among others", asked), ("in reverse", asked[::-1])):
+    alone = ask_all(hot, requests, 1).replies
+    print(f"the same sampled replies, one at a time, twice: {_same(alone, ask_all(hot, requests, 1).replies)}")
+    for label, order in (("among others", requests), ("in reverse", requests[::-1])):
         replies = ask_all(hot, order, args.callers).replies
-        print(f"the same sampled replies {told + ':':23}{_same(alone, replies if order is asked else replies[::-1])}")
+        print(
+            f"the same sampled replies {label + ':':23}{_same(alone, replies if order is requests else replies[::-1])}"
+        )
 
 
-def _same(one: list[Told], other: list[Told]) -> str:
+def _same(one: list[TimedReply], other: list[TimedReply]) -> str:
     same = sum(a == b for a, b in zip(one, other, strict=True))
     return f"{same} of {len(one)} ({same / len(one):.1%})"
 
@@ -212,24 +216,24 @@ def threads(args: argparse.Namespace) -> None:
             try:
                 command = [sys.executable, __file__, "--one", "--model", args.model, "--questions", str(args.questions)]
                 env = {**os.environ, "OMP_NUM_THREADS": str(count)}
-                told = json.loads(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout)
+                figures = json.loads(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout)
             finally:
                 for process in spin:
                     process.kill()
             name = "a busy process" if beside else "nothing"
-            print(f"{count:>8}{name:>16}{told['one']:>12.0f}{told['many']:>12.0f}", flush=True)
+            print(f"{count:>8}{name:>16}{figures['one']:>12.0f}{figures['many']:>12.0f}", flush=True)
 
 
 def one(args: argparse.Namespace) -> None:
     """Measure both ways once, with the threads this process has."""
     from tale_dspy.backends.local.engine import LocalEngine
 
-    engine, asked = LocalEngine(args.model), prompts(args.questions)
+    engine, requests = LocalEngine(args.model), prompts(args.questions)
     engine.load()[0].worker.threads = int(os.environ["OMP_NUM_THREADS"])
     ask = in_process(engine, args.max_tokens)
-    ask_all(ask, asked[: args.callers], args.callers)
-    many = statistics.median(ask_all(ask, asked, args.callers).rate for _ in range(args.rounds))
-    print(json.dumps({"one": ask_all(ask, asked[: max(1, len(asked) // 4)], 1).rate, "many": many}))
+    ask_all(ask, requests[: args.callers], args.callers)
+    many = statistics.median(ask_all(ask, requests, args.callers).rate for _ in range(args.rounds))
+    print(json.dumps({"one": ask_all(ask, requests[: max(1, len(requests) // 4)], 1).rate, "many": many}))
 
 
 def main() -> None:

@@ -45,16 +45,18 @@ def main() -> None:
         run = tale_dspy.evaluate(program, examples, lm=lm, out=f"{scratch}/whole")
         grown = peak_kb() - before
         print(f"{args.questions} questions in {run.wall_s:.1f} s: {grown / (args.questions - 100):.1f} kB a question")
-        asked = server.stats.requests
+        requests = server.stats.requests
         data = Path(scratch) / "problems.jsonl"
         data.write_text("".join(json.dumps(r) + "\n" for r in rows))
         command = [str(Path(sys.executable).parent / "tale"), "eval", "tale-ep", "--data", str(data), "--json"]
         command += ["--model", "openai/gpt-4o-mini", "--api-base", server.url, "--engine", args.engine, "--no-cache"]
         command += ["--out", f"{scratch}/cli"]
         for what in ("the whole run", "resumed when finished"):
-            started, asked = time.perf_counter(), server.stats.requests
+            started, requests = time.perf_counter(), server.stats.requests
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            print(f"tale eval, {what}: {time.perf_counter() - started:.1f} s, {server.stats.requests - asked} requests")
+            print(
+                f"tale eval, {what}: {time.perf_counter() - started:.1f} s, {server.stats.requests - requests} requests"
+            )
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ class Case:
     """What it takes after a third of the questions."""
 
     def __str__(self) -> str:
-        told = f", Retry-After {self.retry_after:g}" if self.retry_after is not None else ""
-        return f"{self.most}{f' then {self.later}' if self.later else ''} at {self.latency:g} s{told}"
+        wait = f", Retry-After {self.retry_after:g}" if self.retry_after is not None else ""
+        return f"{self.most}{f' then {self.later}' if self.later else ''} at {self.latency:g} s{wait}"
 
 
 CASES = (
@@ -125,8 +125,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.serve:
         return serve(Case(**json.loads(args.serve)))
-    own = {k: v for k, v in vars(args).items() if k not in ("engine", "all", "serve") and v is not None}
-    for case in CASES if args.all else (replace(Case(), **own),):
+    settings = {k: v for k, v in vars(args).items() if k not in ("engine", "all", "serve") and v is not None}
+    for case in CASES if args.all else (replace(Case(), **settings),):
         for engine in args.engine or ["litellm", "auto"]:
             measure(engine, case)
 

@@ -88,24 +88,27 @@ def evaluate(
     # Moments of the kills: spread over the requests that the run takes at least.
     expected = server.stats.requests + int(2 * args.questions * min(1.0, share))
     moments = sorted(rng.randint(server.stats.requests + 2 * per_shard, int(0.8 * expected)) for _ in range(args.kills))
-    done, in_flight = 0, 0
+    kills_made, in_flight = 0, 0
     log = out.with_suffix(".log")  # no pipe: Ray has much to say of a node that is lost
-    with log.open("w") as said, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process:
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         while process.poll() is None:
-            if done < len(moments) and nodes and server.stats.requests >= moments[done]:
+            if kills_made < len(moments) and nodes and server.stats.requests >= moments[kills_made]:
                 in_flight += min(per_shard * args.cpus, server.stats.in_flight)
                 cluster.remove_node(nodes.pop(), allow_graceful=False)
-                done += 1
-                if done < len(moments):
+                kills_made += 1
+                if kills_made < len(moments):
                     nodes.append(start_node(cluster, args.cpus))
             time.sleep(0.02)
         assert process.stdout is not None
         printed = process.stdout.read()
     assert process.returncode in (0, 3), f"exit code {process.returncode}: {log.read_text()[-2000:]}"
-    return {"code": process.returncode, "kills": done, "in_flight": in_flight, **json.loads(printed)}
+    return {"code": process.returncode, "kills": kills_made, "in_flight": in_flight, **json.loads(printed)}
 
 
-def check(found: dict[str, Any], out: Path, server: ScriptedServer, cap: float, count: int) -> dict[str, Any]:
+def check(summary: dict[str, Any], out: Path, server: ScriptedServer, cap: float, count: int) -> dict[str, Any]:
     """Compare records, journals, summary and what the server has answered; raise where they do not agree."""
     records = [json.loads(line) for path in out.glob("*/records.jsonl") for line in path.read_text().splitlines()]
     calls = [json.loads(line) for path in out.glob("*/calls.jsonl") for line in path.read_text().splitlines()]
@@ -116,21 +119,23 @@ def check(found: dict[str, Any], out: Path, server: ScriptedServer, cap: float, 
     prompt, output = stats.prompt_tokens + stats.lost_prompt_tokens, stats.completion_tokens + stats.lost_tokens
     billed = (prompt * PRICE_IN + (output + stats.unreported_tokens) * PRICE_OUT) / 1e6
     again = stats.answered - len(answered)
-    assert max(ids.values()) == 1 and len(ids) == found["n"], "a question has two records"
-    assert found["code"] == 3 or len(ids) == count, f"{count - len(ids)} questions are lost"
-    assert max(places.values()) == 1 and found["calls_paid_twice"] == 0, "a call is journalled twice"
-    assert again <= found["in_flight"], f"{again} answers are in no journal, {found['in_flight']} calls were in flight"
+    assert max(ids.values()) == 1 and len(ids) == summary["n"], "a question has two records"
+    assert summary["code"] == 3 or len(ids) == count, f"{count - len(ids)} questions are lost"
+    assert max(places.values()) == 1 and summary["calls_paid_twice"] == 0, "a call is journalled twice"
+    assert again <= summary["in_flight"], (
+        f"{again} answers are in no journal, {summary['in_flight']} calls were in flight"
+    )
     assert billed <= cap, f"${billed:.6f} were billed under a cap of ${cap:.6f}"
     return {
-        "code": found["code"],
-        "kills": found["kills"],
+        "code": summary["code"],
+        "kills": summary["kills"],
         "records": len(records),
         "calls": len(answered),
-        "in_flight_at_kills": found["in_flight"],
+        "in_flight_at_kills": summary["in_flight"],
         "answered_but_not_journalled": again,
         "billed_usd": round(billed, 6),
         "max_usd": round(cap, 6),
-        "wall_s": found["wall_s"],
+        "wall_s": summary["wall_s"],
     }
 
 
@@ -157,8 +162,8 @@ def main() -> None:
                 nodes.append(start_node(cluster, args.cpus))
             with ScriptedServer(SolverReply(bank), faults=faults, latency=args.latency, record=0) as server:
                 out = Path(folder) / f"run{number}"
-                found = evaluate(server, cluster, nodes, data, out, args, share, share * cost)
-                print(json.dumps(check(found, out, server, share * cost, args.questions)), flush=True)
+                summary = evaluate(server, cluster, nodes, data, out, args, share, share * cost)
+                print(json.dumps(check(summary, out, server, share * cost, args.questions)), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ def evaluate(url: str, data: Path, out: Path, flags: list[str]) -> dict[str, Any
     command += ["--data", str(data), "--model", "openai/scripted", "--api-base", url, "--out", str(out)]
     command += ["--price-in", "1", "--price-out", "4", *flags]
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return {**{name: found[name] for name in SAME}, "seconds": seconds}
+    assert process.returncode == 0, process.stderr[-2000:]
+    summary: dict[str, Any] = json.loads(process.stdout)
+    return {**{name: summary[name] for name in SAME}, "seconds": seconds}
 
 
 def main() -> None:
@@ -55,15 +55,15 @@ def main() -> None:
                 for number in range(args.rounds):
                     figures = []
                     for name, flags in ways.items():
-                        found = evaluate(url, data, Path(folder) / f"{number}-{len(flags)}", flags)
-                        seconds[name].append(found.pop("seconds"))
-                        figures.append(found)
+                        summary = evaluate(url, data, Path(folder) / f"{number}-{len(flags)}", flags)
+                        seconds[name].append(summary.pop("seconds"))
+                        figures.append(summary)
                     assert figures[0] == figures[1], figures
             finally:
                 process.terminate()
     rates = {name: args.questions / median(values) for name, values in seconds.items()}
-    told = {name: {"seconds": seconds[name], "questions_a_second": round(rate, 1)} for name, rate in rates.items()}
-    print(json.dumps({**told, "gain": round(rates["ray"] / rates["one process"], 2), "load": os.getloadavg()}))
+    speeds = {name: {"seconds": seconds[name], "questions_a_second": round(rate, 1)} for name, rate in rates.items()}
+    print(json.dumps({**speeds, "gain": round(rates["ray"] / rates["one process"], 2), "load": os.getloadavg()}))
 
 
 if __name__ == "__main__":

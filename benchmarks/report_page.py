@@ -27,7 +27,7 @@ def made_run(name: str, questions: int) -> Run:
     """A run of so many questions with replies of random words."""
     rng = random.Random(name)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(4000)]
-    asked = random.Random("questions")
+    chance = random.Random("questions")
     records = []
     for i in range(questions):
         tokens = max(5, round(REPLY_WORDS[name] * rng.lognormvariate(0, 0.4)))
@@ -35,7 +35,7 @@ def made_run(name: str, questions: int) -> Run:
         records.append(
             Record(
                 id=f"{i:016x}",
-                question=" ".join(asked.choices(words, k=45)),
+                question=" ".join(chance.choices(words, k=45)),
                 gold=str(i),
                 reply=" ".join(rng.choices(words, k=tokens)) + f" [[{i}]]",
                 answer=str(i),

@@ -54,10 +54,10 @@ class HalvingAndBisection(HalvingSampler):
         return (low + high) // 2
 
     def should_stop(self, history: QuestionHistory) -> bool:
-        halvings = next((i for i, _ in enumerate(history.seen, 1) if super(HalvingAndBisection, self).should_stop(
-            QuestionHistory(history.vanilla_tokens, history.seen[:i]))), len(history.seen) + 1)  # fmt: skip
+        halvings = next((i for i, _ in enumerate(history.trials, 1) if super(HalvingAndBisection, self).should_stop(
+            QuestionHistory(history.vanilla_tokens, history.trials[:i]))), len(history.trials) + 1)  # fmt: skip
         low, high = _bracket(history)
-        return len(history.seen) >= halvings + 3 or (len(history.seen) >= halvings and high - low < 2)
+        return len(history.trials) >= halvings + 3 or (len(history.trials) >= halvings and high - low < 2)
 
 
 class PooledBisection(BudgetSampler):
@@ -76,7 +76,7 @@ class PooledBisection(BudgetSampler):
 
     def should_stop(self, history: QuestionHistory) -> bool:
         low, high = self._between(history)
-        return len(history.seen) >= 4 or high - low < 2
+        return len(history.trials) >= 4 or high - low < 2
 
     def finish_question(self, history: QuestionHistory) -> None:
         self.pool.append(self._between(history)[1] / history.vanilla_tokens)
@@ -84,16 +84,18 @@ class PooledBisection(BudgetSampler):
     @staticmethod
     def _between(history: QuestionHistory) -> tuple[int, int]:
         """Return the largest budget that was too small, and the smallest that was large enough."""
-        kept = [o.budget for o in history.seen if o.right and o.tokens <= o.budget]
-        high = min(kept, default=history.vanilla_tokens)
-        return max((o.budget for o in history.seen if o.budget < high and o.budget not in kept), default=0), high
+        sufficient = [o.budget for o in history.trials if o.right and o.tokens <= o.budget]
+        high = min(sufficient, default=history.vanilla_tokens)
+        return max(
+            (o.budget for o in history.trials if o.budget < high and o.budget not in sufficient), default=0
+        ), high
 
 
 def _bracket(history: QuestionHistory) -> tuple[int, int]:
     """Return the largest budget that failed below the best one, and the best one."""
     best = history.best if history.best_tokens < history.vanilla_tokens else None
     high = history.vanilla_tokens if best is None else best.budget
-    return max((o.budget for o in history.seen if o.budget < high), default=0), high
+    return max((o.budget for o in history.trials if o.budget < high), default=0), high
 
 
 @dataclass
@@ -146,8 +148,8 @@ class Arena:
 
     def call(self, item: Item, budget: int | None = None) -> tuple[float, bool]:
         """Ask the model and judge."""
-        given = {} if budget is None else {"token_budget": budget}
-        pred = (self.plain if budget is None else self.budgeted)(**item.inputs, **given)
+        budgets = {} if budget is None else {"token_budget": budget}
+        pred = (self.plain if budget is None else self.budgeted)(**item.inputs, **budgets)
         answer = pred.get(self.gold)
         return float(pred.output_tokens or 0), answer is not None and answers_equal(answer, item.gold, self.kind)
 
@@ -202,13 +204,13 @@ class Arena:
         outcome = Outcome()
         for start in range(0, len(self.items), self.args.width):
             numbers = range(start, min(start + self.args.width, len(self.items)))
-            found = list(self.pool.map(lambda number: self.search(sampler, number, most), numbers))
-            for number, (history, cpu_ms) in zip(numbers, found, strict=True):
+            results = list(self.pool.map(lambda number: self.search(sampler, number, most), numbers))
+            for number, (history, cpu_ms) in zip(numbers, results, strict=True):
                 before = time.thread_time()
                 if isinstance(sampler, BudgetSampler):
                     sampler.finish_question(history)
                 outcome.cpu_ms.append(cpu_ms + 1000 * (time.thread_time() - before))
-                outcome.calls.append(len(history.seen))
+                outcome.calls.append(len(history.trials))
                 tokens, right = self.judge(number, history)
                 outcome.tokens.append(tokens)
                 outcome.right.append(right)
@@ -264,10 +266,10 @@ def report(arena: Arena, outcomes: dict[str, Outcome]) -> None:
         if o is not elastic:
             tokens = [a - b for a, b in zip(elastic.tokens, o.tokens, strict=True)]
             calls = [float(a - b) for a, b in zip(elastic.calls, o.calls, strict=True)]
-            told = [
+            lines = [
                 f"{statistics.fmean(v):+.2f} ({'{:+.2f} to {:+.2f}'.format(*interval(v))})" for v in (tokens, calls)
             ]
-            print(f"  {name:24}tokens {told[0]:28} calls {told[1]}")
+            print(f"  {name:24}tokens {lines[0]:28} calls {lines[1]}")
 
 
 def main() -> None:

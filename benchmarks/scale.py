@@ -62,7 +62,7 @@ def run(data: Path, out: Path, words: int) -> dict[str, Any]:
             at_10k[0] = peak_mb()
 
     data_set = tale_dspy.load_dataset(data)
-    found = tale_dspy.evaluate(
+    result = tale_dspy.evaluate(
         Asking(),
         data_set,
         lm=InstantLM("instant"),
@@ -73,7 +73,7 @@ def run(data: Path, out: Path, words: int) -> dict[str, Any]:
         config={"words": words},
         progress=progress,
     )
-    return {"n": found.summary["n"], "accuracy": found.accuracy, "peak_mb_at_10k": at_10k[0] or None}
+    return {"n": result.summary["n"], "accuracy": result.accuracy, "peak_mb_at_10k": at_10k[0] or None}
 
 
 def write(data: Path, out: Path, words: int) -> dict[str, Any]:
@@ -153,25 +153,25 @@ def phase(arguments: list[str]) -> None:
     name, *paths = arguments
     started, cpu = time.perf_counter(), time.process_time()
     if name in ("run", "write"):
-        found = (run if name == "run" else write)(Path(paths[0]), Path(paths[1]), int(paths[2]))
+        figures = (run if name == "run" else write)(Path(paths[0]), Path(paths[1]), int(paths[2]))
     elif name == "resume":
-        found = resume(Path(paths[0]))
+        figures = resume(Path(paths[0]))
     elif name == "diff":
-        found = diff(Path(paths[0]), Path(paths[1]))
+        figures = diff(Path(paths[0]), Path(paths[1]))
     else:
-        found = report(Path(paths[0]), Path(paths[1]), Path(paths[2]))
-    found |= {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu, "peak_mb": peak_mb()}
-    print("\n" + json.dumps(found))
+        figures = report(Path(paths[0]), Path(paths[1]), Path(paths[2]))
+    figures |= {"wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu, "peak_mb": peak_mb()}
+    print("\n" + json.dumps(figures))
 
 
 def in_process(*arguments: object) -> dict[str, Any]:
     """Do a phase in a process of its own."""
     command = [sys.executable, __file__, "--phase", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{arguments[0]} failed:\n{process.stderr[-2000:]}")
+    figures: dict[str, Any] = json.loads(process.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def measure(n: int, out: Path, *, asks: bool) -> dict[str, Any]:
@@ -181,9 +181,9 @@ def measure(n: int, out: Path, *, asks: bool) -> dict[str, Any]:
     folder.mkdir(parents=True)
     write_data(folder / "data.jsonl", n)
     a, b = folder / "a", folder / "b"
-    made = "run" if asks else "write"
-    first = in_process(made, folder / "data.jsonl", a, 100)
-    in_process(made, folder / "data.jsonl", b, 60)
+    action = "run" if asks else "write"
+    first = in_process(action, folder / "data.jsonl", a, 100)
+    in_process(action, folder / "data.jsonl", b, 60)
     resumed = in_process("run", folder / "data.jsonl", a, 100) if asks else in_process("resume", a)
     compared = in_process("diff", a, b)
     reported = in_process("report", a, b, folder / "report")
@@ -196,14 +196,14 @@ def measure(n: int, out: Path, *, asks: bool) -> dict[str, Any]:
         "run_peak_mb": first["peak_mb"],
         "peak_mb_at_10k": first["peak_mb_at_10k"],
         "bytes_a_question": size / n,
-        **{f"{name}_s": found["wall_s"] for name, found in phases(resumed, compared, reported)},
-        **{f"{name}_cpu_s": found["cpu_s"] for name, found in phases(resumed, compared, reported)},
-        **{f"{name}_peak_mb": found["peak_mb"] for name, found in phases(resumed, compared, reported)},
+        **{f"{name}_s": figures["wall_s"] for name, figures in phases(resumed, compared, reported)},
+        **{f"{name}_cpu_s": figures["cpu_s"] for name, figures in phases(resumed, compared, reported)},
+        **{f"{name}_peak_mb": figures["peak_mb"] for name, figures in phases(resumed, compared, reported)},
     }
 
 
-def phases(*found: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return list(zip(("resume", "diff", "report"), found, strict=True))
+def phases(*figures: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return list(zip(("resume", "diff", "report"), figures, strict=True))
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:

@@ -51,8 +51,8 @@ def model(args: argparse.Namespace) -> tale_dspy.LM:
 
 def searched(args: argparse.Namespace, data: tale_dspy.Dataset, **options: Any) -> tuple[tale_dspy.BudgetSearch, Any]:
     """Search, and return the optimizer and the program."""
-    told: dict[str, Any] = {"sampler": args.sampler, "repeats": args.repeats, "concurrency": args.concurrency}
-    search = tale_dspy.BudgetSearch(**{**told, "lm": model(args), **options})
+    defaults: dict[str, Any] = {"sampler": args.sampler, "repeats": args.repeats, "concurrency": args.concurrency}
+    search = tale_dspy.BudgetSearch(**{**defaults, "lm": model(args), **options})
     return search, search.compile(tale_dspy.TaleEP(data.signature), trainset=data)
 
 
@@ -73,8 +73,8 @@ def cost(args: argparse.Namespace) -> None:
     print(f"{requests} calls for {args.questions} questions ({requests / args.questions:.2f} each, tests included)")
     print(f"CPU {1000 * cpu / args.questions:.1f} ms a question, {1000 * cpu / requests:.2f} ms a call")
     print(f"CPU of a plain call in evaluate {1000 * per_call:.2f} ms")
-    own = 1000 * (cpu - per_call * requests) / args.questions
-    print(f"CPU of the search itself {own:.1f} ms a question, the fit of the estimator included")
+    search_ms = 1000 * (cpu - per_call * requests) / args.questions
+    print(f"CPU of the search itself {search_ms:.1f} ms a question, the fit of the estimator included")
     print(f"wall {stats['window_s']:.2f} s (process {wall:.2f} s), floor {floor:.2f} s", end="")
     print(f": {stats['window_s'] / floor:.2f} x" if floor else "")
     print(search.summary)
@@ -84,19 +84,20 @@ def quality(args: argparse.Namespace) -> None:
     """Measure the chosen budgets on fresh draws, against no budget, the best fixed one and the best there is."""
     data = tale_dspy.load_dataset(args.data).take(0, args.questions)
     search, _ = searched(args, data)
-    told = search.summary
+    summary = search.summary
     print(
-        f"{told['trials_mean']:.2f} budgets tried a question that was searched, {told['draws'] / told['n']:.2f} calls"
+        f"{summary['trials_mean']:.2f} budgets tried a question that was searched, "
+        f"{summary['draws'] / summary['n']:.2f} calls"
     )
-    print({k: told[k] for k in ("n", "vanilla_right", "found", "no_gain", "not_confirmed", "wrong", "errors")})
-    asked = [row for row in search.rows if row.trials]
-    left = [row.best.tokens if row.best else row.vanilla.tokens or 0 for row in asked]
-    print(f"tokens of the best found {sum(left) / len(left):.2f}, without a budget {_mean_vanilla(asked):.2f}")
+    print({k: summary[k] for k in ("n", "vanilla_right", "found", "no_gain", "not_confirmed", "wrong", "errors")})
+    with_trials = [row for row in search.rows if row.trials]
+    left = [row.best.tokens if row.best else row.vanilla.tokens or 0 for row in with_trials]
+    print(f"tokens of the best found {sum(left) / len(left):.2f}, without a budget {_mean_vanilla(with_trials):.2f}")
     if args.oracle:
-        best = oracle(args, asked)
+        best = oracle(args, with_trials)
         pairs = [
             (tokens, best[row.id]["tokens"])
-            for row, tokens in zip(asked, left, strict=True)
+            for row, tokens in zip(with_trials, left, strict=True)
             if best[row.id]["solvable"]
         ]
         print(f"tokens over the oracle's {sum(t for t, _ in pairs) / sum(o for _, o in pairs):.3f}")
@@ -104,12 +105,12 @@ def quality(args: argparse.Namespace) -> None:
     options: dict[str, Any] = {"lm": model(args), "concurrency": args.concurrency, "repeats": args.draws}
     gain = compare_with_fixed(student, search.rows, data, **options)
     print(gain)
-    ids = {row.id for row in asked}
+    ids = {row.id for row in with_trials}
     plain = tale_dspy.evaluate(tale_dspy.VanillaCoT(data.signature), data, **options)
     fresh = [r for r in plain.records if r.id in ids]
     right = sum(r.correct for r in fresh) / len(fresh)
-    own = gain.comparison.accuracy.run or 0.0
-    print(f"fresh draws: {100 * own:.1f} % right with the chosen budgets, {100 * right:.1f} % without a budget")
+    accuracy = gain.comparison.accuracy.run or 0.0
+    print(f"fresh draws: {100 * accuracy:.1f} % right with the chosen budgets, {100 * right:.1f} % without a budget")
 
 
 def _mean_vanilla(rows: list[SearchRow]) -> float:
@@ -120,8 +121,8 @@ def oracle(args: argparse.Namespace, rows: list[SearchRow]) -> dict[str, Any]:
     """Ask the server for the best budget of each question."""
     pages = [f"oracle?q={urllib.parse.quote(str(row.question))}" for row in rows]
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda page: get(args.url, page), pages)
-        return dict(zip([row.id for row in rows], found, strict=True))
+        texts = pool.map(lambda page: get(args.url, page), pages)
+        return dict(zip([row.id for row in rows], texts, strict=True))
 
 
 def estimators(args: argparse.Namespace) -> None:

@@ -39,17 +39,20 @@ def model(name: str, args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
     import tale_dspy
 
     settings = {"api_base": args.api_base, "max_tokens": args.max_tokens}
-    given = {k: v for k, v in settings.items() if v is not None}
-    yield tale_dspy.load_dataset(args.data).take(0, args.limit), tale_dspy.LM(name, engine="auto", cache=False, **given)
+    chosen = {k: v for k, v in settings.items() if v is not None}
+    yield (
+        tale_dspy.load_dataset(args.data).take(0, args.limit),
+        tale_dspy.LM(name, engine="auto", cache=False, **chosen),
+    )
 
 
-def measure(name: str, asked: tuple[Any, Any], args: argparse.Namespace) -> None:
+def measure(name: str, endpoint: tuple[Any, Any], args: argparse.Namespace) -> None:
     """Ask all three programs, and print a table."""
     import tale_dspy
     from tale_dspy.comparison.paired import pair_runs, paired_means
     from tale_dspy.programs.spec import program_from
 
-    examples, lm = asked
+    examples, lm = endpoint
     runs = {}
     for program in PROGRAMS:
         out = args.out and args.out / f"{name.replace('/', '-')}--{program}"
@@ -66,13 +69,15 @@ def measure(name: str, asked: tuple[Any, Any], args: argparse.Namespace) -> None
     print("| | " + " | ".join(PROGRAMS) + " | self-budgeted - tale-ep | |")
     print("| --- |" + " ---: |" * (len(PROGRAMS) + 1) + " --- |")
     pairs = pair_runs(runs["tale-ep"], runs["self-budgeted"])
-    for told, means in zip(figures, paired_means(pairs, list(figures.values()), seed=0, resamples=10_000), strict=True):
-        cells = [_mean(figures[told](runs[program].columns)) for program in PROGRAMS]
-        print(f"| {told} | " + " | ".join(cells) + f" | {_difference(means)} | {_verdict(told, means)} |")
+    for figure, means in zip(
+        figures, paired_means(pairs, list(figures.values()), seed=0, resamples=10_000), strict=True
+    ):
+        cells = [_mean(figures[figure](runs[program].columns)) for program in PROGRAMS]
+        print(f"| {figure} | " + " | ".join(cells) + f" | {_difference(means)} | {_verdict(figure, means)} |")
     spent = [(r.output_tokens, r.token_budget) for r in runs["self-budgeted"].records]
     stated = [(tokens, budget) for tokens, budget in spent if tokens is not None and budget is not None]
-    kept = sum(tokens <= budget for tokens, budget in stated) / max(1, len(stated))
-    print(f"\n{len(stated) / len(spent):.1%} of the replies state a budget, {kept:.1%} of these keep to it.")
+    share = sum(tokens <= budget for tokens, budget in stated) / max(1, len(stated))
+    print(f"\n{len(stated) / len(spent):.1%} of the replies state a budget, {share:.1%} of these keep to it.")
 
 
 def _mean(values: Any) -> str:
@@ -86,11 +91,11 @@ def _difference(means: Any) -> str:
     return f"{means.difference:+.3g} [{means.interval[0]:+.3g}, {means.interval[1]:+.3g}]"
 
 
-def _verdict(told: str, means: Any) -> str:
+def _verdict(figure: str, means: Any) -> str:
     if means.interval is None:
         return ""
     low, high = means.interval
-    if told.startswith("right"):
+    if figure.startswith("right"):
         return "fewer are right" if high < 0 else "more are right" if low > 0 else "no difference seen"
     return "one call is cheaper" if high < 0 else "**one call is dearer**" if low > 0 else "**not fewer**"
 
@@ -109,10 +114,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the runs; the same command continues them")
     args = parser.parse_args()
     if not args.model:
-        with solver(args.limit) as asked:
-            measure("scripted solver", asked, args)
-    with model(args.model or "embedded", args) as asked:
-        measure(args.model or "embedded", asked, args)
+        with solver(args.limit) as endpoint:
+            measure("scripted solver", endpoint, args)
+    with model(args.model or "embedded", args) as endpoint:
+        measure(args.model or "embedded", endpoint, args)
 
 
 if __name__ == "__main__":

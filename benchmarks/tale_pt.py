@@ -64,8 +64,8 @@ class Road:
         )
         for program in PROMPTS:
             for form in ("sft", "dpo"):
-                kept = ("--exclude", self.test, "--out", f"{out}/{form}-{program}.jsonl")
-                yield "distill", f"{out}/search", "--format", form, "--program", program, *kept
+                output = ("--exclude", self.test, "--out", f"{out}/{form}-{program}.jsonl")
+                yield "distill", f"{out}/search", "--format", form, "--program", program, *output
             yield self._ask(program, base, program)
             for strategy in (strategy for strategy, trained in self.adapters if trained == program):
                 yield from self._prove(strategy, program)
@@ -95,14 +95,14 @@ class Road:
     def _train(self, strategy: str, program: str) -> tuple[str, ...]:
         # Rewards need the questions and their answers alone. In DSPy's form the plain model has never written a short
         # reply, and learns it more slowly.
-        form, own = {
+        form, shares = {
             ("sft", "cot"): ("sft", ("--learning-rate", "0.0005", "--merge-to", self._base("grpo"))),
             ("dpo", "cot"): ("dpo", ("--learning-rate", "0.0005")),
             ("grpo", "cot"): ("sft", ("--epochs", f"{min(1.0, REWARDED / self.searched):g}")),
             ("sft", "dspy-cot"): ("sft", ("--epochs", "8")),
             ("dpo", "dspy-cot"): ("dpo", ("--epochs", "2")),
         }[strategy, program]
-        data = ("--data", f"{self.out}/{form}-{program}.jsonl", *own)
+        data = ("--data", f"{self.out}/{form}-{program}.jsonl", *shares)
         return "train", strategy, "--base", self._base(strategy), *data, "--out", f"{self.out}/{strategy}-{program}"
 
     def _ask(self, program: str, model: str, name: str) -> tuple[str, ...]:

@@ -93,11 +93,11 @@ def by_hand(strategy: str, base: str, rows: list[dict[str, Any]], out: Path) -> 
 
 def ours(strategy: str, base: str, rows: list[dict[str, Any]], out: Path) -> None:
     """Train with this library."""
-    told: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "learning_rate": 1e-3, "checkpoint_every": 0}
+    options: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "learning_rate": 1e-3, "checkpoint_every": 0}
     if strategy == "sft":
-        train_sft(base, rows, out, SftOptions(**told))
+        train_sft(base, rows, out, SftOptions(**options))
     else:
-        train_dpo(base, rows, out, DpoOptions(**told))
+        train_dpo(base, rows, out, DpoOptions(**options))
 
 
 def seconds(train: Callable[..., None], *args: Any) -> float:
@@ -119,7 +119,7 @@ def main() -> None:
     datasets.disable_progress_bars()
     warnings.simplefilter("ignore")  # of TRL about names that transformers has changed
     base = str(embedded_folder()) if args.base == EMBEDDED else args.base
-    rows, told = rows_of(args.rows), {}
+    rows, figures = rows_of(args.rows), {}
     for strategy, options in (("sft", SftOptions()), ("dpo", DpoOptions())):
         tokens = EPOCHS * plan_training(base, rows, Path("nowhere"), options).tokens
         rounds = []
@@ -127,11 +127,11 @@ def main() -> None:
             pair = seconds(by_hand, strategy, base, rows), seconds(ours, strategy, base, rows)
             if number:  # the first pays for imports and kernels
                 rounds.append(pair)
-        hand, own = (statistics.median(tokens / r[side] for r in rounds) for side in (0, 1))
-        told[strategy] = {"by_hand": round(hand), "ours": round(own), "ratio": round(own / hand, 3)}
-        print(f"{strategy}: {own:.0f} tokens/s, TRL by hand {hand:.0f}: {own / hand:.2f} times")
+        hand, rate = (statistics.median(tokens / r[side] for r in rounds) for side in (0, 1))
+        figures[strategy] = {"by_hand": round(hand), "ours": round(rate), "ratio": round(rate / hand, 3)}
+        print(f"{strategy}: {rate:.0f} tokens/s, TRL by hand {hand:.0f}: {rate / hand:.2f} times")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads"
-    print(json.dumps({"device": device, "rows": args.rows, "rounds": args.rounds, **told}))
+    print(json.dumps({"device": device, "rows": args.rows, "rounds": args.rounds, **figures}))
 
 
 if __name__ == "__main__":

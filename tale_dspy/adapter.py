@@ -33,7 +33,7 @@ from tale_dspy.backends.lm import LM
 from tale_dspy.budget import read_budget, split_stated
 from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
 from tale_dspy.errors import StateError, UsageError
-from tale_dspy.fields import asked, default, described, is_short, plain_type, thought, title, was_thought
+from tale_dspy.fields import default, described, is_short, plain_type, thought, title, wanted_format, was_thought
 from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
 from tale_dspy.prompts import STATED, TASK_PROMPTS, TaskPrompt, task_names
 from tale_dspy.protocols import CallArguments, JsonObject, PromptAdapter
@@ -161,10 +161,12 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         question = _input_text(shown["question"], inputs["question"]) if alone else _input_rows(signature, inputs)
         form = prompt_form(self.form or DEFAULT_FORM)
         if thinks and budget is not None and form.name != PAPER and task.wanted is not None:
-            return form.render(question, task.wanted if alone else asked(_visible_outputs(signature)), budget=budget)
+            return form.render(
+                question, task.wanted if alone else wanted_format(_visible_outputs(signature)), budget=budget
+            )
         if alone:
             return task.render(question, budget=budget, **options)
-        return task.render_fields(question, asked(_visible_outputs(signature)), budget=budget, **options)
+        return task.render_fields(question, wanted_format(_visible_outputs(signature)), budget=budget, **options)
 
     def _task_prompt(self, signature: type[Signature]) -> TaskPrompt:
         return TASK_PROMPTS[self.task or ("choice" if is_choice(signature) else "answer")]
@@ -209,7 +211,9 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str:
         """Say again how the outputs must look, for a turn that comes after the request."""
-        return f"Please Give the response by strictly following this format: {asked(_visible_outputs(signature))}"
+        return (
+            f"Please Give the response by strictly following this format: {wanted_format(_visible_outputs(signature))}"
+        )
 
     def _is_choice_prompt(self, signature: type[Signature]) -> bool:
         return is_choice(signature) or (self._task_prompt(signature).choice and self._is_published_form(signature))

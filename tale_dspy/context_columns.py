@@ -30,7 +30,7 @@ def find_context(table: Table, used: Sequence[str]) -> list[str]:
     """
     texts = {table.find(name) for name in _TEXTS}
     refused = {table.find(name): why for name, why in _REFUSED.items()}
-    found = []
+    passages = []
     for column in table.columns:
         cells = [row.values.get(column) for row in table.rows]
         if column in used or all(map(is_missing, cells)):
@@ -44,8 +44,8 @@ def find_context(table: Table, used: Sequence[str]) -> list[str]:
                 "is given, as in inputs=['question']"
             )
         if column in texts:
-            found.append(column)
-    return found
+            passages.append(column)
+    return passages
 
 
 def context_of(values: Any) -> str:

@@ -97,7 +97,7 @@ def described(name: str, field: FieldInfo, template: str = "{}") -> str:
     return template.format(text) if text else ""
 
 
-def asked(outputs: Fields) -> str:
+def wanted_format(outputs: Fields) -> str:
     """Describe the wanted format: `Name: [[name]]` for short fields, ChatAdapter's markers for all others."""
     short, long = [], []
     for name, field in outputs.items():

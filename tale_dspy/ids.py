@@ -42,12 +42,12 @@ def example_ids(examples: Iterable["dspy.Example"], gold_field: str) -> list[str
 
     The 2nd, 3rd ... of identical `examples` gets `-2`, `-3` ...: each is a question.
     """
-    seen: Counter[str] = Counter()
+    occurrences: Counter[str] = Counter()
     ids = []
     for example in examples:
         key = example_id(example, gold_field)
-        seen[key] += 1
-        ids.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+        occurrences[key] += 1
+        ids.append(key if occurrences[key] == 1 else f"{key}-{occurrences[key]}")
     return ids
 
 

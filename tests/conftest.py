@@ -78,16 +78,16 @@ def in_time() -> Iterator[Callable[..., Any]]:
     """Run something in a thread of its own that must end in time."""
 
     def run(job: Callable[[], Any]) -> Any:
-        done: Future[Any] = Future()
+        future: Future[Any] = Future()
 
         def work() -> None:
             try:
-                done.set_result(job())
+                future.set_result(job())
             except BaseException as e:
-                done.set_exception(e)
+                future.set_exception(e)
 
         threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
-        return done.result(30.0)  # a test that deadlocks ends here
+        return future.result(30.0)  # a test that deadlocks ends here
 
     yield run
 

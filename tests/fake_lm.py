@@ -31,8 +31,8 @@ class FakeEngine:
         self.prompts.append(prompt)
         reply = self.reply(prompt)
         parts = [TextPart(reply)] if isinstance(reply, str) else reply
-        said = " ".join(p.text for p in parts if not isinstance(p, ToolCallPart))
-        usage = Usage(input_tokens=len(prompt.split()), output_tokens=len(said.split()))
+        text = " ".join(p.text for p in parts if not isinstance(p, ToolCallPart))
+        usage = Usage(input_tokens=len(prompt.split()), output_tokens=len(text.split()))
         message = Message.assistant(parts)
         return Response(id=None, model=request.model, message=message, finish_reason=self.finish_reason, usage=usage)
 
@@ -96,10 +96,10 @@ def thinking(thought: str, text: str = "") -> list[Any]:
 
 def sections(prompt: str, value: str = "5") -> str:
     """Answer any prompt: DSPy's adapters in their markers or JSON, the paper's prompts in brackets."""
-    asked = re.search(r"Respond with (?:the corresponding output fields|a JSON object)(.*)", prompt)
-    if not asked:
+    format_line = re.search(r"Respond with (?:the corresponding output fields|a JSON object)(.*)", prompt)
+    if not format_line:
         return f"Budget: [[{value}0]]" if "[[budget]]" in prompt else f"It is so.\nAnswer: [[{value}]]"
-    names = [n for n in re.findall(r"`(?:\[\[ ## )?(\w+)", asked[1]) if n != "completed"]
-    if "JSON object" in asked[0]:
+    names = [n for n in re.findall(r"`(?:\[\[ ## )?(\w+)", format_line[1]) if n != "completed"]
+    if "JSON object" in format_line[0]:
         return json.dumps(dict.fromkeys(names, value))
     return "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name in names) + "\n\n[[ ## completed ## ]]"

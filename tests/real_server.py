@@ -33,13 +33,13 @@ def served(home: Path, *models: Path) -> Iterator[str]:
     ) as server:
         try:
             assert server.stdout is not None
-            told = []
+            output = []
             for line in server.stdout:
-                told.append(line)
+                output.append(line)
                 if "running on" in line:
                     break
             else:
-                pytest.fail("the server did not start:\n" + "".join(told))
+                pytest.fail("the server did not start:\n" + "".join(output))
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             server.terminate()

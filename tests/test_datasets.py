@@ -262,8 +262,8 @@ def test_the_embedded_problems_have_fixed_columns() -> None:
 
 def test_a_table_that_needs_no_gold_may_be_without(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("Question,context\nWhat?,here\n")
-    found = load_dataset(tmp_path / "q.csv", inputs=["question", "context"], labelled=False)
-    assert (found.signature, found.gold) == ("question, context -> answer", "answer")
-    assert dict(found.examples[0].items()) == {"question": "What?", "context": "here"}
+    data = load_dataset(tmp_path / "q.csv", inputs=["question", "context"], labelled=False)
+    assert (data.signature, data.gold) == ("question, context -> answer", "answer")
+    assert dict(data.examples[0].items()) == {"question": "What?", "context": "here"}
     with pytest.raises(DataError, match="row without title"):
         load_dataset(tmp_path / "q.csv", inputs=["title"], labelled=False)

@@ -67,11 +67,11 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path
     (tmp_path / "page.py").write_text("\n".join(blocks(page, "python")))
     with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
         env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "none", "HOME": str(tmp_path)}
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "page.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
         )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
 
 
 @pytest.mark.parametrize(("page", "line"), COMMAND_LINES)
@@ -110,9 +110,9 @@ def test_the_commands_of_a_page_run_one_after_another(
         for where, line in COMMAND_LINES:
             if where == page:
                 codes[line] = main(shlex.split(line.removeprefix("tale ")))
-    said = capsys.readouterr()
-    assert codes == dict.fromkeys(codes, 0), said.err[-2000:]
-    assert "Traceback" not in said.err
+    captured = capsys.readouterr()
+    assert codes == dict.fromkeys(codes, 0), captured.err[-2000:]
+    assert "Traceback" not in captured.err
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml", "text")], ids=name_of)

@@ -23,9 +23,9 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
     arguments = [str(data)] if path.stem == "compare_two_runs" else []
     with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
         env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "none", "HOME": str(tmp_path)}
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, str(path), *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
         )
-        assert done.returncode == 0, done.stderr
-        assert "output tokens" in done.stdout
+        assert result.returncode == 0, result.stderr
+        assert "output tokens" in result.stdout
         assert (server.stats.answered == 0) == (path.stem in OFFLINE)

@@ -37,9 +37,9 @@ def tokenizer() -> Any:
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([AddedToken(name, special=True) for name in SPECIAL])
     names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    made = PreTrainedTokenizerFast(tokenizer_object=inner, **names)
-    made.chat_template = TEMPLATE
-    return made
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, **names)
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
 
 
 def config_of(kind: str, **changed: Any) -> Any:
@@ -50,8 +50,12 @@ def config_of(kind: str, **changed: Any) -> Any:
         return transformers.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=512, **(sizes | changed))
     width = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     llama = {**sizes, **width, "num_key_value_heads": 2, "max_position_embeddings": 512, "tie_word_embeddings": True}
-    made = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config, "mistral": transformers.MistralConfig}
-    return made[kind](**(llama | changed))
+    configs = {
+        "llama": transformers.LlamaConfig,
+        "qwen2": transformers.Qwen2Config,
+        "mistral": transformers.MistralConfig,
+    }
+    return configs[kind](**(llama | changed))
 
 
 def make_model(folder: Path, kind: str = "llama", *, seed: int = 0, ends: Any = ENDS, **changed: Any) -> Path:

@@ -118,14 +118,16 @@ class LeaseBook:
         if lease.attempt != attempt:
             return LeaseAnswer(Room(), granted=False)
         used, held, need, block = map(self._capped, (used, held, need, block))
-        lease.used, kept = used, used.plus(held)
-        left = self.caps.minus(self.leased.minus(lease.room)).minus(kept)
+        lease.used, used_before = used, used.plus(held)
+        left = self.caps.minus(self.leased.minus(lease.room)).minus(used_before)
         if left.holds(need):
-            lease.room = kept.plus(left.upto(Room(max(block.usd, need.usd), max(block.tokens, need.tokens))))
+            lease.room = used_before.plus(left.upto(Room(max(block.usd, need.usd), max(block.tokens, need.tokens))))
             return LeaseAnswer(lease.room, granted=True)
-        lease.room = kept
+        lease.room = used_before
         others = [other for other in self._leases.values() if other is not lease and other.is_open]
-        return LeaseAnswer(kept, granted=False, may_grow=any(not other.used.holds(other.room) for other in others))
+        return LeaseAnswer(
+            used_before, granted=False, may_grow=any(not other.used.holds(other.room) for other in others)
+        )
 
     def close(self, holder: int, attempt: int, used: Room) -> None:
         """End an attempt, and take back what it did not use."""

@@ -119,16 +119,16 @@ def budget_request(
         UsageError: If `native` is asked of a model, an engine or a server without a reasoning control, or `cap` of a
             word without a number.
     """
-    given, value = dict(config or {}), BudgetValue.parse(budget)
+    call_config, value = dict(config or {}), BudgetValue.parse(budget)
     if mode == "prompt":
         unsent = () if value.effort is None else (f"mode prompt: effort {value.effort} was not sent",)
-        return BudgetRequest(notes=unsent, thinks=value.effort is not None and is_reasoning_model(lm, given))
-    if mode != "cap" and (param := caller_reasoning_param(given)) is not None:
-        thinks = is_reasoning_model(lm, given)
+        return BudgetRequest(notes=unsent, thinks=value.effort is not None and is_reasoning_model(lm, call_config))
+    if mode != "cap" and (param := caller_reasoning_param(call_config)) is not None:
+        thinks = is_reasoning_model(lm, call_config)
         return BudgetRequest(
             "native" if thinks else "prompt", notes=(f"the call's own {param} was kept",), thinks=thinks
         )
-    planner = _BudgetPlanner(lm, given)
+    planner = _BudgetPlanner(lm, call_config)
     if mode == "cap":
         if value.tokens is None:
             raise UsageError(f"mode cap needs a number of tokens, got effort {value.effort}")
@@ -209,10 +209,10 @@ def minimal_thinking(lm: Any, config: Mapping[str, Any] | None = None) -> Budget
         lm: Any DSPy language model.
         config: Settings of the call; a reasoning control among them is left as it is.
     """
-    given = dict(config or {})
-    if caller_reasoning_param(given) is not None or not is_reasoning_model(lm, given):
+    call_config = dict(config or {})
+    if caller_reasoning_param(call_config) is not None or not is_reasoning_model(lm, call_config):
         return BudgetRequest()
-    return _BudgetPlanner(lm, given).minimal_thinking()
+    return _BudgetPlanner(lm, call_config).minimal_thinking()
 
 
 class _BudgetPlanner:
@@ -238,10 +238,10 @@ class _BudgetPlanner:
         if most is not None and limit > most:
             self.notes.append(f"lowered from {limit} to {most}, the most the model writes")
             limit = most
-        own = max_output_tokens(self.merged)
-        if own is not None and own < limit:
-            self.notes.append(f"the caller's own max_tokens of {own} is less than {limit}")
-            limit = own
+        callers_limit = max_output_tokens(self.merged)
+        if callers_limit is not None and callers_limit < limit:
+            self.notes.append(f"the caller's own max_tokens of {callers_limit} is less than {limit}")
+            limit = callers_limit
         others = (name for name in OUTPUT_LIMITS if name != self._limit_name and self.merged.get(name) is not None)
         settings: dict[str, Any] = {self._limit_name: limit, **dict.fromkeys(others, None)}
         thinks, family = self.thinks, self.family
@@ -259,9 +259,9 @@ class _BudgetPlanner:
         family = self.family
         if family is None or not self.thinks:
             return BudgetRequest()
-        own = caller_effort(self.merged)
-        if own is not None:
-            note = f"the LM's own {own} was kept, the budget is in the prompt; mode native replaces it"
+        effort = caller_effort(self.merged)
+        if effort is not None:
+            note = f"the LM's own {effort} was kept, the budget is in the prompt; mode native replaces it"
             return BudgetRequest("native", notes=(note,), thinks=True)
         if family.kind == "none" or self._out_of_reach:
             if family.off is not None and not self._out_of_reach:
@@ -307,9 +307,9 @@ class _BudgetPlanner:
         return self._control_request(control, taken, {})
 
     def _note_replaced(self, word: str) -> None:
-        own = caller_effort(self.merged)
-        if own is not None and own.rpartition(" ")[2] != word:
-            self.notes.append(f"the LM's own {own} was replaced by {word}")
+        effort = caller_effort(self.merged)
+        if effort is not None and effort.rpartition(" ")[2] != word:
+            self.notes.append(f"the LM's own {effort} was replaced by {word}")
 
     def _wire_off(self, control: ReasoningControl) -> Mapping[str, Any]:
         """Return the part of the request body that switches thinking off."""
@@ -343,17 +343,17 @@ class _BudgetPlanner:
 
     def _tokens_request(self, family: ReasoningControl, budget: int) -> BudgetRequest:
         number = self._within_limits(family, budget)
-        own = max_output_tokens(self.merged)
-        if own is None:
+        max_tokens = max_output_tokens(self.merged)
+        if max_tokens is None:
             room = min(number + ANSWER_ROOM, family.output or number + ANSWER_ROOM)
             return self._control_request(family, number, {self._limit_name: room} if family.rule == "below" else {})
-        most = own - min(LEAST_ROOM, max(1, own // 4))
+        most = max_tokens - min(LEAST_ROOM, max(1, max_tokens // 4))
         if most >= number:
             return self._control_request(family, number, {})
         if most >= family.minimum:
-            self.notes.append(f"lowered to {most}: max_tokens {own} must leave room for the answer")
+            self.notes.append(f"lowered to {most}: max_tokens {max_tokens} must leave room for the answer")
             return self._control_request(family, most, {})
-        reason = f"max_tokens {own} leaves no room for the {family.minimum} tokens {family.name} thinks at least"
+        reason = f"max_tokens {max_tokens} leaves no room for the {family.minimum} tokens {family.name} thinks at least"
         if family.off is not None:
             return self._switched_off(family.off, reason)
         self.notes.append(reason)

@@ -169,10 +169,10 @@ def _forecast_table(plan: "Plan", data: "Dataset", estimate: "RunForecast") -> A
     table.add_column("Figure", justify="right")
     dollars = estimate.cost_usd
     rows = {
-        "calls": estimate.calls.told(0),
-        "prompt tokens": "unknown" if estimate.prompt_tokens is None else estimate.prompt_tokens.told(0),
-        "output tokens": "unknown" if estimate.output_tokens is None else estimate.output_tokens.told(0),
-        "US dollars": "unknown" if dollars is None else dollars.told(_dollar_digits(dollars.total)),
+        "calls": estimate.calls.to_text(0),
+        "prompt tokens": "unknown" if estimate.prompt_tokens is None else estimate.prompt_tokens.to_text(0),
+        "output tokens": "unknown" if estimate.output_tokens is None else estimate.output_tokens.to_text(0),
+        "US dollars": "unknown" if dollars is None else dollars.to_text(_dollar_digits(dollars.total)),
     }
     if estimate.batch_rounds is not None:
         rows["rounds of batches"] = f"{estimate.batch_rounds}, and one for what expires or fails"

@@ -87,7 +87,7 @@ def _sampled_command() -> "SampledCommand":
     from tale_dspy.comparison.forecast import forecast
     from tale_dspy.runs.records import load_run
 
-    def asked(plan: Plan, progress: Any, sample: Any) -> str | None:
+    def run_sample(plan: Plan, progress: Any, sample: Any) -> str | None:
         run = ask(plan, progress, sample)
         return run.message if run.stopped else None
 
@@ -95,7 +95,9 @@ def _sampled_command() -> "SampledCommand":
         run = load_run(folder)
         return {"program": run.name, "model": run.summary["model"], "data": run.summary["data"]}
 
-    return SampledCommand(asked, lambda folder, n, price: forecast(load_run(folder), n, price), origin, "records.jsonl")
+    return SampledCommand(
+        run_sample, lambda folder, n, price: forecast(load_run(folder), n, price), origin, "records.jsonl"
+    )
 
 
 def _tokens_text(group: dict[str, Any]) -> str:

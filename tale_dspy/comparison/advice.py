@@ -162,10 +162,10 @@ def _hints(run: Run, outcome: Outcome, comparison: Comparison, gains: Sequence[f
     """Return what to try next, the cause that explains most first."""
     summary, n = run.summary, run.summary["n"] or 1
     hints: list[str] = []
-    asked, skipped = summary["skipped"]["asked"], summary["skipped"]["skipped"]
-    if asked and skipped / asked > SKIPPING:
+    replies, skipped = summary["skipped"]["asked"], summary["skipped"]["skipped"]
+    if replies and skipped / replies > SKIPPING:
         hints.append(
-            f"the budget makes this model skip its reasoning ({skipped} of {asked} replies have none): word it "
+            f"the budget makes this model skip its reasoning ({skipped} of {replies} replies have none): word it "
             "otherwise (`--form short-steps`, `tale tune`), or set TaleEP(on_skip='unbudgeted')"
         )
     fallbacks = summary["estimate_fallbacks"]

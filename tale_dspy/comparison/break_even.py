@@ -103,9 +103,9 @@ def _token_prices(run: Run, before: RunColumns, after: RunColumns) -> tuple[floa
     """Give US dollars per prompt and per completion token: the recorded price, else the one the records agree on."""
     import numpy as np
 
-    given = config_of(run).get("price")
-    if isinstance(given, dict):
-        prices = [given.get("input"), given.get("output")]
+    price = config_of(run).get("price")
+    if isinstance(price, dict):
+        prices = [price.get("input"), price.get("output")]
         known = [float(p) for p in prices if isinstance(p, (int, float)) and math.isfinite(p) and p >= 0]
         if len(known) == 2:
             return known[0], known[1]

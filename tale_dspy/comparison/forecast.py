@@ -32,14 +32,14 @@ class ExpectedFigure:
     high: float | None = None
 
     def __str__(self) -> str:
-        return self.told(0)
+        return self.to_text(0)
 
     def times(self, factor: float) -> "ExpectedFigure":
         """Return the figure and its interval, multiplied."""
         low, high = (None if bound is None else factor * bound for bound in (self.low, self.high))
         return ExpectedFigure(factor * self.total, low, high)
 
-    def told(self, digits: int) -> str:
+    def to_text(self, digits: int) -> str:
         """Write the figure with so many decimals, its interval behind it."""
         if self.low is None or self.high is None:
             return number(self.total, digits)

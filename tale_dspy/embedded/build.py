@@ -117,8 +117,8 @@ def rate_at(step: int, options: BuildOptions) -> float:
         return options.finish_rate * (1 - (step - options.steps) / options.finish)
     if step < options.warmup:
         return options.learning_rate * (step + 1) / options.warmup
-    done = (step - options.warmup) / max(1, options.steps - options.warmup)
-    return options.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    share = (step - options.warmup) / max(1, options.steps - options.warmup)
+    return options.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
 def save_checkpoint(path: Path, step: int, options: BuildOptions, model: Any, optimizer: Any, course: Course) -> None:
@@ -165,12 +165,12 @@ def main(
         task = bar.add_task("", total=steps + finish, loss="–")
         recent: list[float] = []
 
-        def told(step: int, loss: float) -> None:
+        def show_progress(step: int, loss: float) -> None:
             recent.append(loss)
             del recent[:-100]
             bar.update(task, completed=step, loss=f"{sum(recent) / len(recent):.3f}")
 
-        build(out, BuildOptions(steps=steps, finish=finish, seed=seed), told)
+        build(out, BuildOptions(steps=steps, finish=finish, seed=seed), show_progress)
 
 
 if __name__ == "__main__":

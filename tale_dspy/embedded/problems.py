@@ -88,14 +88,14 @@ def problems(split: Split, n: int, *, seed: int = 0) -> list[Problem]:
 def problem_stream(split: Split, *, seed: int = 0) -> Iterator[Problem]:
     """Yield the problems of a split without end, each text once."""
     rng = random.Random(f"{split}:{seed}")
-    seen: set[str] = set()
+    questions: set[str] = set()
     while True:
         unseen = split == "test" and rng.random() < UNSEEN_SHARE
         n_steps = rng.choices(range(1, MAX_STEPS + 1), _STEP_WEIGHTS)[0]
         problem = make_problem(rng, n_steps, unseen=unseen)
-        while problem.unseen != unseen or problem.split != split or problem.question in seen:
+        while problem.unseen != unseen or problem.split != split or problem.question in questions:
             problem = make_problem(rng, n_steps, unseen=unseen)
-        seen.add(problem.question)
+        questions.add(problem.question)
         yield problem
 
 

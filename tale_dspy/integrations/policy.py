@@ -103,18 +103,18 @@ class ModelEstimatePolicy:
         return self.limits.apply(float(estimated.tokens)).value
 
 
-def as_policy(given: BudgetLike | dspy.Module | BudgetPolicy) -> BudgetPolicy:
+def as_policy(source: BudgetLike | dspy.Module | BudgetPolicy) -> BudgetPolicy:
     """Return the policy of a number of tokens, an effort word, a budgeted program or an estimator.
 
     Args:
-        given: A policy is returned as it is.
+        source: A policy is returned as it is.
 
     Raises:
         UsageError: If it gives no budget, or looks at more than one text.
     """
-    if isinstance(given, int | str | BudgetValue):
-        return FixedPolicy(BudgetValue.parse(given))
-    return _module_policy(given) if isinstance(given, dspy.Module) else given
+    if isinstance(source, int | str | BudgetValue):
+        return FixedPolicy(BudgetValue.parse(source))
+    return _module_policy(source) if isinstance(source, dspy.Module) else source
 
 
 def _module_policy(module: dspy.Module) -> BudgetPolicy:

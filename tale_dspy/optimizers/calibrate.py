@@ -277,9 +277,9 @@ class _CalibrationRuns:
         """Return a copy of the program at a scale, with the promise in it."""
         scaled_program = with_setting(self.program, self.kind, test.scale)
         measured = state_hash(scaled_program)
-        given = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
+        overrides = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
         for module, state in budget_states(scaled_program):
-            with dspy.context(**given), module.call_scope():
+            with dspy.context(**overrides), module.call_scope():
                 under = calibration_context(module, {}, module.mode)
             state.promise = CalibrationGuarantee(
                 epsilon=epsilon,

@@ -140,18 +140,18 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         _check_extra()
         self._reset_search()
         train, val = self._split_questions(trainset, valset)
-        made: dict[str, _MeasuredVariant] = {}
+        variants: dict[str, _MeasuredVariant] = {}
         demos: Demos = {}
         try:
             demos = self._bootstrap_demos(student, train)
-            self._search_variants(student, demos, val, made)
+            self._search_variants(student, demos, val, variants)
         except SpendCapReached as e:
             self.stopped = str(e)
-            if not made:
+            if not variants:
                 raise
-            logger.warning("the search ended after %d programs: %s", len(made), e)
-        self.trials_made = len(made)
-        self.front = self._fresh_front(student, demos, val, made)
+            logger.warning("the search ended after %d programs: %s", len(variants), e)
+        self.trials_made = len(variants)
+        self.front = self._fresh_front(student, demos, val, variants)
         for point in self.front:
             self._record_questions(point.program, train if demos else [], val)
         if self.out is not None:
@@ -199,8 +199,8 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
                 return answers_match(questions[id(example)], pred)
             return score_of(self.metric(example, pred)) >= self._threshold
 
-        given = {name: self.options[name] for name in ("lm", "adapter") if self.options.get(name) is not None}
-        with dspy.context(**given), track(**self.caps.left(), price=self.options.get("price")) as ledger:
+        overrides = {name: self.options[name] for name in ("lm", "adapter") if self.options.get(name) is not None}
+        with dspy.context(**overrides), track(**self.caps.left(), price=self.options.get("price")) as ledger:
             try:
                 return collect_demos(student, train, is_right, k)
             finally:
@@ -209,12 +209,14 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     # ---- the search
 
     def _search_variants(
-        self, student: Program, demos: Demos, val: object, made: "dict[str, _MeasuredVariant]"
+        self, student: Program, demos: Demos, val: object, variants: "dict[str, _MeasuredVariant]"
     ) -> None:
-        study = self._create_study(self._measure_variant(student, self.space.unchanged(), demos, val, made).measured)
+        study = self._create_study(
+            self._measure_variant(student, self.space.unchanged(), demos, val, variants).measured
+        )
         for _ in range(self.trials):
             trial = study.ask()
-            variant = self._measure_variant(student, self.space.suggest(trial), demos, val, made)
+            variant = self._measure_variant(student, self.space.suggest(trial), demos, val, variants)
             study.tell(trial, _objective_values(variant.measured, len(study.directions)))
 
     def _create_study(self, first: ProgramFigures) -> "Study":
@@ -227,14 +229,14 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return study
 
     def _measure_variant(
-        self, student: Program, choices: JsonObject, demos: Demos, val: object, made: "dict[str, _MeasuredVariant]"
+        self, student: Program, choices: JsonObject, demos: Demos, val: object, variants: "dict[str, _MeasuredVariant]"
     ) -> "_MeasuredVariant":
         """Measure one choice, unless it was measured before."""
         key = digest(choices)
-        if key not in made:
+        if key not in variants:
             run = self._run_program(self.space.build(student, choices, demos), val, key, self.options)
-            made[key] = _MeasuredVariant(choices, measured(run))
-        return made[key]
+            variants[key] = _MeasuredVariant(choices, measured(run))
+        return variants[key]
 
     def _run_program(self, program: Any, val: Any, name: str, options: JsonObject) -> Run:
         overrides: JsonObject = {
@@ -247,13 +249,13 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     # ---- what it came to
 
     def _fresh_front(
-        self, student: Program, demos: Demos, val: object, made: "dict[str, _MeasuredVariant]"
+        self, student: Program, demos: Demos, val: object, variants: "dict[str, _MeasuredVariant]"
     ) -> ParetoFront:
         """Measure the front again on fresh draws, the most accurate first, as far as the caps go."""
         name = val.name if isinstance(val, Dataset) else "examples"
         points = [
             FrontPoint(self.space.build(student, v.choices, demos), v.choices, v.measured, v.measured, False)
-            for v in made.values()
+            for v in variants.values()
         ]
         again: list[FrontPoint] = []
         for point in sorted(ParetoFront(points), key=lambda p: -p.measured.accuracy):

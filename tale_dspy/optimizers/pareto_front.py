@@ -48,8 +48,10 @@ class FrontPoint:
     def changes(self) -> str:
         """What was changed of the program, in words."""
         unchanged = {"demos": 0, "demo_set": 0, "scale": 1.0}
-        made = {k: v for k, v in self.choices.items() if v not in ("own", unchanged.get(k))}
-        return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in made.items()) or "unchanged"
+        changed = {k: v for k, v in self.choices.items() if v not in ("own", unchanged.get(k))}
+        return (
+            ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in changed.items()) or "unchanged"
+        )
 
     def __str__(self) -> str:
         cost = "" if self.measured.cost_usd is None else f", ${1000 * self.measured.cost_usd:.4f} per 1000"

@@ -66,8 +66,8 @@ class TokenAwareMetric:
             gold = gold_field(example)
             question = Question(example_id(example, gold), example, gold)
             right = isinstance(pred, dspy.Prediction) and answers_match(question, pred)
-            given = {k: v for k, v in pred.items() if k != REASONING} if isinstance(pred, dspy.Prediction) else pred
-            return float(right), "Right." if right else f"Wrong: expected {question.gold!r}, got {given!r}."
+            outputs = {k: v for k, v in pred.items() if k != REASONING} if isinstance(pred, dspy.Prediction) else pred
+            return float(right), "Right." if right else f"Wrong: expected {question.gold!r}, got {outputs!r}."
         value = self.metric(example, pred)
         score = score_of(value)
         feedback = value.get("feedback") if isinstance(value, dspy.Prediction) else None

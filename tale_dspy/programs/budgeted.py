@@ -81,9 +81,9 @@ class BudgetedChainOfThought(BudgetedModule):
         self.fixed.value = budget_value(self.token_budget, value)
 
     def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget:
-        given = self.given_budget(kwargs)
-        if given is not None:
-            return given
+        call_budget = self.given_budget(kwargs)
+        if call_budget is not None:
+            return call_budget
         value = self.fixed.value
         if value is None:
             raise UsageError(

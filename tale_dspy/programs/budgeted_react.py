@@ -76,14 +76,14 @@ class StepCosts:
         where none was seen, from `LEVELS`.
         """
         with self._lock:
-            seen = {w: mean for w, (_, mean) in self.by_word.items() if w in words}
-        if word in seen:
-            return seen[word]
-        if not seen:
+            means = {w: mean for w, (_, mean) in self.by_word.items() if w in words}
+        if word in means:
+            return means[word]
+        if not means:
             return float(LEVELS.get(word, 0))
         place = words.index(word)
-        nearest = min(seen, key=lambda w: abs(words.index(w) - place))
-        return seen[nearest] * NEXT_WORD ** (place - words.index(nearest))
+        nearest = min(means, key=lambda w: abs(words.index(w) - place))
+        return means[nearest] * NEXT_WORD ** (place - words.index(nearest))
 
     def expected_steps(self) -> float:
         """Return the steps of a trajectory to be expected."""

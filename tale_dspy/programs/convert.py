@@ -143,8 +143,8 @@ class _LoadByName:
 
 def _plain_names(names: Iterable[str] | None) -> set[str]:
     """Bring names into one form: without quotes around keys, and the program itself as the empty name."""
-    given = [names] if isinstance(names, str) else names or ()
-    plain = (name.replace("'", "").replace('"', "") for name in given)
+    chosen_names = [names] if isinstance(names, str) else names or ()
+    plain = (name.replace("'", "").replace('"', "") for name in chosen_names)
     return {"" if name == "self" else name.removeprefix("self.") for name in plain}
 
 
@@ -233,31 +233,31 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
     return new
 
 
-def replace_modules(holder: object, swapped: dict[int, Any], seen: set[int] | None = None) -> None:
+def replace_modules(holder: object, swapped: dict[int, Any], visited: set[int] | None = None) -> None:
     """Put modules where others stand: in attributes, lists, tuples and dicts, at any depth.
 
     Args:
         holder: A module, list or dict; changed in place.
         swapped: What comes in the place of a module, by the `id` of that.
-        seen: Ids of what was searched already.
+        visited: Ids of what was searched already.
     """
-    seen = set() if seen is None else seen
+    visited = set() if visited is None else visited
     items: Any = vars(holder) if isinstance(holder, dspy.Module) else holder
     for key, value in list(items.items() if isinstance(items, dict) else enumerate(items)):
-        new = _replaced_value(value, swapped, seen)
+        new = _replaced_value(value, swapped, visited)
         if new is not value:
             items[key] = new
 
 
-def _replaced_value(value: object, swapped: dict[int, object], seen: set[int]) -> Any:
+def _replaced_value(value: object, swapped: dict[int, object], visited: set[int]) -> Any:
     if id(value) in swapped:
         return swapped[id(value)]
     if isinstance(value, tuple):
-        new = [_replaced_value(v, swapped, seen) for v in value]
+        new = [_replaced_value(v, swapped, visited) for v in value]
         if all(a is b for a, b in zip(new, value, strict=True)):
             return value
         return tuple(new) if type(value) is tuple else type(value)(*new)  # a named tuple takes them one by one
-    if isinstance(value, dspy.Module | dict | list) and id(value) not in seen:
-        seen.add(id(value))
-        replace_modules(value, swapped, seen)
+    if isinstance(value, dspy.Module | dict | list) and id(value) not in visited:
+        visited.add(id(value))
+        replace_modules(value, swapped, visited)
     return value

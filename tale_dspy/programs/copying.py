@@ -58,12 +58,12 @@ def _uncopyable_values(program: dspy.Module | Program, memo: dict[int, object]) 
 
 def _held_values(program: dspy.Module | Program) -> Iterator[Any]:
     """Yield what the modules of a program hold, other than modules: attributes, and the items of containers there."""
-    seen: set[int] = set()
+    visited: set[int] = set()
 
     def inside(value: object) -> Iterator[Any]:
         if isinstance(value, dict | list | tuple):
-            if id(value) not in seen:
-                seen.add(id(value))
+            if id(value) not in visited:
+                visited.add(id(value))
                 for item in value.values() if isinstance(value, dict) else value:
                     yield from inside(item)
         elif not isinstance(value, dspy.Module):

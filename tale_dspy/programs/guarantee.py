@@ -105,8 +105,8 @@ def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> No
     """
     if program != promise.program:
         logger.warning("the calibration of the budgets (%s) is void here: the program was changed afterwards", promise)
-    made, met = _data_family(promise.data), _data_family(data)
-    if made is not None and met is not None and made != met:
+    calibrated_on, asked_on = _data_family(promise.data), _data_family(data)
+    if calibrated_on is not None and asked_on is not None and calibrated_on != asked_on:
         logger.warning("the calibration of the budgets (%s) is void here: data %s", promise, data)
 
 

@@ -89,8 +89,8 @@ class ReasoningModule(TaleModule, abstract=True):
         mode = self.mode
         if "mode" in kwargs and "mode" not in self.predict.signature.input_fields:
             kwargs = {**kwargs}
-            given = kwargs.pop("mode")
-            mode = mode if given is None else self.check_mode(given)
+            call_mode = kwargs.pop("mode")
+            mode = mode if call_mode is None else self.check_mode(call_mode)
         settings = {**self.predict.config, **(kwargs.get("config") or {})}
         if mode == "prompt" or not is_reasoning_model(language_model(self.predict, kwargs), settings):
             return kwargs

@@ -215,8 +215,8 @@ def _warn_of_other_model(tuned: str, used: str) -> None:
 
 def tuned_with(program: Program) -> set[str]:
     """Return the models that the modules of a program were tuned with."""
-    seen = (p for _, p in program.named_parameters() if isinstance(p, TrainingExamples))
-    return {s.model for s in seen if s.model is not None}
+    memories = (p for _, p in program.named_parameters() if isinstance(p, TrainingExamples))
+    return {s.model for s in memories if s.model is not None}
 
 
 def seen_by(program: Program) -> dict[str, str]:

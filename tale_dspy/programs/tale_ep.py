@@ -116,8 +116,8 @@ class TaleEP(BudgetedModule):
         )
         if estimator is None:
             # Its limits are this module's, which also know the scale.
-            seen = input_signature(task, self.estimate_from)
-            estimator = BudgetEstimator(seen, ceiling=UNLIMITED, adapter=adapter)
+            estimated_from = input_signature(task, self.estimate_from)
+            estimator = BudgetEstimator(estimated_from, ceiling=UNLIMITED, adapter=adapter)
         self.estimator = estimator
         self.limits = LimitsState(BudgetLimits(scale=scale, floor=floor, ceiling=ceiling))
 
@@ -193,9 +193,9 @@ class TaleEP(BudgetedModule):
 
     def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget | None:
         """Return a budget that needs no estimate: the caller's, or that of a model that thinks natively."""
-        given = self.given_budget(kwargs)
-        if given is not None:
-            return given
+        call_budget = self.given_budget(kwargs)
+        if call_budget is not None:
+            return call_budget
         if mode != "auto" or not isinstance(self.estimator, BudgetEstimator):
             return None
         if not is_reasoning_model(language_model(self.estimator.predict, kwargs), self.estimator.predict.config):

@@ -138,12 +138,12 @@ class Vote(RegisteredModule):
 
     def _one_vote(self, kwargs: CallArguments, number: int, options: VoteOptions) -> PendingCall:
         """Return the call for one reply: a draw of its own, whatever is cached."""
-        given = dict(kwargs.get("config") or {})
-        draw: JsonObject = {"rollout_id": f"{given.pop('rollout_id', '')}vote{number}"}
+        call_config = dict(kwargs.get("config") or {})
+        draw: JsonObject = {"rollout_id": f"{call_config.pop('rollout_id', '')}vote{number}"}
         if options.temperature is not None:
             draw["temperature"] = options.temperature
         if isinstance(self.program, TaleModule | dspy.Predict | dspy.ChainOfThought):
-            return _none_if_unreadable(call_of(self.program, {**kwargs, "config": {**draw, **given}}))
+            return _none_if_unreadable(call_of(self.program, {**kwargs, "config": {**draw, **call_config}}))
         # A program of the user's takes no settings of a call: its LMs are copied with them.
         lm = dspy.settings.lm
         scope = nullcontext() if lm is None else dspy.context(lm=lm.copy(**draw))

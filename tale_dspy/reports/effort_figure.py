@@ -46,15 +46,15 @@ def fixed_effort(run: Run) -> str | None:
 
     Return None if there is none, or a number stood beside it.
     """
-    found: str | None = None
+    least_word: str | None = None
     for record in run.iter_records():
         if record.outcome == "error" and record.effort is None:
             continue
         word = record.effort if record.token_budget is None else None
-        if word is None or found not in (None, word):
+        if word is None or least_word not in (None, word):
             return None
-        found = word
-    return found
+        least_word = word
+    return least_word
 
 
 def effort_curves(runs: Sequence[Run]) -> list[EffortCurve]:

@@ -39,13 +39,13 @@ def effort_setting(run: Run) -> str | None:
     """
     if run.info.get("program", {}).get("class") in VANILLA and not has_budget(run):
         return NO_WORD
-    asked: set[tuple[str | None, int | None]] = set()
+    columns: set[tuple[str | None, int | None]] = set()
     for r in run.iter_records():
         if r.outcome != "error" or r.effort is not None:
-            asked.add((r.effort, r.token_budget))
-        if len(asked) > 1 or (asked and next(iter(asked))[0] is None):
+            columns.add((r.effort, r.token_budget))
+        if len(columns) > 1 or (columns and next(iter(columns))[0] is None):
             return None
-    effort, tokens = asked.pop() if asked else (None, None)
+    effort, tokens = columns.pop() if columns else (None, None)
     return None if effort is None else str(BudgetValue(tokens, effort))
 
 

@@ -105,15 +105,15 @@ def fixed_budget(run: Run) -> int | None:
     Read from the records, so that a user's own program counts as `budget:N` does. A question that ended in an error
     before it had a budget does not speak against it.
     """
-    found: int | None = None
+    least_budget: int | None = None
     for record in run.iter_records():
         if record.outcome == "error" and record.token_budget is None:
             continue
         budget = record.token_budget if record.budget_source == "given" else None
-        if budget is None or found not in (None, budget):
+        if budget is None or least_budget not in (None, budget):
             return None
-        found = budget
-    return found if found is not None and found >= 1 else None
+        least_budget = budget
+    return least_budget if least_budget is not None and least_budget >= 1 else None
 
 
 def elasticities(runs: Sequence[Run]) -> list[Elasticity]:

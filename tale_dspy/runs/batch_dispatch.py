@@ -115,11 +115,11 @@ class BatchDispatcher:
             if batch.batch_id is None:
                 others = {b.batch_id for b in self.log.open.values() if b.batch_id is not None}
                 ids = {request.custom_id for request in batch.requests}
-                found = await client.find(batch.name, ids, batch.planned_at, others)
-                if not found:
+                batch_id = await client.find(batch.name, ids, batch.planned_at, others)
+                if not batch_id:
                     self.log.end(batch, "lost")
                     return list(requests.values())
-                self.log.submitted(batch, found)
+                self.log.submitted(batch, batch_id)
             await self._work_off(deque(), [_InFlight(batch, client, requests)], batch.round)
         finally:
             await client.close()
@@ -195,12 +195,12 @@ class BatchDispatcher:
             if before is None or (before.reply.status != 200 and result.reply.status == 200):
                 results[result.custom_id] = result
         for request in one.batch.requests:
-            found = results.get(request.custom_id) or BatchResult(request.custom_id, _EXPIRED, True)
+            finished = results.get(request.custom_id) or BatchResult(request.custom_id, _EXPIRED, True)
             waiting = one.requests.get(request.custom_id)
             if waiting is None:
-                self.unclaimed(one.batch, found)
+                self.unclaimed(one.batch, finished)
             else:
-                self.deliver(waiting, one.batch, found)
+                self.deliver(waiting, one.batch, finished)
 
 
 def waiting_sentence(batches: int) -> str:

@@ -40,7 +40,7 @@ LEAST_DIAL = 128
 """The smallest of four thinking budgets, each twice the one before, where the model takes less than that."""
 BURST = 8
 """Calls that are sent at once to see whether some are refused."""
-KEPT = 1.1
+MOST_ADHERENCE = 1.1
 """Tokens for each one asked up to which a budget counts as kept."""
 _PROMPT, _REPLY, _SHORT = 180, 400, 20  # tokens of a request, of a reply to a budget in the prompt, of a direct one
 
@@ -70,12 +70,12 @@ class Reading:
     error: str | None = None
 
     @property
-    def kept(self) -> bool:
+    def within_budget(self) -> bool:
         """Return whether the budget was kept, within a tenth.
 
         An answer that was cut off keeps none.
         """
-        return self.adherence is not None and self.adherence <= KEPT and self.status != "truncated"
+        return self.adherence is not None and self.adherence <= MOST_ADHERENCE and self.status != "truncated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class Diagnosis:
 
     def to_json(self) -> JsonObject:
         """Return plain JSON, with the verdicts."""
-        rows = [{**asdict(r), "kept": r.kept} for r in self.readings]
+        rows = [{**asdict(r), "kept": r.within_budget} for r in self.readings]
         return {**asdict(self), "readings": rows, "verdicts": self.verdicts()}
 
 
@@ -136,7 +136,7 @@ def _describe_readings(readings: Sequence[Reading]) -> str:
         return f"unknown: all {cut} answers were cut off, which keeps no budget and shows none; {spending}"
     moves = (last.spent or 0) > 1.1 * (first.spent or 0)
     numbers = [r for r in measured if isinstance(r.budget, int)]
-    adherence = f"kept at {sum(r.kept for r in numbers)} of {len(readings)} budgets, " if numbers else ""
+    adherence = f"kept at {sum(r.within_budget for r in numbers)} of {len(readings)} budgets, " if numbers else ""
     truncated = f"{cut} answers cut off, " if cut else ""
     verdict = f"{'obeyed' if moves else 'no effect seen'}: {adherence}{truncated}{spending}"
     skipped = sum(r.skipped is True for r in readings)
@@ -305,18 +305,18 @@ def _take_reading(mode: Mode, budget: int | str) -> Reading:
         pred = BudgetedChainOfThought("question -> answer", budget, mode=mode, adapter=TaleAdapter())(question=QUESTION)
     except LMError as e:
         return Reading(mode=mode, budget=budget, error=sentence(e))
-    seen = receipt(pred)
+    call_receipt = receipt(pred)
     return Reading(
         mode=mode,
         budget=budget,
-        spent=seen.output_tokens,
-        reasoning_tokens=seen.reasoning_tokens,
-        adherence=seen.adherence,
+        spent=call_receipt.output_tokens,
+        reasoning_tokens=call_receipt.reasoning_tokens,
+        adherence=call_receipt.adherence,
         right=answers_equal(pred.answer, ANSWER),
-        status=seen.status,
-        skipped=seen.skipped,
-        reasoning_params=seen.reasoning_params,
-        notes=tuple(seen.reasoning_notes),
+        status=call_receipt.status,
+        skipped=call_receipt.skipped,
+        reasoning_params=call_receipt.reasoning_params,
+        notes=tuple(call_receipt.reasoning_notes),
     )
 
 

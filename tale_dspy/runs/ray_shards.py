@@ -245,9 +245,9 @@ def _watch(ray: Any, running: dict[Any, Shard], look: Callable[[], None]) -> boo
     """Wait for all shards, and say whether a cap has ended one."""
     capped = False
     while running:
-        done, _ = ray.wait(list(running), timeout=POLL_S)
+        finished, _ = ray.wait(list(running), timeout=POLL_S)
         look()
-        for task in done:
+        for task in finished:
             shard = running.pop(task)
             try:
                 outcome: _Outcome = ray.get(task)

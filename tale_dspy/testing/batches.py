@@ -176,8 +176,8 @@ class BatchServer(ScriptedServer):
                 stats.by_fault[fault] += 1
             if fault == "missing":
                 continue
-            found = self._result(request) if fault is None else (request, fault, {})
-            batch.results += [found] * (2 if faults.doubles(request.key) else 1)
+            result = self._result(request) if fault is None else (request, fault, {})
+            batch.results += [result] * (2 if faults.doubles(request.key) else 1)
         if faults.shuffled:
             random.Random(len(batch.results)).shuffle(batch.results)
 
@@ -188,9 +188,11 @@ class BatchServer(ScriptedServer):
             texts[str(message["role"])] = text_of(message.get("content"))
         kind = kind_of(texts["system"], texts["user"])
         body = {**request.body, "messages": messages}
-        asked = Request(body, {}, texts["user"], texts["system"], messages, n=0, seen=0, kind=kind, authorized=False)
-        reply = self._ask_reply_function(asked)
-        answer = compose(asked, [reply])
+        scripted_request = Request(
+            body, {}, texts["user"], texts["system"], messages, n=0, seen=0, kind=kind, authorized=False
+        )
+        reply = self._ask_reply_function(scripted_request)
+        answer = compose(scripted_request, [reply])
         document = json.loads(answer.body)
         if request.dialect in _DOCUMENTS:
             document = _DOCUMENTS[request.dialect](document)
@@ -211,9 +213,9 @@ class BatchServer(ScriptedServer):
         if not self._has_ended(batch):
             return row
         files: dict[str, list[bytes]] = {"output_file_id": [], "error_file_id": []}
-        for found in batch.results:
-            kind = "error_file_id" if found[1] == "expired" else "output_file_id"
-            files[kind].append(encode(openai_row(found[0].custom_id, *found[1:])) + b"\n")
+        for result in batch.results:
+            kind = "error_file_id" if result[1] == "expired" else "output_file_id"
+            files[kind].append(encode(openai_row(result[0].custom_id, *result[1:])) + b"\n")
         for kind, lines in files.items():
             name = f"{kind}-{batch.id}"
             self._files[name] = b"".join(lines)

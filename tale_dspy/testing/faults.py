@@ -93,7 +93,7 @@ def spoil(fault: str | None, reply: Reply) -> Reply:
     if fault == "null_content":
         return replace(reply, text=None, tool_calls=(), completion_tokens=reply.tokens)
     if fault == "cut":
-        given = None if reply.completion_tokens is None else reply.completion_tokens // 2
+        shortened = None if reply.completion_tokens is None else reply.completion_tokens // 2
         half = first_words(reply.text or "", count_words(reply.text) // 2)
-        return replace(reply, text=half, finish_reason="length", completion_tokens=given)
+        return replace(reply, text=half, finish_reason="length", completion_tokens=shortened)
     return reply

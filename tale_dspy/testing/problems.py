@@ -276,8 +276,12 @@ _Problem = tuple[str, int, int]
 
 
 def _give_away(r: random.Random, name: str, things: str) -> _Problem:
-    have, given = r.randint(50, 999), r.randint(2, 49)
-    return f"{name} has {have} {things} and gives {given} away. How many {things} are left?", have - given, 1
+    have, handed_over = r.randint(50, 999), r.randint(2, 49)
+    return (
+        f"{name} has {have} {things} and gives {handed_over} away. How many {things} are left?",
+        have - handed_over,
+        1,
+    )
 
 
 def _boxes(r: random.Random, name: str, things: str) -> _Problem:

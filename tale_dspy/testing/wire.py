@@ -252,8 +252,8 @@ def response_bytes(answer: WireAnswer, keep_alive: bool, with_body: bool = True)
 
     Its own headers replace the server's, but for the length.
     """
-    given = {name.lower(): value for name, value in answer.headers.items()}
-    headers = {"content-type": "application/json", **given, "content-length": str(len(answer.body))}
+    own_headers = {name.lower(): value for name, value in answer.headers.items()}
+    headers = {"content-type": "application/json", **own_headers, "content-length": str(len(answer.body))}
     if not keep_alive:
         headers["connection"] = "close"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -42,11 +42,11 @@ class NearDuplicateIndex:
 
 def _numbers_and_words(question: str) -> tuple[tuple[str, ...], Words]:
     tokens = _WORD.findall(unicodedata.normalize("NFKC", question).casefold())
-    seen: Counter[str] = Counter()
+    occurrences: Counter[str] = Counter()
     words = set()
     for word in tokens:
-        words.add((word, seen[word]))
-        seen[word] += 1
+        words.add((word, occurrences[word]))
+        occurrences[word] += 1
     return tuple(sorted(word for word in tokens if word[0].isdigit())), frozenset(words)
 
 

@@ -223,13 +223,13 @@ _PAPER: dict[Strategy, JsonObject] = {
 OPTIONS: dict[str, type[TrainOptions]] = {"sft": SftOptions, "dpo": DpoOptions, "grpo": GrpoOptions}
 
 
-def options_from(strategy: str, preset: str | None, **given: object) -> TrainOptions:
+def options_from(strategy: str, preset: str | None, **values: object) -> TrainOptions:
     """Build the options of a strategy; what is None is left at its default.
 
     Args:
         strategy: A key of `OPTIONS`.
         preset: `paper` or None.
-        **given: Fields of the options.
+        **values: Fields of the options.
 
     Raises:
         UsageError: If there is no such strategy or preset, or the strategy has no such option.
@@ -240,7 +240,7 @@ def options_from(strategy: str, preset: str | None, **given: object) -> TrainOpt
         raise UsageError(f"preset must be paper, got {preset!r}")
     kind = OPTIONS[strategy]
     known = {f.name for f in fields(kind)}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in values.items() if value is not None}
     strange = sorted(options.keys() - known)
     if strange:
         raise UsageError(f"{strategy} has no option {strange[0]}")

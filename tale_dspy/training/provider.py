@@ -129,9 +129,9 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
         strategy = _STRATEGIES.get(train_data_format or TrainDataFormat.CHAT)
         if strategy is None:
             raise UsageError(f"train_data_format must be chat, completion or {PREFERENCE}, got {train_data_format!r}")
-        given = dict(train_kwargs or {})
-        out = Path(given.pop("out", None) or _training_folder(strategy, model, train_data, given))
-        options = _read_options(strategy, given)
+        settings = dict(train_kwargs or {})
+        out = Path(settings.pop("out", None) or _training_folder(strategy, model, train_data, settings))
+        options = _read_options(strategy, settings)
         watch = job.watch if isinstance(job, LocalTrainingJob) else None
         with _one_at_a_time:
             return train(model, train_data, out, options, progress=watch).model
@@ -152,15 +152,15 @@ def train(
     return train_dpo(base, data, out, options, progress=progress)
 
 
-def _read_options(strategy: str, given: JsonObject) -> "SftOptions | DpoOptions":
+def _read_options(strategy: str, settings: JsonObject) -> "SftOptions | DpoOptions":
     from tale_dspy.training.options import DpoOptions, SftOptions
 
     kind: Any = SftOptions if strategy == "sft" else DpoOptions
     known = {f.name for f in fields(kind)}
-    strange = sorted(given.keys() - known)
+    strange = sorted(settings.keys() - known)
     if strange:
         raise UsageError(f"train_kwargs has {strange[0]}, but {strategy} takes out, {', '.join(sorted(known))}")
-    options: SftOptions | DpoOptions = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    options: SftOptions | DpoOptions = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
     return options
 
 

@@ -203,8 +203,8 @@ class _ProgressCallback(TrainerCallback):
         plan, seconds = self._plan, time.perf_counter() - self._started
         if plan.options.draws > 1:  # nobody counts what it wrote
             return None
-        done = plan.order[self._begin * plan.batch : step * plan.batch]
-        return sum(plan.rows[row].tokens for row in done) / seconds if done and seconds else None
+        example_numbers = plan.order[self._begin * plan.batch : step * plan.batch]
+        return sum(plan.rows[row].tokens for row in example_numbers) / seconds if example_numbers and seconds else None
 
     def _report_step(self, step: int) -> None:
         if self._progress and is_first():

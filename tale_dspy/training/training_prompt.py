@@ -53,12 +53,12 @@ class TrainingPrompt:
             inputs: The question's.
             budget: Tokens that the prompt states, where it is to state any.
         """
-        given = {**inputs, BUDGET: budget} if BUDGET in self.signature.input_fields else dict(inputs)
+        fields = {**inputs, BUDGET: budget} if BUDGET in self.signature.input_fields else dict(inputs)
         names = list(self.signature.input_fields)
-        if any(name not in given for name in names):
+        if any(name not in fields for name in names):
             return None
-        given = {name: given[name] for name in names}
-        rendered = self.adapter.format(signature=self.signature, demos=self.demos, inputs=given)
+        fields = {name: fields[name] for name in names}
+        rendered = self.adapter.format(signature=self.signature, demos=self.demos, inputs=fields)
         messages = [{"role": m["role"], "content": m["content"]} for m in rendered]
         return messages if all(isinstance(m["content"], str) for m in messages) else None
 

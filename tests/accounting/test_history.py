@@ -23,18 +23,18 @@ def entry(response: Any, usage: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def test_the_usage_of_a_hit_on_dspys_own_engine_is_in_its_response() -> None:
-    told = read_usage(entry(native(5)))
-    assert (told.prompt, told.output, told.reasoning, told.cached_prompt, told.cached) == (3, 5, 2, 1, True)
+    usage = read_usage(entry(native(5)))
+    assert (usage.prompt, usage.output, usage.reasoning, usage.cached_prompt, usage.cached) == (3, 5, 2, 1, True)
 
 
 def test_the_usage_of_a_hit_with_several_choices_is_their_sum() -> None:
-    told = read_usage(entry((native(5), native(7))))
-    assert (told.prompt, told.output, told.reasoning, told.cached) == (6, 12, 4, True)
+    usage = read_usage(entry((native(5), native(7))))
+    assert (usage.prompt, usage.output, usage.reasoning, usage.cached) == (6, 12, 4, True)
 
 
 def test_a_paid_call_is_read_from_its_usage() -> None:
-    told = read_usage(entry(native(5), {"prompt_tokens": 30, "completion_tokens": 50}))
-    assert (told.prompt, told.output, told.cached) == (30, 50, False)
+    usage = read_usage(entry(native(5), {"prompt_tokens": 30, "completion_tokens": 50}))
+    assert (usage.prompt, usage.output, usage.cached) == (30, 50, False)
 
 
 @pytest.mark.parametrize("hit", [True, False])
@@ -45,8 +45,8 @@ def test_what_the_entry_says_of_the_cache_counts(hit: bool) -> None:
 def test_a_hit_over_litellm_is_read_from_where_we_kept_it() -> None:
     kept = {"tale_usage": {"prompt_tokens": 3, "completion_tokens": 5}}
     response = SimpleNamespace(cache_hit=True, usage={}, _hidden_params=kept)
-    told = read_usage(entry(response))
-    assert (told.prompt, told.output, told.cached) == (3, 5, True)
+    usage = read_usage(entry(response))
+    assert (usage.prompt, usage.output, usage.cached) == (3, 5, True)
 
 
 @pytest.mark.parametrize(

@@ -63,14 +63,14 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
 def alone(code: str, **env: str) -> str:
     """Run code in a fresh process that has no way out to the network."""
     shut = "import socket; socket.socket.connect = lambda *a: (_ for _ in ()).throw(OSError('no network'));"
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", f"{shut} from tale_dspy.accounting.token_counts import *; import os, sys; {code}"],
         check=True,
         capture_output=True,
         text=True,
         env={**os.environ, **env},
     )
-    return told.stdout
+    return result.stdout
 
 
 def test_no_network_is_needed() -> None:

@@ -79,8 +79,8 @@ def test_a_machine_that_cannot_run_the_child_is_said(
 
 
 def python(script: str) -> str:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return result.stdout
 
 
 def test_a_fork_gets_a_child_of_its_own() -> None:

@@ -67,12 +67,12 @@ def test_a_file_named_by_the_environment_is_read_and_read_again_when_it_changes(
     path = tmp_path / "controls.toml"
     path.write_text(control_toml(control_from(ROW)))
     monkeypatch.setenv(ENVIRONMENT, str(path))
-    found = find_control("openai/gateway-1")
-    assert found is not None and (found.name, found.words) == ("our gateway", ("low", "high"))
+    control = find_control("openai/gateway-1")
+    assert control is not None and (control.name, control.words) == ("our gateway", ("low", "high"))
     path.write_text(control_toml(control_from({**ROW, "name": "renamed"})))
     os.utime(path, ns=(1, 1))
-    found = find_control("openai/gateway-1")
-    assert found is not None and found.name == "renamed"
+    control = find_control("openai/gateway-1")
+    assert control is not None and control.name == "renamed"
 
 
 @pytest.mark.parametrize("control", REASONING_CONTROLS, ids=lambda row: row.name)

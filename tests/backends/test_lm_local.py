@@ -54,10 +54,10 @@ def door(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 def test_a_call_and_an_awaited_call_draw_the_same(lm: Any) -> None:
     assert called(lm, "q") == awaited(lm, "q")
-    asked = Request(
+    request = Request(
         model=lm.model, messages=(Message.user("q"),), system="s", config=Config(temperature=1.0, max_tokens=9)
     )
-    assert called(lm, asked).message == awaited(lm, asked).message
+    assert called(lm, request).message == awaited(lm, request).message
 
 
 def test_each_of_n_choices_is_a_draw_of_its_own(lm: Any, door: Any) -> None:

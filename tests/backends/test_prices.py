@@ -51,8 +51,8 @@ def test_unknown_models_have_no_price(model: str) -> None:
 
 
 def test_an_embedding_model_has_no_price_for_output() -> None:
-    found = price_of(dspy.LM("openai/text-embedding-3-small"))
-    assert found is None or found.output == 0.0
+    price = price_of(dspy.LM("openai/text-embedding-3-small"))
+    assert price is None or price.output == 0.0
 
 
 def test_an_engine_object_has_no_price_whatever_its_model_is_called() -> None:

@@ -82,15 +82,15 @@ from tale_dspy.backends.reasoning_controls import LEVELS, REASONING_CONTROLS, TH
     ],
 )
 def test_a_model_falls_into_its_family(model: str, name: str | None) -> None:
-    found = find_control(model)
-    assert (found.name if found else None) == name
+    control = find_control(model)
+    assert (control.name if control else None) == name
 
 
 @pytest.mark.parametrize(("server", "name"), [("vllm", "vLLM"), ("sglang", "SGLang"), ("llama.cpp", "llama.cpp")])
 def test_a_server_of_ones_own_is_told_by_its_software(server: str, name: str) -> None:
-    found = find_control("openai/qwen/qwen3-8b", server)
-    assert found is not None
-    assert found.name == name
+    control = find_control("openai/qwen/qwen3-8b", server)
+    assert control is not None
+    assert control.name == name
 
 
 @pytest.mark.parametrize("family", REASONING_CONTROLS, ids=lambda f: f.name)

@@ -45,29 +45,29 @@ def test_auto_leaves_a_model_that_does_not_think_to_the_prompt() -> None:
 
 
 def test_auto_turns_the_dial_of_a_model_that_thinks() -> None:
-    found = reasoning_params(CLAUDE, 5000, "auto", thinking=THINKING)
-    assert found.mode == "native"
-    assert found.settings["thinking"] == {"type": "enabled", "budget_tokens": 5000}
-    assert found.thinks
+    params = reasoning_params(CLAUDE, 5000, "auto", thinking=THINKING)
+    assert params.mode == "native"
+    assert params.settings["thinking"] == {"type": "enabled", "budget_tokens": 5000}
+    assert params.thinks
 
 
 def test_auto_switches_thinking_off_for_a_budget_below_the_least() -> None:
-    found = reasoning_params(CLAUDE, 500, "auto", thinking=THINKING)
-    assert (found.mode, found.thinks) == ("prompt", False)
-    assert found.settings == {"thinking": {"type": "disabled"}}
-    assert "500 tokens are less than the 1024" in found.notes[0]
+    params = reasoning_params(CLAUDE, 500, "auto", thinking=THINKING)
+    assert (params.mode, params.thinks) == ("prompt", False)
+    assert params.settings == {"thinking": {"type": "disabled"}}
+    assert "500 tokens are less than the 1024" in params.notes[0]
 
 
 def test_auto_takes_the_least_effort_where_thinking_cannot_be_switched_off() -> None:
-    found = reasoning_params("openai/o3-mini", 20, "auto")
-    assert (found.mode, found.settings) == ("native", {"reasoning_effort": "low"})
-    assert "not 20" in found.notes[0]
+    params = reasoning_params("openai/o3-mini", 20, "auto")
+    assert (params.mode, params.settings) == ("native", {"reasoning_effort": "low"})
+    assert "not 20" in params.notes[0]
 
 
 def test_auto_says_that_a_thinking_model_has_no_dial() -> None:
-    found = reasoning_params("xai/grok-4", 500, "auto")
-    assert (found.mode, found.settings, found.thinks) == ("prompt", {}, True)
-    assert "in the prompt alone" in found.notes[0]
+    params = reasoning_params("xai/grok-4", 500, "auto")
+    assert (params.mode, params.settings, params.thinks) == ("prompt", {}, True)
+    assert "in the prompt alone" in params.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_an_engine_object_has_no_dial() -> None:
     ],
 )
 def test_a_number_is_kept_within_what_the_model_takes(budget: int, limit: int | None, number: int) -> None:
-    found = reasoning_params(CLAUDE, budget, max_tokens=limit)
-    assert found.settings["thinking"]["budget_tokens"] == number
-    assert bool(found.notes) == (number != budget)
+    params = reasoning_params(CLAUDE, budget, max_tokens=limit)
+    assert params.settings["thinking"]["budget_tokens"] == number
+    assert bool(params.notes) == (number != budget)
 
 
 def test_max_tokens_is_set_beside_a_number_only_where_the_caller_set_none() -> None:
@@ -123,26 +123,26 @@ def test_max_tokens_is_set_beside_a_number_only_where_the_caller_set_none() -> N
 
 
 def test_without_room_for_the_least_thinking_the_prompt_tells_the_budget() -> None:
-    found = reasoning_params(CLAUDE, 2000, max_tokens=1200)
-    assert (found.mode, found.settings, found.thinks) == ("prompt", {}, False)
-    assert "max_tokens 1200 leaves no room" in found.notes[0]
+    params = reasoning_params(CLAUDE, 2000, max_tokens=1200)
+    assert (params.mode, params.settings, params.thinks) == ("prompt", {}, False)
+    assert "max_tokens 1200 leaves no room" in params.notes[0]
 
 
 def test_sampling_that_the_provider_refuses_while_thinking_is_left_out_and_told() -> None:
-    found = reasoning_params(CLAUDE, 2000, temperature=0.3)
-    assert found.settings["temperature"] is None
-    assert found.notes == ("temperature 0.3 was left out: Claude up to 4.6 refuses it while thinking",)
+    params = reasoning_params(CLAUDE, 2000, temperature=0.3)
+    assert params.settings["temperature"] is None
+    assert params.notes == ("temperature 0.3 was left out: Claude up to 4.6 refuses it while thinking",)
     assert "temperature" not in reasoning_params(CLAUDE, 2000, temperature=1.0).settings
 
 
 def test_the_settings_of_the_lm_are_never_changed_or_handed_out() -> None:
     lm = LM(CLAUDE, api_key="k", thinking=dict(THINKING), reasoning_effort="high")
     before = copy.deepcopy(lm.kwargs)
-    found = budget_request(lm, 2000, "native")
-    found.settings["thinking"]["budget_tokens"] = 7
+    request = budget_request(lm, 2000, "native")
+    request.settings["thinking"]["budget_tokens"] = 7
     assert lm.kwargs == before
     assert budget_request(lm, 2000, "native").settings["thinking"]["budget_tokens"] == 2000
-    assert found.settings["reasoning_effort"] is None
+    assert request.settings["reasoning_effort"] is None
 
 
 # ---- words
@@ -183,14 +183,14 @@ def test_a_cap_goes_where_dspy_keeps_the_limit_of_a_reasoning_model() -> None:
 
 
 def test_the_responses_api_takes_no_cap_below_sixteen() -> None:
-    found = reasoning_params("openai/gpt-4o", 5, "cap", model_type="responses", engine="auto")
-    assert found.wire == {"max_output_tokens": 16}
-    assert "raised from 5" in found.notes[0]
+    params = reasoning_params("openai/gpt-4o", 5, "cap", model_type="responses", engine="auto")
+    assert params.wire == {"max_output_tokens": 16}
+    assert "raised from 5" in params.notes[0]
 
 
 def test_a_cap_below_the_thinking_of_the_lm_switches_it_off() -> None:
-    found = reasoning_params(CLAUDE, 500, "cap", thinking=THINKING)
-    assert found.settings == {"max_tokens": 500, "thinking": {"type": "disabled"}}
+    params = reasoning_params(CLAUDE, 500, "cap", thinking=THINKING)
+    assert params.settings == {"max_tokens": 500, "thinking": {"type": "disabled"}}
     assert reasoning_params(CLAUDE, 9000, "cap", thinking=THINKING).settings == {"max_tokens": 9000}
 
 
@@ -225,8 +225,8 @@ def test_the_least_thinking_is_the_switch_or_the_lowest_dial(
 def test_a_dial_of_the_call_itself_is_left_to_the_caller() -> None:
     lm = LM("openai/gpt-5", api_key="k")
     assert minimal_thinking(lm, {"reasoning_effort": "high"}) == BudgetRequest()
-    found = budget_request(lm, 20, "native", {"reasoning_effort": "high"})
-    assert (found.settings, found.notes) == ({}, ("the call's own reasoning_effort was kept",))
+    request = budget_request(lm, 20, "native", {"reasoning_effort": "high"})
+    assert (request.settings, request.notes) == ({}, ("the call's own reasoning_effort was kept",))
 
 
 # ---- who thinks
@@ -293,21 +293,21 @@ def test_what_only_litellm_sends_has_a_dial_sent_as_litellm_does() -> None:
 
 
 def test_the_word_set_on_the_lm_is_kept_for_a_number_and_that_is_said() -> None:
-    found = reasoning_params("openai/gpt-5", 400, "auto", reasoning_effort="high")
-    assert (found.settings, found.thinks) == ({}, True)
-    assert "the LM's own reasoning_effort high was kept" in found.notes[0]
+    params = reasoning_params("openai/gpt-5", 400, "auto", reasoning_effort="high")
+    assert (params.settings, params.thinks) == ({}, True)
+    assert "the LM's own reasoning_effort high was kept" in params.notes[0]
 
 
 @pytest.mark.parametrize(("budget", "mode"), [(400, "native"), ("minimal", "auto"), ("minimal", "native")])
 def test_a_word_set_on_the_lm_is_replaced_where_the_module_says_so_and_that_is_said(budget: Any, mode: Mode) -> None:
-    found = reasoning_params("openai/gpt-5", budget, mode, reasoning_effort="high")
-    assert found.settings["reasoning_effort"] == "minimal"
-    assert "the LM's own reasoning_effort high was replaced by minimal" in found.notes
+    params = reasoning_params("openai/gpt-5", budget, mode, reasoning_effort="high")
+    assert params.settings["reasoning_effort"] == "minimal"
+    assert "the LM's own reasoning_effort high was replaced by minimal" in params.notes
 
 
 def test_the_word_of_a_call_is_kept_whatever_the_budget() -> None:
-    found = budget_request(LM("openai/gpt-5", api_key="k"), "low", "auto", {"reasoning_effort": "high"})
-    assert (found.settings, found.notes) == ({}, ("the call's own reasoning_effort was kept",))
+    request = budget_request(LM("openai/gpt-5", api_key="k"), "low", "auto", {"reasoning_effort": "high"})
+    assert (request.settings, request.notes) == ({}, ("the call's own reasoning_effort was kept",))
 
 
 @pytest.mark.parametrize(
@@ -319,14 +319,14 @@ def test_the_word_of_a_call_is_kept_whatever_the_budget() -> None:
     ],
 )
 def test_a_word_the_model_lacks_becomes_the_next_lower_one(model: str, word: str, sent: str, note: str) -> None:
-    found = budget_request(LM(model, api_key="k", engine="auto"), word)
-    assert (found.settings, found.notes) == ({"reasoning_effort": sent}, (note,))
+    request = budget_request(LM(model, api_key="k", engine="auto"), word)
+    assert (request.settings, request.notes) == ({"reasoning_effort": sent}, (note,))
 
 
 def test_a_model_of_numbers_gets_the_number_a_word_stands_for() -> None:
-    found = reasoning_params(CLAUDE, "low", "auto")  # type: ignore[arg-type]
-    assert found.settings["thinking"]["budget_tokens"] == 2048
-    assert "effort low stands for 2048 tokens" in found.notes[0]
+    params = reasoning_params(CLAUDE, "low", "auto")  # type: ignore[arg-type]
+    assert params.settings["thinking"]["budget_tokens"] == 2048
+    assert "effort low stands for 2048 tokens" in params.notes[0]
 
 
 def test_a_word_has_no_cap() -> None:

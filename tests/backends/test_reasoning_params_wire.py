@@ -198,19 +198,25 @@ def test_native_sends_what_the_receipt_says_and_no_provider_refuses_it(
     model = lm(provider, target, engine, **({} if config else own))
     for budget in BUDGETS:
         sent.clear()
-        told = receipt(ask(_loaded(saved), model, budget, "native", **config))
+        call_receipt = receipt(ask(_loaded(saved), model, budget, "native", **config))
         (request,) = sent
         assert request.refusals == ()
-        assert contains(dict(request.body), told.reasoning_params), (told.reasoning_params, request.body)
+        assert contains(dict(request.body), call_receipt.reasoning_params), (
+            call_receipt.reasoning_params,
+            request.body,
+        )
         assert f"{budget} tokens" in request.prompt  # no row loses the number
-        assert told.mode == "native" or any("no room" in note for note in told.reasoning_notes)
-        assert bool(told.reasoning_params) == (told.mode == "native")
+        assert call_receipt.mode == "native" or any("no room" in note for note in call_receipt.reasoning_notes)
+        assert bool(call_receipt.reasoning_params) == (call_receipt.mode == "native")
         if limit is not None:
             assert max(limits(request.body)) <= limit
-        number = next((n for n in _numbers(told.reasoning_params) if n == budget), None)
-        assert number == budget or told.reasoning_notes or _word(told.reasoning_params)
+        number = next((n for n in _numbers(call_receipt.reasoning_params) if n == budget), None)
+        assert number == budget or call_receipt.reasoning_notes or _word(call_receipt.reasoning_params)
         uncounted = (target.provider, engine) == ("ollama", "litellm")  # one count for thinking and text
-        assert (told.output_tokens, told.reasoning_tokens) == (12, None if uncounted or not _thought(told) else 5)
+        assert (call_receipt.output_tokens, call_receipt.reasoning_tokens) == (
+            12,
+            None if uncounted or not _thought(call_receipt) else 5,
+        )
 
 
 def _thought(told: tale_dspy.Receipt) -> bool:
@@ -242,12 +248,15 @@ def test_no_word_is_refused_and_equal_requests_are_one_setting(
     bodies: dict[str, str] = {}
     for word in EFFORT_WORDS:
         sent.clear()
-        told = receipt(ask(_loaded(saved), model, None, "auto", effort=word))
+        call_receipt = receipt(ask(_loaded(saved), model, None, "auto", effort=word))
         (request,) = sent
         assert request.refusals == ()
-        assert contains(dict(request.body), told.reasoning_params), (told.reasoning_params, request.body)
-        assert "must stay below" not in request.prompt and told.effort == word
-        assert word in ("none", *effort_words(model)) or told.reasoning_notes  # what was changed is said
+        assert contains(dict(request.body), call_receipt.reasoning_params), (
+            call_receipt.reasoning_params,
+            request.body,
+        )
+        assert "must stay below" not in request.prompt and call_receipt.effort == word
+        assert word in ("none", *effort_words(model)) or call_receipt.reasoning_notes  # what was changed is said
         bodies[word] = json.dumps(request.body, sort_keys=True)
     settings = distinct_settings(model, EFFORT_WORDS)
     groups = [{str(setting.value), *map(str, setting.same)} for setting in settings]
@@ -302,9 +311,9 @@ def test_a_model_without_a_row_is_sent_nothing_and_that_is_said(
     provider: ProviderServer, sent: list[SentRequest], saved: Path, model: str
 ) -> None:
     target = lm(provider, Target(model, "openai"), "litellm")
-    told = receipt(ask(_loaded(saved), target, 50, "auto", effort="low"))
+    call_receipt = receipt(ask(_loaded(saved), target, 50, "auto", effort="low"))
     assert "reasoning_effort" not in sent[0].body and "must stay below 50 tokens" in sent[0].prompt
-    assert told.reasoning_notes == [f"no reasoning control of {model} is known: effort low was not sent"]
+    assert call_receipt.reasoning_notes == [f"no reasoning control of {model} is known: effort low was not sent"]
     assert len(distinct_settings(target, EFFORT_WORDS)) == 1
 
 
@@ -393,18 +402,21 @@ def test_no_mode_sends_what_a_provider_refuses(
     model = lm(provider, target, engine)
     for budget in (20, 2000):
         sent.clear()
-        told = receipt(ask(_loaded(saved), model, budget, mode))
+        call_receipt = receipt(ask(_loaded(saved), model, budget, mode))
         (request,) = sent
         assert request.refusals == ()
-        assert contains(dict(request.body), told.reasoning_params), (told.reasoning_params, request.body)
+        assert contains(dict(request.body), call_receipt.reasoning_params), (
+            call_receipt.reasoning_params,
+            request.body,
+        )
         assert f"{budget} tokens" in request.prompt
         assert mode != "cap" or limits(request.body) == [budget]
 
 
 def test_the_responses_api_keeps_the_cap(provider: ProviderServer, sent: list[SentRequest], saved: Path) -> None:
-    told = receipt(ask(_loaded(saved), lm(provider, RESPONSES, "auto"), 500, "cap"))
+    call_receipt = receipt(ask(_loaded(saved), lm(provider, RESPONSES, "auto"), 500, "cap"))
     assert sent[0].body["max_output_tokens"] == 500
-    assert told.reasoning_params == {"max_output_tokens": 500}
+    assert call_receipt.reasoning_params == {"max_output_tokens": 500}
 
 
 @pytest.mark.parametrize(
@@ -440,8 +452,8 @@ def test_auto_asks_a_model_that_thinks_natively_once_and_others_for_an_estimate(
 ) -> None:
     model = lm(provider, target, engine)
     pred = ask(TaleEP("question -> answer"), model, None, "auto")
-    told = receipt(pred)
-    native = told.mode == "native"
+    call_receipt = receipt(pred)
+    native = call_receipt.mode == "native"
     assert len(sent) == (1 if native else 2)
     assert ("step by step" in sent[-1].prompt) is not native
     assert list(pred.keys()) == ["reasoning", "answer"]

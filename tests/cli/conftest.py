@@ -57,7 +57,7 @@ def tale(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.fixture
-def asked(server: Any, tmp_path: Path) -> list[str]:
+def task_flags(server: Any, tmp_path: Path) -> list[str]:
     """Flags that ask `server` its first ten questions, on DSPy's own engine."""
     rows = [{"question": q, "answer": a} for q, a in list(server.bank.items())[:10]]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -69,7 +69,7 @@ def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start a command as a process of its own, in the same folder."""
 
     def start(*args: object, **options: Any) -> subprocess.Popen[str]:
-        given: dict[str, Any] = {"cwd": tmp_path, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([*COMMAND, *map(str, args)], env=dict(os.environ), **{**given, **options})
+        pipes: dict[str, Any] = {"cwd": tmp_path, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([*COMMAND, *map(str, args)], env=dict(os.environ), **{**pipes, **options})
 
     return start

@@ -20,8 +20,8 @@ def on_terminal(columns: int, *args: str, **options: Any) -> tuple[int, list[str
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")} | {"TERM": "xterm"}
-    given = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": env, **options}
-    with subprocess.Popen([*COMMAND, *args], **given) as running:
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": env, **options}
+    with subprocess.Popen([*COMMAND, *args], **streams) as running:
         os.close(theirs)
         screen = b""
         while chunk := _read(ours):

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 
-def test_the_run_that_pays_is_named(tale: Any, asked: list[str]) -> None:
+def test_the_run_that_pays_is_named(tale: Any, task_flags: list[str]) -> None:
     for program in ("cot", "budget:40", "budget:4"):
-        assert tale("eval", program, *asked, "--out", program.replace(":", "-")).code == 0
-    told = tale("advise", "cot", "budget-40", "budget-4", "--max-drop", "50")
-    assert told.code == 0 and "against cot" in told.out and "budget:40: " in told.out and "budget:4: " in told.out
+        assert tale("eval", program, *task_flags, "--out", program.replace(":", "-")).code == 0
+    result = tale("advise", "cot", "budget-40", "budget-4", "--max-drop", "50")
+    assert (
+        result.code == 0 and "against cot" in result.out and "budget:40: " in result.out and "budget:4: " in result.out
+    )
     figures = tale("advise", "cot", "budget-40", "budget-4", "--json")
     assert figures.out.count("\n") == 1 and {run["name"] for run in figures.json["runs"]} == {"budget:40", "budget:4"}
 
@@ -22,7 +24,9 @@ def test_the_run_that_pays_is_named(tale: Any, asked: list[str]) -> None:
         (["cot"], "no run has a budget"),
     ],
 )
-def test_wrong_input_is_refused_in_one_sentence(tale: Any, asked: list[str], args: list[str], sentence: str) -> None:
-    assert tale("eval", "cot", *asked, "--limit", "2", "--out", "cot").code == 0
-    told = tale("advise", *args)
-    assert told.code == 2 and sentence in told.sentence
+def test_wrong_input_is_refused_in_one_sentence(
+    tale: Any, task_flags: list[str], args: list[str], sentence: str
+) -> None:
+    assert tale("eval", "cot", *task_flags, "--limit", "2", "--out", "cot").code == 0
+    result = tale("advise", *args)
+    assert result.code == 2 and sentence in result.sentence

@@ -11,9 +11,9 @@ def records(folder: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(folder, "records.jsonl").read_text().splitlines()]
 
 
-def test_a_factor_gives_each_question_its_share_of_the_vanilla_run(tale: Any, asked: list[str]) -> None:
-    tale("eval", "cot", *asked, "--out", "v")
-    assert tale("eval", "budget:0.25x", *asked, "--vanilla", "v", "--out", "a").code == 0
+def test_a_factor_gives_each_question_its_share_of_the_vanilla_run(tale: Any, task_flags: list[str]) -> None:
+    tale("eval", "cot", *task_flags, "--out", "v")
+    assert tale("eval", "budget:0.25x", *task_flags, "--vanilla", "v", "--out", "a").code == 0
     spent = {r["id"]: r["output_tokens"] for r in records("v")}
     assert {r["id"]: r["token_budget"] for r in records("a")} == {k: round(0.25 * n) for k, n in spent.items()}
 
@@ -25,8 +25,8 @@ def train(server: Any, tmp_path: Path) -> str:
     return "train.jsonl"
 
 
-def test_the_best_budget_is_chosen_on_training_questions(tale: Any, asked: list[str], train: str) -> None:
-    assert tale("eval", "budget:best", *asked, "--train-data", train, "--out", "a").code == 0
+def test_the_best_budget_is_chosen_on_training_questions(tale: Any, task_flags: list[str], train: str) -> None:
+    assert tale("eval", "budget:best", *task_flags, "--train-data", train, "--out", "a").code == 0
     tried = {int(p.name.removeprefix("budget-")) for p in Path("a-search").iterdir()}
     (chosen,) = {r["token_budget"] for r in records("a")}
     assert chosen in tried and {len(records(f"a-search/budget-{b}")) for b in tried} == {10}
@@ -35,23 +35,23 @@ def test_the_best_budget_is_chosen_on_training_questions(tale: Any, asked: list[
 
 
 def test_a_search_goes_on_where_it_was_stopped_and_shares_one_cap(
-    tale: Any, asked: list[str], train: str, server: Any
+    tale: Any, task_flags: list[str], train: str, server: Any
 ) -> None:
     prices = ["--price-in", "1", "--price-out", "2", "--max-tokens", "200", "--concurrency", "2"]
-    command = ["eval", "budget:best", *asked, "--train-data", train, *prices, "--out", "a", "--no-cache"]
+    command = ["eval", "budget:best", *task_flags, "--train-data", train, *prices, "--out", "a", "--no-cache"]
     spent = 0.0
     for _ in range(30):
-        told = tale(*command, "--max-usd", "0.008")
+        result = tale(*command, "--max-usd", "0.008")
         before, spent = spent, server.stats.prompt_tokens * 1e-6 + server.stats.completion_tokens * 2e-6
         assert spent - before <= 0.008
-        if told.code == 0:
+        if result.code == 0:
             break
-        assert told.code == 3 and "the same command continues" in told.err
+        assert result.code == 3 and "the same command continues" in result.err
     assert server.stats.requests == 100 and len(records("a")) == 10
 
 
-def test_training_questions_need_allow_leak_and_mark_the_run(tale: Any, asked: list[str], server: Any) -> None:
-    command = ["eval", "budget:best", *asked, "--train-data", "questions.jsonl", "--out", "a"]
+def test_training_questions_need_allow_leak_and_mark_the_run(tale: Any, task_flags: list[str], server: Any) -> None:
+    command = ["eval", "budget:best", *task_flags, "--train-data", "questions.jsonl", "--out", "a"]
     assert tale(*command).code == 2 and server.stats.requests == 0
-    told = tale(*command, "--allow-leak")
-    assert told.code == 0 and "contaminated" in told.out
+    result = tale(*command, "--allow-leak")
+    assert result.code == 0 and "contaminated" in result.out

@@ -18,29 +18,39 @@ def questions(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_file_sets_flags_and_the_command_line_wins(tale: Any, asked: list[str], tmp_path: Path) -> None:
+def test_a_file_sets_flags_and_the_command_line_wins(tale: Any, task_flags: list[str], tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('limit = 3\nmax-tokens = 7\nprogram = "direct"\n')
-    file = tale("eval", *asked, "--config", str(tmp_path / "c.toml"), "--json", "--out", str(tmp_path / "a"))
+    file = tale("eval", *task_flags, "--config", str(tmp_path / "c.toml"), "--json", "--out", str(tmp_path / "a"))
     assert file.code == 0 and file.json["n"] == 3 and file.json["program"] == "direct"
     line = tale(
-        "eval", *asked, "--config", str(tmp_path / "c.toml"), "--limit", "2", "--json", "--out", str(tmp_path / "b")
+        "eval",
+        *task_flags,
+        "--config",
+        str(tmp_path / "c.toml"),
+        "--limit",
+        "2",
+        "--json",
+        "--out",
+        str(tmp_path / "b"),
     )
     assert line.json["n"] == 2
 
 
 def test_the_environment_wins_over_the_file(
-    tale: Any, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tale: Any, task_flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "c.toml").write_text("limit = 3\n")
     monkeypatch.setenv("TALE_LIMIT", "1")
-    done = tale("eval", "direct", *asked, "--config", str(tmp_path / "c.toml"), "--json", "--out", str(tmp_path / "a"))
-    assert done.json["n"] == 1
+    result = tale(
+        "eval", "direct", *task_flags, "--config", str(tmp_path / "c.toml"), "--json", "--out", str(tmp_path / "a")
+    )
+    assert result.json["n"] == 1
 
 
-def test_a_flag_that_is_not_there_is_named_with_the_nearest(tale: Any, asked: list[str], tmp_path: Path) -> None:
+def test_a_flag_that_is_not_there_is_named_with_the_nearest(tale: Any, task_flags: list[str], tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("limt = 3\n")
-    done = tale("eval", "direct", *asked, "--config", str(tmp_path / "c.toml"))
-    assert done.code == 2 and "eval has no flag limt; did you mean limit?" in done.sentence
+    result = tale("eval", "direct", *task_flags, "--config", str(tmp_path / "c.toml"))
+    assert result.code == 2 and "eval has no flag limt; did you mean limit?" in result.sentence
 
 
 @pytest.mark.parametrize(("text", "reason"), [("limit =", "is no TOML"), ("[eval]\nlimit = 3", "eval is a table")])

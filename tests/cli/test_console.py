@@ -16,8 +16,10 @@ from tale_dspy.runs.options import Tally
 
 
 @pytest.mark.parametrize("columns", [80, 160])
-def test_a_live_bar_fits_the_terminal_and_shows_the_figures(columns: int, asked: list[str], tmp_path: Path) -> None:
-    command = ["eval", "tale-ep", *asked, "--price-in", "1", "--price-out", "2"]
+def test_a_live_bar_fits_the_terminal_and_shows_the_figures(
+    columns: int, task_flags: list[str], tmp_path: Path
+) -> None:
+    command = ["eval", "tale-ep", *task_flags, "--price-in", "1", "--price-out", "2"]
     code, lines = on_terminal(columns, *command, cwd=tmp_path)
     assert code == 0 and max(map(len, lines)) <= columns
     last = [line for line in lines if "10/10" in line][-1]
@@ -26,9 +28,9 @@ def test_a_live_bar_fits_the_terminal_and_shows_the_figures(columns: int, asked:
     assert any("kept in runs/" in line for line in lines)
 
 
-def test_stdout_stays_clean_under_a_live_bar(asked: list[str], tmp_path: Path) -> None:
+def test_stdout_stays_clean_under_a_live_bar(task_flags: list[str], tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as out:
-        code, lines = on_terminal(80, "eval", "cot", *asked, "--json", cwd=tmp_path, stdout=out)
+        code, lines = on_terminal(80, "eval", "cot", *task_flags, "--json", cwd=tmp_path, stdout=out)
     assert code == 0 and any("10/10" in line for line in lines)
     assert json.loads((tmp_path / "out").read_text())["n"] == 10
 
@@ -99,8 +101,8 @@ def test_json_is_strict(value: Any, text: str, capsys: pytest.CaptureFixture[str
 def test_json_survives_an_output_that_is_not_utf8() -> None:
     code = "from tale_dspy.cli.console import print_json; print_json({'text': 'é 😀'})"
     env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
-    assert json.loads(done.stdout) == {"text": "é 😀"}
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
+    assert json.loads(result.stdout) == {"text": "é 😀"}
 
 
 def test_piped_output_is_wide_and_plain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

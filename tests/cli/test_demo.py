@@ -53,18 +53,18 @@ def records(program: str, folder: str | Path = "d") -> list[str]:
 
 
 def test_the_demo_keeps_compares_and_draws(tale: Any, scripted: ScriptedServer) -> None:
-    told = tale(*COMMAND)
-    assert (told.code, told.err) == (0, "")
+    result = tale(*COMMAND)
+    assert (result.code, result.err) == (0, "")
     assert {program: len(records(program)) for program in PROGRAMS} == dict.fromkeys(PROGRAMS, 3)
     for said in ("cot: 3 questions, ", "for the estimate", "tale-ep against cot on embedded:test, 3 questions", *NEXT):
-        assert said in told.out
-    assert "Fixed budgets" in told.out
-    assert "budget shrinks" in told.out or "No rise" in told.out
+        assert said in result.out
+    assert "Fixed budgets" in result.out
+    assert "budget shrinks" in result.out or "No rise" in result.out
     drawn = {path.name for path in Path("d/report").iterdir()}
     assert {"table.md", "elasticity.png", "elasticity.svg", "elasticity.csv", "elasticity.md"} < drawn
-    asked = scripted.stats.requests
+    requests_before = scripted.stats.requests
     again = tale(*COMMAND)
-    assert (again.code, scripted.stats.requests) == (0, asked)
+    assert (again.code, scripted.stats.requests) == (0, requests_before)
 
 
 @pytest.mark.parametrize("columns", [80, 160])
@@ -87,10 +87,10 @@ def test_ctrl_c_is_130_and_the_same_command_finishes(
         _, err = running.communicate()
     assert (running.returncode, err) == (130, DONE)
     assert len(records("cot", tmp_path / "d")) == 3 and not (tmp_path / "d" / "tale-ep").exists()
-    asked = scripted.stats.requests
+    requests_before = scripted.stats.requests
     with process(*COMMAND) as running:
         running.communicate()
-    assert running.returncode == 0 and scripted.stats.requests - asked <= 3 * (len(PROGRAMS) + 1) - 5
+    assert running.returncode == 0 and scripted.stats.requests - requests_before <= 3 * (len(PROGRAMS) + 1) - 5
     assert len(records("budget:300", tmp_path / "d")) == 3
 
 
@@ -102,8 +102,8 @@ def test_a_demo_of_no_number_of_questions_is_refused(count: str, tale: Any) -> N
 def test_a_folder_with_something_else_is_not_touched(tale: Any, scripted: ScriptedServer) -> None:
     Path("d/cot").mkdir(parents=True)
     Path("d/cot/mine.txt").write_text("mine")
-    told = tale(*COMMAND)
-    assert told.code == 2 and "mine.txt" in told.err and scripted.stats.requests == 0
+    result = tale(*COMMAND)
+    assert result.code == 2 and "mine.txt" in result.err and scripted.stats.requests == 0
 
 
 def test_without_matplotlib_the_demo_shows_its_tables_all_the_same(
@@ -112,12 +112,12 @@ def test_without_matplotlib_the_demo_shows_its_tables_all_the_same(
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    told = tale(*COMMAND)
-    assert told.code == 0 and "no figures: matplotlib is not installed: pip install 'tale-dspy[report]'" in told.out
-    assert "Fixed budgets" in told.out and not Path("d/report").exists()
+    result = tale(*COMMAND)
+    assert result.code == 0 and "no figures: matplotlib is not installed: pip install 'tale-dspy[report]'" in result.out
+    assert "Fixed budgets" in result.out and not Path("d/report").exists()
 
 
 def test_without_torch_the_pip_line_is_said(tale: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    told = tale("demo")
-    assert told.code == 2 and "torch is not installed: pip install 'tale-dspy[local]'" in told.err
+    result = tale("demo")
+    assert result.code == 2 and "torch is not installed: pip install 'tale-dspy[local]'" in result.err

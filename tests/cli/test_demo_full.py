@@ -58,18 +58,18 @@ def engine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 def test_the_whole_road_is_gone_once_and_can_be_read_afterwards(tale: Any, engine: Reasoner) -> None:
-    told = tale(*COMMAND)
-    assert told.code == 0, told.err
+    result = tale(*COMMAND)
+    assert result.code == 0, result.err
     places = [*(Path("d") / name for name in ROWS), *Path("d").glob("best-fixed-budget-*")]
     assert [len((place / "records.jsonl").read_text().splitlines()) for place in places] == [3] * 7
     for said in ("confirmed on fresh draws", "Gate: SFT, cot", "fail: ", "searched budgets, confirmed"):
-        assert said in told.out
+        assert said in result.out
     card = json.loads(Path("d/adapter-sft-cot/tale_adapter.json").read_text())
     assert card["gate"]["n"] == 3 and card["gate"]["outcome"] == "fail"  # a random model learns nothing in a step
     assert Path("d/report/before_after_sft.png").stat().st_size > 10_000
     assert "searched budgets, confirmed" in Path("d/report/table.md").read_text()
-    asked = len(engine.requests)
-    assert (tale(*COMMAND).code, len(engine.requests)) == (0, asked)
+    count = len(engine.requests)
+    assert (tale(*COMMAND).code, len(engine.requests)) == (0, count)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_the_whole_road_is_gone_once_and_can_be_read_afterwards(tale: Any, engin
     ],
 )
 def test_a_model_that_cannot_be_trained_is_refused(args: tuple[str, ...], said: str, tale: Any) -> None:
-    told = tale(*COMMAND, *args)
-    assert told.code == 2 and said in told.sentence and not Path("d").exists()
+    result = tale(*COMMAND, *args)
+    assert result.code == 2 and said in result.sentence and not Path("d").exists()
 
 
 def test_without_trl_the_pip_line_is_said(tale: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "trl" else object())
-    told = tale(*COMMAND, "--model", "local:x")
-    assert told.code == 2 and "trl is not installed: pip install 'tale-dspy[train]'" in told.sentence
+    result = tale(*COMMAND, "--model", "local:x")
+    assert result.code == 2 and "trl is not installed: pip install 'tale-dspy[train]'" in result.sentence

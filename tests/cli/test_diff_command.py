@@ -8,22 +8,26 @@ import pytest
 
 
 @pytest.fixture
-def runs(tale: Any, asked: list[str]) -> tuple[str, str]:
+def runs(tale: Any, task_flags: list[str]) -> tuple[str, str]:
     """A vanilla run and a direct one, which gets some questions wrong."""
-    assert tale("eval", "cot", *asked, "--out", "a").code == tale("eval", "direct", *asked, "--out", "b").code == 0
+    assert (
+        tale("eval", "cot", *task_flags, "--out", "a").code
+        == tale("eval", "direct", *task_flags, "--out", "b").code
+        == 0
+    )
     return "a", "b"
 
 
 def test_the_second_run_is_compared_with_the_first(tale: Any, runs: tuple[str, str]) -> None:
-    told = tale("diff", *runs)
-    assert (told.code, told.err) == (0, "")
-    assert "direct against cot on questions.jsonl, 10 questions" in told.out and "right->wrong" in told.out
+    result = tale("diff", *runs)
+    assert (result.code, result.err) == (0, "")
+    assert "direct against cot on questions.jsonl, 10 questions" in result.out and "right->wrong" in result.out
 
 
 def test_json_is_one_object_without_nan(tale: Any, runs: tuple[str, str]) -> None:
-    told = tale("diff", *runs, "--json")
-    assert told.err == "" and told.out.count("\n") == 1
-    assert told.json["n"] == 10 and told.json["right_to_wrong"] > 0
+    result = tale("diff", *runs, "--json")
+    assert result.err == "" and result.out.count("\n") == 1
+    assert result.json["n"] == 10 and result.json["right_to_wrong"] > 0
     assert tale("diff", "a", "a", "--json").json["right_to_wrong"] == 0
 
 
@@ -52,9 +56,9 @@ def test_limit_cuts_the_changed_questions_and_0_shows_all(
     ],
 )
 def test_what_cannot_be_compared_is_2(
-    args: tuple[str, ...], said: str, tale: Any, asked: list[str], runs: tuple[str, str]
+    args: tuple[str, ...], said: str, tale: Any, task_flags: list[str], runs: tuple[str, str]
 ) -> None:
     swapped = ["--inputs", "answer", "--gold", "question"]
-    assert tale("eval", "cot", *asked, *swapped, "--out", "other").code == 0
-    told = tale("diff", *args)
-    assert told.code == 2 and said in told.sentence
+    assert tale("eval", "cot", *task_flags, *swapped, "--out", "other").code == 0
+    result = tale("diff", *args)
+    assert result.code == 2 and said in result.sentence

@@ -27,17 +27,17 @@ def search(tale: Any) -> str:
 
 def test_rows_are_written_and_every_exclusion_is_counted(tale: Any, search: str) -> None:
     Path("seen.csv").write_text("question,answer\nWhat is 3 plus 3?,6\n")
-    told = tale("distill", search, "--exclude", "seen.csv", "--out", "sft.jsonl")
-    assert told.code == 0
-    assert told.out == "4 of 6 searched questions -> sft.jsonl (75.0% fewer output tokens than without a budget)\n"
-    assert told.err == "1 left out: no budget stood the fresh draws\n1 left out: excluded\n"
+    result = tale("distill", search, "--exclude", "seen.csv", "--out", "sft.jsonl")
+    assert result.code == 0
+    assert result.out == "4 of 6 searched questions -> sft.jsonl (75.0% fewer output tokens than without a budget)\n"
+    assert result.err == "1 left out: no budget stood the fresh draws\n1 left out: excluded\n"
     rows = [json.loads(line) for line in Path("sft.jsonl").read_text().splitlines()]
     assert [row["completion"][0]["content"] for row in rows] == [f"Answer: [[{n}]]" for n in (2, 4, 8, 10)]
 
 
 def test_json_is_one_object(tale: Any, search: str) -> None:
-    told = tale("distill", search, "--format", "dpo", "--program", "dspy-cot", "--out", "dpo.jsonl", "--json")
-    assert told.json == {
+    result = tale("distill", search, "--format", "dpo", "--program", "dspy-cot", "--out", "dpo.jsonl", "--json")
+    assert result.json == {
         "format": "dpo",
         "searched": 6,
         "rows": 5,
@@ -62,6 +62,6 @@ def test_json_is_one_object(tale: Any, search: str) -> None:
     ],
 )
 def test_bad_input_is_2_and_one_sentence(args: str, said: str, tale: Any, search: str) -> None:
-    told = tale("distill", *args.split())
-    assert (told.code, told.out) == (2, "")
-    assert said in told.sentence and not Path("a.jsonl").exists()
+    result = tale("distill", *args.split())
+    assert (result.code, result.out) == (2, "")
+    assert said in result.sentence and not Path("a.jsonl").exists()

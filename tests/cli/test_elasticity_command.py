@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 
-def test_fixed_budgets_are_asked_shown_and_drawn(tale: Any, asked: list[str], server: Any) -> None:
-    told = tale(
-        "elasticity", *asked, "--budgets", "80,40,10", "--limit", "10", "--provenance", "scripted", "--out", "e"
+def test_fixed_budgets_are_asked_shown_and_drawn(tale: Any, task_flags: list[str], server: Any) -> None:
+    result = tale(
+        "elasticity", *task_flags, "--budgets", "80,40,10", "--limit", "10", "--provenance", "scripted", "--out", "e"
     )
-    assert told.code == 0 and "kept in e, the report in e/report" in told.out
-    assert "Evidence: scripted" in told.out and "VanillaCoT" not in told.out and "cot" in told.out
+    assert result.code == 0 and "kept in e, the report in e/report" in result.out
+    assert "Evidence: scripted" in result.out and "VanillaCoT" not in result.out and "cot" in result.out
     assert server.stats.requests == 40
     names = {p.name for p in Path("e").iterdir()}
     assert names == {"cot", "budget-80", "budget-40", "budget-10", "report"}
@@ -21,28 +21,28 @@ def test_fixed_budgets_are_asked_shown_and_drawn(tale: Any, asked: list[str], se
     assert Path("e/report/report.html").stat().st_size > 10_000
 
 
-def test_shares_are_the_default_and_json_is_one_object(tale: Any, asked: list[str], server: Any) -> None:
-    told = tale("elasticity", *asked, "--limit", "3", "--json")
-    found = told.json
-    assert told.code == 0 and told.out.count("\n") == 1
-    assert [r["program"] for r in found["points"]][:2] == ["budget:1x", "budget:0.7x"] and len(found["points"]) == 9
-    assert found["vanilla"]["program"] == "cot" and found["n"] == 3 and found["stopped"] is None
-    assert found["run_dir"].startswith("runs/") and found["run_dir"].endswith("--elasticity")
-    assert all(Path(f).exists() for f in found["files"]) and found["pooled"][0]["n"] == 3
+def test_shares_are_the_default_and_json_is_one_object(tale: Any, task_flags: list[str], server: Any) -> None:
+    result = tale("elasticity", *task_flags, "--limit", "3", "--json")
+    output = result.json
+    assert result.code == 0 and result.out.count("\n") == 1
+    assert [r["program"] for r in output["points"]][:2] == ["budget:1x", "budget:0.7x"] and len(output["points"]) == 9
+    assert output["vanilla"]["program"] == "cot" and output["n"] == 3 and output["stopped"] is None
+    assert output["run_dir"].startswith("runs/") and output["run_dir"].endswith("--elasticity")
+    assert all(Path(f).exists() for f in output["files"]) and output["pooled"][0]["n"] == 3
     requests = server.stats.requests
-    again = tale("elasticity", *asked, "--limit", "3", "--json")
-    assert server.stats.requests == requests and again.json["points"] == found["points"]
+    again = tale("elasticity", *task_flags, "--limit", "3", "--json")
+    assert server.stats.requests == requests and again.json["points"] == output["points"]
 
 
 def test_a_cap_keeps_what_was_finished_and_the_command_goes_on(
-    tale: Any, asked: list[str], monkeypatch: pytest.MonkeyPatch
+    tale: Any, task_flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # figures are no part of this
-    command = ["elasticity", *asked, "--budgets", "0.5x,0.2x", "--limit", "4", "--max-tokens", "200", "--out", "e"]
+    command = ["elasticity", *task_flags, "--budgets", "0.5x,0.2x", "--limit", "4", "--max-tokens", "200", "--out", "e"]
     command += ["--concurrency", "1", "--json"]
-    told = tale(*command, "--max-total-output-tokens", "600")
-    assert told.code == 3 and told.json["stopped"] == "cap" and len(told.json["points"]) < 2
-    assert "the same command continues" in told.err and "pip install 'tale-dspy[report]'" in told.err
+    result = tale(*command, "--max-total-output-tokens", "600")
+    assert result.code == 3 and result.json["stopped"] == "cap" and len(result.json["points"]) < 2
+    assert "the same command continues" in result.err and "pip install 'tale-dspy[report]'" in result.err
     again = tale(*command)
     assert again.code == 0 and len(again.json["points"]) == 2 and again.json["files"] == []
 
@@ -59,6 +59,6 @@ def test_a_cap_keeps_what_was_finished_and_the_command_goes_on(
         (["nothing", "--budgets", "10"], "there is no program 'nothing'"),
     ],
 )
-def test_wrong_input_is_one_sentence_and_2(args: list[str], said: str, tale: Any, asked: list[str]) -> None:
-    told = tale("elasticity", *args, *asked)
-    assert told.code == 2 and said in told.sentence
+def test_wrong_input_is_one_sentence_and_2(args: list[str], said: str, tale: Any, task_flags: list[str]) -> None:
+    result = tale("elasticity", *args, *task_flags)
+    assert result.code == 2 and said in result.sentence

@@ -35,8 +35,8 @@ def test_a_run_is_left_with_4_and_continued(tale: Any, flags: list[str], batch_s
     assert left.code == 4 and left.out == ""
     assert "1 batch is with the provider: the same command collects the answers and continues" in left.err
     batch_server.batch_faults = BatchFaults()
-    done = tale("eval", "cot", *flags, "--json")
-    assert done.code == 0 and done.json["n"] == done.json["calls"] == batch_server.batch_stats.paid_calls == 12
+    result = tale("eval", "cot", *flags, "--json")
+    assert result.code == 0 and result.json["n"] == result.json["calls"] == batch_server.batch_stats.paid_calls == 12
 
 
 def test_sigterm_leaves_with_4(
@@ -52,17 +52,17 @@ def test_sigterm_leaves_with_4(
 
 
 def test_a_search_goes_through_four_rounds(tale: Any, flags: list[str], batch_server: BatchServer) -> None:
-    done = tale("search", *flags, "--json")
-    assert done.code == 0 and done.json["n"] == 12 and done.json["gains"] == {}
+    result = tale("search", *flags, "--json")
+    assert result.code == 0 and result.json["n"] == 12 and result.json["gains"] == {}
     assert 2 <= batch_server.batch_stats.batches <= 4 and batch_server.stats.requests == 0
 
 
 def test_a_dry_run_tells_rounds_and_half_the_price(tale: Any, flags: list[str], batch_server: BatchServer) -> None:
     plain = [flag for flag in flags if flag != "--batch"]
     usual = tale("eval", "tale-ep", *plain, "--dry-run", "--yes", "--json").json
-    found = tale("eval", "tale-ep", *plain, "--batch", "--dry-run", "--from", "run-sample", "--json").json
-    assert found["batch_rounds"] == 2 and "batch_rounds" not in usual
-    assert found["cost_usd"] == pytest.approx(0.5 * usual["cost_usd"]) and batch_server.batch_stats.batches == 0
+    output = tale("eval", "tale-ep", *plain, "--batch", "--dry-run", "--from", "run-sample", "--json").json
+    assert output["batch_rounds"] == 2 and "batch_rounds" not in usual
+    assert output["cost_usd"] == pytest.approx(0.5 * usual["cost_usd"]) and batch_server.batch_stats.batches == 0
 
 
 def test_a_provider_without_batches_is_named(tale: Any, flags: list[str]) -> None:

@@ -25,8 +25,8 @@ def asking(tale: Any, tmp_path: Path) -> Callable[..., Any]:
 
 
 def test_it_runs_and_costs_nothing(asking: Any, tmp_path: Path) -> None:
-    told = asking(max_usd=0.01)
-    assert told.code == 0, told.err
+    lm = asking(max_usd=0.01)
+    assert lm.code == 0, lm.err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["n"], summary["cost_usd"]) == (3, 0.0)
 
@@ -60,9 +60,9 @@ def pickled(folder: Path) -> None:
 )
 def test_a_broken_model_is_said(asking: Any, tmp_path: Path, damage: Callable[[Path], object], said: str) -> None:
     damage(tmp_path / "m")
-    told = asking()
-    assert told.code == 2
-    assert said in told.sentence
+    lm = asking()
+    assert lm.code == 2
+    assert said in lm.sentence
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,16 @@ def test_a_broken_model_is_said(asking: Any, tmp_path: Path, damage: Callable[[P
     ],
 )
 def test_a_path_that_is_no_model_is_said(asking: Any, model: str, said: str) -> None:
-    told = asking(model)
-    assert told.code == 2
-    assert said in told.sentence
+    lm = asking(model)
+    assert lm.code == 2
+    assert said in lm.sentence
 
 
 def test_an_adapter_of_another_base_is_said(asking: Any, tmp_path: Path) -> None:
     other = make_model(tmp_path / "other", hidden_size=64)
     make_adapter(tmp_path / "a", other)
-    told = asking("local:m+a")
-    assert (told.code, "was trained on another model" in told.sentence) == (2, True)
+    lm = asking("local:m+a")
+    assert (lm.code, "was trained on another model" in lm.sentence) == (2, True)
     changed(tmp_path / "a" / "adapter_config.json", base_model_name_or_path="elsewhere/m")  # the name alone fits
-    told = asking("local:m+a")
-    assert (told.code, "a cannot be put on m" in told.sentence) == (2, True)
+    lm = asking("local:m+a")
+    assert (lm.code, "a cannot be put on m" in lm.sentence) == (2, True)

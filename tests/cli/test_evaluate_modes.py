@@ -8,12 +8,12 @@ import pytest
 Tale = Callable[..., Any]
 
 
-def test_a_cap_is_sent_and_told(tale: Tale, asked: list[str], server: Any) -> None:
-    told = tale("eval", "budget:30", "--mode", "cap", *asked, "--limit", 2, "--json").json
+def test_a_cap_is_sent_and_told(tale: Tale, task_flags: list[str], server: Any) -> None:
+    output = tale("eval", "budget:30", "--mode", "cap", *task_flags, "--limit", 2, "--json").json
     assert {r.body["max_completion_tokens"] for r in server.requests} == {30}
-    assert told["modes"] == {"cap": 2}
-    assert told["reasoning_notes"] == {}
-    assert told["adherence_mean"] == pytest.approx(told["output_tokens_mean"] / 30)
+    assert output["modes"] == {"cap": 2}
+    assert output["reasoning_notes"] == {}
+    assert output["adherence_mean"] == pytest.approx(output["output_tokens_mean"] / 30)
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,17 @@ def test_a_cap_is_sent_and_told(tale: Tale, asked: list[str], server: Any) -> No
     ],
 )
 def test_a_mode_that_cannot_be_had_is_said_before_anything_is_asked(
-    tale: Tale, asked: list[str], server: Any, args: tuple[str, ...], said: str
+    tale: Tale, task_flags: list[str], server: Any, args: tuple[str, ...], said: str
 ) -> None:
-    told = tale("eval", *args, *asked)
-    assert told.code == 2
-    assert said in told.sentence
+    result = tale("eval", *args, *task_flags)
+    assert result.code == 2
+    assert said in result.sentence
     assert server.requests == []
 
 
-def test_the_dial_of_a_server_of_ones_own_is_sent(tale: Tale, asked: list[str], server: Any) -> None:
+def test_the_dial_of_a_server_of_ones_own_is_sent(tale: Tale, task_flags: list[str], server: Any) -> None:
     flags = ["--mode", "native", "--server", "sglang", "--limit", 1, "--json"]
-    told = tale("eval", "budget:30", *asked, *flags).json
+    output = tale("eval", "budget:30", *task_flags, *flags).json
     assert server.requests[0].body["custom_params"] == {"thinking_budget": 30}
-    assert told["modes"] == {"native": 1}
-    assert "server must be one of" in tale("eval", "budget:30", *asked, "--server", "tgi").sentence
+    assert output["modes"] == {"native": 1}
+    assert "server must be one of" in tale("eval", "budget:30", *task_flags, "--server", "tgi").sentence

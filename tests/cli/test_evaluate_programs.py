@@ -34,24 +34,24 @@ def records(folder: str) -> list[dict[str, Any]]:
     ],
 )
 def test_each_program_asks_its_own_prompt(
-    program: str, kinds: dict[str, int], tale: Any, asked: list[str], server: Any
+    program: str, kinds: dict[str, int], tale: Any, task_flags: list[str], server: Any
 ) -> None:
-    found = tale("eval", program, *asked, "--json").json
+    output = tale("eval", program, *task_flags, "--json").json
     assert {kind: stats.requests for kind, stats in server.stats.by_kind.items()} == kinds
-    assert found["program"] == program and found["outcomes"]["unreadable"] == found["outcomes"]["error"] == 0
+    assert output["program"] == program and output["outcomes"]["unreadable"] == output["outcomes"]["error"] == 0
 
 
-def test_dspy_cot_is_dspys_own_prompt(tale: Any, asked: list[str], server: Any) -> None:
-    tale("eval", "dspy-cot", *asked, "--out", "a")
+def test_dspy_cot_is_dspys_own_prompt(tale: Any, task_flags: list[str], server: Any) -> None:
+    tale("eval", "dspy-cot", *task_flags, "--out", "a")
     assert all("[[ ## question ## ]]" in r.prompt for r in server.requests)
     assert json.loads(Path("a/run.json").read_text())["config"]["adapter"] == "ChatAdapter"
 
 
-def test_a_saved_program_asks_the_model_that_is_named(tale: Any, asked: list[str], server: Any) -> None:
+def test_a_saved_program_asks_the_model_that_is_named(tale: Any, task_flags: list[str], server: Any) -> None:
     program = tale_dspy.BudgetedChainOfThought("question -> answer", token_budget=33)
     program.set_lm(tale_dspy.LM("openai/other", api_base="http://127.0.0.1:9/v1", api_key="old"))
     program.save("best.json")
-    assert tale("eval", "best.json", *asked, "--out", "a").code == 0
+    assert tale("eval", "best.json", *task_flags, "--out", "a").code == 0
     assert {r.body["model"] for r in server.requests} == {"scripted"}
     assert {r["token_budget"] for r in records("a")} == {33}
 
@@ -75,14 +75,14 @@ class holder:
 
 
 @pytest.mark.parametrize("attribute", ["instance", "Wrapped", "factory", "for_task", "holder.inside"])
-def test_a_program_of_ones_own_is_imported(attribute: str, tale: Any, asked: list[str]) -> None:
+def test_a_program_of_ones_own_is_imported(attribute: str, tale: Any, task_flags: list[str]) -> None:
     Path(f"own_{attribute[:3].lower()}.py").write_text(MODULE)
-    told = tale("eval", f"own_{attribute[:3].lower()}:{attribute}", *asked, "--json")
-    assert told.code == 0 and told.json["outcomes"]["correct"] > 7
+    result = tale("eval", f"own_{attribute[:3].lower()}:{attribute}", *task_flags, "--json")
+    assert result.code == 0 and result.json["outcomes"]["correct"] > 7
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.jsonl", "table.tsv"])
-def test_columns_are_named_and_renamed(name: str, tale: Any, asked: list[str], server: Any) -> None:
+def test_columns_are_named_and_renamed(name: str, tale: Any, task_flags: list[str], server: Any) -> None:
     rows = [{"Question Text": q, "Right": a, "else": "x"} for q, a in list(server.bank.items())[:4]]
     with Path(name).open("w", newline="") as file:
         if name.endswith("jsonl"):
@@ -92,20 +92,20 @@ def test_columns_are_named_and_renamed(name: str, tale: Any, asked: list[str], s
             writer.writeheader()
             writer.writerows(rows)
     flags = ["--data", name, "--inputs", "Question Text", "--gold", "Right"]
-    assert tale("eval", "cot", *asked, *flags, "--json").json["outcomes"]["correct"] == 4
+    assert tale("eval", "cot", *task_flags, *flags, "--json").json["outcomes"]["correct"] == 4
 
 
-def test_two_inputs_are_both_sent(tale: Any, asked: list[str], server: Any) -> None:
+def test_two_inputs_are_both_sent(tale: Any, task_flags: list[str], server: Any) -> None:
     Path("two.jsonl").write_text('{"context": "Ada has 3 apples.", "question": "How many?", "answer": "3"}\n')
-    assert tale("eval", "tale-ep", *asked, "--data", "two.jsonl", "--inputs", "context, question").code == 0
+    assert tale("eval", "tale-ep", *task_flags, "--data", "two.jsonl", "--inputs", "context, question").code == 0
     assert all("Ada has 3 apples." in r.prompt and "How many?" in r.prompt for r in server.requests)
 
 
-def test_choice_data_gets_the_choice_prompt(tale: Any, asked: list[str]) -> None:
+def test_choice_data_gets_the_choice_prompt(tale: Any, task_flags: list[str]) -> None:
     Path("choice.jsonl").write_text('{"question": "Which?", "options": ["one", "two"], "answer": "B"}\n')
     with ScriptedServer("I think so. Choice: [[B]]") as server:
-        told = tale("eval", "cot", *asked, "--data", "choice.jsonl", "--api-base", server.url, "--json")
-        assert told.json["accuracy"] == 1.0
+        result = tale("eval", "cot", *task_flags, "--data", "choice.jsonl", "--api-base", server.url, "--json")
+        assert result.json["accuracy"] == 1.0
         (request,) = server.requests
     assert "Which?\nA. one\nB. two\n" in request.prompt and "[[choice]],for example: Choice: [[A]]" in request.prompt
 
@@ -124,52 +124,58 @@ def small_data(tmp_path: Path) -> Path:
     ("name", "phrase"), [("gsm8k", "Let's think step by step:"), ("mathbench-middle-cn", "让我们一步一步思考：")]
 )
 def test_named_data_gets_the_papers_prompt(
-    name: str, phrase: str, tale: Any, asked: list[str], server: Any, small_data: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    phrase: str,
+    tale: Any,
+    task_flags: list[str],
+    server: Any,
+    small_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for folder in [small_data, *REAL]:
         monkeypatch.setenv("TALE_DATA", str(folder))
-        told = tale("eval", "cot", *asked, "--data", name, "--limit", "3", "--out", folder.name, "--json")
-        assert told.code == 0 and told.json["data"] == name
-        assert told.json["n"] == (1 if folder == small_data else 3)
+        result = tale("eval", "cot", *task_flags, "--data", name, "--limit", "3", "--out", folder.name, "--json")
+        assert result.code == 0 and result.json["data"] == name
+        assert result.json["n"] == (1 if folder == small_data else 3)
     assert all(phrase in r.prompt for r in server.requests)
 
 
 @pytest.mark.parametrize("policy", ["force_answer", "retry_larger"])
-def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale: Any, asked: list[str]) -> None:
+def test_answers_that_thinking_used_up_are_rescued_and_counted(policy: str, tale: Any, task_flags: list[str]) -> None:
     rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
     solver = SolverReply({row["question"]: row["answer"] for row in rows}, wrong=0.0)
     reply = ThinkingReply(solver) if policy == "force_answer" else ThinkingReply(solver, thought=150)
     with ScriptedServer(reply) as thinking:
-        flags = [*asked, "--api-base", thinking.url, "--max-tokens", "150", "--no-cache", "--json"]
+        flags = [*task_flags, "--api-base", thinking.url, "--max-tokens", "150", "--no-cache", "--json"]
         plain = tale("eval", "cot", *flags, "--out", "a").json
-        found = tale("eval", "cot", *flags, "--on-truncation", policy, "--engine", "litellm", "--out", "b").json
-        assert found["calls"] == thinking.stats.requests - 10
-        assert 10 * found["output_tokens_mean"] == thinking.stats.completion_tokens - 1500
+        output = tale("eval", "cot", *flags, "--on-truncation", policy, "--engine", "litellm", "--out", "b").json
+        assert output["calls"] == thinking.stats.requests - 10
+        assert 10 * output["output_tokens_mean"] == thinking.stats.completion_tokens - 1500
     assert plain["outcomes"] == {**dict.fromkeys(plain["outcomes"], 0), "empty": 10} and plain["calls"] == 10
-    assert found["outcomes"]["correct"] == found["recoveries"]["cut"] == found["recoveries"]["answered"] == 10
-    assert found["recoveries"]["output_tokens"] == 10 * found["output_tokens_mean"] - 1500
+    assert output["outcomes"]["correct"] == output["recoveries"]["cut"] == output["recoveries"]["answered"] == 10
+    assert output["recoveries"]["output_tokens"] == 10 * output["output_tokens_mean"] - 1500
     assert (
-        f"recovered: 10 of 10 answers that were cut or empty, in {found['recoveries']['calls']}"
+        f"recovered: 10 of 10 answers that were cut or empty, in {output['recoveries']['calls']}"
         in tale("report", "a", "b", "--out", "r").out + Path("r/table.md").read_text()
     )
 
 
-def test_a_program_without_modules_of_ours_cannot_be_rescued(tale: Any, asked: list[str]) -> None:
-    told = tale("eval", "dspy-cot", *asked, "--on-truncation", "force_answer")
-    assert (told.code, told.sentence) == (
+def test_a_program_without_modules_of_ours_cannot_be_rescued(tale: Any, task_flags: list[str]) -> None:
+    result = tale("eval", "dspy-cot", *task_flags, "--on-truncation", "force_answer")
+    assert (result.code, result.sentence) == (
         2,
         "error: --on-truncation is for modules of tale_dspy, and dspy-cot has none",
     )
     assert (
         "--on-truncation must be force_answer or retry_larger"
-        in tale("eval", "cot", *asked, "--on-truncation", "pray").sentence
+        in tale("eval", "cot", *task_flags, "--on-truncation", "pray").sentence
     )
 
 
-def test_a_model_may_state_its_budget_itself(tale: Any, asked: list[str]) -> None:
-    found = tale("eval", "self-budgeted", *asked, "--form", "paper", "--out", "a", "--json").json
+def test_a_model_may_state_its_budget_itself(tale: Any, task_flags: list[str]) -> None:
+    output = tale("eval", "self-budgeted", *task_flags, "--form", "paper", "--out", "a", "--json").json
     rows = [json.loads(line) for line in Path("a/records.jsonl").read_text().splitlines()]
-    assert found["calls"] == 10 and found["estimate_tokens_mean"] is None
+    assert output["calls"] == 10 and output["estimate_tokens_mean"] is None
     assert {row["budget_source"] for row in rows} == {"stated"} and all(row["token_budget"] for row in rows)
 
 
@@ -184,8 +190,8 @@ def test_efforts_and_votes_are_programs(program: str, efforts: set[str], calls: 
     )
     with ScriptedServer(EffortReply({row["question"]: row["answer"] for row in rows})) as server:
         flags = ["--data", str(tmp_path / "q.jsonl"), "--model", "openai/gpt-5", "--api-base", server.url]
-        told = tale("eval", program, *flags, "--engine", "auto", "--out", "a", "--no-cache", "--json")
-        assert told.code == 0 and {r.body["reasoning_effort"] for r in server.requests} == efforts
+        result = tale("eval", program, *flags, "--engine", "auto", "--out", "a", "--no-cache", "--json")
+        assert result.code == 0 and {r.body["reasoning_effort"] for r in server.requests} == efforts
         assert server.stats.requests == calls
     kept = {r["effort"] for r in records("a")}
     assert kept == {{"no-thinking": "none"}.get(program, program.rsplit(":", 1)[-1])}

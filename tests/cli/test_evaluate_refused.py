@@ -96,18 +96,18 @@ def files(tmp_path: Path) -> None:
         ("cot --out .", "no run folder"),
     ],
 )
-def test_bad_input_is_2_and_one_sentence(args: str, said: str, tale: Any, asked: list[str], server: Any) -> None:
+def test_bad_input_is_2_and_one_sentence(args: str, said: str, tale: Any, task_flags: list[str], server: Any) -> None:
     before = sorted(os.listdir())
     program, *flags = args.split()
-    told = tale("eval", program, *asked, *flags, "--json")
-    assert (told.code, told.out) == (2, "")
-    assert said in told.sentence and told.sentence.startswith("error: ") and "hunter2" not in told.sentence
+    result = tale("eval", program, *task_flags, *flags, "--json")
+    assert (result.code, result.out) == (2, "")
+    assert said in result.sentence and result.sentence.startswith("error: ") and "hunter2" not in result.sentence
     assert server.stats.requests == 0
     assert sorted(set(os.listdir()) - {"__pycache__", ".lock"}) == before
 
 
-def test_a_folder_of_another_configuration_is_refused_and_kept(tale: Any, asked: list[str], server: Any) -> None:
-    tale("eval", "cot", *asked, "--out", "a")
+def test_a_folder_of_another_configuration_is_refused_and_kept(tale: Any, task_flags: list[str], server: Any) -> None:
+    tale("eval", "cot", *task_flags, "--out", "a")
     before = {p.name: p.read_bytes() for p in Path("a").iterdir()}
     for flags, said in (
         (["--temperature", "0.5"], "settings.temperature was null, now 0.5"),
@@ -116,41 +116,41 @@ def test_a_folder_of_another_configuration_is_refused_and_kept(tale: Any, asked:
         (["--model", "openai/other"], "model was"),
         (["--api-base", "http://example.invalid/v1"], "address was"),
     ):
-        told = tale("eval", "cot", *asked, "--out", "a", *flags)
-        assert told.code == 2 and said in told.sentence
+        result = tale("eval", "cot", *task_flags, "--out", "a", *flags)
+        assert result.code == 2 and said in result.sentence
     assert {p.name: p.read_bytes() for p in Path("a").iterdir()} == before
     assert server.stats.requests == 10
 
 
-def test_other_budgets_are_another_configuration(tale: Any, asked: list[str]) -> None:
-    tale("eval", "cot", *asked, "--out", "v")
-    tale("eval", "draft", *asked, "--out", "w")
-    assert tale("eval", "budget:0.5x", *asked, "--vanilla", "v", "--out", "a").code == 0
-    told = tale("eval", "budget:0.5x", *asked, "--vanilla", "w", "--out", "a")
-    assert told.code == 2 and "budgets was" in told.sentence
+def test_other_budgets_are_another_configuration(tale: Any, task_flags: list[str]) -> None:
+    tale("eval", "cot", *task_flags, "--out", "v")
+    tale("eval", "draft", *task_flags, "--out", "w")
+    assert tale("eval", "budget:0.5x", *task_flags, "--vanilla", "v", "--out", "a").code == 0
+    result = tale("eval", "budget:0.5x", *task_flags, "--vanilla", "w", "--out", "a")
+    assert result.code == 2 and "budgets was" in result.sentence
 
 
-def test_a_saved_program_that_needs_another_input_is_refused(tale: Any, asked: list[str], server: Any) -> None:
+def test_a_saved_program_that_needs_another_input_is_refused(tale: Any, task_flags: list[str], server: Any) -> None:
     import tale_dspy
 
     tale_dspy.VanillaCoT("context, question -> answer").save("p.json")
-    told = tale("eval", "p.json", *asked)
-    assert told.code == 2 and "needs the input 'context'" in told.sentence
+    result = tale("eval", "p.json", *task_flags)
+    assert result.code == 2 and "needs the input 'context'" in result.sentence
     assert server.stats.requests == 0
 
 
 @pytest.mark.parametrize("fault", ["unauthorized", "not_found", "quota"])
 @pytest.mark.parametrize("engine", ["auto", "litellm"])
 def test_a_refusal_of_the_provider_is_1_at_once(
-    fault: str, engine: str, tale: Any, asked: list[str], server: Any
+    fault: str, engine: str, tale: Any, task_flags: list[str], server: Any
 ) -> None:
     server.faults = Faults(**{fault: True})
-    told = tale("eval", "cot", *asked, "--engine", engine, "--concurrency", "2", "--out", "a", "--json")
-    assert (told.code, told.out) == (1, "")
-    assert told.sentence.startswith("error: openai/scripted refuses the request: ")
+    result = tale("eval", "cot", *task_flags, "--engine", engine, "--concurrency", "2", "--out", "a", "--json")
+    assert (result.code, result.out) == (1, "")
+    assert result.sentence.startswith("error: openai/scripted refuses the request: ")
     assert server.stats.requests <= 2
     server.faults = Faults()
-    assert tale("eval", "cot", *asked, "--engine", engine, "--out", "a", "--json").json["n"] == 10
+    assert tale("eval", "cot", *task_flags, "--engine", engine, "--out", "a", "--json").json["n"] == 10
 
 
 @pytest.mark.parametrize(
@@ -164,40 +164,40 @@ def test_a_refusal_of_the_provider_is_1_at_once(
     ],
 )
 def test_a_missing_key_is_1_at_once_and_named(
-    engine: str, model: str, variable: str, tale: Any, asked: list[str]
+    engine: str, model: str, variable: str, tale: Any, task_flags: list[str]
 ) -> None:
-    data = asked[:2]
-    told = tale("eval", "cot", *data, "--model", model, "--engine", engine)
-    assert told.code == 1
-    assert variable in told.sentence and told.sentence.startswith(f"error: {model} refuses the request")
+    data = task_flags[:2]
+    result = tale("eval", "cot", *data, "--model", model, "--engine", engine)
+    assert result.code == 1
+    assert variable in result.sentence and result.sentence.startswith(f"error: {model} refuses the request")
 
 
 @pytest.mark.parametrize("engine", ["auto", "litellm"])
-def test_a_server_that_is_not_there_is_1(engine: str, tale: Any, asked: list[str], server: Any) -> None:
+def test_a_server_that_is_not_there_is_1(engine: str, tale: Any, task_flags: list[str], server: Any) -> None:
     server.stop()
-    told = tale("eval", "cot", *asked, "--engine", engine, "--retries", "0")
-    assert told.code == 1 and "onnect" in told.sentence
+    result = tale("eval", "cot", *task_flags, "--engine", engine, "--retries", "0")
+    assert result.code == 1 and "onnect" in result.sentence
 
 
-def test_a_program_that_always_fails_is_1(tale: Any, asked: list[str]) -> None:
+def test_a_program_that_always_fails_is_1(tale: Any, task_flags: list[str]) -> None:
     Path("broken_program.py").write_text(
         "import dspy\nclass Broken(dspy.Module):\n    def forward(self, question):\n        raise KeyError('mine')\n"
     )
-    told = tale("eval", "broken_program:Broken", *asked)
-    assert told.code == 1 and "no question could be answered: KeyError: 'mine'" in told.sentence
+    result = tale("eval", "broken_program:Broken", *task_flags)
+    assert result.code == 1 and "no question could be answered: KeyError: 'mine'" in result.sentence
 
 
-def test_a_folder_that_cannot_be_written_is_1(tale: Any, asked: list[str]) -> None:
-    told = tale("eval", "cot", *asked, "--out", "/proc/nothing/run")
-    assert told.code == 1 and "cannot be written" in told.sentence
+def test_a_folder_that_cannot_be_written_is_1(tale: Any, task_flags: list[str]) -> None:
+    result = tale("eval", "cot", *task_flags, "--out", "/proc/nothing/run")
+    assert result.code == 1 and "cannot be written" in result.sentence
 
 
-def test_a_corrupt_run_folder_is_2(tale: Any, asked: list[str]) -> None:
-    tale("eval", "cot", *asked, "--out", "a")
+def test_a_corrupt_run_folder_is_2(tale: Any, task_flags: list[str]) -> None:
+    tale("eval", "cot", *task_flags, "--out", "a")
     lines = Path("a/records.jsonl").read_text().splitlines(keepends=True)
     Path("a/records.jsonl").write_text("".join([lines[0], "{broken\n", *lines[2:]]))
-    told = tale("eval", "cot", *asked, "--out", "a")
-    assert told.code == 2 and "line 2 is not JSON" in told.sentence
+    result = tale("eval", "cot", *task_flags, "--out", "a")
+    assert result.code == 2 and "line 2 is not JSON" in result.sentence
     Path("a/run.json").write_text(json.dumps({"format": 99}))
-    told = tale("eval", "cot", *asked, "--out", "a")
-    assert told.code == 2 and "format 99" in told.sentence
+    result = tale("eval", "cot", *task_flags, "--out", "a")
+    assert result.code == 2 and "format 99" in result.sentence

@@ -22,28 +22,28 @@ def ids(folder: Path) -> list[str]:
     return [json.loads(line)["id"] for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
-def test_a_cap_is_3_with_the_json_of_what_was_finished(tale: Any, asked: list[str], server: Any) -> None:
-    command = ["eval", "cot", *asked, *PRICES, "--max-tokens", "200", "--concurrency", "2", "--out", "a", "--json"]
-    told = tale(*command, "--max-usd", "0.0015")
-    found = told.json
-    assert told.code == 3 and found["stopped"] == "cap" and 0 < found["n"] < 10
-    assert "spend cap reached" in told.sentence and "kept in a, the same command continues" in told.sentence
+def test_a_cap_is_3_with_the_json_of_what_was_finished(tale: Any, task_flags: list[str], server: Any) -> None:
+    command = ["eval", "cot", *task_flags, *PRICES, "--max-tokens", "200", "--concurrency", "2", "--out", "a", "--json"]
+    result = tale(*command, "--max-usd", "0.0015")
+    output = result.json
+    assert result.code == 3 and output["stopped"] == "cap" and 0 < output["n"] < 10
+    assert "spend cap reached" in result.sentence and "kept in a, the same command continues" in result.sentence
     assert server.stats.prompt_tokens * 1e-6 + server.stats.completion_tokens * 2e-6 <= 0.0015
     while tale(*command, "--max-usd", "0.0015").code == 3:
         pass
     assert sorted(ids(Path("a"))) == sorted(set(ids(Path("a")))) and len(ids(Path("a"))) == server.stats.requests == 10
 
 
-def test_a_cap_in_tokens_is_3(tale: Any, asked: list[str], server: Any) -> None:
-    told = tale("eval", "cot", *asked, "--max-tokens", "200", "--max-total-output-tokens", "500")
-    assert told.code == 3 and "max_total_output_tokens=500" in told.err
-    assert "not finished: cap" in " ".join(told.out.split())
+def test_a_cap_in_tokens_is_3(tale: Any, task_flags: list[str], server: Any) -> None:
+    result = tale("eval", "cot", *task_flags, "--max-tokens", "200", "--max-total-output-tokens", "500")
+    assert result.code == 3 and "max_total_output_tokens=500" in result.err
+    assert "not finished: cap" in " ".join(result.out.split())
     assert server.stats.completion_tokens <= 500
 
 
-def test_our_own_warnings_reach_stderr(process: Start, asked: list[str]) -> None:
+def test_our_own_warnings_reach_stderr(process: Start, task_flags: list[str]) -> None:
     flags = [*PRICES, "--max-tokens", "150", "--concurrency", "1", "--max-usd", "0.0012"]
-    with process("eval", "cot", *asked, *flags, "--json") as running:
+    with process("eval", "cot", *task_flags, *flags, "--json") as running:
         out, err = running.communicate()
     assert running.returncode == 3 and json.loads(out)["stopped"] == "cap"
     warnings = [line for line in err.splitlines() if "of the spend cap is used" in line]
@@ -71,11 +71,11 @@ def interrupted(found: dict[str, Any], folder: Path) -> bool:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_are_130_and_the_same_command_finishes(
-    ending: signal.Signals, process: Start, asked: list[str], server: Any, tmp_path: Path
+    ending: signal.Signals, process: Start, task_flags: list[str], server: Any, tmp_path: Path
 ) -> None:
     reply = Interrupting(server.bank, ending)
     with ScriptedServer(reply, latency=0.05) as slow:
-        command = ["eval", "cot", *asked, "--api-base", slow.url, "--concurrency", "2", "--out", "a", "--json"]
+        command = ["eval", "cot", *task_flags, "--api-base", slow.url, "--concurrency", "2", "--out", "a", "--json"]
         with process(*command) as running:
             reply.pid = running.pid
             out, err = running.communicate()
@@ -97,32 +97,32 @@ def heeds_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
-def test_ctrl_c_ends_a_run_over_litellm_too(tale: Any, asked: list[str], server: Any) -> None:
+def test_ctrl_c_ends_a_run_over_litellm_too(tale: Any, task_flags: list[str], server: Any) -> None:
     reply = Interrupting(server.bank)
     with ScriptedServer(reply, latency=0.05) as slow:
-        command = ["eval", "cot", *asked, "--api-base", slow.url, "--concurrency", "2", "--out", "a", "--json"]
+        command = ["eval", "cot", *task_flags, "--api-base", slow.url, "--concurrency", "2", "--out", "a", "--json"]
         command += ["--engine", "litellm", "--no-cache"]
         reply.pid = os.getpid()
-        told = tale(*command)
-        assert told.code == 130 and interrupted(told.json, Path("a"))
+        result = tale(*command)
+        assert result.code == 130 and interrupted(result.json, Path("a"))
         assert tale(*command).json["n"] == len(set(ids(Path("a")))) == 10
         assert slow.stats.requests <= 10 + 2
 
 
-def test_ctrl_c_before_the_first_answer_leaves_nothing_to_print(tale: Any, asked: list[str]) -> None:
+def test_ctrl_c_before_the_first_answer_leaves_nothing_to_print(tale: Any, task_flags: list[str]) -> None:
     Path("pressing.py").write_text("raise KeyboardInterrupt")
-    told = tale("eval", "pressing:x", *asked, "--json")
-    assert (told.code, told.out) == (130, "") and told.sentence.startswith("interrupted")
+    result = tale("eval", "pressing:x", *task_flags, "--json")
+    assert (result.code, result.out) == (130, "") and result.sentence.startswith("interrupted")
 
 
 @pytest.mark.parametrize("room", [100, 3_000, 9_000])
 def test_a_full_disk_is_1_and_leaves_whole_lines(
-    room: int, process: Start, tale: Any, asked: list[str], server: Any
+    room: int, process: Start, tale: Any, task_flags: list[str], server: Any
 ) -> None:
     def fill() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
-    command = ["eval", "cot", *asked, "--no-cache", "--concurrency", "2", "--out", "a", "--json"]
+    command = ["eval", "cot", *task_flags, "--no-cache", "--concurrency", "2", "--out", "a", "--json"]
     with process(*command, preexec_fn=fill) as running:
         out, err = running.communicate()
     assert (running.returncode, out) == (1, "")

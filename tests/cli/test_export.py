@@ -15,8 +15,8 @@ def test_the_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["export", source, "--to", "json-policy", "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"written: {out}, {tmp_path / 'read_policy.mjs'}\n"
     assert main(["export", source, "--to", "litellm", "--out", str(tmp_path / "proxy"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["to"], len(told["files"])) == ("litellm", 5)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["to"], len(document["files"])) == ("litellm", 5)
 
 
 def test_an_unknown_format_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

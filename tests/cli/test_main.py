@@ -28,9 +28,9 @@ raise SystemExit(code)
 def test_help_comes_at_once_and_loads_neither_dspy_nor_litellm(command: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     args = [sys.executable, "-c", HELP, *command.split(), "--help"]
-    done = subprocess.run(args, capture_output=True, text=True, check=True)
+    result = subprocess.run(args, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert "Usage: tale" in done.stdout and done.stderr == "[]\n"
+    assert "Usage: tale" in result.stdout and result.stderr == "[]\n"
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5  # seconds of CPU
 
 
@@ -42,9 +42,9 @@ def test_the_version_is_that_of_the_distribution(tale: Any) -> None:
     "args", [[], ["nonsense"], ["eval"], ["eval", "cot"], ["eval", "cot", "--nonsense", "1"], ["diff", "a"], ["report"]]
 )
 def test_wrong_usage_is_2_without_a_traceback(args: list[str], tale: Any) -> None:
-    told = tale(*args)
-    assert told.code == 2
-    assert "Traceback" not in told.err + told.out
+    result = tale(*args)
+    assert result.code == 2
+    assert "Traceback" not in result.err + result.out
 
 
 @pytest.mark.parametrize(

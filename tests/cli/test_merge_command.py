@@ -26,8 +26,13 @@ def write_shards(out: Path, count: int) -> None:
 def test_shards_are_summed_up_as_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shards(tmp_path / "out", 3)
     assert main(["merge", str(tmp_path / "out"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["n"], found["accuracy"], found["doubled_records"], found["calls_paid_twice"]) == (20, 1.0, 0, 0)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["n"], document["accuracy"], document["doubled_records"], document["calls_paid_twice"]) == (
+        20,
+        1.0,
+        0,
+        0,
+    )
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["n"] == 20
 
 

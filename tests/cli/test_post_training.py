@@ -41,8 +41,8 @@ def test_a_model_behind_a_real_server_is_proved(tale: Any, tmp_path: Path) -> No
     (tmp_path / "home").mkdir()
     with served(tmp_path / "home") as address:
         names = ["--eval-api-base", address, "--eval-model", tmp_path / "merged", "--eval-base-model", base]
-        told = tale(*args, *names)
-        assert told.code == 1 and told.json["gate"]["n"] == 2, told.err
+        result = tale(*args, *names)
+        assert result.code == 1 and result.json["gate"]["n"] == 2, result.err
         runs = [json.loads((Path("a/eval") / side / "run.json").read_text()) for side in ("base", "tuned")]
         assert [run["config"]["model"] for run in runs] == [f"openai/{base}", f"openai/{tmp_path / 'merged'}"]
         assert all(run["address"] == address for run in runs)
@@ -50,5 +50,5 @@ def test_a_model_behind_a_real_server_is_proved(tale: Any, tmp_path: Path) -> No
         template = shutil.copytree(tmp_path / "merged", tmp_path / "other") / "chat_template.jinja"
         template.write_text(template.read_text() + "!")
         names[3] = tmp_path / "other"
-        told = tale(*args, *names)
-        assert told.code == 2 and "is served with another chat template or system message" in told.err
+        result = tale(*args, *names)
+        assert result.code == 2 and "is served with another chat template or system message" in result.err

@@ -24,11 +24,11 @@ def test_a_search_in_shards_ends_as_one(
     command += ["--price-in", "1", "--price-out", "4", "--max-usd", "5"]
     with elastic_server() as server:
         assert main([*command, "--api-base", server.url]) == 0
-        found = json.loads(capsys.readouterr().out)
-        asked = server.stats.requests
+        document = json.loads(capsys.readouterr().out)
+        requests_before = server.stats.requests
         assert main([*command, "--api-base", server.url]) == 0
-        assert server.stats.requests == asked, "a finished search asks nothing"
-    assert found["n"] == len(TRAIN) and found["found"] > 0 and Path(found["program_file"]).is_file()
+        assert server.stats.requests == requests_before, "a finished search asks nothing"
+    assert document["n"] == len(TRAIN) and document["found"] > 0 and Path(document["program_file"]).is_file()
     assert len(list((tmp_path / "out").glob("shard-*-of-0003"))) == 3
 
 
@@ -44,5 +44,5 @@ def test_a_cap_in_shards_is_that_of_all_and_what_was_found_is_learned_from(
         assert main([*command, "--api-base", server.url]) == 3
         stats = server.stats
     assert (stats.prompt_tokens + 4 * stats.completion_tokens) / 1e6 <= 0.02
-    told = capsys.readouterr()
-    assert json.loads(told.out)["n"] > 0 and "of max_usd=0.02 spent" in told.err
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["n"] > 0 and "of max_usd=0.02 spent" in captured.err

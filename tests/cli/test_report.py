@@ -11,22 +11,26 @@ from searched import search
 
 
 @pytest.fixture
-def runs(tale: Any, asked: list[str]) -> tuple[str, str]:
-    assert tale("eval", "cot", *asked, "--out", "a").code == tale("eval", "tale-ep", *asked, "--out", "b").code == 0
+def runs(tale: Any, task_flags: list[str]) -> tuple[str, str]:
+    assert (
+        tale("eval", "cot", *task_flags, "--out", "a").code
+        == tale("eval", "tale-ep", *task_flags, "--out", "b").code
+        == 0
+    )
     return "a", "b"
 
 
 def test_the_table_is_shown_and_written_with_figures(tale: Any, runs: tuple[str, str]) -> None:
-    told = tale("report", *runs, "--out", "r")
-    assert (told.code, told.err) == (0, "")
-    assert "tale-ep" in told.out and "written to r: table.md" in told.out
+    result = tale("report", *runs, "--out", "r")
+    assert (result.code, result.err) == (0, "")
+    assert "tale-ep" in result.out and "written to r: table.md" in result.out
     assert {p.suffix for p in Path("r").iterdir()} == {".md", ".tex", ".csv", ".json", ".png", ".svg", ".html"}
 
 
 def test_json_names_rows_and_files(tale: Any, runs: tuple[str, str]) -> None:
-    told = tale("report", *runs, "--out", "r", "--json")
-    assert told.out.count("\n") == 1
-    assert len(told.json["rows"]) == 2 and all(Path(f).exists() for f in told.json["files"])
+    result = tale("report", *runs, "--out", "r", "--json")
+    assert result.out.count("\n") == 1
+    assert len(result.json["rows"]) == 2 and all(Path(f).exists() for f in result.json["files"])
 
 
 @pytest.mark.parametrize(
@@ -41,8 +45,8 @@ def test_json_names_rows_and_files(tale: Any, runs: tuple[str, str]) -> None:
 def test_what_cannot_be_reported_is_said(
     args: list[str], code: int, said: str, tale: Any, runs: tuple[str, str]
 ) -> None:
-    told = tale("report", *args)
-    assert told.code == code and said in told.sentence
+    result = tale("report", *args)
+    assert result.code == code and said in result.sentence
 
 
 def test_without_matplotlib_the_table_is_shown_and_the_pip_line(
@@ -51,9 +55,9 @@ def test_without_matplotlib_the_table_is_shown_and_the_pip_line(
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    told = tale("report", *runs, "--out", "r")
-    assert told.code == 1 and "tale-ep" in told.out
-    assert "pip install 'tale-dspy[report]'" in told.sentence and not Path("r").exists()
+    result = tale("report", *runs, "--out", "r")
+    assert result.code == 1 and "tale-ep" in result.out
+    assert "pip install 'tale-dspy[report]'" in result.sentence and not Path("r").exists()
 
 
 @pytest.fixture
@@ -79,11 +83,11 @@ def searched(tmp_path: Path) -> Any:
 def test_a_search_gets_its_figures_and_the_runs_their_place_in_its_ranges(
     tale: Any, runs: tuple[str, str], searched: Any
 ) -> None:
-    told = tale("report", *runs, searched("s"), "--out", "r", "--json")
-    assert (told.code, told.err) == (0, "")
-    (found,) = told.json["searches"]
+    result = tale("report", *runs, searched("s"), "--out", "r", "--json")
+    assert (result.code, result.err) == (0, "")
+    (found,) = result.json["searches"]
     assert found["figures"]["With a best budget"] == "10" and found["provenance"] == "simulated"
-    assert [row["program"] for row in told.json["rows"]] == ["cot", "tale-ep", "searched budgets, confirmed"]
+    assert [row["program"] for row in result.json["rows"]] == ["cot", "tale-ep", "searched budgets, confirmed"]
     assert "| searched budgets, confirmed |" in Path("r/table.md").read_text()
     (quality,) = found["ranges"]
     assert quality["run"] == "b" and quality["n"] == 10 and 0 <= quality["in_range_accuracy"] <= 1
@@ -91,9 +95,9 @@ def test_a_search_gets_its_figures_and_the_runs_their_place_in_its_ranges(
 
 
 def test_searches_alone_are_reported_each_in_its_own_folder(tale: Any, runs: tuple[str, str], searched: Any) -> None:
-    told = tale("report", searched("s"), searched("t", "HalvingSampler"), "--out", "r")
-    assert told.code == 0 and "Tokens saved %" in told.out and "HalvingSampler" in told.out
-    assert "Evidence: simulated" in told.out and sorted(p.name for p in Path("r").iterdir()) == [
+    result = tale("report", searched("s"), searched("t", "HalvingSampler"), "--out", "r")
+    assert result.code == 0 and "Tokens saved %" in result.out and "HalvingSampler" in result.out
+    assert "Evidence: simulated" in result.out and sorted(p.name for p in Path("r").iterdir()) == [
         "01_s",
         "02_t",
         "report.html",
@@ -101,12 +105,12 @@ def test_searches_alone_are_reported_each_in_its_own_folder(tale: Any, runs: tup
 
 
 def test_the_ideal_range_is_told_in_words(tale: Any, runs: tuple[str, str], searched: Any) -> None:
-    told = tale("report", "b", searched("t", "HalvingSampler"), "--out", "r")
-    assert "Ideal range, tale-ep: " in told.out and "% of 10 budgets in the ideal range" in told.out
-    assert "only a grid search shows them, not HalvingSampler" in told.out
+    result = tale("report", "b", searched("t", "HalvingSampler"), "--out", "r")
+    assert "Ideal range, tale-ep: " in result.out and "% of 10 budgets in the ideal range" in result.out
+    assert "only a grid search shows them, not HalvingSampler" in result.out
 
 
 def test_a_broken_search_is_said(tale: Any, runs: tuple[str, str], searched: Any) -> None:
     Path(searched("s"), "search.jsonl").write_text('{"id": "a", "predictor": "self"}\n')
-    told = tale("report", "s")
-    assert told.code == 2 and "is none of a search" in told.sentence
+    result = tale("report", "s")
+    assert result.code == 2 and "is none of a search" in result.sentence

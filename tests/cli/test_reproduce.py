@@ -21,38 +21,38 @@ def row(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
 
 
 def test_all_rows_are_listed(tale: Any) -> None:
-    told = tale("reproduce", "list")
-    assert told.code == 0 and [line.partition(":")[0] for line in told.out.splitlines()] == list(ROWS)
+    result = tale("reproduce", "list")
+    assert result.code == 0 and [line.partition(":")[0] for line in result.out.splitlines()] == list(ROWS)
 
 
 def test_the_papers_figures_stand_beside_ours(tale: Any, row: list[str], server: Any) -> None:
-    told = tale("reproduce", *row, "--yes", "--out", "r")
-    assert told.code == 0 and "32 calls" in told.sentence and "US dollars" in told.sentence
+    result = tale("reproduce", *row, "--yes", "--out", "r")
+    assert result.code == 0 and "32 calls" in result.sentence and "US dollars" in result.sentence
     assert server.stats.requests == 32
     for text in ("paper", "direct", "cot", "tale-ep", "84.5", "81.3"):
-        assert text in told.out
+        assert text in result.out
     for system in ("direct", "cot", "tale-ep"):
         config = json.loads(Path("r", system, "run.json").read_text())["config"]
         assert config["preset"] == "paper" and config["settings"]["temperature"] == 0.1
 
 
 def test_json_is_one_object_with_marked_rows(tale: Any, row: list[str]) -> None:
-    found = tale("reproduce", *row, "--yes", "--limit", "4", "--json", "--provenance", "scripted").json
-    provenances = [r["provenance"] for r in found["rows"]]
-    assert found["row"] == "table3-gsm8k" and found["runs"].keys() == {"direct", "cot", "tale-ep"}
+    output = tale("reproduce", *row, "--yes", "--limit", "4", "--json", "--provenance", "scripted").json
+    provenances = [r["provenance"] for r in output["rows"]]
+    assert output["row"] == "table3-gsm8k" and output["runs"].keys() == {"direct", "cot", "tale-ep"}
     assert provenances.count("paper") == 3 and "scripted" in provenances
-    assert all(summary["n"] == 4 for summary in found["runs"].values())
+    assert all(summary["n"] == 4 for summary in output["runs"].values())
 
 
 def test_trained_models_are_asked_plainly_beside_the_papers(tale: Any, row: list[str], server: Any) -> None:
     asked = ["table5-gsm8k", *row[1:], "--model", "openai/base", "--sft", "openai/tuned"]
-    told = tale("reproduce", *asked, "--yes", "--json", "--out", "r")
-    assert told.code == 0 and "by our arithmetic and not measured: 15 GiB" in told.err  # DPO's is not there
-    assert "24 calls of openai/base (8 questions, direct, cot, tale-pt-sft)" in told.err
-    assert told.json["runs"].keys() == {"direct", "cot", "tale-pt-sft"}
+    result = tale("reproduce", *asked, "--yes", "--json", "--out", "r")
+    assert result.code == 0 and "by our arithmetic and not measured: 15 GiB" in result.err  # DPO's is not there
+    assert "24 calls of openai/base (8 questions, direct, cot, tale-pt-sft)" in result.err
+    assert result.json["runs"].keys() == {"direct", "cot", "tale-pt-sft"}
     config = json.loads(Path("r", "tale-pt-sft", "run.json").read_text())["config"]
     assert (config["model"], config["program"]["name"]) == ("openai/tuned", "cot")
-    ours = [r for r in told.json["rows"] if r["program"] == "tale-pt-sft" and r["provenance"] != "paper"]
+    ours = [r for r in result.json["rows"] if r["program"] == "tale-pt-sft" and r["provenance"] != "paper"]
     assert ours[0]["tokens_per_right"] >= ours[0]["output_tokens"]
 
 
@@ -61,8 +61,8 @@ def test_without_a_yes_nothing_is_sent(
     answer: str, tale: Any, row: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
-    told = tale("reproduce", *row)
-    assert told.code == 2 and "32 calls" in told.err and "nothing was asked" in told.err
+    result = tale("reproduce", *row)
+    assert result.code == 2 and "32 calls" in result.err and "nothing was asked" in result.err
     assert server.stats.requests == 0 and not Path("runs").exists()
 
 
@@ -74,12 +74,12 @@ def test_a_yes_is_enough(tale: Any, row: list[str], server: Any, monkeypatch: py
 
 def test_one_cap_holds_for_all_three_systems(tale: Any, row: list[str], server: Any) -> None:
     prices = ["--price-in", "1", "--price-out", "1", "--concurrency", "1", "--no-cache"]
-    told = tale("reproduce", *row, "--yes", *prices, "--max-usd", "0.003", "--json")
-    assert told.code == 3 and "the same command continues" in told.err
-    assert told.json["runs"] and (server.stats.prompt_tokens + server.stats.completion_tokens) * 1e-6 <= 0.003
-    while told.code == 3:
-        told = tale("reproduce", *row, "--yes", *prices, "--max-usd", "0.003", "--json")
-    assert server.stats.requests == 32 and told.json["runs"].keys() == {"direct", "cot", "tale-ep"}
+    result = tale("reproduce", *row, "--yes", *prices, "--max-usd", "0.003", "--json")
+    assert result.code == 3 and "the same command continues" in result.err
+    assert result.json["runs"] and (server.stats.prompt_tokens + server.stats.completion_tokens) * 1e-6 <= 0.003
+    while result.code == 3:
+        result = tale("reproduce", *row, "--yes", *prices, "--max-usd", "0.003", "--json")
+    assert server.stats.requests == 32 and result.json["runs"].keys() == {"direct", "cot", "tale-ep"}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ def test_one_cap_holds_for_all_three_systems(tale: Any, row: list[str], server: 
 def test_what_cannot_be_repeated_is_2_before_the_question(
     args: list[str], said: str, tale: Any, row: list[str], server: Any
 ) -> None:
-    told = tale("reproduce", *args)
-    assert told.code == 2 and said in told.sentence
+    result = tale("reproduce", *args)
+    assert result.code == 2 and said in result.sentence
     assert server.stats.requests == 0

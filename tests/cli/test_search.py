@@ -12,63 +12,65 @@ from tale_dspy.testing import Faults
 CHEAP = ["--sampler", "halving", "--repeats", "1"]
 
 
-def test_json_is_one_object_and_the_folder_holds_search_and_program(tale: Any, asked: list[str], server: Any) -> None:
-    told = tale("search", *asked, *CHEAP, "--json", "--out", "s")
-    found = told.json
-    assert (told.code, told.err, told.out.count("\n")) == (0, "", 1)
+def test_json_is_one_object_and_the_folder_holds_search_and_program(
+    tale: Any, task_flags: list[str], server: Any
+) -> None:
+    result = tale("search", *task_flags, *CHEAP, "--json", "--out", "s")
+    output = result.json
+    assert (result.code, result.err, result.out.count("\n")) == (0, "", 1)
     rows = tale_dspy.load_search("s")
-    assert found["n"] == len(rows) == 10 and found["found"] == sum(row.best is not None for row in rows) > 0
-    assert found["calls"] == found["draws"] <= server.stats.requests
-    assert found["gain"]["n"] == sum(bool(row.trials) for row in rows)
-    assert 0 <= found["ideal_range"]["self"]["in_range_accuracy"] <= 1
-    assert found["program_file"] == "s/program.json" and found["run_dir"] == "s"
+    assert output["n"] == len(rows) == 10 and output["found"] == sum(row.best is not None for row in rows) > 0
+    assert output["calls"] == output["draws"] <= server.stats.requests
+    assert output["gain"]["n"] == sum(bool(row.trials) for row in rows)
+    assert 0 <= output["ideal_range"]["self"]["in_range_accuracy"] <= 1
+    assert output["program_file"] == "s/program.json" and output["run_dir"] == "s"
     program = tale_dspy.load("s/program.json")
     assert type(program.estimator).__name__ == "RegressionEstimator"
 
 
-def test_a_person_is_told_what_was_found_and_gained(tale: Any, asked: list[str]) -> None:
-    told = tale("search", *asked, *CHEAP)
-    assert told.code == 0 and told.err == ""
-    assert "10 questions: " in told.out and " tokens), " in told.out
-    assert "per-question budgets against budget:best (" in told.out
-    assert "in the ideal range" in told.out and "by ranges that only --sampler grid shows fully" in told.out
-    assert "kept in runs/questions.jsonl--tale-ep--openai-scripted--search; the program: " in told.out
+def test_a_person_is_told_what_was_found_and_gained(tale: Any, task_flags: list[str]) -> None:
+    result = tale("search", *task_flags, *CHEAP)
+    assert result.code == 0 and result.err == ""
+    assert "10 questions: " in result.out and " tokens), " in result.out
+    assert "per-question budgets against budget:best (" in result.out
+    assert "in the ideal range" in result.out and "by ranges that only --sampler grid shows fully" in result.out
+    assert "kept in runs/questions.jsonl--tale-ep--openai-scripted--search; the program: " in result.out
 
 
-def test_the_same_command_asks_nothing_again(tale: Any, asked: list[str], server: Any) -> None:
-    first = tale("search", *asked, *CHEAP, "--json").json
+def test_the_same_command_asks_nothing_again(tale: Any, task_flags: list[str], server: Any) -> None:
+    first = tale("search", *task_flags, *CHEAP, "--json").json
     requests = server.stats.requests
-    again = tale("search", *asked, *CHEAP, "--json").json
+    again = tale("search", *task_flags, *CHEAP, "--json").json
     assert server.stats.requests == requests
     drop = ("wall_s",)
     assert {k: v for k, v in again.items() if k not in drop} == {k: v for k, v in first.items() if k not in drop}
-    assert tale("search", *asked, "--sampler", "tpe").code == 2  # another search, in the same folder
+    assert tale("search", *task_flags, "--sampler", "tpe").code == 2  # another search, in the same folder
 
 
-def test_the_saved_program_is_evaluated_on_other_questions(tale: Any, asked: list[str], server: Any) -> None:
-    tale("search", *asked, *CHEAP, "--out", "s")
-    refused = tale("eval", "s/program.json", *asked)
+def test_the_saved_program_is_evaluated_on_other_questions(tale: Any, task_flags: list[str], server: Any) -> None:
+    tale("search", *task_flags, *CHEAP, "--out", "s")
+    refused = tale("eval", "s/program.json", *task_flags)
     assert refused.code == 2 and "were used to make this program (search)" in refused.sentence
     rows = [{"question": q, "answer": a} for q, a in list(server.bank.items())[10:15]]
     Path("others.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = tale("eval", "s/program.json", *asked, "--data", "others.jsonl", "--json").json
-    assert found["n"] == 5 and found["estimate_tokens_mean"] is None  # estimating makes no call
+    output = tale("eval", "s/program.json", *task_flags, "--data", "others.jsonl", "--json").json
+    assert output["n"] == 5 and output["estimate_tokens_mean"] is None  # estimating makes no call
 
 
-def test_a_cap_ends_with_3_and_keeps_what_was_found(tale: Any, asked: list[str]) -> None:
+def test_a_cap_ends_with_3_and_keeps_what_was_found(tale: Any, task_flags: list[str]) -> None:
     capped = ["--max-tokens", "300", "--max-total-output-tokens", "2500", "--concurrency", "1"]
-    told = tale("search", *asked, *CHEAP, *capped, "--out", "s", "--json")
-    assert told.code == 3 and "the same command continues" in told.sentence
-    assert told.json["stopped"] == "cap" or "no comparison" in told.err
+    result = tale("search", *task_flags, *CHEAP, *capped, "--out", "s", "--json")
+    assert result.code == 3 and "the same command continues" in result.sentence
+    assert result.json["stopped"] == "cap" or "no comparison" in result.err
     assert len(tale_dspy.load_search("s")) > 0 and Path("s/program.json").exists()
 
 
-def test_questions_without_gold_are_searched_for_agreement_and_labelled(tale: Any, asked: list[str]) -> None:
+def test_questions_without_gold_are_searched_for_agreement_and_labelled(tale: Any, task_flags: list[str]) -> None:
     rows = [json.loads(line) for line in Path("questions.jsonl").read_text().splitlines()]
     Path("questions.jsonl").write_text("".join(json.dumps({"question": row["question"]}) + "\n" for row in rows))
-    assert "there is no 'answer'" in tale("search", *asked).sentence
-    told = tale("search", *asked, *CHEAP, "--metric", "agrees-with-vanilla", "--out", "s")
-    assert told.code == 0 and "right means agreement" in told.out
+    assert "there is no 'answer'" in tale("search", *task_flags).sentence
+    result = tale("search", *task_flags, *CHEAP, "--metric", "agrees-with-vanilla", "--out", "s")
+    assert result.code == 0 and "right means agreement" in result.out
     assert {row.judged_by for row in tale_dspy.load_search("s")} == {"agreement"}
 
 
@@ -84,23 +86,23 @@ def test_questions_without_gold_are_searched_for_agreement_and_labelled(tale: An
         (["--limit", "0"], "--limit must be at least 1"),
     ],
 )
-def test_wrong_input_is_one_sentence(flags: list[str], said: str, tale: Any, asked: list[str]) -> None:
-    told = tale("search", *asked, *flags)
-    assert told.code == 2 and said in told.sentence
+def test_wrong_input_is_one_sentence(flags: list[str], said: str, tale: Any, task_flags: list[str]) -> None:
+    result = tale("search", *task_flags, *flags)
+    assert result.code == 2 and said in result.sentence
 
 
-def test_a_program_without_a_budget_is_refused(tale: Any, asked: list[str]) -> None:
-    told = tale("search", *asked, "cot")
-    assert told.code == 2 and "no budgeted predictor to search" in told.sentence
+def test_a_program_without_a_budget_is_refused(tale: Any, task_flags: list[str]) -> None:
+    result = tale("search", *task_flags, "cot")
+    assert result.code == 2 and "no budgeted predictor to search" in result.sentence
 
 
-def test_a_refused_key_is_a_failure(tale: Any, asked: list[str], server: Any) -> None:
+def test_a_refused_key_is_a_failure(tale: Any, task_flags: list[str], server: Any) -> None:
     server.faults = Faults(unauthorized=True)
-    told = tale("search", *asked, *CHEAP)
-    assert told.code == 1 and "refuses the request" in told.sentence
+    result = tale("search", *task_flags, *CHEAP)
+    assert result.code == 1 and "refuses the request" in result.sentence
 
 
-def test_budgets_are_sent_as_the_mode_says(tale: Any, asked: list[str], server: Any) -> None:
-    assert tale("search", *asked, *CHEAP, "--mode", "cap", "--out", "s").code == 0
+def test_budgets_are_sent_as_the_mode_says(tale: Any, task_flags: list[str], server: Any) -> None:
+    assert tale("search", *task_flags, *CHEAP, "--mode", "cap", "--out", "s").code == 0
     assert any("max_tokens" in r.body or "max_completion_tokens" in r.body for r in server.requests)
-    assert tale("search", *asked, "--mode", "shout").code == 2
+    assert tale("search", *task_flags, "--mode", "shout").code == 2

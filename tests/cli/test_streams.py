@@ -29,10 +29,10 @@ def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_only_our_own_warnings_reach_the_screen() -> None:
-    done = run(NOISE)
-    lines = done.stderr.splitlines()
+    result = run(NOISE)
+    lines = result.stderr.splitlines()
     assert lines[:2] == ["half of the cap", "the server said \\x1b[2J"] and "a warning of your own" in lines[2]
-    assert "noise" not in done.stderr and done.stdout == "lone \\ud800 surrogate\n"
+    assert "noise" not in result.stderr and result.stdout == "lone \\ud800 surrogate\n"
 
 
 def test_litellm_is_told_to_be_quiet_unless_the_user_wants_it_loud() -> None:
@@ -56,13 +56,13 @@ streams.leave_at_once(130)
 
 @pytest.mark.parametrize(("name", "code", "out"), [("tale-0", 130, "told "), ("other", 0, "told torn down\n")])
 def test_a_process_with_a_request_in_flight_ends_without_tearing_down(name: str, code: int, out: str) -> None:
-    done = run(STUCK.format(name=name))
-    assert (done.returncode, done.stdout) == (code, out)
+    result = run(STUCK.format(name=name))
+    assert (result.returncode, result.stdout) == (code, out)
 
 
 @pytest.mark.parametrize("full", [p for p in [Path("/dev/full")] if p.exists()])
 def test_what_cannot_be_written_is_dropped_for_good(full: Path) -> None:
     code = "from tale_dspy.cli.streams import drop_stdout\ntry: print('x', flush=True)\nexcept OSError: drop_stdout()"
     with full.open("w") as stdout:
-        done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+        result = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (0, "")

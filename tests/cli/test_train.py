@@ -32,23 +32,23 @@ def data(tale: Any) -> str:
 
 
 def test_a_dry_run_counts_and_writes_nothing(tale: Any, base: str, data: str) -> None:
-    told = tale("train", "dpo", "--base", base, "--data", data, "--out", "a", "--dry-run", "--batch-size", "4")
-    assert (told.code, told.err) == (0, "")
-    assert "8" in told.out and "steps" in told.out and "memory" in told.out and not Path("a").exists()
-    told = tale(
+    result = tale("train", "dpo", "--base", base, "--data", data, "--out", "a", "--dry-run", "--batch-size", "4")
+    assert (result.code, result.err) == (0, "")
+    assert "8" in result.out and "steps" in result.out and "memory" in result.out and not Path("a").exists()
+    result = tale(
         "train", "dpo", "--base", base, "--data", data, "--out", "a", "--dry-run", "--json", "--preset", "paper"
     )
-    assert told.json["rows"] == 8 and told.json["steps"] == 1 and told.json["learning_rate"] == 3e-5
-    assert told.json["memory_bytes"]["total"] > 0 and told.json["longest"] == 5
+    assert result.json["rows"] == 8 and result.json["steps"] == 1 and result.json["learning_rate"] == 3e-5
+    assert result.json["memory_bytes"]["total"] > 0 and result.json["longest"] == 5
 
 
 def test_an_adapter_is_trained_evaluated_and_merged(tale: Any, base: str, data: str) -> None:
     args = ["train", "sft", "--base", base, "--data", data, "--out", "a", "--epochs", "1", "--merge-to", "m", "--json"]
-    told = tale(*args)
-    assert (told.code, told.err) == (0, "")
-    assert told.json["model"] == f"local:{base}+a" and told.json["results"]["steps"] == 1
+    result = tale(*args)
+    assert (result.code, result.err) == (0, "")
+    assert result.json["model"] == f"local:{base}+a" and result.json["results"]["steps"] == 1
     Path("questions.csv").write_text("question,answer\n1+1?,2\n")
-    for model in (told.json["model"], "local:m"):
+    for model in (result.json["model"], "local:m"):
         flags = ["--data", "questions.csv", "--max-tokens", "5", "--model", model, "--json"]
         assert tale("eval", "cot", *flags).json["n"] == 1
 
@@ -58,12 +58,12 @@ def test_eval_asks_base_and_adapter_and_writes_the_verdict_into_the_card(tale: A
     Path("chats.jsonl").write_text(json.dumps({"prompt": prompt, "completion": "x"}))
     Path("questions.csv").write_text("question,answer\n1+1?,2\n1+2?,3\n")
     args = ["train", "sft", "--base", base, "--out", "a", "--epochs", "1", "--eval", "--eval-data", "questions.csv"]
-    told = tale(*args, "--data", "chats.jsonl", "--json")
-    assert told.code == 1 and told.json["gate"]["outcome"] == "fail"
-    assert json.loads(Path("a/tale_adapter.json").read_text())["gate"] == told.json["gate"]
+    result = tale(*args, "--data", "chats.jsonl", "--json")
+    assert result.code == 1 and result.json["gate"]["outcome"] == "fail"
+    assert json.loads(Path("a/tale_adapter.json").read_text())["gate"] == result.json["gate"]
     assert {p.name for p in Path("a/eval").iterdir()} == {"base", "tuned"}
-    told = tale(*args, "--out", "b", "--data", data)
-    assert told.code == 2 and "was trained behind the system message None" in told.err
+    result = tale(*args, "--out", "b", "--data", data)
+    assert result.code == 2 and "was trained behind the system message None" in result.err
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_bad_input_is_2_and_one_sentence(
         raise AssertionError("a weight was loaded")
 
     monkeypatch.setattr("tale_dspy.backends.local.weights.load_model", refused)
-    told = tale("train", "sft", "--base", base, "--data", data, "--out", "a", *flags.split(), "--json")
-    assert (told.code, told.out) == (2, "")
-    assert said in told.sentence and told.sentence.startswith("error: ") and not Path("a").exists()
+    result = tale("train", "sft", "--base", base, "--data", data, "--out", "a", *flags.split(), "--json")
+    assert (result.code, result.out) == (2, "")
+    assert said in result.sentence and result.sentence.startswith("error: ") and not Path("a").exists()
 
 
 def test_an_unknown_strategy_is_2(tale: Any, base: str, data: str) -> None:
-    told = tale("train", "ppo", "--base", base, "--data", data, "--out", "a")
-    assert told.code == 2 and "the strategy must be one of" in told.sentence
+    result = tale("train", "ppo", "--base", base, "--data", data, "--out", "a")
+    assert result.code == 2 and "the strategy must be one of" in result.sentence

@@ -8,27 +8,29 @@ import pytest
 SHORT = ["--trials", "2", "--demos", "0", "--forms", "sketch"]
 
 
-def test_the_front_and_the_chosen_program_are_shown_saved_and_drawn(tale: Any, asked: list[str], server: Any) -> None:
-    told = tale("tune", *asked, *SHORT, "--limit", "8", "--fresh", "3", "--out", "t")
-    assert told.code == 0 and "on 3 fresh questions, against the same program without budgets:" in told.out
-    assert "chosen (*):" in told.out and "the program: t/program.json, the others: t/front" in told.out
+def test_the_front_and_the_chosen_program_are_shown_saved_and_drawn(
+    tale: Any, task_flags: list[str], server: Any
+) -> None:
+    result = tale("tune", *task_flags, *SHORT, "--limit", "8", "--fresh", "3", "--out", "t")
+    assert result.code == 0 and "on 3 fresh questions, against the same program without budgets:" in result.out
+    assert "chosen (*):" in result.out and "the program: t/program.json, the others: t/front" in result.out
     assert Path("t/front/front.png").is_file() and Path("t/report/report.html").is_file()
     requests = server.stats.requests
-    again = tale("tune", *asked, *SHORT, "--limit", "8", "--fresh", "3", "--out", "t", "--json")
+    again = tale("tune", *task_flags, *SHORT, "--limit", "8", "--fresh", "3", "--out", "t", "--json")
     assert server.stats.requests == requests, "a finished tuning is shown again, and nothing is asked"
     assert again.out.count("\n") == 1 and again.json["comparison"]["n"] == 3
     assert sum(point["chosen"] for point in again.json["front"]) == 1
-    evaluated = tale("eval", "t/program.json", *asked, "--limit", "2", "--offset", "8", "--json")
+    evaluated = tale("eval", "t/program.json", *task_flags, "--limit", "2", "--offset", "8", "--json")
     assert evaluated.code == 0
 
 
-def test_a_cap_ends_it_with_exit_code_3(tale: Any, asked: list[str]) -> None:
-    told = tale(
-        *("tune", *asked, *SHORT, "--limit", "9", "--out", "t", "--concurrency", "1"),
+def test_a_cap_ends_it_with_exit_code_3(tale: Any, task_flags: list[str]) -> None:
+    result = tale(
+        *("tune", *task_flags, *SHORT, "--limit", "9", "--out", "t", "--concurrency", "1"),
         *("--reply-tokens", "200", "--max-total-output-tokens", "900", "--max-tokens", "500", "--json"),
     )
-    assert told.code == 3 and told.json["stopped"] == "cap" and told.json["comparison"] is None
-    assert "the same command continues" in told.err and Path("t/program.json").is_file()
+    assert result.code == 3 and result.json["stopped"] == "cap" and result.json["comparison"] is None
+    assert "the same command continues" in result.err and Path("t/program.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,8 @@ def test_a_cap_ends_it_with_exit_code_3(tale: Any, asked: list[str]) -> None:
         (["cot"], "has no budgeted predictor"),
     ],
 )
-def test_wrong_input_is_refused_in_one_sentence(tale: Any, asked: list[str], args: list[str], sentence: str) -> None:
-    told = tale("tune", *args, *asked, *([] if "--limit" in args else ["--limit", "9"]))
-    assert told.code == 2 and sentence in told.err and told.err.count("\n") == 1
+def test_wrong_input_is_refused_in_one_sentence(
+    tale: Any, task_flags: list[str], args: list[str], sentence: str
+) -> None:
+    result = tale("tune", *args, *task_flags, *([] if "--limit" in args else ["--limit", "9"]))
+    assert result.code == 2 and sentence in result.err and result.err.count("\n") == 1

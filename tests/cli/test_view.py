@@ -16,14 +16,18 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def runs(tale: Any, asked: list[str]) -> tuple[str, str]:
-    assert tale("eval", "cot", *asked, "--out", "a").code == tale("eval", "tale-ep", *asked, "--out", "b").code == 0
+def runs(tale: Any, task_flags: list[str]) -> tuple[str, str]:
+    assert (
+        tale("eval", "cot", *task_flags, "--out", "a").code
+        == tale("eval", "tale-ep", *task_flags, "--out", "b").code
+        == 0
+    )
     return "a", "b"
 
 
 def test_the_page_is_written_and_opened(tale: Any, runs: tuple[str, str], opened: list[str]) -> None:
-    done = tale("view", *runs)
-    assert (done.code, done.err) == (0, "") and done.out == "written: a/report.html\n"
+    result = tale("view", *runs)
+    assert (result.code, result.err) == (0, "") and result.out == "written: a/report.html\n"
     assert opened == [Path("a/report.html").resolve().as_uri()]
     assert "tale-ep against cot" in Path("a/report.html").read_text()
 
@@ -35,10 +39,10 @@ def test_no_open_writes_alone(tale: Any, runs: tuple[str, str], opened: list[str
 
 def test_without_a_browser_that_is_said(tale: Any, runs: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webbrowser, "open", lambda address: False)
-    done = tale("view", "a")
-    assert done.code == 0 and "open the file yourself" in done.err
+    result = tale("view", "a")
+    assert result.code == 0 and "open the file yourself" in result.err
 
 
 def test_another_folder_is_refused(tale: Any, opened: list[str]) -> None:
-    done = tale("view", "nowhere")
-    assert done.code == 2 and "nowhere is not a run folder" in done.sentence and opened == []
+    result = tale("view", "nowhere")
+    assert result.code == 2 and "nowhere is not a run folder" in result.sentence and opened == []

@@ -19,39 +19,39 @@ def run_of(*rows: dict[str, Any]) -> Run:
 
 
 def test_equal_answers_are_multiplied() -> None:
-    found = forecast(run_of({}, {}, {}), 100)
-    assert (found.answers, found.sample, found.accuracy) == (100, 3, 1.0)
-    assert found.calls == ExpectedFigure(200, 200, 200) and found.prompt_tokens == ExpectedFigure(
+    estimate = forecast(run_of({}, {}, {}), 100)
+    assert (estimate.answers, estimate.sample, estimate.accuracy) == (100, 3, 1.0)
+    assert estimate.calls == ExpectedFigure(200, 200, 200) and estimate.prompt_tokens == ExpectedFigure(
         10_000, 10_000, 10_000
     )
-    assert found.output_tokens == ExpectedFigure(5_000, 5_000, 5_000)
-    assert found.cost_usd is not None and found.cost_usd.total == pytest.approx(10)
+    assert estimate.output_tokens == ExpectedFigure(5_000, 5_000, 5_000)
+    assert estimate.cost_usd is not None and estimate.cost_usd.total == pytest.approx(10)
 
 
 def test_estimates_count_and_a_cached_answer_at_what_it_had_cost() -> None:
     cached = {"cost_usd": 0.0, "saved_cost_usd": 0.3, "cached_calls": 2}
     asked = {"estimate_tokens": 10, "estimate_prompt_tokens": 50}
-    found = forecast(run_of({**asked, **cached}, asked), 10)
-    assert found.output_tokens is not None and found.output_tokens.total == 600
-    assert found.cost_usd is not None and found.cost_usd.total == pytest.approx(2)
+    estimate = forecast(run_of({**asked, **cached}, asked), 10)
+    assert estimate.output_tokens is not None and estimate.output_tokens.total == 600
+    assert estimate.cost_usd is not None and estimate.cost_usd.total == pytest.approx(2)
 
 
 def test_a_price_given_holds() -> None:
-    found = forecast(run_of({"cost_usd": None}), 10, Price(1e-3, 1e-2))
-    assert found.cost_usd == ExpectedFigure(10 * (100 * 1e-3 + 50 * 1e-2)) and found.notes == ()
+    estimate = forecast(run_of({"cost_usd": None}), 10, Price(1e-3, 1e-2))
+    assert estimate.cost_usd == ExpectedFigure(10 * (100 * 1e-3 + 50 * 1e-2)) and estimate.notes == ()
 
 
 def test_what_is_unknown_stays_unknown() -> None:
-    found = forecast(run_of({"output_tokens": None, "cost_usd": None}, {}), 10)
-    assert found.output_tokens is found.cost_usd is None and found.calls.total == 20
-    assert found.notes == ("the price is unknown: give --price-in and --price-out (price=)",)
-    told = json.loads(json.dumps(found.to_json()))
-    assert told["cost_usd"] is told["cost_usd_ci95"] is None and told["calls_ci95"] == [20, 20]
+    estimate = forecast(run_of({"output_tokens": None, "cost_usd": None}, {}), 10)
+    assert estimate.output_tokens is estimate.cost_usd is None and estimate.calls.total == 20
+    assert estimate.notes == ("the price is unknown: give --price-in and --price-out (price=)",)
+    document = json.loads(json.dumps(estimate.to_json()))
+    assert document["cost_usd"] is document["cost_usd_ci95"] is None and document["calls_ci95"] == [20, 20]
 
 
 def test_errors_are_left_out_and_said() -> None:
-    found = forecast(run_of({}, {"outcome": "error", "calls": 9}), 10)
-    assert found.calls.total == 20 and found.notes == ("1 of 2 answers were errors and are left out",)
+    estimate = forecast(run_of({}, {"outcome": "error", "calls": 9}), 10)
+    assert estimate.calls.total == 20 and estimate.notes == ("1 of 2 answers were errors and are left out",)
     with pytest.raises(UsageError, match="no answers"):
         forecast(run_of({"outcome": "error"}), 10)
     with pytest.raises(UsageError, match="at least 0"):
@@ -72,4 +72,4 @@ def test_about_95_of_100_totals_lie_in_the_interval() -> None:
 
 def test_a_figure_is_told_with_its_interval() -> None:
     assert str(ExpectedFigure(1234.4, 1000.2, 1500.0)) == "1,234 [1,000, 1,500]"
-    assert ExpectedFigure(1.5).told(2) == "1.50"
+    assert ExpectedFigure(1.5).to_text(2) == "1.50"

@@ -57,8 +57,8 @@ def test_a_longer_list_begins_with_the_shorter_one() -> None:
 
 def test_the_same_problems_come_in_any_process() -> None:
     code = "from tale_dspy.embedded.problems import problems; print(problems('test', 1)[0].question)"
-    done = run([executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": "5"}, check=True)
-    assert done.stdout.strip() == MANY["test"][0].question
+    result = run([executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": "5"}, check=True)
+    assert result.stdout.strip() == MANY["test"][0].question
 
 
 def test_every_equation_is_right() -> None:

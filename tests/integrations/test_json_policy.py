@@ -41,8 +41,8 @@ console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(budgetFor)));
 def budgets_in_node(policy: Path, texts: list[str]) -> list[int | str]:
     script = NODE.format(reader=json.dumps(str(policy.with_name("read_policy.mjs"))), policy=json.dumps(str(policy)))
     command = ["node", "--input-type=module", "-e", script]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True)
-    budgets: list[int | str] = json.loads(done.stdout)
+    result = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True)
+    budgets: list[int | str] = json.loads(result.stdout)
     return budgets
 
 

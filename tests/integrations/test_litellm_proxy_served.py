@@ -241,10 +241,10 @@ def test_the_openai_client_of_javascript(proxy: Proxy, backend: RecordingBackend
     (tmp_path / "client.mjs").write_text(JAVASCRIPT)
     (tmp_path / "node_modules").symlink_to(Path(sys.prefix, "node_modules"))  # make test-integrations
     env = {**os.environ, "URL": proxy.url, "KEY": proxy.key, "QUESTION": QUESTION}
-    done = subprocess.run(["node", "client.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(["node", "client.mjs"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     budget = str(BUDGET)
-    assert json.loads(done.stdout) == {
+    assert json.loads(result.stdout) == {
         "answers": [ANSWER] * 4,
         "budgets": [budget, None, budget, budget],
         "skipped": "off",
@@ -308,13 +308,13 @@ def test_what_was_spent_is_counted(proxy: Proxy, client: openai.OpenAI) -> None:
     end = time.monotonic() + 30
     wanted = 'tale_requests_total{group="budgeted",model="plain"}'
     while time.monotonic() < end:
-        done = subprocess.run(
+        result = subprocess.run(
             ["curl", "-sSL", "-H", f"Authorization: Bearer {proxy.key}", f"{proxy.url}/metrics"],
             capture_output=True,
             text=True,
             check=True,
         )
-        counts = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line.startswith("tale_"))
+        counts = dict(line.rsplit(" ", 1) for line in result.stdout.splitlines() if line.startswith("tale_"))
         if wanted in counts:
             break
         time.sleep(0.2)

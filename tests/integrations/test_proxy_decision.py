@@ -28,9 +28,9 @@ def stored(decision: BudgetValue | SkippedRequest) -> dict[str, Any]:
 
 @pytest.mark.parametrize("budget", [BudgetValue(50), BudgetValue(effort="low"), BudgetValue(50, "low")], ids=str)
 def test_a_budget_comes_back_from_the_metadata_which_is_json(budget: BudgetValue) -> None:
-    kept = json.loads(json.dumps(stored(budget)))
-    assert stored_budget(kept) == budget
-    assert skip_reason(kept) is None
+    document = json.loads(json.dumps(stored(budget)))
+    assert stored_budget(document) == budget
+    assert skip_reason(document) is None
 
 
 def test_it_is_kept_where_the_provider_does_not_see_it() -> None:

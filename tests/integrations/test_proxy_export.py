@@ -58,5 +58,5 @@ def test_a_program_without_budgets_is_refused(tmp_path: Path) -> None:
 
 def test_the_modules_of_the_export_do_not_load_litellm() -> None:
     code = "import sys, tale_dspy.integrations.exports; print('litellm' in sys.modules, 'mlflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False False"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False False"

@@ -35,10 +35,10 @@ def test_the_program_has_learned_and_the_student_has_not(student: Any, tmp_path:
     with elastic_server() as server:
         search = BudgetSearch(lm=asking(server), out=tmp_path / "s", sampler="halving")
         program = search.compile(student, trainset=TRAIN)
-        asked = server.stats.requests
+        requests_before = server.stats.requests
         with dspy.context(lm=asking(server)):
             budget = program(question="What is 5 and 0?").token_budget
-        assert server.stats.requests == asked + 1  # estimating makes no call
+        assert server.stats.requests == requests_before + 1  # estimating makes no call
     assert isinstance(program.estimator, RegressionEstimator) and isinstance(student.estimator, BudgetEstimator)
     assert 15 <= budget <= 60
     assert seen_by(student) == {} and set(seen_by(program).values()) == {"search"} and len(seen_by(program)) == 12
@@ -48,7 +48,12 @@ def test_the_program_has_learned_and_the_student_has_not(student: Any, tmp_path:
         assert row.best is not None and row.vanilla.tokens == LONGEST and row.predictor == "self"
         assert row.best.confirmed.n == row.best.confirmed.right == 2
         assert row.best.tokens <= 30 + 3 * need(number_in(str(row.question)))
-    assert asked == sum(1 + len(r.trials) + 2 for r in rows) == search.summary["calls"] == search.summary["draws"]
+    assert (
+        requests_before
+        == sum(1 + len(r.trials) + 2 for r in rows)
+        == search.summary["calls"]
+        == search.summary["draws"]
+    )
     summary = json.loads((tmp_path / "s" / "summary.json").read_text())
     assert summary["found"] == 12 and summary["best_tokens_mean"] < LONGEST / 2 and summary["stopped"] is None
 
@@ -58,10 +63,10 @@ def test_a_finished_search_is_only_read_and_a_changed_one_refused(student: Any, 
         options: dict[str, Any] = {"lm": asking(server), "out": tmp_path / "s", "sampler": "halving"}
         first = BudgetSearch(**options)
         budgets = [first.compile(student, trainset=TRAIN).estimator(question="?").token_budget]
-        asked = server.stats.requests
+        requests_before = server.stats.requests
         again = BudgetSearch(**options)
         budgets.append(again.compile(student, trainset=TRAIN).estimator(question="?").token_budget)
-        assert server.stats.requests == asked and budgets[0] == budgets[1]
+        assert server.stats.requests == requests_before and budgets[0] == budgets[1]
         assert again.summary["calls"] == first.summary["calls"]
         with pytest.raises(RunFolderError, match=r"config\.search\.repeats|search\.repeats was 2, now 0"):
             BudgetSearch(**options, repeats=0).compile(student, trainset=TRAIN)
@@ -85,8 +90,8 @@ def test_a_saved_program_estimates_the_same_budgets_in_a_new_process(student: An
     questions = [story(n) + " Or else?" for n in range(50)]
     budgets = [program.estimator(question=q).token_budget for q in questions]
     command = [sys.executable, "-c", ESTIMATES, str(tmp_path / "p.json"), json.dumps(questions)]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert told == budgets and len(set(budgets)) > 5
+    document = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert document == budgets and len(set(budgets)) > 5
     loaded = tale_dspy.load(tmp_path / "p.json")
     with elastic_server() as server, pytest.raises(UsageError, match=r"were used to make this program \(search\)"):
         tale_dspy.evaluate(loaded, trainset, lm=asking(server))
@@ -114,8 +119,8 @@ def test_few_shot_and_ones_own_estimator_can_be_installed(student: Any) -> None:
         lm = asking(server)
         found = BudgetSearch(lm=lm, sampler="halving", estimator="few-shot").compile(student, trainset=TRAIN)
         assert isinstance(found.estimator, FewShotEstimator) and len(found.estimator.predict.demos) == 8
-        own = BudgetSearch(lm=lm, estimator=lambda rows, signature: fit_regression(rows, signature, quantile=0.5))
-        assert own.compile(student, trainset=TRAIN).estimator.fitted.quantile == 0.5
+        search = BudgetSearch(lm=lm, estimator=lambda rows, signature: fit_regression(rows, signature, quantile=0.5))
+        assert search.compile(student, trainset=TRAIN).estimator.fitted.quantile == 0.5
 
 
 def test_without_gold_right_means_the_same_answer_and_is_labelled_so(student: Any, tmp_path: Path) -> None:
@@ -181,10 +186,10 @@ def test_predictors_are_searched_one_after_the_other_under_the_programs_metric(t
     with elastic_server() as server:
         search = BudgetSearch(lm=asking(server), sampler="halving", out=tmp_path / "s")
         program = search.compile(student, trainset=TRAIN[:4])
-        asked = server.stats.requests
+        requests_before = server.stats.requests
         again = BudgetSearch(lm=asking(server), sampler="halving", out=tmp_path / "s")
         again.compile(student, trainset=TRAIN[:4])
-        assert server.stats.requests == asked
+        assert server.stats.requests == requests_before
     assert isinstance(student.look, tale_dspy.BudgetedChainOfThought)
     assert isinstance(program.look, tale_dspy.TaleEP) and isinstance(program.look.estimator, RegressionEstimator)
     assert isinstance(program.solve.estimator, RegressionEstimator)

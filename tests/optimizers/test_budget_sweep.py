@@ -34,16 +34,16 @@ def tokens(run: Any) -> list[int]:
 
 
 def test_each_budget_is_asked_from_the_largest_down_without_an_estimate(lm: FakeLM) -> None:
-    found = sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [10, 30, 10], lm=lm)
-    assert [r.name for r in found.runs] == ["cot", "budget:30", "budget:10"] and found.stopped is None
-    assert tokens(found.vanilla) == [41, 42, 43, 44, 45] and tokens(found.points[1]) == [10] * 5
+    sweep = sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [10, 30, 10], lm=lm)
+    assert [r.name for r in sweep.runs] == ["cot", "budget:30", "budget:10"] and sweep.stopped is None
+    assert tokens(sweep.vanilla) == [41, 42, 43, 44, 45] and tokens(sweep.points[1]) == [10] * 5
     assert len(lm.prompts) == 15
 
 
 def test_shares_are_of_each_questions_own_tokens(lm: FakeLM) -> None:
-    found = sweep_budgets(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, [0.5], lm=lm)
-    assert tokens(found.points[0]) == [round(0.5 * t) for t in tokens(found.vanilla)]
-    assert {r.budget_source for r in found.points[0].records} == {"given"}
+    sweep = sweep_budgets(tale_dspy.BudgetedChainOfThought("question -> answer"), DATA, [0.5], lm=lm)
+    assert tokens(sweep.points[0]) == [round(0.5 * t) for t in tokens(sweep.vanilla)]
+    assert {r.budget_source for r in sweep.points[0].records} == {"given"}
     names = [f"budget:{s}" for s in SHARES]
     assert [r.name for r in sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, lm=lm).points] == names
 
@@ -65,8 +65,8 @@ def test_every_budgeted_predictor_of_a_program_is_given_the_budget(lm: FakeLM) -
         "temperature": 0.3
     }
     assert isinstance(program.first, tale_dspy.TaleEP) and program.steps[0].token_budget == 99
-    found = sweep_budgets(program, DATA, [12], lm=lm)
-    assert tokens(found.points[0]) == [24] * 5
+    sweep = sweep_budgets(program, DATA, [12], lm=lm)
+    assert tokens(sweep.points[0]) == [24] * 5
     with pytest.raises(UsageError, match=r"one budgeted predictor, this one has first, steps\[0\]"):
         sweep_budgets(program, DATA, [0.5], lm=lm)
 
@@ -74,17 +74,17 @@ def test_every_budgeted_predictor_of_a_program_is_given_the_budget(lm: FakeLM) -
 def test_a_killed_ladder_goes_on_where_it_was(lm: FakeLM, tmp_path: Path) -> None:
     student = tale_dspy.TaleEP("question -> answer")
     sweep_budgets(student, DATA, [0.5, 0.2], lm=lm, out=tmp_path)
-    asked = len(lm.prompts)
-    found = sweep_budgets(student, DATA, [0.5, 0.2, 0.1], lm=lm, out=tmp_path)
-    assert len(lm.prompts) == asked + 5 and len(found.points) == 3
+    count = len(lm.prompts)
+    sweep = sweep_budgets(student, DATA, [0.5, 0.2, 0.1], lm=lm, out=tmp_path)
+    assert len(lm.prompts) == count + 5 and len(sweep.points) == 3
     assert tale_dspy.load_run(tmp_path / "budget-0.1x").name == "budget:0.1x"
 
 
 def test_a_cap_keeps_the_points_finished_until_then() -> None:
     lm = fake_lm(solve, max_tokens=60)
     options: dict[str, Any] = {"lm": lm, "price": Price(0, 1e-6), "concurrency": 1}
-    found = sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [30, 20, 10], max_usd=0.000425, **options)
-    assert [r.name for r in found.points] == ["budget:30"] and found.stopped and "spend cap reached" in found.stopped
+    sweep = sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [30, 20, 10], max_usd=0.000425, **options)
+    assert [r.name for r in sweep.points] == ["budget:30"] and sweep.stopped and "spend cap reached" in sweep.stopped
     with pytest.raises(SpendCapReached):
         sweep_budgets(tale_dspy.TaleEP("question -> answer"), DATA, [30], max_usd=0.0001, **options)
 

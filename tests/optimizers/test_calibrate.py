@@ -43,21 +43,23 @@ def student() -> Any:
 
 
 def test_the_smallest_scale_before_the_first_that_fails_is_taken(student: Any, lm: FakeLM) -> None:
-    found = calibrate(student, VAL, EPSILON, DELTA, scales=SCALES, lm=lm)
-    assert [(t.scale, t.n, t.lost, t.passed) for t in found.tests] == [
+    calibrated = calibrate(student, VAL, EPSILON, DELTA, scales=SCALES, lm=lm)
+    assert [(t.scale, t.n, t.lost, t.passed) for t in calibrated.tests] == [
         (2.0, N, 0, True), (1.0, N, 0, True), (0.5, N, 0, True), (0.25, N, 29, False)
     ]  # fmt: skip
-    assert found.scale == 0.5 and found.program.token_budget == 20 and student.token_budget == 40
+    assert calibrated.scale == 0.5 and calibrated.program.token_budget == 20 and student.token_budget == 40
     assert len(lm.prompts) == N + 4 * (N - 1), "a question that is wrong without a budget is not asked again"
-    assert str(found).startswith("Scale 0.5 qualifies: at most 5 % of right answers lost, confidence 95 %. The least")
-    assert "scale 0.25: 29 of 60 lost, at most 59.65 %" in str(found) and "(failed)" in str(found)
+    assert str(calibrated).startswith(
+        "Scale 0.5 qualifies: at most 5 % of right answers lost, confidence 95 %. The least"
+    )
+    assert "scale 0.25: 29 of 60 lost, at most 59.65 %" in str(calibrated) and "(failed)" in str(calibrated)
 
 
 def test_the_promise_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp_path: Path) -> None:
-    found = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0,), lm=lm)
-    found.program.save(tmp_path / "p.json")
+    calibrated = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0,), lm=lm)
+    calibrated.program.save(tmp_path / "p.json")
     promise = tale_dspy.load(tmp_path / "p.json").fixed.promise
-    assert promise == found.program.fixed.promise
+    assert promise == calibrated.program.fixed.promise
     assert (promise.model, promise.adapter, promise.temperature, promise.mode) == (
         "fake/model",
         "TaleAdapter",
@@ -66,7 +68,7 @@ def test_the_promise_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp
     )
     assert (promise.n, promise.lost, promise.scale, promise.data) == (N, 0, 1.0, "examples")
     with pytest.raises(UsageError, match=r"60 of 60 questions were used to make this program \(val\)"):
-        calibrate(found.program, VAL, EPSILON, DELTA, lm=lm)
+        calibrate(calibrated.program, VAL, EPSILON, DELTA, lm=lm)
 
 
 def test_a_program_that_is_changed_afterwards_has_no_promise(
@@ -83,10 +85,10 @@ def test_a_program_that_is_changed_afterwards_has_no_promise(
 
 
 def test_when_nothing_qualifies_it_says_so(student: Any, lm: FakeLM) -> None:
-    found = calibrate(student, VAL, EPSILON, DELTA, scales=(0.25, 0.1), lm=lm)
-    assert (found.scale, found.program, len(found.tests)) == (None, None, 1)
-    assert str(found).startswith("No scale qualifies: at most 5 %")
-    assert "The least number of questions is 59, with none lost." in str(found)
+    calibrated = calibrate(student, VAL, EPSILON, DELTA, scales=(0.25, 0.1), lm=lm)
+    assert (calibrated.scale, calibrated.program, len(calibrated.tests)) == (None, None, 1)
+    assert str(calibrated).startswith("No scale qualifies: at most 5 %")
+    assert "The least number of questions is 59, with none lost." in str(calibrated)
 
 
 @pytest.mark.parametrize(
@@ -136,29 +138,29 @@ def test_replies_that_grow_again_are_told(student: Any) -> None:
     def rebound(prompt: str) -> str:
         return ("so " * (200 if (budget_of(prompt) or 99) < 30 else 30)) + solve(prompt)
 
-    found = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0, 0.5), lm=fake_lm(rebound))
-    assert found.scale == 0.5 and "Scale 1 qualifies, too, with fewer tokens" in str(found)
+    calibrated = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0, 0.5), lm=fake_lm(rebound))
+    assert calibrated.scale == 0.5 and "Scale 1 qualifies, too, with fewer tokens" in str(calibrated)
 
 
 def test_a_cap_keeps_the_scales_finished_until_then(student: Any, lm: FakeLM) -> None:
     options: dict[str, Any] = {"price": Price(0, 1e-6), "concurrency": 1, "max_usd": 0.0122}
     capped = fake_lm(solve, max_tokens=120)
-    found = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0, 0.9, 0.5), lm=capped, **options)
-    assert [t.scale for t in found.tests] == [1.0, 0.9] and found.scale == 0.9
-    assert found.stopped and "spend cap reached" in str(found)
+    calibrated = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0, 0.9, 0.5), lm=capped, **options)
+    assert [t.scale for t in calibrated.tests] == [1.0, 0.9] and calibrated.scale == 0.9
+    assert calibrated.stopped and "spend cap reached" in str(calibrated)
 
 
 def test_a_cap_before_the_first_scale_leaves_none(student: Any) -> None:
     lm = fake_lm(solve, max_tokens=120)
-    found = calibrate(student, VAL, EPSILON, DELTA, lm=lm, price=Price(0, 1e-6), max_usd=0.001, concurrency=1)
-    assert (found.scale, found.program, found.tests) == (None, None, ())
+    calibrated = calibrate(student, VAL, EPSILON, DELTA, lm=lm, price=Price(0, 1e-6), max_usd=0.001, concurrency=1)
+    assert (calibrated.scale, calibrated.program, calibrated.tests) == (None, None, ())
 
 
 def test_a_killed_calibration_goes_on_where_it_was(student: Any, lm: FakeLM, tmp_path: Path) -> None:
     calibrate(student, VAL, EPSILON, DELTA, scales=(1.0, 0.5), lm=lm, out=tmp_path)
-    asked = len(lm.prompts)
+    count = len(lm.prompts)
     assert calibrate(student, VAL, EPSILON, DELTA, scales=(1.0, 0.5), lm=lm, out=tmp_path).scale == 0.5
-    assert len(lm.prompts) == asked
+    assert len(lm.prompts) == count
 
 
 @pytest.mark.parametrize(
@@ -194,8 +196,8 @@ def asked_of(model: EffortReply, program: Any, **settings: Any) -> tuple[Any, li
     examples = [dspy.Example(question=q, answer=a).with_inputs("question") for q, a in model.right.bank.items()]
     with ScriptedServer(model) as server:
         gpt = tale_dspy.LM("openai/gpt-5.2", api_base=server.url, api_key="any", engine="auto", cache=False)
-        found = calibrate(program, examples, EPSILON, DELTA, lm=gpt, **settings)
-        return found, [request.body for request in server.requests]
+        calibrated = calibrate(program, examples, EPSILON, DELTA, lm=gpt, **settings)
+        return calibrated, [request.body for request in server.requests]
 
 
 def test_the_lowest_word_that_keeps_the_promise_is_taken() -> None:

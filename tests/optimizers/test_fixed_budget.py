@@ -78,9 +78,9 @@ def test_a_killed_search_goes_on_where_it_was(student: Any, tmp_path: Path) -> N
     with ScriptedServer(elastic) as server:
         options: dict[str, Any] = {"lm": asking(server), "out": tmp_path}
         BestFixedBudget(budgets=[10, 25], **options).compile(student, trainset=TRAIN)
-        asked = server.stats.requests
+        requests_before = server.stats.requests
         assert BestFixedBudget(budgets=[10, 25, 50], **options).compile(student, trainset=TRAIN).token_budget == 25
-        assert server.stats.requests == asked + 10
+        assert server.stats.requests == requests_before + 10
 
 
 def test_a_cap_ends_the_search_with_what_was_finished(student: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -67,10 +67,10 @@ def test_it_remembers_what_it_was_tuned_on(student: Any, lm: FakeLM) -> None:
 def test_a_killed_search_goes_on_and_asks_nothing_again(student: Any, lm: FakeLM, tmp_path: Path) -> None:
     first = ParetoSearch(space=SPACE, trials=6, lm=lm, out=tmp_path, **PRICED)
     first.compile(student, trainset=TRAIN)
-    asked = len(lm.prompts)
+    count = len(lm.prompts)
     again = ParetoSearch(space=SPACE, trials=6, lm=lm, out=tmp_path, **PRICED)
     again.compile(student, trainset=TRAIN)
-    assert len(lm.prompts) == asked and str(again.front) == str(first.front)
+    assert len(lm.prompts) == count and str(again.front) == str(first.front)
     saved = tale_dspy.load(tmp_path / "front" / "program-01.json")
     assert saved.dump_state() == again.front[0].program.dump_state()
 

@@ -63,9 +63,9 @@ def test_the_programs_are_saved_with_their_figures(tmp_path: Path) -> None:
     ParetoFront(POINTS).save(tmp_path / "f")
     files = ParetoFront(POINTS[:2], "stories").save(tmp_path / "f")
     assert sorted(p.name for p in (tmp_path / "f").iterdir()) == ["front.json", "program-01.json", "program-02.json"]
-    told = json.loads(files[-1].read_text())
-    assert told["data"] == "stories" and [row["accuracy"] for row in told["programs"]] == [0.8, 0.9]
-    assert tale_dspy.load(tmp_path / "f" / told["programs"][1]["file"]).token_budget == 60
+    document = json.loads(files[-1].read_text())
+    assert document["data"] == "stories" and [row["accuracy"] for row in document["programs"]] == [0.8, 0.9]
+    assert tale_dspy.load(tmp_path / "f" / document["programs"][1]["file"]).token_budget == 60
 
 
 def test_where_it_cannot_be_written_it_is_said() -> None:

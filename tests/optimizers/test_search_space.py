@@ -63,9 +63,9 @@ def test_what_leaves_no_choice_is_not_asked_for() -> None:
 def test_demos_are_the_shortest_right_answers_with_their_budget() -> None:
     lm = fake_lm(lengthy)
     with dspy.context(lm=lm):
-        found = collect_demos(tale_dspy.TaleEP("question -> answer"), EXAMPLES, right, 2)
-    shortest = [(d.question, d.answer, d.token_budget) for d in found["self"][:2]]
-    assert shortest == [("4+1?", "5", 50), ("2+1?", "3", 50)] and len(found["self"]) == 4
+        demos = collect_demos(tale_dspy.TaleEP("question -> answer"), EXAMPLES, right, 2)
+    shortest = [(d.question, d.answer, d.token_budget) for d in demos["self"][:2]]
+    assert shortest == [("4+1?", "5", 50), ("2+1?", "3", 50)] and len(demos["self"]) == 4
     assert len(lm.prompts) == 2 * 5, "asked until there are twice as many as wanted: 0, 1, 2, 4, and 3, which is wrong"
 
 
@@ -97,8 +97,8 @@ def test_an_answer_that_fails_is_no_demo() -> None:
         return True
 
     with dspy.context(lm=fake_lm(lengthy)):
-        found = collect_demos(tale_dspy.TaleEP("question -> answer"), EXAMPLES[:2], strict, 3)
-    assert [d.question for d in found["self"]] == ["1+1?"]
+        demos = collect_demos(tale_dspy.TaleEP("question -> answer"), EXAMPLES[:2], strict, 3)
+    assert [d.question for d in demos["self"]] == ["1+1?"]
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def test_fewer_tokens_are_better_and_a_right_answer_beats_any_wrong_one() -> Non
     ],
 )
 def test_the_words_tell_what_to_do(reply: str, is_estimator: bool, said: str) -> None:
-    told = token_aware_metric().explain(TRAIN[7], asked(student(), fake_lm(reply)), is_estimator=is_estimator)
-    assert said in told.feedback
+    explanation = token_aware_metric().explain(TRAIN[7], asked(student(), fake_lm(reply)), is_estimator=is_estimator)
+    assert said in explanation.feedback
 
 
 def test_ones_own_metric_keeps_its_score_and_its_words() -> None:
@@ -111,8 +111,8 @@ def test_ones_own_metric_keeps_its_score_and_its_words() -> None:
         return dspy.Prediction(score=0.5, feedback="Half of it.")
 
     pred = asked(student(), fake_lm("[[8]]"))
-    told = token_aware_metric(graded, weight=0.0, threshold=0.4).explain(TRAIN[7], pred)
-    assert told.score == 0.5 and told.feedback.startswith("Half of it. It took 2 tokens")
+    explanation = token_aware_metric(graded, weight=0.0, threshold=0.4).explain(TRAIN[7], pred)
+    assert explanation.score == 0.5 and explanation.feedback.startswith("Half of it. It took 2 tokens")
     assert token_aware_metric(lambda e, p: 0.2).explain(TRAIN[7], pred).feedback.startswith("Wrong: score 0.2.")
 
 

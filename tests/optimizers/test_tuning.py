@@ -63,9 +63,9 @@ def test_the_chosen_program_is_saved_and_measured_on_questions_it_was_not_chosen
 def test_the_same_tuning_again_asks_nothing(lm: FakeLM, tmp_path: Path) -> None:
     student = tale_dspy.BudgetedChainOfThought("question -> answer", 60)
     first = tuning(lm, tmp_path).run(student, DATA)
-    asked = len(lm.prompts)
+    count = len(lm.prompts)
     second = tuning(lm, tmp_path).run(student, DATA)
-    assert len(lm.prompts) == asked
+    assert len(lm.prompts) == count
     assert [p.measured for p in second.front] == [p.measured for p in first.front]
 
 

@@ -89,9 +89,9 @@ def test_a_copied_prediction_keeps_its_receipt(duplicate: Any) -> None:
 def test_the_typed_receipt_is_told_by_receipt() -> None:
     with dspy.context(lm=fake_lm(solver)):
         pred = VanillaCoT("question -> answer")(question="3+4?")
-    told = tale_dspy.receipt(pred)
-    assert (told.program, told.status, told.output_tokens) == ("VanillaCoT", "answered", 5)
-    assert told.to_json() == pred.receipt
+    call_receipt = tale_dspy.receipt(pred)
+    assert (call_receipt.program, call_receipt.status, call_receipt.output_tokens) == ("VanillaCoT", "answered", 5)
+    assert call_receipt.to_json() == pred.receipt
 
 
 @pytest.mark.parametrize("pred", [dspy.Prediction(answer="7"), None, tale_dspy.programs.base.TalePrediction()])

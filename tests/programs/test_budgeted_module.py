@@ -40,14 +40,19 @@ def test_a_model_that_thinks_natively_is_prepare_call_and_not_for_its_reasoning(
 def test_its_receipt_is_complete(thinker: ScriptedServer) -> None:
     with dspy.context(lm=lm(thinker)):
         pred = TaleEP("question -> answer")(question="2+2?", token_budget=30)
-    told = receipt(pred)
-    assert (told.token_budget, told.budget_source, told.mode, told.mode_asked) == (30, "given", "native", "auto")
-    assert told.reasoning_params == {"reasoning_effort": "minimal"}
-    assert told.reasoning_notes == ["minimal is the least effort GPT-5 takes: some 1024 tokens, not 30"]
-    assert (told.reasoning_tokens, told.visible_tokens, told.adherence) == (3, 57, 2.0)
-    assert "budget 30 (given, native), 60 output tokens" in str(told)
-    assert pred.receipt["reasoning_params"] == told.reasoning_params
-    assert tale_dspy.Receipt.from_json(pred.receipt) == told
+    call_receipt = receipt(pred)
+    assert (call_receipt.token_budget, call_receipt.budget_source, call_receipt.mode, call_receipt.mode_asked) == (
+        30,
+        "given",
+        "native",
+        "auto",
+    )
+    assert call_receipt.reasoning_params == {"reasoning_effort": "minimal"}
+    assert call_receipt.reasoning_notes == ["minimal is the least effort GPT-5 takes: some 1024 tokens, not 30"]
+    assert (call_receipt.reasoning_tokens, call_receipt.visible_tokens, call_receipt.adherence) == (3, 57, 2.0)
+    assert "budget 30 (given, native), 60 output tokens" in str(call_receipt)
+    assert pred.receipt["reasoning_params"] == call_receipt.reasoning_params
+    assert tale_dspy.Receipt.from_json(pred.receipt) == call_receipt
 
 
 def test_an_estimate_is_asked_for_with_the_least_effort(thinker: ScriptedServer) -> None:

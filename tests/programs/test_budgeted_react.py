@@ -102,11 +102,15 @@ def test_answers_are_not_worse_than_with_the_same_cap_as_max_tokens(budget: int)
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_each_step_has_a_receipt_and_is_told_what_is_left(*, asynchronous: bool) -> None:
     (pred,) = run(budgeted(agent(), total_budget=900), QUESTIONS[:1], asynchronous=asynchronous)
-    told = receipt(pred)
-    assert (told.token_budget, told.program, len(told.steps)) == (900, "BudgetedReAct", len(told.calls))
-    assert sum(step["output_tokens"] for step in told.steps) == told.output_tokens
-    assert [step["token_budget"] for step in told.steps][:1] < [900]
-    assert {step["effort"] for step in told.steps} <= {"minimal", "low", "medium"}
+    call_receipt = receipt(pred)
+    assert (call_receipt.token_budget, call_receipt.program, len(call_receipt.steps)) == (
+        900,
+        "BudgetedReAct",
+        len(call_receipt.calls),
+    )
+    assert sum(step["output_tokens"] for step in call_receipt.steps) == call_receipt.output_tokens
+    assert [step["token_budget"] for step in call_receipt.steps][:1] < [900]
+    assert {step["effort"] for step in call_receipt.steps} <= {"minimal", "low", "medium"}
 
 
 def test_the_effort_goes_down_as_the_budget_runs_out() -> None:

@@ -39,9 +39,9 @@ def test_the_thought_stands_for_the_reasoning(thinker: ScriptedServer, kind: Any
         preds = [module(question="2+2?"), asyncio.run(module.acall(question="2+2?"))]
     for pred, request in zip(preds, thinker.requests, strict=True):
         assert (list(pred.keys()), pred.reasoning, pred.answer) == (["reasoning", "answer"], "two and two", "4")
-        asked = "".join(str(m["content"]) for m in request.messages)
-        assert "step by step:" not in asked and "reasoning ##" not in asked
-        assert "without any reasoning" not in asked
+        text = "".join(str(m["content"]) for m in request.messages)
+        assert "step by step:" not in text and "reasoning ##" not in text
+        assert "without any reasoning" not in text
     assert [receipt(p).token_budget for p in preds] == [12 if kind is SelfBudgeted else None] * 2
 
 
@@ -87,9 +87,9 @@ def test_a_model_that_does_not_think_as_it_is_set_up_is_asked_for_its_reasoning(
 
 
 def test_the_dial_of_a_call_decides() -> None:
-    asked = LM("anthropic/claude-sonnet-4-5", api_key="k")
+    model = LM("anthropic/claude-sonnet-4-5", api_key="k")
     config = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
-    call = VanillaCoT("question -> answer").prepare_call({"question": "2+2?", "lm": asked, "config": config})
+    call = VanillaCoT("question -> answer").prepare_call({"question": "2+2?", "lm": model, "config": config})
     assert list(call["signature"].output_fields) == ["answer"]
 
 

@@ -58,12 +58,12 @@ EMPTY = Reply(None, finish_reason="length", reasoning="hmm " * 99, completion_to
 def test_a_thought_without_end_becomes_an_answer(kind: Any, shown: bool, adapter: Any) -> None:
     with ScriptedServer(ThinkingReply(SOLVER, shown=shown)) as server, asking(server, max_tokens=200):
         pred = build(kind, on_truncation="force_answer", adapter=adapter)(question=QUESTION)
-    told = tale_dspy.receipt(pred)
-    assert (pred.answer, told.status, pred.keys()) == (BANK[QUESTION], "answered", ["reasoning", "answer"])
-    assert [c.role for c in told.calls if c.role != "estimate"][-1] == "recovery"
-    assert 0 < (told.recovery_tokens or 0) < 20 and told.output_tokens == server.stats.completion_tokens - (
-        told.estimate_tokens or 0
-    )
+    call_receipt = tale_dspy.receipt(pred)
+    assert (pred.answer, call_receipt.status, pred.keys()) == (BANK[QUESTION], "answered", ["reasoning", "answer"])
+    assert [c.role for c in call_receipt.calls if c.role != "estimate"][-1] == "recovery"
+    assert 0 < (
+        call_receipt.recovery_tokens or 0
+    ) < 20 and call_receipt.output_tokens == server.stats.completion_tokens - (call_receipt.estimate_tokens or 0)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -146,9 +146,14 @@ def test_escalation_doubles_budget_and_room_at_most_twice() -> None:
         pred = BudgetedChainOfThought("question -> answer", 50, on_truncation="retry_larger")(question=QUESTION)
     assert rooms(server) == [100, 200, 400]
     assert [f"use less than {b} tokens" in r.prompt for r, b in zip(server.requests, (50, 100, 200), strict=True)]
-    told = tale_dspy.receipt(pred)
-    assert (told.status, told.token_budget, told.output_tokens, told.recovery_tokens) == ("empty", 50, 700, 600)
-    assert "700 output tokens, 600 of them in 2 calls to recover a cut answer" in str(told)
+    call_receipt = tale_dspy.receipt(pred)
+    assert (
+        call_receipt.status,
+        call_receipt.token_budget,
+        call_receipt.output_tokens,
+        call_receipt.recovery_tokens,
+    ) == ("empty", 50, 700, 600)
+    assert "700 output tokens, 600 of them in 2 calls to recover a cut answer" in str(call_receipt)
 
 
 def test_escalation_ends_with_the_first_answer() -> None:

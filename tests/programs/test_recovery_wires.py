@@ -115,10 +115,12 @@ def test_no_rescue_of_a_budgeted_module_is_refused(
     program = BudgetedChainOfThought("question -> answer", on_truncation=policy)
     for budget in (20, 2000):
         sent.clear()
-        told = tale_dspy.receipt(program(question=EXAMPLES[0].question, token_budget=budget, lm=lm(thinker, wire)))
+        call_receipt = tale_dspy.receipt(
+            program(question=EXAMPLES[0].question, token_budget=budget, lm=lm(thinker, wire))
+        )
         assert [r for request in sent for r in request.refusals] == []
-        assert len(sent) == len(told.calls) == (2 if policy == "force_answer" else 3)
+        assert len(sent) == len(call_receipt.calls) == (2 if policy == "force_answer" else 3)
         if policy == "force_answer":
             own = wire.settings.get("max_tokens") or 10**9
             assert sent[1].limit is not None and sent[1].limit <= min(own, 512 + 2048)
-            assert told.status == "answered"
+            assert call_receipt.status == "answered"

@@ -82,8 +82,8 @@ print(json.dumps({
 def test_a_program_is_whole_in_another_process(tmp_path: Path) -> None:
     full().save(tmp_path / "p.json")
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "p.json")]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert told == {
+    document = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert document == {
         "program": "TaleEP('question, history, token_budget -> reasoning, parts, mood, more')",
         "types": [str(f.annotation).replace("dict[str, int] | None", "typing.Optional[dict[str, int]]")
                   for f in full().predict.signature.fields.values()],

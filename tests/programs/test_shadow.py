@@ -33,8 +33,8 @@ def test_agreement_and_saving_are_booked_and_the_answer_is_the_budgeted_one() ->
     assert ledger.shadow.vanilla_tokens == kinds["cot"] == ledger.roles["shadow"].output_tokens
     assert ledger.shadow.agreed == sum(pred.answer == BANK[q] for pred, q in zip(preds, BANK, strict=False))
     assert [c.role for c in tale_dspy.receipt(preds[0]).calls] == ["estimate", "reason"]
-    told = json.loads(json.dumps(ledger.to_json()))["shadow"]
-    assert told["saving"] == pytest.approx(1 - ledger.shadow.net_tokens / kinds["cot"])
+    document = json.loads(json.dumps(ledger.to_json()))["shadow"]
+    assert document["saving"] == pytest.approx(1 - ledger.shadow.net_tokens / kinds["cot"])
     assert f"shadow: {ledger.shadow.agreed} of 10 answers the same without a budget" in str(ledger)
 
 

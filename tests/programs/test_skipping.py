@@ -71,9 +71,9 @@ def test_unbudgeted_asks_again_without_a_budget(*, asynchronous: bool) -> None:
     with dspy.context(lm=lm, trace=[]):
         pred = asyncio.run(program.acall(question="3+4?")) if asynchronous else program(question="3+4?")
         steps = [step[2].answer for step in dspy.settings.trace]
-    told = receipt(pred)
-    assert (pred.answer, told.skipped, pred.token_budget, steps) == ("7", True, 50, ["7"])
-    assert [call.role for call in told.calls] == ["reason", "recovery"]
+    call_receipt = receipt(pred)
+    assert (pred.answer, call_receipt.skipped, pred.token_budget, steps) == ("7", True, 50, ["7"])
+    assert [call.role for call in call_receipt.calls] == ["reason", "recovery"]
     assert "50 tokens" not in str(lm.prompts[1])
 
 

@@ -37,11 +37,11 @@ def test_limits_that_cannot_be_are_not_loaded(state: dict[str, Any]) -> None:
 
 
 def test_what_was_seen_is_remembered_with_its_role() -> None:
-    seen = TrainingExamples()
-    seen.add(["a", "b"], "train")
-    seen.add(["b"], "val")
+    memory = TrainingExamples()
+    memory.add(["a", "b"], "train")
+    memory.add(["b"], "val")
     other = TrainingExamples()
-    other.load_state(seen.dump_state())
+    other.load_state(memory.dump_state())
     assert other.roles == {"a": "train", "b": "val"}
     other.reset()
     assert other.roles == {}
@@ -76,10 +76,10 @@ def test_a_program_remembers_the_model_it_was_tuned_with(tmp_path: Path) -> None
 
 
 def test_the_configured_model_is_the_one_unless_another_is_told() -> None:
-    seen = TrainingExamples()
+    memory = TrainingExamples()
     with dspy.context(lm=fake_lm("x")):
-        seen.add(["a" * 16], "train")
-    assert seen.model == "fake/model"
+        memory.add(["a" * 16], "train")
+    assert memory.model == "fake/model"
 
 
 def test_another_model_warns_once_and_the_same_never(caplog: pytest.LogCaptureFixture) -> None:

@@ -108,9 +108,9 @@ def test_every_vote_is_a_draw_of_its_own() -> None:
 def test_a_budget_is_estimated_once() -> None:
     lm = fake_lm(lambda p: "Budget: [[40]]" if "minimum number of tokens" in str(p) else "Seven.\nAnswer: [[7]]")
     pred = ask(lm, program=TaleEP(COT))
-    told = receipt(pred)
-    assert (len(told.of("estimate")), len(told.of("reason")), pred.token_budget) == (1, 4, 40)
-    assert (told.budget_source, told.program) == ("estimate", "Vote")
+    call_receipt = receipt(pred)
+    assert (len(call_receipt.of("estimate")), len(call_receipt.of("reason")), pred.token_budget) == (1, 4, 40)
+    assert (call_receipt.budget_source, call_receipt.program) == ("estimate", "Vote")
 
 
 def test_an_own_program_of_several_predictors_votes_too() -> None:

@@ -248,9 +248,12 @@ def xai(model: str, body: Body) -> Iterator[str]:
     words: tuple[str, ...] = ()
     if model.startswith("grok-3-mini"):
         words = ("low", "high")
-    elif (found := re.match(r"grok-(\d)(?:\.(\d)(?!\d))?", model)) and (int(found[1]), int(found[2] or 0)) >= (4, 3):
+    elif (version := re.match(r"grok-(\d)(?:\.(\d)(?!\d))?", model)) and (int(version[1]), int(version[2] or 0)) >= (
+        4,
+        3,
+    ):
         words = ("low", "medium", "high")
-        words = ("none", *words) if found[2] == "3" else (*words, "xhigh") if found[2] >= "6" else words
+        words = ("none", *words) if version[2] == "3" else (*words, "xhigh") if version[2] >= "6" else words
     if effort is not None and not words:
         yield "reasoning_effort is not supported for this model"
     elif words:

@@ -25,11 +25,11 @@ def post(url: str, body: Any) -> Any:
 
 def test_each_provider_answers_in_its_own_format(provider: ProviderServer) -> None:
     chat = {"model": "gpt-4o", "messages": [{"role": "user", "content": "2+2?"}]}
-    said = post(f"{provider.base('openai')}/chat/completions", chat)
-    assert said["choices"][0]["message"]["content"] == "openai says 4"
+    response = post(f"{provider.base('openai')}/chat/completions", chat)
+    assert response["choices"][0]["message"]["content"] == "openai says 4"
     gemini = {"contents": [{"role": "user", "parts": [{"text": "2+2?"}]}]}
-    said = post(f"{provider.base('gemini')}/models/gemini-2.5-pro:generateContent", gemini)
-    assert said["candidates"][0]["content"]["parts"][0]["text"] == "gemini says 4"
+    response = post(f"{provider.base('gemini')}/models/gemini-2.5-pro:generateContent", gemini)
+    assert response["candidates"][0]["content"]["parts"][0]["text"] == "gemini says 4"
 
 
 def test_what_was_sent_is_kept_without_the_key(provider: ProviderServer) -> None:

@@ -124,8 +124,8 @@ def test_a_reply_as_long_as_its_budget_is_not_below_it() -> None:
 def test_only_questions_that_all_budgets_were_tried_on_count() -> None:
     (curve,) = elasticities([budget_run(5), budget_run(10, n=10), budget_run(40), cot_run(5)])
     assert (curve.n, curve.unshared, {p.n for p in curve.points}) == (10, 30, {10})
-    told = " ".join(elasticity_notes(curve))
-    assert "30 questions that not every budget was tried on" in told and "cot has 5 of the 10 questions" in told
+    text = " ".join(elasticity_notes(curve))
+    assert "30 questions that not every budget was tried on" in text and "cot has 5 of the 10 questions" in text
 
 
 def test_unknown_tokens_leave_a_question_out_of_the_tokens_of_all_but_not_of_the_accuracy() -> None:

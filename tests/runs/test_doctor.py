@@ -21,21 +21,21 @@ def test_a_model_without_a_dial_is_asked_in_the_prompt_and_with_a_cap() -> None:
     with ScriptedServer(SOLVER) as server:
         lm = lm_of(server)
         calls, usd = expected_price(lm, Price(1e-6, 1e-5))
-        found = examine(lm, price=Price(1e-6, 1e-5))
-        assert server.stats.requests == calls == found.calls == 1 + 8 + BURST
+        report = examine(lm, price=Price(1e-6, 1e-5))
+        assert server.stats.requests == calls == report.calls == 1 + 8 + BURST
         cost = server.stats.prompt_tokens * 1e-6 + server.stats.completion_tokens * 1e-5
-    assert found.works and found.cost_usd == pytest.approx(cost) and usd is not None and found.cost_usd < usd
-    assert (found.family, found.auto, found.usage_source) == (None, "prompt", "provider")
-    assert found.reports_reasoning is False
-    assert [(r.mode, r.budget) for r in found.readings] == [(m, b) for m in ("prompt", "cap") for b in BUDGETS]
-    assert all(r.right and r.kept for r in found.readings if r.budget >= 180)
-    verdicts = found.verdicts()
+    assert report.works and report.cost_usd == pytest.approx(cost) and usd is not None and report.cost_usd < usd
+    assert (report.family, report.auto, report.usage_source) == (None, "prompt", "provider")
+    assert report.reports_reasoning is False
+    assert [(r.mode, r.budget) for r in report.readings] == [(m, b) for m in ("prompt", "cap") for b in BUDGETS]
+    assert all(r.right and r.within_budget for r in report.readings if r.budget >= 180)
+    verdicts = report.verdicts()
     assert (
         verdicts["prompt"].startswith("obeyed: kept at")
         and "no reasoning control of openai/s is known" in verdicts["native"]
     )
-    assert (found.burst, found.refused, found.limits) == (BURST, 0, None)
-    assert "do-not-tell" not in json.dumps(found.to_json())
+    assert (report.burst, report.refused, report.limits) == (BURST, 0, None)
+    assert "do-not-tell" not in json.dumps(report.to_json())
 
 
 def test_a_dial_is_turned_and_its_thinking_told() -> None:
@@ -44,19 +44,19 @@ def test_a_dial_is_turned_and_its_thinking_told() -> None:
         return ThinkingReply(SOLVER, thought=thought, room=2000)(request) if thought else SOLVER(request)
 
     with ScriptedServer(reply) as server:
-        found = examine(lm_of(server, "hosted_vllm/qwen3-8b"))
-    native = [r for r in found.readings if r.mode == "native"]
-    assert (found.family, found.thinks, found.auto, found.reports_reasoning) == ("vLLM", True, "native", True)
+        report = examine(lm_of(server, "hosted_vllm/qwen3-8b"))
+    native = [r for r in report.readings if r.mode == "native"]
+    assert (report.family, report.thinks, report.auto, report.reports_reasoning) == ("vLLM", True, "native", True)
     assert [(r.budget, r.reasoning_tokens) for r in native] == [(b, b) for b in (128, 256, 512, 1024)]
-    assert native[0].reasoning_params == {"thinking_token_budget": 128} and found.verdicts()["native"].startswith(
+    assert native[0].reasoning_params == {"thinking_token_budget": 128} and report.verdicts()["native"].startswith(
         "obeyed"
     )
 
 
 def test_a_model_that_does_not_heed_its_budget_is_found_out() -> None:
     with ScriptedServer(Reply("So.\nAnswer: [[366]]", completion_tokens=300)) as server:
-        found = examine(lm_of(server))
-    assert found.verdicts()["prompt"] == (
+        report = examine(lm_of(server))
+    assert report.verdicts()["prompt"] == (
         "no effect seen: kept at 1 of 4 budgets, 300 tokens at 20, 300 at 540; 4 of 4 replies skip their reasoning"
     )
 
@@ -67,23 +67,28 @@ def test_a_model_that_drops_its_reasoning_under_small_budgets_is_found_out() -> 
         return Reply("Answer: [[3]]", completion_tokens=5) if short else SOLVER(request)
 
     with ScriptedServer(reply) as server:
-        found = examine(lm_of(server))
-    assert [r.skipped for r in found.readings if r.mode == "prompt"] == [True, True, False, False]
-    assert found.verdicts()["prompt"].endswith("; 2 of 4 replies skip their reasoning")
+        report = examine(lm_of(server))
+    assert [r.skipped for r in report.readings if r.mode == "prompt"] == [True, True, False, False]
+    assert report.verdicts()["prompt"].endswith("; 2 of 4 replies skip their reasoning")
 
 
 @pytest.mark.parametrize("fault", ["unauthorized", "not_found", "quota"])
 def test_a_refused_key_or_model_is_told_after_one_call(fault: str) -> None:
     with ScriptedServer(SOLVER, faults=Faults(**{fault: True})) as server:
-        found = examine(lm_of(server))
+        report = examine(lm_of(server))
         assert server.stats.requests == 1
-    assert not found.works and found.error and found.readings == () and found.to_json()["verdicts"].keys() == {"native"}
+    assert (
+        not report.works
+        and report.error
+        and report.readings == ()
+        and report.to_json()["verdicts"].keys() == {"native"}
+    )
 
 
 def test_calls_that_are_refused_in_a_burst_are_counted() -> None:
     with ScriptedServer(SOLVER, faults=Faults(rate_limited=1.0, tries=None, only="What is 7")) as server:
-        found = examine(lm_of(server))
-    assert (found.works, found.burst, found.refused) == (True, BURST, 1)
+        report = examine(lm_of(server))
+    assert (report.works, report.burst, report.refused) == (True, BURST, 1)
 
 
 def test_missing_usage_and_refused_budgets_are_no_numbers() -> None:
@@ -91,10 +96,10 @@ def test_missing_usage_and_refused_budgets_are_no_numbers() -> None:
         return Reply("no", status=400) if "must stay below" in request.prompt else Reply("Answer: [[5]]", usage=False)
 
     with ScriptedServer(reply) as server:
-        found = examine(lm_of(server))
-    assert found.works and found.usage_source != "provider"
-    assert all(r.error and r.spent is None and not r.kept for r in found.readings)
-    assert found.verdicts()["cap"].startswith("refused: ")
+        report = examine(lm_of(server))
+    assert report.works and report.usage_source != "provider"
+    assert all(r.error and r.spent is None and not r.within_budget for r in report.readings)
+    assert report.verdicts()["cap"].startswith("refused: ")
 
 
 def test_a_cap_holds() -> None:
@@ -103,21 +108,21 @@ def test_a_cap_holds() -> None:
 
 
 def test_a_budget_is_kept_within_a_tenth() -> None:
-    kept = [Reading(mode="prompt", budget=10, adherence=a).kept for a in (0.5, 1.1, 1.2, None)]
+    kept = [Reading(mode="prompt", budget=10, adherence=a).within_budget for a in (0.5, 1.1, 1.2, None)]
     assert kept == [True, True, False, False]
 
 
 def test_rate_limits_are_read_from_the_headers_where_litellm_hands_them_on() -> None:
     headers = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "9000", "x-other": "1"}
     with ScriptedServer(Reply("Answer: [[366]]", headers=headers)) as server:
-        found = examine(tale_dspy.LM("openai/s", api_base=server.url, api_key="any", num_retries=0))
-    assert found.limits == {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "9000"}
+        report = examine(tale_dspy.LM("openai/s", api_base=server.url, api_key="any", num_retries=0))
+    assert report.limits == {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-tokens": "9000"}
 
 
 def test_answers_that_were_all_cut_off_obey_nothing() -> None:
     with ScriptedServer(Reply("So then", completion_tokens=40, finish_reason="length")) as server:
-        found = examine(lm_of(server))
-    assert found.verdicts()["cap"].startswith(
+        report = examine(lm_of(server))
+    assert report.verdicts()["cap"].startswith(
         "unknown: all 4 answers were cut off, which keeps no budget and shows none"
     )
-    assert not any(reading.kept for reading in found.readings)
+    assert not any(reading.within_budget for reading in report.readings)

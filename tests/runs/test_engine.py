@@ -30,9 +30,9 @@ def test_a_second_run_from_the_cache_reports_the_same_tokens_and_pays_nothing(en
     with solver() as server:
         lm = model(server, engine, cache=True)
         first = tale_dspy.evaluate(tale_dspy.VanillaCoT("question -> answer"), examples(), lm=lm, price=CHEAP)
-        asked = server.stats.requests
+        requests_before = server.stats.requests
         again = tale_dspy.evaluate(tale_dspy.VanillaCoT("question -> answer"), examples(), lm=lm, price=CHEAP)
-        assert server.stats.requests == asked
+        assert server.stats.requests == requests_before
         assert counted(again) == counted(first)
         assert again.summary["cost_usd"] == 0.0
         assert again.summary["saved_cost_usd"] == pytest.approx(first.summary["cost_usd"])

@@ -16,9 +16,9 @@ def test_a_finished_run_is_resumed_with_no_request(tmp_path: Path) -> None:
     with solver() as server:
         kwargs: dict[str, Any] = {"lm": model(server), "out": tmp_path / "run"}
         first = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        asked = server.stats.requests
+        requests_before = server.stats.requests
         again = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        assert server.stats.requests == asked
+        assert server.stats.requests == requests_before
         assert [r.to_json() for r in again.records] == [r.to_json() for r in first.records]
         assert tale_dspy.load_run(tmp_path / "run").summary["accuracy"] == first.summary["accuracy"]
 
@@ -27,12 +27,12 @@ def test_answers_of_unfinished_questions_are_replayed_from_the_journal(tmp_path:
     with solver() as server:
         kwargs: dict[str, Any] = {"lm": model(server), "out": tmp_path / "run", "price": CHEAP}
         first = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        asked = server.stats.requests
+        requests_before = server.stats.requests
         records = tmp_path / "run" / "records.jsonl"
         lines = records.read_bytes().splitlines(keepends=True)
         records.write_bytes(b"".join(lines[:5]) + lines[5][:40])  # killed in the middle of a line
         again = tale_dspy.evaluate(tale_dspy.TaleEP("question -> answer"), examples(), **kwargs)
-        assert server.stats.requests == asked
+        assert server.stats.requests == requests_before
         assert sorted(r.id for r in again.records) == sorted(r.id for r in first.records)
         assert counted(again) == counted(first)
         assert again.summary["cost_usd"] == pytest.approx(first.summary["cost_usd"])

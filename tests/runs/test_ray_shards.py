@@ -158,7 +158,7 @@ def test_of_two_nodes_one_is_killed_and_nothing_is_lost_doubled_or_paid_beyond_t
     sizes = ["--kills", "1", "--questions", "60", "--shards", "3", "--cpus", "1", "--in-flight", "8", "--caps", "10"]
     command = [sys.executable, str(ROOT / "benchmarks" / "ray_kills.py"), *sizes]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert (found["code"], found["kills"], found["records"], found["calls"]) == (0, 1, 60, 120)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+    document = json.loads(result.stdout.splitlines()[-1])
+    assert (document["code"], document["kills"], document["records"], document["calls"]) == (0, 1, 60, 120)

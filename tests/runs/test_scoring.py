@@ -172,39 +172,39 @@ def recorded(*calls: Call, paper: bool = False, gold: Any = "4", kind: Any = "au
 
 
 def test_calls_are_booked_by_role() -> None:
-    made = recorded(
+    calls = recorded(
         call("Budget: [[9]]", role="estimate", output_tokens=3, prompt_tokens=20, cost_usd=0.1),
         call("4", output_tokens=7, prompt_tokens=30, cost_usd=0.2, reasoning_tokens=2),
         call("right", role="metric", output_tokens=1, prompt_tokens=9, cost_usd=0.4),
     )
-    assert (made.estimate_tokens, made.output_tokens, made.metric_tokens) == (3, 7, 1)
-    assert (made.prompt_tokens, made.estimate_prompt_tokens, made.reasoning_tokens) == (50, 20, 2)
-    assert made.cost_usd == pytest.approx(0.3) and (made.estimate_cost_usd, made.metric_cost_usd) == (0.1, 0.4)
-    assert (made.reply, made.calls, made.paid_calls, made.latency_s) == ("4", 3, 3, 1.5)
+    assert (calls.estimate_tokens, calls.output_tokens, calls.metric_tokens) == (3, 7, 1)
+    assert (calls.prompt_tokens, calls.estimate_prompt_tokens, calls.reasoning_tokens) == (50, 20, 2)
+    assert calls.cost_usd == pytest.approx(0.3) and (calls.estimate_cost_usd, calls.metric_cost_usd) == (0.1, 0.4)
+    assert (calls.reply, calls.calls, calls.paid_calls, calls.latency_s) == ("4", 3, 3, 1.5)
 
 
 @pytest.mark.parametrize("unknown", [{"output_tokens": None}, {"cost_usd": None}, {"prompt_tokens": None}])
 def test_one_unknown_part_makes_the_sum_unknown(unknown: dict[str, Any]) -> None:
     known = {"output_tokens": 5, "cost_usd": 0.1, "prompt_tokens": 9}
-    made = recorded(call(**known), call(**{**known, **unknown}))
+    calls = recorded(call(**known), call(**{**known, **unknown}))
     (name,) = unknown
-    assert vars(made)[name] is None
-    assert all(vars(made)[other] for other in known if other != name)
+    assert vars(calls)[name] is None
+    assert all(vars(calls)[other] for other in known if other != name)
 
 
 def test_no_call_leaves_everything_unknown_and_not_0() -> None:
-    made = recorded()
-    assert (made.output_tokens, made.estimate_tokens, made.cost_usd, made.latency_s) == (None, None, None, None)
-    assert (made.calls, made.usage_source, made.reply) == (0, None, None)
+    calls = recorded()
+    assert (calls.output_tokens, calls.estimate_tokens, calls.cost_usd, calls.latency_s) == (None, None, None, None)
+    assert (calls.calls, calls.usage_source, calls.reply) == (0, None, None)
 
 
 @pytest.mark.parametrize(
     "served", [{"cached": True, "cost_usd": 0.0, "saved_cost_usd": 0.2}, {"replayed": True, "cost_usd": 0.2}]
 )
 def test_what_was_not_asked_now_has_no_latency(served: dict[str, Any]) -> None:
-    made = recorded(call(**served))
-    assert made.latency_s is None and made.cached_calls == int("cached" in served)
-    assert made.price_usd == pytest.approx(0.2)
+    calls = recorded(call(**served))
+    assert calls.latency_s is None and calls.cached_calls == int("cached" in served)
+    assert calls.price_usd == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_the_weakest_source_is_told(sources: list[Any], weakest: str) -> None:
 
 
 def test_the_papers_count_and_judge_stand_beside_ours() -> None:
-    made = recorded(call("So 2+2 is [[4]]"), paper=True)
-    assert (made.output_tokens_cl100k, made.paper_correct) == (9, True)
+    calls = recorded(call("So 2+2 is [[4]]"), paper=True)
+    assert (calls.output_tokens_cl100k, calls.paper_correct) == (9, True)
     assert recorded(call("Choice: [[B]]"), paper=True, gold="A", kind="choice").paper_correct is False
     assert recorded(call(None), paper=True).paper_correct is None
     assert recorded(call("[[4]]")).output_tokens_cl100k is None
@@ -225,11 +225,11 @@ def test_the_papers_count_and_judge_stand_beside_ours() -> None:
 
 def test_inputs_are_kept_where_there_are_others_than_the_question() -> None:
     example = dspy.Example(question="q", context=["c"], answer="4").with_inputs("question", "context")
-    made = record_of(Question("a1", example, "answer"), 2, {"outcome": "wrong"}, [], 1.0, False)
-    assert (made.question, made.inputs, made.repeat, made.gold) == ("q", {"context": ["c"]}, 2, "4")
+    record = record_of(Question("a1", example, "answer"), 2, {"outcome": "wrong"}, [], 1.0, False)
+    assert (record.question, record.inputs, record.repeat, record.gold) == ("q", {"context": ["c"]}, 2, "4")
     odd = dspy.Example(question=5, answer="4").with_inputs("question")
-    made = record_of(Question("a1", odd, "answer"), 0, {"outcome": "wrong"}, [], 1.0, False)
-    assert (made.question, made.inputs) == (None, {"question": 5})
+    record = record_of(Question("a1", odd, "answer"), 0, {"outcome": "wrong"}, [], 1.0, False)
+    assert (record.question, record.inputs) == (None, {"question": 5})
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Moody(GridSampler):
 
 class Touchy(GridSampler):
     def finish_question(self, history: QuestionHistory) -> None:
-        self.mean = sum(o.tokens for o in history.seen) / len(history.seen)
+        self.mean = sum(o.tokens for o in history.trials) / len(history.trials)
 
 
 class Fractional(GridSampler):

@@ -26,7 +26,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def row(n: int) -> dict[str, Any]:
-    said = {"completion": f"{n}+1={n + 1}", "chosen": f"{n}+1={n + 1}", "rejected": f"Well. {n} and one more, {n + 1}"}
+    texts = {"completion": f"{n}+1={n + 1}", "chosen": f"{n}+1={n + 1}", "rejected": f"Well. {n} and one more, {n + 1}"}
     prompt = [{"role": "system", "content": "Help."}, {"role": "user", "content": f"{n} and 1" + "?" * (n % 4)}]
-    replies = {column: [{"role": "assistant", "content": text}] for column, text in said.items()}
+    replies = {column: [{"role": "assistant", "content": text}] for column, text in texts.items()}
     return {"id": f"{n:016x}", "prompt": prompt, **replies}

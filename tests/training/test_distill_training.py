@@ -38,8 +38,8 @@ def searched(n: int, **changed: Any) -> SearchRow:
 
 
 def test_a_plain_prompt_gets_the_models_own_short_reply() -> None:
-    made = distill([searched(1)])
-    (row,) = made.dataset
+    rows = distill([searched(1)])
+    (row,) = rows.dataset
     assert row["prompt"] == [
         {"role": "system", "content": "You are a helpful assistant."},
         {
@@ -49,7 +49,7 @@ def test_a_plain_prompt_gets_the_models_own_short_reply() -> None:
         },
     ]
     assert row["completion"] == [{"role": "assistant", "content": "1+1=2\nAnswer: [[2]]"}]
-    assert (made.searched, made.left_out, made.saving) == (1, {}, 0.6)
+    assert (rows.searched, rows.left_out, rows.saving) == (1, {}, 0.6)
 
 
 def test_a_pair_prefers_it_to_the_vanilla_reply() -> None:
@@ -78,13 +78,13 @@ def test_rows_are_written_as_the_deployed_program_will_ask_and_read_them() -> No
     ],
 )
 def test_a_question_that_cannot_be_trained_on_is_counted(changed: dict[str, Any], reason: str) -> None:
-    made = distill([searched(1), searched(2, **changed)])
-    assert (len(made.dataset), made.left_out) == (1, {reason: 1})
+    rows = distill([searched(1), searched(2, **changed)])
+    assert (len(rows.dataset), rows.left_out) == (1, {reason: 1})
 
 
 def test_a_pair_needs_the_vanilla_reply() -> None:
-    made = distill([searched(1), searched(2, vanilla=VanillaAnswer(20, None, True))], "dpo")
-    assert made.left_out == {"the search did not keep the reply": 1}
+    rows = distill([searched(1), searched(2, vanilla=VanillaAnswer(20, None, True))], "dpo")
+    assert rows.left_out == {"the search did not keep the reply": 1}
 
 
 def with_trials(*told: tuple[int, bool]) -> SearchRow:
@@ -115,13 +115,13 @@ def test_a_reply_that_was_right_by_luck_is_left_for_a_longer_one(
 def test_other_questions_tell_luck_apart() -> None:
     lucky = with_trials((10, True), (30, True))
     others = [dataclasses.replace(with_trials((30, True), (10, False)), id=f"{n:016x}") for n in range(3)]
-    made = distill([lucky, *others])
-    assert made.dataset[0]["tokens"] == 30
+    rows = distill([lucky, *others])
+    assert rows.dataset[0]["tokens"] == 30
 
 
 def test_a_question_without_a_steady_reply_is_left_out() -> None:
-    made = distill([searched(2), with_trials((10, True), (11, False))])
-    assert made.left_out == {NONE: 1}
+    rows = distill([searched(2), with_trials((10, True), (11, False))])
+    assert rows.left_out == {NONE: 1}
 
 
 def test_a_reply_of_a_confirming_draw_is_taken() -> None:
@@ -132,8 +132,8 @@ def test_a_reply_of_a_confirming_draw_is_taken() -> None:
 
 
 def test_near_duplicates_are_trained_on_once() -> None:
-    made = distill([searched(1), searched(1, question="HOW MUCH is 1 and 1 ?", id="x"), searched(2)])
-    assert (len(made.dataset), made.left_out) == (2, {"a near-duplicate of another question": 1})
+    rows = distill([searched(1), searched(1, question="HOW MUCH is 1 and 1 ?", id="x"), searched(2)])
+    assert (len(rows.dataset), rows.left_out) == (2, {"a near-duplicate of another question": 1})
 
 
 def test_the_questions_of_a_run_are_excluded(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_the_questions_of_a_run_are_excluded(tmp_path: Path) -> None:
     (run / "records.jsonl").write_text(json.dumps({"id": searched(1).id + "-2", "question": None}) + "\n")
     file = tmp_path / "test.jsonl"
     file.write_text(json.dumps({"question": "how much is 2 and 1", "answer": "3"}) + "\n")
-    made = distill([searched(n) for n in (1, 2, 3)], exclude=[run, file])
-    assert ([row["id"] for row in made.dataset], made.left_out) == ([searched(3).id], {"excluded": 2})
+    rows = distill([searched(n) for n in (1, 2, 3)], exclude=[run, file])
+    assert ([row["id"] for row in rows.dataset], rows.left_out) == ([searched(3).id], {"excluded": 2})
 
 
 def test_held_reads_searches_training_rows_and_data_sets(tmp_path: Path) -> None:
@@ -159,13 +159,13 @@ def test_held_reads_searches_training_rows_and_data_sets(tmp_path: Path) -> None
 
 
 def test_a_file_is_written_once_and_never_over_other_rows(tmp_path: Path) -> None:
-    made = distill([searched(1)])
-    made.save(tmp_path / "a" / "sft.jsonl")
-    made.save(tmp_path / "a" / "sft.jsonl")
+    rows = distill([searched(1)])
+    rows.save(tmp_path / "a" / "sft.jsonl")
+    rows.save(tmp_path / "a" / "sft.jsonl")
     with pytest.raises(UsageError, match="with other rows"):
         distill([searched(2)]).save(tmp_path / "a" / "sft.jsonl")
     with pytest.raises(UsageError, match="cannot be written"):
-        made.save(tmp_path)
+        rows.save(tmp_path)
 
 
 def test_a_search_that_gives_nothing_says_why() -> None:
@@ -186,10 +186,10 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
 
 def test_rows_at_several_budgets_state_the_budget_and_hold_the_longest_right_reply_within_it() -> None:
     row = with_trials((10, True), (30, True), (60, False))
-    made = distill([row], min_neighbor_accuracy=0, budgets=[20, 50, 200, 5])
-    assert [(r["budget"], r["tokens"]) for r in made.dataset] == [(20, 10), (50, 30), (200, 100)]
-    assert all(f"{r['budget']} tokens" in r["prompt"][-1]["content"] for r in made.dataset)
-    assert {r["id"] for r in made.dataset} == {row.id}
+    rows = distill([row], min_neighbor_accuracy=0, budgets=[20, 50, 200, 5])
+    assert [(r["budget"], r["tokens"]) for r in rows.dataset] == [(20, 10), (50, 30), (200, 100)]
+    assert all(f"{r['budget']} tokens" in r["prompt"][-1]["content"] for r in rows.dataset)
+    assert {r["id"] for r in rows.dataset} == {row.id}
 
 
 def test_rows_at_budgets_may_be_pairs_and_need_a_program_that_takes_one() -> None:
@@ -203,5 +203,5 @@ def test_rows_at_budgets_may_be_pairs_and_need_a_program_that_takes_one() -> Non
 
 
 def test_a_question_whose_right_replies_are_all_longer_than_the_budgets_is_counted() -> None:
-    made = distill([with_trials((10, True)), searched(2)], min_neighbor_accuracy=0, budgets=[9])
-    assert made.left_out == {"no right reply is complete, beyond luck and within one of the budgets": 1}
+    rows = distill([with_trials((10, True)), searched(2)], min_neighbor_accuracy=0, budgets=[9])
+    assert rows.left_out == {"no right reply is complete, beyond luck and within one of the budgets": 1}

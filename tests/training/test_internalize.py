@@ -78,10 +78,10 @@ def test_a_program_comes_back_on_its_tuned_model_with_the_verdict(
         row.best is not None for row in load_search(tmp_path / "search")
     )
 
-    asked = len(lm.engine.requests)
+    count = len(lm.engine.requests)
     again = InternalizeBudget(strategy, out=tmp_path, lm=lm, train=options)
     assert again.compile(student, trainset=TRAIN, valset=VAL).gate == program.gate
-    assert len(lm.engine.requests) == asked
+    assert len(lm.engine.requests) == count
 
 
 def test_rows_are_rendered_as_the_deployed_program_asks(lm: Any, tmp_path: Path) -> None:

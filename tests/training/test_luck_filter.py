@@ -15,10 +15,10 @@ def row(vanilla: int | None, *trials: tuple[int | None, bool], right: bool = Tru
 
 
 def test_the_share_is_that_of_replies_as_long_to_questions_as_long() -> None:
-    found = NeighborAccuracy([row(100, (10, True), (30, True)), row(105, (11, False)), row(300, (10, False))])
-    assert found.share_right(100, 10) == 0.5
-    assert found.share_right(100, 30) == 1.0
-    assert found.share_right(300, 10) == 0.0
+    neighbours = NeighborAccuracy([row(100, (10, True), (30, True)), row(105, (11, False)), row(300, (10, False))])
+    assert neighbours.share_right(100, 10) == 0.5
+    assert neighbours.share_right(100, 30) == 1.0
+    assert neighbours.share_right(300, 10) == 0.0
 
 
 @pytest.mark.parametrize(("vanilla", "tokens"), [(None, 10), (100, 0), (100, 60), (1000, 10)])
@@ -31,5 +31,5 @@ def test_a_search_without_trials_knows_nothing() -> None:
 
 
 def test_questions_that_were_wrong_without_a_budget_and_unknown_tokens_do_not_count() -> None:
-    found = NeighborAccuracy([row(100, (10, False), right=False), row(None, (10, False)), row(100, (None, False))])
-    assert math.isclose(found.share_right(100, 10), 1.0)
+    neighbours = NeighborAccuracy([row(100, (10, False), right=False), row(None, (10, False)), row(100, (None, False))])
+    assert math.isclose(neighbours.share_right(100, 10), 1.0)

@@ -31,8 +31,8 @@ class BatchHTTP:
     """
 
     def __init__(self, headers: Mapping[str, str], timeout: float = 120.0, retry_after: float = 1.0) -> None:
-        kept = {name: value for name, value in headers.items() if name.lower() not in _NOT_COPIED}
-        self._client = httpx.AsyncClient(headers=kept, timeout=timeout, follow_redirects=False)
+        copied_headers = {name: value for name, value in headers.items() if name.lower() not in _NOT_COPIED}
+        self._client = httpx.AsyncClient(headers=copied_headers, timeout=timeout, follow_redirects=False)
         self._retry_after = retry_after
 
     async def get(self, url: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class BatchHTTP:
 
     async def lines(self, url: str) -> AsyncIterator[bytes]:
         """Yield the lines of a file, without the newline; an attempt that breaks off begins again behind the last."""
-        seen = 0
+        yielded = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._client.stream("GET", url) as response:
@@ -109,8 +109,8 @@ class BatchHTTP:
                     number = 0
                     async for line in _split(response.aiter_bytes()):
                         number += 1
-                        if number > seen:
-                            seen = number
+                        if number > yielded:
+                            yielded = number
                             yield line
                 return
             except httpx.HTTPError as e:

@@ -147,7 +147,7 @@ def _candidate_budgets(history: QuestionHistory, changepoints: Array, required_b
     # Between two budgets with the same reply every budget gives that reply, unless the smaller one was exceeded and the
     # larger one met: then the reply has grown back to that length, and shorter ones lie between.
     alike: dict[tuple[float, bool, bool], list[int]] = {}
-    for trial in history.seen:
+    for trial in history.trials:
         met = trial.tokens <= trial.budget
         alike.setdefault((trial.tokens, trial.right, met), []).append(trial.budget)
     closed, tried = [(min(same), max(same)) for same in alike.values() if len(same) > 1], history.tried

@@ -61,7 +61,7 @@ class QuestionHistory:
 
     vanilla_tokens: int
     """Tokens of the answer without a budget, which was right: the upper end of the range."""
-    seen: tuple[Observation, ...] = ()
+    trials: tuple[Observation, ...] = ()
     """The finished trials, in the order in which they were started; failed ones are left out."""
     pending: tuple[int, ...] = ()
     """Budgets that are being asked now."""
@@ -76,12 +76,12 @@ class QuestionHistory:
 
         It is None if none was right.
         """
-        return min((o for o in self.seen if o.right), key=lambda o: (o.tokens, -o.budget), default=None)
+        return min((o for o in self.trials if o.right), key=lambda o: (o.tokens, -o.budget), default=None)
 
     @property
     def best_tokens(self) -> float:
         """Tokens of the best right answer, that without a budget included."""
-        return min([o.tokens for o in self.seen if o.right], default=self.vanilla_tokens)
+        return min([o.tokens for o in self.trials if o.right], default=self.vanilla_tokens)
 
     def on_grid(self, budget: float) -> int:
         """Return the budget of the range that is nearest."""
@@ -91,7 +91,7 @@ class QuestionHistory:
     @property
     def tried(self) -> set[int]:
         """Budgets that were asked or are being asked."""
-        return {*(o.budget for o in self.seen), *self.pending}
+        return {*(o.budget for o in self.trials), *self.pending}
 
 
 class BudgetSampler(BaseSampler):
@@ -194,7 +194,7 @@ class BudgetSampler(BaseSampler):
             return
         before = _question_history(study, name, budgets, leave_out=trial.number)
         last = observation(trial, values, name) if state == TrialState.COMPLETE else None
-        history = replace(before, seen=before.seen + ((last,) if last else ()))
+        history = replace(before, trials=before.trials + ((last,) if last else ()))
         if last:
             self.observe(history)
         if not self.should_stop(history):
@@ -265,7 +265,7 @@ def _is_budget_range(distribution: BaseDistribution | None) -> bool:
 def _question_history(
     study: Study, name: str, budgets: IntDistribution, leave_out: int | None = None
 ) -> QuestionHistory:
-    seen: list[Observation] = []
+    observations: list[Observation] = []
     pending: list[int] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
         if trial.number == leave_out or name not in trial.params:
@@ -273,9 +273,9 @@ def _question_history(
         if trial.state == TrialState.RUNNING:
             pending.append(int(trial.params[name]))
         elif (complete := observation(trial, trial.values, name)) is not None:
-            seen.append(complete)
+            observations.append(complete)
     high = budgets.low + (budgets.high - budgets.low) // budgets.step * budgets.step
-    return QuestionHistory(high, tuple(seen), tuple(pending), budgets.low, budgets.step)
+    return QuestionHistory(high, tuple(observations), tuple(pending), budgets.low, budgets.step)
 
 
 def _check_range(sampler: BaseSampler, name: str, distribution: BaseDistribution) -> IntDistribution:

@@ -84,30 +84,30 @@ class EffortSampler(BudgetSampler):
         with self._lock:
             if self.has_no_effect:
                 return True
-            if not history.seen:
+            if not history.trials:
                 return False
             level, value = self._choose_level(history)
-        return level is None or value <= 0 or len(history.seen) >= self.max_calls
+        return level is None or value <= 0 or len(history.trials) >= self.max_calls
 
     def observe(self, history: QuestionHistory) -> None:
         """Learn the tokens of a word from its last trial, for questions searched at the same time."""
-        if history.seen:
+        if history.trials:
             with self._lock:
-                self._shares.add(self._words_seen(QuestionHistory(history.vanilla_tokens, history.seen[-1:])))
+                self._shares.add(self._words_seen(QuestionHistory(history.vanilla_tokens, history.trials[-1:])))
 
     def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over."""
-        if history.seen:
+        if history.trials:
             with self._lock:
                 self._learn(history)
 
     def _learn(self, history: QuestionHistory) -> None:
         """Take in a finished question; the model of levels is fitted again after every twentieth part more of them."""
         words = self._words_seen(history)
-        if words.seen:
+        if words.trials:
             self._finished.append(words)
             self._shares.add(words)
-            lowest = min(words.seen, key=lambda o: o.budget)
+            lowest = min(words.trials, key=lambda o: o.budget)
             if 0 < lowest.tokens < math.inf:
                 self._lowest_logs.append(math.log(lowest.tokens))
         for word, variant in self._phrase_pairs(history):
@@ -146,9 +146,9 @@ class EffortSampler(BudgetSampler):
         """Return the history of the words alone, numbered from 1."""
         words = self._words_of(history)
         number = {level: n for n, level in enumerate(words, 1)}
-        seen = [Observation(number[o.budget], o.tokens, o.right) for o in history.seen if o.budget in number]
+        observations = [Observation(number[o.budget], o.tokens, o.right) for o in history.trials if o.budget in number]
         pending = [number[level] for level in history.pending if level in number]
-        return QuestionHistory(len(words), tuple(seen), tuple(pending))
+        return QuestionHistory(len(words), tuple(observations), tuple(pending))
 
     # ---- the model of all questions
 
@@ -158,25 +158,27 @@ class EffortSampler(BudgetSampler):
 
     def _phrase_pairs(self, question: QuestionHistory) -> list[tuple[Observation, Observation]]:
         """Return (word alone, word with the phrase) of a question, where both took known tokens."""
-        seen = {o.budget: o for o in question.seen if 0 < o.tokens < math.inf}
+        by_level = {o.budget: o for o in question.trials if 0 < o.tokens < math.inf}
         pairs = [(word, variant) for word, variants in self._variants.items() for variant in variants]
-        return [(seen[word], seen[variant]) for word, variant in pairs if word in seen and variant in seen]
+        return [
+            (by_level[word], by_level[variant]) for word, variant in pairs if word in by_level and variant in by_level
+        ]
 
     def _choose_level(self, history: QuestionHistory) -> tuple[int | None, float]:
         """Return the level to ask and its value over stopping; None where every level was tried."""
         words = self._words_of(history)
         number, value = self._choose_word(self._words_seen(history))
-        if number is not None and (value > 0 or not history.seen):
+        if number is not None and (value > 0 or not history.trials):
             return words[number - 1], value
         return self._choose_phrase(history)
 
     def _choose_word(self, history: QuestionHistory) -> tuple[int | None, float]:
         levels = history.vanilla_tokens
-        posterior = self._levels.posterior(levels, [(o.budget, o.right) for o in history.seen])
+        posterior = self._levels.posterior(levels, [(o.budget, o.right) for o in history.trials])
         shares = self._shares.expected(levels, tokens_by_level(history))
-        best = min([o.tokens for o in history.seen if o.right], default=1.0)
-        low = max((o.budget for o in history.seen if not o.right), default=0)
-        high = min((o.budget for o in history.seen if o.right), default=levels + 1)
+        best = min([o.tokens for o in history.trials if o.right], default=1.0)
+        low = max((o.budget for o in history.trials if not o.right), default=0)
+        high = min((o.budget for o in history.trials if o.right), default=levels + 1)
         within = [level for level in range(low + 1, high) if level not in history.tried]
         if not within:
             return None, 0.0
@@ -190,21 +192,21 @@ class EffortSampler(BudgetSampler):
         Where no word was right, the highest stands in, which is like the answer without a budget; but not while the
         phrase is still being learned, which takes a pair of answers.
         """
-        seen, words = self._words_seen(history), self._words_of(history)
-        number = min((o.budget for o in seen.seen if o.right), default=None)
+        word_history, words = self._words_seen(history), self._words_of(history)
+        number = min((o.budget for o in word_history.trials if o.right), default=None)
         learning = len(self._phrase.logs) < MIN_PHRASE_QUESTIONS
         if self.phrase_has_no_effect or (learning and (number is None or self._phrases_asked >= MIN_PHRASE_QUESTIONS)):
             return None, 0.0
         variants = self._variants.get(words[(number or len(words)) - 1], ())
-        tried = {o.budget: o for o in history.seen}
+        tried = {o.budget: o for o in history.trials}
         level = next((v for v in variants if v not in tried and v not in history.pending), None)
         if level is None or any(not tried[v].right for v in variants if v in tried):
             return None, 0.0
         levels = len(words)
-        share = float(self._shares.expected(levels, tokens_by_level(seen))[(number or levels) - 1])
-        posterior = self._levels.posterior(levels, [(o.budget, o.right) for o in seen.seen])
+        share = float(self._shares.expected(levels, tokens_by_level(word_history))[(number or levels) - 1])
+        posterior = self._levels.posterior(levels, [(o.budget, o.right) for o in word_history.trials])
         right = self._phrase.right * (1.0 if number else float(posterior[:levels].sum()))
-        best = min([o.tokens for o in history.seen if o.right], default=1.0)
+        best = min([o.tokens for o in history.trials if o.right], default=1.0)
         return level, right * max(0.0, best - share * self._phrase.ratio) - self.price
 
     def _level_value(

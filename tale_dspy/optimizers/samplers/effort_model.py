@@ -36,21 +36,21 @@ class LevelModel:
             contradictions, trials = NOISE * PRIOR_TRIALS, PRIOR_TRIALS
             for question in questions:
                 levels = question.vanilla_tokens
-                seen = [(o.budget, o.right) for o in question.seen]
-                posterior = model.posterior(levels, seen)
+                observations = [(o.budget, o.right) for o in question.trials]
+                posterior = model.posterior(levels, observations)
                 counts[levels] = counts.get(levels, np.zeros(levels + 1)) + posterior
-                for level, right in seen:
+                for level, right in observations:
                     sufficient = float(posterior[:level].sum())
                     contradictions += 1 - sufficient if right else sufficient
                     trials += 1
             model = cls(counts, min(0.2, contradictions / trials))
         return model
 
-    def posterior(self, levels: int, seen: Sequence[tuple[int, bool]]) -> Array:
+    def posterior(self, levels: int, observations: Sequence[tuple[int, bool]]) -> Array:
         """Return P(k = 1), ..., P(k = levels + 1) by Bayes' rule; `levels + 1` means that no word suffices."""
         prior = PRIOR_QUESTIONS / (levels + 1) + self._counts.get(levels, np.zeros(levels + 1))
         k = np.arange(1, levels + 2)
-        for level, right in seen:
+        for level, right in observations:
             prior = prior * np.where((level >= k) == right, 1 - self.noise, self.noise)
         total: Array = prior / prior.sum()
         return total
@@ -72,7 +72,7 @@ class MeanShares:
             total, n = self._sums.get((question.vanilla_tokens, level), (0.0, 0))
             self._sums[question.vanilla_tokens, level] = total + share, n + 1
 
-    def expected(self, levels: int, own: Mapping[int, float]) -> Array:
+    def expected(self, levels: int, question_shares: Mapping[int, float]) -> Array:
         """Return the expected share of each level.
 
         Known levels are those of the question itself, else the mean of all. Others lie between their known neighbours
@@ -80,10 +80,10 @@ class MeanShares:
 
         Args:
             levels: Number of words.
-            own: Shares that the question has shown, by level.
+            question_shares: Shares that the question has shown, by level.
         """
         known = {level: total / n for (k, level), (total, n) in self._sums.items() if k == levels}
-        known = {**known, levels + 1: 1.0, **own}
+        known = {**known, levels + 1: 1.0, **question_shares}
         anchors = sorted(known)
         logs = np.interp(np.arange(1, levels + 1), anchors, [math.log(known[level]) for level in anchors])
         below = np.maximum(anchors[0] - np.arange(1, levels + 1), 0)
@@ -117,4 +117,4 @@ class PhraseModel:
 
 
 def tokens_by_level(history: QuestionHistory) -> dict[int, float]:
-    return {o.budget: o.tokens for o in history.seen if 0 < o.tokens < math.inf}
+    return {o.budget: o.tokens for o in history.trials if 0 < o.tokens < math.inf}

@@ -95,9 +95,9 @@ class ElasticSampler(BudgetSampler):
 
     def should_stop(self, history: QuestionHistory) -> bool:
         """Return whether no call is expected to be worth its price."""
-        if not history.seen:
+        if not history.trials:
             return False
-        if len(history.seen) >= self.max_calls:
+        if len(history.trials) >= self.max_calls:
             return True
         with self._lock:
             acquisition = self._cached_acquisition(history)
@@ -107,29 +107,29 @@ class ElasticSampler(BudgetSampler):
         """Learn from a question that is still being searched."""
         plain = _without_pending(history)
         with self._lock:
-            one_less = [plain.seen[:i] + plain.seen[i + 1 :] for i in reversed(range(len(plain.seen)))]
-            watched = self._stop_observing([QuestionHistory(plain.vanilla_tokens, seen) for seen in one_less])
+            one_less = [plain.trials[:i] + plain.trials[i + 1 :] for i in reversed(range(len(plain.trials)))]
+            watched = self._stop_observing([QuestionHistory(plain.vanilla_tokens, rest) for rest in one_less])
             self._active[plain] += 1
             if len(self._active) > MAX_FITTED_QUESTIONS:  # searches that were given up
                 del self._active[next(iter(self._active))]
-            self._count_trials(len(plain.seen) - watched)
+            self._count_trials(len(plain.trials) - watched)
             if time.monotonic() > self._exchanged + EXCHANGE_S:
                 self._exchange_lessons([])
 
     def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over; one without any trial changes nothing."""
-        if not history.seen:
+        if not history.trials:
             return
         plain = _without_pending(history)
         with self._lock:
-            stages = [QuestionHistory(plain.vanilla_tokens, plain.seen[:n]) for n in range(len(plain.seen))]
+            stages = [QuestionHistory(plain.vanilla_tokens, plain.trials[:n]) for n in range(len(plain.trials))]
             expected = tuple(self._expected_saving(stage) for stage in stages)
             self._calibration.record(plain, expected)
             watched = self._stop_observing([plain, *reversed(stages)])
             self._learned.append(plain)
             for stage in (*stages, plain):  # not asked again
                 self._acquisitions.pop(stage, None)
-            self._count_trials(len(plain.seen) - watched)
+            self._count_trials(len(plain.trials) - watched)
             self._exchange_lessons([(plain, expected)])
 
     def join(self, exchange: LessonExchange) -> None:
@@ -148,7 +148,7 @@ class ElasticSampler(BudgetSampler):
         for history, expected in others:
             self._calibration.record(history, expected)
             self._learned.append(history)
-            self._count_trials(len(history.seen))
+            self._count_trials(len(history.trials))
 
     def save(self, path: str | Path) -> None:
         """Write all that was learned from finished questions to a JSON file."""
@@ -156,7 +156,7 @@ class ElasticSampler(BudgetSampler):
             questions = [
                 {
                     "vanilla_tokens": q.vanilla_tokens,
-                    "trials": [[o.budget, o.tokens if math.isfinite(o.tokens) else None, o.right] for o in q.seen],
+                    "trials": [[o.budget, o.tokens if math.isfinite(o.tokens) else None, o.right] for o in q.trials],
                 }
                 for q in self._learned
             ]
@@ -206,7 +206,7 @@ class ElasticSampler(BudgetSampler):
                 self._active[stage] -= 1
                 if not self._active[stage]:
                     del self._active[stage]
-                return len(stage.seen)
+                return len(stage.trials)
         return 0
 
     def _count_trials(self, trials: int) -> None:
@@ -234,7 +234,7 @@ class ElasticSampler(BudgetSampler):
 
 def _without_pending(history: QuestionHistory) -> QuestionHistory:
     """Return a history without its pending budgets."""
-    return QuestionHistory(history.vanilla_tokens, history.seen)
+    return QuestionHistory(history.vanilla_tokens, history.trials)
 
 
 def _read_observation(row: tuple[int, float | None, bool]) -> Observation:
@@ -270,7 +270,8 @@ class SavingsCalibration:
         self._expected_savings = [DECAY * p for p in self._expected_savings]
         self._realised = [DECAY * k for k in self._realised]
         best = [
-            QuestionHistory(history.vanilla_tokens, history.seen[:n]).best_tokens for n in range(len(history.seen) + 1)
+            QuestionHistory(history.vanilla_tokens, history.trials[:n]).best_tokens
+            for n in range(len(history.trials) + 1)
         ]
         for number, expected_saving in enumerate(expected_savings):
             if expected_saving is None or best[number] <= 0:

@@ -62,7 +62,7 @@ class Trials(NamedTuple):
     @classmethod
     def of(cls, questions: Sequence[QuestionHistory]) -> "Trials":
         """Return the trials of some questions as columns."""
-        rows = [(o.budget, o.tokens, q.vanilla_tokens, o.right, i) for i, q in enumerate(questions) for o in q.seen]
+        rows = [(o.budget, o.tokens, q.vanilla_tokens, o.right, i) for i, q in enumerate(questions) for o in q.trials]
         budget, tokens, vanilla, right, question = np.array(rows, dtype=float).reshape(-1, 5).T
         known = np.where((tokens > 0) & (tokens < math.inf), tokens, math.nan)
         length = np.log(known / vanilla)

@@ -29,13 +29,13 @@ class HalvingSampler(BudgetSampler):
     def should_stop(self, history: QuestionHistory) -> bool:
         """Return whether a budget failed, or the smallest one was accepted."""
         accepted, going_on = self._last_accepted(history)
-        return bool(history.seen) and (not going_on or accepted <= history.lowest)
+        return bool(history.trials) and (not going_on or accepted <= history.lowest)
 
     @staticmethod
     def _last_accepted(history: QuestionHistory) -> tuple[int, bool]:
         """Return the budget accepted last and whether none has failed yet."""
         accepted, tokens = history.vanilla_tokens, float(history.vanilla_tokens)
-        for trial in history.seen:
+        for trial in history.trials:
             if not trial.right or trial.tokens >= tokens:
                 return accepted, False
             accepted, tokens = trial.budget, trial.tokens

@@ -40,18 +40,18 @@ class ProbeContext:
 
 
 class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
-    """Stands in for a budgeted predictor, and asks with the budget that is told, or without one.
+    """Stands in for a budgeted predictor, and asks with the budget of a probe, or without one.
 
     Args:
         module: The predictor.
-        asked: Gives the answer that is being made at the moment.
+        probe_of: Gives the probe that is being made at the moment.
     """
 
     def __init__(self, module: BudgetedPredictor, probe_of: Callable[[], ProbeContext]) -> None:
         super().__init__()
         self.budgeted = module
         self.plain = unbudgeted(module)
-        self._asked = probe_of
+        self._probe_of = probe_of
 
     def forward(self, **kwargs: object) -> TalePrediction:
         probe, inputs = self._inputs_under_probe(kwargs)
@@ -66,7 +66,7 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         return self._record_prediction(probe, await self.budgeted.acall(**inputs, **{BUDGET: probe.budget}))
 
     def _inputs_under_probe(self, kwargs: CallArguments) -> tuple[ProbeContext, CallArguments]:
-        probe, inputs = self._asked(), {k: v for k, v in kwargs.items() if k != BUDGET}
+        probe, inputs = self._probe_of(), {k: v for k, v in kwargs.items() if k != BUDGET}
         if probe.inputs is None:
             names = self.plain.predict.signature.input_fields
             probe.inputs = {k: v for k, v in inputs.items() if k in names}

@@ -163,11 +163,11 @@ def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str 
         rows: What was found.
         words: Effort words, from the least to the most.
     """
-    found = [row.best.budget for row in rows if row.best is not None and row.best.budget in words]
+    best_words = [row.best.budget for row in rows if row.best is not None and row.best.budget in words]
     if not any(row.trials for row in rows):
         return None
-    enough = [sum(words.index(str(budget)) <= n for budget in found) for n in range(len(words))]
-    bar = len(found) - MAX_LOSS * sum(bool(row.trials) for row in rows)
+    enough = [sum(words.index(str(budget)) <= n for budget in best_words) for n in range(len(words))]
+    bar = len(best_words) - MAX_LOSS * sum(bool(row.trials) for row in rows)
     return next((word for word, right in zip(words, enough, strict=True) if right >= bar), words[-1])
 
 
@@ -175,8 +175,8 @@ def _words_tried(rows: Sequence[SearchRow]) -> tuple[str, ...]:
     """Return the effort words of a search, those with a phrase where one was the best; none for token budgets."""
     tried = {str(t.budget) for row in rows for t in row.trials if isinstance(t.budget, str)}
     best = {str(row.best.budget) for row in rows if row.best is not None}
-    kept = [word for word in tried if "+" not in word or word in best]
-    return check_efforts(kept) if kept else ()
+    words = [word for word in tried if "+" not in word or word in best]
+    return check_efforts(words) if words else ()
 
 
 def _fixed_trial(budget: BudgetKey, run: Run) -> FixedBudgetTrial:
@@ -281,7 +281,7 @@ class _ComparisonRuns:
     def run(self, name: str, budgets: Mapping[str, int | str | None]) -> Run:
         """Ask every question with its budget, on fresh draws."""
 
-        def asked() -> ProbeContext:
+        def probe() -> ProbeContext:
             return ProbeContext(budgets[dspy.settings.tale_sample.id])
 
         lm = self.options.get("lm") or dspy.settings.lm
@@ -293,6 +293,6 @@ class _ComparisonRuns:
             "out": None if self.out is None else self.out / name.replace(":", "-"),
         }
         program = copy_program(
-            with_budget_override(self.program, self.predictor, asked), lambda held: held.copy(cache=False)
+            with_budget_override(self.program, self.predictor, probe), lambda held: held.copy(cache=False)
         )
         return self.caps.evaluate(program, self.data, metric=self.metric, **{**self.options, **config})

@@ -37,8 +37,8 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> None:
     folder = SearchFolder(out, read_json(path))
     try:
         parts = [out, *shards]
-        found = {(row["predictor"], row["id"]): row for row in _rows(parts, SEARCH_FILE)}
-        folder.rewrite(SEARCH_FILE, found.values())
+        rows = {(row["predictor"], row["id"]): row for row in _rows(parts, SEARCH_FILE)}
+        folder.rewrite(SEARCH_FILE, rows.values())
         folder.rewrite("calls.jsonl", _once(_rows(parts, "calls.jsonl")))
     finally:
         folder.close()

@@ -151,13 +151,13 @@ def finish_question(
     if isinstance(sampler, BudgetSampler):
         space = space_of(vanilla_tokens, efforts)
         first = {space.level_of(t.budget): t for t in reversed(list(trials)) if t.tokens is not None}
-        seen = tuple(
+        observations = tuple(
             Observation(level, space.objective(t.tokens or 0), t.correct)
             for level, t in reversed(first.items())
             if level is not None
         )
-        if seen:
-            sampler.finish_question(QuestionHistory(space.highest, seen))
+        if observations:
+            sampler.finish_question(QuestionHistory(space.highest, observations))
 
 
 # ---- trying budgets

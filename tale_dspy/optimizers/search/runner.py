@@ -137,8 +137,8 @@ class SearchRunner:
         if not isinstance(sampler, EffortSampler) or sampler.phrase_ratio is None:
             return
         if sampler.phrase_has_no_effect and self.notice is None:
-            asked = sum(any("+" in str(trial.budget) for trial in row.trials) for row in self.rows)
-            self.notice = NO_PHRASE.format(n=asked)
+            questions = sum(any("+" in str(trial.budget) for trial in row.trials) for row in self.rows)
+            self.notice = NO_PHRASE.format(n=questions)
         elif self.notice is not None and not sampler.phrase_has_no_effect and sampler.phrase_ratio < 1:
             self.notice += PHRASE_BESIDE.format(ratio=sampler.phrase_ratio)
 
@@ -194,10 +194,10 @@ class SearchRunner:
         if job.agreement and correct:
             question = replace(question, example=question.example.copy(**{question.gold_field: answer}))
         if job.options.batch:
-            found = yield from self._search_rounds(question, vanilla)
+            result = yield from self._search_rounds(question, vanilla)
         else:
-            found = yield from self._search_one_by_one(question, vanilla)
-        return replace(row, trials=found.trials, best=found.best, reason=found.reason)
+            result = yield from self._search_one_by_one(question, vanilla)
+        return replace(row, trials=result.trials, best=result.best, reason=result.reason)
 
     def _search_rounds(
         self, question: Question, vanilla: VanillaAnswer
@@ -209,8 +209,8 @@ class SearchRunner:
                 results = yield from self._ask_program(question, draws)
                 draws = search.send([reply for reply, _, _ in results])
         except StopIteration as e:
-            found: QuestionResult = e.value
-            return found
+            result: QuestionResult = e.value
+            return result
 
     def _search_one_by_one(
         self, question: Question, vanilla: VanillaAnswer
@@ -230,8 +230,8 @@ class SearchRunner:
                 with self._sampling:
                     draw = search.send(reply)
         except StopIteration as e:
-            found: QuestionResult = e.value
-            return found
+            result: QuestionResult = e.value
+            return result
 
     def _ask_program(
         self, question: Question, draws: Sequence[BudgetQuery]

@@ -77,10 +77,12 @@ class BudgetEstimator(TaleModule):
 
     def _with_minimal_thinking(self, kwargs: CallArguments) -> JsonObject:
         """Ask a model that thinks natively for as little of it as it allows: the estimate must not cost an answer."""
-        given = kwargs.get("config") or {}
+        call_config = kwargs.get("config") or {}
         lm = kwargs.get("lm") or self.predict.lm or dspy.settings.lm
-        reasoning_params = minimal_thinking(lm, {**self.predict.config, **given})
-        return {**kwargs, "config": {**given, **reasoning_params.settings}} if reasoning_params.settings else kwargs
+        reasoning_params = minimal_thinking(lm, {**self.predict.config, **call_config})
+        return (
+            {**kwargs, "config": {**call_config, **reasoning_params.settings}} if reasoning_params.settings else kwargs
+        )
 
     def _to_estimate(self, raw: dspy.Prediction, calls: list[Call]) -> TalePrediction:
         value = raw.get(BUDGET)

@@ -66,8 +66,8 @@ def features(text: str) -> list[float]:
     Args:
         text: Any text; beyond `LONGEST` characters only its length counts.
     """
-    seen = text[:LONGEST]
-    return [math.log1p(n) for n in (len(text), *(count(seen) for count in _COUNTS.values()))]
+    head = text[:LONGEST]
+    return [math.log1p(n) for n in (len(text), *(count(head) for count in _COUNTS.values()))]
 
 
 def text_of(value: object) -> str:

@@ -20,11 +20,11 @@ def use_client(client: Callable[[], BatchClient], use: Callable[[BatchClient], A
     """Make a client within an event loop, use it and close it."""
 
     async def run() -> Any:
-        made = client()
+        opened = client()
         try:
-            return await use(made)
+            return await use(opened)
         finally:
-            await made.close()
+            await opened.close()
 
     return asyncio.run(run())
 

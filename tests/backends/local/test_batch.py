@@ -36,8 +36,8 @@ class Model:
         return ContinuousBatch(decoder, self.tokenizer, torch.device("cpu"), width)
 
     def job(self, text: str = "Hi", **config: Any) -> GenerationJob:
-        asked = Request(model="m", messages=(Message.user(text),), config=Config(**{"max_tokens": 40, **config}))
-        return self.tokenizer.job(asked, "", 0)
+        request = Request(model="m", messages=(Message.user(text),), config=Config(**{"max_tokens": 40, **config}))
+        return self.tokenizer.job(request, "", 0)
 
 
 @pytest.fixture(scope="module")

@@ -119,9 +119,9 @@ def test_a_cancelled_task_leaves_the_batch_and_the_others_go_on(base: Path) -> N
             task.cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    found = asyncio.run(run())
-    assert [told(r) for r in found[:4]] == all_at_once(engine, asked[:4])
-    assert all(isinstance(r, asyncio.CancelledError) or told(r) for r in found[4:])
+    result = asyncio.run(run())
+    assert [told(r) for r in result[:4]] == all_at_once(engine, asked[:4])
+    assert all(isinstance(r, asyncio.CancelledError) or told(r) for r in result[4:])
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

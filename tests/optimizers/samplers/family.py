@@ -31,15 +31,15 @@ class Made:
         return min(tokens for tokens, right in map(self, range(1, self.vanilla)) if right)
 
 
-def seen(question: Answer, vanilla: int, *budgets: int) -> QuestionHistory:
+def history_after(question: Answer, vanilla: int, *budgets: int) -> QuestionHistory:
     return QuestionHistory(vanilla, tuple(Observation(b, *question(b)) for b in budgets))
 
 
 def search(sampler: BudgetSampler, question: Made, calls: int = 20) -> QuestionHistory:
     """Search one question without Optuna, and learn from it."""
     history = QuestionHistory(question.vanilla)
-    while len(history.seen) < calls and not sampler.should_stop(history):
-        tried = [o.budget for o in history.seen]
-        history = seen(question, question.vanilla, *tried, sampler.propose(history))
+    while len(history.trials) < calls and not sampler.should_stop(history):
+        tried = [o.budget for o in history.trials]
+        history = history_after(question, question.vanilla, *tried, sampler.propose(history))
     sampler.finish_question(history)
     return history

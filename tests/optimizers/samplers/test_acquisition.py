@@ -22,29 +22,29 @@ KNOWN = ElasticityModel(
 
 
 def test_a_known_edge_is_asked_for_at_once() -> None:
-    found = two_step_lookahead(KNOWN, QuestionHistory(400))
-    assert found is not None
-    assert 94 <= found.budget <= 106
-    assert found.saving == pytest.approx(0.75, abs=0.03)
+    choice = two_step_lookahead(KNOWN, QuestionHistory(400))
+    assert choice is not None
+    assert 94 <= choice.budget <= 106
+    assert choice.saving == pytest.approx(0.75, abs=0.03)
 
 
 def test_once_it_was_asked_there_is_little_left_to_save() -> None:
-    found = two_step_lookahead(KNOWN, QuestionHistory(400, (Observation(99, 99, True),)))
-    assert found is not None
-    assert found.saving < 0.03
+    choice = two_step_lookahead(KNOWN, QuestionHistory(400, (Observation(99, 99, True),)))
+    assert choice is not None
+    assert choice.saving < 0.03
 
 
 def test_two_calls_save_no_less_than_one() -> None:
     for model in (KNOWN, ElasticityModel()):
-        found = two_step_lookahead(model, QuestionHistory(400, (Observation(150, 150, True),)))
-        assert found is not None
-        assert found.saving_of_two >= found.saving > 0
+        choice = two_step_lookahead(model, QuestionHistory(400, (Observation(150, 150, True),)))
+        assert choice is not None
+        assert choice.saving_of_two >= choice.saving > 0
 
 
 def test_after_a_wrong_answer_it_goes_up() -> None:
-    found = two_step_lookahead(ElasticityModel(), QuestionHistory(400, (Observation(60, 55, False),)))
-    assert found is not None
-    assert found.budget > 60
+    choice = two_step_lookahead(ElasticityModel(), QuestionHistory(400, (Observation(60, 55, False),)))
+    assert choice is not None
+    assert choice.budget > 60
 
 
 def test_budgets_tried_or_asked_just_now_are_not_asked_again() -> None:
@@ -59,16 +59,16 @@ def test_budgets_tried_or_asked_just_now_are_not_asked_again() -> None:
 def test_between_two_budgets_with_the_same_reply_nothing_is_asked(budgets: tuple[int, int]) -> None:
     history = QuestionHistory(400, tuple(Observation(b, 80, True) for b in budgets))
     for model in (KNOWN, ElasticityModel()):
-        found = two_step_lookahead(model, history)
-        assert found is None or not budgets[0] < found.budget < budgets[1]
+        choice = two_step_lookahead(model, history)
+        assert choice is None or not budgets[0] < choice.budget < budgets[1]
 
 
 def test_below_the_edge_a_reply_grows_back_to_a_length_known_and_shorter_ones_lie_between() -> None:
-    found = two_step_lookahead(
+    choice = two_step_lookahead(
         ElasticityModel(), QuestionHistory(320, (Observation(153, 106, True), Observation(18, 106, True)))
     )
-    assert found is not None
-    assert 18 < found.budget < 153
+    assert choice is not None
+    assert 18 < choice.budget < 153
 
 
 def test_where_every_budget_was_tried_there_is_none() -> None:
@@ -83,6 +83,6 @@ def test_where_an_answer_cost_nothing_there_is_none() -> None:
 
 
 def test_the_range_of_the_study_is_kept() -> None:
-    found = two_step_lookahead(KNOWN, QuestionHistory(400, lowest=200))
-    assert found is not None
-    assert found.budget >= 200
+    choice = two_step_lookahead(KNOWN, QuestionHistory(400, lowest=200))
+    assert choice is not None
+    assert choice.budget >= 200

@@ -21,7 +21,7 @@ class Counting(BudgetSampler):
         return 1 + len(history.tried)
 
     def should_stop(self, history: QuestionHistory) -> bool:
-        return len(history.seen) + len(history.pending) >= min(3, history.vanilla_tokens)
+        return len(history.trials) + len(history.pending) >= min(3, history.vanilla_tokens)
 
     def observe(self, history: QuestionHistory) -> None:
         self.watched.append(history)
@@ -46,22 +46,27 @@ def test_a_history_is_what_the_study_was_told() -> None:
     trial.suggest_int("budget", 1, 90)
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
     study.ask().suggest_int("budget", 1, 90)
-    seen = (Observation(1, 30, True), Observation(2, math.inf, False), Observation(3, 20, False))
-    assert history_of(study) == QuestionHistory(90, seen, (4,), 1)
+    observations = (Observation(1, 30, True), Observation(2, math.inf, False), Observation(3, 20, False))
+    assert history_of(study) == QuestionHistory(90, observations, (4,), 1)
 
 
 def test_the_best_is_right_and_short_and_of_two_equal_ones_the_larger_budget() -> None:
-    seen = (Observation(9, 5, True), Observation(12, 5, True), Observation(8, 4, False), Observation(30, 6, True))
-    assert QuestionHistory(90, seen).best == Observation(12, 5, True)
-    assert QuestionHistory(90, seen[2:3]).best is None
-    assert QuestionHistory(90, seen[2:3]).best_tokens == 90
+    observations = (
+        Observation(9, 5, True),
+        Observation(12, 5, True),
+        Observation(8, 4, False),
+        Observation(30, 6, True),
+    )
+    assert QuestionHistory(90, observations).best == Observation(12, 5, True)
+    assert QuestionHistory(90, observations[2:3]).best is None
+    assert QuestionHistory(90, observations[2:3]).best_tokens == 90
 
 
 def test_optimize_learns_from_the_question_once_it_is_done() -> None:
     sampler = Counting()
     study = new_study(sampler)
     study.optimize(lambda trial: float(trial.suggest_int("budget", 1, 90)), n_trials=9)
-    assert [[o.budget for o in history.seen] for history in sampler.learned] == [[1, 2, 3]]
+    assert [[o.budget for o in history.trials] for history in sampler.learned] == [[1, 2, 3]]
 
 
 def test_with_ask_and_tell_it_learns_what_the_caller_tells() -> None:
@@ -83,7 +88,7 @@ def test_it_watches_every_trial_that_a_study_is_told() -> None:
     failed = study.ask()
     failed.suggest_int("budget", 1, 90)
     study.tell(failed, state=optuna.trial.TrialState.FAIL)
-    assert [[o.budget for o in history.seen] for history in sampler.watched] == [[1], [1, 2]]
+    assert [[o.budget for o in history.trials] for history in sampler.watched] == [[1], [1, 2]]
 
 
 def test_proposals_are_moved_onto_the_range() -> None:

@@ -17,7 +17,7 @@ def search(sampler: EffortSampler, least: int, shares: Sequence[float] = SHARES)
     history = QuestionHistory(len(shares))
     while not sampler.should_stop(history):
         level = sampler.propose(history)
-        history = QuestionHistory(len(shares), (*history.seen, Observation(level, shares[level - 1], level >= least)))
+        history = QuestionHistory(len(shares), (*history.trials, Observation(level, shares[level - 1], level >= least)))
     sampler.finish_question(history)
     return history
 
@@ -27,7 +27,7 @@ def least_words(n: int, weights: Sequence[float], seed: int = 0) -> list[int]:
 
 
 def best_level(history: QuestionHistory) -> int:
-    return min((o.budget for o in history.seen if o.right), default=len(SHARES))
+    return min((o.budget for o in history.trials if o.right), default=len(SHARES))
 
 
 def test_the_least_sufficient_word_is_found_in_about_two_calls() -> None:
@@ -35,11 +35,11 @@ def test_the_least_sufficient_word_is_found_in_about_two_calls() -> None:
     histories = [search(sampler, k) for k in least]
     right = [best_level(h) == k for h, k in zip(histories, least, strict=True)]
     assert sum(right) >= 0.98 * len(right)
-    assert sum(len(h.seen) for h in histories) <= 2.1 * len(histories)
+    assert sum(len(h.trials) for h in histories) <= 2.1 * len(histories)
 
 
 def test_a_prior_from_earlier_questions_saves_calls() -> None:
-    easy = [len(search(sampler, 1).seen) for sampler in [EffortSampler()] for _ in range(60)]
+    easy = [len(search(sampler, 1).trials) for sampler in [EffortSampler()] for _ in range(60)]
     assert sum(easy[:5]) > sum(easy[-5:]) == 5  # in the end the lowest word is asked at once
 
 
@@ -67,7 +67,7 @@ def test_a_wrong_answer_by_chance_does_not_mislead_later_questions() -> None:
         while not sampler.should_stop(history):
             level = sampler.propose(history)
             right = (level >= k) != (rng.random() < 0.05)
-            history = QuestionHistory(4, (*history.seen, Observation(level, SHARES[level - 1], right)))
+            history = QuestionHistory(4, (*history.trials, Observation(level, SHARES[level - 1], right)))
         sampler.finish_question(history)
     assert best_level(search(sampler, 3)) == 3
 
@@ -75,7 +75,7 @@ def test_a_wrong_answer_by_chance_does_not_mislead_later_questions() -> None:
 def test_many_levels_are_planned_in_little_time_and_stay_in_the_range() -> None:
     sampler = EffortSampler()
     history = search(sampler, 9, [0.05 * n for n in range(1, 15)])
-    assert 1 <= len(history.seen) <= 6 and all(1 <= o.budget <= 14 for o in history.seen)
+    assert 1 <= len(history.trials) <= 6 and all(1 <= o.budget <= 14 for o in history.trials)
 
 
 def test_asked_on_after_the_end_it_stays_in_the_range() -> None:
@@ -94,10 +94,10 @@ def search_settings(sampler: EffortSampler, least: int, phrase: float, right: bo
         word, plain = (level + 1) // 2, level % 2 == 0
         tokens = SHARES[word - 1] * (1 if plain else phrase)
         enough = word >= least and (plain or right)
-        history = QuestionHistory(len(SETTINGS), (*history.seen, Observation(level, tokens, enough)))
+        history = QuestionHistory(len(SETTINGS), (*history.trials, Observation(level, tokens, enough)))
         sampler.observe(history)
     sampler.finish_question(history)
-    return [SETTINGS[o.budget - 1] for o in history.seen]
+    return [SETTINGS[o.budget - 1] for o in history.trials]
 
 
 def test_a_phrase_without_effect_is_asked_on_eight_questions_and_given_up() -> None:

@@ -6,8 +6,8 @@ from tale_dspy.optimizers.samplers.base import Observation, QuestionHistory
 from tale_dspy.optimizers.samplers.effort_model import LevelModel, MeanShares, PhraseModel
 
 
-def question(*seen: tuple[int, float, bool], levels: int = 3) -> QuestionHistory:
-    return QuestionHistory(levels, tuple(Observation(*o) for o in seen))
+def question(*observations: tuple[int, float, bool], levels: int = 3) -> QuestionHistory:
+    return QuestionHistory(levels, tuple(Observation(*o) for o in observations))
 
 
 def test_a_posterior_follows_what_was_seen_and_the_questions_before() -> None:

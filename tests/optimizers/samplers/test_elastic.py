@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from family import Made, search, seen
+from family import Made, history_after, search
 
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.samplers import ElasticSampler, HalvingSampler, Observation, QuestionHistory
@@ -21,7 +21,7 @@ class TestElasticSampler(BudgetSamplerSuite):
 def figures(histories: list[QuestionHistory], questions: list[Made]) -> tuple[float, float]:
     """Tokens of the best found over the least there are, and calls a question; both on the mean."""
     excess = [h.best_tokens / q.least for h, q in zip(histories, questions, strict=True)]
-    return sum(excess) / len(excess), sum(len(h.seen) for h in histories) / len(histories)
+    return sum(excess) / len(excess), sum(len(h.trials) for h in histories) / len(histories)
 
 
 def test_it_finds_what_halving_does_not_and_learns_to_find_it_in_fewer_calls() -> None:
@@ -52,8 +52,8 @@ def side_by_side(sampler: ElasticSampler, questions: list[Made], *, watching: bo
     open_ = list(range(len(questions)))
     while open_:
         for i in open_:
-            tried = [o.budget for o in histories[i].seen]
-            histories[i] = seen(questions[i], questions[i].vanilla, *tried, sampler.propose(histories[i]))
+            tried = [o.budget for o in histories[i].trials]
+            histories[i] = history_after(questions[i], questions[i].vanilla, *tried, sampler.propose(histories[i]))
             if watching:
                 sampler.observe(histories[i])
         open_ = [i for i in open_ if not sampler.should_stop(histories[i])]
@@ -71,7 +71,7 @@ def test_questions_that_are_searched_at_once_teach_each_other() -> None:
 def test_what_was_watched_is_not_learned_twice() -> None:
     watching, learning = ElasticSampler(), ElasticSampler()
     for made in map(Made, range(30)):
-        history = seen(made, made.vanilla, made.changepoint, made.changepoint // 2)
+        history = history_after(made, made.vanilla, made.changepoint, made.changepoint // 2)
         watching.observe(history)
         for sampler in (watching, learning):
             sampler.finish_question(history)
@@ -84,13 +84,13 @@ def test_a_higher_price_means_fewer_calls() -> None:
     calls = []
     for price in (0.01, 0.2):
         sampler = ElasticSampler(price=price)
-        calls.append(sum(len(search(sampler, q).seen) for q in questions))
+        calls.append(sum(len(search(sampler, q).trials) for q in questions))
     assert calls[1] < calls[0]
 
 
 def test_no_question_is_asked_more_often_than_allowed() -> None:
     sampler = ElasticSampler(price=0.0001, max_calls=3)
-    assert max(len(search(sampler, Made(seed)).seen) for seed in range(20)) == 3
+    assert max(len(search(sampler, Made(seed)).trials) for seed in range(20)) == 3
 
 
 def test_a_saved_sampler_goes_on_as_if_it_had_never_been_away(tmp_path: Path) -> None:
@@ -141,13 +141,13 @@ def test_settings_that_make_no_sense_are_refused(given: dict[str, float]) -> Non
 
 def test_samplers_that_share_their_lessons_learn_the_same_questions() -> None:
     box: list[tuple[int, Lesson]] = []
-    seen = [0, 0]
+    read = [0, 0]
 
     def exchange_of(number: int) -> LessonExchange:
         def exchange(lessons: Sequence[Lesson]) -> list[Lesson]:
             box.extend((number, lesson) for lesson in lessons)
-            new = [lesson for other, lesson in box[seen[number] :] if other != number]
-            seen[number] = len(box)
+            new = [lesson for other, lesson in box[read[number] :] if other != number]
+            read[number] = len(box)
             return new
 
         return exchange

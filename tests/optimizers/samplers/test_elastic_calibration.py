@@ -12,7 +12,7 @@ BROKEN = QuestionHistory(100, (Observation(50, 50, False),))
 def after(history: QuestionHistory, expected_saving: float, times: int) -> SavingsCalibration:
     trust = SavingsCalibration()
     for _ in range(times):
-        trust.record(history, [expected_saving] * len(history.seen))
+        trust.record(history, [expected_saving] * len(history.trials))
     return trust
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from family import Made, seen
+from family import Made, history_after
 
 from tale_dspy.optimizers.samplers import Observation, QuestionHistory
 from tale_dspy.optimizers.samplers.elasticity_model import (
@@ -70,7 +70,7 @@ def test_tokens_that_are_none_say_nothing_of_the_edge(tokens: float) -> None:
 
 
 def test_several_questions_are_believed_in_as_each_alone() -> None:
-    questions = [seen(made := Made(i), made.vanilla, *range(10, 10 + 8 * i, 8)) for i in range(1, 5)]
+    questions = [history_after(made := Made(i), made.vanilla, *range(10, 10 + 8 * i, 8)) for i in range(1, 5)]
     together = changepoint_posterior(ElasticityModel(), Trials.of(questions), 4)
     alone = [changepoint_posterior(ElasticityModel(), Trials.of([q]), 1)[0] for q in questions]
     assert together == pytest.approx(np.array(alone))

@@ -4,7 +4,7 @@ import math
 import random
 
 import numpy as np
-from family import Made, seen
+from family import Made, history_after
 
 from tale_dspy.optimizers.samplers import Observation, QuestionHistory
 from tale_dspy.optimizers.samplers.elasticity_model import (
@@ -20,7 +20,10 @@ def searched(number: int, first: int = 0) -> list[QuestionHistory]:
     """Questions with a few trials each, here and there."""
     chance = random.Random(first)
     made = [Made(first + i) for i in range(number)]
-    return [seen(q, q.vanilla, *(max(1, round(q.vanilla * chance.uniform(0.05, 0.7))) for _ in range(4))) for q in made]
+    return [
+        history_after(q, q.vanilla, *(max(1, round(q.vanilla * chance.uniform(0.05, 0.7))) for _ in range(4)))
+        for q in made
+    ]
 
 
 def law_of(questions: list[QuestionHistory], times: int = 6) -> ElasticityModel:
@@ -47,7 +50,7 @@ def test_the_manner_of_a_model_is_found() -> None:
 def test_a_question_never_seen_is_then_understood_from_one_trial_below_its_edge() -> None:
     model = law_of(searched(60))
     for made in map(Made, range(500, 520)):
-        history = seen(made, made.vanilla, round(0.6 * made.changepoint))
+        history = history_after(made, made.vanilla, round(0.6 * made.changepoint))
         weights = changepoint_posterior(model, Trials.of([history]), 1)[0].sum(axis=1)
         expected = made.vanilla * math.exp(float(weights @ model.changepoints))
         assert 0.8 < expected / made.changepoint < 1.25
@@ -64,7 +67,7 @@ def test_answers_turned_by_chance_are_counted_as_such() -> None:
     chance = random.Random(5)
 
     def budget_request(question: QuestionHistory) -> QuestionHistory:
-        answers = [Observation(o.budget, o.tokens, o.right and chance.random() > 0.2) for o in question.seen]
+        answers = [Observation(o.budget, o.tokens, o.right and chance.random() > 0.2) for o in question.trials]
         return QuestionHistory(question.vanilla_tokens, tuple(answers))
 
     questions = searched(120)
@@ -78,7 +81,7 @@ def test_needs_above_the_edge_are_found() -> None:
         changepoint = next(m.changepoint for m in map(Made, range(60)) if m.vanilla == question.vanilla_tokens)
         return QuestionHistory(
             question.vanilla_tokens,
-            tuple(Observation(o.budget, o.tokens, o.budget >= 1.6 * changepoint) for o in question.seen),
+            tuple(Observation(o.budget, o.tokens, o.budget >= 1.6 * changepoint) for o in question.trials),
         )
 
     alone = [q for q in searched(60) if [m.vanilla for m in map(Made, range(60))].count(q.vanilla_tokens) == 1]

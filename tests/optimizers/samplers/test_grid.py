@@ -29,8 +29,8 @@ def test_where_nothing_of_the_grid_is_in_the_range_its_upper_end_is_asked() -> N
 
 
 def test_points_are_spread_from_end_to_end() -> None:
-    asked = searched(GridSampler(points=5), elastic)
-    assert asked == [160, 45, 13, 4, 1]
+    search = searched(GridSampler(points=5), elastic)
+    assert search == [160, 45, 13, 4, 1]
 
 
 @pytest.mark.parametrize("given", [{"budgets": []}, {"budgets": [0]}, {"points": 1}, {"budgets": [1], "points": 2}])

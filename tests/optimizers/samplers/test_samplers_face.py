@@ -24,5 +24,5 @@ def test_optuna_comes_with_the_first_name_used() -> None:
 
 def test_a_missing_optuna_is_said_with_the_line_that_installs_it() -> None:
     code = "import sys; sys.modules['optuna'] = None; from tale_dspy.optimizers.samplers import HalvingSampler"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install 'tale-dspy[search]'" in done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'tale-dspy[search]'" in result.stderr

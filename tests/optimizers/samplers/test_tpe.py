@@ -12,6 +12,6 @@ class TestTPESampler(SamplerSuite):
 
 
 def test_it_is_the_sampler_of_optuna_with_a_seed() -> None:
-    asked = searched(TPESampler(seed=3), elastic, calls=15)
-    assert asked == searched(optuna.samplers.TPESampler(seed=3), elastic, calls=15)
-    assert asked != searched(TPESampler(seed=4), elastic, calls=15)
+    search = searched(TPESampler(seed=3), elastic, calls=15)
+    assert search == searched(optuna.samplers.TPESampler(seed=3), elastic, calls=15)
+    assert search != searched(TPESampler(seed=4), elastic, calls=15)

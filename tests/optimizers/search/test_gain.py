@@ -43,29 +43,29 @@ def measure(server: Any, rows: list[SearchRow], examples: list[Any], **options: 
 
 def test_questions_of_different_needs_gain_by_budgets_of_their_own(tmp_path: Path) -> None:
     with elastic_server() as server:
-        found = measure(server, rows_of(SPREAD, lambda n: round(need(n))), SPREAD, out=tmp_path)
-    c = found.comparison
-    assert found.is_gain and c.accuracy.run == 1.0 and c.n == len(SPREAD)
-    assert str(found).startswith("per-question budgets against budget:best (")
+        comparison = measure(server, rows_of(SPREAD, lambda n: round(need(n))), SPREAD, out=tmp_path)
+    c = comparison.comparison
+    assert comparison.is_gain and c.accuracy.run == 1.0 and c.n == len(SPREAD)
+    assert str(comparison).startswith("per-question budgets against budget:best (")
     assert c.net_tokens.run == pytest.approx(sum(-(-9 * need(n) // 10) for n in range(0, 46, 3)) / 16, rel=0.02)
-    bar = next(t for t in found.tried if t.budget == found.budget)
-    rivals = [t.output_tokens or 0.0 for t in found.tried if t.accuracy >= 0.99]
+    bar = next(t for t in comparison.tried if t.budget == comparison.budget)
+    rivals = [t.output_tokens or 0.0 for t in comparison.tried if t.accuracy >= 0.99]
     assert bar.accuracy >= 0.99 and bar.output_tokens == min(rivals)
     assert (tmp_path / "searched" / "records.jsonl").exists()
-    assert found.to_json()["gain"] is True and found.to_json()["tokens"]["interval"][1] < 0
+    assert comparison.to_json()["gain"] is True and comparison.to_json()["tokens"]["interval"][1] < 0
 
 
 def test_where_one_budget_serves_all_there_is_no_gain() -> None:
     same = [dspy.Example(question=f"What is 7 and 0? ({k})", answer="7").with_inputs("question") for k in range(8)]
     with elastic_server() as server:
-        found = measure(server, rows_of(same, lambda n: 40), same)
-    assert not found.is_gain and len(found.tried) > 2 and str(found).startswith("no gain: ")
+        comparison = measure(server, rows_of(same, lambda n: 40), same)
+    assert not comparison.is_gain and len(comparison.tried) > 2 and str(comparison).startswith("no gain: ")
 
 
 def test_fewer_tokens_at_lower_accuracy_are_no_gain() -> None:
     with elastic_server(lambda number, budget: budget != 9) as server:
-        found = measure(server, rows_of(SPREAD, lambda n: 9 if n > 9 else 60), SPREAD)
-    assert not found.is_gain
+        comparison = measure(server, rows_of(SPREAD, lambda n: 9 if n > 9 else 60), SPREAD)
+    assert not comparison.is_gain
 
 
 def test_draws_are_fresh_and_a_question_without_a_best_budget_is_asked_without() -> None:
@@ -128,8 +128,8 @@ def test_without_gold_the_answer_without_a_budget_is_the_measure() -> None:
     bare = [dspy.Example(question=e.question).with_inputs("question") for e in TRAIN]
     rows = rows_of(bare, lambda n: 60)
     with elastic_server() as server:
-        found = measure(server, rows, bare, metric=agreement_metric(rows))
-    assert found.comparison.accuracy.run == 1.0 and found.comparison.n == len(TRAIN)
+        comparison = measure(server, rows, bare, metric=agreement_metric(rows))
+    assert comparison.comparison.accuracy.run == 1.0 and comparison.comparison.n == len(TRAIN)
 
 
 def searched_words(**options: Any) -> tuple[list[SearchRow], EffortReply, list[Any]]:
@@ -159,16 +159,16 @@ def measure_words(rows: list[SearchRow], model: EffortReply, examples: list[Any]
 
 def test_words_of_their_own_are_compared_with_one_word_for_all() -> None:
     rows, model, examples = searched_words()
-    found = measure_words(rows, model, examples)
-    assert found.is_gain and found.comparison.accuracy.run == 1.0
-    assert str(found).startswith("per-question budgets against effort:best (high), ")
-    assert found.to_json()["budget"] == "high" and {t.budget for t in found.tried} == {"medium", "high"}
+    figures = measure_words(rows, model, examples)
+    assert figures.is_gain and figures.comparison.accuracy.run == 1.0
+    assert str(figures).startswith("per-question budgets against effort:best (high), ")
+    assert figures.to_json()["budget"] == "high" and {t.budget for t in figures.tried} == {"medium", "high"}
 
 
 def test_where_one_word_serves_all_it_is_no_gain() -> None:
     rows, model, examples = searched_words(difficulty=lambda question: 0.3)
-    found = measure_words(rows, model, examples)
-    assert not found.is_gain and str(found).startswith("no gain: per-question budgets against effort:best (low)")
+    figures = measure_words(rows, model, examples)
+    assert not figures.is_gain and str(figures).startswith("no gain: per-question budgets against effort:best (low)")
 
 
 def test_the_likely_word_is_the_least_that_serves_as_many_as_the_highest() -> None:

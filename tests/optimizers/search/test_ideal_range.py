@@ -42,8 +42,8 @@ def test_the_window_is_that_of_the_definition() -> None:
     for _ in range(300):
         budgets = chance.sample(range(1, 200), chance.randint(0, 20))
         told = [(b, chance.randint(1, 9), chance.random() < 0.7) for b in budgets]
-        found = ideal_range(trials(*told))
-        assert (None if found is None else list(found.budgets)) == window_in_full(told)
+        ideal = ideal_range(trials(*told))
+        assert (None if ideal is None else list(ideal.budgets)) == window_in_full(told)
 
 
 def test_distance_and_membership_are_those_of_the_definition() -> None:
@@ -76,8 +76,8 @@ FIGURE_1 = [(10, 157, False), (20, 120, True), (50, 86, True), (70, 88, True), (
     ],
 )
 def test_small_cases(told: list[Told], window: tuple[int, ...] | None) -> None:
-    found = ideal_range(reversed(trials(*told)))
-    assert (found.budgets if found else None) == window
+    ideal = ideal_range(reversed(trials(*told)))
+    assert (ideal.budgets if ideal else None) == window
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_a_budget_between_two_that_were_tried_is_in_the_range(budget: float, ins
 
 
 def test_a_budget_that_was_tried_and_wrong_is_not() -> None:
-    found = ideal_range(trials(*[(b, 1 if b < 40 else 9, b != 20) for b in range(10, 101, 10)]))
-    assert found is not None and found == IdealRange((10, 30, 40), wrong=(20,))
-    assert (20 in found, found.distance(20), 25 in found) == (False, 10, True)
+    ideal = ideal_range(trials(*[(b, 1 if b < 40 else 9, b != 20) for b in range(10, 101, 10)]))
+    assert ideal is not None and ideal == IdealRange((10, 30, 40), wrong=(20,))
+    assert (20 in ideal, ideal.distance(20), 25 in ideal) == (False, 10, True)
 
 
 def test_the_budgets_between_make_the_range_that_all_of_them_would_make() -> None:
     def of(budgets: Sequence[int]) -> IdealRange:
-        found = range_of(row("a", [(b, elastic(b, 40, 160), b >= 30) for b in budgets], longest=160))
-        assert found is not None
-        return found
+        budget_range = range_of(row("a", [(b, elastic(b, 40, 160), b >= 30) for b in budgets], longest=160))
+        assert budget_range is not None
+        return budget_range
 
     every = of(range(1, 161)).budgets
     for coarse in ([round(160 * 0.8**n) for n in range(16)], range(10, 161, 10), range(5, 140, 5)):
@@ -108,9 +108,9 @@ def test_the_budgets_between_make_the_range_that_all_of_them_would_make() -> Non
 
 
 def test_nothing_is_filled_in_beside_a_wrong_budget() -> None:
-    found = range_of(row("a", [(10, 9, True), (20, 1, False), (26, 5, True), (30, 5, True)], longest=30))
-    assert found is not None
-    assert found.budgets == (26, 27)
+    budget_range = range_of(row("a", [(10, 9, True), (20, 1, False), (26, 5, True), (30, 5, True)], longest=30))
+    assert budget_range is not None
+    assert budget_range.budgets == (26, 27)
 
 
 @pytest.mark.parametrize("trials", [[], [(50, 60, False)], [(50, None, False)]])
@@ -123,16 +123,16 @@ ROWS = [row(key, [(b, 1 if 4 <= b <= 6 else 9, True) for b in range(1, 10)], lon
 
 
 def test_quality_is_the_mean_over_the_questions() -> None:
-    told = ideal_range_metrics({"a": 5, "b": 6, "c": 2, "d": 24, "z": 1}, ROWS)
-    assert (told.n, told.in_range_accuracy, told.too_small) == (4, 0.5, 1)
-    assert (told.out_of_range_distance, told.mean_distance) == (10.0, 5.0)
-    assert str(told) == "50.0 % of 4 budgets in the ideal range, 10.0 tokens off where not"
+    metrics = ideal_range_metrics({"a": 5, "b": 6, "c": 2, "d": 24, "z": 1}, ROWS)
+    assert (metrics.n, metrics.in_range_accuracy, metrics.too_small) == (4, 0.5, 1)
+    assert (metrics.out_of_range_distance, metrics.mean_distance) == (10.0, 5.0)
+    assert str(metrics) == "50.0 % of 4 budgets in the ideal range, 10.0 tokens off where not"
 
 
 def test_questions_without_a_budget_or_a_range_are_left_out() -> None:
-    told = ideal_range_metrics({"a": 5, "b": None, "n": 5}, [*ROWS, row("n", [(5, 9, False)])])
-    assert (told.n, told.in_range_accuracy, told.out_of_range_distance) == (1, 1.0, None)
-    assert str(told) == "100.0 % of 1 budgets in the ideal range"
+    metrics = ideal_range_metrics({"a": 5, "b": None, "n": 5}, [*ROWS, row("n", [(5, 9, False)])])
+    assert (metrics.n, metrics.in_range_accuracy, metrics.out_of_range_distance) == (1, 1.0, None)
+    assert str(metrics) == "100.0 % of 1 budgets in the ideal range"
 
 
 @pytest.mark.parametrize(

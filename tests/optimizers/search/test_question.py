@@ -49,10 +49,10 @@ class Listed(BudgetSampler):
         self.learned: list[QuestionHistory] = []
 
     def propose(self, history: QuestionHistory) -> int:
-        return self.budgets[len(history.seen) % len(self.budgets)]
+        return self.budgets[len(history.trials) % len(self.budgets)]
 
     def should_stop(self, history: QuestionHistory) -> bool:
-        return len(history.seen) >= len(self.budgets)
+        return len(history.trials) >= len(self.budgets)
 
     def finish_question(self, history: QuestionHistory) -> None:
         self.learned.append(history)
@@ -213,7 +213,11 @@ def test_a_sampler_learns_the_first_draw_of_each_budget() -> None:
     drive(lambda d: QueryResult((d.budget or 0) + d.number, d.number == 0), sampler, repeats=1)
     (history,) = sampler.learned
     assert history.vanilla_tokens == 160
-    assert [(o.budget, o.tokens, o.right) for o in history.seen] == [(30, 30, True), (40, 40, True), (80, 80, True)]
+    assert [(o.budget, o.tokens, o.right) for o in history.trials] == [
+        (30, 30, True),
+        (40, 40, True),
+        (80, 80, True),
+    ]
 
 
 def test_there_is_nothing_to_learn_without_a_trial_or_for_a_sampler_of_others() -> None:

@@ -22,21 +22,21 @@ from tale_dspy.runs.options import Tally
 
 def search(server: Any, out: Path | None, **options: Any) -> list[SearchRow]:
     told: dict[str, Any] = {"sampler": "halving", "repeats": 0, "concurrency": 3, "lm": asking(server), **options}
-    found = BudgetSearch(out=out, **told)
-    found.compile(tale_dspy.TaleEP("question -> answer"), trainset=TRAIN)
-    return sorted(found.rows, key=lambda row: row.id)
+    search = BudgetSearch(out=out, **told)
+    search.compile(tale_dspy.TaleEP("question -> answer"), trainset=TRAIN)
+    return sorted(search.rows, key=lambda row: row.id)
 
 
 def test_a_search_cut_off_anywhere_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "s"
     with elastic_server() as server:
         first = search(server, out, repeats=2)
-        asked = server.stats.requests
-        for name, kept in (("search.jsonl", 4), ("calls.jsonl", asked - 15)):
+        requests_before = server.stats.requests
+        for name, kept in (("search.jsonl", 4), ("calls.jsonl", requests_before - 15)):
             lines = (out / name).read_bytes().splitlines(keepends=True)
             (out / name).write_bytes(b"".join(lines[:kept]) + lines[kept][:30])  # in the middle of a line
         again = search(server, out, repeats=2)
-        assert server.stats.requests == asked + 15
+        assert server.stats.requests == requests_before + 15
     assert again == first == sorted(load_search(out), key=lambda row: row.id)
 
 

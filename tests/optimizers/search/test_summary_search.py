@@ -20,15 +20,19 @@ def test_every_question_is_in_exactly_one_place() -> None:
     ]
     wrong = row(6, [], best=None, reason=WRONG, vanilla=VanillaAnswer(90, None, correct=False))
     none = [row(3 + n, [], best=None, reason=r) for n, r in enumerate([NO_GAIN, NOT_CONFIRMED, NO_TOKENS])]
-    told = search_figures([*found, *none, wrong, row(7, [], best=None, reason="error: 400")])
+    figures = search_figures([*found, *none, wrong, row(7, [], best=None, reason="error: 400")])
     places = ("found", "no_gain", "not_confirmed", "wrong", "unknown_tokens", "errors")
-    assert [told[k] for k in places] == [2, 1, 1, 1, 1, 1] and told["n"] == 7
-    assert (told["vanilla_tokens_mean"], told["best_tokens_mean"], told["selected_tokens_mean"]) == (150, 54, 50)
-    assert (told["confirmed_right"], told["trials_mean"], told["draws"]) == (0.75, 1.5, 7 + 3 + 4)
-    assert told["vanilla_right"] == 6 and told["judged_by"] == ["gold"]
+    assert [figures[k] for k in places] == [2, 1, 1, 1, 1, 1] and figures["n"] == 7
+    assert (figures["vanilla_tokens_mean"], figures["best_tokens_mean"], figures["selected_tokens_mean"]) == (
+        150,
+        54,
+        50,
+    )
+    assert (figures["confirmed_right"], figures["trials_mean"], figures["draws"]) == (0.75, 1.5, 7 + 3 + 4)
+    assert figures["vanilla_right"] == 6 and figures["judged_by"] == ["gold"]
 
 
 @pytest.mark.parametrize("rows", [[], [row(1, [], best=None, reason=NO_GAIN)]])
 def test_what_nobody_knows_is_none(rows: list[object]) -> None:
-    told = search_figures(rows)  # type: ignore[arg-type]
-    assert told["best_tokens_mean"] is told["confirmed_right"] is told["vanilla_tokens_mean"] is None
+    figures = search_figures(rows)  # type: ignore[arg-type]
+    assert figures["best_tokens_mean"] is figures["confirmed_right"] is figures["vanilla_tokens_mean"] is None

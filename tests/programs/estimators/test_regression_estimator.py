@@ -37,9 +37,9 @@ def test_more_words_more_budget_and_no_call() -> None:
 
 def test_the_receipt_tells_an_estimate_without_calls() -> None:
     pred = asyncio.run(estimator().acall(question=TEN))
-    told = json.loads(json.dumps(pred.receipt, allow_nan=False))
-    assert (pred.keys(), pred.estimate_tokens, told["calls"]) == (["token_budget"], None, [])
-    assert (told["token_budget"], told["budget_source"], told["estimate"]) == (40, "estimate", 40.0)
+    document = json.loads(json.dumps(pred.receipt, allow_nan=False))
+    assert (pred.keys(), pred.estimate_tokens, document["calls"]) == (["token_budget"], None, [])
+    assert (document["token_budget"], document["budget_source"], document["estimate"]) == (40, "estimate", 40.0)
 
 
 @pytest.mark.parametrize(
