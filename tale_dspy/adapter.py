@@ -1,4 +1,6 @@
-"""TaleAdapter: the paper's prompts for any DSPy signature, with nothing on top.
+"""TaleAdapter: the paper's prompts for any DSPy signature.
+
+With nothing on top.
 
 And forms that work on more models.
 
@@ -210,7 +212,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return "\n".join(lines)
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str:
-        """Say again how the outputs must look, for a turn that comes after the request."""
+        """Repeat how the outputs must look.
+
+        For a chat turn that comes after the request.
+        """
         return (
             f"Please Give the response by strictly following this format: {wanted_format(_visible_outputs(signature))}"
         )
@@ -290,7 +295,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         lm: BaseLM,
         lm_kwargs: CallArguments,
     ) -> list[JsonObject]:
-        """Read each reply as DSPy does, but give None where DSPy raises: on an empty reply or broken tool calls."""
+        """Read each reply as DSPy does, but give None where DSPy raises.
+
+        That is on an empty reply or broken tool calls.
+        """
         return [self._parse_reply(processed_signature, original_signature, o, lm, lm_kwargs) for o in outputs]
 
     def _parse_reply(self, processed: Any, original: Any, output: Any, lm: Any, lm_kwargs: CallArguments) -> JsonObject:

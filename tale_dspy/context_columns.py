@@ -1,4 +1,6 @@
-"""Find the columns a question is not whole without: its passage, body, hint, hypothesis.
+"""Find the columns a question is not whole without.
+
+Its passage, body, hint, hypothesis.
 
 They become inputs beside the question, or are refused where no text program can be shown them; dropped in silence they
 would make every answer a guess.

@@ -1,4 +1,6 @@
-"""Text of users, data sets and models made safe to show, on a terminal and in a notebook's HTML.
+"""Text of users, data sets and models made safe to show.
+
+On a terminal and in a notebook's HTML.
 
 The ground floor: every class that renders itself (`_repr_html_`) uses `html_table`, so that escaping is written once.
 """
@@ -23,7 +25,9 @@ class TextPrinter(Protocol):
 
 
 def visible(text: str, newline: str = "\n") -> str:
-    r"""Show what could command a terminal, reorder text, hide, or break an encoding as its code, such as `\x1b`.
+    r"""Show control characters as their code, such as `\x1b`.
+
+    Whatever could command a terminal, reorder text, hide, or break an encoding.
 
     Zero-width joiners stay between letters outside ASCII, where Persian, Indic scripts and emoji need them.
 
@@ -53,7 +57,9 @@ def visible(text: str, newline: str = "\n") -> str:
 
 
 def visible_json(text: str) -> str:
-    r"""Escape in a JSON text what `visible` would show as a code, so that it stays the same JSON.
+    r"""Escape in a JSON text what `visible` would show as a code.
+
+    It stays the same JSON.
 
     Example:
         >>> print(visible_json('{"a": "x\u202ey"}'))
@@ -69,7 +75,9 @@ def _is_hidden(c: str) -> bool:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" for a misspelt name, or nothing where no known name is close.
+    """Return "; did you mean ...?" for a misspelt name.
+
+    Or nothing where no known name is close.
 
     Capitals, spaces, hyphens and underscores do not count.
 
@@ -87,7 +95,10 @@ def _letters(name: str) -> str:
 
 
 def middle_cut(text: str, length: int) -> str:
-    """Leave out the middle of a text that is longer than `length` characters, and say how much was left out."""
+    """Leave out the middle of a text that is longer than `length`.
+
+    The result says how many characters were left out.
+    """
     if len(text) <= length:
         return text
     head = length // 2
@@ -95,7 +106,10 @@ def middle_cut(text: str, length: int) -> str:
 
 
 def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
-    """Write a number with thousands separators; an unknown one as a dash, never as 0."""
+    """Write a number with thousands separators.
+
+    An unknown one as a dash, never as 0.
+    """
     if value is None:
         return "–"
     rounded = round(value, digits) + 0.0  # no "-0.0"
@@ -103,7 +117,10 @@ def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
 
 
 def html_text(text: str) -> str:
-    """Escape a text for HTML, hidden characters shown as codes, and keep it from reordering what stands beside it."""
+    """Escape a text for HTML, hidden characters shown as codes.
+
+    It cannot reorder what stands beside it.
+    """
     return html.escape(visible(text))
 
 

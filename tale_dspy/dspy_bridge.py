@@ -1,4 +1,6 @@
-"""Everything this package takes from inside DSPy that `import dspy` does not export.
+"""Everything this package takes from inside DSPy.
+
+That is what `import dspy` does not export.
 
 No other module imports a submodule of DSPy (`tests/test_layout.py`), so a new DSPy is met in one file. Names that DSPy
 marks as private, or that say little outside their module, have a plain name here.
@@ -116,13 +118,19 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def with_lm_callbacks(method: _Method) -> _Method:
-    """Call the user's callbacks around a method of an LM, as DSPy does around `BaseLM.__call__`."""
+    """Call the user's callbacks around a method of an LM.
+
+    As DSPy does around `BaseLM.__call__`.
+    """
     wrapped: Any = _with_callbacks(method)
     return cast("_Method", wrapped)
 
 
 def engine_read_timeout(engine: Any) -> float | None:
-    """Return the seconds one of DSPy's engines waits for a read, where the LM set them."""
+    """Return the seconds one of DSPy's engines waits for a read.
+
+    Where the LM set them.
+    """
     timeouts = engine.config.timeouts
     seconds: float | None = None if timeouts is None else timeouts.read
     return seconds
@@ -149,7 +157,9 @@ def _model_info_once(provider: str, model: str, namespaces: tuple[str, ...] | No
 
 
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:
-    """Wrap the transport that the providers of one of DSPy's engines share, before its first request.
+    """Wrap the transport that the providers of a DSPy engine share.
+
+    Before its first request.
 
     Where no proxy is configured then, the transport does not look again: it would read the whole environment at each
     request, a tenth of the CPU time of a call.

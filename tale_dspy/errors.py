@@ -46,7 +46,10 @@ class UsageError(TaleError, ValueError):
 
 
 class DataError(UsageError):
-    """A data set that cannot be read: missing, empty, or a row without the needed columns."""
+    """A data set that cannot be read.
+
+    Missing, empty, or with a row without the needed columns.
+    """
 
 
 class SignatureError(UsageError):
@@ -54,11 +57,17 @@ class SignatureError(UsageError):
 
 
 class StateError(UsageError):
-    """A saved program whose fields or class do not fit the program it is loaded into."""
+    """A saved program that does not fit what it is loaded into.
+
+    Its fields or its class differ.
+    """
 
 
 class RunFolderError(UsageError):
-    """A run folder that is not one, is in use by another process, or holds another configuration."""
+    """A run folder that cannot be used.
+
+    It is none, is in use by another process, or holds another configuration.
+    """
 
 
 class UnpricedModelError(UsageError):
@@ -99,4 +108,7 @@ class SpendCapReached(BaseException):
 
 
 class BatchWaiting(BaseException):
-    """A run through a batch API was left before the provider had answered; the same call continues it later."""
+    """A run through a batch API that was left before it was answered.
+
+    The same call continues it later.
+    """

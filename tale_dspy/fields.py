@@ -39,7 +39,10 @@ def plain_type(field: FieldInfo) -> Any:
 
 
 def is_short(field: FieldInfo) -> bool:
-    """Return whether double brackets ask for a field: str, a number, bool or Literal, or one of these or None."""
+    """Return whether double brackets ask for a field.
+
+    They do for str, a number, bool or Literal, or one of these or None.
+    """
     kind = plain_type(field)
     return kind in (str, int, float, bool) or get_origin(kind) is Literal
 
@@ -70,7 +73,9 @@ def _after_thought(signature: Any, reasoning: str) -> Any:
 
 
 def after_thought(signature: object, reasoning: str) -> Any:
-    """Return a signature without its reasoning field, for a model that thinks natively before it replies.
+    """Return a signature without its reasoning field.
+
+    For a model that thinks natively before it replies.
 
     Unlike a signature that never had the field it does not ask for an answer without any reasoning.
 
@@ -98,7 +103,10 @@ def described(name: str, field: FieldInfo, template: str = "{}") -> str:
 
 
 def wanted_format(outputs: Fields) -> str:
-    """Describe the wanted format: `Name: [[name]]` for short fields, ChatAdapter's markers for all others."""
+    """Describe the wanted format.
+
+    `Name: [[name]]` for short fields, ChatAdapter's markers for all others.
+    """
     short, long = [], []
     for name, field in outputs.items():
         if is_short(field):
@@ -149,7 +157,10 @@ def convert(text: str, field: FieldInfo) -> Any:
 
 
 def thought(text: str, field: FieldInfo) -> Any:
-    """Turn the reasoning of a reply into the type of its field; None if there is none."""
+    """Turn the reasoning of a reply into the type of its field.
+
+    None if there is none.
+    """
     text = text.strip()
     if not text:
         return None
@@ -159,7 +170,10 @@ def thought(text: str, field: FieldInfo) -> Any:
 
 
 def long_value(text: str, field: FieldInfo, *, repair: bool = False) -> Any:
-    """Turn a text into the type of a field that is not short, with `repair` also from broken JSON."""
+    """Turn a text into the type of a field that is not short.
+
+    With `repair` also from broken JSON.
+    """
     kind = plain_type(field)
     if isinstance(kind, EnumMeta):
         members: JsonObject = dict(kind.__members__)
@@ -168,7 +182,10 @@ def long_value(text: str, field: FieldInfo, *, repair: bool = False) -> Any:
 
 
 def _match_option(text: str, options: Mapping[str, object]) -> Any:
-    """Return the option of this name: exactly, or else without case and marks around it."""
+    """Return the option of this name.
+
+    Exactly, or else without case and marks around it.
+    """
 
     def plain(name: str) -> str:
         return name.strip(" \t\n\"'`*.").casefold()

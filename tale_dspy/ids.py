@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def example_id(example: "dspy.Example", gold_field: str) -> str:
-    """Return the content hash of a question: 16 hex digits over its inputs and gold.
+    """Return the content hash of a question.
+
+    16 hex digits over its inputs and gold.
 
     A `token_budget` among the inputs does not count, so a budgeted copy of a question keeps its id. Values that JSON
     cannot hold count by their content where pydantic knows it, else by their `repr` without the address.
@@ -60,7 +62,10 @@ def data_hash(ids: Iterable[str]) -> str:
 
 
 def digest(value: object) -> str:
-    """Return 16 hex digits that stand for a value, whatever the order of its keys."""
+    """Return 16 hex digits that stand for a value.
+
+    Whatever the order of its keys.
+    """
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain_value)
     except (TypeError, ValueError, RecursionError):  # keys that are no strings, a value that holds itself

@@ -1,4 +1,7 @@
-"""The sets known by name: what they are called, how they are asked, and where their rows are found."""
+"""The sets known by name.
+
+What they are called, how they are asked, and where their rows are found.
+"""
 
 import os
 from collections.abc import Callable, Mapping

@@ -1,4 +1,6 @@
-"""Recognise the options of a multiple-choice table and the letter of the right one.
+"""Recognise the options of a multiple-choice table.
+
+And the letter of the right one.
 
 In the layouts of published sets.
 

@@ -106,7 +106,10 @@ class TaskPrompt:
     def render_fields(
         self, inputs: str, answer_format: str, *, thinks: bool, budget: object | None, thought: bool = False
     ) -> str:
-        """Render any other signature in the same shape: `Name: value` lines, the wanted format, the phrase."""
+        """Render any other signature in the same shape.
+
+        `Name: value` lines, the wanted format, the phrase.
+        """
         phrase, format_line = self.phrase(thinks, budget), f"{_FORMAT}{answer_format}" if answer_format else ""
         if not phrase and thought:
             return f"{inputs}\n{format_line}" if answer_format else inputs

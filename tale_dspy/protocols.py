@@ -1,4 +1,6 @@
-"""What this package asks of a language model, a program, a predictor and an adapter, and the names of JSON data.
+"""What this package asks of DSPy's objects.
+
+A language model, a program, a predictor and an adapter, and the names of JSON data.
 
 DSPy ships no types, so a type checker sees `dspy.LM` and `dspy.Module` as `Any` or as their source: these protocols say
 which members are used. Any object that has them serves; nothing here imports DSPy.
@@ -37,7 +39,10 @@ SettingsView: TypeAlias = Mapping[str, Any]
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """A `dspy.BaseLM`: a model string, the settings of its requests, and the two ways to call it."""
+    """A `dspy.BaseLM`.
+
+    A model string, the settings of its requests, and the two ways to call it.
+    """
 
     model: str
     """Provider and name, as LiteLLM spells them: `openai/gpt-5-mini`."""
@@ -49,7 +54,10 @@ class LanguageModel(Protocol):
     """DSPy's record of the calls, newest last."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Send a prompt or messages; return the texts of the reply, or DSPy's response object."""
+        """Send a prompt or messages.
+
+        Return the texts of the reply, or DSPy's response object.
+        """
         ...
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +65,10 @@ class LanguageModel(Protocol):
         ...
 
     def copy(self, **kwargs: Any) -> Self:
-        """Return a model with other settings; neither history nor later changes are shared."""
+        """Return a model with other settings.
+
+        Neither history nor later changes are shared.
+        """
         ...
 
     def dump_state(self) -> JsonObject:
@@ -85,11 +96,17 @@ class Program(Protocol):
         ...
 
     def named_parameters(self) -> Iterable[tuple[str, Any]]:
-        """Return the parameters inside (predictors, retrievers) with the paths that lead to them."""
+        """Return the parameters inside, with the paths that lead to them.
+
+        Parameters are predictors and retrievers.
+        """
         ...
 
     def named_sub_modules(self, type_: Any = None, skip_compiled: bool = False) -> Iterable[tuple[str, Any]]:
-        """Return this module and those inside, each once, with the paths that lead to them."""
+        """Return this module and those inside, each once.
+
+        With the paths that lead to them.
+        """
         ...
 
     def predictors(self) -> list[Any]:
@@ -132,10 +149,16 @@ class Predictor(Program, Protocol):
 
 @runtime_checkable
 class PromptAdapter(Protocol):
-    """A `dspy.Adapter`: turns a signature into messages, and a reply into values of its fields."""
+    """A `dspy.Adapter`.
+
+    Turns a signature into messages, and a reply into values of its fields.
+    """
 
     def __call__(self, lm: Any, lm_kwargs: RequestSettings, signature: Any, demos: Any, inputs: Any) -> Any:
-        """Ask the model and return the values of the output fields, one dictionary a completion."""
+        """Ask the model and return the values of the output fields.
+
+        One dictionary a completion.
+        """
         ...
 
     def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> ChatMessages:

@@ -1,4 +1,6 @@
-"""Find the output fields of a signature in a reply, and write a value so that it is found again.
+"""Find the output fields of a signature in a reply.
+
+And write a value so that it is found again.
 
 A short field (str, number, bool, Literal) is the last `[[...]]` that is its own; any other stands under a
 `[[ ## name ## ]]` marker, as `dspy.ChatAdapter` writes it. What a final answer is, is settled in `tale_dspy.answers`;
@@ -92,7 +94,10 @@ def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tupl
 
 
 def _from_json(fields: Fields, text: str) -> tuple[JsonObject, str] | None:
-    """Read a reply that is a JSON object of the fields, as `dspy.JSONAdapter` has it written; None if it is none."""
+    """Read a reply that is a JSON object of the fields.
+
+    As `dspy.JSONAdapter` has it written; None if it is none.
+    """
     pairs = json_object(text, as_written=False)
     if pairs is None:
         return None

@@ -1,4 +1,6 @@
-"""Where the parts of a reply are: ChatAdapter's markers, double brackets, labels of fields.
+"""Where the parts of a reply are.
+
+ChatAdapter's markers, double brackets, labels of fields.
 
 What stands there is turned into values by `tale_dspy.replies` and `tale_dspy.fields`.
 """

@@ -1,4 +1,6 @@
-"""The statistics that runs, comparisons and reports share: means, quantiles, intervals and exact tests.
+"""The statistics that runs, comparisons and reports share.
+
+Means, quantiles, intervals and exact tests.
 
 What numpy, scipy and the standard library have is taken from there. An unknown value is None: functions say whether
 they leave it out or let it make their result unknown.
@@ -17,7 +19,9 @@ Interval = tuple[float, float]
 
 
 class ExactSum:
-    """A sum of floats without rounding error, so that neither order nor grouping changes it.
+    """A sum of floats without rounding error.
+
+    Neither order nor grouping changes it.
 
     Keeps the partial sums of Shewchuk's algorithm (Discrete & Computational Geometry 18, 1997, 305-363), as
     `math.fsum` does inside: some ten floats however many values are added. Two sums can be merged.
@@ -117,7 +121,10 @@ def total_complete(values: Iterable[float | None]) -> float | None:
 
 
 def quantile(values: "Sequence[float] | NDArray[np.float64]", probability: float) -> float | None:
-    """Return the quantile by linear interpolation, numpy's default; None without values."""
+    """Return the quantile by linear interpolation, numpy's default.
+
+    None without values.
+    """
     import numpy as np
 
     return float(np.quantile(np.asarray(values, dtype=np.float64), probability)) if len(values) else None
@@ -156,7 +163,9 @@ def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
 
 
 def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> Interval | None:
-    """Return the 95 % interval of the mean of per-question scores, clustered by question.
+    """Return the 95 % interval of the mean of per-question scores.
+
+    Clustered by question.
 
     Args:
         scores: Share of right draws of each question; none gives None.
@@ -172,7 +181,9 @@ def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> Interval | N
 
 
 def mcnemar_p(fell: int, rose: int) -> float:
-    """Return the exact two-sided p of a count against its counterpart under fair coin flips (McNemar, sign test).
+    """Return the exact two-sided p of a count against its counterpart.
+
+    Under fair coin flips (McNemar, sign test).
 
     Args:
         fell: Pairs that changed one way.
@@ -193,7 +204,10 @@ def binomial_cdf(successes: int, n: int, probability: float) -> float:
 
 
 def binomial_upper_bound(successes: int, n: int, delta: float) -> float:
-    """Return Clopper and Pearson's one-sided upper bound of a share, with confidence 1 - delta."""
+    """Return Clopper and Pearson's one-sided upper bound of a share.
+
+    With confidence 1 - delta.
+    """
     from scipy.special import betaincinv
 
     return 1.0 if successes >= n else float(betaincinv(successes + 1, n - successes, 1 - delta))

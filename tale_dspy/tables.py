@@ -58,13 +58,19 @@ class Table:
         return list(dict.fromkeys(column for row in self.rows for column in row.values))
 
     def find(self, wanted: str) -> str | None:
-        """Return the column of that name, or else one that differs in case or was renamed to it."""
+        """Return the column of that name.
+
+        Or else one that differs in case or was renamed to it.
+        """
         if wanted in self.columns:
             return wanted
         return next((c for c in self.columns if field_name(c.casefold()) == field_name(wanted.casefold())), None)
 
     def cells(self, fields: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Return the given columns of every row under their field names; a row that lacks one is refused."""
+        """Return the given columns of every row under their field names.
+
+        A row that lacks one is refused.
+        """
         for row in self.rows:
             for column in fields:
                 if is_missing(row.values.get(column)):
@@ -90,7 +96,10 @@ def _reserved() -> frozenset[str]:
 
 
 def field_name(column: str) -> str:
-    """Return the field a column becomes: its own name if Python and DSPy can take it."""
+    """Return the field a column becomes.
+
+    Its own name if Python and DSPy can take it.
+    """
     name = unicodedata.normalize("NFKC", column)  # as Python reads names: a signature is parsed by its grammar
     if not name.isidentifier() or name.startswith("_"):
         words = "".join(c if f"a{c}".isidentifier() else "_" for c in name)
@@ -102,7 +111,10 @@ def field_name(column: str) -> str:
 
 
 def names_a_file(path: str) -> bool:
-    """Return whether a path leads to a file or a folder, or at least ends as the name of a table does."""
+    """Return whether a path leads to a file or a folder.
+
+    Or at least ends as the name of a table does.
+    """
     expanded = os.path.expanduser(path)
     return os.path.isfile(expanded) or os.path.isdir(expanded) or _ending(expanded) in _READERS
 
@@ -144,7 +156,10 @@ def _text(path: str, data: bytes) -> str:
 
 
 def rows_of_lines(path: str, data: bytes, first: int = 1) -> list[Row]:
-    """Read the rows of JSON lines; `first` is the number of the first line in its file."""
+    """Read the rows of JSON lines.
+
+    `first` is the number of the first line in its file.
+    """
     # Not splitlines(): it would cut at the U+2028 that JSON allows inside a string.
     lines = enumerate(_text(path, data).split("\n"), first)
     return [_row(f"{path}:{n}", _parse(path, line, n)) for n, line in lines if line.strip()]
@@ -164,7 +179,10 @@ def _read_json(path: str, data: bytes) -> list[Row]:
 
 
 def _holds_columns(value: dict[str, Any]) -> bool:
-    """Return whether a JSON object is a table by columns, as pandas writes it by default, and not a row."""
+    """Return whether a JSON object is a table by columns, and no row.
+
+    As pandas writes it by default.
+    """
     columns = list(value.values())
     if len(columns) < 2 or not all(isinstance(column, list | dict) and column for column in columns):
         return False
@@ -259,7 +277,9 @@ ENDINGS = tuple(_READERS)
 
 
 def read_hub(name: str) -> Table:
-    """Read `hf:owner/name:split` or `hf:owner/name/config:split` from the Hugging Face hub.
+    """Read a set from the Hugging Face hub.
+
+    `hf:owner/name:split` or `hf:owner/name/config:split`.
 
     Raises:
         DataError: If the name has another shape or the set cannot be loaded.
@@ -274,7 +294,10 @@ def read_hub(name: str) -> Table:
 
 
 def download(repo: str, config: str | None, split: str | None) -> Table:
-    """Load a set of the hub through `datasets`; without a split it must have only one."""
+    """Load a set of the hub through `datasets`.
+
+    Without a split it must have only one.
+    """
     try:
         import datasets
     except ImportError:

@@ -1,4 +1,6 @@
-"""What each call was sent and spent; the ledger, the caps, and one way into the books.
+"""Account for what each LM call was sent and spent.
+
+The ledger, the caps, and one way into the books.
 
 Reading order: `receipts` (what one prediction cost), `history` (what DSPy says about a call), `token_counts` (what a
 provider does not say), `reservation` (the most a call can cost), `ledger` (totals and caps), `tracking` (DSPy's

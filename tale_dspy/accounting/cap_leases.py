@@ -1,4 +1,6 @@
-"""Caps that several processes share: leased to each in small blocks, and never passed in total.
+"""Caps that several processes share.
+
+They are leased to each in small blocks, and never passed in total.
 
 A `LeaseBook` holds the caps, in one place. Each process works with a `LeasedLedger`: where the worst case of a call
 does not fit into what it has leased, it leases more before the call is sent, and while nothing is left it waits until
@@ -92,7 +94,9 @@ class LeaseBook:
         self._lost = Room()
 
     def open(self, holder: int) -> int:
-        """Begin an attempt of a holder; what an earlier one has not given back counts as spent for good.
+        """Begin an attempt of a holder.
+
+        What an earlier one has not given back counts as spent for good.
 
         Returns:
             The number of the attempt, from 1; others of the same holder are granted nothing any more.
@@ -137,7 +141,10 @@ class LeaseBook:
             lease.is_open = False
 
     def reached(self) -> str:
-        """Say that nothing more could be leased, and how much of the caps counts as spent."""
+        """Say that nothing more could be leased.
+
+        Also how much of the caps counts as spent.
+        """
         spent, parts = self.leased, []
         if self.caps.usd < math.inf:
             parts.append(f"${spent.usd:.6f} of max_usd={self.caps.usd:g}")
@@ -186,7 +193,10 @@ class LeasedLedger(Ledger):
         self.max_total_output_tokens = 0 if caps_tokens else None
 
     def successor(self, price: Price | None = None) -> "LeasedLedger":
-        """Return an empty ledger of the same lease, which counts what this one has used towards it."""
+        """Return an empty ledger of the same lease.
+
+        It counts what this one has used towards the lease.
+        """
         caps = {"caps_usd": self.max_usd is not None, "caps_tokens": self.max_total_output_tokens is not None}
         new = LeasedLedger(self._holder, **caps, price=self.price if price is None else price)
         new._carried = self.used

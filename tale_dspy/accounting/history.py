@@ -85,7 +85,9 @@ def _is_count(number: object) -> bool:
 
 
 def finish_reason(response: object) -> str | None:
-    """Return why the first choice of a response ended, a word of `tale_dspy.backends.finish_reasons`.
+    """Return why the first choice of a response ended.
+
+    A word of `tale_dspy.backends.finish_reasons`.
 
     LiteLLM keeps the provider's word beside its own where the two differ.
     """
@@ -110,7 +112,9 @@ class _HiddenCall:
 
 
 class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no types
-    """Turn DSPy's history on for the length of each call, where the user has turned it off, and clear it after.
+    """Turn DSPy's history on for the length of each call.
+
+    Only where the user has turned it off; it is cleared after the call.
 
     DSPy says in its history alone what a call has used. With `disable_history=True` or `max_history_size=0` the
     listeners of `tale_dspy.accounting.receipts` still hear of each call, while `lm.history` stays as empty as the user

@@ -158,11 +158,17 @@ class Ledger:
 
     @property
     def possibly_usd(self) -> float:
-        """US dollars of calls that were sent and may be billed, but failed or reported no usage: their worst case."""
+        """US dollars of calls that may be billed without a known price.
+
+        They were sent, but failed or reported no usage: their worst case.
+        """
         return sum((r.usd for r in self._possibly_billed.values()), 0.0)
 
     def price_for(self, lm: LanguageModel) -> Price | None:
-        """Return the price that is used for an LM: of those that may answer, with its fallbacks, the dearest."""
+        """Return the price that is used for an LM.
+
+        Of the models that may answer, its fallbacks included, it is the dearest one's.
+        """
         return highest_price(lm) if self.price is None else self.price
 
     def priced(self, call: Call) -> Call:
@@ -278,14 +284,19 @@ class Ledger:
 
     @property
     def used(self) -> Reservation:
-        """What counts towards the caps: what was paid, may be billed, or is held for calls in flight."""
+        """What counts towards the caps.
+
+        It was paid, may be billed, or is held for calls in flight.
+        """
         with self._changed:
             usd, tokens = self._used_amounts()
             held = list(self._reserved.values())
             return Reservation(usd + sum(r.usd for r in held), tokens + sum(r.tokens for r in held))
 
     def successor(self, price: Price | None = None) -> "Ledger":
-        """Return an empty ledger under the same caps, which counts what this one has used towards them.
+        """Return an empty ledger under the same caps.
+
+        It counts what this one has used towards them.
 
         Args:
             price: Overrides the price of every model; None keeps this ledger's.
@@ -318,7 +329,10 @@ class Ledger:
             self._changed.notify_all()
 
     def add_shadow_result(self, result: ShadowResult) -> None:
-        """Book the result of a shadow check; its calls are booked under the role `shadow`."""
+        """Book the result of a shadow check.
+
+        Its calls are booked under the role `shadow`.
+        """
         with self._changed:
             self.shadow.add(result)
 
@@ -349,7 +363,10 @@ class Ledger:
         return worst_case(request, config, None if self.max_usd is None else self.require_price(lm))
 
     def _used_amounts(self) -> tuple[float, int]:
-        """US dollars and output tokens that count towards the caps, without those of calls in flight."""
+        """Return US dollars and output tokens that count towards the caps.
+
+        Those of calls in flight are left out.
+        """
         tokens = self.output_tokens + sum(r.tokens for r in self._possibly_billed.values())
         return self.spent_usd + self.possibly_usd + self._carried.usd, tokens + self._carried.tokens
 
@@ -364,11 +381,14 @@ class Ledger:
         )
 
     def _lease_more(self, need: Reservation) -> bool:
-        """Make the caps larger, where they are leased (`cap_leases`), and say whether the call fits then."""
+        """Make leased caps (`cap_leases`) larger and say whether the call fits."""
         return False
 
     def _others_in_flight(self) -> bool:
-        """Whether any call will be settled without this thread: it may itself be inside a call that calls another."""
+        """Return whether any call will be settled without this thread.
+
+        The thread may itself be inside a call that calls another.
+        """
         mine = threading.get_ident()
         return any(held.thread != mine for held in self._reserved.values())
 

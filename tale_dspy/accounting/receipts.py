@@ -27,7 +27,9 @@ Status = Literal["answered", "unreadable", "empty", "truncated"]
 
 @contextmanager
 def role(name: Role) -> Iterator[None]:
-    """Book the calls inside the block under a role; `metric` wins over everything within.
+    """Book the calls inside the block under a role.
+
+    `metric` wins over everything within.
 
     Kept in DSPy's own context, since that follows into the threads of `dspy.Parallel`.
     """
@@ -171,7 +173,10 @@ class ShadowResult:
 
 
 class CallListener:
-    """A listener in the place of a module: DSPy appends each history entry to `history` of `caller_modules`."""
+    """A listener in the place of a module.
+
+    DSPy appends each history entry to `history` of `caller_modules`.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -192,7 +197,9 @@ class CallListener:
 
 @contextmanager
 def record_calls(listener: CallListener | None = None, **overrides: Any) -> Iterator[list[Call]]:
-    """Collect every LM call made inside the block, in this context and those that inherit it.
+    """Collect every LM call made inside the block.
+
+    In this context and in those that inherit it.
 
     Works while `disable_history` is set or `max_history_size` is 0, too: the histories then stay empty all the same.
 
@@ -227,7 +234,10 @@ def total_or_none(values: Sequence[_Number | None]) -> _Number | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What one answer asked for and what it used. `str(receipt)` is a line to print."""
+    """What one answer asked for and what it used.
+
+    `str(receipt)` is a line to print.
+    """
 
     program: str
     """Class of the module that answered."""
@@ -305,7 +315,10 @@ class Receipt:
 
     @property
     def adherence(self) -> float | None:
-        """Tokens of the reasoning calls for each token of the budget: at most 1 where the reply kept to it."""
+        """Tokens of the reasoning calls for each token of the budget.
+
+        At most 1 where the reply kept to it.
+        """
         if self.token_budget is None or self.output_tokens is None:
             return None
         return self.output_tokens / self.token_budget
@@ -394,7 +407,9 @@ def _known_tokens(value: int | None) -> str:
 
 
 def status_of(calls: Sequence[Call], answered: bool) -> Status:
-    """Say how the last reasoning call ended, or the last call that was to recover it.
+    """Say how the last reasoning call ended.
+
+    The last call that was to recover it counts in its place.
 
     A reply cut at the allowance is `truncated`, or `empty` if nothing but thinking was written; a whole reply without
     text is `empty`; one in which no answer could be read is `unreadable`. What a content filter left of a reply is no

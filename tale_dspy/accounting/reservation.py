@@ -1,4 +1,7 @@
-"""The most that one call can cost: what a ledger holds back before it is sent."""
+"""The most that one call can cost.
+
+A ledger holds it back before the call is sent.
+"""
 
 import json
 import threading

@@ -34,7 +34,10 @@ def count_tokens(model: str, text: str) -> int | None:
 
 
 def count_cl100k(text: str) -> int:
-    """Count as the paper does, whatever the model: with GPT-4's encoding (its `token_measure`)."""
+    """Count tokens with GPT-4's encoding, as the paper does.
+
+    Whatever the model is (its `token_measure`).
+    """
     return len(_load_encoding("cl100k_base").encode(text, disallowed_special=()))
 
 

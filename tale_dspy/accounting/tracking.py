@@ -1,4 +1,7 @@
-"""`tale_dspy.track`: book every LM call of a block on a ledger, by DSPy's callbacks, and hold the caps."""
+"""`tale_dspy.track`: book every LM call of a block on a ledger.
+
+By DSPy's callbacks; the ledger holds the caps.
+"""
 
 import asyncio
 import socket
@@ -84,7 +87,10 @@ def _cap_error_in(error: BaseException) -> SpendCapReached | None:
 
 @contextmanager
 def _booked_on(ledger: Ledger) -> Iterator[None]:
-    """Book every LM call inside the block on a ledger, and on those of the blocks around, as their caps allow."""
+    """Book every LM call inside the block on a ledger.
+
+    Also on the ledgers of the blocks around, as their caps allow.
+    """
     callbacks = settings.callbacks
     outer = next((c for c in callbacks if isinstance(c, BudgetCallback)), None)
     callback = BudgetCallback(ledger, outer)
@@ -95,7 +101,10 @@ def _booked_on(ledger: Ledger) -> Iterator[None]:
 
 
 def under_cap() -> bool:
-    """Say whether a block around this place has a cap, so that a call may have to wait for others."""
+    """Return whether a block around this place has a cap.
+
+    A call may then have to wait for others.
+    """
     return any(isinstance(c, BudgetCallback) and c.capped for c in settings.callbacks)
 
 
@@ -216,7 +225,10 @@ def possibly_billed(error: BaseException) -> bool:
 
 
 def _not_connected(error: BaseException) -> bool:
-    """Whether an error goes back to a refused connection or an unknown host, on either engine."""
+    """Return whether a connection was refused or the host is unknown.
+
+    On either engine.
+    """
     cause = error.__cause__ or error.__context__
     while cause is not None and not isinstance(cause, DSPyError):  # that one is the error of an earlier call
         if isinstance(cause, ConnectionRefusedError | socket.gaierror):

@@ -1,4 +1,6 @@
-"""Leave out what stands around an answer: programs, the numbers of steps, a check behind it; and tell a refusal.
+"""Leave out what stands around an answer, and recognise a refusal.
+
+Programs, the numbers of steps, a check behind the answer.
 
 What a reply says about itself (tokens, confidence) is left out by `remarks`.
 """
@@ -30,7 +32,9 @@ _SHORT = 200  # characters of a reply in which a refusal concerns all of it
 
 
 def without_programs(plain: str) -> str:
-    r"""Leave out fenced programs, whose last number is no answer; a fence around an answer stays.
+    r"""Leave out fenced programs, whose last number is no answer.
+
+    A fence around an answer stays.
 
     >>> without_programs("```python\nprint(9 * 2)\n```\n18").strip()
     '18'
@@ -39,7 +43,9 @@ def without_programs(plain: str) -> str:
 
 
 def without_check(plain: str) -> str:
-    """Leave out a check behind a number, unless it corrects it or concludes with another.
+    """Leave out a check behind a number.
+
+    It stays where it corrects the number or concludes with another.
 
     >>> without_check("So 18. Check: 18 / 2 = 9.")
     'So 18. '
@@ -52,7 +58,9 @@ def without_check(plain: str) -> str:
 
 
 def without_step_numbers(plain: str) -> str:
-    r"""Leave out the numbers that count lines: `Step 3: done`, and `3.` where a line `2.` or `4.` is too.
+    r"""Leave out the numbers that count lines.
+
+    `Step 3: done`, and `3.` where a line `2.` or `4.` is too.
 
     >>> without_step_numbers("1. 9 eggs\n2. That is all").split()
     ['9', 'eggs', 'That', 'is', 'all']
@@ -67,7 +75,9 @@ def without_step_numbers(plain: str) -> str:
 
 
 def is_unanswered(plain: str) -> bool:
-    """Return whether a short reply, or the last line of a long one, says that there is no answer.
+    """Return whether a reply says that there is no answer.
+
+    A short reply as a whole, a long one in its last line.
 
     >>> is_unanswered("That cannot be determined from 18 eggs.")
     True

@@ -1,4 +1,6 @@
-"""Read a token budget out of an estimator's reply, and say why there is none where there is none.
+"""Read a token budget out of an estimator's reply.
+
+Where there is none, say why.
 
 A reply that answers the question (`There are 28 hats.`), refuses, or was cut while it thought holds no budget: the
 numbers in it are not guessed to be one.
@@ -103,7 +105,10 @@ def read_estimate(reply: str | None, *, truncated: bool = False) -> BudgetEstima
 
 
 def _in_brackets(text: str) -> float | None:
-    """Read the last double brackets that hold a number; `[[50]] to [[80]]` is a range."""
+    """Read the last double brackets that hold a number.
+
+    `[[50]] to [[80]]` is a range.
+    """
     spans = bracket_spans(text)[-_MAX_MATCHES:]
     labelled = [span for span in spans if BUDGET_LABEL.search(text, max(0, span.start - 40), span.start)]
     contents = [text[span.inside].strip() for span in (labelled or spans)]
@@ -149,7 +154,10 @@ def _of_tokens(text: str) -> float | None:
 
 
 def _bare_number(text: str) -> float | None:
-    """Read a number that stands alone, in a reply that speaks of an estimate and of nothing else."""
+    """Read a number that stands alone.
+
+    In a reply that speaks of an estimate and of nothing else.
+    """
     if EACH.search(text):
         return None
     if STATES_ANSWER.search(text) and not ONLY_AN_ANSWER.fullmatch(text):

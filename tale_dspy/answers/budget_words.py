@@ -1,4 +1,7 @@
-"""How an estimator's reply words a budget: the patterns and the vocabulary that `budget_estimate` reads with."""
+"""The words in which an estimator's reply gives a budget.
+
+The patterns and the vocabulary that `budget_estimate` reads with.
+"""
 
 import re
 

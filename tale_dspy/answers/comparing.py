@@ -1,4 +1,7 @@
-"""Compare an answer with the gold: options by letter, numbers exactly, texts, lists, and the rest as mathematics."""
+"""Compare an answer with the gold.
+
+Options by letter, numbers exactly, texts, lists, and the rest as mathematics.
+"""
 
 import re
 from typing import NamedTuple
@@ -132,7 +135,10 @@ def _flat_text(text: str) -> str:
 
 
 def _same_time(reply: str, right: str) -> bool | None:
-    """Compare two times of the day; None if they are none. Where one lacks its `am` or `pm`, it may be either."""
+    """Compare two times of the day; None if they are none.
+
+    Where one lacks its `am` or `pm`, it may be either.
+    """
     if max(len(reply), len(right)) > MAX_CHARS or ":" not in reply + right:
         return None
     clocks = [_CLOCK.fullmatch(normalize_numbers(text).strip(" .").lower()) for text in (reply, right)]

@@ -1,4 +1,6 @@
-"""Find where a reply takes its answer back: "Wait, no: 43", "Sorry, I meant 43", "That is wrong.".
+"""Find where a reply takes its answer back.
+
+"Wait, no: 43", "Sorry, I meant 43", "That is wrong.".
 
 A statement in full ("Correction: the answer is 43") is read by `stated`; here are the short ones, in which only a
 retracting word stands before the new answer, and those that name no new answer.
@@ -55,7 +57,9 @@ class Correction(NamedTuple):
 
 
 def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Correction | None:
-    """Return how the answer of a reply is taken back behind it; None where it stands.
+    """Return how the answer of a reply is taken back behind it.
+
+    None where it stands.
 
     Args:
         plain: The reply with ASCII brackets and digits.
@@ -91,7 +95,10 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
 
 
 def _short_answer(after: str, kind: Kind, *, sure: bool, linked: bool) -> str | None:
-    """Read a sentence that is nothing but an answer: `43 apples`, but `2 typos fixed` only behind "it is"."""
+    """Read a sentence that is nothing but an answer.
+
+    `43 apples`, but `2 typos fixed` only behind "it is".
+    """
     end = _END.search(after)
     sentence = (after[: end.start()] if end else after).strip(" *_`\"')")
     if len(sentence) > _MAX_ANSWER:

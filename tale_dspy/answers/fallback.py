@@ -1,4 +1,7 @@
-"""Find the answer of a reply that neither marks nor states one: its last number, its last option, its last line."""
+"""Find the answer of a reply that neither marks nor states one.
+
+Its last number, its last option, its last line.
+"""
 
 import re
 

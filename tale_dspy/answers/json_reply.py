@@ -1,4 +1,7 @@
-"""Read the answer of a reply that is a JSON object, as a model writes it that was trained on structured output."""
+"""Read the answer of a reply that is a JSON object.
+
+As a model writes it that was trained on structured output.
+"""
 
 import ast
 import json

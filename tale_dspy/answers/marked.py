@@ -1,4 +1,6 @@
-r"""Find what a reply marks as its answer: balanced `[[...]]`, `\boxed{...}` and lines `#### ...`.
+r"""Find what a reply marks as its answer.
+
+Balanced `[[...]]`, `\boxed{...}` and lines `#### ...`.
 
 Every function reads a reply once from left to right, however deep its brackets: no reply makes this quadratic.
 """

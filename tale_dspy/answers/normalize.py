@@ -1,4 +1,6 @@
-r"""Rewrite typography as plain text: full-width forms, other scripts' digits, LaTeX dress, currency, bold.
+r"""Rewrite typography as plain text.
+
+Full-width forms, other scripts' digits, LaTeX dress, currency, bold.
 
 `ascii_twin` keeps every position and suits a whole reply; `normalize_latex` rewrites and is for short texts only. What
 the text means is not known here: see `numbers` and `choices`.
@@ -100,7 +102,10 @@ _TYPOGRAPHY = [(re.compile(pattern), replacement) for pattern, replacement in _R
 
 
 def normalize_latex(text: str) -> str:
-    r"""Rewrite a short text without LaTeX dress, `\text{}`, numeric `\frac`, currency, dollars and bold."""
+    r"""Rewrite a short text without LaTeX dress.
+
+    Without `\text{}`, numeric `\frac`, currency, dollars and bold.
+    """
     text = ascii_twin(text)
     for pattern, replacement in _TYPOGRAPHY:
         text = pattern.sub(replacement, text)

@@ -1,4 +1,6 @@
-"""How numbers are written: the patterns of a number, and rewriting its other forms plainly.
+"""How numbers are written.
+
+The patterns of a number, and rewriting its other forms plainly.
 
 Scale letters, decimal commas, repeating decimals, signs and fractions in words. What is read of them is in `numbers`.
 """

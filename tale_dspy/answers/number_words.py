@@ -1,4 +1,7 @@
-"""Rewrite number words as digits: English cardinals and fractions, Chinese numerals. Pure text, nothing is judged."""
+"""Rewrite number words as digits.
+
+English cardinals and fractions, Chinese numerals. Pure text, nothing is judged.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""Read a short text as exactly one number, and compare two numbers: exactly, in fractions.
+"""Read a short text as exactly one number, and compare two numbers.
+
+Exactly, in fractions.
 
 The one reader of numbers: golds, replies, typed fields, budgets and features all read through it. What is ambiguous
 (`2,5`, which may be a list, `2x`, `√2`, `CO2`) is no number; it is never guessed.

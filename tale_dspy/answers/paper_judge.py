@@ -1,4 +1,7 @@
-"""The authors' own judge, faults included, for numbers that are set beside the paper's."""
+"""The authors' own judge, faults included.
+
+For numbers that are set beside the paper's.
+"""
 
 import re
 

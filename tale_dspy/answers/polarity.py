@@ -1,4 +1,7 @@
-"""Read a reply to a question that is answered by yes or no: `Yes, because ...`, `The statement is false.`."""
+"""Read a reply to a yes-or-no question.
+
+`Yes, because ...`, `The statement is false.`.
+"""
 
 import re
 
@@ -17,7 +20,9 @@ def is_polar(gold: str) -> bool:
 
 
 def polar_answer(text: str) -> str | None:
-    """Return the yes, no, true or false that a text leads with, or ends with behind "is"; None where it is neither.
+    """Return the yes, no, true or false that a text leads with.
+
+    Or ends with behind "is"; None where it is neither.
 
     None also where it takes itself back, denies or supposes: `yes and no`, `not true`, `Yes. Wait, ...`.
 

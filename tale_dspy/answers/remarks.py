@@ -1,4 +1,7 @@
-"""Leave out what a reply says about itself: its length in tokens or words, its confidence, its budget."""
+"""Leave out what a reply says about itself.
+
+Its length in tokens or words, its confidence, its budget.
+"""
 
 import re
 

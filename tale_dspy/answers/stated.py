@@ -1,4 +1,7 @@
-"""Find what a reply states as its answer in words: "the answer is ...", "I choose ...", "答案是 ..."."""
+"""Find what a reply states as its answer in words.
+
+"the answer is ...", "I choose ...", "答案是 ...".
+"""
 
 import re
 
@@ -98,7 +101,10 @@ _SEVERAL = re.compile(
 
 
 def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> AnswerSpan | None:
-    """Return the answer that the last readable statement behind the mark, or without one in the reply, begins with."""
+    """Return the answer that the last readable statement begins with.
+
+    Behind the words that mark an answer or, without them, anywhere in the reply.
+    """
     since = span.end if span else 0
     cues = [m.span() for m in _SAID.finditer(plain, since)]
     if kind == "choice":

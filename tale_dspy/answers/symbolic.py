@@ -1,4 +1,6 @@
-"""Ask whether two expressions are the same mathematics, in a child process that a stranger's text cannot keep busy.
+"""Ask whether two expressions are the same mathematics.
+
+In a child process that a stranger's text cannot keep busy.
 
 math-verify is no judge for strangers' text in this process: its time-outs are signals, which only the main thread may
 set, and some inputs keep sympy busy for ever. So it runs in one child process (`symbolic_child`), started at first use,

@@ -1,4 +1,6 @@
-"""The child process in which math-verify compares expressions: it answers line by line, and ends over a slow one.
+"""The child process in which math-verify compares expressions.
+
+It answers line by line, and ends over a slow one.
 
 math-verify (on sympy) knows the mathematics, but some inputs keep sympy busy for ever, even inside one long C call. So
 a native timer ends this process when a question takes longer than `LIMIT_S`. `tale_dspy.answers.symbolic` starts it and

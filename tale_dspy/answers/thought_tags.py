@@ -1,4 +1,6 @@
-"""Split a reply into what the model thought and what it answered, where thinking is written inside the text.
+"""Split a reply into what the model thought and what it answered.
+
+Where thinking is written inside the text.
 
 Servers without a reasoning parser leave `<think>...</think>` and its kin in the content. The thought belongs where
 native thinking goes; nothing that reads an answer, a budget or a field may see it.
@@ -110,13 +112,19 @@ def _find_tags(reply: str) -> list[re.Match[str]]:
 
 
 def _quoted(tag: re.Match[str]) -> bool:
-    """Return whether a reply only speaks of a tag: `<think>` between backticks or quotes."""
+    """Return whether a reply only speaks of a tag.
+
+    `<think>` between backticks or quotes.
+    """
     before, after = tag.string[tag.start() - 1 : tag.start()], tag.string[tag.end() : tag.end() + 1]
     return before == after != "" and before in "`\"'"
 
 
 def _first_turn(reply: str) -> str:
-    """Cut a reply at the first end of a turn behind any text, and take off the head of its turn."""
+    """Cut a reply at the first end of a turn behind any text.
+
+    The head of its turn is taken off.
+    """
     start = _TURN_START.match(reply)
     reply = reply[start.end() :] if start else reply
     struck_out = "<s>" in reply  # HTML

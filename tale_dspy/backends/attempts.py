@@ -1,4 +1,6 @@
-"""One call of an LM as a series of attempts: it waits for its rates, retries, and goes to a fallback model.
+"""One call of an LM as a series of attempts.
+
+It waits for its rates, retries, and goes to a fallback model.
 
 The series is written once, as a generator of steps, and driven by a thread (`call`) or by an event loop (`acall`),
 outside a run for the LM itself and inside one for the run's session; the LM beneath then sends once.
@@ -162,7 +164,10 @@ class _SendStep:
 
 
 def _load_client(lm: Any) -> None:
-    """Import LiteLLM where a model is asked through it: that takes seconds, which are none of an attempt's."""
+    """Import LiteLLM where a model is asked through it.
+
+    That takes seconds, which are none of an attempt's.
+    """
     if isinstance(lm, LM) and lm.engine == "litellm":
         import litellm  # noqa: F401  # pyright: ignore[reportUnusedImport]
 

@@ -1,4 +1,6 @@
-"""DSPy's cache: calls of one model at two addresses never share an answer, and a hit still says what it had cost.
+"""DSPy's cache, by address and with the usage of its entries.
+
+Calls of one model at two addresses never share an answer, and a hit still says what it had cost.
 
 Everything that knows DSPy's cache keys is here, and the hash that a run's journal knows a request by.
 """

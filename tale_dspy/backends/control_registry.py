@@ -1,4 +1,6 @@
-"""The reasoning controls in force: those of the user before the published rows, and the parameters they may set.
+"""The reasoning controls in force.
+
+Those of the user before the published rows, and the parameters they may set.
 
 A user adds a row by `tale_dspy.register_control(...)`, or by a TOML file named by `$TALE_CONTROLS`, which
 `tale doctor --write FILE` writes:

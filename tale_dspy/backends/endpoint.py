@@ -1,4 +1,6 @@
-"""What `tale_dspy.LM` knows about where its calls go: the server, its limits, and the models that stand in for it.
+"""What `tale_dspy.LM` knows about where its calls go.
+
+The server, its limits, and the models that stand in for it.
 
 A mixin of its own, so that prices and reasoning controls can ask for it without importing the LM.
 """

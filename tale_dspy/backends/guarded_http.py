@@ -1,4 +1,6 @@
-"""HTTP clients for LiteLLM that bound an attempt's wall clock, follow no redirect, and repair what servers reply.
+"""HTTP clients for LiteLLM.
+
+They bound an attempt's wall clock, follow no redirect, and repair what servers reply.
 
 LiteLLM makes its clients itself unless a call brings one. Those follow redirects with the prompt, and with keys in
 `x-api-key` or `x-goog-api-key`, to any host; they bound each read and not the whole, so that a server that drips one

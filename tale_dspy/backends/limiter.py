@@ -1,4 +1,4 @@
-"""How many requests are on their way to a model at once, and how many go out a minute.
+"""Limit how many requests are in flight at once and go out a minute.
 
 A `Limiter` is shared by all copies of an LM. It holds calls back, of threads and of asyncio tasks alike, in the order
 in which they came; it never refuses one. Requests and tokens a minute are kept by spacing. The number in flight is

@@ -1,4 +1,7 @@
-"""`tale_dspy.LM`: a model string -> a dspy.LM whose engine is pinned and whose usage survives the cache."""
+"""`tale_dspy.LM`: make a `dspy.LM` of a model string.
+
+Its engine is pinned, and its usage survives the cache.
+"""
 
 import asyncio
 import hashlib

@@ -1,4 +1,6 @@
-"""Transports for DSPy's engine that bound an attempt's wall clock and repair what servers reply.
+"""Transports for DSPy's engine.
+
+They bound an attempt's wall clock and repair what servers reply.
 
 DSPy builds an engine at its first use and keeps it in the LM's engine store. The store here is DSPy's dict, except that
 an engine put into it sends through a transport of this module. DSPy's transports follow no redirect.
@@ -44,7 +46,9 @@ class GuardedEngineStore(dict[Any, Any]):
 
 
 class TextPlans:
-    """The plans of an engine: DSPy builds a request only to learn, before it is sent, whether the engine can carry it.
+    """The plans of an engine.
+
+    DSPy builds a request only to learn, before it is sent, whether the engine can carry it.
 
     What decides is the configuration and the kinds of content, so that a further request of text alone with the
     configuration of the last one is not built once more.

@@ -1,4 +1,7 @@
-"""The limit of output tokens in the settings of a call, whatever name the provider gives it."""
+"""The limit of output tokens in the settings of a call.
+
+Whatever name the provider gives it.
+"""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""What a model costs per token, from the price table that ships with DSPy (LiteLLM's)."""
+"""What a model costs per token.
+
+From the price table that ships with DSPy (LiteLLM's).
+"""
 
 import math
 from dataclasses import dataclass

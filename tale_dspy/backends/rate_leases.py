@@ -1,4 +1,6 @@
-"""Requests and tokens a minute that several processes share: one `RateBook` books their moments, in blocks.
+"""Requests and tokens a minute that several processes share.
+
+One `RateBook` books their moments, in blocks.
 
 A moment that a process has booked and not used is gone, as it is within one process: nothing is saved up.
 """
@@ -34,7 +36,10 @@ class RateBook:
         self._next_request = self._next_token = 0.0
 
     def reserve(self, requests: int, tokens: int = 0) -> float:
-        """Book so many requests, evenly spaced, that take so many tokens together; return seconds until the first."""
+        """Book so many evenly spaced requests; return seconds to the first.
+
+        Together they take so many tokens.
+        """
         now = self._now()
         due = max(now, self._next_request, self._next_token)
         if self.rpm is not None:
@@ -45,7 +50,9 @@ class RateBook:
 
 
 class LeasedLimiter(Limiter):
-    """A limiter whose requests and tokens a minute are booked elsewhere; what is in flight it learns by itself.
+    """A limiter whose requests and tokens a minute are booked elsewhere.
+
+    What is in flight it learns by itself.
 
     Args:
         reserve: Books requests and tokens, as `RateBook.reserve`.

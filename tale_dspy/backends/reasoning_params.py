@@ -1,4 +1,6 @@
-"""A budget -> what this model takes: the phrase in the prompt, a number, an effort word, or a hard cap.
+"""Turn a budget into what this model takes.
+
+The phrase in the prompt, a number, an effort word, or a hard cap.
 
 `budget_request` decides it for one call. The rows it reads are in `tale_dspy.backends.reasoning_controls`. Nothing of
 the caller's is changed: the result holds settings for the one call, and the receipt says what they are.
@@ -69,7 +71,9 @@ def check_mode(mode: object) -> Mode:
 
 
 def family_of(lm: Any) -> ReasoningControl | None:
-    """Return the row of an LM's model, or None where no reasoning control of it is known.
+    """Return the row of an LM's model.
+
+    None where no reasoning control of it is known.
 
     Args:
         lm: Any DSPy language model; one with an engine object, or none of DSPy's, has no row.
@@ -154,7 +158,7 @@ def effort_words(lm: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DistinctSetting:
-    """A budget, the request it makes, and the budgets that would make the same one."""
+    """A budget, the request it makes, and the budgets that make the same."""
 
     value: BudgetValue
     """The first of those given."""
@@ -176,7 +180,9 @@ def distinct_settings(
     *,
     phrase: bool = True,
 ) -> list[DistinctSetting]:
-    """Collapse budgets that would send equal requests, so that each request is asked once.
+    """Collapse budgets that would send equal requests.
+
+    Each request is then asked once.
 
     Args:
         lm: Any DSPy language model.
@@ -203,7 +209,9 @@ def distinct_settings(
 
 
 def minimal_thinking(lm: Any, config: Mapping[str, Any] | None = None) -> BudgetRequest:
-    """Return the least thinking a model allows, for a call that needs none, such as the estimate of a budget.
+    """Return the least thinking a model allows.
+
+    For a call that needs none, such as the estimate of a budget.
 
     Args:
         lm: Any DSPy language model.
@@ -227,7 +235,10 @@ class _BudgetPlanner:
         self.notes: list[str] = []
 
     def cap(self, budget: int) -> BudgetRequest:
-        """Return a hard cap; thinking whose least allowance does not fit beneath it is switched off."""
+        """Return a hard cap.
+
+        Thinking whose least allowance does not fit beneath it is switched off.
+        """
         limit = budget
         if self._uses_responses and limit < LEAST_CAP:
             limit = LEAST_CAP
@@ -255,7 +266,10 @@ class _BudgetPlanner:
         return BudgetRequest("cap", settings, wire, tuple(self.notes), thinks)
 
     def auto(self, budget: int) -> BudgetRequest:
-        """Send the reasoning control only of a model that thinks as it is set up, and leave the caller's own word."""
+        """Send the reasoning control only of a model that thinks as set up.
+
+        The caller's own word is left.
+        """
         family = self.family
         if family is None or not self.thinks:
             return BudgetRequest()
@@ -404,7 +418,10 @@ class _BudgetPlanner:
 
     @property
     def _handed_on(self) -> bool:
-        """Whether engine auto hands the call to LiteLLM, for settings of the LM's that stay beside the control."""
+        """Return whether engine auto hands the call to LiteLLM.
+
+        For settings of the LM's that stay beside the control.
+        """
         stays = with_reasoning_params(self.merged, {}).get("extra_body", self.merged.get("extra_body"))
         return bool(stays) or any(self.merged.get(name) is not None for name in _LITELLMS)
 
@@ -422,7 +439,10 @@ class _BudgetPlanner:
 
     @property
     def _limit_name(self) -> str:
-        """DSPy keeps the limit of OpenAI's reasoning models under another name, and sends both if both are set."""
+        """Return the name under which the LM keeps its output limit.
+
+        DSPy keeps that of OpenAI's reasoning models under another name, and sends both if both are set.
+        """
         of_openai = self.family is not None and self.family.wire_responses is not None and not self._uses_responses
         return "max_completion_tokens" if of_openai or "max_completion_tokens" in self.merged else "max_tokens"
 

@@ -1,4 +1,6 @@
-"""Reading and replacing the settings of a call that make a model think: whatever way they are spelled.
+"""Read and replace the settings of a call that make a model think.
+
+Whatever way they are spelled.
 
 A caller's settings are only read here; what is put in their place is a copy.
 """

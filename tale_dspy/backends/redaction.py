@@ -1,4 +1,7 @@
-"""Keys that must not be written: by the name of the setting that holds them, and by their text in an error message."""
+"""Keys that must not be written.
+
+Known by the name of the setting that holds them, and by their text in an error message.
+"""
 
 import os
 import re

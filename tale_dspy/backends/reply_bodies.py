@@ -1,4 +1,6 @@
-"""Chat completion bodies as servers really send them, made into what both engines read alike.
+"""Chat completion bodies as servers really send them.
+
+Made into what both engines read alike.
 
 LiteLLM refuses a reply whose content is a list of parts and takes one without counts; DSPy's engine does the opposite,
 and reads a body without a choice as an empty answer. Here a body is repaired where what it means is plain, and refused

@@ -1,4 +1,7 @@
-"""The one retry policy: which failed call is sent again, after how long, and which failure ends a whole run."""
+"""The one retry policy.
+
+Which failed call is sent again, after how long, and which failure ends a whole run.
+"""
 
 import random
 from collections.abc import Iterator

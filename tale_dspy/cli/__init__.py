@@ -1,1 +1,4 @@
-"""The command line: one file a command, no logic; everything here calls what `import tale_dspy` offers, too."""
+"""The command line: one file a command, no logic.
+
+Everything here calls what `import tale_dspy` offers, too.
+"""

@@ -19,9 +19,10 @@ def run_command(
     max_drop: Annotated[float, typer.Option(help="Points of accuracy that may be lost: 2 is from 61 % to 59 %.")] = 2.0,
     json: flags.Json = False,
 ) -> None:
-    """Say which run pays on these questions, what it is worth, and what to try next.
+    """Say which run pays on these questions, and what to try next.
 
-    Every run with a budget is compared, question by question, with the most accurate one without.
+    What it is worth comes with it. Every run with a budget is compared, question by question, with the most accurate
+    one without.
     """
     from tale_dspy.comparison.advice import advise
     from tale_dspy.runs.records import load_run

@@ -1,4 +1,7 @@
-"""Budgets that other runs decide: shares of what a vanilla run took, or the one that did best in training."""
+"""Budgets that other runs decide.
+
+Shares of what a vanilla run took, or the one that did best in training.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

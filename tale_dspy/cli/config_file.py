@@ -1,4 +1,7 @@
-"""Flags from the environment and from a file: `TALE_<FLAG>`, `--config FILE.toml`, and the `config.toml` of a run."""
+"""Read flags from the environment and from a file.
+
+`TALE_<FLAG>`, `--config FILE.toml`, and the `config.toml` of a run.
+"""
 
 import copy
 import inspect

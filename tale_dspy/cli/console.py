@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Return a console on stdout or stderr; piped output is 160 columns wide and has no colours."""
+    """Return a console on stdout or stderr.
+
+    Piped output is 160 columns wide and has no colours.
+    """
     from tale_dspy.cli.visible_console import VisibleConsole
 
     stream = sys.stderr if stderr else sys.stdout

@@ -1,4 +1,7 @@
-"""`tale demo`: the whole idea on a real model, without a key, a download or a network."""
+"""`tale demo`: the whole idea on a real model.
+
+Without a key, a download or a network.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""`tale demo --full`: from searched budgets to a model that is short by itself, on the model that ships.
+"""`tale demo --full`: from searched budgets to a model that is short.
+
+By itself, on the model that ships.
 
 Each step keeps what it made in a folder of its own, so that the same command continues where it was ended, and every
 row of the final table can be opened.
@@ -196,7 +198,10 @@ def _search_budgets(demo: Demo) -> None:
 
 
 def _train_adapter(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
-    """Train on the search, its replies written as one program asks for them: what is trained is what is asked."""
+    """Train on the search, its replies written as one program asks.
+
+    What is trained is what is asked.
+    """
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.distill import distill
     from tale_dspy.training.options import DpoOptions, SftOptions
@@ -224,7 +229,10 @@ def _train_adapter(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
 
 
 def _ask_tuned(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]") -> None:
-    """Ask each tuned model plainly, behind the prompt it was trained for, and let the gate decide."""
+    """Ask each tuned model plainly and let the gate decide.
+
+    Behind the prompt it was trained for.
+    """
     import dspy
 
     from tale_dspy.comparison.gate import noninferiority_test

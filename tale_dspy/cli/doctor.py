@@ -1,4 +1,7 @@
-"""`tale doctor`: whether a key works, which reasoning control does, and whether a budget is kept, for a few cents."""
+"""`tale doctor`: whether a key works and a budget is kept.
+
+Also which reasoning control works, for a few cents.
+"""
 
 import sys
 from contextlib import redirect_stdout

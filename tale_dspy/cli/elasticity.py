@@ -1,4 +1,7 @@
-"""`tale elasticity`: ask a program at several budgets, and draw how its tokens follow them."""
+"""`tale elasticity`: ask a program at several budgets.
+
+A figure draws how its tokens follow them.
+"""
 
 import sys
 from contextlib import redirect_stdout
@@ -54,10 +57,10 @@ def run_command(
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Ask a program without a budget and at several budgets or effort words: token elasticity, as table and figures.
+    """Ask a program at several budgets: token elasticity, with figures.
 
-    Budgets are tokens or effort words; the program is asked without one, too. Token elasticity comes as table and
-    figures. The same command continues a sweep that was stopped or killed.
+    Budgets are tokens or effort words; the program is asked without one, too. Token elasticity comes as a table, too.
+    The same command continues a sweep that was stopped or killed.
     """
     from tale_dspy.cli.console import live_bar, print_json
     from tale_dspy.optimizers.budget_sweep import parse_point
@@ -86,7 +89,10 @@ def run_command(
 
 
 def _sampled_command(points: "list[SweepPoint] | None") -> "SampledCommand":
-    """Return how a sweep is forecast: from the journals of a sample or of a past sweep over the same budgets."""
+    """Return how a sweep is forecast.
+
+    From the journals of a sample or of a past sweep over the same budgets.
+    """
     from tale_dspy.cli.dry_run import SampledCommand, folder_origin
 
     def ask(plan: Plan, progress: Any, sample: "Dataset") -> str | None:
@@ -96,7 +102,10 @@ def _sampled_command(points: "list[SweepPoint] | None") -> "SampledCommand":
 
 
 def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
-    """Tell from a sweep what another of so many questions takes, all budgets together."""
+    """Forecast from a sweep what another of so many questions takes.
+
+    All budgets together.
+    """
     from tale_dspy.comparison.forecast import forecast_costs, journal_costs
 
     costs = journal_costs(folder.rglob("calls.jsonl"), price) if (folder / "cot").is_dir() else {}

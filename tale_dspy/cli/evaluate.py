@@ -81,7 +81,10 @@ def _run_on_ray(plan: Plan, *, json: bool) -> int:
 
 
 def _sampled_command() -> "SampledCommand":
-    """Return how a run is forecast: from the records of a sample or of any other run."""
+    """Return how a run is forecast.
+
+    From the records of a sample or of any other run.
+    """
     from tale_dspy.cli.dry_run import SampledCommand
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.comparison.forecast import forecast

@@ -1,4 +1,7 @@
-"""From a plan to answers: the program is set up as the flags say, and asked by one call of `tale_dspy.evaluate`."""
+"""Turn a plan into answers.
+
+The program is set up as the flags say, and asked by one call of `tale_dspy.evaluate`.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

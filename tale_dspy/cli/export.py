@@ -20,7 +20,10 @@ def run_command(
     out: Annotated[Path, typer.Option(help="File or folder to write to.", show_default=False)],
     json: flags.Json = False,
 ) -> None:
-    """Write a program's budgets for a LiteLLM proxy or another language, or a run for inspect_ai, mlflow or Parquet."""
+    """Write a program's budgets, or a run, for other tools.
+
+    Budgets for a LiteLLM proxy or another language; a run for inspect_ai, mlflow or Parquet.
+    """
     from tale_dspy.cli.console import print_json
     from tale_dspy.integrations.exports import export
 

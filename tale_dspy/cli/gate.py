@@ -1,4 +1,7 @@
-"""`tale gate`: whether a tuned model or a new prompt is shorter and not worse, with 95 % certainty."""
+"""`tale gate`: whether a tuned model is shorter and not worse.
+
+Or a new prompt, with 95 % certainty.
+"""
 
 from pathlib import Path
 from typing import Annotated

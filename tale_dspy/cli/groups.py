@@ -1,4 +1,6 @@
-"""Groups of flags: a command takes a dataclass as one parameter, and each of its fields is a flag.
+"""Groups of flags.
+
+A command takes a dataclass as one parameter, and each of its fields is a flag.
 
 Every flag can be set by an environment variable `TALE_<FLAG>` and by a file given as `--config`; the command line wins
 over the environment, and the environment over the file. Help shows flags in panels, those a newcomer needs first.

@@ -1,4 +1,7 @@
-"""The model that a plan names: how it is reached, and whether anyone knows it."""
+"""The model that a plan names.
+
+How it is reached, and whether anyone knows it.
+"""
 
 import os
 from typing import TYPE_CHECKING

@@ -1,4 +1,7 @@
-"""What a command that asks questions is told: the flags of `tale eval`, and what they say of data, price and folder."""
+"""What a command that asks questions is given.
+
+The flags of `tale eval`, and what they say of data, price and folder.
+"""
 
 import functools
 import hashlib

@@ -1,4 +1,7 @@
-"""What `tale train --eval` does after the training: base and adapter on questions neither has seen, and the gate."""
+"""What `tale train --eval` does after the training.
+
+Base and adapter on questions neither has seen, and the gate.
+"""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -40,7 +43,9 @@ class PostTrainingEval:
         return self if self.data is not None else replace(self, data="embedded:test")
 
     def run(self, trained: "TrainedAdapter") -> "GateResult":
-        """Ask both, let the gate decide, and write the verdict into the card of the adapter.
+        """Ask base and adapter and let the gate decide.
+
+        The verdict is written into the card of the adapter.
 
         Raises:
             UsageError: If the adapter was trained behind other prompts than it is asked with here.

@@ -1,4 +1,7 @@
-"""`--ray`: the shards of a command as tasks of a Ray cluster, watched in one table and merged at the end."""
+"""`--ray`: the shards of a command as tasks of a Ray cluster.
+
+Watched in one table and merged at the end.
+"""
 
 import functools
 import sys
@@ -71,7 +74,10 @@ def check_ray(plan: Plan) -> str:
 
 
 def split_of(out: Path) -> int | None:
-    """Return into how many shards a folder is split already; None where there are none."""
+    """Return into how many shards a folder is split already.
+
+    None where there are none.
+    """
     from tale_dspy.runs.shards import shard_of, shards_in
 
     shards = shards_in(out)
@@ -90,7 +96,10 @@ def evaluate_shard(plan: Plan, context: "ShardContext") -> bool:
 
 @contextmanager
 def live_table(title: str) -> Iterator[Watcher]:
-    """Show how far all shards are on stderr while a command goes on; a line now and then where there is no terminal."""
+    """Show how far all shards are on stderr while a command goes on.
+
+    A line now and then where there is no terminal.
+    """
     if not sys.stderr.isatty():
         say_line = line_every(SECONDS_BETWEEN_LINES, title)
         yield lambda tallies, count: say_line(total_of(tallies.values()))

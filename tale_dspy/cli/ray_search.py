@@ -1,4 +1,7 @@
-"""`tale search --ray`: the questions are searched in shards, whose results are put together as one search."""
+"""`tale search --ray`: the questions are searched in shards.
+
+Their results are put together as one search.
+"""
 
 import functools
 from dataclasses import replace
@@ -17,7 +20,9 @@ LEAST_USD = 1e-9
 
 
 def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None]:
-    """Search all shards, and put what was found into the folder of an ordinary search.
+    """Search all shards and put their results into one search folder.
+
+    It is that of an ordinary search.
 
     Returns:
         The plan of what is left to do there, to learn an estimator and to compare, under what is left of the caps; and

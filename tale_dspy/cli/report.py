@@ -1,4 +1,7 @@
-"""`tale report`: the paper's table, all figures and one page to look at, from runs, searches and trained adapters."""
+"""`tale report`: the paper's table, all figures and one page.
+
+From runs, searches and trained adapters.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,7 @@
-"""`tale reproduce`: one row of the paper's tables, run here and put beside the paper's figures."""
+"""`tale reproduce`: one row of the paper's tables, run here.
+
+Its figures are put beside the paper's.
+"""
 
 import os
 from dataclasses import replace

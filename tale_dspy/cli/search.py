@@ -1,4 +1,7 @@
-"""`tale search`: the best budget of each question, an estimator that has learned from them, and what they gain."""
+"""`tale search`: the best budget of each question.
+
+An estimator that has learned from them, and what they gain.
+"""
 
 import sys
 from collections.abc import Callable
@@ -62,10 +65,10 @@ def run_command(
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Search each question's best budget on training questions, and save a program that estimates budgets from them.
+    """Search each question's best budget and save an estimating program.
 
-    Saves a program that estimates budgets. States what budgets of their own gain against budget:best, the best budget
-    for all. The same command continues a search that was stopped or killed.
+    The questions are training questions; the saved program estimates budgets. States what budgets of their own gain
+    against budget:best, the best budget for all. The same command continues a search that was stopped or killed.
     """
     from tale_dspy.cli.console import print_json
 
@@ -153,7 +156,10 @@ def figure_lines(summary: JsonObject) -> list[str]:
 
 
 def _sampled_command(settings: SearchOptions) -> "SampledCommand":
-    """Return how a search is forecast: from the journals of a sample or of a past search, the comparison included."""
+    """Return how a search is forecast.
+
+    From the journals of a sample or of a past search, the comparison included.
+    """
     from tale_dspy.cli.dry_run import SampledCommand, folder_origin
 
     def ask(plan: Plan, progress: "Callable[[Tally], None] | None", sample: "Dataset") -> str | None:
@@ -163,7 +169,10 @@ def _sampled_command(settings: SearchOptions) -> "SampledCommand":
 
 
 def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
-    """Tell from a search what another of so many questions takes; not all of them are compared with budget:best."""
+    """Forecast from a search what another of so many questions takes.
+
+    Not all of them are compared with budget:best.
+    """
     from tale_dspy.comparison.forecast import QuestionCost, forecast_costs, journal_costs
     from tale_dspy.optimizers.search.gain import QUESTIONS
     from tale_dspy.optimizers.search.records import SEARCH_FILE

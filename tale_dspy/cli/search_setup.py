@@ -1,4 +1,7 @@
-"""What a search is made of: its flags, and the data, program and model that they name."""
+"""What a search is made of.
+
+Its flags, and the data, program and model that they name.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,7 +48,10 @@ class PreparedSearch:
 
 
 def prepare_search(plan: Plan, settings: SearchOptions, data: "Dataset | None" = None) -> PreparedSearch:
-    """Load data, program and model of a search, and say what does not go together."""
+    """Load data, program and model of a search, and check that they fit.
+
+    What does not go together is refused.
+    """
     import dspy
 
     from tale_dspy.cli.evaluation import set_up
@@ -76,7 +82,10 @@ def prepare_search(plan: Plan, settings: SearchOptions, data: "Dataset | None" =
 
 
 def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None":
-    """Read `--efforts`: words separated by commas, `none` for token budgets, nothing for `auto`."""
+    """Read `--efforts`: words separated by commas.
+
+    `none` for token budgets, nothing for `auto`.
+    """
     if text is None:
         return "auto"
     words = tuple(word.strip() for word in text.split(",") if word.strip())

@@ -1,4 +1,7 @@
-"""`tale show`: a run in the terminal, or one of its questions with the whole reply."""
+"""`tale show`: a run in the terminal.
+
+Or one of its questions with the whole reply.
+"""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,6 @@
-"""Who may write to the screen: our results and our warnings, and nothing of the libraries below.
+"""Decide who may write to the screen.
+
+Our results and our warnings, and nothing of the libraries below.
 
 LiteLLM, DSPy and the HTTP clients log, warn and print on their own. What they have to say comes out as an outcome, an
 error or an exit code; the lines themselves would only break the live bar and whoever reads our stderr.

@@ -26,7 +26,10 @@ NAME = "train"
 
 @dataclass(frozen=True)
 class TrainingFlags:
-    """Settings of the training; unset ones take the defaults of the strategy, or of the preset."""
+    """Settings of the training.
+
+    Unset ones take the defaults of the strategy, or of the preset.
+    """
 
     preset: Annotated[str | None, typer.Option(help="paper: the settings of the paper.")] = None
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None
@@ -57,7 +60,10 @@ class TrainingFlags:
     seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None
 
     def options(self, strategy: str) -> "TrainOptions":
-        """Return the options of a strategy with these settings; one that the strategy lacks is refused."""
+        """Return the options of a strategy with these settings.
+
+        One that the strategy lacks is refused.
+        """
         from tale_dspy.training.options import options_from
 
         values = vars(self) | {
@@ -85,7 +91,10 @@ class EvaluationFlags:
     max_drop: MaxDrop = 0.01
 
     def post_training(self, base: str) -> PostTrainingEval | None:
-        """Return the evaluation, checked before anything is trained; None without `--eval`."""
+        """Return the evaluation, checked before anything is trained.
+
+        None without `--eval`.
+        """
         if not self.evaluate:
             return None
         evaluation = PostTrainingEval(
@@ -116,7 +125,10 @@ def run_command(
     merge_to: Annotated[Path | None, typer.Option(help="Write the merged model to this folder, too.")] = None,
     json: flags.Json = False,
 ) -> int:
-    """Train a LoRA adapter on distilled rows, on this machine or under `accelerate launch -m tale_dspy.cli.main`."""
+    """Train a LoRA adapter on distilled rows.
+
+    On this machine or under `accelerate launch -m tale_dspy.cli.main`.
+    """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.training.plan import plan_training
 

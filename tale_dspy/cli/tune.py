@@ -1,4 +1,7 @@
-"""`tale tune`: try wordings, forms, demos and budgets of a program, and keep the one that pays."""
+"""`tale tune`: try wordings, forms, demos and budgets of a program.
+
+It keeps the one that pays.
+"""
 
 import sys
 from contextlib import redirect_stdout
@@ -55,7 +58,10 @@ class TuneFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class TunePlan(Plan):
-    """The flags that are those of `tale eval`, with a program of its own and another name for the limit of a reply."""
+    """The flags of `tale tune`.
+
+    Those of `tale eval`, with a program of its own and another name for the limit of a reply.
+    """
 
     program: Annotated[
         str, typer.Argument(help="tale-ep, budget:N, a saved program's .json, or module:attribute with budgets.")
@@ -67,10 +73,11 @@ class TunePlan(Plan):
 
 @expand_dataclass(without=(*EVAL_ONLY, *BATCH_FLAGS, "repeats", "preset", "allow_leak", "form"))
 def run_command(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> int:
-    """Tune wording, prompt form, demos and budgets of a program for accuracy and tokens together.
+    """Tune wording, prompt form, demos and budgets of a program.
 
-    Writes every program of the Pareto front and the chosen one, and measures that one on questions that were kept back,
-    against the same program without budgets. The same command continues a tuning that was stopped or killed.
+    They are tuned for accuracy and tokens together. Writes every program of the Pareto front and the chosen one, and
+    measures that one on questions that were kept back, against the same program without budgets. The same command
+    continues a tuning that was stopped or killed.
     """
     from tale_dspy.cli.console import console, print_json
 

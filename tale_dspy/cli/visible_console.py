@@ -1,4 +1,7 @@
-"""The one console of the command line: no text of a user, a data set or a model commands the terminal through it."""
+"""The one console of the command line.
+
+No text of a user, a data set or a model commands the terminal through it.
+"""
 
 from collections.abc import Iterable
 
@@ -9,7 +12,9 @@ from tale_dspy.display import visible
 
 
 class VisibleConsole(Console):
-    r"""A `rich` console that shows what could command a terminal, hide or reorder text as its code, such as `\x1b`.
+    r"""A `rich` console that shows control characters as their code.
+
+    Whatever could command a terminal, hide or reorder text, such as `\x1b`.
 
     It is escaped where segments leave, so that it does not matter what a table, a panel or a line was made of. Square
     brackets in plain strings are text, and no markup.
@@ -19,6 +24,9 @@ class VisibleConsole(Console):
         super().__init__(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as `rich` does, with every text made visible; what `rich` itself tells the terminal stays."""
+        """Render as `rich` does, with every text made visible.
+
+        What `rich` itself tells the terminal stays.
+        """
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)

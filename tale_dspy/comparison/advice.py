@@ -1,4 +1,7 @@
-"""Say which of several runs pays: what its budget is worth against no budget, and what to try next."""
+"""Say which of several runs pays.
+
+What its budget is worth against no budget, and what to try next.
+"""
 
 import math
 from collections.abc import Sequence
@@ -45,7 +48,10 @@ class RunAdvice:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Which of several runs to take. `str()` gives the sentences, `to_json()` plain JSON."""
+    """Which of several runs to take.
+
+    `str()` gives the sentences, `to_json()` plain JSON.
+    """
 
     baseline: str
     """The most accurate run without a budget."""
@@ -192,6 +198,9 @@ def _hints(run: Run, outcome: Outcome, comparison: Comparison, gains: Sequence[f
 
 
 def _questions_needed(gains: Sequence[float], max_drop: float) -> int:
-    """Return with how many questions runs that change as these do could be shown not to lose more."""
+    """Return the questions needed to show that runs do not lose more.
+
+    For runs that change as these do.
+    """
     changed, net = sum(gain * gain for gain in gains) / len(gains), math.fsum(gains) / len(gains)
     return smallest_n(max_drop, changed, max(net, 0.0)) if net > -max_drop else MOST

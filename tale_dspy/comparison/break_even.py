@@ -1,4 +1,6 @@
-"""What a budget estimator costs beside what it saves, and where it breaks even.
+"""What a budget estimator costs, and where it breaks even.
+
+Set beside what it saves.
 
 The part the paper leaves out.
 """
@@ -14,7 +16,9 @@ from tale_dspy.runs.records import Run
 
 @dataclass(frozen=True)
 class EstimatorBreakEven:
-    """What the budget estimator costs beside what it saves, in means over the `n` questions where all is known.
+    """What the budget estimator costs beside what it saves.
+
+    In means over the `n` questions where all is known.
 
     With B and R the reply tokens of the two sides, s = 1 - R/B, e the estimator's completion and q its prompt tokens:
 
@@ -100,7 +104,10 @@ def _with_money(balance: EstimatorBreakEven, before: RunColumns, after: RunColum
 
 
 def _token_prices(run: Run, before: RunColumns, after: RunColumns) -> tuple[float, float] | None:
-    """Give US dollars per prompt and per completion token: the recorded price, else the one the records agree on."""
+    """Return US dollars per prompt and per completion token.
+
+    The recorded price, else the one the records agree on.
+    """
     import numpy as np
 
     price = config_of(run).get("price")

@@ -1,4 +1,7 @@
-"""What may be claimed of a difference between two runs, and what must be said beside the figures."""
+"""What may be claimed of a difference between two runs.
+
+And what must be said beside the figures.
+"""
 
 from collections.abc import Iterator
 
@@ -14,7 +17,9 @@ BUDGET_APART = ("model", "temperature", "max_tokens")
 
 
 def blocking_reason(baseline: Run, run: Run, net: PairedMeans) -> str | None:
-    """Say why the difference may not be called a budget saving (design, section 5).
+    """Say why the difference may not be called a budget saving.
+
+    See the design, section 5.
 
     Return None if it may.
     """

@@ -1,4 +1,7 @@
-"""The questions on which two runs differ, with both replies, which are read when a change is looked at."""
+"""The questions on which two runs differ, with both replies.
+
+These are read when a change is looked at.
+"""
 
 import math
 from collections import Counter

@@ -1,4 +1,6 @@
-"""Whether two runs differ in one thing only, so that what one saves or loses can be put down to it.
+"""Whether two runs differ in one thing only.
+
+What one saves or loses can then be put down to it.
 
 Either the model differs (its weights, name, server) or the prompt does (program, adapter, instructions, demos,
 budgets); decoding, metric and questions must be the same.
@@ -68,7 +70,10 @@ def _require_same_questions(base: Run, tuned: Run) -> None:
 
 
 def _flatten_config(config: JsonObject) -> JsonObject:
-    """Give every setting of the model a name of its own, so that a message can tell which one differs."""
+    """Give every setting of the model a name of its own.
+
+    A message can then say which one differs.
+    """
     settings = config.get("settings")
     named = {f"settings.{k}": v for k, v in settings.items()} if isinstance(settings, dict) else {}
     return {k: v for k, v in config.items() if k != "settings"} | named

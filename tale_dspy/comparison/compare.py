@@ -65,12 +65,18 @@ class Comparison:
 
     @property
     def is_budget_saving(self) -> bool:
-        """Whether the tokens fell and nothing but the budget was changed, as far as the runs recorded it."""
+        """Return whether tokens fell and nothing but the budget was changed.
+
+        As far as the runs recorded it.
+        """
         return self.blocking_reason is None
 
     @property
     def exact_test(self) -> str:
-        """Name and p of the exact test of the two counts, such as `McNemar p = 0.0123`."""
+        """Return name and p of the exact test of the two counts.
+
+        Such as `McNemar p = 0.0123`.
+        """
         return f"{'McNemar' if self.draws == self.n else 'sign test'} p {p_text(self.mcnemar_p)}"
 
     def to_json(self, *, token_changes: bool = False) -> JsonObject:

@@ -1,4 +1,7 @@
-"""What a run will ask, write and cost, estimated from a few of its answers or from a past run."""
+"""What a run will ask, write and cost.
+
+Estimated from a few of its answers or from a past run.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -200,7 +203,10 @@ def _call_cost(row: JsonObject, price: Price | None) -> QuestionCost:
 
 
 def expected(values: Sequence[float | None], answers: int) -> ExpectedFigure | None:
-    """Return the sum of so many draws of which a few are known; None if one of them is not."""
+    """Return the sum of so many draws of which a few are known.
+
+    None if one of them is not.
+    """
     known = [v for v in values if v is not None]
     if len(known) < len(values):
         return None

@@ -9,7 +9,10 @@ from tale_dspy.display import number as number
 
 
 def plain_json(value: object) -> Any:
-    """Turn a value into plain JSON: tuples become lists, NaN, infinities and foreign types their text."""
+    """Turn a value into plain JSON.
+
+    Tuples become lists; NaN, infinities and foreign types their text.
+    """
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -27,7 +30,10 @@ def p_text(p: float) -> str:
 
 
 def change_text(means: PairedMeans, scale: float = 1.0, digits: int = 1) -> str:
-    """Write a paired difference with its interval, such as `-240.8 [-250.1, -231.4]`."""
+    """Write a paired difference with its interval.
+
+    Such as `-240.8 [-250.1, -231.4]`.
+    """
     if means.difference is None or means.interval is None:
         return "–"
     low, high = (number(scale * v, digits, sign=True) for v in means.interval)

@@ -18,7 +18,9 @@ MOST = 10**9
 
 
 def difference_bounds(gains: Sequence[float]) -> tuple[float, float]:
-    """Bound the mean of paired differences from below and from above, each with one-sided 95 % certainty.
+    """Bound the mean of paired differences from below and from above.
+
+    Each with one-sided 95 % certainty.
 
     Differences of -1, 0 and 1 (one draw a question) have the score bounds. Others, means over several draws, have the
     normal bounds over questions, which are never narrower than the score bounds of as many unchanged questions.
@@ -52,7 +54,9 @@ def score_bound(n: float, fell: float, rose: float) -> float:
 
 
 def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
-    """Give the standardised distance of the observed difference from an assumed one.
+    """Return the standardised distance of the observed difference.
+
+    From an assumed one.
 
     At the likeliest share fallen (Tango's score).
     """
@@ -65,7 +69,9 @@ def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
 
 
 def smallest_n(max_drop: float, changed: float = 0.0, net: float = 0.0) -> int:
-    """Return the smallest number of questions with which a run could be shown not to be worse by more.
+    """Return the smallest n with which a run could pass as not worse.
+
+    As a number of questions, for a loss of no more than so much.
 
     Args:
         max_drop: The drop in accuracy allowed, above 0 and below 1.

@@ -1,4 +1,6 @@
-"""The draws that two runs share, aligned, and their paired means with bootstrap intervals.
+"""The draws that two runs share, aligned.
+
+And their paired means with bootstrap intervals.
 
 The question is the unit of everything: draws of one question are averaged first. What the figures are, and what may be
 concluded from them, is not decided here (`compare`, `caveats`). All of it works on columns, so that a million questions
@@ -29,7 +31,10 @@ MOST_VALUES = 1_000
 
 @dataclass(frozen=True)
 class PairedMeans:
-    """One figure of both sides over the same questions (means over draws first), and its paired difference."""
+    """One figure of both sides over the same questions.
+
+    Means over draws first, and their paired difference.
+    """
 
     n: int
     """Questions on which the figure is known on both sides."""
@@ -49,7 +54,9 @@ class PairedMeans:
 
 @dataclass(frozen=True)
 class PairedRuns:
-    """The draws that both runs hold: entry i of `before` and `after` is the same draw of the same question.
+    """The draws that both runs hold.
+
+    Entry i of `before` and `after` is the same draw of the same question.
 
     Questions are numbered in the baseline's order, and their draws stand together, by their number.
     """
@@ -100,7 +107,10 @@ class PairedRuns:
 
     @cached_property
     def gains(self) -> "Floats":
-        """Share of right draws of the run minus that of the baseline, for each question."""
+        """Return the gain in right draws of each question.
+
+        Share of right draws of the run minus that of the baseline.
+        """
         import numpy as np
 
         change = self.after.is_correct.astype(np.int64) - self.before.is_correct.astype(np.int64)
@@ -199,7 +209,9 @@ def paired_means(
     resamples: int,
     middle: float = 0.95,
 ) -> list[PairedMeans]:
-    """Return means and paired differences of several figures of the same questions.
+    """Return means and paired differences of several figures.
+
+    Of the same questions.
 
     With percentile bootstrap intervals.
 
@@ -262,7 +274,10 @@ def _resampled_means(samples: "Sequence[Floats]", seed: int, resamples: int) -> 
 
 
 def _limit_means(sample: "Floats", seed: int, resamples: int) -> "Floats":
-    """Draw the two means of a large sample by the counts of its values, or from their normal limit."""
+    """Draw the two means of a large sample.
+
+    By the counts of its values, or from their normal limit.
+    """
     import numpy as np
 
     rng, n = np.random.default_rng(seed), sample.shape[1]

@@ -15,7 +15,10 @@ from tale_dspy.statistics import quantile
 
 
 def config_of(run: Run) -> JsonObject:
-    """Give the configuration in `run.json`; empty where it is missing or not an object."""
+    """Return the configuration in `run.json`.
+
+    Empty where it is missing or not an object.
+    """
     config = run.info.get("config")
     return config if isinstance(config, dict) else {}
 
@@ -25,7 +28,10 @@ FIRST_ANSWERS = 1000
 
 
 def has_budget(run: Run) -> bool:
-    """Say whether answers of a run were asked for with a number or an effort word."""
+    """Return whether a run's answers were asked for with a budget.
+
+    A number or an effort word.
+    """
     budgets = run.columns.token_budget
     if bool((budgets == budgets).any()):  # NaN is none
         return True
@@ -33,7 +39,10 @@ def has_budget(run: Run) -> bool:
 
 
 def setting(run: Run, name: str) -> Any:
-    """Give a setting of the run: its own entry in the configuration, or among the model's settings."""
+    """Return a setting of the run.
+
+    Its own entry in the configuration, or the one among the model's settings.
+    """
     config = config_of(run)
     settings = config.get("settings")
     return config.get(name, settings.get(name) if isinstance(settings, dict) else None)
@@ -47,7 +56,10 @@ def data_name(run: Run) -> str | None:
 
 
 def prompting(run: Run) -> list[Any] | None:
-    """Give instructions and demos of the predictors that are no estimators, names dropped; None if not recorded."""
+    """Return instructions and demos of the predictors, names dropped.
+
+    Of those that are no estimators; None if not recorded.
+    """
     value = config_of(run).get("prompting")
     if not isinstance(value, list) or not value or not all(isinstance(v, (list, tuple)) and len(v) > 1 for v in value):
         return None

@@ -1,4 +1,6 @@
-"""Train the embedded reasoner from nothing: `python -m tale_dspy.embedded.build --out DIR`.
+"""Train the embedded reasoner from nothing.
+
+`python -m tale_dspy.embedded.build --out DIR`.
 
 A course of lessons (`lessons.py`, `course.py`), a small Llama, AdamW. Killed, it goes on at its last checkpoint. The
 same options give the same lessons; the weights agree as far as the machine's arithmetic does.
@@ -135,7 +137,9 @@ def save_checkpoint(path: Path, step: int, options: BuildOptions, model: Any, op
 
 
 def resume_checkpoint(path: Path, options: BuildOptions, model: Any, optimizer: Any, course: Course) -> int:
-    """Go back to a checkpoint, where there is one, and return how many steps it has behind it.
+    """Go back to a checkpoint and return how many steps it has behind it.
+
+    0 where there is none.
 
     Raises:
         UsageError: If it is of other options.

@@ -57,7 +57,10 @@ class Course:
             self.position = (pool + 1, 0, step / self.options.steps)
 
     def encode(self, lesson: Lesson) -> Encoded:
-        """Return the tokens of a lesson, its end token included, and how many of them are its prompt."""
+        """Return the tokens of a lesson, and how many are its prompt.
+
+        The end token is included.
+        """
         prompt = "<|assistant|>" if lesson.kind == "drill" else self._prompt_ids(lesson)
         start = self.tokenizer.encode(prompt, add_special_tokens=False)
         return [*start, *self.tokenizer.encode(f"{lesson.reply}{END}", add_special_tokens=False)], len(start)
@@ -68,7 +71,10 @@ class Course:
         return rendered
 
     def _draw_pool(self, pool: int, progress: float) -> list[Batch]:
-        """Draw a pool of lessons and batch those of like length, so that little is padding."""
+        """Draw a pool of lessons and batch those of like length.
+
+        Little is then padding.
+        """
         options, seed = self.options, self.options.seed * 1_000_003 + pool
         drawn = map(self.encode, lessons(seed, progress, self.count, options.pool))
         batches: list[list[Encoded]] = [[]]

@@ -97,13 +97,19 @@ KINDS = tuple(_SOURCES)
 
 @cache
 def prompt_of(kind: str) -> tuple[tuple[str, str], ...]:
-    """Return the messages of a kind as (role, content), with `QUESTION` and `BUDGET` in their places."""
+    """Return the messages of a kind as (role, content).
+
+    With `QUESTION` and `BUDGET` in their places.
+    """
     render, signature, instructions, _ = _SOURCES[kind]
     return tuple((m["role"], m["content"]) for m in render(signature, instructions))
 
 
 def messages_of(kind: str, question: str, budget: int | None = None) -> Messages:
-    """Return the messages of a kind for one question, as the adapter would send them."""
+    """Return the messages of a kind for one question.
+
+    As the adapter would send them.
+    """
     filled = "" if budget is None else str(budget)
     return [
         {"role": role, "content": content.replace(str(BUDGET), filled).replace(QUESTION, question)}
@@ -112,7 +118,10 @@ def messages_of(kind: str, question: str, budget: int | None = None) -> Messages
 
 
 def fixed_sentences() -> list[str]:
-    """Return the fixed parts of all prompts, piece by piece: each becomes one token."""
+    """Return the fixed parts of all prompts, piece by piece.
+
+    Each becomes one token.
+    """
     pieces: dict[str, None] = {}
     for kind in KINDS:
         for _, content in prompt_of(kind):
@@ -197,13 +206,19 @@ def budgeted_reply(problem: Problem, budget: int, count: Count) -> str:
 
 
 def needed_budget(problem: Problem, count: Count) -> int:
-    """Return the budget taught as the estimate: enough for the equations, in steps of five."""
+    """Return the budget taught as the estimate.
+
+    Enough for the equations, in steps of five.
+    """
     tokens = round(1.2 * count(equation_lines(problem)))
     return tokens + -tokens % 5
 
 
 def draw_budget(problem: Problem, count: Count, rng: random.Random) -> int:
-    """Draw a budget: half of them around where the reply changes, half anywhere from 1 to 500, on a log scale."""
+    """Draw a budget.
+
+    Half of them around where the reply changes, half anywhere from 1 to 500, on a log scale.
+    """
     if rng.random() < 0.5:
         form = rng.choice((answer_only, equation_lines, equation_lines, reasoning_sentences, long_form))
         return max(1, round(count(form(problem)) * rng.uniform(0.4, 1.6)))

@@ -66,7 +66,10 @@ class Problem:
 
     @property
     def split(self) -> Split:
-        """The split this text belongs to, whatever seed it came from: so no text is in two."""
+        """The split this text belongs to.
+
+        Whatever seed it came from, so that no text is in two.
+        """
         bucket = int.from_bytes(hashlib.sha256(self.question.encode()).digest()[:4], "big") % 20
         return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
 
@@ -111,7 +114,10 @@ def make_problem(rng: random.Random, n_steps: int, *, unseen: bool = False) -> P
 
 
 class _StoryBuilder:
-    """A story while it is told: the number so far, what was said, and what was calculated."""
+    """A story while it is written.
+
+    The number so far, its sentences, and what was calculated.
+    """
 
     def __init__(self, rng: random.Random, situation: StorySituation, unseen: bool) -> None:
         self.rng = rng

@@ -51,7 +51,10 @@ templates altogether.
 
 
 def publish(folder: Path, model: Any, tokenizer: Any, options: BuildOptions) -> None:
-    """Save the model, its tokenizer and its card, then the checksums of what decides its replies."""
+    """Save the model, its tokenizer and its card.
+
+    Then the checksums of what decides its replies.
+    """
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
@@ -63,7 +66,10 @@ def publish(folder: Path, model: Any, tokenizer: Any, options: BuildOptions) -> 
 
 
 def write_manifest(folder: Path) -> None:
-    """Write the checksums of all files of a model folder but the card and the manifest itself."""
+    """Write the checksums of all files of a model folder.
+
+    But for the card and the manifest itself.
+    """
     names = sorted(p.name for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".jinja"))
     files = {name: _sha256(folder / name) for name in names if name != MANIFEST}
     (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")

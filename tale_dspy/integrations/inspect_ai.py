@@ -1,4 +1,6 @@
-"""TALE in inspect_ai: solvers, a scorer and a task, with inspect's own models, limits and logs.
+"""TALE in inspect_ai: solvers, a scorer and a task.
+
+With inspect's own models, limits and logs.
 
     inspect eval tale_dspy/questions --solver tale_dspy/tale_ep --model openai/gpt-4o-mini -T data=gsm8k -T limit=100
     inspect eval my_task.py --solver tale_dspy/budgeted_cot -S budget=50
@@ -55,7 +57,9 @@ def tale_ep(
     mode: Mode = "auto",
     prompt: str = "answer",
 ) -> Solver:
-    """Ask the model for a budget, then let it reason in fewer tokens than that (TALE-EP, arXiv 2412.18547).
+    """Ask the model for a budget, then let it reason in fewer tokens.
+
+    TALE-EP (arXiv 2412.18547).
 
     The transcript has a span `estimate` and a span `answer`; `metadata["tale"]` has the budget.
 
@@ -88,7 +92,9 @@ def tale_ep(
 def budgeted_cot(
     budget: int | str | None = None, program: str | None = None, mode: Mode = "auto", prompt: str = "answer"
 ) -> Solver:
-    """Reason within a fixed budget, or within the budgets of a saved program that needs no call for them.
+    """Reason within a fixed budget.
+
+    Or within the budgets of a saved program that needs no call for them.
 
     Args:
         budget: Tokens, an effort word, or both as `low+50`.
@@ -111,7 +117,10 @@ def budgeted_cot(
 
 @solver
 def vanilla_cot(prompt: str = "answer") -> Solver:
-    """Reason without a budget, by the paper's prompt: what the others are compared with."""
+    """Reason without a budget, by the paper's prompt.
+
+    What the others are compared with.
+    """
     signature = VanillaCoT("question -> answer").predict.signature
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -124,7 +133,9 @@ def vanilla_cot(prompt: str = "answer") -> Solver:
 
 @scorer(metrics=[accuracy(), stderr()])
 def tale_answer(prompt: str = "answer") -> Scorer:
-    """Read the answer out of a reply and compare it with the target as `tale eval` does; a cut reply is wrong.
+    """Read the answer out of a reply and compare it with the target.
+
+    As `tale eval` does; a cut reply is wrong.
 
     Args:
         prompt: Name of the task prompt that was used.
@@ -160,7 +171,10 @@ def questions(data: str = "gsm8k", limit: int | None = None, offset: int = 0) ->
 
 
 async def _generate_within(state: TaskState, generate: Generate, budget: Budget, mode: Mode, prompt: str) -> TaskState:
-    """Let the model answer within a budget, by inspect's own `generate`, and note the budget in the metadata."""
+    """Let the model answer within a budget.
+
+    By inspect's own `generate`; the budget is noted in the metadata.
+    """
     model = get_model()
     request = budget_request(_language_model(str(model)), budget.value, mode, _user_settings(model))
     signature = BudgetedChainOfThought("question -> answer").predict.signature
@@ -182,7 +196,10 @@ async def _generate_within(state: TaskState, generate: Generate, budget: Budget,
 
 
 def _estimated_budget(limits: BudgetLimits, output: ModelOutput) -> Budget:
-    """Return the budget in a reply to the request for an estimate, as `TaleEP` reads it by default."""
+    """Return the budget in a reply to the request for an estimate.
+
+    As `TaleEP` reads it by default.
+    """
     reply = output.completion
     estimate = read_estimate(reply, truncated=output.stop_reason == "max_tokens")
     if estimate.tokens is not None and estimate.tokens < LEAST_BUDGET:
@@ -222,7 +239,10 @@ def _rendered_messages(signature: type[dspy.Signature], inputs: Mapping[str, obj
 
 @cache
 def _language_model(name: str) -> LM:
-    """Return inspect's model as this package names it: its reasoning control is looked up by the name."""
+    """Return inspect's model as this package names it.
+
+    Its reasoning control is looked up by the name.
+    """
     return LM(name, engine="litellm", cache=False)
 
 
@@ -237,7 +257,10 @@ def _user_settings(model: Model) -> dict[str, object]:
 
 
 def _generate_config(request: BudgetRequest) -> GenerateConfig:
-    """Return inspect's settings for a request; what its models refuse beside thinking, inspect leaves out itself."""
+    """Return inspect's settings for a request.
+
+    What its models refuse beside thinking, inspect leaves out itself.
+    """
     settings = request.settings
     thinking = settings.get("thinking")
     limits = (settings.get(name) for name in ("max_tokens", "max_completion_tokens"))

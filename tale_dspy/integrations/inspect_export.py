@@ -30,7 +30,9 @@ CallRow = Mapping[str, Any]
 
 
 def write_inspect_log(source: Path, out: Path) -> list[Path]:
-    """Write a run as an eval log: a sample a question and an epoch a repeat, each call an event.
+    """Write a run as an eval log.
+
+    A sample a question and an epoch a repeat, each call an event.
 
     The calls of the estimate and of the answer are events in spans of their own. A run folder keeps questions, not
     prompts, and latencies, not times: the input of each event is the question, and each sample starts with the run.
@@ -144,7 +146,10 @@ def _eval_sample(record: Record, model: str, calls: Sequence[CallRow], start: da
 
 
 def _sample_events(record: Record, model: str, calls: Sequence[CallRow], score: object) -> "Iterator[Event]":
-    """Yield the calls of a question, those of one role in one span, and its score."""
+    """Yield the calls of a question and its score.
+
+    Those of one role are in one span.
+    """
     from inspect_ai.dataset import Sample
     from inspect_ai.event import ModelEvent, SampleInitEvent, ScoreEvent, SpanBeginEvent, SpanEndEvent
     from inspect_ai.model import ChatMessageUser, GenerateConfig

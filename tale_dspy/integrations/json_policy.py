@@ -1,4 +1,6 @@
-"""A saved program's budgets as JSON that any language can read; `read_policy.mjs` shows how.
+"""A saved program's budgets as JSON that any language can read.
+
+`read_policy.mjs` shows how.
 
 The document, all numbers finite:
 
@@ -111,7 +113,10 @@ def policy_document(program: dspy.Module) -> dict[str, object]:
 
 
 def _fitted_regression(estimator: RegressionEstimator) -> dict[str, object] | None:
-    """Return the fitted line; None before it was fitted, when every question gets the default."""
+    """Return the fitted line.
+
+    None before it was fitted, when every question gets the default.
+    """
     fitted = estimator.fitted
     if fitted is None:
         return None
@@ -121,7 +126,10 @@ def _fitted_regression(estimator: RegressionEstimator) -> dict[str, object] | No
 
 
 def _fitted_efforts(estimator: EffortEstimator) -> dict[str, object]:
-    """Return the fitted model of words; before it was fitted, every question gets the default."""
+    """Return the fitted model of words.
+
+    Before it was fitted, every question gets the default.
+    """
     fitted = estimator.fitted
     return {
         "words": [estimator.default] if fitted is None else list(fitted.words),

@@ -1,4 +1,6 @@
-"""Callbacks for the LiteLLM proxy: any client, in any language, gets the budgets of a saved program.
+"""Callbacks for the LiteLLM proxy.
+
+Any client, in any language, gets the budgets of a saved program.
 
 `TokenBudget` adds the budget to requests, `EffortTier` chooses the model by it. Checked against LiteLLM 1.106.2; a
 proxy older than 1.83.10 can be taken over (CVE-2026-42208, CVE-2026-42271) and is refused.
@@ -54,7 +56,9 @@ OLDEST_LITELLM = (1, 83, 10)
 
 
 class TokenBudget(CustomLogger):
-    """Give each question its budget: in its prompt, and by the reasoning control of the model that answers.
+    """Give each question its budget.
+
+    In its prompt, and by the reasoning control of the model that answers.
 
     Chat completions, Anthropic Messages and OpenAI Responses, streamed or not. Which requests pass through unchanged is
     said in `proxy_requests.read_question`. The response has the header `x-tale-budget` (tokens) and `x-tale-effort` (a

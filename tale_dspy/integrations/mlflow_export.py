@@ -90,7 +90,10 @@ def log_run(run: Run, client: "MlflowClient", *, artifact_root: Path | None = No
 
 
 def _run_figures(run: Run) -> Iterator[tuple[str, float]]:
-    """Yield the figures of the report and of the summary under their names; intervals as `..._low`, `..._high`."""
+    """Yield the figures of the report and of the summary by name.
+
+    Intervals as `..._low`, `..._high`.
+    """
     figures = {**run.summary, **asdict(run_row(run))}
     for name, value in figures.items():
         if name.endswith("_interval") and value is not None:
@@ -102,7 +105,10 @@ def _run_figures(run: Run) -> Iterator[tuple[str, float]]:
 
 
 def _spent_by_role(run: Run) -> Iterator[tuple[str, float]]:
-    """Yield calls, output tokens and dollars of each role: `reason`, `estimate`, `recovery`, `metric`."""
+    """Yield calls, output tokens and dollars of each role.
+
+    `reason`, `estimate`, `recovery`, `metric`.
+    """
     if run.path is None:
         return
     totals: dict[str, float] = {}
@@ -122,7 +128,10 @@ def _spent_by_role(run: Run) -> Iterator[tuple[str, float]]:
 
 
 def _run_parameters(run: Run) -> dict[str, object]:
-    """Return what decides the result, one level deep: `data.name`, `settings.temperature`."""
+    """Return what decides the result, one level deep.
+
+    `data.name`, `settings.temperature`.
+    """
     parameters: dict[str, object] = {"program": run.name}
     for name, value in run.info["config"].items():
         if isinstance(value, dict):

@@ -1,4 +1,6 @@
-"""A run, its shards or a search as one Parquet file: what is in its lines, a column for each field, texts included.
+"""A run, its shards or a search as one Parquet file.
+
+What is in its lines, a column for each field, texts included.
 
 Lines are read in chunks, so that memory does not grow with the run. Values that are no number, truth value or text
 (inputs, gold of several parts, trials of a search) are JSON.
@@ -27,7 +29,9 @@ CHUNK = 20_000
 
 
 def write_parquet(source: Path, out: Path) -> list[Path]:
-    """Write the records of a run, or of all its shards, or the rows of a search, as one table.
+    """Write the records of a run, or the rows of a search, as one table.
+
+    Of a run, also those of all its shards.
 
     Args:
         source: A run folder, a folder of shards, or the folder of a search.
@@ -61,7 +65,10 @@ def write_parquet(source: Path, out: Path) -> list[Path]:
 
 
 def _kinds_of(row: type) -> dict[str, type]:
-    """Return the kind of each column: int, float, bool or str, which also holds JSON."""
+    """Return the kind of each column.
+
+    int, float, bool or str, which also holds JSON.
+    """
     hints = get_type_hints(row)
     return {field.name: _kind(hints[field.name]) for field in fields(row)}
 

@@ -1,4 +1,6 @@
-"""The budget of a question, outside DSPy: from a saved program, a fixed number, or an effort word.
+"""The budget of a question, outside DSPy.
+
+From a saved program, a fixed number, or an effort word.
 
 A policy looks at a question's text alone and asks no model. What `tale_dspy.load` builds is one as soon as its
 estimator makes no call, so that new estimators need no change here.
@@ -39,11 +41,17 @@ class BudgetPolicy(Protocol):
 
     @property
     def default_tokens(self) -> int:
-        """Least tokens for a question of which the policy sees only a part, such as one about an image."""
+        """Least tokens for a question of which the policy sees only a part.
+
+        Such as one about an image.
+        """
         ...
 
     def budget_for(self, text: str) -> BudgetValue | None:
-        """Return the budget of a question; None where only the model can tell (`ModelEstimatePolicy`)."""
+        """Return the budget of a question.
+
+        None where only the model can tell (`ModelEstimatePolicy`).
+        """
         ...
 
 
@@ -63,7 +71,10 @@ class FixedPolicy:
 
 @dataclass(frozen=True)
 class EstimatorPolicy:
-    """The budgets of an estimator that asks no model, within the limits of the program around it."""
+    """The budgets of an estimator that asks no model.
+
+    Within the limits of the program around it.
+    """
 
     estimate: Callable[[str], Budget]
     """Gives the budget of a question's text."""
@@ -77,7 +88,10 @@ class EstimatorPolicy:
 
 @dataclass(frozen=True)
 class ModelEstimatePolicy:
-    """Budgets that the model itself estimates, as TALE-EP does (arXiv 2412.18547, section 5.1)."""
+    """Budgets that the model itself estimates, as TALE-EP does.
+
+    See arXiv 2412.18547, section 5.1.
+    """
 
     estimator_limits: BudgetLimits
     """Applied to the number in the model's reply."""
@@ -104,7 +118,9 @@ class ModelEstimatePolicy:
 
 
 def as_policy(source: BudgetLike | dspy.Module | BudgetPolicy) -> BudgetPolicy:
-    """Return the policy of a number of tokens, an effort word, a budgeted program or an estimator.
+    """Return the policy of a budget, a budgeted program or an estimator.
+
+    A budget is a number of tokens or an effort word.
 
     Args:
         source: A policy is returned as it is.
@@ -160,7 +176,9 @@ def _tale_ep_policy(program: TaleEP) -> BudgetPolicy:
 
 
 class PolicyFile:
-    """A saved program on disk: read at first use, again whenever it changes, and never a reason to fail.
+    """A saved program on disk.
+
+    Read at first use, again whenever it changes, and never a reason to fail.
 
     Args:
         path: The JSON file that `program.save` wrote.
@@ -176,7 +194,10 @@ class PolicyFile:
         self._is_read = False
 
     def current(self) -> BudgetPolicy | None:
-        """Return the policy in the file as it is now, or None while it cannot be used."""
+        """Return the policy in the file as it is now.
+
+        None while it cannot be used.
+        """
         now = time.monotonic()
         if now - self._checked >= RECHECK_S:
             self._checked = now
@@ -222,7 +243,9 @@ class PolicySource:
 
     @contextmanager
     def log_faults(self, consequence: str) -> Iterator[None]:
-        """Log what goes wrong within the block instead of raising it: no request may fail for want of a budget.
+        """Log what goes wrong within the block instead of raising it.
+
+        No request may fail for want of a budget.
 
         Args:
             consequence: What becomes of the request. The same fault is logged once; after `MAX_WARNINGS` none is.

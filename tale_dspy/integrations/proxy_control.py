@@ -1,4 +1,7 @@
-"""A budget -> the settings of one request, once the proxy has chosen the model that answers it."""
+"""Turn a budget into the settings of one request.
+
+Once the proxy has chosen the model that answers it.
+"""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,7 +21,9 @@ _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 def control_settings(
     api: ApiFormat, model: str, budget: BudgetValue, mode: Mode, request: Mapping[str, object]
 ) -> JsonObject:
-    """Return the settings that send a budget to a model, by its reasoning control or as a cap.
+    """Return the settings that send a budget to a model.
+
+    By its reasoning control or as a cap.
 
     What they are is decided where every budget of this package is (`tale_dspy.backends.reasoning_params`); here they
     are put as the request's format wants them. Where a format has no place for a control, the prompt alone has the

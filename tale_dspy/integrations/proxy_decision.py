@@ -1,4 +1,7 @@
-"""What was decided of a request: kept in LiteLLM's own metadata of it from the prompt until the answer is counted."""
+"""What was decided of a request.
+
+Kept in LiteLLM's own metadata of it from the prompt until the answer is counted.
+"""
 
 from collections.abc import Mapping, MutableMapping
 from typing import cast
@@ -33,7 +36,10 @@ def store_decision(
 
 
 def drop_decision(request: Mapping[str, object]) -> None:
-    """Remove what a caller has put in the place of a decision, which ends in the headers of the response."""
+    """Remove what a caller has put in the place of a decision.
+
+    It would end in the headers of the response.
+    """
     for name in ("litellm_metadata", "metadata"):
         metadata = request.get(name)
         if isinstance(metadata, dict):
@@ -41,7 +47,10 @@ def drop_decision(request: Mapping[str, object]) -> None:
 
 
 def stored_decision(request: Mapping[str, object]) -> JsonObject | None:
-    """Return what was kept of a request, or None: `skipped`, or `api`, `tokens`, `effort` and what `add_sent` adds."""
+    """Return the decision of a request, or None.
+
+    `skipped`, or `api`, `tokens`, `effort` and what `add_sent` adds.
+    """
     for name in ("litellm_metadata", "metadata"):
         metadata = request.get(name)
         stored = metadata.get(DECISION_KEY) if isinstance(metadata, Mapping) else None
@@ -59,19 +68,28 @@ def stored_budget(stored: Mapping[str, object]) -> BudgetValue | None:
 
 
 def add_sent(stored: JsonObject, changes: Mapping[str, object], effort: str | None) -> None:
-    """Add which settings the model that answers was sent for the budget, if any, and the effort word in them."""
+    """Add which settings the model that answers was sent for the budget.
+
+    If any, and the effort word in them.
+    """
     stored["settings"], stored["sent_effort"] = sorted(changes), effort
 
 
 def skip_reason(stored: Mapping[str, object]) -> str | None:
-    """Return why a request has no budget, or None; `no-control` where the model takes no effort words."""
+    """Return why a request has no budget, or None.
+
+    `no-control` where the model takes no effort words.
+    """
     if "skipped" in stored:
         return str(stored["skipped"])
     return "no-control" if stored.get("tokens") is None and stored.get("settings") == [] else None
 
 
 def response_headers(stored: Mapping[str, object]) -> dict[str, str]:
-    """Return the headers that tell the caller what was decided: `x-tale-budget`, `x-tale-effort`, `x-tale-skipped`."""
+    """Return the headers that say what was decided.
+
+    `x-tale-budget`, `x-tale-effort`, `x-tale-skipped`.
+    """
     reason = skip_reason(stored)
     if reason is not None:
         return {"x-tale-skipped": reason}

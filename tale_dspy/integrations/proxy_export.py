@@ -1,4 +1,7 @@
-"""Write the folder that starts a LiteLLM proxy with the budgets of a saved program."""
+"""Write the folder that starts a LiteLLM proxy.
+
+With the budgets of a saved program.
+"""
 
 import shutil
 from pathlib import Path
@@ -49,7 +52,9 @@ say what was done; `"metadata": {"tale": "off"}` in a request leaves it alone, a
 
 
 def write_proxy_folder(source: Path, out: Path) -> list[Path]:
-    """Write `policy.json`, `tale_hook.py`, `config.yaml`, `start.sh` and `README.md`.
+    """Write the files of the proxy.
+
+    `policy.json`, `tale_hook.py`, `config.yaml`, `start.sh` and `README.md`.
 
     Args:
         source: The saved program; it is copied, so it must not hold what the proxy's machine may not see.

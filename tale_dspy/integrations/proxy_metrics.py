@@ -1,4 +1,6 @@
-"""What budgets spent and saved in the proxy, as Prometheus counters beside LiteLLM's own at `/metrics`.
+"""What budgets spent and saved in the proxy.
+
+As Prometheus counters beside LiteLLM's own at `/metrics`.
 
 The saving is the difference to the questions held out: `TokenBudget(holdout=0.02)`. In PromQL:
 
@@ -20,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class ProxyMetrics:
-    """The counters; without the package `prometheus-client` nothing is counted, and the log says so."""
+    """The counters of the proxy.
+
+    Without the package `prometheus-client` nothing is counted, and the log says so.
+    """
 
     def __init__(self) -> None:
         self._counters = _registered_counters()

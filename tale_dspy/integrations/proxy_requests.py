@@ -1,4 +1,6 @@
-"""The three request formats of an LLM proxy: find the question in one, and add a budget to it.
+"""The three request formats of an LLM proxy.
+
+Find the question in one, and add a budget to it.
 
 OpenAI chat completions, Anthropic Messages and OpenAI Responses. Nothing of the caller's is changed in place: the
 request body may already be in somebody's log.
@@ -104,7 +106,9 @@ def read_question(api: ApiFormat, request: Mapping[str, object]) -> UserQuestion
 
 
 def requested_budget(request: Mapping[str, object]) -> BudgetValue | SkippedRequest | None:
-    """Return the budget that the caller sets in the request's metadata; None where there is none.
+    """Return the budget that the caller sets in the request's metadata.
+
+    None where there is none.
 
     A value that is neither `off`, a number of tokens nor an effort word gives no budget at all.
     """
@@ -121,7 +125,10 @@ def requested_budget(request: Mapping[str, object]) -> BudgetValue | SkippedRequ
 
 
 def without_requested_budget(request: Mapping[str, object]) -> JsonObject:
-    """Return a copy of the request without `BUDGET_KEY` in its metadata, which some APIs hand on to the provider."""
+    """Return a copy of the request without `BUDGET_KEY` in its metadata.
+
+    Some APIs hand the metadata on to the provider.
+    """
     metadata = request.get("metadata")
     if not isinstance(metadata, Mapping) or BUDGET_KEY not in metadata:
         return dict(request)
@@ -130,13 +137,18 @@ def without_requested_budget(request: Mapping[str, object]) -> JsonObject:
 
 
 def output_limit(api: ApiFormat, request: Mapping[str, object]) -> int | None:
-    """Return the caller's limit on output tokens; None without one, or where it is no whole number of at least 1."""
+    """Return the caller's limit on output tokens.
+
+    None without one, or where it is no whole number of at least 1.
+    """
     limits = [request.get(name) for name in LIMIT_NAMES[api]]
     return min((limit for limit in limits if type(limit) is int and limit > 0), default=None)
 
 
 def with_phrase(api: ApiFormat, request: Mapping[str, object], tokens: int) -> JsonObject:
-    """Return the request with the paper's phrase at the end of the question (arXiv 2412.18547, table 1).
+    """Return the request with the paper's phrase behind the question.
+
+    See arXiv 2412.18547, table 1.
 
     A prompt that ends by asking for reasoning asks for it within the budget instead. Where the reply must be JSON, the
     phrase does not ask for steps.
@@ -172,7 +184,10 @@ def _with_budget_phrase(text: str, tokens: int, wants_json: bool) -> str:
 
 
 def _wants_json(request: Mapping[str, object]) -> bool:
-    """Whether the reply must be JSON: `response_format`, `text.format` or `output_config.format`, by API."""
+    """Return whether the reply must be JSON.
+
+    `response_format`, `text.format` or `output_config.format`, by API.
+    """
     formats = [request.get("response_format")]
     for name in ("text", "output_config"):
         holder = request.get(name)
@@ -188,7 +203,10 @@ def _has_caller_effort(request: Mapping[str, object]) -> bool:
 
 
 def _last_message(api: ApiFormat, request: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the last message of the conversation; an empty one where there is none."""
+    """Return the last message of the conversation.
+
+    An empty one where there is none.
+    """
     messages = request.get("input" if api == "responses" else "messages")
     if api == "responses" and isinstance(messages, str):
         return {"role": "user", "content": messages}

@@ -46,7 +46,9 @@ class BudgetSpans(BaseCallback):  # type: ignore[misc]  # dspy ships no types
 
 
 def receipt_attributes(receipt: Receipt) -> Mapping[str, AttributeValue]:
-    """Return what a receipt says as attributes of a span; what is unknown is left out.
+    """Return what a receipt says as attributes of a span.
+
+    What is unknown is left out.
 
     `gen_ai.usage.*` are the sums over the calls of the program, the estimate included.
     """
@@ -69,7 +71,10 @@ def receipt_attributes(receipt: Receipt) -> Mapping[str, AttributeValue]:
 
 
 def _open_spans() -> list[_OtelSpan]:
-    """Return the spans that are open here; a package that nobody has loaded has none."""
+    """Return the spans that are open here.
+
+    A package that nobody has loaded has none.
+    """
     spans: list[_OtelSpan] = []
     if "opentelemetry.trace" in sys.modules:
         from opentelemetry import trace

@@ -177,7 +177,9 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         valset: object = None,
         **kwargs: object,
     ) -> Any:
-        """Return a copy of the student with an estimator learned for each of its budgeted predictors.
+        """Return a copy of the student with an estimator in each predictor.
+
+        Learned for each of its budgeted predictors.
 
         Several predictors are searched one after the other, each under the program's own metric, with the estimators
         found before it in place. A `BudgetedChainOfThought` comes back as a `TaleEP`. Where no budget gained anything,
@@ -240,7 +242,10 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return SearchJob(questions, metric, isinstance(self.metric, str), sampler, plan, self.options, folder, efforts)
 
     def _make_sampler(self, efforts: tuple[str, ...]) -> "BaseSampler":
-        """Return the sampler; over effort words the default is replaced by its counterpart, which knows them."""
+        """Return the sampler.
+
+        Over effort words the default is replaced by its counterpart, which knows them.
+        """
         if efforts and self.sampler in ("elastic", "effort"):
             return samplers.EffortSampler(efforts)
         return make_sampler(self.sampler, self.seed)
@@ -278,7 +283,10 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return program
 
     def _with_estimator(self, program: Program, name: str, rows: Sequence[SearchRow]) -> Any:
-        """Return the program with an estimator for one predictor, and the memory of what it was learned from."""
+        """Return the program with an estimator for one predictor.
+
+        And the memory of what it was learned from.
+        """
         module = budgeted_predictors(program)[name]
         module.seen.add((row.id for row in rows), "search", self.options.lm)
         if not any(row.best for row in rows):

@@ -80,7 +80,9 @@ class BudgetSweep:
 
 
 def parse_point(text: str) -> SweepPoint:
-    """Read a budget: tokens (`50`), a share of the question's tokens without a budget (`0.25x`), an effort word.
+    """Read a budget.
+
+    Tokens (`50`), a share of the question's tokens without a budget (`0.25x`), an effort word.
 
     Returns:
         Tokens as an int, a share as a float, a word as a str.
@@ -212,7 +214,9 @@ class _SweepRuns:
 
 
 def with_given_budget(program: Program, budget: BudgetLike | None) -> Any:
-    """Return a copy of a program whose budgeted predictors are all given one budget, and estimate none.
+    """Return a copy of a program with one given budget.
+
+    All its budgeted predictors are given it, and estimate none.
 
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought`; not changed.

@@ -1,4 +1,6 @@
-"""`calibrate`: the smallest budgets that provably lose no more right answers than you allow.
+"""`calibrate`: find the smallest budgets with a guarantee.
+
+They provably lose no more right answers than you allow.
 
 Lost is a question that is right without a budget and wrong with one. A scale on the budgets qualifies if an exact
 binomial test rejects, at level delta, that more than a share epsilon of such questions is lost (Clopper and Pearson's
@@ -72,7 +74,10 @@ class Calibration:
 
     @property
     def scale(self) -> Setting | None:
-        """The smallest scale, or lowest word or confidence, that qualifies; None if none does."""
+        """The smallest scale, or lowest word or confidence, that qualifies.
+
+        None if none does.
+        """
         return next((t.scale for t in reversed(self.tests) if t.passed), None)
 
     def __str__(self) -> str:
@@ -99,7 +104,10 @@ class Calibration:
         )
 
     def _cheaper_scale_hint(self) -> Iterator[str]:
-        """Say where a larger scale took fewer tokens: below the ideal range replies grow again."""
+        """Say where a larger scale took fewer tokens.
+
+        Below the ideal range replies grow again.
+        """
         known = [t for t in self.tests if t.passed and t.output_tokens is not None]
         if known and known[-1].scale == self.scale:
             least = min(known, key=lambda t: t.output_tokens or 0.0)
@@ -112,7 +120,9 @@ def _tokens_note(test: ScaleTest) -> str:
 
 
 def least_n(epsilon: float, delta: float) -> int:
-    """Return how many questions a calibration needs at least: with none lost, this many prove the promise.
+    """Return how many questions a calibration needs at least.
+
+    With none lost, this many prove the guarantee.
 
     Raises:
         UsageError: If one of the two is not between 0 and 1.
@@ -170,7 +180,9 @@ def calibrate(
     out: str | Path | None = None,
     **options: object,
 ) -> Calibration:
-    """Find the smallest budgets under which at most a share epsilon of right answers is lost.
+    """Find the smallest budgets that lose few right answers.
+
+    At most a share epsilon of right answers is lost under them.
 
     Asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by each
     scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are
@@ -228,7 +240,10 @@ def calibrate(
 
 
 class _CalibrationRuns:
-    """The runs of a calibration: what is lost at a scale, and what a promise is bound to."""
+    """The runs of a calibration.
+
+    What is lost at a scale, and what a guarantee is bound to.
+    """
 
     def __init__(
         self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: JsonObject, kind: SettingKind

@@ -1,4 +1,7 @@
-"""What a calibration turns down: a factor on the budgets, an effort word, or the confidence of an estimator."""
+"""What a calibration turns down.
+
+A factor on the budgets, an effort word, or the confidence of an estimator.
+"""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +32,10 @@ def with_setting(program: Any, kind: SettingKind, value: Setting) -> Any:
 def descending_settings(
     scales: Sequence[float], efforts: Sequence[str] | None, confidences: Sequence[float] | None
 ) -> tuple[SettingKind, Sequence[Setting]]:
-    """Check what is tested, and put it in order; the order must not depend on any answer."""
+    """Check what is tested, and put it in order.
+
+    The order must not depend on any answer.
+    """
     if efforts is not None and confidences is not None:
         raise UsageError("calibrate tests efforts or confidences, not both")
     if efforts is not None:

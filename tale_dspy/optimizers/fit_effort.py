@@ -117,7 +117,10 @@ def _fit_regression(
 
 
 def _one_word(levels: NDArray[np.int64], words: tuple[str, ...], confidence: float, note: str) -> OrdinalRegression:
-    """Return the model without features: the share of questions that each word suffices for, as log odds."""
+    """Return the model without features.
+
+    The share of questions that each word suffices for, as log odds.
+    """
     shares = np.array([(levels <= i).mean() for i in range(len(words))]).clip(1e-4, 1 - 1e-4)
     return OrdinalRegression(words, tuple(map(float, np.log(shares / (1 - shares)))), (), confidence, len(levels), note)
 
@@ -158,7 +161,10 @@ def _maximise_likelihood(x: Array, levels: NDArray[np.int64], words: int, penalt
 
 
 def _log_loss(thresholds: Array, weights: Array, x: Array, levels: NDArray[np.int64]) -> float:
-    """Return -mean ln P(level): P(level = i) = F(theta_i - w x) - F(theta_(i-1) - w x), F the logistic function."""
+    """Return the mean log loss of the levels.
+
+    -mean ln P(level), where P(level = i) = F(theta_i - w x) - F(theta_(i-1) - w x), F the logistic function.
+    """
     score = x @ weights
     edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
     upper = 1 / (1 + np.exp(np.clip(score - edges[levels + 1], -60, 60)))

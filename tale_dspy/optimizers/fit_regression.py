@@ -132,7 +132,10 @@ def _fit_question(row: SearchRow, estimator: RegressionEstimator) -> FitQuestion
 
 
 def _of_quantile(values: Sequence[float], quantile: float) -> float:
-    """Return the smallest of the values that at least this share of them does not exceed."""
+    """Return the smallest value at or above a quantile.
+
+    The smallest that at least this share of the values does not exceed.
+    """
     return sorted(values)[max(0, math.ceil(quantile * len(values) - 1e-9) - 1)]
 
 
@@ -141,7 +144,10 @@ def _constant_regression(best: Sequence[float], quantile: float, note: str) -> R
 
 
 class _CrossValidation:
-    """One fit: the features of all questions, and what is chosen by cross-validation on them."""
+    """One fit by cross-validation.
+
+    The features of all questions, and what is chosen on them.
+    """
 
     def __init__(
         self, questions: Sequence[FitQuestion], estimator: RegressionEstimator, hindsight: TrialReplay, seed: int
@@ -184,7 +190,10 @@ class _CrossValidation:
         )
 
     def _share_below(self, choice: FitChoice) -> float:
-        """Return the share of best budgets that do not lie above a line that was moved."""
+        """Return the share of best budgets at or below a line.
+
+        The line was moved.
+        """
         moved = [log + math.log(choice.scale) for log in self._left_out(choice.quantile, choice.penalty)]
         return round(sum(a <= b for a, b in zip(self.logs, moved, strict=False)) / len(moved), 4)
 
@@ -214,7 +223,9 @@ class _CrossValidation:
         return [float(log) for log in predicted]
 
     def _cheapest_fit(self, penalty: float | None) -> FitChoice:
-        """Choose what has the fewest tokens expected, at an accuracy that is about the best there is.
+        """Choose what has the fewest tokens expected.
+
+        At an accuracy that is about the best there is.
 
         Where a line predicts better than a constant, all its penalties are compared, and then what the best of them is
         multiplied by.
@@ -232,7 +243,10 @@ class _CrossValidation:
         return min((c for c, o in outcomes.items() if o.right >= bar), key=lambda c: outcomes[c].tokens)
 
     def _expected_outcome(self, choice: FitChoice) -> ExpectedOutcome:
-        """Return the mean outcome that a choice would have had on questions it was not fitted to."""
+        """Return the mean outcome of a choice on questions left out.
+
+        It was not fitted to those.
+        """
         logs = self._all_left_out(choice.quantile, choice.penalty)
         pairs = zip([*self.solved[:_CHOOSING], *self.others], logs, strict=True)
         scale = choice.scale
@@ -243,7 +257,10 @@ class _CrossValidation:
 
     @cache  # noqa: B019  the fit lives no longer than its line
     def _all_left_out(self, quantile: float, penalty: float | None) -> list[float]:
-        """Predict also for the questions without a best budget, none of which is fitted to."""
+        """Predict also for the questions without a best budget.
+
+        None of them is fitted to.
+        """
         logs = self._left_out(quantile, penalty)
         if not self.others:
             return logs
@@ -261,7 +278,10 @@ def _check_extra() -> None:
 
 
 def _project_embeddings(embeddings: Any) -> EmbeddingProjection:
-    """Return the directions in which these embeddings, one a row of a NumPy array, differ most."""
+    """Return the directions in which embeddings differ most.
+
+    The embeddings are the rows of a NumPy array.
+    """
     import numpy as np
     from sklearn.decomposition import PCA
 
@@ -273,7 +293,10 @@ def _project_embeddings(embeddings: Any) -> EmbeddingProjection:
 
 
 def _make_pipeline(quantile: float, penalty: float | None) -> Any:
-    """Return what is fitted: features of mean 0 and deviation 1, then a line or, without a penalty, a constant."""
+    """Return the pipeline that is fitted.
+
+    Features of mean 0 and deviation 1, then a line or, without a penalty, a constant.
+    """
     from sklearn.dummy import DummyRegressor
     from sklearn.linear_model import QuantileRegressor
     from sklearn.pipeline import make_pipeline

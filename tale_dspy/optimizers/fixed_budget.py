@@ -105,7 +105,9 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         valset: object = None,
         **kwargs: object,
     ) -> Any:
-        """Return a copy of the student with the best budget set, and the trials as `trial_logs`.
+        """Return a copy of the student with the best budget set.
+
+        The trials are its `trial_logs`.
 
         Args:
             student: A `BudgetedChainOfThought`; not changed.

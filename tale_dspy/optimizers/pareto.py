@@ -135,7 +135,10 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return self.search(student, trainset, valset).pick(**self.rule).program
 
     def search(self, student: Any, trainset: Any, valset: Any = None) -> ParetoFront:
-        """Return the front without choosing from it; arguments and errors as in `compile`."""
+        """Return the front without choosing from it.
+
+        Arguments and errors as in `compile`.
+        """
         searchable_predictors(student)
         _check_extra()
         self._reset_search()
@@ -251,7 +254,10 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _fresh_front(
         self, student: Program, demos: Demos, val: object, variants: "dict[str, _MeasuredVariant]"
     ) -> ParetoFront:
-        """Measure the front again on fresh draws, the most accurate first, as far as the caps go."""
+        """Measure the front again on fresh draws.
+
+        The most accurate first, as far as the caps go.
+        """
         name = val.name if isinstance(val, Dataset) else "examples"
         points = [
             FrontPoint(self.space.build(student, v.choices, demos), v.choices, v.measured, v.measured, False)

@@ -1,4 +1,7 @@
-"""The front of a search with several goals: programs of which none is better than another in everything."""
+"""The front of a search with several goals.
+
+Programs of which none is better than another in everything.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +26,10 @@ class ProgramFigures:
     """Questions."""
 
     def is_dominated_by(self, other: "ProgramFigures") -> bool:
-        """Tell whether another is at least as good in everything and better in something."""
+        """Return whether another is at least as good, and better in something.
+
+        At least as good in everything.
+        """
         ours, theirs = [-self.accuracy, self.tokens], [-other.accuracy, other.tokens]
         if self.cost_usd is not None and other.cost_usd is not None:
             ours, theirs = [*ours, self.cost_usd], [*theirs, other.cost_usd]

@@ -19,7 +19,9 @@ from tale_dspy.protocols import Program
 
 
 def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState]]:
-    """Return the modules of a program that choose budgets, each with the state its budgets come from.
+    """Return the modules of a program that choose budgets.
+
+    Each with the state its budgets come from.
 
     Raises:
         UsageError: If there is none, or one waits for its caller to give a budget.
@@ -40,7 +42,9 @@ def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState
 
 
 def scaled(program: Any, factor: float) -> Any:
-    """Return a copy of a program with all budgets multiplied, any calibration of the old ones taken off.
+    """Return a copy of a program with all budgets multiplied.
+
+    Any calibration of the old ones is taken off.
 
     Args:
         program: Holds one or more budgeted modules; not changed.
@@ -64,7 +68,9 @@ def scaled(program: Any, factor: float) -> Any:
 
 
 def with_confidence(program: Any, confidence: float) -> Any:
-    """Return a copy of a program whose estimators of effort words give a word of so much confidence.
+    """Return a copy of a program with another estimator confidence.
+
+    Its estimators of effort words give a word of so much confidence.
 
     Args:
         program: Holds one or more `TaleEP` with a fitted `EffortEstimator`; not changed.

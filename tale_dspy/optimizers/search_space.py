@@ -1,4 +1,7 @@
-"""What a tuning may change about a budgeted program, and the program that one choice of it makes."""
+"""What a tuning may change about a budgeted program.
+
+And the program that one choice of it makes.
+"""
 
 import math
 import random
@@ -134,7 +137,9 @@ class SearchSpace:
 
 
 def choose_demos(candidates: Sequence[dspy.Example], k: int, demo_set: int) -> list[dspy.Example]:
-    """Return one set of demos, the shortest first; equal arguments give equal sets.
+    """Return one set of demos, the shortest first.
+
+    Equal arguments give equal sets.
 
     Args:
         candidates: Right answers, the shortest first.
@@ -150,7 +155,9 @@ def choose_demos(candidates: Sequence[dspy.Example], k: int, demo_set: int) -> l
 def collect_demos(
     program: Any, examples: Iterable[Any], is_right: Callable[[Any, Any], bool], k: int
 ) -> dict[str, list[dspy.Example]]:
-    """Ask a program until it has given twice `k` right answers, and make demos of them.
+    """Ask a program until it has given enough right answers for demos.
+
+    Twice `k` of them; demos are made of these.
 
     Args:
         program: Its budgeted predictors get demos; not changed.
@@ -177,7 +184,10 @@ _RightAnswer = tuple[float, _Trace]
 
 
 def _answer_rightly(program: Program, example: Any, is_right: Callable[[Any, Any], bool]) -> _RightAnswer | None:
-    """Return the tokens and the trace of a right answer; None if it is wrong or there is none."""
+    """Return the tokens and the trace of a right answer.
+
+    None if it is wrong or there is none.
+    """
     with dspy.context(trace=[]):
         try:
             pred = program(**example.inputs())
@@ -190,7 +200,10 @@ def _answer_rightly(program: Program, example: Any, is_right: Callable[[Any, Any
 
 
 def _predictor_steps(trace: _Trace, names: Mapping[int, str]) -> dict[str, dspy.Example]:
-    """Return what each budgeted predictor was asked and answered, the last time where there were several."""
+    """Return what each budgeted predictor was asked and answered.
+
+    The last time where there were several.
+    """
     return {
         names[id(predictor)]: dspy.Example(augmented=True, **inputs, **outputs)
         for predictor, inputs, outputs in trace

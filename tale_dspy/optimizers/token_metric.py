@@ -81,7 +81,9 @@ class TokenAwareMetric:
 def token_aware_metric(
     metric: Metric | None = None, *, weight: float = 0.3, tokens: float = 200.0, threshold: float = 1.0
 ) -> TokenAwareMetric:
-    """Return a metric for any DSPy optimizer that prefers, of two right answers, the one of fewer tokens.
+    """Return a metric for any DSPy optimizer that prefers fewer tokens.
+
+    Of two right answers, the one of fewer tokens.
 
     The score is `s * (1 - weight * t / (t + tokens))`, where s is the score of the answer alone and t counts what the
     reasoning and the estimate of its budget wrote. Where t is unknown the whole weight is lost: unknown is not 0.
@@ -107,7 +109,9 @@ def token_aware_metric(
 
 
 def net_tokens(pred: Any) -> int | None:
-    """Return the completion tokens of an answer, the estimate of its budget included.
+    """Return the completion tokens of an answer.
+
+    The estimate of its budget included.
 
     Return None if they are unknown.
 

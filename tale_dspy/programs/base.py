@@ -50,7 +50,10 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
         return _with_attributes(copy.deepcopy(self.__dict__, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle all but the signature of the completions, a class made at run time that no pickle can name."""
+        """Pickle all but the signature of the completions.
+
+        That is a class made at run time, which no pickle can name.
+        """
         completions = None if self._completions is None else Completions(dict(self._completions.items()))
         return _with_attributes, ({**self.__dict__, "_completions": completions},)
 
@@ -87,7 +90,10 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
         return self._field_or("estimate_tokens", None if self._receipt is None else self._receipt.estimate_tokens)
 
     def _field_or(self, name: str, value: int | None) -> int | None:
-        """Return the field of that name where the signature has one, as a BudgetEstimator's has."""
+        """Return the field of that name where the signature has one.
+
+        As a BudgetEstimator's has.
+        """
         field_value: int | None = self._store.get(name, value)
         return field_value
 
@@ -168,22 +174,34 @@ class TaleModule(RegisteredModule, abstract=True):
 
     @contextmanager
     def call_scope(self) -> Iterator[list[Call]]:
-        """Put the module's adapter in force and collect the calls made inside the block."""
+        """Put the module's adapter in force and collect the calls made.
+
+        Those inside the block.
+        """
         with record_calls(adapter=self.adapter_in_force()) as calls:
             yield calls
 
     def adapter_in_force(self, configured: object = None) -> Any:
-        """Return the adapter that calls are rendered with: the module's, the configured one, or its default."""
+        """Return the adapter that calls are rendered with.
+
+        The module's, the configured one, or its default.
+        """
         configured = configured or dspy.settings.adapter
         return self.adapter or configured or self.predict.default_adapter or default_adapter()
 
     def check_guarantee(self, state: BudgetState, kwargs: CallArguments, mode: str) -> None:
-        """Warn if budgets were calibrated, and for something else than what this call is asked under."""
+        """Warn where a call is outside what the budgets were calibrated for.
+
+        If they were calibrated, and for something else than what this call is asked under.
+        """
         if state.promise is not None:
             warn_if_invalid(state.promise, calibration_context(self, kwargs, mode), state.budgets)
 
     def with_receipt_of(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
-        """Copy a predictor's prediction, which belongs to the trace, into a new one with a receipt."""
+        """Copy a predictor's prediction into a new one with a receipt.
+
+        The old one belongs to the trace.
+        """
         self.seen.check_model(calls)
         names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
         receipt = Receipt(
@@ -201,7 +219,10 @@ class TaleModule(RegisteredModule, abstract=True):
         return with_receipt(raw, receipt)
 
     def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return DSPy's state of each parameter, and under `tale_dspy` what is needed to build the program again."""
+        """Return DSPy's state of each parameter, and the program's own.
+
+        Under `tale_dspy` stands what is needed to build the program again.
+        """
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
     def describe(self) -> JsonObject:
@@ -235,7 +256,9 @@ class TaleModule(RegisteredModule, abstract=True):
         return {"adapter": adapter_named(about["adapter"]), **checked_settings(about["config"])}
 
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
-        """Load a state of this class or, by field name, of a plain `dspy.ChainOfThought`.
+        """Load a state of this class.
+
+        Or, by field name, of a plain `dspy.ChainOfThought`.
 
         What the state does not tell (an estimator, the limits, the guidance of a control) stays as it is.
 
@@ -253,7 +276,10 @@ class TaleModule(RegisteredModule, abstract=True):
 
 
 def with_receipt(raw: dspy.Prediction, receipt: Receipt) -> TalePrediction:
-    """Return a new prediction with the fields and completions of another and a receipt."""
+    """Return a copy of a prediction with a receipt.
+
+    It has the fields and completions of the other.
+    """
     return _with_attributes({**vars(raw), "_store": dict(raw._store), "_receipt": receipt})
 
 
@@ -309,7 +335,10 @@ def _as_signature(signature: Any) -> Any:
 
 
 def _set_reasoning(predict: Any, text: str | None) -> None:
-    """Give the predictor the type of reasoning it had: other than `str` after `budgeted`, or none at all."""
+    """Give the predictor the type of reasoning it had.
+
+    Other than `str` after `budgeted`, or none at all.
+    """
     if text is None and REASONING in predict.signature.output_fields:
         predict.signature = predict.signature.delete(REASONING)
     elif text not in (None, "str"):
@@ -323,7 +352,10 @@ def with_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 
 def with_budget(signature: type[dspy.Signature]) -> type[dspy.Signature]:
-    """Put `token_budget` behind the inputs: `TaleAdapter` renders it as a phrase, others as a sentence."""
+    """Put `token_budget` behind the inputs.
+
+    `TaleAdapter` renders it as a phrase, others as a sentence.
+    """
     field = dspy.InputField(desc="Think in fewer tokens than this")
     extended: type[dspy.Signature] = signature.append(BUDGET, field, type_=int)
     return extended

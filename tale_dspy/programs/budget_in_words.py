@@ -13,7 +13,9 @@ from tale_dspy.protocols import CallArguments, JsonObject
 
 
 def with_budget_in_words(adapter: Any) -> Any:
-    """Return an adapter that renders `token_budget` as a sentence at the end of the prompt.
+    """Return an adapter that renders `token_budget` as a sentence.
+
+    At the end of the prompt.
 
     Real models ignored the field with a bare number that DSPy's adapters make of it, and kept to the sentence
     (docs/real_models.md). A prompt without a `reasoning` field is left as it is, and so is a `TaleAdapter`.

@@ -103,7 +103,10 @@ class BudgetedModule(TaleModule, abstract=True):
         return adapter if trained else with_budget_in_words(adapter)
 
     def asks_in_paper_form(self) -> bool:
-        """Say whether the budget is worded as in the paper, or as the model was trained to obey."""
+        """Return whether the budget is worded as in the paper.
+
+        Else it is worded as the model was trained to obey.
+        """
         lm = self.predict.lm or dspy.settings.lm
         if isinstance(lm, LM) and lm.prompt_form is not None:
             return True
@@ -161,11 +164,16 @@ class BudgetedModule(TaleModule, abstract=True):
         return rest, self.mode if kwargs["mode"] is None else check_mode(kwargs["mode"])
 
     def takes(self, name: str, kwargs: Mapping[str, object]) -> bool:
-        """Say whether an argument of a call is the module's, and not an input of the signature."""
+        """Return whether an argument of a call is the module's.
+
+        And not an input of the signature.
+        """
         return name in kwargs and name not in self.predict.signature.input_fields
 
     def given_budget(self, kwargs: Mapping[str, Any]) -> Budget | None:
-        """Return the budget the caller gives this call by `token_budget=` or `effort=`.
+        """Return the budget the caller gives this call.
+
+        By `token_budget=` or `effort=`.
 
         Return None if neither.
         """
@@ -217,7 +225,9 @@ class BudgetedModule(TaleModule, abstract=True):
 
 
 def budget_value(tokens: BudgetLike | None, effort: str | None) -> BudgetValue | None:
-    """Return the one value of a number and a word given by a caller, each of which may be missing.
+    """Return the one value of a number and a word given by a caller.
+
+    Each of them may be missing.
 
     Raises:
         UsageError: If one of them is none; a number in a text is a mistake, as with an int field.
@@ -232,7 +242,10 @@ def budget_value(tokens: BudgetLike | None, effort: str | None) -> BudgetValue |
 
 
 def reasoning_modules(program: Program) -> list[Any]:
-    """Return the modules of a program that reason without a number to send, each once."""
+    """Return the modules of a program that reason without a number.
+
+    Those that have none to send, each once.
+    """
     return [module for module in modules_of(program) if isinstance(module, ReasoningModule)]
 
 
@@ -242,7 +255,9 @@ def budgeted_modules(program: Program) -> list[Any]:
 
 
 def check_reasoning_controls(program: Program, lm: LanguageModel) -> None:
-    """Say before anything is asked that a model cannot take its budgets as the program sends them.
+    """Refuse a model that cannot take the budgets of a program.
+
+    As the program sends them, before anything is asked.
 
     Args:
         program: Any `dspy.Module`.

@@ -117,7 +117,10 @@ class TrajectoryBudget:
         return max(0, self.total - self.spent)
 
     def room(self, *, final: bool) -> int:
-        """Return the tokens the next call may take: all that is left for the answer, less its share for a step."""
+        """Return the tokens the next call may take.
+
+        All that is left for the answer, less its share for a step.
+        """
         return int(self.left if final else self.left - self.costs.answer_tokens(self.total))
 
     def word(self, words: Sequence[str], ceiling: str | None, *, final: bool) -> str | None:
@@ -189,7 +192,10 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
 
 
 class BudgetedStep(dspy.Module):  # type: ignore[misc]
-    """One call of a trajectory: told what is left, with the effort that fits, and capped at its room."""
+    """One call of a trajectory.
+
+    It is given what is left, the effort that fits, and a cap at its room.
+    """
 
     def __init__(self, predict: TalePredict, *, final: bool) -> None:
         super().__init__()
@@ -241,13 +247,19 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
         return raw
 
     def _without_answer(self) -> dspy.Prediction:
-        """Return what stands for a reply that was not asked for or was cut: finish, or no answer."""
+        """Return what stands for a reply that was not asked for or was cut.
+
+        Finish, or no answer.
+        """
         if self.final:
             return dspy.Prediction(**dict.fromkeys(self.predict.signature.output_fields))
         return dspy.Prediction(next_thought="The token budget is spent.", next_tool_name="finish", next_tool_args={})
 
     def _step_request(self, lm: LanguageModel, word: str | None, room: int) -> BudgetRequest:
-        """Return the settings of a step: the word, or the number where the model takes one, under a cap on its room."""
+        """Return the settings of a step.
+
+        The word, or the number where the model takes one, under a cap on its room.
+        """
         config = dict(self.predict.config)
         cap = budget_request(lm, room, "cap", config)
         if word is None:
@@ -286,7 +298,10 @@ def budget_react(agent: dspy.ReAct, total_budget: int, effort: str | None = None
 
 
 def _told_what_is_left(old: dspy.Predict) -> TalePredict:
-    """Return a predictor with everything of another and an input field for what is left."""
+    """Return a copy of a predictor with an input for what is left.
+
+    It has everything else of the other.
+    """
     described = dspy.InputField(desc="finish in time: an answer that comes after the budget is lost")
     signature: Any = old.signature
     predict: TalePredict = TalePredict(signature.append(TOKENS_LEFT, described, type_=str))

@@ -13,12 +13,18 @@ from tale_dspy.programs.registry import RegisteredModule, registered_modules
 
 @cache
 def import_programs() -> None:
-    """Import every file of this folder, so that the classes in them are registered."""
+    """Import every file of this folder.
+
+    The classes in them are then registered.
+    """
     for module in pkgutil.walk_packages(programs.__path__, f"{programs.__name__}."):
         importlib.import_module(module.name)
 
 
 def command_line_programs() -> dict[str, type[RegisteredModule]]:
-    """Return the programs that have a word of their own on the command line, by that word."""
+    """Return the programs by their word on the command line.
+
+    Those that have one of their own.
+    """
     import_programs()
     return {kind.cli_name: kind for kind in registered_modules().values() if kind.cli_name is not None}

@@ -5,7 +5,9 @@ from tale_dspy.prompts import DRAFT_INSTRUCTIONS
 
 
 class ChainOfDraft(ReasoningModule):
-    """Reason in drafts of at most five words a step (arXiv 2502.18600), zero-shot.
+    """Reason in drafts of at most five words a step, zero-shot.
+
+    Chain of Draft (arXiv 2502.18600).
 
     Args: see `ReasoningModule`.
     """

@@ -36,7 +36,9 @@ def budgeted(
     total_budget: int | None = None,
     effort: str | None = None,
 ) -> Any:
-    """Return a copy of a program in which every chain of thought is given a budget first (TALE-EP).
+    """Return a copy of a program whose chains of thought get budgets.
+
+    Every one is given a budget first (TALE-EP).
 
     Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM, callbacks
     field descriptions and what was set on the instance; a module used in two places stays one. The program itself is
@@ -93,7 +95,9 @@ def budgeted(
 
 
 def unbudgeted(program: Any) -> Any:
-    """Return a copy of a program in which nothing is given a budget: `budgeted` undone.
+    """Return a copy of a program in which nothing is given a budget.
+
+    `budgeted` undone.
 
     Each `TaleEP` and `BudgetedChainOfThought` becomes a `VanillaCoT` that keeps its signature, instructions, demos,
     settings, LM, callbacks, adapter and memory of questions: what budgets are compared with.
@@ -129,7 +133,10 @@ def _vanilla_twin(module: Any) -> VanillaCoT:
 
 
 class _LoadByName:
-    """Stands in for DSPy's `load_state`, which ends in a KeyError at a state saved before the program was budgeted."""
+    """Stand in for DSPy's `load_state`.
+
+    It ends in a KeyError at a state saved before the program was budgeted.
+    """
 
     def __init__(self, program: dspy.Module) -> None:
         self.program = program
@@ -142,7 +149,10 @@ class _LoadByName:
 
 
 def _plain_names(names: Iterable[str] | None) -> set[str]:
-    """Bring names into one form: without quotes around keys, and the program itself as the empty name."""
+    """Bring names into one form.
+
+    Without quotes around keys, and the program itself as the empty name.
+    """
     chosen_names = [names] if isinstance(names, str) else names or ()
     plain = (name.replace("'", "").replace('"', "") for name in chosen_names)
     return {"" if name == "self" else name.removeprefix("self.") for name in plain}
@@ -207,7 +217,10 @@ def _check_predict(name: str, module: Program) -> bool:
 
 
 def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> TaleEP:
-    """Build the budgeted twin of a chain of thought or a Predict around its own signature."""
+    """Build the budgeted twin of a chain of thought or a Predict.
+
+    Around its own signature.
+    """
     old = _inner_predictor(module)
     inner = old.signature.delete(REASONING) if REASONING in old.signature.output_fields else old.signature
     vanilla = module if isinstance(module, VanillaCoT) else None
@@ -234,7 +247,9 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
 
 
 def replace_modules(holder: object, swapped: dict[int, Any], visited: set[int] | None = None) -> None:
-    """Put modules where others stand: in attributes, lists, tuples and dicts, at any depth.
+    """Put modules where others stand.
+
+    In attributes, lists, tuples and dicts, at any depth.
 
     Args:
         holder: A module, list or dict; changed in place.

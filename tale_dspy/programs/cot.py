@@ -1,4 +1,7 @@
-"""Vanilla chain of thought: "Let's think step by step:", the paper's baseline."""
+"""Vanilla chain of thought, the paper's baseline.
+
+"Let's think step by step:".
+"""
 
 from tale_dspy.programs.reasoning_module import ReasoningModule
 

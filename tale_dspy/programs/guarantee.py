@@ -1,4 +1,6 @@
-"""What a calibration promises of a program's budgets, and where the promise is void.
+"""What a calibration guarantees of a program's budgets.
+
+And where the guarantee is void.
 
 Made by `tale_dspy.calibrate` and saved with the limits it is about. Nothing here measures anything.
 """
@@ -111,14 +113,19 @@ def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> No
 
 
 def _data_family(data: str) -> str | None:
-    """Return the name of a set without its split; None of what has no published name."""
+    """Return the name of a set without its split.
+
+    None of what has no published name.
+    """
     if data == "examples" or "." in data:
         return None
     return data.split(":")[0].removesuffix("-train")
 
 
 def calibration_context(module: Any, kwargs: Mapping[str, Any], mode: str | None) -> CalibrationContext:
-    """Return what a call of a module is asked under; its adapter must be in force.
+    """Return what a call of a module is asked under.
+
+    Its adapter must be in force.
 
     Args:
         module: A `TaleModule`.
@@ -131,7 +138,10 @@ def calibration_context(module: Any, kwargs: Mapping[str, Any], mode: str | None
 
 
 def model_of(lm: Any) -> str | None:
-    """Name a model; weights that were trained further lie at the same path, so a local one's hash is part of it."""
+    """Name a model.
+
+    Weights that were trained further lie at the same path, so a local one's hash is part of it.
+    """
     if lm is None:
         return None
     return f"{lm.model}@{lm.identity}" if isinstance(lm, LM) and lm.identity else str(lm.model)

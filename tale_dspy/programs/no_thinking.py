@@ -13,7 +13,9 @@ from tale_dspy.protocols import CallArguments
 
 
 class NoThinking(ReasoningModule):
-    """Answer step by step with native thinking switched off (NoThinking, arXiv 2504.09858).
+    """Answer step by step with native thinking switched off.
+
+    NoThinking (arXiv 2504.09858).
 
     The paper prefills an empty thought; so do the chat templates of Qwen3 and its like where thinking is off, and
     hosted models have a switch or an effort `none`. A model that cannot be kept from thinking gets its least effort,

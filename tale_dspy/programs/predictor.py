@@ -58,7 +58,9 @@ _LM |= {"device", "dtype", "max_batch"}  # of a local model
 
 
 class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
-    """A `dspy.Predict` whose saved state carries its field names, and that loads by name or refuses.
+    """A `dspy.Predict` whose saved state carries its field names.
+
+    It loads by name or refuses.
 
     Attributes:
         on_truncation: What is done about a reply that is empty or was cut: `force_answer`, `retry_larger` or None
@@ -79,7 +81,10 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         return await arun_steps(self._recovering_steps(kwargs))
 
     def _recovering_steps(self, kwargs: CallArguments) -> Steps[dspy.Prediction]:
-        """Yield the first attempt and, where its reply was cut, what `on_truncation` asks for."""
+        """Yield the first attempt and what recovers it.
+
+        Where its reply was cut, what `on_truncation` asks for.
+        """
         with record_calls() as calls:
             recovery = AnswerRecovery(self, kwargs, calls)
             recovery.note_answer((yield self._mend_parse_errors(kwargs)))
@@ -94,7 +99,10 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         return recovery.result()
 
     def _mend_parse_errors(self, kwargs: CallArguments) -> PendingCall:
-        """Return a call that gives what DSPy's own adapters raise where a reply has no marker, instead of raising."""
+        """Return a call that gives parse errors instead of raising them.
+
+        Those of DSPy's own adapters where a reply has no marker.
+        """
 
         def call() -> dspy.Prediction | AdapterParseError:
             try:
@@ -125,7 +133,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         return {**state, "signature": signature, _NAMES: names, **settings}
 
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> "TalePredict":
-        """Load a state that carries field names; any other goes through `named` first.
+        """Load a state that carries field names.
+
+        Any other goes through `named` first.
 
         Raises:
             StateError: If the saved fields are not this predictor's, or the state is broken.
@@ -199,7 +209,10 @@ def _closing_call(request: ClosingRequest) -> PendingCall:
 
 @contextmanager
 def _recovery_scope() -> Iterator[None]:
-    """Book calls as recoveries, keep them out of DSPy's trace, and stream none of them."""
+    """Book calls as recoveries.
+
+    They are kept out of DSPy's trace, and none of them is streamed.
+    """
     with role("recovery"), settings.context(trace=None, send_stream=None):
         yield
 
@@ -259,12 +272,18 @@ def _added_parameters(program: dspy.Module) -> set[int]:
 
 
 def saved_settings() -> frozenset[str]:
-    """Return the names of settings of a call that are saved, and taken from a file."""
+    """Return the names of settings that are saved, and read from a file.
+
+    They are settings of a call.
+    """
     return _FIXED_SETTINGS.union(parameter_names().settings)
 
 
 def savable_settings(config: Mapping[str, object]) -> JsonObject:
-    """Return the settings of a call that a file may hold; what is left out is said."""
+    """Return the settings of a call that a file may hold.
+
+    What is left out is said.
+    """
     known = saved_settings()
     lost = sorted(name for name in config if name not in known)
     if lost:
@@ -286,7 +305,9 @@ def checked_settings(config: Mapping[str, object]) -> JsonObject:
 
 
 def _is_same_field(name: str, fields: Mapping[str, str], saved: Mapping[str, str]) -> bool:
-    """Whether a saved field without a name is this one: by the name in its description, else by its wording.
+    """Return whether a saved field without a name is this one.
+
+    By the name in its description, else by its wording.
 
     Not by its prefix alone: COPRO rewrites that of the last output.
     """
@@ -309,7 +330,10 @@ def _as_list(name: str, value: object) -> list[Any]:
 
 
 def _allowed_lm_settings(lm: Mapping[str, Any] | None) -> JsonObject | None:
-    """Drop what a file must not decide about a language model: addresses, headers, fallbacks, credentials."""
+    """Drop what a file must not decide about a language model.
+
+    Addresses, headers, fallbacks, credentials.
+    """
     if lm is None:
         return None
     known = _LM | saved_settings()

@@ -57,7 +57,10 @@ class ReasoningModule(TaleModule, abstract=True):
 
     @property
     def mode(self) -> Mode:
-        """Whether a model that thinks natively is asked for its reasoning again: `auto` or `prompt`."""
+        """Whether a natively thinking model is asked for its reasoning again.
+
+        `auto` or `prompt`.
+        """
         return self.mode_state.mode
 
     @mode.setter
@@ -85,7 +88,10 @@ class ReasoningModule(TaleModule, abstract=True):
         return self.to_prediction(raw, calls)
 
     def prepare_call(self, kwargs: CallArguments) -> CallArguments:
-        """Return what the predictor is called with: without a reasoning field where the model thinks natively."""
+        """Return what the predictor is called with.
+
+        Without a reasoning field where the model thinks natively.
+        """
         mode = self.mode
         if "mode" in kwargs and "mode" not in self.predict.signature.input_fields:
             kwargs = {**kwargs}
@@ -109,7 +115,10 @@ def language_model(predict: Predictor, kwargs: Mapping[str, object]) -> Any:
 
 
 def without_reasoning(predict: Any, kwargs: CallArguments) -> CallArguments:
-    """Return the arguments of a call with a signature that does not ask for the reasoning."""
+    """Return the arguments of a call that does not ask for the reasoning.
+
+    With a signature without it.
+    """
     signature = kwargs.get("signature", predict.signature)
     if REASONING not in signature.output_fields:
         return kwargs
@@ -117,7 +126,10 @@ def without_reasoning(predict: Any, kwargs: CallArguments) -> CallArguments:
 
 
 def with_thought(pred: TalePrediction, predict: Predictor, calls: list[Call]) -> None:
-    """Put native thinking in the place of a reasoning field that was not asked for."""
+    """Put native thinking in the place of a reasoning field.
+
+    One that was not asked for.
+    """
     field = predict.signature.output_fields.get(REASONING)
     if field is not None and REASONING not in pred._store:
         last = next((c.thought for c in reversed(calls) if c.role == "reason"), None)

@@ -101,14 +101,20 @@ class AnswerRecovery:
         self._best = found_answer
 
     def cut(self) -> bool:
-        """Whether the last reply is empty, or ended with its room and not with its answer."""
+        """Whether the last reply is empty or cut.
+
+        Cut: ended with its room and not with its answer.
+        """
         names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
         best = self._best
         answered = isinstance(best, dspy.Prediction) and any(best.get(k) is not None for k in names)
         return status_of(self.calls, answered) in ("empty", "truncated")
 
     def result(self) -> dspy.Prediction:
-        """Return the answer, or raise what the adapter had to say of an unreadable one."""
+        """Return the answer.
+
+        Or raise what the adapter had to say of an unreadable one.
+        """
         if isinstance(self._best, AdapterParseError):
             raise self._best
         best: dspy.Prediction = self._best
@@ -173,7 +179,10 @@ class AnswerRecovery:
         return self.kwargs
 
     def _replace_in_trace(self, pred: dspy.Prediction) -> None:
-        """Put the answer into DSPy's trace, in the place of the cut one: an optimizer makes demos of what is there."""
+        """Put the answer into DSPy's trace, in the place of the cut one.
+
+        An optimizer makes demos of what is there.
+        """
         trace = settings.trace
         if trace is None or not settings.max_trace_size:
             return
@@ -186,7 +195,9 @@ class AnswerRecovery:
 
 
 def with_closed_thought(messages: list[JsonObject], so_far: str, form: str) -> list[JsonObject]:
-    """Return the messages of a request with a cut thought sent back and the answer asked for.
+    """Return the messages of a request with a cut thought sent back.
+
+    And the answer asked for.
 
     The thought is an assistant's turn with a user's behind it, which every chat endpoint takes; some refuse a request
     that ends with the assistant, and an empty turn. Where nothing of it is known the last message asks at once.
@@ -206,12 +217,18 @@ def with_closed_thought(messages: list[JsonObject], so_far: str, form: str) -> l
 
 
 def minimal_thinking_settings(lm: LanguageModel, config: Mapping[str, object]) -> JsonObject:
-    """Return the settings of a call with the least thinking the model allows in the place of any other control."""
+    """Return the settings of a call with the least thinking allowed.
+
+    It takes the place of any other control.
+    """
     return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_minimal_request(lm, config).settings}
 
 
 def unavoidable_tokens(lm: LanguageModel, config: Mapping[str, object]) -> int:
-    """Return the tokens a model may think before it answers, though it is asked for the least."""
+    """Return the tokens a model may think before it answers.
+
+    Though it is asked for the least.
+    """
     family = family_of(lm)
     if family is None or not _minimal_request(lm, config).thinks:
         return 0

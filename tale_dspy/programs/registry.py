@@ -30,7 +30,9 @@ class BuildContext:
 
 
 class RegisteredModule(dspy.Module):  # type: ignore[misc]  # dspy ships no types
-    """A module that is known by its class name from the moment its class is defined.
+    """A module that is known by its class name once it is defined.
+
+    From the moment its class is defined.
 
     Pass `abstract=True` in the class statement of a base that no file may name.
 

@@ -66,7 +66,10 @@ def _stated_budget(raw: dspy.Prediction) -> Budget | None:
 
 
 def _without_budget(raw: dspy.Prediction) -> dspy.Prediction:
-    """Copy a prediction, which belongs to the trace, without the budget: its keys are those of a chain of thought."""
+    """Copy a prediction without the budget.
+
+    The old one belongs to the trace; the new one's keys are those of a chain of thought.
+    """
     completions: Any = raw.completions
     fields = {k: v for k, v in completions.items() if k != BUDGET}
     plain: dspy.Prediction = dspy.Prediction.from_completions(fields, signature=completions.signature)

@@ -1,4 +1,6 @@
-"""Notice a reply without the reasoning that was asked for, and what `TaleEP(on_skip=...)` does about it.
+"""Notice a reply without the reasoning that was asked for.
+
+And what `TaleEP(on_skip=...)` does about it.
 
 Asked to use less than N tokens, some models write the bare answer: the tokens are saved, and the accuracy is lost
 (Qwen2.5-Coder-1.5B-Instruct on GSM8K: from 55 to 8 % with the paper's phrase).
@@ -37,7 +39,9 @@ def check_on_skip(value: object) -> SkipPolicy | None:
 
 
 def skips_reasoning(fields: Mapping[str, object] | dspy.Prediction, calls: Sequence[Call]) -> bool | None:
-    """Say whether an answer came without the visible reasoning that was asked for.
+    """Return whether an answer came without its visible reasoning.
+
+    The reasoning was asked for.
 
     Fewer than three words without any digit are no reasoning: a label, "Sure.", "So:". Native thinking is reasoning.
 

@@ -1,4 +1,7 @@
-"""From a word on the command line to a program: `cot`, `budget:50`, `best.json`, `my_module:program`."""
+"""Turn a word on the command line into a program.
+
+`cot`, `budget:50`, `best.json`, `my_module:program`.
+"""
 
 import importlib
 import inspect
@@ -28,7 +31,10 @@ _FACTOR = re.compile(r"budget:(\d+(?:\.\d+)?)x")
 
 
 def program_words() -> dict[str, Callable[[str], dspy.Module]]:
-    """Return the words that are a program by themselves, and what builds it from a signature."""
+    """Return the program words, and what builds each from a signature.
+
+    Words that are a program by themselves.
+    """
     words: dict[str, Callable[[str], dspy.Module]] = {**command_line_programs(), "dspy-cot": dspy.ChainOfThought}
     return dict(sorted(words.items()))
 
@@ -98,7 +104,9 @@ def _effort_value(spec: str) -> BudgetValue:
 
 
 def imported(spec: str) -> Any:
-    """Import `module:attribute`, with the current folder on the path as `python -m` has it.
+    """Import `module:attribute`.
+
+    With the current folder on the path as `python -m` has it.
 
     Raises:
         UsageError: If there is no such module or attribute, or the module fails while it is imported.
@@ -119,7 +127,10 @@ def imported(spec: str) -> Any:
 
 
 def _import_program(spec: str, signature: str) -> Any:
-    """Return the module of that name, or what a class or factory of that name gives."""
+    """Return the module of that name.
+
+    Or what a class or factory of that name gives.
+    """
     value = imported(spec)
     if not isinstance(value, dspy.Module) and callable(value):
         try:

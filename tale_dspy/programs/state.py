@@ -32,7 +32,10 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
     required = True
 
     def affects_output(self) -> bool:
-        """Whether an answer may depend on it, so that runs with another are not the same."""
+        """Return whether an answer may depend on it.
+
+        Runs with another are then not the same.
+        """
         return True
 
     @abstractmethod
@@ -49,7 +52,10 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
 
 
 class BudgetState(ModuleState):
-    """What a module's budgets come from, with the promise of a calibration about it, if there was one."""
+    """What a module's budgets come from.
+
+    With the guarantee of a calibration about it, if there was one.
+    """
 
     promise: CalibrationGuarantee | None = None
 
@@ -155,15 +161,19 @@ class SkipState(ModuleState):
 
 
 class ReasoningModeState(BudgetModeState):
-    """Whether a module without a budget asks a model that thinks natively for its reasoning again."""
+    """Whether a natively thinking model is asked for its reasoning again.
+
+    By a module without a budget.
+    """
 
     def affects_output(self) -> bool:
         return self.mode != "auto"  # runs from before there was a choice are as those with the default
 
 
 class TrainingExamples(ModuleState):
-    """Ids of the questions a program was tuned on, with their role: `train`, `val` or `search`; and the model it was
-    tuned with.
+    """Ids of the questions a program was tuned on, with their role.
+
+    `train`, `val` or `search`; and the model it was tuned with.
 
     An evaluation on one of the questions is refused, or marked contaminated; with another model it is flagged.
     """
@@ -186,7 +196,10 @@ class TrainingExamples(ModuleState):
             self.model = str(model.model)
 
     def check_model(self, calls: Sequence[Call]) -> None:
-        """Warn, once for each pair of models, where another model answers than the one the program was tuned with."""
+        """Warn where another model answers than the one tuned with.
+
+        Once for each pair of models.
+        """
         if self.model is None:
             return
         used = next((c.model for c in calls if c.role == "reason"), None)

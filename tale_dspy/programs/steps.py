@@ -48,7 +48,10 @@ async def arun_steps(steps: Steps[Result]) -> Result:
 
 
 def gathered(calls: Sequence[PendingCall]) -> PendingCall:
-    """Return one call that makes several: one after another, or all at once where they are awaited."""
+    """Return one call that makes several.
+
+    One after another, or all at once where they are awaited.
+    """
 
     async def acall() -> list[Any]:
         return list(await asyncio.gather(*(pending.acall() for pending in calls)))

@@ -167,7 +167,10 @@ class TaleEP(BudgetedModule):
             return self._budget_from((yield call_of(self.estimator, self._estimator_inputs(kwargs))))
 
     def _shadow_call(self, kwargs: CallArguments, mode: Mode) -> JsonObject | None:
-        """Return what the predictor is asked without a budget, or None if this call has no shadow."""
+        """Return what the predictor is asked without a budget.
+
+        None if this call has no shadow.
+        """
         signature = self.predict.signature
         if self.shadow_rate is None or not self.shadow_rate.picks(
             only(kwargs, [k for k in signature.input_fields if k != BUDGET])
@@ -192,7 +195,10 @@ class TaleEP(BudgetedModule):
         )
 
     def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget | None:
-        """Return a budget that needs no estimate: the caller's, or that of a model that thinks natively."""
+        """Return a budget that needs no estimate.
+
+        The caller's, or that of a model that thinks natively.
+        """
         call_budget = self.given_budget(kwargs)
         if call_budget is not None:
             return call_budget
@@ -213,7 +219,10 @@ class TaleEP(BudgetedModule):
             return self._budget_from(self.estimator(**self._estimator_inputs(kwargs)))
 
     def _cannot_be_meant(self, estimate: float | None) -> bool:
-        """Say whether a model's own estimate is too small for any reasoning, and is to fall back."""
+        """Return whether a model's own estimate is too small to be meant.
+
+        Too small for any reasoning, so that it is to fall back.
+        """
         learned = not isinstance(self.estimator, BudgetEstimator) or bool(self.estimator.predict.demos)
         if estimate is None or learned:
             return False

@@ -1,4 +1,6 @@
-"""The types of a signature as text and back: `list[str]`, `Literal['a', 'b']`, `int | None`.
+"""The types of a signature as text and back.
+
+`list[str]`, `Literal['a', 'b']`, `int | None`.
 
 Nothing is evaluated and nothing imported: a text is parsed, and each name in it looked up in a table.
 """

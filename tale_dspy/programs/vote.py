@@ -72,7 +72,9 @@ class VoteState(ModuleState):
 
 
 class Vote(RegisteredModule):
-    """Take the answer that most of up to `max_votes` replies give (adaptive self-consistency).
+    """Take the answer that most of up to `max_votes` replies give.
+
+    Adaptive self-consistency.
 
     After each reply the posterior probability that the leading answer would win against the second one is
     computed: with v1 and v2 votes and a uniform prior it is P(p > 1/2) for p ~ Beta(v1 + 1, v2 + 1) (arXiv 2305.11860,
@@ -123,7 +125,10 @@ class Vote(RegisteredModule):
         return await arun_steps(self.steps(kwargs))
 
     def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
-        """Yield the rounds of replies of one question and return the prediction that won."""
+        """Yield the rounds of replies of one question.
+
+        Return the prediction that won.
+        """
         options: VoteOptions = self.vote.options
         tally = VoteTally()
         with record_calls() as calls:
@@ -151,7 +156,10 @@ class Vote(RegisteredModule):
         return _none_if_unreadable(call_of(program, kwargs), scope)
 
     def _with_budget(self, kwargs: CallArguments, first: object) -> CallArguments:
-        """Give later votes the budget that the first reply's call was sent, so that it is not estimated again."""
+        """Give later votes the budget that the first reply's call was sent.
+
+        It is not estimated again.
+        """
         if not isinstance(self.program, BudgetedModule) or not isinstance(first, TalePrediction):
             return kwargs
         if self.program.given_budget(kwargs) is not None:
@@ -179,7 +187,10 @@ class Vote(RegisteredModule):
     # ---- saved and loaded
 
     def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return DSPy's state of each parameter, and under `tale_dspy` what is needed to build the program again."""
+        """Return DSPy's state of each parameter, and the program's own.
+
+        Under `tale_dspy` stands what is needed to build the program again.
+        """
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
@@ -234,12 +245,17 @@ class VoteTally:
 
     @property
     def winner(self) -> Any:
-        """The first reply with the leading answer, or the first reply where none has an answer."""
+        """The first reply with the leading answer.
+
+        Or the first reply where none has an answer.
+        """
         reply = self.groups[0][0] if self.groups else self.first
         return dspy.Prediction() if reply is None else reply
 
     def needed(self, options: VoteOptions) -> int:
-        """Return how many more replies are needed in any case; 0 where the vote is decided.
+        """Return how many more replies are needed in any case.
+
+        0 where the vote is decided.
 
         The least number that could decide it is that of further votes for the leader alone.
         """
@@ -278,7 +294,10 @@ def _answer_fields(reply: Any) -> list[str]:
 
 
 def _none_if_unreadable(pending: PendingCall, scope: AbstractContextManager[object] | None = None) -> PendingCall:
-    """Return a call that gives None where an adapter of DSPy raises, since it cannot read the reply."""
+    """Return a call that gives None where an adapter of DSPy raises.
+
+    It cannot read the reply then.
+    """
 
     def call() -> Any:
         with scope or nullcontext():

@@ -40,7 +40,9 @@ _NUMBERS = ("Program", "Model", "Data", "n", "Accuracy %", "Output tokens", "Est
 
 
 def accuracy_tokens(rows: Sequence[ReportRow]) -> Drawing:
-    """Draw accuracy, with its 95 % interval, against mean output tokens: one numbered point a run.
+    """Draw accuracy against mean output tokens.
+
+    With its 95 % interval, one numbered point a run.
 
     A hollow point to the right shows the tokens with the estimator's. A run without known tokens is named below.
 
@@ -55,7 +57,9 @@ def accuracy_tokens(rows: Sequence[ReportRow]) -> Drawing:
 
 
 def accuracy_dollars(rows: Sequence[ReportRow]) -> Drawing:
-    """Draw accuracy, with its 95 % interval, against the full price of 1,000 questions, estimates included.
+    """Draw accuracy against the full price of 1,000 questions.
+
+    With its 95 % interval; estimates are included.
 
     Args:
         rows: What `report_rows` gave.
@@ -123,7 +127,10 @@ def _draw_runs(axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None
 
 
 def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None:
-    """Number the points, those too close together with one label, and write the key at the right."""
+    """Number the points and write the key at the right.
+
+    Those too close together have one label.
+    """
     figure.draw_without_rendering()
     labels: dict[tuple[float, float], list[int]] = {}
     for number, row in enumerate(rows, 1):

@@ -69,7 +69,10 @@ def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
 
 
 def _budget_token_pairs(run: Run) -> "NDArray[np.float64]":
-    """Return budgets and tokens of the answers for which both are known, in the order of the budgets, shape (2, n)."""
+    """Return budgets and tokens of the answers for which both are known.
+
+    In the order of the budgets, shape (2, n).
+    """
     import numpy as np
 
     pairs = np.stack([run.columns.token_budget, run.columns.output_tokens])

@@ -1,4 +1,7 @@
-"""What all figures share: one style, text that can be drawn, a footer, and the files."""
+"""What all figures share.
+
+One style, text that can be drawn, a footer, and the files.
+"""
 
 import math
 import textwrap
@@ -65,7 +68,10 @@ def load_matplotlib() -> None:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in one style whatever the user has configured, and leave the user's as it was."""
+    """Draw in one style whatever the user has configured.
+
+    The user's own is left as it was.
+    """
     from matplotlib import style
 
     with style.context(["default", STYLE]):
@@ -85,7 +91,10 @@ def blank_figure() -> "tuple[Figure, Axes]":
 
 
 def log_ticks(axis: "Axis", low: float, high: float, most: int) -> None:
-    """Write round numbers at a logarithmic axis from `low` to `high`, at most so many."""
+    """Write round numbers at a logarithmic axis.
+
+    From `low` to `high`, at most so many.
+    """
     from matplotlib.ticker import FixedLocator, NullLocator
 
     tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -97,7 +106,10 @@ def log_ticks(axis: "Axis", low: float, high: float, most: int) -> None:
 
 
 def escape_math(text: str) -> str:
-    """Make a text safe to draw: no mathematics, and no character the font lacks (matplotlib warns of each)."""
+    """Make a text safe to draw.
+
+    No mathematics, and no character the font lacks (matplotlib warns of each).
+    """
     from matplotlib.font_manager import findfont, get_font
 
     known = get_font(findfont("DejaVu Sans")).get_charmap()
@@ -122,7 +134,10 @@ def draw_footer(axes: "Axes", sentences: Sequence[str]) -> None:
 
 
 def file_stem(out: str | Path, name: str) -> Path:
-    """Return the path of the files without their endings: `name` inside `out` where that is a folder, else `out`."""
+    """Return the path of the files without their endings.
+
+    `name` inside `out` where that is a folder, else `out`.
+    """
     path = Path(out)
     if path.is_dir():
         return path / name

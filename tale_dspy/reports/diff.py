@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def changes_csv(comparison: Comparison, *, token_changes: bool = False) -> str:
-    """Write the changed questions as CSV, one a line, with whole questions and replies.
+    """Write the changed questions as CSV, one a line.
+
+    With whole questions and replies.
 
     Unknown is empty; an answer or gold that is no text is written as JSON. A comparison without changes gives the
     header alone.
@@ -36,7 +38,9 @@ def changes_csv(comparison: Comparison, *, token_changes: bool = False) -> str:
 
 
 def rich_comparison(comparison: Comparison, width: int = 100, limit: int | None = 20) -> "Group":
-    """Show a comparison on a terminal: figures, notes, then the changed questions with both replies, cut to fit.
+    """Show a comparison on a terminal.
+
+    Figures, notes, then the changed questions with both replies, cut to fit.
 
     Args:
         comparison: What `compare` gave.
@@ -139,7 +143,10 @@ def _answer_text(value: object) -> str:
 
 
 def _fit_line(text: str, length: int) -> str:
-    """Fit a text into a length: one line, the middle left out, so that a reply's answer at its end stays."""
+    """Fit a text into a length.
+
+    One line, the middle left out, so that a reply's answer at its end stays.
+    """
     line = visible(" ".join(text.split()))
     if len(line) <= length:
         return line

@@ -1,4 +1,7 @@
-"""A finished figure with the sentence, the numbers and the files that belong to it."""
+"""A finished figure.
+
+With the sentence, the numbers and the files that belong to it.
+"""
 
 import base64
 import re
@@ -66,7 +69,9 @@ class Drawing:
         return [png, svg, table]
 
     def svg(self, prefix: str = "") -> str:
-        """Return it as an SVG element for a page: text as text, colours as variables of the page's style sheet.
+        """Return it as an SVG element for a page.
+
+        Text as text, colours as variables of the page's style sheet.
 
         Args:
             prefix: What the ids inside begin with, where a page holds several figures.
@@ -96,7 +101,10 @@ class Drawing:
         return names, [[_cell_text(row[name]) for name in names] for row in self.rows[:TABLE_ROWS]]
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
-        """Show it in a notebook as a picture that every viewer shows, described for those who cannot see it."""
+        """Show it in a notebook as a picture that every viewer shows.
+
+        It is described for those who cannot see it.
+        """
         buffer = BytesIO()
         with canvas.house_style():
             self.figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})

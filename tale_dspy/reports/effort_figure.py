@@ -58,7 +58,9 @@ def fixed_effort(run: Run) -> str | None:
 
 
 def effort_curves(runs: Sequence[Run]) -> list[EffortCurve]:
-    """Find the effort words there are among some runs that differ in nothing else: two words make a curve.
+    """Find the effort words among runs that differ in nothing else.
+
+    Two words make a curve.
 
     Args:
         runs: Any runs, in any order; of several with one word the first counts.
@@ -139,7 +141,10 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
 
 
 def effort_sentence(curve: EffortCurve) -> str:
-    """Say from where to where tokens go, and whether the words have an observable effect at all (paired)."""
+    """Say from where to where tokens go, and whether words have an effect.
+
+    An observable one at all (paired).
+    """
     pairs = pair_runs(curve.runs[0], curve.runs[-1])
     change = paired_means(pairs, [lambda columns: columns.output_tokens], seed=0, resamples=RESAMPLES)[0]
     before, after = side_texts(change)

@@ -33,7 +33,9 @@ class ModelEfforts:
 
 
 def effort_setting(run: Run) -> str | None:
-    """Return the one effort word of a run, such as `low` or `low+50`; None if it has none or several.
+    """Return the one effort word of a run, such as `low` or `low+50`.
+
+    None if it has none or several.
 
     A chain of thought without a budget is `NO_WORD`.
     """
@@ -50,7 +52,9 @@ def effort_setting(run: Run) -> str | None:
 
 
 def effort_matrices(runs: Sequence[Run]) -> Iterator[ReportTable[ModelEfforts]]:
-    """Yield a table for each data set on which several models were asked at effort words.
+    """Yield a table for each data set with several models at words.
+
+    Models that were asked at effort words.
 
     Args:
         runs: Any runs, in any order; of several of one model with one word the first counts.

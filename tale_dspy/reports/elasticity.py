@@ -35,7 +35,10 @@ NARROW = 100
 
 @dataclass(frozen=True, kw_only=True)
 class ElasticityRow:
-    """What one program wrote, and how much of it was right, on the questions of the curve. None is unknown."""
+    """What one program wrote, and how much of it was right.
+
+    On the questions of the curve. None is unknown.
+    """
 
     program: str
     budget: float | None
@@ -258,7 +261,10 @@ def _basis_notes(curve: Elasticity) -> Iterator[str]:
 
 
 def evidence_sentences(curve: Elasticity) -> list[str]:
-    """Say which model the curve is of, and what it is evidence of (design, section 5)."""
+    """Say which model the curve is of, and what it is evidence of.
+
+    See the design, section 5.
+    """
     model = f"Model: {curve.model or 'unknown'}."
     if len(curve.provenances) == 1:
         return [f"{model} Evidence: {provenance}." for provenance in curve.provenances]
@@ -306,7 +312,10 @@ def curve_table(curve: Elasticity) -> ReportTable[ElasticityRow]:
 
 
 def rich_elasticity(curve: Elasticity, width: int = 100) -> "Table":
-    """Show the curve on a terminal of `width` columns: a line a budget, with a bar as long as its mean tokens."""
+    """Show the curve on a terminal of `width` columns.
+
+    A line a budget, with a bar as long as its mean tokens.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.progress_bar import ProgressBar
     from rich.table import Table

@@ -93,7 +93,10 @@ def _make_panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
 
 
 def _spaced_ticks(budgets: Sequence[float], width: float) -> list[float]:
-    """Choose the budgets that are written at the axis: all, or the first of those too close together."""
+    """Choose the budgets that are written at the axis.
+
+    All, or the first of those too close together.
+    """
     ticks: list[float] = []
     for budget in budgets:
         if not ticks or math.log(budget / ticks[-1]) >= CLOSEST * width:
@@ -129,7 +132,10 @@ def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
 
 
 def _legend_label(row: ElasticityRow, description: str) -> str:
-    """Name a row in the legend, which leaves out a name that starts with an underscore."""
+    """Name a row in the legend.
+
+    The legend leaves out a name that starts with an underscore.
+    """
     name = wrap_name(row.program, 20)
     return escape_math(f"{' ' if name.startswith('_') else ''}{name}\n({description})")
 
@@ -141,7 +147,10 @@ def _error_bar(axes: "Axes", row: ElasticityRow, figures: Figures, colour: str) 
 
 
 def _tokens_panel(axes: "Axes", curve: Elasticity) -> None:
-    """Add what only tokens have: the estimator's, and the line on which a reply is as long as was asked for."""
+    """Add what only tokens have.
+
+    The estimator's, and the line on which a reply is as long as was asked for.
+    """
     ends = [row.output_tokens_interval[1] if row.output_tokens_interval else row.output_tokens for row in curve.rows]
     top = 1.08 * max([*(end or 0.0 for end in ends), *(row.net_tokens or 0.0 for row in curve.estimated)]) or 1.0
     label = "with the estimator's"

@@ -88,7 +88,10 @@ class ExplorerView:
 
 
 def packed(explorer: RowExplorer) -> dict[str, str]:
-    """Return the blocks of a searchable table: id of the element -> its content, gzip in base64."""
+    """Return the blocks of a searchable table.
+
+    id of the element -> its content, gzip in base64.
+    """
     table = _browser_table(explorer)
     order = sorted(range(explorer.size), key=lambda row: not explorer.is_telling(row))
     if explorer.size > MAX_ROWS_WITH_TEXT:
@@ -109,7 +112,10 @@ def packed(explorer: RowExplorer) -> dict[str, str]:
 
 
 def _browser_table(explorer: RowExplorer) -> dict[str, object]:
-    """Return what the browser needs to show the rows, but for where their texts are."""
+    """Return what the browser needs to show the rows.
+
+    But for where their texts are.
+    """
     return {
         "n": explorer.size,
         "unit": explorer.unit,
@@ -130,7 +136,10 @@ def _browser_table(explorer: RowExplorer) -> dict[str, object]:
 
 
 def compressed(value: object) -> str:
-    """Write a value as JSON, gzip, base64: letters that no page reads as markup, the same bytes each time."""
+    """Write a value as JSON, gzip, base64.
+
+    Letters that no page reads as markup, the same bytes each time.
+    """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)).decode("ascii")
 

@@ -39,7 +39,10 @@ def _accuracy_drawings(sources: ReportSources) -> Iterator[Drawing]:
 
 
 def _token_drawings(sources: ReportSources) -> Iterator[Drawing]:
-    """Draw each run beside the first, but for those that a curve or sweep of budgets shows together."""
+    """Draw each run beside the first.
+
+    But for those that a curve or sweep of budgets shows together.
+    """
     shown = [run for runs in [c.runs for c in sources.curves] + [s.runs for s in sources.sweeps] for run in runs]
     for i, (run, row) in enumerate(zip(sources.runs, sources.rows, strict=True)):
         if row.versus is not None and not any(run is s for s in shown) and len(paired_tokens(sources.runs[0], run).ids):
@@ -59,7 +62,10 @@ def _sweep_drawings(sources: ReportSources) -> Iterator[Drawing]:
 
 
 def _number_drawing(drawing: Drawing, i: int) -> Drawing:
-    """Give the files of the second model or data set names of their own: `elasticity_02_pooled`."""
+    """Give later files of one name a number.
+
+    Those of the second model or data set: `elasticity_02_pooled`.
+    """
     return drawing if i == 1 else replace(drawing, stem=drawing.stem.replace("elasticity", f"elasticity_{i:02d}", 1))
 
 

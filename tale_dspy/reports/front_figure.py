@@ -31,7 +31,9 @@ class Figures(Protocol):
 
 
 def pareto_front(tried: Sequence[Figures], front: Sequence[Figures], chosen: int | None, data: str) -> Drawing:
-    """Draw what was tried as hollow points, the front as a line, and the chosen program as a filled point.
+    """Draw the front of a search as a line.
+
+    What was tried as hollow points, and the chosen program as a filled point.
 
     Args:
         tried: Every variant, as it was selected.

@@ -55,7 +55,10 @@ class PageSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
-    """Everything a report shows: what was found, what it is evidence of, and the sections."""
+    """Everything a report shows.
+
+    What was found, what it is evidence of, and the sections.
+    """
 
     title: str
     verdicts: Sequence[str]

@@ -60,7 +60,9 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
 
 
 def verdict(c: Comparison, names: tuple[str, str] | None = None) -> str:
-    """Say in a sentence what a run changed against its baseline, and whether that may be called a budget saving.
+    """Say in a sentence what a run changed against its baseline.
+
+    And whether that may be called a budget saving.
 
     Args:
         c: The run against the baseline.
@@ -179,7 +181,10 @@ def _run_sections(
 
 
 def _test_sentences(sources: ReportSources) -> list[str]:
-    """Test the runs that a noninferiority test can be made for, and are no budget saving of the same model."""
+    """Test the runs that a noninferiority test can be made for.
+
+    Those that are no budget saving of the same model.
+    """
     sentences = []
     for run, comparison in zip(sources.runs, sources.comparisons, strict=True):
         if comparison is not None and not comparison.is_budget_saving:

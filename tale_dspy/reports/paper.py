@@ -1,5 +1,6 @@
-"""The paper's figures beside measured runs of the same systems, and what repeating a row takes. The figures themselves
-are in `paper_tables`.
+"""The paper's figures beside measured runs of the same systems.
+
+And what repeating a row takes. The figures themselves are in `paper_tables`.
 """
 
 import math
@@ -57,7 +58,10 @@ def beside(row: PaperRow, runs: Mapping[str, Run]) -> list[ReportRow]:
 
 
 def beside_table(row: PaperRow, rows: Sequence[ReportRow], width: int = 100) -> "Table":
-    """Make the terminal table of what `beside` gave, titled with the row of the paper."""
+    """Make the terminal table of what `beside` gave.
+
+    Titled with the row of the paper.
+    """
     from rich.text import Text
 
     table = rich_table(rows, width)
@@ -66,7 +70,9 @@ def beside_table(row: PaperRow, rows: Sequence[ReportRow], width: int = 100) -> 
 
 
 def expected_cost(row: PaperRow, model: str, n: int, price: Price | None = None) -> str:
-    """Say in a sentence what repeating a row asks and, roughly, costs, from the paper's own mean output tokens.
+    """Say in a sentence what repeating a row asks and costs.
+
+    Roughly, from the paper's own mean output tokens.
 
     Args:
         row: The row to repeat.
@@ -99,7 +105,9 @@ SERVED, TRAINED = 5000, 3000
 
 
 def expected_hardware(row: PaperRow) -> list[str]:
-    """Say what GPU memory and time the models of a row take to train and serve, and with which commands.
+    """Say what GPU memory and time the models of a row take.
+
+    To train and serve, and with which commands.
 
     Returns:
         Lines to show; none for a row without trained models.

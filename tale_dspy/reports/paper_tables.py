@@ -75,7 +75,10 @@ _MINI_OUTPUT = 0.06
 
 
 def _paper_row(table: int, name: str, model: str, data: str, size: int, figures: str) -> PaperRow:
-    """Build a row from the nine figures of the paper's line: accuracy, tokens, expense of three systems."""
+    """Build a row from the nine figures of the paper's line.
+
+    Accuracy, tokens, expense of three systems.
+    """
     values = [float(v) for v in figures.split()]
     systems = {s: PaperSystem(*values[3 * i : 3 * i + 3]) for i, s in enumerate(("direct", "cot", "tale-ep"))}
     notes: tuple[str, ...] = _TABLE_3 if table == 3 else _TABLE_4
@@ -131,7 +134,10 @@ _TABLE_5 = (
 
 
 def _tuned_row(table: int, name: str, size: int, figures: str, *notes: str) -> PaperRow:
-    """Build a row of the tables of TALE-PT from `system accuracy tokens` of each system."""
+    """Build a row of the tables of TALE-PT.
+
+    From `system accuracy tokens` of each system.
+    """
     cells = figures.split()
     systems = {
         system: PaperSystem(float(accuracy), float(tokens))

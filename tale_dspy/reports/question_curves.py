@@ -48,7 +48,10 @@ class QuestionCurve:
 
 
 class PooledBin(NamedTuple):
-    """Budgets of about the same share of the answer without one, over all questions."""
+    """Budgets of about the same share of the answer without one.
+
+    Over all questions.
+    """
 
     share: float
     """Geometric mean of budget over tokens without a budget."""
@@ -80,7 +83,9 @@ def curves_of_search(rows: Sequence[SearchRow]) -> list[QuestionCurve]:
 
 
 def curves_of_runs(runs: Sequence[Run], vanilla: Run | None) -> list[QuestionCurve]:
-    """Return the curve of each question over several runs, each of which gave it a budget.
+    """Return the curve of each question over several runs.
+
+    Each run gave it a budget.
 
     Args:
         runs: A rung of the ladder each; records without a budget are left out.
@@ -114,7 +119,10 @@ def _budget_points(trials: Sequence[Trial]) -> tuple[BudgetPoint, ...]:
 
 
 def shares(curves: Sequence[QuestionCurve]) -> list[tuple[str, BudgetPoint, float, float]]:
-    """Return every point with its budget and its tokens as shares of the question's answer without a budget."""
+    """Return every point as shares of the answer without a budget.
+
+    Its budget and its tokens, of the question's answer.
+    """
     return [
         (c.id, p, p.budget / c.vanilla_tokens, p.tokens / c.vanilla_tokens)
         for c in curves
@@ -124,7 +132,9 @@ def shares(curves: Sequence[QuestionCurve]) -> list[tuple[str, BudgetPoint, floa
 
 
 def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
-    """Pool the questions: how tokens follow budgets, as shares of each question's answer without one.
+    """Pool the questions.
+
+    How tokens follow budgets, as shares of each question's answer without one.
 
     A question counts once in each bin, with its mean; bins of fewer than `LEAST_IN_BIN` questions are left out.
     Questions without known tokens, or wrong without a budget, are left out, too.
@@ -146,7 +156,9 @@ def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
 
 
 def spread(curves: Sequence[QuestionCurve], count: int) -> list[QuestionCurve]:
-    """Choose a few questions to show: right without a budget, from the shortest answer to the longest.
+    """Choose a few questions to show.
+
+    Right without a budget, from the shortest answer to the longest.
 
     Only questions of the most budgets tried count, or at least of three.
     """

@@ -1,4 +1,7 @@
-"""All questions of some runs as a searchable table, with both replies of each side by side."""
+"""All questions of some runs as a searchable table.
+
+With both replies of each side by side.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -20,7 +23,9 @@ _Drawn = Sequence[Record | None]
 
 
 def question_explorer(runs: Sequence[Run], names: Sequence[str] | None = None) -> RowExplorer:
-    """Make the table of all questions: a row for each draw of a question, the runs' figures side by side.
+    """Make the table of all questions.
+
+    A row for each draw of a question, the runs' figures side by side.
 
     Args:
         runs: One run or more; the others' changes are against the first.
@@ -64,7 +69,10 @@ def question_explorer(runs: Sequence[Run], names: Sequence[str] | None = None) -
 
 
 def _first_answers(run: Run, wanted: Collection[_Key]) -> Iterator[Record]:
-    """Yield the first `MOST_ANSWERS` of a run, or of a larger one those that the runs before it have shown."""
+    """Yield the first `MOST_ANSWERS` of a run.
+
+    Of a larger run those that the runs before it have shown.
+    """
     columns = run.columns
     if len(columns) <= MOST_ANSWERS:
         yield from run.iter_records()
@@ -152,7 +160,10 @@ def _reply_panes(names: Sequence[str], row: _Drawn, first: Record) -> list[TextP
 
 
 def reply_title(name: str, record: Record) -> str:
-    """Say what a reply is: whose, how it ended, what was asked for and what it took."""
+    """Write a reply's title.
+
+    Whose it is, how it ended, what was asked for and what it took.
+    """
     parts = [f"{name}: {record.outcome}", f"answer {one_line(value_text(record.answer), 60)}"]
     if record.token_budget is not None:
         parts.append(f"budget {number(record.token_budget, 0)}")

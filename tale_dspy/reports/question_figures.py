@@ -25,7 +25,10 @@ MOST_POINTS = 4000
 
 
 def question_drawings(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Iterator[Drawing]:
-    """Draw tokens against budget for single questions and for all of them, as far as there is something to draw."""
+    """Draw tokens against budget for single questions and for all.
+
+    As far as there is something to draw.
+    """
     if any(c.vanilla_tokens and c.vanilla_right and c.points for c in curves):
         yield elasticity_questions(curves, data=data, notes=notes)
     if pooled(curves):
@@ -33,7 +36,9 @@ def question_drawings(curves: Sequence[QuestionCurve], *, data: str, notes: Sequ
 
 
 def elasticity_questions(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Drawing:
-    """Draw tokens against budget for nine questions, from a short one to a long one.
+    """Draw tokens against budget for nine questions.
+
+    From a short one to a long one.
 
     Full circles are right answers, crosses wrong ones, the dashed line is the answer without a budget.
 

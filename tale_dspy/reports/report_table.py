@@ -28,7 +28,10 @@ UNKNOWN = "–"
 
 
 def with_bounds(value: float | None, interval: Interval | None, scale: float = 1.0, *, sign: bool = False) -> str:
-    """Write a figure with its interval, such as `87.5 [73.9, 94.5]`, both times `scale`."""
+    """Write a figure with its interval, such as `87.5 [73.9, 94.5]`.
+
+    Both times `scale`.
+    """
     if value is None or interval is None:
         return UNKNOWN if value is None else number(scale * value, sign=sign)
     low, high = (number(scale * bound, sign=sign) for bound in interval)

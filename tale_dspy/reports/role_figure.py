@@ -70,7 +70,9 @@ def role_spend(run: Run) -> RoleSpend:
 
 
 def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
-    """Draw the completion tokens of each run by role; None if no run has known tokens.
+    """Draw the completion tokens of each run by role.
+
+    None if no run has known tokens.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.

@@ -75,7 +75,9 @@ class ReportRow:
 
 
 def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list[str]:
-    """Return a name for each row of a figure: its program, with what tells it from the others.
+    """Return a name for each row of a figure.
+
+    Its program, with what tells it from the others.
 
     Where a program was run on several models, that is the last part of the model's name, such as an adapter's folder;
     where there are several data sets, the data, unless `with_data` is off.
@@ -94,7 +96,9 @@ def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list
 
 
 def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
-    """Make the rows of a report; each run after the first is compared with the first.
+    """Make the rows of a report.
+
+    Each run after the first is compared with the first.
 
     A run on other data than the first, or without a question in common, gets no difference but a note that says so.
 
@@ -118,7 +122,10 @@ def comparison_of(first: Run, run: Run) -> Comparison | None:
 
 
 def provenance_of(run: Run) -> str:
-    """Say what a run's figures are evidence of: its own mark, else model, snapshot and date; and if contaminated."""
+    """Say what a run's figures are evidence of, and if contaminated.
+
+    Its own provenance, else model, snapshot and date.
+    """
     provenance = run.info.get("provenance")
     if not (isinstance(provenance, str) and provenance.strip()):
         snapshots = sorted(text for text in run.columns.response_model.counts() if text)
@@ -179,7 +186,10 @@ def run_row(run: Run) -> ReportRow:
 
 
 def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportRow:
-    """Make the row of a run with its differences to the first, or with a note that says why there are none."""
+    """Make the row of a run with its differences to the first.
+
+    Or with a note that says why there are none.
+    """
     row, c = run_row(run), comparison
     if c is None and data_name(first) != data_name(run):
         return _add_notes(row, f"on other data than the first row ({data_name(first)}): no difference is given")

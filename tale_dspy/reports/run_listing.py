@@ -38,7 +38,9 @@ class FolderEntry:
 
 
 def list_folder(folder: Path) -> list[FolderEntry]:
-    """List the runs, searches and trained adapters in a folder and those below it.
+    """List the runs, searches and trained adapters in a folder.
+
+    And in those below it.
 
     They come in the order of their paths.
 

@@ -14,7 +14,9 @@ from tale_dspy.reports.text import one_line, question_text, value_text
 
 
 def search_explorer(search: SearchRun, source: str) -> RowExplorer:
-    """Make the table of a search: a row a question, which opens to show every budget that was tried.
+    """Make the table of a search.
+
+    A row a question, which opens to show every budget that was tried.
 
     Args:
         search: One of `load_search_runs`.

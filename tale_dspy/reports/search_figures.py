@@ -45,7 +45,10 @@ def search_figures(search: SearchRun) -> Iterator[Drawing]:
 
 
 def _best_budgets(search: SearchRun) -> list[JsonObject]:
-    """Return what was found for the questions that have a best budget, as numbers."""
+    """Return the questions that have a best budget, as numbers.
+
+    What was found for each.
+    """
     return [
         {
             "id": row.id,
@@ -71,7 +74,9 @@ def _to_draw(search: SearchRun) -> list[JsonObject]:
 
 
 def best_budgets(search: SearchRun) -> Drawing:
-    """Draw how the best budgets are distributed: in tokens, and as shares of the answers without a budget.
+    """Draw how the best budgets are distributed.
+
+    In tokens, and as shares of the answers without a budget.
 
     Args:
         search: One of `load_search_runs`.
@@ -117,7 +122,10 @@ def _reason_counts(search: SearchRun) -> str:
 
 
 def _draw_histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
-    """Draw bars over a logarithmic axis, since budgets differ by factors, and the median."""
+    """Draw bars over a logarithmic axis, and the median.
+
+    Budgets differ by factors.
+    """
     from matplotlib.ticker import MaxNLocator
 
     low, high = min(values) / 1.05, max(values) * 1.05
@@ -147,7 +155,9 @@ def _draw_histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
 
 
 def vanilla_searched(search: SearchRun) -> Drawing:
-    """Draw the tokens of every question without a budget and under its best one (paper, figure 3).
+    """Draw every question's tokens without and under its best budget.
+
+    See the paper, figure 3.
 
     Args:
         search: One of `load_search_runs`.

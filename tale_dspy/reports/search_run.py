@@ -74,7 +74,9 @@ def is_search(path: Path) -> bool:
 
 
 def load_search_runs(path: str | Path) -> list[SearchRun]:
-    """Read the folder of a search: one `SearchRun` for each predictor that was searched.
+    """Read the folder of a search.
+
+    One `SearchRun` for each predictor that was searched.
 
     Raises:
         RunFolderError: If it is no search, holds no finished question, or is broken.
@@ -95,7 +97,10 @@ def search_notes(search: SearchRun) -> list[str]:
 
 
 def search_table(search: SearchRun) -> dict[str, str]:
-    """Sum a search up in a few figures, as text: what was found, what it saves, why the others have none."""
+    """Sum a search up in a few figures, as text.
+
+    What was found, what it saves, why the others have none.
+    """
     rows, chosen = search.rows, [(row, row.best) for row in search.rows if row.best is not None]
     reasons = by_programs((row.id, row.reason) for row in rows if row.reason)
     vanilla = mean_known([float(row.vanilla.tokens or 0) for row, _ in chosen])
@@ -160,7 +165,9 @@ def searched_row(search: SearchRun) -> ReportRow:
 
 
 def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:
-    """Measure the budgets of a run against the ideal ranges of a search of the same questions; None without any.
+    """Measure the budgets of a run against the ideal ranges of a search.
+
+    One of the same questions; None without any.
 
     Paper, section 4 and appendix A.1. Several draws of a question count with the first.
     """
@@ -180,7 +187,10 @@ def range_qualities(runs: Sequence[Run], search: SearchRun) -> list[tuple[Run, I
 
 
 def range_sentence(name: str, quality: IdealRangeMetrics, search: SearchRun) -> str:
-    """Say how well budgets hit the ideal ranges, and how far the ranges can be trusted."""
+    """Say how well budgets hit the ideal ranges.
+
+    And how far the ranges can be trusted.
+    """
     doubt = (
         "" if search.sampler == GRID else f" The ranges are rough: only a grid search shows them, not {search.sampler}."
     )

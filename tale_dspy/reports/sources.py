@@ -1,4 +1,7 @@
-"""Everything a report is made of, with what several of its parts need worked out once."""
+"""Everything a report is made of.
+
+With what several of its parts need worked out once.
+"""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +31,10 @@ class ReportSources:
 
     @cached_property
     def comparisons(self) -> list[Comparison | None]:
-        """Each run against the first; None for the first, and where no question is shared."""
+        """Each run against the first.
+
+        None for the first, and where no question is shared.
+        """
         return [None, *(comparison_of(self.runs[0], run) for run in self.runs[1:])] if self.runs else []
 
     @cached_property
@@ -51,7 +57,10 @@ class ReportSources:
 
     @property
     def named_searches(self) -> list[tuple[str, str, SearchRun]]:
-        """The searches, each with its key and the folder of its figures: none where there is one search alone."""
+        """The searches, each with its key and the folder of its figures.
+
+        No folder where there is one search alone.
+        """
         if len(self.searches) == 1:
             return [("search-1", "", self.searches[0])]
         return [(f"search-{i}", f"{i:02d}_{_file_stem(s.folder)}/", s) for i, s in enumerate(self.searches, 1)]

@@ -61,7 +61,10 @@ def sweeps(runs: Sequence[Run]) -> list[RunSweep]:
 
 
 def sweep_table(vanilla: Run, points: Sequence[Run]) -> ReportTable[ReportRow]:
-    """Make the table of a sweep: a line a budget, with the paired difference of its tokens to those without one."""
+    """Make the table of a sweep.
+
+    A line a budget, with the paired difference of its tokens to those without one.
+    """
     rows = report_rows([vanilla, *points])
     names = ("Program", "Accuracy %", "Output tokens", "Net tokens saved %", "Δ accuracy, points")
     notes = ["Intervals are 95 %; savings are paired with the same questions without a budget."]
@@ -70,7 +73,9 @@ def sweep_table(vanilla: Run, points: Sequence[Run]) -> ReportTable[ReportRow]:
 
 
 def sweep_drawings(sweep: RunSweep) -> Iterator[Drawing]:
-    """Draw tokens against budget for single questions and for all of them, as far as there is something to draw.
+    """Draw tokens against budget for single questions and for all.
+
+    As far as there is something to draw.
 
     Args:
         sweep: One of `sweeps`.

@@ -1,4 +1,6 @@
-"""Text of runs on its way into a report: shortened, grouped, and written as CSV.
+"""Prepare texts of runs for a report.
+
+Shortened, grouped, and written as CSV.
 
 Names, questions and replies are data. What a format needs beyond this (Markdown, LaTeX, matplotlib) is with the format.
 """
@@ -34,7 +36,10 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def by_programs(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Group pairs of program and sentence: each sentence once, with the programs it is of, such as `cot, tale-ep`."""
+    """Group pairs of program and sentence.
+
+    Each sentence once, with the programs it is of, such as `cot, tale-ep`.
+    """
     programs: dict[str, dict[str, None]] = {}
     for program, sentence in notes:
         programs.setdefault(sentence, {})[program] = None
@@ -72,7 +77,10 @@ def one_line(text: str, length: int) -> str:
 
 
 def value_text(value: object) -> str:
-    """Write an answer or gold: a text as it is, anything else as JSON, none as a dash."""
+    """Write an answer or gold.
+
+    A text as it is, anything else as JSON, none as a dash.
+    """
     if value is None:
         return "–"
     return value if isinstance(value, str) else json.dumps(plain_json(value), ensure_ascii=False)

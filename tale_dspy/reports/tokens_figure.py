@@ -1,4 +1,7 @@
-"""Output tokens of every question under two programs, as the figures of the paper's README show them."""
+"""Output tokens of every question under two programs.
+
+As the figures of the paper's README show them.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,7 +36,10 @@ class QuestionTokens(NamedTuple):
 
 
 class PairedTokens(NamedTuple):
-    """The output tokens of questions that two runs have, one entry each in all three."""
+    """The output tokens of questions that two runs have.
+
+    One entry each in all three.
+    """
 
     ids: "NDArray[np.bytes_]"
     baseline: "NDArray[np.float64]"
@@ -50,7 +56,9 @@ class PairedTokens(NamedTuple):
 
 
 def paired_tokens(baseline: Run, run: Run) -> PairedTokens:
-    """Give the output tokens of the questions both runs have, in the baseline's order.
+    """Return the output tokens of the questions both runs have.
+
+    In the baseline's order.
 
     Several draws are averaged; a question with a draw of unknown tokens on either side is left out.
     """
@@ -64,7 +72,10 @@ def paired_tokens(baseline: Run, run: Run) -> PairedTokens:
 
 
 def _mean_tokens(run: Run) -> "tuple[NDArray[np.bytes_], NDArray[np.int64], NDArray[np.float64]]":
-    """Return the ids of questions with known tokens, the place of the first draw of each, and the mean tokens."""
+    """Return ids, first draws and mean tokens of the questions.
+
+    Those with known tokens; the place of the first draw of each.
+    """
     import numpy as np
 
     ids, first, question = np.unique(run.columns.ids, return_index=True, return_inverse=True)
@@ -129,7 +140,10 @@ def tokens_per_question(baseline: Run, run: Run) -> Drawing:
 def draw_pairs(
     axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str], means: tuple[float, float] | None = None
 ) -> None:
-    """Draw both sides of each question in the order given, and their means; None takes those of the points."""
+    """Draw both sides of each question, and their means.
+
+    In the order given; None takes the means of the points.
+    """
     n, ranks = len(points), range(1, len(points) + 1)
     sides = [p.baseline for p in points], [p.run for p in points]
     top = 1.05 * max(map(max, sides)) or 1.0

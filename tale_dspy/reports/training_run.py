@@ -30,7 +30,10 @@ class TrainingRun:
 
     @property
     def test(self) -> Mapping[str, Any] | None:
-        """The test against the base that was run after the training; None where there was none."""
+        """The test against the base that was run after the training.
+
+        None where there was none.
+        """
         result: Mapping[str, Any] | None = self.card.get("gate")
         return result
 
@@ -74,7 +77,10 @@ def settings_table(settings: Mapping[str, object]) -> ReportTable[tuple[str, str
 
 
 def flatten_settings(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Write nested settings as `data.name` -> text; lists become a text, unknown a dash."""
+    """Write nested settings as `data.name` -> text.
+
+    Lists become a text, unknown a dash.
+    """
     lines: dict[str, str] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:

@@ -1,4 +1,7 @@
-"""A verdict of the gate for a terminal: both figures with their bounds and limits, then one sentence."""
+"""A verdict of the gate for a terminal.
+
+Both figures with their bounds and limits, then one sentence.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,10 @@ STYLES = {"pass": "bold green", "fail": "bold red", "cannot decide": "bold yello
 
 
 def rich_verdict(verdict: GateResult) -> "Group":
-    """Show a verdict: what was compared, the two figures, the notes and the sentence that decides."""
+    """Show a verdict.
+
+    What was compared, the two figures, the notes and the sentence that decides.
+    """
     from rich.console import Group
     from rich.text import Text
 

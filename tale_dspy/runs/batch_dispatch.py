@@ -1,4 +1,7 @@
-"""One round of batches: written down, submitted in parts that the provider takes, polled until ended, collected."""
+"""One round of batches.
+
+Written down, submitted in parts that the provider takes, polled until ended, collected.
+"""
 
 import asyncio
 import logging
@@ -27,7 +30,10 @@ class BatchedCall(Protocol):
     """What a batch must know of the LM call that one of its requests belongs to."""
 
     def reserve(self) -> float:
-        """Hold the worst case of the call, unless it is held; return it in US dollars."""
+        """Hold the worst case of the call, unless it is held.
+
+        Return it in US dollars.
+        """
         ...
 
     def release(self) -> None:
@@ -177,7 +183,10 @@ class BatchDispatcher:
         *,
         alone: bool,
     ) -> None:
-        """Queue requests again that were refused for their tokens: in halves, if no other batch was in the way."""
+        """Queue requests again that were refused for their tokens.
+
+        In halves, if no other batch was in the way.
+        """
         self._one_at_a_time = True
         if not alone:
             parts.appendleft((client, part))
@@ -188,7 +197,10 @@ class BatchDispatcher:
         parts.extendleft([(client, part[half:]), (client, part[:half])])
 
     async def _collect(self, one: _InFlight) -> None:
-        """Hand on the results of a batch: each request's once, and a good one in the place of an error."""
+        """Hand on the results of a batch.
+
+        Each request's once, and a good one in the place of an error.
+        """
         results: dict[str, BatchResult] = {}
         async for result in one.client.results(str(one.batch.batch_id)):
             before = results.get(result.custom_id)

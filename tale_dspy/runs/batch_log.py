@@ -1,4 +1,6 @@
-"""`batches.jsonl`: which batches a run planned, submitted and collected, so that a killed run pays nothing twice.
+"""`batches.jsonl`: which batches a run planned and collected.
+
+Also those submitted, so that a killed run pays nothing twice.
 
 A line is written before anything is submitted (`planned`: name, requests, reserved dollars), when the provider has
 named the batch (`submitted`), and when it has no answer left that the journal lacks (`collected`), was never submitted
@@ -55,7 +57,10 @@ class PlannedBatch:
 
 
 def request_key(journal_key: JournalKey, number: int) -> str:
-    """Hash what the journal knows a call by, and how many requests it had made before."""
+    """Hash what the journal knows a call by.
+
+    And how many requests it had made before.
+    """
     text = "\0".join(map(str, (*journal_key, number)))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
@@ -132,14 +137,20 @@ class BatchLog:
         self._write("submitted", batch, batch_id=batch_id)
 
     def forget(self, is_settled: Callable[[PlannedRequest], bool]) -> None:
-        """Leave out the requests of earlier processes whose answers are in the journal."""
+        """Leave out the requests of earlier processes that were answered.
+
+        Their answers are in the journal.
+        """
         for batch in list(self.open.values()):
             for request in batch.requests:
                 if is_settled(request):
                     self.settled(batch, request.custom_id)
 
     def settled(self, batch: PlannedBatch, custom_id: str) -> None:
-        """Note that the answer to a request is in the journal, or that none is needed any more."""
+        """Note that the answer to a request is in the journal.
+
+        Or that none is needed any more.
+        """
         batch.unsettled.discard(custom_id)
         if not batch.unsettled and batch.name in self.open:
             self.end(batch, "collected")

@@ -1,4 +1,6 @@
-"""The calls of a run, gathered until none of its questions can go on, then sent through a batch API as one round.
+"""The calls of a run, sent through a batch API in rounds.
+
+They are gathered until none of its questions can go on.
 
 Each LM call of the run waits here in the place of the wire (`backends.batch.interception`). Once every question that is
 worked on waits for at least one call, all of them go into a round: written down in `batches.jsonl`, submitted, polled,
@@ -43,7 +45,10 @@ _worker: ContextVar[_Worker | None] = ContextVar("tale_dspy_batch_worker", defau
 
 @dataclass
 class CallSender:
-    """Sends the requests of one LM call through the rounds of its run; a `RequestSender`."""
+    """Send the requests of one LM call through the rounds of its run.
+
+    A `RequestSender`.
+    """
 
     rounds: "BatchRounds"
     journal_key: JournalKey
@@ -181,7 +186,10 @@ class BatchRounds:
         return [*self._waiting, *self._sent]
 
     async def _until_blocked(self) -> None:
-        """Wait until every question waits for a call, and no further call has come for a moment."""
+        """Wait until every question waits for a call.
+
+        And no further call has come for a moment.
+        """
         while True:
             self._changed = False
             await asyncio.sleep(QUIET_S)
@@ -189,7 +197,10 @@ class BatchRounds:
                 return
 
     async def _round(self) -> None:
-        """Collect what an earlier process has sent; where nothing is left of that, send all that waits."""
+        """Collect what an earlier process has sent.
+
+        Where nothing is left of that, send all that waits.
+        """
         self._sent, self._waiting = self._waiting, []
         fresh: list[WaitingRequest] = []
         earlier: dict[str, tuple[PlannedBatch, dict[str, WaitingRequest]]] = {}
@@ -211,12 +222,17 @@ class BatchRounds:
         self._sent = []
 
     def _hold(self, request: WaitingRequest) -> None:
-        """Reserve what an earlier process has sent; it is paid, whatever the cap of this one is."""
+        """Reserve what an earlier process has sent.
+
+        It is paid, whatever the cap of this one is.
+        """
         with suppress(SpendCapReached):
             request.reserved_usd = request.call.reserve()
 
     def _affordable(self, requests: list[WaitingRequest]) -> list[WaitingRequest]:
-        """Return those whose worst cases fit under the caps; others wait until these are settled.
+        """Return those whose worst cases fit under the caps.
+
+        Others wait until these are settled.
 
         Where none fits the cap is reached, and the first call ends the run with it.
         """
@@ -245,5 +261,8 @@ class BatchRounds:
             request.answer.set_result(result.reply)
 
     def _keep(self, batch: PlannedBatch, result: BatchResult) -> None:
-        """Keep a result of an earlier process's batch for the question that will ask for it."""
+        """Keep a result of an earlier process's batch.
+
+        For the question that will ask for it.
+        """
         self._unclaimed[result.custom_id] = result

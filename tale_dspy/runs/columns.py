@@ -1,4 +1,6 @@
-"""The numbers of a run as columns, some 200 bytes a record: what comparisons and tables of large runs are made from.
+"""The numbers of a run as columns, some 200 bytes a record.
+
+Comparisons and tables of large runs are made from them.
 
 Texts stay in `records.jsonl`; a column holds where each line begins, so that single records can be read. Beside the
 records of a large run lies `records.parquet`, written when the run ends (where PyArrow is installed) and used as long

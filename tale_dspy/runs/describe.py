@@ -1,4 +1,7 @@
-"""What `run.json` says: everything that decides the result of a run, and nothing secret."""
+"""What `run.json` says.
+
+Everything that decides the result of a run, and nothing secret.
+"""
 
 import hashlib
 import ipaddress
@@ -153,7 +156,10 @@ def prompting(program: Program) -> list[list[str]]:
 
 
 def _dspy_release() -> str:
-    """Return the feature release of DSPy, such as 3.4: from one to the next prompts and baselines change."""
+    """Return the feature release of DSPy, such as 3.4.
+
+    From one to the next prompts and baselines change.
+    """
     return ".".join(version("dspy").split(".")[:2])
 
 

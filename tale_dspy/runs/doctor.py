@@ -1,5 +1,6 @@
-"""`examine`: what an endpoint does with a key, a budget and a reasoning control, found out with some twenty small
-calls.
+"""`examine`: what an endpoint does with a key, a budget and a control.
+
+The control is that of its reasoning; some twenty small calls find it out.
 """
 
 import contextvars

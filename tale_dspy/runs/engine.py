@@ -1,4 +1,6 @@
-"""`evaluate`: ask many questions at once, keep what is paid for, and stop at a cap, a fault or Ctrl-C with it.
+"""`evaluate`: ask many questions at once, and keep what is paid for.
+
+A cap, a fault or Ctrl-C stops it with that.
 
 The work is done by `work_runner.WorkRunner`, which a search uses, too.
 """

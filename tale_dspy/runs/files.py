@@ -1,4 +1,6 @@
-"""Read and lock the files of a run folder: nothing that anybody may have edited or planted is taken on trust.
+"""Read and lock the files of a run folder.
+
+Nothing that anybody may have edited or planted is taken on trust.
 
 A file that is no plain file (a link, a pipe) is not opened. A line that is not what it should be ends in one sentence
 with file and line. Nothing is held in memory beyond the line that is read.
@@ -233,7 +235,10 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
 
 
 def remove_lock_of(folder: Path, host: str, process: int) -> None:
-    """Remove the lock file of a process that was lost, on a file system without locks; any other stays."""
+    """Remove the lock file of a process that was lost.
+
+    On a file system without locks; any other stays.
+    """
     path = folder / HELD
     require_plain_file(path)
     try:

@@ -1,4 +1,6 @@
-"""The files of a run: who may write, what is appended when, and what a killed run left behind.
+"""The files of a run.
+
+Who may write, what is appended when, and what a killed run left behind.
 
 `run.json` is written once, `calls.jsonl` and the file of results (`records.jsonl`) are appended a whole line at a time,
 `summary.json` is replaced at the end. A line cut off by a kill is cut away when the folder is opened again.
@@ -137,7 +139,10 @@ class JournalFolder(ABC):
                 os.fsync(self._files[name])
 
     def rows_of(self, name: str) -> list[JsonObject]:
-        """Return the lines of a file that is appended beside the journal; none if it is missing."""
+        """Return the lines of a file that is appended beside the journal.
+
+        None if it is missing.
+        """
         return read_jsonl(self.path / name)
 
     def replace(self, name: str, value: JsonObject) -> None:

@@ -1,4 +1,7 @@
-"""Join the shards of a run: each answer once, what was paid twice told, and one summary for all of them."""
+"""Join the shards of a run.
+
+Each answer once, what was paid twice counted, and one summary for all of them.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,7 @@
-"""The questions of a run, read as a stream: eight bytes of each are kept in memory, its content hash."""
+"""The questions of a run, read as a stream.
+
+Eight bytes of each are kept in memory, its content hash.
+"""
 
 from array import array
 from collections import Counter

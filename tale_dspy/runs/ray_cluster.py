@@ -1,4 +1,6 @@
-"""A Ray cluster to work on: one of this process's own, or one that runs already.
+"""A Ray cluster to work on.
+
+One of this process's own, or one that runs already.
 
 Ray is told nothing of keys: workers of `local` inherit the environment of this process, those of a cluster have that of
 their nodes. Its usage statistics, its dashboard and the token file in the home directory are off.
@@ -90,7 +92,10 @@ def _set_environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Say at once that nothing listens there: Ray itself tries for minutes, and hears no Ctrl-C meanwhile."""
+    """Refuse at once where nothing listens.
+
+    Ray itself tries for minutes, and hears no Ctrl-C meanwhile.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise UsageError(f"--ray is local, auto or the HOST:PORT of a cluster, got {address!r}")

@@ -1,4 +1,6 @@
-"""Shards as tasks of a Ray cluster: each is an ordinary run with a folder of its own, and one actor shares the caps.
+"""Shards as tasks of a Ray cluster.
+
+Each is an ordinary run with a folder of its own, and one actor shares the caps.
 
 A worker that is lost takes its shard with it: Ray begins the task again, on another node if need be, and the journal in
 the shard's folder says what was answered. The folders must lie on a disk that all nodes see at the same path. What is
@@ -55,7 +57,10 @@ class ShardContext:
 
 
 class ShardWork(Protocol):
-    """Does one shard, in a worker; pickled by Ray, so a function of a module with plain arguments."""
+    """Do one shard, in a worker.
+
+    Pickled by Ray, so a function of a module with plain arguments.
+    """
 
     def __call__(self, context: ShardContext) -> bool:
         """Return whether a cap ended it early."""
@@ -64,7 +69,10 @@ class ShardWork(Protocol):
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How a shard ended, as plain values: exceptions of this library hold what cannot be pickled."""
+    """How a shard ended, as plain values.
+
+    Exceptions of this library hold what cannot be pickled.
+    """
 
     capped: bool = False
     error: type[TaleError] | None = None
@@ -99,7 +107,10 @@ class _LeaseHolder:
 
 
 class _Reporter:
-    """Sends the running figures of a shard now and then, and ends it as Ctrl-C would where the answer is to end."""
+    """Send the running figures of a shard now and then.
+
+    It ends the shard as Ctrl-C would where the answer is to end.
+    """
 
     def __init__(self, ray: Any, coordinator: Any, shard: int) -> None:
         self._ray, self._coordinator, self._shard = ray, coordinator, shard
@@ -171,7 +182,10 @@ def _plain_kind(error: TaleError) -> type[TaleError]:
 
 
 def _wait_for_folder(folder: Path, earlier: list[Worker]) -> None:
-    """Wait until the process that worked there before has left; a lock file of a lost one is removed."""
+    """Wait until the process that worked there before has left.
+
+    A lock file of a lost one is removed.
+    """
     if not folder.is_dir():
         return
     for host, process in earlier:
@@ -265,7 +279,10 @@ def _watch(ray: Any, running: dict[Any, Shard], look: Callable[[], None]) -> boo
 
 
 def _end(ray: Any, running: Mapping[Any, Shard], coordinator: Any) -> None:
-    """Interrupt the shards that have not ended, and give them time to write what is finished."""
+    """Interrupt the shards that have not ended.
+
+    They are given time to write what is finished.
+    """
     left = list(running)
     if left:
         coordinator.end.remote()

@@ -1,4 +1,6 @@
-"""A run: everything that decided it, and its finished questions, read from disk when asked for.
+"""A run: everything that decided it, and its finished questions.
+
+Read from disk when asked for.
 
 Nothing here calls a model. `Record` is one line of `records.jsonl`; the figures are accumulated in `summary`, the
 columns that comparisons use are made in `columns`.

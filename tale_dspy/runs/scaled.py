@@ -1,4 +1,7 @@
-"""Budgets as a share of what vanilla chain of thought used on the same question (paper, table 8)."""
+"""Budgets as a share of what vanilla chain of thought used.
+
+On the same question (paper, table 8).
+"""
 
 from collections import defaultdict
 from dataclasses import replace

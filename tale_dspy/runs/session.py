@@ -1,4 +1,6 @@
-"""One LM call inside a run: replayed if it was paid before, else reserved, sent, retried, journalled and booked.
+"""One LM call inside a run.
+
+Replayed if it was paid before, else reserved, sent, retried, journalled and booked.
 
 The engine copies the program and puts in the place of each LM a shallow copy of a class of its own (`run_lm`), which
 hands every call to the run's `Session`. Nothing of the user's is touched.
@@ -90,7 +92,10 @@ class _PendingCall(AttemptObserver):
         return self.sample.id, self.sample.repeat, self.key, self.occurrence
 
     def reserve(self) -> float:
-        """Hold what the call costs at most in a batch, unless it is held; return it in US dollars."""
+        """Hold what the call costs at most in a batch, unless it is held.
+
+        Return it in US dollars.
+        """
         return self.session.reserve_for_batch(self)
 
     def release(self) -> None:
@@ -171,7 +176,10 @@ class Session:
     async def _answer_by_batch(
         self, sender: CallSender, pending: _PendingCall, send: Callable[..., Awaitable[Any]], request: LMRequest
     ) -> Any:
-        """Answer a call through a round of batches, which sends it again where it fails in passing."""
+        """Answer a call through a round of batches.
+
+        It is sent again where it fails in passing.
+        """
         try:
             with self._record_calls(pending), use_request_sender(sender):
                 outputs = await attempts.acall(pending.lm, send, request, retries=0, observer=pending)

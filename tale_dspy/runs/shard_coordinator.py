@@ -1,4 +1,7 @@
-"""What the shards of one command share: caps, rates and how far each is. Under Ray it is the one actor."""
+"""What the shards of one command share.
+
+Caps, rates and how far each is. Under Ray it is the one actor.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
@@ -32,7 +35,9 @@ class SharedLimits:
 
 
 class Coordinator:
-    """Shares caps and rates among the shards of a command, and knows how far they are: the one actor.
+    """Share caps and rates among the shards of a command.
+
+    It also knows how far they are: the one actor.
 
     Args:
         limits: Of all shards together.
@@ -49,7 +54,10 @@ class Coordinator:
         """By shard: how often it has shared each lesson; a new attempt learns them again from its folder."""
 
     def open(self, shard: int, worker: Worker) -> tuple[int, list[Worker]]:
-        """Begin an attempt of a shard; return its number and the workers of those before it."""
+        """Begin an attempt of a shard.
+
+        Return its number and the workers of those before it.
+        """
         earlier = list(self._workers.setdefault(shard, []))
         self._workers[shard].append(worker)
         return self._book.open(shard), earlier
@@ -83,7 +91,10 @@ class Coordinator:
         return SharedLessons(new, len(self._lessons))
 
     def report(self, shard: int, tally: Tally) -> bool:
-        """Take the running figures of a shard, and say whether it is to end with what is finished."""
+        """Take the running figures of a shard.
+
+        Return whether it is to end with what is finished.
+        """
         self._tallies[shard] = tally
         return self._is_ending
 

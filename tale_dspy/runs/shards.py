@@ -1,4 +1,6 @@
-"""Shards: the questions of one run split by their content over folders of their own, one writer each.
+"""Shards: the questions of one run split by their content.
+
+Over folders of their own, one writer each.
 
 A question belongs to shard I of N if its content hash mod N is I - 1; repeated rows of equal content go together. Each
 shard writes an ordinary run folder `OUT/shard-000I-of-000N/`, and `OUT` is read as one run.
@@ -91,7 +93,9 @@ def shard_folders(folder: Path) -> list[Path]:
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """Return the folders of the shards in a folder, whatever else it holds, in their order.
+    """Return the folders of the shards in a folder, in their order.
+
+    Whatever else it holds.
 
     Raises:
         RunFolderError: If there are shards of different splits.

@@ -1,4 +1,7 @@
-"""Caps that several runs of one process share: each gets what those before it have left."""
+"""Caps that several runs of one process share.
+
+Each gets what those before it have left.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,7 +55,10 @@ class SharedCaps:
 
     @classmethod
     def leased(cls, ledger: LeasedLedger) -> "SharedCaps":
-        """Return the caps of a process that leases them: what is left is known when a call is to be sent."""
+        """Return the caps of a process that leases them.
+
+        What is left is known when a call is to be sent.
+        """
         caps = cls()
         caps.ledger = ledger
         return caps

@@ -2,4 +2,7 @@
 
 
 class RunStopped(BaseException):
-    """Ends the questions in flight once the run has ended; never seen outside the engine."""
+    """Ends the questions in flight once the run has ended.
+
+    Never seen outside the engine.
+    """

@@ -1,4 +1,6 @@
-"""The figures of a run, accumulated record by record: exact whatever the order, and mergeable over shards.
+"""The figures of a run, accumulated record by record.
+
+Exact whatever the order, and mergeable over shards.
 
 Sums are exact (`ExactSum`), so that a run in shards has the figures of the unsharded run to the last digit. Memory does
 not grow with the records but for eight bytes each (their latencies, whose quantiles need them all) and, where a

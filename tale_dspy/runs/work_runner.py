@@ -1,4 +1,6 @@
-"""One runner for evaluation and search: pieces of work that ask a program questions, many at once, under caps.
+"""One runner for evaluation and search.
+
+Pieces of work that ask a program questions, many at once, under caps.
 
 A piece of work is a generator. It yields a `ProgramCall` for each answer it wants next, is sent the fields of the
 records that came of them, and returns its result. The runner drives it, in threads with the program's `forward` or in

@@ -1,4 +1,6 @@
-"""The workers of a run: threads or asyncio tasks that take one piece of work after the other until something ends it.
+"""The workers of a run.
+
+Threads or asyncio tasks that take one piece of work after the other until something ends it.
 
 They are threads, since any DSPy program has a `forward`; for the modules of DSPy and of this library over LiteLLM they
 are asyncio tasks, which took less CPU there and more with DSPy's own engine (benchmarks/throughput.py).
@@ -64,7 +66,10 @@ class Workers(Generic[T]):
         work: Callable[[T], Awaitable[None]],
         batches: BatchRounds | None = None,
     ) -> None:
-        """Do the same with tasks of one event loop, whose calls may wait for rounds of batches."""
+        """Do the same with tasks of one event loop.
+
+        Their calls may wait for rounds of batches.
+        """
         self._queue = iter(items)
 
         async def in_rounds(rounds: BatchRounds, item: T) -> None:

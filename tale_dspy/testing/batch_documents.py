@@ -1,4 +1,7 @@
-"""What a server of batches sends: the lines of its results, and the documents in them."""
+"""What a server of batches sends.
+
+The lines of its results, and the documents in them.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +12,10 @@ Row = Mapping[str, Any]
 
 
 def openai_row(custom_id: str, kind: str, document: Row) -> JsonObject:
-    """Return a line of OpenAI's results; `kind` is `succeeded`, `failed`, `refused` or `expired`."""
+    """Return a line of OpenAI's results.
+
+    `kind` is `succeeded`, `failed`, `refused` or `expired`.
+    """
     row: JsonObject = {"id": f"batch_req_{custom_id}", "custom_id": custom_id, "error": None}
     if kind == "expired":
         return {**row, "response": None, "error": {"code": "batch_expired", "message": "This request expired."}}
@@ -74,7 +80,9 @@ def response_document(completion: Row) -> JsonObject:
 
 
 def chat_messages(body: Row) -> Sequence[Mapping[str, Any]]:
-    """Return the messages of a request to any of the APIs, as those of a chat completion.
+    """Return the messages of a request to any of the APIs.
+
+    As those of a chat completion.
 
     Raises:
         KeyError: If it has none.

@@ -1,4 +1,7 @@
-"""What goes wrong with batches on purpose, and what a server of batches counts."""
+"""Faults that batches have on purpose.
+
+And what a server of batches counts.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field

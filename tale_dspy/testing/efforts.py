@@ -1,4 +1,6 @@
-"""A scripted reasoner whose thinking is set by an effort word, as that of most hosted models.
+"""A scripted reasoner whose thinking is set by an effort word.
+
+As that of most hosted models.
 
 Each question has a least word that is enough for it, made from a hash of its text: a search can be held against it.
 """
@@ -97,7 +99,10 @@ class EffortReply:
         return least is not None and EFFORT_WORDS.index(word) >= EFFORT_WORDS.index(least)
 
     def thought(self, question: str, word: str) -> int:
-        """Return the words of the thought about a question: from 0.7 to 1.3 times those of `THOUGHT_WORDS`."""
+        """Return the words of the thought about a question.
+
+        From 0.7 to 1.3 times those of `THOUGHT_WORDS`.
+        """
         return round(THOUGHT_WORDS[word] * (0.7 + 0.6 * draw(question, f"{self.seed} thought")))
 
     def word_of(self, body: Mapping[str, object]) -> str:
@@ -115,7 +120,10 @@ class EffortReply:
         return lower[-1] if lower else self.words[0]
 
     def _is_unlucky(self, question: str) -> bool:
-        """Draw whether a reply is wrong by chance; each reply to a question is a new draw."""
+        """Draw whether a reply is wrong by chance.
+
+        Each reply to a question is a new draw.
+        """
         if not self.noise:
             return False
         with self._lock:

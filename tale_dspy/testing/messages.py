@@ -1,4 +1,6 @@
-"""What passes between a test and the server: requests, replies, and how both count words.
+"""What passes between a test and the server.
+
+Requests, replies, and how both count words.
 
 Nothing here opens a connection: how these become bytes is `wire`, what goes wrong on purpose is `faults`.
 """
@@ -16,14 +18,19 @@ from tale_dspy.protocols import JsonObject
 
 
 def draw(key: str, salt: str) -> float:
-    """Return the number in [0, 1) that belongs to `key` and `salt`: always the same one, in every process."""
+    """Return the number in [0, 1) that belongs to `key` and `salt`.
+
+    Always the same one, in every process.
+    """
     # JSON can carry lone surrogates, which plain UTF-8 refuses.
     digest = blake2b(f"{salt}\0{key}".encode("utf-8", "surrogatepass"), digest_size=6).digest()
     return int.from_bytes(digest) / 2**48
 
 
 def count_words(value: object) -> int:
-    """Return the server's token count of a text: its words, as `str.split` cuts them.
+    """Return the server's token count of a text.
+
+    Its words, as `str.split` cuts them.
 
     0 of None.
 
@@ -35,7 +42,10 @@ def count_words(value: object) -> int:
 
 
 def first_words(text: str, count: int) -> str:
-    """Return the text up to the end of its `count`-th word, or all of it if it has no more."""
+    """Return the text up to the end of its `count`-th word.
+
+    All of it if it has no more.
+    """
     if count <= 0:
         return ""
     for number, word in enumerate(re.finditer(r"\S+", text), 1):
@@ -63,7 +73,10 @@ def check_share(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """One chat completion asked for, as the reply function gets it and as `server.requests` keeps it."""
+    """One chat completion asked for.
+
+    As the reply function gets it and as `server.requests` keeps it.
+    """
 
     body: JsonObject
     """The parsed JSON body."""

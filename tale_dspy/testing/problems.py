@@ -37,7 +37,10 @@ _PREFIX = 16  # characters of a question that are looked up first
 
 
 def budget_of(prompt: str) -> int | None:
-    """Return the token budget a prompt names last, as a phrase or as the field `token_budget`; None without one."""
+    """Return the token budget a prompt names last.
+
+    As a phrase or as the field `token_budget`; None without one.
+    """
     if "token" not in prompt:
         return None
     matches = _BUDGET.findall(prompt) or _BUDGET_FIELD.findall(prompt)
@@ -46,7 +49,9 @@ def budget_of(prompt: str) -> int | None:
 
 
 def kind_of(system: str, prompt: str) -> str:
-    """Name what a prompt asks for: `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`.
+    """Name what a prompt asks for.
+
+    `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`.
 
     The wordings decide and, under DSPy's own adapters, the names of the fields asked for: a budget alone is an
     estimate, one beside other outputs is stated first, outputs without `reasoning` are a direct answer.
@@ -75,7 +80,10 @@ def kind_of(system: str, prompt: str) -> str:
 
 
 def _output_fields(prompt: str) -> list[str]:
-    """Names of the output fields that a prompt of DSPy's chat or JSON adapter ends with; empty for other prompts."""
+    """Return the output fields that a DSPy prompt ends with.
+
+    A prompt of the chat or JSON adapter; empty for other prompts.
+    """
     match = _OUTPUTS.search(prompt)
     return [name for name in _OUTPUT_NAME.findall(match[1]) if name != "completed"] if match else []
 
@@ -153,7 +161,10 @@ class SolverReply:
         return None
 
     def need(self, question: str) -> int:
-        """Return the words that the question needs: a budget of so many is followed and answered as well as any."""
+        """Return the words that the question needs.
+
+        A budget of so many is followed and answered as well as any.
+        """
         return 16 + int(33 * self._seeded_draw(question, "need"))
 
     def length(self, question: str, kind: str, budget: int | None = None) -> int:
@@ -186,7 +197,10 @@ class SolverReply:
 
 
 def _wrong_answer(answer: str) -> str:
-    """Another answer of the same sort: the next letter of A to D, the next number, or a refusal."""
+    """Return another answer of the same sort.
+
+    The next letter of A to D, the next number, or a refusal.
+    """
     if answer in ("A", "B", "C", "D"):
         return "BCDA"["ABCD".index(answer)]
     if re.fullmatch(r"-?\d{1,18}", answer):
@@ -224,7 +238,10 @@ def _filler_thought(length: int, start: int) -> str:
 
 
 def _cut_at_limit(text: str, body: Mapping[str, object]) -> Reply:
-    """Cut a reply at the body's `max_tokens` or `max_completion_tokens`, counted in words."""
+    """Cut a reply at the body's limit of tokens, counted in words.
+
+    `max_tokens` or `max_completion_tokens`.
+    """
     caps = [cap for cap in (body.get("max_completion_tokens"), body.get("max_tokens")) if isinstance(cap, int)]
     if caps and count_words(text) > min(caps):
         return Reply(first_words(text, min(caps)), finish_reason="length")

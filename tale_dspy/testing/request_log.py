@@ -1,4 +1,6 @@
-"""What the server counts: totals for the test to read, booked request by request.
+"""What the server counts.
+
+Totals for the test to read, booked request by request.
 
 A request is an `RequestStats` from its arrival to the moment nobody waits for it any more; a `RequestLog` holds what is
 counted and kept between two resets.
@@ -92,7 +94,10 @@ class ServerStats:
 
 
 class RequestStats:
-    """One completion asked for, from its arrival to the moment nobody waits for it any more."""
+    """One completion asked for, until nobody waits for it any more.
+
+    From its arrival on.
+    """
 
     def __init__(self, stats: ServerStats) -> None:
         self._stats = stats
@@ -119,7 +124,10 @@ class RequestStats:
         history[1] -= history[1] > 0
 
     def promise(self, answer: WireAnswer) -> None:
-        """Note what is due; it is abandoned if the exchange is left before it is counted."""
+        """Note what is due.
+
+        It is abandoned if the exchange is left before it is counted.
+        """
         self._due = answer
 
     def count(self, answer: WireAnswer) -> None:

@@ -40,7 +40,10 @@ CALLS = 12
 
 
 def elastic(budget: int) -> Answer:
-    """Follow the budget down to 40 tokens; below, use more again; below 25, be wrong."""
+    """Follow the budget down to 40 tokens.
+
+    Below, use more again; below 25, be wrong.
+    """
     return (0.9 * budget if budget >= 40 else 40 + 3 * (40 - budget)), budget >= 25
 
 
@@ -84,14 +87,20 @@ def new_study(sampler: "BaseSampler", direction: Direction = "minimize") -> "Stu
 
 
 def tell(study: "Study", trial: "Trial", answer: Answer) -> None:
-    """Tell a study what came of a trial, by the conventions of `tale_dspy.optimizers.samplers.base`."""
+    """Tell a study what came of a trial.
+
+    By the conventions of `tale_dspy.optimizers.samplers.base`.
+    """
     tokens, right = answer
     trial.set_constraint("wrong", 0.0 if right else 1.0)
     study.tell(trial, tokens)
 
 
 def searched(sampler: "BaseSampler", question: Question, vanilla: int = VANILLA, calls: int = CALLS) -> list[int]:
-    """Search one question by ask and tell, as a `BudgetSearch` does, and return the budgets asked."""
+    """Search one question by ask and tell, as a `BudgetSearch` does.
+
+    Return the budgets asked.
+    """
     from tale_dspy.optimizers.samplers.base import BudgetSampler, history_of
 
     study, budgets = new_study(sampler), list[int]()

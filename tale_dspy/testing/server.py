@@ -56,7 +56,10 @@ _CHAT_PATHS = {"/v1/chat/completions", "/chat/completions"}
 
 
 class _WatchedConnection(asyncio.StreamReaderProtocol):
-    """Streams whose conversation ends as soon as the client leaves, also while it waits for an answer."""
+    """Streams whose conversation ends as soon as the client leaves.
+
+    Also while it waits for an answer.
+    """
 
     def __init__(self, server: "ScriptedServer") -> None:
         super().__init__(asyncio.StreamReader(limit=MAX_HEAD), self._open_connection)
@@ -80,7 +83,9 @@ class _WatchedConnection(asyncio.StreamReaderProtocol):
 
 
 class ScriptedServer:
-    """An OpenAI-compatible server on 127.0.0.1 whose replies are written by a function.
+    """An OpenAI-compatible server on 127.0.0.1.
+
+    Its replies are written by a function.
 
     It runs in a daemon thread from `start` to `stop`, or inside a `with` block. The function is called in that thread,
     once for each choice asked for, and must not block. If it raises, the client gets a 500 and leaving the block raises
@@ -146,7 +151,10 @@ class ScriptedServer:
 
     @property
     def requests(self) -> list[Request]:
-        """The last requests, oldest first, without those whose body could not be read."""
+        """The last requests, oldest first.
+
+        Without those whose body could not be read.
+        """
         return list(self._book.requests)
 
     def reset(self) -> None:
@@ -321,7 +329,9 @@ def _until_signalled() -> Callable[[], object]:
 
 
 def main(argv: Sequence[str] | None = None, until: Callable[[], object] | None = None) -> int:
-    """Serve the scripted solver as a process of its own, until it is interrupted or terminated.
+    """Serve the scripted solver as a process of its own.
+
+    Until it is interrupted or terminated.
 
     Args:
         argv: The command line; None takes the process's.

@@ -37,7 +37,10 @@ ERRORS = {
 
 
 class HTTPError(Exception):
-    """Bytes that are no request this server can read, and the status they are answered with."""
+    """Bytes that are no request this server can read.
+
+    And the status they are answered with.
+    """
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -57,7 +60,10 @@ class HttpMessage:
 
 
 async def read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HttpMessage:
-    """Read one request; raise HTTPError if the bytes cannot be one and IncompleteReadError if they end."""
+    """Read one request.
+
+    Raise HTTPError if the bytes cannot be one and IncompleteReadError if they end.
+    """
     head = await _read_to(reader, b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
@@ -132,7 +138,10 @@ def parse_body(raw: bytes) -> tuple[JsonObject, str]:
 
 @dataclass(frozen=True)
 class WireAnswer:
-    """How a request ends: decided when it comes, counted and sent after the latency."""
+    """How a request ends.
+
+    Decided when it comes, counted and sent after the latency.
+    """
 
     outcome: str
     """The counter of `ServerStats` it goes to."""

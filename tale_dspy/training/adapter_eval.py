@@ -35,7 +35,9 @@ def evaluate_adapter(
     max_drop: float = 0.01,
     **options: Any,
 ) -> GateResult:
-    """Ask base and tuned model the same questions with the same program, and let the gate decide.
+    """Ask base and tuned model alike, and let the gate decide.
+
+    The same questions with the same program.
 
     Args:
         program: A program without budgets and without LMs of its own, such as `VanillaCoT`.
@@ -61,7 +63,9 @@ def evaluate_adapter(
 
 
 def record_verdict(adapter: Path, verdict: GateResult) -> None:
-    """Write a verdict into the card of an adapter and into its README, in the place of an earlier one.
+    """Write a verdict into the card of an adapter and its README.
+
+    In the place of an earlier one.
 
     Raises:
         RunFolderError: If the folder has no card.

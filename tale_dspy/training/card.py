@@ -1,4 +1,7 @@
-"""The cards of an adapter: `README.md` for people, `tale_adapter.json` for programs."""
+"""The cards of an adapter.
+
+`README.md` for people, `tale_adapter.json` for programs.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -88,7 +91,10 @@ def write_cards(plan: TrainingPlan, results: Mapping[str, object]) -> JsonObject
 
 
 def _prompt_card(plan: TrainingPlan) -> JsonObject:
-    """Tell how prompts looked in training, so that a served adapter can be compared with it."""
+    """Describe how prompts looked in training.
+
+    A served adapter can be compared with it.
+    """
     template = plan.row_tokenizer.tokenizer.chat_template
     first = plan.source[0].prompt
     messages = [] if isinstance(first, str) else first

@@ -160,7 +160,10 @@ LuckTest = Callable[[SearchRow, int], bool]
 
 
 class _RowFilter:
-    """Turns one searched question after the other into training rows, or says why there is none."""
+    """Turn one searched question after the other into training rows.
+
+    Or say why there is none.
+    """
 
     def __init__(
         self,
@@ -194,7 +197,10 @@ class _RowFilter:
         return rows
 
     def _training_replies(self, row: SearchRow) -> list[tuple[int | None, _ShortReply]]:
-        """Return the replies to train on, each with the budget that its prompt states."""
+        """Return the replies to train on.
+
+        Each with the budget that its prompt states.
+        """
         if not self._budgets:
             reply = _shortest_reply(row, self._passes)
             return [] if reply is None else [(None, reply)]
@@ -247,7 +253,10 @@ def _luck_test(rows: Sequence[SearchRow], threshold: float) -> LuckTest | None:
 
 
 def _shortest_reply(row: SearchRow, passes: LuckTest | None) -> _ShortReply | None:
-    """Return the reply under the best budget or, where it does not pass, the shortest right one that does."""
+    """Return the reply under the best budget.
+
+    Where it does not pass, the shortest right one that does.
+    """
     best = row.best
     if best is None or best.text is None:
         return None
@@ -267,7 +276,10 @@ def _shortest_reply(row: SearchRow, passes: LuckTest | None) -> _ShortReply | No
 
 
 def _right_replies(row: SearchRow, passes: LuckTest | None) -> list[_ShortReply]:
-    """Return all complete right replies of a question that pass, the one without a budget included."""
+    """Return all complete right replies of a question that pass.
+
+    The one without a budget included.
+    """
     replies = [
         _ShortReply(t.tokens, t.text)
         for t in row.trials
@@ -284,7 +296,9 @@ def _words_of(inputs: CallArguments) -> str:
 
 
 def known_questions(source: str | Path) -> Iterator[tuple[str, str | None]]:
-    """Yield the id and the text of every question of a run folder, a search, a file of training rows or a data set.
+    """Yield the id and the text of every question of a source.
+
+    A run folder, a search, a file of training rows or a data set.
 
     Raises:
         DataError: If it is none of these.

@@ -1,4 +1,7 @@
-"""TALE-PT-DPO: prefer the short reply over the vanilla one of the same question (paper, section 5.3)."""
+"""TALE-PT-DPO: prefer the short reply over the vanilla one.
+
+Of the same question (paper, section 5.3).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,10 @@ def train_dpo(
 
 
 class _TokenizedDpoTrainer(DPOTrainer):
-    """TRL's trainer on rows that are tokens already; it has no other way to take these."""
+    """TRL's trainer on rows that are tokens already.
+
+    It has no other way to take these.
+    """
 
     def _prepare_dataset(self, dataset: object, *args: object, **kwargs: object) -> Any:
         return dataset

@@ -128,7 +128,10 @@ class AdapterFolder:
 
 
 def write_json(path: Path, value: JsonObject) -> None:
-    """Write a JSON file so that a reader sees the old or the new one, never half of it."""
+    """Write a JSON file in one step.
+
+    A reader sees the old or the new one, never half of it.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -1,4 +1,6 @@
-"""GRPO: reward right answers and charge for their length, by one of the functions of `rewards`.
+"""GRPO: reward right answers and charge for their length.
+
+By one of the functions of `rewards`.
 
 Unlike SFT and DPO it needs no replies, only questions with their right answers and, where known, the tokens that the
 best budget took.

@@ -191,7 +191,10 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         return train(lm.model, rows.dataset, place, options, progress=self.train_progress)
 
     def _bind_adapter(self, plain: Program, tuned: Program) -> Any:
-        """Return the program with the tuned model where it was trained for, and the memory of what it has seen."""
+        """Return the program with the tuned model where it was trained for.
+
+        And the memory of what it has seen.
+        """
         program = copy_program(plain)
         names = {row.predictor for row in self.rows}
         predictors = list(program.named_predictors())
@@ -214,7 +217,10 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
 
 
 def _budgeted_and_plain(student: Program) -> tuple[Any, Any]:
-    """Return the program that is searched, with budgets, and the one that is deployed, without."""
+    """Return the program that is searched and the one that is deployed.
+
+    With budgets, and without.
+    """
     if not isinstance(student, dspy.Module):
         raise UsageError(f"the student must be a dspy.Module, got {type(student).__name__}")
     if budgeted_predictors(student):

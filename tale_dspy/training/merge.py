@@ -17,7 +17,9 @@ from tale_dspy.training.plan import require
 
 
 def merge_adapter(model: str, out: str | Path) -> str:
-    """Write the folder of a model with its adapter merged in, in the precision of its base.
+    """Write the folder of a model with its adapter merged in.
+
+    In the precision of its base.
 
     The card of the adapter goes with it, so that what it was trained on stays known.
 
@@ -60,12 +62,18 @@ def merge_adapter(model: str, out: str | Path) -> str:
 
 
 def _is_merged_into(folder: Path, adapter: Path) -> bool:
-    """Whether the adapter was merged into this folder before; the manifest is written last."""
+    """Return whether the adapter was merged into this folder before.
+
+    The manifest is written last.
+    """
     return (folder / files.MANIFEST).is_file() and _training_card(folder) == _training_card(adapter) != {}
 
 
 def _training_card(folder: Path) -> JsonObject:
-    """Read what a card says of the training; what the gate said later is no part of it."""
+    """Read what a card says of the training.
+
+    What the gate said later is no part of it.
+    """
     try:
         card: JsonObject = json.loads((folder / files.CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -74,6 +82,9 @@ def _training_card(folder: Path) -> JsonObject:
 
 
 def _belongs_to_tokenizer(path: Path) -> bool:
-    """Whether it is of the tokenizer or the chat template: what is neither weights nor told of them."""
+    """Return whether it is of the tokenizer or the chat template.
+
+    What is neither weights nor told of them.
+    """
     is_description = path.name in (files.MANIFEST, files.CARD) or path.name.endswith(".index.json")
     return path.suffix in (".json", ".jinja", ".model", ".txt") and not is_description

@@ -1,4 +1,7 @@
-"""What decides a training: frozen, checked when made, and written into the card of what came of it."""
+"""What decides a training.
+
+Frozen, checked when made, and written into the card of what came of it.
+"""
 
 import math
 from dataclasses import asdict, dataclass, fields
@@ -108,7 +111,10 @@ class TrainOptions:
 
     @classmethod
     def paper(cls) -> Self:
-        """Return the paper's settings (appendix A.3, and the authors' code where the paper is silent)."""
+        """Return the paper's settings.
+
+        See appendix A.3, and the authors' code where the paper is silent.
+        """
         return cls(**_PAPER[cls.strategy])
 
 
@@ -166,7 +172,10 @@ class DpoOptions(TrainOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class GrpoOptions(TrainOptions):
-    """Rewards: right answers, less a charge for length. Slow: every step writes replies."""
+    """Rewards: right answers, less a charge for length.
+
+    Slow: every step writes replies.
+    """
 
     strategy: ClassVar[Strategy] = "grpo"
 

@@ -1,4 +1,7 @@
-"""Everything that can be said and refused about a training before a weight is loaded."""
+"""Check a training before a weight is loaded.
+
+Everything that can be said and refused about it.
+"""
 
 import importlib.util
 import logging
@@ -198,7 +201,10 @@ def _local_folder(base: str) -> ModelPath:
 def _tokenize_fitting(
     rows: list[TrainRow], row_tokenizer: RowTokenizer, shape: ModelShape, options: TrainOptions
 ) -> list[tuple[TrainRow, TokenRow]]:
-    """Tokenise the rows; those over the window are refused, those over `max_length` are left out."""
+    """Tokenise the rows.
+
+    Those over the window are refused, those over `max_length` are left out.
+    """
     from tale_dspy.backends.local.weights import quiet_transformers
 
     fitting, shortened = [], 0
@@ -260,7 +266,10 @@ def _model_shape(model: Path, options: TrainOptions) -> ModelShape:
 
 
 def _check_targets(model: Any, targets: tuple[str, ...], name: str) -> None:
-    """Refuse targets that are embeddings or name no layer, which peft and TRL take or ignore without a word."""
+    """Refuse targets that are embeddings or name no layer.
+
+    peft and TRL take or ignore those without a word.
+    """
     if targets == ALL_LINEAR:
         return
     embeddings = {id(m) for m in (model.get_input_embeddings(), model.get_output_embeddings()) if m is not None}

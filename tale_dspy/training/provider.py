@@ -1,4 +1,6 @@
-"""A DSPy provider that trains on this machine: `dspy.BootstrapFinetune` and `lm.finetune` on TRL.
+"""A DSPy provider that trains on this machine.
+
+`dspy.BootstrapFinetune` and `lm.finetune` on TRL.
 
 `tale_dspy.LM("local:...")` brings it along. DSPy's own `LocalProvider` cannot run with a current TRL, and serves what
 it trained with a server of its own; here the trained model is an adapter that the next LM of this process puts on the
@@ -57,7 +59,9 @@ class LocalTrainingJob(TrainingJob):  # type: ignore[misc]  # dspy ships no type
         return TrainingStatus.pending if self.step is None else TrainingStatus.running
 
     def cancel(self) -> bool:
-        """Ask it to end after the step it is at; the result is then a `CancelledTrainingError`.
+        """Ask the training to end after the step it is at.
+
+        The result is then a `CancelledTrainingError`.
 
         Returns:
             Whether it was still going on.
@@ -82,7 +86,9 @@ _ENDS = {True: TrainingStatus.failed, False: TrainingStatus.succeeded}
 
 
 class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
-    """Trains LoRA adapters on models of this process with TRL, one after the other.
+    """Train LoRA adapters on models of this process with TRL.
+
+    One after the other.
 
     Rows in the format `chat` (`messages`) or `completion` (`prompt` and `completion`) are fine-tuned on, the loss lying
     on the last reply alone; rows in the format `preference` (`prompt`, `chosen` and `rejected`, texts or lists of
@@ -140,7 +146,10 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
 def train(
     base: str, data: object, out: Path, options: "SftOptions | DpoOptions", *, progress: "Progress | None" = None
 ) -> "TrainedAdapter":
-    """Train by the strategy that the options are of; see `train_sft` and `train_dpo`."""
+    """Train by the strategy that the options are of.
+
+    See `train_sft` and `train_dpo`.
+    """
     from tale_dspy.training.options import SftOptions
 
     if isinstance(options, SftOptions):

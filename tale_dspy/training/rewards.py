@@ -36,7 +36,9 @@ class RewardFunction(Protocol):
 
 
 def linear_reward(price: float = 0.005, budget: int | None = None) -> RewardFunction:
-    """Return r - min(0.9, price * max(0, n - b)), the idea of L1/LCPO (arXiv 2503.04697).
+    """Return r - min(0.9, price * max(0, n - b)).
+
+    The idea of L1/LCPO (arXiv 2503.04697).
 
     Args:
         price: Reward taken off for each token over the budget.
@@ -52,7 +54,9 @@ def linear_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 
 
 def scaled_reward(price: float = 0.005, budget: int | None = None) -> RewardFunction:
-    """Return r * (1 - min(0.9, s * price * max(0, n - b))): only right replies pay, most where all are right.
+    """Return r * (1 - min(0.9, s * price * max(0, n - b))).
+
+    Only right replies pay, most where all are right.
 
     The length penalty of prime-rl: gated by correctness and multiplied by the pass rate, so that hard questions keep
     their long replies.
@@ -72,7 +76,9 @@ def scaled_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 
 
 def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
-    """Return a cosine from 1 (no tokens) to 0.5 (`max_tokens`) if right, and from -1 to -0.5 if wrong.
+    """Return a cosine that falls with the tokens of a right reply.
+
+    From 1 (no tokens) to 0.5 (`max_tokens`) if right, and from -1 to -0.5 if wrong.
 
     A wrong reply that was short is punished most (arXiv 2502.03373, section 4; TRL's `get_cosine_scaled_reward`).
 
@@ -92,7 +98,9 @@ def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
 
 
 def alp_reward(price: float = 0.005) -> RewardFunction:
-    """Return r - min(0.9, price * n * max(s, 1/k)), with k completions of a prompt.
+    """Return r - min(0.9, price * n * max(s, 1/k)).
+
+    With k completions of a prompt.
 
     ALP, arXiv 2506.05256, eq. 2.
 
@@ -153,7 +161,10 @@ def _are_right(completions: Sequence[Any], gold: Sequence[Any]) -> list[float]:
 
 
 def _is_right(text: str, gold: object) -> bool:
-    """Read an answer as TaleAdapter does, which reads the forms of ChatAdapter as well."""
+    """Read an answer as TaleAdapter does.
+
+    It reads the forms of ChatAdapter as well.
+    """
     value = TaleAdapter().parse(_ANSWER, text).get("answer")
     return value is not None and answers_equal(value, gold)
 

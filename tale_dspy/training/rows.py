@@ -1,4 +1,7 @@
-"""The rows of a training file: read, and refused with one sentence where one cannot be trained on."""
+"""The rows of a training file.
+
+Read, and refused with one sentence where one cannot be trained on.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -87,7 +87,10 @@ def _trained_tokens(folder: Path, text: str) -> list[int]:
 
 
 def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str, api_key: str | None) -> list[int] | int:
-    """Return the tokens the server makes of messages, or how many where it does not tell which."""
+    """Return the tokens the server makes of messages.
+
+    Or how many where it does not tell which.
+    """
     body = {"model": model, "messages": messages}
     parts = urlsplit(api_base)
     root = urlunsplit(parts._replace(path=parts.path.removesuffix("/v1")))

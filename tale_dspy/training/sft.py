@@ -1,4 +1,7 @@
-"""TALE-PT-SFT: fine-tune on the model's own short replies (paper, section 5.3)."""
+"""TALE-PT-SFT: fine-tune on the model's own short replies.
+
+See the paper, section 5.3.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -51,7 +54,10 @@ def build(setup: TrainerSetup) -> Any:
 
 
 def tokens_of(plan: TrainingPlan) -> Any:
-    """Return the rows as TRL takes tokenised ones, with labels on the completion alone."""
+    """Return the rows as TRL takes tokenised ones.
+
+    With labels on the completion alone.
+    """
     import datasets
 
     rows = [(row.prompt, *row.replies) for row in plan.rows]

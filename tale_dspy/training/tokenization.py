@@ -84,7 +84,10 @@ class RowTokenizer:
         return all(reply.strip() in self._rendered_reply(row, prompt, reply) for reply in row.replies)
 
     def _reply_ids(self, row: TrainRow, prompt: str, reply: str) -> list[int]:
-        """Tokenise what the template makes of the reply behind the prompt, cut behind its last end token."""
+        """Tokenise what the template makes of the reply behind the prompt.
+
+        Cut behind its last end token.
+        """
         ids = self._encode_text(self._rendered_reply(row, prompt, reply))
         last = max((at for at, token in enumerate(ids) if token in self.ends), default=None)
         if last is not None and not self.tokenizer.decode(ids[last + 1 :]).strip():

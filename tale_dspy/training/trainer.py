@@ -236,20 +236,29 @@ def _save_adapter(plan: TrainingPlan, trainer: Any, watch: _ProgressCallback, se
 
 
 def _name_base(plan: TrainingPlan, path: Path) -> None:
-    """Name the base in peft's configuration as others find it: by its name on the hub, else by its folder."""
+    """Name the base in peft's configuration as others find it.
+
+    By its name on the hub, else by its folder.
+    """
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = plan.place.base if plan.place.folder is None else str(plan.model.resolve())
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes, of those that `accelerate launch` started."""
+    """Whether this is the process that writes.
+
+    Of those that `accelerate launch` started.
+    """
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
 def _silence_libraries() -> Iterator[None]:
-    """Keep bars, tables and warnings of the libraries off the screen: we have our own."""
+    """Keep bars, tables and warnings of the libraries off the screen.
+
+    We have our own.
+    """
     import datasets
 
     shown, before = datasets.are_progress_bars_disabled(), os.environ.get("TQDM_DISABLE")

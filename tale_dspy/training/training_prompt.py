@@ -47,7 +47,9 @@ class TrainingPrompt:
         self.adapter = adapter or _adapter_of(program, predictor)
 
     def prompt(self, inputs: Mapping[str, object], budget: int | None = None) -> Messages | None:
-        """Return the messages of a question, or None if it lacks an input of the predictor.
+        """Return the messages of a question.
+
+        None if it lacks an input of the predictor.
 
         Args:
             inputs: The question's.
@@ -63,7 +65,9 @@ class TrainingPrompt:
         return messages if all(isinstance(m["content"], str) for m in messages) else None
 
     def reply(self, text: str, gold: Any) -> str | None:
-        """Return a reply in the program's own format: the text itself if it is in it, else written anew.
+        """Return a reply in the program's own format.
+
+        The text itself if it is in it, else written anew.
 
         Args:
             text: A right reply, in the format of any adapter.

@@ -1,4 +1,6 @@
-"""Anthropic's message batches: the requests go up in one body, one file of results comes down.
+"""Anthropic's message batches.
+
+The requests go up in one body, one file of results comes down.
 
 POST /v1/messages/batches, GET .../ID, GET .../ID/results (docs.claude.com/en/docs/build-with-claude/batch-processing).
 A batch has no metadata: one that was submitted by a killed process is known by its requests' custom ids, which it shows
@@ -70,7 +72,10 @@ class AnthropicBatchClient:
         )
 
     async def find(self, name: str, custom_ids: Collection[str], planned_at: float, others: Collection[str]) -> str:
-        """Find a batch by the custom ids of its requests; waits for batches of the same size to end."""
+        """Find a batch by the custom ids of its requests.
+
+        Waits for batches of the same size to end.
+        """
         ids = set(custom_ids)
         async for batch in self._newest_first():
             if _created_at(batch) < planned_at - CLOCK_SKEW_S:
@@ -100,7 +105,10 @@ class AnthropicBatchClient:
         await self._http.close()
 
     async def _ids(self) -> set[str]:
-        """Return the ids of the newest batches, none of which can be one that is submitted later."""
+        """Return the ids of the newest batches.
+
+        None of them can be one that is submitted later.
+        """
         page = await self._http.get(self._url, {"limit": "1000"})
         return {str(batch["id"]) for batch in page.get("data") or []}
 

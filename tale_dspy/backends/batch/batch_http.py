@@ -1,4 +1,7 @@
-"""HTTP for batch APIs: the headers of an LM call, attempts in patience, and errors as one sentence."""
+"""HTTP for batch APIs.
+
+The headers of an LM call, attempts in patience, and errors as one sentence.
+"""
 
 import asyncio
 import random
@@ -63,7 +66,9 @@ class BatchHTTP:
     async def create_batch(
         self, url: str, find: Callable[[], Awaitable[str]], over_limit: tuple[str, ...], **content: Any
     ) -> str:
-        """Create a batch exactly once: after an unclear reply or a 429 it is looked for before it is sent again.
+        """Create a batch exactly once.
+
+        After an unclear reply or a 429 it is looked for before it is sent again.
 
         Args:
             url: Where batches are created.
@@ -96,7 +101,10 @@ class BatchHTTP:
         raise BackendError(f"{url} takes no batch now (status 429): continue later")
 
     async def lines(self, url: str) -> AsyncIterator[bytes]:
-        """Yield the lines of a file, without the newline; an attempt that breaks off begins again behind the last."""
+        """Yield the lines of a file, without the newline.
+
+        An attempt that breaks off begins again behind the last.
+        """
         yielded = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -142,7 +150,10 @@ class BatchHTTP:
 
 
 async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Cut bytes at newlines alone: JSON may hold other characters at which text lines are cut."""
+    """Cut bytes at newlines alone.
+
+    JSON may hold other characters at which text lines are cut.
+    """
     rest: list[bytes] = []
     async for chunk in chunks:
         *whole, last = chunk.split(b"\n")

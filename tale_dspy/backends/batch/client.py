@@ -54,7 +54,7 @@ class BatchStatus:
 
 
 class OverTokenLimitError(Exception):
-    """The provider does not take a batch, since too many tokens are enqueued already."""
+    """The provider does not take a batch: too many tokens are enqueued."""
 
 
 class BatchClient(Protocol):
@@ -79,7 +79,9 @@ class BatchClient(Protocol):
         ...
 
     async def find(self, name: str, custom_ids: Collection[str], planned_at: float, others: Collection[str]) -> str:
-        """Find a batch that was planned, and perhaps submitted by a process that ended before it knew.
+        """Find a batch that was planned and perhaps submitted.
+
+        By a process that ended before it knew.
 
         Args:
             name: What this package knows the batch by.
@@ -97,7 +99,10 @@ class BatchClient(Protocol):
         ...
 
     def results(self, batch_id: str) -> AsyncIterator[BatchResult]:
-        """Yield the results of a batch that has ended, in any order; some may be missing or doubled."""
+        """Yield the results of a batch that has ended, in any order.
+
+        Some may be missing or doubled.
+        """
         ...
 
     async def close(self) -> None:
@@ -106,7 +111,10 @@ class BatchClient(Protocol):
 
 
 def fails_in_passing(status: int) -> bool:
-    """Whether a request that ended with this HTTP status may succeed in another batch."""
+    """Return whether a request may succeed in another batch.
+
+    By the HTTP status it ended with.
+    """
     return status in (408, 409, 425, 429) or status >= 500
 
 
@@ -138,7 +146,10 @@ def check_batch_support(lm: Any) -> None:
 
 
 def _litellm_takes_responses(model: str) -> bool:
-    """Whether LiteLLM asks the Responses API where chat completions are asked for."""
+    """Return whether LiteLLM turns chat completions into Responses.
+
+    It then asks the Responses API where chat completions are asked for.
+    """
     import litellm
 
     name = model.removeprefix("openai/")

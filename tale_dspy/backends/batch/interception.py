@@ -36,7 +36,10 @@ _sender: ContextVar[RequestSender | None] = ContextVar("tale_dspy_request_sender
 
 @contextmanager
 def use_request_sender(sender: RequestSender) -> Iterator[None]:
-    """Send the requests of LM calls inside the block through a function, in place of the wire."""
+    """Send the requests of LM calls inside the block through a function.
+
+    It takes the place of the wire.
+    """
     token = _sender.set(sender)
     try:
         yield
@@ -45,5 +48,8 @@ def use_request_sender(sender: RequestSender) -> Iterator[None]:
 
 
 def request_sender() -> RequestSender | None:
-    """Return what sends the requests of LM calls at this place; None for the wire."""
+    """Return what sends the requests of LM calls at this place.
+
+    None for the wire.
+    """
     return _sender.get()

@@ -1,4 +1,6 @@
-"""OpenAI's batch API: a file of requests goes up, files of results and errors come down.
+"""OpenAI's batch API.
+
+A file of requests goes up, files of results and errors come down.
 
 POST /files, POST /batches, GET /batches/ID, GET /files/ID/content (platform.openai.com/docs/guides/batch). Azure, Groq
 and a LiteLLM proxy speak it, too.

@@ -1,4 +1,7 @@
-"""Rows that come and go while others are written: continuous batching of one model."""
+"""Continuous batching of one model.
+
+Rows come and go while others are written.
+"""
 
 from collections import deque
 from collections.abc import Callable

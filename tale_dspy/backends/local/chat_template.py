@@ -1,4 +1,4 @@
-"""The text a model is given for chat messages, as its chat template writes it.
+"""The text that a chat template makes of chat messages.
 
 One place for local models, training and the check of a served model, so that all of them read the same prompt.
 """

@@ -1,4 +1,6 @@
-"""One step of a model over the rows of a cache, with a shorter way for small plain Llamas.
+"""One step of a model over the rows of a cache.
+
+With a shorter way for small plain Llamas.
 
 Of a step of a model with a million parameters, most of the time goes into Python and into the number of operations, not
 into arithmetic. `SmallLlama` does the same arithmetic in a third of the operations (benchmarks/local.py: 1.3 times the
@@ -21,7 +23,9 @@ class RowDecoder(Protocol):
     """What runs a model."""
 
     def __call__(self, ids: "torch.Tensor", where: CacheSlice, cache: KVCache, /) -> "torch.Tensor":
-        """Return the logits behind the last token of each row, and leave keys and values in the cache.
+        """Return the logits behind the last token of each row.
+
+        Keys and values are left in the cache.
 
         Args:
             ids: The new tokens: (rows, new columns).

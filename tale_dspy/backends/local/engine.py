@@ -1,4 +1,7 @@
-"""What DSPy sees of a local model: an engine for threads and one for event loops, over one thread that writes."""
+"""What DSPy sees of a local model.
+
+An engine for threads and one for event loops, over one thread that writes.
+"""
 
 import asyncio
 import hashlib

@@ -1,4 +1,6 @@
-"""Which folders are taken for a model or an adapter, checked before anything of them is loaded.
+"""Choose which folders are taken for a model or an adapter.
+
+Checked before anything of them is loaded.
 
 Weights are safetensors and everything else is JSON or text: nothing is ever unpickled, and no code of a folder is run.
 Needs no torch.

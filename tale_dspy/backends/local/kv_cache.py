@@ -1,4 +1,6 @@
-"""Keys and values of the rows that are being written: a table in which all rows end at one column.
+"""Keys and values of the rows that are being written.
+
+A table in which all rows end at one column.
 
     column   0  1  2  3  4  5  6  7     (begin = 1, end = 8)
     row 0    .  a  b  c  d  e  f  g

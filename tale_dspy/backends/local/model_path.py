@@ -1,4 +1,7 @@
-"""What a model string points to: `embedded`, `local:PATH` or `local:PATH+ADAPTER`."""
+"""Parse what a model string points to.
+
+`embedded`, `local:PATH` or `local:PATH+ADAPTER`.
+"""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Which first tokens prompts have in common, so that their keys and values are computed once."""
+"""Find which first tokens prompts have in common.
+
+Their keys and values are computed once.
+"""
 
 import bisect
 from collections import OrderedDict, deque

@@ -1,4 +1,6 @@
-"""From a DSPy request to tokens and settings, and from the tokens a model wrote to a reply.
+"""Turn a DSPy request into tokens, and tokens into a reply.
+
+A request also becomes settings of the generation.
 
 Counts: `input_tokens` are the tokens of the prompt as the model got it, chat template included; `output_tokens` are all
 tokens the model wrote, the end token and those of a stop string included, as servers count them.

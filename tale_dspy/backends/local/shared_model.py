@@ -1,4 +1,7 @@
-"""Models that are loaded: once per process, shared by all that use them, freed with the last one."""
+"""Models that are loaded.
+
+Once per process, shared by all that use them, freed with the last one.
+"""
 
 import threading
 import weakref

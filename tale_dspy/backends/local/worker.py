@@ -1,4 +1,7 @@
-"""The thread in which one model and its adapters write, for all callers of this process."""
+"""The thread in which one model and its adapters write.
+
+For all callers of this process.
+"""
 
 import atexit
 import os

@@ -1,4 +1,6 @@
-"""The acquisition function of `ElasticSampler`: expected savings of the next budget, two steps ahead.
+"""The acquisition function of `ElasticSampler`.
+
+Expected savings of the next budget, two steps ahead.
 
 Pure arithmetic on an `ElasticityModel` and a `QuestionHistory`. The posterior is represented by `CASES` equally
 likely pairs of a changepoint and a required budget (quasi-random quantiles), replies by `GRADES` of a normal
@@ -32,7 +34,10 @@ GRADES = (-1.09, 0.0, 1.09)
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The next budget and its expected saving, as a share of the tokens of the best right answer so far."""
+    """The next budget and its expected saving.
+
+    As a share of the tokens of the best right answer so far.
+    """
 
     budget: int
     """The budget, in tokens."""
@@ -48,7 +53,10 @@ class Acquisition:
 
 
 def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acquisition | None:
-    """Return the best next budget, or None where no candidate is left or nothing can be saved."""
+    """Return the best next budget.
+
+    None where no candidate is left or nothing can be saved.
+    """
     if history.best_tokens <= 0:
         return None
     changepoints, required_budgets = _posterior_cases(model, history)
@@ -116,7 +124,10 @@ def _second_step(best: float, first: _ExpectedReplies, replies: list[Array]) -> 
 
 
 def _expected_gain(best: Any, replies: list[Any]) -> Any:
-    """Return the expected improvement max(best - reply, 0), averaged over the grades."""
+    """Return the expected improvement max(best - reply, 0).
+
+    Averaged over the grades.
+    """
     saved = np.maximum(best - replies[0], 0)
     for reply in replies[1:]:
         more = best - reply
@@ -126,7 +137,10 @@ def _expected_gain(best: Any, replies: list[Any]) -> Any:
 
 
 def _posterior_cases(model: ElasticityModel, history: QuestionHistory) -> tuple[Array, Array]:
-    """Return changepoints and required budgets of equally likely cases, both of shape (CASES,)."""
+    """Return changepoints and required budgets of equally likely cases.
+
+    Both of shape (CASES,).
+    """
     # Stratified inverse-CDF sampling: the midpoints of CASES equal slices of the cumulative posterior.
     risen = np.cumsum(changepoint_posterior(model, Trials.of([history]), 1))
     steps = (np.arange(CASES) + 0.5) / CASES * risen[-1]
@@ -137,7 +151,10 @@ def _posterior_cases(model: ElasticityModel, history: QuestionHistory) -> tuple[
 
 
 def _candidate_budgets(history: QuestionHistory, changepoints: Array, required_budgets: Array) -> Array:
-    """Return untried budgets between the lowest likely changepoint and the largest likely required budget."""
+    """Return untried budgets in the likely range.
+
+    Between the lowest likely changepoint and the largest likely required budget.
+    """
     vanilla = history.vanilla_tokens
     low = min(max(history.lowest, math.floor(0.95 * vanilla * math.exp(changepoints.min()))), vanilla)
     high = min(

@@ -72,7 +72,9 @@ class QuestionHistory:
 
     @property
     def best(self) -> Observation | None:
-        """The right answer with the fewest tokens, the larger budget where two are equal.
+        """The right answer with the fewest tokens.
+
+        The larger budget where two are equal.
 
         It is None if none was right.
         """
@@ -126,7 +128,10 @@ class BudgetSampler(BaseSampler):
 
     @abstractmethod
     def propose(self, history: QuestionHistory) -> int:
-        """Return the next budget to ask for; it is moved into the range if it lies outside."""
+        """Return the next budget to ask for.
+
+        It is moved into the range if it lies outside.
+        """
 
     @abstractmethod
     def should_stop(self, history: QuestionHistory) -> bool:
@@ -139,7 +144,9 @@ class BudgetSampler(BaseSampler):
         """
 
     def observe(self, history: QuestionHistory) -> None:
-        """Learn from a question that has had another trial, for the sake of others searched at the same time.
+        """Learn from a question that has had another trial.
+
+        For the sake of others searched at the same time.
 
         Called for each finished trial of a study.
         """
@@ -153,13 +160,19 @@ class BudgetSampler(BaseSampler):
         return history is not None and self.should_stop(history)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return nothing: the range is known only when the objective asks for its budget."""
+        """Return nothing.
+
+        The range is known only when the objective asks for its budget.
+        """
         return {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> JsonObject:
-        """Return nothing: there is one parameter and nothing for it to be relative to."""
+        """Return nothing.
+
+        There is one parameter and nothing for it to be relative to.
+        """
         return {}
 
     def sample_independent(
@@ -207,7 +220,10 @@ class BudgetSampler(BaseSampler):
             self.finish_question(history)
 
     def _pending_budgets(self, study: Study, number: int, name: str) -> Iterator[int]:
-        """Yield the budgets of other trials of a study that are proposed, but not stored yet."""
+        """Yield the budgets of other trials of a study that are pending.
+
+        They are proposed, but not stored yet.
+        """
         trials = study.get_trials(deepcopy=False)
         for (study_name, other), budget in self._reserved.items():
             if study_name == study.study_name and other != number and name not in trials[other].params:
@@ -231,7 +247,10 @@ def history_of(study: Study) -> QuestionHistory | None:
 
 
 def observation(trial: FrozenTrial, values: Sequence[float] | None, name: str = PARAMETER) -> Observation | None:
-    """Return one complete trial as an observation; None if it never asked for a budget."""
+    """Return one complete trial as an observation.
+
+    None if it never asked for a budget.
+    """
     if name not in trial.params or values is None:
         return None
     tokens = float(values[0])

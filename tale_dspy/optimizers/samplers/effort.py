@@ -36,7 +36,9 @@ Z95 = 1.959964
 
 
 class EffortSampler(BudgetSampler):
-    """Search the least sufficient effort word of each question, then whether the phrase beside it saves more.
+    """Search the least sufficient effort word of each question.
+
+    Then whether the phrase beside it saves more.
 
     The study searches an integer from 1 to the number of settings and minimises tokens as a share of those of the
     answer without a budget. Learned from finished questions: how often each word is the least sufficient one, what
@@ -70,7 +72,10 @@ class EffortSampler(BudgetSampler):
         self._phrases_asked = 0
 
     def propose(self, history: QuestionHistory) -> int:
-        """Return the level whose call is worth most; the best known one where none is left."""
+        """Return the level whose call is worth most.
+
+        The best known one where none is left.
+        """
         with self._lock:
             level, _ = self._choose_level(history)
             if level is not None and level not in self._words_of(history):
@@ -80,7 +85,10 @@ class EffortSampler(BudgetSampler):
         return history.best.budget if history.best else history.vanilla_tokens
 
     def should_stop(self, history: QuestionHistory) -> bool:
-        """Return whether no call is expected to be worth its price, or the words have no effect."""
+        """Return whether no call is expected to be worth its price.
+
+        Also where the words have no effect.
+        """
         with self._lock:
             if self.has_no_effect:
                 return True
@@ -90,7 +98,10 @@ class EffortSampler(BudgetSampler):
         return level is None or value <= 0 or len(history.trials) >= self.max_calls
 
     def observe(self, history: QuestionHistory) -> None:
-        """Learn the tokens of a word from its last trial, for questions searched at the same time."""
+        """Learn the tokens of a word from its last trial.
+
+        For questions searched at the same time.
+        """
         if history.trials:
             with self._lock:
                 self._shares.add(self._words_seen(QuestionHistory(history.vanilla_tokens, history.trials[-1:])))
@@ -102,7 +113,10 @@ class EffortSampler(BudgetSampler):
                 self._learn(history)
 
     def _learn(self, history: QuestionHistory) -> None:
-        """Take in a finished question; the model of levels is fitted again after every twentieth part more of them."""
+        """Take in a finished question.
+
+        The model of levels is fitted again after every twentieth part more of them.
+        """
         words = self._words_seen(history)
         if words.trials:
             self._finished.append(words)
@@ -119,7 +133,9 @@ class EffortSampler(BudgetSampler):
 
     @cached_property
     def has_no_effect(self) -> bool:
-        """Whether tokens at the words differ so little from those without that the 95 % interval covers 0.
+        """Whether tokens at the words differ too little to matter.
+
+        From those without, so that the 95 % interval covers 0.
 
         The mean of ln(tokens at the lowest word tried / tokens without), over questions, paired.
         """
@@ -127,12 +143,18 @@ class EffortSampler(BudgetSampler):
 
     @property
     def phrase_has_no_effect(self) -> bool:
-        """Whether tokens with the phrase beside a word differ so little from those of the word that it is given up."""
+        """Whether the phrase is given up, since it saves too little.
+
+        Tokens with it beside a word differ so little from those of the word.
+        """
         return len(self._phrase.logs) >= MIN_PHRASE_QUESTIONS and _covers_zero(self._phrase.logs)
 
     @property
     def phrase_ratio(self) -> float | None:
-        """Tokens with the phrase over tokens without it, the geometric mean over questions; None if never tried."""
+        """Tokens with the phrase over tokens without it.
+
+        The geometric mean over questions; None if never tried.
+        """
         logs = self._phrase.logs
         return math.exp(float(np.mean(logs))) if logs else None
 
@@ -157,7 +179,10 @@ class EffortSampler(BudgetSampler):
         return LevelModel.fit(self._finished)
 
     def _phrase_pairs(self, question: QuestionHistory) -> list[tuple[Observation, Observation]]:
-        """Return (word alone, word with the phrase) of a question, where both took known tokens."""
+        """Return (word alone, word with the phrase) of a question.
+
+        Where both took known tokens.
+        """
         by_level = {o.budget: o for o in question.trials if 0 < o.tokens < math.inf}
         pairs = [(word, variant) for word, variants in self._variants.items() for variant in variants]
         return [
@@ -165,7 +190,10 @@ class EffortSampler(BudgetSampler):
         ]
 
     def _choose_level(self, history: QuestionHistory) -> tuple[int | None, float]:
-        """Return the level to ask and its value over stopping; None where every level was tried."""
+        """Return the level to ask and its value over stopping.
+
+        None where every level was tried.
+        """
         words = self._words_of(history)
         number, value = self._choose_word(self._words_seen(history))
         if number is not None and (value > 0 or not history.trials):
@@ -187,7 +215,9 @@ class EffortSampler(BudgetSampler):
         return chosen, values[chosen]
 
     def _choose_phrase(self, history: QuestionHistory) -> tuple[int | None, float]:
-        """Return the next variant of the least right word, and its value: P(right) times its saving, less the price.
+        """Return the next variant of the least right word, and its value.
+
+        P(right) times its saving, less the price.
 
         Where no word was right, the highest stands in, which is like the answer without a budget; but not while the
         phrase is still being learned, which takes a pair of answers.
@@ -212,7 +242,9 @@ class EffortSampler(BudgetSampler):
     def _level_value(
         self, level: int, low: int, high: int, best: float, posterior: Array, shares: Array, depth: int = LOOKAHEAD
     ) -> float:
-        """Return the expected saving of asking a level and going on optimally, less the price of the calls.
+        """Return the expected saving of asking a level.
+
+        And going on optimally, less the price of the calls.
 
         V(low, high, best) = max(0, max over l of -price + P(k <= l | low < k <= high) (saving + V(low, l, .))
         + P(k > l | ...) V(l, high, best)), the recursion over the levels between the largest wrong and the smallest
@@ -234,7 +266,9 @@ class EffortSampler(BudgetSampler):
 
 
 def _variants_by_word(settings: Sequence[str]) -> dict[int, tuple[int, ...]]:
-    """Return the level of each word, and those of its variants with a smaller number, the largest number first.
+    """Return the level of each word, and those of its variants.
+
+    Variants have a smaller number, the largest number first.
 
     The word alone is the last of its levels in a ladder; a word that is only given with numbers stands for itself with
     the largest one.
@@ -246,6 +280,9 @@ def _variants_by_word(settings: Sequence[str]) -> dict[int, tuple[int, ...]]:
 
 
 def _covers_zero(logs: Sequence[float]) -> bool:
-    """Whether the 95 % interval of a mean covers 0 and is narrow enough (`NO_EFFECT_WIDTH`) to say so."""
+    """Return whether the 95 % interval of a mean covers 0 and is narrow.
+
+    Narrow enough (`NO_EFFECT_WIDTH`) to say so.
+    """
     half_width = Z95 * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
     return abs(float(np.mean(logs))) <= half_width + 1e-9 and half_width <= NO_EFFECT_WIDTH

@@ -1,4 +1,7 @@
-"""What an `EffortSampler` has learned: least sufficient words, tokens of each word, and what the phrase does."""
+"""What an `EffortSampler` has learned.
+
+Least sufficient words, tokens of each word, and what the phrase does.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,14 +25,20 @@ pseudo-count of both, in questions: hopeful, so that the phrase is tried at all.
 
 
 class LevelModel:
-    """What finished questions say of levels: how often each is the least sufficient one, and the noise."""
+    """What finished questions say of levels.
+
+    How often each is the least sufficient one, and the noise.
+    """
 
     def __init__(self, counts: dict[int, Array], noise: float) -> None:
         self._counts, self.noise = counts, noise
 
     @classmethod
     def fit(cls, questions: Sequence[QuestionHistory]) -> "LevelModel":
-        """Fit by two rounds of EM: posteriors of the least sufficient levels, then their counts and the noise."""
+        """Fit by two rounds of EM.
+
+        Posteriors of the least sufficient levels, then their counts and the noise.
+        """
         model = cls({}, NOISE)
         for _ in range(2 if questions else 0):
             counts: dict[int, Array] = {}
@@ -47,7 +56,10 @@ class LevelModel:
         return model
 
     def posterior(self, levels: int, observations: Sequence[tuple[int, bool]]) -> Array:
-        """Return P(k = 1), ..., P(k = levels + 1) by Bayes' rule; `levels + 1` means that no word suffices."""
+        """Return P(k = 1), ..., P(k = levels + 1) by Bayes' rule.
+
+        `levels + 1` means that no word suffices.
+        """
         prior = PRIOR_QUESTIONS / (levels + 1) + self._counts.get(levels, np.zeros(levels + 1))
         k = np.arange(1, levels + 2)
         for level, right in observations:
@@ -92,7 +104,10 @@ class MeanShares:
 
 
 class PhraseModel:
-    """What finished questions say of the phrase: ln(tokens with it / tokens without), and whether it stayed right."""
+    """What finished questions say of the phrase.
+
+    ln(tokens with it / tokens without), and whether it stayed right.
+    """
 
     def __init__(self) -> None:
         self.logs: list[float] = []

@@ -1,4 +1,6 @@
-"""Bayesian search of a question's best budget that learns from question to question.
+"""Bayesian search of a question's best budget.
+
+It learns from question to question.
 
 Each question has a posterior over a changepoint model of token elasticity (`elasticity_model`), fitted by EM to the
 questions before it (`fit_elasticity`). The acquisition function is the expected saving two calls ahead
@@ -42,7 +44,9 @@ PRIOR_SAVING = 0.15
 
 
 class ElasticSampler(BudgetSampler):
-    """Search by what this question has shown and what the questions before it have taught.
+    """Search by what this question has shown and others have taught.
+
+    The others are the questions before it.
 
     The model assumes what the paper reports: replies follow their budget down to a changepoint and grow again below
     it, and below some required budget the answer is wrong. Both are unknown for a question, and its trials narrow them
@@ -87,7 +91,10 @@ class ElasticSampler(BudgetSampler):
         self._expected_savings: dict[QuestionHistory, float | None] = {}  # outlives the model it was computed with
 
     def propose(self, history: QuestionHistory) -> int:
-        """Return the budget whose call, with the best one after it, is expected to save most."""
+        """Return the budget whose call is expected to save most.
+
+        With the best one after it.
+        """
         acquisition = self._cached_acquisition(history)
         if acquisition is not None:
             return acquisition.budget
@@ -117,7 +124,10 @@ class ElasticSampler(BudgetSampler):
                 self._exchange_lessons([])
 
     def finish_question(self, history: QuestionHistory) -> None:
-        """Learn from a question whose search is over; one without any trial changes nothing."""
+        """Learn from a question whose search is over.
+
+        One without any trial changes nothing.
+        """
         if not history.trials:
             return
         plain = _without_pending(history)
@@ -133,7 +143,10 @@ class ElasticSampler(BudgetSampler):
             self._exchange_lessons([(plain, expected)])
 
     def join(self, exchange: LessonExchange) -> None:
-        """Share lessons with samplers of other processes, and learn at once what these have shared already."""
+        """Share lessons with samplers of other processes.
+
+        What these have shared already is learned at once.
+        """
         with self._lock:
             self._exchange = exchange
             self._exchange_lessons([])
@@ -165,7 +178,9 @@ class ElasticSampler(BudgetSampler):
 
     @classmethod
     def load(cls, path: str | Path) -> "ElasticSampler":
-        """Return the sampler that was saved: it continues as if it had never been interrupted.
+        """Return the sampler that was saved.
+
+        It continues as if it had never been interrupted.
 
         Raises:
             UsageError: If `save` did not write the file.
@@ -186,7 +201,10 @@ class ElasticSampler(BudgetSampler):
         return sampler
 
     def _cached_acquisition(self, history: QuestionHistory) -> Acquisition | None:
-        """Return the acquisition of a question, from the cache where `should_stop` has just computed it."""
+        """Return the acquisition of a question.
+
+        From the cache where `should_stop` has just computed it.
+        """
         with self._lock:
             if history not in self._acquisitions:
                 for cache in (self._acquisitions, self._expected_savings):
@@ -256,7 +274,10 @@ class SavingsCalibration:
         self._realised = [0.0] * (len(SAVING_GRADES) + 1)
 
     def calibrated(self, expected_saving: float) -> float:
-        """Return an expected saving discounted by what earlier ones of its size have brought."""
+        """Return an expected saving, discounted.
+
+        By what earlier ones of its size have brought.
+        """
         grade = _saving_grade(expected_saving)
         return expected_saving * (self._realised[grade] + PRIOR_SAVING) / (self._expected_savings[grade] + PRIOR_SAVING)
 

@@ -1,4 +1,6 @@
-"""The Bayesian changepoint model of token elasticity that `ElasticSampler` searches with.
+"""The Bayesian changepoint model of token elasticity.
+
+`ElasticSampler` searches with it.
 
 How many tokens a reply takes is modelled as a function of its budget. Each question has a *changepoint*: from that
 budget on, replies follow the budget; below it they grow again (token elasticity, paper section 4). It also has a
@@ -71,7 +73,9 @@ class Trials(NamedTuple):
 
 
 def rebound_terms(below: Array, changepoint: Array) -> Array:
-    """Return the terms of the growth of replies below the changepoint (see `rebound_factor`).
+    """Return the terms of the growth of replies below the changepoint.
+
+    See `rebound_factor`.
 
     With b = `below` and e = `changepoint`: 1, b, b^2, b^3, b e, b^2 e, along a new last axis.
 
@@ -84,20 +88,29 @@ def rebound_terms(below: Array, changepoint: Array) -> Array:
 
 
 def rebound_factor(weights: Sequence[float], below: Array, changepoint: Array) -> Array:
-    """Return the sum of `rebound_terms` under these weights, without laying the terms out."""
+    """Return the sum of `rebound_terms` under these weights.
+
+    Without laying the terms out.
+    """
     one, b, bb, bbb, be, bbe = weights
     grown: Array = one + below * (b + be * changepoint + below * (bb + bbe * changepoint + below * bbb))
     return grown
 
 
 def smoothing_width(spread: float, count: int) -> float:
-    """Return the width of a kernel over so many values of such a standard deviation (Silverman's rule)."""
+    """Return the width of a smoothing kernel (Silverman's rule).
+
+    Over so many values of such a standard deviation.
+    """
     return 1.06 * spread * math.exp(-0.2 * math.log(count))
 
 
 @dataclass(frozen=True)
 class ElasticityModel:
-    """Parameters of the elasticity of one language model; the defaults are a weak prior."""
+    """Parameters of the elasticity of one language model.
+
+    The defaults are a weak prior.
+    """
 
     slope: tuple[float, float] = (-0.1, 1.0)
     """Above the changepoint: length = slope[0] + slope[1] * budget (both as logarithms)."""
@@ -121,7 +134,10 @@ class ElasticityModel:
     """Chance of a wrong answer at or above the required budget, and of a right one below it."""
 
     def lengths(self, budget: Array, changepoint: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of the length at a budget, given the changepoint; both broadcast."""
+        """Return mean and standard deviation of the length at a budget.
+
+        Given the changepoint; both broadcast.
+        """
         gap = budget - changepoint  # ln(budget / changepoint)
         # 1 - exp(gap) = 1 - budget / changepoint: how far below, from 0 to 1.
         grown = rebound_factor(self.rebound, 1 - np.exp(np.minimum(gap, 0)), changepoint)
@@ -132,7 +148,10 @@ class ElasticityModel:
         return mean, np.where(above, self.slope_spread, self.rebound_spread)
 
     def changepoint_weights(self, sizes: Array) -> Array:
-        """Return the prior of the changepoints for questions of these sizes, shape (q, c); each row sums to 1."""
+        """Return the prior of the changepoints for questions of these sizes.
+
+        Shape (q, c); each row sums to 1.
+        """
         if not len(self.sizes):
             return np.full((len(sizes), len(self.changepoints)), 1 / len(self.changepoints))
         # Nadaraya-Watson over ln(vanilla tokens): like lengths count most, the pooled prior a little.
@@ -164,12 +183,17 @@ class ElasticityModel:
         return max(MIN_KERNEL_WIDTH, smoothing_width(float(np.std(self.sizes)), len(self.sizes)))
 
     def right(self, enough: Flags) -> Array:
-        """Return the chance of a right answer, given whether the required budget was met."""
+        """Return the chance of a right answer.
+
+        Given whether the required budget was met.
+        """
         return np.where(enough, 1 - self.flip_rates[0], self.flip_rates[1])
 
 
 def changepoint_posterior(model: ElasticityModel, trials: Trials, questions: int) -> Array:
-    """Return the posterior of each question over changepoints and required budgets (Bayes' rule on the grid).
+    """Return the posterior over changepoints and required budgets.
+
+    Of each question, by Bayes' rule on the grid.
 
     Returns:
         Weights of shape (q, c, r); those of each question sum to 1.
@@ -185,12 +209,18 @@ def changepoint_posterior(model: ElasticityModel, trials: Trials, questions: int
 
 
 def required_budgets_met(gap: Array) -> NDArray[np.int64]:
-    """Return how many of `REQUIRED_BUDGETS`, from the smallest on, a budget this far above a changepoint meets."""
+    """Return how many of `REQUIRED_BUDGETS` a budget meets.
+
+    From the smallest on, for a budget this far above a changepoint.
+    """
     return np.searchsorted(REQUIRED_BUDGETS - TOLERANCE, gap, side="right")
 
 
 def _log_likelihood(model: ElasticityModel, trials: Trials, questions: int) -> Array:
-    """Return the log likelihood of each question's trials, up to a constant, shape (q, c, r)."""
+    """Return the log likelihood of each question's trials.
+
+    Up to a constant, shape (q, c, r).
+    """
     budget, length = trials.budget[:, None], trials.length[:, None]
     mean, spread = model.lengths(budget, model.changepoints)
     # Lengths are whole tokens: their rounding adds to the variance, which matters for short replies.

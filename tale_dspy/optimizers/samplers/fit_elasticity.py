@@ -53,14 +53,20 @@ class Rows(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A fitted regression: weights of its terms, and the residual standard deviation."""
+    """A fitted regression.
+
+    Weights of its terms, and the residual standard deviation.
+    """
 
     weights: Array
     spread: float
 
 
 def fit_elasticity(questions: Sequence[QuestionHistory], start: ElasticityModel = PRIOR_MODEL) -> ElasticityModel:
-    """Return the model fitted to the trials of these questions, from a starting model."""
+    """Return the model fitted to the trials of these questions.
+
+    From a starting model.
+    """
     trials, model = Trials.of(questions), start
     for _ in range(ROUNDS if len(trials.budget) else 0):
         posterior_weights = changepoint_posterior(model, trials, len(questions))
@@ -117,7 +123,10 @@ def _weighted_rows(model: ElasticityModel, trials: Trials, weight: Array) -> Row
 
 
 def _fit_ridge(terms: Array, y: Array, weight: Array, guess: Line, ridge: Array) -> Line:
-    """Fit ridge regression towards a prior, twice: the second time outliers are down-weighted (Cauchy weights)."""
+    """Fit ridge regression towards a prior, twice.
+
+    The second time outliers are down-weighted (Cauchy weights).
+    """
     w, line = weight, guess
     for _ in range(2):
         # Minimise sum w (y - X b)^2 + (b - b0)' R (b - b0): b = b0 + (X'WX + R)^-1 X'W (y - X b0).
@@ -163,13 +172,19 @@ def _changepoint_prior(model: ElasticityModel, by_changepoint: Array) -> tuple[A
 
 
 def _smoothing_kernel(at: Array, around: Array, width: float) -> Array:
-    """Return the weight that each place (rows) has in smoothing around each other one (columns)."""
+    """Return the weight of each place in smoothing each other one.
+
+    The former are the rows, the latter the columns.
+    """
     weights: Array = np.exp(-0.5 * ((at[:, None] - around) / width) ** 2)
     return weights
 
 
 def _flip_rates(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> tuple[float, float]:
-    """Return how often an answer is wrong at or above the required budget, and right below it."""
+    """Return how often an answer contradicts the required budget.
+
+    Wrong at or above it, and right below it.
+    """
     met = required_budgets_met(trials.budget[:, None] - model.changepoints)
     # (t, c): P(changepoint and required budget <= this budget), by the cumulative posterior at the last one it meets.
     upto = posterior_weights.cumsum(axis=2)[trials.question[:, None], np.arange(len(model.changepoints)), met - 1]

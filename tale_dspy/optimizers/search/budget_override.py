@@ -40,7 +40,9 @@ class ProbeContext:
 
 
 class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
-    """Stands in for a budgeted predictor, and asks with the budget of a probe, or without one.
+    """Stand in for a budgeted predictor and ask as a probe says.
+
+    With the budget of the probe, or without one.
 
     Args:
         module: The predictor.
@@ -73,7 +75,10 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
         return probe, inputs
 
     def _without_mode(self, inputs: CallArguments) -> CallArguments:
-        """A call may say how its budget is sent, which is nothing to a call without one."""
+        """Return the inputs without `mode`.
+
+        A call may say how its budget is sent, which is nothing to a call without one.
+        """
         return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
 
     def _record_prediction(self, probe: ProbeContext, pred: Any) -> TalePrediction:
@@ -84,13 +89,18 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
 
 
 def current_probe() -> ProbeContext:
-    """Return the answer that is being made in this context, as `dspy.context(tale_probe=...)` has it."""
+    """Return the answer that is being made in this context.
+
+    As `dspy.context(tale_probe=...)` has it.
+    """
     probe: ProbeContext = dspy.settings.tale_probe
     return probe
 
 
 def with_budget_override(program: Program, name: str, probe_of: Callable[[], ProbeContext] = current_probe) -> Any:
-    """Return a copy of a program in which one budgeted predictor is a `BudgetOverride`.
+    """Return a copy of a program with one predictor overridden.
+
+    That budgeted predictor is a `BudgetOverride`.
 
     Args:
         program: The program; not changed.
@@ -131,7 +141,10 @@ def budgeted_predictors(program: dspy.Module | Program) -> dict[str, BudgetedPre
 
 
 def task_of(module: BudgetedPredictor) -> type[dspy.Signature]:
-    """Return the signature of a budgeted module's task: without budget and reasoning."""
+    """Return the signature of a budgeted module's task.
+
+    Without budget and reasoning.
+    """
     signature = module.predict.signature.delete(BUDGET)
     without_reasoning: type[dspy.Signature] = (
         signature.delete(REASONING) if REASONING in signature.output_fields else signature

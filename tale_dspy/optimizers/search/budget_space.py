@@ -47,11 +47,17 @@ class BudgetSpace(Protocol):
         ...
 
     def between(self, level: int) -> int | None:
-        """Return a level between this one and no budget at all; None if there is none."""
+        """Return a level between this one and no budget at all.
+
+        None if there is none.
+        """
         ...
 
     def is_weaker(self, level: int, failed: int) -> bool:
-        """Return whether a level cannot be enough where another was not; each level is as weak as itself."""
+        """Return whether a level cannot be enough where another was not.
+
+        Each level is as weak as itself.
+        """
         ...
 
 
@@ -88,7 +94,9 @@ class TokenRange:
 
 @dataclass(frozen=True)
 class EffortLadder:
-    """Effort words, from the least to the most; the level is the position, from 1.
+    """Effort words, from the least to the most.
+
+    The level is the position, from 1.
 
     A study minimises tokens as a share of those of the answer without a budget, so that questions can be pooled.
 
@@ -125,7 +133,10 @@ class EffortLadder:
         return next((n for n in higher if BudgetValue.parse(self.words[n - 1]).tokens == number), level + 1)
 
     def is_weaker(self, level: int, failed: int) -> bool:
-        """Compare by word and by phrase: a phrase that fails says nothing of lesser words without one."""
+        """Compare by word and by phrase.
+
+        A phrase that fails says nothing of lesser words without one.
+        """
         one, other = (BudgetValue.parse(self.words[n - 1]) for n in (level, failed))
         allowed = (math.inf if value.tokens is None else value.tokens for value in (one, other))
         return EFFORT_WORDS.index(one.effort or "none") <= EFFORT_WORDS.index(other.effort or "none") and (
@@ -134,7 +145,9 @@ class EffortLadder:
 
 
 def check_efforts(efforts: Sequence[str]) -> tuple[str, ...]:
-    """Return effort words in their order from the least to the most, with or without a number (`low+50`).
+    """Return effort words in their order from the least to the most.
+
+    With or without a number (`low+50`).
 
     Raises:
         UsageError: If one is no effort word, or there is none.
@@ -148,5 +161,8 @@ def check_efforts(efforts: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_phrase(words: Sequence[str], tokens: int = PHRASE_TOKENS) -> tuple[str, ...]:
-    """Return effort words with and without the phrase, in their order: the default settings of a model of words."""
+    """Return effort words with and without the phrase, in their order.
+
+    The default settings of a model of words.
+    """
     return check_efforts([*words, *(f"{word}+{tokens}" for word in words)])

@@ -1,4 +1,7 @@
-"""Which effort words, with and without the phrase, there are to ask a program's models at."""
+"""Which effort words there are to ask a program's models at.
+
+With and without the phrase.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +21,9 @@ Efforts = Sequence[str] | Literal["auto"] | None
 
 
 def effort_settings(program: dspy.Module | Program, lm: Any, efforts: Efforts) -> tuple[str, ...]:
-    """Return the settings of a search or a sweep, without those that would send the request of another.
+    """Return the settings of a search or a sweep.
+
+    Without those that would send the request of another.
 
     Args:
         program: Holds one or more budgeted predictors.

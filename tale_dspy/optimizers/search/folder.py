@@ -52,7 +52,10 @@ class SearchFolder(JournalFolder):
         return _parse_sample(sample)[0] in self.rows
 
     def known(self, predictor: str, question: str) -> list[BudgetQuery]:
-        """Return the budgets tried on a question by a process that did not finish it, in their order."""
+        """Return the budgets tried on a question that was not finished.
+
+        By an earlier process, in their order.
+        """
         draws = self._known.get((predictor, question), [])
         return [draw for draw in draws if draw.budget is not None and not draw.number]
 

@@ -44,7 +44,10 @@ _MOST = 6
 
 @dataclass(frozen=True)
 class FixedBudgetComparison:
-    """The questions of a search with budgets of their own, against one budget for all; `print` it."""
+    """Budgets of each question's own against one budget for all.
+
+    The questions of a search; `print` it.
+    """
 
     budget: int | str
     """The fixed budget, in tokens or as an effort word: of those about as accurate as the budgets of their own, the one
@@ -56,7 +59,10 @@ class FixedBudgetComparison:
 
     @property
     def is_gain(self) -> bool:
-        """Whether fewer tokens are shown at no less accuracy: neither interval says otherwise."""
+        """Whether fewer tokens are shown at no less accuracy.
+
+        Neither interval says otherwise.
+        """
         tokens, accuracy = self.comparison.net_tokens.interval, self.comparison.accuracy.interval
         return tokens is not None and tokens[1] < 0 and (accuracy is None or accuracy[1] >= 0)
 
@@ -94,7 +100,9 @@ def compare_with_fixed(
     caps: SharedCaps | None = None,
     **options: Any,
 ) -> FixedBudgetComparison:
-    """Ask questions of a search again, with the budgets found for each and with fixed ones, on fresh draws.
+    """Compare the budgets found for each question with fixed ones.
+
+    Questions of a search are asked again with both, on fresh draws.
 
     Both sides are asked the questions that were searched: those that were right without a budget. One for which no
     budget was found is asked without. Fixed budgets are asked around the one that the trials of the search speak for
@@ -155,7 +163,9 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
 
 
 def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str | None:
-    """Return the effort word for all questions that a search speaks for; None if no question was searched.
+    """Return the effort word for all questions that a search speaks for.
+
+    None if no question was searched.
 
     It is the least that suffices for as many questions as the highest one does, less `MAX_LOSS` of them.
 
@@ -172,7 +182,10 @@ def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str 
 
 
 def _words_tried(rows: Sequence[SearchRow]) -> tuple[str, ...]:
-    """Return the effort words of a search, those with a phrase where one was the best; none for token budgets."""
+    """Return the effort words of a search.
+
+    Those with a phrase where one was the best; none for token budgets.
+    """
     tried = {str(t.budget) for row in rows for t in row.trials if isinstance(t.budget, str)}
     best = {str(row.best.budget) for row in rows if row.best is not None}
     words = [word for word in tried if "+" not in word or word in best]
@@ -188,13 +201,19 @@ def _mean_tokens(trial: FixedBudgetTrial) -> float:
 
 
 def _as_accurate(tried: Sequence[FixedBudgetTrial], accuracy: float) -> FixedBudgetTrial:
-    """Return the cheapest fixed budget that is about as accurate as budgets of their own, or else as the best."""
+    """Return the cheapest fixed budget about as accurate as each one's own.
+
+    Or else as the best.
+    """
     bar = min(accuracy, max(t.accuracy for t in tried)) - MAX_LOSS - 1e-12
     return BestFixedBudget().choose([t for t in tried if t.accuracy >= bar])
 
 
 def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, object]) -> Dataset | list[Any]:
-    """Return the questions that were searched, at most `QUESTIONS` of them, in their order."""
+    """Return the questions that were searched, in their order.
+
+    At most `QUESTIONS` of them.
+    """
     examples: list[Any] = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
     gold = trainset.gold if isinstance(trainset, Dataset) else gold_field(examples[0])
     # Identical rows share a hash: each keeps its number only as long as those before it are there.
@@ -208,7 +227,10 @@ def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, obj
 
 
 def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
-    """Return a metric that asks for the answer that the search got without a budget, for questions without gold."""
+    """Return a metric that asks for the answer the search got.
+
+    The one without a budget, for questions without gold.
+    """
     answers = {row.id: find_answer(row.vanilla.text) for row in rows}
 
     def agrees(example: Any, pred: Any) -> bool:
@@ -220,7 +242,10 @@ def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
 
 
 def _neighbour(budget: BudgetKey, words: Sequence[str], *, upwards: bool) -> BudgetKey | None:
-    """Return the next budget to ask: tokens by a fixed ratio, words by one; None beyond the last word."""
+    """Return the next budget to ask.
+
+    Tokens by a fixed ratio, words by one; None beyond the last word.
+    """
     if isinstance(budget, int):
         return max(1, round(budget * (_STEP_ASKED if upwards else 1 / _STEP_ASKED)))
     place = words.index(budget) + (1 if upwards else -1)
@@ -248,7 +273,9 @@ class _ComparisonRuns:
     def fixed(
         self, start: BudgetKey, ids: Iterable[str], bar: float, words: Sequence[str] = ()
     ) -> dict[BudgetKey, Run]:
-        """Ask with fixed budgets around one, larger and then smaller ones, as long as they get better.
+        """Ask with fixed budgets around one.
+
+        Larger and then smaller ones, as long as they get better.
 
         Args:
             start: Where to begin.

@@ -26,7 +26,10 @@ _RIGHT = 0.5  # a budget is right whose share of right answers is above it
 
 @dataclass(frozen=True)
 class IdealRange:
-    """The budgets around which a question costs the fewest tokens: the paper's window W*."""
+    """The budgets around which a question costs the fewest tokens.
+
+    The paper's window W*.
+    """
 
     budgets: tuple[int, ...]
     """The right budgets of the window, rising."""
@@ -66,7 +69,9 @@ def ideal_range(trials: Iterable[Trial]) -> IdealRange | None:
 
 
 def range_of(row: SearchRow) -> IdealRange | None:
-    """Return the ideal range of a question among all budgets up to the length of its answer without one.
+    """Return the ideal range of a question.
+
+    Among all budgets up to the length of its answer without one.
 
     The definition speaks of all budgets; where only some were tried, those between two neighbours that were both right
     count as right, too, with tokens on the line between. Measured on a simulated reasoner, in-range accuracies from 24
@@ -130,7 +135,7 @@ class IdealRangeMetrics:
 
 
 def ideal_range_metrics(budgets: Mapping[str, float | None], rows: Sequence[SearchRow]) -> IdealRangeMetrics:
-    """Measure budgets against the ideal ranges of the questions they were given to.
+    """Measure budgets against the ideal ranges of their questions.
 
     The paper does not say whether its mean distance counts the questions in range: both means are given.
 

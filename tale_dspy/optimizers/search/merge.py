@@ -1,4 +1,7 @@
-"""Put the searches of shards together: the folder that holds them becomes that of one search."""
+"""Put the searches of shards together.
+
+The folder that holds them becomes that of one search.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +15,9 @@ from tale_dspy.runs.shards import joined_info
 
 
 def merge_searches(out: Path, shards: Sequence[Path]) -> None:
-    """Write what the shards have found, and what it cost, as one search, beside what that holds already.
+    """Write the results of all shards as one search.
+
+    What they have found and what it cost, beside what the folder holds already.
 
     Each question and each call is there once, however often this is done.
 

@@ -1,4 +1,6 @@
-"""What a budget would have come to on a question that was searched, judged by the trials made there.
+"""What a budget would have come to on a question that was searched.
+
+Judged by the trials made there.
 
 Lets estimators be compared without another call. It guesses between the trials; what is published is measured on fresh
 draws.
@@ -40,7 +42,9 @@ def inputs_of(row: SearchRow) -> CallArguments:
 
 
 def check_rows(rows: Sequence[SearchRow]) -> None:
-    """Say so where the rows of several predictors are mixed, whose budgets have nothing to do with each other.
+    """Refuse rows of several predictors.
+
+    Their budgets have nothing to do with each other.
 
     Raises:
         UsageError: If they are of more than one predictor.
@@ -102,7 +106,9 @@ class TrialReplay:
         return key in self._place
 
     def expected(self, key: str, budget: float) -> ExpectedOutcome:
-        """Return what is expected of a budget, relative to an answer without one, which was right.
+        """Return what is expected of a budget.
+
+        Relative to an answer without one, which was right.
 
         Args:
             key: Id of the question.
@@ -125,7 +131,10 @@ class TrialReplay:
 
 
 def _token_curve(row: SearchRow) -> dict[int, float]:
-    """Return the mean tokens of each budget tried, and at its own length those of the answer without one."""
+    """Return the mean tokens of each budget tried.
+
+    At its own length those of the answer without one.
+    """
     longest = row.vanilla.tokens or 1
     # A reply follows a budget of its own length no further: nothing larger is worth more.
     tried = {b: o.tokens for b, o in by_budget(row.trials).items() if 0 < b < longest}
@@ -149,7 +158,10 @@ def _interpolate_tokens(curve: Mapping[int, float], budget: float) -> float:
 
 
 def _pool(curves: Sequence[tuple[Mapping[int, float], float]]) -> tuple[Any, Any]:
-    """Return the logarithm of each budget tried and its tokens, both relative to the least tokens of its question."""
+    """Return the logarithms of each budget tried and of its tokens.
+
+    Both relative to the least tokens of its question.
+    """
     import numpy as np
 
     pairs = [(math.log(b / least), tokens / least) for curve, least in curves for b, tokens in curve.items()]
@@ -172,7 +184,10 @@ def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
 
 
 def _draw_depths(row: SearchRow) -> list[tuple[float, bool]]:
-    """Return each draw's budget, as `_STEP`s below the answer without one, and whether it was right."""
+    """Return each draw's budget and whether it was right.
+
+    The budget as `_STEP`s below the answer without one.
+    """
     draws = [(t.budget, t.correct) for t in row.trials if isinstance(t.budget, int)]
     if row.best is not None and isinstance(row.best.budget, int):
         draws += [(row.best.budget, n < row.best.confirmed.right) for n in range(row.best.confirmed.n)]
@@ -181,7 +196,10 @@ def _draw_depths(row: SearchRow) -> list[tuple[float, bool]]:
 
 
 def _sufficiency_beliefs(draws: Sequence[Sequence[tuple[float, bool]]]) -> tuple[Any, float]:
-    """Return, for each question and budget `n` steps down, the belief that the budget is enough; and the slips."""
+    """Return the belief that each budget is enough; and the slips.
+
+    For each question and budget `n` steps down.
+    """
     import numpy as np
 
     # Rows are questions, columns least budgets, 0 steps down first; the last: none is needed at all.

@@ -99,7 +99,9 @@ def search_question(
     known: Sequence[Trial] = (),
     efforts: Sequence[str] = (),
 ) -> Search:
-    """Search the budget of one question with an Optuna study, and test the result on fresh draws.
+    """Search the budget of one question with an Optuna study.
+
+    The result is tested on fresh draws.
 
     Minimises the tokens used, subject to a right answer (a constraint of the study, never a penalty), over the budgets
     from 1 to the tokens of the answer without one or, with `efforts`, over these words. A question that was wrong
@@ -225,7 +227,9 @@ def _budget_level(trial: Trial, space: BudgetSpace) -> int:
 
 
 def cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequence[int] = ()) -> list[Trial]:
-    """Return right trials of fewer tokens than the answer without a budget, the cheapest first.
+    """Return right trials of fewer tokens than without a budget.
+
+    The cheapest first.
 
     Of equal ones an effort word comes before the same with a phrase, which has saved nothing.
     """
@@ -243,7 +247,10 @@ def cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequ
 def _confirm_candidates(
     trials: list[Trial], space: BudgetSpace, plan: SearchPlan
 ) -> Generator[BudgetQuery, QueryResult, BestBudget | None]:
-    """Test candidates until one stands; draws of those that fall are added to the trials."""
+    """Test candidates until one stands.
+
+    Draws of those that fall are added to the trials.
+    """
     failed: list[int] = []
     candidates = cheaper_candidates(trials, space)
     for _ in range(plan.candidates):

@@ -1,4 +1,6 @@
-"""The search of one question in three rounds of calls, for runs whose rounds take hours: those through a batch API.
+"""The search of one question in three rounds of calls.
+
+For runs whose rounds take hours: those through a batch API.
 
 A sampler decides call by call. Here all budgets of a ladder are tried at once, then the cheapest right ones are drawn
 again at once, then those whose draws were undecided.
@@ -33,7 +35,9 @@ RoundsSearch = Generator[list[BudgetQuery], list[QueryResult], QuestionResult]
 
 
 def search_in_rounds(vanilla: VanillaAnswer, plan: SearchPlan, efforts: Sequence[str] = ()) -> RoundsSearch:
-    """Search the budget of one question in at most three rounds after that without a budget.
+    """Search the budget of one question in at most three rounds.
+
+    They come after that without a budget.
 
     As in `search_question`, a budget is chosen whose right fresh draws outnumber the wrong ones by `plan.repeats`, the
     cheapest of `plan.candidates`; here these are drawn side by side, in at most `TEST_ROUNDS` rounds.
@@ -64,7 +68,10 @@ def search_in_rounds(vanilla: VanillaAnswer, plan: SearchPlan, efforts: Sequence
 
 
 def ladder_levels(space: BudgetSpace, count: int) -> list[int]:
-    """Return the levels to try: all effort words, or halves of the tokens without a budget, the largest first."""
+    """Return the levels to try.
+
+    All effort words, or halves of the tokens without a budget, the largest first.
+    """
     if not isinstance(space, TokenRange):
         return [*range(space.highest, 0, -1)][:count]
     halves = [space.vanilla_tokens >> k for k in range(1, count + 1)]
@@ -74,7 +81,10 @@ def ladder_levels(space: BudgetSpace, count: int) -> list[int]:
 def _confirmed_in_rounds(
     candidates: Sequence[Trial], repeats: int, space: BudgetSpace
 ) -> Generator[list[BudgetQuery], list[QueryResult], tuple[BestBudget | None, list[Trial]]]:
-    """Draw candidates again side by side; return the cheapest that stands, and all draws."""
+    """Draw candidates again side by side.
+
+    Return the cheapest that stands, and all draws.
+    """
     draws: dict[int, list[Trial]] = {index: [] for index in range(len(candidates))}
     failed: set[int] = set()
     for _ in range(TEST_ROUNDS if repeats else 0):

@@ -114,7 +114,9 @@ class SearchRunner:
         self._sampling = threading.Lock()  # samplers of Optuna's are not made for threads
 
     def run(self) -> list[SearchRow]:
-        """Search all questions that are not finished; return the rows of all that are.
+        """Search all questions that are not finished.
+
+        Return the rows of all that are.
 
         Raises:
             BackendError: If the provider refuses every question, or results cannot be written.
@@ -143,7 +145,10 @@ class SearchRunner:
             self.notice += PHRASE_BESIDE.format(ratio=sampler.phrase_ratio)
 
     def _has_no_effect(self) -> bool:
-        """Whether the sampler has seen that the effort words make no difference: no further question is asked."""
+        """Return whether the effort words make no difference.
+
+        The sampler has seen it, and no further question is asked.
+        """
         if not self.job.efforts:
             return False
         from tale_dspy.optimizers.samplers.effort import EffortSampler
@@ -236,7 +241,10 @@ class SearchRunner:
     def _ask_program(
         self, question: Question, draws: Sequence[BudgetQuery]
     ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], list[tuple[QueryResult, ProbeContext, Any]]]:
-        """Ask the program with budgets; return each reply, what the searched predictor saw, and the answer."""
+        """Ask the program with budgets.
+
+        Return each reply, what the searched predictor saw, and the answer.
+        """
         samples = [QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number) for draw in draws]
         probes = [ProbeContext(draw.budget) for draw in draws]
         answers = yield [
@@ -266,7 +274,10 @@ class SearchRunner:
                 self.job.options.progress(self.tally)
 
     def _count_row(self, row: SearchRow) -> None:
-        """Count a row in: as right if it was without a budget, with the tokens that are left of it."""
+        """Count a row in.
+
+        As right if it was without a budget, with the tokens that are left of it.
+        """
         tally = self.tally
         tokens = row.best.tokens if row.best else row.vanilla.tokens
         tally.done += 1
@@ -278,7 +289,10 @@ class SearchRunner:
 
 
 def _query_result(fields: JsonObject, probe: ProbeContext, calls: Sequence[Call]) -> QueryResult:
-    """Return what came of a draw, judged by the calls of the predictor that is searched."""
+    """Return what came of a draw.
+
+    Judged by the calls of the predictor that is searched.
+    """
     answering = [c for c in probe.calls if c.role in ANSWERING]
     if not answering:  # an adapter of DSPy's raised at its reply: there was no prediction to tell of its calls
         answering = [c for c in calls if c.role in ANSWERING]

@@ -76,7 +76,10 @@ class BudgetEstimator(TaleModule):
         return self._to_estimate(raw, calls)
 
     def _with_minimal_thinking(self, kwargs: CallArguments) -> JsonObject:
-        """Ask a model that thinks natively for as little of it as it allows: the estimate must not cost an answer."""
+        """Ask a model that thinks natively for as little of it as it allows.
+
+        The estimate must not cost an answer.
+        """
         call_config = kwargs.get("config") or {}
         lm = kwargs.get("lm") or self.predict.lm or dspy.settings.lm
         reasoning_params = minimal_thinking(lm, {**self.predict.config, **call_config})
@@ -97,7 +100,10 @@ class BudgetEstimator(TaleModule):
 
 
 def input_signature(signature: SignatureLike, names: list[str] | None) -> type[dspy.Signature]:
-    """Return a signature with only these inputs of another, for an estimator that should see no more."""
+    """Return a signature with only these inputs of another.
+
+    For an estimator that should see no more.
+    """
     checked = check_signature(signature)
     for name in checked.input_fields:
         if names is not None and name not in names:

@@ -17,7 +17,9 @@ from tale_dspy.protocols import JsonObject
 
 
 class FewShotEstimator(BudgetEstimator):
-    """The paper's estimator (section 5.1) with searched budgets as demos in front of the question.
+    """The paper's estimator with searched budgets as demos.
+
+    They stand in front of the question (section 5.1).
 
     Made by `tale_dspy.optimizers.few_shot` from a search. The demos are paid for as prompt tokens with every question,
     though most providers cache them; the rest is as in `BudgetEstimator`.

@@ -1,4 +1,6 @@
-"""A fitted quantile regression: its numbers, what they predict, and as JSON and back.
+"""A fitted quantile regression.
+
+Its numbers, what they predict, and as JSON and back.
 
 Plain Python, so that a program that was fitted runs without scikit-learn and gives the same budgets in any process. How
 the numbers are found: `tale_dspy.optimizers.fit_regression`. Which inputs they are predicted from:
@@ -34,7 +36,10 @@ class FeatureTerm:
     """What one standard deviation adds to the logarithm of the budget."""
 
     def off(self, features: Mapping[str, float]) -> float:
-        """Return how many standard deviations a question is off the mean in this feature."""
+        """Return how far off the mean a question is in this feature.
+
+        In standard deviations.
+        """
         return (features[self.name] - self.centre) / self.scale
 
 
@@ -92,7 +97,10 @@ class Regression:
         return round(math.exp(min(log, _HIGHEST_LOG)), 4)
 
     def is_known(self, features: Mapping[str, float]) -> bool:
-        """Tell whether a question is like those fitted in every feature that counts, so that the line holds for it."""
+        """Return whether a question is like those fitted.
+
+        In every feature that counts, so that the line holds for it.
+        """
         return all(abs(term.off(features)) <= FURTHEST for term in self.terms)
 
     def to_json(self) -> JsonObject:

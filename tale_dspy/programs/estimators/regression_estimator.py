@@ -1,4 +1,7 @@
-"""Estimate a budget from what a question looks like, without asking any model."""
+"""Estimate a budget from what a question looks like.
+
+Without asking any model.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -18,7 +21,9 @@ from tale_dspy.programs.state import LimitsState, TrainingExamples
 
 
 class RegressionEstimator(TextEstimator):
-    """Predict a question's budget by a fitted quantile regression on counts of its text: no call, no tokens.
+    """Predict a question's budget by quantile regression on its text.
+
+    The regression was fitted on counts of the text: no call, no tokens.
 
     Made by `tale_dspy.optimizers.fit_regression` from a search. `token_budget` of its prediction is always a number
     that can be sent, whatever the inputs are. Inputs without any text get `default`, marked `fallback` in the receipt,
@@ -126,7 +131,10 @@ class RegressionEstimator(TextEstimator):
 
 
 class _SharedOnCopy:
-    """Holds what copies of a module share: an embedder may be a model of a gigabyte."""
+    """Hold what copies of a module share.
+
+    An embedder may be a model of a gigabyte.
+    """
 
     def __init__(self, value: object) -> None:
         self.value = value

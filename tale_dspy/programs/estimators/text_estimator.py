@@ -1,4 +1,7 @@
-"""What every estimator shares that looks at the texts of a question and asks no model."""
+"""The base of estimators that look at texts and ask no model.
+
+Texts are those of the question.
+"""
 
 from collections.abc import Mapping
 
@@ -31,11 +34,17 @@ class TextEstimator(RegisteredModule, abstract=True):
         return list(self.signature.input_fields)
 
     def texts(self, inputs: Mapping[str, object]) -> dict[str, str]:
-        """Return the text of each input that is looked at; "" where it is missing or has none."""
+        """Return the text of each input that is looked at.
+
+        "" where it is missing or has none.
+        """
         return {name: text_of(inputs.get(name)) for name in self.names}
 
     def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return the state of each parameter, and under `tale_dspy` what is needed to build the module again."""
+        """Return the state of each parameter, and the module's own.
+
+        Under `tale_dspy` stands what is needed to build the module again.
+        """
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
     def describe(self) -> JsonObject:

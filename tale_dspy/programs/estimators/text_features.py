@@ -71,7 +71,9 @@ def features(text: str) -> list[float]:
 
 
 def text_of(value: object) -> str:
-    """Return the text in an input: of lists, dicts and Pydantic objects that of their parts, one a line.
+    """Return the text in an input.
+
+    Of lists, dicts and Pydantic objects that of their parts, one a line.
 
     Never raises: what holds no text (None, the data of an image, an object of any other class) gives "", and what holds
     itself, or is nested or filled without end, only its first parts.
