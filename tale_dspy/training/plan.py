@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate")
 SPARE = 50_000_000
 """Bytes of disk that must be free beside what is written."""
-_ACTIVATION = 34
-"""Bytes kept for the backward pass per token, layer and unit of width, in 16 bit (arXiv 2205.05198, without the
-attention matrix)."""
+_KEPT_OF_WIDTH, _KEPT_OF_FEED_FORWARD, _KEPT_OF_VOCABULARY = 16, 4, 4
+"""Numbers kept for the backward pass of LoRA per token: in each layer so many times the hidden size (norms, rotation,
+attention and its projections) and the width of the feed-forward layer (gate, its activation, up, their product), and at
+the end so many times the vocabulary (logits, their copy, their softmax, its gradient)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ class TrainingPlan:
         weights = shape.parameters // 2 if options.quantize else shape.parameters * width
         sequences = (options.micro_batch or self.batch) * max(1, len(self.rows[0].replies))
         layers = math.sqrt(shape.layers) if options.gradient_checkpointing else shape.layers
-        activations = sequences * self.longest * shape.width * layers * _ACTIVATION * width // 2
+        a_layer = _KEPT_OF_WIDTH * shape.width + _KEPT_OF_FEED_FORWARD * shape.feed_forward
+        a_token = layers * a_layer + _KEPT_OF_VOCABULARY * shape.vocabulary
+        activations = sequences * self.longest * a_token * width
         return MemoryEstimate(weights, shape.trainable * 16, int(activations))
 
 
@@ -127,6 +130,9 @@ class ModelShape:
     layers: int
     width: int
     """Hidden size."""
+    feed_forward: int
+    """Width of the feed-forward layers."""
+    vocabulary: int
     window: int | None
     """Tokens it can look at; None if it sets no limit."""
     parameters: int
@@ -251,6 +257,9 @@ def _model_shape(model: Path, options: TrainOptions) -> ModelShape:
     except Exception as e:  # the boundary to transformers: a configuration can be wrong in many ways
         raise DataError(f"{model} cannot be built as a causal language model: {_first_line(e)}") from e
     parameters = sum(p.numel() for p in empty.parameters())
+    embedding, output = empty.get_input_embeddings(), empty.get_output_embeddings()
+    if config.tie_word_embeddings and output is not None and output.weight is not embedding.weight:
+        parameters -= output.weight.numel()  # without weights they are two, with weights one
     _check_targets(empty, options.targets, model.name)
     try:
         with quiet_transformers(), torch.device("meta"):
@@ -262,7 +271,16 @@ def _model_shape(model: Path, options: TrainOptions) -> ModelShape:
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     text = config.get_text_config(decoder=True)
     window = getattr(text, "max_position_embeddings", None)
-    return ModelShape(text.num_hidden_layers, text.hidden_size, window, parameters, trainable)
+    feed_forward = getattr(text, "intermediate_size", None) or 4 * text.hidden_size  # GPT-2 names none
+    return ModelShape(
+        layers=text.num_hidden_layers,
+        width=text.hidden_size,
+        feed_forward=feed_forward if isinstance(feed_forward, int) else max(feed_forward),
+        vocabulary=text.vocab_size,
+        window=window,
+        parameters=parameters,
+        trainable=trainable,
+    )
 
 
 def _check_targets(model: Any, targets: tuple[str, ...], name: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,25 @@ def test_pairs_take_twice_the_memory_and_checkpointing_takes_less(base: Path, ro
     options = [DpoOptions(), DpoOptions(micro_batch=8), DpoOptions(gradient_checkpointing=True)]
     most, half, less = (plan_training(str(base), rows, tmp_path / "a", o).memory.activations for o in options)
     assert most == 2 * half > less
+
+
+def test_an_output_layer_that_is_the_embedding_counts_once(base: Path, rows: Any, tmp_path: Path) -> None:
+    counts = []
+    for tied in (True, False):
+        folder = tmp_path / f"tied-{tied}"
+        shutil.copytree(base, folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": tied}))
+        counts.append(plan_training(str(folder), rows, tmp_path / "a", SftOptions()).shape)
+    tied, apart = counts
+    assert apart.parameters - tied.parameters == tied.vocabulary * tied.width
+    assert (tied.width, tied.feed_forward, tied.layers) == (config["hidden_size"], config["intermediate_size"], 2)
+
+
+def test_a_larger_vocabulary_takes_more_activations(base: Path, rows: Any, tmp_path: Path) -> None:
+    plan = plan_training(str(base), rows, tmp_path / "a", SftOptions(micro_batch=2))
+    larger = replace(plan, shape=replace(plan.shape, vocabulary=plan.shape.vocabulary + 1000))
+    assert larger.memory.activations - plan.memory.activations == 2 * plan.longest * 4 * 1000 * 4
 
 
 def test_rows_over_max_length_are_left_out_and_counted(base: Path, rows: Any, tmp_path: Path) -> None:
