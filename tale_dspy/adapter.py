@@ -366,7 +366,7 @@ def _refuse_listeners() -> None:
 
 
 def is_estimator(signature: type[Signature]) -> bool:
-    """Whether the signature's only output is `token_budget`."""
+    """Return whether the signature's only output is `token_budget`."""
     return list(signature.output_fields) == [BUDGET]
 
 

@@ -262,7 +262,7 @@ def _read_unmarked(long: Fields, text: str, *, whole: bool) -> FieldReading:
 
 
 def _answer_kind(field: FieldInfo, choice: bool) -> Kind | None:
-    """What `find_answer` should look for.
+    """Return what `find_answer` should look for.
 
     The result is None for a field that names its values.
     """

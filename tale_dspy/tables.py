@@ -54,7 +54,7 @@ class Table:
 
     @functools.cached_property
     def columns(self) -> list[str]:
-        """All columns, in the order in which they first come."""
+        """Return all columns, in the order in which they first come."""
         return list(dict.fromkeys(column for row in self.rows for column in row.values))
 
     def find(self, wanted: str) -> str | None:

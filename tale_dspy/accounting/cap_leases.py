@@ -41,7 +41,7 @@ class Room(NamedTuple):
         return Room(self.usd * factor, self.tokens * factor)
 
     def holds(self, need: "Room") -> bool:
-        """Whether both are enough."""
+        """Return whether both are enough."""
         return need.usd <= self.usd and need.tokens <= self.tokens
 
     def upto(self, most: "Room") -> "Room":

@@ -65,7 +65,10 @@ def _usage_sum(usages: Sequence[JsonObject], cached: bool) -> ReportedUsage:
 
 
 def _token_counts(usage: JsonObject) -> tuple[int | None, int | None, int | None, int | None]:
-    """Prompt, output, reasoning and cached prompt tokens of one response."""
+    """Return the tokens of one response by kind.
+
+    Prompt, output, reasoning and cached prompt tokens.
+    """
     # The Responses API says input and output where chat completions say prompt and completion.
     prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
     output = usage.get("completion_tokens", usage.get("output_tokens"))

@@ -156,7 +156,10 @@ def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:
 
 
 def _finite_or_none(value: float | None) -> float | None:
-    """JSON knows neither infinity nor NaN."""
+    """Return a finite number as it is, else None.
+
+    JSON knows neither infinity nor NaN.
+    """
     return value if value is not None and math.isfinite(value) else None
 
 

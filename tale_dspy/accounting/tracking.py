@@ -210,7 +210,7 @@ def _request_settings(lm: Any, request: Any, kwargs: CallArguments) -> JsonObjec
 
 
 def possibly_billed(error: BaseException) -> bool:
-    """Whether a call that failed this way may have been charged.
+    """Return whether a call that failed this way may have been charged.
 
     It was not if the provider refused it with a 4xx status, if it was never connected to, or if DSPy itself refused the
     arguments. LiteLLM gives a time-out of the client the status 408.

@@ -199,7 +199,7 @@ def _find_ranges(text: str) -> list[re.Match[str]]:
 
 
 def _upper_end(number: re.Match[str]) -> float | None:
-    """Value of a number, of a range its upper end.
+    """Return the value of a number, of a range its upper end.
 
     The scale of `1-2k` belongs to both.
     """

@@ -23,7 +23,7 @@ def _word_set(words: str) -> frozenset[str]:
 
 
 def _any_of(words: str) -> str:
-    """A pattern for any of these words, each standing alone."""
+    """Return a pattern for any of these words, each standing alone."""
     return rf"(?<![^\W\d_])(?:{'|'.join(words.split())})(?![^\W\d_])"
 
 
@@ -242,7 +242,7 @@ def _unit_after(after: str, bare: bool) -> str | None:
 
 
 def _number_value(number: str) -> Fraction | None:
-    """Value of a match of `NUMBER`.
+    """Return the value of a match of `NUMBER`.
 
     The result is None for a zero denominator or an exponent beyond `MAX_EXPONENT`.
     """
@@ -263,7 +263,10 @@ def _number_value(number: str) -> Fraction | None:
 
 
 def _repeating_value(whole: str, fixed: str, block: str) -> Fraction:
-    """0.1(6) = 0.1 + 6 / (9 * 10)."""
+    """Return the value of a repeating decimal.
+
+    0.1(6) = 0.1 + 6 / (9 * 10).
+    """
     start = Fraction(int(whole + fixed or 0), 10 ** len(fixed))
     return start + Fraction(int(block), (10 ** len(block) - 1) * 10 ** len(fixed))
 

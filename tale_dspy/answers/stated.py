@@ -185,12 +185,12 @@ def _leading_option(line: str) -> str | None:
 
 
 def _end_of_match(pattern: re.Pattern[str], text: str) -> int:
-    """Where a match at the start of a text ends; 0 without one."""
+    """Return where a match at the start of a text ends; 0 without one."""
     match = pattern.match(text)
     return match.end() if match else 0
 
 
 def _text_before(pattern: re.Pattern[str], text: str) -> str:
-    """The text up to the first match."""
+    """Return the text up to the first match."""
     match = pattern.search(text)
     return text[: match.start()] if match else text

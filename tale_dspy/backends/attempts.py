@@ -298,7 +298,7 @@ def _several_choices(lm: object, request: LMRequest) -> bool:
 
 
 def _needs_no_slot(lm: Any, limiter: Limiter, request: LMRequest, asynchronous: bool) -> bool:
-    """Whether nothing will be sent for a call.
+    """Return whether nothing will be sent for a call.
 
     Looked up only where it would have to wait.
     """

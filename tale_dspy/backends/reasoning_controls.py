@@ -121,7 +121,7 @@ _NO_EFFORT = {"reasoning_effort": "none"}
 
 
 def _extra_body(**fields: Any) -> dict[str, Any]:
-    """Settings that LiteLLM puts into the request body as they are."""
+    """Return settings that LiteLLM puts into the body as they are."""
     return {"extra_body": fields}
 
 

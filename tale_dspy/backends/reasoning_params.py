@@ -82,7 +82,7 @@ def family_of(lm: Any) -> ReasoningControl | None:
 
 
 def is_reasoning_model(lm: Any, config: Mapping[str, Any] | None = None) -> bool:
-    """Say whether a model thinks before it writes, as it is set up.
+    """Return whether a model thinks before it writes, as it is set up.
 
     Args:
         lm: Any DSPy language model.

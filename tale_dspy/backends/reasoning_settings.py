@@ -71,7 +71,7 @@ def caller_effort(settings: SettingsView) -> str | None:
 
 
 def asks_to_think(settings: SettingsView) -> bool | None:
-    """Say whether settings ask for thinking or against it.
+    """Return whether settings ask for thinking or against it.
 
     The result is None if they say nothing.
 

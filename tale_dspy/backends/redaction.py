@@ -25,7 +25,7 @@ _registered: set[str] = set()
 
 
 def is_secret(name: str, value: object) -> bool:
-    """Say whether a setting may hold a key, a token or a header, by its name.
+    """Return whether a setting may hold a key, a token or a header, by its name.
 
     Numbers are no secrets (`eos_token_id`). A mapping is searched instead, since the schema of a tool may describe a
     field of any name; only headers and credentials are secret as a whole.

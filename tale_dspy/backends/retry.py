@@ -81,7 +81,7 @@ def should_fall_back(error: Exception) -> bool:
 
 
 def is_rate_limit(error: Exception) -> bool:
-    """Say whether the provider refused a call because too many came."""
+    """Return whether the provider refused a call because too many came."""
     return isinstance(error, LMRateLimitError) or (isinstance(error, LMError) and error.status == 429)
 
 
@@ -100,7 +100,7 @@ def retry_delay(attempt: int, error: Exception, rng: random.Random) -> float:
 
 
 def _provider_code(error: Exception) -> str | None:
-    """Code of the error body.
+    """Return the code of the error body.
 
     On the LiteLLM path only the HTTP client's error still knows it.
     """
@@ -121,12 +121,18 @@ def _lacks_key(error: Exception) -> bool:
 
 
 def _lacks_provider(error: Exception) -> bool:
-    """A model string that LiteLLM cannot route: a 400 of its own making."""
+    """Return whether LiteLLM cannot route the model string.
+
+    It then raises a 400 of its own making.
+    """
     return isinstance(error, LMInvalidRequestError) and "LLM Provider NOT provided" in str(error)
 
 
 def _is_broken_reply(error: Exception) -> bool:
-    """A 200 whose body is no reply: the engines have no class for it."""
+    """Return whether it is a 200 whose body is no reply.
+
+    The engines have no class for it.
+    """
     return (
         isinstance(error, LMError)
         and type(error) in (LMProviderError, LMUnexpectedError)
@@ -135,7 +141,7 @@ def _is_broken_reply(error: Exception) -> bool:
 
 
 def _retry_after(error: Exception) -> float:
-    """Seconds the provider asked to wait.
+    """Return the seconds the provider asked to wait.
 
     On the LiteLLM path only the HTTP client's error still knows them.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def scaled(plan: Plan, data: "Dataset", factor: float, options: JsonObject) -> "Dataset":
-    """Give each question its share of the tokens of the vanilla run.
+    """Budget each question by its share of the vanilla run's tokens.
 
     The configuration then tells which.
     """

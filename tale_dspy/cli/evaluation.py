@@ -72,7 +72,7 @@ def ask(
 
 
 def set_up(plan: Plan, program: Program, data: "Dataset") -> JsonObject:
-    """Have a program answer these questions as the flags say.
+    """Ask a program these questions as the flags say.
 
     Returns:
         The keyword arguments of `evaluate` beside program, data, metric, folder and progress.

@@ -91,7 +91,7 @@ def check_provider(plan: Plan, lm: "LM") -> None:
 
 
 def _is_routed_by_dspy(lm: "LM") -> bool:
-    """Whether DSPy's own stack knows the provider.
+    """Return whether DSPy's own stack knows the provider.
 
     Engine auto goes through LiteLLM otherwise.
     """

@@ -92,7 +92,7 @@ class Advice:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything but the changed questions as plain JSON."""
+        """Return everything but the changed questions as plain JSON."""
         return {
             "sentence": self.sentence,
             "baseline": self.baseline,

@@ -80,7 +80,7 @@ class Comparison:
         return f"{'McNemar' if self.draws == self.n else 'sign test'} p {p_text(self.mcnemar_p)}"
 
     def to_json(self, *, token_changes: bool = False) -> JsonObject:
-        """Give everything as plain JSON (no NaN, no tuples).
+        """Return everything as plain JSON (no NaN, no tuples).
 
         Values JSON does not know become their text.
 

@@ -116,7 +116,7 @@ def _sum_known(one: float | None, other: float | None, weight: float) -> float |
 
 
 def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
-    """Tell from the answers of one run what another of so many answers takes.
+    """Forecast from a run's answers what another of so many takes.
 
     Args:
         run: The sample, or a past run. Its errors are left out.
@@ -139,7 +139,7 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
 def forecast_costs(
     costs: Sequence[QuestionCost], answers: int, *, notes: Sequence[str] = (), accuracy: float | None = None
 ) -> RunForecast:
-    """Tell from what some questions have taken what so many take.
+    """Forecast from what some questions have taken what so many take.
 
     The intervals hold the spread of the answers to come and the chance in those that are known (Student's t), and
     suppose that the questions are of the same kind.

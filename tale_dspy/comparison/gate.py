@@ -77,7 +77,7 @@ class GateResult:
         return self.outcome == "pass"
 
     def to_json(self) -> JsonObject:
-        """Give everything as plain JSON."""
+        """Return everything as plain JSON."""
         return {key: plain_json(value) for key, value in {"passed": self.passed, **asdict(self)}.items()}
 
     def __str__(self) -> str:

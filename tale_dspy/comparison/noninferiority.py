@@ -39,7 +39,7 @@ def difference_bounds(gains: Sequence[float]) -> tuple[float, float]:
 
 
 def score_bound(n: float, fell: float, rose: float) -> float:
-    """Give the one-sided 95 % lower score bound of (rose - fell) / n.
+    """Return the one-sided 95 % lower score bound of (rose - fell) / n.
 
     The counts need not be whole.
     """

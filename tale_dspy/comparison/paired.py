@@ -171,7 +171,7 @@ def pair_runs(baseline: Run, run: Run) -> PairedRuns:
 
 
 def share_questions(one: Run, other: Run) -> bool:
-    """Whether two runs have a question in common."""
+    """Return whether two runs have a question in common."""
     import numpy as np
 
     return bool(len(np.intersect1d(one.columns.question_ids(), other.columns.question_ids(), assume_unique=True)))

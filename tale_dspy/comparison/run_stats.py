@@ -49,7 +49,7 @@ def setting(run: Run, name: str) -> Any:
 
 
 def data_name(run: Run) -> str | None:
-    """Give the name of the run's data set, if recorded."""
+    """Return the name of the run's data set, if recorded."""
     data = config_of(run).get("data")
     name = data.get("name") if isinstance(data, dict) else data
     return None if name is None else str(name)

@@ -341,5 +341,5 @@ def make_sampler(sampler: "str | BaseSampler", seed: int = 0) -> "BaseSampler":
 
 
 def _decides_when_done(sampler: "BaseSampler") -> bool:
-    """Whether a sampler knows when a question is done."""
+    """Return whether a sampler knows when a question is done."""
     return isinstance(sampler, samplers.BudgetSampler)

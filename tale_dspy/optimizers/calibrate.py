@@ -138,7 +138,9 @@ def least_n(epsilon: float, delta: float) -> int:
 
 
 def scale_qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
-    """Tell whether `lost` of `n` prove that at most a share epsilon is lost.
+    """Return whether `lost` of `n` prove a loss of at most epsilon.
+
+    As a share of the right answers.
 
     An exact binomial test at level delta.
     """

@@ -101,7 +101,7 @@ class AnswerRecovery:
         self._best = found_answer
 
     def cut(self) -> bool:
-        """Whether the last reply is empty or cut.
+        """Return whether the last reply is empty or cut.
 
         Cut: ended with its room and not with its answer.
         """

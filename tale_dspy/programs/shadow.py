@@ -44,7 +44,7 @@ class ShadowCheck:
             raise UsageError(f"shadow_rate must be a share of the calls above 0 and at most 1, got {self.share!r}")
 
     def picks(self, inputs: Mapping[str, object]) -> bool:
-        """Whether a call with these inputs is checked by a shadow call."""
+        """Return whether a call with these inputs is checked by a shadow call."""
         text = json.dumps([self.seed, sorted(inputs.items())], default=str, ensure_ascii=False)
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
         return int.from_bytes(digest) / 2**48 < self.share
@@ -92,7 +92,7 @@ def shadow_call() -> Iterator[None]:
 
 
 def answers_agree(first: Any, second: Any, names: list[str]) -> bool:
-    """Whether two predictions give the same outputs, whatever their form."""
+    """Return whether two predictions give the same outputs, whatever their form."""
     return all(_same_value(first.get(name), second.get(name)) for name in names if name not in (REASONING, BUDGET))
 
 

@@ -143,7 +143,7 @@ def _import_program(spec: str, signature: str) -> Any:
 
 
 def _needs_signature(factory: object) -> bool:
-    """Whether it cannot be called without an argument.
+    """Return whether it cannot be called without an argument.
 
     A class is asked itself, since DSPy's metaclass takes any.
     """

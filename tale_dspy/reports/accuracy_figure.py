@@ -103,7 +103,7 @@ def _accuracy_against(cost: _CostAxis, rows: Sequence[ReportRow]) -> Drawing:
 
 
 def _accuracy_bars(row: ReportRow) -> tuple[float, float, float]:
-    """Give accuracy and the ends of its interval, in percent."""
+    """Return accuracy and the ends of its interval, in percent."""
     accuracy = 100 * (row.accuracy or 0.0)
     low, high = row.accuracy_interval or (accuracy / 100, accuracy / 100)
     return accuracy, min(100 * low, accuracy), max(100 * high, accuracy)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.comparison.formatting import change_text, side_texts
-from tale_dspy.comparison.paired import pair_runs, paired_means
+from tale_dspy.comparison.paired import pair_runs, paired_means, share_questions
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, GREY, escape_math
 from tale_dspy.reports.drawing import Drawing
@@ -73,16 +73,11 @@ def effort_curves(runs: Sequence[Run]) -> list[EffortCurve]:
     curves = []
     for words in groups.values():
         ordered = tuple(words[word] for word in EFFORT_WORDS if word in words)
-        if len(words) >= LEAST_WORDS and _in_common(ordered[0], ordered[-1]):
+        if len(words) >= LEAST_WORDS and share_questions(ordered[0], ordered[-1]):
             apart = NOT_THE_EXPERIMENT | OF_THE_PROGRAM
             alike = [run for run in runs if experiment(run, apart) == experiment(ordered[0], apart)]
             curves.append(EffortCurve(ordered, vanilla_run(alike, runs[0])))
     return curves
-
-
-def _in_common(one: Run, other: Run) -> bool:
-    """Whether two runs have a question in common."""
-    return not {*one.columns.question_ids().tolist()}.isdisjoint(other.columns.question_ids().tolist())
 
 
 def effort_drawings(runs: Sequence[Run]) -> Iterator[Drawing]:

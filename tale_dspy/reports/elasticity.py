@@ -202,7 +202,7 @@ def _curve_row(run: Run, shared: Collection[str], counted: Collection[str]) -> E
 
 
 def _by_question(records: Sequence[Record], counted: Collection[str], figure: str) -> list[float]:
-    """Give a figure of each question, the mean over its draws.
+    """Return a figure of each question, the mean over its draws.
 
     Questions with an unknown one are left out.
     """

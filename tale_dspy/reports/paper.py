@@ -163,7 +163,7 @@ def _setting_differences(row: PaperRow, run: Run, system: str) -> list[str]:
 
 
 def _per_right(run: Run, right: float, *, cl100k: bool = False) -> float | None:
-    """Give all output tokens over the right answers.
+    """Return all output tokens over the right answers.
 
     Return None if a count is unknown or nothing was right.
     """
@@ -173,7 +173,10 @@ def _per_right(run: Run, right: float, *, cl100k: bool = False) -> float | None:
 
 
 def _paper_measure(run: Run, ours: ReportRow, *, per_right: bool) -> list[ReportRow]:
-    """Give the run by the paper's own count and judge, if its records hold them."""
+    """Return the run by the paper's own count and judge.
+
+    If its records hold them.
+    """
     judged: dict[str, list[bool]] = {}
     for r in run.records:
         if r.paper_correct is not None:

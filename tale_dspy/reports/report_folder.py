@@ -23,7 +23,7 @@ PAGE_FILE = "report.html"
 
 
 def to_json(rows: Sequence[ReportRow]) -> list[dict[str, object]]:
-    """Give the rows as plain JSON; intervals are lists, unknown is null."""
+    """Return the rows as plain JSON; intervals are lists, unknown is null."""
     return [{key: plain_json(value) for key, value in asdict(row).items()} for row in rows]
 
 

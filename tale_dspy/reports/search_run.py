@@ -69,7 +69,7 @@ class SearchRun:
 
 
 def is_search(path: Path) -> bool:
-    """Tell whether a folder is one of a search."""
+    """Return whether a folder is one of a search."""
     return (path / SEARCH_FILE).is_file()
 
 

@@ -46,7 +46,7 @@ class TrainingRun:
 
 
 def is_training(path: Path) -> bool:
-    """Tell whether a folder holds a trained adapter."""
+    """Return whether a folder holds a trained adapter."""
     return (path / CARD).is_file()
 
 

@@ -224,7 +224,9 @@ def _is_embedded(lm: LanguageModel) -> bool:
 
 
 def _endpoint_of(lm: LanguageModel, *, compared: bool) -> str | None:
-    """Host and path of the endpoint, without user, password and query.
+    """Return host and path of the endpoint.
+
+    Without user, password and query.
 
     A loopback port may change between processes.
     """

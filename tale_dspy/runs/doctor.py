@@ -322,7 +322,7 @@ def _take_reading(mode: Mode, budget: int | str) -> Reading:
 
 
 def _is_refused(lm: LanguageModel, number: int) -> bool:
-    """Whether one call of a burst is refused with 429.
+    """Return whether one call of a burst is refused with 429.
 
     Other errors are none of its business.
     """

@@ -87,7 +87,7 @@ def _repeated_contents(hashes: "array[int]") -> frozenset[int]:
 
 
 def questions_of(examples: Dataset | Sequence[Any]) -> QuestionStream:
-    """Give every example its id, its gold and the kind of its answer.
+    """Return every example with its id, its gold and its answer's kind.
 
     Raises:
         DataError: If there is no example, or one has no inputs marked.

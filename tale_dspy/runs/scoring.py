@@ -66,7 +66,7 @@ def answers_match(question: Question, pred: Any) -> bool:
 
 
 def _is_stated(value: str, gold: Any, kind: Kind) -> bool:
-    """Whether a sentence states the gold.
+    """Return whether a sentence states the gold.
 
     A bare list such as "3, 4" is no sentence and two answers.
     """

@@ -62,7 +62,7 @@ class BatchFaults:
         return None
 
     def doubles(self, body_key: str) -> bool:
-        """Whether the result of a request comes twice."""
+        """Return whether the result of a request comes twice."""
         return draw(body_key, f"batch double {self.seed}") < self.doubled
 
 

@@ -94,7 +94,7 @@ class EffortReply:
         return self.words[int(place / solved * len(self.words))] if place < solved else None
 
     def is_enough(self, question: str, word: str) -> bool:
-        """Say whether a word is enough for a question, chance aside."""
+        """Return whether a word is enough for a question, chance aside."""
         least = self.least_word(question)
         return least is not None and EFFORT_WORDS.index(word) >= EFFORT_WORDS.index(least)
 

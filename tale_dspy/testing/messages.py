@@ -55,7 +55,9 @@ def first_words(text: str, count: int) -> str:
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content, which is a string or a list of parts.
+    """Return the text of a message's content.
+
+    The content is a string or a list of parts.
 
     Empty for anything else.
     """

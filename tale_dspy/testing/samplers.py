@@ -69,7 +69,7 @@ def random_replies(budget: int) -> Answer:
 
 
 def not_finite(budget: int) -> Answer:
-    """Tell of numbers that are none."""
+    """Report numbers that are none."""
     return (math.inf, -math.inf, 0.0)[budget % 3], True
 
 

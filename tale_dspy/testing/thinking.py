@@ -88,7 +88,7 @@ class ThinkingReply:
 
 
 def is_off(body: Mapping[str, object]) -> bool:
-    """Whether a request body switches thinking off."""
+    """Return whether a request body switches thinking off."""
     template = body.get("chat_template_kwargs")
     thinking = body.get("thinking")
     return (

@@ -317,7 +317,10 @@ def lora_of(options: TrainOptions) -> Any:
 
 
 def _check_disk(out: Path, shape: ModelShape) -> None:
-    """Three checkpoints at most (weights and two moments each), and the adapter."""
+    """Check that the disk holds the checkpoints and the adapter.
+
+    Three checkpoints at most (weights and two moments each).
+    """
     needed = shape.trainable * 4 * (3 * 3 + 1) + SPARE
     parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     free = shutil.disk_usage(parent).free

@@ -111,7 +111,7 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
 
     @staticmethod
     def is_provider_model(model: str) -> bool:
-        """Say whether a model string is one of this process."""
+        """Return whether a model string is one of this process."""
         return is_local(model)
 
     @staticmethod

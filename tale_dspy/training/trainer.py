@@ -246,7 +246,7 @@ def _name_base(plan: TrainingPlan, path: Path) -> None:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes.
+    """Return whether this is the process that writes.
 
     Of those that `accelerate launch` started.
     """

@@ -73,7 +73,7 @@ class TransformersDecoder:
 
 
 def _last_state(head: Any, args: "tuple[torch.Tensor, ...]") -> "tuple[torch.Tensor, ...]":
-    """Give the head the last hidden state of each row: (rows, 1, width).
+    """Pass the head the last hidden state of each row: (rows, 1, width).
 
     It is contiguous.
 
@@ -145,7 +145,7 @@ class SmallLlama:
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether this is a Llama of the plain kind, small, and in single precision."""
+        """Return whether this is a small plain Llama in single precision."""
         import torch
         from transformers import LlamaForCausalLM
 

@@ -177,7 +177,7 @@ class LocalEngine:
             job.future.cancel()
 
     def stream(self, request: Request) -> Iterator[Any]:
-        """Give the whole reply as the events of a stream."""
+        """Return the whole reply as the events of a stream."""
         return iter(response_to_events(self.complete(request)))
 
     def close(self) -> None:
@@ -237,7 +237,7 @@ class AsyncLocalEngine:
         return _to_response(request, reply)
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
-        """Give the whole reply as the events of a stream."""
+        """Return the whole reply as the events of a stream."""
         for event in response_to_events(await self.complete(request)):
             yield event
 

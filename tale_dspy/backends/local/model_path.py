@@ -17,7 +17,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def is_local(model: object) -> bool:
-    """Whether a model string names a model of this process."""
+    """Return whether a model string names a model of this process."""
     return isinstance(model, str) and (model == EMBEDDED or model.startswith(PREFIX))
 
 

@@ -20,7 +20,7 @@ STALL = 2.0
 
 
 def wants_one_thread(model: Any) -> bool:
-    """Whether one thread is to do all the arithmetic of a model."""
+    """Return whether one thread is to do all the arithmetic of a model."""
     device: str = model.get_input_embeddings().weight.device.type
     return device == "cpu" and sum(p.numel() for p in model.parameters()) <= SINGLE_THREAD_PARAMETERS
 

@@ -135,7 +135,7 @@ class BudgetSampler(BaseSampler):
 
     @abstractmethod
     def should_stop(self, history: QuestionHistory) -> bool:
-        """Tell whether the search of this question is over."""
+        """Return whether the search of this question is over."""
 
     def finish_question(self, history: QuestionHistory) -> None:
         """Learn from a question whose search is over, for the sake of those to come.
@@ -152,7 +152,7 @@ class BudgetSampler(BaseSampler):
         """
 
     def finished(self, study: Study) -> bool:
-        """Tell whether the study needs no further trial.
+        """Return whether the study needs no further trial.
 
         A study without any trial that got as far as its budget is not finished.
         """

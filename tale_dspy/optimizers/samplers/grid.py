@@ -44,7 +44,7 @@ class GridSampler(BudgetSampler):
         return history.best.budget if history.best else history.vanilla_tokens
 
     def should_stop(self, history: QuestionHistory) -> bool:
-        """Tell whether all budgets of the grid have been asked."""
+        """Return whether all budgets of the grid have been asked."""
         return not self._untried_budgets(history)
 
     def _untried_budgets(self, history: QuestionHistory) -> list[int]:

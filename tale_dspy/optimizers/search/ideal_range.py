@@ -37,7 +37,7 @@ class IdealRange:
     """Budgets tried between them that gave a wrong answer; these are not in the range."""
 
     def __contains__(self, budget: float) -> bool:
-        """Tell whether a budget lies between the ends of the window.
+        """Return whether a budget lies between the ends of the window.
 
         The ends are in it, wrong budgets are not.
         """

@@ -144,7 +144,9 @@ def space_of(vanilla_tokens: int, efforts: Sequence[str] = ()) -> BudgetSpace:
 def finish_question(
     sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial], efforts: Sequence[str] = ()
 ) -> None:
-    """Tell a sampler that learns from question to question how one ended.
+    """Report to a sampler that learns from question to question.
+
+    How one of them ended.
 
     The first draw of each budget counts.
     """

@@ -257,7 +257,10 @@ class SearchRunner:
         ]
 
     def _metric_of(self, draw: BudgetQuery) -> Metric | None:
-        """Without a budget there is nothing to agree with yet."""
+        """Return the metric of an answer.
+
+        Without a budget there is nothing to agree with yet.
+        """
         return (lambda example, pred: True) if self.job.agreement and draw.budget is None else self.job.metric
 
     # ---- what is finished
