@@ -33,7 +33,7 @@ from tale_dspy.errors import TaleError, UsageError
 from tale_dspy.protocols import RequestSettings, SettingsView
 
 if TYPE_CHECKING:
-    from tale_dspy.backends.guarded_http import LiteLLMClients
+    from tale_dspy.backends.litellm_clients import LiteLLMClients
     from tale_dspy.backends.local.engine import LocalEngine
 
 Engine = Literal["litellm", "auto", "lm15"]
@@ -270,7 +270,7 @@ class LM(EndpointOptions, UsageKeepingLM):
 
         The result is None for providers whose client LiteLLM makes.
         """
-        from tale_dspy.backends.guarded_http import LiteLLMClients
+        from tale_dspy.backends.litellm_clients import LiteLLMClients
 
         if self._clients is None:
             self._clients = LiteLLMClients()

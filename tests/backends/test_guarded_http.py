@@ -1,6 +1,5 @@
 """Clients that follow no redirect and bound a reply, on both engines, in threads and event loops."""
 
-import asyncio
 import json
 import socket
 import threading
@@ -13,7 +12,6 @@ import pytest
 from redirects import two_origins
 
 import tale_dspy
-from tale_dspy.testing import ScriptedServer
 
 KEYED = {
     "openai": "openai/x",
@@ -26,13 +24,6 @@ KEYED = {
 }
 
 Caller = Callable[[Any], Any]
-
-
-@pytest.fixture(params=["thread", "loop"])
-def call(request: pytest.FixtureRequest) -> Caller:
-    if request.param == "thread":
-        return lambda lm: lm("2+2?")
-    return lambda lm: asyncio.run(lm.acall("2+2?"))
 
 
 @contextmanager
@@ -96,30 +87,3 @@ def test_no_redirect_carries_key_or_prompt_elsewhere(model: str, engine: str, ca
         with pytest.raises(dspy.LMError):
             call(lm)
         assert (other.requests, server.requests > 0) == (0, True)
-
-
-def test_the_client_is_in_no_history_and_no_cache_key(call: Caller) -> None:
-    with ScriptedServer("4") as server:
-        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", num_retries=0)
-        assert call(lm) == call(lm) == ["4"]
-        assert server.stats.requests == 1
-        assert [entry["cache_hit"] for entry in lm.history] == [False, True]
-        assert all("client" not in entry["kwargs"] for entry in lm.history)
-
-
-def test_headers_and_body_fields_of_the_caller_are_sent(call: Caller) -> None:
-    with ScriptedServer("4") as server:
-        settings: dict[str, Any] = {"extra_headers": {"x-team": "a"}, "extra_body": {"top_k": 5}, "seed": 3}
-        call(tale_dspy.LM("openai/x", api_base=server.url, api_key="k", cache=False, **settings))
-        (request,) = server.requests
-        assert (request.body["top_k"], request.body["seed"]) == (5, 3)
-        assert request.headers["x-team"] == "a"
-
-
-def test_an_event_loop_closes_its_clients(caplog: pytest.LogCaptureFixture) -> None:
-    with ScriptedServer("4") as server:
-        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", cache=False, num_retries=0)
-        for _ in range(2):
-            assert asyncio.run(lm.acall("2+2?")) == ["4"]
-        del lm
-    assert "Unclosed" not in caplog.text

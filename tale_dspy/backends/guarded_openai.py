@@ -1,0 +1,144 @@
+"""Chat completions of LiteLLM's OpenAI path by this package's HTTP clients.
+
+The SDK builds each request; the client sends it and reads the reply as JSON, without the SDK's models.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import openai
+from openai.resources import chat
+
+from tale_dspy.backends.guarded_http import CHAT_PATH
+from tale_dspy.protocols import RequestSettings, SettingsView
+
+
+class _RawReply:
+    """A reply as LiteLLM takes it from OpenAI's SDK: headers and a body."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.headers = response.headers
+        self._response = response
+
+    def parse(self) -> "_ParsedReply":
+        return _ParsedReply(self._response.json())
+
+
+class _ParsedReply:
+    def __init__(self, body: RequestSettings) -> None:
+        self._body = body
+
+    def model_dump(self) -> RequestSettings:
+        return self._body
+
+
+class _ChatRequests:
+    """OpenAI's `client.chat.completions.with_raw_response` for plain JSON.
+
+    It saves the SDK's work on its types.
+    """
+
+    def __init__(self, sdk: openai.OpenAI | openai.AsyncOpenAI) -> None:
+        self._sdk = sdk
+        defaults = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
+        self._headers = {**defaults, **sdk.auth_headers}
+        self._url = f"{str(sdk.base_url).rstrip('/')}{CHAT_PATH}"
+
+    @property
+    def completions(self) -> "_ChatRequests":
+        return self
+
+    @property
+    def with_raw_response(self) -> "_ChatRequests":
+        return self
+
+    def _build_request(self, http: httpx.Client | httpx.AsyncClient, data: SettingsView) -> httpx.Request:
+        body = {name: value for name, value in data.items() if name not in _SDK_ARGUMENTS}
+        return http.build_request(
+            "POST",
+            self._url,
+            json=body | (data.get("extra_body") or {}),
+            headers={**self._headers, **(data.get("extra_headers") or {})},
+            params=data.get("extra_query"),
+            timeout=data.get("timeout"),
+        )
+
+    def _check_reply(self, response: httpx.Response) -> _RawReply:
+        if response.status_code < 300:
+            return _RawReply(response)
+        raise self._sdk._make_status_error_from_response(response)
+
+
+_SDK_ARGUMENTS = ("extra_headers", "extra_query", "extra_body", "timeout")
+
+
+class _ChatInThread(_ChatRequests):
+    def __init__(self, sdk: openai.OpenAI, http: httpx.Client) -> None:
+        super().__init__(sdk)
+        self._thread_client = http
+        self._typed = chat.Chat(sdk)
+
+    def create(self, **data: Any) -> Any:
+        if data.get("stream"):
+            return self._typed.completions.with_raw_response.create(**data)
+        request = self._build_request(self._thread_client, data)
+        with _sdk_errors(request):
+            response = self._thread_client.send(request)
+        return self._check_reply(response)
+
+
+class _ChatInLoop(_ChatRequests):
+    def __init__(self, sdk: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
+        super().__init__(sdk)
+        self._thread_client = http
+        self._typed = chat.AsyncChat(sdk)
+
+    async def create(self, **data: Any) -> Any:
+        if data.get("stream"):
+            return await self._typed.completions.with_raw_response.create(**data)
+        request = self._build_request(self._thread_client, data)
+        with _sdk_errors(request):
+            response = await self._thread_client.send(request)
+        return self._check_reply(response)
+
+
+@contextmanager
+def _sdk_errors(request: httpx.Request) -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException as e:
+        raise openai.APITimeoutError(request=request) from e
+    except httpx.HTTPError as e:
+        raise openai.APIConnectionError(message=str(e) or "Connection error.", request=request) from e
+
+
+class GuardedOpenAI(openai.OpenAI):
+    """OpenAI's client for threads, with chat completions by an HTTP client of this package."""
+
+    def __init__(self, http: httpx.Client, **options: Any) -> None:
+        super().__init__(http_client=http, max_retries=0, **options)
+        self._chat = _ChatInThread(self, http)
+
+    @property
+    def chat(self) -> Any:
+        return self._chat
+
+    def __deepcopy__(self, memo: object) -> "GuardedOpenAI":
+        return self  # DSPy copies the settings of a call
+
+
+class GuardedAsyncOpenAI(openai.AsyncOpenAI):
+    """OpenAI's client for event loops, with chat completions by an HTTP client of this package."""
+
+    def __init__(self, http: httpx.AsyncClient, **options: Any) -> None:
+        super().__init__(http_client=http, max_retries=0, **options)
+        self._chat = _ChatInLoop(self, http)
+
+    @property
+    def chat(self) -> Any:
+        return self._chat
+
+    def __deepcopy__(self, memo: object) -> "GuardedAsyncOpenAI":
+        return self
