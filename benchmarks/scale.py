@@ -79,7 +79,7 @@ def run(data: Path, out: Path, words: int) -> dict[str, Any]:
 def write(data: Path, out: Path, words: int) -> dict[str, Any]:
     """Write a finished run without asking: the folder, its records and figures, as the engine does."""
     import tale_dspy
-    from tale_dspy.accounting.receipts import Call
+    from tale_dspy.accounting.calls import Call
     from tale_dspy.runs.columns import RECORDS
     from tale_dspy.runs.describe import describe_run
     from tale_dspy.runs.folder import RunFolder

@@ -1,7 +1,7 @@
 """Every public name of the package, written once: read by type checkers and, at import, by lazy_loader."""
 
+from .accounting.calls import Call as Call
 from .accounting.ledger import Ledger as Ledger
-from .accounting.receipts import Call as Call
 from .accounting.receipts import Receipt as Receipt
 from .accounting.tracking import track as track
 from .adapter import TaleAdapter as TaleAdapter

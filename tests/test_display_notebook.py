@@ -8,8 +8,9 @@ from IPython.lib.pretty import pretty
 from make_runs import make_record, make_run, random_run
 from searched import search
 
+from tale_dspy.accounting.calls import Call
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import Call, Receipt
+from tale_dspy.accounting.receipts import Receipt
 from tale_dspy.comparison.compare import compare
 from tale_dspy.optimizers.budget_sweep import BudgetSweep
 from tale_dspy.reports.elasticity import elasticities

@@ -65,6 +65,8 @@ TESTED_ELSEWHERE = {
     "tale_dspy.errors": "an error is tested where it is raised",
     "tale_dspy.embedded.story_templates": "reads sentences; test_problems_embedded tells stories with all of them",
     "tale_dspy.embedded.options": "nothing but defaults; test_build builds with them",
+    "tale_dspy.backends.budget_planner": "test_reasoning_params and its wire test plan every kind of call with it",
+    "tale_dspy.backends.control_templates": "test_reasoning_controls checks every row that is made with them",
     "tale_dspy.cli.search_setup": "test_search and test_ray_search search with what it prepares",
     "tale_dspy.runs.work_runner": "test_engine and tests/optimizers/search/test_runner do all their work with it",
     "tale_dspy.runs.stopped": "nothing but an exception; test_engine and test_batch_rounds see what it ends",

@@ -120,7 +120,7 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
     Only where the user has turned it off; it is cleared after the call.
 
     DSPy says in its history alone what a call has used. With `disable_history=True` or `max_history_size=0` the
-    listeners of `tale_dspy.accounting.receipts` still hear of each call, while `lm.history` stays as empty as the user
+    listeners of `tale_dspy.accounting.calls` still hear of each call, while `lm.history` stays as empty as the user
     wants it.
     """
 

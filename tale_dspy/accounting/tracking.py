@@ -12,9 +12,9 @@ from typing import Any
 
 from dspy import BaseLM, DSPyError, LMConfigurationError, LMTimeoutError, LMUnsupportedFeatureError, settings
 
+from tale_dspy.accounting.calls import Call, CallListener, ShadowResult, record_calls
 from tale_dspy.accounting.history import HistoryRecorder
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import Call, CallListener, ShadowResult, record_calls
 from tale_dspy.backends.caching import is_cached
 from tale_dspy.backends.prices import Price
 from tale_dspy.dspy_bridge import ACTIVE_CALL_ID, BaseCallback, Request

@@ -25,8 +25,8 @@ from tale_dspy.backends.caching import is_cached
 from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.endpoint import EndpointOptions, fallback_lms
 from tale_dspy.backends.limiter import Limiter, Slot
+from tale_dspy.backends.model_control import family_of
 from tale_dspy.backends.output_limit import max_output_tokens
-from tale_dspy.backends.reasoning_params import family_of
 from tale_dspy.backends.reasoning_settings import with_reasoning_params
 from tale_dspy.backends.retry import classify_error, is_rate_limit, retry_delay, should_fall_back
 from tale_dspy.dspy_bridge import adapter_fallback_scope, adapter_message_call

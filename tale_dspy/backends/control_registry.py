@@ -23,7 +23,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS, VALUE, ReasoningControl
+from tale_dspy.backends.reasoning_control import VALUE, ReasoningControl
+from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import RequestSettings, SettingsView
 

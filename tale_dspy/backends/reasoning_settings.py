@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tale_dspy.backends.control_registry import parameter_names
-from tale_dspy.backends.reasoning_controls import VALUE
+from tale_dspy.backends.reasoning_control import VALUE
 from tale_dspy.protocols import RequestSettings, SettingsView
 
 _LIMITS = {

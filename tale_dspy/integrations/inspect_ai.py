@@ -33,8 +33,9 @@ from tale_dspy.adapter import BUDGET, TaleAdapter
 from tale_dspy.answers.budget_estimate import read_estimate
 from tale_dspy.answers.comparing import answers_equal
 from tale_dspy.answers.kinds import kind_of
+from tale_dspy.backends.budget_planner import BudgetRequest, Mode
 from tale_dspy.backends.lm import LM
-from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode, minimal_thinking
+from tale_dspy.backends.reasoning_params import budget_request, check_mode, minimal_thinking
 from tale_dspy.budget import DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits, BudgetValue
 from tale_dspy.datasets import load_dataset
 from tale_dspy.errors import UsageError

@@ -19,7 +19,8 @@ from zlib import crc32
 
 from litellm.integrations.custom_logger import CustomLogger
 
-from tale_dspy.backends.reasoning_params import Mode, check_mode
+from tale_dspy.backends.budget_planner import Mode
+from tale_dspy.backends.reasoning_params import check_mode
 from tale_dspy.budget import BudgetValue
 from tale_dspy.errors import UsageError
 from tale_dspy.integrations.policy import BudgetPolicy, ModelEstimatePolicy, PolicyLike, PolicySource

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
+from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.backends.lm import LM
-from tale_dspy.backends.reasoning_params import Mode, budget_request
+from tale_dspy.backends.reasoning_params import budget_request
 from tale_dspy.backends.reasoning_settings import caller_reasoning_param
 from tale_dspy.budget import BudgetValue
 from tale_dspy.integrations.proxy_requests import LIMIT_NAMES, ApiFormat, JsonObject, output_limit

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from tale_dspy.adapter import TaleAdapter
-from tale_dspy.backends.reasoning_params import Mode, check_mode
+from tale_dspy.backends.budget_planner import Mode
+from tale_dspy.backends.reasoning_params import check_mode
 from tale_dspy.budget import check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.scaling import scaled

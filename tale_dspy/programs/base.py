@@ -14,7 +14,8 @@ from typing import Any, Self
 import dspy
 from dspy import Completions, ensure_signature
 
-from tale_dspy.accounting.receipts import Call, Receipt, record_calls, status_of
+from tale_dspy.accounting.calls import Call, record_calls
+from tale_dspy.accounting.receipts import Receipt, status_of
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, adapter_named, describe_adapter, own_instructions
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tale_dspy.backends.reasoning_params import Mode
+from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.budget import Budget, BudgetLike
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike

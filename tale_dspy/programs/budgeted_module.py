@@ -12,10 +12,11 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call, role
+from tale_dspy.accounting.calls import Call, role
 from tale_dspy.adapter import BUDGET, TaleAdapter
+from tale_dspy.backends.budget_planner import BudgetRequest, Mode
 from tale_dspy.backends.lm import LM
-from tale_dspy.backends.reasoning_params import BudgetRequest, Mode, budget_request, check_mode
+from tale_dspy.backends.reasoning_params import budget_request, check_mode
 from tale_dspy.budget import (
     DEFAULT_BUDGET,
     DEFAULT_THINKING,

@@ -16,9 +16,12 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError
 
-from tale_dspy.accounting.receipts import Call, Receipt, record_calls, status_of, total_or_none
-from tale_dspy.backends.reasoning_controls import LEVELS
-from tale_dspy.backends.reasoning_params import BudgetRequest, budget_request, effort_words, is_reasoning_model
+from tale_dspy.accounting.calls import Call, record_calls, total_or_none
+from tale_dspy.accounting.receipts import Receipt, status_of
+from tale_dspy.backends.budget_planner import BudgetRequest
+from tale_dspy.backends.model_control import is_reasoning_model
+from tale_dspy.backends.reasoning_control import LEVELS
+from tale_dspy.backends.reasoning_params import budget_request, effort_words
 from tale_dspy.backends.reasoning_settings import caller_effort
 from tale_dspy.budget import EFFORT_WORDS, BudgetValue, check_budget, check_effort
 from tale_dspy.errors import SignatureError

@@ -7,7 +7,7 @@ from typing import Any
 import dspy
 
 from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
-from tale_dspy.backends.reasoning_params import Mode
+from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
 from tale_dspy.programs.budgeted import BudgetedChainOfThought

@@ -16,7 +16,7 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError, LMError, settings
 
-from tale_dspy.accounting.receipts import record_calls, role
+from tale_dspy.accounting.calls import record_calls, role
 from tale_dspy.adapter import BUDGET, adapter_named, describe_adapter
 from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.redaction import public_config

@@ -11,9 +11,11 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.calls import Call
 from tale_dspy.adapter import REASONING
-from tale_dspy.backends.reasoning_params import Mode, check_mode, is_reasoning_model
+from tale_dspy.backends.budget_planner import Mode
+from tale_dspy.backends.model_control import is_reasoning_model
+from tale_dspy.backends.reasoning_params import check_mode
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import after_thought, thought
 from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction

@@ -14,11 +14,14 @@ from typing import Any, Literal, TypeAlias
 import dspy
 from dspy import AdapterParseError, ContextWindowExceededError, LMInvalidRequestError, settings
 
-from tale_dspy.accounting.receipts import Call, status_of
+from tale_dspy.accounting.calls import Call
+from tale_dspy.accounting.receipts import status_of
 from tale_dspy.adapter import BUDGET, REASONING
+from tale_dspy.backends.budget_planner import BudgetRequest
+from tale_dspy.backends.model_control import family_of
 from tale_dspy.backends.output_limit import max_output_tokens
-from tale_dspy.backends.reasoning_controls import LEVELS
-from tale_dspy.backends.reasoning_params import BudgetRequest, family_of, minimal_thinking
+from tale_dspy.backends.reasoning_control import LEVELS
+from tale_dspy.backends.reasoning_params import minimal_thinking
 from tale_dspy.backends.reasoning_settings import doubled, with_reasoning_params
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import thought

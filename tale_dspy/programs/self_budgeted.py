@@ -4,7 +4,7 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.calls import Call
 from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import Budget, read_budget
 from tale_dspy.programs.base import TalePrediction, with_reasoning

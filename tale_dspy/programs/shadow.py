@@ -16,7 +16,7 @@ from typing import Any
 
 from dspy import AdapterParseError, LMError, settings
 
-from tale_dspy.accounting.receipts import CallListener, ShadowResult
+from tale_dspy.accounting.calls import CallListener, ShadowResult
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.answers import answers_equal
 from tale_dspy.errors import UsageError

@@ -12,7 +12,7 @@ from typing import Literal
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.calls import Call
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import UsageError
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, astuple
 
 from dspy import BaseLM, settings
 
-from tale_dspy.accounting.receipts import Call
-from tale_dspy.backends.reasoning_params import Mode, check_mode
+from tale_dspy.accounting.calls import Call
+from tale_dspy.backends.budget_planner import Mode
+from tale_dspy.backends.reasoning_params import check_mode
 from tale_dspy.budget import BudgetLimits, BudgetValue, check_budget
 from tale_dspy.dspy_bridge import Parameter
 from tale_dspy.programs.guarantee import CalibrationGuarantee

@@ -7,9 +7,10 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call, ShadowResult, role, total_or_none
+from tale_dspy.accounting.calls import Call, ShadowResult, role, total_or_none
 from tale_dspy.adapter import BUDGET, REASONING
-from tale_dspy.backends.reasoning_params import Mode, is_reasoning_model
+from tale_dspy.backends.budget_planner import Mode
+from tale_dspy.backends.model_control import is_reasoning_model
 from tale_dspy.budget import (
     DEFAULT_CEILING,
     DEFAULT_FLOOR,

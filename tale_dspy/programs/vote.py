@@ -12,7 +12,8 @@ from typing import Any, Self
 import dspy
 from dspy import AdapterParseError
 
-from tale_dspy.accounting.receipts import Call, Receipt, record_calls, status_of
+from tale_dspy.accounting.calls import Call, record_calls
+from tale_dspy.accounting.receipts import Receipt, status_of
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.programs.base import TaleModule, TalePrediction, with_receipt

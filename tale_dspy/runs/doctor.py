@@ -14,14 +14,16 @@ from typing import Any
 
 from dspy import LMError, LMRateLimitError
 
-from tale_dspy.accounting.receipts import Call, CallListener, record_calls
+from tale_dspy.accounting.calls import Call, CallListener, record_calls
 from tale_dspy.accounting.tracking import track
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
+from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.backends.local.model_path import is_local
+from tale_dspy.backends.model_control import family_of, is_reasoning_model
 from tale_dspy.backends.prices import Price, price_of
-from tale_dspy.backends.reasoning_controls import LEVELS, ReasoningControl
-from tale_dspy.backends.reasoning_params import Mode, budget_request, family_of, is_reasoning_model
+from tale_dspy.backends.reasoning_control import LEVELS, ReasoningControl
+from tale_dspy.backends.reasoning_params import budget_request
 from tale_dspy.dspy_bridge import item_value
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import receipt

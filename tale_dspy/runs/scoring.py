@@ -9,7 +9,8 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError
 
-from tale_dspy.accounting.receipts import Call, role, status_of, total_or_none
+from tale_dspy.accounting.calls import Call, role, total_or_none
+from tale_dspy.accounting.receipts import status_of
 from tale_dspy.accounting.token_counts import count_cl100k
 from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge

@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 import dspy
 
+from tale_dspy.accounting.calls import Call, CallListener, call_from_entry, current_role
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import Call, CallListener, call_from_entry, current_role
 from tale_dspy.accounting.reservation import RESERVED_TOKENS
 from tale_dspy.accounting.tracking import possibly_billed
 from tale_dspy.backends import attempts

@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 
 import dspy
 
+from tale_dspy.accounting.calls import CallListener
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import CallListener
 from tale_dspy.accounting.tracking import under_cap
 from tale_dspy.programs.copying import language_models
 from tale_dspy.protocols import JsonObject, LanguageModel, Program

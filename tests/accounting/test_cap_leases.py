@@ -5,8 +5,8 @@ import threading
 import dspy
 import pytest
 
+from tale_dspy.accounting.calls import Call
 from tale_dspy.accounting.cap_leases import NOTHING, LeaseAnswer, LeaseBook, LeasedLedger, Room
-from tale_dspy.accounting.receipts import Call
 from tale_dspy.backends.prices import Price
 from tale_dspy.errors import SpendCapReached
 

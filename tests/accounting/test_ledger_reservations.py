@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tale_dspy import SpendCapReached, UsageError
+from tale_dspy.accounting.calls import Call
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import Call
 from tale_dspy.backends.prices import Price
 
 

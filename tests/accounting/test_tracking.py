@@ -23,7 +23,7 @@ from dspy.utils.exceptions import (
 
 import tale_dspy
 from tale_dspy import SpendCapReached, track
-from tale_dspy.accounting.receipts import Call, CallListener
+from tale_dspy.accounting.calls import Call, CallListener
 from tale_dspy.accounting.tracking import possibly_billed, under_cap
 from tale_dspy.testing import Faults, Reply, ScriptedServer
 

@@ -22,7 +22,8 @@ from tale_dspy.backends.control_registry import (
     register_control,
     unregister_control,
 )
-from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS, ReasoningControl
+from tale_dspy.backends.reasoning_control import ReasoningControl
+from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS
 from tale_dspy.backends.reasoning_params import budget_request, effort_words
 from tale_dspy.backends.reasoning_settings import asks_to_think, caller_reasoning_param
 

@@ -3,18 +3,15 @@
 import copy
 from typing import Any
 
-import dspy
 import pytest
 
 from tale_dspy import LM, UsageError
+from tale_dspy.backends.budget_planner import BudgetRequest, Mode
 from tale_dspy.backends.reasoning_params import (
-    BudgetRequest,
-    Mode,
     budget_request,
     check_mode,
     distinct_settings,
     effort_words,
-    is_reasoning_model,
     minimal_thinking,
 )
 from tests.fake_lm import fake_lm
@@ -230,28 +227,6 @@ def test_a_dial_of_the_call_itself_is_left_to_the_caller() -> None:
 
 
 # ---- who thinks
-
-
-@pytest.mark.parametrize(
-    ("model", "thinks"),
-    [
-        ("hosted_vllm/Qwen/Qwen3-8B", True),
-        ("hosted_vllm/Qwen/Qwen3-8B-Instruct-2507", False),
-        ("hosted_vllm/meta-llama/Llama-3.1-8B-Instruct", False),
-        ("ollama_chat/deepseek-r1:8b", True),
-        ("openai/gpt-5.1", False),
-        ("openai/gpt-5", True),
-    ],
-)
-def test_who_thinks_unless_told_otherwise(model: str, thinks: bool) -> None:
-    assert is_reasoning_model(LM(model, api_key="k")) is thinks
-
-
-def test_who_thinks_because_it_was_told_to() -> None:
-    lm = dspy.LM("openai/gpt-5.1", api_key="k")
-    assert is_reasoning_model(lm, {"reasoning_effort": "low"})
-    assert not is_reasoning_model(dspy.LM("hosted_vllm/Qwen/Qwen3-8B"), {"extra_body": {"enable_thinking": False}})
-    assert is_reasoning_model(dspy.LM("openai/gpt-5", api_key="k"), {"reasoning_effort": "none"})  # it cannot be told
 
 
 def test_a_cap_is_no_more_than_the_model_writes() -> None:

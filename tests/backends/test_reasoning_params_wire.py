@@ -13,8 +13,10 @@ import pytest
 
 import tale_dspy
 from tale_dspy import LM, BudgetedChainOfThought, TaleEP, receipt
+from tale_dspy.backends.budget_planner import Mode
+from tale_dspy.backends.model_control import family_of
 from tale_dspy.backends.reasoning_controls import REASONING_CONTROLS
-from tale_dspy.backends.reasoning_params import Mode, distinct_settings, effort_words, family_of
+from tale_dspy.backends.reasoning_params import distinct_settings, effort_words
 from tale_dspy.budget import EFFORT_WORDS
 from tale_dspy.testing import Reply
 from tests.provider_server.providers import ProviderServer, SentRequest, limits_in

@@ -6,7 +6,7 @@ from typing import Any
 import dspy
 import pytest
 
-from tale_dspy.backends.reasoning_controls import VALUE
+from tale_dspy.backends.reasoning_control import VALUE
 from tale_dspy.backends.reasoning_settings import (
     asks_to_think,
     caller_reasoning_param,

@@ -11,7 +11,7 @@ from fake_lm import fake_lm
 
 import tale_dspy
 from tale_dspy import BudgetedChainOfThought, FewShotEstimator, TaleEP, UsageError, VanillaCoT, evaluate, receipt
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.calls import Call
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.programs.skipping import skips_reasoning
 

@@ -35,7 +35,7 @@ def test_a_shard_leases_its_caps_and_gives_back_what_it_has_not_used(coordinator
     def work(context: ShardContext) -> bool:
         import dspy
 
-        from tale_dspy.accounting.receipts import Call
+        from tale_dspy.accounting.calls import Call
         from tale_dspy.backends.prices import Price
 
         assert context.caps is not None and context.limiter is not None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.calls import Call
 from tale_dspy.runs.records import Record
 from tale_dspy.runs.scoring import Question, aask, ask, is_copied_example, record_of, score_of
 

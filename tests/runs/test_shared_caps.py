@@ -6,7 +6,7 @@ import dspy
 import pytest
 
 import tale_dspy
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.calls import Call
 from tale_dspy.errors import BackendError, SpendCapReached, UsageError
 from tale_dspy.runs.shared_caps import SharedCaps
 from tale_dspy.testing import Faults, ScriptedServer

@@ -11,7 +11,7 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.accounting.receipts import Call
+from tale_dspy.accounting.calls import Call
 from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TalePrediction

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import dspy
 
-from tale_dspy.backends.reasoning_params import distinct_settings, effort_words, is_reasoning_model
+from tale_dspy.backends.model_control import is_reasoning_model
+from tale_dspy.backends.reasoning_params import distinct_settings, effort_words
 from tale_dspy.optimizers.search.budget_override import BudgetedPredictor, budgeted_predictors
 from tale_dspy.optimizers.search.budget_space import with_phrase
 from tale_dspy.protocols import Program

@@ -10,8 +10,8 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from tale_dspy.accounting.calls import Call, total_or_none
 from tale_dspy.accounting.ledger import Ledger
-from tale_dspy.accounting.receipts import Call, total_or_none
 from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
 from tale_dspy.optimizers.search.folder import FAILED, SearchFolder, error_of, sample_id
 from tale_dspy.optimizers.search.question import (

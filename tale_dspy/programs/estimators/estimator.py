@@ -5,7 +5,7 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError, make_signature
 
-from tale_dspy.accounting.receipts import Call, role
+from tale_dspy.accounting.calls import Call, role
 from tale_dspy.adapter import BUDGET
 from tale_dspy.answers.budget_estimate import read_estimate
 from tale_dspy.backends.finish_reasons import normalize_finish_reason

@@ -1,0 +1,38 @@
+"""The sums of a role and of shadow checks: an unknown part makes a sum unknown, and never 0."""
+
+from typing import Any
+
+import pytest
+
+from tale_dspy.accounting.calls import Call, ShadowResult
+from tale_dspy.accounting.ledger_sums import RoleSum, ShadowSummary
+
+
+def call(**fields: Any) -> Call:
+    return Call(**{"role": "reason", "model": "m", "usage_source": "provider", **fields})
+
+
+def test_calls_are_counted_by_how_they_were_answered() -> None:
+    total = RoleSum()
+    total.add(call(prompt_tokens=10, output_tokens=2))
+    total.add(call(prompt_tokens=10, output_tokens=2, cached=True))
+    total.add(call(prompt_tokens=10, output_tokens=2, replayed=True, batch=True))
+    total.add(call(prompt_tokens=10, output_tokens=2, batch=True))
+    assert (total.calls, total.paid_calls, total.cached_calls, total.batch_calls) == (4, 2, 1, 1)
+    assert (total.prompt_tokens, total.output_tokens) == (40, 8)
+
+
+def test_a_sum_with_an_unknown_part_stays_unknown_when_merged() -> None:
+    total, other = RoleSum(), RoleSum()
+    total.add(call(prompt_tokens=10, output_tokens=2))
+    other.add(call(prompt_tokens=None, output_tokens=3))
+    total.merge(other)
+    assert (total.calls, total.prompt_tokens, total.output_tokens) == (2, None, 5)
+
+
+def test_a_shadow_check_without_an_answer_counts_no_tokens() -> None:
+    checks = ShadowSummary()
+    checks.add(ShadowResult(agrees=True, net_tokens=25, vanilla_tokens=100))
+    checks.add(ShadowResult(agrees=None, net_tokens=25, vanilla_tokens=None))
+    assert (checks.calls, checks.agreed, checks.failed, checks.saving) == (2, 1, 1, pytest.approx(0.75))
+    assert str(checks).strip() == "shadow: 1 of 1 answers the same without a budget, 75.0 % fewer net tokens with it"
