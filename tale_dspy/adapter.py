@@ -1,8 +1,6 @@
 """TaleAdapter: the paper's prompts for any DSPy signature.
 
-With nothing on top.
-
-And forms that work on more models.
+With nothing on top, and forms that work on more models.
 
 For `question -> answer` and `question -> choice` the prompts without a budget are the paper's, character for character,
 and so are those with one in the form `paper`; the reply carries no markers. Which prompt is sent follows from the
@@ -19,35 +17,40 @@ The wordings are in `tale_dspy.prompts` and, for single fields, `tale_dspy.field
 `tale_dspy.replies`. Nothing raises on what a model wrote.
 """
 
-import json
-import re
-from contextlib import suppress
 from copy import copy
-from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from dspy import Adapter, BaseLM, ChatAdapter, JSONAdapter, Signature, XMLAdapter, settings
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.backends.lm import LM
 from tale_dspy.budget import read_budget, split_stated
-from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
 from tale_dspy.errors import StateError, UsageError
-from tale_dspy.fields import default, described, is_short, plain_type, thought, title, wanted_format, was_thought
+from tale_dspy.fields import default, described, is_short, thought, title, wanted_format, was_thought
 from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
 from tale_dspy.prompts import STATED, TASK_PROMPTS, TaskPrompt, task_names
 from tale_dspy.protocols import CallArguments, JsonObject, PromptAdapter
-from tale_dspy.replies import quoted, read_fields
+from tale_dspy.replies import read_fields
 from tale_dspy.reply_sections import brackets
+from tale_dspy.task_signature import (
+    BUDGET,
+    REASONING,
+    demo_lacks,
+    input_rows,
+    input_text,
+    is_choice,
+    is_estimator,
+    output_text,
+    own_instructions,
+    shown_inputs,
+    states_budget,
+    visible_outputs,
+)
 
-REASONING = "reasoning"
-BUDGET = "token_budget"
 SYSTEM = "You are a helpful assistant."
 
 _HEADER = f"[[ ## {REASONING} ## ]]"
-_GENERATED = re.compile(r"Given the fields (?:`\w+`(?:, )?)*, produce the fields (?:`\w+`(?:, )?)*\.")
 
 
 class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
@@ -145,14 +148,14 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if main_request:
             body = [own_instructions(signature), self._question_message(signature, inputs)]
         else:
-            body = [_input_rows(signature, inputs)]
+            body = [input_rows(signature, inputs)]
         return "\n\n".join(p for p in (prefix, *body, suffix) if p)
 
     def _question_message(self, signature: type[Signature], inputs: CallArguments) -> str:
         """Render one question without the instructions."""
-        shown = _shown_inputs(signature, inputs)
+        shown = shown_inputs(signature, inputs)
         if is_estimator(signature):
-            rows = "".join(f'{title(k)}: "{_input_text(f, inputs[k])}"\n' for k, f in shown.items())
+            rows = "".join(f'{title(k)}: "{input_text(f, inputs[k])}"\n' for k, f in shown.items())
             return f"Below is the question:\n\n{rows}"
         budget = inputs.get(BUDGET) if BUDGET in signature.input_fields else None
         if states_budget(signature):
@@ -160,22 +163,22 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         thinks = REASONING in signature.output_fields
         options = {"thinks": thinks, "thought": was_thought(signature.output_fields)}
         task, alone = self._task_prompt(signature), list(shown) == ["question"] and self._is_published_form(signature)
-        question = _input_text(shown["question"], inputs["question"]) if alone else _input_rows(signature, inputs)
+        question = input_text(shown["question"], inputs["question"]) if alone else input_rows(signature, inputs)
         form = prompt_form(self.form or DEFAULT_FORM)
         if thinks and budget is not None and form.name != PAPER and task.wanted is not None:
             return form.render(
-                question, task.wanted if alone else wanted_format(_visible_outputs(signature)), budget=budget
+                question, task.wanted if alone else wanted_format(visible_outputs(signature)), budget=budget
             )
         if alone:
             return task.render(question, budget=budget, **options)
-        return task.render_fields(question, wanted_format(_visible_outputs(signature)), budget=budget, **options)
+        return task.render_fields(question, wanted_format(visible_outputs(signature)), budget=budget, **options)
 
     def _task_prompt(self, signature: type[Signature]) -> TaskPrompt:
         return TASK_PROMPTS[self.task or ("choice" if is_choice(signature) else "answer")]
 
     def _is_published_form(self, signature: type[Signature]) -> bool:
         """Return whether a form as published loses nothing the user described."""
-        outputs = _visible_outputs(signature)
+        outputs = visible_outputs(signature)
         names = [k for k in signature.input_fields if k != BUDGET]
         if "question" not in names or not self._task_prompt(signature).fits(list(outputs)):
             return False
@@ -199,12 +202,12 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if states_budget(signature) and outputs.get(BUDGET):
             lines.insert(0, f"Budget: [[{outputs[BUDGET]}]]")
         answers = {
-            k: f for k, f in _visible_outputs(signature).items() if k in outputs and not _demo_lacks(outputs, k, f)
+            k: f for k, f in visible_outputs(signature).items() if k in outputs and not demo_lacks(outputs, k, f)
         }
         for name in sorted(
             answers, key=lambda k: not is_short(answers[k])
         ):  # the short ones first, as they are asked for
-            value = _output_text(answers[name], outputs[name], choice=self._is_choice_prompt(signature))
+            value = output_text(answers[name], outputs[name], choice=self._is_choice_prompt(signature))
             short = is_short(answers[name])
             lines.append(
                 f"{self._field_label(signature, name)}: [[{value}]]" if short else f"[[ ## {name} ## ]]\n{value}"
@@ -217,7 +220,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         For a chat turn that comes after the request.
         """
         return (
-            f"Please Give the response by strictly following this format: {wanted_format(_visible_outputs(signature))}"
+            f"Please Give the response by strictly following this format: {wanted_format(visible_outputs(signature))}"
         )
 
     def _is_choice_prompt(self, signature: type[Signature]) -> bool:
@@ -236,7 +239,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         messages = []
         for demo in demos:
             outputs = {k: f for k, f in signature.output_fields.items() if k != REASONING}
-            if any(_demo_lacks(demo, k, f) for k, f in outputs.items()) or not _shown_inputs(signature, demo):
+            if any(demo_lacks(demo, k, f) for k, f in outputs.items()) or not shown_inputs(signature, demo):
                 continue
             messages.append({"role": "user", "content": self._question_message(signature, demo)})
             reply = self.format_assistant_message_content(signature, demo)
@@ -256,7 +259,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         messages = []
         for budget_request in inputs.pop(history_field_name).messages:
             lines = [f"{title(k)}: {v}" for k, v in budget_request.items() if k not in signature.input_fields]
-            pair = {"user": _input_rows(signature, budget_request), "assistant": "\n".join(lines)}
+            pair = {"user": input_rows(signature, budget_request), "assistant": "\n".join(lines)}
             messages += [{"role": who, "content": text} for who, text in pair.items() if text]
         return messages
 
@@ -280,7 +283,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         thinks = REASONING in signature.output_fields
         choice = self._is_choice_prompt(signature)
         stated, completion = split_stated(completion) if states_budget(signature) else (None, completion)
-        values, before = read_fields(_visible_outputs(signature), completion, choice=choice, thinks=thinks)
+        values, before = read_fields(visible_outputs(signature), completion, choice=choice, thinks=thinks)
         if BUDGET in signature.output_fields:
             values[BUDGET] = stated
         if thinks:
@@ -360,84 +363,3 @@ def _refuse_listeners() -> None:
             "StreamListener needs the field markers of dspy.ChatAdapter: pass adapter=dspy.ChatAdapter() to the "
             "module, or call dspy.streamify without stream_listeners"
         )
-
-
-# ---- what a signature is
-
-
-def is_estimator(signature: type[Signature]) -> bool:
-    """Return whether the signature's only output is `token_budget`."""
-    return list(signature.output_fields) == [BUDGET]
-
-
-def states_budget(signature: type[Signature]) -> bool:
-    """Return whether the model states `token_budget` itself, before its outputs."""
-    return BUDGET in signature.output_fields and not is_estimator(signature)
-
-
-def is_choice(signature: type[Signature]) -> bool:
-    """Return whether the signature asks for an option.
-
-    An option is a text named `choice`, or a Literal of letters that begin with A.
-    """
-    key: Any = signature
-    return _is_choice(key)
-
-
-@lru_cache(maxsize=256)  # asked several times a call; a signature is never changed, but replaced
-def _is_choice(signature: type[Signature]) -> bool:
-    outputs = _visible_outputs(signature)
-    if len(outputs) != 1:
-        return False
-    ((name, field),) = outputs.items()
-    kind = plain_type(field)
-    letters = {str(o).upper() for o in get_args(kind)} if get_origin(kind) is Literal else set()
-    return (name == "choice" and kind is str) or ("A" in letters and letters <= set("ABCDEFGHIJ"))
-
-
-def own_instructions(signature: type[Signature]) -> str:
-    """Return the instructions somebody wrote.
-
-    The result is "" for DSPy's generated sentence about the fields.
-
-    Compared by content, so that a sentence generated before fields were added, or loaded from a file, is known too.
-    """
-    text = str(signature.instructions or "").strip()
-    return "" if _GENERATED.fullmatch(text) else text
-
-
-def _visible_outputs(signature: type[Signature]) -> dict[str, FieldInfo]:
-    beside = (REASONING, BUDGET) if states_budget(signature) else (REASONING,)
-    return {k: f for k, f in signature.output_fields.items() if k not in beside}
-
-
-def _shown_inputs(signature: type[Signature], inputs: JsonObject) -> dict[str, FieldInfo]:
-    return {k: f for k, f in signature.input_fields.items() if k != BUDGET and inputs.get(k) is not None}
-
-
-def _demo_lacks(demo: JsonObject, name: str, field: FieldInfo) -> bool:
-    return demo.get(name) is None and not (name in demo and annotation_allows_none(field.annotation))
-
-
-def _input_text(field: FieldInfo, value: object) -> Any:
-    """Write an input as DSPy does.
-
-    A text is itself, and the common case need not go through Pydantic.
-    """
-    return value if isinstance(value, str) else format_field_value(field, value)
-
-
-def _input_rows(signature: type[Signature], inputs: CallArguments) -> str:
-    shown = _shown_inputs(signature, inputs)
-    return "\n".join(f"{title(k)}{described(k, f, ' ({})')}: {_input_text(f, inputs[k])}" for k, f in shown.items())
-
-
-def _output_text(field: FieldInfo, value: object, *, choice: bool) -> str:
-    """Write a value so that `parse` reads it back."""
-    if value is None:
-        return "null"
-    if isinstance(value, dict | list) and not is_short(field):
-        with suppress(TypeError, ValueError):  # holds what only pydantic can write
-            return json.dumps(value, ensure_ascii=False)
-    text = str(format_field_value(field, value))
-    return quoted(text, choice=choice) if is_short(field) else text

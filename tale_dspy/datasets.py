@@ -9,27 +9,32 @@ data and does not judge replies (`tale_dspy.answers` does).
 
 import dataclasses
 import os
-import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
-from tale_dspy.answers import Kind, find_answer, gold_from_gsm8k, kind_of
-from tale_dspy.context_columns import context_of, find_context
+from tale_dspy.answers import Kind, kind_of
 from tale_dspy.display import suggestion
 from tale_dspy.errors import DataError, UsageError
 from tale_dspy.ids import data_hash, digest, example_id, example_ids
 from tale_dspy.named_sets import ALIASES, NAMED, NamedSet, Task, find_rows, name_key
 from tale_dspy.option_columns import (
-    LETTERS,
     OptionColumns,
     find_options,
     names_options,
     option_letter,
-    right_letters,
-    with_options,
 )
 from tale_dspy.protocols import JsonObject
+from tale_dspy.question_columns import (
+    GOLD_COLUMNS,
+    choose_columns,
+    final_answer,
+    gold_value,
+    lettered_choices,
+    question_column,
+    with_context,
+    wrong_choice,
+)
 from tale_dspy.row_stream import STREAMED_FROM, StreamedExamples
 from tale_dspy.tables import ENDINGS, Table, field_name, names_a_file, read_file, read_hub
 
@@ -38,12 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Dataset", "Task", "data_hash", "example_id", "example_ids", "load_dataset"]
 
-_GOLDS = (
-    *("answer", "choice", "gold", "target", "label", "solution", "answerKey", "cop", "correct_answer"),
-    *("correct_option", "answer_index", "answer_idx", "answer_number", "final_answer", "ground_truth", "correct"),
-    *("final_ans", "final_decision"),
-)
-_QUESTIONS = ("question", "question_stem", "problem", "input", "prompt", "query", "goal", "ctx", "sentence", "premise")
 _GPQA = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
@@ -221,11 +220,11 @@ def _load_named(spec: NamedSet, seed: int) -> Dataset:
     cells = table.cells({table.find(column) or column: field for column, field in spec.columns.items()})
     if spec.kind == "choice":
         options = OptionColumns((table.find("options") or "options",))
-        chosen = _lettered_choices(table, options, cells, "question", "answer")
+        chosen = lettered_choices(table, options, cells, "question", "answer")
         if chosen is None:
-            raise _wrong_choice(table, options, cells, "answer")
+            raise wrong_choice(table, options, cells, "answer")
         return _dataset_of(table, chosen, "choice", spec.task, spec.kind)
-    golds = [_gold_value(row.where, cell["answer"], spec.gold) for row, cell in zip(table.rows, cells, strict=True)]
+    golds = [gold_value(row.where, cell["answer"], spec.gold) for row, cell in zip(table.rows, cells, strict=True)]
     cells = [cell | {"answer": answer} for cell, answer in zip(cells, golds, strict=True)]
     if spec.task != "answer":
         cells = [{field: str(value).strip() for field, value in cell.items()} for cell in cells]
@@ -250,27 +249,27 @@ def _dataset_of(table: Table, cells: list[JsonObject], gold: str, task: Task, ki
 
 
 def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, seed: int, labelled: bool) -> Dataset:
-    if not labelled and gold is None and not any(map(table.find, _GOLDS)):
-        fields = {table.find(name) or name: field_name(name) for name in inputs or [_question_column(table)]}
-        cells = _with_context(table, table.cells(fields), list(fields)) if inputs is None else table.cells(fields)
+    if not labelled and gold is None and not any(map(table.find, GOLD_COLUMNS)):
+        fields = {table.find(name) or name: field_name(name) for name in inputs or [question_column(table)]}
+        cells = with_context(table, table.cells(fields), list(fields)) if inputs is None else table.cells(fields)
         return _dataset_of(table, cells, "answer", "answer", "auto")
     if inputs is None and gold is None and set(_GPQA) <= set(table.columns):
         return _gpqa_dataset(table, seed)
-    columns = [_question_column(table)] if inputs is None else inputs
-    fields = _choose_columns(table, columns, _GOLDS if gold is None else [gold])
+    columns = [question_column(table)] if inputs is None else inputs
+    fields = choose_columns(table, columns, GOLD_COLUMNS if gold is None else [gold])
     cells = table.cells(fields)
     *questions, answer = fields.values()
     options = find_options(table, list(fields)) if "choice" not in questions else None
     if inputs is None:
-        cells = _with_context(table, cells, [*fields, *(options.columns if options else ())])
+        cells = with_context(table, cells, [*fields, *(options.columns if options else ())])
     letters = all(option_letter(cell[answer]) for cell in cells)
     if options:
         question = "question" if "question" in questions else questions[-1]
-        chosen = _lettered_choices(table, options, cells, question, answer) if inputs is None or letters else None
+        chosen = lettered_choices(table, options, cells, question, answer) if inputs is None or letters else None
         if chosen is not None:
             return _dataset_of(table, chosen, "choice", "choice", "choice")
         if letters or answer == "choice":
-            raise _wrong_choice(table, options, cells, answer)
+            raise wrong_choice(table, options, cells, answer)
         if inputs is None:
             raise DataError(
                 f"{table.label} has {options.name}, but its {list(fields)[-1]} is not always one letter A-J: "
@@ -282,110 +281,9 @@ def _load_table(table: Table, inputs: Sequence[str] | None, gold: str | None, se
             {k: v for k, v in cell.items() if k != answer} | {"choice": option_letter(cell[answer])} for cell in cells
         ]
         return _dataset_of(table, cells, "choice", "choice", "choice")
-    golds = [_final_answer(row.where, cell[answer]) for row, cell in zip(table.rows, cells, strict=True)]
+    golds = [final_answer(row.where, cell[answer]) for row, cell in zip(table.rows, cells, strict=True)]
     cells = [cell | {answer: value} for cell, value in zip(cells, golds, strict=True)]
     return _dataset_of(table, cells, answer, "choice" if answer == "choice" else "answer", "auto")
-
-
-def _with_context(table: Table, cells: list[dict[str, Any]], used: Sequence[str]) -> list[dict[str, Any]]:
-    """Put the passage, hint and the like that stand beside a question before it."""
-    columns = find_context(table, used)
-    return [
-        {field_name(column): context_of(row.values.get(column)) for column in columns} | cell
-        for row, cell in zip(table.rows, cells, strict=True)
-    ]
-
-
-def _question_column(table: Table) -> str:
-    """Return the column of the question where none is named.
-
-    It is `question`, or what published sets call it.
-    """
-    return next((name for name in _QUESTIONS if table.find(name)), "question")
-
-
-def _choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) -> dict[str, str]:
-    """Return the field of each chosen column.
-
-    The inputs come first, then the first gold there is.
-    """
-    columns = {name: table.find(name) for name in [*inputs, *golds]}
-    present = f"{table.label} has the columns {', '.join(table.columns)}"
-    for name in inputs:
-        if columns[name] is None:
-            raise DataError(f"{present}: there is no input {name!r} (inputs= names others)")
-    gold = next((name for name in golds if columns[name] and (len(golds) == 1 or name not in inputs)), None)
-    if gold is None:
-        raise DataError(f"{present}: there is no {' or '.join(map(repr, golds[:5]))} (gold= names another)")
-    chosen = [*inputs, gold]
-    fields = {str(columns[name]): field_name(name) for name in chosen}
-    if not inputs or len(fields) < len(chosen) or len(set(fields.values())) < len(chosen):
-        raise DataError(f"inputs {list(inputs)} and gold {gold!r} must be at least two different columns")
-    return fields
-
-
-def _final_answer(where: str, value: object) -> object:
-    """Cut a GSM8K gold down to what follows its last `####`.
-
-    A longer text that has headings stays whole.
-
-    Raises:
-        DataError: If no reply can equal the gold: an object, or a list of texts, of which any may be right.
-    """
-    if isinstance(value, dict) or (isinstance(value, list) and _are_aliases(value)):
-        raise DataError(f"{where}: no reply can equal a gold that is {reprlib.repr(value)}: give one text or number")
-    if isinstance(value, str) and "\\boxed" in value and (marked := find_answer(value, guess=False)):
-        return marked  # a worked solution, as MATH has them
-    if not isinstance(value, str) or "####" not in value or "\n" in value.rpartition("####")[2].strip():
-        return value
-    return _gold_value(where, value, gold_from_gsm8k)
-
-
-def _are_aliases(items: list[object]) -> bool:
-    """Return whether a list holds several wordings of one answer.
-
-    A list of numbers is itself the answer.
-    """
-    return not items or any(
-        isinstance(item, dict) or (isinstance(item, str) and kind_of(item) != "number") for item in items
-    )
-
-
-def _gold_value(where: str, value: object, read_gold: Callable[[Any], object]) -> object:
-    try:
-        return read_gold(value)
-    except DataError as e:
-        raise DataError(f"{where}: {e}") from None
-
-
-def _lettered_choices(
-    table: Table, options: OptionColumns, cells: list[JsonObject], question: str, gold: str
-) -> list[JsonObject] | None:
-    """Write the options into the questions and turn the golds into `choice`.
-
-    The result is None where a gold is no option.
-    """
-    rows = [options.read(row) for row in table.rows]
-    letters = right_letters(rows, [cell[gold] for cell in cells])
-    if letters is None:
-        return None
-    return [
-        {k: v for k, v in cell.items() if k != gold} | {question: with_options(cell[question], row), "choice": letter}
-        for cell, row, letter in zip(cells, rows, letters, strict=True)
-    ]
-
-
-def _wrong_choice(table: Table, options: OptionColumns, cells: list[JsonObject], gold: str) -> DataError:
-    """Return the error that names the row whose gold is no letter.
-
-    The golds of the other rows are letters of their options.
-    """
-    for row, cell in zip(table.rows, cells, strict=True):
-        letters = LETTERS[: len(options.read(row).texts)]
-        if option_letter(cell[gold]) not in tuple(letters):
-            value = reprlib.repr(cell[gold])
-            return DataError(f"{row.where}: {gold} must be one of the letters {letters}, got {value}")
-    return DataError(f"{table.label}: {gold} is no option of {options.name}")
 
 
 def _gpqa_dataset(table: Table, seed: int) -> Dataset:

@@ -1,7 +1,6 @@
 """TaleAdapter: the paper's prompts character for character, and the programs of DSPy under it."""
 
 import asyncio
-import json
 from typing import Any, Literal
 
 import dspy
@@ -12,7 +11,7 @@ from fake_lm import fake_lm, thinking
 from signatures import make
 
 from tale_dspy.accounting.token_counts import count_cl100k
-from tale_dspy.adapter import SYSTEM, TaleAdapter, is_choice, is_estimator, own_instructions
+from tale_dspy.adapter import SYSTEM, TaleAdapter
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 
@@ -193,51 +192,6 @@ def test_an_empty_input_is_shown_and_a_missing_one_left_out() -> None:
 def test_a_question_may_hold_braces_and_markers() -> None:
     question = "{think} {question} {0} [[ ## answer ## ]]"
     assert user("question -> reasoning, answer", question=question).startswith(f"Q: {question}\n")
-
-
-@pytest.mark.parametrize(
-    ("signature", "instructions"),
-    [
-        (dspy.Signature("question -> answer"), ""),
-        (dspy.ChainOfThought("question, a_b -> x, y: int").predict.signature, ""),
-        (dspy.Signature("question -> answer").append("z", dspy.OutputField()), ""),
-        (dspy.Signature("question -> answer").with_instructions("  "), ""),
-        (dspy.Signature("question -> answer", "Be kind."), "Be kind."),
-        (dspy.Signature("question -> answer").append_instructions("Be kind."), "fields `answer`.\n\nBe kind."),
-        (Described, "Answer like a pirate."),
-    ],
-)
-def test_only_instructions_that_somebody_wrote_are_rendered(signature: Any, instructions: str) -> None:
-    assert own_instructions(signature).endswith(instructions) if instructions else own_instructions(signature) == ""
-
-
-def test_instructions_are_known_as_generated_after_a_round_through_a_file() -> None:
-    signature = dspy.Signature("question -> answer")
-    state = json.loads(json.dumps(signature.dump_state()))
-    assert own_instructions(dspy.Signature("question, more -> answer, why").load_state(state)) == ""
-
-
-@pytest.mark.parametrize(
-    ("signature", "choice"),
-    [
-        ("question -> choice", True),
-        ("question -> reasoning, choice", True),
-        ("question -> label: Literal['A', 'B', 'C']", True),
-        ("question -> label: Literal['a', 'b']", True),
-        ("question -> label: Literal['Y', 'N']", False),
-        ("question -> choice: Literal['red', 'blue']", False),
-        ("question -> choice: list[str]", False),
-        ("question -> choice, why", False),
-        ("question -> answer", False),
-    ],
-)
-def test_a_choice_is_a_text_of_that_name_or_letters_from_a(signature: str, choice: bool) -> None:
-    assert is_choice(dspy.Signature(signature)) is choice
-
-
-def test_an_estimator_has_a_budget_for_its_only_output() -> None:
-    assert is_estimator(dspy.Signature("question -> token_budget"))
-    assert not is_estimator(dspy.Signature("question, token_budget -> answer"))
 
 
 # ---- demos, history, images

@@ -21,10 +21,10 @@ def scaled(plan: Plan, data: "Dataset", factor: float, options: JsonObject) -> "
 
     The configuration then tells which.
     """
-    from tale_dspy.adapter import BUDGET
     from tale_dspy.datasets import data_hash
     from tale_dspy.runs.records import load_run
     from tale_dspy.runs.scaled import with_scaled_budgets
+    from tale_dspy.task_signature import BUDGET
 
     if plan.vanilla is None:
         raise UsageError(f"{plan.program} needs --vanilla RUN, the folder of a cot run of the same questions")

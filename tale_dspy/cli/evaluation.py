@@ -91,8 +91,8 @@ def set_up(plan: Plan, program: Program, data: "Dataset") -> JsonObject:
 
 def _check_inputs(plan: Plan, program: Program, data: "Dataset") -> None:
     """Say which inputs of a saved program the data lacks."""
-    from tale_dspy.adapter import BUDGET
     from tale_dspy.programs.base import TaleModule
+    from tale_dspy.task_signature import BUDGET
 
     columns = list(data.examples[0].inputs().keys())
     fields = list(program.predict.signature.input_fields) if isinstance(program, TaleModule) else []

@@ -29,7 +29,7 @@ from inspect_ai.scorer import CORRECT, INCORRECT, Score, Scorer, Target, accurac
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import span
 
-from tale_dspy.adapter import BUDGET, TaleAdapter
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers.budget_estimate import read_estimate
 from tale_dspy.answers.comparing import answers_equal
 from tale_dspy.answers.kinds import kind_of
@@ -45,6 +45,7 @@ from tale_dspy.programs.cot import VanillaCoT
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.saving import load
 from tale_dspy.programs.skipping import LEAST_BUDGET
+from tale_dspy.task_signature import BUDGET
 
 KEY = "tale"
 """Key of a sample's metadata in the log: the budget, where it came from, and how it was sent."""

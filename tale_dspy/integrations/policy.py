@@ -16,7 +16,6 @@ from typing import Protocol, TypeAlias
 
 import dspy
 
-from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, Budget, BudgetLike, BudgetLimits, BudgetValue, read_budget
 from tale_dspy.errors import TaleError, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
@@ -27,6 +26,7 @@ from tale_dspy.programs.saving import load
 from tale_dspy.programs.state import promises_of
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
+from tale_dspy.task_signature import BUDGET
 
 logger = logging.getLogger(__name__)
 

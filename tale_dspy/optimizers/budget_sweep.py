@@ -13,7 +13,6 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import BudgetLike, BudgetValue, check_budget
 from tale_dspy.datasets import Dataset, data_hash, example_ids
 from tale_dspy.display import html_table, number
@@ -34,6 +33,7 @@ from tale_dspy.runs.records import Run
 from tale_dspy.runs.scaled import with_scaled_budgets
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.task_signature import BUDGET
 
 SweepPoint = int | float | str
 """Tokens, a share of the tokens without a budget, or an effort word."""

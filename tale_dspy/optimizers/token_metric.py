@@ -12,13 +12,13 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.datasets import example_id
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.programs.predictor import TalePredict
 from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.scoring import Metric, Question, answers_match, score_of
+from tale_dspy.task_signature import BUDGET, REASONING
 
 
 @dataclass(frozen=True)

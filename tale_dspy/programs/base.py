@@ -16,7 +16,7 @@ from dspy import Completions, ensure_signature
 
 from tale_dspy.accounting.calls import Call, record_calls
 from tale_dspy.accounting.receipts import Receipt, status_of
-from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, adapter_named, describe_adapter, own_instructions
+from tale_dspy.adapter import TaleAdapter, adapter_named, describe_adapter
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
 from tale_dspy.programs.guarantee import calibration_context, warn_if_invalid
@@ -28,6 +28,7 @@ from tale_dspy.programs.state import BudgetState, TrainingExamples
 from tale_dspy.programs.steps import Steps, arun_steps, call_of, run_steps
 from tale_dspy.programs.typenames import type_from_text, type_to_text
 from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.task_signature import BUDGET, REASONING, own_instructions
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
 """Names a module adds to a signature or to its predictions."""

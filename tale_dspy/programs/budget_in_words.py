@@ -7,9 +7,10 @@ from copy import copy
 from functools import lru_cache, partial
 from typing import Any
 
-from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.prompt_forms import BUDGET_SENTENCE
 from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.task_signature import BUDGET, REASONING
 
 
 def with_budget_in_words(adapter: Any) -> Any:

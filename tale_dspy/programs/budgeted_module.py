@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 
 from tale_dspy.accounting.calls import Call, role
-from tale_dspy.adapter import BUDGET, TaleAdapter
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.backends.budget_planner import BudgetRequest, Mode
 from tale_dspy.backends.lm import LM
 from tale_dspy.backends.reasoning_params import budget_request, check_mode
@@ -35,6 +35,7 @@ from tale_dspy.programs.state import BudgetModeState, SkipState
 from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.prompt_forms import PAPER
 from tale_dspy.protocols import CallArguments, JsonObject, LanguageModel, Program
+from tale_dspy.task_signature import BUDGET
 
 
 class BudgetedModule(TaleModule, abstract=True):

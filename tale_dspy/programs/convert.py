@@ -6,7 +6,7 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import with_budget
@@ -20,6 +20,7 @@ from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.shadow import ShadowCheck
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.protocols import Program
+from tale_dspy.task_signature import BUDGET, REASONING
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import dspy
 from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.calls import record_calls, role
-from tale_dspy.adapter import BUDGET, adapter_named, describe_adapter
+from tale_dspy.adapter import adapter_named, describe_adapter
 from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import adapter_message_call
@@ -35,6 +35,7 @@ from tale_dspy.programs.registry import RegisteredModule
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, run_steps
 from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.task_signature import BUDGET
 
 logger = logging.getLogger(__name__)
 

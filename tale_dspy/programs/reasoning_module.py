@@ -12,7 +12,6 @@ from typing import Any
 import dspy
 
 from tale_dspy.accounting.calls import Call
-from tale_dspy.adapter import REASONING
 from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.backends.model_control import is_reasoning_model
 from tale_dspy.backends.reasoning_params import check_mode
@@ -23,6 +22,7 @@ from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.state import ReasoningModeState
 from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.protocols import CallArguments, Predictor
+from tale_dspy.task_signature import REASONING
 
 
 class ReasoningModule(TaleModule, abstract=True):

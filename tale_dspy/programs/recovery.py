@@ -16,7 +16,6 @@ from dspy import AdapterParseError, ContextWindowExceededError, LMInvalidRequest
 
 from tale_dspy.accounting.calls import Call
 from tale_dspy.accounting.receipts import status_of
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.budget_planner import BudgetRequest
 from tale_dspy.backends.model_control import family_of
 from tale_dspy.backends.output_limit import max_output_tokens
@@ -27,6 +26,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.fields import thought
 from tale_dspy.prompts import ANSWER_AT_ONCE, ANSWER_NOW
 from tale_dspy.protocols import CallArguments, JsonObject, LanguageModel
+from tale_dspy.task_signature import BUDGET, REASONING
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Self
 import dspy
 from dspy import make_signature
 
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import StateError
 from tale_dspy.programs.typenames import type_from_text, type_to_text
 from tale_dspy.protocols import JsonObject
+from tale_dspy.task_signature import BUDGET, REASONING
 
 FORMAT = 1
 """Version of the description; a file of another is refused."""

@@ -5,10 +5,10 @@ from typing import Any
 import dspy
 
 from tale_dspy.accounting.calls import Call
-from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import Budget, read_budget
 from tale_dspy.programs.base import TalePrediction, with_reasoning
 from tale_dspy.programs.reasoning_module import ReasoningModule, with_thought
+from tale_dspy.task_signature import BUDGET
 
 
 class SelfBudgeted(ReasoningModule):

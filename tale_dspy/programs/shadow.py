@@ -17,11 +17,11 @@ from typing import Any
 from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.calls import CallListener, ShadowResult
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.answers import answers_equal
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.protocols import JsonObject
+from tale_dspy.task_signature import BUDGET, REASONING
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Literal
 import dspy
 
 from tale_dspy.accounting.calls import Call
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import UsageError
+from tale_dspy.task_signature import BUDGET, REASONING
 
 SkipPolicy = Literal["unbudgeted", "floor"]
 SKIP_POLICIES: tuple[SkipPolicy, ...] = ("unbudgeted", "floor")

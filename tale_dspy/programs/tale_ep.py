@@ -8,7 +8,6 @@ from typing import Any
 import dspy
 
 from tale_dspy.accounting.calls import Call, ShadowResult, role, total_or_none
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.backends.model_control import is_reasoning_model
 from tale_dspy.budget import (
@@ -40,6 +39,7 @@ from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy
 from tale_dspy.programs.state import LimitsState
 from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.task_signature import BUDGET, REASONING
 
 
 class TaleEP(BudgetedModule):

@@ -14,7 +14,6 @@ from dspy import AdapterParseError
 
 from tale_dspy.accounting.calls import Call, record_calls
 from tale_dspy.accounting.receipts import Receipt, status_of
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.programs.base import TaleModule, TalePrediction, with_receipt
 from tale_dspy.programs.budgeted_module import BudgetedModule
@@ -25,6 +24,7 @@ from tale_dspy.programs.shadow import answers_agree
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, call_of, gathered, run_steps
 from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.task_signature import BUDGET, REASONING
 
 DEFAULT_MAX_VOTES = 16
 DEFAULT_CONFIDENCE = 0.95

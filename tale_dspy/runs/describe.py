@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import dspy
 
-from tale_dspy.adapter import describe_adapter, own_instructions
+from tale_dspy.adapter import describe_adapter
 from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.lm import LM
 from tale_dspy.backends.local.model_path import embedded_folder, parse_model_path
@@ -32,6 +32,7 @@ from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.questions import QuestionStream
 from tale_dspy.runs.scoring import Metric
+from tale_dspy.task_signature import own_instructions
 
 
 def describe_run(

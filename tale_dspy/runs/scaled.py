@@ -6,10 +6,10 @@ On the same question (paper, table 8).
 from collections import defaultdict
 from dataclasses import replace
 
-from tale_dspy.adapter import BUDGET
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.errors import DataError
 from tale_dspy.runs.records import Run
+from tale_dspy.task_signature import BUDGET
 
 
 def with_scaled_budgets(data: Dataset, vanilla: Run, factor: float) -> Dataset:

@@ -12,7 +12,6 @@ from dspy import AdapterParseError
 from tale_dspy.accounting.calls import Call, role, total_or_none
 from tale_dspy.accounting.receipts import status_of
 from tale_dspy.accounting.token_counts import count_cl100k
-from tale_dspy.adapter import REASONING
 from tale_dspy.answers import Kind, answers_equal, judge, paper_judge
 from tale_dspy.backends.redaction import redact
 from tale_dspy.programs.base import TalePrediction
@@ -20,6 +19,7 @@ from tale_dspy.programs.skipping import skips_reasoning
 from tale_dspy.prompts import EXAMPLE_ANSWER
 from tale_dspy.protocols import JsonObject, Program, SettingsView
 from tale_dspy.runs.records import AnswerOutcome, Record
+from tale_dspy.task_signature import REASONING
 
 Metric = Callable[..., Any]
 

@@ -9,11 +9,12 @@ from typing import Any
 import dspy
 from dspy import AdapterParseError
 
-from tale_dspy.adapter import BUDGET, REASONING, TaleAdapter, is_estimator
+from tale_dspy.adapter import TaleAdapter
 from tale_dspy.answers import answers_equal
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.protocols import JsonObject, Predictor, Program
+from tale_dspy.task_signature import BUDGET, REASONING, is_estimator
 
 Messages = list[dict[str, str]]
 

@@ -12,7 +12,6 @@ from typing import Any
 import dspy
 
 from tale_dspy.accounting.calls import Call
-from tale_dspy.adapter import BUDGET, REASONING
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TalePrediction
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
@@ -20,6 +19,7 @@ from tale_dspy.programs.convert import replace_modules, unbudgeted
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.protocols import CallArguments, Program
+from tale_dspy.task_signature import BUDGET, REASONING
 
 BudgetedPredictor = TaleEP | BudgetedChainOfThought
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import REASONING
 from tale_dspy.answers import answers_equal, find_answer
 from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import change_text, number, plain_json
@@ -32,6 +31,7 @@ from tale_dspy.runs.questions import gold_field
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.task_signature import REASONING
 
 QUESTIONS = 400
 """Questions of a search that are asked again at most."""

@@ -6,7 +6,6 @@ import dspy
 from dspy import AdapterParseError, make_signature
 
 from tale_dspy.accounting.calls import Call, role
-from tale_dspy.adapter import BUDGET
 from tale_dspy.answers.budget_estimate import read_estimate
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.backends.reasoning_params import minimal_thinking
@@ -16,6 +15,7 @@ from tale_dspy.programs.state import LimitsState
 from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
 from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.task_signature import BUDGET
 
 UNLIMITED = 10**9
 """The ceiling of an estimator whose caller keeps the limits."""

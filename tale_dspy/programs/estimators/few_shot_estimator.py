@@ -8,12 +8,12 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, check_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.protocols import JsonObject
+from tale_dspy.task_signature import BUDGET
 
 
 class FewShotEstimator(BudgetEstimator):

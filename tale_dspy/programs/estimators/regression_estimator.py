@@ -9,7 +9,6 @@ from typing import Any, Self
 import dspy
 
 from tale_dspy.accounting.receipts import Receipt
-from tale_dspy.adapter import BUDGET
 from tale_dspy.budget import DEFAULT_BUDGET, DEFAULT_CEILING, DEFAULT_FLOOR, Budget, BudgetLimits
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike, TalePrediction, with_receipt
@@ -18,6 +17,7 @@ from tale_dspy.programs.estimators.text_estimator import TextEstimator, budget_s
 from tale_dspy.programs.estimators.text_features import FEATURES
 from tale_dspy.programs.registry import BuildContext, signature_from
 from tale_dspy.programs.state import LimitsState, TrainingExamples
+from tale_dspy.task_signature import BUDGET
 
 
 class RegressionEstimator(TextEstimator):

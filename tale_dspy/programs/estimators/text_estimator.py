@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import dspy
 from dspy import make_signature
 
-from tale_dspy.adapter import BUDGET
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import SignatureLike, check_signature
 from tale_dspy.programs.estimators.text_features import FEATURES, features, text_of
 from tale_dspy.programs.predictor import load_parameters
 from tale_dspy.programs.registry import RegisteredModule, describe_signature
 from tale_dspy.protocols import JsonObject
+from tale_dspy.task_signature import BUDGET
 
 
 class TextEstimator(RegisteredModule, abstract=True):
