@@ -59,7 +59,8 @@ def command_line() -> str:
     group: Any = get_command(app)
     parts = ["# Command line\n", "Every flag can also stand in a `--config` file or a `TALE_<FLAG>` variable.\n"]
     for name, command in sorted(group.commands.items()):
-        parts += [f"## tale {name}\n", f"{command.help}\n", "| flag | meaning | default |", "| --- | --- | --- |"]
+        about = [f"{text}\n" for text in (command.help, command.epilog) if text]
+        parts += [f"## tale {name}\n", *about, "| flag | meaning | default |", "| --- | --- | --- |"]
         for parameter in command.params:
             if parameter.name == "help":
                 continue

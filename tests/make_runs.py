@@ -95,6 +95,15 @@ def ep_run(n: int = 20, **fields: Any) -> Run:
     return make_run([make_record(i, **(EP | fields)) for i in range(n)], "tale-ep")
 
 
+def effort_run(word: str, tokens: int = 50, *, budget: int | None = None, **config: str) -> Run:
+    """A run of ten questions with an effort word."""
+    records = [
+        make_record(i, effort=word, token_budget=budget, budget_source="given", output_tokens=tokens + i)
+        for i in range(10)
+    ]
+    return make_run(records, f"effort:{word}", **config)
+
+
 def three_runs() -> list[Run]:
     """A baseline, a run with an estimator, and one on other data."""
     other = make_run("cctew", "other", data={"name": "gsm8k-zero"})

@@ -1,32 +1,21 @@
-"""Every block of the README and the manual runs as it stands, and every link leads somewhere."""
+"""Every block of the README and the manual runs or says why not, and every link leads somewhere."""
 
 import importlib.util
-import json
-import os
 import re
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from manual_pages import PAGES, ROOT, PageRunner, blocks_of, provider
 from typer.main import get_command
 
 from tale_dspy.backends.control_registry import find_control
-from tale_dspy.cli import streams
 from tale_dspy.cli.main import app, main
-from tale_dspy.testing import ScriptedServer, SolverReply, word_problems
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 COMMANDS: dict[str, Any] = dict(get_command(app).commands)  # type: ignore[attr-defined]
-
-
-ROBE = "A robe takes 2 bolts of blue fiber and half that much white. How many bolts in all?"
 
 
 def hooks() -> Any:
@@ -42,88 +31,55 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def blocks(page: Path, *languages: str) -> list[str]:
-    return [text for language, text in BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
-
-
-WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
-COMMAND_LINES = [
-    (name_of(page), line.partition("  #")[0])
+WITH_BLOCKS = [page for page in PAGES if blocks_of(page)]
+COMMANDS_OF_PAGES = [
+    pytest.param(words, id=f"{name_of(page)}: {' '.join(words)}")
     for page in PAGES
-    for text in blocks(page, "", "bash", "sh")
-    for line in text.splitlines()
-    if line.startswith(("tale ", "srun tale "))
+    for block in blocks_of(page)
+    for words in block.commands
 ]
 
 
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
-def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
-    rows = word_problems(12)
-    rows[0] = {
-        "question": "A robe takes 2 bolts of blue fiber and half that much white. How many bolts in all?",
-        "answer": "3",
-    }
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "page.py").write_text("\n".join(blocks(page, "python")))
-    with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
-        env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "none", "HOME": str(tmp_path)}
-        result = subprocess.run(
-            [sys.executable, "page.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
-        )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
-
-
-@pytest.mark.parametrize(("page", "line"), COMMAND_LINES)
-def test_a_command_of_a_page_has_the_flags_it_is_given(page: str, line: str) -> None:
-    words = shlex.split(line.removeprefix("srun ").partition(" && ")[0])[1:]
-    if words[0].startswith("--"):
-        return
-    options = {opt for parameter in COMMANDS[words[0]].params for opt in (*parameter.opts, *parameter.secondary_opts)}
-    assert {word for word in words if word.startswith("--")} <= options, page
-
-
-WITH_COMMANDS = ["README.md", "docs/guides/evaluate.md", "docs/index.md"]
-"""Pages for newcomers, whose commands need nothing but a provider. Those of other pages need a cluster, a batch API,
-another environment or minutes of training: tests of commands run them, and here their flags are checked."""
-
-
-@pytest.mark.parametrize("page", WITH_COMMANDS)
-def test_the_commands_of_a_page_run_one_after_another(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
+def test_the_blocks_of_a_page_run_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = word_problems(12)
-    questions = "".join(json.dumps(row) + "\n" for row in rows)
-    for name in ("gsm8k_test.jsonl", "gsm8k_train.jsonl", "questions.jsonl"):
-        marked = questions if name == "questions.jsonl" else questions.replace('"answer": "', '"answer": "#### ')
-        (tmp_path / name).write_text(marked)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("webbrowser.open", lambda address: True)
-    for name, value in streams._ENVIRONMENT.items():  # set as the command would, and put back afterwards
-        monkeypatch.setenv(name, os.environ.get(name, value))
-    monkeypatch.setenv("TALE_DATA", str(tmp_path))
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    monkeypatch.setenv("TALE_YES", "1")  # where a terminal would be asked whether a sample may be paid
-    codes = {}
-    with ScriptedServer(SolverReply({r["question"]: r["answer"] for r in rows})) as server:
-        monkeypatch.setenv("OPENAI_API_BASE", server.url)
-        for where, line in COMMAND_LINES:
-            if where == page:
-                codes[line] = main(shlex.split(line.removeprefix("tale ")))
+    with provider(tmp_path, monkeypatch) as address:
+        runner = PageRunner(address, monkeypatch)
+        for block in blocks_of(page):
+            runner.run(block)
     captured = capsys.readouterr()
-    assert codes == dict.fromkeys(codes, 0), captured.err[-2000:]
+    assert bool(captured.out) == any(block.is_run for block in blocks_of(page))
     assert "Traceback" not in captured.err
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml", "text")], ids=name_of)
-def test_what_needs_other_machines_has_its_form_and_its_flags(page: Path) -> None:
-    for text in blocks(page, "yaml"):
-        assert isinstance(yaml.safe_load(text), dict)
-    for text in blocks(page, "yaml", "text"):
-        for command in re.findall(r"^ *-? *(tale .*(?:\n +(?:\S|--).*)*)", text, re.MULTILINE):
-            words = command.partition("  #")[0].replace("\\\n", " ").split()
-            known = {opt for parameter in COMMANDS[words[1]].params for opt in parameter.opts}
-            assert {word for word in words if word.startswith("--")} <= known, text
+def test_every_block_is_run_or_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+    code = [block for page in PAGES for block in blocks_of(page) if block.language != "text"]
+    not_run = [block for block in code if not block.is_run]
+    assert [block.text for block in not_run if block.reason is None] == []
+    assert [block.reason for block in not_run if block.reason not in block.neighbours] == []  # where a reader sees it
+    with capsys.disabled():
+        sys.stdout.write(f" {len(code)} blocks: {len(code) - len(not_run)} run, {len(not_run)} with a reason ")
+    assert len(code) - len(not_run) >= 28
+
+
+def test_what_is_no_code_holds_no_command() -> None:
+    others = [block for page in PAGES for block in blocks_of(page) if block.language not in ("bash", "python", "yaml")]
+    assert {block.language for block in others} <= {"text"}
+    assert [block.text for block in others if re.search(r"\b(tale|pip|python) ", block.text)] == []
+    indented = re.compile(r"^ {4}(tale|pip|python|make|import) ", re.MULTILINE)
+    assert [name_of(page) for page in PAGES if indented.search(page.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("words", COMMANDS_OF_PAGES)
+def test_a_command_of_a_page_has_the_flags_it_is_given(words: list[str]) -> None:
+    options = {opt for parameter in COMMANDS[words[0]].params for opt in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_files_for_other_programs_have_their_form() -> None:
+    files = [block.text for page in PAGES for block in blocks_of(page) if block.language == "yaml"]
+    assert len(files) == 4 and all(isinstance(yaml.safe_load(text), dict) for text in files)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

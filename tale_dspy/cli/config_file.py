@@ -23,14 +23,35 @@ VARIABLES = {"data": "TALE_DATASET"}
 """Flags whose variable is another: `TALE_DATA` names the folder of the data sets."""
 CONFIG_FILE = "config.toml"
 
+PREFERENCES = "DPO and GRPO"
 PANELS: dict[str, tuple[str, ...]] = {
     "Needed first": (
         *("data", "model", "limit", "max_usd", "out", "api_base", "concurrency", "temperature", "max_tokens", "json"),
+        *("base", "epochs", "learning_rate", "evaluate", "merge_to"),
     ),
+    "Training": (
+        *("batch_size", "micro_batch", "rank", "alpha", "targets", "max_length", "quantize", "gradient_checkpointing"),
+        "checkpoint_every",
+    ),
+    PREFERENCES: (
+        *("loss", "loss_weights", "beta", "ld_alpha", "generations", "reward", "price", "budget", "max_new_tokens"),
+    ),
+    "Evaluation": (*("eval_data", "eval_limit", "eval_program", "eval_api_base", "eval_model", "eval_base_model"),),
     "Budget and effort": (
         *("budgets", "efforts", "effort", "mode", "form", "on_truncation", "on_skip", "vanilla", "train_data"),
         *("train_limit", "sampler", "calls", "draws", "estimator", "min_neighbor_accuracy"),
-        *("optimizer", "prompt_model", "trials", "max_drop", "mean_tokens", "forms", "demos", "demo_sets", "fresh"),
+        *(
+            "optimizer",
+            "prompt_model",
+            "trials",
+            "min_saving",
+            "max_drop",
+            "mean_tokens",
+            "forms",
+            "demos",
+            "demo_sets",
+            "fresh",
+        ),
     ),
     "Data": ("inputs", "gold", "offset", "metric", "repeats", "seed", "allow_leak", "exclude"),
     "Model and provider": (

@@ -32,9 +32,7 @@ NAME = "elasticity"
 class SweepFlags(Plan):
     """The flags that are those of `tale eval`, with a program of its own."""
 
-    program: Annotated[
-        str, typer.Argument(help="cot, or a budgeted program: tale-ep, a saved program's .json, module:attribute.")
-    ] = "cot"
+    program: Annotated[str, typer.Argument(help="cot, tale-ep ... (below)")] = "cot"
 
 
 Budgets = Annotated[
@@ -57,11 +55,7 @@ def run_command(
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Ask a program at several budgets: token elasticity, with figures.
-
-    Budgets are tokens or effort words; the program is asked without one, too. Token elasticity comes as a table, too.
-    The same command continues a sweep that was stopped or killed.
-    """
+    """Ask a program at several budgets or effort words: token elasticity."""
     from tale_dspy.cli.console import live_bar, print_json
     from tale_dspy.optimizers.budget_sweep import parse_point
 

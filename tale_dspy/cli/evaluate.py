@@ -24,10 +24,7 @@ def run_command(
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Run PROGRAM over a data set and sum it up.
-
-    The same command continues a run that was stopped or killed.
-    """
+    """Run PROGRAM over a data set. The same command continues a stopped run."""
     from tale_dspy.cli.console import console, live_bar, print_json
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.runs.records import load_run

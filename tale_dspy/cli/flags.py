@@ -5,23 +5,42 @@ from typing import Annotated
 
 import typer
 
+_CONTINUES = "The same command continues what was stopped or killed."
+_PROGRAMS = (
+    "PROGRAM is direct, cot, dspy-cot, concise, draft, tale-ep, self-budgeted, budget:N, budget:0.25x, budget:best, "
+    "effort:WORD, effort:best, a saved program's .json, or module:attribute."
+)
+_BUDGETED = "PROGRAM is tale-ep, budget:N, a saved program's .json, or module:attribute with budgeted predictors."
+_DATA = (
+    "--data is gsm8k, gsm8k-train, gsm8k-zero, mathbench-middle ..., math-500, aime, gpqa, embedded:test, "
+    "hf:owner/name:split, or a .jsonl, .csv or .parquet file; named sets are looked up in $TALE_DATA, then on the hub. "
+    "--model is any LiteLLM model string, local:PATH, or embedded, the small model that ships."
+)
+EPILOGS = {
+    "eval": f"{_PROGRAMS} {_DATA}",
+    "search": f"{_CONTINUES} The program that is saved estimates budgets without a call. What budgets of their own "
+    f"gain is measured against budget:best, the best budget for all. {_BUDGETED} {_DATA}",
+    "elasticity": f"{_CONTINUES} The program is asked without a budget, too. Token elasticity comes as table and "
+    f"figures. PROGRAM is cot, or a budgeted program: tale-ep, a saved program's .json, module:attribute. {_DATA}",
+    "train": f"{_CONTINUES} On several GPUs it is `accelerate launch -m tale_dspy.cli.main train ...`. --base is "
+    "embedded, the folder of a model, or its name on the Hugging Face hub; --data is rows of the form that "
+    "`tale distill` writes; --eval asks base and adapter unseen questions, as `tale gate` wants it.",
+    "tune": f"{_CONTINUES} Every program of the Pareto front and the chosen one are saved; that one is measured on "
+    f"questions that were kept back, against the same program without budgets. {_BUDGETED} {_DATA}",
+}
+"""What is too long for the first screen of a command's help, and stands at its end."""
+
 Program = Annotated[
     str,
-    typer.Argument(
-        help="direct, cot, dspy-cot, concise, draft, tale-ep, self-budgeted, budget:N, budget:0.25x, budget:best, "
-        "effort:WORD, effort:best, a saved program's .json, or module:attribute."
-    ),
+    typer.Argument(help="cot, tale-ep, budget:50 ... (below)"),
 ]
 Data = Annotated[
     str,
-    typer.Option(
-        help="gsm8k, gsm8k-train, gsm8k-zero, mathbench-middle ..., gpqa, hf:owner/name:split, or a "
-        ".jsonl/.csv/.parquet file. Named sets are looked up in $TALE_DATA, then on the hub."
-    ),
+    typer.Option(help="gsm8k ... (below), or a file."),
 ]
 Inputs = Annotated[str | None, typer.Option(help="Input columns of --data, separated by commas.")]
 Gold = Annotated[str | None, typer.Option(help="Column of --data that holds the right answer.")]
-Model = Annotated[str, typer.Option(help="A LiteLLM model string, such as openai/gpt-4o-mini.")]
+Model = Annotated[str, typer.Option(help="Such as openai/gpt-4o-mini.")]
 ApiBase = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server.")]
 Engine = Annotated[str, typer.Option(help="litellm, auto (DSPy's own stack where it can), or lm15.")]
 Server = Annotated[
@@ -50,7 +69,7 @@ Efforts = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]
 Offset = Annotated[int, typer.Option(help="Leave out so many questions at the start.")]
-Concurrency = Annotated[int, typer.Option(help="Questions asked at the same time.")]
+Concurrency = Annotated[int, typer.Option(help="Questions asked at once.")]
 Temperature = Annotated[float | None, typer.Option(help="Of sampling; unset: the provider's.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Of one reply; unset: the provider's.")]
 Timeout = Annotated[float, typer.Option(help="Seconds without an answer until a request is given up.")]

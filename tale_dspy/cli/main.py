@@ -21,6 +21,7 @@ from tale_dspy.cli import (
     elasticity,
     evaluate,
     export,
+    flags,
     gate,
     merge,
     report,
@@ -100,7 +101,7 @@ for _command in (
     export,
     merge,
 ):
-    app.command(_command.NAME)(exits(with_config(_command.run_command)))
+    app.command(_command.NAME, epilog=flags.EPILOGS.get(_command.NAME))(exits(with_config(_command.run_command)))
 
 
 @app.callback(invoke_without_command=True)

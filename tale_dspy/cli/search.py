@@ -40,9 +40,7 @@ class SearchFlags(Plan):
 
     program: Annotated[
         str,
-        typer.Argument(
-            help="tale-ep, budget:N, a saved program's .json, or module:attribute with budgeted predictors."
-        ),
+        typer.Argument(help="tale-ep, budget:N ... (below)"),
     ] = "tale-ep"
     metric: Annotated[
         str | None,
@@ -65,11 +63,7 @@ def run_command(
     yes: flags.Yes = False,
     json: flags.Json = False,
 ) -> int:
-    """Search each question's best budget and save an estimating program.
-
-    The questions are training questions; the saved program estimates budgets. States what budgets of their own gain
-    against budget:best, the best budget for all. The same command continues a search that was stopped or killed.
-    """
+    """Search each question's best budget, and learn to estimate it."""
     from tale_dspy.cli.console import print_json
 
     plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--search")).checked()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.config_file import PREFERENCES
 from tale_dspy.cli.console import say
 from tale_dspy.cli.gate import MaxDrop, MinSaving
 from tale_dspy.cli.groups import expand_dataclass
@@ -35,7 +36,7 @@ class TrainingFlags:
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Rows of one step, over all devices.")] = None
     micro_batch: Annotated[int | None, typer.Option(help="Rows of one forward pass on one device.")] = None
-    learning_rate: Annotated[float | None, typer.Option(help="At its peak; unset goes by the model's width.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="At its peak; unset: by the model.")] = None
     rank: Annotated[int | None, typer.Option(help="Of the LoRA matrices.")] = None
     alpha: Annotated[int | None, typer.Option(help="LoRA's scale is alpha over rank.")] = None
     targets: Annotated[str | None, typer.Option(help="Layers, by commas; all-linear for all.")] = None
@@ -55,7 +56,9 @@ class TrainingFlags:
     ] = None
     price: Annotated[float | None, typer.Option(help="grpo: taken off the reward for each token too many.")] = None
     budget: Annotated[int | None, typer.Option(help="grpo: free tokens of rows without a budget.")] = None
-    temperature: Annotated[float | None, typer.Option(help="grpo: of the replies that are drawn.")] = None
+    temperature: Annotated[
+        float | None, typer.Option(help="grpo: of the replies that are drawn.", rich_help_panel=PREFERENCES)
+    ] = None
     max_new_tokens: Annotated[int | None, typer.Option(help="grpo: most tokens of a reply.")] = None
     seed: Annotated[int | None, typer.Option(help="First weights of the adapter, order of the rows.")] = None
 
@@ -78,9 +81,7 @@ class TrainingFlags:
 class EvaluationFlags:
     """What `--eval` asks after the training, and where."""
 
-    evaluate: Annotated[
-        bool, typer.Option("--eval", help="Then ask base and adapter unseen questions, as `tale gate` wants it.")
-    ] = False
+    evaluate: Annotated[bool, typer.Option("--eval", help="Then compare it with the base.")] = False
     eval_data: Annotated[str | None, typer.Option(help="Questions of --eval; of embedded: embedded:test.")] = None
     eval_limit: Annotated[int | None, typer.Option(help="Ask only so many of them.")] = None
     eval_program: Annotated[str, typer.Option(help="cot, or dspy-cot: what the rows were distilled for.")] = "cot"
@@ -113,22 +114,19 @@ class EvaluationFlags:
 @expand_dataclass()
 def run_command(
     strategy: Annotated[str, typer.Argument(metavar="sft|dpo|grpo", help="What to train with.")],
-    base: Annotated[str, typer.Option(help="embedded, the folder of a model, or its name on the Hugging Face hub.")],
+    base: Annotated[str, typer.Option(help="A model: embedded, folder, hub name.")],
     data: Annotated[
         list[Path],
-        typer.Option(help="Rows that `tale distill` wrote, or any of that form; may be given several times."),
+        typer.Option(help="Rows of `tale distill`; repeatable."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the adapter; the same command continues a killed training.")],
+    out: Annotated[Path, typer.Option(help="Folder of the adapter.")],
     training: TrainingFlags,
     evaluation: EvaluationFlags,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained; load no weight.")] = False,
-    merge_to: Annotated[Path | None, typer.Option(help="Write the merged model to this folder, too.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained.")] = False,
+    merge_to: Annotated[Path | None, typer.Option(help="Folder of the merged model, too.")] = None,
     json: flags.Json = False,
 ) -> int:
-    """Train a LoRA adapter on distilled rows.
-
-    On this machine or under `accelerate launch -m tale_dspy.cli.main`.
-    """
+    """Train a LoRA adapter on distilled rows, also under `accelerate launch`."""
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.training.plan import plan_training
 

@@ -63,22 +63,15 @@ class TunePlan(Plan):
     Those of `tale eval`, with a program of its own and another name for the limit of a reply.
     """
 
-    program: Annotated[
-        str, typer.Argument(help="tale-ep, budget:N, a saved program's .json, or module:attribute with budgets.")
-    ] = "tale-ep"
-    max_tokens: Annotated[
-        int | None, typer.Option("--reply-tokens", help="Most tokens of one reply; unset leaves the provider's.")
-    ] = None
+    program: Annotated[str, typer.Argument(help="tale-ep, budget:N ... (below)")] = "tale-ep"
+    max_tokens: Annotated[int | None, typer.Option("--reply-tokens", help="Of one reply; unset: the provider's.")] = (
+        None
+    )
 
 
 @expand_dataclass(without=(*EVAL_ONLY, *BATCH_FLAGS, "repeats", "preset", "allow_leak", "form"))
 def run_command(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> int:
-    """Tune wording, prompt form, demos and budgets of a program.
-
-    They are tuned for accuracy and tokens together. Writes every program of the Pareto front and the chosen one, and
-    measures that one on questions that were kept back, against the same program without budgets. The same command
-    continues a tuning that was stopped or killed.
-    """
+    """Tune wording, form, demos and budgets for accuracy and tokens together."""
     from tale_dspy.cli.console import console, print_json
 
     plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--tune")).checked()

@@ -13,14 +13,16 @@ from tale_dspy.reports.canvas import BLUE, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.report_table import ReportTable
 from tale_dspy.reports.rows import COLUMNS, ReportRow, distinct_names, provenance_sentences
-from tale_dspy.reports.text import shorten_text
+from tale_dspy.reports.text import shorten_names, shorten_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-APART = 11.0
+APART = 4.0
 """Points (1/72 inch) between the centres of two runs below which they share a label."""
+LETTER_WIDTH, LETTER_HEIGHT, DOT = 6.0, 8.5, 7.0
+"""Points that a digit of a label and a run take."""
 
 
 class _CostAxis(NamedTuple):
@@ -127,31 +129,43 @@ def _draw_runs(axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None
 
 
 def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None:
-    """Number the points and write the key at the right.
+    """Number the points where there is room, and write the key at the right.
 
-    Those too close together have one label.
+    Points too close together have one label.
     """
     figure.draw_without_rendering()
-    labels: dict[tuple[float, float], list[int]] = {}
+    # A page shows the figure narrower: what has room there has room in the file, too.
+    scale = 72 / figure.dpi
+    squeeze = canvas.PAGE_WIDTH / figure.get_figwidth()
+    labels: dict[_Place, list[int]] = {}
+    taken: list[_Box] = []
     for number, row in enumerate(rows, 1):
-        point = (cost.value(row) or 0.0, _accuracy_bars(row)[0])
-        pixels = axes.transData.transform(point)
-        near = [p for p in labels if math.dist(axes.transData.transform(p), pixels) < APART * figure.dpi / 72]
-        labels.setdefault(next(iter(near), point), []).append(number)
-    for point, numbers in labels.items():
+        spent, accuracy = cost.value(row) or 0.0, _accuracy_bars(row)[0]
+        dots = [spent, *([row.net_tokens] if cost is _TOKENS and row.net_tokens is not None else [])]
+        places = [
+            _Place(x * scale * squeeze, y * scale)
+            for x, y in axes.transData.transform([(dot, accuracy) for dot in dots]).tolist()
+        ]
+        taken += [_Box(place.x - DOT / 2, place.y - DOT / 2, DOT, DOT) for place in places]
+        near = (place for place in labels if math.dist(place, places[0]) < APART)
+        labels.setdefault(next(near, places[0]), []).append(number)
+    for place, numbers in labels.items():
+        text = ", ".join(map(str, numbers))
+        dx, dy, box = _free_place(place, LETTER_WIDTH * len(text), taken)
+        taken.append(box)
+        row = rows[numbers[0] - 1]
         axes.annotate(
-            ", ".join(map(str, numbers)),
-            point,
-            (5, 4),
+            text,
+            (cost.value(row) or 0.0, _accuracy_bars(row)[0]),
+            (dx, dy),
             textcoords="offset points",
             fontsize=8.5,
             fontweight="bold",
             annotation_clip=False,
         )
-    names = distinct_names(rows)
-    key = "\n".join(f"{number}  {shorten_text(name, 40)}" for number, name in enumerate(names, 1))
+    names = shorten_names(distinct_names(rows), 30)
     axes.annotate(
-        escape_math(key),
+        escape_math("\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))),
         (1, 1),
         (8, 0),
         xycoords="axes fraction",
@@ -160,3 +174,37 @@ def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequenc
         fontsize=8.5 if len(rows) <= 16 else 6.5,
         annotation_clip=False,
     )
+
+
+class _Place(NamedTuple):
+    """Points from the lower left corner of the figure."""
+
+    x: float
+    y: float
+
+
+class _Box(NamedTuple):
+    """Where something is drawn, in points from the lower left corner of the figure."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def overlap(self, other: "_Box") -> float:
+        """Return the area that both cover."""
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        up = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(0.0, across) * max(0.0, up)
+
+
+def _free_place(place: _Place, width: float, taken: Sequence[_Box]) -> tuple[float, float, _Box]:
+    """Return offset in points and box of a label, where it covers least."""
+    above, below = 4.0, -4.0 - LETTER_HEIGHT
+    offsets = [
+        *((5.0, above), (5.0, below), (-5.0 - width, above), (-5.0 - width, below)),
+        *((5.0, above + 9), (5.0, below - 9), (-5.0 - width, above + 9), (-5.0 - width, below - 9)),
+        *((14.0, above), (14.0, below), (-14.0 - width, above), (-14.0 - width, below)),
+    ]
+    boxes = [(dx, dy, _Box(place.x + dx, place.y + dy, width, LETTER_HEIGHT)) for dx, dy in offsets]
+    return min(boxes, key=lambda choice: sum(map(choice[2].overlap, taken)))  # the first of equals

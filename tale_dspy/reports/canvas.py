@@ -36,6 +36,10 @@ COLOUR_VARIABLES = {
     "#ffffff": "paper",
 }
 """Colour of a figure -> the variable of a page's style sheet that takes its place, so that pages can be dark."""
+FOOTER, FOOTER_LETTERS = "footer", 105
+"""What the text below a figure is called, and the letters in a line of it."""
+PAGE_WIDTH = 4.9
+"""Inches of a plot on a page: the whole of a telephone's width, two side by side on a screen."""
 RASTER = 1500
 """Points from which on they are drawn as one picture, so that a figure stays small."""
 STYLE = {
@@ -119,9 +123,8 @@ def escape_math(text: str) -> str:
 
 def draw_footer(axes: "Axes", sentences: Sequence[str]) -> None:
     """Write sentences below the axes, in small grey letters."""
-    lines = [line for sentence in sentences for line in textwrap.wrap(sentence, 105)]
     axes.annotate(
-        escape_math("\n".join(lines)),
+        escape_math(_footer_text(sentences, FOOTER_LETTERS)),
         (0, 0),
         (-38, -38),
         xycoords="axes fraction",
@@ -130,7 +133,37 @@ def draw_footer(axes: "Axes", sentences: Sequence[str]) -> None:
         fontsize=7.5,
         color=GREY,
         annotation_clip=False,
+        gid=FOOTER,
     )
+
+
+def _footer_text(sentences: Sequence[str], letters: int) -> str:
+    return "\n".join(line for sentence in sentences for line in textwrap.wrap(sentence, letters))
+
+
+def is_wide(figure: "Figure") -> bool:
+    """Tell whether plots stand side by side in a figure."""
+    return len({round(float(axes.get_position().x0), 2) for axes in figure.axes}) > 1
+
+
+@contextmanager
+def narrow_figure(figure: "Figure") -> Iterator[None]:
+    """Make a figure as narrow as a column of a page, and leave it as it was.
+
+    Plots side by side keep their width.
+    """
+    width, height = figure.get_size_inches()
+    narrow = width if is_wide(figure) else min(width, PAGE_WIDTH)
+    footers = [(text, text.get_text()) for axes in figure.axes for text in axes.texts if text.get_gid() == FOOTER]
+    figure.set_size_inches(narrow, height)
+    for text, written in footers:
+        text.set_text(_footer_text(written.split("\n"), int(FOOTER_LETTERS * narrow / width)))
+    try:
+        yield
+    finally:
+        figure.set_size_inches(width, height)
+        for text, written in footers:
+            text.set_text(written)
 
 
 def file_stem(out: str | Path, name: str) -> Path:

@@ -42,6 +42,11 @@ class Drawing:
     rows: Sequence[Mapping[str, object]]
     """The numbers behind it."""
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether several plots stand side by side in it."""
+        return canvas.is_wide(self.figure)
+
     def save(self, out: str | Path) -> list[Path]:
         """Write it as PNG and SVG, the same bytes each time, and its numbers as CSV.
 
@@ -79,7 +84,11 @@ class Drawing:
         import matplotlib
 
         buffer = StringIO()
-        with canvas.house_style(), matplotlib.rc_context({"svg.fonttype": "none"}):
+        with (
+            canvas.house_style(),
+            matplotlib.rc_context({"svg.fonttype": "none"}),
+            canvas.narrow_figure(self.figure),
+        ):
             self.figure.savefig(
                 buffer,
                 format="svg",

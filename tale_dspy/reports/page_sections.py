@@ -21,7 +21,14 @@ from tale_dspy.reports.question_explorer import CHANGE, FLIPS, question_explorer
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
 from tale_dspy.reports.rows import compact_table, distinct_names
 from tale_dspy.reports.search_explorer import search_explorer
-from tale_dspy.reports.search_run import range_qualities, range_sentence, search_notes, search_summary, searched_row
+from tale_dspy.reports.search_run import (
+    range_qualities,
+    range_sentence,
+    search_notes,
+    search_sentence,
+    search_summary,
+    searched_row,
+)
 from tale_dspy.reports.sources import ReportSources
 from tale_dspy.reports.text import by_programs, shorten_text
 from tale_dspy.reports.training_run import flatten_settings, settings_table, training_table
@@ -120,7 +127,7 @@ def _verdict_sentences(sources: ReportSources) -> list[str]:
             f"{shorten_text(row.program, 60)} on {row.data or 'unnamed data'}: {accuracy} right of {number(row.n, 0)} "
             f"questions, {number(row.net_tokens)} output tokens per question."
         )
-    return [*sentences, *(t.verdict for t in sources.trainings)]
+    return [*sentences, *map(search_sentence, sources.searches), *(t.verdict for t in sources.trainings)]
 
 
 def _evidence_sentences(sources: ReportSources) -> list[str]:
@@ -165,13 +172,18 @@ def _run_sections(
         yield PageSection(key="budgets", title="Asked for and spent", drawings=figures["budgets"])
     if figures["spend"]:
         yield PageSection(key="spend", title="Where it went", drawings=figures["spend"])
-    if any(c is not None for c in sources.comparisons):
+    compared = [c for c in sources.comparisons if c is not None]
+    changes = ExplorerView(source=explorers[0].source, page=5, only=CHANGE, only_values=FLIPS)
+    if any(c.right_to_wrong or c.wrong_to_right for c in compared):
         yield PageSection(
             key="changes",
             title="Right and wrong changes",
             sentences=["Questions that one of the two runs answered right, and the other not."],
-            explorers=[ExplorerView(source=explorers[0].source, page=5, only=CHANGE, only_values=FLIPS)],
+            explorers=[changes],
         )
+    elif compared:
+        sentences = ["No question was answered right by one of the two runs, and not by the other."]
+        yield PageSection(key="changes", title="Right and wrong changes", sentences=sentences)
     yield PageSection(
         key="questions",
         title="All questions",

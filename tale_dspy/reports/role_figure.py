@@ -10,7 +10,7 @@ from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.rows import distinct_names, run_row
-from tale_dspy.reports.text import shorten_text
+from tale_dspy.reports.text import shorten_names
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.summary import MeanOfKnown
 
@@ -96,7 +96,7 @@ def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
                 hatch = {"recovery": "///", "metric": "..."}.get(role)
                 axes.barh(range(len(runs)), widths, left=starts, color=colour, label=role, hatch=hatch, height=0.7)
                 starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        names = [escape_math(shorten_text(name, 40)) for name in distinct_names([run_row(run) for run in runs])]
+        names = [escape_math(name) for name in shorten_names(distinct_names([run_row(run) for run in runs]), 28)]
         axes.set_yticks(range(len(runs)), names)
         axes.invert_yaxis()
         axes.set_xlabel("mean completion tokens per question")

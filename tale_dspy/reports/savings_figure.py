@@ -11,7 +11,7 @@ from tale_dspy.reports.canvas import BLUE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.report_table import Interval
 from tale_dspy.reports.rows import ReportRow, distinct_names
-from tale_dspy.reports.text import shorten_text
+from tale_dspy.reports.text import shorten_names, shorten_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
         figure.subplots_adjust(left=0.2, right=0.98, bottom=0.1, top=0.9, wspace=0.12)
         for axes, panel in zip(all_axes, panels, strict=True):
             _draw_panel(axes, panel, compared)
-        names = [escape_math(shorten_text(name, 28)) for name in distinct_names(compared)]
+        names = [escape_math(name) for name in shorten_names(distinct_names(compared), 28)]
         all_axes[0].set_yticks(range(len(compared)), names)
         all_axes[0].invert_yaxis()
     return Drawing(

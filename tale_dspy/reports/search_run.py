@@ -96,6 +96,18 @@ def search_notes(search: SearchRun) -> list[str]:
     return [f"Budgets were chosen by {search.sampler}.{judged}", f"Evidence: {search.provenance}."]
 
 
+def search_sentence(search: SearchRun) -> str:
+    """Say in a sentence what a search found, and what that would save."""
+    table = search_table(search)
+    name = f"Search of {shorten_text(search.predictor, 40)} on {search.data}"
+    sentence = f"{name}: {table['With a best budget']} of {len(search.rows):,} questions have a best budget"
+    if table["Tokens saved %"] == "–":
+        return f"{sentence}."
+    vanilla, best = table["Tokens without a budget (of these)"], table["Tokens with the best budget (confirmed)"]
+    saved = table["Tokens saved %"]
+    return f"{sentence}, with which they take {best} output tokens in place of {vanilla}: {saved} % fewer."
+
+
 def search_table(search: SearchRun) -> dict[str, str]:
     """Sum a search up in a few figures, as text.
 

@@ -20,6 +20,23 @@ def shorten_text(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def shorten_names(names: Sequence[str], length: int) -> list[str]:
+    """Cut names to a length so that they stay different.
+
+    Those that begin alike are cut where they are still alike.
+    """
+    short = [shorten_text(name, length) for name in names]
+    head = length // 3
+    for cut in {text for text in short if short.count(text) > 1}:
+        alike = [name for name, text in zip(names, short, strict=True) if text == cut]
+        apart = next((i for i, letters in enumerate(zip(*alike, strict=False)) if len({*letters}) > 1), length)
+        start = max(head, apart - head)
+        for place, name in enumerate(names):
+            if short[place] == cut and len(name) > length:
+                short[place] = shorten_text(f"{name[:head]}…{name[start:]}", length)
+    return short
+
+
 def wrap_name(name: str, width: int) -> str:
     """Break a name into at most three lines."""
     lines = [""]

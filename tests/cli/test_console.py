@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,6 +41,26 @@ def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
         assert progress is not None
         progress(Tally(total=3, done=1, correct=1))  # the first line comes after 30 s
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_line_comes_every_30_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimpleNamespace(seconds=1000.0, monotonic=lambda: clock.seconds)
+    monkeypatch.setattr("tale_dspy.cli.console.time", clock)
+    with live_bar("cot on\ngsm8k") as progress:
+        assert progress is not None
+        clock.seconds += 45
+        progress(Tally(total=9, done=0, correct=0))  # nothing is answered yet: there is nothing to say
+        for done in range(1, 10):
+            progress(Tally(total=9, done=done, correct=1, output_tokens=90, counted=done, spent_usd=0.25))
+            clock.seconds += 10
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines() == [
+        "cot on gsm8k: 1 of 9, 100.0% right, 90.0 tokens, $0.2500",
+        "cot on gsm8k: 4 of 9, 25.0% right, 22.5 tokens, $0.2500",
+        "cot on gsm8k: 7 of 9, 14.3% right, 12.9 tokens, $0.2500",
+    ]
 
 
 class Screen:

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from tale_dspy.cli import flags
-from tale_dspy.cli.main import app
+from tale_dspy.cli.main import app, main
 from tale_dspy.cli.plan import Plan
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -16,6 +16,27 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 def test_every_flag_is_explained(command: str) -> None:
     # Those of typer itself, such as --help, hold a text as well.
     assert [p.name for p in COMMANDS[command].params if not p.help] == []
+
+
+@pytest.mark.parametrize("command", ["eval", "search", "elasticity", "tune", "train"])
+def test_what_a_newcomer_needs_fits_on_the_first_screen(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(i for i, line in enumerate(lines) if "Needed first" in line)
+    last = next(i for i, line in enumerate(lines[head:], head) if line.startswith("╰"))
+    assert last < 24 and max(map(len, lines)) <= 80
+    flags_shown = [line for line in lines[head + 1 : last] if " --" in line]
+    assert len(flags_shown) >= 8 and last - head - 1 - len(flags_shown) <= 3  # nearly all on a line of their own
+    assert "..." not in lines[6] or "PROGRAM is" in " ".join(lines[last:])  # what is shortened stands in full below
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_newcomer_needs_ten_flags_at_most(command: str) -> None:
+    needed = [p.name for p in COMMANDS[command].params if getattr(p, "rich_help_panel", None) == "Needed first"]
+    assert len(needed) <= 10
 
 
 CONTRACT = (

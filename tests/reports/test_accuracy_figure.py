@@ -1,4 +1,5 @@
 import csv
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_runs_at_one_point_share_a_label_and_the_key_names_each(count: int) -> N
 def test_runs_apart_have_a_label_each() -> None:
     drawing = accuracy_tokens(report_rows([random_run(30), random_run(30, "b", tokens=50)]))
     assert [text.get_text() for text in drawing.figure.axes[0].texts[:2]] == ["1", "2"]
+
+
+def test_labels_of_many_runs_do_not_cover_each_other() -> None:
+    runs = [random_run(90, str(i), tokens=80 + 13 * (i % 5), accuracy=0.6 + 0.02 * (i % 7)) for i in range(12)]
+    figure = accuracy_tokens(report_rows(runs)).figure
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().replace(", ", "").isdigit()]
+    assert len(boxes) > 6
+    assert [(a.x0, b.x0) for a, b in combinations(boxes, 2) if a.shrunk(0.9, 0.8).overlaps(b.shrunk(0.9, 0.8))] == []
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:

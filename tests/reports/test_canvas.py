@@ -30,3 +30,26 @@ def test_the_style_of_the_user_is_neither_used_nor_changed(tmp_path: Path) -> No
 def test_every_colour_of_a_figure_has_a_variable_of_the_page() -> None:
     style = (Path(canvas.__file__).parent / "templates" / "report.css").read_text()
     assert {f"--{name}:" for name in canvas.COLOUR_VARIABLES.values()} <= set(re.findall(r"--[\w-]+:", style))
+
+
+def test_a_figure_of_one_plot_is_narrow_on_a_page_and_as_it_was_afterwards() -> None:
+    with canvas.house_style():
+        figure, axes = canvas.blank_figure()
+        canvas.draw_footer(axes, ["word " * 40])
+    before = figure.get_figwidth(), axes.texts[0].get_text()
+    with canvas.narrow_figure(figure):
+        assert figure.get_figwidth() == canvas.PAGE_WIDTH
+        assert (
+            max(map(len, axes.texts[0].get_text().split("\n"))) <= canvas.FOOTER_LETTERS * canvas.PAGE_WIDTH / before[0]
+        )
+    assert (figure.get_figwidth(), axes.texts[0].get_text()) == before
+    assert not canvas.is_wide(figure)
+
+
+def test_plots_side_by_side_are_wide_and_those_below_each_other_are_not() -> None:
+    from matplotlib.figure import Figure
+
+    beside, below = Figure(), Figure()
+    beside.subplots(1, 2)
+    below.subplots(2, 1)
+    assert canvas.is_wide(beside) and not canvas.is_wide(below)

@@ -1,17 +1,8 @@
 from pathlib import Path
 
-from make_runs import make_record, make_run, random_run
+from make_runs import effort_run, make_record, make_run, random_run
 
 from tale_dspy.reports.effort_figure import effort_curves, effort_drawings, effort_sentence
-from tale_dspy.runs.records import Run
-
-
-def effort_run(word: str, tokens: int = 50, *, budget: int | None = None, **config: str) -> Run:
-    records = [
-        make_record(i, effort=word, token_budget=budget, budget_source="given", output_tokens=tokens + i)
-        for i in range(10)
-    ]
-    return make_run(records, f"effort:{word}", **config)
 
 
 def test_words_are_ordered_by_effort_and_read_against_the_run_without_one() -> None:

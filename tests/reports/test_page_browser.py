@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from make_runs import make_record, make_run, random_run
+from make_runs import effort_run, make_record, make_run, random_run
 from searched import search
 
 from tale_dspy.reports.page import write_page
@@ -17,6 +17,11 @@ from tale_dspy.reports.sources import ReportSources
 from tale_dspy.reports.training_run import TrainingRun
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=2'>\u202e\u200b\x00[[1]]"
+LONG = "a program with a very long name and wording number"
+TESTED = TrainingRun(
+    Path("short"), {"strategy": "sft", "gate": {"outcome": "pass", "reason": "saves 70 %", "n": 60, "saving": 0.7}}
+)
+PAGES = ["runs", "search", "words", "gate", "hostile"]
 CONTROLS = "a[href], button:not([disabled]), input, select, summary, [tabindex='0']"
 
 
@@ -46,6 +51,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pages = {
         "runs": ReportSources(runs),
         "search": ReportSources([], [searched], [TrainingRun(Path("short"), {"strategy": "sft", "gate": None})]),
+        "words": ReportSources(
+            [effort_run(word, tokens) for word, tokens in (("low", 40), ("medium", 90), ("high", 300))]
+        ),
+        "gate": ReportSources(
+            [random_run(60), make_run(list(random_run(60, tokens=90).records), model="local:short")], [], [TESTED]
+        ),
+        "many": ReportSources(
+            [random_run(40, f"{LONG} {i}", tokens=60 + 9 * i, accuracy=0.5 + 0.02 * i) for i in range(16)]
+        ),
         "hostile": ReportSources([make_run(records, HOSTILE), make_run("cccc", "b")]),
     }
     return {name: write_page(report_page(made), folder / f"{name}.html") for name, made in pages.items()}
@@ -72,7 +86,7 @@ def open_page(browser: Any, files: dict[str, Path]) -> Iterator[Any]:
         context.close()
 
 
-@pytest.mark.parametrize("name", ["runs", "search", "hostile"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_from_disk_without_an_error_or_another_request(
     name: str, open_page: Any, files: dict[str, Path]
 ) -> None:
@@ -82,7 +96,7 @@ def test_a_page_opens_from_disk_without_an_error_or_another_request(
         assert explorer.locator("tbody tr.row").count() > 0
 
 
-@pytest.mark.parametrize("name", ["runs", "search", "hostile"])
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(name: str, scheme: str, open_page: Any) -> None:
     page = open_page(name, scheme=scheme).page
@@ -93,15 +107,27 @@ def test_axe_finds_no_fault(name: str, scheme: str, open_page: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [400, 1000, 1600])
-@pytest.mark.parametrize("name", ["runs", "search", "hostile"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_as_wide_as_its_window(name: str, width: int, open_page: Any) -> None:
     page = open_page(name, width).page
     page.locator("tr.row button").last.press("Enter")
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
 
 
-def test_every_control_is_reached_by_the_tab_key(open_page: Any) -> None:
-    page = open_page("search").page
+@pytest.mark.parametrize("name", ["runs", "many"])
+def test_a_chart_is_as_wide_as_a_telephone_unless_plots_stand_side_by_side(name: str, open_page: Any) -> None:
+    page = open_page(name, 400).page
+    charts = page.evaluate(
+        """[...document.querySelectorAll("figure:not(.wide) .chart")].map(
+            (chart) => [chart.scrollWidth - chart.clientWidth, chart.querySelector("svg").clientWidth]
+        )"""
+    )
+    assert charts and all(overflow <= 0 and 200 < width <= 400 for overflow, width in charts)
+
+
+@pytest.mark.parametrize("name", ["search", "words", "gate"])
+def test_every_control_is_reached_by_the_tab_key(name: str, open_page: Any) -> None:
+    page = open_page(name).page
     controls = page.evaluate(
         """(selector) => {
             window.order = [...document.querySelectorAll(selector)].filter((control) => control.checkVisibility());

@@ -65,8 +65,18 @@ def test_many_runs_have_a_few_verdicts_and_the_table() -> None:
 def test_searches_and_trainings_have_sections() -> None:
     page = report_page(ReportSources([], [SEARCH], [TRAINING]))
     assert keys(page) == ["search-1", "training-1", "settings"]
-    assert page.verdicts == ["short: whether it is shorter and not worse than its base was not tested."]
+    assert page.verdicts == [
+        "Search of self on unnamed data: 2 of 2 questions have a best budget, with which they take 31.5 output tokens "
+        "in place of 122.0: 74.2 % fewer.",
+        "short: whether it is shorter and not worse than its base was not tested.",
+    ]
     assert page.evidence == ["Evidence: simulated."]
+
+
+def test_runs_without_a_change_say_so_and_show_no_empty_table() -> None:
+    page = report_page(ReportSources([make_run("ccw"), make_run("ccw", "b")]))
+    (section,) = [section for section in page.sections if section.key == "changes"]
+    assert section.explorers == () and section.sentences[0].startswith("No question was answered right by one")
 
 
 def test_a_tuned_model_is_tested_against_its_base() -> None:

@@ -1,6 +1,15 @@
 import pytest
 
-from tale_dspy.reports.text import by_programs, csv_text, one_line, question_text, shorten_text, value_text, wrap_name
+from tale_dspy.reports.text import (
+    by_programs,
+    csv_text,
+    one_line,
+    question_text,
+    shorten_names,
+    shorten_text,
+    value_text,
+    wrap_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +28,16 @@ def test_names_break_at_their_parts_into_three_lines_at_most(name: str, expected
 
 def test_a_cut_text_keeps_its_length() -> None:
     assert (shorten_text("abcdef", 6), shorten_text("abcdefg", 6)) == ("abcdef", "abcde…")
+
+
+def test_names_that_begin_alike_are_cut_where_they_are_alike() -> None:
+    names = [
+        "cot",
+        *(f"a rather long name of wording number {i} with demos" for i in (7, 8)),
+        "another long name, alone",
+    ]
+    assert shorten_names(names, 20) == ["cot", "a rath…umber 7 with…", "a rath…umber 8 with…", "another long name, …"]
+    assert shorten_names(["same" * 9, "same" * 9], 12) == ["same…samesa…"] * 2
 
 
 def test_a_sentence_is_said_once_with_its_programs() -> None:
