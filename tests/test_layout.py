@@ -72,6 +72,8 @@ TESTED_ELSEWHERE = {
     "tale_dspy.cli.search_setup": "test_search and test_ray_search search with what it prepares",
     "tale_dspy.runs.work_runner": "test_engine and tests/optimizers/search/test_runner do all their work with it",
     "tale_dspy.runs.stopped": "nothing but an exception; test_engine and test_batch_rounds see what it ends",
+    "tale_dspy.runs.question_sample": "nothing but a record; test_engine draws with it",
+    "tale_dspy.runs.run_lm": "test_engine asks every LM through it",
     "tale_dspy.runs.session": "every call of every run in test_engine and test_folder goes through it",
 }
 """Modules without a test module of their own, and why."""

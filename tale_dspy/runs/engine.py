@@ -23,10 +23,10 @@ from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
+from tale_dspy.runs.question_sample import QuestionSample
 from tale_dspy.runs.questions import QuestionStream, questions_of
 from tale_dspy.runs.records import Record, Run
 from tale_dspy.runs.scoring import Metric, Question, record_of
-from tale_dspy.runs.session import QuestionSample
 from tale_dspy.runs.shards import Shard
 from tale_dspy.runs.summary import RunSummary
 from tale_dspy.runs.work_runner import ProgramCall, Work, WorkRunner

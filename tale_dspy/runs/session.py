@@ -8,12 +8,10 @@ hands every call to the run's `Session`. Nothing of the user's is touched.
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NoReturn
 
 import dspy
@@ -25,44 +23,25 @@ from tale_dspy.accounting.tracking import possibly_billed
 from tale_dspy.backends import attempts
 from tale_dspy.backends.attempts import AttemptObserver, LMRequest
 from tale_dspy.backends.batch.interception import use_request_sender
-from tale_dspy.backends.caching import UsageKeepingLM, is_cached, request_hash, with_cache_hit
+from tale_dspy.backends.caching import is_cached, request_hash
 from tale_dspy.backends.output_limit import max_output_tokens
 from tale_dspy.backends.prices import BATCH_PRICE_SHARE
-from tale_dspy.backends.redaction import redact, register_secrets
+from tale_dspy.backends.redaction import redact
 from tale_dspy.backends.retry import classify_error
 from tale_dspy.errors import BackendError
 from tale_dspy.protocols import JsonObject, LanguageModel
 from tale_dspy.runs.batch_rounds import BatchRounds, CallSender
 from tale_dspy.runs.folder import JournalFolder, JournalKey
+from tale_dspy.runs.question_sample import QuestionSample
 from tale_dspy.runs.stopped import RunStopped
 
-_entries: ContextVar[list[JsonObject] | None] = ContextVar("tale_dspy_entries", default=None)
+recorded_entries: ContextVar[list[JsonObject] | None] = ContextVar("tale_dspy_entries", default=None)
+"""Where DSPy's history entries of the call in progress go; None outside of one."""
 
 
 MAX_REFUSALS = 8
 """Calls that may be refused (403, 404) before anything was answered, until the run is given up."""
 _USAGE = ("prompt_tokens", "output_tokens", "reasoning_tokens", "cached_prompt_tokens")
-
-
-@dataclass
-class QuestionSample:
-    """One draw of one question, and the requests it has made so far."""
-
-    id: str
-    repeat: int
-    calls: list[Call] = field(default_factory=list)
-    """The calls answered so far."""
-    _requests: Counter[str] = field(default_factory=Counter)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def occurrence(self, key: str) -> int:
-        """Count equal requests, from 0.
-
-        The order of concurrent calls then does not matter.
-        """
-        with self._lock:
-            self._requests[key] += 1
-            return self._requests[key] - 1
 
 
 @dataclass
@@ -196,7 +175,7 @@ class Session:
 
         End the run if it failed as every other call would.
         """
-        token = _entries.set(pending.entries)
+        token = recorded_entries.set(pending.entries)
         try:
             yield
         except Exception as error:
@@ -206,7 +185,7 @@ class Session:
             self.release(pending, possibly_billed=True)
             raise
         finally:
-            _entries.reset(token)
+            recorded_entries.reset(token)
 
     def _prepare_call(self, lm: LanguageModel, request: tuple[Any, Any], kwargs: JsonObject) -> _PendingCall:
         sample: QuestionSample = dspy.settings.get("tale_sample") or QuestionSample("-", 0)
@@ -248,7 +227,7 @@ class Session:
             raise RunStopped
         p.attempt += 1
         p.entries = []  # a new list: an earlier attempt that was given up may still be recorded
-        _entries.set(p.entries)
+        recorded_entries.set(p.entries)
         if self.ledger.capped and self.batches is None:
 
             def cached() -> bool:
@@ -365,59 +344,3 @@ def sentence(error: Exception) -> str:
     """
     lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0].rpartition("] ")[2][:300]
-
-
-class _RunLM:
-    """What a run changes about an LM.
-
-    Calls go through the session, and history goes nowhere else.
-    """
-
-    _tale_session: Session
-
-    def __call__(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
-        return self._tale_session.call(self, super().__call__, (prompt, messages), kwargs)  # type: ignore[misc]
-
-    async def acall(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:
-        return await self._tale_session.acall(self, super().acall, (prompt, messages), kwargs)  # type: ignore[misc]
-
-    def update_history(self, entry: JsonObject) -> None:
-        box = _entries.get()
-        if box is not None:
-            box.append(with_cache_hit(entry))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_RunLM":
-        return self  # BestOfN, Refine and others copy their program in the middle of a question
-
-
-@lru_cache(maxsize=64)
-def _class_for(kind: type) -> type:
-    bases = (_RunLM, UsageKeepingLM) if kind is dspy.LM else (_RunLM, kind)
-    return type(f"Run{kind.__name__}", bases, {"__module__": __name__})
-
-
-def run_lm(lm: LanguageModel, session: Session, timeout: float | None) -> Any:
-    """Return a shallow copy of an LM that works for a session.
-
-    Connections and weights are shared.
-
-    Args:
-        lm: Any `dspy.BaseLM`.
-        session: The run's.
-        timeout: Seconds a request may take, unless the LM sets its own; not for engine objects, which own their
-            connection, nor for local models, whose replies take as long as the processor needs.
-    """
-    limits: dict[str, float | None] = (
-        {"timeout": timeout} if timeout and isinstance(lm, dspy.LM) and isinstance(lm.engine, str) else {}
-    )
-    if isinstance(lm, dspy.BaseLM):
-        register_secrets(lm.kwargs)
-    if session.batches is None:
-        limits = {k: v for k, v in limits.items() if lm.kwargs.get(k) is None}
-    else:  # a batch takes hours
-        limits = {k: None for k in ("timeout",) if lm.kwargs.get(k) is not None}
-    copied: Any = lm.copy(num_retries=0, **limits)
-    kind: type = type(lm)
-    copied.__class__ = _class_for(kind)
-    copied._tale_session = session
-    return copied

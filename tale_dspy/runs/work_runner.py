@@ -31,8 +31,10 @@ from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.batch_rounds import QUESTIONS_AT_ONCE, BatchRounds
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.options import RunOptions
+from tale_dspy.runs.question_sample import QuestionSample
+from tale_dspy.runs.run_lm import run_lm
 from tale_dspy.runs.scoring import Metric, Question, aask, ask
-from tale_dspy.runs.session import QuestionSample, Session, run_lm
+from tale_dspy.runs.session import Session
 from tale_dspy.runs.workers import Workers, run_settings, tasks_are_cheaper
 
 MAX_INITIAL_ERRORS = 8

@@ -28,9 +28,9 @@ from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, VanillaA
 from tale_dspy.optimizers.search.rounds import search_in_rounds
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.options import RunOptions, Tally
+from tale_dspy.runs.question_sample import QuestionSample
 from tale_dspy.runs.questions import QuestionStream
 from tale_dspy.runs.scoring import Metric, Question
-from tale_dspy.runs.session import QuestionSample
 from tale_dspy.runs.shards import Shard
 from tale_dspy.runs.work_runner import ProgramAnswer, ProgramCall, Work, WorkRunner
 
