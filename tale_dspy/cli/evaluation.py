@@ -41,13 +41,14 @@ def ask(
     """
     import dspy
 
-    from tale_dspy.programs.spec import imported, program_from, scale_of
+    from tale_dspy.programs.spec import check_program_word, imported, program_from, scale_of
     from tale_dspy.runs.shards import Shard
     from tale_dspy.runs.shared_caps import SharedCaps
 
     dspy.disable_logging()  # what matters of it comes back as an outcome or an error
     plan = plan.checked()
     metric = None if plan.metric is None else imported(plan.metric)
+    check_program_word(plan.program)  # before the data, which may be a download
     data = plan.load_data() if data is None else data
     program = program_from(plan.program, data.signature)
     options = set_up(plan, program, data)

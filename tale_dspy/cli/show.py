@@ -9,33 +9,44 @@ from typing import Annotated
 import typer
 
 from tale_dspy.cli import flags
+from tale_dspy.cli.console import say
+from tale_dspy.errors import UsageError
 
 NAME = "show"
 
 
 def run_command(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, a search or a trained adapter.")],
     question: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Id of a question, or how it begins; unset: the run's table.")
     ] = None,
     json: flags.Json = False,
 ) -> None:
-    """Show the figures of a run and the questions it failed.
+    """Show the figures of a run, and the questions it failed.
 
     With an ID, shows one question with everything that is known of it.
     """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports import report_rows, rich_table
     from tale_dspy.reports.question_view import failed_table, find_records, rich_record
+    from tale_dspy.reports.search_run import is_search
+    from tale_dspy.reports.training_run import is_training
     from tale_dspy.runs.records import load_run
 
+    if is_search(folder) or is_training(folder):
+        _show_other(folder, question, json=json)
+        return
     loaded, screen = load_run(folder), console()
     if question is None:
         if json:
             print_json(loaded.summary)
             return
         screen.print(rich_table(report_rows([loaded]), width=screen.width))
-        screen.print(failed_table(loaded).rich(screen.width))
+        failed = failed_table(loaded)
+        if failed.rows:
+            screen.print(failed.rich(screen.width))
+        else:
+            say(*failed.notes)
         return
     records = find_records(loaded, question)
     if json:
@@ -43,3 +54,29 @@ def run_command(
         return
     for record in records:
         screen.print(rich_record(loaded.name, record))
+
+
+def _show_other(folder: Path, question: str | None, *, json: bool) -> None:
+    """Show a search or a trained adapter: a sentence on each, and its figures."""
+    from tale_dspy.cli.console import console, print_json
+    from tale_dspy.reports.search_run import is_search, load_search_runs, search_sentence, search_summary, search_table
+    from tale_dspy.reports.training_run import load_training, training_table
+
+    if question is not None:
+        raise UsageError(f"{folder} is no run: only a run's questions are shown one by one; `tale view` shows all")
+    screen = console()
+    if not is_search(folder):
+        training = load_training(folder)
+        if json:
+            print_json(training.card)
+        else:
+            say(training.verdict)
+            screen.print(training_table(training).rich(screen.width))
+        return
+    searches = load_search_runs(folder)
+    if json:
+        print_json({"searches": [{"predictor": s.predictor, **search_table(s)} for s in searches]})
+        return
+    for search in searches:
+        say(search_sentence(search))
+        screen.print(search_summary(search).rich(screen.width))

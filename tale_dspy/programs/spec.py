@@ -67,8 +67,23 @@ def program_from(spec: str, signature: str) -> Any:
         return load(Path(spec))
     if ":" in spec:
         return _import_program(spec, signature)
+    raise _no_program(spec)
+
+
+def check_program_word(spec: str) -> None:
+    """Refuse a word that names no program, without building one.
+
+    Raises:
+        UsageError: If it is no program word, and has none of the forms that name a program.
+    """
+    if spec not in program_words() and ":" not in spec and not spec.endswith((".json", ".pkl")):
+        raise _no_program(spec)
+
+
+def _no_program(spec: str) -> UsageError:
+    words = program_words()
     known = f": give {', '.join(words)}, {_FORMS}"
-    raise UsageError(f"there is no program {spec!r}{suggestion(spec, words) or known}")
+    return UsageError(f"there is no program {spec!r}{suggestion(spec, words) or known}")
 
 
 def scale_of(spec: str) -> float | None:

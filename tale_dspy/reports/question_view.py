@@ -41,7 +41,8 @@ def failed_table(run: Run) -> ReportTable[Record]:
     """Make the table of the first questions that a run did not answer right."""
     failed = [record for record in run.iter_records() if not record.correct]
     more = len(failed) - MAX_FAILED
-    notes = ["Not answered right." if failed else "Every question was answered right."]
+    right = "Every question was answered right." if len(run.columns.ids) else "No question is answered yet."
+    notes = ["These questions were not answered right."] if failed else [right]
     notes += [f"{more:,} more are not shown; `tale view` shows all."] if more > 0 else []
     columns = [
         TableColumn[Record]("Id", lambda r: r.id, is_text=True),

@@ -1,5 +1,6 @@
 """What lies in a folder: runs, searches and trained adapters, a line each."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,12 +53,18 @@ def list_folder(folder: Path) -> list[FolderEntry]:
     return [_read_entry(folder, path) for path in _iterate_entries(folder)]
 
 
-def _iterate_entries(folder: Path) -> Iterator[Path]:
+def _iterate_entries(folder: Path, *, is_root: bool = True) -> Iterator[Path]:
+    """Give the folders that are listed.
+
+    The runs that a search or a tuning has made for itself are listed where its own folder is.
+    """
     if is_training(folder) or is_search(folder) or (folder / "run.json").is_file():
         yield folder
+        if not is_root:
+            return
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
-            yield from _iterate_entries(path)
+            yield from _iterate_entries(path, is_root=False)
 
 
 def _read_entry(root: Path, path: Path) -> FolderEntry:
@@ -158,16 +165,29 @@ def screen_listing(entries: list[FolderEntry], width: int) -> ReportTable[Folder
     """Make the table of a folder's entries for a terminal of so many columns."""
     table = listing_table(entries).known()
     if width >= WIDE:
-        return table
+        path = TableColumn[FolderEntry](
+            "Folder", lambda e: "\n".join(_path_lines(e.path, 36)), {"path": lambda e: e.path}, is_text=True
+        )
+        return replace(table, columns=[path, *table.columns[1:]])
     named = ("Folder", "Kind", "What", "Model", "Data", "Day")
     folder = TableColumn[FolderEntry]("Folder", _names, {"path": lambda e: e.path}, is_text=True)
     return replace(table, columns=[folder, *(column for column in table.columns if column.name not in named)])
 
 
+def _path_lines(path: str, width: int) -> list[str]:
+    """Break a path behind `/` and `-`, where it is longer than a line."""
+    lines = [""]
+    for part in re.findall(r"[^/-]*[/-]*", path):
+        if len(lines[-1]) + len(part) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+    return lines
+
+
 def _names(entry: FolderEntry) -> str:
     """Write what an entry is, a line for each thing that is known."""
     lines = [
-        entry.path,
+        "\n".join(_path_lines(entry.path, 32)),
         f"{entry.name} ({entry.kind})",
         entry.model,
         ", ".join(filter(None, [entry.data, entry.created])),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from searched import search
 
 
 @pytest.fixture
@@ -27,6 +28,21 @@ def test_a_question_is_shown_whole_and_found_by_the_start_of_its_id(tale: Any, r
     )
     assert "estimate_tokens" in result.out
     assert tale("show", "a", records[3]["id"], "--json").json["records"] == [records[3]]
+
+
+def test_a_search_and_an_adapter_are_shown_as_what_they_are(tale: Any, tmp_path: Path) -> None:
+    rows = search(["q", "r"], lambda n: 30)
+    Path("s").mkdir()
+    Path("s/search.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
+    shown = tale("show", "s")
+    assert shown.code == 0 and shown.out.startswith("Search of self on unnamed data: 2 of 2 questions have a best")
+    assert "Tokens saved %" in shown.out
+    assert tale("show", "s", "--json").json["searches"][0]["Questions"] == "2"
+    assert "s is no run: only a run's questions are shown one by one" in tale("show", "s", "0000").sentence
+    Path("t").mkdir()
+    Path("t/tale_adapter.json").write_text(json.dumps({"strategy": "sft", "gate": None}))
+    assert tale("show", "t").out.startswith("t: whether it is shorter and not worse than its base was not tested.")
+    assert tale("show", "t", "--json").json["strategy"] == "sft"
 
 
 def test_a_question_that_is_not_there_is_said(tale: Any, records: list[dict[str, Any]]) -> None:

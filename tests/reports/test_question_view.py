@@ -31,5 +31,6 @@ def test_text_of_a_model_does_not_command_the_terminal() -> None:
 
 def test_failed_questions_are_listed_and_counted() -> None:
     assert failed_table(make_run("cc")).notes == ["Every question was answered right."]
+    assert failed_table(make_run([])).notes == ["No question is answered yet."]
     table = failed_table(make_run("cw" * (MAX_FAILED + 3)))
     assert len(table.rows) == MAX_FAILED and table.notes[1].startswith("3 more are not shown")

@@ -35,6 +35,22 @@ def test_every_kind_of_folder_is_an_entry(tmp_path: Path) -> None:
     assert (entries[0].n, entries[0].accuracy, entries[0].created) == (5, 0.8, "2026-11-29")
 
 
+def test_runs_that_a_search_made_for_itself_are_listed_in_its_own_folder(tmp_path: Path) -> None:
+    write(tmp_path / "s/search.jsonl", json.dumps(search(["q"], lambda n: 30)[0].to_json()) + "\n")
+    write(tmp_path / "s/gain/self/searched/run.json", make_run("c").info)
+    assert [entry.path for entry in list_folder(tmp_path)] == ["s"]
+    assert [entry.path for entry in list_folder(tmp_path / "s")] == [".", "gain/self/searched"]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_long_paths_break_between_their_words(width: int) -> None:
+    path = "gsm8k--cot--openai-gpt-5-mini--elasticity-sample/effort-high+50"
+    entry = FolderEntry(path=path, kind="run", name="cot", status="finished")
+    cell = screen_listing([entry], width).cells[0][0]
+    lines = cell.split("\n")[: -(width < 120) or None]
+    assert "".join(lines) == path and all(line.endswith(("/", "-")) for line in lines[:-1]) and len(lines) > 1
+
+
 def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     write(tmp_path / "run.json", {"program": 5, "config": None})
     (cells,) = listing_table(list_folder(tmp_path)).cells
