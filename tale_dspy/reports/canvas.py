@@ -138,7 +138,8 @@ def draw_footer(axes: "Axes", sentences: Sequence[str]) -> None:
 
 
 def _footer_text(sentences: Sequence[str], letters: int) -> str:
-    return "\n".join(line for sentence in sentences for line in textwrap.wrap(sentence, letters))
+    # The space at the end of a line says that its sentence goes on.
+    return "\n".join(" \n".join(textwrap.wrap(sentence, letters)) for sentence in sentences)
 
 
 def is_wide(figure: "Figure") -> bool:
@@ -157,7 +158,7 @@ def narrow_figure(figure: "Figure") -> Iterator[None]:
     footers = [(text, text.get_text()) for axes in figure.axes for text in axes.texts if text.get_gid() == FOOTER]
     figure.set_size_inches(narrow, height)
     for text, written in footers:
-        text.set_text(_footer_text(written.split("\n"), int(FOOTER_LETTERS * narrow / width)))
+        text.set_text(_footer_text(written.replace(" \n", " ").split("\n"), int(FOOTER_LETTERS * narrow / width)))
     try:
         yield
     finally:

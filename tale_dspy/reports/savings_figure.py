@@ -61,7 +61,7 @@ def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
 
         figure = Figure(figsize=(7.2, 1.0 + 0.28 * len(compared)))
         all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        figure.subplots_adjust(left=0.2, right=0.98, bottom=0.1, top=0.9, wspace=0.12)
+        figure.subplots_adjust(left=0.2, right=0.98, bottom=0.1, top=0.9, wspace=0.2)
         for axes, panel in zip(all_axes, panels, strict=True):
             _draw_panel(axes, panel, compared)
         names = [escape_math(name) for name in shorten_names(distinct_names(compared), 28)]
@@ -89,6 +89,7 @@ def _draw_panel(axes: "Axes", panel: _SavingPanel, rows: Sequence[ReportRow]) ->
             axes.plot(value, height, "o", color=panel.colour, markersize=5)
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_title(panel.title)
+    axes.locator_params(axis="x", nbins=4)  # figures at the ends of neighbouring plots stay apart
     axes.margins(y=0.5 / max(1, len(rows)) + 0.05)
 
 

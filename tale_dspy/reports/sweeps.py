@@ -55,7 +55,8 @@ def sweeps(runs: Sequence[Run]) -> list[RunSweep]:
         apart = NOT_THE_EXPERIMENT | OF_THE_PROGRAM
         alike = [run for run in runs if experiment(run, apart) == experiment(group[0], apart)]
         vanilla = vanilla_run(alike, runs[0])
-        if len(group) >= LEAST_BUDGETS and vanilla is not None:
+        budgets = {run.columns.token_budget.tobytes() for run in group}  # one number with several words is no sweep
+        if len(budgets) >= LEAST_BUDGETS and vanilla is not None:
             sweeps.append(RunSweep(tuple(group), vanilla))
     return sweeps
 

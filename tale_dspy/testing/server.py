@@ -340,7 +340,8 @@ def main(argv: Sequence[str] | None = None, until: Callable[[], object] | None =
     Returns:
         0, or 2 for options that cannot be used.
     """
-    parser = argparse.ArgumentParser(prog="python -m tale_dspy.testing.server", description=main.__doc__)
+    description = "Serve the scripted solver until it is interrupted."
+    parser = argparse.ArgumentParser(prog="python -m tale_dspy.testing.server", description=description)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each reply")
     parser.add_argument("--bank", type=Path, help="a .jsonl of question and answer; without it, word problems")

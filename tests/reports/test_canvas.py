@@ -39,9 +39,9 @@ def test_a_figure_of_one_plot_is_narrow_on_a_page_and_as_it_was_afterwards() -> 
     before = figure.get_figwidth(), axes.texts[0].get_text()
     with canvas.narrow_figure(figure):
         assert figure.get_figwidth() == canvas.PAGE_WIDTH
-        assert (
-            max(map(len, axes.texts[0].get_text().split("\n"))) <= canvas.FOOTER_LETTERS * canvas.PAGE_WIDTH / before[0]
-        )
+        lines, letters = axes.texts[0].get_text().split("\n"), canvas.FOOTER_LETTERS * canvas.PAGE_WIDTH / before[0]
+        assert max(map(len, lines)) <= letters + 1
+        assert [line.endswith(" ") for line in lines] == [True, True, False, False]  # those of one sentence go on
     assert (figure.get_figwidth(), axes.texts[0].get_text()) == before
     assert not canvas.is_wide(figure)
 

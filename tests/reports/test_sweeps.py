@@ -53,6 +53,11 @@ def test_shares_of_the_vanilla_tokens_are_a_sweep_too() -> None:
     assert [p.budget for p in found.curves[1].points] == [12, 36, 60]
 
 
+def test_one_number_with_several_words_is_no_sweep() -> None:
+    runs = [rung(f"effort:{word}+50", [50] * N) for word in ("low", "medium", "high")]
+    assert sweeps([vanilla(), *runs]) == []
+
+
 def test_runs_of_another_model_are_not_mixed_in() -> None:
     others = [rung(r.name, [r.records[0].token_budget or 1] * N, model="other") for r in RUNGS]
     assert len(sweeps([vanilla(), *RUNGS, *others])) == 1
