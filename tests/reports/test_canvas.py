@@ -35,7 +35,7 @@ def test_every_colour_of_a_figure_has_a_variable_of_the_page() -> None:
 def test_a_figure_of_one_plot_is_narrow_on_a_page_and_as_it_was_afterwards() -> None:
     with canvas.house_style():
         figure, axes = canvas.blank_figure()
-        canvas.draw_footer(axes, ["word " * 40])
+        canvas.draw_footer(axes, ["word " * 40, "Next."])
     before = figure.get_figwidth(), axes.texts[0].get_text()
     with canvas.narrow_figure(figure):
         assert figure.get_figwidth() == canvas.PAGE_WIDTH
