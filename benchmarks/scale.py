@@ -85,7 +85,7 @@ def write(data: Path, out: Path, words: int) -> dict[str, Any]:
     from tale_dspy.runs.folder import RunFolder
     from tale_dspy.runs.options import RunOptions
     from tale_dspy.runs.questions import questions_of
-    from tale_dspy.runs.records import Run
+    from tale_dspy.runs.records import Run, RunEnding
     from tale_dspy.runs.scoring import record_of
 
     examples, options, at_10k = tale_dspy.load_dataset(data), RunOptions(name="asking", config={"words": words}), 0.0
@@ -109,7 +109,7 @@ def write(data: Path, out: Path, words: int) -> dict[str, Any]:
         folder.append(RECORDS, record.to_json())
         folder.summary.add(record)
         at_10k = peak_mb() if number == 10_000 else at_10k
-    run = Run(folder.info, path=out, wall_s=time.perf_counter() - started, total=folder.summary)
+    run = Run(folder.info, path=out, ending=RunEnding(wall_s=time.perf_counter() - started), total=folder.summary)
     folder.replace("summary.json", run.summary)
     folder.store_columns()
     folder.close()

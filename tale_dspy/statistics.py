@@ -56,6 +56,7 @@ class ExactSum:
                 partials[count] = low
                 count += 1
             x = high
+        # Partials do not overlap and ascend in magnitude; their exact sum is the exact sum of all values added.
         partials[count:] = [x]
 
     def merge(self, other: "ExactSum") -> None:
@@ -157,6 +158,7 @@ def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     if n < 2:
         return None
     centre = math.fsum(values) / n
+    # Standard error of the mean: s / sqrt(n), s^2 with n - 1 in the denominator.
     spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (n - 1) / n)
     half = normal_quantile((1 + confidence) / 2) * spread
     return centre - half, centre + half
@@ -176,6 +178,7 @@ def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> Interval | N
         return None
     if repeats == 1:
         return wilson_interval(math.fsum(scores), len(scores))
+    # Draws of one question are not independent: the question is the unit, its mean the value.
     low, high = normal_interval(scores) or (0.0, 1.0)
     return max(0.0, low), min(1.0, high)
 
@@ -200,6 +203,7 @@ def binomial_cdf(successes: int, n: int, probability: float) -> float:
     """Return the chance of at most so many successes in n trials."""
     from scipy.special import betainc
 
+    # P(X <= k) = I_(1 - p)(n - k, k + 1), the regularised incomplete beta function: exact, and no sum over k terms.
     return 1.0 if successes >= n else float(betainc(n - successes, successes + 1, 1 - probability))
 
 
@@ -210,4 +214,5 @@ def binomial_upper_bound(successes: int, n: int, delta: float) -> float:
     """
     from scipy.special import betaincinv
 
+    # The p at which P(X <= k) = delta; it is the 1 - delta quantile of Beta(k + 1, n - k).
     return 1.0 if successes >= n else float(betaincinv(successes + 1, n - successes, 1 - delta))

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from tale_dspy.runs.records import AnswerOutcome, Record, Run
+from tale_dspy.runs.records import AnswerOutcome, Record, Run, RunEnding
 
 PRICE_IN, PRICE_OUT = 0.15e-6, 0.60e-6
 """US dollars per token."""
@@ -55,7 +55,9 @@ def make_run(
         letters: dict[str, AnswerOutcome] = {"c": "correct", "w": "wrong", "t": "truncated", "e": "empty"}
         records = [make_record(i, outcome=letters[letter]) for i, letter in enumerate(records)]
     return Run(
-        info={"program": {"name": name}, "config": CONFIG | config, **(info or {})}, records=records, stopped=stopped
+        info={"program": {"name": name}, "config": CONFIG | config, **(info or {})},
+        records=records,
+        ending=RunEnding(stopped),
     )
 
 

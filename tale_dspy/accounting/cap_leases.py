@@ -103,6 +103,8 @@ class LeaseBook:
         """
         earlier = self._leases.get(holder)
         if earlier is not None:
+            # A process that was killed may have spent all it had leased: the whole lease counts, so that the caps
+            # hold in any case.
             self._lost = self._lost.plus(earlier.room)
         self._leases[holder] = _Lease(1 if earlier is None else earlier.attempt + 1)
         return self._leases[holder].attempt
@@ -119,15 +121,20 @@ class LeaseBook:
             block: What is leased beyond `used` and `held`, as far as there is so much.
         """
         lease = self._leases[holder]
+        # A zombie: the holder was started anew meanwhile, and its old lease counts as lost.
         if lease.attempt != attempt:
             return LeaseAnswer(Room(), granted=False)
         used, held, need, block = map(self._capped, (used, held, need, block))
         lease.used, used_before = used, used.plus(held)
+        # What is left for this holder: caps - leases of the others - what it has used or holds itself.
         left = self.caps.minus(self.leased.minus(lease.room)).minus(used_before)
         if left.holds(need):
+            # A whole block, or the call's worst case where that is more; the book is asked again only when it is used
+            # up.
             lease.room = used_before.plus(left.upto(Room(max(block.usd, need.usd), max(block.tokens, need.tokens))))
             return LeaseAnswer(lease.room, granted=True)
         lease.room = used_before
+        # Others that still run may give back what they do not use: then asking again can help.
         others = [other for other in self._leases.values() if other is not lease and other.is_open]
         return LeaseAnswer(
             used_before, granted=False, may_grow=any(not other.used.holds(other.room) for other in others)
@@ -208,6 +215,7 @@ class LeasedLedger(Ledger):
         usd, tokens = self._used_amounts()
         held = list(self._reserved.values())
         one = Room(need.usd, need.tokens)
+        # A block of `BLOCK_CALLS` worst cases: one request to the book for so many calls.
         answer = self._holder.lease(
             Room(usd, tokens), Room(sum(r.usd for r in held), sum(r.tokens for r in held)), one, one.times(BLOCK_CALLS)
         )

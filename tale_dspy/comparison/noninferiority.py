@@ -34,6 +34,7 @@ def difference_bounds(gains: Sequence[float]) -> tuple[float, float]:
         return score_bound(n, fell, rose), -score_bound(n, rose, fell)
     mean = math.fsum(gains) / n
     spread = math.sqrt(math.fsum((gain - mean) ** 2 for gain in gains) / max(1, n - 1) / n)
+    # Where all gains are equal the spread is 0, and a normal bound would claim certainty.
     half = max(Z * spread, -score_bound(n, 0, 0))
     return max(-1.0, mean - half), min(1.0, mean + half)
 
@@ -60,6 +61,8 @@ def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
 
     At the likeliest share fallen (Tango's score).
     """
+    # Tango (1998), the restricted maximum likelihood estimate of the share fallen, q: the positive root of 2 n q^2 -
+    # b q - fell d (1 - d) = 0 with d = assumed; then score = (observed - n d) / sqrt(n (2 q + d (1 - d))).
     b = fell + rose - (2 * n + fell - rose) * assumed
     root = math.sqrt(max(0.0, b * b + 8 * n * fell * assumed * (1 - assumed)))
     likeliest = (b + root) / (4 * n)
@@ -82,6 +85,7 @@ def smallest_n(max_drop: float, changed: float = 0.0, net: float = 0.0) -> int:
         >>> smallest_n(0.01), smallest_n(0.01, changed=0.03)
         (268, 889)
     """
+    # Net gain cannot exceed the share of questions that change at all.
     net = max(-changed, min(changed, net))
     fell, rose = (changed - net) / 2, (changed + net) / 2
 
@@ -89,6 +93,7 @@ def smallest_n(max_drop: float, changed: float = 0.0, net: float = 0.0) -> int:
         return score_bound(n, fell * n, rose * n) >= -max_drop
 
     low, high = 0, 1
+    # Larger samples have tighter bounds: double until one is enough, then halve the range.
     while not enough(high) and high < MOST:
         low, high = high, 2 * high
     while high - low > 1:

@@ -86,6 +86,7 @@ class PairedRuns:
         """Return the draws of these questions only."""
         import numpy as np
 
+        # Ids are fixed-width bytes in the columns; an empty list needs one entry to have a width.
         wanted = np.array([key.encode() for key in ids] or [b""])
         places = np.flatnonzero(np.isin(self.before.ids, wanted))
         _, numbers = np.unique(self.question[places], return_inverse=True)
@@ -147,6 +148,7 @@ def pair_runs(baseline: Run, run: Run) -> PairedRuns:
 
     keys, first, last = _distinct_keys(baseline.columns.keys())
     other_keys, _, other_last = _distinct_keys(run.columns.keys())
+    # numpy pads fixed-width bytes with zeros: at one width equal keys compare equal.
     width = max(keys.dtype.itemsize, other_keys.dtype.itemsize)
     _, mine, others = np.intersect1d(
         keys.astype(f"S{width}"), other_keys.astype(f"S{width}"), assume_unique=True, return_indices=True
@@ -155,11 +157,13 @@ def pair_runs(baseline: Run, run: Run) -> PairedRuns:
         raise UsageError(f"{_no_question_shared(baseline, run)}; compare runs on the same data")
     ids = baseline.columns.ids[last[mine]]
     _, question = np.unique(ids, return_inverse=True)
+    # The first line of each question in the baseline, hence its rank: questions keep the baseline's order.
     places = np.full(question.max() + 1, len(baseline.columns))
     np.minimum.at(places, question, first[mine])
     rank = np.empty_like(places)
     rank[np.argsort(places)] = np.arange(len(places))
     numbers = rank[question]
+    # lexsort sorts by its last key first: by question, then by draw.
     order = np.lexsort((baseline.columns.repeat[last[mine]], numbers))
     return PairedRuns(
         baseline,
@@ -184,6 +188,7 @@ def _distinct_keys(keys: "NDArray[np.bytes_]") -> "tuple[NDArray[np.bytes_], Ind
     distinct, first = np.unique(keys, return_index=True)
     if len(distinct) == len(keys):
         return distinct, first, first
+    # `np.unique` gives first places alone: those of the reversed keys are the last ones.
     _, from_behind = np.unique(keys[::-1], return_index=True)
     return distinct, first, len(keys) - 1 - from_behind
 
@@ -233,6 +238,7 @@ def paired_means(
     samples = []
     for figure in figures:
         means = np.stack([pairs.question_means(figure(side)) for side in (pairs.before, pairs.after)])
+        # (2, n): a question is left out where either side is unknown, so that both means are over the same questions.
         samples.append(means[:, np.isfinite(means).all(axis=0)])
     results = []
     for sample, (before, after) in zip(samples, _resampled_means(samples, seed, resamples), strict=True):
@@ -283,8 +289,11 @@ def _limit_means(sample: "Floats", seed: int, resamples: int) -> "Floats":
     rng, n = np.random.default_rng(seed), sample.shape[1]
     pairs, counts = np.unique(sample[0] + 1j * sample[1], return_counts=True)  # one complex number a pair
     if len(pairs) > MOST_VALUES:
+        # Central limit theorem for the pair of means: N(mean, covariance / n); `svd` takes a singular covariance,
+        # too.
         means: Floats = rng.multivariate_normal(sample.mean(axis=1), np.cov(sample) / n, resamples, method="svd").T
         return means
+    # (resamples, values): how often each pair of values occurs in a bootstrap sample of n is multinomial.
     shares = rng.multinomial(n, counts / n, resamples) / n
     return np.stack([shares @ np.real(pairs), shares @ np.imag(pairs)])
 

@@ -38,6 +38,7 @@ class Course:
         self.options = options
         self.tokenizer = tokenizer
         self.position: tuple[int, int, float] = (0, 0, 0.0)
+        # Tokens of a reply with its end token; many lessons of a pool share replies.
         self.count = cache(lambda reply: len(tokenizer.encode(reply, add_special_tokens=False)) + 1)
 
     def batches(self, step: int) -> Iterator[Batch]:
@@ -50,6 +51,8 @@ class Course:
             pool, first, progress = self.position
             self.count.cache_clear()
             for n, batch in enumerate(self._draw_pool(pool, progress)):
+                # Batches before `first` were trained on before the course was interrupted: drawn again, since the
+                # pool is one function of its seed, but not yielded.
                 if n >= first:
                     self.position = (pool, n + 1, progress)
                     step += 1
@@ -79,6 +82,8 @@ class Course:
         drawn = map(self.encode, lessons(seed, progress, self.count, options.pool))
         batches: list[list[Encoded]] = [[]]
         for row in sorted(drawn, key=lambda row: len(row[0])):
+            # Rows ascend in length, so that this row is the longest of the batch: rows times its length is what the
+            # batch takes with padding.
             if (len(batches[-1]) + 1) * len(row[0]) > options.batch_tokens:
                 batches.append([])
             batches[-1].append(row)
@@ -89,5 +94,6 @@ class Course:
         longest = max(len(tokens) for tokens, _ in rows)
         pad = self.tokenizer.pad_token_id
         tokens = [row + [pad] * (longest - len(row)) for row, _ in rows]
+        # The loss is on the reply alone: prompt and padding are ignored. (rows, longest).
         labels = [[IGNORED] * n + row[n:] + [IGNORED] * (longest - len(row)) for row, n in rows]
         return torch.tensor(tokens), torch.tensor(labels)

@@ -70,6 +70,7 @@ class Problem:
 
         Whatever seed it came from, so that no text is in two.
         """
+        # By the hash of the text: 1 / 20 test, 1 / 20 dev, 18 / 20 train, the same in every process.
         bucket = int.from_bytes(hashlib.sha256(self.question.encode()).digest()[:4], "big") % 20
         return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
 
@@ -96,6 +97,7 @@ def problem_stream(split: Split, *, seed: int = 0) -> Iterator[Problem]:
         unseen = split == "test" and rng.random() < UNSEEN_SHARE
         n_steps = rng.choices(range(1, MAX_STEPS + 1), _STEP_WEIGHTS)[0]
         problem = make_problem(rng, n_steps, unseen=unseen)
+        # Rejection sampling: most texts fall into train, so that test takes some 20 tries a problem.
         while problem.unseen != unseen or problem.split != split or problem.question in questions:
             problem = make_problem(rng, n_steps, unseen=unseen)
         questions.add(problem.question)
@@ -143,6 +145,8 @@ class _StoryBuilder:
     def tell(self, n_steps: int) -> Problem:
         self.say(self.situation.opening, x=self.number)
         ending = self._choose_ending(n_steps)
+        # Calculations that the ending takes: none without one, a comparison or a price one, a comparison and a sum
+        # two.
         in_the_end = {"": 0, "together": 2}.get(ending, 1)
         while len(self.steps) < n_steps - in_the_end:
             self._add_event(n_steps - in_the_end - len(self.steps))
@@ -167,6 +171,7 @@ class _StoryBuilder:
     def _add_event(self, room: int) -> None:
         """Let something happen that takes at most `room` calculations."""
         rng, number = self.rng, self.number
+        # Weights in the order of the situation's events: gains and losses are half of what happens.
         event = rng.choices(list(self.situation.events), (5, 5, 2, 2, 1.5, 1.5, 1.5, 1.5))[0]
         x, a, b = rng.randint(2, 60), rng.randint(2, 9), rng.randint(2, 12)
         few = rng.randint(3, 5)
@@ -187,6 +192,7 @@ class _StoryBuilder:
                 self.number = self.calculate(number, "/", 2)
             case "share" if number % few == 0 and number > few:
                 self.number, x = self.calculate(number, "/", few), few
+            # What does not fit (too large, not whole, no room) does not happen, and the caller draws again.
             case _:
                 return
         self.say(self.situation.events[event], x=x, a=a, b=b)
@@ -204,6 +210,7 @@ class _StoryBuilder:
             self.say(self.situation.question)
 
     def _add_price(self) -> None:
+        # A price of 2 to 9, and a product of at most LARGEST where the number allows it.
         x = self.rng.randint(2, max(2, min(9, LARGEST // self.number)))
         self.calculate(self.number, "*", x)
         self.say(PRICED, x=x)

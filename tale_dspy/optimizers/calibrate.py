@@ -274,10 +274,14 @@ class _CalibrationRuns:
         questions = (
             replace(self.valset, examples=answered_examples) if isinstance(self.valset, Dataset) else answered_examples
         )
+        # Fixed sequence testing: the order is set before any answer is seen, and the first failure ends it, so that
+        # each test may use the whole of delta without a correction.
         for scale in scales:
             name = f"{self.kind}:{scale if isinstance(scale, str) else format(scale, 'g')}"
             run = self._run_program(with_setting(self.program, self.kind, scale), questions, name)
             lost = sum(not r.correct for r in run.records)
+            # n counts all questions, also those wrong without a budget, which cannot be lost: the share is of all of
+            # them.
             yield scale, len(self.ids), lost, run.summary["output_tokens_mean"]
 
     def _vanilla_source(self) -> str:

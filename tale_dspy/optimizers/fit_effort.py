@@ -94,12 +94,15 @@ def _fit_regression(
         return _one_word(levels, words, confidence, note)
     names = sorted(features[0])
     values = np.array([[row[name] for name in names] for row in features])
+    # A feature that is the same for all questions has no scale to divide by, and says nothing.
     varying = values.std(axis=0) > 1e-9
     names, values = [n for n, keep in zip(names, varying, strict=True) if keep], values[:, varying]
     centre, scale = values.mean(axis=0), values.std(axis=0)
+    # Standardised, (questions, features): one penalty then fits all weights alike.
     x = (values - centre) / scale
     order = random.Random(seed).sample(range(len(levels)), len(levels))
     folds = [np.array(order[k::_FOLDS]) for k in range(_FOLDS)]
+    # What features must beat: the loss of thresholds alone, on the same folds.
     constant = _held_out_loss(np.zeros((len(levels), 0)), levels, len(words), folds, 0.0)
     losses = {penalty: _held_out_loss(x, levels, len(words), folds, penalty) for penalty in PENALTIES}
     penalty = min(losses, key=lambda p: losses[p])
@@ -121,6 +124,7 @@ def _one_word(levels: NDArray[np.int64], words: tuple[str, ...], confidence: flo
 
     The share of questions that each word suffices for, as log odds.
     """
+    # P(word i suffices) = share of levels at most i; thresholds are its log odds, kept finite.
     shares = np.array([(levels <= i).mean() for i in range(len(words))]).clip(1e-4, 1 - 1e-4)
     return OrdinalRegression(words, tuple(map(float, np.log(shares / (1 - shares)))), (), confidence, len(levels), note)
 
@@ -148,6 +152,7 @@ def _maximise_likelihood(x: Array, levels: NDArray[np.int64], words: int, penalt
         raise MissingExtraError("scipy", "search") from None
 
     def unpack(parameters: Array) -> tuple[Array, Array]:
+        # theta_1 = p_1, theta_i = theta_(i-1) + exp(p_i): ascending whatever the optimiser tries.
         steps = np.concatenate([parameters[:1], np.exp(parameters[1:words])])
         return np.cumsum(steps), parameters[words:]
 
@@ -155,6 +160,7 @@ def _maximise_likelihood(x: Array, levels: NDArray[np.int64], words: int, penalt
         thresholds, weights = unpack(parameters)
         return _log_loss(thresholds, weights, x, levels) + penalty * float(weights @ weights) / 2
 
+    # Steps of exp(0) = 1 from -1 on, and no weights; the bounds keep exponentials finite.
     start = np.concatenate([[-1.0], np.zeros(words - 1), np.zeros(x.shape[1])])
     result = minimize(objective, start, method="L-BFGS-B", bounds=[(-12, 12)] * len(start))
     return unpack(result.x)
@@ -166,7 +172,9 @@ def _log_loss(thresholds: Array, weights: Array, x: Array, levels: NDArray[np.in
     -mean ln P(level), where P(level = i) = F(theta_i - w x) - F(theta_(i-1) - w x), F the logistic function.
     """
     score = x @ weights
+    # theta_0 = -inf and theta_(n+1) = inf: the last level, no word suffices, takes what is left.
     edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
+    # F(theta - w x) = 1 / (1 + exp(w x - theta)), clipped against overflow.
     upper = 1 / (1 + np.exp(np.clip(score - edges[levels + 1], -60, 60)))
     lower = 1 / (1 + np.exp(np.clip(score - edges[levels], -60, 60)))
     return float(-np.log(np.maximum(upper - lower, 1e-9)).mean())

@@ -118,6 +118,8 @@ def fit_regression(
         signature,
         regression=line,
         embedder=embedder,
+        # No smaller budget than the smallest that was ever the best; a factor of two above the largest leaves room
+        # for questions unlike those searched.
         floor=int(min(best)),
         ceiling=2 * int(max(best)),
         default=math.ceil(_of_quantile(best, line.quantile)),
@@ -136,6 +138,7 @@ def _of_quantile(values: Sequence[float], quantile: float) -> float:
 
     The smallest that at least this share of the values does not exceed.
     """
+    # The k-th smallest with k = ceil(q n): no interpolation, so that it is a budget that was the best of a question.
     return sorted(values)[max(0, math.ceil(quantile * len(values) - 1e-9) - 1)]
 
 
@@ -156,6 +159,7 @@ class _CrossValidation:
         self.hindsight = hindsight
         self.solved = [q for q in shuffled if q.best is not None]
         self.others = [q for q in shuffled if q.best is None and q.id in hindsight][:_CHOOSING]
+        # Fitted on ln(budget): errors of budgets are ratios.
         self.logs = [math.log(q.best) for q in self.solved if q.best is not None]
         all_questions = [*self.solved, *self.others]
         features = [text_counts(q.texts) for q in all_questions]
@@ -181,6 +185,7 @@ class _CrossValidation:
         numbers = zip(self.names, scaler.mean_, scaler.scale_, model.coef_, strict=True)
         terms = [FeatureTerm(name, float(c), float(s), float(w)) for name, c, s, w in numbers if abs(w) > 1e-9]
         return Regression(
+            # A factor on budgets is a summand of their logarithms: it is moved into the intercept.
             intercept=float(model.intercept_) + math.log(choice.scale),
             terms=tuple(terms),
             quantile=choice.quantile if choice.scale == 1 else self._share_below(choice),
@@ -208,6 +213,7 @@ class _CrossValidation:
         chosen, least = None, math.inf
         for penalty in (None, *PENALTIES):
             loss = mean_pinball_loss(logs, self._left_out(quantile, penalty), alpha=quantile)
+            # A weaker penalty must be better by `_WORTH` to be taken: of about equal ones the simplest.
             if loss < least * _WORTH:
                 chosen, least = penalty, loss
         return chosen
@@ -234,11 +240,13 @@ class _CrossValidation:
             return FitChoice(penalty, DEFAULT_QUANTILE)  # rows made by hand, without an answer to compare with
         if penalty is None:
             return self._cheapest_choice([FitChoice(None, q) for q in QUANTILES])
+        # Two passes instead of the whole grid of penalty x quantile x scale: the scale hardly depends on the penalty.
         first = self._cheapest_choice([FitChoice(p, q) for p in PENALTIES for q in QUANTILES])
         return self._cheapest_choice([FitChoice(first.penalty, q, scale) for scale in SCALES for q in QUANTILES])
 
     def _cheapest_choice(self, choices: Sequence[FitChoice]) -> FitChoice:
         outcomes = {choice: self._expected_outcome(choice) for choice in choices}
+        # Of the choices within `MAX_LOSS` of the best expected accuracy, the one with the fewest expected tokens.
         bar = max(o.right for o in outcomes.values()) - MAX_LOSS - 1e-12
         return min((c for c, o in outcomes.items() if o.right >= bar), key=lambda c: outcomes[c].tokens)
 

@@ -18,14 +18,14 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import BackendError, BatchWaiting, RunFolderError, UsageError
 from tale_dspy.programs.copying import language_models
-from tale_dspy.protocols import JsonObject, LanguageModel, Program
+from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.describe import describe_run
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
 from tale_dspy.runs.question_sample import QuestionSample
 from tale_dspy.runs.questions import QuestionStream, questions_of
-from tale_dspy.runs.records import Record, Run
+from tale_dspy.runs.records import Record, Run, RunEnding
 from tale_dspy.runs.scoring import Metric, Question, record_of
 from tale_dspy.runs.shards import Shard
 from tale_dspy.runs.summary import RunSummary
@@ -106,7 +106,8 @@ def evaluate_with_ledger(
         place = Path(out) if shard is None else Path(out) / shard.folder_name
         folder = RunFolder(place, info, retry_errors=checked.retry_errors)
     try:
-        return _Evaluation(program, lm, questions, metric, checked, ledger, folder, info, shard).run()
+        runner: WorkRunner[tuple[Question, int], Record] = WorkRunner(program, lm, metric, checked, ledger, folder)
+        return _Evaluation(runner, questions, metric, checked, folder, info, shard).run()
     finally:
         if folder:
             folder.close()
@@ -121,19 +122,16 @@ class _Evaluation:
 
     def __init__(
         self,
-        program: Program,
-        lm: LanguageModel | None,
+        runner: WorkRunner[tuple[Question, int], Record],
         questions: QuestionStream,
         metric: Metric | None,
         options: RunOptions,
-        ledger: Ledger,
         folder: RunFolder | None,
         info: JsonObject,
         shard: Shard | None,
     ) -> None:
         self.options, self.folder, self.info, self.metric = options, folder, info, metric
-        self.runner: WorkRunner[tuple[Question, int], Record] = WorkRunner(program, lm, metric, options, ledger, folder)
-        self.questions = questions
+        self.runner, self.questions = runner, questions
         self.summary = folder.summary if folder else RunSummary(single=options.repeats == 1)
         self.records: list[Record] | None = None if folder else []
         size = len(questions) if shard is None else sum(map(shard.holds, questions.ids()))
@@ -215,9 +213,11 @@ class _Evaluation:
                 info=self.folder.info if self.folder else self.info,
                 records=self.records,
                 path=self.folder.path if self.folder else None,
-                stopped=stopped,
-                message=message,
-                wall_s=round((self.folder.wall_s if self.folder else 0.0) + time.perf_counter() - started, 3),
+                ending=RunEnding(
+                    stopped,
+                    message,
+                    wall_s=round((self.folder.wall_s if self.folder else 0.0) + time.perf_counter() - started, 3),
+                ),
                 total=self.summary,
             )
             figures = run.summary

@@ -10,7 +10,7 @@ import copy
 import importlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -66,6 +66,18 @@ class RunComparer(Protocol):
     def __call__(self, *, baseline: "Run", run: "Run") -> RunComparison: ...
 
 
+@dataclass(frozen=True)
+class RunEnding:
+    """How the process that worked on a run ended."""
+
+    stopped: str | None = None
+    """Why it ended early (`cap`, `interrupted`), or None."""
+    message: str | None = None
+    """The sentence that says so."""
+    wall_s: float | None = None
+    """Seconds it worked on the run."""
+
+
 class Run:
     """The finished questions of one program on one data set.
 
@@ -76,9 +88,7 @@ class Run:
         records: One per finished question and repeat, in file order; None reads them from the folder when they are
             asked for.
         path: The run folder; None for a run that was not written.
-        stopped: Why the run ended early (`cap`, `interrupted`), or None.
-        message: The sentence that says so.
-        wall_s: Seconds this process worked on it.
+        ending: Why it ended early, and after how long.
         parts: The folders that hold the records: `path` itself, or its shards.
         total: What was accumulated while the run was made or read; None accumulates it when it is asked for.
         extra: Further figures of the summary.
@@ -89,14 +99,13 @@ class Run:
         info: JsonObject,
         records: Iterable[Record] | None = None,
         path: Path | None = None,
-        stopped: str | None = None,
-        message: str | None = None,
-        wall_s: float | None = None,
+        ending: RunEnding = RunEnding(),
         parts: tuple[Path, ...] | None = None,
         total: RunSummary | None = None,
         extra: JsonObject | None = None,
     ) -> None:
-        self.info, self.path, self.stopped, self.message, self.wall_s = info, path, stopped, message, wall_s
+        self.info, self.path = info, path
+        self.stopped, self.message, self.wall_s = ending.stopped, ending.message, ending.wall_s
         self.parts = ((path,) if path is not None else ()) if parts is None else parts
         self.extra = extra or {}
         self._records = None if records is None else list(records)
@@ -295,9 +304,11 @@ def load_run(path: str | Path) -> Run:
     run = Run(
         info,
         path=folder,
+        ending=RunEnding(
+            stopped=next((stop for stop in stops if stop), None),
+            wall_s=None if None in walls else sum(wall for wall in walls if wall is not None),
+        ),
         parts=parts,
-        stopped=next((stop for stop in stops if stop), None),
-        wall_s=None if None in walls else sum(wall for wall in walls if wall is not None),
     )
     run._read_columns()
     return run

@@ -28,6 +28,7 @@ class NearDuplicateIndex:
         """Note a question, and say whether a near-duplicate of it had been met."""
         numbers, words = _numbers_and_words(question)
         met = self._has_duplicate(numbers, words)
+        # An inverted index by numbers and rare word: only questions that share both are compared.
         for word in _rarest_words(words):
             self._by_word[numbers, word].append(words)
         return met
@@ -45,6 +46,7 @@ def _numbers_and_words(question: str) -> tuple[tuple[str, ...], Words]:
     occurrences: Counter[str] = Counter()
     words = set()
     for word in tokens:
+        # The second `two` of a text is another element than the first: a set that counts like a multiset.
         words.add((word, occurrences[word]))
         occurrences[word] += 1
     return tuple(sorted(word for word in tokens if word[0].isdigit())), frozenset(words)
@@ -58,8 +60,11 @@ def _rarest_words(words: Words) -> list[tuple[str, int] | None]:
     if not words:
         return [None]
     ordered = sorted(words, key=lambda word: (-len(word[0]), word))
+    # Prefix filter: if |a & b| >= ALIKE |a|, at most |a| - ceil(ALIKE |a|) words of a are missing from b, so that one
+    # of any |a| - ceil(ALIKE |a|) + 1 words is shared.
     return [*ordered[: len(ordered) - math.ceil(ALIKE * len(ordered)) + 1]]
 
 
 def _are_alike(a: Words, b: Words) -> bool:
+    # Jaccard similarity |a & b| / |a | b| of at least ALIKE.
     return not (a or b) or len(a & b) >= ALIKE * len(a | b)

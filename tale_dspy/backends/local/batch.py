@@ -126,9 +126,12 @@ class ContinuousBatch:
         prefix = self._prefixes.find(first.ids)
         cached = 0 if prefix is None else len(prefix.ids)
         common = self._prefixes.shared_length(first.ids, [job.ids for job in entering[1:]])
+        # A beginning is worth an entry only where it is much longer than the one at hand: reading one prompt alone
+        # takes a whole forward.
         if common > 2 * cached:  # read one prompt alone, so that its beginning can be copied to the others
             group = [first]
         else:
+            # Prompts are padded at the left to the longest: rows times its new tokens is what the forward computes.
             limit = max(1, PREFILL_TOKENS // (len(first.ids) - cached))
             group = [job for job in entering if self._prefixes.find(job.ids) is prefix][:limit]
         for job in group:
@@ -159,6 +162,8 @@ class ContinuousBatch:
             finish = None if token is None else self._tokenizer.push(job, token)
             if finish is not None or token is None:
                 ended.append((number, job, finish))
+        # From behind: `leave` puts the last row in the place of one that goes, and the numbers before it stay as they
+        # are.
         for number, job, finish in reversed(ended):
             # May fail: while the job is a row, it would hear of it.
             result = self._tokenizer.reply(job, finish) if finish else _NOT_FINITE

@@ -177,6 +177,7 @@ class SmallLlama:
         mask = self._attention_mask(where, new)
         rotated = self._heads + self._key_heads
         for number, (norm, into, out, norm_after, gate, down) in enumerate(self._layers):
+            # One product for query, key and value: (rows, new, heads + 2 key heads, head width).
             mixed = fn.linear(fn.rms_norm(hidden, size, norm, self._eps), into)
             mixed = mixed.view(rows, new, rotated + self._key_heads, self._width).transpose(1, 2)
             turned = mixed[:, :rotated]  # queries and keys: x * cos(angle) + rotate_half(x) * sin(angle)
@@ -184,8 +185,10 @@ class SmallLlama:
             keys, values = cache.write(number, where, turned[:, self._heads :], mixed[:, rotated:])
             attended = self._attend_to(turned[:, : self._heads], keys, values, mask)
             hidden = hidden + fn.linear(attended.transpose(1, 2).reshape(rows, new, -1), out)
+            # SwiGLU (arXiv 2002.05202): down(silu(gate x) * up x), gate and up in one product.
             open_, up = fn.linear(fn.rms_norm(hidden, size, norm_after, self._eps), gate).chunk(2, -1)
             hidden = hidden + fn.linear(fn.silu(open_) * up, down)
+        # Only the last column is needed to choose a token: (rows, vocabulary).
         return fn.linear(fn.rms_norm(hidden[:, -1], size, self._norm, self._eps), self._head)
 
     def _attend_to(
@@ -208,6 +211,7 @@ class SmallLlama:
 
         None where every token may look at all columns up to its own, and all of them are new.
         """
+        # A row looks at its own used columns (`used`), and within the new ones at itself and those before (causal).
         columns = where.end - where.begin
         if where.used is None and (new == 1 or new == columns):
             return None

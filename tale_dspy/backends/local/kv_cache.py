@@ -94,11 +94,13 @@ class KVCache:
         shared = 0 if prefix is None else len(prefix.ids)
         if not len(self):
             self.end = longest
+        # All rows end at one column: a longer prompt moves those that are in to the right, once.
         elif longest > self.end:
             self._move_rows(longest - self.end)
         rows = slice(len(self), len(self) + len(lengths))
         starts = torch.tensor([self.end - length for length in lengths], device=self._device)
         self._set_starts(torch.cat([self._starts, starts]))
+        # The slice covers all columns of the longest of them; `shared` of these are copied and not computed.
         begin = self.end - longest
         positions, used = self._slice_from(begin, begin + shared, starts, ragged=min(lengths) < longest)
         columns = None if prefix is None else starts[:, None] + torch.arange(shared, device=self._device)
@@ -106,6 +108,8 @@ class KVCache:
 
     def step(self) -> CacheSlice:
         """Return the slice of one further column for all rows."""
+        # More than half of the table is empty at the left, since long rows have left: move the rest back, O(1) a
+        # token.
         if self._begin > FIRST_COLUMNS and self._begin > self.end // 2:
             self._move_rows(-self._begin)
         self.end += 1
@@ -145,6 +149,7 @@ class KVCache:
         self._layers[layer] = table
         slices = []
         for number, (side, new) in enumerate(zip(table, (keys, values), strict=True)):
+            # (rows, key heads, columns, head width): one copy a layer and side for all rows.
             side[where.rows, :, where.old : where.end] = new
             if where.prefix is not None and where.prefix_columns is not None:
                 by_column = side[where.rows].transpose(1, 2)  # (rows, columns, key heads, head width)
@@ -158,6 +163,7 @@ class KVCache:
         table = self._layers[layer][side] if layer in self._layers else None
         if table is not None and table.shape[0] >= where.rows.stop and table.shape[2] >= where.end:
             return table
+        # Doubling makes the copies O(1) a column, as a list does.
         old_rows, old_columns = (table.shape[0], table.shape[2]) if table is not None else (1, FIRST_COLUMNS)
         rows, columns = _double_until(old_rows, where.rows.stop), _double_until(old_columns, where.end)
         # Zeros, and not just any memory: a NaN in an empty column would spread through the mask.
@@ -177,6 +183,7 @@ class KVCache:
     def leave(self, row: int) -> None:
         """Remove a row; the last one takes its place."""
         last = len(self) - 1
+        # The order of rows means nothing, and copying one row is cheaper than moving all behind it.
         if row != last:
             for keys, values in self._layers.values():
                 for side in (keys, values):
@@ -205,6 +212,7 @@ class KVCache:
         for layer, table in self._layers.items():
             moved = []
             for side in table:
+                # Source and target may overlap in one tensor: copied before it is written.
                 content = side[: len(self), :, begin:end].clone()
                 if end + by > side.shape[2]:
                     shape = (side.shape[0], side.shape[1], _double_until(side.shape[2], end + by), side.shape[3])

@@ -55,6 +55,7 @@ class PrefixStore:
         Of the lengths the prompt has in common with `others` and with recent prompts, that which spares most:
         `length * number of prompts that share so much`.
         """
+        # Ascending: `len(lengths) - at` prompts share at least the length at that place.
         lengths = sorted(common_length(ids, other) for other in (*others, *self._recent))
         worth = [(length * (len(lengths) - at), length) for at, length in enumerate(lengths) if length >= MIN_TOKENS]
         length = min(max(worth, default=(0, 0))[1], len(ids) - 1)

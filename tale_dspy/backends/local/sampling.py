@@ -65,6 +65,7 @@ def _draw_tokens(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, ra
 
     settings = [sampling for sampling, _ in rows]
     heat = torch.tensor([[s.temperature] for s in settings], device=logits.device)
+    # P(token) = softmax(logits / temperature), (rows, vocabulary).
     scaled = logits.float() / heat
     if any(s.top_k for s in settings):
         scaled = _top_k(scaled, [s.top_k for s in settings])
@@ -74,6 +75,7 @@ def _draw_tokens(logits: "torch.Tensor", rows: Sequence[tuple[SamplingParams, ra
     # In double precision: the sum of a large vocabulary must not drown its tail.
     summed = odds.double().cumsum(-1)
     whole = summed[:, -1:]
+    # u * sum instead of u: what top_k and top_p left out makes the sum less than 1, and need not be divided by.
     picks = torch.tensor([[rng.random()] for _, rng in rows], dtype=torch.float64, device=logits.device)
     tokens = torch.searchsorted(summed, picks * whole, right=True)
     return [int(i) for i in tokens.squeeze(1).clamp_(max=logits.shape[1] - 1)]
@@ -84,6 +86,7 @@ def _top_k(scaled: "torch.Tensor", counts: list[int]) -> "torch.Tensor":
 
     size = scaled.shape[1]
     ordered = scaled.sort(-1, descending=True).values
+    # The k-th largest of each row is the least that stays; ties with it stay, too.
     last = torch.tensor([[min(k or size, size) - 1] for k in counts], device=scaled.device)
     return scaled.masked_fill(scaled < ordered.gather(1, last), float("-inf"))
 
@@ -92,6 +95,7 @@ def _top_p(odds: "torch.Tensor", shares: list[float]) -> "torch.Tensor":
     import torch
 
     ordered, order = odds.sort(stable=True, dim=-1, descending=True)
+    # Probability of all likelier tokens: one is left out if these alone make up top_p (nucleus, arXiv 1904.09751).
     before = ordered.cumsum(-1) - ordered
     # A rounded sum reaches 1 before the last token: who asks for all of them gets all, whatever the others ask for.
     share = torch.tensor([[p if p < 1 else math.inf] for p in shares], device=odds.device)

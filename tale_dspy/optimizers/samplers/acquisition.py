@@ -60,6 +60,7 @@ def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acqu
     if history.best_tokens <= 0:
         return None
     changepoints, required_budgets = _posterior_cases(model, history)
+    # Untried budgets only: CANDIDATES of them at most, ascending.
     budgets = _candidate_budgets(history, changepoints, required_budgets)
     if not len(budgets):
         return None
@@ -73,6 +74,7 @@ def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acqu
     # A right answer below the required budget is luck, and saves nothing.
     # E[max(best - reply, 0); right and enough], the expected improvement, averaged over the cases: (c,).
     one = (_expected_gain(best, replies) * right * enough).mean(axis=1)
+    # Two calls are worth the first one's saving plus what the best second one is expected to add.
     two = one + _second_step(best, _ExpectedReplies(mean, spread, enough, right), replies)
     chosen = int(two.argmax())
     return Acquisition(int(budgets[chosen]), float(one.max() / best), float(two[chosen] / best))
@@ -156,6 +158,8 @@ def _candidate_budgets(history: QuestionHistory, changepoints: Array, required_b
     Between the lowest likely changepoint and the largest likely required budget.
     """
     vanilla = history.vanilla_tokens
+    # 5 % below the lowest likely changepoint, 15 % above the largest likely required budget: the cases are few, and
+    # the posterior reaches a little further than they do.
     low = min(max(history.lowest, math.floor(0.95 * vanilla * math.exp(changepoints.min()))), vanilla)
     high = min(
         vanilla, math.ceil(1.15 * vanilla * math.exp((changepoints + np.maximum(required_budgets, 0.0)).max())) + 1

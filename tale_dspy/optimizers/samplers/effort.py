@@ -78,6 +78,8 @@ class EffortSampler(BudgetSampler):
         """
         with self._lock:
             level, _ = self._choose_level(history)
+            # A level that is no word of its own is a variant, a word with a phrase: while the phrase is still being
+            # learned, few of these may be in flight.
             if level is not None and level not in self._words_of(history):
                 self._phrases_asked += 1
         if level is not None:
@@ -121,14 +123,19 @@ class EffortSampler(BudgetSampler):
         if words.trials:
             self._finished.append(words)
             self._shares.add(words)
+            # The lowest word tried differs most from no budget at all: if even there the tokens are the same, words
+            # do nothing.
             lowest = min(words.trials, key=lambda o: o.budget)
             if 0 < lowest.tokens < math.inf:
                 self._lowest_logs.append(math.log(lowest.tokens))
         for word, variant in self._phrase_pairs(history):
             self._phrase.add(word, variant)
+        # EM over n questions costs O(n): fitting again at n, 1.05 n, 1.05^2 n ... keeps the cost of a search of n in
+        # O(n).
         if len(self._finished) >= self._fit_due:
             self._fit_due = math.ceil(len(self._finished) * 1.05)
             vars(self).pop("_levels", None)
+        # Both are cached properties: dropped, they are computed anew when asked for.
         vars(self).pop("has_no_effect", None)
 
     @cached_property
@@ -207,10 +214,13 @@ class EffortSampler(BudgetSampler):
         best = min([o.tokens for o in history.trials if o.right], default=1.0)
         low = max((o.budget for o in history.trials if not o.right), default=0)
         high = min((o.budget for o in history.trials if o.right), default=levels + 1)
+        # Where answers are monotonic, a level at or below the highest wrong one cannot be enough, and one at or above
+        # the lowest right one saves nothing: only what lies between is worth a call.
         within = [level for level in range(low + 1, high) if level not in history.tried]
         if not within:
             return None, 0.0
         values = {level: self._level_value(level, low, high, best, posterior, shares) for level in within}
+        # Of equal values the lower level: it is asked for fewer tokens.
         chosen = max(values, key=lambda level: (values[level], -level))
         return chosen, values[chosen]
 
@@ -230,11 +240,15 @@ class EffortSampler(BudgetSampler):
         variants = self._variants.get(words[(number or len(words)) - 1], ())
         tried = {o.budget: o for o in history.trials}
         level = next((v for v in variants if v not in tried and v not in history.pending), None)
+        # A variant with a larger number was wrong: a smaller number asks for less, and cannot be enough.
         if level is None or any(not tried[v].right for v in variants if v in tried):
             return None, 0.0
         levels = len(words)
+        # Tokens are shares of those without a budget, in (0, 1]; the phrase multiplies them by its ratio.
         share = float(self._shares.expected(levels, tokens_by_level(word_history))[(number or levels) - 1])
         posterior = self._levels.posterior(levels, [(o.budget, o.right) for o in word_history.trials])
+        # P(right with the phrase) = P(it stays right | the word is right) P(the word is right): the latter is known
+        # where the word was right, else the posterior mass of all words, its last entry (no word suffices) left out.
         right = self._phrase.right * (1.0 if number else float(posterior[:levels].sum()))
         best = min([o.tokens for o in history.trials if o.right], default=1.0)
         return level, right * max(0.0, best - share * self._phrase.ratio) - self.price
@@ -250,8 +264,10 @@ class EffortSampler(BudgetSampler):
         + P(k > l | ...) V(l, high, best)), the recursion over the levels between the largest wrong and the smallest
         right one.
         """
+        # posterior[i] = P(k = i + 1): entries low .. high - 1 are the levels low + 1 .. high that k can still be.
         open_mass = float(posterior[low:high].sum())
         right = float(posterior[low:level].sum()) / open_mass if open_mass else 0.0
+        # After a right answer the best one known takes `reached`; the search goes on between `low` and this level.
         reached = min(best, float(shares[level - 1]))
         after_right = best - reached + self._best_value(low, level, reached, posterior, shares, depth - 1)
         after_wrong = self._best_value(level, high, best, posterior, shares, depth - 1)
@@ -259,6 +275,7 @@ class EffortSampler(BudgetSampler):
 
     def _best_value(self, low: int, high: int, best: float, posterior: Array, shares: Array, depth: int) -> float:
         """Return the value of the best next level, at least 0: the search may stop."""
+        # The recursion ends after `LOOKAHEAD` calls: with w open levels it visits O(w^LOOKAHEAD) states.
         if not depth:
             return 0.0
         levels = range(low + 1, high)
@@ -284,5 +301,7 @@ def _covers_zero(logs: Sequence[float]) -> bool:
 
     Narrow enough (`NO_EFFECT_WIDTH`) to say so.
     """
+    # Half the interval is z s / sqrt(n). An interval that covers 0 only because it is wide shows nothing, so that it
+    # must be narrower than `NO_EFFECT_WIDTH`, too.
     half_width = Z95 * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
     return abs(float(np.mean(logs))) <= half_width + 1e-9 and half_width <= NO_EFFECT_WIDTH

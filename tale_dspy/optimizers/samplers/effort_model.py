@@ -39,9 +39,13 @@ class LevelModel:
 
         Posteriors of the least sufficient levels, then their counts and the noise.
         """
+        # The latent variable is k, the least level that suffices. E step: P(k | answers of the question) under the
+        # present counts and noise. M step: counts = sum of the posteriors, noise = expected share of contradicting
+        # answers.
         model = cls({}, NOISE)
         for _ in range(2 if questions else 0):
             counts: dict[int, Array] = {}
+            # Beta prior of the noise, as pseudo-trials.
             contradictions, trials = NOISE * PRIOR_TRIALS, PRIOR_TRIALS
             for question in questions:
                 levels = question.vanilla_tokens
@@ -49,9 +53,11 @@ class LevelModel:
                 posterior = model.posterior(levels, observations)
                 counts[levels] = counts.get(levels, np.zeros(levels + 1)) + posterior
                 for level, right in observations:
+                    # P(k <= level): with this chance a wrong answer contradicts k, with the rest a right one.
                     sufficient = float(posterior[:level].sum())
                     contradictions += 1 - sufficient if right else sufficient
                     trials += 1
+            # Noise above 0.2 would let an answer say next to nothing, and the search could not end.
             model = cls(counts, min(0.2, contradictions / trials))
         return model
 
@@ -60,9 +66,11 @@ class LevelModel:
 
         `levels + 1` means that no word suffices.
         """
+        # Dirichlet prior: `PRIOR_QUESTIONS` spread evenly over the levels + 1 values of k.
         prior = PRIOR_QUESTIONS / (levels + 1) + self._counts.get(levels, np.zeros(levels + 1))
         k = np.arange(1, levels + 2)
         for level, right in observations:
+            # Likelihood of an answer: it is right exactly if level >= k, but for noise.
             prior = prior * np.where((level >= k) == right, 1 - self.noise, self.noise)
         total: Array = prior / prior.sum()
         return total
@@ -95,9 +103,12 @@ class MeanShares:
             question_shares: Shares that the question has shown, by level.
         """
         known = {level: total / n for (k, level), (total, n) in self._sums.items() if k == levels}
+        # What the question itself has shown wins over the mean of others; level + 1 is no budget, the whole of the
+        # tokens.
         known = {**known, levels + 1: 1.0, **question_shares}
         anchors = sorted(known)
         logs = np.interp(np.arange(1, levels + 1), anchors, [math.log(known[level]) for level in anchors])
+        # Below the lowest known level there is nothing to interpolate: each step down halves, ln 2 of the logarithm.
         below = np.maximum(anchors[0] - np.arange(1, levels + 1), 0)
         shares: Array = np.exp(logs - below * math.log(2))
         return shares

@@ -96,6 +96,7 @@ def _fill_between(tried: Mapping[int, ExpectedOutcome]) -> dict[int, ExpectedOut
     filled = dict(tried)
     for (low, a), (high, b) in pairwise(tried.items()):
         if min(a.right, b.right) > _RIGHT:
+            # Linear in the budget: tokens(n) = a + step (n - low).
             step = (b.tokens - a.tokens) / (high - low)
             filled |= {n: ExpectedOutcome(a.tokens + step * (n - low), 1.0) for n in range(low + 1, high)}
     return dict(sorted(filled.items()))
@@ -106,7 +107,9 @@ def _rising_window(tried: Mapping[int, ExpectedOutcome]) -> IdealRange | None:
     right = [b for b, outcome in tried.items() if outcome.right > _RIGHT]
     if not right:
         return None
+    # Paper, section 4: the window of the k cheapest neighbours, k a fixed part of the right budgets.
     k = max(1, len(right) // PARTS)
+    # Prefix sums: the tokens of right[i : i + k] are sums[i + k] - sums[i], so that the search is O(n).
     sums = [0.0, *accumulate(tried[b].tokens for b in right)]
     first = min(range(len(right) - k + 1), key=lambda i: sums[i + k] - sums[i])
     window = right[first : first + k]

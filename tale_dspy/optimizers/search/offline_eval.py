@@ -115,6 +115,8 @@ class TrialReplay:
             budget: In tokens, above 0.
         """
         longest = self._longest[key]
+        # Steps down from the answer without a budget: ln(longest / budget) / _STEP. The belief was learned for whole
+        # steps; rounding up judges a budget between two of them as the smaller one.
         steps = math.ceil(-math.log(min(budget / longest, 1.0)) / _STEP - 1e-9)
         right = self._needed[self._place[key]][steps] if steps < _STEPS else 0.0
         return ExpectedOutcome(self._tokens_at(key, min(budget, longest)), float(right))
@@ -122,10 +124,13 @@ class TrialReplay:
     def _tokens_at(self, key: str, budget: float) -> float:
         curve, least = self._tokens[key], self._least[key]
         tokens = _interpolate_tokens(curve, budget)
+        # Distance to the nearest budget that was really asked, as a ratio in logarithms; at 0 its own tokens hold.
         off = min(abs(math.log(budget / tried)) for tried in curve)
         if not least or off < 1e-9:
             return tokens
         weight, share = _of_others(self._pool, math.log(budget / least))
+        # Others are trusted the more, the more of them were near (`weight`, with `_DOUBT` pseudo-trials against) and
+        # the further the question's own trials are away: 1 - exp(-off / _OWN).
         trust = weight / (weight + _DOUBT) * -math.expm1(-off / _OWN)
         return tokens + trust * (share * least - tokens)
 
@@ -177,6 +182,8 @@ def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
     import numpy as np
 
     budgets, shares = pool
+    # Gaussian kernel of width `_NEAR`: beyond four widths its weight is below 0.0004. Budgets are sorted, so that
+    # what is near is a slice.
     near = slice(*np.searchsorted(budgets, [at - 4 * _NEAR, at + 4 * _NEAR]))
     weights = np.exp(-0.5 * ((budgets[near] - at) / _NEAR) ** 2)
     total = float(weights.sum())
@@ -207,16 +214,23 @@ def _sufficiency_beliefs(draws: Sequence[Sequence[tuple[float, bool]]]) -> tuple
     against = np.zeros((len(draws), _STEPS))
     for row, question in zip(against, draws, strict=True):
         for depth, right in question:
+            # A least budget `down` steps down makes draws at depth <= down right and deeper ones wrong: count the
+            # draws that contradict it.
             row += (depth <= down + 1e-9) != right
     count = np.array([float(len(question)) for question in draws])[:, None]
+    # Before anything was seen, a question is taken to need a budget not far below its answer without one.
     guess = np.exp(-_CAUTION * down)
     guess /= guess.sum()
     prior, slips = guess, 0.05
     belief = np.tile(guess, (len(draws), 1))
     for _ in range(_ROUNDS if len(draws) else 0):
+        # E step: ln P(least budget | draws) = ln prior + contradictions ln(slips) + agreements ln(1 - slips) +
+        # constant.
         log = np.log(prior) + against * math.log(slips) + (count - against) * math.log(1 - slips)
         belief = np.exp(log - log.max(axis=1, keepdims=True))
         belief /= belief.sum(axis=1, keepdims=True)
+        # M step: expected questions at each least budget, with `_SMOOTHING` pseudo-questions spread like the first
+        # guess.
         prior = (belief.sum(axis=0) + _SMOOTHING * guess) / (len(draws) + _SMOOTHING)
         slips = (float((belief * against).sum()) + 0.1) / (float(count.sum()) + 10)
     # A budget n steps down is enough where the least one lies as far down or further.

@@ -179,6 +179,8 @@ def _try_budgets(
         if level is not None and trial.tokens is not None:
             tried[level] = trial
             study.add_trial(_finished_trial(trial, level, space))
+    # A sampler that knows nothing of budgets may propose one that was tried: that costs no call, and is answered from
+    # what is known. After `patience` such proposals in a row it has nothing new to ask.
     calls, again, patience = len(tried), 0, ASKED_AGAIN + len(tried)
     while calls < plan.calls_per_question and again < patience and not _sampler_finished(sampler, study):
         trial_asked = study.ask()
@@ -192,6 +194,7 @@ def _try_budgets(
                 study.tell(trial_asked, state=TrialState.FAIL)
                 continue
             tried[level] = trial_of(budget, reply)
+        # Optuna's constraints: above 0 is infeasible. So a wrong answer is never the best trial, however short it is.
         trial_asked.set_constraint("wrong", 0.0 if tried[level].correct else 1.0)
         study.tell(trial_asked, space.objective(tried[level].tokens or 0))
     return list(tried.values())

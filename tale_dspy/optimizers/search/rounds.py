@@ -74,6 +74,7 @@ def ladder_levels(space: BudgetSpace, count: int) -> list[int]:
     """
     if not isinstance(space, TokenRange):
         return [*range(space.highest, 0, -1)][:count]
+    # v / 2, v / 4, ...: the reply to one of them is within a factor of 2 of the best budget's, at one round of calls.
     halves = [space.vanilla_tokens >> k for k in range(1, count + 1)]
     return [level for level in dict.fromkeys(halves) if level > 0] or [1]
 
@@ -88,6 +89,8 @@ def _confirmed_in_rounds(
     draws: dict[int, list[Trial]] = {index: [] for index in range(len(candidates))}
     failed: set[int] = set()
     for _ in range(TEST_ROUNDS if repeats else 0):
+        # Candidates are in order of their tokens: once one stands, those behind it can no longer be chosen, and are
+        # not drawn.
         standing = [i for i in draws if i not in failed and right_lead(draws[i]) >= repeats]
         cheapest = min(standing, default=len(draws))
         undecided = [i for i in draws if i not in failed and i < cheapest]
@@ -101,6 +104,8 @@ def _confirmed_in_rounds(
                 failed.add(i)
             elif query.budget is not None:
                 draws[i].append(trial_of(query.budget, result))
+        # Sequential test, symmetric: `repeats` more right than wrong draws stands, as many more wrong than right
+        # falls.
         failed |= {i for i in undecided if right_lead(draws[i]) <= -repeats}
     every = [draw for drawn in draws.values() for draw in drawn]
     for i, candidate in enumerate(candidates):
