@@ -180,7 +180,7 @@ class Described(dspy.Signature):
     answer: str = dspy.OutputField(desc="in one word")
 
 
-def test_instructions_and_descriptions_of_the_user_are_told() -> None:
+def test_instructions_and_descriptions_of_the_user_are_rendered() -> None:
     assert user(Described, question="Q").startswith("Answer like a pirate.\n\nPlease answer")
     assert "Answer: [[answer]] (in one word).\nQuestion (from a child): Q" in user(Described, question="Q")
 

@@ -37,7 +37,7 @@ def test_every_kind_of_file_gives_the_same_questions(name: str) -> None:
     )
 
 
-def test_a_path_object_and_a_home_path_are_read_and_their_folder_is_not_told(
+def test_a_path_object_and_a_home_path_are_read_and_their_folder_is_not_shown(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(folder))

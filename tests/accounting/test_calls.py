@@ -228,7 +228,7 @@ def test_a_refused_call_leaves_no_trace(kind: str, scripted: Any) -> None:
     assert calls == []
 
 
-def test_thinking_is_told_apart_from_text(kind: str, scripted: Any) -> None:
+def test_thinking_is_distinguished_from_text(kind: str, scripted: Any) -> None:
     with record_calls() as calls:
         lm_of(kind, scripted(Reply("[[4]]", reasoning="two and two")))("q")
     assert (calls[0].text, calls[0].thought, calls[0].reasoning_tokens) == ("[[4]]", "two and two", 3)
@@ -241,7 +241,7 @@ def test_a_cut_reply_says_so(kind: str, scripted: Any) -> None:
     assert status_of(calls, answered=False) == "truncated"
 
 
-def test_the_snapshot_that_answered_is_told(kind: str, scripted: Any) -> None:
+def test_the_snapshot_that_answered_is_reported(kind: str, scripted: Any) -> None:
     with record_calls() as calls:
         lm_of(kind, scripted(Reply("x", model="scripted-2025-01-01")))("q")
     assert calls[0].response_model == "scripted-2025-01-01"

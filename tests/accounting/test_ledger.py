@@ -341,7 +341,7 @@ def test_a_given_price_takes_the_place_of_the_unknown_one() -> None:
     assert ledger.spent_usd == 23.0
 
 
-def test_a_call_whose_usage_is_not_told_counts_as_its_worst_case() -> None:
+def test_a_call_without_usage_counts_as_its_worst_case() -> None:
     with ScriptedServer(Reply("a b", usage=False)) as server:
         lm = lm_of("tale auto", server, max_tokens=60)
         with pytest.raises(SpendCapReached, match="60 of"), track(max_total_output_tokens=100) as ledger:

@@ -54,7 +54,7 @@ def test_a_failed_call_frees_only_what_cannot_be_billed(possibly_billed: bool, c
         held(ledger, 1)
 
 
-def test_possible_costs_are_told_apart_from_spent_ones() -> None:
+def test_possible_costs_are_distinguished_from_spent_ones() -> None:
     ledger = Ledger(max_usd=1000.0, price=Price(0.0, 1.0))
     ledger.release(held(ledger, 60), possibly_billed=True)
     assert (ledger.possibly_usd, ledger.spent_usd, ledger.to_json()["possibly_usd"]) == (60.0, 0.0, 60.0)

@@ -59,7 +59,7 @@ def test_what_decides_a_reply_is_hashed(model: str, request_: Any, config: dict[
     assert request_hash(model, request_, config) not in [request_hash(*other) for other in others]
 
 
-def test_two_schemas_of_one_name_are_told_apart() -> None:
+def test_two_schemas_of_one_name_are_distinguished() -> None:
     one, two = (pydantic.create_model("Answer", **{name: (str, ...)}) for name in ("a", "b"))  # type: ignore[call-overload]
     assert request_hash("m", "q", {"response_format": one}) != request_hash("m", "q", {"response_format": two})
 

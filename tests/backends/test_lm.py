@@ -268,7 +268,7 @@ def test_the_repeat_of_a_run_is_not_warned_of(scripted: Any) -> None:
     lm_of(scripted().url, temperature=0)("q", rollout_id="#1")
 
 
-def test_the_users_usage_tracker_is_told_as_ever(engine: str, scripted: Any) -> None:
+def test_the_users_usage_tracker_hears_as_ever(engine: str, scripted: Any) -> None:
     lm = lm_of((server := scripted("four words of text")).url, engine)
     with dspy.track_usage() as tracker:
         lm("q")
@@ -362,7 +362,7 @@ def test_a_plain_lm_that_keeps_usage_has_dspys_own_cache(scripted: Any) -> None:
     assert server.stats.requests == 1
 
 
-def test_a_reply_without_usage_is_still_told_from_a_hit(scripted: Any) -> None:
+def test_a_reply_without_usage_is_still_distinguished_from_a_hit(scripted: Any) -> None:
     lm = lm_of(scripted(Reply("x", usage=False)).url)
     lm("q")
     lm("q")
@@ -376,7 +376,7 @@ def test_litellm_without_what_it_needs_for_the_responses_api_is_told_at_once(mon
     assert tale_dspy.LM("openai/gpt-5", model_type="responses", engine="auto").model_type == "responses"
 
 
-def test_a_server_is_one_of_those_whose_dial_is_known() -> None:
+def test_a_server_is_one_of_those_whose_control_is_known() -> None:
     with pytest.raises(UsageError, match="server must be one of vllm, sglang, llama"):
         tale_dspy.LM("openai/x", server="tgi")
     assert tale_dspy.LM("openai/x", server="sglang").copy(temperature=0.1).server == "sglang"

@@ -98,7 +98,7 @@ def test_without_a_temperature_it_takes_the_likeliest(folder: Path, door: Any) -
         assert door(greedy, "q") == door(greedy, "q", temperature=0) == door(greedy, "q", seed=5)
 
 
-def test_usage_finish_and_price_are_told(lm: Any) -> None:
+def test_usage_finish_and_price_are_reported(lm: Any) -> None:
     lm("q", max_tokens=1)
     entry = lm.history[-1]
     assert (entry["usage"]["completion_tokens"], entry["cost"], entry["cache_hit"]) == (1, 0.0, False)

@@ -88,7 +88,7 @@ def test_a_model_falls_into_its_family(model: str, name: str | None) -> None:
 
 
 @pytest.mark.parametrize(("server", "name"), [("vllm", "vLLM"), ("sglang", "SGLang"), ("llama.cpp", "llama.cpp")])
-def test_a_server_of_ones_own_is_told_by_its_software(server: str, name: str) -> None:
+def test_a_server_of_ones_own_is_known_by_its_software(server: str, name: str) -> None:
     control = find_control("openai/qwen/qwen3-8b", server)
     assert control is not None
     assert control.name == name

@@ -31,7 +31,7 @@ def test_prompt_sends_nothing_but_the_phrase() -> None:
     assert reasoning_params("openai/gpt-5", 50, "prompt") == BudgetRequest()
 
 
-def test_an_unknown_mode_is_told_the_known_ones() -> None:
+def test_the_error_of_an_unknown_mode_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="auto, prompt, native, cap, got 'fast'"):
         check_mode("fast")
 
@@ -41,7 +41,7 @@ def test_auto_leaves_a_model_that_does_not_think_to_the_prompt() -> None:
     assert reasoning_params(CLAUDE, 5000, "auto") == BudgetRequest()
 
 
-def test_auto_turns_the_dial_of_a_model_that_thinks() -> None:
+def test_auto_sends_the_control_of_a_model_that_thinks() -> None:
     params = reasoning_params(CLAUDE, 5000, "auto", thinking=THINKING)
     assert params.mode == "native"
     assert params.settings["thinking"] == {"type": "enabled", "budget_tokens": 5000}
@@ -61,7 +61,7 @@ def test_auto_takes_the_least_effort_where_thinking_cannot_be_switched_off() -> 
     assert "not 20" in params.notes[0]
 
 
-def test_auto_says_that_a_thinking_model_has_no_dial() -> None:
+def test_auto_says_that_a_thinking_model_has_no_control() -> None:
     params = reasoning_params("xai/grok-4", 500, "auto")
     assert (params.mode, params.settings, params.thinks) == ("prompt", {}, True)
     assert "in the prompt alone" in params.notes[0]
@@ -76,17 +76,17 @@ def test_auto_says_that_a_thinking_model_has_no_dial() -> None:
         ("mistral/magistral-medium-latest", "turns any word into a prompt"),
     ],
 )
-def test_native_without_a_dial_is_refused_with_the_reason(model: str, reason: str) -> None:
+def test_native_without_a_control_is_refused_with_the_reason(model: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         reasoning_params(model, 500)
 
 
-def test_an_engine_that_cannot_send_the_dial_is_refused() -> None:
+def test_an_engine_that_cannot_send_the_control_is_refused() -> None:
     with pytest.raises(UsageError, match="litellm and auto can"):
         reasoning_params(CLAUDE, 2000, engine="lm15")
 
 
-def test_an_engine_object_has_no_dial() -> None:
+def test_an_engine_object_has_no_control() -> None:
     with pytest.raises(UsageError, match="no reasoning control of fake/model is known"):
         budget_request(fake_lm("4"), 500, "native")
 
@@ -125,7 +125,7 @@ def test_without_room_for_the_least_thinking_the_prompt_tells_the_budget() -> No
     assert "max_tokens 1200 leaves no room" in params.notes[0]
 
 
-def test_sampling_that_the_provider_refuses_while_thinking_is_left_out_and_told() -> None:
+def test_sampling_that_the_provider_refuses_while_thinking_is_left_out_and_reported() -> None:
     params = reasoning_params(CLAUDE, 2000, temperature=0.3)
     assert params.settings["temperature"] is None
     assert params.notes == ("temperature 0.3 was left out: Claude up to 4.6 refuses it while thinking",)
@@ -213,13 +213,13 @@ def test_a_cap_below_the_thinking_of_the_lm_switches_it_off() -> None:
         ("xai/grok-4", {}, {}),
     ],
 )
-def test_the_least_thinking_is_the_switch_or_the_lowest_dial(
+def test_the_least_thinking_is_the_switch_or_the_lowest_word(
     model: str, settings: dict[str, Any], quiet: dict[str, Any]
 ) -> None:
     assert minimal_thinking(LM(model, api_key="k", **settings)).settings == quiet
 
 
-def test_a_dial_of_the_call_itself_is_left_to_the_caller() -> None:
+def test_a_control_of_the_call_itself_is_left_to_the_caller() -> None:
     lm = LM("openai/gpt-5", api_key="k")
     assert minimal_thinking(lm, {"reasoning_effort": "high"}) == BudgetRequest()
     request = budget_request(lm, 20, "native", {"reasoning_effort": "high"})
@@ -237,7 +237,7 @@ def test_a_cap_is_no_more_than_the_model_writes() -> None:
     assert budget_request(LM("openai/unheard-of", api_key="k"), 10**6, "cap").settings["max_tokens"] == 10**6
 
 
-def test_a_number_beyond_every_dial_is_lowered() -> None:
+def test_a_number_beyond_every_control_is_lowered() -> None:
     reasoning_params = budget_request(LM("hosted_vllm/Qwen/Qwen3-8B", api_key="k"), 10**30, "native")
     assert reasoning_params.wire == {"thinking_token_budget": 10**9} and "lowered from" in reasoning_params.notes[0]
 
@@ -250,12 +250,12 @@ def test_a_model_of_openais_that_nobody_knows_yet_is_capped_under_the_name_it_ta
 
 
 @pytest.mark.parametrize(("own", "mode"), [({"type": "disabled"}, "prompt"), ({"type": "enabled"}, "native")])
-def test_a_dial_that_the_call_has_turned_off_is_no_native_mode(own: dict[str, str], mode: str) -> None:
+def test_a_control_that_the_call_has_turned_off_is_no_native_mode(own: dict[str, str], mode: str) -> None:
     reasoning_params = budget_request(LM("anthropic/claude-sonnet-4-5", api_key="k"), 500, "auto", {"thinking": own})
     assert (reasoning_params.mode, reasoning_params.notes) == (mode, ("the call's own thinking was kept",))
 
 
-def test_what_only_litellm_sends_has_a_dial_sent_as_litellm_does() -> None:
+def test_what_only_litellm_sends_has_a_control_sent_as_litellm_does() -> None:
     lm = LM("deepseek/deepseek-v4-pro", api_key="k", engine="auto", extra_body={"mine": 1})
     body = budget_request(lm, 20_000, "native").settings["extra_body"]
     assert body == {"mine": 1, "thinking": {"type": "enabled"}, "reasoning_effort": "high"}

@@ -49,11 +49,11 @@ def test_settings_ask_for_thinking_or_against_it(settings: dict[str, Any], asks:
         ({"extra_body": {"custom_params": {"thinking_budget": 9}}}, "extra_body custom_params"),
     ],
 )
-def test_a_dial_of_the_callers_own_is_seen(config: dict[str, Any], name: str | None) -> None:
+def test_a_control_of_the_callers_own_is_found(config: dict[str, Any], name: str | None) -> None:
     assert caller_reasoning_param(config) == name
 
 
-def test_a_dial_takes_the_place_of_every_other_one() -> None:
+def test_a_control_takes_the_place_of_every_other_one() -> None:
     settings = {"reasoning_effort": "high", "thinking": {"type": "enabled", "budget_tokens": 9000}, "temperature": 0.2}
     put = with_reasoning_params(settings, {"thinking": {"type": "enabled", "budget_tokens": 1024}})
     assert put == {"reasoning_effort": None, "thinking": {"type": "enabled", "budget_tokens": 1024}}
@@ -70,7 +70,7 @@ def test_the_rest_of_extra_body_is_kept() -> None:
     assert put == {"extra_body": {"top_k": 3, "custom_params": {"thinking_budget": 70, "x": 1}}}
 
 
-def test_extra_body_without_a_dial_is_left_alone() -> None:
+def test_extra_body_without_a_control_is_left_alone() -> None:
     assert with_reasoning_params({"extra_body": {"top_k": 3}}, {"reasoning_effort": "low"}) == {
         "reasoning_effort": "low"
     }

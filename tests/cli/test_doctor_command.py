@@ -56,7 +56,7 @@ def test_wrong_usage_is_one_sentence(tale: Any) -> None:
     assert tale("doctor", "--model", "openai/s", "--concurrency", "0", "--yes").code == 2
 
 
-def test_the_server_behind_an_address_says_which_dial_is_tried(tale: Any) -> None:
+def test_the_server_behind_an_address_says_which_control_is_tried(tale: Any) -> None:
     with ScriptedServer(SolverReply({QUESTION: ANSWER})) as server:
         output = tale("doctor", *flags(server), "--server", "sglang", "--yes", "--json").json
         params = [r.body["custom_params"] for r in server.requests if "custom_params" in r.body]

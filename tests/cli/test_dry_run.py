@@ -62,14 +62,12 @@ def test_a_program_that_searches_first_is_refused(tale: Any, task_flags: list[st
     assert "forecast one budget" in tale("eval", "budget:best", *task_flags, "--dry-run", "--yes").sentence
 
 
-def test_of_a_small_sum_more_than_zeros_are_told(tale: Any, task_flags: list[str]) -> None:
+def test_a_small_sum_is_written_with_its_first_digits(tale: Any, task_flags: list[str]) -> None:
     result = tale("eval", "direct", *task_flags, "--price-in", "0.01", "--price-out", "0.01", "--dry-run", "--yes")
     assert "0.000" in result.out and "0.0000 [" not in result.out
 
 
-def test_the_price_of_a_search_is_told_from_a_search_of_ten_questions(
-    tale: Any, task_flags: list[str], server: Any
-) -> None:
+def test_the_price_of_a_search_is_forecast_from_ten_questions(tale: Any, task_flags: list[str], server: Any) -> None:
     write_all_questions(server)
     result = tale("search", "tale-ep", *task_flags, *PRICE, "--dry-run", "--yes", "--json", "--out", "s")
     assert (result.code, Path("s").exists()) == (0, False), result.err

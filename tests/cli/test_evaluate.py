@@ -139,7 +139,7 @@ def test_offset_and_limit_pick_the_questions(tale: Any, task_flags: list[str], s
     assert sorted(r["question"] for r in records(Path("a"))) == sorted(list(server.bank)[7:10])
 
 
-def test_no_more_questions_are_in_flight_than_told(tale: Any, task_flags: list[str], server: Any) -> None:
+def test_no_more_questions_are_in_flight_than_concurrency_allows(tale: Any, task_flags: list[str], server: Any) -> None:
     server.latency = 0.02
     tale("eval", "cot", *task_flags, "--concurrency", "3", "--no-cache")
     assert server.stats.max_in_flight == 3
@@ -164,7 +164,7 @@ def test_questions_that_ended_in_an_error_are_asked_again_on_demand(
     assert server.stats.requests == 11
 
 
-def test_the_mark_is_kept_with_the_run(tale: Any, task_flags: list[str]) -> None:
+def test_the_provenance_is_kept_with_the_run(tale: Any, task_flags: list[str]) -> None:
     assert "simulated" in tale("eval", "cot", *task_flags, "--provenance", "simulated", "--out", "a").out
     assert json.loads(Path("a/run.json").read_text())["provenance"] == "simulated"
 

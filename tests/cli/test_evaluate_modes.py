@@ -8,7 +8,7 @@ import pytest
 Tale = Callable[..., Any]
 
 
-def test_a_cap_is_sent_and_told(tale: Tale, task_flags: list[str], server: Any) -> None:
+def test_a_cap_is_sent_and_reported(tale: Tale, task_flags: list[str], server: Any) -> None:
     output = tale("eval", "budget:30", "--mode", "cap", *task_flags, "--limit", 2, "--json").json
     assert {r.body["max_completion_tokens"] for r in server.requests} == {30}
     assert output["modes"] == {"cap": 2}
@@ -34,7 +34,7 @@ def test_a_mode_that_cannot_be_had_is_said_before_anything_is_asked(
     assert server.requests == []
 
 
-def test_the_dial_of_a_server_of_ones_own_is_sent(tale: Tale, task_flags: list[str], server: Any) -> None:
+def test_the_control_of_a_server_of_ones_own_is_sent(tale: Tale, task_flags: list[str], server: Any) -> None:
     flags = ["--mode", "native", "--server", "sglang", "--limit", 1, "--json"]
     output = tale("eval", "budget:30", *task_flags, *flags).json
     assert server.requests[0].body["custom_params"] == {"thinking_budget": 30}

@@ -46,7 +46,7 @@ def test_a_saved_program_forgets_its_model_and_another_keeps_it(data: Dataset) -
         assert (program.predict.lm is not None) is kept
 
 
-def test_the_policy_of_a_rescue_reaches_the_modules_inside(data: Dataset) -> None:
+def test_the_policy_of_a_recovery_reaches_the_modules_inside(data: Dataset) -> None:
     inner = tale_dspy.VanillaCoT("question -> answer")
     program = dspy.Module()
     program.inner = inner

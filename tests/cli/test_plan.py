@@ -45,7 +45,7 @@ def test_a_folder_that_is_given_is_taken() -> None:
         ("anthropic/claude-o3", (0.1, 1024, 1024)),
     ],
 )
-def test_the_paper_preset_fills_in_what_was_not_told(model: str, settings: tuple[Any, ...]) -> None:
+def test_the_paper_preset_fills_in_unset_flags(model: str, settings: tuple[Any, ...]) -> None:
     plan = Plan(**{**GIVEN, "model": model}, preset="paper").checked()
     assert (plan.temperature, plan.max_tokens, plan.seed) == settings
     assert Plan(**{**GIVEN, "model": model}, preset="paper", seed=0).checked().seed == 0

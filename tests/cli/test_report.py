@@ -104,7 +104,7 @@ def test_searches_alone_are_reported_each_in_its_own_folder(tale: Any, runs: tup
     ]
 
 
-def test_the_ideal_range_is_told_in_words(tale: Any, runs: tuple[str, str], searched: Any) -> None:
+def test_the_ideal_range_is_reported_in_words(tale: Any, runs: tuple[str, str], searched: Any) -> None:
     result = tale("report", "b", searched("t", "HalvingSampler"), "--out", "r")
     assert "Ideal range, tale-ep: " in result.out and "% of 10 budgets in the ideal range" in result.out
     assert "only a grid search shows them, not HalvingSampler" in result.out

@@ -28,7 +28,7 @@ def test_json_is_one_object_and_the_folder_holds_search_and_program(
     assert type(program.estimator).__name__ == "RegressionEstimator"
 
 
-def test_a_person_is_told_what_was_found_and_gained(tale: Any, task_flags: list[str]) -> None:
+def test_the_terminal_shows_what_was_found_and_gained(tale: Any, task_flags: list[str]) -> None:
     result = tale("search", *task_flags, *CHEAP)
     assert result.code == 0 and result.err == ""
     assert "10 questions: " in result.out and " tokens), " in result.out

@@ -36,13 +36,13 @@ def test_at_its_break_even_length_the_estimator_starts_to_pay(length: int, sign:
     assert math.copysign(1, balance.loss_tokens) == -sign
 
 
-def test_an_estimator_dearer_than_it_saves_is_told_with_loss_and_break_even() -> None:
+def test_an_estimator_dearer_than_it_saves_is_reported_with_loss_and_break_even() -> None:
     text = notes(make_run("c" * 20), ep_run(estimate=(400, 30)))
     assert "the estimator costs more than it saves: +10.0 net tokens and +0.0660 USD per 1000 questions" in text
     assert "it would pay from a baseline reply of 150 tokens on (650 in money), here 100" in text
 
 
-def test_a_long_prompt_that_costs_more_than_tokens_save_is_told() -> None:
+def test_a_long_prompt_that_costs_more_than_tokens_save_is_reported() -> None:
     text = notes(make_run("c" * 20), ep_run(estimate=(1000, 10)))
     assert "the estimator costs more money than it saves: -10.0 net tokens and +0.1440 USD" in text
     assert "with estimator prompts under 40 tokens, here 1000" in text
@@ -52,7 +52,7 @@ def test_a_long_prompt_that_costs_more_than_tokens_save_is_told() -> None:
     ("fields", "text"),
     [({"output_tokens": 100}, "replies got no shorter"), ({}, "in money no estimator prompt is short enough")],
 )
-def test_an_estimator_that_can_never_pay_is_told(fields: dict, text: str) -> None:
+def test_an_estimator_that_can_never_pay_is_reported(fields: dict, text: str) -> None:
     assert text in notes(make_run("c" * 20), ep_run(**({"estimate": (400, 30)} | fields)))
 
 

@@ -24,7 +24,7 @@ def test_identical_runs_differ_by_nothing() -> None:
     assert (c.changes, c.token_changes, c.notes, c.is_budget_saving) == ([], [], [], False)
 
 
-def test_draws_of_one_side_only_are_left_out_and_told() -> None:
+def test_draws_of_one_side_only_are_left_out_and_reported() -> None:
     three = make_run([make_record(i, repeat=k, output_tokens=100 + 50 * k) for i in range(4) for k in range(3)])
     c = compare(make_run("cccc"), three)
     assert (c.draws, c.output_tokens.difference) == (4, 0.0)

@@ -70,6 +70,6 @@ def test_about_95_of_100_totals_lie_in_the_interval() -> None:
     assert 0.91 <= inside / 400 <= 0.985
 
 
-def test_a_figure_is_told_with_its_interval() -> None:
+def test_a_figure_is_reported_with_its_interval() -> None:
     assert str(ExpectedFigure(1234.4, 1000.2, 1500.0)) == "1,234 [1,000, 1,500]"
     assert ExpectedFigure(1.5).to_text(2) == "1.50"

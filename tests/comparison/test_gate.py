@@ -46,7 +46,7 @@ def test_a_drop_that_enough_questions_do_not_exclude_fails() -> None:
 
 
 @pytest.mark.parametrize(("n", "fell", "rose"), [(20, 0, 0), (267, 0, 0), (500, 8, 6), (100, 0, 100)])
-def test_too_few_questions_decide_nothing_and_the_number_needed_is_told(n: int, fell: int, rose: int) -> None:
+def test_too_few_questions_decide_nothing_and_the_number_needed_is_reported(n: int, fell: int, rose: int) -> None:
     verdict = noninferiority_test(*tuned(n, fell=fell, rose=rose), max_drop=0.01)
     assert verdict.outcome == "cannot decide" and verdict.smallest_n > n
     assert f"{n} questions were asked, at least {verdict.smallest_n:,} are needed" in verdict.reason
@@ -133,7 +133,7 @@ def test_without_tokens_there_is_no_saving(tokens: int | None, said: str) -> Non
         noninferiority_test(base, make_run("c", model="local:tuned"))
 
 
-def test_the_same_experiment_twice_and_budgets_on_both_sides_are_told() -> None:
+def test_the_same_experiment_twice_and_budgets_on_both_sides_are_reported() -> None:
     budgeted = make_run([make_record(i, token_budget=50) for i in range(3)])
     assert "nothing that was recorded differs" in noninferiority_test(make_run("ccc"), make_run("ccc")).notes[0]
     again = make_run(budgeted.records, model="local:tuned")

@@ -37,7 +37,9 @@ def test_a_setting_of_the_run_wins_over_that_of_the_model() -> None:
         ({"predict": ""}, None),
     ],
 )
-def test_prompting_is_told_without_the_names_of_the_predictors(recorded: object, expected: list[Any] | None) -> None:
+def test_prompting_is_reported_without_the_names_of_the_predictors(
+    recorded: object, expected: list[Any] | None
+) -> None:
     assert prompting(make_run("c", prompting=recorded)) == expected
 
 

@@ -55,7 +55,7 @@ def test_a_short_build_gives_a_model_that_loads_and_writes(tmp_path: Path) -> No
     assert written.shape[1] - prompt["input_ids"].shape[1] in (1, 2, 3)
 
 
-def test_the_model_that_ships_is_of_the_size_promised() -> None:
+def test_the_model_that_ships_is_of_the_size_documented() -> None:
     model = new_model(BuildOptions(), tokenizer())
     assert 1e6 <= sum(p.numel() for p in model.parameters()) <= 2e6
 

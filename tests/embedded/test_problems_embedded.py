@@ -80,7 +80,7 @@ def test_all_lengths_are_there() -> None:
         assert set(share) == set(range(1, MAX_STEPS + 1)) and min(share.values()) > 40
 
 
-def test_every_number_of_the_way_is_told_or_calculated() -> None:
+def test_every_number_is_given_or_calculated() -> None:
     for p in ALL:
         known = {int(n) for n in re.findall(r"\d+", p.question)} | {2}  # "twice" and "half" are told in words
         for step in p.steps:
@@ -95,7 +95,7 @@ def test_what_is_trained_on_holds_no_unseen_template(split: str) -> None:
         assert not [u.pattern for u in UNSEEN if u.search(p.question)]
 
 
-def test_a_part_of_the_test_split_is_told_in_unseen_templates() -> None:
+def test_a_part_of_the_test_split_uses_unseen_templates() -> None:
     unseen = [p for p in MANY["test"] if p.unseen]
     assert abs(len(unseen) / len(MANY["test"]) - UNSEEN_SHARE) < 0.03
     assert all(any(u.search(p.question) for u in UNSEEN) for p in unseen)

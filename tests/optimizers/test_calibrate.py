@@ -55,7 +55,7 @@ def test_the_smallest_scale_before_the_first_that_fails_is_taken(student: Any, l
     assert "scale 0.25: 29 of 60 lost, at most 59.65 %" in str(calibrated) and "(failed)" in str(calibrated)
 
 
-def test_the_promise_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp_path: Path) -> None:
+def test_the_guarantee_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp_path: Path) -> None:
     calibrated = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0,), lm=lm)
     calibrated.program.save(tmp_path / "p.json")
     promise = tale_dspy.load(tmp_path / "p.json").fixed.promise
@@ -71,7 +71,7 @@ def test_the_promise_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp
         calibrate(calibrated.program, VAL, EPSILON, DELTA, lm=lm)
 
 
-def test_a_program_that_is_changed_afterwards_has_no_promise(
+def test_a_program_that_is_changed_afterwards_has_no_guarantee(
     student: Any, lm: FakeLM, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     calibrate(student, VAL, EPSILON, DELTA, scales=(1.0,), lm=lm).program.save(tmp_path / "p.json")
@@ -118,7 +118,7 @@ def test_a_scale_behind_one_that_failed_is_not_looked_at() -> None:
     assert asked == [3.0, 2.0]
 
 
-def test_over_400_resampled_splits_the_promise_is_broken_no_more_often_than_allowed() -> None:
+def test_over_400_resampled_splits_the_guarantee_is_broken_no_more_often_than_allowed() -> None:
     # The share lost grows as budgets shrink; scale 0.5 lies just beyond the promise, the worst case for a test.
     chance, epsilon, delta = random.Random(0), 0.02, 0.1
     truth = {2.0: 0.004, 1.0: 0.008, 0.5: 0.0201, 0.25: 0.06}
@@ -134,7 +134,7 @@ def test_over_400_resampled_splits_the_promise_is_broken_no_more_often_than_allo
     assert binomtest(broken, 400, delta, alternative="greater").pvalue > 0.01
 
 
-def test_replies_that_grow_again_are_told(student: Any) -> None:
+def test_replies_that_grow_again_are_reported(student: Any) -> None:
     def rebound(prompt: str) -> str:
         return ("so " * (200 if (budget_of(prompt) or 99) < 30 else 30)) + solve(prompt)
 
@@ -200,7 +200,7 @@ def asked_of(model: EffortReply, program: Any, **settings: Any) -> tuple[Any, li
         return calibrated, [request.body for request in server.requests]
 
 
-def test_the_lowest_word_that_keeps_the_promise_is_taken() -> None:
+def test_the_lowest_word_that_keeps_the_guarantee_is_taken() -> None:
     program = tale_dspy.BudgetedChainOfThought("question -> answer", effort="high")
     found, _ = asked_of(thinking_model(), program, efforts=["none", "low", "high"])
     assert [(str(t), t.passed) for t in found.tests] == [
@@ -221,7 +221,7 @@ def test_thinking_is_switched_off_where_that_loses_nothing() -> None:
     assert found.scale == "none" and bodies[-1]["reasoning_effort"] == "none"
 
 
-def test_the_confidence_of_an_estimator_of_words_is_turned_down_as_far_as_the_promise_holds(tmp_path: Path) -> None:
+def test_the_confidence_of_an_estimator_of_words_is_turned_down_as_far_as_the_guarantee_holds(tmp_path: Path) -> None:
     terms = (FeatureTerm("question.characters", 5.0, 0.2, 3.0),)
     estimator = tale_dspy.EffortEstimator(
         "question -> answer", regression=OrdinalRegression(("none", "low"), (-2.0, 30.0), terms, 0.999, 60)

@@ -216,7 +216,7 @@ fitted(told_by_length(50))
 """
 
 
-def test_without_scikit_learn_the_pip_line_is_told() -> None:
+def test_without_scikit_learn_the_pip_line_is_reported() -> None:
     folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     ran = subprocess.run([sys.executable, "-c", WITHOUT, *folders], capture_output=True, text=True)
     assert "scikit-learn is not installed: pip install 'tale-dspy[search]'" in ran.stderr.splitlines()[-1]

@@ -93,7 +93,7 @@ def test_a_cap_ends_the_search_with_what_was_finished(student: Any, caplog: pyte
     assert "ended at budget 100" in caplog.text
 
 
-def test_a_cap_in_tokens_is_shared_by_all_budgets_and_told_afterwards(student: Any) -> None:
+def test_a_cap_in_tokens_is_shared_by_all_budgets_and_reported_afterwards(student: Any) -> None:
     with ScriptedServer(elastic) as server:
         options: dict[str, Any] = {"lm": asking(server, max_tokens=120), "concurrency": 1}
         search = BestFixedBudget(budgets=[25, 50], max_total_output_tokens=1000, **options)

@@ -86,7 +86,7 @@ def test_a_copied_prediction_keeps_its_receipt(duplicate: Any) -> None:
     assert (other, other.receipt, other.token_budget) == (pred, pred.receipt, 70)
 
 
-def test_the_typed_receipt_is_told_by_receipt() -> None:
+def test_receipt_returns_the_typed_receipt() -> None:
     with dspy.context(lm=fake_lm(solver)):
         pred = VanillaCoT("question -> answer")(question="3+4?")
     call_receipt = tale_dspy.receipt(pred)

@@ -115,7 +115,7 @@ def test_an_input_named_mode_stays_an_input(thinker: ScriptedServer) -> None:
     assert receipt(pred).mode == "prompt"
 
 
-def test_native_without_a_dial_ends_before_anything_is_sent(thinker: ScriptedServer) -> None:
+def test_native_without_a_control_ends_before_anything_is_sent(thinker: ScriptedServer) -> None:
     with dspy.context(lm=lm(thinker, "openai/gpt-4o-mini")), pytest.raises(UsageError, match="use mode prompt or cap"):
         BudgetedChainOfThought("question -> answer", 50, mode="native")(question="2+2?")
     assert thinker.requests == []

@@ -6,7 +6,7 @@ from fake_lm import fake_lm
 from tale_dspy import Concise
 
 
-def test_it_is_vanilla_told_to_be_concise() -> None:
+def test_it_is_vanilla_with_the_request_to_be_concise() -> None:
     lm = fake_lm("Answer: [[7]]")
     with dspy.context(lm=lm):
         Concise("question -> answer")(question="3+4?")

@@ -133,7 +133,7 @@ def test_a_predict_is_budgeted_where_it_is_named() -> None:
 
 @pytest.mark.parametrize("argument", ["include", "exclude"])
 @pytest.mark.parametrize("name", ["nothing", "rout", "router.nothing", "router.predict.demos"])
-def test_an_unknown_name_is_told_with_the_known_ones(argument: str, name: str) -> None:
+def test_the_error_of_an_unknown_name_lists_the_known_ones(argument: str, name: str) -> None:
     with pytest.raises(UsageError, match=r"router\.predict, direct, solve\.predict"):
         budgeted(Two(), **{argument: [name]})
 
@@ -145,7 +145,7 @@ def test_only_a_predict_can_be_included() -> None:
 
 
 @pytest.mark.parametrize("program", [dspy.Predict("a -> b"), TaleEP("a -> b"), BudgetEstimator("a -> b")])
-def test_nothing_to_budget_is_told(program: Any) -> None:
+def test_nothing_to_budget_is_reported(program: Any) -> None:
     with pytest.raises(UsageError, match="nothing to budget"):
         budgeted(program)
 
@@ -374,7 +374,7 @@ def test_what_has_no_budget_cannot_be_unbudgeted(program: Any) -> None:
         unbudgeted(program)
 
 
-def test_rescue_and_audit_hold_for_every_twin_and_are_saved_with_them(tmp_path: Path) -> None:
+def test_on_truncation_and_shadow_rate_hold_for_every_twin_and_are_saved(tmp_path: Path) -> None:
     program = budgeted(Two(), include=["direct"], on_truncation="force_answer", shadow_rate=0.25)
     twins = [program.router, program.direct, program.solve]
     assert {(t.on_truncation, t.shadow_rate.share) for t in twins} == {("force_answer", 0.25)}
@@ -392,7 +392,7 @@ def test_rescue_and_audit_hold_for_every_twin_and_are_saved_with_them(tmp_path: 
             budgeted(Two(), **options)
 
 
-def test_a_vanilla_modules_own_rescue_is_kept() -> None:
+def test_a_vanilla_modules_own_recovery_is_kept() -> None:
     assert budgeted(VanillaCoT("question -> answer", on_truncation="force_answer")).on_truncation == "force_answer"
     assert (
         budgeted(

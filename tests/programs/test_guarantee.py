@@ -79,7 +79,7 @@ async def test_elsewhere_it_is_void_with_one_warning(
     assert said in caplog.text and len(caplog.records) == 1
 
 
-def test_a_budget_given_at_the_call_was_never_promised(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_budget_given_at_the_call_has_no_guarantee(caplog: pytest.LogCaptureFixture) -> None:
     with dspy.context(lm=fake_lm(sections)):
         promised(model="openai/other")(question="1+1?", token_budget=9)
     assert caplog.text == ""

@@ -86,7 +86,7 @@ def test_a_model_that_does_not_think_as_it_is_set_up_is_asked_for_its_reasoning(
     assert call == {"question": "2+2?", "lm": asked, "config": config}
 
 
-def test_the_dial_of_a_call_decides() -> None:
+def test_the_control_of_a_call_decides() -> None:
     model = LM("anthropic/claude-sonnet-4-5", api_key="k")
     config = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
     call = VanillaCoT("question -> answer").prepare_call({"question": "2+2?", "lm": model, "config": config})
@@ -124,7 +124,7 @@ def test_the_twin_without_a_budget_asks_as_the_budgeted_one_does() -> None:
     assert modes == ["auto", "prompt", "auto", "auto"]
 
 
-def test_an_audit_of_a_native_thinker_does_not_ask_for_visible_reasoning(thinker: ScriptedServer) -> None:
+def test_a_shadow_check_of_a_native_thinker_does_not_ask_for_visible_reasoning(thinker: ScriptedServer) -> None:
     for mode, visible in (("auto", False), ("prompt", True)):
         thinker.reset()
         with dspy.context(lm=lm(thinker)), tale_dspy.track() as ledger:
@@ -133,7 +133,7 @@ def test_an_audit_of_a_native_thinker_does_not_ask_for_visible_reasoning(thinker
         assert ledger.shadow.calls == 1
 
 
-def test_a_rescue_of_a_native_thinker_keeps_to_what_was_asked() -> None:
+def test_a_recovery_of_a_native_thinker_keeps_to_what_was_asked() -> None:
     replies = [Reply(None, reasoning="hmm", finish_reason="length", completion_tokens=9), Reply("Answer: [[4]]")]
     with ScriptedServer(lambda request: replies.pop(0)) as server, dspy.context(lm=lm(server)):
         pred = SelfBudgeted("question -> answer", on_truncation="force_answer")(question="2+2?")

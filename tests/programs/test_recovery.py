@@ -191,13 +191,13 @@ def test_the_settings_of_the_user_are_not_touched() -> None:
         ({"extra_body": {"reasoning_budget_tokens": -1}}, {}),
     ],
 )  # fmt: skip
-def test_numbers_of_a_dial_are_doubled_in_a_copy(config: Any, grown: Any) -> None:
+def test_numbers_of_a_control_are_doubled_in_a_copy(config: Any, grown: Any) -> None:
     before = repr(config)
     assert doubled(config) == grown
     assert repr(config) == before
 
 
-def test_a_dial_is_turned_off_for_the_answer_and_doubled_for_more_room() -> None:
+def test_a_control_is_turned_off_for_the_answer_and_doubled_for_more_room() -> None:
     bodies = {}
     for policy in ("force_answer", "retry_larger"):
         with ScriptedServer(EMPTY) as server:
@@ -213,12 +213,12 @@ def test_a_dial_is_turned_off_for_the_answer_and_doubled_for_more_room() -> None
 
 
 @pytest.mark.parametrize("policy", ["force_answer", "retry_larger"])
-def test_a_rescue_that_the_provider_refuses_leaves_the_answer_as_it_was(policy: Any) -> None:
+def test_a_recovery_that_the_provider_refuses_leaves_the_answer_as_it_was(policy: Any) -> None:
     pred, _ = say(EMPTY, Reply("too long", status=400), Reply("too long", status=400), on_truncation=policy)
     assert (pred.answer, pred.receipt["status"], len(pred.receipt["calls"])) == (None, "empty", 1)
 
 
-def test_a_rescue_without_an_answer_is_no_answer() -> None:
+def test_a_recovery_without_an_answer_is_no_answer() -> None:
     pred, _ = say(CUT, "I cannot say.", on_truncation="force_answer")
     assert (pred.answer, pred.reasoning, pred.receipt["status"]) == (None, "Three and", "unreadable")
     with ScriptedServer(EMPTY) as server, asking(server), pytest.raises(dspy.utils.exceptions.AdapterParseError):
@@ -236,7 +236,7 @@ def test_a_step_of_a_cut_thought_is_never_taken_for_the_answer() -> None:
             say(marked, "?", on_truncation=policy, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False))
 
 
-def test_a_dial_of_the_lm_itself_is_taken_off_for_the_answer() -> None:
+def test_a_control_of_the_lm_itself_is_taken_off_for_the_answer() -> None:
     extra = {"thinking_token_budget": 99, "seed_of_mine": 1}
     _, server = say(EMPTY, "Answer: [[7]]", on_truncation="force_answer", lm={"extra_body": extra, "engine": "auto"})
     first, second = (r.body for r in server.requests)

@@ -109,7 +109,7 @@ def test_95_percent_are_turned_into_answers_by_requests_that_the_provider_takes(
 
 @pytest.mark.parametrize("policy", ["force_answer", "retry_larger"])
 @pytest.mark.parametrize("wire", WIRES, ids=str)
-def test_no_rescue_of_a_budgeted_module_is_refused(
+def test_no_recovery_of_a_budgeted_module_is_refused(
     thinker: ProviderServer, sent: list[SentRequest], wire: Wire, policy: Any
 ) -> None:
     program = BudgetedChainOfThought("question -> answer", on_truncation=policy)

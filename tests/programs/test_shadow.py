@@ -50,14 +50,14 @@ def test_a_seeded_share_of_the_calls_is_picked() -> None:
     assert ledger.shadow.calls == sum(program.shadow_rate.picks({"question": q}) for q in BANK) > 0
 
 
-def test_without_an_audit_nothing_is_asked_twice() -> None:
+def test_without_a_shadow_check_nothing_is_asked_twice() -> None:
     with ScriptedServer(SOLVER) as server, asking(server), tale_dspy.track() as ledger:
         TaleEP("question -> answer")(question=next(iter(BANK)))
     assert server.stats.requests == 2 and ledger.to_json()["shadow"] is None
 
 
 @pytest.mark.parametrize("failure", [Reply("no", status=400), Reply("I do not know.")])
-def test_an_audit_that_fails_costs_no_answer(failure: Reply) -> None:
+def test_a_shadow_check_that_fails_costs_no_answer(failure: Reply) -> None:
     def reply(request: Request) -> Reply:
         return failure if request.kind == "cot" else SOLVER(request)
 
@@ -68,7 +68,7 @@ def test_an_audit_that_fails_costs_no_answer(failure: Reply) -> None:
     assert ledger.shadow.saving is None and "shadow: 0 of 0" in str(ledger)
 
 
-def test_a_run_counts_an_audit_apart_from_the_answer() -> None:
+def test_a_run_counts_a_shadow_check_apart_from_the_answer() -> None:
     question = next(iter(BANK))
     example = dspy.Example(question=question, answer=BANK[question]).with_inputs("question")
     with ScriptedServer(SOLVER) as server, asking(server), tale_dspy.track() as ledger:
@@ -93,7 +93,7 @@ def test_what_is_no_share_is_refused(share: Any) -> None:
         check_shadow_rate(share)
 
 
-def test_an_audit_is_saved_with_the_program_and_an_older_file_has_none(tmp_path: Path) -> None:
+def test_a_shadow_check_is_saved_with_the_program_and_an_older_file_has_none(tmp_path: Path) -> None:
     program = TaleEP("question -> answer", shadow_rate=ShadowCheck(0.25, seed=3))
     program.save(tmp_path / "p.json")
     assert tale_dspy.load(tmp_path / "p.json").shadow_rate == ShadowCheck(0.25, seed=3)

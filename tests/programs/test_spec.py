@@ -86,7 +86,7 @@ def test_a_word_that_is_nearly_a_name_is_answered_with_that_name(word: str) -> N
 
 
 @pytest.mark.parametrize("word", ["", "nonsense", "best", "json"])
-def test_a_word_that_names_nothing_is_told_what_there_is(word: str) -> None:
+def test_the_error_of_an_unknown_word_lists_what_there_is(word: str) -> None:
     with pytest.raises(UsageError, match="give concise, cot, direct"):
         program_from(word, "question -> answer")
 
@@ -190,7 +190,7 @@ def test_the_current_folder_is_searched_as_with_python_m(tmp_path: Path, monkeyp
     assert sys.path.count(str(tmp_path)) == 1 and imported("only_here:x") == 5 and sys.path.count(str(tmp_path)) == 1
 
 
-def test_all_named_programs_are_told() -> None:
+def test_all_named_programs_are_listed() -> None:
     with pytest.raises(UsageError) as refused:
         program_from("?", "question -> answer")
     assert all(name in str(refused.value) for name in program_words())

@@ -75,7 +75,7 @@ def test_a_program_remembers_the_model_it_was_tuned_with(tmp_path: Path) -> None
     assert tuned_with(loaded) == set()
 
 
-def test_the_configured_model_is_the_one_unless_another_is_told() -> None:
+def test_the_configured_model_is_the_one_unless_another_is_given() -> None:
     memory = TrainingExamples()
     with dspy.context(lm=fake_lm("x")):
         memory.add(["a" * 16], "train")

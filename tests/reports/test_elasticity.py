@@ -210,7 +210,7 @@ def test_a_rise_within_chance_is_not_called_one() -> None:
     assert rise_sentence(curve).startswith("No rise is shown: mean tokens are least, 30.0 at budget 40; the smallest")
 
 
-def test_every_mark_is_told_with_its_programs() -> None:
+def test_every_provenance_is_reported_with_its_programs() -> None:
     runs = [budget_run(b) for b in TOKENS]
     for run in runs:
         run.info["provenance"] = "simulated"

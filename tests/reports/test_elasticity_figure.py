@@ -76,7 +76,7 @@ def test_the_footer_says_whether_tokens_rise_again_and_of_what_it_is_evidence() 
     assert "openai/gpt-4o-mini" in footer
 
 
-def test_several_budgeting_programs_are_told_apart_and_hidden_names_are_shown() -> None:
+def test_several_budgeting_programs_are_distinguished_and_hidden_names_are_shown() -> None:
     texts = drawn(curve_of(ep_run(), ep_run(LONG), cot_run(LONG)))
     assert sum("(mean budget 25.0)" in t for t in texts) == 2
     assert texts.count("with the estimator's") == 1
@@ -127,7 +127,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     assert [p.read_bytes() for p in once] == [p.read_bytes() for p in again]
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="the figure cannot be written to"):
         elasticity_curve(curve_of()).save(tmp_path / "file" / "x")

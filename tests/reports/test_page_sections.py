@@ -36,7 +36,7 @@ def test_a_run_that_costs_more_says_so_and_is_no_saving() -> None:
     assert "Not a budget saving: other adapter" in verdict(other)
 
 
-def test_runs_of_one_program_on_two_models_are_told_apart_by_their_models() -> None:
+def test_runs_of_one_program_on_two_models_are_distinguished_by_their_models() -> None:
     page = report_page(ReportSources([make_run("ccw"), make_run("cwc", model="openai/other")]))
     assert page.title == "cot (gpt-4o-mini), cot (other)"
     assert page.verdicts[0].startswith("cot (other) against cot (gpt-4o-mini) on ")

@@ -33,7 +33,7 @@ def test_our_runs_stand_under_the_papers_and_are_compared_with_our_cot() -> None
     assert "| paper |" in runs_table(rows).known().markdown()
 
 
-def test_another_model_or_data_than_the_papers_is_told() -> None:
+def test_another_model_or_data_than_the_papers_is_reported() -> None:
     run = make_run("cc", model="openai/gpt-4o", data={"name": "gsm8k-train"})
     notes = beside(find_row("table3-gsm8k"), {"cot": run})[2].notes
     assert notes[0] == "the model is openai/gpt-4o, the paper's openai/gpt-4o-mini"
@@ -74,7 +74,7 @@ def test_the_table_beside_the_paper_names_its_row_and_its_baseline(width: int) -
         ("openai/no-such-model", None, "output tokens; the price of openai/no-such-model is unknown"),
     ],
 )
-def test_the_cost_of_repeating_a_row_is_told_before(model: str, price: Price | None, end: str) -> None:
+def test_the_cost_of_repeating_a_row_is_forecast(model: str, price: Price | None, end: str) -> None:
     text = expected_cost(find_row("table3-gsm8k"), model, 100, price)
     assert text.startswith(
         f"table3-gsm8k: 400 calls of {model} (100 questions, direct, cot, tale-ep; tale-ep asks twice)"
@@ -108,7 +108,7 @@ def test_the_terminal_has_the_papers_count_too(width: int) -> None:
     assert "right answer" in screen.getvalue() and "139.6" in screen.getvalue()
 
 
-def test_what_training_takes_is_told_with_the_commands() -> None:
+def test_what_training_takes_is_reported_with_the_commands() -> None:
     lines = expected_hardware(find_row("table5-gsm8k-zero"))
     assert "by our arithmetic and not measured: 15 GiB of GPU memory" in lines[0]
     assert "tale search --data gsm8k-train --model hosted_vllm/meta-llama/Llama-3.1-8B-Instruct" in lines[1]

@@ -76,7 +76,7 @@ def test_an_unknown_row_is_refused_with_near_names(name: str, hint: str) -> None
     assert hint in str(error.value)
 
 
-def test_the_inconsistencies_of_the_paper_are_told() -> None:
+def test_the_inconsistencies_of_the_paper_are_reported() -> None:
     assert "138.53" in " ".join(ROWS["table3-gsm8k-zero"].notes)
     assert "58.93 %" in " ".join(ROWS["table4-o3-mini"].notes)
     assert "19.1e-5 USD" in " ".join(ROWS["table3-gsm8k"].notes)

@@ -23,7 +23,7 @@ CURVES = curves_of_search(search([f"How much is ${n} $and 7 & 商?" for n in ran
 
 
 @pytest.mark.parametrize("draw", [elasticity_questions, elasticity_pooled])
-def test_it_is_drawn_with_its_mark_and_its_numbers(draw: Any, tmp_path: Path) -> None:
+def test_it_is_drawn_with_its_provenance_and_its_numbers(draw: Any, tmp_path: Path) -> None:
     few = CURVES[::4]
     png, svg, table = draw(few, **TOLD).save(tmp_path)
     assert png.stat().st_size > 20_000 and "Evidence: simulated" in svg.read_text()

@@ -77,7 +77,7 @@ def test_a_lone_surrogate_in_a_name_does_not_stop_a_report(tmp_path: Path) -> No
     assert len(written([make_run("cc", "a\ud800")], tmp_path)) == 14
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="the report cannot be written to"):
         written([make_run("c")], tmp_path / "file")

@@ -31,7 +31,7 @@ def test_unknown_is_a_dash_an_empty_cell_and_null_but_never_zero() -> None:
 
 
 @pytest.mark.parametrize("write", [lambda rows: runs_table(rows).known().markdown(), latex])
-def test_outcomes_intervals_notes_and_marks_are_written(write) -> None:
+def test_outcomes_intervals_notes_and_provenances_are_written(write) -> None:
     text = write(report_rows([*three_runs(), make_run("cw", "s", info={"provenance": "simulated"})]))
     for part in ("1 empty, 1 truncated", "on other data than the first row", "simulated", "paired differences"):
         assert part in text

@@ -4,7 +4,7 @@ from make_runs import UNKNOWN, make_record, make_run
 from tale_dspy.reports.role_figure import role_spend, spend_by_role
 
 
-def test_tokens_and_dollars_are_told_by_role() -> None:
+def test_tokens_and_dollars_are_reported_by_role() -> None:
     records = [
         make_record(0, output_tokens=100, recovery_tokens=30, estimate=(60, 10), metric_tokens=4, metric_cost_usd=0.5),
         make_record(1, output_tokens=50, cost_usd=0.0, saved_cost_usd=0.25, cached_calls=1, paid_calls=0),

@@ -47,7 +47,7 @@ def test_a_difference_that_is_no_budget_saving_says_why() -> None:
     assert "the difference is not called a budget saving: other adapter" in row.notes
 
 
-def test_partly_unknown_figures_and_early_stops_are_told() -> None:
+def test_partly_unknown_figures_and_early_stops_are_reported() -> None:
     run = make_run([make_record(0), make_record(1, output_tokens=None)], stopped="cap")
     (row,) = report_rows([run])
     assert row.notes[0] == "not finished: cap"
@@ -78,7 +78,7 @@ def test_copied_examples_are_counted_and_said() -> None:
         ({"provenance": " "}, None, "openai/gpt-4o-mini, snapshot unknown, date unknown"),
     ],
 )
-def test_every_row_carries_a_mark(info: dict, snapshot: str | None, provenance: str) -> None:
+def test_every_row_carries_a_provenance(info: dict, snapshot: str | None, provenance: str) -> None:
     (row,) = report_rows([make_run([make_record(0, response_model=snapshot)], info=info)])
     assert row.provenance == provenance
 

@@ -35,7 +35,7 @@ def test_the_numbers_are_those_of_the_rows(tmp_path: Path) -> None:
     assert {r["id"]: float(r["tokens"]) for r in rows} == {r.id: r.best.tokens for r in ROWS if r.best}
 
 
-def test_draws_that_were_not_confirmed_are_told(tmp_path: Path) -> None:
+def test_draws_that_were_not_confirmed_are_reported(tmp_path: Path) -> None:
     assert "and therefore too low" in vanilla_searched(FOUND).save(tmp_path)[1].read_text()
 
 

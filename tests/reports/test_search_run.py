@@ -78,7 +78,7 @@ def test_a_search_is_a_row_beside_runs() -> None:
     assert told.accuracy == 1 and "without budgets 100.0 % of them are right" in told.notes[0]
 
 
-def test_agreement_is_told() -> None:
+def test_agreement_is_reported() -> None:
     notes = search_notes(SearchRun(INFO, [row("a", [(5, 6, True)], judged_by="agreement")]))
     assert notes == ["Budgets were chosen by GridSampler. Right means: as without a budget.", "Evidence: simulated."]
 

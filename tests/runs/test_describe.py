@@ -160,7 +160,7 @@ def test_an_object_in_the_settings_does_not_hash_by_its_address() -> None:
     assert len(hashes) == 1
 
 
-def test_models_of_single_predictors_are_told() -> None:
+def test_models_of_single_predictors_are_reported() -> None:
     program = tale_dspy.TaleEP("question -> answer")
     assert "own_models" not in described(program)["config"]
     program.estimator.predict.lm = tale_dspy.LM("openai/small")
@@ -176,7 +176,7 @@ def test_prompting_leaves_estimators_out() -> None:
     assert prompting(program) != bare
 
 
-def test_names_metric_adapter_and_versions_are_told() -> None:
+def test_names_metric_adapter_and_versions_are_reported() -> None:
     info = described(
         metric=len, name="mine", adapter=dspy.JSONAdapter(), provenance="simulated", config={"preset": "paper"}
     )

@@ -17,7 +17,7 @@ def lm_of(server: ScriptedServer, model: str = "openai/s") -> Any:
     return tale_dspy.LM(model, api_base=server.url, api_key="sk-do-not-tell", engine="auto", num_retries=0)
 
 
-def test_a_model_without_a_dial_is_asked_in_the_prompt_and_with_a_cap() -> None:
+def test_a_model_without_a_control_is_asked_in_the_prompt_and_with_a_cap() -> None:
     with ScriptedServer(SOLVER) as server:
         lm = lm_of(server)
         calls, usd = expected_price(lm, Price(1e-6, 1e-5))
@@ -38,7 +38,7 @@ def test_a_model_without_a_dial_is_asked_in_the_prompt_and_with_a_cap() -> None:
     assert "do-not-tell" not in json.dumps(report.to_json())
 
 
-def test_a_dial_is_turned_and_its_thinking_told() -> None:
+def test_a_control_is_sent_and_its_thinking_reported() -> None:
     def reply(request: Request) -> Reply:
         thought = request.body.get("thinking_token_budget")
         return ThinkingReply(SOLVER, thought=thought, room=2000)(request) if thought else SOLVER(request)

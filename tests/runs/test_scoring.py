@@ -211,7 +211,7 @@ def test_what_was_not_asked_now_has_no_latency(served: dict[str, Any]) -> None:
     ("sources", "weakest"),
     [(["provider"], "provider"), (["provider", "tokenizer"], "tokenizer"), (["tokenizer", "unknown"], "unknown")],
 )
-def test_the_weakest_source_is_told(sources: list[Any], weakest: str) -> None:
+def test_the_weakest_source_is_reported(sources: list[Any], weakest: str) -> None:
     assert recorded(*(call(usage_source=s) for s in sources)).usage_source == weakest
 
 

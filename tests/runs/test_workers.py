@@ -49,7 +49,7 @@ def test_the_first_fault_ends_the_work(workers: Workers[int]) -> None:
     assert workers.session.stop.is_set()
 
 
-def test_a_fault_of_the_whole_run_is_told_and_not_its_messenger(workers: Workers[int]) -> None:
+def test_a_fault_of_the_whole_run_is_reported_and_not_its_messenger(workers: Workers[int]) -> None:
     workers.session.fatal = BackendError("no key")
     workers.end(RunStopped())
     workers.end(ValueError("later"))

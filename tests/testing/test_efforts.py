@@ -58,7 +58,7 @@ def test_the_word_is_read_where_providers_take_it(body: Any, word: str) -> None:
     assert EffortReply(BANK).word_of(body) == word
 
 
-def test_a_deaf_model_spends_the_same_whatever_it_is_told() -> None:
+def test_a_deaf_model_spends_the_same_whatever_the_word() -> None:
     model = EffortReply(BANK, deaf=True)
     replies = [model(request(PROMPT.format(QUESTION), reasoning_effort=word)) for word in model.words]
     assert len({(reply.text, reply.completion_tokens) for reply in replies}) == 1

@@ -52,7 +52,7 @@ def test_a_thought_that_is_not_shown_is_billed() -> None:
         {"chat_template_kwargs": {"enable_thinking": False}},
     ],
 )
-def test_a_dial_that_is_off_is_obeyed(body: Any) -> None:
+def test_a_control_that_is_off_is_obeyed(body: Any) -> None:
     reply = ask(body=body)
     assert reply.text.endswith(RIGHT) and reply.reasoning is None
 

@@ -95,7 +95,9 @@ def test_layers_that_are_not_there_are_refused(base: Path, rows: Any, tmp_path: 
         plan_training(str(base), rows, tmp_path / "a", SftOptions(targets=("q_proj", "nothing")))
 
 
-def test_a_full_disk_is_told_before(base: Path, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_before_the_training(
+    base: Path, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1_000_000))
     with pytest.raises(UsageError, match="has 1 MB free, but the training needs"):

@@ -27,7 +27,7 @@ def test_each_request_comes_back_under_its_id() -> None:
     assert state == "ended" and texts == {f"id-{i}": f"question {i}" for i in range(20)}
 
 
-def test_expired_failed_and_refused_requests_are_told_apart() -> None:
+def test_expired_failed_and_refused_requests_are_distinguished() -> None:
     faults = BatchFaults(expired=0.3, failed=0.3, refused=0.3, doubled=0.5, shuffled=True)
     with BatchServer("4", batch_faults=faults) as server:
         results = with_client(server, round_trip)[2]

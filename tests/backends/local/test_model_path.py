@@ -20,7 +20,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("model", ["embedded", "local:x", "local:"])
-def test_a_local_model_is_told_by_its_string(model: str) -> None:
+def test_a_local_model_is_known_by_its_string(model: str) -> None:
     assert is_local(model)
 
 

@@ -35,7 +35,7 @@ class TestCountingSampler(BudgetSamplerSuite):
         return Counting()
 
 
-def test_a_history_is_what_the_study_was_told() -> None:
+def test_a_history_holds_what_the_study_holds() -> None:
     study = new_study(Counting())
     assert history_of(study) is None
     for answer in [(30.0, True), (math.inf, True), (20.0, False)]:
@@ -79,7 +79,7 @@ def test_with_ask_and_tell_it_learns_what_the_caller_tells() -> None:
     assert sampler.learned == []
 
 
-def test_it_watches_every_trial_that_a_study_is_told() -> None:
+def test_it_observes_every_trial_of_a_study() -> None:
     sampler = Counting()
     study = new_study(sampler)
     for _ in range(2):

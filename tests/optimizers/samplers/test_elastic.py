@@ -105,7 +105,7 @@ def test_a_saved_sampler_goes_on_as_if_it_had_never_been_away(tmp_path: Path) ->
         assert search(loaded, Made(seed)) == search(sampler, Made(seed))
 
 
-def test_what_is_told_again_in_the_same_order_leads_to_the_same_budgets() -> None:
+def test_the_same_trials_in_the_same_order_lead_to_the_same_budgets() -> None:
     first, again = ElasticSampler(), ElasticSampler()
     histories = [search(first, Made(seed)) for seed in range(40)]
     for history in histories:

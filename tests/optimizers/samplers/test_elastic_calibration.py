@@ -20,7 +20,7 @@ def test_at_first_promises_are_believed() -> None:
     assert SavingsCalibration().calibrated(0.1) == pytest.approx(0.1)
 
 
-def test_a_promise_that_is_kept_is_believed_on() -> None:
+def test_an_expected_saving_that_comes_true_stays_believed() -> None:
     assert after(KEPT, 0.5, 20).calibrated(0.5) == pytest.approx(0.5)
 
 

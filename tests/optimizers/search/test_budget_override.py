@@ -42,7 +42,7 @@ def test_a_program_without_any_is_refused(program: Any) -> None:
         searchable_predictors(program)
 
 
-def test_the_budget_told_is_asked_with_and_none_asks_without() -> None:
+def test_a_probes_budget_is_sent_and_none_asks_without() -> None:
     lm, asked = fake_lm("It is so. Answer: [[5]]"), ProbeContext(17)
     program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: asked)
     with dspy.context(lm=lm):

@@ -46,7 +46,7 @@ def test_no_feature_pulls_without_end(words: float, edge: float) -> None:
 
 
 @pytest.mark.parametrize(("words", "known"), [(2.0, True), (3.9, True), (4.1, False), (-1.0, False)])
-def test_a_question_unlike_those_fitted_is_told(words: float, known: bool) -> None:
+def test_a_question_unlike_those_fitted_is_reported(words: float, known: bool) -> None:
     assert LINE.is_known({"question.words": words}) is known
 
 
