@@ -124,17 +124,21 @@ def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
             table_column=figures,
         ),
     )
-    with Progress(*columns, TimeRemainingColumn(compact=True), console=console(stderr=True)) as bar:
-        task = bar.add_task(visible(title, " "), total=None, right="–", tokens="–", usd="$–")
+    bar = Progress(*columns, TimeRemainingColumn(compact=True), console=console(stderr=True))
+    task = bar.add_task(visible(title, " "), total=None, right="–", tokens="–", usd="$–")
 
-        def update(tally: "Tally") -> None:
-            bar.update(
-                task,
-                total=tally.total,
-                completed=tally.done,
-                right=f"{tally.correct / tally.done:.1%}" if tally.done else "–",
-                tokens=f"{tally.output_tokens / tally.counted:.1f}" if tally.counted else "–",
-                usd="$–" if tally.unpriced or not tally.done else f"${tally.spent_usd:.4f}",
-            )
+    def update(tally: "Tally") -> None:
+        bar.update(
+            task,
+            total=tally.total,
+            completed=tally.done,
+            right=f"{tally.correct / tally.done:.1%}" if tally.done else "–",
+            tokens=f"{tally.output_tokens / tally.counted:.1f}" if tally.counted else "–",
+            usd="$–" if tally.unpriced or not tally.done else f"${tally.spent_usd:.4f}",
+        )
+        bar.start()  # not before there is something to show: an error while data is loaded stands alone
 
+    try:
         yield update
+    finally:
+        bar.stop()

@@ -102,6 +102,14 @@ def test_what_is_unknown_is_a_dash(tally: Tally, shown: str, monkeypatch: pytest
     assert shown in last and "[bold]a\\x1b[2Jb" in last
 
 
+def test_a_bar_is_not_seen_before_there_is_something_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with live_bar("cot on gsm8k") as progress:
+        assert progress and screen.text == ""
+    assert screen.text.strip() == ""
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
