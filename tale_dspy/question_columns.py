@@ -1,4 +1,7 @@
-"""Which columns of a table are a question and its gold, and what their values become."""
+"""Choose which columns of a table are a question and its gold.
+
+And what their values become.
+"""
 
 import reprlib
 from collections.abc import Callable, Sequence

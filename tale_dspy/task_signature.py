@@ -1,4 +1,7 @@
-"""What a signature asks for: an estimate, an option or fields; and its values as text."""
+"""What a signature asks for.
+
+An estimate, an option or fields; and its values as text.
+"""
 
 import json
 import re

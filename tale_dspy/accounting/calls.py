@@ -1,4 +1,6 @@
-"""One LM call: what it was sent and spent, under which role, and who hears of it.
+"""One LM call.
+
+What it was sent and spent, under which role, and who hears of it.
 
 DSPy says what a call used only in its history, loses it on cache hits and in threads, and mixes the calls of one
 answer. Here every call is booked once, as a `Call`, where DSPy records it: `record_calls` puts a listener into

@@ -1,4 +1,7 @@
-"""The receipt of a whole answer: its budget, and the sum of its calls (`tale_dspy.accounting.calls`)."""
+"""The receipt of a whole answer.
+
+Its budget, and the sum of its calls (`tale_dspy.accounting.calls`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""One call of one model: what a budget becomes under the model's control, engine and limits."""
+"""Plan one call of one model.
+
+What a budget becomes under the model's control, engine and limits.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""Rows of `reasoning_controls` that several families share: one function a way to take a budget."""
+"""Rows of `reasoning_controls` that several families share.
+
+One function a way to take a budget.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +25,10 @@ def extra_body(**fields: Any) -> dict[str, Any]:
 
 
 def claude_numbers(name: str, models: str, output: int, *, bedrock: bool = False) -> ReasoningControl:
-    """Return a row of Claude that takes `thinking.budget_tokens`, directly or on Bedrock."""
+    """Return a row of Claude that takes `thinking.budget_tokens`.
+
+    Directly or on Bedrock.
+    """
     wire = {"additionalModelRequestFields": _THINKING} if bedrock else _THINKING
     return ReasoningControl(
         name=name,

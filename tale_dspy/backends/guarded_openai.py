@@ -115,7 +115,10 @@ def _sdk_errors(request: httpx.Request) -> Iterator[None]:
 
 
 class GuardedOpenAI(openai.OpenAI):
-    """OpenAI's client for threads, with chat completions by an HTTP client of this package."""
+    """OpenAI's client for threads.
+
+    Its chat completions go by an HTTP client of this package.
+    """
 
     def __init__(self, http: httpx.Client, **options: Any) -> None:
         super().__init__(http_client=http, max_retries=0, **options)
@@ -130,7 +133,10 @@ class GuardedOpenAI(openai.OpenAI):
 
 
 class GuardedAsyncOpenAI(openai.AsyncOpenAI):
-    """OpenAI's client for event loops, with chat completions by an HTTP client of this package."""
+    """OpenAI's client for event loops.
+
+    Its chat completions go by an HTTP client of this package.
+    """
 
     def __init__(self, http: httpx.AsyncClient, **options: Any) -> None:
         super().__init__(http_client=http, max_retries=0, **options)

@@ -1,4 +1,7 @@
-"""How one family of models takes a reasoning budget: the fields of a row of `reasoning_controls`."""
+"""How one family of models takes a reasoning budget.
+
+The fields of a row of `reasoning_controls`.
+"""
 
 import re
 from collections.abc import Mapping

@@ -94,6 +94,6 @@ def figure_notes(sides: tuple[RunStats, RunStats], net: PairedMeans, price: Pair
         yield f"price unknown on {price.unknown} of {questions} questions, left out of the money comparison"
 
 
-def skip_sentence(skipped: int, asked: int) -> str:
+def skip_sentence(skipped: int, replies: int) -> str:
     """Say how many replies have no reasoning although it was asked for."""
-    return f"{skipped} of {asked} replies skip the reasoning they were asked for"
+    return f"{skipped} of {replies} replies skip the reasoning they were asked for"

@@ -184,7 +184,10 @@ class _Place(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """Where something is drawn, in points from the lower left corner of the figure."""
+    """Where something is drawn in the figure.
+
+    In points from its lower left corner.
+    """
 
     x: float
     y: float

@@ -85,33 +85,33 @@ class QuestionScores:
 
     def __init__(self, *, single: bool) -> None:
         self.single = single
-        self.right = self.asked = 0
+        self.right = self.answers = 0
         self._draws: dict[str, tuple[int, int]] = {}
 
     def add(self, record: Record) -> None:
         if self.single:
             self.right += record.correct
-            self.asked += 1
+            self.answers += 1
         else:
             right, draws = self._draws.get(record.id, (0, 0))
             self._draws[record.id] = (right + record.correct, draws + 1)
 
     def merge(self, other: "QuestionScores") -> None:
         self.right += other.right
-        self.asked += other.asked
+        self.answers += other.answers
         for key, (right, draws) in other._draws.items():
             before = self._draws.get(key, (0, 0))
             self._draws[key] = (before[0] + right, before[1] + draws)
 
     @property
     def n(self) -> int:
-        return self.asked if self.single else len(self._draws)
+        return self.answers if self.single else len(self._draws)
 
     def figures(self, repeats: int) -> JsonObject:
         """Return number, mean and 95 % interval of the scores."""
         if self.single:
-            accuracy = self.right / self.asked if self.asked else None
-            interval = wilson_interval(self.right, self.asked) if self.asked else None
+            accuracy = self.right / self.answers if self.answers else None
+            interval = wilson_interval(self.right, self.answers) if self.answers else None
         else:
             scores, total = [right / draws for right, draws in self._draws.values()], ExactSum()
             for score in scores:
@@ -150,10 +150,10 @@ class GroupSummary:
 
     def to_state(self) -> SummedState:
         tokens = [self.output_tokens.to_state(), self.estimate_tokens.to_state()]
-        return [self.scores.right, self.scores.asked, sorted(self.repeats), *tokens]
+        return [self.scores.right, self.scores.answers, sorted(self.repeats), *tokens]
 
     def restore(self, state: SummedState) -> None:
-        self.scores.right, self.scores.asked, self.repeats = int(state[0]), int(state[1]), set(state[2])
+        self.scores.right, self.scores.answers, self.repeats = int(state[0]), int(state[1]), set(state[2])
         self.output_tokens.restore(state[3])
         self.estimate_tokens.restore(state[4])
 
