@@ -20,17 +20,17 @@ The wordings are in `tale_dspy.prompts` and, for single fields, `tale_dspy.field
 from copy import copy
 from typing import Any
 
-from dspy import Adapter, BaseLM, ChatAdapter, JSONAdapter, Signature, XMLAdapter, settings
+from dspy import Adapter, BaseLM, ChatAdapter, Signature, settings
 from pydantic import ValidationError
 
 from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.backends.lm import LM
 from tale_dspy.budget import read_budget, split_stated
-from tale_dspy.errors import StateError, UsageError
+from tale_dspy.errors import UsageError
 from tale_dspy.fields import default, described, is_short, thought, title, wanted_format, was_thought
 from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
 from tale_dspy.prompts import STATED, TASK_PROMPTS, TaskPrompt, task_names
-from tale_dspy.protocols import CallArguments, JsonObject, PromptAdapter
+from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.replies import read_fields
 from tale_dspy.reply_sections import brackets
 from tale_dspy.task_signature import (
@@ -321,32 +321,6 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if native and REASONING in original.output_fields and not value.get(REASONING):
             value[REASONING] = thought(str(native), original.output_fields[REASONING])
         return value
-
-
-def describe_adapter(adapter: object) -> str | None:
-    """Name an adapter: its class, and the form and task of a `TaleAdapter`."""
-    if adapter is None:
-        return None
-    chosen = (adapter.form or "", adapter.task or "") if isinstance(adapter, TaleAdapter) else ()
-    return ":".join((type(adapter).__name__, *chosen)).rstrip(":")
-
-
-def adapter_named(name: str | None) -> PromptAdapter | None:
-    """Build the adapter that `describe_adapter` named.
-
-    Raises:
-        StateError: If it is none of DSPy's or this library's.
-    """
-    adapters = {"ChatAdapter": ChatAdapter, "JSONAdapter": JSONAdapter, "XMLAdapter": XMLAdapter}
-    if name is None:
-        return None
-    kind, form, task = (*name.split(":"), "", "")[:3]
-    if kind == "TaleAdapter":
-        return TaleAdapter(form or None, task=task or None)
-    if kind not in adapters:
-        raise StateError(f"adapter {kind!r} cannot be built from a file: construct the program and call .load on it")
-    adapter: PromptAdapter = adapters[kind]()
-    return adapter
 
 
 def _refuse_listeners() -> None:

@@ -16,7 +16,8 @@ from dspy import Completions, ensure_signature
 
 from tale_dspy.accounting.calls import Call, record_calls
 from tale_dspy.accounting.receipts import Receipt, status_of
-from tale_dspy.adapter import TaleAdapter, adapter_named, describe_adapter
+from tale_dspy.adapter import TaleAdapter
+from tale_dspy.adapter_names import adapter_named, describe_adapter
 from tale_dspy.budget import Budget
 from tale_dspy.errors import SignatureError, UsageError
 from tale_dspy.programs.guarantee import calibration_context, warn_if_invalid

@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.adapter import describe_adapter
+from tale_dspy.adapter_names import describe_adapter
 from tale_dspy.backends.lm import LM
 from tale_dspy.protocols import JsonObject
 

@@ -17,7 +17,7 @@ import dspy
 from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.calls import record_calls, role
-from tale_dspy.adapter import adapter_named, describe_adapter
+from tale_dspy.adapter_names import adapter_named, describe_adapter
 from tale_dspy.backends.control_registry import parameter_names
 from tale_dspy.backends.redaction import public_config
 from tale_dspy.dspy_bridge import adapter_message_call

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import dspy
 
-from tale_dspy.adapter import describe_adapter
+from tale_dspy.adapter_names import describe_adapter
 from tale_dspy.backends.endpoint import fallback_lms
 from tale_dspy.backends.lm import LM
 from tale_dspy.backends.local.model_path import embedded_folder, parse_model_path

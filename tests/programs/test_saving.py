@@ -26,7 +26,7 @@ from tale_dspy import (
     VanillaCoT,
     budgeted,
 )
-from tale_dspy.adapter import describe_adapter
+from tale_dspy.adapter_names import describe_adapter
 from tale_dspy.programs.catalog import import_programs
 from tale_dspy.programs.registry import registered_modules
 from tale_dspy.programs.saving import MAX_BYTES
