@@ -209,7 +209,8 @@ def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportR
         is_budget_saving=c.is_budget_saving,
     )
     claim = [] if c.blocking_reason is None else [f"the difference is not called a budget saving: {c.blocking_reason}"]
-    return _add_notes(row, *c.notes, *claim)
+    already = {f"run: {note}" for note in row.notes}  # notes that the run has on its own
+    return _add_notes(row, *(note for note in c.notes if note not in already), *claim)
 
 
 def _add_notes(row: ReportRow, *notes: str) -> ReportRow:

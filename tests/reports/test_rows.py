@@ -101,3 +101,9 @@ def test_rows_of_one_program_on_several_models_are_distinct_names() -> None:
     assert distinct_names([cot, tuned, other]) == ["cot (gpt-4o-mini)", "cot (short)", "tale-ep"]
     assert distinct_names([cot, replace(cot, data="svamp")]) == ["cot (gsm8k)", "cot (svamp)"]
     assert distinct_names([replace(cot, model=None), tuned])[0] == "cot (unknown model)"
+
+
+def test_what_a_run_says_by_itself_is_not_said_again_in_its_comparison() -> None:
+    skipping = make_run([make_record(i, skipped=i < 2) for i in range(5)], "budget:5")
+    _, row = report_rows([make_run("ccccc"), skipping])
+    assert [note for note in row.notes if "skip" in note] == ["2 of 5 replies skip the reasoning they were asked for"]
