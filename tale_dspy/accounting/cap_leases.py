@@ -5,10 +5,12 @@ They are leased to each in small blocks, and never passed in total.
 A `LeaseBook` holds the caps, in one place. Each process works with a `LeasedLedger`: where the worst case of a call
 does not fit into what it has leased, it leases more before the call is sent, and while nothing is left it waits until
 others have given back what they did not use. What a process that was lost had leased counts as spent, since nobody
-knows which of its calls are billed.
+knows which of its calls are billed; nor does anybody wait for it: its successor may be waiting for their place.
 """
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -20,6 +22,9 @@ BLOCK_CALLS = 8
 """Worst cases of a call that are leased at once: the more, the fewer requests, and the more is lost with a process."""
 RETRY_S = 0.2
 """Seconds until a refused lease is asked for again while other processes may give some back."""
+
+SILENT_S = 30.0
+"""Seconds without a sign after which a process is taken for lost: it gives nothing back any more."""
 
 
 class Room(NamedTuple):
@@ -66,6 +71,8 @@ class LeaseAnswer(NamedTuple):
 @dataclass
 class _Lease:
     attempt: int
+    heard: float
+    """When its holder gave a sign last."""
     room: Room = NOTHING
     used: Room = NOTHING
     is_open: bool = True
@@ -77,6 +84,7 @@ class LeaseBook:
     Args:
         max_usd: Cap on US dollars; None for none.
         max_total_output_tokens: Cap on output tokens; None for none.
+        clock: Returns seconds.
 
     Example:
         >>> book = LeaseBook(max_usd=1.0)
@@ -85,7 +93,13 @@ class LeaseBook:
         0.6
     """
 
-    def __init__(self, max_usd: float | None = None, max_total_output_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        max_usd: float | None = None,
+        max_total_output_tokens: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self.caps = Room(
             math.inf if max_usd is None else max_usd,
             math.inf if max_total_output_tokens is None else max_total_output_tokens,
@@ -106,8 +120,14 @@ class LeaseBook:
             # A process that was killed may have spent all it had leased: the whole lease counts, so that the caps
             # hold in any case.
             self._lost = self._lost.plus(earlier.room)
-        self._leases[holder] = _Lease(1 if earlier is None else earlier.attempt + 1)
+        self._leases[holder] = _Lease(1 if earlier is None else earlier.attempt + 1, self._clock())
         return self._leases[holder].attempt
+
+    def hear(self, holder: int, attempt: int) -> None:
+        """Take a sign of life of a holder, which each `lease` is as well."""
+        lease = self._leases[holder]
+        if lease.attempt == attempt:
+            lease.heard = self._clock()
 
     def lease(self, holder: int, attempt: int, *, used: Room, held: Room, need: Room, block: Room) -> LeaseAnswer:
         """Lease room for one more call, or take back what the holder does not use.
@@ -124,6 +144,7 @@ class LeaseBook:
         # A zombie: the holder was started anew meanwhile, and its old lease counts as lost.
         if lease.attempt != attempt:
             return LeaseAnswer(Room(), granted=False)
+        lease.heard = now = self._clock()
         used, held, need, block = map(self._capped, (used, held, need, block))
         lease.used, used_before = used, used.plus(held)
         # What is left for this holder: caps - leases of the others - what it has used or holds itself.
@@ -135,7 +156,12 @@ class LeaseBook:
             return LeaseAnswer(lease.room, granted=True)
         lease.room = used_before
         # Others that still run may give back what they do not use: then asking again can help.
-        others = [other for other in self._leases.values() if other is not lease and other.is_open]
+        # A silent one is lost: its successor may be waiting for the place of those that would wait for it.
+        others = [
+            other
+            for other in self._leases.values()
+            if other is not lease and other.is_open and now - other.heard <= SILENT_S
+        ]
         return LeaseAnswer(
             used_before, granted=False, may_grow=any(not other.used.holds(other.room) for other in others)
         )

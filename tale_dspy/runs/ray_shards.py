@@ -13,12 +13,12 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tale_dspy.accounting.cap_leases import LeaseAnswer, LeasedLedger, Room
+from tale_dspy.accounting.cap_leases import SILENT_S, LeaseAnswer, LeasedLedger, Room
 from tale_dspy.backends.limiter import Limiter
 from tale_dspy.backends.rate_leases import LeasedLimiter
 from tale_dspy.errors import BackendError, DataError, RunFolderError, SpendCapReached, TaleError, UsageError
@@ -91,6 +91,22 @@ class _LeaseHolder:
         answer: LeaseAnswer = self._ray.get(lease)
         return answer
 
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Give a sign of life now and then, so that others wait for what this shard has leased."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(SILENT_S / 6):
+                self._coordinator.hear.remote(self._shard, self._attempt)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+
     def close(self, used: Room) -> None:
         self._ray.get(self._coordinator.close.remote(self._shard, self._attempt, used))
 
@@ -161,8 +177,9 @@ def do_shard(work: ShardWork, shard: Shard, out: str, cwd: str, limits: SharedLi
     rated = limits.rpm is not None or limits.tpm is not None
     limiter = LeasedLimiter(holder.reserve, limits.rpm, limits.tpm) if rated else None
     try:
-        _wait_for_folder(Path(out) / shard.folder_name, earlier)
-        return _Outcome(capped=work(ShardContext(shard, caps, limiter, reporter, holder.share)))
+        with holder.alive() if caps is not None else contextlib.nullcontext():
+            _wait_for_folder(Path(out) / shard.folder_name, earlier)
+            return _Outcome(capped=work(ShardContext(shard, caps, limiter, reporter, holder.share)))
     except KeyboardInterrupt:  # `ray.cancel`: nobody looks at the outcome
         return _Outcome()
     except SpendCapReached:

@@ -66,6 +66,10 @@ class Coordinator:
         """Do as `LeaseBook.lease` does."""
         return self._book.lease(shard, attempt, used=used, held=held, need=need, block=block)
 
+    def hear(self, shard: int, attempt: int) -> None:
+        """Do as `LeaseBook.hear` does."""
+        self._book.hear(shard, attempt)
+
     def close(self, shard: int, attempt: int, used: Room) -> None:
         """Do as `LeaseBook.close` does."""
         self._book.close(shard, attempt, used)

@@ -58,6 +58,23 @@ def test_a_refused_holder_gives_back_what_it_does_not_use() -> None:
     assert not ask(book, 2, second).may_grow, "nobody holds anything that is not used"
 
 
+def test_nobody_waits_for_what_a_silent_holder_has_leased() -> None:
+    """Its successor may be waiting for the place of those that wait."""
+    now = [0.0]
+    book = LeaseBook(max_usd=0.4, clock=lambda: now[0])
+    lost, second = book.open(1), book.open(2)
+    assert ask(book, 1, lost).granted
+    now[0] = 25.0
+    book.hear(1, lost)
+    now[0] = 50.0
+    assert ask(book, 2, second).may_grow
+    now[0] = 56.0
+    assert ask(book, 2, second) == LeaseAnswer(Room(), granted=False, may_grow=False)
+    assert book.leased == Room(0.4, 0), "what it may have spent counts on"
+    book.hear(1, lost)
+    assert ask(book, 2, second).may_grow
+
+
 def test_what_a_lost_attempt_had_leased_counts_as_spent() -> None:
     book = LeaseBook(max_usd=1.0)
     lost = book.open(1)
