@@ -18,7 +18,7 @@ from tale_dspy.tables import Table, rows_of_lines
 if TYPE_CHECKING:
     import dspy
 
-STREAMED_FROM = 16_000_000
+STREAMED_FROM = 8_000_000
 """Bytes from which on a file is not read as a whole."""
 CHUNK = 1000
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 RECORDS, COLUMNS = "records.jsonl", "records.parquet"
 PARQUET_FROM = 10_000
 """Records from which on columns are stored; fewer are read as fast from their lines."""
+ROW_GROUP = 10_000
+"""Records of a row group, which are in memory while it is written."""
 CORRECT = OUTCOMES.index("correct")
 
 FLOATS = (
@@ -44,6 +46,7 @@ FLOATS = (
     "latency_s",
 )
 """Columns of numbers; NaN is unknown."""
+_FEW_TEXTS = ("outcome", "usage_source", "response_model")
 _NO_TEXT = -1
 
 
@@ -236,7 +239,7 @@ def fingerprint(records: Path) -> list[int]:
     return [about.st_size, about.st_mtime_ns]
 
 
-def write_columns(folder: Path, summary: JsonObject | None, chunk: int = 50_000) -> bool:
+def write_columns(folder: Path, summary: JsonObject | None, chunk: int = ROW_GROUP) -> bool:
     """Store the columns of a folder's records beside them.
 
     Say whether PyArrow is there to do it.
@@ -256,7 +259,7 @@ def write_columns(folder: Path, summary: JsonObject | None, chunk: int = 50_000)
     require_plain_file(temporary)
     schema = _as_table(ColumnBuilder().columns()).schema.with_metadata(about)
     try:
-        with pq.ParquetWriter(temporary, schema) as writer:
+        with pq.ParquetWriter(temporary, schema, use_dictionary=[*_FEW_TEXTS]) as writer:
             builder, rows = ColumnBuilder(), 0
             for offset, record in iter_jsonl(folder / RECORDS, Record.from_json):
                 builder.add(record, 0, offset)
