@@ -110,7 +110,11 @@ class RunColumns:
         return is_correct
 
     def take(self, places: "NDArray[np.int64]") -> "RunColumns":
-        """Return the records at these places, in their order."""
+        """Return the records at these places, in their order; all of them in the order they have are not copied."""
+        import numpy as np
+
+        if len(places) == len(self) and np.array_equal(places, np.arange(len(self))):
+            return self
         chosen: JsonObject = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -316,10 +320,25 @@ def read_columns(folder: Path) -> tuple[RunColumns, JsonObject | None] | None:
         about = json.loads((pq.read_schema(path).metadata or {}).get(b"tale_dspy", b"{}"))
         if about.get("records") != fingerprint(folder / RECORDS):
             return None
-        table = pq.read_table(path)
-        return _from_table(table), about.get("summary")
+        with pq.ParquetFile(path) as file:
+            # A row group at a time: Arrow's memory for the whole table, and Python's for its ids, would be doubled.
+            groups = [_from_table(file.read_row_group(number)) for number in range(file.num_row_groups)]
+        return _joined_groups(groups), about.get("summary")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as e:
         raise RunFolderError(f"{path} is not what this version writes ({e}): delete it, it is made again") from e
+
+
+def _joined_groups(groups: list[RunColumns]) -> RunColumns:
+    """Join row groups column by column; the list is emptied, so that no column is in memory twice for long."""
+    import numpy as np
+
+    pieces = {field.name: [getattr(group, field.name) for group in groups] for field in fields(RunColumns)}
+    groups.clear()
+    joined: JsonObject = {}
+    for name in list(pieces):
+        values = pieces.pop(name)
+        joined[name] = _joined_texts(values) if isinstance(values[0], TextColumn) else np.concatenate(values)
+    return RunColumns(**joined)
 
 
 def _from_table(table: "pa.Table") -> RunColumns:

@@ -206,7 +206,7 @@ class RunFolder(JournalFolder):
         columns, state = stored or (None, None)
         if columns is not None and state is not None:
             latencies = columns.latency_s
-            self.summary = RunSummary.from_state(state, latencies[latencies == latencies].tolist())
+            self.summary = RunSummary.from_state(state, latencies[latencies == latencies])
             self._done = _sorted_keys(columns.keys())
         else:
             keys = []

@@ -273,7 +273,7 @@ def read_part(folder: Path, *, single: bool) -> tuple[RunColumns, RunSummary]:
     columns, state = stored or (None, None)
     if columns is not None and state is not None:
         latencies = columns.latency_s
-        return columns, RunSummary.from_state(state, latencies[latencies == latencies].tolist())
+        return columns, RunSummary.from_state(state, latencies[latencies == latencies])
     builder, summary = ColumnBuilder(), RunSummary(single=single)
     for offset, record in iter_jsonl(folder / RECORDS, Record.from_json):
         builder.add(record, 0, offset)
