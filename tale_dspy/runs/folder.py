@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import JsonObject
-from tale_dspy.runs.columns import PARQUET_FROM, RECORDS, read_columns, write_columns
+from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.files import (
     append_line,
     cannot_write,
@@ -30,6 +30,7 @@ from tale_dspy.runs.files import (
     require_plain_file,
 )
 from tale_dspy.runs.record import Record
+from tale_dspy.runs.stored_columns import PARQUET_FROM, read_columns, write_columns
 from tale_dspy.runs.summary import RunSummary
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from tale_dspy.runs.columns import (
     columns_of,
     joined_columns,
     last_places,
-    read_columns,
 )
 from tale_dspy.runs.files import iter_jsonl, line_at, read_json, read_jsonl
 from tale_dspy.runs.record import OUTCOMES, AnswerOutcome, Record
 from tale_dspy.runs.shards import joined_info, shard_folders
+from tale_dspy.runs.stored_columns import read_columns
 from tale_dspy.runs.summary import RunSummary
 from tale_dspy.runs.summary_html import summary_html
 
