@@ -8,7 +8,17 @@ import pydantic
 import pytest
 from pydantic.fields import FieldInfo
 
-from tale_dspy.fields import asked, convert, default, described, is_short, long_value, plain_type, thought, title
+from tale_dspy.fields import (
+    convert,
+    default,
+    described,
+    is_short,
+    long_value,
+    plain_type,
+    thought,
+    title,
+    wanted_format,
+)
 
 
 class Color(enum.Enum):
@@ -59,19 +69,19 @@ def test_a_field_is_named_as_dspy_names_it(name: str, told: str) -> None:
     ],
 )
 def test_a_short_field_is_asked_for_with_all_that_is_known(kind: Any, kwargs: dict[str, Any], wanted: str) -> None:
-    assert asked({"x": field(kind, **kwargs)}) == wanted
+    assert wanted_format({"x": field(kind, **kwargs)}) == wanted
 
 
 def test_a_long_field_is_asked_for_under_its_marker_with_its_schema() -> None:
     signature = dspy.Signature({"q": (str, dspy.InputField()), "a": (str, dspy.OutputField())})
-    text = asked({**signature.output_fields, "x": field(Item, desc="what was bought")})
+    text = wanted_format({**signature.output_fields, "x": field(Item, desc="what was bought")})
     assert text.startswith("A: [[a]].\nEnd with each of these under its own marker:\n[[ ## x ## ]]\n{x}")
     assert '"required": ["name"]' in text
     assert text.endswith("  # what was bought\n")
 
 
 def test_a_type_that_describes_itself_is_described() -> None:
-    assert "Programming language: python" in asked({"x": field(dspy.Code)})
+    assert "Programming language: python" in wanted_format({"x": field(dspy.Code)})
 
 
 def test_nothing_is_said_about_a_field_without_description() -> None:
