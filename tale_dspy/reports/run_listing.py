@@ -166,7 +166,7 @@ def screen_listing(entries: list[FolderEntry], width: int) -> ReportTable[Folder
     table = listing_table(entries).known()
     if width >= WIDE:
         path = TableColumn[FolderEntry](
-            "Folder", lambda e: "\n".join(_path_lines(e.path, 36)), {"path": lambda e: e.path}, is_text=True
+            "Folder", lambda e: "\n".join(_path_lines(e.path, 26)), {"path": lambda e: e.path}, is_text=True
         )
         return replace(table, columns=[path, *table.columns[1:]])
     named = ("Folder", "Kind", "What", "Model", "Data", "Day")
