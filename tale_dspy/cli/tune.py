@@ -150,14 +150,16 @@ def _report(result: "TuningResult", folder: Path) -> list[Path]:
     from tale_dspy.optimizers.tuning import FRESH_RUNS
     from tale_dspy.reports import ReportSources, write_report
     from tale_dspy.reports.front_figure import pareto_front
+    from tale_dspy.reports.rows import run_provenance_sentences
     from tale_dspy.runs.records import load_run
 
     chosen = next((i for i, point in enumerate(result.front) if point is result.chosen), None)
     figures = [point.measured for point in result.front]
     try:
-        files = pareto_front(result.front.tried, figures, chosen, result.front.data).save(folder / "front")
-        if result.comparison is not None:
-            runs = [load_run(folder / name) for name in FRESH_RUNS]
+        runs = [] if result.comparison is None else [load_run(folder / name) for name in FRESH_RUNS]
+        evidence = run_provenance_sentences(runs[:1])
+        files = pareto_front(result.front.tried, figures, chosen, result.front.data, evidence).save(folder / "front")
+        if runs:
             files += write_report(ReportSources(runs), folder / "report")
     except MissingExtraError as e:
         say(f"no figure is drawn: {e}", err=True)

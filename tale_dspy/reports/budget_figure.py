@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, escape_math
 from tale_dspy.reports.drawing import Drawing
+from tale_dspy.reports.rows import run_provenance_sentences
 from tale_dspy.reports.text import shorten_text
 from tale_dspy.runs.records import Run
 
@@ -106,6 +107,7 @@ def asked_spent(runs: Sequence[Run]) -> Drawing | None:
         for axes, run in zip(all_axes, drawn, strict=True):
             _draw_panel(axes, run)
         all_axes[0].set_ylabel("output tokens")
+        canvas.draw_footer(all_axes[0], run_provenance_sentences(drawn))
     return Drawing(
         stem="asked_spent",
         title="Budget asked for and tokens spent",

@@ -30,7 +30,9 @@ class Figures(Protocol):
         ...
 
 
-def pareto_front(tried: Sequence[Figures], front: Sequence[Figures], chosen: int | None, data: str) -> Drawing:
+def pareto_front(
+    tried: Sequence[Figures], front: Sequence[Figures], chosen: int | None, data: str, evidence: Sequence[str] = ()
+) -> Drawing:
     """Draw the front of a search as a line.
 
     What was tried as hollow points, and the chosen program as a filled point.
@@ -40,6 +42,7 @@ def pareto_front(tried: Sequence[Figures], front: Sequence[Figures], chosen: int
         front: The programs that are kept, from the fewest tokens to the most, as they were measured again.
         chosen: Which of the front was chosen; None for none.
         data: Name of the questions.
+        evidence: Sentences on what the figures are evidence of.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -56,7 +59,8 @@ def pareto_front(tried: Sequence[Figures], front: Sequence[Figures], chosen: int
         axes.set_xlabel("mean output tokens per question, estimates included")
         axes.set_ylabel("accuracy (%)")
         axes.legend(frameon=False)
-        canvas.draw_footer(axes, [f"{n} questions. The tried ones were chosen by these figures, which flatters them."])
+        flattered = f"{n} questions. The tried ones were chosen by these figures, which flatters them."
+        canvas.draw_footer(axes, [flattered, *evidence])
     return Drawing(
         stem="front",
         title=f"Programs tried on {data}",

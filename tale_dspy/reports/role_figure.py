@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_ORANGE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
-from tale_dspy.reports.rows import distinct_names, run_row
+from tale_dspy.reports.rows import distinct_names, provenance_sentences, run_row
 from tale_dspy.reports.text import shorten_names
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.summary import MeanOfKnown
@@ -96,10 +96,12 @@ def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
                 hatch = {"recovery": "///", "metric": "..."}.get(role)
                 axes.barh(range(len(runs)), widths, left=starts, color=colour, label=role, hatch=hatch, height=0.7)
                 starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        names = [escape_math(name) for name in shorten_names(distinct_names([run_row(run) for run in runs]), 28)]
+        rows = [run_row(run) for run in runs]
+        names = [escape_math(name) for name in shorten_names(distinct_names(rows), 28)]
         axes.set_yticks(range(len(runs)), names)
         axes.invert_yaxis()
         axes.set_xlabel("mean completion tokens per question")
+        canvas.draw_footer(axes, provenance_sentences(rows))
         axes.legend(loc="lower right", frameon=False, ncols=4, bbox_to_anchor=(1, 1))
     return Drawing(
         stem="spend_by_role",

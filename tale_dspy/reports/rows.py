@@ -343,7 +343,16 @@ def provenance_sentences(rows: Sequence[ReportRow]) -> list[str]:
 
     Programs are named where they differ in that.
     """
-    provenances = by_programs((shorten_text(row.program, 40), row.provenance) for row in rows)
-    if len(provenances) == 1:
-        return [f"Evidence: {provenance}." for provenance in provenances]
-    return [f"Evidence of {programs}: {provenance}." for provenance, programs in provenances.items()]
+    return _evidence_sentences([(row.program, row.provenance) for row in rows])
+
+
+def run_provenance_sentences(runs: Sequence[Run]) -> list[str]:
+    """Say for below a figure of runs what it is evidence of."""
+    return _evidence_sentences([(run.name, provenance_of(run)) for run in runs])
+
+
+def _evidence_sentences(provenances: Sequence[tuple[str, str]]) -> list[str]:
+    groups = by_programs((shorten_text(program, 40), provenance) for program, provenance in provenances)
+    if len(groups) <= 1:
+        return [f"Evidence: {provenance}." for provenance in groups]
+    return [f"Evidence of {programs}: {provenance}." for provenance, programs in groups.items()]

@@ -10,7 +10,7 @@ from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.report_table import Interval
-from tale_dspy.reports.rows import ReportRow, distinct_names
+from tale_dspy.reports.rows import ReportRow, distinct_names, provenance_sentences
 from tale_dspy.reports.text import shorten_names, shorten_text
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
         names = [escape_math(name) for name in shorten_names(distinct_names(compared), 28)]
         all_axes[0].set_yticks(range(len(compared)), names)
         all_axes[0].invert_yaxis()
+        canvas.draw_footer(all_axes[0], provenance_sentences(rows))
     return Drawing(
         stem="paired_differences",
         title=f"Against {versus}",

@@ -25,6 +25,13 @@ def test_every_figure_stands_in_its_section() -> None:
     }
 
 
+def test_every_figure_says_what_it_is_evidence_of() -> None:
+    runs = [*three_runs(), *budget_runs(5, 10, 20)]
+    drawn = [drawing for section in drawings(ReportSources(runs)).values() for drawing in section]
+    texts = {d.stem: " ".join(text.get_text() for axes in d.figure.axes for text in axes.texts) for d in drawn}
+    assert [stem for stem, text in texts.items() if "Evidence" not in text] == [] and len(texts) >= 7
+
+
 def test_two_models_have_curves_with_names_of_their_own() -> None:
     runs = [*budget_runs(5, 10, 20), *budget_runs(5, 10, 20, model="b")]
     assert stems(ReportSources(runs))["elasticity"] == ["elasticity", "elasticity_02"]
