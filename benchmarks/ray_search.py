@@ -47,8 +47,8 @@ def search(server: ScriptedServer, data: Path, out: Path, flags: dict[str, objec
     command = [sys.executable, "-m", "tale_dspy.cli.main", "search", "--no-cache", "--json"]
     command += [part for name, value in {**shared, "out": out, **flags}.items() for part in (f"--{name}", str(value))]
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]
     rows = [json.loads(line) for line in (out / "search.jsonl").read_text().splitlines()]
     tokens = [(row["best"] or row["vanilla"])["tokens"] for row in rows if row["vanilla"]["correct"]]
     calls = sum(1 for _ in (out / "calls.jsonl").open())  # of a search in shards, too: they are put together

@@ -100,7 +100,10 @@ class RunColumns:
         return is_correct
 
     def take(self, places: "NDArray[np.int64]") -> "RunColumns":
-        """Return the records at these places, in their order; all of them in the order they have are not copied."""
+        """Return the records at these places, in their order.
+
+        All of them in the order they have are not copied.
+        """
         import numpy as np
 
         if len(places) == len(self) and np.array_equal(places, np.arange(len(self))):

@@ -93,7 +93,10 @@ class _LeaseHolder:
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
-        """Give a sign of life now and then, so that others wait for what this shard has leased."""
+        """Give a sign of life now and then.
+
+        Others then wait for what this shard has leased.
+        """
         ended = threading.Event()
 
         def beat() -> None:

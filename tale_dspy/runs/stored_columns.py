@@ -121,7 +121,10 @@ def read_columns(folder: Path) -> tuple[RunColumns, JsonObject | None] | None:
 
 
 def _joined_groups(groups: list[RunColumns]) -> RunColumns:
-    """Join row groups column by column; the list is emptied, so that no column is in memory twice for long."""
+    """Join row groups column by column.
+
+    The list is emptied, so that no column is in memory twice for long.
+    """
     import numpy as np
 
     pieces = {field.name: [getattr(group, field.name) for group in groups] for field in fields(RunColumns)}
