@@ -58,14 +58,18 @@ def ask_on_ray(plan: Plan) -> "tuple[MergedRun, str | None]":
     return merge_shards(out), end.stopped
 
 
+MOST_SHARDS = 10_000
+"""Shards of one command; each is a task of Ray, and reads the whole data set."""
+
+
 def check_ray(plan: Plan) -> str:
     """Return the address of the cluster, or say what does not go with it."""
     if plan.ray is None:
         raise UsageError("--shards says into how many parts --ray splits a run: give --ray, too")
     if plan.shard is not None:
         raise UsageError("--ray does all shards, --shard one of them: give one of the two")
-    if plan.shards is not None and plan.shards < 1:
-        raise UsageError(f"--shards must be at least 1, got {plan.shards}")
+    if plan.shards is not None and not 1 <= plan.shards <= MOST_SHARDS:
+        raise UsageError(f"--shards must be from 1 to {MOST_SHARDS}, got {plan.shards}")
     if plan.program in ("budget:best", "effort:best"):
         raise UsageError(
             f"{plan.program} is chosen on training questions first: run it without --ray, then its budget with --ray"

@@ -9,7 +9,7 @@ columns that comparisons use are made in `columns`.
 import copy
 import importlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from tale_dspy.runs.columns import (
 )
 from tale_dspy.runs.files import iter_jsonl, line_at, read_json, read_jsonl
 from tale_dspy.runs.record import OUTCOMES, AnswerOutcome, Record
-from tale_dspy.runs.shards import joined_info, shard_folders
+from tale_dspy.runs.shards import check_shard_ids, joined_info, shard_folders
 from tale_dspy.runs.stored_columns import read_columns
 from tale_dspy.runs.summary import RunSummary
 from tale_dspy.runs.summary_html import summary_html
@@ -184,6 +184,7 @@ class Run:
         total, columns = RunSummary(single=single), list[RunColumns]()
         for folder in self.parts:
             part, summary = read_part(folder, single=single)
+            check_shard_ids(folder, part.ids)
             columns.append(part)
             total.merge(summary)
         self._columns, self._total = joined_columns(columns), total
@@ -299,7 +300,8 @@ def load_run(path: str | Path) -> Run:
     infos = [checked_info(part) for part in parts]
     info, missing = joined_info(folder, shards, infos)
     summaries = [read_json(part / "summary.json") if (part / "summary.json").exists() else {} for part in parts]
-    stops = [missing, *(_text_of(summary, "stopped", folder) for summary in summaries)]
+    running = _unfinished(folder, shards, summaries)
+    stops = [missing, *(_text_of(summary, "stopped", folder) for summary in summaries), running]
     walls = [_number_of(summary, "wall_s", folder) for summary in summaries]
     run = Run(
         info,
@@ -312,6 +314,12 @@ def load_run(path: str | Path) -> Run:
     )
     run._read_columns()
     return run
+
+
+def _unfinished(folder: Path, shards: Sequence[Path], summaries: Sequence[JsonObject]) -> str | None:
+    """Say how many shards have not ended: one that still runs, or was killed, has no summary."""
+    count = sum(not summary for summary in summaries) if shards else 0
+    return f"{count} of {len(shards)} shards in {folder} have not ended" if count else None
 
 
 def checked_info(folder: Path) -> JsonObject:

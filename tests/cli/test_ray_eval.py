@@ -22,7 +22,8 @@ COMMAND = ["eval", "direct", "--data", "d.jsonl", "--model", "openai/m"]
     [
         (["--shards", "4"], "--shards says into how many parts --ray splits a run: give --ray, too"),
         (["--ray", "local", "--shard", "1/4"], "--ray does all shards, --shard one of them: give one of the two"),
-        (["--ray", "local", "--shards", "0"], "--shards must be at least 1, got 0"),
+        (["--ray", "local", "--shards", "0"], "--shards must be from 1 to 10000, got 0"),
+        (["--ray", "local", "--shards", "100000"], "--shards must be from 1 to 10000, got 100000"),
     ],
 )
 def test_what_does_not_go_together_is_said(

@@ -94,6 +94,22 @@ def test_missing_shards_are_said(folders: tuple[Path, Path], tmp_path: Path) -> 
     assert load_run(copied).stopped == f"1 of 4 shards are missing in {copied}"
 
 
+def test_a_shard_that_still_runs_is_said(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    copied = shutil.copytree(folders[1], tmp_path / "parts")
+    (copied / "shard-0002-of-0004" / "summary.json").unlink()
+    assert load_run(copied).stopped == f"1 of 4 shards in {copied} have not ended"
+
+
+def test_a_copy_under_the_name_of_another_shard_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    copied = shutil.copytree(folders[1], tmp_path / "parts")
+    (copied / "summary.json").unlink(missing_ok=True)
+    shutil.rmtree(copied / "shard-0002-of-0004")
+    shutil.copytree(copied / "shard-0001-of-0004", copied / "shard-0002-of-0004")
+    with pytest.raises(RunFolderError, match=r"holds no answer of a question of shard 2/4, but .* of others: is it a"):
+        merge_shards(copied)
+    assert not (copied / "summary.json").exists()
+
+
 def test_shards_of_another_run_or_another_split_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     copied = shutil.copytree(folders[1], tmp_path / "parts")
     info = json.loads((copied / "shard-0003-of-0004" / "run.json").read_text())
