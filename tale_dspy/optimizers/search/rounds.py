@@ -2,8 +2,8 @@
 
 For runs whose rounds take hours: those through a batch API.
 
-A sampler decides call by call. Here all budgets of a ladder are tried at once, then the cheapest right ones are drawn
-again at once, then those whose draws were undecided.
+A sampler decides call by call. Here all budgets of a ladder are tried at once, then the cheapest right one is drawn
+again, then the others, too, where its draws do not decide for it.
 """
 
 from collections.abc import Generator, Sequence
@@ -40,7 +40,7 @@ def search_in_rounds(vanilla: VanillaAnswer, plan: SearchPlan, efforts: Sequence
     They come after that without a budget.
 
     As in `search_question`, a budget is chosen whose right fresh draws outnumber the wrong ones by `plan.repeats`, the
-    cheapest of `plan.candidates`; here these are drawn side by side, in at most `TEST_ROUNDS` rounds.
+    cheapest of `plan.candidates`; here the cheapest is drawn first, and the others at once where it does not stand.
 
     Args:
         vanilla: The answer without a budget.
@@ -88,12 +88,12 @@ def _confirmed_in_rounds(
     """
     draws: dict[int, list[Trial]] = {index: [] for index in range(len(candidates))}
     failed: set[int] = set()
-    for _ in range(TEST_ROUNDS if repeats else 0):
+    for number in range(TEST_ROUNDS if repeats else 0):
         # Candidates are in order of their tokens: once one stands, those behind it can no longer be chosen, and are
         # not drawn.
         standing = [i for i in draws if i not in failed and right_lead(draws[i]) >= repeats]
         cheapest = min(standing, default=len(draws))
-        undecided = [i for i in draws if i not in failed and i < cheapest]
+        undecided = [i for i in draws if i not in failed and i < cheapest][: None if number else 1]
         if not undecided:
             break
         numbers = range(1, repeats + 1)  # no cache answers one draw for another

@@ -45,20 +45,21 @@ def needs(tokens: int, wrong_draws: Sequence[BudgetQuery] = ()) -> Callable[[Bud
 def test_a_clear_question_takes_two_rounds_after_that_without_a_budget() -> None:
     rounds, found = searched(needs(100))
     assert [q.budget for q in rounds[0]] == [200, 100, 50, 25, 12]
-    assert rounds[1] == [BudgetQuery(100, 1), BudgetQuery(100, 2), BudgetQuery(200, 1), BudgetQuery(200, 2)]
+    assert rounds[1] == [BudgetQuery(100, 1), BudgetQuery(100, 2)], "the others only where it does not stand"
     assert found.best is not None and (found.best.budget, found.best.confirmed.n, len(rounds)) == (100, 2, 2)
 
 
-def test_an_undecided_budget_is_drawn_once_more_and_a_failed_one_is_left() -> None:
+def test_an_undecided_budget_is_drawn_once_more_beside_the_others_and_a_failed_one_is_left() -> None:
     rounds, found = searched(needs(100, [BudgetQuery(100, 1)]))
-    assert rounds[2] == [BudgetQuery(100, 3), BudgetQuery(100, 4)]
+    assert rounds[2] == [BudgetQuery(100, 3), BudgetQuery(100, 4), BudgetQuery(200, 1), BudgetQuery(200, 2)]
     assert found.best is not None and (found.best.budget, found.best.confirmed.n, found.best.confirmed.right) == (
         100,
         4,
         3,
     )
     rounds, found = searched(needs(100, [BudgetQuery(100, 1), BudgetQuery(100, 2)]))
-    assert found.best is not None and found.best.budget == 200 and len(rounds) == 2
+    assert found.best is not None and found.best.budget == 200 and len(rounds) == 3
+    assert rounds[2] == [BudgetQuery(200, 1), BudgetQuery(200, 2)]
     assert sum(t.budget == 100 for t in found.trials) == 3
 
 
