@@ -62,13 +62,13 @@ _FORMS = (
     PromptForm(
         name="short-steps",
         summary="short steps, the budget for the reasoning, the format last",
-        budgeted="Think step by step. Each step is a few words and one equation; the reasoning must stay below "
+        budgeted="Think step by step. Each step is a few words and one equation; the reasoning must stay under "
         "{budget} tokens.",
     ),
     PromptForm(
         name="skeleton",
         summary="the reply's outline, with the budget at its reasoning: longer and a little more accurate",
-        budgeted="Reply in this form:\nReasoning (below {budget} tokens): your steps, with every calculation",
+        budgeted="Reply in this form:\nReasoning (under {budget} tokens): your steps, with every calculation",
         ending="\n{format}",
     ),
     PromptForm(
@@ -89,7 +89,7 @@ PROMPT_FORMS: Final = {form.name: form for form in _FORMS}
 """All forms by name."""
 
 BUDGET_SENTENCE: Final = (
-    " The reasoning is short steps, each a few words and one equation, below {budget} tokens in all."
+    " The reasoning is short steps, each a few words and one equation, under {budget} tokens in all."
 )
 """How a budget ends the prompt of any other adapter, such as `dspy.ChatAdapter`; a bare number was ignored."""
 

@@ -257,7 +257,7 @@ def test_no_word_is_refused_and_equal_requests_are_one_setting(
             call_receipt.reasoning_params,
             request.body,
         )
-        assert "must stay below" not in request.prompt and call_receipt.effort == word
+        assert "must stay under" not in request.prompt and call_receipt.effort == word
         assert word in ("none", *effort_words(model)) or call_receipt.reasoning_notes  # what was changed is said
         bodies[word] = json.dumps(request.body, sort_keys=True)
     settings = distinct_settings(model, EFFORT_WORDS)
@@ -314,7 +314,7 @@ def test_a_model_without_a_row_is_sent_nothing_and_that_is_said(
 ) -> None:
     target = lm(provider, Target(model, "openai"), "litellm")
     call_receipt = receipt(ask(_loaded(saved), target, 50, "auto", effort="low"))
-    assert "reasoning_effort" not in sent[0].body and "must stay below 50 tokens" in sent[0].prompt
+    assert "reasoning_effort" not in sent[0].body and "must stay under 50 tokens" in sent[0].prompt
     assert call_receipt.reasoning_notes == [f"no reasoning control of {model} is known: effort low was not sent"]
     assert len(distinct_settings(target, EFFORT_WORDS)) == 1
 

@@ -133,7 +133,7 @@ def test_the_adapter_of_the_user_is_used(adapter: Any) -> None:
     with dspy.context(lm=lm, adapter=adapter):
         pred = TaleEP("question -> answer", least_budget=7)(question="3+4?")
     assert (pred.answer, pred.token_budget, len(lm.prompts)) == ("7", 7, 2)
-    assert lm.prompts[1].endswith("below 7 tokens in all.")
+    assert lm.prompts[1].endswith("under 7 tokens in all.")
 
 
 def test_without_an_adapter_tale_adapter_is_used_and_nothing_set_globally() -> None:

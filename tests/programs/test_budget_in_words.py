@@ -11,7 +11,7 @@ from tale_dspy.adapter import TaleAdapter
 from tale_dspy.programs.base import with_budget
 from tale_dspy.programs.budget_in_words import with_budget_in_words
 
-SENTENCE = " The reasoning is short steps, each a few words and one equation, below 77 tokens in all."
+SENTENCE = " The reasoning is short steps, each a few words and one equation, under 77 tokens in all."
 ADAPTERS = [dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()]
 
 

@@ -24,7 +24,7 @@ def test_the_budget_of_the_call_comes_before_that_of_the_module(built: Any, call
     lm = fake_lm(REPLY)
     with dspy.context(lm=lm):
         pred = BudgetedChainOfThought("question -> answer", **built)(question="3+4?", **called)
-    assert f"below {sent} tokens" in lm.prompts[0]
+    assert f"under {sent} tokens" in lm.prompts[0]
     assert (pred.token_budget, pred.receipt["budget_source"]) == (sent, "given")
     assert pred.estimate_tokens is None
 

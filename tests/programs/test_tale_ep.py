@@ -20,7 +20,7 @@ def test_it_asks_for_a_budget_and_keeps_to_it() -> None:
     with dspy.context(lm=lm):
         pred = TaleEP("question -> answer")(question="3+4?")
     assert lm.prompts[0].endswith('Below is the question:\n\nQuestion: "3+4?"\n')
-    assert "below 40 tokens" in lm.prompts[1]
+    assert "under 40 tokens" in lm.prompts[1]
     assert (pred.answer, pred.token_budget, pred.output_tokens, pred.estimate_tokens) == ("7", 40, 5, 2)
 
 
@@ -45,7 +45,7 @@ def test_no_unusable_estimate_reaches_the_server_as_it_is(estimate: str) -> None
         lm = dspy.LM("openai/scripted", api_base=server.url, api_key="key", cache=False)
         with dspy.context(lm=lm):
             pred = TaleEP("question -> answer")(question="3+4?")
-        sent = re.findall(r"below (\S+) tokens", server.requests[1].prompt)
+        sent = re.findall(r"under (\S+) tokens", server.requests[1].prompt)
     tokens, source = BAD[estimate]
     assert sent == [str(tokens)]
     assert (pred.token_budget, pred.receipt["budget_source"]) == (tokens, source)

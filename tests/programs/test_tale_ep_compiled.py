@@ -47,7 +47,7 @@ def test_bootstrap_keeps_traces_of_both_predictors(lm: FakeLM) -> None:
         compiled(question="7+1?")
     assert {name: len(p.demos) for name, p in compiled.named_predictors()} == {"predict": 2, "estimator.predict": 2}
     assert compiled.predict.demos[0].token_budget == 10
-    assert "below 10 tokens" in lm.fake.requests[-1].messages[0].parts[0].text
+    assert "under 10 tokens" in lm.fake.requests[-1].messages[0].parts[0].text
     assert student.predict.demos == []
 
 

@@ -63,7 +63,7 @@ def test_a_model_that_does_not_heed_its_budget_is_found_out() -> None:
 
 def test_a_model_that_drops_its_reasoning_under_small_budgets_is_found_out() -> None:
     def reply(request: Request) -> Reply:
-        short = "below 20 tokens" in request.prompt or "below 60 tokens" in request.prompt
+        short = "under 20 tokens" in request.prompt or "under 60 tokens" in request.prompt
         return Reply("Answer: [[3]]", completion_tokens=5) if short else SOLVER(request)
 
     with ScriptedServer(reply) as server:
@@ -93,7 +93,7 @@ def test_calls_that_are_refused_in_a_burst_are_counted() -> None:
 
 def test_missing_usage_and_refused_budgets_are_no_numbers() -> None:
     def reply(request: Request) -> Reply:
-        return Reply("no", status=400) if "must stay below" in request.prompt else Reply("Answer: [[5]]", usage=False)
+        return Reply("no", status=400) if "must stay under" in request.prompt else Reply("Answer: [[5]]", usage=False)
 
     with ScriptedServer(reply) as server:
         report = examine(lm_of(server))

@@ -47,7 +47,7 @@ def test_a_probes_budget_is_sent_and_none_asks_without() -> None:
     program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: asked)
     with dspy.context(lm=lm):
         assert program(question="1+4?", token_budget=99).answer == "5"
-        assert "below 17 tokens" in lm.prompts[-1] and len(lm.prompts) == 1  # nothing is estimated
+        assert "under 17 tokens" in lm.prompts[-1] and len(lm.prompts) == 1  # nothing is estimated
         asked.budget = None
         assert program(question="1+4?").answer == "5"
     assert "tokens" not in lm.prompts[-1]
@@ -61,7 +61,7 @@ async def test_the_same_under_asyncio() -> None:
         await program.acall(question="1+4?")
         asked.budget = None
         await program.acall(question="1+4?")
-    assert ["below 17 tokens" in p for p in lm.prompts] == [True, False] and len(asked.calls) == 2
+    assert ["under 17 tokens" in p for p in lm.prompts] == [True, False] and len(asked.calls) == 2
 
 
 def test_one_predictor_of_several_is_searched_with_its_own_inputs_and_calls() -> None:
@@ -69,7 +69,7 @@ def test_one_predictor_of_several_is_searched_with_its_own_inputs_and_calls() ->
     lm = fake_lm("Budget: [[12]]", "so Plan: [[add]]", "so Answer: [[5]]")
     with dspy.context(lm=lm):
         assert with_budget_override(program, "parts[solve]", lambda: asked)(question="1+4?").answer == "5"
-    assert ["below 17" in p for p in lm.prompts] == [False, False, True]
+    assert ["under 17" in p for p in lm.prompts] == [False, False, True]
     assert asked.inputs == {"question": "1+4?", "plan": "add"}
     assert [c.text for c in asked.calls] == ["so Answer: [[5]]"]
     assert isinstance(program.parts["solve"], tale_dspy.BudgetedChainOfThought)

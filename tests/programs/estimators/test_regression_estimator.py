@@ -104,7 +104,7 @@ def test_a_program_reasons_within_its_budget_for_one_call() -> None:
         pred = program(question=TEN)
     assert (pred.token_budget, pred.receipt["budget_source"], len(lm.prompts)) == (40, "estimate", 1)
     assert (pred.estimate_tokens, pred.output_tokens, len(pred.receipt["calls"])) == (None, 5, 1)
-    assert "below 40 tokens" in lm.prompts[0]
+    assert "under 40 tokens" in lm.prompts[0]
 
 
 def test_the_programs_scale_holds_for_estimates_and_not_for_the_default() -> None:
