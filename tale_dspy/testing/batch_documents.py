@@ -58,7 +58,7 @@ def response_document(completion: Row) -> JsonObject:
     """Return a chat completion as a response of OpenAI's Responses API."""
     choice, usage = completion["choices"][0], completion["usage"]
     is_cut = choice["finish_reason"] == "length"
-    content = [{"type": "output_text", "text": choice["message"]["content"] or "", "annotations": []}]
+    content: list[JsonObject] = [{"type": "output_text", "text": choice["message"]["content"] or "", "annotations": []}]
     message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
     details = usage.get("completion_tokens_details") or {"reasoning_tokens": 0}
     return {
