@@ -317,7 +317,10 @@ def load_run(path: str | Path) -> Run:
 
 
 def _unfinished(folder: Path, shards: Sequence[Path], summaries: Sequence[JsonObject]) -> str | None:
-    """Say how many shards have not ended: one that still runs, or was killed, has no summary."""
+    """Say how many shards have not ended.
+
+    One that still runs, or was killed, has no summary.
+    """
     count = sum(not summary for summary in summaries) if shards else 0
     return f"{count} of {len(shards)} shards in {folder} have not ended" if count else None
 

@@ -82,7 +82,9 @@ def shard_of(folder: Path) -> Shard | None:
 
 
 def check_shard_ids(folder: Path, ids: Collection[bytes]) -> None:
-    """Refuse the folder of a shard that holds answers of other shards alone: a copy of one under its name.
+    """Refuse the folder of a shard that holds answers of others alone.
+
+    It is a copy of another shard's under its name.
 
     Args:
         folder: Any run folder; one that is no shard holds what it likes.
