@@ -7,7 +7,7 @@ is written and read a row group at a time.
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tale_dspy.errors import BackendError, RunFolderError
 from tale_dspy.protocols import JsonObject
@@ -54,8 +54,9 @@ def write_columns(folder: Path, summary: JsonObject | None, chunk: int = ROW_GRO
     temporary = folder / f".{COLUMNS}.tmp"
     require_plain_file(temporary)
     schema = _as_table(ColumnBuilder().columns()).schema.with_metadata(about)
+    few_texts: Any = [*_FEW_TEXTS]  # pyarrow's stubs know no list here
     try:
-        with pq.ParquetWriter(temporary, schema, use_dictionary=[*_FEW_TEXTS]) as writer:
+        with pq.ParquetWriter(temporary, schema, use_dictionary=few_texts) as writer:
             builder, rows = ColumnBuilder(), 0
             for offset, record in iter_jsonl(folder / RECORDS, Record.from_json):
                 builder.add(record, 0, offset)
