@@ -32,6 +32,9 @@ def _scale_interval(value: float | None, interval: Interval | None, scale: float
     return scale * value, (scale * interval[0], scale * interval[1])
 
 
+_NARROWEST = 0.2
+"""Points or percent that an axis shows at least: what differs by less is no difference to look at."""
+
 _PANELS = (
     _SavingPanel("accuracy, points", BLUE, lambda r: _scale_interval(r.accuracy_points, r.accuracy_points_interval, 1)),
     _SavingPanel("tokens saved, %", ORANGE, lambda r: _scale_interval(r.net_saving, r.net_saving_interval, 100)),
@@ -89,6 +92,9 @@ def _draw_panel(axes: "Axes", panel: _SavingPanel, rows: Sequence[ReportRow]) ->
             axes.hlines(height, low, high, color=panel.colour, linewidth=2)
             axes.plot(value, height, "o", color=panel.colour, markersize=5)
     axes.axvline(0, color=GREY, linewidth=1)
+    left, right = axes.get_xlim()
+    if right - left < _NARROWEST:  # nothing differs but the rounding of floats
+        axes.set_xlim(-1, 1)
     axes.set_title(panel.title)
     axes.locator_params(axis="x", nbins=4)  # figures at the ends of neighbouring plots stay apart
     axes.margins(y=0.5 / max(1, len(rows)) + 0.05)

@@ -24,3 +24,10 @@ def test_unknown_prices_have_no_panel() -> None:
 
 def test_nothing_compared_is_not_drawn() -> None:
     assert paired_differences(report_rows([make_run("cw")])) is None
+
+
+def test_runs_that_do_not_differ_stand_at_zero_of_an_axis_of_whole_points() -> None:
+    run = random_run(20)
+    drawing = paired_differences(report_rows([run, make_run(run.records, "b")]))
+    assert drawing is not None
+    assert [axes.get_xlim() for axes in drawing.figure.axes] == [(-1, 1)] * 3
