@@ -72,6 +72,8 @@ class TextPlans:
 
 
 def _is_text_alone(request: Any) -> bool:
+    if any(message.continuation or message.role not in ("user", "assistant") for message in request.messages):
+        return False
     parts = [part for message in request.messages for part in message.parts]
     if request.system is not None and not isinstance(request.system, str):
         parts += request.system

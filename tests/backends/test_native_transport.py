@@ -68,3 +68,6 @@ def test_requests_of_text_are_planned_once_for_a_configuration() -> None:
     image = Message(role="user", parts=(TextPart("What is this?"), ImagePart(url="https://example.org/a.png")))
     seen = Request(model="x", messages=(image,), config=first.config)
     assert [plans(seen), plans(seen)] == ["plan 6", "plan 7"]
+    instruction = Message(role="developer", parts=(TextPart("Be short."),))
+    steered = Request(model="x", messages=(instruction, Message.user("2+2?")), config=first.config)
+    assert [plans(steered), plans(steered)] == ["plan 8", "plan 9"]
