@@ -132,8 +132,8 @@ class Ledger:
         """Hold the worst case of a call that is about to be sent.
 
         While other threads have calls in flight, a reservation that does not fit waits for them to be settled; when
-        none has, the cap is reached. With `wait=False`, as in an event loop, it is reached at once. A call that DSPy's
-        cache will answer holds nothing.
+        none has, the cap is reached: calls in event loops are not waited for. With `wait=False`, as in an event loop,
+        it is reached at once. A call that DSPy's cache will answer holds nothing.
 
         Args:
             lm: The LM that will be called.
@@ -151,7 +151,7 @@ class Ledger:
             UnpricedModelError: If there is a money cap and no price.
         """
         need = self._worst_case(lm, request, config)
-        need = replace(need, usd=price_share * need.usd)
+        need = replace(need, usd=price_share * need.usd, thread=threading.get_ident() if wait else None)
         with self._changed:
             looked = False
             while not self._fits_caps(need) and not self._lease_more(need):
@@ -314,12 +314,12 @@ class Ledger:
         return False
 
     def _others_in_flight(self) -> bool:
-        """Return whether any call will be settled without this thread.
+        """Return whether another thread has a call that will be settled.
 
-        The thread may itself be inside a call that calls another.
+        This thread may itself be inside a call that calls another.
         """
         mine = threading.get_ident()
-        return any(held.thread != mine for held in self._reserved.values())
+        return any(held.thread not in (None, mine) for held in self._reserved.values())
 
     def _cap_message(self, need: Reservation) -> str:
         usd, tokens = self._used_amounts()

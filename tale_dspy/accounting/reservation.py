@@ -25,8 +25,9 @@ class Reservation:
     usd: float = 0.0
     tokens: int = 0
     choices: int = 1
-    thread: int = field(default_factory=threading.get_ident, compare=False)
-    """Who holds it: a thread must not wait for itself."""
+    thread: int | None = field(default_factory=threading.get_ident, compare=False)
+    """Who holds it: a thread must not wait for itself. None for a call in an event loop, which nobody waits for: DSPy
+    ends it with the help of a thread, and all that there are may be the ones that wait."""
 
 
 def worst_case(request: object, config: Mapping[str, object], price: Price | None) -> Reservation:

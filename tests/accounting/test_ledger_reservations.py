@@ -183,3 +183,12 @@ def test_many_threads_book_without_losing_one() -> None:
         for _ in threads.map(lambda _: ledger.settle(held(ledger, 10), call(output_tokens=3)), range(2000)):
             str(ledger)
     assert (ledger.calls, ledger.output_tokens) == (2000, 6000)
+
+
+def test_a_thread_does_not_wait_for_a_call_in_an_event_loop() -> None:
+    ledger = Ledger(max_total_output_tokens=100)
+    with ThreadPoolExecutor(1) as pool:  # which may need this very thread to end
+        pool.submit(held, ledger, 90, wait=False).result()
+    with pytest.raises(SpendCapReached):
+        held(ledger, 20)
+    held(ledger, 10)
