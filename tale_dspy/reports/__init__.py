@@ -1,6 +1,6 @@
 """Reports from finished runs, and the paper's own figures beside them.
 
-Tables, figures, terminal views and one HTML page.
+A report is tables, figures, terminal views and one HTML page.
 
 Nothing here calls a model. matplotlib, Jinja2 and rich load at first use. Reading order: `sources` (what is reported),
 `rows` (a run as a row) in a `report_table` (a table in every format), `screen` (on a terminal), `drawing` (a figure)

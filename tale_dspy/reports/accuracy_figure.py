@@ -1,7 +1,4 @@
-"""Accuracy against what it costs, in output tokens or in dollars.
-
-One numbered point a run.
-"""
+"""Accuracy against its cost, in tokens or dollars, one numbered point a run."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -42,9 +39,9 @@ _NUMBERS = ("Program", "Model", "Data", "n", "Accuracy %", "Output tokens", "Est
 
 
 def accuracy_tokens(rows: Sequence[ReportRow]) -> Drawing:
-    """Draw accuracy against mean output tokens.
+    """Draw accuracy with its 95 % interval against mean output tokens.
 
-    With its 95 % interval, one numbered point a run.
+    Each run is one numbered point.
 
     A hollow point to the right shows the tokens with the estimator's. A run without known tokens is named below.
 
@@ -61,7 +58,7 @@ def accuracy_tokens(rows: Sequence[ReportRow]) -> Drawing:
 def accuracy_dollars(rows: Sequence[ReportRow]) -> Drawing:
     """Draw accuracy against the full price of 1,000 questions.
 
-    With its 95 % interval; estimates are included.
+    Accuracy has its 95 % interval; the price includes the estimates.
 
     Args:
         rows: What `report_rows` gave.
@@ -131,7 +128,7 @@ def _draw_runs(axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None
 def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequence[ReportRow]) -> None:
     """Number the points where there is room, and write the key at the right.
 
-    Points too close together have one label.
+    Points too close together share one label.
     """
     figure.draw_without_rendering()
     # A page shows the figure narrower: what has room there has room in the file, too.
@@ -184,10 +181,7 @@ class _Place(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """Where something is drawn in the figure.
-
-    In points from its lower left corner.
-    """
+    """The rectangle a text covers, in points from the figure's lower left corner."""
 
     x: float
     y: float

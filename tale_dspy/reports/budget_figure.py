@@ -1,7 +1,4 @@
-"""What was asked for against what was spent.
-
-The tokens of each answer beside its budget.
-"""
+"""Requested against spent: the tokens of each answer beside its budget."""
 
 import math
 from collections.abc import Sequence
@@ -42,9 +39,9 @@ class BudgetBin:
 
 
 def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
-    """Group the answers of a run by budget, equally many in a bin.
+    """Group the answers of a run by budget, about as many in each bin.
 
-    Few different budgets have a bin each.
+    Where there are only a few different budgets, each has a bin.
     """
     import numpy as np
 
@@ -72,7 +69,7 @@ def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
 def _budget_token_pairs(run: Run) -> "NDArray[np.float64]":
     """Return budgets and tokens of the answers for which both are known.
 
-    In the order of the budgets, shape (2, n).
+    The array has shape (2, n) and is sorted by budget.
     """
     import numpy as np
 
@@ -84,7 +81,7 @@ def _budget_token_pairs(run: Run) -> "NDArray[np.float64]":
 def asked_spent(runs: Sequence[Run]) -> Drawing | None:
     """Draw output tokens against budgets.
 
-    For the runs that choose a budget for each question, else for the fixed ones.
+    The runs that choose a budget for each question are drawn; only where there are none, the fixed ones.
 
     Args:
         runs: Any runs; the first four that qualify are drawn, all are in the numbers. None without a budget gives None.

@@ -1,7 +1,4 @@
-"""What all figures share.
-
-One style, text that can be drawn, a footer, and the files.
-"""
+"""What all figures share: style, drawable text, the footer and the files."""
 
 import math
 import textwrap
@@ -72,10 +69,7 @@ def load_matplotlib() -> None:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw in one style whatever the user has configured.
-
-    The user's own is left as it was.
-    """
+    """Draw in the style of the report, and restore the user's matplotlib style."""
     from matplotlib import style
 
     with style.context(["default", STYLE]):
@@ -95,10 +89,7 @@ def blank_figure() -> "tuple[Figure, Axes]":
 
 
 def log_ticks(axis: "Axis", low: float, high: float, most: int) -> None:
-    """Write round numbers at a logarithmic axis.
-
-    From `low` to `high`, at most so many.
-    """
+    """Put at most `most` round numbers from `low` to `high` on a log axis."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -112,7 +103,7 @@ def log_ticks(axis: "Axis", low: float, high: float, most: int) -> None:
 def escape_math(text: str) -> str:
     """Make a text safe to draw.
 
-    No mathematics, and no character the font lacks (matplotlib warns of each).
+    It is not read as mathematics, and characters the font lacks are replaced (matplotlib warns of each).
     """
     from matplotlib.font_manager import findfont, get_font
 
@@ -149,9 +140,9 @@ def is_wide(figure: "Figure") -> bool:
 
 @contextmanager
 def narrow_figure(figure: "Figure") -> Iterator[None]:
-    """Make a figure as narrow as a column of a page, and leave it as it was.
+    """Make a figure as narrow as a column of a page, and restore its size.
 
-    Plots side by side keep their width.
+    Plots that stand side by side keep their width.
     """
     width, height = figure.get_size_inches()
     narrow = width if is_wide(figure) else min(width, PAGE_WIDTH)
@@ -168,9 +159,9 @@ def narrow_figure(figure: "Figure") -> Iterator[None]:
 
 
 def file_stem(out: str | Path, name: str) -> Path:
-    """Return the path of the files without their endings.
+    """Return the path of a figure's files without their endings.
 
-    `name` inside `out` where that is a folder, else `out`.
+    It is `name` inside `out` where `out` is a folder, else `out` itself.
     """
     path = Path(out)
     if path.is_dir():

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 
 def changes_csv(comparison: Comparison, *, token_changes: bool = False) -> str:
-    """Write the changed questions as CSV, one a line.
-
-    With whole questions and replies.
+    """Write the changed questions as CSV, one a row, with both whole replies.
 
     Unknown is empty; an answer or gold that is no text is written as JSON. A comparison without changes gives the
     header alone.
@@ -38,9 +36,9 @@ def changes_csv(comparison: Comparison, *, token_changes: bool = False) -> str:
 
 
 def rich_comparison(comparison: Comparison, width: int = 100, limit: int | None = 20) -> "Group":
-    """Show a comparison on a terminal.
+    """Show a comparison on a terminal: figures, notes, changed questions.
 
-    Figures, notes, then the changed questions with both replies, cut to fit.
+    Both replies of a changed question are shown, cut to fit.
 
     Args:
         comparison: What `compare` gave.
@@ -143,9 +141,9 @@ def _answer_text(value: object) -> str:
 
 
 def _fit_line(text: str, length: int) -> str:
-    """Fit a text into a length.
+    """Fit a text into one line of `length` characters.
 
-    One line, the middle left out, so that a reply's answer at its end stays.
+    The middle is left out, so that the answer at the end of a reply stays visible.
     """
     line = visible(" ".join(text.split()))
     if len(line) <= length:

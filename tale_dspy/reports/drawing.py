@@ -1,7 +1,4 @@
-"""A finished figure.
-
-With the sentence, the numbers and the files that belong to it.
-"""
+"""A finished figure with its sentence, its numbers and its files."""
 
 import base64
 import re
@@ -30,7 +27,7 @@ TABLE_ROWS = 100
 class Drawing:
     """A figure as a report shows it.
 
-    In a notebook it renders itself; `figure` is matplotlib's, to change or save.
+    It renders itself in a notebook; `figure` is the matplotlib figure, to change or save.
     """
 
     stem: str
@@ -74,9 +71,9 @@ class Drawing:
         return [png, svg, table]
 
     def svg(self, prefix: str = "") -> str:
-        """Return it as an SVG element for a page.
+        """Return the figure as an SVG element for a page.
 
-        Text as text, colours as variables of the page's style sheet.
+        Text stays text, and colours are variables of the page's style sheet.
 
         Args:
             prefix: What the ids inside begin with, where a page holds several figures.
@@ -110,10 +107,7 @@ class Drawing:
         return names, [[_cell_text(row[name]) for name in names] for row in self.rows[:TABLE_ROWS]]
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
-        """Show it in a notebook as a picture that every viewer shows.
-
-        It is described for those who cannot see it.
-        """
+        """Show it in a notebook as a picture with a description as its text."""
         buffer = BytesIO()
         with canvas.house_style():
             self.figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})

@@ -1,6 +1,6 @@
-"""Token elasticity over effort words.
+"""Token elasticity over effort words: tokens above, accuracy below.
 
-Tokens above, accuracy below, from runs that ask all questions with one word.
+The runs ask all questions with one word each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,9 +42,9 @@ class EffortCurve:
 
 
 def fixed_effort(run: Run) -> str | None:
-    """Return the one effort word all questions of a run were asked with.
+    """Return the one effort word that all questions of a run were asked with.
 
-    Return None if there is none, or a number stood beside it.
+    It is None if there is no such word, or if a number of tokens was given with it.
     """
     least_word: str | None = None
     for record in run.iter_records():
@@ -60,7 +60,7 @@ def fixed_effort(run: Run) -> str | None:
 def effort_curves(runs: Sequence[Run]) -> list[EffortCurve]:
     """Find the effort words among runs that differ in nothing else.
 
-    Two words make a curve.
+    A curve has at least two words.
 
     Args:
         runs: Any runs, in any order; of several with one word the first counts.
@@ -83,7 +83,7 @@ def effort_curves(runs: Sequence[Run]) -> list[EffortCurve]:
 def effort_drawings(runs: Sequence[Run]) -> Iterator[Drawing]:
     """Draw mean tokens and accuracy against the effort word.
 
-    With 95 % intervals, and without a budget as a line.
+    Points have 95 % intervals, and the run without a budget is a line.
 
     Args:
         runs: Any runs; nothing is drawn where there are no two words.
@@ -136,9 +136,9 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
 
 
 def effort_sentence(curve: EffortCurve) -> str:
-    """Say from where to where tokens go, and whether words have an effect.
+    """Say how tokens change from the first to the last word.
 
-    An observable one at all (paired).
+    It also says if the paired interval holds zero, so that no effect of the words is shown.
     """
     pairs = pair_runs(curve.runs[0], curve.runs[-1])
     change = paired_means(pairs, [lambda columns: columns.output_tokens], seed=0, resamples=RESAMPLES)[0]

@@ -1,7 +1,4 @@
-"""Model x effort: accuracy, tokens and dollars as one table.
-
-Several models, each asked at several effort words.
-"""
+"""Model x effort: accuracy, tokens and dollars of several models in a table."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +32,7 @@ class ModelEfforts:
 def effort_setting(run: Run) -> str | None:
     """Return the one effort word of a run, such as `low` or `low+50`.
 
-    None if it has none or several.
+    It is None if the run has none or several.
 
     A chain of thought without a budget is `NO_WORD`.
     """
@@ -52,13 +49,7 @@ def effort_setting(run: Run) -> str | None:
 
 
 def effort_matrices(runs: Sequence[Run]) -> Iterator[ReportTable[ModelEfforts]]:
-    """Yield a table for each data set with several models at words.
-
-    Models that were asked at effort words.
-
-    Args:
-        runs: Any runs, in any order; of several of one model with one word the first counts.
-    """
+    """Yield a table for each data set with several models at effort words."""
     models: dict[tuple[str | None, str], dict[str, ReportRow]] = {}
     for run in runs:
         setting, row = effort_setting(run), run_row(run)

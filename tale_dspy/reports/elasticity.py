@@ -1,6 +1,6 @@
-"""Token elasticity (paper, section 4).
+"""Token elasticity: the tokens fixed budgets really cost (paper, section 4).
 
-How many tokens fixed budgets really cost, from runs of `budget:N` programs.
+It is measured from runs of `budget:N` programs.
 
 A smaller budget shortens replies down to some point; below it a model stops complying, and replies grow again. The
 figures, the table and the sentence that says whether they do are made here, on the questions that all budgets were
@@ -35,9 +35,9 @@ NARROW = 100
 
 @dataclass(frozen=True, kw_only=True)
 class ElasticityRow:
-    """What one program wrote, and how much of it was right.
+    """Mean tokens and accuracy of one program on the questions of the curve.
 
-    On the questions of the curve. None is unknown.
+    A figure is None where it is unknown.
     """
 
     program: str
@@ -101,9 +101,9 @@ class Elasticity:
 
 
 def fixed_budget(run: Run) -> int | None:
-    """Return the one budget all questions of a run were asked with.
+    """Return the one budget that all questions of a run were asked with.
 
-    Return None if there is no such budget.
+    It is None if there is no such budget.
 
     Read from the records, so that a user's own program counts as `budget:N` does. A question that ended in an error
     before it had a budget does not speak against it.
@@ -120,9 +120,9 @@ def fixed_budget(run: Run) -> int | None:
 
 
 def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
-    """Make all curves there are in some runs.
+    """Make all elasticity curves that some runs hold.
 
-    One for each model, prompting and data set with three fixed budgets.
+    There is one for each model, prompting and data set with at least three fixed budgets.
 
     Runs of one curve differ in the budget alone. What they are read against shares model, settings and data: the first
     chain of thought without a budget (else the first of `runs`, if it has none), and programs that choose a budget for
@@ -146,7 +146,7 @@ def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
 def _make_curve(fixed: Sequence[Run], runs: Sequence[Run]) -> Elasticity | None:
     """Make a curve of runs in the order of their budgets.
 
-    Return None if they share no question with known tokens.
+    It is None if they share no question with known tokens.
     """
     ids = [{r.id for r in run.records} for run in fixed]
     shared = set.intersection(*ids)
@@ -204,7 +204,7 @@ def _curve_row(run: Run, shared: Collection[str], counted: Collection[str]) -> E
 def _by_question(records: Sequence[Record], counted: Collection[str], figure: str) -> list[float]:
     """Return a figure of each question, the mean over its draws.
 
-    Questions with an unknown one are left out.
+    Questions with an unknown draw are left out.
     """
     draws: dict[str, list[float | None]] = {}
     for r in records:
@@ -224,9 +224,9 @@ def _token_rise(cheapest: Run, smallest: Run, counted: Collection[str]) -> Paire
 
 
 def elasticity_notes(curve: Elasticity) -> list[str]:
-    """Say what the curve shows and rests on, a sentence each.
+    """Say what the curve shows and what it rests on, a sentence each.
 
-    The first says whether tokens rise again.
+    The first sentence says whether tokens rise again at small budgets.
     """
     return [rise_sentence(curve), *_basis_notes(curve), *evidence_sentences(curve)]
 
@@ -261,10 +261,7 @@ def _basis_notes(curve: Elasticity) -> Iterator[str]:
 
 
 def evidence_sentences(curve: Elasticity) -> list[str]:
-    """Say which model the curve is of, and what it is evidence of.
-
-    See the design, section 5.
-    """
+    """Say which model the curve is of, and the provenance of its figures."""
     model = f"Model: {curve.model or 'unknown'}."
     if len(curve.provenances) == 1:
         return [f"{model} Evidence: {provenance}." for provenance in curve.provenances]
@@ -314,7 +311,7 @@ def curve_table(curve: Elasticity) -> ReportTable[ElasticityRow]:
 def rich_elasticity(curve: Elasticity, width: int = 100) -> "Table":
     """Show the curve on a terminal of `width` columns.
 
-    A line a budget, with a bar as long as its mean tokens.
+    Each budget is a line with a bar as long as its mean tokens.
     """
     from rich.box import SIMPLE_HEAD
     from rich.progress_bar import ProgressBar

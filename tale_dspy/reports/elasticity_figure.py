@@ -1,7 +1,4 @@
-"""The figure of an elasticity curve.
-
-Tokens above, accuracy below, over the budget that was asked for.
-"""
+"""The elasticity curve: tokens above, accuracy below, over the budget."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -33,7 +30,7 @@ CLOSEST = 0.055
 def elasticity_curve(curve: Elasticity) -> Drawing:
     """Draw mean tokens and accuracy against the fixed budget.
 
-    Both with 95 % intervals, over a logarithmic axis.
+    Both have 95 % intervals; the axis of budgets is logarithmic.
 
     Vanilla chain of thought is a horizontal line; a program that chooses its own budgets is a point at their mean, with
     a hollow one above for the tokens with the estimator's.
@@ -95,7 +92,7 @@ def _make_panels(curve: Elasticity) -> "tuple[Figure, Axes, Axes]":
 def _spaced_ticks(budgets: Sequence[float], width: float) -> list[float]:
     """Choose the budgets that are written at the axis.
 
-    All, or the first of those too close together.
+    Of budgets too close together only the first is written.
     """
     ticks: list[float] = []
     for budget in budgets:
@@ -109,9 +106,9 @@ def _percent_interval(interval: Interval | None) -> Interval | None:
 
 
 def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
-    """Draw one panel of the curve.
+    """Draw one panel: the curve, the line without a budget, and the points.
 
-    The curve, the line of reasoning without a budget, and the points of programs that choose one.
+    The points are programs that choose a budget for each question.
     """
     xs, ys = [row.budget or 0.0 for row in curve.points], [figures(row)[0] or 0.0 for row in curve.points]
     axes.plot(xs, ys, "-o", color=BLUE, markersize=5, linewidth=1.4, zorder=4, label="fixed budgets")
@@ -134,7 +131,7 @@ def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:
 def _legend_label(row: ElasticityRow, description: str) -> str:
     """Name a row in the legend.
 
-    The legend leaves out a name that starts with an underscore.
+    Matplotlib leaves a name that starts with an underscore out of the legend, so such a name is changed.
     """
     name = wrap_name(row.program, 20)
     return escape_math(f"{' ' if name.startswith('_') else ''}{name}\n({description})")
@@ -147,10 +144,7 @@ def _error_bar(axes: "Axes", row: ElasticityRow, figures: Figures, colour: str) 
 
 
 def _tokens_panel(axes: "Axes", curve: Elasticity) -> None:
-    """Add what only tokens have.
-
-    The estimator's, and the line on which a reply is as long as was asked for.
-    """
+    """Add the estimator's tokens, and the line where tokens equal the budget."""
     ends = [row.output_tokens_interval[1] if row.output_tokens_interval else row.output_tokens for row in curve.rows]
     top = 1.08 * max([*(end or 0.0 for end in ends), *(row.net_tokens or 0.0 for row in curve.estimated)]) or 1.0
     label = "with the estimator's"

@@ -1,7 +1,4 @@
-"""Which runs belong together.
-
-What they must have in common to be set against each other in one curve.
-"""
+"""Which runs belong together in one curve, and what they must have in common."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -26,7 +23,7 @@ def experiment(run: Run, apart: Collection[str]) -> str:
 def vanilla_run(others: Sequence[Run], first: Run) -> Run | None:
     """Return the first chain of thought without a budget.
 
-    Else `first`, if it is among them and has none.
+    Without any, it is `first` if that is one of `others` and has no budget; else None.
     """
     plain = [run for run in others if not has_budget(run)]
     reasoning = [run for run in plain if run.info.get("program", {}).get("class") in VANILLA]

@@ -1,6 +1,6 @@
-"""The searchable table of a page.
+"""The searchable table of a page: its figures and the texts behind each row.
 
-Its figures, and the texts behind each row, packed so that 10,000 rows stay small.
+They are packed, so that 10,000 rows stay small.
 
 A page holds all figures in one block of compressed JSON. Texts lie in blocks of `BLOCK_ROWS` rows, opened by the
 browser when a reader asks for one of them (`templates/report.js`). Where there are more texts than a page should hold,
@@ -88,9 +88,9 @@ class ExplorerView:
 
 
 def packed(explorer: RowExplorer) -> dict[str, str]:
-    """Return the blocks of a searchable table.
+    """Return the blocks of a searchable table, packed for the page.
 
-    id of the element -> its content, gzip in base64.
+    The keys are the ids of the elements; the values are their content, gzip in base64.
     """
     table = _browser_table(explorer)
     order = sorted(range(explorer.size), key=lambda row: not explorer.is_telling(row))
@@ -112,10 +112,7 @@ def packed(explorer: RowExplorer) -> dict[str, str]:
 
 
 def _browser_table(explorer: RowExplorer) -> dict[str, object]:
-    """Return what the browser needs to show the rows.
-
-    But for where their texts are.
-    """
+    """Return the rows as the browser shows them, without their texts."""
     return {
         "n": explorer.size,
         "unit": explorer.unit,
@@ -138,7 +135,7 @@ def _browser_table(explorer: RowExplorer) -> dict[str, object]:
 def compressed(value: object) -> str:
     """Write a value as JSON, gzip, base64.
 
-    Letters that no page reads as markup, the same bytes each time.
+    The letters mean nothing in HTML, and the same value gives the same bytes each time.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)).decode("ascii")

@@ -41,7 +41,7 @@ def _accuracy_drawings(sources: ReportSources) -> Iterator[Drawing]:
 def _token_drawings(sources: ReportSources) -> Iterator[Drawing]:
     """Draw each run beside the first.
 
-    But for those that a curve or sweep of budgets shows together.
+    Runs that a curve or sweep of budgets already shows together are left out.
     """
     shown = [run for runs in [c.runs for c in sources.curves] + [s.runs for s in sources.sweeps] for run in runs]
     for i, (run, row) in enumerate(zip(sources.runs, sources.rows, strict=True)):
@@ -62,9 +62,9 @@ def _sweep_drawings(sources: ReportSources) -> Iterator[Drawing]:
 
 
 def _number_drawing(drawing: Drawing, i: int) -> Drawing:
-    """Give later files of one name a number.
+    """Number the files of the second and later drawings of one name.
 
-    Those of the second model or data set: `elasticity_02_pooled`.
+    Those of the second model or data set are called `elasticity_02_pooled`.
     """
     return drawing if i == 1 else replace(drawing, stem=drawing.stem.replace("elasticity", f"elasticity_{i:02d}", 1))
 

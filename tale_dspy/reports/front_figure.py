@@ -1,7 +1,4 @@
-"""The Pareto front of a tuning: accuracy against tokens.
-
-Every program that was tried, and those that are kept.
-"""
+"""The Pareto front of a search, with every program it tried."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -35,7 +32,7 @@ def pareto_front(
 ) -> Drawing:
     """Draw the front of a search as a line.
 
-    What was tried as hollow points, and the chosen program as a filled point.
+    Programs that were tried are hollow points, and the chosen program is a filled one.
 
     Args:
         tried: Every variant, as it was selected.

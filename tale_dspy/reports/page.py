@@ -55,10 +55,7 @@ class PageSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
-    """Everything a report shows.
-
-    What was found, what it is evidence of, and the sections.
-    """
+    """Everything a report shows: the verdict, its provenance and the sections."""
 
     title: str
     verdicts: Sequence[str]

@@ -1,7 +1,4 @@
-"""What the page of a report says.
-
-A verdict for each comparison, then a section for each thing there is to look at.
-"""
+"""The page of a report: a verdict for each comparison, then the sections."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -69,7 +66,7 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
 def verdict(c: Comparison, names: tuple[str, str] | None = None) -> str:
     """Say in a sentence what a run changed against its baseline.
 
-    And whether that may be called a budget saving.
+    It also says whether that may be called a budget saving.
 
     Args:
         c: The run against the baseline.
@@ -193,9 +190,9 @@ def _run_sections(
 
 
 def _test_sentences(sources: ReportSources) -> list[str]:
-    """Test the runs that a noninferiority test can be made for.
+    """Test noninferiority of the runs that are no budget saving.
 
-    Those that are no budget saving of the same model.
+    Runs that differ in more than the model or the prompt are left out.
     """
     sentences = []
     for run, comparison in zip(sources.runs, sources.comparisons, strict=True):

@@ -1,6 +1,6 @@
 """The paper's figures beside measured runs of the same systems.
 
-And what repeating a row takes. The figures themselves are in `paper_tables`.
+It also says what repeating a row takes. The figures themselves are in `paper_tables`.
 """
 
 import math
@@ -27,7 +27,7 @@ PROMPT_TOKENS, ESTIMATE_TOKENS = 200, 10
 def beside(row: PaperRow, runs: Mapping[str, Run]) -> list[ReportRow]:
     """Put measured runs under the paper's figures, system by system.
 
-    Every row carries its mark.
+    Every row carries its provenance.
 
     Our runs are compared among themselves, with `cot` as the baseline if it is there, never with the paper: its
     answers are not known question by question. Runs that hold the paper's count and judge (preset `paper`) get a
@@ -58,10 +58,7 @@ def beside(row: PaperRow, runs: Mapping[str, Run]) -> list[ReportRow]:
 
 
 def beside_table(row: PaperRow, rows: Sequence[ReportRow], width: int = 100) -> "Table":
-    """Make the terminal table of what `beside` gave.
-
-    Titled with the row of the paper.
-    """
+    """Make the terminal table of what `beside` returns, titled with the row."""
     from rich.text import Text
 
     table = rich_table(rows, width)
@@ -70,9 +67,9 @@ def beside_table(row: PaperRow, rows: Sequence[ReportRow], width: int = 100) -> 
 
 
 def expected_cost(row: PaperRow, model: str, n: int, price: Price | None = None) -> str:
-    """Say in a sentence what repeating a row asks and costs.
+    """Say in a sentence how many calls repeating a row takes, and what it costs.
 
-    Roughly, from the paper's own mean output tokens.
+    The cost is rough: it takes the paper's own mean output tokens.
 
     Args:
         row: The row to repeat.
@@ -105,9 +102,9 @@ SERVED, TRAINED = 5000, 3000
 
 
 def expected_hardware(row: PaperRow) -> list[str]:
-    """Say what GPU memory and time the models of a row take.
+    """Say how much GPU memory and time the models of a row take.
 
-    To train and serve, and with which commands.
+    It covers training and serving, with the commands for both.
 
     Returns:
         Lines to show; none for a row without trained models.
@@ -163,9 +160,9 @@ def _setting_differences(row: PaperRow, run: Run, system: str) -> list[str]:
 
 
 def _per_right(run: Run, right: float, *, cl100k: bool = False) -> float | None:
-    """Return all output tokens over the right answers.
+    """Return all output tokens over the number of right answers.
 
-    Return None if a count is unknown or nothing was right.
+    It is None if a count is unknown or nothing was right.
     """
     tokens = [r.output_tokens_cl100k if cl100k else r.output_tokens for r in run.records]
     known = [count for count in tokens if count is not None]
@@ -173,9 +170,9 @@ def _per_right(run: Run, right: float, *, cl100k: bool = False) -> float | None:
 
 
 def _paper_measure(run: Run, ours: ReportRow, *, per_right: bool) -> list[ReportRow]:
-    """Return the run by the paper's own count and judge.
+    """Return the run by the paper's own token count and judge.
 
-    If its records hold them.
+    The list is empty if its records hold neither.
     """
     judged: dict[str, list[bool]] = {}
     for r in run.records:

@@ -77,7 +77,7 @@ _MINI_OUTPUT = 0.06
 def _paper_row(table: int, name: str, model: str, data: str, size: int, figures: str) -> PaperRow:
     """Build a row from the nine figures of the paper's line.
 
-    Accuracy, tokens, expense of three systems.
+    These are accuracy, tokens and expense of three systems.
     """
     values = [float(v) for v in figures.split()]
     systems = {s: PaperSystem(*values[3 * i : 3 * i + 3]) for i, s in enumerate(("direct", "cot", "tale-ep"))}
@@ -136,7 +136,7 @@ _TABLE_5 = (
 def _tuned_row(table: int, name: str, size: int, figures: str, *notes: str) -> PaperRow:
     """Build a row of the tables of TALE-PT.
 
-    From `system accuracy tokens` of each system.
+    Each system is given as the text `system accuracy tokens`.
     """
     cells = figures.split()
     systems = {

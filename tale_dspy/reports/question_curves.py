@@ -1,6 +1,6 @@
 """Tokens against budget, question by question.
 
-What figures of token elasticity are drawn from (paper, section 4).
+The figures of token elasticity are drawn from these curves (paper, section 4).
 
 A search tries other budgets on each question than on the next, a ladder the same on all. Both end here as one
 `QuestionCurve` a question, and pooled as shares of the question's own answer without a budget.
@@ -48,9 +48,9 @@ class QuestionCurve:
 
 
 class PooledBin(NamedTuple):
-    """Budgets of about the same share of the answer without one.
+    """Tokens at budgets of about the same share of vanilla tokens.
 
-    Over all questions.
+    All questions are pooled; vanilla tokens are those of the answer without a budget.
     """
 
     share: float
@@ -85,7 +85,7 @@ def curves_of_search(rows: Sequence[SearchRow]) -> list[QuestionCurve]:
 def curves_of_runs(runs: Sequence[Run], vanilla: Run | None) -> list[QuestionCurve]:
     """Return the curve of each question over several runs.
 
-    Each run gave it a budget.
+    Each run gives each question one budget.
 
     Args:
         runs: A rung of the ladder each; records without a budget are left out.
@@ -121,7 +121,7 @@ def _budget_points(trials: Sequence[Trial]) -> tuple[BudgetPoint, ...]:
 def shares(curves: Sequence[QuestionCurve]) -> list[tuple[str, BudgetPoint, float, float]]:
     """Return every point as shares of the answer without a budget.
 
-    Its budget and its tokens, of the question's answer.
+    An entry is the question, the point, its budget and its tokens, both over the tokens without a budget.
     """
     return [
         (c.id, p, p.budget / c.vanilla_tokens, p.tokens / c.vanilla_tokens)
@@ -132,9 +132,9 @@ def shares(curves: Sequence[QuestionCurve]) -> list[tuple[str, BudgetPoint, floa
 
 
 def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
-    """Pool the questions.
+    """Pool the questions into bins of about the same share of vanilla tokens.
 
-    How tokens follow budgets, as shares of each question's answer without one.
+    Budgets and tokens are shares of the tokens of each question's answer without a budget.
 
     A question counts once in each bin, with its mean; bins of fewer than `LEAST_IN_BIN` questions are left out.
     Questions without known tokens, or wrong without a budget, are left out, too.
@@ -158,7 +158,7 @@ def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
 def spread(curves: Sequence[QuestionCurve], count: int) -> list[QuestionCurve]:
     """Choose a few questions to show.
 
-    Right without a budget, from the shortest answer to the longest.
+    They are right without a budget, and go from the shortest answer to the longest.
 
     Only questions of the most budgets tried count, or at least of three.
     """

@@ -1,7 +1,4 @@
-"""All questions of some runs as a searchable table.
-
-With both replies of each side by side.
-"""
+"""All questions of some runs as a searchable table, replies side by side."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -25,7 +22,7 @@ _Drawn = Sequence[Record | None]
 def question_explorer(runs: Sequence[Run], names: Sequence[str] | None = None) -> RowExplorer:
     """Make the table of all questions.
 
-    A row for each draw of a question, the runs' figures side by side.
+    Each draw of a question is a row with the runs' figures side by side.
 
     Args:
         runs: One run or more; the others' changes are against the first.
@@ -69,9 +66,9 @@ def question_explorer(runs: Sequence[Run], names: Sequence[str] | None = None) -
 
 
 def _first_answers(run: Run, wanted: Collection[_Key]) -> Iterator[Record]:
-    """Yield the first `MOST_ANSWERS` of a run.
+    """Yield at most about `MOST_ANSWERS` records of a run.
 
-    Of a larger run those that the runs before it have shown.
+    Of a run with more, those whose keys are in `wanted` are taken, else the first.
     """
     columns = run.columns
     if len(columns) <= MOST_ANSWERS:
@@ -90,10 +87,7 @@ def _first_answers(run: Run, wanted: Collection[_Key]) -> Iterator[Record]:
 
 
 def _run_columns(group: int, name: str, records: _Drawn, *, several: bool) -> list[ExplorerColumn]:
-    """Return the columns of one run.
-
-    Those that are unknown for every question are left out.
-    """
+    """Return the columns of one run, without those unknown for every question."""
     prefix = f"{name}: " if several else ""
     figures: dict[str, tuple[Callable[[Record], float | None], int]] = {
         "budget": (lambda r: r.token_budget, 0),
@@ -160,10 +154,7 @@ def _reply_panes(names: Sequence[str], row: _Drawn, first: Record) -> list[TextP
 
 
 def reply_title(name: str, record: Record) -> str:
-    """Write a reply's title.
-
-    Whose it is, how it ended, what was asked for and what it took.
-    """
+    """Write a reply's title: the program, how it ended, budget and tokens."""
     parts = [f"{name}: {record.outcome}", f"answer {one_line(value_text(record.answer), 60)}"]
     if record.token_budget is not None:
         parts.append(f"budget {number(record.token_budget, 0)}")

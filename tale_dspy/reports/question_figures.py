@@ -1,7 +1,4 @@
-"""Figures of token elasticity.
-
-Tokens against budget for single questions, and for all of them pooled.
-"""
+"""Token elasticity of single questions, and of all questions pooled."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,7 +24,7 @@ MOST_POINTS = 4000
 def question_drawings(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Iterator[Drawing]:
     """Draw tokens against budget for single questions and for all.
 
-    As far as there is something to draw.
+    A drawing without data is left out.
     """
     if any(c.vanilla_tokens and c.vanilla_right and c.points for c in curves):
         yield elasticity_questions(curves, data=data, notes=notes)
@@ -36,9 +33,7 @@ def question_drawings(curves: Sequence[QuestionCurve], *, data: str, notes: Sequ
 
 
 def elasticity_questions(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Drawing:
-    """Draw tokens against budget for nine questions.
-
-    From a short one to a long one.
+    """Draw tokens against budget for nine questions, from short to long.
 
     Full circles are right answers, crosses wrong ones, the dashed line is the answer without a budget.
 
@@ -114,7 +109,7 @@ def log_axis(axes: "Axes", low: float, high: float, most: int) -> None:
 def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Drawing:
     """Draw tokens against budget for all questions, with accuracy below.
 
-    Both are shares of the answer without a budget.
+    Budget and tokens are shares of the tokens without a budget.
 
     The line is the median over questions, the band their middle half, of budgets about a factor 1.4 apart. Questions
     that are wrong without a budget are left out.
@@ -175,10 +170,7 @@ def elasticity_sentence(bins: Sequence[PooledBin]) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in percent.
-
-    The number is not parted from its sign at the end of a line.
-    """
+    """Write a share in percent, with a space that does not break."""
     return f"{100 * share:.{0 if share >= 0.0995 else 1}f}\N{NO-BREAK SPACE}%"
 
 

@@ -57,10 +57,7 @@ def failed_table(run: Run) -> ReportTable[Record]:
 
 
 def rich_record(name: str, record: Record) -> "Group":
-    """Show one answer.
-
-    The question, the whole reply, and every figure that is known.
-    """
+    """Show one answer: the question, the whole reply, every known figure."""
     from rich.console import Group
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""A table described once.
+"""A table described once, for people and for programs.
 
 Its columns say how a row is written for people and which values it has for programs.
 
@@ -30,7 +30,7 @@ UNKNOWN = "–"
 def with_bounds(value: float | None, interval: Interval | None, scale: float = 1.0, *, sign: bool = False) -> str:
     """Write a figure with its interval, such as `87.5 [73.9, 94.5]`.
 
-    Both times `scale`.
+    Figure and bounds are multiplied by `scale`.
     """
     if value is None or interval is None:
         return UNKNOWN if value is None else number(scale * value, sign=sign)
@@ -94,7 +94,7 @@ class ReportTable(Generic[Row]):
         return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *notes]) + "\n"
 
     def latex(self) -> str:
-        """Write it as LaTeX for the packages booktabs and graphicx.
+        """Write the table as LaTeX for the packages booktabs and graphicx.
 
         Any text compiles, with pdfLaTeX too.
         """

@@ -1,6 +1,6 @@
-"""Where tokens and dollars went.
+"""Which calls the tokens and dollars went to.
 
-To the answer, the estimate, a second try after a cut answer, the metric.
+The roles are the answer, the estimate, a second try after a truncated answer, and the metric.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def role_spend(run: Run) -> RoleSpend:
 def spend_by_role(runs: Sequence[Run]) -> Drawing | None:
     """Draw the completion tokens of each run by role.
 
-    None if no run has known tokens.
+    It returns None if no run has known tokens.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.

@@ -1,6 +1,4 @@
-"""One run as a row of a report.
-
-Its figures, and its paired differences to the first run.
+"""One run as a row: its figures and paired differences to the first run.
 
 A row's own interval says how sure that row is. What speaks for a difference is only the paired columns, measured on the
 questions both runs have. How a row is written is up to `table` (files) and `screen` (terminal).
@@ -77,7 +75,7 @@ class ReportRow:
 def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list[str]:
     """Return a name for each row of a figure.
 
-    Its program, with what tells it from the others.
+    A name is the program with whatever distinguishes it from the others.
 
     Where a program was run on several models, that is the last part of the model's name, such as an adapter's folder;
     where there are several data sets, the data, unless `with_data` is off.
@@ -96,9 +94,7 @@ def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list
 
 
 def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
-    """Make the rows of a report.
-
-    Each run after the first is compared with the first.
+    """Make the rows of a report, each compared with the first run.
 
     A run on other data than the first, or without a question in common, gets no difference but a note that says so.
 
@@ -114,7 +110,7 @@ def report_rows(runs: Sequence[Run]) -> list[ReportRow]:
 def comparison_of(first: Run, run: Run) -> Comparison | None:
     """Compare a run with the first of a report.
 
-    Return None where their data differ or they share no question.
+    It returns None where their data differ or they share no question.
     """
     if data_name(first) != data_name(run) or not share_questions(first, run):
         return None
@@ -124,7 +120,7 @@ def comparison_of(first: Run, run: Run) -> Comparison | None:
 def provenance_of(run: Run) -> str:
     """Say what a run's figures are evidence of, and if contaminated.
 
-    Its own provenance, else model, snapshot and date.
+    Without a provenance in the run folder, it is the model, its snapshot and the date.
     """
     provenance = run.info.get("provenance")
     if not (isinstance(provenance, str) and provenance.strip()):
@@ -188,7 +184,7 @@ def run_row(run: Run) -> ReportRow:
 def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportRow:
     """Make the row of a run with its differences to the first.
 
-    Or with a note that says why there are none.
+    Where they cannot be compared, a note says why.
     """
     row, c = run_row(run), comparison
     if c is None and data_name(first) != data_name(run):
@@ -321,9 +317,9 @@ def compact_table(rows: Sequence[ReportRow], notes: Sequence[str] = ()) -> Repor
 
 
 def row_notes(rows: Sequence[ReportRow]) -> list[str]:
-    """Say what all rows need, then what single rows do.
+    """Say what all rows need, then what single rows need.
 
-    A sentence several programs share is said once.
+    A sentence of several programs is written once, with their names.
     """
     baselines = dict.fromkeys(row.versus for row in rows if row.versus is not None)
     to = " and ".join(baselines)
@@ -339,9 +335,9 @@ def evidence_marks(rows: Sequence[ReportRow]) -> list[str]:
 
 
 def provenance_sentences(rows: Sequence[ReportRow]) -> list[str]:
-    """Say for below a figure what it is evidence of.
+    """Say below a figure which evidence it shows.
 
-    Programs are named where they differ in that.
+    Programs are named where their evidence differs.
     """
     return _evidence_sentences([(row.program, row.provenance) for row in rows])
 

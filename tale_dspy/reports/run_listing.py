@@ -17,7 +17,7 @@ from tale_dspy.runs.records import read_json
 class FolderEntry:
     """One run, search or trained adapter.
 
-    None is unknown, as in a run that is not finished.
+    A figure is None where it is unknown, as in a run that is not finished.
     """
 
     path: str
@@ -39,9 +39,7 @@ class FolderEntry:
 
 
 def list_folder(folder: Path) -> list[FolderEntry]:
-    """List the runs, searches and trained adapters in a folder.
-
-    And in those below it.
+    """List the runs, searches and trained adapters in a folder and below it.
 
     They come in the order of their paths.
 
@@ -54,9 +52,9 @@ def list_folder(folder: Path) -> list[FolderEntry]:
 
 
 def _iterate_entries(folder: Path, *, is_root: bool = True) -> Iterator[Path]:
-    """Give the folders that are listed.
+    """Yield the folders that are listed.
 
-    The runs that a search or a tuning has made for itself are listed where its own folder is.
+    Runs that a search or training made for its own use are left out; its folder is listed instead.
     """
     if is_training(folder) or is_search(folder) or (folder / "run.json").is_file():
         yield folder

@@ -1,6 +1,6 @@
-"""What each run changes against the first.
+"""Paired differences of each run to the first, with their intervals.
 
-Paired differences in accuracy, tokens and dollars, with their intervals.
+They are drawn for accuracy, tokens and dollars.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,9 +43,9 @@ _PANELS = (
 
 
 def paired_differences(rows: Sequence[ReportRow]) -> Drawing | None:
-    """Draw the paired differences of the rows that are compared with the first.
+    """Draw the paired differences of the rows compared with the first.
 
-    Return None if there are none.
+    It returns None if there are none.
 
     Args:
         rows: What `report_rows` gave.

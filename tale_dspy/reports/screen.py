@@ -19,7 +19,7 @@ _CELLS = {column.name: column.cell for column in COLUMNS}
 def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
     """Make the table for a terminal of `width` columns.
 
-    Under 150, figures that belong together share a cell.
+    Below 150 columns, figures that belong together share a cell.
     """
     table = ReportTable(_WIDE if width >= WIDE else _STACKED, rows, [*evidence_marks(rows), *row_notes(rows)])
     if all(row.tokens_per_right is None for row in rows):

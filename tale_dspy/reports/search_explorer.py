@@ -1,6 +1,6 @@
 """All questions of a search as a searchable table.
 
-What each takes without a budget, and under its best one.
+It shows the tokens of each without a budget and under its best one.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tale_dspy.reports.text import one_line, question_text, value_text
 def search_explorer(search: SearchRun, source: str) -> RowExplorer:
     """Make the table of a search.
 
-    A row a question, which opens to show every budget that was tried.
+    Each question is a row, which opens to show every budget that was tried.
 
     Args:
         search: One of `load_search_runs`.

@@ -1,7 +1,4 @@
-"""Figures of a search.
-
-How budgets and tokens go together, which budgets were best, and what they save.
-"""
+"""Figures of a search: tokens over budget, best budgets, and their savings."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -45,10 +42,7 @@ def search_figures(search: SearchRun) -> Iterator[Drawing]:
 
 
 def _best_budgets(search: SearchRun) -> list[JsonObject]:
-    """Return the questions that have a best budget, as numbers.
-
-    What was found for each.
-    """
+    """Return the figures of the questions that have a best budget."""
     return [
         {
             "id": row.id,
@@ -76,7 +70,7 @@ def _to_draw(search: SearchRun) -> list[JsonObject]:
 def best_budgets(search: SearchRun) -> Drawing:
     """Draw how the best budgets are distributed.
 
-    In tokens, and as shares of the answers without a budget.
+    They are shown in tokens, and as shares of the tokens without a budget.
 
     Args:
         search: One of `load_search_runs`.
@@ -122,9 +116,9 @@ def _reason_counts(search: SearchRun) -> str:
 
 
 def _draw_histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
-    """Draw bars over a logarithmic axis, and the median.
+    """Draw bars and the median over a logarithmic axis.
 
-    Budgets differ by factors.
+    The axis is logarithmic because budgets differ by factors.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -157,7 +151,7 @@ def _draw_histogram(axes: "Axes", values: Sequence[float], label: str) -> None:
 def vanilla_searched(search: SearchRun) -> Drawing:
     """Draw every question's tokens without and under its best budget.
 
-    See the paper, figure 3.
+    It has the form of figure 3 of the paper.
 
     Args:
         search: One of `load_search_runs`.

@@ -1,7 +1,4 @@
-"""A finished search as a report sees it.
-
-Its rows, where they come from, and what they are evidence of.
-"""
+"""A finished search as a report sees it: its rows, source and provenance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,9 +71,7 @@ def is_search(path: Path) -> bool:
 
 
 def load_search_runs(path: str | Path) -> list[SearchRun]:
-    """Read the folder of a search.
-
-    One `SearchRun` for each predictor that was searched.
+    """Read a search's folder as one `SearchRun` for each predictor searched.
 
     Raises:
         RunFolderError: If it is no search, holds no finished question, or is broken.
@@ -109,9 +104,9 @@ def search_sentence(search: SearchRun) -> str:
 
 
 def search_table(search: SearchRun) -> dict[str, str]:
-    """Sum a search up in a few figures, as text.
+    """Summarise a search in a few figures, as text.
 
-    What was found, what it saves, why the others have none.
+    They say what was found, what it saves, and why questions have no best budget.
     """
     rows, chosen = search.rows, [(row, row.best) for row in search.rows if row.best is not None]
     reasons = by_programs((row.id, row.reason) for row in rows if row.reason)
@@ -146,7 +141,7 @@ def search_summary(search: SearchRun) -> ReportTable[tuple[str, str]]:
 def searched_row(search: SearchRun) -> ReportRow:
     """Make a row of a report from a search.
 
-    Each question under the budget found for it, or under none where none was confirmed.
+    Each question has the budget found for it, or none where none was confirmed.
 
     Accuracy and tokens are those of the confirming draws, which the search did not choose by.
     """
@@ -179,7 +174,7 @@ def searched_row(search: SearchRun) -> ReportRow:
 def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:
     """Measure the budgets of a run against the ideal ranges of a search.
 
-    One of the same questions; None without any.
+    It returns None where the run and the search share no question.
 
     Paper, section 4 and appendix A.1. Several draws of a question count with the first.
     """
@@ -199,10 +194,7 @@ def range_qualities(runs: Sequence[Run], search: SearchRun) -> list[tuple[Run, I
 
 
 def range_sentence(name: str, quality: IdealRangeMetrics, search: SearchRun) -> str:
-    """Say how well budgets hit the ideal ranges.
-
-    And how far the ranges can be trusted.
-    """
+    """Say how well budgets hit the ideal ranges, and how far to trust them."""
     doubt = (
         "" if search.sampler == GRID else f" The ranges are rough: only a grid search shows them, not {search.sampler}."
     )

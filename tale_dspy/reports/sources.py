@@ -1,7 +1,4 @@
-"""Everything a report is made of.
-
-With what several of its parts need worked out once.
-"""
+"""Everything a report is made of, with shared results worked out once."""
 
 import re
 from collections.abc import Sequence
@@ -33,7 +30,7 @@ class ReportSources:
     def comparisons(self) -> list[Comparison | None]:
         """Each run against the first.
 
-        None for the first, and where no question is shared.
+        An entry is None for the first run, and where no question is shared.
         """
         return [None, *(comparison_of(self.runs[0], run) for run in self.runs[1:])] if self.runs else []
 
@@ -59,7 +56,7 @@ class ReportSources:
     def named_searches(self) -> list[tuple[str, str, SearchRun]]:
         """The searches, each with its key and the folder of its figures.
 
-        No folder where there is one search alone.
+        The folder is empty where there is only one search.
         """
         if len(self.searches) == 1:
             return [("search-1", "", self.searches[0])]

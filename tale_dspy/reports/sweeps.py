@@ -1,6 +1,6 @@
 """Which of some runs are one program at several budgets.
 
-What figures by question are drawn from.
+The figures by question are drawn from these sweeps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ class RunSweep:
 def sweeps(runs: Sequence[Run]) -> list[RunSweep]:
     """Find all sweeps among some runs.
 
-    Three budgets at least, with nothing else changed, and a run without one.
+    A sweep has at least three budgets, a run without one, and no other difference.
 
     Args:
         runs: Any runs, in any order.
@@ -62,9 +62,9 @@ def sweeps(runs: Sequence[Run]) -> list[RunSweep]:
 
 
 def sweep_table(vanilla: Run, points: Sequence[Run]) -> ReportTable[ReportRow]:
-    """Make the table of a sweep.
+    """Make the table of a sweep, a row a budget.
 
-    A line a budget, with the paired difference of its tokens to those without one.
+    Each row has the paired difference of its tokens to those without a budget.
     """
     rows = report_rows([vanilla, *points])
     names = ("Program", "Accuracy %", "Output tokens", "Net tokens saved %", "Δ accuracy, points")
@@ -76,7 +76,7 @@ def sweep_table(vanilla: Run, points: Sequence[Run]) -> ReportTable[ReportRow]:
 def sweep_drawings(sweep: RunSweep) -> Iterator[Drawing]:
     """Draw tokens against budget for single questions and for all.
 
-    As far as there is something to draw.
+    A drawing without data is left out.
 
     Args:
         sweep: One of `sweeps`.

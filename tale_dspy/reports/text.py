@@ -1,6 +1,4 @@
-"""Prepare texts of runs for a report.
-
-Shortened, grouped, and written as CSV.
+"""Prepare texts of runs for a report: shortened, grouped, written as CSV.
 
 Names, questions and replies are data. What a format needs beyond this (Markdown, LaTeX, matplotlib) is with the format.
 """
@@ -23,7 +21,7 @@ def shorten_text(text: str, length: int) -> str:
 def shorten_names(names: Sequence[str], length: int) -> list[str]:
     """Cut names to a length so that they stay different.
 
-    Those that begin alike are cut where they are still alike.
+    Names that begin alike keep the part in which they differ.
     """
     short = [shorten_text(name, length) for name in names]
     head = length // 3
@@ -53,9 +51,9 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def by_programs(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Group pairs of program and sentence.
+    """Group pairs of program and sentence by sentence.
 
-    Each sentence once, with the programs it is of, such as `cot, tale-ep`.
+    Each value names all programs of its sentence, such as `cot, tale-ep`.
     """
     programs: dict[str, dict[str, None]] = {}
     for program, sentence in notes:
@@ -66,7 +64,7 @@ def by_programs(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
 def csv_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """Write rows as CSV under a header of these names; None is empty.
 
-    A text that a spreadsheet would read as a formula gets an apostrophe in front, as spreadsheets write it.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front, as spreadsheets write it.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
@@ -94,9 +92,9 @@ def one_line(text: str, length: int) -> str:
 
 
 def value_text(value: object) -> str:
-    """Write an answer or gold.
+    """Write an answer or gold for a reader.
 
-    A text as it is, anything else as JSON, none as a dash.
+    A text stays as it is, None is a dash, and anything else is written as JSON.
     """
     if value is None:
         return "–"

@@ -1,6 +1,6 @@
 """Output tokens of every question under two programs.
 
-As the figures of the paper's README show them.
+The figure has the form of those in the README of the paper's code.
 """
 
 from collections.abc import Sequence
@@ -36,9 +36,9 @@ class QuestionTokens(NamedTuple):
 
 
 class PairedTokens(NamedTuple):
-    """The output tokens of questions that two runs have.
+    """The output tokens of the questions that two runs share.
 
-    One entry each in all three.
+    The three arrays have one entry for each question.
     """
 
     ids: "NDArray[np.bytes_]"
@@ -56,9 +56,9 @@ class PairedTokens(NamedTuple):
 
 
 def paired_tokens(baseline: Run, run: Run) -> PairedTokens:
-    """Return the output tokens of the questions both runs have.
+    """Return the output tokens of the questions that both runs have.
 
-    In the baseline's order.
+    They stand in the baseline's order.
 
     Several draws are averaged; a question with a draw of unknown tokens on either side is left out.
     """
@@ -72,9 +72,9 @@ def paired_tokens(baseline: Run, run: Run) -> PairedTokens:
 
 
 def _mean_tokens(run: Run) -> "tuple[NDArray[np.bytes_], NDArray[np.int64], NDArray[np.float64]]":
-    """Return ids, first draws and mean tokens of the questions.
+    """Return ids, places of the first draw, and mean tokens of the questions.
 
-    Those with known tokens; the place of the first draw of each.
+    Questions without known tokens are left out.
     """
     import numpy as np
 
@@ -140,9 +140,9 @@ def tokens_per_question(baseline: Run, run: Run) -> Drawing:
 def draw_pairs(
     axes: "Axes", points: Sequence[QuestionTokens], names: tuple[str, str], means: tuple[float, float] | None = None
 ) -> None:
-    """Draw both sides of each question, and their means.
+    """Draw both sides of each question in the order given, and their means.
 
-    In the order given; None takes the means of the points.
+    With `means` None, the means are those of the points.
     """
     n, ranks = len(points), range(1, len(points) + 1)
     sides = [p.baseline for p in points], [p.run for p in points]

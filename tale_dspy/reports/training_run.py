@@ -1,7 +1,4 @@
-"""A finished training as a report sees it.
-
-What was trained on what, and whether it passed its test.
-"""
+"""A finished training as a report sees it: data, settings and test result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,10 +27,7 @@ class TrainingRun:
 
     @property
     def test(self) -> Mapping[str, Any] | None:
-        """The test against the base that was run after the training.
-
-        None where there was none.
-        """
+        """The test against the base model after the training, or None without one."""
         result: Mapping[str, Any] | None = self.card.get("gate")
         return result
 
@@ -79,7 +73,7 @@ def settings_table(settings: Mapping[str, object]) -> ReportTable[tuple[str, str
 def flatten_settings(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Write nested settings as `data.name` -> text.
 
-    Lists become a text, unknown a dash.
+    A list is written as a text, and an unknown value as a dash.
     """
     lines: dict[str, str] = {}
     for key, value in settings.items():

@@ -1,7 +1,4 @@
-"""A verdict of the gate for a terminal.
-
-Both figures with their bounds and limits, then one sentence.
-"""
+"""The result of a noninferiority test for a terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -17,10 +14,7 @@ STYLES = {"pass": "bold green", "fail": "bold red", "cannot decide": "bold yello
 
 
 def rich_verdict(verdict: GateResult) -> "Group":
-    """Show a verdict.
-
-    What was compared, the two figures, the notes and the sentence that decides.
-    """
+    """Show a verdict: the sides, both figures, the notes, the conclusion."""
     from rich.console import Group
     from rich.text import Text
 
