@@ -1,6 +1,4 @@
-"""One call of an LM as a series of attempts.
-
-It waits for its rates, retries, and goes to a fallback model.
+"""One LM call as a series of attempts: rate limits, retries, fallback models.
 
 The series is written once, as a generator of steps, and driven by a thread (`call`) or by an event loop (`acall`),
 outside a run for the LM itself and inside one for the run's session; the LM beneath then sends once.
@@ -54,11 +52,14 @@ class AttemptObserver:
     def before_attempt(self, lm: LanguageModel) -> None:
         """Hear that a request is about to be sent to a model.
 
-        What is raised ends the call.
+        An exception raised here ends the call.
         """
 
     def after_failure(self, lm: LanguageModel, error: Exception) -> None:
-        """Hear how an attempt failed; what is raised ends the call."""
+        """Hear how an attempt failed.
+
+        An exception raised here ends the call.
+        """
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,14 @@ def is_sending(lm: object) -> bool:
 def dspy_retries(lm: object) -> bool:
     """Return whether DSPy may retry a call of this LM.
 
-    It may not while the series of attempts is driven here.
+    It may not while this module runs the series of attempts.
     """
     scope = _scope.get()
     return scope is None or scope.lm is not lm or scope.dspy_retries
 
 
 def primary_lm() -> Any:
-    """Return the LM that a call was made to, while it or a fallback answers.
-
-    The result is None outside.
-    """
+    """Return the LM that was called, while it or a fallback answers, else None."""
     scope = _scope.get()
     return None if scope is None else scope.primary
 
@@ -164,9 +162,9 @@ class _SendStep:
 
 
 def _load_client(lm: Any) -> None:
-    """Import LiteLLM where a model is asked through it.
+    """Import LiteLLM before an attempt that needs it.
 
-    That takes seconds, which are none of an attempt's.
+    The import takes seconds, which must not count as the attempt's time.
     """
     if isinstance(lm, LM) and lm.engine == "litellm":
         import litellm  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -175,7 +173,7 @@ def _load_client(lm: Any) -> None:
 def _attempt_timeout(lm: Any, request: LMRequest) -> float | None:
     """Return the seconds one attempt may take.
 
-    The result is None where an HTTP client's own object says it, or nothing does.
+    It is None where no timeout is set, or an `httpx.Timeout` holds it.
     """
     seconds = {**lm.kwargs, **request.kwargs}.get("timeout") if isinstance(lm, BaseLM) else None
     return seconds if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
@@ -237,7 +235,7 @@ def _attempt_steps(
 ) -> Generator[_Step, Any, Any]:
     """Send to the model until it answers, then to its fallbacks in order.
 
-    A fallback is asked when the retries of the one before are spent.
+    A fallback is asked when the retries of the one before are used up.
     """
     fallbacks = iter(fallback_lms(lm))
     model, sent, previous = lm, request, None
@@ -291,16 +289,16 @@ def _attempts_of(
 def _several_choices(lm: object, request: LMRequest) -> bool:
     """Return whether several choices are asked for.
 
-    DSPy must then retry itself, since those it has are paid for.
+    DSPy must then retry itself, because the choices it already has are paid for.
     """
     n = {**lm.kwargs, **request.kwargs}.get("n") if isinstance(lm, BaseLM) else None
     return isinstance(n, int) and n > 1
 
 
 def _needs_no_slot(lm: Any, limiter: Limiter, request: LMRequest, asynchronous: bool) -> bool:
-    """Return whether nothing will be sent for a call.
+    """Return whether nothing will be sent for a call, as with a cache hit.
 
-    Looked up only where it would have to wait.
+    It is looked up only where the call would have to wait.
     """
     return limiter.holds_back and is_cached(lm, *request, asynchronous=asynchronous)
 

@@ -1,7 +1,4 @@
-"""Plan one call of one model.
-
-What a budget becomes under the model's control, engine and limits.
-"""
+"""Plan one call: what a budget becomes under the model's control and limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,7 +63,7 @@ class BudgetPlanner:
     def cap(self, budget: int) -> BudgetRequest:
         """Return a hard cap.
 
-        Thinking whose least allowance does not fit beneath it is switched off.
+        Thinking whose least allowance does not fit under the cap is switched off.
         """
         limit = budget
         if self._uses_responses and limit < LEAST_CAP:
@@ -95,9 +92,9 @@ class BudgetPlanner:
         return BudgetRequest("cap", settings, wire, tuple(self.notes), thinks)
 
     def auto(self, budget: int) -> BudgetRequest:
-        """Send the reasoning control only of a model that thinks as set up.
+        """Send the reasoning control only if the model thinks as it is set up.
 
-        The caller's own word is left.
+        An effort word that the caller set is left as it is.
         """
         family = self.family
         if family is None or not self.thinks:
@@ -249,7 +246,7 @@ class BudgetPlanner:
     def _handed_on(self) -> bool:
         """Return whether engine auto hands the call to LiteLLM.
 
-        For settings of the LM's that stay beside the control.
+        It does so for settings of the LM that stay beside the control.
         """
         stays = with_reasoning_params(self.merged, {}).get("extra_body", self.merged.get("extra_body"))
         return bool(stays) or any(self.merged.get(name) is not None for name in _LITELLMS)
@@ -268,9 +265,9 @@ class BudgetPlanner:
 
     @property
     def _limit_name(self) -> str:
-        """Return the name under which the LM keeps its output limit.
+        """Return the name under which the LM stores its output limit.
 
-        DSPy keeps that of OpenAI's reasoning models under another name, and sends both if both are set.
+        DSPy has another name for OpenAI's reasoning models, and sends both if both are set.
         """
         of_openai = self.family is not None and self.family.wire_responses is not None and not self._uses_responses
         return "max_completion_tokens" if of_openai or "max_completion_tokens" in self.merged else "max_tokens"

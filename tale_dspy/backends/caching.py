@@ -32,7 +32,7 @@ _NO_ROLLOUT = re.compile(rf"({_NAMESPACE}\w+:)?(#\d+)?")
 class _UsageTracker:
     """Stand in for DSPy's usage tracker during one call.
 
-    The tracker hears of paid calls and of no cache hit.
+    The tracker is told of paid calls and of no cache hit.
     """
 
     def __init__(self, rollout_id: object) -> None:
@@ -56,7 +56,7 @@ def _usage_tracked(kwargs: Mapping[str, object]) -> Iterator[None]:
 def with_cache_hit(entry: RequestSettings) -> RequestSettings:
     """Return a history entry that says whether it is a cache hit.
 
-    Thoughts stand apart in it, and the caller's `rollout_id` without the namespace.
+    Thoughts are in a field apart from the text, and `rollout_id` is the caller's, without the namespace.
 
     To be called where DSPy records the entry of a `UsageKeepingLM`, that is, from `update_history`.
     """
@@ -74,7 +74,7 @@ def with_cache_hit(entry: RequestSettings) -> RequestSettings:
 class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
     """An LM whose cache hits still say what they had used.
 
-    They differ visibly from paid calls.
+    They can be told from paid calls.
 
     DSPy keeps the usage of a hit on its own engine, and erases it on the LiteLLM path.
     """
@@ -148,7 +148,7 @@ def _split_output(output: Any) -> Any:
 def _keep_usage(response: object) -> None:
     """Copy the usage to where DSPy does not erase it.
 
-    Runs before the reply goes into the cache and again on each hit, when `usage` is already empty.
+    It runs before the reply goes into the cache and again on each hit, when `usage` is already empty.
     """
     usage, hidden = item_value(response, "usage"), item_value(response, "_hidden_params")
     if usage and isinstance(hidden, dict):
@@ -158,7 +158,7 @@ def _keep_usage(response: object) -> None:
 def namespaced_rollout(rollout_id: object, namespace: str) -> str:
     """Put a namespace before a `rollout_id`.
 
-    It is the one part of DSPy's cache key that is never sent.
+    This id is the one part of DSPy's cache key that is never sent.
     """
     prefix = f"{_NAMESPACE}{namespace}:"
     if isinstance(rollout_id, str) and rollout_id.startswith(prefix):
@@ -197,7 +197,7 @@ def is_cached(
 def request_hash(model: str, request: object, config: SettingsView) -> str:
     """Hash what decides a reply: model, messages and settings, without secrets.
 
-    Equal in every process.
+    The hash is equal in every process.
     """
     row = [model, request, public_config(config) if config else {}]
     return hashlib.sha256(_CANONICAL.encode(row).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,6 +1,6 @@
-"""The reasoning controls in force.
+"""The reasoning controls in force, and the parameters they may set.
 
-Those of the user before the published rows, and the parameters they may set.
+Rows of the user come before the published ones.
 
 A user adds a row by `tale_dspy.register_control(...)`, or by a TOML file named by `$TALE_CONTROLS`, which
 `tale doctor --write FILE` writes:
@@ -73,9 +73,9 @@ def register_control(control: ReasoningControl | None = None, **row: Any) -> Rea
 
 
 def unregister_control(name: str) -> None:
-    """Take a row of the user's off again.
+    """Remove a row that the user registered.
 
-    Nothing happens where there is none of that name.
+    Nothing happens where no row has that name.
     """
     _registered[:] = [other for other in _registered if other.name != name]
     _find_first.cache_clear()
@@ -108,7 +108,7 @@ def control_from(row: SettingsView) -> ReasoningControl:
 def unpacked(settings: SettingsView) -> RequestSettings:
     """Return the part of a request body that settings become.
 
-    `extra_body` is unpacked into it.
+    The content of `extra_body` is merged into it.
     """
     rest = {key: value for key, value in settings.items() if key not in ("extra_body", "allowed_openai_params")}
     body = settings.get("extra_body")
@@ -135,7 +135,7 @@ def read_controls(path: str | Path) -> tuple[ReasoningControl, ...]:
 
 
 def control_toml(control: ReasoningControl) -> str:
-    """Write a row as `read_controls` reads it.
+    """Write a row in the form `read_controls` reads.
 
     Fields at their default are left out.
     """
@@ -165,10 +165,7 @@ def _numbers_taken(control: ReasoningControl) -> str:
 
 
 def reasoning_controls() -> tuple[ReasoningControl, ...]:
-    """Return the rows in force.
-
-    They are registered ones, those of `$TALE_CONTROLS`, and the published ones.
-    """
+    """Return the rows in force: registered, of `$TALE_CONTROLS`, then published."""
     return (*_registered, *_from_environment(), *REASONING_CONTROLS)
 
 
@@ -189,9 +186,7 @@ def _read_once(path: str, changed: int) -> tuple[ReasoningControl, ...]:
 
 
 def find_control(model: str, server: str | None = None) -> ReasoningControl | None:
-    """Return the first row that fits a model string.
-
-    The result is None where no reasoning control of it is known.
+    """Return the first row that fits a model string, or None without a known one.
 
     Args:
         model: The model string, such as `openai/gpt-5`.

@@ -1,6 +1,6 @@
 """Rows of `reasoning_controls` that several families share.
 
-One function a way to take a budget.
+Each function makes the rows of one way to take a budget.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def extra_body(**fields: Any) -> dict[str, Any]:
 def claude_numbers(name: str, models: str, output: int, *, bedrock: bool = False) -> ReasoningControl:
     """Return a row of Claude that takes `thinking.budget_tokens`.
 
-    Directly or on Bedrock.
+    It serves Anthropic's own API, or Bedrock.
     """
     wire = {"additionalModelRequestFields": _THINKING} if bedrock else _THINKING
     return ReasoningControl(

@@ -1,6 +1,4 @@
-"""What `tale_dspy.LM` knows about where its calls go.
-
-The server, its limits, and the models that stand in for it.
+"""Where the calls of `tale_dspy.LM` go: server, limits and fallback models.
 
 A mixin of its own, so that prices and reasoning controls can ask for it without importing the LM.
 """
@@ -27,7 +25,7 @@ def server_name(lm: object) -> str | None:
 
 
 def fallback_lms(lm: object) -> tuple[Any, ...]:
-    """Return the LMs that may answer in the place of one, in order.
+    """Return the LMs that may answer in place of one, in order.
 
     Their own fallbacks are included.
     """

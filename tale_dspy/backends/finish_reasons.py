@@ -1,6 +1,6 @@
 """The words providers end a reply with, and their few meanings here.
 
-One table for every engine.
+One table serves every engine.
 
 Providers and servers spell one meaning in many ways, and LiteLLM and DSPy each map a part of them and call the rest
 `stop`, so that a cut reply passes for a whole one (camel-ai/camel#4266, UKGovernmentBEIS/inspect_ai#5143).

@@ -1,4 +1,4 @@
-"""HTTP clients for LiteLLM.
+"""HTTP clients for LiteLLM with bounded attempts and repaired replies.
 
 They bound an attempt's wall clock, follow no redirect, and repair what servers reply.
 

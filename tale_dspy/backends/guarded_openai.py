@@ -37,7 +37,7 @@ class _ParsedReply:
 class _ChatRequests:
     """OpenAI's `client.chat.completions.with_raw_response` for plain JSON.
 
-    It saves the SDK's work on its types.
+    It saves the work the SDK does on its types.
     """
 
     def __init__(self, sdk: openai.OpenAI | openai.AsyncOpenAI) -> None:
@@ -115,10 +115,7 @@ def _sdk_errors(request: httpx.Request) -> Iterator[None]:
 
 
 class GuardedOpenAI(openai.OpenAI):
-    """OpenAI's client for threads.
-
-    Its chat completions go by an HTTP client of this package.
-    """
+    """OpenAI's client for threads, with an HTTP client of this package."""
 
     def __init__(self, http: httpx.Client, **options: Any) -> None:
         super().__init__(http_client=http, max_retries=0, **options)
@@ -133,10 +130,7 @@ class GuardedOpenAI(openai.OpenAI):
 
 
 class GuardedAsyncOpenAI(openai.AsyncOpenAI):
-    """OpenAI's client for event loops.
-
-    Its chat completions go by an HTTP client of this package.
-    """
+    """OpenAI's client for event loops, with an HTTP client of this package."""
 
     def __init__(self, http: httpx.AsyncClient, **options: Any) -> None:
         super().__init__(http_client=http, max_retries=0, **options)

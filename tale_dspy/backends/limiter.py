@@ -96,9 +96,9 @@ class Limiter:
         return slot
 
     async def aacquire(self, tokens: int = 0) -> Slot:
-        """Wait for leave in an event loop.
+        """Wait in an event loop until a request may be sent.
 
-        A task that is cancelled meanwhile gives its place up.
+        A task that is cancelled meanwhile gives up its place.
         """
         loop = asyncio.get_running_loop()
         admit: asyncio.Future[None] = loop.create_future()
@@ -184,7 +184,7 @@ class Limiter:
     def refuse(self) -> None:
         """Give a place back after a 429 and lower the limit.
 
-        It is lowered by as many as are refused, in whatever order they came.
+        The limit falls to one below the requests in flight since the last change, in whatever order they are refused.
         """
         with self._lock:
             self.refused += 1
@@ -197,9 +197,9 @@ class Limiter:
         self._free_slot()
 
     def _raise_limit(self) -> None:
-        """Try one more after a stretch without refusals.
+        """Raise the limit after enough requests without a refusal.
 
-        It is tried only if all that are allowed were in flight.
+        Only requests that end while all places are taken count.
         """
         if self.most is None:
             return

@@ -1,6 +1,4 @@
-"""Let LiteLLM send one call with an HTTP client of this package.
-
-One call of DSPy's, where LiteLLM is what sends it.
+"""Send one of DSPy's LiteLLM calls with an HTTP client of this package.
 
 Neither DSPy's cache key nor its history sees the client: it is put into the settings where DSPy copies them for
 LiteLLM, also where engine `auto` hands a call over that its own stack cannot send.

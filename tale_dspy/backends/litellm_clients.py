@@ -37,7 +37,7 @@ HANDLER_PROVIDERS = frozenset(
 class LiteLLMClients:
     """The clients of one LM, one for all threads and one for each event loop.
 
-    Made at first use, shared by copies.
+    They are made at first use, and copies of the LM share them.
     """
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None, N
 def _start_generator(generator: AsyncGenerator[None, None]) -> None:
     """Run a generator to its first `yield`, without awaiting.
 
-    The loop then knows it.
+    The event loop then knows it and will close it.
     """
     with suppress(StopIteration):
         generator.__anext__().__await__().__next__()

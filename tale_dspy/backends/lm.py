@@ -122,7 +122,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     def _open_local(self, model: str, kwargs: RequestSettings) -> "tuple[LocalEngine, RequestSettings]":
         """Return the engine of a local model, and the arguments left over.
 
-        Its asynchronous half is among them.
+        Its asynchronous half is among the arguments.
         """
         from tale_dspy.backends.local.engine import AsyncLocalEngine, LocalEngine
 
@@ -144,10 +144,7 @@ class LM(EndpointOptions, UsageKeepingLM):
 
     @property
     def identity(self) -> str | None:
-        """Hash of the files of a local model, as they were at first use.
-
-        The result is None for every other model.
-        """
+        """The hash of the files of a local model at first use, None for other models."""
         return None if self._local is None else self._local.identity
 
     @property
@@ -163,7 +160,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     def copy(self, **kwargs: Any) -> Any:
         """Return a copy with other settings.
 
-        One with another model has that model's engine.
+        A copy with another model has that model's engine.
         """
         model: str = kwargs.get("model") or self.model
         stays = "engine" not in kwargs
@@ -188,10 +185,7 @@ class LM(EndpointOptions, UsageKeepingLM):
 
     @property
     def num_retries(self) -> int:
-        """How often DSPy tries again.
-
-        Not at all while that is done here (`tale_dspy.backends.attempts`).
-        """
+        """How often DSPy retries: never while `tale_dspy.backends.attempts` does."""
         return self._num_retries if dspy_retries(self) else 0
 
     @num_retries.setter
@@ -201,7 +195,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     def update_history(self, entry: RequestSettings) -> None:
         """Record an entry with the LM that was called.
 
-        This one may answer in its place.
+        This LM may be a fallback that answers for another one.
         """
         entry = self._priced_stream(entry)
         primary = primary_lm()
@@ -213,7 +207,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     def _priced_stream(self, entry: RequestSettings) -> RequestSettings:
         """Price a reply that was streamed.
 
-        LiteLLM prices whole replies alone.
+        LiteLLM prices only whole replies.
         """
         usage, price = entry.get("usage") or {}, price_of(self)
         tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
@@ -266,9 +260,9 @@ class LM(EndpointOptions, UsageKeepingLM):
         return isinstance(self.engine, str) and self.model_type == "chat" and not explicit
 
     def _litellm_client(self, kwargs: SettingsView, *, asynchronous: bool) -> Any:
-        """Return what LiteLLM should send a call with.
+        """Return the client LiteLLM sends a call with.
 
-        The result is None for providers whose client LiteLLM makes.
+        It is None for providers whose client LiteLLM makes itself.
         """
         from tale_dspy.backends.litellm_clients import LiteLLMClients
 
@@ -280,7 +274,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     def _sample_request(self, kwargs: SettingsView) -> Iterator[None]:
         """Name the sample to a local engine.
 
-        This package's errors pass through DSPy, which wraps them.
+        Errors of this package pass through DSPy as themselves, though DSPy wraps errors.
         """
         if self._local is None:
             yield
@@ -311,7 +305,7 @@ class LM(EndpointOptions, UsageKeepingLM):
     def cache_kwargs(self, kwargs: RequestSettings) -> RequestSettings:
         """Put the address and the engine into `rollout_id`.
 
-        It is the one part of DSPy's cache key that is never sent.
+        This id is the one part of DSPy's cache key that is never sent.
 
         Not into `self.kwargs`: BestOfN, Refine and SIMBA add numbers to the `rollout_id` there.
         """

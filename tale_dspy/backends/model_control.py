@@ -12,9 +12,7 @@ from tale_dspy.backends.reasoning_settings import (
 
 
 def family_of(lm: Any) -> ReasoningControl | None:
-    """Return the row of an LM's model.
-
-    None where no reasoning control of it is known.
+    """Return the row of an LM's model, or None where no control of it is known.
 
     Args:
         lm: Any DSPy language model; one with an engine object, or none of DSPy's, has no row.

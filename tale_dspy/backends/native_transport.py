@@ -1,6 +1,4 @@
-"""Transports for DSPy's engine.
-
-They bound an attempt's wall clock and repair what servers reply.
+"""Transports for DSPy's engine with bounded attempts and repaired replies.
 
 DSPy builds an engine at its first use and keeps it in the LM's engine store. The store here is DSPy's dict, except that
 an engine put into it sends through a transport of this module. DSPy's transports follow no redirect.
@@ -46,7 +44,7 @@ class GuardedEngineStore(dict[Any, Any]):
 
 
 class TextPlans:
-    """The plans of an engine.
+    """The plans of an engine, made once for requests that differ in text alone.
 
     DSPy builds a request only to learn, before it is sent, whether the engine can carry it.
 

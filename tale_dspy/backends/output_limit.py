@@ -1,7 +1,4 @@
-"""The limit of output tokens in the settings of a call.
-
-Whatever name the provider gives it.
-"""
+"""The limit of output tokens in a call's settings, under any provider's name."""
 
 import math
 from collections.abc import Mapping

@@ -1,7 +1,4 @@
-"""What a model costs per token.
-
-From the price table that ships with DSPy (LiteLLM's).
-"""
+"""What a model costs per token, from the price table of LiteLLM."""
 
 import math
 from dataclasses import dataclass
@@ -62,10 +59,7 @@ def price_of(lm: LanguageModel) -> Price | None:
 
 
 def most_output(lm: LanguageModel) -> int | None:
-    """Look up the output tokens a model writes at most.
-
-    The result is None if the table does not know them.
-    """
+    """Look up the most output tokens a model writes, or None if not listed."""
     from dspy import LM
 
     if not isinstance(lm, LM) or not isinstance(lm.engine, str):
@@ -88,7 +82,7 @@ def _look_up_output(provider: str, model: str) -> int | None:
 def highest_price(lm: LanguageModel) -> Price | None:
     """Return the highest price of an LM and its fallbacks.
 
-    Input and output are compared apart. The result is None if one price is not known.
+    The maximum is taken of input and output separately. It is None if one price is not known.
     """
     found_prices = [price_of(one) for one in (lm, *fallback_lms(lm))]
     prices = [price for price in found_prices if price is not None]
@@ -112,7 +106,7 @@ def _look_up(provider: str, model: str) -> Price | None:
 def _model_names(lm: LanguageModel) -> list[tuple[str, str]]:
     """Return (provider, model) pairs under which a price may be listed.
 
-    First as DSPy routes it, then as the model string says, cut at its last and at its first slash.
+    The first is DSPy's route, then come the model string cut at its last and at its first slash.
     """
     from tale_dspy.dspy_bridge import LM15Error, resolve_engine
 

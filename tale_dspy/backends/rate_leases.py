@@ -36,9 +36,9 @@ class RateBook:
         self._next_request = self._next_token = 0.0
 
     def reserve(self, requests: int, tokens: int = 0) -> float:
-        """Book so many evenly spaced requests; return seconds to the first.
+        """Book evenly spaced requests; return the seconds until the first.
 
-        Together they take so many tokens.
+        Together they take `tokens` tokens.
         """
         now = self._now()
         due = max(now, self._next_request, self._next_token)
@@ -52,7 +52,7 @@ class RateBook:
 class LeasedLimiter(Limiter):
     """A limiter whose requests and tokens a minute are booked elsewhere.
 
-    What is in flight it learns by itself.
+    The number in flight it limits itself, as `Limiter` does.
 
     Args:
         reserve: Books requests and tokens, as `RateBook.reserve`.

@@ -1,6 +1,6 @@
 """How one family of models takes a reasoning budget.
 
-The fields of a row of `reasoning_controls`.
+The fields are those of a row of `reasoning_controls`.
 """
 
 import re

@@ -1,6 +1,4 @@
-"""How each family of models takes a reasoning budget, as data.
-
-One row a family.
+"""How each family of models takes a reasoning budget, as one row a family.
 
 What a row says was sent to a recording server with both engines (tests/backends/test_reasoning_params_wire.py); what a
 provider then does with it only the provider knows, and `tale doctor` asks it. Rows are tried from the top, those of the

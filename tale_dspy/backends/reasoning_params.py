@@ -1,6 +1,6 @@
 """Turn a budget into what this model takes.
 
-The phrase in the prompt, a number, an effort word, or a hard cap.
+That is the phrase in the prompt, a number, an effort word, or a hard cap.
 
 `budget_request` decides it for one call. The rows it reads are in `tale_dspy.backends.reasoning_controls`. Nothing of
 the caller's is changed: the result holds settings for the one call, and the receipt says what they are.
@@ -116,9 +116,7 @@ def distinct_settings(
     *,
     phrase: bool = True,
 ) -> list[DistinctSetting]:
-    """Collapse budgets that would send equal requests.
-
-    Each request is then asked once.
+    """Collapse budgets that would send equal requests, so that each is sent once.
 
     Args:
         lm: Any DSPy language model.
@@ -147,7 +145,7 @@ def distinct_settings(
 def minimal_thinking(lm: Any, config: Mapping[str, Any] | None = None) -> BudgetRequest:
     """Return the least thinking a model allows.
 
-    For a call that needs none, such as the estimate of a budget.
+    It is for a call that needs none, such as the estimate of a budget.
 
     Args:
         lm: Any DSPy language model.

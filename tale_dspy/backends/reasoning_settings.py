@@ -1,6 +1,6 @@
 """Read and replace the settings of a call that make a model think.
 
-Whatever way they are spelled.
+They are recognised in every spelling that providers use.
 
 A caller's settings are only read here; what is put in their place is a copy.
 """
@@ -29,7 +29,7 @@ _OFF = ("none", "disable", "disabled", "off")
 def filled(template: Any, value: Any) -> Any:
     """Copy a template of settings with a value in its place.
 
-    Every call its own, since LiteLLM changes them.
+    Every call gets its own copy, since LiteLLM changes them.
     """
     if isinstance(template, Mapping):
         return {k: filled(v, value) for k, v in template.items()}
@@ -73,7 +73,7 @@ def caller_effort(settings: SettingsView) -> str | None:
 def asks_to_think(settings: SettingsView) -> bool | None:
     """Return whether settings ask for thinking or against it.
 
-    The result is None if they say nothing.
+    It is None if they say nothing.
 
     A switch counts before a mapping, a mapping before a word and a word before a number of tokens.
     """
@@ -90,10 +90,7 @@ def asks_to_think(settings: SettingsView) -> bool | None:
 
 
 def _control_values(place: SettingsView) -> Iterator[object]:
-    """Yield the values of all reasoning controls in settings.
-
-    Those in `extra_body` are included.
-    """
+    """Yield the values of all reasoning controls in settings and `extra_body`."""
     names = parameter_names()
     for holder, inner in names.nested.items():
         setting = place.get(holder)
@@ -104,7 +101,7 @@ def _control_values(place: SettingsView) -> Iterator[object]:
 def _thinking_verdict(value: object) -> tuple[int | None, bool]:
     """Return the rank of a kind of value, and whether it asks for thinking.
 
-    The result is None of a value that says nothing.
+    The rank is None for a value that says nothing.
     """
     if isinstance(value, bool):
         return 0, value
@@ -119,7 +116,7 @@ def _thinking_verdict(value: object) -> tuple[int | None, bool]:
 def with_reasoning_params(settings: SettingsView, reasoning_params: SettingsView) -> RequestSettings:
     """Return settings of a call with another reasoning control.
 
-    It takes the place of every one the LM has set.
+    It replaces every control the LM has set.
 
     Args:
         settings: The LM's and the call's, merged.
@@ -180,9 +177,7 @@ def _copy_value(value: Any) -> Any:
 
 
 def limit_path(lm: Any, name: str, *, litellm: bool) -> str:
-    """Return where the limit on output tokens stands in a request.
-
-    It is a dotted path into the body.
+    """Return where a request holds the output limit: a dotted path in the body.
 
     Args:
         lm: The LM that is asked.

@@ -1,6 +1,6 @@
-"""Keys that must not be written.
+"""Secrets that must not be written.
 
-Known by the name of the setting that holds them, and by their text in an error message.
+They are recognised by the name of their setting, and by their text in an error message.
 """
 
 import os
@@ -54,7 +54,7 @@ def public_config(settings: SettingsView) -> RequestSettings:
 def register_secrets(settings: SettingsView) -> None:
     """Register the secrets among the settings of an LM.
 
-    `redact` finds them in any text from then on.
+    `redact` removes them from any text from then on.
     """
     _registered.update(_secret_values(settings))
 

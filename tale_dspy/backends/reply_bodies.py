@@ -1,6 +1,4 @@
-"""Chat completion bodies as servers really send them.
-
-Made into what both engines read alike.
+"""Repair chat completion bodies, so that both engines read them alike.
 
 LiteLLM refuses a reply whose content is a list of parts and takes one without counts; DSPy's engine does the opposite,
 and reads a body without a choice as an empty answer. Here a body is repaired where what it means is plain, and refused
@@ -106,7 +104,7 @@ def _content_parts(content: object) -> tuple[str | None, str]:
 def _repair_usage(data: JsonObject) -> JsonObject:
     """Return `usage` with whole counts alone.
 
-    What is no count is left out, which means unknown.
+    A value that is no count is left out, which means unknown.
     """
     usage = data.get("usage")
     if usage is None:

@@ -1,6 +1,6 @@
 """The one retry policy.
 
-Which failed call is sent again, after how long, and which failure ends a whole run.
+It says which failed call is sent again, after how long, and which failure ends a whole run.
 """
 
 import random
@@ -73,9 +73,9 @@ def classify_error(error: Exception) -> ErrorScope:
 
 
 def should_fall_back(error: Exception) -> bool:
-    """Return whether another model may fare better.
+    """Return whether another model may answer a call that failed.
 
-    It may not with a request that is wrong, nor with a wrong key.
+    It may after a passing fault or an unpaid bill, but not with a wrong request or a wrong key.
     """
     return classify_error(error) == "retry" or isinstance(error, LMBillingError)
 
@@ -88,7 +88,7 @@ def is_rate_limit(error: Exception) -> bool:
 def retry_delay(attempt: int, error: Exception, rng: random.Random) -> float:
     """Return the seconds to wait before the next attempt.
 
-    They are full jitter on 1, 2, 4 ... s, at least Retry-After.
+    They are drawn from 0 to 1, 2, 4 ... s (full jitter), are at least Retry-After, and at most `MAX_DELAY_S`.
 
     Args:
         attempt: Attempts made so far, from 1.
@@ -102,7 +102,7 @@ def retry_delay(attempt: int, error: Exception, rng: random.Random) -> float:
 def _provider_code(error: Exception) -> str | None:
     """Return the code of the error body.
 
-    On the LiteLLM path only the HTTP client's error still knows it.
+    On the LiteLLM path only the HTTP client's error still has it.
     """
     if isinstance(error, LMError) and error.provider_code is not None:
         return str(error.provider_code)
@@ -113,7 +113,7 @@ def _provider_code(error: Exception) -> str | None:
 def _lacks_key(error: Exception) -> bool:
     """Return whether a key is missing.
 
-    LiteLLM makes a 500 of what the provider's client says when it cannot be built.
+    LiteLLM makes a 500 of the error of a provider's client that cannot be built.
     """
     *_, root = _error_chain(error)
     built = type(root).__module__.partition(".")[0] == "openai" and type(root).__name__ == "OpenAIError"
@@ -129,7 +129,7 @@ def _lacks_provider(error: Exception) -> bool:
 
 
 def _is_broken_reply(error: Exception) -> bool:
-    """Return whether it is a 200 whose body is no reply.
+    """Return whether the error is a 200 whose body is no reply.
 
     The engines have no class for it.
     """
@@ -143,7 +143,7 @@ def _is_broken_reply(error: Exception) -> bool:
 def _retry_after(error: Exception) -> float:
     """Return the seconds the provider asked to wait.
 
-    On the LiteLLM path only the HTTP client's error still knows them.
+    On the LiteLLM path only the HTTP client's error still has them.
     """
     if isinstance(error, LMError) and error.retry_after is not None:
         return float(error.retry_after)

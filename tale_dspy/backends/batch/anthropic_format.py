@@ -1,6 +1,4 @@
-"""Anthropic's message batches.
-
-The requests go up in one body, one file of results comes down.
+"""Anthropic's message batches: one body of requests, one file of results.
 
 POST /v1/messages/batches, GET .../ID, GET .../ID/results (docs.claude.com/en/docs/build-with-claude/batch-processing).
 A batch has no metadata: one that was submitted by a killed process is known by its requests' custom ids, which it shows
@@ -74,7 +72,7 @@ class AnthropicBatchClient:
     async def find(self, name: str, custom_ids: Collection[str], planned_at: float, others: Collection[str]) -> str:
         """Find a batch by the custom ids of its requests.
 
-        Waits for batches of the same size to end.
+        It waits for batches of the same size to end, since only results show custom ids.
         """
         ids = set(custom_ids)
         async for batch in self._newest_first():
@@ -107,7 +105,7 @@ class AnthropicBatchClient:
     async def _ids(self) -> set[str]:
         """Return the ids of the newest batches.
 
-        None of them can be one that is submitted later.
+        None of them can be a batch that is submitted later.
         """
         page = await self._http.get(self._url, {"limit": "1000"})
         return {str(batch["id"]) for batch in page.get("data") or []}

@@ -1,7 +1,4 @@
-"""HTTP for batch APIs.
-
-The headers of an LM call, attempts in patience, and errors as one sentence.
-"""
+"""HTTP for batch APIs: headers of an LM call, retries, one-sentence errors."""
 
 import asyncio
 import random
@@ -68,7 +65,7 @@ class BatchHTTP:
     ) -> str:
         """Create a batch exactly once.
 
-        After an unclear reply or a 429 it is looked for before it is sent again.
+        After an unclear reply or a 429 the batch is searched for before it is sent again.
 
         Args:
             url: Where batches are created.
@@ -103,7 +100,7 @@ class BatchHTTP:
     async def lines(self, url: str) -> AsyncIterator[bytes]:
         """Yield the lines of a file, without the newline.
 
-        An attempt that breaks off begins again behind the last.
+        An attempt that breaks off is resumed after the last line it gave.
         """
         yielded = 0
         for attempt in range(1, ATTEMPTS + 1):
@@ -152,7 +149,7 @@ class BatchHTTP:
 async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Cut bytes at newlines alone.
 
-    JSON may hold other characters at which text lines are cut.
+    JSON may hold other characters that `str.splitlines` cuts at.
     """
     rest: list[bytes] = []
     async for chunk in chunks:

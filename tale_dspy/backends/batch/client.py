@@ -79,9 +79,7 @@ class BatchClient(Protocol):
         ...
 
     async def find(self, name: str, custom_ids: Collection[str], planned_at: float, others: Collection[str]) -> str:
-        """Find a batch that was planned and perhaps submitted.
-
-        By a process that ended before it knew.
+        """Find a batch that an earlier process planned and perhaps submitted.
 
         Args:
             name: What this package knows the batch by.
@@ -111,10 +109,7 @@ class BatchClient(Protocol):
 
 
 def fails_in_passing(status: int) -> bool:
-    """Return whether a request may succeed in another batch.
-
-    By the HTTP status it ended with.
-    """
+    """Return whether a request with this HTTP status may succeed later."""
     return status in (408, 409, 425, 429) or status >= 500
 
 
@@ -148,7 +143,7 @@ def check_batch_support(lm: Any) -> None:
 def _litellm_takes_responses(model: str) -> bool:
     """Return whether LiteLLM turns chat completions into Responses.
 
-    It then asks the Responses API where chat completions are asked for.
+    It then calls the Responses API for a model of the chat completions API.
     """
     import litellm
 

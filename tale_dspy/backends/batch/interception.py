@@ -38,7 +38,7 @@ _sender: ContextVar[RequestSender | None] = ContextVar("tale_dspy_request_sender
 def use_request_sender(sender: RequestSender) -> Iterator[None]:
     """Send the requests of LM calls inside the block through a function.
 
-    It takes the place of the wire.
+    The function takes the place of the network.
     """
     token = _sender.set(sender)
     try:
@@ -48,8 +48,8 @@ def use_request_sender(sender: RequestSender) -> Iterator[None]:
 
 
 def request_sender() -> RequestSender | None:
-    """Return what sends the requests of LM calls at this place.
+    """Return the function that sends the requests of LM calls here.
 
-    None for the wire.
+    It is None where they go over the network.
     """
     return _sender.get()

@@ -1,6 +1,6 @@
 """Hugging Face models in this process, behind a DSPy engine.
 
-`tale_dspy.LM("local:PATH[+ADAPTER]")`.
+They are opened with `tale_dspy.LM("local:PATH[+ADAPTER]")`.
 
     model_path        what a model string points to
     files             which folders are taken, checked before anything is loaded; hashes of what they hold

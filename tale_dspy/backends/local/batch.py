@@ -1,7 +1,4 @@
-"""Continuous batching of one model.
-
-Rows come and go while others are written.
-"""
+"""Continuous batching of one model: rows join and leave between two steps."""
 
 from collections import deque
 from collections.abc import Callable
@@ -70,7 +67,7 @@ class ContinuousBatch:
         return bool(self._rows or self._waiting)
 
     def step(self) -> int:
-        """Write one token of every row, after those that wait have entered.
+        """Write one token of every row, after waiting jobs have joined.
 
         Every error reaches all callers.
 
@@ -93,9 +90,9 @@ class ContinuousBatch:
             self._remove_row(number)
 
     def _admit_jobs(self) -> bool:
-        """Read the prompts of waiting jobs, as far as there are rows.
+        """Read the prompts of waiting jobs, as far as there are free rows.
 
-        Returns whether there were any.
+        It returns whether any job joined.
         """
         few = len(self._rows) <= 2 * ENTER_TOGETHER
         if self._waiting and not few and len(self._waiting) < ENTER_TOGETHER and self._steps_waited < ENTER_TOGETHER:
@@ -118,10 +115,7 @@ class ContinuousBatch:
         return entered
 
     def _read_group(self, entering: list[GenerationJob]) -> None:
-        """Read the prompts of some waiting jobs in one forward pass.
-
-        The longest come first.
-        """
+        """Read the prompts of some waiting jobs in one forward pass, longest first."""
         first = entering[0]
         prefix = self._prefixes.find(first.ids)
         cached = 0 if prefix is None else len(prefix.ids)
@@ -181,7 +175,7 @@ class ContinuousBatch:
     def _fail_rows(self, error: BaseException) -> None:
         """Fail all rows, and start over with an empty cache.
 
-        Those that wait have done no harm.
+        Waiting jobs are not failed, since they cannot be the cause.
         """
         jobs, self._rows = self._rows, []
         self._cache = KVCache(self._device, self._stopped)

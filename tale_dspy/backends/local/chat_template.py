@@ -1,6 +1,6 @@
 """The text that a chat template makes of chat messages.
 
-One place for local models, training and the check of a served model, so that all of them read the same prompt.
+Local models, training and the check of a served model share it, so that all of them read the same prompt.
 """
 
 import logging

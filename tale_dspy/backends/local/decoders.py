@@ -1,11 +1,4 @@
-"""One step of a model over the rows of a cache.
-
-With a shorter way for small plain Llamas.
-
-Of a step of a model with a million parameters, most of the time goes into Python and into the number of operations, not
-into arithmetic. `SmallLlama` does the same arithmetic in a third of the operations (benchmarks/local.py: 1.3 times the
-tokens a second among 32 rows, 2.3 times for one).
-"""
+"""One step of a model over the rows of a cache, fast for small plain Llamas."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -46,7 +39,7 @@ def decoder_of(model: Any) -> RowDecoder:
 class TransformersDecoder:
     """Run the model's own `forward` over a KVCache.
 
-    A transformers cache writes into it.
+    A transformers cache object writes into it.
     """
 
     def __init__(self, model: Any) -> None:
@@ -75,7 +68,7 @@ class TransformersDecoder:
 def _last_state(head: Any, args: "tuple[torch.Tensor, ...]") -> "tuple[torch.Tensor, ...]":
     """Pass the head the last hidden state of each row: (rows, 1, width).
 
-    It is contiguous.
+    The state is made contiguous.
 
     Of a strided slice PyTorch makes a batched product, for which the head's weight is copied once per row: for 63 rows
     of a vocabulary of 152,000 that is 29 GB.
@@ -113,9 +106,9 @@ def _cache_layer_class() -> Any:
 
 
 class SmallLlama:
-    """A Llama written out, without modules.
+    """A Llama written out as matrix products, without modules.
 
-    One matrix serves query, key and value, one both sides of the gate.
+    One matrix serves query, key and value; one serves both sides of the gate.
 
     The weights are copied. Those of an adapter must be merged before.
     """

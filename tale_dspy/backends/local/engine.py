@@ -1,6 +1,6 @@
 """What DSPy sees of a local model.
 
-An engine for threads and one for event loops, over one thread that writes.
+There is one engine for threads and one for event loops, over one thread that writes.
 """
 
 import asyncio
@@ -37,9 +37,7 @@ class LoadedModel(NamedTuple):
 
 
 class LocalEngine:
-    """A model of this process.
-
-    Checked when it is made, loaded at its first call.
+    """A model of this process, checked when it is made, loaded at its first call.
 
     Args:
         model: `embedded`, `local:PATH` or `local:PATH+ADAPTER`.
@@ -94,7 +92,7 @@ class LocalEngine:
     def identity(self) -> str:
         """Return the hash of all files that decide replies.
 
-        They are those the weights came from, or else as they are now.
+        The files are those the weights were loaded from, or before that those on disk now.
         """
         return self._identity or self._hash_files()
 
@@ -104,9 +102,9 @@ class LocalEngine:
 
     @property
     def seen(self) -> dict[str, str]:
-        """Return the ids of the questions the model was trained on.
+        """Return id -> role of the questions the model was trained on.
 
-        They have their role, as far as its cards tell.
+        They are those that its cards list.
         """
         return {id_: role for folder in self._weight_folders() for id_, role in files.seen_by(folder).items()}
 
@@ -114,7 +112,7 @@ class LocalEngine:
     def prompt_form(self) -> str | None:
         """Return the prompt form the model was trained on.
 
-        It is the paper's for the embedded model, with or without an adapter.
+        It is the paper's for the embedded model, with or without an adapter, and None for others.
         """
         return "paper" if self._path.folder == embedded_folder() else None
 
@@ -181,7 +179,7 @@ class LocalEngine:
         return iter(response_to_events(self.complete(request)))
 
     def close(self) -> None:
-        """Let the weights go.
+        """Release the weights.
 
         They are freed once no other LM uses them; the next call loads them again.
         """
@@ -217,7 +215,7 @@ class AsyncLocalEngine:
         self._engine = engine
 
     async def complete(self, request: Request) -> Response:
-        """Write a reply, among those of other callers.
+        """Write a reply in one batch with those of other callers.
 
         The timeout is that of `LocalEngine.complete`.
         """

@@ -1,6 +1,4 @@
-"""Choose which folders are taken for a model or an adapter.
-
-Checked before anything of them is loaded.
+"""Choose which folders count as a model or an adapter, before loading them.
 
 Weights are safetensors and everything else is JSON or text: nothing is ever unpickled, and no code of a folder is run.
 Needs no torch.
@@ -117,7 +115,7 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
 
 
 def seen_by(folder: Path) -> dict[str, str]:
-    """Return the ids and roles of the questions a model was trained on.
+    """Return id -> role of the questions a model was trained on.
 
     The model is an adapter, or one that an adapter was merged into.
 
@@ -135,7 +133,7 @@ def seen_by(folder: Path) -> dict[str, str]:
 def _last_part(path: str) -> str:
     """Return the last part of a path or hub name.
 
-    A folder of the hub's cache is read, too.
+    For a folder of the hub's cache it is the name of the repository.
     """
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     cached = [part.rpartition("--")[2] for part in parts if part.startswith("models--")]
@@ -186,7 +184,7 @@ def check_safetensors(path: Path) -> None:
 def _read_object(folder: Path, name: str, otherwise: str) -> JsonObject:
     """Read a JSON object of a folder.
 
-    `otherwise` is what the folder is said to be if the file is missing.
+    If the file is missing, the error says that the folder is `otherwise`.
     """
     path = folder / name
     try:
@@ -225,9 +223,9 @@ def _read_files(folder: Path) -> Iterator[Path]:
 
 
 def stamp(folder: Path) -> str:
-    """Return what changes when a file of the folder is written anew.
+    """Return a text that changes when a file of the folder is written anew.
 
-    No file is read for it.
+    It is made of times and sizes; no file is read for it.
     """
     return repr([(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in _read_files(folder)])
 
@@ -244,7 +242,7 @@ def contents_hash(folder: Path) -> str:
 def weights_hash(folder: Path) -> str:
     """Hash the weights of a folder alone: the sha256 of its safetensors file.
 
-    Of several, that of their hashes.
+    With several such files, it is the hash of their hashes.
     """
     hashes = [file_hash(p) for p in _weight_files(folder)]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
@@ -253,7 +251,7 @@ def weights_hash(folder: Path) -> str:
 def file_hash(path: Path) -> str:
     """Return the sha256 of a file.
 
-    Read once as long as its time and size stay the same.
+    The file is read once as long as its time and size stay the same.
     """
     about = path.stat()
     key = (str(path.resolve()), about.st_mtime_ns, about.st_size)

@@ -1,10 +1,4 @@
-"""Keys and values of the rows that are being written.
-
-A table in which all rows end at one column.
-
-    column   0  1  2  3  4  5  6  7     (begin = 1, end = 8)
-    row 0    .  a  b  c  d  e  f  g
-    row 1    .  .  .  .  h  i  j  k     start = 4
+"""Keys and values of the rows being written, right-aligned in one table.
 
 A row that is shorter than others has empty columns at its left. So each step writes one column for all rows, with one
 copy a layer; rows enter and leave without the others being moved, and nothing is computed twice (continuous batching:
@@ -194,7 +188,7 @@ class KVCache:
     def wipe(self) -> None:
         """Overwrite what rows that have left wrote.
 
-        A NaN of theirs would spread to those who take their place.
+        A NaN of theirs would spread to the rows that take their place.
         """
         for keys, values in self._layers.values():
             for side in (keys, values):

@@ -1,7 +1,4 @@
-"""Parse what a model string points to.
-
-`embedded`, `local:PATH` or `local:PATH+ADAPTER`.
-"""
+"""Parse `embedded`, `local:PATH` or `local:PATH+ADAPTER` of a model string."""
 
 import re
 from dataclasses import dataclass

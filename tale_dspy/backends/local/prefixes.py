@@ -1,7 +1,4 @@
-"""Find which first tokens prompts have in common.
-
-Their keys and values are computed once.
-"""
+"""Find which first tokens prompts share, to compute keys and values once."""
 
 import bisect
 from collections import OrderedDict, deque
@@ -18,7 +15,7 @@ RECENT_PROMPTS = 16
 
 
 class PrefixStore:
-    """The shared beginnings of the prompts of one model, those used last.
+    """The most recently used shared beginnings of the prompts of one model.
 
     The keys and values of a token depend on the tokens before it alone (causal attention), so those of a beginning are
     the same in every prompt that has it.
@@ -31,7 +28,7 @@ class PrefixStore:
     def find(self, ids: list[int]) -> SharedPrefix | None:
         """Return the longest entry a prompt begins with, or None.
 
-        At least one token is left behind it.
+        The prompt has at least one more token, because a step needs a token to read.
         """
         fitting = (p for p in self._prefixes.values() if len(p.ids) < len(ids) and tuple(ids[: len(p.ids)]) == p.ids)
         longest = max(fitting, key=lambda prefix: len(prefix.ids), default=None)
@@ -52,8 +49,8 @@ class PrefixStore:
     def shared_length(self, ids: list[int], others: Sequence[list[int]]) -> int:
         """Return how many first tokens of a prompt are worth an entry; 0 for none.
 
-        Of the lengths the prompt has in common with `others` and with recent prompts, that which spares most:
-        `length * number of prompts that share so much`.
+        It is the length with the most tokens saved, `length * number of prompts that share so much`, among the lengths
+        the prompt has in common with `others` and with recent prompts.
         """
         # Ascending: `len(lengths) - at` prompts share at least the length at that place.
         lengths = sorted(common_length(ids, other) for other in (*others, *self._recent))

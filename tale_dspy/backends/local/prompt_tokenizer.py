@@ -1,6 +1,4 @@
-"""Turn a DSPy request into tokens, and tokens into a reply.
-
-A request also becomes settings of the generation.
+"""Turn a DSPy request into tokens and settings, and tokens into a reply.
 
 Counts: `input_tokens` are the tokens of the prompt as the model got it, chat template included; `output_tokens` are all
 tokens the model wrote, the end token and those of a stop string included, as servers count them.
@@ -108,7 +106,7 @@ class PromptTokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt.
 
-        Those that mark its beginning are added where no chat template does it.
+        Begin-of-text tokens are added where no chat template does it.
         """
         with self._lock:
             plain = self._tokenizer.chat_template is None
@@ -160,9 +158,9 @@ class PromptTokenizer:
             raise InvalidRequestError(f"the model's chat template refuses these messages: {e}") from e
 
     def push(self, job: GenerationJob, token: int) -> str | None:
-        """Add a token to a reply, and return why the reply ends with it.
+        """Add a token to a reply.
 
-        The result is None if it goes on.
+        It returns why the reply ends with this token, or None if it goes on.
         """
         job.written.append(token)
         if token in self.ends or (job.stop and self._stop_at(job) is not None):
@@ -170,9 +168,9 @@ class PromptTokenizer:
         return "length" if len(job.written) >= job.max_tokens else None
 
     def _stop_at(self, job: GenerationJob) -> int | None:
-        """Return where the reply is to be cut.
+        """Return where the reply is to be cut, or None.
 
-        Looks at the whole text only once a stop string is in its tail.
+        The whole text is searched only once a stop string is in its tail.
         """
         # A token stands for a byte at least, and a character is up to four of them.
         tail = self.decode(job.written[-4 * max(map(len, job.stop)) - 8 :])

@@ -51,7 +51,7 @@ _current: ContextVar[SampleRequest | None] = ContextVar("tale_dspy_sample_reques
 def use_sample_request(request: SampleRequest) -> Iterator[None]:
     """Let the engine know about a call.
 
-    What it started and nobody took is cancelled at the end.
+    Replies it started that nobody took are cancelled at the end.
     """
     token = _current.set(request)
     try:
@@ -62,8 +62,8 @@ def use_sample_request(request: SampleRequest) -> Iterator[None]:
 
 
 def current_sample_request() -> SampleRequest:
-    """Return that of this context's call.
+    """Return the sample request of this context's call.
 
-    A single sample, where nothing is known.
+    Without one, it is a single sample.
     """
     return _current.get() or SampleRequest()

@@ -1,6 +1,4 @@
-"""Choose the next token of each row.
-
-The likeliest, or drawn by the row's random numbers.
+"""Choose the next token of each row, the likeliest or a random one.
 
 Each token takes one random number of the row's generator, so that a reply depends on its row alone, whoever else is in
 the batch. Inverse transform sampling: with u uniform in [0, 1), the first token whose cumulated probability exceeds u.

@@ -1,7 +1,4 @@
-"""Models that are loaded.
-
-Once per process, shared by all that use them, freed with the last one.
-"""
+"""Loaded models: once per process, shared by all users, freed with the last."""
 
 import threading
 import weakref
@@ -49,9 +46,9 @@ class SharedModel:
         )
 
     def batch(self, adapter: Path | None, width: int | None) -> "tuple[ContinuousBatch, PromptTokenizer]":
-        """Return the rows of this model with an adapter, or without.
+        """Return the rows of this model with an adapter, or without one.
 
-        Loads what is not loaded yet.
+        It loads whatever is not loaded yet.
 
         Args:
             adapter: Folder of a LoRA adapter.
@@ -92,7 +89,7 @@ _models_lock = threading.Lock()
 def shared_model(folder: Path, name: str, device: str, dtype: str) -> SharedModel:
     """Return the model of a folder, loaded once.
 
-    Files that were written anew since are another model. The arguments are those of `SharedModel`.
+    Files that were written anew since count as another model. The arguments are those of `SharedModel`.
     """
     key = (str(folder.resolve()), files.stamp(folder), device, dtype)
     with _models_lock:
@@ -103,9 +100,9 @@ def shared_model(folder: Path, name: str, device: str, dtype: str) -> SharedMode
 
 
 def _fixed_threads(model: Any) -> int | None:
-    """Return the PyTorch threads a model is written with.
+    """Return the PyTorch threads a model is run with.
 
-    The result is None where they are to be found by trying.
+    It is None where `ThreadTuner` finds them.
     """
     import torch
 
@@ -119,7 +116,7 @@ def _fixed_threads(model: Any) -> int | None:
 def rows_in_memory(model: Any) -> int:
     """Return how many rows' keys and values fit beside the weights.
 
-    The memory that is free now counts.
+    It counts the memory that is free now.
 
     A token takes `2 * layers * key heads * head width * bytes of a number` bytes.
     """

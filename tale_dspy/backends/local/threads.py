@@ -86,9 +86,9 @@ class ThreadTuner:
 
 
 class ThreadLimit:
-    """The number of threads PyTorch takes for the work of one thread of Python.
+    """The number of threads PyTorch takes for the work of one Python thread.
 
-    That of all others stays as it is.
+    The numbers of all other threads stay as they are.
 
     To be made in the thread it is for.
     """

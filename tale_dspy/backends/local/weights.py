@@ -163,7 +163,7 @@ def attach_adapter(model: Any, adapter: Path, base: str) -> Any:
 def merge_adapter(model: Any) -> Any:
     """Return the model with its adapter merged into copies of the matrices.
 
-    Those of the base stay as they are.
+    The matrices of the base stay as they are.
     """
     from peft.tuners.lora import LoraLayer
     from torch.nn import Parameter
@@ -178,7 +178,7 @@ def merge_adapter(model: Any) -> Any:
 def _check_adapter_weights(loaded: Any, adapter: Path) -> None:
     """Refuse tensors without a place, and places without a tensor.
 
-    peft leaves such tensors out.
+    peft ignores such tensors silently.
     """
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
@@ -191,9 +191,9 @@ def _check_adapter_weights(loaded: Any, adapter: Path) -> None:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep progress bars and warnings of transformers off stderr.
+    """Hide progress bars and warnings of transformers from stderr.
 
-    Its settings are put back after.
+    Its settings are restored afterwards.
     """
     import warnings
 

@@ -1,7 +1,4 @@
-"""The thread in which one model and its adapters write.
-
-For all callers of this process.
-"""
+"""The thread in which one model and its adapters write for all callers."""
 
 import atexit
 import os
@@ -24,7 +21,7 @@ EXIT_WAIT_S = 5.0
 class _Inbox:
     """What the thread shares with the callers.
 
-    It knows nothing of the worker, which may be dropped.
+    It holds no reference to the worker, so that an unused worker can be freed.
     """
 
     def __init__(self) -> None:
@@ -70,7 +67,7 @@ class GenerationWorker:
 
     @property
     def stop(self) -> threading.Event:
-        """Set once the thread is to end.
+        """The event that ends the thread.
 
         A step under way then ends at its next layer.
         """
@@ -95,7 +92,7 @@ class GenerationWorker:
     def close(self) -> None:
         """End the thread at the next layer of the step under way.
 
-        Who waits gets an error.
+        Callers who wait get an error.
         """
         self._inbox.end()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -109,9 +106,9 @@ _threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """End the threads before the interpreter does.
+    """End the threads before the interpreter exits.
 
-    One that is inside torch would take the process down with it.
+    A thread still inside torch would crash the process.
     """
     for worker in list(_workers):
         worker._inbox.end()
@@ -158,9 +155,9 @@ def _write_all(inbox: _Inbox, busy: list[ContinuousBatch], threads: int | None) 
 
 
 def _take_jobs(inbox: _Inbox, busy: list[ContinuousBatch], *, wait: bool = True) -> bool:
-    """Hand what has come in to its batches.
+    """Hand new jobs to their batches.
 
-    Wait for it if there is nothing else to do.
+    With `wait`, it blocks until there is one.
     """
     took_any = False
     while True:
