@@ -1,7 +1,4 @@
-"""BudgetSearch: find each question's best budget, and learn to predict it.
-
-The program gets an estimator that has learned from the budgets found.
-"""
+"""BudgetSearch: find each question's best budget, and learn to predict it."""
 
 import logging
 import time
@@ -79,9 +76,7 @@ EFFORT_ESTIMATORS: dict[str, MakeEstimator] = {"regression": lambda rows, signat
 
 
 class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
-    """Search the best budget of every question, and install an estimator.
-
-    The estimator has learned from the budgets found.
+    """Search the best budget of every question, and learn an estimator from them.
 
     For each question an Optuna study minimises the tokens really used, subject to a right answer; what it finds is
     drawn again before it is believed (paper, section 4 and algorithm 1, which neither draws again nor learns). A
@@ -179,7 +174,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     ) -> Any:
         """Return a copy of the student with an estimator in each predictor.
 
-        Learned for each of its budgeted predictors.
+        Each budgeted predictor gets an estimator learned from its own best budgets.
 
         Several predictors are searched one after the other, each under the program's own metric, with the estimators
         found before it in place. A `BudgetedChainOfThought` comes back as a `TaleEP`. Where no budget gained anything,
@@ -244,7 +239,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _make_sampler(self, efforts: tuple[str, ...]) -> "BaseSampler":
         """Return the sampler.
 
-        Over effort words the default is replaced by its counterpart, which knows them.
+        Over effort words the default is replaced by its counterpart for words.
         """
         if efforts and self.sampler in ("elastic", "effort"):
             return samplers.EffortSampler(efforts)
@@ -285,7 +280,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _with_estimator(self, program: Program, name: str, rows: Sequence[SearchRow]) -> Any:
         """Return the program with an estimator for one predictor.
 
-        And the memory of what it was learned from.
+        The program remembers which questions the estimator was learned from.
         """
         module = budgeted_predictors(program)[name]
         module.seen.add((row.id for row in rows), "search", self.options.lm)

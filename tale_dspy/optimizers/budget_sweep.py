@@ -1,6 +1,6 @@
 """Ask a program at several budgets or effort words.
 
-How token elasticity (paper, section 4) is measured.
+Token elasticity (paper, section 4) is measured this way.
 """
 
 import logging
@@ -82,7 +82,7 @@ class BudgetSweep:
 def parse_point(text: str) -> SweepPoint:
     """Read a budget.
 
-    Tokens (`50`), a share of the question's tokens without a budget (`0.25x`), an effort word.
+    It is a number of tokens (`50`), a share of the question's tokens without a budget (`0.25x`), or an effort word.
 
     Returns:
         Tokens as an int, a share as a float, a word as a str.
@@ -216,7 +216,7 @@ class _SweepRuns:
 def with_given_budget(program: Program, budget: BudgetLike | None) -> Any:
     """Return a copy of a program with one given budget.
 
-    All its budgeted predictors are given it, and estimate none.
+    All its budgeted predictors get it, and their estimators are not called.
 
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought`; not changed.

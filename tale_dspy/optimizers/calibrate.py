@@ -1,6 +1,6 @@
-"""`calibrate`: find the smallest budgets with a guarantee.
+"""`calibrate`: find the smallest budgets with a guarantee of accuracy.
 
-They provably lose no more right answers than you allow.
+With confidence 1 - delta they lose at most a share epsilon of the right answers.
 
 Lost is a question that is right without a budget and wrong with one. A scale on the budgets qualifies if an exact
 binomial test rejects, at level delta, that more than a share epsilon of such questions is lost (Clopper and Pearson's
@@ -74,10 +74,7 @@ class Calibration:
 
     @property
     def scale(self) -> Setting | None:
-        """The smallest scale, or lowest word or confidence, that qualifies.
-
-        None if none does.
-        """
+        """The smallest scale, or lowest word or confidence, that qualifies, or None."""
         return next((t.scale for t in reversed(self.tests) if t.passed), None)
 
     def __str__(self) -> str:
@@ -106,7 +103,7 @@ class Calibration:
     def _cheaper_scale_hint(self) -> Iterator[str]:
         """Say where a larger scale took fewer tokens.
 
-        Below the ideal range replies grow again.
+        This happens below the ideal range, where replies grow again.
         """
         known = [t for t in self.tests if t.passed and t.output_tokens is not None]
         if known and known[-1].scale == self.scale:
@@ -122,7 +119,7 @@ def _tokens_note(test: ScaleTest) -> str:
 def least_n(epsilon: float, delta: float) -> int:
     """Return how many questions a calibration needs at least.
 
-    With none lost, this many prove the guarantee.
+    If none of them is lost, this many prove the guarantee.
 
     Raises:
         UsageError: If one of the two is not between 0 and 1.
@@ -140,7 +137,7 @@ def least_n(epsilon: float, delta: float) -> int:
 def scale_qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
     """Return whether `lost` of `n` prove a loss of at most epsilon.
 
-    As a share of the right answers.
+    The loss is a share of the right answers.
 
     An exact binomial test at level delta.
     """
@@ -242,10 +239,7 @@ def calibrate(
 
 
 class _CalibrationRuns:
-    """The runs of a calibration.
-
-    What is lost at a scale, and what a guarantee is bound to.
-    """
+    """The runs of a calibration, the losses at each scale, and their context."""
 
     def __init__(
         self, program: Any, valset: Any, vanilla: Any, out: Path | None, options: JsonObject, kind: SettingKind

@@ -1,6 +1,6 @@
-"""What a calibration turns down.
+"""What a calibration lowers: budgets, an effort word, or a confidence.
 
-A factor on the budgets, an effort word, or the confidence of an estimator.
+Budgets are lowered by a factor; the confidence is that of an estimator of words.
 """
 
 import math
@@ -32,7 +32,7 @@ def with_setting(program: Any, kind: SettingKind, value: Setting) -> Any:
 def descending_settings(
     scales: Sequence[float], efforts: Sequence[str] | None, confidences: Sequence[float] | None
 ) -> tuple[SettingKind, Sequence[Setting]]:
-    """Check what is tested, and put it in order.
+    """Check the settings under test, and sort them from the most to the least.
 
     The order must not depend on any answer.
     """

@@ -1,6 +1,6 @@
 """Make a `FewShotEstimator` of a search.
 
-A few of its questions, from the smallest best budget to the largest.
+Its demos are a few questions, from the smallest best budget to the largest.
 """
 
 import random

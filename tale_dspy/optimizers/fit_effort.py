@@ -1,6 +1,6 @@
 """Fit an `EffortEstimator` to a search over effort words.
 
-Ordinal regression on counts of the question's text.
+It is an ordinal regression on counts of the question's text.
 
 The response of a question is the least word that was right: `best` of its row, or the word above all of them where only
 the answer without a budget was right. A proportional-odds model with an L2 penalty is fitted by maximum likelihood; the
@@ -79,7 +79,7 @@ def fit_effort(
 def _sufficient_level(row: SearchRow, words: Sequence[str]) -> int:
     """Return the position of the least sufficient word, from 0.
 
-    `len(words)` where none was found.
+    It is `len(words)` where none was found.
     """
     if row.best is None or not isinstance(row.best.budget, str):
         return len(words)
@@ -122,7 +122,7 @@ def _fit_regression(
 def _one_word(levels: NDArray[np.int64], words: tuple[str, ...], confidence: float, note: str) -> OrdinalRegression:
     """Return the model without features.
 
-    The share of questions that each word suffices for, as log odds.
+    Its thresholds are the log odds of the share of questions that each word suffices for.
     """
     # P(word i suffices) = share of levels at most i; thresholds are its log odds, kept finite.
     shares = np.array([(levels <= i).mean() for i in range(len(words))]).clip(1e-4, 1 - 1e-4)

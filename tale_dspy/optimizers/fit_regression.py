@@ -1,6 +1,6 @@
 """Fit a `RegressionEstimator` to a search.
 
-Quantile regression of the best budget on counts of the question's text.
+It is a quantile regression of the best budget on counts of the question's text.
 
 The quantile is what matters. A budget that is too large costs a few tokens; one below what a question needs costs the
 answer, and below the ideal range the tokens, too (token elasticity, paper section 4). So the line is not laid through
@@ -134,10 +134,7 @@ def _fit_question(row: SearchRow, estimator: RegressionEstimator) -> FitQuestion
 
 
 def _of_quantile(values: Sequence[float], quantile: float) -> float:
-    """Return the smallest value at or above a quantile.
-
-    The smallest that at least this share of the values does not exceed.
-    """
+    """Return the smallest value that at least this share of values do not exceed."""
     # The k-th smallest with k = ceil(q n): no interpolation, so that it is a budget that was the best of a question.
     return sorted(values)[max(0, math.ceil(quantile * len(values) - 1e-9) - 1)]
 
@@ -147,10 +144,7 @@ def _constant_regression(best: Sequence[float], quantile: float, note: str) -> R
 
 
 class _CrossValidation:
-    """One fit by cross-validation.
-
-    The features of all questions, and what is chosen on them.
-    """
+    """One fit by cross-validation: the features, and what is chosen on them."""
 
     def __init__(
         self, questions: Sequence[FitQuestion], estimator: RegressionEstimator, hindsight: TrialReplay, seed: int
@@ -195,17 +189,17 @@ class _CrossValidation:
         )
 
     def _share_below(self, choice: FitChoice) -> float:
-        """Return the share of best budgets at or below a line.
+        """Return the share of best budgets at or below their scaled predictions.
 
-        The line was moved.
+        Each prediction is made by a fit without its question.
         """
         moved = [log + math.log(choice.scale) for log in self._left_out(choice.quantile, choice.penalty)]
         return round(sum(a <= b for a, b in zip(self.logs, moved, strict=False)) / len(moved), 4)
 
     def _choose_penalty(self, quantile: float) -> float | None:
-        """Return the strongest penalty that predicts questions left out well.
+        """Return the penalty that predicts questions left out best.
 
-        Return None where a constant does.
+        Of about equal ones it is the strongest, and None where a constant is as good.
         """
         from sklearn.metrics import mean_pinball_loss
 
@@ -229,9 +223,9 @@ class _CrossValidation:
         return [float(log) for log in predicted]
 
     def _cheapest_fit(self, penalty: float | None) -> FitChoice:
-        """Choose what has the fewest tokens expected.
+        """Choose the fit with the fewest expected tokens.
 
-        At an accuracy that is about the best there is.
+        Its expected accuracy must be about the best there is.
 
         Where a line predicts better than a constant, all its penalties are compared, and then what the best of them is
         multiplied by.
@@ -251,10 +245,7 @@ class _CrossValidation:
         return min((c for c, o in outcomes.items() if o.right >= bar), key=lambda c: outcomes[c].tokens)
 
     def _expected_outcome(self, choice: FitChoice) -> ExpectedOutcome:
-        """Return the mean outcome of a choice on questions left out.
-
-        It was not fitted to those.
-        """
+        """Return the mean outcome of a choice on questions it was not fitted to."""
         logs = self._all_left_out(choice.quantile, choice.penalty)
         pairs = zip([*self.solved[:_CHOOSING], *self.others], logs, strict=True)
         scale = choice.scale
@@ -265,9 +256,9 @@ class _CrossValidation:
 
     @cache  # noqa: B019  the fit lives no longer than its line
     def _all_left_out(self, quantile: float, penalty: float | None) -> list[float]:
-        """Predict also for the questions without a best budget.
+        """Predict for all questions, also for those without a best budget.
 
-        None of them is fitted to.
+        No question is predicted by a fit that saw it.
         """
         logs = self._left_out(quantile, penalty)
         if not self.others:
@@ -303,7 +294,7 @@ def _project_embeddings(embeddings: Any) -> EmbeddingProjection:
 def _make_pipeline(quantile: float, penalty: float | None) -> Any:
     """Return the pipeline that is fitted.
 
-    Features of mean 0 and deviation 1, then a line or, without a penalty, a constant.
+    Features are scaled to mean 0 and deviation 1; then comes a line or, without a penalty, a constant.
     """
     from sklearn.dummy import DummyRegressor
     from sklearn.linear_model import QuantileRegressor

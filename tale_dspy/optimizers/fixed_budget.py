@@ -1,6 +1,6 @@
-"""The best fixed budget.
+"""The best fixed budget: one number or effort word for all questions.
 
-One number or one effort word for all questions, chosen on training questions.
+It is chosen on training questions.
 """
 
 import logging
@@ -167,7 +167,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
     def choose(self, trials: Sequence[FixedBudgetTrial]) -> FixedBudgetTrial:
         """Pick the cheapest of the trials that are accurate enough.
 
-        One of unknown cost only if there is no other.
+        One of unknown cost is taken only if there is no other.
         """
         bar = max(t.accuracy for t in trials) - self.max_loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
         enough = [t for t in trials if t.accuracy >= bar]

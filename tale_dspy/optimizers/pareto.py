@@ -1,6 +1,6 @@
 """ParetoSearch: tune a program for accuracy, tokens and money at once.
 
-Wording, demos, budgets, estimator and mode.
+It varies wording, demos, budgets, estimator and mode.
 """
 
 import logging
@@ -41,7 +41,7 @@ DEMO_SHARE = 4
 class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     """Try variants of a budgeted program, and keep the Pareto front.
 
-    None of those kept is better than another in everything.
+    No program of the front is better than another in everything.
 
     Optuna's multi-objective TPE chooses instruction wording, demos, scale of the budgets, estimator and mode together,
     for accuracy, mean tokens (estimates included) and, where it is known, price. The front is measured again on fresh,
@@ -137,7 +137,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def search(self, student: Any, trainset: Any, valset: Any = None) -> ParetoFront:
         """Return the front without choosing from it.
 
-        Arguments and errors as in `compile`.
+        Arguments and errors are those of `compile`.
         """
         searchable_predictors(student)
         _check_extra()
@@ -177,7 +177,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     def _bootstrap_demos(self, student: Program, train: Sequence[object]) -> Demos:
         """Make demos of the student's own answers.
 
-        A killed search finds them again in its folder.
+        A search that was killed reads them from its folder again.
         """
         k = self.space.most_demos
         if not k or not train:
@@ -256,7 +256,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     ) -> ParetoFront:
         """Measure the front again on fresh draws.
 
-        The most accurate first, as far as the caps go.
+        It begins with the most accurate program and goes as far as the caps allow.
         """
         name = val.name if isinstance(val, Dataset) else "examples"
         points = [

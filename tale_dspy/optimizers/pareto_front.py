@@ -1,6 +1,6 @@
-"""The front of a search with several goals.
+"""The Pareto front of a search with several goals.
 
-Programs of which none is better than another in everything.
+No program of it is better than another in everything.
 """
 
 import json
@@ -26,10 +26,7 @@ class ProgramFigures:
     """Questions."""
 
     def is_dominated_by(self, other: "ProgramFigures") -> bool:
-        """Return whether another is at least as good, and better in something.
-
-        At least as good in everything.
-        """
+        """Return whether another is no worse in anything, and better in something."""
         ours, theirs = [-self.accuracy, self.tokens], [-other.accuracy, other.tokens]
         if self.cost_usd is not None and other.cost_usd is not None:
             ours, theirs = [*ours, self.cost_usd], [*theirs, other.cost_usd]

@@ -1,6 +1,6 @@
-"""Turn the budgets of a program up or down.
+"""Scale the budgets of a program, or change its estimators' confidence.
 
-By a factor: the limits of each `TaleEP` in it, and each fixed budget. Or by the confidence of its estimators of words.
+A factor changes the limits of each `TaleEP` in it, and each fixed budget; a confidence changes estimators of words.
 """
 
 import math
@@ -21,7 +21,7 @@ from tale_dspy.protocols import Program
 def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState]]:
     """Return the modules of a program that choose budgets.
 
-    Each with the state its budgets come from.
+    Each comes with the state its budgets come from.
 
     Raises:
         UsageError: If there is none, or one waits for its caller to give a budget.
@@ -42,9 +42,9 @@ def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState
 
 
 def scaled(program: Any, factor: float) -> Any:
-    """Return a copy of a program with all budgets multiplied.
+    """Return a copy of a program with all budgets multiplied by a factor.
 
-    Any calibration of the old ones is taken off.
+    A calibration of the old budgets is removed.
 
     Args:
         program: Holds one or more budgeted modules; not changed.
@@ -70,7 +70,7 @@ def scaled(program: Any, factor: float) -> Any:
 def with_confidence(program: Any, confidence: float) -> Any:
     """Return a copy of a program with another estimator confidence.
 
-    Its estimators of effort words give a word of so much confidence.
+    Its estimators of effort words then choose a word of at least this confidence.
 
     Args:
         program: Holds one or more `TaleEP` with a fitted `EffortEstimator`; not changed.

@@ -1,7 +1,4 @@
-"""What a tuning may change about a budgeted program.
-
-And the program that one choice of it makes.
-"""
+"""What a tuning may change about a budgeted program, and how it is applied."""
 
 import math
 import random
@@ -98,9 +95,9 @@ class SearchSpace:
         return choices
 
     def _choice_lists(self) -> dict[str, list[Any]]:
-        """Return what there is to choose from, what changes nothing first.
+        """Return the options of each choice, the one that changes nothing first.
 
-        Where there is no choice it is left out.
+        A choice with one option is left out.
         """
         options: dict[str, list[Any]] = {
             "form": [OWN, *self.forms],
@@ -158,7 +155,7 @@ def collect_demos(
 ) -> dict[str, list[dspy.Example]]:
     """Ask a program until it has given enough right answers for demos.
 
-    Twice `k` of them; demos are made of these.
+    Enough is twice `k`; the demos are made of these.
 
     Args:
         program: Its budgeted predictors get demos; not changed.
@@ -187,7 +184,7 @@ _RightAnswer = tuple[float, _Trace]
 def _answer_rightly(program: Program, example: Any, is_right: Callable[[Any, Any], bool]) -> _RightAnswer | None:
     """Return the tokens and the trace of a right answer.
 
-    None if it is wrong or there is none.
+    It is None if the answer is wrong or missing.
     """
     with dspy.context(trace=[]):
         try:
@@ -203,7 +200,7 @@ def _answer_rightly(program: Program, example: Any, is_right: Callable[[Any, Any
 def _predictor_steps(trace: _Trace, names: Mapping[int, str]) -> dict[str, dspy.Example]:
     """Return what each budgeted predictor was asked and answered.
 
-    The last time where there were several.
+    Of several calls of one predictor the last counts.
     """
     return {
         names[id(predictor)]: dspy.Example(augmented=True, **inputs, **outputs)

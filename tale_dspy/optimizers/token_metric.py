@@ -1,6 +1,6 @@
 """A metric that wants the right answer first and few tokens second.
 
-For `dspy.MIPROv2`, `dspy.GEPA` and their like.
+It is for `dspy.MIPROv2`, `dspy.GEPA` and other DSPy optimizers.
 
 DSPy's optimizers rewrite instructions and choose demos by one number. With a metric of answers alone they make prompts
 longer and replies, too; here a right answer is worth less, the more tokens it took, and always more than a wrong one.
@@ -83,7 +83,7 @@ def token_aware_metric(
 ) -> TokenAwareMetric:
     """Return a metric for any DSPy optimizer that prefers fewer tokens.
 
-    Of two right answers, the one of fewer tokens.
+    Of two right answers, the one with fewer tokens scores higher.
 
     The score is `s * (1 - weight * t / (t + tokens))`, where s is the score of the answer alone and t counts what the
     reasoning and the estimate of its budget wrote. Where t is unknown the whole weight is lost: unknown is not 0.
@@ -109,9 +109,7 @@ def token_aware_metric(
 
 
 def net_tokens(pred: Any) -> int | None:
-    """Return the completion tokens of an answer.
-
-    The estimate of its budget included.
+    """Return the completion tokens of an answer, its budget's estimate included.
 
     Return None if they are unknown.
 

@@ -1,6 +1,4 @@
-"""Tune a budgeted program, then measure what was chosen.
-
-On questions that no choice has seen.
+"""Tune a budgeted program, then measure the choice on questions not yet used.
 
 Three optimizers: `pareto` (`ParetoSearch`: wording, prompt form, demos, budgets, estimator and mode together), and
 DSPy's `mipro` and `gepa` with `token_aware_metric`, which rewrite instructions.

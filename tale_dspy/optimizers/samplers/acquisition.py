@@ -1,6 +1,4 @@
-"""The acquisition function of `ElasticSampler`.
-
-Expected savings of the next budget, two steps ahead.
+"""Acquisition function of `ElasticSampler`: expected savings two calls ahead.
 
 Pure arithmetic on an `ElasticityModel` and a `QuestionHistory`. The posterior is represented by `CASES` equally
 likely pairs of a changepoint and a required budget (quasi-random quantiles), replies by `GRADES` of a normal
@@ -36,7 +34,7 @@ GRADES = (-1.09, 0.0, 1.09)
 class Acquisition:
     """The next budget and its expected saving.
 
-    As a share of the tokens of the best right answer so far.
+    The saving is a share of the tokens of the best right answer so far.
     """
 
     budget: int
@@ -55,7 +53,7 @@ class Acquisition:
 def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acquisition | None:
     """Return the best next budget.
 
-    None where no candidate is left or nothing can be saved.
+    It is None where no candidate is left or nothing can be saved.
     """
     if history.best_tokens <= 0:
         return None
@@ -126,10 +124,7 @@ def _second_step(best: float, first: _ExpectedReplies, replies: list[Array]) -> 
 
 
 def _expected_gain(best: Any, replies: list[Any]) -> Any:
-    """Return the expected improvement max(best - reply, 0).
-
-    Averaged over the grades.
-    """
+    """Return the expected improvement max(best - reply, 0), over equal grades."""
     saved = np.maximum(best - replies[0], 0)
     for reply in replies[1:]:
         more = best - reply
@@ -141,7 +136,7 @@ def _expected_gain(best: Any, replies: list[Any]) -> Any:
 def _posterior_cases(model: ElasticityModel, history: QuestionHistory) -> tuple[Array, Array]:
     """Return changepoints and required budgets of equally likely cases.
 
-    Both of shape (CASES,).
+    Both arrays have shape (CASES,).
     """
     # Stratified inverse-CDF sampling: the midpoints of CASES equal slices of the cumulative posterior.
     risen = np.cumsum(changepoint_posterior(model, Trials.of([history]), 1))
@@ -155,7 +150,7 @@ def _posterior_cases(model: ElasticityModel, history: QuestionHistory) -> tuple[
 def _candidate_budgets(history: QuestionHistory, changepoints: Array, required_budgets: Array) -> Array:
     """Return untried budgets in the likely range.
 
-    Between the lowest likely changepoint and the largest likely required budget.
+    It goes from the lowest likely changepoint to the largest likely required budget.
     """
     vanilla = history.vanilla_tokens
     # 5 % below the lowest likely changepoint, 15 % above the largest likely required budget: the cases are few, and

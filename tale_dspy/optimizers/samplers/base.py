@@ -1,6 +1,6 @@
 """What all budget samplers share.
 
-The Optuna side of a search over one integer parameter, the budget.
+It is the Optuna side of a search over one integer parameter, the budget.
 
 A sampler here decides from a `QuestionHistory`, the trials of one question, and from nothing of Optuna. This module
 turns a study into a `QuestionHistory`, moves proposals onto the grid of the range, and stops `study.optimize` when the
@@ -74,7 +74,7 @@ class QuestionHistory:
     def best(self) -> Observation | None:
         """The right answer with the fewest tokens.
 
-        The larger budget where two are equal.
+        Of two with equal tokens it is the one of the larger budget.
 
         It is None if none was right.
         """
@@ -130,7 +130,7 @@ class BudgetSampler(BaseSampler):
     def propose(self, history: QuestionHistory) -> int:
         """Return the next budget to ask for.
 
-        It is moved into the range if it lies outside.
+        It is clipped to the range.
         """
 
     @abstractmethod
@@ -138,15 +138,16 @@ class BudgetSampler(BaseSampler):
         """Return whether the search of this question is over."""
 
     def finish_question(self, history: QuestionHistory) -> None:
-        """Learn from a question whose search is over, for the sake of those to come.
+        """Learn from a question whose search is over.
 
-        Inside `study.optimize` this is called with the last trial of a study that the sampler ended itself.
+        Later questions profit. Inside `study.optimize` this is called with the last trial of a study that the sampler
+        ended itself.
         """
 
     def observe(self, history: QuestionHistory) -> None:
-        """Learn from a question that has had another trial.
+        """Learn from another trial of a question that is not finished.
 
-        For the sake of others searched at the same time.
+        Other questions that are searched at the same time profit.
 
         Called for each finished trial of a study.
         """
@@ -162,7 +163,7 @@ class BudgetSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return nothing.
 
-        The range is known only when the objective asks for its budget.
+        The range of the budget is known only when the objective asks for it.
         """
         return {}
 
@@ -220,9 +221,9 @@ class BudgetSampler(BaseSampler):
             self.finish_question(history)
 
     def _pending_budgets(self, study: Study, number: int, name: str) -> Iterator[int]:
-        """Yield the budgets of other trials of a study that are pending.
+        """Yield the budgets of a study's other trials that are still running.
 
-        They are proposed, but not stored yet.
+        They were proposed, and their results are not stored yet.
         """
         trials = study.get_trials(deepcopy=False)
         for (study_name, other), budget in self._reserved.items():
@@ -236,7 +237,7 @@ class BudgetSampler(BaseSampler):
 def history_of(study: Study) -> QuestionHistory | None:
     """Return what a study knows of its question.
 
-    Return None before its first budget was asked for.
+    It is None before the first budget was asked for.
     """
     for trial in reversed(study.get_trials(deepcopy=False)):
         name = _budget_name(study, trial)
@@ -249,7 +250,7 @@ def history_of(study: Study) -> QuestionHistory | None:
 def observation(trial: FrozenTrial, values: Sequence[float] | None, name: str = PARAMETER) -> Observation | None:
     """Return one complete trial as an observation.
 
-    None if it never asked for a budget.
+    It is None if the trial never asked for a budget.
     """
     if name not in trial.params or values is None:
         return None
@@ -263,7 +264,7 @@ def _budget_name(
 ) -> str:
     """Return the name of the parameter that is the budget.
 
-    `budget`, else the study's first integer one from 1 on.
+    It is `budget`, or else the study's first integer parameter from 1 on.
     """
     if parameter == PARAMETER:
         return PARAMETER

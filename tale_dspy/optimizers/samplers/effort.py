@@ -1,6 +1,6 @@
 """Bayesian search of the least sufficient effort word of a question.
 
-The prior comes from the questions before.
+The prior is learned from the questions before it.
 
 A model's words are levels 1 to K, in their order; level K + 1 stands for the answer without a budget, which was right.
 Each question has a *least sufficient* level k: answers at or above k are right, below it wrong, up to a noise e.
@@ -38,7 +38,7 @@ Z95 = 1.959964
 class EffortSampler(BudgetSampler):
     """Search the least sufficient effort word of each question.
 
-    Then whether the phrase beside it saves more.
+    After it, the sampler tests whether the budget phrase beside the word saves more.
 
     The study searches an integer from 1 to the number of settings and minimises tokens as a share of those of the
     answer without a budget. Learned from finished questions: how often each word is the least sufficient one, what
@@ -74,7 +74,7 @@ class EffortSampler(BudgetSampler):
     def propose(self, history: QuestionHistory) -> int:
         """Return the level whose call is worth most.
 
-        The best known one where none is left.
+        Where no untried level is left, it is the best known one.
         """
         with self._lock:
             level, _ = self._choose_level(history)
@@ -89,7 +89,7 @@ class EffortSampler(BudgetSampler):
     def should_stop(self, history: QuestionHistory) -> bool:
         """Return whether no call is expected to be worth its price.
 
-        Also where the words have no effect.
+        It is also true where the words have no effect.
         """
         with self._lock:
             if self.has_no_effect:
@@ -100,9 +100,9 @@ class EffortSampler(BudgetSampler):
         return level is None or value <= 0 or len(history.trials) >= self.max_calls
 
     def observe(self, history: QuestionHistory) -> None:
-        """Learn the tokens of a word from its last trial.
+        """Learn the tokens of a word from a question's last trial.
 
-        For questions searched at the same time.
+        Questions that are searched at the same time profit.
         """
         if history.trials:
             with self._lock:
@@ -115,9 +115,9 @@ class EffortSampler(BudgetSampler):
                 self._learn(history)
 
     def _learn(self, history: QuestionHistory) -> None:
-        """Take in a finished question.
+        """Add a finished question.
 
-        The model of levels is fitted again after every twentieth part more of them.
+        The model of levels is fitted again each time the number of questions has grown by a twentieth.
         """
         words = self._words_seen(history)
         if words.trials:
@@ -140,9 +140,9 @@ class EffortSampler(BudgetSampler):
 
     @cached_property
     def has_no_effect(self) -> bool:
-        """Whether tokens at the words differ too little to matter.
+        """Whether tokens at the lowest word differ too little from those without one.
 
-        From those without, so that the 95 % interval covers 0.
+        The 95 % interval of their difference then covers 0 and is narrow.
 
         The mean of ln(tokens at the lowest word tried / tokens without), over questions, paired.
         """
@@ -152,7 +152,7 @@ class EffortSampler(BudgetSampler):
     def phrase_has_no_effect(self) -> bool:
         """Whether the phrase is given up, since it saves too little.
 
-        Tokens with it beside a word differ so little from those of the word.
+        The 95 % interval of ln(tokens with it / tokens of the word alone) then covers 0 and is narrow.
         """
         return len(self._phrase.logs) >= MIN_PHRASE_QUESTIONS and _covers_zero(self._phrase.logs)
 
@@ -160,7 +160,7 @@ class EffortSampler(BudgetSampler):
     def phrase_ratio(self) -> float | None:
         """Tokens with the phrase over tokens without it.
 
-        The geometric mean over questions; None if never tried.
+        It is the geometric mean over questions, and None if the phrase was never tried.
         """
         logs = self._phrase.logs
         return math.exp(float(np.mean(logs))) if logs else None
@@ -186,10 +186,7 @@ class EffortSampler(BudgetSampler):
         return LevelModel.fit(self._finished)
 
     def _phrase_pairs(self, question: QuestionHistory) -> list[tuple[Observation, Observation]]:
-        """Return (word alone, word with the phrase) of a question.
-
-        Where both took known tokens.
-        """
+        """Return (word alone, word with the phrase) where tokens of both are known."""
         by_level = {o.budget: o for o in question.trials if 0 < o.tokens < math.inf}
         pairs = [(word, variant) for word, variants in self._variants.items() for variant in variants]
         return [
@@ -199,7 +196,7 @@ class EffortSampler(BudgetSampler):
     def _choose_level(self, history: QuestionHistory) -> tuple[int | None, float]:
         """Return the level to ask and its value over stopping.
 
-        None where every level was tried.
+        The level is None where every level was tried.
         """
         words = self._words_of(history)
         number, value = self._choose_word(self._words_seen(history))
@@ -227,7 +224,7 @@ class EffortSampler(BudgetSampler):
     def _choose_phrase(self, history: QuestionHistory) -> tuple[int | None, float]:
         """Return the next variant of the least right word, and its value.
 
-        P(right) times its saving, less the price.
+        The value is P(right) times its saving, less the price.
 
         Where no word was right, the highest stands in, which is like the answer without a budget; but not while the
         phrase is still being learned, which takes a pair of answers.
@@ -256,9 +253,9 @@ class EffortSampler(BudgetSampler):
     def _level_value(
         self, level: int, low: int, high: int, best: float, posterior: Array, shares: Array, depth: int = LOOKAHEAD
     ) -> float:
-        """Return the expected saving of asking a level.
+        """Return the expected saving of asking a level and going on optimally.
 
-        And going on optimally, less the price of the calls.
+        The price of the calls is subtracted.
 
         V(low, high, best) = max(0, max over l of -price + P(k <= l | low < k <= high) (saving + V(low, l, .))
         + P(k > l | ...) V(l, high, best)), the recursion over the levels between the largest wrong and the smallest
@@ -285,7 +282,7 @@ class EffortSampler(BudgetSampler):
 def _variants_by_word(settings: Sequence[str]) -> dict[int, tuple[int, ...]]:
     """Return the level of each word, and those of its variants.
 
-    Variants have a smaller number, the largest number first.
+    Variants have a smaller number; the largest number comes first.
 
     The word alone is the last of its levels in a ladder; a word that is only given with numbers stands for itself with
     the largest one.
@@ -299,7 +296,7 @@ def _variants_by_word(settings: Sequence[str]) -> dict[int, tuple[int, ...]]:
 def _covers_zero(logs: Sequence[float]) -> bool:
     """Return whether the 95 % interval of a mean covers 0 and is narrow.
 
-    Narrow enough (`NO_EFFECT_WIDTH`) to say so.
+    Narrow means that half of it is at most `NO_EFFECT_WIDTH`.
     """
     # Half the interval is z s / sqrt(n). An interval that covers 0 only because it is wide shows nothing, so that it
     # must be narrower than `NO_EFFECT_WIDTH`, too.

@@ -1,6 +1,6 @@
 """What an `EffortSampler` has learned.
 
-Least sufficient words, tokens of each word, and what the phrase does.
+It knows least sufficient words, tokens of each word, and the effect of the phrase.
 """
 
 import math
@@ -25,9 +25,9 @@ pseudo-count of both, in questions: hopeful, so that the phrase is tried at all.
 
 
 class LevelModel:
-    """What finished questions say of levels.
+    """How often each level is the least sufficient one, and the answers' noise.
 
-    How often each is the least sufficient one, and the noise.
+    Both are learned from finished questions.
     """
 
     def __init__(self, counts: dict[int, Array], noise: float) -> None:
@@ -35,10 +35,7 @@ class LevelModel:
 
     @classmethod
     def fit(cls, questions: Sequence[QuestionHistory]) -> "LevelModel":
-        """Fit by two rounds of EM.
-
-        Posteriors of the least sufficient levels, then their counts and the noise.
-        """
+        """Fit counts of least sufficient levels, and the noise, by two rounds of EM."""
         # The latent variable is k, the least level that suffices. E step: P(k | answers of the question) under the
         # present counts and noise. M step: counts = sum of the posteriors, noise = expected share of contradicting
         # answers.
@@ -79,8 +76,8 @@ class LevelModel:
 class MeanShares:
     """Mean tokens by level, as a share of those without a budget.
 
-    Trials are taken in as they come and once more with their finished question: that leaves the means as they are, and
-    both questions in flight and those of an earlier process count.
+    Trials are added as they come, and once more with their finished question; that does not change the means, and it
+    counts questions in flight as well as those of an earlier process.
     """
 
     def __init__(self) -> None:
@@ -115,9 +112,9 @@ class MeanShares:
 
 
 class PhraseModel:
-    """What finished questions say of the phrase.
+    """Effect of the phrase on finished questions.
 
-    ln(tokens with it / tokens without), and whether it stayed right.
+    It holds ln(tokens with it / tokens without), and whether the answer stayed right.
     """
 
     def __init__(self) -> None:

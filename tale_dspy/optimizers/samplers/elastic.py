@@ -44,9 +44,7 @@ PRIOR_SAVING = 0.15
 
 
 class ElasticSampler(BudgetSampler):
-    """Search by what this question has shown and others have taught.
-
-    The others are the questions before it.
+    """Search by the trials of a question and what earlier questions have taught.
 
     The model assumes what the paper reports: replies follow their budget down to a changepoint and grow again below
     it, and below some required budget the answer is wrong. Both are unknown for a question, and its trials narrow them
@@ -91,10 +89,7 @@ class ElasticSampler(BudgetSampler):
         self._expected_savings: dict[QuestionHistory, float | None] = {}  # outlives the model it was computed with
 
     def propose(self, history: QuestionHistory) -> int:
-        """Return the budget whose call is expected to save most.
-
-        With the best one after it.
-        """
+        """Return the budget expected to save most, with the best one after it."""
         acquisition = self._cached_acquisition(history)
         if acquisition is not None:
             return acquisition.budget
@@ -143,9 +138,9 @@ class ElasticSampler(BudgetSampler):
             self._exchange_lessons([(plain, expected)])
 
     def join(self, exchange: LessonExchange) -> None:
-        """Share lessons with samplers of other processes.
+        """Exchange finished questions with samplers of other processes.
 
-        What these have shared already is learned at once.
+        Those that the others have shared already are learned at once.
         """
         with self._lock:
             self._exchange = exchange
@@ -203,7 +198,7 @@ class ElasticSampler(BudgetSampler):
     def _cached_acquisition(self, history: QuestionHistory) -> Acquisition | None:
         """Return the acquisition of a question.
 
-        From the cache where `should_stop` has just computed it.
+        It comes from the cache if `should_stop` has just computed it.
         """
         with self._lock:
             if history not in self._acquisitions:
@@ -217,7 +212,7 @@ class ElasticSampler(BudgetSampler):
     def _stop_observing(self, stages: Sequence[QuestionHistory]) -> int:
         """Stop observing the first of these stages that is observed.
 
-        Return its number of trials.
+        It returns the number of its trials, 0 where none is observed.
         """
         for stage in stages:
             if stage in self._active:
@@ -241,7 +236,7 @@ class ElasticSampler(BudgetSampler):
     def _expected_saving(self, history: QuestionHistory) -> float | None:
         """Return the saving expected at this stage of a question.
 
-        Computed only where it was never asked for.
+        It is computed here only if no call has computed it before.
         """
         if history in self._expected_savings:
             return self._expected_savings.pop(history)
@@ -261,9 +256,9 @@ def _read_observation(row: tuple[int, float | None, bool]) -> Observation:
 
 
 class SavingsCalibration:
-    """Expected against realised savings, for small and large expectations apart.
+    """Expected against realised savings, by small and large expectations.
 
-    Not thread-safe.
+    It is not thread-safe.
 
     The model is coarse. Where a language model answers in a few fixed lengths, say, the small savings it expects around
     the best budget never come. So expectations are compared with what came of them, and later ones are discounted.
@@ -274,10 +269,7 @@ class SavingsCalibration:
         self._realised = [0.0] * (len(SAVING_GRADES) + 1)
 
     def calibrated(self, expected_saving: float) -> float:
-        """Return an expected saving, discounted.
-
-        By what earlier ones of its size have brought.
-        """
+        """Return an expected saving, scaled by what earlier ones of its size brought."""
         grade = _saving_grade(expected_saving)
         return expected_saving * (self._realised[grade] + PRIOR_SAVING) / (self._expected_savings[grade] + PRIOR_SAVING)
 

@@ -75,7 +75,7 @@ class Trials(NamedTuple):
 def rebound_terms(below: Array, changepoint: Array) -> Array:
     """Return the terms of the growth of replies below the changepoint.
 
-    See `rebound_factor`.
+    `rebound_factor` is their weighted sum.
 
     With b = `below` and e = `changepoint`: 1, b, b^2, b^3, b e, b^2 e, along a new last axis.
 
@@ -90,7 +90,7 @@ def rebound_terms(below: Array, changepoint: Array) -> Array:
 def rebound_factor(weights: Sequence[float], below: Array, changepoint: Array) -> Array:
     """Return the sum of `rebound_terms` under these weights.
 
-    Without laying the terms out.
+    The terms are not stored, which saves memory.
     """
     one, b, bb, bbb, be, bbe = weights
     grown: Array = one + below * (b + be * changepoint + below * (bb + bbe * changepoint + below * bbb))
@@ -100,7 +100,7 @@ def rebound_factor(weights: Sequence[float], below: Array, changepoint: Array) -
 def smoothing_width(spread: float, count: int) -> float:
     """Return the width of a smoothing kernel (Silverman's rule).
 
-    Over so many values of such a standard deviation.
+    It is 1.06 spread count^(-1/5) for `count` values of standard deviation `spread`.
     """
     return 1.06 * spread * math.exp(-0.2 * math.log(count))
 
@@ -134,9 +134,9 @@ class ElasticityModel:
     """Chance of a wrong answer at or above the required budget, and of a right one below it."""
 
     def lengths(self, budget: Array, changepoint: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of the length at a budget.
+        """Return mean and standard deviation of the log length at a budget.
 
-        Given the changepoint; both broadcast.
+        Budget and changepoint broadcast against each other.
         """
         gap = budget - changepoint  # ln(budget / changepoint)
         # 1 - exp(gap) = 1 - budget / changepoint: how far below, from 0 to 1.
@@ -150,7 +150,7 @@ class ElasticityModel:
     def changepoint_weights(self, sizes: Array) -> Array:
         """Return the prior of the changepoints for questions of these sizes.
 
-        Shape (q, c); each row sums to 1.
+        The array has shape (q, c); each row sums to 1.
         """
         if not len(self.sizes):
             return np.full((len(sizes), len(self.changepoints)), 1 / len(self.changepoints))
@@ -183,17 +183,14 @@ class ElasticityModel:
         return max(MIN_KERNEL_WIDTH, smoothing_width(float(np.std(self.sizes)), len(self.sizes)))
 
     def right(self, enough: Flags) -> Array:
-        """Return the chance of a right answer.
-
-        Given whether the required budget was met.
-        """
+        """Return the chance of a right answer, given if the required budget was met."""
         return np.where(enough, 1 - self.flip_rates[0], self.flip_rates[1])
 
 
 def changepoint_posterior(model: ElasticityModel, trials: Trials, questions: int) -> Array:
-    """Return the posterior over changepoints and required budgets.
+    """Return each question's posterior over changepoints and required budgets.
 
-    Of each question, by Bayes' rule on the grid.
+    It is computed by Bayes' rule on the grid.
 
     Returns:
         Weights of shape (q, c, r); those of each question sum to 1.
@@ -209,17 +206,17 @@ def changepoint_posterior(model: ElasticityModel, trials: Trials, questions: int
 
 
 def required_budgets_met(gap: Array) -> NDArray[np.int64]:
-    """Return how many of `REQUIRED_BUDGETS` a budget meets.
+    """Return how many of `REQUIRED_BUDGETS`, the smallest first, a budget meets.
 
-    From the smallest on, for a budget this far above a changepoint.
+    `gap` is ln(budget / changepoint).
     """
     return np.searchsorted(REQUIRED_BUDGETS - TOLERANCE, gap, side="right")
 
 
 def _log_likelihood(model: ElasticityModel, trials: Trials, questions: int) -> Array:
-    """Return the log likelihood of each question's trials.
+    """Return the log likelihood of each question's trials, up to a constant.
 
-    Up to a constant, shape (q, c, r).
+    The array has shape (q, c, r): question, changepoint, required budget.
     """
     budget, length = trials.budget[:, None], trials.length[:, None]
     mean, spread = model.lengths(budget, model.changepoints)

@@ -1,6 +1,6 @@
 """Fit an `ElasticityModel` to questions already searched.
 
-A few rounds of expectation maximisation (EM).
+The fit takes a few rounds of expectation maximisation (EM).
 
 The changepoints of those questions are latent: only trials around them were seen. The E step computes each question's
 posterior under the present model, the M step fits the model to all posteriors. The prior model counts as a few trials,
@@ -43,7 +43,7 @@ MIN_WEIGHT = 0.002
 class Rows(NamedTuple):
     """Columns of a weighted regression.
 
-    Each trial once for every likely changepoint of its question.
+    Each trial has a row for every likely changepoint of its question.
     """
 
     budget: Array
@@ -53,10 +53,7 @@ class Rows(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A fitted regression.
-
-    Weights of its terms, and the residual standard deviation.
-    """
+    """A fitted regression: weights of its terms and residual standard deviation."""
 
     weights: Array
     spread: float
@@ -65,7 +62,7 @@ class Line(NamedTuple):
 def fit_elasticity(questions: Sequence[QuestionHistory], start: ElasticityModel = PRIOR_MODEL) -> ElasticityModel:
     """Return the model fitted to the trials of these questions.
 
-    From a starting model.
+    The fit starts from the model `start`.
     """
     trials, model = Trials.of(questions), start
     for _ in range(ROUNDS if len(trials.budget) else 0):
@@ -125,7 +122,7 @@ def _weighted_rows(model: ElasticityModel, trials: Trials, weight: Array) -> Row
 def _fit_ridge(terms: Array, y: Array, weight: Array, guess: Line, ridge: Array) -> Line:
     """Fit ridge regression towards a prior, twice.
 
-    The second time outliers are down-weighted (Cauchy weights).
+    The second fit gives less weight to outliers of the first (Cauchy weights).
     """
     w, line = weight, guess
     for _ in range(2):
@@ -172,10 +169,7 @@ def _changepoint_prior(model: ElasticityModel, by_changepoint: Array) -> tuple[A
 
 
 def _smoothing_kernel(at: Array, around: Array, width: float) -> Array:
-    """Return the weight of each place in smoothing each other one.
-
-    The former are the rows, the latter the columns.
-    """
+    """Return Gaussian weights of `around` (columns) at the places `at` (rows)."""
     weights: Array = np.exp(-0.5 * ((at[:, None] - around) / width) ** 2)
     return weights
 
@@ -183,7 +177,7 @@ def _smoothing_kernel(at: Array, around: Array, width: float) -> Array:
 def _flip_rates(model: ElasticityModel, trials: Trials, posterior_weights: Array) -> tuple[float, float]:
     """Return how often an answer contradicts the required budget.
 
-    Wrong at or above it, and right below it.
+    The first rate is that of wrong answers at or above it, the second that of right answers below it.
     """
     met = required_budgets_met(trials.budget[:, None] - model.changepoints)
     # (t, c): P(changepoint and required budget <= this budget), by the cumulative posterior at the last one it meets.

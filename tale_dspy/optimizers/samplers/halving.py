@@ -1,6 +1,6 @@
 """The paper's search for the best budget.
 
-Halve on while the answer stays right and the tokens really fall.
+It halves the budget while the answer stays right and the tokens really fall.
 """
 
 from tale_dspy.optimizers.samplers.base import BudgetSampler, QuestionHistory
@@ -9,7 +9,7 @@ from tale_dspy.optimizers.samplers.base import BudgetSampler, QuestionHistory
 class HalvingSampler(BudgetSampler):
     """Search as the paper does.
 
-    Algorithm 1 with the greedy feasibility of Algorithm 2 (paper, section 4 and A.6).
+    It is Algorithm 1 with the greedy feasibility of Algorithm 2 (paper, section 4 and A.6).
 
     The first budget is half the tokens of the answer without one. A budget is accepted if its answer is right and used
     strictly fewer tokens than the one accepted before; then half of it is tried. The first that fails ends the search.

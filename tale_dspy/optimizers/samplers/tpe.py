@@ -11,7 +11,7 @@ except ImportError as e:  # pragma: no cover - tested in a process of its own
 class TPESampler(OptunaTPESampler):
     """Search with Optuna's TPE, seeded.
 
-    A general optimizer that knows nothing of budgets.
+    It is a general optimizer that knows nothing of budgets.
 
     It draws its first ten budgets at random, honours the constraint `wrong`, learns nothing from question to question
     and never has enough: `calls_per_question` of a `BudgetSearch`, or `n_trials` of `study.optimize`, ends its search.

@@ -1,6 +1,4 @@
-"""The search of each question's best budget.
-
-From one question to a folder of many.
+"""The search of each question's best budget, from one question to many.
 
 Reading order: `question` (the trials of one question), `runner` (many questions at once), `folder`,
 `records`, `summary`, `budget_override` (a given budget in place of an estimator's), `offline_eval`

@@ -1,6 +1,6 @@
 """The predictor that is searched.
 
-It takes its budget from whoever asks, and tells what it was asked and spent.
+It takes its budget from a probe, and records the calls it made.
 
 And the others of a program: how they are found, and how one is given another estimator.
 """
@@ -28,7 +28,7 @@ BudgetedPredictor = TaleEP | BudgetedChainOfThought
 class ProbeContext:
     """One answer of a program as its searched predictor sees it.
 
-    The budget it is given, and what came of it.
+    It holds the budget the predictor is given, and the calls it makes.
     """
 
     budget: int | str | None = None
@@ -42,7 +42,7 @@ class ProbeContext:
 class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
     """Stand in for a budgeted predictor and ask as a probe says.
 
-    With the budget of the probe, or without one.
+    The probe gives a budget, or asks without one.
 
     Args:
         module: The predictor.
@@ -77,7 +77,7 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
     def _without_mode(self, inputs: CallArguments) -> CallArguments:
         """Return the inputs without `mode`.
 
-        A call may say how its budget is sent, which is nothing to a call without one.
+        A call may say how its budget is sent, which a call without a budget does not take.
         """
         return {k: v for k, v in inputs.items() if k != "mode" or k in self.plain.predict.signature.input_fields}
 
@@ -89,9 +89,9 @@ class BudgetOverride(dspy.Module):  # type: ignore[misc]  # dspy ships no types
 
 
 def current_probe() -> ProbeContext:
-    """Return the answer that is being made in this context.
+    """Return the probe of the answer that is being made in this context.
 
-    As `dspy.context(tale_probe=...)` has it.
+    It is set by `dspy.context(tale_probe=...)`.
     """
     probe: ProbeContext = dspy.settings.tale_probe
     return probe
@@ -100,7 +100,7 @@ def current_probe() -> ProbeContext:
 def with_budget_override(program: Program, name: str, probe_of: Callable[[], ProbeContext] = current_probe) -> Any:
     """Return a copy of a program with one predictor overridden.
 
-    That budgeted predictor is a `BudgetOverride`.
+    That budgeted predictor is replaced by a `BudgetOverride`.
 
     Args:
         program: The program; not changed.
@@ -113,9 +113,9 @@ def with_budget_override(program: Program, name: str, probe_of: Callable[[], Pro
 
 
 def replace_module(program: Program, old: object, new: object) -> Any:
-    """Put a module in the place of another, in place, and return the program.
+    """Replace a module of a program in place, and return the program.
 
-    The program may itself be the one replaced.
+    The program may itself be the module that is replaced.
     """
     if program is old:
         return new
@@ -141,10 +141,7 @@ def budgeted_predictors(program: dspy.Module | Program) -> dict[str, BudgetedPre
 
 
 def task_of(module: BudgetedPredictor) -> type[dspy.Signature]:
-    """Return the signature of a budgeted module's task.
-
-    Without budget and reasoning.
-    """
+    """Return a budgeted module's signature without budget and reasoning."""
     signature = module.predict.signature.delete(BUDGET)
     without_reasoning: type[dspy.Signature] = (
         signature.delete(REASONING) if REASONING in signature.output_fields else signature

@@ -1,6 +1,6 @@
 """What can be asked of one question.
 
-A range of token budgets, or a ladder of effort words.
+It is a range of token budgets, or a ladder of effort words.
 
 An Optuna study searches one integer, the *level*. A space says which budget a level is and what is minimised.
 """
@@ -47,10 +47,7 @@ class BudgetSpace(Protocol):
         ...
 
     def between(self, level: int) -> int | None:
-        """Return a level between this one and no budget at all.
-
-        None if there is none.
-        """
+        """Return a level between this one and no budget at all, or None."""
         ...
 
     def is_weaker(self, level: int, failed: int) -> bool:
@@ -147,7 +144,7 @@ class EffortLadder:
 def check_efforts(efforts: Sequence[str]) -> tuple[str, ...]:
     """Return effort words in their order from the least to the most.
 
-    With or without a number (`low+50`).
+    A word may have a number with it (`low+50`).
 
     Raises:
         UsageError: If one is no effort word, or there is none.
@@ -163,6 +160,6 @@ def check_efforts(efforts: Sequence[str]) -> tuple[str, ...]:
 def with_phrase(words: Sequence[str], tokens: int = PHRASE_TOKENS) -> tuple[str, ...]:
     """Return effort words with and without the phrase, in their order.
 
-    The default settings of a model of words.
+    These are the default settings of a model that takes words.
     """
     return check_efforts([*words, *(f"{word}+{tokens}" for word in words)])

@@ -1,6 +1,6 @@
-"""Which effort words there are to ask a program's models at.
+"""The effort words a program's models can be asked at.
 
-With and without the phrase.
+Each may come with and without the phrase.
 """
 
 import logging
@@ -24,7 +24,7 @@ Efforts = Sequence[str] | Literal["auto"] | None
 def effort_settings(program: dspy.Module | Program, lm: Any, efforts: Efforts) -> tuple[str, ...]:
     """Return the settings of a search or a sweep.
 
-    Without those that would send the request of another.
+    Of settings that would send the same request only one is returned.
 
     Args:
         program: Holds one or more budgeted predictors.

@@ -1,6 +1,6 @@
 """The folder of a search: `search.jsonl` beside the journal of calls.
 
-A killed search finds there what it had asked already.
+A search that was killed reads there what it had asked already.
 """
 
 from collections import defaultdict
@@ -52,9 +52,9 @@ class SearchFolder(JournalFolder):
         return _parse_sample(sample)[0] in self.rows
 
     def known(self, predictor: str, question: str) -> list[BudgetQuery]:
-        """Return the budgets tried on a question that was not finished.
+        """Return the budgets an earlier process tried on an unfinished question.
 
-        By an earlier process, in their order.
+        They come in the order in which they were tried.
         """
         draws = self._known.get((predictor, question), [])
         return [draw for draw in draws if draw.budget is not None and not draw.number]
@@ -62,7 +62,7 @@ class SearchFolder(JournalFolder):
     def cost(self) -> tuple[int, float | None]:
         """Return calls answered and US dollars paid, by all processes.
 
-        Return None if the price of a call is unknown.
+        The dollars are None if the price of a call is unknown.
         """
         rows = [row for row in read_jsonl(self.path / "calls.jsonl") if row.get("error") is None]
         return len(rows), total_cost(row["cost"] for row in rows)

@@ -44,9 +44,9 @@ _MOST = 6
 
 @dataclass(frozen=True)
 class FixedBudgetComparison:
-    """Budgets of each question's own against one budget for all.
+    """Each question's best budget against one budget for all questions.
 
-    The questions of a search; `print` it.
+    It is over the questions of a search; `print` shows it.
     """
 
     budget: int | str
@@ -59,9 +59,9 @@ class FixedBudgetComparison:
 
     @property
     def is_gain(self) -> bool:
-        """Whether fewer tokens are shown at no less accuracy.
+        """Whether fewer tokens are shown, and no loss of accuracy.
 
-        Neither interval says otherwise.
+        The paired intervals of both must allow it.
         """
         tokens, accuracy = self.comparison.net_tokens.interval, self.comparison.accuracy.interval
         return tokens is not None and tokens[1] < 0 and (accuracy is None or accuracy[1] >= 0)
@@ -102,7 +102,7 @@ def compare_with_fixed(
 ) -> FixedBudgetComparison:
     """Compare the budgets found for each question with fixed ones.
 
-    Questions of a search are asked again with both, on fresh draws.
+    The questions of a search are asked again with both, on fresh draws.
 
     Both sides are asked the questions that were searched: those that were right without a budget. One for which no
     budget was found is asked without. Fixed budgets are asked around the one that the trials of the search speak for
@@ -142,9 +142,9 @@ def compare_with_fixed(
 
 
 def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
-    """Return the budget for all questions that the trials of a search speak for.
+    """Return the budget for all questions that the trials of a search support.
 
-    Return None if no question was searched.
+    It is None if no question was searched.
 
     It has the fewest tokens expected among those that are expected to lose at most `MAX_LOSS` of the right answers.
     """
@@ -163,9 +163,9 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
 
 
 def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str | None:
-    """Return the effort word for all questions that a search speaks for.
+    """Return the effort word for all questions that a search supports.
 
-    None if no question was searched.
+    It is None if no question was searched.
 
     It is the least that suffices for as many questions as the highest one does, less `MAX_LOSS` of them.
 
@@ -184,7 +184,7 @@ def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str 
 def _words_tried(rows: Sequence[SearchRow]) -> tuple[str, ...]:
     """Return the effort words of a search.
 
-    Those with a phrase where one was the best; none for token budgets.
+    Words with a phrase are included where one was the best; token budgets give none.
     """
     tried = {str(t.budget) for row in rows for t in row.trials if isinstance(t.budget, str)}
     best = {str(row.best.budget) for row in rows if row.best is not None}
@@ -201,9 +201,9 @@ def _mean_tokens(trial: FixedBudgetTrial) -> float:
 
 
 def _as_accurate(tried: Sequence[FixedBudgetTrial], accuracy: float) -> FixedBudgetTrial:
-    """Return the cheapest fixed budget about as accurate as each one's own.
+    """Return the cheapest fixed budget that is accurate enough.
 
-    Or else as the best.
+    It is about as accurate as the budgets of each question; where none is, as the best fixed one.
     """
     bar = min(accuracy, max(t.accuracy for t in tried)) - MAX_LOSS - 1e-12
     return BestFixedBudget().choose([t for t in tried if t.accuracy >= bar])
@@ -212,7 +212,7 @@ def _as_accurate(tried: Sequence[FixedBudgetTrial], accuracy: float) -> FixedBud
 def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, object]) -> Dataset | list[Any]:
     """Return the questions that were searched, in their order.
 
-    At most `QUESTIONS` of them.
+    There are at most about `QUESTIONS` of them.
     """
     examples: list[Any] = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
     gold = trainset.gold if isinstance(trainset, Dataset) else gold_field(examples[0])
@@ -227,9 +227,9 @@ def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, obj
 
 
 def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
-    """Return a metric that asks for the answer the search got.
+    """Return a metric that compares with the search's answer without a budget.
 
-    The one without a budget, for questions without gold.
+    It is for questions without gold.
     """
     answers = {row.id: find_answer(row.vanilla.text) for row in rows}
 
@@ -244,7 +244,7 @@ def agreement_metric(rows: Sequence[SearchRow]) -> Metric:
 def _neighbour(budget: BudgetKey, words: Sequence[str], *, upwards: bool) -> BudgetKey | None:
     """Return the next budget to ask.
 
-    Tokens by a fixed ratio, words by one; None beyond the last word.
+    Tokens change by a fixed ratio, words by one; it is None beyond the last word.
     """
     if isinstance(budget, int):
         return max(1, round(budget * (_STEP_ASKED if upwards else 1 / _STEP_ASKED)))
@@ -275,7 +275,7 @@ class _ComparisonRuns:
     ) -> dict[BudgetKey, Run]:
         """Ask with fixed budgets around one.
 
-        Larger and then smaller ones, as long as they get better.
+        Larger and then smaller ones are tried as long as they get better.
 
         Args:
             start: Where to begin.

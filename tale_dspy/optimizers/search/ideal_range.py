@@ -1,6 +1,6 @@
 """The paper's measures of a budget estimator.
 
-The ideal range of a question, and how often and how far it is missed.
+They are the ideal range of a question, and how often and how far it is missed.
 
 Paper, section 4 and appendix A.1. The truth they need is a search with `GridSampler`, which tries budgets all over a
 question's range; the trials of a search that saves calls lie near the best budget and say little about the rest.
@@ -28,7 +28,7 @@ _RIGHT = 0.5  # a budget is right whose share of right answers is above it
 class IdealRange:
     """The budgets around which a question costs the fewest tokens.
 
-    The paper's window W*.
+    It is the paper's window W*.
     """
 
     budgets: tuple[int, ...]
@@ -37,9 +37,9 @@ class IdealRange:
     """Budgets tried between them that gave a wrong answer; these are not in the range."""
 
     def __contains__(self, budget: float) -> bool:
-        """Return whether a budget lies between the ends of the window.
+        """Return whether a budget lies in the window, its ends included.
 
-        The ends are in it, wrong budgets are not.
+        Wrong budgets inside the window are not in the range.
         """
         return self.budgets[0] <= budget <= self.budgets[-1] and budget not in self.wrong
 
@@ -71,7 +71,7 @@ def ideal_range(trials: Iterable[Trial]) -> IdealRange | None:
 def range_of(row: SearchRow) -> IdealRange | None:
     """Return the ideal range of a question.
 
-    Among all budgets up to the length of its answer without one.
+    It is taken among all budgets up to the length of its answer without one.
 
     The definition speaks of all budgets; where only some were tried, those between two neighbours that were both right
     count as right, too, with tokens on the line between. Measured on a simulated reasoner, in-range accuracies from 24
@@ -170,7 +170,7 @@ def ideal_range_metrics(budgets: Mapping[str, float | None], rows: Sequence[Sear
 def learned_quality(estimator: object, rows: Sequence[SearchRow]) -> IdealRangeMetrics | None:
     """Measure an estimator that makes no call on the questions of a search.
 
-    Return None of any other, and without a range.
+    It is None for any other estimator, and without a range.
 
     Args:
         estimator: Such as a `RegressionEstimator`; one that asks a model would have to be paid for.

@@ -1,4 +1,4 @@
-"""Put the searches of shards together.
+"""Merge the searches of shards into one.
 
 The folder that holds them becomes that of one search.
 """
@@ -17,7 +17,7 @@ from tale_dspy.runs.shards import joined_info
 def merge_searches(out: Path, shards: Sequence[Path]) -> None:
     """Write the results of all shards as one search.
 
-    What they have found and what it cost, beside what the folder holds already.
+    What the folder holds already stays, with its cost.
 
     Each question and each call is there once, however often this is done.
 

@@ -1,6 +1,4 @@
-"""What a budget would have come to on a question that was searched.
-
-Judged by the trials made there.
+"""What a budget would give on a searched question, judged by its trials.
 
 Lets estimators be compared without another call. It guesses between the trials; what is published is measured on fresh
 draws.
@@ -106,9 +104,9 @@ class TrialReplay:
         return key in self._place
 
     def expected(self, key: str, budget: float) -> ExpectedOutcome:
-        """Return what is expected of a budget.
+        """Return the expected outcome of a budget.
 
-        Relative to an answer without one, which was right.
+        It is relative to an answer without a budget, which was right.
 
         Args:
             key: Id of the question.
@@ -138,7 +136,7 @@ class TrialReplay:
 def _token_curve(row: SearchRow) -> dict[int, float]:
     """Return the mean tokens of each budget tried.
 
-    At its own length those of the answer without one.
+    The answer without a budget counts as one at its own length.
     """
     longest = row.vanilla.tokens or 1
     # A reply follows a budget of its own length no further: nothing larger is worth more.
@@ -165,7 +163,7 @@ def _interpolate_tokens(curve: Mapping[int, float], budget: float) -> float:
 def _pool(curves: Sequence[tuple[Mapping[int, float], float]]) -> tuple[Any, Any]:
     """Return the logarithms of each budget tried and of its tokens.
 
-    Both relative to the least tokens of its question.
+    Both are relative to the least tokens of the question.
     """
     import numpy as np
 
@@ -177,7 +175,7 @@ def _pool(curves: Sequence[tuple[Mapping[int, float], float]]) -> tuple[Any, Any
 def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
     """Return how many trials there were near a budget, and their mean tokens.
 
-    All relative, as in `_pool`.
+    Both are relative, as in `_pool`.
     """
     import numpy as np
 
@@ -193,7 +191,7 @@ def _of_others(pool: tuple[Any, Any], at: float) -> tuple[float, float]:
 def _draw_depths(row: SearchRow) -> list[tuple[float, bool]]:
     """Return each draw's budget and whether it was right.
 
-    The budget as `_STEP`s below the answer without one.
+    The budget is given in `_STEP`s below the answer without one.
     """
     draws = [(t.budget, t.correct) for t in row.trials if isinstance(t.budget, int)]
     if row.best is not None and isinstance(row.best.budget, int):
@@ -203,9 +201,9 @@ def _draw_depths(row: SearchRow) -> list[tuple[float, bool]]:
 
 
 def _sufficiency_beliefs(draws: Sequence[Sequence[tuple[float, bool]]]) -> tuple[Any, float]:
-    """Return the belief that each budget is enough; and the slips.
+    """Return the belief that each budget is enough, and the rate of slips.
 
-    For each question and budget `n` steps down.
+    The beliefs have a row for each question and a column for each budget `n` steps down.
     """
     import numpy as np
 

@@ -144,9 +144,7 @@ def space_of(vanilla_tokens: int, efforts: Sequence[str] = ()) -> BudgetSpace:
 def finish_question(
     sampler: "BaseSampler", vanilla_tokens: int, trials: Iterable[Trial], efforts: Sequence[str] = ()
 ) -> None:
-    """Report to a sampler that learns from question to question.
-
-    How one of them ended.
+    """Tell a sampler that learns across questions how one of them ended.
 
     The first draw of each budget counts.
     """
@@ -232,9 +230,9 @@ def _budget_level(trial: Trial, space: BudgetSpace) -> int:
 
 
 def cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequence[int] = ()) -> list[Trial]:
-    """Return right trials of fewer tokens than without a budget.
+    """Return right trials with fewer tokens than without a budget.
 
-    The cheapest first.
+    The cheapest comes first.
 
     Of equal ones an effort word comes before the same with a phrase, which has saved nothing.
     """
@@ -252,9 +250,9 @@ def cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequ
 def _confirm_candidates(
     trials: list[Trial], space: BudgetSpace, plan: SearchPlan
 ) -> Generator[BudgetQuery, QueryResult, BestBudget | None]:
-    """Test candidates until one stands.
+    """Test candidates until one is confirmed.
 
-    Draws of those that fall are added to the trials.
+    Draws of those that are rejected are added to the trials.
     """
     failed: list[int] = []
     candidates = cheaper_candidates(trials, space)
@@ -332,9 +330,9 @@ _quiet: contextvars.ContextVar[bool] = contextvars.ContextVar("tale_dspy_quiet_o
 
 
 class _StudyLogFilter(logging.Filter):
-    """Keeps Optuna from announcing each of our studies.
+    """Silences Optuna's log lines about the studies of a search.
 
-    Those of the user it goes on announcing.
+    Studies of the user are still logged.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,6 +1,6 @@
 """What a search for budgets found.
 
-One `SearchRow` a question, one line of `search.jsonl`.
+Each question is one `SearchRow`, one line of `search.jsonl`.
 """
 
 from collections.abc import Mapping

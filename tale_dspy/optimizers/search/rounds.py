@@ -1,6 +1,6 @@
 """The search of one question in three rounds of calls.
 
-For runs whose rounds take hours: those through a batch API.
+It is for runs whose rounds take hours: those through a batch API.
 
 A sampler decides call by call. Here all budgets of a ladder are tried at once, then the cheapest right one is drawn
 again, then the others, too, where its draws do not decide for it.
@@ -35,9 +35,9 @@ RoundsSearch = Generator[list[BudgetQuery], list[QueryResult], QuestionResult]
 
 
 def search_in_rounds(vanilla: VanillaAnswer, plan: SearchPlan, efforts: Sequence[str] = ()) -> RoundsSearch:
-    """Search the budget of one question in at most three rounds.
+    """Search the budget of one question in at most three rounds of calls.
 
-    They come after that without a budget.
+    They come after the answer without a budget.
 
     As in `search_question`, a budget is chosen whose right fresh draws outnumber the wrong ones by `plan.repeats`, the
     cheapest of `plan.candidates`; here the cheapest is drawn first, and the others at once where it does not stand.
@@ -70,7 +70,7 @@ def search_in_rounds(vanilla: VanillaAnswer, plan: SearchPlan, efforts: Sequence
 def ladder_levels(space: BudgetSpace, count: int) -> list[int]:
     """Return the levels to try.
 
-    All effort words, or halves of the tokens without a budget, the largest first.
+    They are all effort words, or halves of the tokens without a budget, the largest first.
     """
     if not isinstance(space, TokenRange):
         return [*range(space.highest, 0, -1)][:count]
@@ -84,7 +84,7 @@ def _confirmed_in_rounds(
 ) -> Generator[list[BudgetQuery], list[QueryResult], tuple[BestBudget | None, list[Trial]]]:
     """Draw candidates again side by side.
 
-    Return the cheapest that stands, and all draws.
+    It returns the cheapest that is confirmed, and all draws.
     """
     draws: dict[int, list[Trial]] = {index: [] for index in range(len(candidates))}
     failed: set[int] = set()

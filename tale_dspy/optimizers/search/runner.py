@@ -1,6 +1,6 @@
-"""Ask what the searches of many questions want to know.
+"""Make the calls of the searches of many questions.
 
-At once, under caps, journalled, judged by the metric.
+They run at once, under caps, journalled, and judged by the metric.
 """
 
 import threading
@@ -114,9 +114,7 @@ class SearchRunner:
         self._sampling = threading.Lock()  # samplers of Optuna's are not made for threads
 
     def run(self) -> list[SearchRow]:
-        """Search all questions that are not finished.
-
-        Return the rows of all that are.
+        """Search all questions that are not finished, and return all finished rows.
 
         Raises:
             BackendError: If the provider refuses every question, or results cannot be written.
@@ -145,9 +143,9 @@ class SearchRunner:
             self.notice += PHRASE_BESIDE.format(ratio=sampler.phrase_ratio)
 
     def _has_no_effect(self) -> bool:
-        """Return whether the effort words make no difference.
+        """Return whether the sampler has seen that effort words make no difference.
 
-        The sampler has seen it, and no further question is asked.
+        No further question is then asked.
         """
         if not self.job.efforts:
             return False
@@ -163,7 +161,7 @@ class SearchRunner:
         return True
 
     def _finished_before(self) -> set[str]:
-        """Take over the rows of an earlier process.
+        """Load the rows of an earlier process.
 
         The sampler learns from them in the same order.
         """
@@ -243,7 +241,7 @@ class SearchRunner:
     ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], list[tuple[QueryResult, ProbeContext, Any]]]:
         """Ask the program with budgets.
 
-        Return each reply, what the searched predictor saw, and the answer.
+        It returns each reply, what the searched predictor saw, and the answer.
         """
         samples = [QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number) for draw in draws]
         probes = [ProbeContext(draw.budget) for draw in draws]
@@ -259,7 +257,7 @@ class SearchRunner:
     def _metric_of(self, draw: BudgetQuery) -> Metric | None:
         """Return the metric of an answer.
 
-        Without a budget there is nothing to agree with yet.
+        The answer without a budget has nothing to agree with yet.
         """
         return (lambda example, pred: True) if self.job.agreement and draw.budget is None else self.job.metric
 
@@ -277,9 +275,9 @@ class SearchRunner:
                 self.job.options.progress(self.tally)
 
     def _count_row(self, row: SearchRow) -> None:
-        """Count a row in.
+        """Count a row for the live display.
 
-        As right if it was without a budget, with the tokens that are left of it.
+        It is right if it was right without a budget; its tokens are those under the best budget.
         """
         tally = self.tally
         tokens = row.best.tokens if row.best else row.vanilla.tokens
@@ -292,10 +290,7 @@ class SearchRunner:
 
 
 def _query_result(fields: JsonObject, probe: ProbeContext, calls: Sequence[Call]) -> QueryResult:
-    """Return what came of a draw.
-
-    Judged by the calls of the predictor that is searched.
-    """
+    """Return the result of a draw, judged by the calls of the searched predictor."""
     answering = [c for c in probe.calls if c.role in ANSWERING]
     if not answering:  # an adapter of DSPy's raised at its reply: there was no prediction to tell of its calls
         answering = [c for c in calls if c.role in ANSWERING]

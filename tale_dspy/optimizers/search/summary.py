@@ -44,10 +44,7 @@ def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
 
 
 def _right_share(budgets: Iterable[BestBudget]) -> float | None:
-    """Return the share of right answers among all confirming draws.
-
-    None without any.
-    """
+    """Return the share of right answers among all confirming draws, or None."""
     tests = [best.confirmed for best in budgets]
     drawn = sum(test.n for test in tests)
     return sum(test.right for test in tests) / drawn if drawn else None
