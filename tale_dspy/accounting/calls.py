@@ -1,6 +1,4 @@
-"""One LM call.
-
-What it was sent and spent, under which role, and who hears of it.
+"""One LM call: what it was sent and spent, its role, and its listeners.
 
 DSPy says what a call used only in its history, loses it on cache hits and in threads, and mixes the calls of one
 answer. Here every call is booked once, as a `Call`, where DSPy records it: `record_calls` puts a listener into
@@ -28,7 +26,7 @@ UsageSource = Literal["provider", "tokenizer", "unknown"]
 def role(name: Role) -> Iterator[None]:
     """Book the calls inside the block under a role.
 
-    `metric` wins over everything within.
+    The role `metric` overrides every role inside it.
 
     Kept in DSPy's own context, since that follows into the threads of `dspy.Parallel`.
     """
@@ -157,7 +155,7 @@ def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:
 def finite_or_none(value: float | None) -> float | None:
     """Return a finite number as it is, else None.
 
-    JSON knows neither infinity nor NaN.
+    JSON has neither infinity nor NaN.
     """
     return value if value is not None and math.isfinite(value) else None
 
@@ -175,7 +173,7 @@ class ShadowResult:
 
 
 class CallListener:
-    """A listener in the place of a module.
+    """A listener that stands where DSPy expects a module.
 
     DSPy appends each history entry to `history` of `caller_modules`.
     """
@@ -201,7 +199,7 @@ class CallListener:
 def record_calls(listener: CallListener | None = None, **overrides: Any) -> Iterator[list[Call]]:
     """Collect every LM call made inside the block.
 
-    In this context and in those that inherit it.
+    Calls of this context are collected, and those of contexts that inherit it.
 
     Works while `disable_history` is set or `max_history_size` is 0, too: the histories then stay empty all the same.
 

@@ -110,7 +110,7 @@ class LeaseBook:
     def open(self, holder: int) -> int:
         """Begin an attempt of a holder.
 
-        What an earlier one has not given back counts as spent for good.
+        What an earlier attempt has not given back counts as spent for good.
 
         Returns:
             The number of the attempt, from 1; others of the same holder are granted nothing any more.
@@ -174,10 +174,7 @@ class LeaseBook:
             lease.is_open = False
 
     def reached(self) -> str:
-        """Say that nothing more could be leased.
-
-        Also how much of the caps counts as spent.
-        """
+        """Say that nothing more could be leased, and how much of the caps is spent."""
         spent, parts = self.leased, []
         if self.caps.usd < math.inf:
             parts.append(f"${spent.usd:.6f} of max_usd={self.caps.usd:g}")

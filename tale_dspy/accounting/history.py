@@ -1,6 +1,6 @@
 """What DSPy's history says about one call, read in one place.
 
-It also records a history for users whose DSPy keeps none.
+It also records a history for users who have turned DSPy's off.
 
 Everything that knows the shape of a history entry is here. Imported at first use, since it loads DSPy.
 """
@@ -65,10 +65,7 @@ def _usage_sum(usages: Sequence[JsonObject], cached: bool) -> ReportedUsage:
 
 
 def _token_counts(usage: JsonObject) -> tuple[int | None, int | None, int | None, int | None]:
-    """Return the tokens of one response by kind.
-
-    Prompt, output, reasoning and cached prompt tokens.
-    """
+    """Return prompt, output, reasoning and cached prompt tokens of a response."""
     # The Responses API says input and output where chat completions say prompt and completion.
     prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
     output = usage.get("completion_tokens", usage.get("output_tokens"))
@@ -90,7 +87,7 @@ def _is_count(number: object) -> bool:
 def finish_reason(response: object) -> str | None:
     """Return why the first choice of a response ended.
 
-    A word of `tale_dspy.backends.finish_reasons`.
+    It is a word of `tale_dspy.backends.finish_reasons`.
 
     LiteLLM keeps the provider's word beside its own where the two differ.
     """
@@ -117,7 +114,7 @@ class _HiddenCall:
 class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no types
     """Turn DSPy's history on for the length of each call.
 
-    Only where the user has turned it off; it is cleared after the call.
+    It does so only where the user has turned it off, and clears it after the call.
 
     DSPy says in its history alone what a call has used. With `disable_history=True` or `max_history_size=0` the
     listeners of `tale_dspy.accounting.calls` still hear of each call, while `lm.history` stays as empty as the user

@@ -28,7 +28,7 @@ _WARN_AT = (0.5, 0.8)
 class Ledger:
     """What has been spent, by role, and what may still be spent.
 
-    Safe to use from many threads.
+    It is safe to use from many threads.
 
     Args:
         max_usd: Cap on US dollars; None for none.
@@ -89,14 +89,14 @@ class Ledger:
     def possibly_usd(self) -> float:
         """US dollars of calls that may be billed without a known price.
 
-        They were sent, but failed or reported no usage: their worst case.
+        They were sent, but failed or reported no usage; they count at their worst case.
         """
         return sum((r.usd for r in self._possibly_billed.values()), 0.0)
 
     def price_for(self, lm: LanguageModel) -> Price | None:
         """Return the price that is used for an LM.
 
-        Of the models that may answer, its fallbacks included, it is the dearest one's.
+        It is the highest one of the LM and its fallbacks, any of which may answer.
         """
         return highest_price(lm) if self.price is None else self.price
 
@@ -175,7 +175,7 @@ class Ledger:
     def settle(self, number: int, call: Call) -> None:
         """Replace a reservation by what the call used.
 
-        Also one that was released as possibly billed.
+        This also works for one that was released as possibly billed.
         """
         call = self.priced(call)
         with self._changed:
@@ -193,7 +193,7 @@ class Ledger:
     def release(self, number: int, *, possibly_billed: bool) -> None:
         """Give a reservation back.
 
-        One of a call that may be billed although it failed stays spent.
+        That of a call that may be billed although it failed stays spent.
         """
         with self._changed:
             held = self._reserved.pop(number, None)
@@ -213,10 +213,7 @@ class Ledger:
 
     @property
     def used(self) -> Reservation:
-        """What counts towards the caps.
-
-        It was paid, may be billed, or is held for calls in flight.
-        """
+        """What counts towards the caps: paid, possibly billed, or held for calls."""
         with self._changed:
             usd, tokens = self._used_amounts()
             held = list(self._reserved.values())
@@ -266,9 +263,9 @@ class Ledger:
             self.shadow.add(result)
 
     def close(self) -> None:
-        """Let nothing more be sent that is not in the cache, whatever room is left.
+        """Refuse every further call that is not in the cache.
 
-        Waiting calls are refused.
+        Waiting calls are refused, whatever room the caps have left.
         """
         with self._changed:
             self._closed = True
@@ -316,7 +313,7 @@ class Ledger:
     def _others_in_flight(self) -> bool:
         """Return whether another thread has a call that will be settled.
 
-        This thread may itself be inside a call that calls another.
+        Calls of this thread do not count: it may be inside one that makes another call.
         """
         mine = threading.get_ident()
         return any(held.thread not in (None, mine) for held in self._reserved.values())

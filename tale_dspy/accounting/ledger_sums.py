@@ -42,9 +42,9 @@ class RoleSum:
 
 @dataclass
 class ShadowSummary:
-    """Answers with a budget beside the answers to the same questions without one.
+    """Answers with a budget against answers to the same questions without one.
 
-    An unknown part makes a sum None.
+    A sum with an unknown part is None.
     """
 
     calls: int = 0

@@ -1,6 +1,6 @@
-"""The receipt of a whole answer.
+"""The receipt of an answer: its budget, and the sum of its calls.
 
-Its budget, and the sum of its calls (`tale_dspy.accounting.calls`).
+The calls themselves are in `tale_dspy.accounting.calls`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Status = Literal["answered", "unreadable", "empty", "truncated"]
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What one answer asked for and what it used.
+    """The budget one answer was asked with and the tokens it used.
 
     `str(receipt)` is a line to print.
     """
@@ -69,7 +69,7 @@ class Receipt:
 
     @property
     def recovery_tokens(self) -> int | None:
-        """The part of `output_tokens` that went into recovering a cut answer.
+        """The part of `output_tokens` that went into recovering a truncated answer.
 
         It is None where nothing was recovered.
         """
@@ -82,26 +82,20 @@ class Receipt:
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """Native thinking tokens of the reasoning calls.
-
-        It is None if the provider does not report them.
-        """
+        """Native thinking tokens of the reasoning calls, None if not reported."""
         return total_or_none([c.reasoning_tokens for c in self.of("reason", "recovery")])
 
     @property
     def visible_tokens(self) -> int | None:
-        """Completion tokens of the reasoning calls that are no thinking.
-
-        It is None if that is not known.
-        """
+        """Completion tokens of the reasoning calls that are not thinking, or None."""
         thought = self.reasoning_tokens
         return None if self.output_tokens is None or thought is None else self.output_tokens - thought
 
     @property
     def adherence(self) -> float | None:
-        """Tokens of the reasoning calls for each token of the budget.
+        """Tokens of the reasoning calls over tokens of the budget.
 
-        At most 1 where the reply kept to it.
+        It is at most 1 where the reply stayed within its budget.
         """
         if self.token_budget is None or self.output_tokens is None:
             return None
@@ -193,7 +187,7 @@ def _known_tokens(value: int | None) -> str:
 def status_of(calls: Sequence[Call], answered: bool) -> Status:
     """Say how the last reasoning call ended.
 
-    The last call that was to recover it counts in its place.
+    If recovery calls followed it, the last of them counts instead.
 
     A reply cut at the allowance is `truncated`, or `empty` if nothing but thinking was written; a whole reply without
     text is `empty`; one in which no answer could be read is `unreadable`. What a content filter left of a reply is no

@@ -1,6 +1,6 @@
 """The most that one call can cost.
 
-A ledger holds it back before the call is sent.
+A ledger reserves it before the call is sent.
 """
 
 import json
@@ -33,7 +33,7 @@ class Reservation:
 def worst_case(request: object, config: Mapping[str, object], price: Price | None) -> Reservation:
     """Return the worst case of a call.
 
-    The bytes of its prompt, an upper bound of the tokens, and all it may write.
+    It is the bytes of its prompt, an upper bound of the tokens, and all the call may write.
 
     Args:
         request: Messages, prompt or an `lm15.Request`.

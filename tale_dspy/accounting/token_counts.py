@@ -1,7 +1,4 @@
-"""Count the tokens of a text where the provider did not.
-
-With the model's own tokenizer, or not at all.
-"""
+"""Count tokens the provider did not, by the model's tokenizer or not at all."""
 
 import os
 import threading
@@ -36,7 +33,7 @@ def count_tokens(model: str, text: str) -> int | None:
 def count_cl100k(text: str) -> int:
     """Count tokens with GPT-4's encoding, as the paper does.
 
-    Whatever the model is (its `token_measure`).
+    It is the `token_measure` of the paper for every model.
     """
     return len(_load_encoding("cl100k_base").encode(text, disallowed_special=()))
 

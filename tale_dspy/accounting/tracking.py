@@ -1,6 +1,6 @@
 """`tale_dspy.track`: book every LM call of a block on a ledger.
 
-By DSPy's callbacks; the ledger holds the caps.
+DSPy's callbacks report the calls; the ledger holds the caps.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ def _cap_error_in(error: BaseException) -> SpendCapReached | None:
 def _booked_on(ledger: Ledger) -> Iterator[None]:
     """Book every LM call inside the block on a ledger.
 
-    Also on the ledgers of the blocks around, as their caps allow.
+    The ledgers of the blocks around it book the call, too, and their caps hold.
     """
     callbacks = settings.callbacks
     outer = next((c for c in callbacks if isinstance(c, BudgetCallback)), None)
@@ -111,7 +111,7 @@ def under_cap() -> bool:
 class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
     """Reserve the worst case of each LM call, and settle what it really used.
 
-    Reserves at its start, settles where DSPy records it, and releases what was never recorded.
+    It reserves when a call starts, settles when DSPy records it, and releases calls that were never recorded.
 
     Args:
         ledger: Where to book.
@@ -225,10 +225,7 @@ def possibly_billed(error: BaseException) -> bool:
 
 
 def _not_connected(error: BaseException) -> bool:
-    """Return whether a connection was refused or the host is unknown.
-
-    On either engine.
-    """
+    """Return whether an engine's connection was refused or its host is unknown."""
     cause = error.__cause__ or error.__context__
     while cause is not None and not isinstance(cause, DSPyError):  # that one is the error of an earlier call
         if isinstance(cause, ConnectionRefusedError | socket.gaierror):

@@ -181,7 +181,7 @@ def calibrate(
 ) -> Calibration:
     """Find the smallest budgets that lose few right answers.
 
-    At most a share epsilon of right answers is lost under them.
+    With confidence 1 - delta, they lose at most a share epsilon of the right answers.
 
     Asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by each
     scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are

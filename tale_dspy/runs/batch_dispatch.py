@@ -1,6 +1,6 @@
-"""One round of batches.
+"""One round of batches: planned, submitted in parts, polled and collected.
 
-Written down, submitted in parts that the provider takes, polled until ended, collected.
+The parts are of a size that the provider takes, and are written down before they are submitted.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ class BatchedCall(Protocol):
     """What a batch must know of the LM call that one of its requests belongs to."""
 
     def reserve(self) -> float:
-        """Hold the worst case of the call, unless it is held.
+        """Hold the worst case of the call, and return it in US dollars.
 
-        Return it in US dollars.
+        A call whose worst case is held already is not held twice.
         """
         ...
 
@@ -185,7 +185,7 @@ class BatchDispatcher:
     ) -> None:
         """Queue requests again that were refused for their tokens.
 
-        In halves, if no other batch was in the way.
+        They are halved if no other batch can be the reason.
         """
         self._one_at_a_time = True
         if not alone:
@@ -199,7 +199,7 @@ class BatchDispatcher:
     async def _collect(self, one: _InFlight) -> None:
         """Hand on the results of a batch.
 
-        Each request's once, and a good one in the place of an error.
+        Each request gets one result; a good one is preferred to an error.
         """
         results: dict[str, BatchResult] = {}
         async for result in one.client.results(str(one.batch.batch_id)):

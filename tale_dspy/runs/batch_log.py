@@ -1,6 +1,6 @@
-"""`batches.jsonl`: which batches a run planned and collected.
+"""`batches.jsonl`: the batches a run planned, submitted and collected.
 
-Also those submitted, so that a killed run pays nothing twice.
+A run that was killed reads it and pays for nothing twice.
 
 A line is written before anything is submitted (`planned`: name, requests, reserved dollars), when the provider has
 named the batch (`submitted`), and when it has no answer left that the journal lacks (`collected`), was never submitted
@@ -57,10 +57,7 @@ class PlannedBatch:
 
 
 def request_key(journal_key: JournalKey, number: int) -> str:
-    """Hash what the journal knows a call by.
-
-    And how many requests it had made before.
-    """
+    """Hash a call's key in the journal and how many requests it made before."""
     text = "\0".join(map(str, (*journal_key, number)))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
@@ -147,10 +144,7 @@ class BatchLog:
                     self.settled(batch, request.custom_id)
 
     def settled(self, batch: PlannedBatch, custom_id: str) -> None:
-        """Note that the answer to a request is in the journal.
-
-        Or that none is needed any more.
-        """
+        """Note that a request's answer is in the journal, or no longer needed."""
         batch.unsettled.discard(custom_id)
         if not batch.unsettled and batch.name in self.open:
             self.end(batch, "collected")

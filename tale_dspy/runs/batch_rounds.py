@@ -47,7 +47,7 @@ _worker: ContextVar[_Worker | None] = ContextVar("tale_dspy_batch_worker", defau
 class CallSender:
     """Send the requests of one LM call through the rounds of its run.
 
-    A `RequestSender`.
+    It is a `RequestSender`.
     """
 
     rounds: "BatchRounds"
@@ -188,7 +188,7 @@ class BatchRounds:
     async def _until_blocked(self) -> None:
         """Wait until every question waits for a call.
 
-        And no further call has come for a moment.
+        A short time without a further call must have passed as well.
         """
         while True:
             self._changed = False
@@ -197,10 +197,7 @@ class BatchRounds:
                 return
 
     async def _round(self) -> None:
-        """Collect what an earlier process has sent.
-
-        Where nothing is left of that, send all that waits.
-        """
+        """Collect what an earlier process has sent, or else send all that waits."""
         self._sent, self._waiting = self._waiting, []
         fresh: list[WaitingRequest] = []
         earlier: dict[str, tuple[PlannedBatch, dict[str, WaitingRequest]]] = {}
@@ -224,7 +221,7 @@ class BatchRounds:
     def _hold(self, request: WaitingRequest) -> None:
         """Reserve what an earlier process has sent.
 
-        It is paid, whatever the cap of this one is.
+        It is paid for, whatever the cap of this process.
         """
         with suppress(SpendCapReached):
             request.reserved_usd = request.call.reserve()
@@ -232,7 +229,7 @@ class BatchRounds:
     def _affordable(self, requests: list[WaitingRequest]) -> list[WaitingRequest]:
         """Return those whose worst cases fit under the caps.
 
-        Others wait until these are settled.
+        The others wait until these are settled.
 
         Where none fits the cap is reached, and the first call ends the run with it.
         """
@@ -261,8 +258,5 @@ class BatchRounds:
             request.answer.set_result(result.reply)
 
     def _keep(self, batch: PlannedBatch, result: BatchResult) -> None:
-        """Keep a result of an earlier process's batch.
-
-        For the question that will ask for it.
-        """
+        """Store a result of an earlier process's batch for the call that asks for it."""
         self._unclaimed[result.custom_id] = result

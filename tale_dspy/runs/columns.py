@@ -60,10 +60,7 @@ class TextColumn:
 
 @dataclass(frozen=True)
 class RunColumns:
-    """The columns of a run.
-
-    All have one entry a record, in the order of the records.
-    """
+    """The columns of a run, one entry a record, in the order of the records."""
 
     ids: "NDArray[np.bytes_]"
     repeat: "NDArray[np.int32]"
@@ -102,7 +99,7 @@ class RunColumns:
     def take(self, places: "NDArray[np.int64]") -> "RunColumns":
         """Return the records at these places, in their order.
 
-        All of them in the order they have are not copied.
+        The columns are not copied if the places are all of them in order.
         """
         import numpy as np
 

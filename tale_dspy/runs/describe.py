@@ -1,7 +1,4 @@
-"""What `run.json` says.
-
-Everything that decides the result of a run, and nothing secret.
-"""
+"""The content of `run.json`: what decides the result, and no secret."""
 
 import hashlib
 import ipaddress
@@ -45,7 +42,7 @@ def describe_run(
 ) -> JsonObject:
     """Build the content of `run.json`.
 
-    `config` decides the result: a folder of another one is refused. The rest tells how and when it was made.
+    `config` decides the result: a folder with another one is refused. The rest tells how and when the run was made.
 
     Raises:
         UsageError: If the program has seen some of the questions, and `allow_leak` is not set.
@@ -146,7 +143,7 @@ def _fallback_models(lm: LanguageModel) -> JsonObject:
 def prompting(program: Program) -> list[list[str]]:
     """Return name, instructions and demos of each predictor.
 
-    Estimators are left out: no claim of a saving may rest on the others.
+    Estimators are left out: a claim of a saving does not depend on their prompts.
     """
     estimators = {id(m.predict) for _, m in program.named_sub_modules(BudgetEstimator)}
     return [
@@ -159,7 +156,7 @@ def prompting(program: Program) -> list[list[str]]:
 def _dspy_release() -> str:
     """Return the feature release of DSPy, such as 3.4.
 
-    From one to the next prompts and baselines change.
+    Prompts and baselines change from one to the next.
     """
     return ".".join(version("dspy").split(".")[:2])
 
@@ -183,7 +180,7 @@ def _hash_value(value: object) -> str:
 def _without_address(value: object) -> str:
     """Describe what JSON cannot hold.
 
-    An address would differ in the next process.
+    The memory address is removed, since it would differ in the next process.
     """
     return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
 
@@ -205,7 +202,7 @@ def _engine_name(lm: LanguageModel) -> str | None:
 def _weights_hash(lm: LanguageModel) -> dict[str, str]:
     """Hash the files of a local model.
 
-    One that was trained further lies at the same path.
+    A model that was trained further may lie at the same path.
     """
     return {"weights": lm.identity} if isinstance(lm, LM) and lm.identity else {}
 
@@ -227,7 +224,7 @@ def _is_embedded(lm: LanguageModel) -> bool:
 def _endpoint_of(lm: LanguageModel, *, compared: bool) -> str | None:
     """Return host and path of the endpoint.
 
-    Without user, password and query.
+    User, password and query are left out.
 
     A loopback port may change between processes.
     """

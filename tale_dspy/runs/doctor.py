@@ -1,6 +1,6 @@
 """`examine`: what an endpoint does with a key, a budget and a control.
 
-The control is that of its reasoning; some twenty small calls find it out.
+The control is that of reasoning; some twenty small calls test all of it.
 """
 
 import contextvars
@@ -74,9 +74,9 @@ class Reading:
 
     @property
     def within_budget(self) -> bool:
-        """Return whether the budget was kept, within a tenth.
+        """Return whether the reply stayed within the budget, with a tenth to spare.
 
-        An answer that was cut off keeps none.
+        A truncated answer did not.
         """
         return self.adherence is not None and self.adherence <= MOST_ADHERENCE and self.status != "truncated"
 
@@ -149,7 +149,7 @@ def _describe_readings(readings: Sequence[Reading]) -> str:
 def observed_control(lm: LanguageModel, diagnosis: Diagnosis, today: date) -> ReasoningControl:
     """Return a row for `$TALE_CONTROLS` that says what was seen of a model.
 
-    A control that had no effect, or was refused, is none: the budget then goes into the prompt alone.
+    A control without effect, or refused, is written as none: the budget then goes into the prompt alone.
 
     Args:
         lm: The model that was examined.
@@ -218,9 +218,9 @@ def modes_of(lm: LanguageModel) -> tuple[dict[Mode, tuple[int | str, ...]], dict
 
 
 def expected_price(lm: LanguageModel, price: Price | None = None) -> tuple[int, float | None]:
-    """Return the calls of an examination and what they cost at most, roughly.
+    """Return the calls of an examination and about the most they cost.
 
-    The result is None where the price is unknown.
+    The cost, in US dollars, is None where the price is unknown.
     """
     tried, _ = modes_of(lm)
     burst = 0 if is_local(lm.model) else BURST
@@ -241,9 +241,9 @@ def examine(
     concurrency: int = 4,
     progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
-    """Find out what of a model works.
+    """Test which features of a model work.
 
-    That is the key, the reasoning control, whether a budget is kept, and what is reported and refused.
+    These are the key, the reasoning control, whether a budget is followed, and what is reported and refused.
 
     Args:
         lm: A language model; asked without its cache.
@@ -326,7 +326,7 @@ def _take_reading(mode: Mode, budget: int | str) -> Reading:
 def _is_refused(lm: LanguageModel, number: int) -> bool:
     """Return whether one call of a burst is refused with 429.
 
-    Other errors are none of its business.
+    Other errors count as not refused.
     """
     ask = DirectAnswer("question -> answer", adapter=TaleAdapter())
     try:

@@ -1,6 +1,6 @@
-"""`evaluate`: ask many questions at once, and keep what is paid for.
+"""`evaluate`: ask many questions at once, and store every paid answer.
 
-A cap, a fault or Ctrl-C stops it with that.
+A cap, a fault or Ctrl-C stops a run without losing paid answers.
 
 The work is done by `work_runner.WorkRunner`, which a search uses, too.
 """
@@ -144,7 +144,7 @@ class _Evaluation:
     def run(self) -> Run:
         """Work until all is done or something ends it.
 
-        Write the summary in any case.
+        The summary is written in any case.
         """
         started = time.perf_counter()
         if self.options.progress:
@@ -206,7 +206,7 @@ class _Evaluation:
     def _finish_run(self, started: float, stopped: str | None, message: str | None = None) -> Run:
         """Build the run and write its summary.
 
-        What cannot be written hides nothing that came before.
+        A summary that cannot be written does not hide an earlier error.
         """
         with self._lock:  # a worker that was not waited for may still add to both
             run = Run(

@@ -1,6 +1,6 @@
 """Read and lock the files of a run folder.
 
-Nothing that anybody may have edited or planted is taken on trust.
+Every file is checked, since anybody may have edited or planted it.
 
 A file that is no plain file (a link, a pipe) is not opened. A line that is not what it should be ends in one sentence
 with file and line. Nothing is held in memory beyond the line that is read.
@@ -32,7 +32,7 @@ HELD = ".lock.held"
 
 
 def require_plain_file(path: Path) -> None:
-    """Refuse what is there under this name if it is no plain file.
+    """Refuse a path that is not a plain file.
 
     A missing one is fine.
 
@@ -124,10 +124,7 @@ def _parse_line(path: Path, number: int, line: bytes, parse: Callable[[JsonObjec
 
 
 def read_jsonl(path: Path) -> list[JsonObject]:
-    """Read the whole lines of an appended file, which is then all in memory.
-
-    See `iter_jsonl`.
-    """
+    """Read the whole lines of an appended file into memory, as `iter_jsonl` does."""
     return [row for _, row in iter_jsonl(path, _as_it_is)]
 
 
@@ -147,9 +144,9 @@ def _as_unknown(_: str) -> None:
 
 
 def open_for_appending(path: Path) -> int:
-    """Open a file for appends of whole lines, without the line a kill cut off.
+    """Open a file for appends of whole lines, and return its descriptor.
 
-    Return its descriptor.
+    A last line that a kill cut off is removed.
 
     Raises:
         RunFolderError: If it is no plain file.
@@ -182,7 +179,7 @@ def _end_of_last_line(descriptor: int, size: int) -> int:
 def append_line(descriptor: int, folder: Path, name: str, line: bytes) -> None:
     """Append one line with one write.
 
-    It is whole or, on a full disk, taken back.
+    It is written whole, or removed again if the disk is full.
 
     Raises:
         BackendError: If it could not be written, or the file was deleted under the run.
@@ -206,7 +203,7 @@ def cannot_write(path: Path, error: OSError) -> BackendError:
 
 
 def lock_folder(folder: Path) -> filelock.BaseFileLock:
-    """Take the lock of a run folder, so that one process at a time writes there.
+    """Lock a run folder, so that one process at a time writes there.
 
     A file system without locks gets a lock that is a file, with a warning: after a kill it has to be deleted by hand.
 
@@ -237,7 +234,7 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
 def remove_lock_of(folder: Path, host: str, process: int) -> None:
     """Remove the lock file of a process that was lost.
 
-    On a file system without locks; any other stays.
+    Only file systems without locks have such a file; that of any other process stays.
     """
     path = folder / HELD
     require_plain_file(path)

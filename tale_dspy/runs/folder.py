@@ -1,6 +1,6 @@
-"""The files of a run.
+"""The files of a run: one writer, appended results, a journal of calls.
 
-Who may write, what is appended when, and what a killed run left behind.
+A run that was killed is continued from them.
 
 `run.json` is written once, `calls.jsonl` and the file of results (`records.jsonl`) are appended a whole line at a time,
 `summary.json` is replaced at the end. A line cut off by a kill is cut away when the folder is opened again.
@@ -110,10 +110,7 @@ class JournalFolder(ABC):
 
     @cached_property
     def journal(self) -> dict[JournalKey, JsonObject]:
-        """Answers that were paid for questions not finished.
-
-        Read when first asked for.
-        """
+        """Paid answers to questions that are not finished, read at first use."""
         answered: dict[JournalKey, JsonObject] = {}
         for _, row in iter_jsonl(self.path / "calls.jsonl", _checked_call):
             if row.get("error") is None and not self.is_done(row["id"], row["repeat"]):
@@ -140,10 +137,7 @@ class JournalFolder(ABC):
                 os.fsync(self._files[name])
 
     def rows_of(self, name: str) -> list[JsonObject]:
-        """Return the lines of a file that is appended beside the journal.
-
-        None if it is missing.
-        """
+        """Return the lines of a file beside the journal, or None if it is missing."""
         return read_jsonl(self.path / name)
 
     def replace(self, name: str, value: JsonObject) -> None:
@@ -228,10 +222,7 @@ class RunFolder(JournalFolder):
         return place < len(self._done) and bool(self._done[place] == key)
 
     def store_columns(self) -> None:
-        """Write the columns of a large run beside its records.
-
-        Nothing happens where they are there.
-        """
+        """Write the columns of a large run beside its records, unless they are there."""
         if self.summary.records >= PARQUET_FROM and read_columns(self.path) is None:
             write_columns(self.path, self.summary.to_state())
 
@@ -261,7 +252,7 @@ _CALL_KINDS: dict[str, tuple[type, ...]] = {
 def _checked_call(row: JsonObject) -> JsonObject:
     """Check a line of the journal.
 
-    Of an attempt that failed no more than whose it was is used.
+    Of a failed attempt only the question and repeat are used, so only these are checked.
     """
     names = _CALL_KINDS if row.get("error") is None else ("id", "repeat")
     for name in names:

@@ -1,6 +1,6 @@
-"""Join the shards of a run.
+"""Join the shards of a run into one summary.
 
-Each answer once, what was paid twice counted, and one summary for all of them.
+Each answer counts once, and what was paid twice is counted.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class MergedRun:
 def merge_shards(folder: Path) -> MergedRun:
     """Read the shards in a folder as one run, and write its `summary.json`.
 
-    Shards that are missing or not finished make a run that says so.
+    If shards are missing or not finished, the run says so.
 
     Raises:
         RunFolderError: If there are no shards, or they are of other configurations or splits.
@@ -65,9 +65,9 @@ def merge_shards(folder: Path) -> MergedRun:
 
 
 def paid_twice(parts: tuple[Path, ...]) -> tuple[int, float]:
-    """Return how many paid calls repeat another of the same draw.
+    """Return how many paid calls repeat another of the same draw, and their cost.
 
-    Their US dollars are returned, too, as far as they are known.
+    The cost is the sum of the known prices, in US dollars.
 
     Sixteen bytes a call are in memory.
     """

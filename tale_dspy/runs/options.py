@@ -17,7 +17,7 @@ from tale_dspy.runs.summary import RunSummary
 class Tally:
     """Running figures of a run, for a progress bar.
 
-    Questions of an earlier process are counted in.
+    Questions of an earlier process are included.
     """
 
     total: int

@@ -21,7 +21,7 @@ class QuestionSample:
     def occurrence(self, key: str) -> int:
         """Count equal requests, from 0.
 
-        The order of concurrent calls then does not matter.
+        So the order of concurrent calls does not matter.
         """
         with self._lock:
             self._requests[key] += 1

@@ -1,6 +1,6 @@
 """The questions of a run, read as a stream.
 
-Eight bytes of each are kept in memory, its content hash.
+Eight bytes of each stay in memory: its content hash.
 """
 
 from array import array

@@ -1,6 +1,4 @@
-"""A Ray cluster to work on.
-
-One of this process's own, or one that runs already.
+"""A Ray cluster to work on: a new one, or one that runs already.
 
 Ray is told nothing of keys: workers of `local` inherit the environment of this process, those of a cluster have that of
 their nodes. Its usage statistics, its dashboard and the token file in the home directory are off.
@@ -29,7 +27,7 @@ STORE_BYTES = 80_000_000
 def ray_cluster(address: str, cpus: int | None = None) -> Iterator[Any]:
     """Connect to a cluster, or start one that ends with the block.
 
-    A process that is connected already uses that connection, and keeps it.
+    A process that is already connected uses that connection, and stays connected.
 
     Args:
         address: `local`, `auto` (a cluster that runs on this machine, or the one of `RAY_ADDRESS`), or `host:port`.
@@ -92,9 +90,9 @@ def _set_environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Refuse at once where nothing listens.
+    """Refuse an address where nothing listens.
 
-    Ray itself tries for minutes, and hears no Ctrl-C meanwhile.
+    Ray itself would try for minutes, during which Ctrl-C has no effect.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():

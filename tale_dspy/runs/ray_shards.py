@@ -59,7 +59,7 @@ class ShardContext:
 class ShardWork(Protocol):
     """Do one shard, in a worker.
 
-    Pickled by Ray, so a function of a module with plain arguments.
+    Ray pickles it, so it is a function of a module with plain arguments.
     """
 
     def __call__(self, context: ShardContext) -> bool:
@@ -93,9 +93,9 @@ class _LeaseHolder:
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
-        """Give a sign of life now and then.
+        """Report at intervals that this shard is alive.
 
-        Others then wait for what this shard has leased.
+        Other shards then wait for what it has leased.
         """
         ended = threading.Event()
 
@@ -126,9 +126,9 @@ class _LeaseHolder:
 
 
 class _Reporter:
-    """Send the running figures of a shard now and then.
+    """Send the running figures of a shard at intervals.
 
-    It ends the shard as Ctrl-C would where the answer is to end.
+    It interrupts the shard, as Ctrl-C does, if the answer says to stop.
     """
 
     def __init__(self, ray: Any, coordinator: Any, shard: int) -> None:
@@ -202,9 +202,9 @@ def _plain_kind(error: TaleError) -> type[TaleError]:
 
 
 def _wait_for_folder(folder: Path, earlier: list[Worker]) -> None:
-    """Wait until the process that worked there before has left.
+    """Wait until the process that worked in the folder before has left.
 
-    A lock file of a lost one is removed.
+    The lock file of a lost process is removed.
     """
     if not folder.is_dir():
         return
@@ -301,7 +301,7 @@ def _watch(ray: Any, running: dict[Any, Shard], look: Callable[[], None]) -> boo
 def _end(ray: Any, running: Mapping[Any, Shard], coordinator: Any) -> None:
     """Interrupt the shards that have not ended.
 
-    They are given time to write what is finished.
+    They have time to write what is finished.
     """
     left = list(running)
     if left:

@@ -97,10 +97,7 @@ class Record:
 
     @property
     def price_usd(self) -> float | None:
-        """Full price of the question, whether paid or served from a cache.
-
-        The result is None if any part of it is unknown.
-        """
+        """Full price of the question, whether paid or from a cache, None if unknown."""
         # With a metric that asks a model the cached call may be the metric's, unless the program's own cost nothing.
         own_cached = self.cached_calls > 0 and (self.metric_tokens is None or not self.cost_usd)
         if self.cost_usd is None or (own_cached and self.saved_cost_usd is None):
@@ -109,9 +106,9 @@ class Record:
 
     @property
     def net_tokens(self) -> int | None:
-        """Output tokens with the estimator's.
+        """Output tokens with the estimator's, or None if either is unknown.
 
-        The result is None if either is unknown, an estimator that was not asked being 0.
+        An estimator that was not called counts as 0.
         """
         estimated = self.estimate_prompt_tokens is not None or self.usage_source == "unknown"
         if self.output_tokens is None or (self.estimate_tokens is None and estimated):

@@ -1,6 +1,6 @@
 """A run: everything that decided it, and its finished questions.
 
-Read from disk when asked for.
+They are read from disk when they are needed.
 
 Nothing here calls a model. `Record` is one line of `records.jsonl`; the figures are accumulated in `summary`, the
 columns that comparisons use are made in `columns`.
@@ -51,7 +51,7 @@ __all__ = [
 class RunComparison(Protocol):
     """The part of a Comparison that `Run.compare` promises.
 
-    It is a `tale_dspy.comparison.compare.Comparison`.
+    Its implementation is `tale_dspy.comparison.compare.Comparison`.
     """
 
     @property
@@ -174,7 +174,7 @@ class Run:
     def _read_columns(self) -> None:
         """Make columns and summary in one pass over the records.
 
-        Those that were stored are taken instead.
+        Stored columns are used instead, if there are any.
         """
         if self._records is not None:
             self._columns = columns_of(self._records)
@@ -192,7 +192,7 @@ class Run:
             self._count_once()
 
     def _count_once(self) -> None:
-        """Count an answer that several shards hold once, the last.
+        """Count an answer that several shards hold once, the last of them.
 
         Nothing is read again where there is none.
         """
@@ -207,10 +207,7 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of questions answered right (mean over repeats first).
-
-        The result is None without records.
-        """
+        """Share of questions answered right (mean over repeats first), or None."""
         accuracy: float | None = self.summary["accuracy"]
         return accuracy
 
@@ -250,7 +247,7 @@ class Run:
     def compare(self, other: "Run") -> RunComparison:
         """Compare two runs question by question.
 
-        `self` is the new one, `other` the baseline.
+        `self` is the new run, `other` the baseline.
 
         Returns:
             A `Comparison`: paired differences (`self` minus `other`) on the questions both have.
@@ -317,9 +314,9 @@ def load_run(path: str | Path) -> Run:
 
 
 def _unfinished(folder: Path, shards: Sequence[Path], summaries: Sequence[JsonObject]) -> str | None:
-    """Say how many shards have not ended.
+    """Say how many shards have not ended, or None.
 
-    One that still runs, or was killed, has no summary.
+    A shard that still runs, or was killed, has no summary.
     """
     count = sum(not summary for summary in summaries) if shards else 0
     return f"{count} of {len(shards)} shards in {folder} have not ended" if count else None

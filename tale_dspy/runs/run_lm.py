@@ -14,7 +14,7 @@ from tale_dspy.runs.session import Session, recorded_entries
 class _RunLM:
     """What a run changes about an LM.
 
-    Calls go through the session, and history goes nowhere else.
+    Calls go through the session, and their history goes nowhere else.
     """
 
     _tale_session: Session

@@ -1,6 +1,6 @@
-"""Budgets as a share of what vanilla chain of thought used.
+"""Budgets as a share of the tokens of vanilla chain of thought (table 8).
 
-On the same question (paper, table 8).
+The tokens are those of the same question.
 """
 
 from collections import defaultdict

@@ -45,9 +45,9 @@ class Question:
 
     @cached_property
     def inputs(self) -> JsonObject:
-        """What the program is called with.
+        """The arguments of the program.
 
-        An Example makes a copy of itself each time it is asked.
+        They are stored, since an Example copies itself each time it is asked for them.
         """
         return dict(self.example.inputs().items())
 

@@ -1,6 +1,6 @@
 """One LM call inside a run.
 
-Replayed if it was paid before, else reserved, sent, retried, journalled and booked.
+It is replayed if it was paid before, else reserved, sent, retried, journalled and booked.
 
 The engine copies the program and puts in the place of each LM a shallow copy of a class of its own (`run_lm`), which
 hands every call to the run's `Session`. Nothing of the user's is touched.
@@ -71,9 +71,9 @@ class _PendingCall(AttemptObserver):
         return self.sample.id, self.sample.repeat, self.key, self.occurrence
 
     def reserve(self) -> float:
-        """Hold what the call costs at most in a batch, unless it is held.
+        """Hold the most a call costs in a batch, and return it in US dollars.
 
-        Return it in US dollars.
+        A call that is held already is not held twice.
         """
         return self.session.reserve_for_batch(self)
 
@@ -89,7 +89,7 @@ class _PendingCall(AttemptObserver):
 
 
 class Session:
-    """What all calls of a run share: the journal, the ledger and the stop sign.
+    """What all calls of a run share: the journal, the ledger and the stop event.
 
     Args:
         folder: Where answers are journalled; None for a run that is not written.
@@ -157,7 +157,7 @@ class Session:
     ) -> Any:
         """Answer a call through a round of batches.
 
-        It is sent again where it fails in passing.
+        It is sent again after a passing failure.
         """
         try:
             with self._record_calls(pending), use_request_sender(sender):
@@ -173,7 +173,7 @@ class Session:
     def _record_calls(self, pending: _PendingCall) -> Iterator[None]:
         """Catch what DSPy records of a call.
 
-        End the run if it failed as every other call would.
+        The run ends here if the error would meet every other call, too.
         """
         token = recorded_entries.set(pending.entries)
         try:
@@ -256,7 +256,7 @@ class Session:
         self._write_call(p, row)
 
     def _end_if_fatal(self, p: _PendingCall, error: Exception) -> None:
-        """End the run at an error that no other question would fare better with.
+        """End the run at an error that every other question would meet, too.
 
         A refusal (403, 404) may be of this question alone; it ends the run if it meets `MAX_REFUSALS` calls before
         anything was answered.
@@ -272,7 +272,7 @@ class Session:
     def end(self, error: BackendError) -> NoReturn:
         """End the run for all questions.
 
-        Raised past the user's program, which may catch any `Exception`.
+        The exception passes the user's program, which may catch any `Exception`.
         """
         self.fatal = self.fatal or error
         self.stop.set()
@@ -327,7 +327,7 @@ class Session:
     def publish(self, call: Call) -> None:
         """Book a call on its question, and hand it to every listener.
 
-        DSPy's history would do the same.
+        DSPy's history, which is off inside a run, would do the same.
         """
         sample: QuestionSample | None = dspy.settings.get("tale_sample")
         if sample is not None:
@@ -338,9 +338,6 @@ class Session:
 
 
 def sentence(error: Exception) -> str:
-    """Return the first line of an error, without the model in front.
-
-    The message names the model already.
-    """
+    """Return the first line of an error without the model, which callers name."""
     lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
     return lines[0].rpartition("] ")[2][:300]

@@ -1,6 +1,6 @@
-"""What the shards of one command share.
+"""What the shards of one command share: caps, rates and progress.
 
-Caps, rates and how far each is. Under Ray it is the one actor.
+Under Ray it is the one actor.
 """
 
 from collections import Counter, defaultdict
@@ -37,7 +37,7 @@ class SharedLimits:
 class Coordinator:
     """Share caps and rates among the shards of a command.
 
-    It also knows how far they are: the one actor.
+    It also collects their progress. Under Ray it is the one actor.
 
     Args:
         limits: Of all shards together.
@@ -56,7 +56,7 @@ class Coordinator:
     def open(self, shard: int, worker: Worker) -> tuple[int, list[Worker]]:
         """Begin an attempt of a shard.
 
-        Return its number and the workers of those before it.
+        It returns the attempt's number and the workers of earlier attempts.
         """
         earlier = list(self._workers.setdefault(shard, []))
         self._workers[shard].append(worker)
@@ -97,7 +97,7 @@ class Coordinator:
     def report(self, shard: int, tally: Tally) -> bool:
         """Take the running figures of a shard.
 
-        Return whether it is to end with what is finished.
+        It returns whether the shard must stop with what is finished.
         """
         self._tallies[shard] = tally
         return self._is_ending

@@ -1,6 +1,6 @@
 """Shards: the questions of one run split by their content.
 
-Over folders of their own, one writer each.
+Each has a folder of its own with one writer.
 
 A question belongs to shard I of N if its content hash mod N is I - 1; repeated rows of equal content go together. Each
 shard writes an ordinary run folder `OUT/shard-000I-of-000N/`, and `OUT` is read as one run.
@@ -57,9 +57,9 @@ class Shard:
         return f"shard-{self.number:04d}-of-{self.count:04d}"
 
     def share_of_caps(self, max_usd: float | None, max_tokens: int | None) -> tuple[float | None, int | None]:
-        """Return what one of N shards may spend where nobody leases the caps.
+        """Return an N-th of the caps, for N shards whose caps nobody leases.
 
-        It is an N-th, at least one token.
+        It is at least one token.
         """
         usd = None if max_usd is None else max_usd / self.count
         return usd, None if max_tokens is None else max(1, max_tokens // self.count)
@@ -73,18 +73,15 @@ class Shard:
 
 
 def shard_of(folder: Path) -> Shard | None:
-    """Return the shard that a folder is named after.
-
-    The result is None if it is named otherwise.
-    """
+    """Return the shard that a folder is named after, or None."""
     match = _FOLDER.fullmatch(folder.name)
     return Shard(int(match[1]), int(match[2])) if match and 1 <= int(match[1]) <= int(match[2]) else None
 
 
 def check_shard_ids(folder: Path, ids: Collection[bytes]) -> None:
-    """Refuse the folder of a shard that holds answers of others alone.
+    """Refuse a shard's folder if it holds answers of other shards alone.
 
-    It is a copy of another shard's under its name.
+    It is then a copy of another shard's folder under a wrong name.
 
     Args:
         folder: Any run folder; one that is no shard holds what it likes.
@@ -103,7 +100,7 @@ def check_shard_ids(folder: Path, ids: Collection[bytes]) -> None:
 def shard_folders(folder: Path) -> list[Path]:
     """Return the folders of the shards in a folder, in their order.
 
-    None if it is itself a run.
+    There are none if the folder is itself a run.
 
     Raises:
         RunFolderError: If there are shards of different splits.
@@ -114,7 +111,7 @@ def shard_folders(folder: Path) -> list[Path]:
 def shards_in(folder: Path) -> list[Path]:
     """Return the folders of the shards in a folder, in their order.
 
-    Whatever else it holds.
+    Everything else in the folder is ignored.
 
     Raises:
         RunFolderError: If there are shards of different splits.

@@ -57,7 +57,7 @@ class SharedCaps:
     def leased(cls, ledger: LeasedLedger) -> "SharedCaps":
         """Return the caps of a process that leases them.
 
-        What is left is known when a call is to be sent.
+        What is left is known only when a call is about to be sent.
         """
         caps = cls()
         caps.ledger = ledger

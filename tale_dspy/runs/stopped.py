@@ -4,5 +4,5 @@
 class RunStopped(BaseException):
     """Ends the questions in flight once the run has ended.
 
-    Never seen outside the engine.
+    It never leaves the engine.
     """

@@ -1,7 +1,7 @@
 """The columns of a large run, stored beside its records as `records.parquet`.
 
-Written when the run ends (where PyArrow is installed), and used as long as the records are those it was made from. It
-is written and read a row group at a time.
+They are written when the run ends (where PyArrow is installed), and used as long as the records are those they were
+made from. They are written and read a row group at a time.
 """
 
 import json
@@ -29,7 +29,7 @@ _FEW_TEXTS = ("outcome", "usage_source", "response_model")
 def fingerprint(records: Path) -> list[int]:
     """Return size and time of the file of records.
 
-    Stored columns are known by them to be of that file.
+    Stored columns are used only if they were made from a file with the same ones.
     """
     about = records.stat()
     return [about.st_size, about.st_mtime_ns]
@@ -38,7 +38,7 @@ def fingerprint(records: Path) -> list[int]:
 def write_columns(folder: Path, summary: JsonObject | None, chunk: int = ROW_GROUP) -> bool:
     """Store the columns of a folder's records beside them.
 
-    Say whether PyArrow is there to do it.
+    It returns whether PyArrow, which it takes, is installed.
 
     Args:
         folder: The run folder, in which nobody writes any more.
@@ -95,7 +95,7 @@ def _as_table(columns: RunColumns) -> "pa.Table":
 def read_columns(folder: Path) -> tuple[RunColumns, JsonObject | None] | None:
     """Read stored columns and the state of their summary.
 
-    The result is None if there are none of the records as they are.
+    It returns None if there are none for the present records.
 
     Raises:
         RunFolderError: If the file is there and broken.

@@ -1,6 +1,6 @@
 """The figures of a run, accumulated record by record.
 
-Exact whatever the order, and mergeable over shards.
+They are exact in any order, and mergeable over shards.
 
 Sums are exact (`ExactSum`), so that a run in shards has the figures of the unsharded run to the last digit. Memory does
 not grow with the records but for eight bytes each (their latencies, whose quantiles need them all) and, where a
@@ -286,7 +286,7 @@ class RunSummary:
     def to_state(self) -> JsonObject | None:
         """Return everything but the latencies as JSON.
 
-        The result is None where questions have several draws.
+        It is None where questions have several draws.
         """
         if not self._single:
             return None
@@ -334,9 +334,9 @@ class RunSummary:
         return {"groups": {name or "other": group.figures() for name, group in self.groups.items()}}
 
     def _budget_figures(self) -> JsonObject:
-        """Return how budgets were sent and kept, where any were.
+        """Return how budgets were sent and followed, if any were.
 
-        Adherence is tokens for each token asked for.
+        Adherence is tokens over tokens of the budget.
         """
         if not self.counts["budgets"]:
             return {}

@@ -1,6 +1,6 @@
 """One runner for evaluation and search.
 
-Pieces of work that ask a program questions, many at once, under caps.
+It runs pieces of work that ask a program questions, many at once, under caps.
 
 A piece of work is a generator. It yields a `ProgramCall` for each answer it wants next, is sent the fields of the
 records that came of them, and returns its result. The runner drives it, in threads with the program's `forward` or in
@@ -113,8 +113,8 @@ class WorkRunner(Generic[T, R]):
     ) -> SpendCapReached | None:
         """Do the work on all items, and publish each result as soon as it may be.
 
-        Until anything was answered errors are held back, since they may be one fault of the whole run:
-        `MAX_INITIAL_ERRORS` of them, or nothing but errors at the end, give the run up.
+        Until anything is answered errors are held back, since they may have one cause that ends the run:
+        `MAX_INITIAL_ERRORS` of them, or nothing but errors at the end, stop it.
 
         Args:
             items: Read one by one, never as a whole.

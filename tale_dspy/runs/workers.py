@@ -1,6 +1,6 @@
 """The workers of a run.
 
-Threads or asyncio tasks that take one piece of work after the other until something ends it.
+They are threads or asyncio tasks that take one piece of work after the other until something ends it.
 
 They are threads, since any DSPy program has a `forward`; for the modules of DSPy and of this library over LiteLLM they
 are asyncio tasks, which took less CPU there and more with DSPy's own engine (benchmarks/throughput.py).
@@ -66,7 +66,7 @@ class Workers(Generic[T]):
         work: Callable[[T], Awaitable[None]],
         batches: BatchRounds | None = None,
     ) -> None:
-        """Do the same with tasks of one event loop.
+        """Do the work as tasks of one event loop.
 
         Their calls may wait for rounds of batches.
         """
@@ -164,7 +164,7 @@ def run_settings(lm: LanguageModel | None, adapter: Any = None) -> JsonObject:
 def tasks_are_cheaper(program: Program, lm: LanguageModel | None, metric: Any, ledger: Ledger) -> bool:
     """Return whether to use tasks in place of threads.
 
-    Not under a cap, where calls wait, nor for code that may block the loop.
+    Tasks are not used under a cap, where calls wait, nor for code that may block the loop.
     """
     ours = type(program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
     lms = [lm, *language_models(program)]

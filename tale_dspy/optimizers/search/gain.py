@@ -61,7 +61,7 @@ class FixedBudgetComparison:
     def is_gain(self) -> bool:
         """Whether fewer tokens are shown, and no loss of accuracy.
 
-        The paired intervals of both must allow it.
+        The 95 % interval of tokens lies below 0, and that of accuracy does not.
         """
         tokens, accuracy = self.comparison.net_tokens.interval, self.comparison.accuracy.interval
         return tokens is not None and tokens[1] < 0 and (accuracy is None or accuracy[1] >= 0)
