@@ -37,10 +37,12 @@ from tale_dspy.task_signature import (
     BUDGET,
     REASONING,
     demo_lacks,
+    input_fields,
     input_rows,
     input_text,
     is_choice,
     is_estimator,
+    output_fields,
     output_text,
     own_instructions,
     shown_inputs,
@@ -117,8 +119,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         The paper sends it to thinking models, too.
         """
         planned: type[Signature] = super()._call_preprocess(lm, lm_kwargs, signature, inputs)
-        if REASONING in signature.output_fields and REASONING not in planned.output_fields:
-            field = signature.output_fields[REASONING]
+        if REASONING in output_fields(signature) and REASONING not in output_fields(planned):
+            field = output_fields(signature)[REASONING]
             planned = planned.prepend(REASONING, field, type_=field.annotation)
         return planned
 
@@ -157,11 +159,11 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if is_estimator(signature):
             rows = "".join(f'{title(k)}: "{input_text(f, inputs[k])}"\n' for k, f in shown.items())
             return f"Below is the question:\n\n{rows}"
-        budget = inputs.get(BUDGET) if BUDGET in signature.input_fields else None
+        budget = inputs.get(BUDGET) if BUDGET in input_fields(signature) else None
         if states_budget(signature):
             budget = STATED
-        thinks = REASONING in signature.output_fields
-        options = {"thinks": thinks, "thought": was_thought(signature.output_fields)}
+        thinks = REASONING in output_fields(signature)
+        options = {"thinks": thinks, "thought": was_thought(output_fields(signature))}
         task, alone = self._task_prompt(signature), list(shown) == ["question"] and self._is_published_form(signature)
         question = input_text(shown["question"], inputs["question"]) if alone else input_rows(signature, inputs)
         form = prompt_form(self.form or DEFAULT_FORM)
@@ -179,13 +181,13 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     def _is_published_form(self, signature: type[Signature]) -> bool:
         """Return whether a form as published loses nothing the user described."""
         outputs = visible_outputs(signature)
-        names = [k for k in signature.input_fields if k != BUDGET]
+        names = [k for k in input_fields(signature) if k != BUDGET]
         if "question" not in names or not self._task_prompt(signature).fits(list(outputs)):
             return False
         ((name, field),) = outputs.items()
         if self.task:
             return is_short(field)
-        description = described("question", signature.input_fields["question"]) or described(name, field)
+        description = described("question", input_fields(signature)["question"]) or described(name, field)
         return not description and (is_choice(signature) or field.annotation in (str, int, float))
 
     def format_assistant_message_content(
@@ -198,7 +200,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
 
         The reasoning comes first, then each output in its place.
         """
-        lines = [str(outputs[REASONING])] if outputs.get(REASONING) and REASONING in signature.output_fields else []
+        lines = [str(outputs[REASONING])] if outputs.get(REASONING) and REASONING in output_fields(signature) else []
         if states_budget(signature) and outputs.get(BUDGET):
             lines.insert(0, f"Budget: [[{outputs[BUDGET]}]]")
         answers = {
@@ -238,7 +240,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         """
         messages = []
         for demo in demos:
-            outputs = {k: f for k, f in signature.output_fields.items() if k != REASONING}
+            outputs = {k: f for k, f in output_fields(signature).items() if k != REASONING}
             if any(demo_lacks(demo, k, f) for k, f in outputs.items()) or not shown_inputs(signature, demo):
                 continue
             messages.append({"role": "user", "content": self._question_message(signature, demo)})
@@ -258,7 +260,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
             return turns
         messages = []
         for budget_request in inputs.pop(history_field_name).messages:
-            lines = [f"{title(k)}: {v}" for k, v in budget_request.items() if k not in signature.input_fields]
+            lines = [f"{title(k)}: {v}" for k, v in budget_request.items() if k not in input_fields(signature)]
             pair = {"user": input_rows(signature, budget_request), "assistant": "\n".join(lines)}
             messages += [{"role": who, "content": text} for who, text in pair.items() if text]
         return messages
@@ -280,15 +282,15 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if is_estimator(signature):
             contents = (b.content for b in reversed(brackets(split_thought(completion).visible, ())))
             return {BUDGET: next((c for c in contents if read_budget(c) is not None), completion.strip() or None)}
-        thinks = REASONING in signature.output_fields
+        thinks = REASONING in output_fields(signature)
         choice = self._is_choice_prompt(signature)
         stated, completion = split_stated(completion) if states_budget(signature) else (None, completion)
         values, before = read_fields(visible_outputs(signature), completion, choice=choice, thinks=thinks)
-        if BUDGET in signature.output_fields:
+        if BUDGET in output_fields(signature):
             values[BUDGET] = stated
         if thinks:
-            values[REASONING] = thought(before.strip().removeprefix(_HEADER), signature.output_fields[REASONING])
-        return {k: default(f) if values.get(k) is None else values[k] for k, f in signature.output_fields.items()}
+            values[REASONING] = thought(before.strip().removeprefix(_HEADER), output_fields(signature)[REASONING])
+        return {k: default(f) if values.get(k) is None else values[k] for k, f in output_fields(signature).items()}
 
     def _call_postprocess(
         self,
@@ -316,10 +318,10 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         if value is None and row.get("text"):
             value = super()._call_postprocess(processed, original, [row], lm, lm_kwargs)[0]
         if value is None:
-            value = {k: default(f) for k, f in original.output_fields.items()}
+            value = {k: default(f) for k, f in output_fields(original).items()}
         native = row.get("reasoning_content")
-        if native and REASONING in original.output_fields and not value.get(REASONING):
-            value[REASONING] = thought(str(native), original.output_fields[REASONING])
+        if native and REASONING in output_fields(original) and not value.get(REASONING):
+            value[REASONING] = thought(str(native), output_fields(original)[REASONING])
         return value
 
 

@@ -21,6 +21,7 @@ from dspy.clients.base_lm import GLOBAL_HISTORY
 from dspy.clients.call_context import adapter_fallback_scope
 from dspy.clients.call_result import usage_dict
 from dspy.clients.capabilities import resolve as resolve_engine
+from dspy.clients.engines.lm15_engine import LM15Engine
 from dspy.clients.execution import IGNORED_CACHE_KEYS
 from dspy.clients.execution import aexecute as aexecute_call
 from dspy.clients.execution import execute as execute_call
@@ -41,6 +42,7 @@ from dspy.lm15 import (
     ProviderError,
     Request,
     Response,
+    RouterConfig,
     TextPart,
     UnsupportedFeatureError,
     Usage,
@@ -94,6 +96,7 @@ __all__ = [
     "plain_data",
     "prepare_call",
     "remember_price_entries",
+    "remember_routes",
     "replace_transport",
     "resolve_engine",
     "response_to_events",
@@ -113,6 +116,8 @@ TransportReadError: Any = _transports.ReadError
 TransportReadTimeout: Any = _transports.ReadTimeout
 
 _costs: Any = import_module("dspy.clients.costs")
+_capabilities: Any = import_module("dspy.clients.capabilities")
+_backend_selection: Any = import_module("dspy.clients.backend_selection")
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -153,7 +158,43 @@ def _remembered_model_info(provider: str, model: str, *, namespaces: Sequence[st
 @lru_cache(maxsize=1024)
 def _model_info_once(provider: str, model: str, namespaces: tuple[str, ...] | None) -> dict[str, Any]:
     info: dict[str, Any] = model_info(provider, model, namespaces=namespaces)
-    return info
+    # DSPy looks through all names of an entry for the lengths at which a price changes.
+    return {name: value for name, value in info.items() if "cost" in name} or info
+
+
+def remember_routes() -> None:
+    """Let DSPy find the provider of a model once in a process.
+
+    At each call DSPy builds two engines only to ask them which provider a model string means: a tenth of the CPU time
+    of the call. Nothing else decides it, unless the LM declares providers of its own; DSPy then finds it anew.
+    """
+    if _capabilities.resolve is resolve_engine:
+        _capabilities.resolve = _route_of_lm
+        _backend_selection.LM15Engine = _RouteFinder
+
+
+class _RouteFinder:
+    """Stand in for the engine that DSPy builds to find a route."""
+
+    def __init__(self, config: Any, *, model_type: str) -> None:
+        self._config = config
+        self._model_type = model_type
+
+    def resolve(self, model: str) -> Any:
+        if self._config.providers or type(model) is not str:  # a kind of text may say its provider
+            return LM15Engine(self._config, model_type=self._model_type).resolve(model)
+        return _find_route(model, self._model_type)
+
+
+def _route_of_lm(lm: Any) -> Any:
+    if getattr(lm, "_providers", ()) or type(lm.model) is not str:
+        return resolve_engine(lm)
+    return _find_route(lm.model, lm.model_type)
+
+
+@lru_cache(maxsize=1024)
+def _find_route(model: str, model_type: str) -> Any:
+    return LM15Engine(RouterConfig(env={}), model_type=model_type).resolve(model)
 
 
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:

@@ -7,13 +7,14 @@ import json
 import re
 from contextlib import suppress
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 from dspy import Signature
 from pydantic.fields import FieldInfo
 
 from tale_dspy.dspy_bridge import annotation_allows_none, format_field_value
-from tale_dspy.fields import described, is_short, plain_type, title
+from tale_dspy.fields import Fields, described, is_short, plain_type, title
 from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.replies import quoted
 
@@ -24,14 +25,34 @@ BUDGET = "token_budget"
 _GENERATED = re.compile(r"Given the fields (?:`\w+`(?:, )?)*, produce the fields (?:`\w+`(?:, )?)*\.")
 
 
+def output_fields(signature: type[Signature]) -> Fields:
+    """Return the output fields of a signature.
+
+    DSPy picks them out of all fields anew each time it is asked.
+    """
+    key: Any = signature
+    return _fields_by_side(key)[1]
+
+
+def input_fields(signature: type[Signature]) -> Fields:
+    """Return the input fields of a signature, as `output_fields`."""
+    key: Any = signature
+    return _fields_by_side(key)[0]
+
+
+@lru_cache(maxsize=256)  # asked several times a call; a signature is never changed, but replaced
+def _fields_by_side(signature: type[Signature]) -> tuple[Fields, Fields]:
+    return MappingProxyType(signature.input_fields), MappingProxyType(signature.output_fields)
+
+
 def is_estimator(signature: type[Signature]) -> bool:
     """Return whether the signature's only output is `token_budget`."""
-    return list(signature.output_fields) == [BUDGET]
+    return list(output_fields(signature)) == [BUDGET]
 
 
 def states_budget(signature: type[Signature]) -> bool:
     """Return whether the model states `token_budget` itself, before its outputs."""
-    return BUDGET in signature.output_fields and not is_estimator(signature)
+    return BUDGET in output_fields(signature) and not is_estimator(signature)
 
 
 def is_choice(signature: type[Signature]) -> bool:
@@ -43,7 +64,7 @@ def is_choice(signature: type[Signature]) -> bool:
     return _is_choice(key)
 
 
-@lru_cache(maxsize=256)  # asked several times a call; a signature is never changed, but replaced
+@lru_cache(maxsize=256)  # as above
 def _is_choice(signature: type[Signature]) -> bool:
     outputs = visible_outputs(signature)
     if len(outputs) != 1:
@@ -67,11 +88,11 @@ def own_instructions(signature: type[Signature]) -> str:
 
 def visible_outputs(signature: type[Signature]) -> dict[str, FieldInfo]:
     beside = (REASONING, BUDGET) if states_budget(signature) else (REASONING,)
-    return {k: f for k, f in signature.output_fields.items() if k not in beside}
+    return {k: f for k, f in output_fields(signature).items() if k not in beside}
 
 
 def shown_inputs(signature: type[Signature], inputs: JsonObject) -> dict[str, FieldInfo]:
-    return {k: f for k, f in signature.input_fields.items() if k != BUDGET and inputs.get(k) is not None}
+    return {k: f for k, f in input_fields(signature).items() if k != BUDGET and inputs.get(k) is not None}
 
 
 def demo_lacks(demo: JsonObject, name: str, field: FieldInfo) -> bool:

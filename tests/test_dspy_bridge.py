@@ -38,4 +38,38 @@ def test_the_price_entry_of_a_model_is_looked_up_once(
     assert [entry["cost"] for entry in lm.history] == [pytest.approx(cost)] * 3
     assert 0 < at_first == len(looked_up)
     costs = import_module("dspy.clients.costs")
-    assert costs.model_info("openai", model) == original("openai", model)
+    prices = {name: value for name, value in original("openai", model).items() if "cost" in name}
+    assert costs.model_info("openai", model) == prices
+
+
+def test_the_provider_of_a_model_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+
+    def engine(config: object, *, model_type: str) -> object:
+        built.append(config)
+        return original(config, model_type=model_type)
+
+    original = dspy_bridge.LM15Engine
+    with ScriptedServer(Reply("4")) as server:
+        lm = tale_dspy.LM("openai/gpt-4o-mini", engine="auto", api_base=server.url, api_key="k", cache=False)
+        dspy_bridge._find_route.cache_clear()
+        monkeypatch.setattr(dspy_bridge, "LM15Engine", engine)
+        for _ in range(3):
+            lm("2+2?")
+    assert len(built) == 1
+    capabilities = import_module("dspy.clients.capabilities")
+    assert capabilities.resolve(lm) == dspy_bridge.resolve_engine(lm)
+
+
+def test_a_provider_that_a_user_has_registered_is_asked_at_its_own_address() -> None:
+    registry, lm15 = import_module("dspy.lm15"), import_module("dspy._vendor.lm15")
+    compat = import_module("dspy._vendor.lm15.compat").OpenAIChatCompat()
+    with ScriptedServer(Reply("4")) as server:
+        access = lm15.AccessPolicy(provider="of-ours", base_url=server.url)
+        registry.register_provider(registry.ProviderDefinition.chat(access, compat=compat, placeholder_key="none"))
+        try:
+            lm = tale_dspy.LM("of-ours/some-model", engine="lm15", cache=False)
+        finally:
+            registry.unregister_provider("of-ours")
+        assert lm("2+2?") == ["4"]
+        assert [request.body["model"] for request in server.requests] == ["some-model"]

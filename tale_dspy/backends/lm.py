@@ -28,7 +28,13 @@ from tale_dspy.backends.native_transport import GuardedEngineStore
 from tale_dspy.backends.prices import price_of
 from tale_dspy.backends.reasoning_params import SERVERS
 from tale_dspy.backends.redaction import without_secrets
-from tale_dspy.dspy_bridge import Request, is_openai_reasoning_model, remember_price_entries, with_lm_callbacks
+from tale_dspy.dspy_bridge import (
+    Request,
+    is_openai_reasoning_model,
+    remember_price_entries,
+    remember_routes,
+    with_lm_callbacks,
+)
 from tale_dspy.errors import TaleError, UsageError
 from tale_dspy.protocols import RequestSettings, SettingsView
 
@@ -116,6 +122,7 @@ class LM(EndpointOptions, UsageKeepingLM):
         self.server = server
         self.fallbacks = tuple(_checked_fallback(other, engine) for other in fallbacks)
         remember_price_entries()
+        remember_routes()
         self._engine_store = GuardedEngineStore()
         self._engine_id = uuid.uuid4().hex
 

@@ -7,6 +7,7 @@ an engine put into it sends through a transport of this module. DSPy's transport
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
@@ -40,6 +41,7 @@ class GuardedEngineStore(dict[Any, Any]):
         guard = GuardedAsyncTransport if asynchronous else GuardedTransport
         replace_transport(engine, lambda inner: guard(inner, seconds))
         engine.plan = TextPlans(engine.plan)
+        engine.resolve = lru_cache(maxsize=64)(engine.resolve)  # asked at each request; nothing changes the answer
         super().__setitem__(key, engine)
 
 

@@ -29,7 +29,7 @@ from tale_dspy.programs.state import BudgetState, TrainingExamples
 from tale_dspy.programs.steps import Steps, arun_steps, call_of, run_steps
 from tale_dspy.programs.typenames import type_from_text, type_to_text
 from tale_dspy.protocols import CallArguments, JsonObject
-from tale_dspy.task_signature import BUDGET, REASONING, own_instructions
+from tale_dspy.task_signature import BUDGET, REASONING, output_fields, own_instructions
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
 """Names a module adds to a signature or to its predictions."""
@@ -206,7 +206,7 @@ class TaleModule(RegisteredModule, abstract=True):
         The old one belongs to the trace.
         """
         self.seen.check_model(calls)
-        names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
+        names = [k for k in output_fields(self.predict.signature) if k not in (REASONING, BUDGET)]
         receipt = Receipt(
             program=type(self).__name__,
             status=status_of(calls, any(raw.get(k) is not None for k in names)),

@@ -22,7 +22,7 @@ from tale_dspy.programs.recovery import Policy
 from tale_dspy.programs.state import ReasoningModeState
 from tale_dspy.programs.steps import Steps, call_of
 from tale_dspy.protocols import CallArguments, Predictor
-from tale_dspy.task_signature import REASONING
+from tale_dspy.task_signature import REASONING, output_fields
 
 
 class ReasoningModule(TaleModule, abstract=True):
@@ -122,7 +122,7 @@ def without_reasoning(predict: Any, kwargs: CallArguments) -> CallArguments:
     With a signature without it.
     """
     signature = kwargs.get("signature", predict.signature)
-    if REASONING not in signature.output_fields:
+    if REASONING not in output_fields(signature):
         return kwargs
     return {**kwargs, "signature": after_thought(signature, REASONING)}
 
@@ -132,7 +132,7 @@ def with_thought(pred: TalePrediction, predict: Predictor, calls: list[Call]) ->
 
     One that was not asked for.
     """
-    field = predict.signature.output_fields.get(REASONING)
+    field = output_fields(predict.signature).get(REASONING)
     if field is not None and REASONING not in pred._store:
         last = next((c.thought for c in reversed(calls) if c.role == "reason"), None)
         pred._store = {REASONING: None if last is None else thought(last, field), **pred._store}

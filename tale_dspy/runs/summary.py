@@ -211,7 +211,10 @@ class RunSummary:
         self.counts["reasoning_skipped"] += record.skipped is True
         self._add_recovery(record)
         self._add_budget(record)
-        self.groups.setdefault(record.group, GroupSummary(single=self._single)).add(record)
+        group = self.groups.get(record.group)
+        if group is None:
+            group = self.groups[record.group] = GroupSummary(single=self._single)
+        group.add(record)
 
     def _add_recovery(self, record: Record) -> None:
         if record.rescue_calls:
