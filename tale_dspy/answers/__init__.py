@@ -1,6 +1,6 @@
 """Find the final answer in a reply and compare it with the gold.
 
-The judge of every accuracy this library reports.
+Every accuracy this library reports is judged here.
 
 No reply makes anything here raise or take longer than two seconds, in any thread; threads that compare mathematics at
 once wait for one another.

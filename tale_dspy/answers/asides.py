@@ -1,6 +1,6 @@
-"""Leave out what stands around an answer, and recognise a refusal.
+"""Remove text that stands around an answer, and recognise a refusal.
 
-Programs, the numbers of steps, a check behind the answer.
+Such text is programs, step numbers, and a check after the answer.
 
 What a reply says about itself (tokens, confidence) is left out by `remarks`.
 """
@@ -32,7 +32,7 @@ _SHORT = 200  # characters of a reply in which a refusal concerns all of it
 
 
 def without_programs(plain: str) -> str:
-    r"""Leave out fenced programs, whose last number is no answer.
+    r"""Remove fenced programs, whose last number is no answer.
 
     A fence around an answer stays.
 
@@ -43,7 +43,7 @@ def without_programs(plain: str) -> str:
 
 
 def without_check(plain: str) -> str:
-    """Leave out a check behind a number.
+    """Remove a check after a number.
 
     It stays where it corrects the number or concludes with another.
 
@@ -58,9 +58,9 @@ def without_check(plain: str) -> str:
 
 
 def without_step_numbers(plain: str) -> str:
-    r"""Leave out the numbers that count lines.
+    r"""Remove the numbers that count lines.
 
-    `Step 3: done`, and `3.` where a line `2.` or `4.` is too.
+    These are `Step 3: done`, and `3.` where another line has `2.` or `4.`.
 
     >>> without_step_numbers("1. 9 eggs\n2. That is all").split()
     ['9', 'eggs', 'That', 'is', 'all']
@@ -77,7 +77,7 @@ def without_step_numbers(plain: str) -> str:
 def is_unanswered(plain: str) -> bool:
     """Return whether a reply says that there is no answer.
 
-    A short reply as a whole, a long one in its last line.
+    A short reply must say so as a whole, a long one in its last line.
 
     >>> is_unanswered("That cannot be determined from 18 eggs.")
     True

@@ -1,6 +1,6 @@
 """Find the balanced `[[...]]` of a reply.
 
-The one reader of double brackets, for answers, fields and budgets.
+Answers, fields and budgets are all read here.
 
 Every function reads a reply once from left to right, however deep its brackets: no reply makes this quadratic.
 """

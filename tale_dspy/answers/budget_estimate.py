@@ -1,6 +1,4 @@
-"""Read a token budget out of an estimator's reply.
-
-Where there is none, say why.
+"""Read a token budget out of an estimator's reply, or say why there is none.
 
 A reply that answers the question (`There are 28 hats.`), refuses, or was cut while it thought holds no budget: the
 numbers in it are not guessed to be one.
@@ -137,9 +135,9 @@ def _in_words(text: str) -> float | None:
 
 
 def _of_tokens(text: str) -> float | None:
-    """Read a number of tokens that is no limit and not the question's length.
+    """Read a number of tokens, but no limit and not the question's length.
 
-    An output's number comes first, else the last one.
+    A number for the output is preferred, else the last one is taken.
     """
     labelled = [(m["what"] is not None, m.end()) for m in LABELLED_TOKENS.finditer(text)]
     labelled = [x for x in labelled if not OTHER_TOKENS.search(text[max(0, x[1] - 60) : x[1]].rstrip(" :=~"))]
@@ -156,7 +154,7 @@ def _of_tokens(text: str) -> float | None:
 def _bare_number(text: str) -> float | None:
     """Read a number that stands alone.
 
-    In a reply that speaks of an estimate and of nothing else.
+    It counts only in a reply that speaks of an estimate and of nothing else.
     """
     if EACH.search(text):
         return None
@@ -199,7 +197,7 @@ def _find_ranges(text: str) -> list[re.Match[str]]:
 
 
 def _upper_end(number: re.Match[str]) -> float | None:
-    """Return the value of a number, of a range its upper end.
+    """Return the value of a number, or the upper end of a range.
 
     The scale of `1-2k` belongs to both.
     """

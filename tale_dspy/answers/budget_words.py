@@ -1,7 +1,4 @@
-"""The words in which an estimator's reply gives a budget.
-
-The patterns and the vocabulary that `budget_estimate` reads with.
-"""
+"""The patterns and words that `budget_estimate` reads a budget with."""
 
 import re
 

@@ -1,6 +1,6 @@
 """Compare an answer with the gold.
 
-Options by letter, numbers exactly, texts, lists, and the rest as mathematics.
+Options are compared by letter, numbers exactly, then texts and lists, and the rest as mathematics.
 """
 
 import re
@@ -97,7 +97,7 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
 def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
     """Compare all that needs no algebra.
 
-    The result is None if they differ, else the pairs of expressions that algebra has yet to compare.
+    It returns None if they differ, else the pairs of expressions that algebra must still compare.
     """
     if _flat_text(reply) == _flat_text(right) != "":
         return []
@@ -167,7 +167,7 @@ class _AnswerList(NamedTuple):
 def _split_list(text: str) -> _AnswerList | None:
     """Split `(3, 4)`, `{3, 4}` or `3 or 4` at its outer separators.
 
-    The result is None if it is no list of two or more.
+    It returns None for anything but a list of two or more.
     """
     if len(text) > _MAX_LIST_CHARS or max(bracket_depths(text)) > _MAX_NESTING:
         return None
@@ -190,7 +190,7 @@ def _split_list(text: str) -> _AnswerList | None:
 def _open_lists(reply: _AnswerList, right: _AnswerList) -> list[tuple[str, str]] | None:
     """Compare two lists as `_open_pairs` does.
 
-    An order counts where either stands in round or square brackets.
+    The order counts if one of them is in round or square brackets.
     """
     if len(reply.items) != len(right.items) or (reply.brackets and right.brackets and reply.brackets != right.brackets):
         return None  # also `(3, 4)` and `[3, 4]`, which may be intervals
@@ -211,7 +211,7 @@ def _in_order(reply: list[str], right: list[str]) -> list[tuple[str, str]] | Non
 def _in_any_order(reply: list[str], right: list[str]) -> list[tuple[str, str]] | None:
     """Strike out what needs no algebra.
 
-    What is left on both sides is one pair of sets.
+    The rest of both sides becomes one pair of sets.
     """
     left, missing = list(reply), []
     for item in right:

@@ -1,6 +1,6 @@
 """Find where a reply takes its answer back.
 
-"Wait, no: 43", "Sorry, I meant 43", "That is wrong.".
+Examples are "Wait, no: 43", "Sorry, I meant 43" and "That is wrong.".
 
 A statement in full ("Correction: the answer is 43") is read by `stated`; here are the short ones, in which only a
 retracting word stands before the new answer, and those that name no new answer.
@@ -57,9 +57,7 @@ class Correction(NamedTuple):
 
 
 def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Correction | None:
-    """Return how the answer of a reply is taken back behind it.
-
-    None where it stands.
+    """Return how a reply takes its answer back, or None where the answer stands.
 
     Args:
         plain: The reply with ASCII brackets and digits.
@@ -97,7 +95,7 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
 def _short_answer(after: str, kind: Kind, *, sure: bool, linked: bool) -> str | None:
     """Read a sentence that is nothing but an answer.
 
-    `43 apples`, but `2 typos fixed` only behind "it is".
+    `43 apples` is one, but `2 typos fixed` only after "it is".
     """
     end = _END.search(after)
     sentence = (after[: end.start()] if end else after).strip(" *_`\"')")

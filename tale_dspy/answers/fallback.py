@@ -1,6 +1,6 @@
 """Find the answer of a reply that neither marks nor states one.
 
-Its last number, its last option, its last line.
+It is the last number, the last option or the last line.
 """
 
 import re
@@ -61,7 +61,7 @@ _OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
 def last_number(plain: str) -> str | None:
     """Return the last number of a reply, as it is written there.
 
-    Explanations in round brackets come last.
+    Numbers outside explanations in round brackets are preferred.
     """
     whole = _DECORATION.sub("", plain.strip())
     alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
@@ -82,7 +82,7 @@ def last_number(plain: str) -> str | None:
 def last_option(plain: str) -> str | None:
     """Return the last letter that stands as an option.
 
-    An article or a pronoun is none.
+    An article or a pronoun is no option.
     """
     lines = [line for line in plain.splitlines() if line.strip()]
     if not lines:
@@ -142,9 +142,9 @@ def _number_of_line(line: str, asides: bool) -> str | None:
 
 
 def _unless_two(numbers: list[re.Match[str]]) -> str:
-    """Return the last number.
+    """Return the last number, or the whole phrase where it is no single number.
 
-    `20 or 18`, `between 18 and 20`, `not 18` and `< 18` whole: they equal no number.
+    `20 or 18`, `between 18 and 20`, `not 18` and `< 18` are such phrases: they equal no number.
     """
     last = numbers[-1]
     if denial := _DENIED.search(last.string[: last.start()]):
@@ -161,7 +161,7 @@ def _unless_two(numbers: list[re.Match[str]]) -> str:
 def _option_label(line: str) -> str | None:
     """Read `B. Paris` or `Option B: Paris`, a line that names an option.
 
-    Two of them in a row repeat the question.
+    Two such lines in a row repeat the question.
     """
     label = _LABEL.match(line)
     return label[1] if label else None
@@ -170,7 +170,7 @@ def _option_label(line: str) -> str | None:
 def _deciding_letter(line: str) -> str | None:
     """Return the last letter that decides.
 
-    It ends a line, stands in brackets or behind "is" and the like, and is not ruled out.
+    It ends a line, or stands in brackets or after "is" and the like, and is not ruled out.
     """
     letters: list[re.Match[str]] = []
     for match in _LETTER.finditer(line):

@@ -119,9 +119,9 @@ def _cut_middle(text: str) -> str:
 
 
 def _first_answer(text: str, kind: Kind) -> str:
-    """Cut off further questions that a model asks and answers itself.
+    """Remove further questions that a model asks and answers itself.
 
-    A model without an end does so, as in few-shot prompts.
+    A model that never stops does so after few-shot prompts.
     """
     for cue in itertools.islice(_NEXT_QUESTION.finditer(text), _MAX_QUESTIONS):
         before = text[: cue.start()].rstrip()

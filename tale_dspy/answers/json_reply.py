@@ -1,6 +1,6 @@
 """Read the answer of a reply that is a JSON object.
 
-As a model writes it that was trained on structured output.
+Models that were trained on structured output write such replies.
 """
 
 import ast
@@ -62,7 +62,7 @@ def _load_literal(text: str, as_written: bool) -> object:
 def json_answer(fields: dict[str, object], depth: int = 0) -> str | None:
     """Return the value of the key that names the answer, as text.
 
-    The result is None where no key or no single value does.
+    It is None where no key or no single value does.
     """
     keys = {re.sub(r"[^a-z]", "", str(key).lower()): key for key in fields}
     names = [keys[name] for name in _KEYS if name in keys] or [

@@ -1,6 +1,4 @@
-r"""Find what a reply marks as its answer.
-
-Balanced `[[...]]`, `\boxed{...}` and lines `#### ...`.
+r"""Find `[[...]]`, `\boxed{...}` or `#### ...` that marks an answer.
 
 Every function reads a reply once from left to right, however deep its brackets: no reply makes this quadratic.
 """
@@ -67,9 +65,9 @@ def _is_answer(line: str, kind: Kind, at_end: bool) -> bool:
 
 
 def _unwrap_marks(content: str) -> str:
-    r"""Unwrap `[[\boxed{18}]]` and the like.
+    r"""Unwrap `[[\boxed{18}]]` and other nested marks.
 
-    Nobody nests them more than a few times on purpose.
+    Only a few levels are unwrapped; no model nests more on purpose.
     """
     for _ in range(2):
         plain = ascii_twin(content)

@@ -1,6 +1,6 @@
 r"""Rewrite typography as plain text.
 
-Full-width forms, other scripts' digits, LaTeX dress, currency, bold.
+It rewrites full-width forms, digits of other scripts, LaTeX markup, currency and bold.
 
 `ascii_twin` keeps every position and suits a whole reply; `normalize_latex` rewrites and is for short texts only. What
 the text means is not known here: see `numbers` and `choices`.
@@ -102,9 +102,9 @@ _TYPOGRAPHY = [(re.compile(pattern), replacement) for pattern, replacement in _R
 
 
 def normalize_latex(text: str) -> str:
-    r"""Rewrite a short text without LaTeX dress.
+    r"""Rewrite a short text without its LaTeX markup.
 
-    Without `\text{}`, numeric `\frac`, currency, dollars and bold.
+    It removes `\text{}`, numeric `\frac`, currency, dollars and bold.
     """
     text = ascii_twin(text)
     for pattern, replacement in _TYPOGRAPHY:

@@ -1,6 +1,4 @@
-"""How numbers are written.
-
-The patterns of a number, and rewriting its other forms plainly.
+"""How numbers are written: the pattern of a number, and its other forms.
 
 Scale letters, decimal commas, repeating decimals, signs and fractions in words. What is read of them is in `numbers`.
 """
@@ -125,9 +123,9 @@ def _repeating_decimal(text: str) -> str:
 
 
 def as_european(text: str) -> str | None:
-    """Write numbers with decimal commas and dot groups as if meant so.
+    """Read numbers with decimal commas and dot groups as plain decimals.
 
-    The result is None where there are none.
+    It returns None where there are none.
 
     For a text whose gold shows which is meant: `2,5` is 2.5 and `1.500` is 1500 where the gold is that number.
     """
@@ -153,7 +151,7 @@ _IN_TEXT = re.compile(
 
 
 def numbers_in(normalized: str) -> list[re.Match[str]]:
-    """List the numbers of a line that `normalize_numbers` has written plainly.
+    """List the numbers of a line that `normalize_numbers` has rewritten.
 
     Times and ratios count as one each.
     """

@@ -1,7 +1,4 @@
-"""Rewrite number words as digits.
-
-English cardinals and fractions, Chinese numerals. Pure text, nothing is judged.
-"""
+"""Rewrite number words as digits: English, English fractions and Chinese."""
 
 import re
 
@@ -46,7 +43,7 @@ _HAN = re.compile(
 def cardinal(words: str) -> int | None:
     """Return the value of a cardinal such as `one hundred and five`.
 
-    The result is None where the words are no one number.
+    It is None where the words are not exactly one number.
     """
     total = group = 0
     last = 10**15
@@ -83,7 +80,7 @@ def cardinal(words: str) -> int | None:
 def han_value(text: str) -> int | None:
     """Return the value of a Chinese numeral such as `一百二十`, `两千`, `三万五`.
 
-    The result is None where it is none.
+    It is None for any other text.
     """
     if all(char in _HAN_DIGITS for char in text):
         return int("".join(str(_HAN_DIGITS[c]) for c in text))
@@ -118,7 +115,7 @@ def fractions_to_digits(text: str) -> str:
 def words_to_digits(text: str) -> str:
     """Write each number word of a text as digits.
 
-    A run of words that is no one number stays.
+    A run of words that is not exactly one number stays.
     """
 
     def digits(m: re.Match[str]) -> str:

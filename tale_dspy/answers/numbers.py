@@ -1,6 +1,4 @@
-"""Read a short text as exactly one number, and compare two numbers.
-
-Exactly, in fractions.
+"""Read a short text as exactly one number, and compare two as fractions.
 
 The one reader of numbers: golds, replies, typed fields, budgets and features all read through it. What is ambiguous
 (`2,5`, which may be a list, `2x`, `√2`, `CO2`) is no number; it is never guessed.
@@ -167,7 +165,7 @@ def _from_words(text: str, bare: bool) -> str:
 
 
 def _without_explanation(text: str) -> str:
-    """Drop `(i.e. 9 x 2)` behind a number.
+    """Drop `(i.e. 9 x 2)` after a number.
 
     `(or 20)` and a factor such as `(x + 1)` stay.
     """
@@ -224,9 +222,9 @@ def _make_quantity(number: str, negative: bool, after: str, bare: bool) -> Quant
 
 
 def _unit_after(after: str, bare: bool) -> str | None:
-    """Read what follows a number.
+    """Read the unit that follows a number.
 
-    It is the symbol if it is a known one, "" for other units, None if it is no unit.
+    It is the symbol of a known unit, "" for other units, and None if the text is no unit.
     """
     text = _RAISED.sub("", after).strip(" .:;'\"")
     if not _UNIT.fullmatch(text) or _NO_UNIT.search(text):
@@ -244,7 +242,7 @@ def _unit_after(after: str, bare: bool) -> str | None:
 def _number_value(number: str) -> Fraction | None:
     """Return the value of a match of `NUMBER`.
 
-    The result is None for a zero denominator or an exponent beyond `MAX_EXPONENT`.
+    It is None for a zero denominator or an exponent beyond `MAX_EXPONENT`.
     """
     if repeating := _REPEATING.fullmatch(number):
         return _repeating_value(*repeating.groups())
@@ -263,10 +261,7 @@ def _number_value(number: str) -> Fraction | None:
 
 
 def _repeating_value(whole: str, fixed: str, block: str) -> Fraction:
-    """Return the value of a repeating decimal.
-
-    0.1(6) = 0.1 + 6 / (9 * 10).
-    """
+    """Return the value of a repeating decimal: 0.1(6) = 0.1 + 6 / (9 * 10)."""
     start = Fraction(int(whole + fixed or 0), 10 ** len(fixed))
     return start + Fraction(int(block), (10 ** len(block) - 1) * 10 ** len(fixed))
 

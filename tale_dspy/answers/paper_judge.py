@@ -1,7 +1,4 @@
-"""The authors' own judge, faults included.
-
-For numbers that are set beside the paper's.
-"""
+"""The authors' own judge, faults included, for figures beside the paper's."""
 
 import re
 
@@ -60,7 +57,7 @@ def _last_number(reply: str) -> str | None:
 def _last_choice(reply: str) -> str | None:
     """Return the last capital A to D of the last line.
 
-    If that line is short, the sentence with the answer is read instead.
+    If that line has fewer than 5 characters, the text from "the correct answer is" on is read instead.
     """
     text = reply.strip()
     tail = text[text.rfind("\n") + 1 :]

@@ -1,6 +1,6 @@
-"""Read a reply to a yes-or-no question.
+"""Read replies to yes-or-no questions.
 
-`Yes, because ...`, `The statement is false.`.
+Examples are "Yes, because ..." and "The statement is false."
 """
 
 import re
@@ -20,9 +20,9 @@ def is_polar(gold: str) -> bool:
 
 
 def polar_answer(text: str) -> str | None:
-    """Return the yes, no, true or false that a text leads with.
+    """Return the yes, no, true or false that a text gives as its answer.
 
-    Or ends with behind "is"; None where it is neither.
+    It begins the text, or ends it after "is"; None where it does neither.
 
     None also where it takes itself back, denies or supposes: `yes and no`, `not true`, `Yes. Wait, ...`.
 

@@ -1,7 +1,4 @@
-"""Leave out what a reply says about itself.
-
-Its length in tokens or words, its confidence, its budget.
-"""
+"""Remove a reply's remarks about its length, its confidence or its budget."""
 
 import re
 
@@ -44,8 +41,8 @@ _ONLY_CONFIDENT = re.compile(rf"\W*(?:{_CONFIDENT})\W*", re.IGNORECASE | re.VERB
 def without_remarks(plain: str) -> str:
     """Return a reply without its remarks about itself.
 
-    The reply as it is where no digit would be left: the question may have been about tokens or words. That a model is
-    95 % sure answers nothing.
+    The reply stays as it is where no digit would be left, because the question may be about tokens or words. A model's
+    being 95 % sure answers nothing.
     """
     plain = _PROMPT.sub(" ", plain)
     rest = _REMARK.sub(" ", plain[-_MAX_TAIL:])

@@ -1,6 +1,6 @@
 """Find what a reply states as its answer in words.
 
-"the answer is ...", "I choose ...", "答案是 ...".
+Examples are "the answer is ...", "I choose ..." and "答案是 ...".
 """
 
 import re
@@ -103,7 +103,7 @@ _SEVERAL = re.compile(
 def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> AnswerSpan | None:
     """Return the answer that the last readable statement begins with.
 
-    Behind the words that mark an answer or, without them, anywhere in the reply.
+    It comes after the words that mark an answer or, without them, anywhere in the reply.
     """
     since = span.end if span else 0
     cues = [m.span() for m in _SAID.finditer(plain, since)]
@@ -174,7 +174,7 @@ def leading_number(line: str) -> str | None:
 def _leading_option(line: str) -> str | None:
     """Read the option a sentence begins with.
 
-    Two of them are returned whole, and equal none.
+    Two options are returned as one text, which equals none.
     """
     sentence = normalize_latex(line)
     behind = _end_of_match(_LABEL, sentence)

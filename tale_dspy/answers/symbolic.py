@@ -1,6 +1,6 @@
-"""Ask whether two expressions are the same mathematics.
+"""Ask in a child process whether two expressions are the same mathematics.
 
-In a child process that a stranger's text cannot keep busy.
+A stranger's text cannot block the caller that way.
 
 math-verify is no judge for strangers' text in this process: its time-outs are signals, which only the main thread may
 set, and some inputs keep sympy busy for ever. So it runs in one child process (`symbolic_child`), started at first use,
@@ -111,7 +111,7 @@ def _decimal_places(gold: str) -> int:
 class _MathChild:
     """The child process and the two pipes to it.
 
-    Not thread-safe: `_LOCK` is held around it.
+    It is not thread-safe: callers hold `_LOCK`.
     """
 
     def __init__(self) -> None:
@@ -141,9 +141,9 @@ class _MathChild:
             )
 
     def ask(self, question: str) -> bytes:
-        """Put one question to the child and return the reply.
+        """Send one question to the child and return the reply.
 
-        It is cut short where the child ended over it, and empty where the child was gone.
+        The reply is cut short where the child ended over it, and empty where the child was gone.
         """
         with contextlib.suppress(BrokenPipeError):
             self._questions.write(question.encode() + b"\n")
@@ -181,9 +181,9 @@ def _ask_once(question: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _ask_child(question: str) -> bool:
-    """Ask the child, starting it where there is none.
+    """Ask the child, and start it where there is none.
 
-    One that was gone before it read the question is replaced.
+    A child that ended before it read the question is replaced.
     """
     global _child
     reply = b""
@@ -207,9 +207,9 @@ def _drop_child() -> None:
 
 
 def _forget_after_fork() -> None:
-    """Leave the parent's child to the parent.
+    """Drop the parent's child after a fork.
 
-    After a fork two processes must not share its pipes, nor a held lock.
+    Two processes must not share its pipes, nor a lock that was held.
     """
     global _LOCK, _child
     _LOCK = threading.Lock()

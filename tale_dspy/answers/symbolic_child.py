@@ -1,6 +1,6 @@
 """The child process in which math-verify compares expressions.
 
-It answers line by line, and ends over a slow one.
+It answers line by line, and ends if one takes too long.
 
 math-verify (on sympy) knows the mathematics, but some inputs keep sympy busy for ever, even inside one long C call. So
 a native timer ends this process when a question takes longer than `LIMIT_S`. `tale_dspy.answers.symbolic` starts it and
@@ -61,10 +61,7 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Import all that a first question needs, within `START_LIMIT_S`.
-
-    That is sympy and what it loads.
-    """
+    """Import sympy and what a first question needs, within `START_LIMIT_S`."""
     faulthandler.dump_traceback_later(START_LIMIT_S, exit=True)
     _same_expression("$x^2+1$", "$1+x^2$", 6)
     faulthandler.cancel_dump_traceback_later()
@@ -73,7 +70,7 @@ def warm_up() -> None:
 def serve(questions: IO[bytes], replies: IO[bytes]) -> None:
     """Answer each line with a line `1` (the same) or `0`.
 
-    End this process when one takes longer than `LIMIT_S`.
+    The process ends when one line takes longer than `LIMIT_S`.
     """
     with open(os.devnull, "w") as nowhere:
         # Line by line and unbuffered: what is read too early would be lost with this process.
@@ -90,7 +87,7 @@ def serve(questions: IO[bytes], replies: IO[bytes]) -> None:
 def _limit_cpu_time(seconds: float) -> None:
     """Let the system end this process after some CPU time.
 
-    That holds even inside one long C call. 0 takes the limit back.
+    That holds even inside one long C call. 0 removes the limit.
     """
     if sys.platform != "win32":  # no such timer there: the wall clock alone decides
         signal.setitimer(signal.ITIMER_PROF, seconds)

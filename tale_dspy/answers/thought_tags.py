@@ -1,6 +1,4 @@
-"""Split a reply into what the model thought and what it answered.
-
-Where thinking is written inside the text.
+"""Split a reply with thinking inside into thought and answer.
 
 Servers without a reasoning parser leave `<think>...</think>` and its kin in the content. The thought belongs where
 native thinking goes; nothing that reads an answer, a budget or a field may see it.
@@ -98,7 +96,7 @@ def split_thought(reply: str) -> SplitReply:
 def _find_tags(reply: str) -> list[re.Match[str]]:
     """Return what `_TAG.finditer` returns, tried only where a tag can begin.
 
-    Most replies hold no tag at all.
+    This is faster, since most replies hold no tag at all.
     """
     tags: list[re.Match[str]] = []
     for start in _TAG_START.finditer(reply):
@@ -112,18 +110,15 @@ def _find_tags(reply: str) -> list[re.Match[str]]:
 
 
 def _quoted(tag: re.Match[str]) -> bool:
-    """Return whether a reply only speaks of a tag.
-
-    `<think>` between backticks or quotes.
-    """
+    """Return whether a reply only mentions a tag, between backticks or quotes."""
     before, after = tag.string[tag.start() - 1 : tag.start()], tag.string[tag.end() : tag.end() + 1]
     return before == after != "" and before in "`\"'"
 
 
 def _first_turn(reply: str) -> str:
-    """Cut a reply at the first end of a turn behind any text.
+    """Cut a reply at the first end of a turn after any text.
 
-    The head of its turn is taken off.
+    The header of the turn is removed as well.
     """
     start = _TURN_START.match(reply)
     reply = reply[start.end() :] if start else reply

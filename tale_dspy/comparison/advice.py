@@ -1,7 +1,4 @@
-"""Say which of several runs pays.
-
-What its budget is worth against no budget, and what to try next.
-"""
+"""Say which of several runs pays, and what to try next."""
 
 import math
 from collections.abc import Sequence
@@ -198,9 +195,9 @@ def _hints(run: Run, outcome: Outcome, comparison: Comparison, gains: Sequence[f
 
 
 def _questions_needed(gains: Sequence[float], max_drop: float) -> int:
-    """Return the questions needed to show that runs do not lose more.
+    """Return how many questions would show that runs do not lose more.
 
-    For runs that change as these do.
+    It assumes runs that change as these do.
     """
     changed, net = sum(gain * gain for gain in gains) / len(gains), math.fsum(gains) / len(gains)
     return smallest_n(max_drop, changed, max(net, 0.0)) if net > -max_drop else MOST

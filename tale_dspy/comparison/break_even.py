@@ -1,6 +1,4 @@
-"""What a budget estimator costs, and where it breaks even.
-
-Set beside what it saves.
+"""What a budget estimator costs and saves, and where it breaks even.
 
 The part the paper leaves out.
 """
@@ -18,7 +16,7 @@ from tale_dspy.runs.records import Run
 class EstimatorBreakEven:
     """What the budget estimator costs beside what it saves.
 
-    In means over the `n` questions where all is known.
+    All figures are means over the `n` questions where everything is known.
 
     With B and R the reply tokens of the two sides, s = 1 - R/B, e the estimator's completion and q its prompt tokens:
 
@@ -50,9 +48,9 @@ class EstimatorBreakEven:
 
 
 def estimator_balance(pairs: PairedRuns) -> EstimatorBreakEven | None:
-    """Weigh the run's estimator against the reply tokens it saves.
+    """Compare the cost of a run's estimator with the reply tokens it saves.
 
-    Return None unless only the run has one.
+    It returns None unless only the run has one.
     """
     import numpy as np
 
@@ -106,7 +104,7 @@ def _with_money(balance: EstimatorBreakEven, before: RunColumns, after: RunColum
 def _token_prices(run: Run, before: RunColumns, after: RunColumns) -> tuple[float, float] | None:
     """Return US dollars per prompt and per completion token.
 
-    The recorded price, else the one the records agree on.
+    They are the recorded price, or else the one the records agree on.
     """
     import numpy as np
 

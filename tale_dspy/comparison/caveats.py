@@ -1,7 +1,4 @@
-"""What may be claimed of a difference between two runs.
-
-And what must be said beside the figures.
-"""
+"""What may be claimed of a difference between two runs, and its caveats."""
 
 from collections.abc import Iterator
 
@@ -19,9 +16,7 @@ BUDGET_APART = ("model", "temperature", "max_tokens")
 def blocking_reason(baseline: Run, run: Run, net: PairedMeans) -> str | None:
     """Say why the difference may not be called a budget saving.
 
-    See the design, section 5.
-
-    Return None if it may.
+    It returns None if it may.
     """
     causes = {
         "adapter": (setting(baseline, "adapter"), setting(run, "adapter")),

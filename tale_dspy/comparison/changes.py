@@ -1,6 +1,6 @@
 """The questions on which two runs differ, with both replies.
 
-These are read when a change is looked at.
+Replies are read from disk when a change is looked at.
 """
 
 import math
@@ -24,7 +24,7 @@ KINDS: tuple[ChangeKind, ...] = ("right->wrong", "wrong->right", "other")
 class QuestionChange:
     """One question on which the sides differ.
 
-    Of several draws, the first ones that show the difference.
+    Of several draws it holds the first ones that show the difference.
     """
 
     id: str
@@ -87,7 +87,7 @@ class ChangeList(Sequence[QuestionChange]):
 def changes_of(pairs: PairedRuns) -> ChangeList:
     """Return the questions whose outcome changed.
 
-    Regressions, then repairs, then others, in the baseline's order.
+    Regressions come first, then repairs, then others, in the baseline's order.
     """
     before: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
     after: dict[ChangeKind, list[int]] = {kind: [] for kind in KINDS}
@@ -129,9 +129,9 @@ def _draws_of(pairs: PairedRuns, chosen: "NDArray[np.bool_]") -> Iterator[list[i
 
 
 def token_changes(pairs: PairedRuns) -> ChangeList:
-    """Return the questions of unchanged outcomes whose budget or tokens changed.
+    """Return questions whose budget or tokens, but not outcome, changed.
 
-    Largest growth comes first, unknown last.
+    The largest growth comes first, unknown last.
     """
     import numpy as np
 

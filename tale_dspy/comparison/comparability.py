@@ -1,6 +1,6 @@
 """Whether two runs differ in one thing only.
 
-What one saves or loses can then be put down to it.
+Then a saving or loss can be attributed to it.
 
 Either the model differs (its weights, name, server) or the prompt does (program, adapter, instructions, demos,
 budgets); decoding, metric and questions must be the same.

@@ -1,6 +1,6 @@
 """Compare two runs question by question.
 
-What was saved, what got worse, and what may be called a budget saving.
+A comparison says what was saved, what got worse, and what may be called a budget saving.
 
 Everything is paired on the questions and draws that both runs hold. Nothing here calls a model, prints or draws;
 `tale_dspy.reports.diff` shows a `Comparison` on a terminal. The parts: `paired` (aligned columns and intervals),
@@ -65,9 +65,9 @@ class Comparison:
 
     @property
     def is_budget_saving(self) -> bool:
-        """Return whether tokens fell and nothing but the budget was changed.
+        """Return whether tokens fell and only the budget was changed.
 
-        As far as the runs recorded it.
+        It holds as far as the runs recorded their settings.
         """
         return self.blocking_reason is None
 
@@ -75,14 +75,14 @@ class Comparison:
     def exact_test(self) -> str:
         """Return name and p of the exact test of the two counts.
 
-        Such as `McNemar p = 0.0123`.
+        An example is `McNemar p = 0.0123`.
         """
         return f"{'McNemar' if self.draws == self.n else 'sign test'} p {p_text(self.mcnemar_p)}"
 
     def to_json(self, *, token_changes: bool = False) -> JsonObject:
         """Return everything as plain JSON (no NaN, no tuples).
 
-        Values JSON does not know become their text.
+        Values that JSON does not have become their text.
 
         Args:
             token_changes: Whether to include the often long list of unchanged outcomes with other token counts.

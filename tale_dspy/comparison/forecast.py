@@ -1,7 +1,4 @@
-"""What a run will ask, write and cost.
-
-Estimated from a few of its answers or from a past run.
-"""
+"""What a run will ask, write and cost, from a few answers or a past run."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -25,9 +22,9 @@ SAMPLE = 10
 
 @dataclass(frozen=True)
 class ExpectedFigure:
-    """A figure of a run to come, with its 95 % interval.
+    """A figure of a planned run, with its 95 % interval.
 
-    From a single answer there is none.
+    There is no interval if only one answer is known.
     """
 
     total: float
@@ -203,9 +200,9 @@ def _call_cost(row: JsonObject, price: Price | None) -> QuestionCost:
 
 
 def expected(values: Sequence[float | None], answers: int) -> ExpectedFigure | None:
-    """Return the sum of so many draws of which a few are known.
+    """Return the expected sum over `answers` draws of which a few are known.
 
-    None if one of them is not.
+    It is None if one of the known draws has no value.
     """
     known = [v for v in values if v is not None]
     if len(known) < len(values):

@@ -11,7 +11,7 @@ from tale_dspy.display import number as number
 def plain_json(value: object) -> Any:
     """Turn a value into plain JSON.
 
-    Tuples become lists; NaN, infinities and foreign types their text.
+    Tuples become lists; NaN, infinities and foreign types become their text.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -30,10 +30,7 @@ def p_text(p: float) -> str:
 
 
 def change_text(means: PairedMeans, scale: float = 1.0, digits: int = 1) -> str:
-    """Write a paired difference with its interval.
-
-    Such as `-240.8 [-250.1, -231.4]`.
-    """
+    """Write a paired difference, such as `-240.8 [-250.1, -231.4]`."""
     if means.difference is None or means.interval is None:
         return "–"
     low, high = (number(scale * v, digits, sign=True) for v in means.interval)
@@ -49,7 +46,7 @@ def side_texts(means: PairedMeans, scale: float = 1.0, digits: int = 1) -> tuple
 def saving_text(means: PairedMeans) -> str:
     """Write the saved fraction as `saves 12.0 %` or `costs 12.0 % more`.
 
-    Empty where it is unknown.
+    The text is empty where it is unknown.
     """
     if means.saving is None:
         return ""

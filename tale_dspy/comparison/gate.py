@@ -1,6 +1,6 @@
 """The gate: is a tuned model shorter and not worse than before?
 
-The same for a new prompt.
+It also answers that for a new prompt.
 
 Decided on two runs, with 95 % certainty.
 
@@ -94,7 +94,7 @@ _FIGURES: tuple[Figure, ...] = (
 def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_drop: float = 0.01) -> GateResult:
     """Decide whether a tuned run is shorter than its base and not worse.
 
-    Question by question.
+    The runs are compared question by question.
 
     It passes if the lower 95 % bound of the saving is at least `min_saving` and the lower 95 % bound of the change in
     accuracy is at least `-max_drop`. It cannot be decided where too few questions were asked to show either. All else

@@ -1,6 +1,6 @@
 """How far accuracy may have fallen between two paired runs.
 
-With 95 % certainty, and how many questions that takes.
+The bound holds with 95 % certainty; it also says how many questions that takes.
 
 The bound is Tango's score bound for paired shares (Statistics in Medicine 17, 1998, 891-908), the usual one for
 paired non-inferiority: unlike a bootstrap it does not shrink to nothing where few or no answers changed.
@@ -20,7 +20,7 @@ MOST = 10**9
 def difference_bounds(gains: Sequence[float]) -> tuple[float, float]:
     """Bound the mean of paired differences from below and from above.
 
-    Each with one-sided 95 % certainty.
+    Each bound holds with one-sided 95 % certainty.
 
     Differences of -1, 0 and 1 (one draw a question) have the score bounds. Others, means over several draws, have the
     normal bounds over questions, which are never narrower than the score bounds of as many unchanged questions.
@@ -55,9 +55,7 @@ def score_bound(n: float, fell: float, rose: float) -> float:
 
 
 def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
-    """Return the standardised distance of the observed difference.
-
-    From an assumed one.
+    """Return the standardised distance of the observed to an assumed difference.
 
     At the likeliest share fallen (Tango's score).
     """
@@ -72,9 +70,9 @@ def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
 
 
 def smallest_n(max_drop: float, changed: float = 0.0, net: float = 0.0) -> int:
-    """Return the smallest n with which a run could pass as not worse.
+    """Return the fewest questions with which a run could pass as not worse.
 
-    As a number of questions, for a loss of no more than so much.
+    The loss to rule out is `max_drop`.
 
     Args:
         max_drop: The drop in accuracy allowed, above 0 and below 1.

@@ -1,6 +1,6 @@
-"""The draws that two runs share, aligned.
+"""The draws that two runs share, aligned, and their paired means.
 
-And their paired means with bootstrap intervals.
+The means have bootstrap intervals.
 
 The question is the unit of everything: draws of one question are averaged first. What the figures are, and what may be
 concluded from them, is not decided here (`compare`, `caveats`). All of it works on columns, so that a million questions
@@ -31,9 +31,9 @@ MOST_VALUES = 1_000
 
 @dataclass(frozen=True)
 class PairedMeans:
-    """One figure of both sides over the same questions.
+    """One figure of both sides, and their paired difference, over questions.
 
-    Means over draws first, and their paired difference.
+    Each value is a mean over draws first.
     """
 
     n: int
@@ -96,7 +96,7 @@ class PairedRuns:
     def question_means(self, values: "Floats") -> "Floats":
         """Return the mean over the draws of each question.
 
-        Not finite where a draw's value is unknown.
+        It is not finite where a draw's value is unknown.
         """
         import numpy as np
 
@@ -110,7 +110,7 @@ class PairedRuns:
     def gains(self) -> "Floats":
         """Return the gain in right draws of each question.
 
-        Share of right draws of the run minus that of the baseline.
+        It is the share of right draws of the run minus that of the baseline.
         """
         import numpy as np
 
@@ -139,7 +139,7 @@ class PairedRuns:
 def pair_runs(baseline: Run, run: Run) -> PairedRuns:
     """Align the draws that both runs hold.
 
-    A record that occurs twice counts once, the last.
+    Of a record that occurs twice the last counts.
 
     Raises:
         UsageError: If they share no question.
@@ -216,7 +216,7 @@ def paired_means(
 ) -> list[PairedMeans]:
     """Return means and paired differences of several figures.
 
-    Of the same questions.
+    All are taken over the same questions.
 
     With percentile bootstrap intervals.
 
@@ -264,7 +264,7 @@ def paired_means(
 def _resampled_means(samples: "Sequence[Floats]", seed: int, resamples: int) -> "list[Floats]":
     """Draw the two means of each sample (2 x n) again and again.
 
-    Small samples of one size share the questions.
+    Small samples of one size share the resampled questions.
     """
     import numpy as np
 
@@ -282,7 +282,7 @@ def _resampled_means(samples: "Sequence[Floats]", seed: int, resamples: int) -> 
 def _limit_means(sample: "Floats", seed: int, resamples: int) -> "Floats":
     """Draw the two means of a large sample.
 
-    By the counts of its values, or from their normal limit.
+    They are drawn by the counts of its values, or from their normal limit.
     """
     import numpy as np
 

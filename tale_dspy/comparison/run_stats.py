@@ -1,6 +1,6 @@
 """One side of a comparison.
 
-What a run recorded of itself, and what it shows on the draws both sides have.
+It is what a run recorded of itself, and its figures on the draws both sides have.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tale_dspy.statistics import quantile
 def config_of(run: Run) -> JsonObject:
     """Return the configuration in `run.json`.
 
-    Empty where it is missing or not an object.
+    It is empty where it is missing or no object.
     """
     config = run.info.get("config")
     return config if isinstance(config, dict) else {}
@@ -28,10 +28,7 @@ FIRST_ANSWERS = 1000
 
 
 def has_budget(run: Run) -> bool:
-    """Return whether a run's answers were asked for with a budget.
-
-    A number or an effort word.
-    """
+    """Return whether a run's answers were given a number or word as budget."""
     budgets = run.columns.token_budget
     if bool((budgets == budgets).any()):  # NaN is none
         return True
@@ -39,9 +36,9 @@ def has_budget(run: Run) -> bool:
 
 
 def setting(run: Run, name: str) -> Any:
-    """Return a setting of the run.
+    """Return a setting of a run.
 
-    Its own entry in the configuration, or the one among the model's settings.
+    It is the entry in the configuration, or else the one among the model's settings.
     """
     config = config_of(run)
     settings = config.get("settings")
@@ -56,9 +53,9 @@ def data_name(run: Run) -> str | None:
 
 
 def prompting(run: Run) -> list[Any] | None:
-    """Return instructions and demos of the predictors, names dropped.
+    """Return instructions and demos of the predictors, without their names.
 
-    Of those that are no estimators; None if not recorded.
+    Estimators are left out; the result is None if it was not recorded.
     """
     value = config_of(run).get("prompting")
     if not isinstance(value, list) or not value or not all(isinstance(v, (list, tuple)) and len(v) > 1 for v in value):

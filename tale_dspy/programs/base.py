@@ -1,6 +1,4 @@
-"""What all modules share.
-
-The adapter in scope, a receipt for each answer, one file to save to.
+"""What all modules share: an adapter, a receipt for each answer, a file.
 
 A `TaleModule` is one `dspy.Predict` named `predict`, as in `dspy.ChainOfThought`; subclasses decide its signature.
 """
@@ -42,7 +40,7 @@ SignatureLike = str | type[dspy.Signature]
 class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no types
     """A prediction that carries its receipt outside its fields.
 
-    So `keys()` stay those of the signature.
+    So `keys()` are still those of the signature.
     """
 
     def __init__(self, base: object = None, **kwargs: object) -> None:
@@ -53,7 +51,7 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
         return _with_attributes(copy.deepcopy(self.__dict__, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle all but the signature of the completions.
+        """Pickle everything but the signature of the completions.
 
         That is a class made at run time, which no pickle can name.
         """
@@ -62,7 +60,7 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
 
     @property
     def receipt(self) -> JsonObject | None:
-        """What the answer asked and spent, as plain JSON.
+        """What the answer asked for and spent, as plain JSON.
 
         `tale_dspy.receipt(pred)` is the typed view.
         """
@@ -93,9 +91,9 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
         return self._field_or("estimate_tokens", None if self._receipt is None else self._receipt.estimate_tokens)
 
     def _field_or(self, name: str, value: int | None) -> int | None:
-        """Return the field of that name where the signature has one.
+        """Return the field of that name if the signature has one, else a value.
 
-        As a BudgetEstimator's has.
+        A `BudgetEstimator` has such a field.
         """
         field_value: int | None = self._store.get(name, value)
         return field_value
@@ -104,8 +102,8 @@ class TalePrediction(dspy.Prediction):  # type: ignore[misc]  # dspy ships no ty
 class TaleModule(RegisteredModule, abstract=True):
     """One budget-aware predictor with a receipt.
 
-    Uses the adapter the user configured. Where none was, `TaleAdapter`; what `tale_dspy.budgeted` made of a module of
-    DSPy keeps DSPy's own, `dspy.ChatAdapter`, so that the budget is all that changes.
+    It uses the adapter the user configured, or else `TaleAdapter`. A module that `tale_dspy.budgeted` made of one of
+    DSPy's keeps `dspy.ChatAdapter`, so that only the budget changes.
 
     Args:
         signature: Inputs and outputs, as a string or a `dspy.Signature`.
@@ -177,25 +175,19 @@ class TaleModule(RegisteredModule, abstract=True):
 
     @contextmanager
     def call_scope(self) -> Iterator[list[Call]]:
-        """Put the module's adapter in force and collect the calls made.
-
-        Those inside the block.
-        """
+        """Put the module's adapter in force for a block, and collect its calls."""
         with record_calls(adapter=self.adapter_in_force()) as calls:
             yield calls
 
     def adapter_in_force(self, configured: object = None) -> Any:
-        """Return the adapter that calls are rendered with.
-
-        The module's, the configured one, or its default.
-        """
+        """Return the adapter of the module, the configured one, or its default."""
         configured = configured or dspy.settings.adapter
         return self.adapter or configured or self.predict.default_adapter or default_adapter()
 
     def check_guarantee(self, state: BudgetState, kwargs: CallArguments, mode: str) -> None:
         """Warn where a call is outside what the budgets were calibrated for.
 
-        If they were calibrated, and for something else than what this call is asked under.
+        Budgets without a calibration give no warning.
         """
         if state.promise is not None:
             warn_if_invalid(state.promise, calibration_context(self, kwargs, mode), state.budgets)
@@ -203,7 +195,7 @@ class TaleModule(RegisteredModule, abstract=True):
     def with_receipt_of(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction into a new one with a receipt.
 
-        The old one belongs to the trace.
+        The old prediction stays in DSPy's trace.
         """
         self.seen.check_model(calls)
         names = [k for k in output_fields(self.predict.signature) if k not in (REASONING, BUDGET)]
@@ -224,14 +216,14 @@ class TaleModule(RegisteredModule, abstract=True):
     def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return DSPy's state of each parameter, and the program's own.
 
-        Under `tale_dspy` stands what is needed to build the program again.
+        The key `tale_dspy` holds what is needed to build the program again.
         """
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
     def describe(self) -> JsonObject:
-        """Return what `tale_dspy.load` needs beside DSPy's state.
+        """Return class, signature with types, adapter and settings.
 
-        Class, signature with types, adapter, settings.
+        `tale_dspy.load` needs them beside DSPy's state.
         """
         signature = self.predict.signature
         reasoning = signature.output_fields.get(REASONING)
@@ -254,14 +246,14 @@ class TaleModule(RegisteredModule, abstract=True):
     def options_from(cls, about: Mapping[str, Any], context: BuildContext) -> JsonObject:
         """Return the arguments of the constructor beside the signature.
 
-        A subclass with others adds them.
+        A subclass that has others adds them.
         """
         return {"adapter": adapter_named(about["adapter"]), **checked_settings(about["config"])}
 
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
         """Load a state of this class.
 
-        Or, by field name, of a plain `dspy.ChainOfThought`.
+        The state of a plain `dspy.ChainOfThought` is loaded by field name.
 
         What the state does not tell (an estimator, the limits, the guidance of a control) stays as it is.
 
@@ -281,7 +273,7 @@ class TaleModule(RegisteredModule, abstract=True):
 def with_receipt(raw: dspy.Prediction, receipt: Receipt) -> TalePrediction:
     """Return a copy of a prediction with a receipt.
 
-    It has the fields and completions of the other.
+    Fields and completions are those of the prediction.
     """
     return _with_attributes({**vars(raw), "_store": dict(raw._store), "_receipt": receipt})
 
@@ -338,9 +330,9 @@ def _as_signature(signature: Any) -> Any:
 
 
 def _set_reasoning(predict: Any, text: str | None) -> None:
-    """Give the predictor the type of reasoning it had.
+    """Restore the type of a predictor's reasoning.
 
-    Other than `str` after `budgeted`, or none at all.
+    It may be another than `str` after `budgeted`, or there may be no reasoning field.
     """
     if text is None and REASONING in predict.signature.output_fields:
         predict.signature = predict.signature.delete(REASONING)
@@ -355,7 +347,7 @@ def with_reasoning(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 
 def with_budget(signature: type[dspy.Signature]) -> type[dspy.Signature]:
-    """Put `token_budget` behind the inputs.
+    """Put `token_budget` after the inputs.
 
     `TaleAdapter` renders it as a phrase, others as a sentence.
     """

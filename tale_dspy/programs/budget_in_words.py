@@ -1,6 +1,6 @@
 """Budgets under other adapters than TaleAdapter.
 
-One sentence behind a prompt that is theirs in all else.
+One sentence is added at the end of a prompt that is otherwise unchanged.
 """
 
 from copy import copy
@@ -14,9 +14,9 @@ from tale_dspy.task_signature import BUDGET, REASONING
 
 
 def with_budget_in_words(adapter: Any) -> Any:
-    """Return an adapter that renders `token_budget` as a sentence.
+    """Return an adapter that writes `token_budget` at the end of the prompt.
 
-    At the end of the prompt.
+    It is written as a sentence.
 
     Real models ignored the field with a bare number that DSPy's adapters make of it, and kept to the sentence
     (docs/real_models.md). A prompt without a `reasoning` field is left as it is, and so is a `TaleAdapter`.

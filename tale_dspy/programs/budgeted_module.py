@@ -1,6 +1,6 @@
 """What modules with a budget share.
 
-A mode, and the one call that is sent with the reasoning control turned.
+They share the mode, and the one call that is sent with the reasoning control set.
 
 How a budget becomes settings of a call is in `tale_dspy.backends.reasoning_params`.
 """
@@ -107,7 +107,7 @@ class BudgetedModule(TaleModule, abstract=True):
     def asks_in_paper_form(self) -> bool:
         """Return whether the budget is worded as in the paper.
 
-        Else it is worded as the model was trained to obey.
+        Otherwise it is worded as the model was trained to obey.
         """
         lm = self.predict.lm or dspy.settings.lm
         if isinstance(lm, LM) and lm.prompt_form is not None:
@@ -136,7 +136,7 @@ class BudgetedModule(TaleModule, abstract=True):
     ) -> Steps[dspy.Prediction]:
         """Ask again as `on_skip` says.
 
-        The answer without reasoning leaves the trace, of which demos are made.
+        The answer without reasoning is removed from the trace, of which demos are made.
         """
         larger = None
         if self.on_skip == "floor":
@@ -168,14 +168,12 @@ class BudgetedModule(TaleModule, abstract=True):
     def takes(self, name: str, kwargs: Mapping[str, object]) -> bool:
         """Return whether an argument of a call is the module's.
 
-        And not an input of the signature.
+        It is not if the signature has an input of that name.
         """
         return name in kwargs and name not in self.predict.signature.input_fields
 
     def given_budget(self, kwargs: Mapping[str, Any]) -> Budget | None:
-        """Return the budget the caller gives this call.
-
-        By `token_budget=` or `effort=`.
+        """Return the budget the caller gives by `token_budget=` or `effort=`.
 
         Return None if neither.
         """
@@ -192,9 +190,9 @@ class BudgetedModule(TaleModule, abstract=True):
         return {**self.predict.config, **(kwargs.get("config") or {})}
 
     def call_arguments(self, kwargs: Mapping[str, Any], budget: Budget, request: BudgetRequest) -> CallArguments:
-        """Return what the predictor is called with.
+        """Return the arguments the predictor is called with.
 
-        No number where a word stands alone; no reasoning field where the model thinks natively.
+        There is no number where a word stands alone, and no reasoning field where the model thinks natively.
         """
         call = {k: v for k, v in kwargs.items() if k != BUDGET and not (k == "effort" and self.takes(k, kwargs))}
         if budget.tokens is not None:
@@ -211,7 +209,7 @@ class BudgetedModule(TaleModule, abstract=True):
     ) -> TalePrediction:
         """Return the prediction with its receipt.
 
-        Native thinking stands for a reasoning field not asked for.
+        Native thinking is put into a reasoning field that was not asked for.
         """
         pred = self.with_receipt_of(raw, calls, budget)
         with_thought(pred, self.predict, calls)
@@ -244,10 +242,7 @@ def budget_value(tokens: BudgetLike | None, effort: str | None) -> BudgetValue |
 
 
 def reasoning_modules(program: Program) -> list[Any]:
-    """Return the modules of a program that reason without a number.
-
-    Those that have none to send, each once.
-    """
+    """Return, once each, the modules of a program without a number to send."""
     return [module for module in modules_of(program) if isinstance(module, ReasoningModule)]
 
 
@@ -259,7 +254,7 @@ def budgeted_modules(program: Program) -> list[Any]:
 def check_reasoning_controls(program: Program, lm: LanguageModel) -> None:
     """Refuse a model that cannot take the budgets of a program.
 
-    As the program sends them, before anything is asked.
+    They are checked as the program sends them, before anything is asked.
 
     Args:
         program: Any `dspy.Module`.

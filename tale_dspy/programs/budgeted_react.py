@@ -45,9 +45,9 @@ NEXT_WORD = 3.0
 
 @dataclass
 class StepCosts:
-    """What steps have taken so far, over all trajectories of a module.
+    """What the steps of all trajectories of a module have taken so far.
 
-    Tokens by effort word, steps, answers.
+    Costs are kept for effort words, steps and answers.
 
     Shared by threads. Estimates only choose words; nothing is billed by them.
     """
@@ -75,8 +75,8 @@ class StepCosts:
     def tokens(self, word: str, words: Sequence[str]) -> float:
         """Return the tokens a step of an effort word is expected to take.
 
-        A word not seen yet is taken from the nearest seen one, `NEXT_WORD` times as many for each place between them;
-        where none was seen, from `LEVELS`.
+        A word not seen yet is estimated from the nearest seen one, times `NEXT_WORD` for each place between them; where
+        none was seen, it is that of `LEVELS`.
         """
         with self._lock:
             means = {w: mean for w, (_, mean) in self.by_word.items() if w in words}
@@ -122,14 +122,14 @@ class TrajectoryBudget:
     def room(self, *, final: bool) -> int:
         """Return the tokens the next call may take.
 
-        All that is left for the answer, less its share for a step.
+        A step must leave enough for the final answer, which may take all that is left.
         """
         return int(self.left if final else self.left - self.costs.answer_tokens(self.total))
 
     def word(self, words: Sequence[str], ceiling: str | None, *, final: bool) -> str | None:
         """Return the highest word, up to the ceiling, whose expected tokens fit.
 
-        The least where none does.
+        It is the least word where none fits.
         """
         if not words:
             return None
@@ -144,9 +144,9 @@ _current: ContextVar[TrajectoryBudget | None] = ContextVar("tale_dspy_trajectory
 
 
 class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
-    """A `dspy.ReAct` whose trajectory keeps to a token budget.
+    """A `dspy.ReAct` whose trajectory stays within a token budget.
 
-    Made by `budgeted(program, total_budget=N)`.
+    `budgeted(program, total_budget=N)` makes it.
 
     Attributes:
         total_budget: Completion tokens of all calls of a trajectory, thinking included.
@@ -197,7 +197,7 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
 class BudgetedStep(dspy.Module):  # type: ignore[misc]
     """One call of a trajectory.
 
-    It is given what is left, the effort that fits, and a cap at its room.
+    It is given the tokens left, the effort that fits, and a cap.
     """
 
     def __init__(self, predict: TalePredict, *, final: bool) -> None:
@@ -250,19 +250,16 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
         return raw
 
     def _without_answer(self) -> dspy.Prediction:
-        """Return what stands for a reply that was not asked for or was cut.
+        """Return the stand-in for a reply that was not asked for or truncated.
 
-        Finish, or no answer.
+        It finishes the trajectory, or has no answer in the final call.
         """
         if self.final:
             return dspy.Prediction(**dict.fromkeys(self.predict.signature.output_fields))
         return dspy.Prediction(next_thought="The token budget is spent.", next_tool_name="finish", next_tool_args={})
 
     def _step_request(self, lm: LanguageModel, word: str | None, room: int) -> BudgetRequest:
-        """Return the settings of a step.
-
-        The word, or the number where the model takes one, under a cap on its room.
-        """
+        """Return the settings of a step: its word or number, under a cap."""
         config = dict(self.predict.config)
         cap = budget_request(lm, room, "cap", config)
         if word is None:
@@ -301,9 +298,9 @@ def budget_react(agent: dspy.ReAct, total_budget: int, effort: str | None = None
 
 
 def _told_what_is_left(old: dspy.Predict) -> TalePredict:
-    """Return a copy of a predictor with an input for what is left.
+    """Return a copy of a predictor with an input for the tokens left.
 
-    It has everything else of the other.
+    Everything else is as before.
     """
     described = dspy.InputField(desc="finish in time: an answer that comes after the budget is lost")
     signature: Any = old.signature

@@ -7,7 +7,7 @@ from tale_dspy.prompts import DRAFT_INSTRUCTIONS
 class ChainOfDraft(ReasoningModule):
     """Reason in drafts of at most five words a step, zero-shot.
 
-    Chain of Draft (arXiv 2502.18600).
+    It is Chain of Draft (arXiv 2502.18600).
 
     Args: see `ReasoningModule`.
     """

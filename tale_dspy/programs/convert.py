@@ -39,7 +39,7 @@ def budgeted(
 ) -> Any:
     """Return a copy of a program whose chains of thought get budgets.
 
-    Every one is given a budget first (TALE-EP).
+    Each chain of thought first asks for its budget (TALE-EP).
 
     Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM, callbacks
     field descriptions and what was set on the instance; a module used in two places stays one. The program itself is
@@ -98,7 +98,7 @@ def budgeted(
 def unbudgeted(program: Any) -> Any:
     """Return a copy of a program in which nothing is given a budget.
 
-    `budgeted` undone.
+    It undoes `budgeted`.
 
     Each `TaleEP` and `BudgetedChainOfThought` becomes a `VanillaCoT` that keeps its signature, instructions, demos,
     settings, LM, callbacks, adapter and memory of questions: what budgets are compared with.
@@ -136,7 +136,7 @@ def _vanilla_twin(module: Any) -> VanillaCoT:
 class _LoadByName:
     """Stand in for DSPy's `load_state`.
 
-    It ends in a KeyError at a state saved before the program was budgeted.
+    DSPy's own raises KeyError at a state saved before the program was budgeted.
     """
 
     def __init__(self, program: dspy.Module) -> None:
@@ -152,7 +152,7 @@ class _LoadByName:
 def _plain_names(names: Iterable[str] | None) -> set[str]:
     """Bring names into one form.
 
-    Without quotes around keys, and the program itself as the empty name.
+    Quotes around keys are removed, and the program itself is the empty name.
     """
     chosen_names = [names] if isinstance(names, str) else names or ()
     plain = (name.replace("'", "").replace('"', "") for name in chosen_names)
@@ -162,7 +162,7 @@ def _plain_names(names: Iterable[str] | None) -> set[str]:
 def _find_agents(program: Program, exclude: set[str]) -> list[Any]:
     """Return the agents of a program that are not excluded.
 
-    One with a `forward` of its own is left alone.
+    An agent with a `forward` of its own is left alone.
     """
     modules = {name.removeprefix("self").lstrip("."): m for name, m in program.named_sub_modules(dspy.Module)}
     left_alone = {id(inner) for name in exclude & modules.keys() for inner in modules_of(modules[name])}
@@ -218,10 +218,7 @@ def _check_predict(name: str, module: Program) -> bool:
 
 
 def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> TaleEP:
-    """Build the budgeted twin of a chain of thought or a Predict.
-
-    Around its own signature.
-    """
+    """Build the budgeted twin of a chain of thought or Predict, same signature."""
     old = _inner_predictor(module)
     inner = old.signature.delete(REASONING) if REASONING in old.signature.output_fields else old.signature
     vanilla = module if isinstance(module, VanillaCoT) else None
@@ -248,9 +245,9 @@ def _tale_ep(module: Any, estimator: dspy.Module | None, **options: Any) -> Tale
 
 
 def replace_modules(holder: object, swapped: dict[int, Any], visited: set[int] | None = None) -> None:
-    """Put modules where others stand.
+    """Replace modules in place.
 
-    In attributes, lists, tuples and dicts, at any depth.
+    It looks into attributes, lists, tuples and dicts, at any depth.
 
     Args:
         holder: A module, list or dict; changed in place.

@@ -16,7 +16,7 @@ _CANNOT = (TypeError, AttributeError, ValueError, RecursionError, NotImplemented
 def copy_program(program: dspy.Module | Program, lm_for: Callable[[Any], Any] = lambda lm: lm) -> Any:
     """Deep-copy a program with other language models in it.
 
-    Each is replaced by what `lm_for` gives.
+    Each is replaced by the result of `lm_for`.
 
     DSPy's own deepcopy copies the engine (for a model in this process: its weights) and the whole history of each LM,
     loses the callbacks, and doubles shared modules where something cannot be copied. LMs are found as attributes of
@@ -61,7 +61,7 @@ def _uncopyable_values(program: dspy.Module | Program, memo: dict[int, object]) 
 def _held_values(program: dspy.Module | Program) -> Iterator[Any]:
     """Yield what the modules of a program hold, other than modules.
 
-    Attributes, and the items of containers there.
+    These are attributes, and the items of containers there.
     """
     visited: set[int] = set()
 

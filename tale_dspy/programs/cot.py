@@ -1,6 +1,6 @@
 """Vanilla chain of thought, the paper's baseline.
 
-"Let's think step by step:".
+Its cue is "Let's think step by step:".
 """
 
 from tale_dspy.programs.reasoning_module import ReasoningModule
@@ -9,7 +9,7 @@ from tale_dspy.programs.reasoning_module import ReasoningModule
 class VanillaCoT(ReasoningModule):
     """Reason without a budget (paper, table 1).
 
-    A state saved by `dspy.ChainOfThought` loads into it.
+    A state saved by `dspy.ChainOfThought` can be loaded.
 
     Args: see `ReasoningModule`.
 

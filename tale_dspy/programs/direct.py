@@ -6,9 +6,7 @@ from tale_dspy.programs.base import TaleModule
 
 
 class DirectAnswer(TaleModule):
-    """Answer at once, without any reasoning.
-
-    See the paper, table 3, "Directly Answering".
+    """Answer at once, without any reasoning (paper, table 3).
 
     Args: see `TaleModule`.
 

@@ -1,6 +1,4 @@
-"""What a calibration guarantees of a program's budgets.
-
-And where the guarantee is void.
+"""What a calibration guarantees of a program's budgets, and when it is void.
 
 Made by `tale_dspy.calibrate` and saved with the limits it is about. Nothing here measures anything.
 """
@@ -98,7 +96,7 @@ class CalibrationGuarantee:
 def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> None:
     """Warn where a promise meets another program or another named data set.
 
-    Of files and lists nobody can tell.
+    Files and lists have no name to compare.
 
     Args:
         promise: What was promised.
@@ -113,10 +111,7 @@ def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> No
 
 
 def _data_family(data: str) -> str | None:
-    """Return the name of a set without its split.
-
-    None of what has no published name.
-    """
+    """Return the published name of a data set without its split, or None."""
     if data == "examples" or "." in data:
         return None
     return data.split(":")[0].removesuffix("-train")
@@ -125,7 +120,7 @@ def _data_family(data: str) -> str | None:
 def calibration_context(module: Any, kwargs: Mapping[str, Any], mode: str | None) -> CalibrationContext:
     """Return what a call of a module is asked under.
 
-    Its adapter must be in force.
+    The module's adapter must be in force.
 
     Args:
         module: A `TaleModule`.
@@ -140,7 +135,7 @@ def calibration_context(module: Any, kwargs: Mapping[str, Any], mode: str | None
 def model_of(lm: Any) -> str | None:
     """Name a model.
 
-    Weights that were trained further lie at the same path, so a local one's hash is part of it.
+    A local model's name includes a hash of its weights, since weights that were trained further lie at the same path.
     """
     if lm is None:
         return None

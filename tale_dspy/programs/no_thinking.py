@@ -1,7 +1,4 @@
-"""Thinking switched off.
-
-The control beside every budget of a model that thinks natively.
-"""
+"""Thinking switched off, the control for budgets of natively thinking models."""
 
 from dataclasses import replace
 
@@ -15,7 +12,7 @@ from tale_dspy.protocols import CallArguments
 class NoThinking(ReasoningModule):
     """Answer step by step with native thinking switched off.
 
-    NoThinking (arXiv 2504.09858).
+    It is NoThinking (arXiv 2504.09858).
 
     The paper prefills an empty thought; so do the chat templates of Qwen3 and its like where thinking is off, and
     hosted models have a switch or an effort `none`. A model that cannot be kept from thinking gets its least effort,

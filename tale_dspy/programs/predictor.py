@@ -1,6 +1,6 @@
 """The predictor inside a module.
 
-Its saved state carries field names, and loads by them or is refused.
+Its saved state carries field names; it is loaded by them or refused.
 
 DSPy assigns the fields of a saved state by position and takes every setting of a language model but its address. Here
 a state of other fields is a `StateError`, and a file can set prompts, demos and sampling, but neither an address nor a
@@ -61,7 +61,7 @@ _LM |= {"device", "dtype", "max_batch"}  # of a local model
 class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     """A `dspy.Predict` whose saved state carries its field names.
 
-    It loads by name or refuses.
+    A state is loaded by these names or refused.
 
     Attributes:
         on_truncation: What is done about a reply that is empty or was cut: `force_answer`, `retry_larger` or None
@@ -82,9 +82,9 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
         return await arun_steps(self._recovering_steps(kwargs))
 
     def _recovering_steps(self, kwargs: CallArguments) -> Steps[dspy.Prediction]:
-        """Yield the first attempt and what recovers it.
+        """Yield the first attempt and its recovery.
 
-        Where its reply was cut, what `on_truncation` asks for.
+        A truncated reply is recovered as `on_truncation` says.
         """
         with record_calls() as calls:
             recovery = AnswerRecovery(self, kwargs, calls)
@@ -102,7 +102,7 @@ class TalePredict(dspy.Predict):  # type: ignore[misc]  # dspy ships no types
     def _mend_parse_errors(self, kwargs: CallArguments) -> PendingCall:
         """Return a call that gives parse errors instead of raising them.
 
-        Those of DSPy's own adapters where a reply has no marker.
+        DSPy's own adapters raise them for a reply without markers.
         """
 
         def call() -> dspy.Prediction | AdapterParseError:
@@ -212,7 +212,7 @@ def _closing_call(request: ClosingRequest) -> PendingCall:
 def _recovery_scope() -> Iterator[None]:
     """Book calls as recoveries.
 
-    They are kept out of DSPy's trace, and none of them is streamed.
+    They do not enter DSPy's trace, and none of them is streamed.
     """
     with role("recovery"), settings.context(trace=None, send_stream=None):
         yield
@@ -221,7 +221,7 @@ def _recovery_scope() -> Iterator[None]:
 def load_parameters(program: dspy.Module, state: Mapping[str, object], *, allow_unsafe_lm_state: bool = False) -> None:
     """Load a state by name.
 
-    One of this program, or of the same program before its ChainOfThoughts were budgeted.
+    It is one of this program, or of the same program before its ChainOfThoughts were budgeted.
 
     What such a state cannot tell (the estimators, limits, what was seen) stays as it is. The program is not touched if
     anything does not fit.
@@ -273,17 +273,14 @@ def _added_parameters(program: dspy.Module) -> set[int]:
 
 
 def saved_settings() -> frozenset[str]:
-    """Return the names of settings that are saved, and read from a file.
-
-    They are settings of a call.
-    """
+    """Return the names of a call's settings that are saved, and read from a file."""
     return _FIXED_SETTINGS.union(parameter_names().settings)
 
 
 def savable_settings(config: Mapping[str, object]) -> JsonObject:
     """Return the settings of a call that a file may hold.
 
-    What is left out is said.
+    A warning names the ones that are left out.
     """
     known = saved_settings()
     lost = sorted(name for name in config if name not in known)
@@ -308,7 +305,7 @@ def checked_settings(config: Mapping[str, object]) -> JsonObject:
 def _is_same_field(name: str, fields: Mapping[str, str], saved: Mapping[str, str]) -> bool:
     """Return whether a saved field without a name is this one.
 
-    By the name in its description, else by its wording.
+    It is recognised by the name in its description, else by its wording.
 
     Not by its prefix alone: COPRO rewrites that of the last output.
     """
@@ -331,9 +328,9 @@ def _as_list(name: str, value: object) -> list[Any]:
 
 
 def _allowed_lm_settings(lm: Mapping[str, Any] | None) -> JsonObject | None:
-    """Drop what a file must not decide about a language model.
+    """Drop addresses, headers, fallbacks and credentials from an LM's settings.
 
-    Addresses, headers, fallbacks, credentials.
+    A file must not decide them.
     """
     if lm is None:
         return None

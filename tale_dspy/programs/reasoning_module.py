@@ -1,4 +1,4 @@
-"""What modules without a number of ours share.
+"""What modules share whose budget is no number.
 
 A model that thinks natively is not asked for its reasoning again.
 
@@ -61,7 +61,7 @@ class ReasoningModule(TaleModule, abstract=True):
     def mode(self) -> Mode:
         """Whether a natively thinking model is asked for its reasoning again.
 
-        `auto` or `prompt`.
+        It is `auto` or `prompt`.
         """
         return self.mode_state.mode
 
@@ -90,9 +90,9 @@ class ReasoningModule(TaleModule, abstract=True):
         return self.to_prediction(raw, calls)
 
     def prepare_call(self, kwargs: CallArguments) -> CallArguments:
-        """Return what the predictor is called with.
+        """Return the arguments the predictor is called with.
 
-        Without a reasoning field where the model thinks natively.
+        They ask for no reasoning field where the model thinks natively.
         """
         mode = self.mode
         if "mode" in kwargs and "mode" not in self.predict.signature.input_fields:
@@ -117,10 +117,7 @@ def language_model(predict: Predictor, kwargs: Mapping[str, object]) -> Any:
 
 
 def without_reasoning(predict: Any, kwargs: CallArguments) -> CallArguments:
-    """Return the arguments of a call that does not ask for the reasoning.
-
-    With a signature without it.
-    """
+    """Return the arguments of a call whose signature has no reasoning field."""
     signature = kwargs.get("signature", predict.signature)
     if REASONING not in output_fields(signature):
         return kwargs
@@ -128,10 +125,7 @@ def without_reasoning(predict: Any, kwargs: CallArguments) -> CallArguments:
 
 
 def with_thought(pred: TalePrediction, predict: Predictor, calls: list[Call]) -> None:
-    """Put native thinking in the place of a reasoning field.
-
-    One that was not asked for.
-    """
+    """Fill a reasoning field that was not asked for with native thinking."""
     field = output_fields(predict.signature).get(REASONING)
     if field is not None and REASONING not in pred._store:
         last = next((c.thought for c in reversed(calls) if c.role == "reason"), None)

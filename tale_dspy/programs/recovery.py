@@ -1,6 +1,6 @@
-"""Rescue an answer whose thinking was cut.
+"""Recover an answer whose thinking was truncated.
 
-Close the thought and ask for the answer, or ask again with more room.
+The thought is closed and the answer asked for, or the question is asked again with more room.
 
 A reply that ends at its allowance is paid for and holds no answer. What comes after it here is at most two further
 calls, booked under the role `recovery`, and never a silent one: receipt, record and table count them.
@@ -104,9 +104,9 @@ class AnswerRecovery:
         self._best = found_answer
 
     def cut(self) -> bool:
-        """Return whether the last reply is empty or cut.
+        """Return whether the last reply is empty or truncated.
 
-        Cut: ended with its room and not with its answer.
+        A truncated reply ended at its token limit, without an answer.
         """
         names = [k for k in self.predict.signature.output_fields if k not in (REASONING, BUDGET)]
         best = self._best
@@ -114,10 +114,7 @@ class AnswerRecovery:
         return status_of(self.calls, answered) in ("empty", "truncated")
 
     def result(self) -> dspy.Prediction:
-        """Return the answer.
-
-        Or raise what the adapter had to say of an unreadable one.
-        """
+        """Return the answer, or raise the adapter's error for an unreadable one."""
         if isinstance(self._best, AdapterParseError):
             raise self._best
         best: dspy.Prediction = self._best
@@ -146,9 +143,9 @@ class AnswerRecovery:
         return ClosingRequest(lm, with_closed_thought(messages, self._thought, form), config, adapter, wanted)
 
     def note_closed_answer(self, found_answer: Found) -> None:
-        """Put the answer to a closed thought behind the reasoning there was.
+        """Add the answer to a closed thought to the reasoning before it.
 
-        Nothing else is taken from the cut reply: what looks like an answer there may be a step.
+        Nothing else is taken from the truncated reply: what looks like an answer there may be a step.
         """
         if isinstance(found_answer, AdapterParseError):
             self._best = found_answer
@@ -182,9 +179,9 @@ class AnswerRecovery:
         return self.kwargs
 
     def _replace_in_trace(self, pred: dspy.Prediction) -> None:
-        """Put the answer into DSPy's trace, in the place of the cut one.
+        """Replace the truncated answer in DSPy's trace.
 
-        An optimizer makes demos of what is there.
+        An optimizer makes demos of the trace.
         """
         trace = settings.trace
         if trace is None or not settings.max_trace_size:
@@ -198,9 +195,9 @@ class AnswerRecovery:
 
 
 def with_closed_thought(messages: list[JsonObject], so_far: str, form: str) -> list[JsonObject]:
-    """Return the messages of a request with a cut thought sent back.
+    """Return a request's messages with the truncated thought, closed.
 
-    And the answer asked for.
+    They ask for the answer.
 
     The thought is an assistant's turn with a user's behind it, which every chat endpoint takes; some refuse a request
     that ends with the assistant, and an empty turn. Where nothing of it is known the last message asks at once.
@@ -222,16 +219,13 @@ def with_closed_thought(messages: list[JsonObject], so_far: str, form: str) -> l
 def minimal_thinking_settings(lm: LanguageModel, config: Mapping[str, object]) -> JsonObject:
     """Return the settings of a call with the least thinking allowed.
 
-    It takes the place of any other control.
+    They replace any other control.
     """
     return {**config, **with_reasoning_params({**lm.kwargs, **config}, {}), **_minimal_request(lm, config).settings}
 
 
 def unavoidable_tokens(lm: LanguageModel, config: Mapping[str, object]) -> int:
-    """Return the tokens a model may think before it answers.
-
-    Though it is asked for the least.
-    """
+    """Return the tokens a model may think even if asked for the least."""
     family = family_of(lm)
     if family is None or not _minimal_request(lm, config).thinks:
         return 0

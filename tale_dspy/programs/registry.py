@@ -1,6 +1,6 @@
 """Modules that a file may name.
 
-Each is registered by being defined, and built again from its own description.
+A class is registered when it is defined, and built again from its own description.
 
 A saved program names a class, never an import path: only classes that this process has already defined are built.
 """
@@ -30,9 +30,7 @@ class BuildContext:
 
 
 class RegisteredModule(dspy.Module):  # type: ignore[misc]  # dspy ships no types
-    """A module that is known by its class name once it is defined.
-
-    From the moment its class is defined.
+    """A module that is known by its class name as soon as it is defined.
 
     Pass `abstract=True` in the class statement of a base that no file may name.
 
@@ -60,7 +58,7 @@ class RegisteredModule(dspy.Module):  # type: ignore[misc]  # dspy ships no type
     def from_description(cls, about: Mapping[str, object], context: BuildContext) -> Self:
         """Build the module that `describe` described.
 
-        A constructor of other arguments needs one of its own.
+        A class whose constructor takes other arguments overrides it.
         """
         raise StateError(f"class {cls.__name__!r} cannot be built from a file")
 
@@ -72,7 +70,7 @@ _CLASSES: dict[str, dict[str, type[RegisteredModule]]] = {}
 def registered_modules() -> dict[str, type[RegisteredModule]]:
     """Return the classes a saved program may name.
 
-    A name that two places define is left out.
+    A name that two modules define is left out.
     """
     return {name: next(iter(classes.values())) for name, classes in _CLASSES.items() if len(classes) == 1}
 

@@ -1,6 +1,6 @@
 """Save a program as one JSON file, and load it.
 
-DSPy's own state, plus what is needed to build the program without its source.
+The file holds DSPy's own state, and what is needed to build the program without its source.
 
 DSPy's state holds neither class nor types. `TaleModule.describe` adds them; `load` builds the program from the classes
 this process has defined, never from an import path.
@@ -26,7 +26,7 @@ MAX_BYTES = 50_000_000
 def load(path: str | Path, *, lm: LanguageModel | None = None, embedder: dspy.Embedder | None = None) -> Any:
     """Build a program from a file that `program.save("x.json")` wrote.
 
-    In any process.
+    This works in any process.
 
     Nothing is unpickled and no class is imported by a name from the file. An address (`api_base`) and a key are never
     taken from a file: give them again with `lm=`, or configure an LM.

@@ -14,7 +14,7 @@ from tale_dspy.task_signature import BUDGET
 class SelfBudgeted(ReasoningModule):
     """State a token budget and reason within it, in one call.
 
-    SelfBudgeter (arXiv 2505.11274), as a prompt.
+    It is SelfBudgeter (arXiv 2505.11274), as a prompt.
 
     TALE-EP pays a second call, with the question sent twice; here the model writes the number at the head of its reply.
     SelfBudgeter trains a model to do so. A model that was not trained may state no budget, or not keep to the one it
@@ -68,7 +68,7 @@ def _stated_budget(raw: dspy.Prediction) -> Budget | None:
 def _without_budget(raw: dspy.Prediction) -> dspy.Prediction:
     """Copy a prediction without the budget.
 
-    The old one belongs to the trace; the new one's keys are those of a chain of thought.
+    The old one stays in DSPy's trace; the new one has the keys of a chain of thought.
     """
     completions: Any = raw.completions
     fields = {k: v for k, v in completions.items() if k != BUDGET}

@@ -1,6 +1,6 @@
 """Compare with no budget now and then, where no gold is known.
 
-For people without right answers: some questions are asked without a budget as well.
+Some questions are asked without a budget as well.
 
 What a shadow check finds is booked on the ledgers of `tale_dspy.track`: how often both agree, and what the budget
 saves.
@@ -73,10 +73,7 @@ class ShadowState(ModuleState):
 
 
 def check_shadow_rate(value: object) -> ShadowCheck | None:
-    """Return what `shadow_rate=` says.
-
-    A share, a `ShadowCheck`, or None for no shadow check.
-    """
+    """Read `shadow_rate=`: a share, a `ShadowCheck`, or None for no check."""
     if value is None or isinstance(value, ShadowCheck):
         return value
     return ShadowCheck(value)  # type: ignore[arg-type]  # it checks

@@ -1,6 +1,4 @@
-"""Notice a reply without the reasoning that was asked for.
-
-And what `TaleEP(on_skip=...)` does about it.
+"""Notice a reply without its reasoning, and do what `TaleEP(on_skip=)` says.
 
 Asked to use less than N tokens, some models write the bare answer: the tokens are saved, and the accuracy is lost
 (Qwen2.5-Coder-1.5B-Instruct on GSM8K: from 55 to 8 % with the paper's phrase).
@@ -39,9 +37,7 @@ def check_on_skip(value: object) -> SkipPolicy | None:
 
 
 def skips_reasoning(fields: Mapping[str, object] | dspy.Prediction, calls: Sequence[Call]) -> bool | None:
-    """Return whether an answer came without its visible reasoning.
-
-    The reasoning was asked for.
+    """Return whether an answer came without the visible reasoning asked for.
 
     Fewer than three words without any digit are no reasoning: a label, "Sure.", "So:". Native thinking is reasoning.
 

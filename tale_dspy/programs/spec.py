@@ -1,6 +1,6 @@
 """Turn a word on the command line into a program.
 
-`cot`, `budget:50`, `best.json`, `my_module:program`.
+Examples are `cot`, `budget:50`, `best.json` and `my_module:program`.
 """
 
 import importlib
@@ -31,9 +31,9 @@ _FACTOR = re.compile(r"budget:(\d+(?:\.\d+)?)x")
 
 
 def program_words() -> dict[str, Callable[[str], dspy.Module]]:
-    """Return the program words, and what builds each from a signature.
+    """Return each program word, and what builds its program from a signature.
 
-    Words that are a program by themselves.
+    Only words that are a program by themselves are included.
     """
     words: dict[str, Callable[[str], dspy.Module]] = {**command_line_programs(), "dspy-cot": dspy.ChainOfThought}
     return dict(sorted(words.items()))
@@ -121,7 +121,7 @@ def _effort_value(spec: str) -> BudgetValue:
 def imported(spec: str) -> Any:
     """Import `module:attribute`.
 
-    With the current folder on the path as `python -m` has it.
+    The current folder is on the path, as with `python -m`.
 
     Raises:
         UsageError: If there is no such module or attribute, or the module fails while it is imported.
@@ -142,10 +142,7 @@ def imported(spec: str) -> Any:
 
 
 def _import_program(spec: str, signature: str) -> Any:
-    """Return the module of that name.
-
-    Or what a class or factory of that name gives.
-    """
+    """Return the module of that name, or the result of a class or factory."""
     value = imported(spec)
     if not isinstance(value, dspy.Module) and callable(value):
         try:
@@ -158,9 +155,9 @@ def _import_program(spec: str, signature: str) -> Any:
 
 
 def _needs_signature(factory: object) -> bool:
-    """Return whether it cannot be called without an argument.
+    """Return whether a class or factory needs an argument.
 
-    A class is asked itself, since DSPy's metaclass takes any.
+    A class is inspected itself, since DSPy's metaclass takes any arguments.
     """
     maker: Any = factory
     try:

@@ -35,7 +35,7 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
     def affects_output(self) -> bool:
         """Return whether an answer may depend on it.
 
-        Runs with another are then not the same.
+        Runs whose states differ are then not the same.
         """
         return True
 
@@ -53,10 +53,7 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
 
 
 class BudgetState(ModuleState):
-    """What a module's budgets come from.
-
-    With the guarantee of a calibration about it, if there was one.
-    """
+    """What a module's budgets come from, with a calibration's guarantee if any."""
 
     promise: CalibrationGuarantee | None = None
 
@@ -164,7 +161,7 @@ class SkipState(ModuleState):
 class ReasoningModeState(BudgetModeState):
     """Whether a natively thinking model is asked for its reasoning again.
 
-    By a module without a budget.
+    It belongs to a module without a budget.
     """
 
     def affects_output(self) -> bool:
@@ -172,9 +169,9 @@ class ReasoningModeState(BudgetModeState):
 
 
 class TrainingExamples(ModuleState):
-    """Ids of the questions a program was tuned on, with their role.
+    """Role of each question a program was tuned on, and the model of the tuning.
 
-    `train`, `val` or `search`; and the model it was tuned with.
+    The role, by id of the question, is `train`, `val` or `search`.
 
     An evaluation on one of the questions is refused, or marked contaminated; with another model it is flagged.
     """
@@ -189,7 +186,7 @@ class TrainingExamples(ModuleState):
     def add(self, ids: Iterable[str], role: str, lm: LanguageModel | None = None) -> None:
         """Note that an optimizer has used these questions, and the LM it asked.
 
-        It is None for the configured one.
+        The LM is None for the configured one.
         """
         self.roles.update(dict.fromkeys(ids, role))
         model = settings.lm if lm is None else lm
@@ -197,10 +194,7 @@ class TrainingExamples(ModuleState):
             self.model = str(model.model)
 
     def check_model(self, calls: Sequence[Call]) -> None:
-        """Warn where another model answers than the one tuned with.
-
-        Once for each pair of models.
-        """
+        """Warn, once a pair of models, of another model than that of the tuning."""
         if self.model is None:
             return
         used = next((c.model for c in calls if c.role == "reason"), None)

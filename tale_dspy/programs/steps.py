@@ -1,6 +1,6 @@
 """One generator for a module's `forward` and `aforward`.
 
-It yields its calls, and a driver makes them either way.
+It yields its calls, and a driver makes them with or without `await`.
 
 def steps(self, kwargs):                     # written once
 with self.call_scope() as calls:
@@ -50,7 +50,7 @@ async def arun_steps(steps: Steps[Result]) -> Result:
 def gathered(calls: Sequence[PendingCall]) -> PendingCall:
     """Return one call that makes several.
 
-    One after another, or all at once where they are awaited.
+    They are made one after another, or all at once where they are awaited.
     """
 
     async def acall() -> list[Any]:

@@ -45,7 +45,7 @@ from tale_dspy.task_signature import BUDGET, REASONING
 class TaleEP(BudgetedModule):
     """Estimate each question's budget, then reason in fewer tokens than that.
 
-    TALE-EP (paper, section 5.2).
+    It is TALE-EP (paper, section 5.2).
 
     Args:
         signature: Inputs and outputs of the task.
@@ -126,7 +126,7 @@ class TaleEP(BudgetedModule):
     def shadow_rate(self) -> ShadowCheck | None:
         """Which calls are also asked without a budget.
 
-        May be set to a share, an `ShadowCheck` or None.
+        It can be set to a share, a `ShadowCheck` or None.
         """
         return self.shadowed.shadow_rate
 
@@ -168,9 +168,9 @@ class TaleEP(BudgetedModule):
             return self._budget_from((yield call_of(self.estimator, self._estimator_inputs(kwargs))))
 
     def _shadow_call(self, kwargs: CallArguments, mode: Mode) -> JsonObject | None:
-        """Return what the predictor is asked without a budget.
+        """Return what the predictor is asked without a budget, or None.
 
-        None if this call has no shadow.
+        It is None if this call has no shadow.
         """
         signature = self.predict.signature
         if self.shadow_rate is None or not self.shadow_rate.picks(
@@ -196,9 +196,9 @@ class TaleEP(BudgetedModule):
         )
 
     def known_budget(self, kwargs: CallArguments, mode: Mode) -> Budget | None:
-        """Return a budget that needs no estimate.
+        """Return a budget that needs no estimate, or None.
 
-        The caller's, or that of a model that thinks natively.
+        It is the caller's, or that of a model that thinks natively.
         """
         call_budget = self.given_budget(kwargs)
         if call_budget is not None:
@@ -214,15 +214,15 @@ class TaleEP(BudgetedModule):
     def budget_for(self, **kwargs: Any) -> Budget:
         """Return the budget these inputs would get, without answering them.
 
-        A `BudgetEstimator` is asked for it.
+        A `BudgetEstimator` is called for it.
         """
         with role("estimate"):
             return self._budget_from(self.estimator(**self._estimator_inputs(kwargs)))
 
     def _cannot_be_meant(self, estimate: float | None) -> bool:
-        """Return whether a model's own estimate is too small to be meant.
+        """Return whether a model's estimate is too small for any reasoning.
 
-        Too small for any reasoning, so that it is to fall back.
+        The budget then falls back.
         """
         learned = not isinstance(self.estimator, BudgetEstimator) or bool(self.estimator.predict.demos)
         if estimate is None or learned:
@@ -238,7 +238,7 @@ class TaleEP(BudgetedModule):
     def _budget_from(self, estimated: Any) -> Budget:
         """Turn an estimator's prediction into the budget that is sent.
 
-        Remember where a fallback came from.
+        A budget that is a fallback says where it comes from.
         """
         word = estimated.get("effort") if isinstance(estimated, dspy.Prediction) else None
         if word is not None:  # an estimator of words, such as EffortEstimator

@@ -1,6 +1,4 @@
-"""The types of a signature as text and back.
-
-`list[str]`, `Literal['a', 'b']`, `int | None`.
+"""The types of a signature as text and back, such as `list[str]`.
 
 Nothing is evaluated and nothing imported: a text is parsed, and each name in it looked up in a table.
 """
@@ -24,7 +22,7 @@ _LONGEST = 10_000
 def type_to_text(annotation: object) -> str:
     """Write a type as Python would.
 
-    One that `type_from_text` does not know, with its module.
+    A type that `type_from_text` does not know is written with its module.
     """
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation is None or annotation is NoneType:

@@ -1,6 +1,6 @@
 """Ask several times and take the answer most replies give.
 
-Stops as soon as the rest can hardly change it.
+It stops as soon as further replies can hardly change the answer.
 """
 
 import math
@@ -75,7 +75,7 @@ class VoteState(ModuleState):
 class Vote(RegisteredModule):
     """Take the answer that most of up to `max_votes` replies give.
 
-    Adaptive self-consistency.
+    It is adaptive self-consistency.
 
     After each reply the posterior probability that the leading answer would win against the second one is
     computed: with v1 and v2 votes and a uniform prior it is P(p > 1/2) for p ~ Beta(v1 + 1, v2 + 1) (arXiv 2305.11860,
@@ -128,7 +128,7 @@ class Vote(RegisteredModule):
     def steps(self, kwargs: CallArguments) -> Steps[TalePrediction]:
         """Yield the rounds of replies of one question.
 
-        Return the prediction that won.
+        The generator returns the prediction that won.
         """
         options: VoteOptions = self.vote.options
         tally = VoteTally()
@@ -190,7 +190,7 @@ class Vote(RegisteredModule):
     def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return DSPy's state of each parameter, and the program's own.
 
-        Under `tale_dspy` stands what is needed to build the program again.
+        The key `tale_dspy` holds what is needed to build the program again.
         """
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 
@@ -248,7 +248,7 @@ class VoteTally:
     def winner(self) -> Any:
         """The first reply with the leading answer.
 
-        Or the first reply where none has an answer.
+        It is the first reply of all where none has an answer.
         """
         reply = self.groups[0][0] if self.groups else self.first
         return dspy.Prediction() if reply is None else reply
@@ -256,7 +256,7 @@ class VoteTally:
     def needed(self, options: VoteOptions) -> int:
         """Return how many more replies are needed in any case.
 
-        0 where the vote is decided.
+        It is 0 where the vote is decided.
 
         The least number that could decide it is that of further votes for the leader alone.
         """
@@ -274,7 +274,7 @@ class VoteTally:
 def leader_probability(first: int, second: int) -> float:
     """Return P(p > 1/2) for p ~ Beta(first + 1, second + 1).
 
-    The chance that the leading answer is the more frequent one.
+    It is the chance that the leading answer is the more frequent one.
 
     For whole numbers the incomplete beta function is a binomial tail: the sum over j <= first of C(n, j) / 2^n with
     n = first + second + 1.
@@ -295,9 +295,9 @@ def _answer_fields(reply: Any) -> list[str]:
 
 
 def _none_if_unreadable(pending: PendingCall, scope: AbstractContextManager[object] | None = None) -> PendingCall:
-    """Return a call that gives None where an adapter of DSPy raises.
+    """Return a call that gives None where an adapter cannot read the reply.
 
-    It cannot read the reply then.
+    Adapters of DSPy raise then.
     """
 
     def call() -> Any:

@@ -1,4 +1,4 @@
-"""Modules that say how many tokens a question deserves.
+"""Modules that estimate how many tokens a question needs.
 
-By asking a model, from examples, or by a regression.
+They ask a model, use examples, or use a regression.
 """

@@ -1,7 +1,4 @@
-"""Estimate an effort word from what a question looks like.
-
-Without asking any model.
-"""
+"""Estimate an effort word from a question's text, without asking any model."""
 
 import math
 from collections.abc import Mapping
@@ -27,9 +24,9 @@ FURTHEST = 4.0
 
 @dataclass(frozen=True)
 class OrdinalRegression:
-    """A fitted proportional-odds model of the least effort word.
+    """A fitted proportional-odds model of the least sufficient effort word.
 
-    The least sufficient one (McCullagh 1980).
+    The model is McCullagh's (1980).
 
     P(words[i] suffices | x) = 1 / (1 + exp(-(thresholds[i] - sum of weight * (x - centre) / scale))). The prediction is
     the first word that suffices with at least `confidence`.
@@ -49,9 +46,9 @@ class OrdinalRegression:
     """What the user should know of the fit, such as why it is one word for all."""
 
     def predict(self, features: Mapping[str, float]) -> str:
-        """Return the word for a question with these features.
+        """Return the word for a question.
 
-        A mapping `field.feature` -> value.
+        Features are a mapping `field.feature` -> value.
         """
         score = sum(term.weight * max(-FURTHEST, min(term.off(features), FURTHEST)) for term in self.terms)
         for word, threshold in zip(self.words, self.thresholds, strict=True):
@@ -89,10 +86,7 @@ class OrdinalRegression:
 
 
 class FittedEffort(ModuleState):
-    """The ordinal regression an estimator predicts with.
-
-    None until it was fitted.
-    """
+    """The ordinal regression an estimator predicts with, None until fitted."""
 
     def __init__(self, value: OrdinalRegression | None, names: frozenset[str]) -> None:
         self._names = names
@@ -118,7 +112,7 @@ class FittedEffort(ModuleState):
 class EffortEstimator(TextEstimator):
     """Predict the least sufficient effort word of a question.
 
-    By ordinal regression: no call, no tokens.
+    It uses ordinal regression, so it makes no call and takes no tokens.
 
     Made by `tale_dspy.optimizers.fit_effort` from a search over words. A question without any text, and every question
     before the estimator is fitted, gets `default`.

@@ -24,7 +24,7 @@ UNLIMITED = 10**9
 class BudgetEstimator(TaleModule):
     """Estimate the minimum tokens a question needs.
 
-    The zero-shot estimator (paper, section 5.1 and figure 5).
+    It is the zero-shot estimator (paper, section 5.1 and figure 5).
 
     `token_budget` of its prediction is always a number that can be sent: an unreadable, zero or negative estimate
     becomes `default`, one outside the limits is clamped, and the receipt tells which.
@@ -76,9 +76,9 @@ class BudgetEstimator(TaleModule):
         return self._to_estimate(raw, calls)
 
     def _with_minimal_thinking(self, kwargs: CallArguments) -> JsonObject:
-        """Ask a model that thinks natively for as little of it as it allows.
+        """Ask a natively thinking model for as little thinking as it allows.
 
-        The estimate must not cost an answer.
+        An estimate must not cost as much as an answer.
         """
         call_config = kwargs.get("config") or {}
         lm = kwargs.get("lm") or self.predict.lm or dspy.settings.lm
@@ -102,7 +102,7 @@ class BudgetEstimator(TaleModule):
 def input_signature(signature: SignatureLike, names: list[str] | None) -> type[dspy.Signature]:
     """Return a signature with only these inputs of another.
 
-    For an estimator that should see no more.
+    It is for an estimator that does not need to see more.
     """
     checked = check_signature(signature)
     for name in checked.input_fields:

@@ -1,7 +1,4 @@
-"""Ask the model for a budget, and show it questions with known best budgets.
-
-The demos come from a search.
-"""
+"""Ask for a budget with searched questions and their best budgets as demos."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,9 +14,9 @@ from tale_dspy.task_signature import BUDGET
 
 
 class FewShotEstimator(BudgetEstimator):
-    """The paper's estimator with searched budgets as demos.
+    """The paper's estimator with searched budgets as demos (section 5.1).
 
-    They stand in front of the question (section 5.1).
+    The demos stand before the question.
 
     Made by `tale_dspy.optimizers.few_shot` from a search. The demos are paid for as prompt tokens with every question,
     though most providers cache them; the rest is as in `BudgetEstimator`.

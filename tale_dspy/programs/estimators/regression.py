@@ -1,6 +1,4 @@
-"""A fitted quantile regression.
-
-Its numbers, what they predict, and as JSON and back.
+"""A fitted quantile regression: its numbers, its predictions, and its JSON.
 
 Plain Python, so that a program that was fitted runs without scikit-learn and gives the same budgets in any process. How
 the numbers are found: `tale_dspy.optimizers.fit_regression`. Which inputs they are predicted from:
@@ -36,19 +34,13 @@ class FeatureTerm:
     """What one standard deviation adds to the logarithm of the budget."""
 
     def off(self, features: Mapping[str, float]) -> float:
-        """Return how far off the mean a question is in this feature.
-
-        In standard deviations.
-        """
+        """Return how many standard deviations a question is off the mean."""
         return (features[self.name] - self.centre) / self.scale
 
 
 @dataclass(frozen=True)
 class EmbeddingProjection:
-    """What is left of an embedding.
-
-    A few directions in which the fitted questions differ most.
-    """
+    """The few directions of an embedding in which fitted questions differ most."""
 
     mean: tuple[float, ...]
     """Mean embedding of the fitted questions."""
@@ -97,9 +89,9 @@ class Regression:
         return round(math.exp(min(log, _HIGHEST_LOG)), 4)
 
     def is_known(self, features: Mapping[str, float]) -> bool:
-        """Return whether a question is like those fitted.
+        """Return whether a question is like those fitted in every feature used.
 
-        In every feature that counts, so that the line holds for it.
+        The line holds only for such questions.
         """
         return all(abs(term.off(features)) <= FURTHEST for term in self.terms)
 

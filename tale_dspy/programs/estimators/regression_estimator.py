@@ -1,7 +1,4 @@
-"""Estimate a budget from what a question looks like.
-
-Without asking any model.
-"""
+"""Estimate a budget from a question's text, without asking any model."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -23,7 +20,7 @@ from tale_dspy.task_signature import BUDGET
 class RegressionEstimator(TextEstimator):
     """Predict a question's budget by quantile regression on its text.
 
-    The regression was fitted on counts of the text: no call, no tokens.
+    It is fitted on counts of the text, so it makes no call and takes no tokens.
 
     Made by `tale_dspy.optimizers.fit_regression` from a search. `token_budget` of its prediction is always a number
     that can be sent, whatever the inputs are. Inputs without any text get `default`, marked `fallback` in the receipt,

@@ -1,7 +1,4 @@
-"""The base of estimators that look at texts and ask no model.
-
-Texts are those of the question.
-"""
+"""The base of estimators that read a question's texts and ask no model."""
 
 from collections.abc import Mapping
 
@@ -34,16 +31,16 @@ class TextEstimator(RegisteredModule, abstract=True):
         return list(self.signature.input_fields)
 
     def texts(self, inputs: Mapping[str, object]) -> dict[str, str]:
-        """Return the text of each input that is looked at.
+        """Return the text of each input that is read.
 
-        "" where it is missing or has none.
+        It is "" where the input is missing or has no text.
         """
         return {name: text_of(inputs.get(name)) for name in self.names}
 
     def dump_state(self, json_mode: bool = True) -> JsonObject:
         """Return the state of each parameter, and the module's own.
 
-        Under `tale_dspy` stands what is needed to build the module again.
+        The key `tale_dspy` holds what is needed to build the module again.
         """
         return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
 

@@ -1,6 +1,6 @@
-"""What a question looks like from the outside.
+"""Features of a question for a regression: counts of its text.
 
-A few counts of its text, in any language, for a regression.
+They work in any language.
 
 Counts only: nothing here reads a word, asks a model or knows a budget. Each takes time in proportion to the text.
 """
@@ -73,7 +73,7 @@ def features(text: str) -> list[float]:
 def text_of(value: object) -> str:
     """Return the text in an input.
 
-    Of lists, dicts and Pydantic objects that of their parts, one a line.
+    For lists, dicts and Pydantic objects it is the text of their parts, one a line.
 
     Never raises: what holds no text (None, the data of an image, an object of any other class) gives "", and what holds
     itself, or is nested or filled without end, only its first parts.
@@ -86,7 +86,7 @@ def text_of(value: object) -> str:
 def _nested_values(value: object, deep: int) -> Iterator[Any]:
     """Yield a value and all it holds.
 
-    Containers too, so that a limit on what is yielded limits the time.
+    Containers are yielded, too, so that a limit on the number of values limits the time.
     """
     yield value
     if deep:
