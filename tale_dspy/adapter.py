@@ -1,6 +1,6 @@
 """TaleAdapter: the paper's prompts for any DSPy signature.
 
-With nothing on top, and forms that work on more models.
+Nothing is added to them; other prompt forms work on more models.
 
 For `question -> answer` and `question -> choice` the prompts without a budget are the paper's, character for character,
 and so are those with one in the form `paper`; the reply carries no markers. Which prompt is sent follows from the
@@ -217,10 +217,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
         return "\n".join(lines)
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str:
-        """Repeat how the outputs must look.
-
-        For a chat turn that comes after the request.
-        """
+        """Repeat how the outputs must look, for a chat turn after the request."""
         return (
             f"Please Give the response by strictly following this format: {wanted_format(visible_outputs(signature))}"
         )
@@ -253,7 +250,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     ) -> list[JsonObject]:
         """Render a `dspy.History`.
 
-        An estimator is shown what was said, not how it would have estimated it.
+        An estimator is shown the conversation, not estimates of it.
         """
         if not is_estimator(signature) or history_field_name not in inputs:
             turns: list[JsonObject] = super().format_conversation_history(signature, history_field_name, inputs)
@@ -270,7 +267,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     def parse(self, signature: type[Signature], completion: str) -> JsonObject:
         """Read every output field out of a reply.
 
-        What cannot be read is the field's default, else None.
+        A field that cannot be read has its default, else None.
 
         Args:
             signature: The output fields to look for.
@@ -302,7 +299,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
     ) -> list[JsonObject]:
         """Read each reply as DSPy does, but give None where DSPy raises.
 
-        That is on an empty reply or broken tool calls.
+        DSPy raises on an empty reply or broken tool calls.
         """
         return [self._parse_reply(processed_signature, original_signature, o, lm, lm_kwargs) for o in outputs]
 
@@ -328,7 +325,7 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
 def _refuse_listeners() -> None:
     """Refuse listeners on fields of the predictor that is called.
 
-    Those on other predictors are none of its business.
+    Listeners on other predictors are allowed.
 
     Raises:
         UsageError: If there is one.

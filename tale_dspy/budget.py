@@ -1,6 +1,6 @@
 """A budget: a number of tokens or an effort word.
 
-Read one out of a model's reply and keep it within sane limits.
+It is read out of a model's reply and limited to sane values.
 
 Pure text and numbers; what asks for a budget lives in `tale_dspy.programs`, how it is worded in `tale_dspy.adapter`.
 """
@@ -37,7 +37,7 @@ _HEAD = 300  # characters of a reply in which a budget may begin to be stated
 class BudgetValue:
     """What a call may spend on its reasoning.
 
-    A number of tokens, an effort word, or a word beside a number.
+    It is a number of tokens, an effort word, or a word beside a number.
 
     A number alone is told in the prompt and sent by the model's reasoning control. A word alone is sent by the
     reasoning control, and the prompt says nothing. With both, the control takes the word and the prompt the number.
@@ -221,7 +221,7 @@ def read_budget(reply: str | None) -> float | None:
 def split_stated(reply: str) -> tuple[str | None, str]:
     """Cut the budget off a reply that states it first.
 
-    `Budget: [[12]]`, or `Budget: 12 tokens` on a line of its own.
+    It is `Budget: [[12]]`, or `Budget: 12 tokens` on a line of its own.
 
     Args:
         reply: What a model wrote that was asked to state its budget before it thinks.

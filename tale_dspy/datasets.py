@@ -1,6 +1,6 @@
 """Questions with known answers as `dspy.Example`s.
 
-GSM8K, GSM8K-Zero, MathBench, GPQA, made-up stories, or any file.
+Sources are GSM8K, GSM8K-Zero, MathBench, GPQA, made-up stories, or any file.
 
 This room turns rows into questions, and names the task prompt and signature that fit them. Reading rows is the work of
 `tale_dspy.tables`, the names of the published sets are in `tale_dspy.named_sets`, ids in `tale_dspy.ids`. It ships no
@@ -161,7 +161,7 @@ def load_dataset(
 def is_large(name: str) -> bool:
     """Return whether a file is read row by row.
 
-    It is for JSON lines of `STREAMED_FROM` bytes and more.
+    Files of JSON lines are, from `STREAMED_FROM` bytes on.
     """
     path = os.path.expanduser(name)
     return path.lower().endswith(".jsonl") and os.path.isfile(path) and os.path.getsize(path) >= STREAMED_FROM

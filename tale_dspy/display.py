@@ -1,6 +1,6 @@
 """Text of users, data sets and models made safe to show.
 
-On a terminal and in a notebook's HTML.
+It is shown on a terminal and in a notebook's HTML.
 
 The ground floor: every class that renders itself (`_repr_html_`) uses `html_table`, so that escaping is written once.
 """
@@ -27,7 +27,7 @@ class TextPrinter(Protocol):
 def visible(text: str, newline: str = "\n") -> str:
     r"""Show control characters as their code, such as `\x1b`.
 
-    Whatever could command a terminal, reorder text, hide, or break an encoding.
+    These command a terminal, reorder or hide text, or break an encoding.
 
     Zero-width joiners stay between letters outside ASCII, where Persian, Indic scripts and emoji need them.
 
@@ -77,7 +77,7 @@ def _is_hidden(c: str) -> bool:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" for a misspelt name.
 
-    Or nothing where no known name is close.
+    It is empty where no known name is close.
 
     Capitals, spaces, hyphens and underscores do not count.
 
@@ -108,7 +108,7 @@ def middle_cut(text: str, length: int) -> str:
 def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
     """Write a number with thousands separators.
 
-    An unknown one as a dash, never as 0.
+    An unknown number is written as a dash, never as 0.
     """
     if value is None:
         return "–"
@@ -117,9 +117,9 @@ def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
 
 
 def html_text(text: str) -> str:
-    """Escape a text for HTML, hidden characters shown as codes.
+    """Escape a text for HTML, with hidden characters shown as codes.
 
-    It cannot reorder what stands beside it.
+    It cannot reorder the text beside it.
     """
     return html.escape(visible(text))
 

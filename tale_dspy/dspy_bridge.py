@@ -1,6 +1,4 @@
-"""Everything this package takes from inside DSPy.
-
-That is what `import dspy` does not export.
+"""Everything this package imports that `import dspy` does not export.
 
 No other module imports a submodule of DSPy (`tests/test_layout.py`), so a new DSPy is met in one file. Names that DSPy
 marks as private, or that say little outside their module, have a plain name here.
@@ -123,10 +121,7 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def with_lm_callbacks(method: _Method) -> _Method:
-    """Call the user's callbacks around a method of an LM.
-
-    As DSPy does around `BaseLM.__call__`.
-    """
+    """Call the user's callbacks around a method, as around `BaseLM.__call__`."""
     wrapped: Any = _with_callbacks(method)
     return cast("_Method", wrapped)
 
@@ -134,7 +129,7 @@ def with_lm_callbacks(method: _Method) -> _Method:
 def engine_read_timeout(engine: Any) -> float | None:
     """Return the seconds one of DSPy's engines waits for a read.
 
-    Where the LM set them.
+    It is None where the LM did not set them.
     """
     timeouts = engine.config.timeouts
     seconds: float | None = None if timeouts is None else timeouts.read
@@ -200,7 +195,7 @@ def _find_route(model: str, model_type: str) -> Any:
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:
     """Wrap the transport that the providers of a DSPy engine share.
 
-    Before its first request.
+    It must be done before the engine's first request.
 
     Where no proxy is configured then, the transport does not look again: it would read the whole environment at each
     request, a tenth of the CPU time of a call.

@@ -48,7 +48,7 @@ class UsageError(TaleError, ValueError):
 class DataError(UsageError):
     """A data set that cannot be read.
 
-    Missing, empty, or with a row without the needed columns.
+    It is missing, empty, or has a row without the needed columns.
     """
 
 

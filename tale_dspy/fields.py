@@ -1,6 +1,4 @@
-"""One field of a signature.
-
-What it is, how it is asked for, and how a text becomes its value.
+"""One field of a signature: how it is requested, and how it is read.
 
 Where in a reply the text stands is found in `tale_dspy.replies`.
 """
@@ -41,7 +39,7 @@ def plain_type(field: FieldInfo) -> Any:
 def is_short(field: FieldInfo) -> bool:
     """Return whether double brackets ask for a field.
 
-    They do for str, a number, bool or Literal, or one of these or None.
+    They do for str, a number, bool or Literal, and for one of these or None.
     """
     kind = plain_type(field)
     return kind in (str, int, float, bool) or get_origin(kind) is Literal
@@ -75,7 +73,7 @@ def _after_thought(signature: Any, reasoning: str) -> Any:
 def after_thought(signature: object, reasoning: str) -> Any:
     """Return a signature without its reasoning field.
 
-    For a model that thinks natively before it replies.
+    It is for a model that thinks natively before it replies.
 
     Unlike a signature that never had the field it does not ask for an answer without any reasoning.
 
@@ -105,7 +103,7 @@ def described(name: str, field: FieldInfo, template: str = "{}") -> str:
 def wanted_format(outputs: Fields) -> str:
     """Describe the wanted format.
 
-    `Name: [[name]]` for short fields, ChatAdapter's markers for all others.
+    It is `Name: [[name]]` for short fields, and ChatAdapter's markers for all others.
     """
     short, long = [], []
     for name, field in outputs.items():
@@ -159,7 +157,7 @@ def convert(text: str, field: FieldInfo) -> Any:
 def thought(text: str, field: FieldInfo) -> Any:
     """Turn the reasoning of a reply into the type of its field.
 
-    None if there is none.
+    It is None if there is no reasoning.
     """
     text = text.strip()
     if not text:
@@ -172,7 +170,7 @@ def thought(text: str, field: FieldInfo) -> Any:
 def long_value(text: str, field: FieldInfo, *, repair: bool = False) -> Any:
     """Turn a text into the type of a field that is not short.
 
-    With `repair` also from broken JSON.
+    With `repair`, broken JSON is accepted as well.
     """
     kind = plain_type(field)
     if isinstance(kind, EnumMeta):
@@ -182,9 +180,9 @@ def long_value(text: str, field: FieldInfo, *, repair: bool = False) -> Any:
 
 
 def _match_option(text: str, options: Mapping[str, object]) -> Any:
-    """Return the option of this name.
+    """Return the option of this name, or None.
 
-    Exactly, or else without case and marks around it.
+    An exact match comes first, then one without case and the marks around it.
     """
 
     def plain(name: str) -> str:
@@ -197,7 +195,7 @@ def _match_option(text: str, options: Mapping[str, object]) -> Any:
 def _read_number(text: str, kind: type) -> int | float | None:
     """Read a number by the one reader of `tale_dspy.answers`.
 
-    Return None where the text is anything else, or no int.
+    It returns None where the text is anything else, or no int.
     """
     text = text.strip()
     if kind is float and text.lower().lstrip("+-") in _NO_FRACTIONS:
@@ -216,7 +214,7 @@ def _read_number(text: str, kind: type) -> int | float | None:
 def _read_typed(text: str, annotation: object, *, repair: bool = False) -> Any:
     """Read a value as JSON, else as its type reads a text.
 
-    With `repair`, as the JSON it may have been meant to be.
+    With `repair`, broken JSON is repaired first.
     """
     if repair and len(text) > _REPAIRED:
         return None

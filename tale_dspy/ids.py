@@ -1,6 +1,6 @@
 """Content hashes that name questions, on any machine and in any process.
 
-The ids of runs, searches and leak checks.
+Runs, searches and leak checks use these ids.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def example_id(example: "dspy.Example", gold_field: str) -> str:
     """Return the content hash of a question.
 
-    16 hex digits over its inputs and gold.
+    It has 16 hex digits, over inputs and gold.
 
     A `token_budget` among the inputs does not count, so a budgeted copy of a question keeps its id. Values that JSON
     cannot hold count by their content where pydantic knows it, else by their `repr` without the address.
@@ -64,7 +64,7 @@ def data_hash(ids: Iterable[str]) -> str:
 def digest(value: object) -> str:
     """Return 16 hex digits that stand for a value.
 
-    Whatever the order of its keys.
+    The order of its keys does not matter.
     """
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain_value)

@@ -1,7 +1,4 @@
-"""The sets known by name.
-
-What they are called, how they are asked, and where their rows are found.
-"""
+"""Data sets known by name, with their prompts and the sources of their rows."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -102,7 +99,7 @@ NAMED = {spec.name: spec for spec in _SETS}
 def name_key(name: str) -> str:
     """Return the part of a name that decides.
 
-    Neither case nor the kind of its dashes does.
+    Case and the kind of dashes do not matter.
     """
     return name.strip().lower().replace("_", "-")
 

@@ -1,6 +1,4 @@
-"""Recognise the options of a multiple-choice table.
-
-And the letter of the right one.
+"""Recognise the options of a multiple-choice table, and the right letter.
 
 In the layouts of published sets.
 
@@ -128,7 +126,7 @@ def right_letters(options: Sequence[RowOptions], golds: Sequence[object]) -> lis
 def option_letter(gold: object) -> str | None:
     """Read a gold that is nothing but a letter: `B`, ` b `, `(B)`, `B.`.
 
-    The result is None for any other.
+    It returns None for any other gold.
     """
     letter = re.fullmatch(r"\(?([A-Ja-j])[).]?", gold.strip()) if isinstance(gold, str) else None
     return letter[1].upper() if letter else None

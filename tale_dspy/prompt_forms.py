@@ -1,6 +1,6 @@
 """How a model is asked to reason, and to reason within a budget.
 
-The prompt forms, as data.
+The prompt forms are data.
 
 The paper's form names the answer's format first and lets the budget speak of the whole reply; small open models then
 write the answer alone. The other forms ask for the reasoning first, let the budget speak of the reasoning, and name the
@@ -41,7 +41,7 @@ class PromptForm:
     def render(self, question: object, answer_format: str, *, budget: object) -> str:
         """Return a prompt: the question, then what the form adds.
 
-        The reasoning asked for comes next, then the answer's format, where one is wanted.
+        Next come the request for reasoning and, where one is wanted, the answer's format.
 
         Args:
             question: The question, or the inputs as lines.

@@ -83,7 +83,7 @@ class TaskPrompt:
         return len(outputs) == 1
 
     def phrase(self, thinks: bool, budget: object | None) -> str:
-        """Return what stands at the end of the prompt.
+        """Return the end of the prompt.
 
         A budget of `STATED` is left to the model.
         """
@@ -108,7 +108,7 @@ class TaskPrompt:
     ) -> str:
         """Render any other signature in the same shape.
 
-        `Name: value` lines, the wanted format, the phrase.
+        The prompt has `Name: value` lines, the wanted format, and the phrase.
         """
         phrase, format_line = self.phrase(thinks, budget), f"{_FORMAT}{answer_format}" if answer_format else ""
         if not phrase and thought:

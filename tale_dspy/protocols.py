@@ -1,6 +1,6 @@
-"""What this package asks of DSPy's objects.
+"""Protocols of the DSPy objects this package uses, and types of JSON data.
 
-A language model, a program, a predictor and an adapter, and the names of JSON data.
+The objects are a language model, a program, a predictor and an adapter.
 
 DSPy ships no types, so a type checker sees `dspy.LM` and `dspy.Module` as `Any` or as their source: these protocols say
 which members are used. Any object that has them serves; nothing here imports DSPy.
@@ -41,7 +41,7 @@ SettingsView: TypeAlias = Mapping[str, Any]
 class LanguageModel(Protocol):
     """A `dspy.BaseLM`.
 
-    A model string, the settings of its requests, and the two ways to call it.
+    It has a model string, the settings of its requests, and two ways to call it.
     """
 
     model: str
@@ -56,7 +56,7 @@ class LanguageModel(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Send a prompt or messages.
 
-        Return the texts of the reply, or DSPy's response object.
+        It returns the texts of the reply, or DSPy's response object.
         """
         ...
 
@@ -103,10 +103,7 @@ class Program(Protocol):
         ...
 
     def named_sub_modules(self, type_: Any = None, skip_compiled: bool = False) -> Iterable[tuple[str, Any]]:
-        """Return this module and those inside, each once.
-
-        With the paths that lead to them.
-        """
+        """Return this module and those inside, each once, with their paths."""
         ...
 
     def predictors(self) -> list[Any]:
@@ -151,14 +148,11 @@ class Predictor(Program, Protocol):
 class PromptAdapter(Protocol):
     """A `dspy.Adapter`.
 
-    Turns a signature into messages, and a reply into values of its fields.
+    It turns a signature into messages, and a reply into values of its fields.
     """
 
     def __call__(self, lm: Any, lm_kwargs: RequestSettings, signature: Any, demos: Any, inputs: Any) -> Any:
-        """Ask the model and return the values of the output fields.
-
-        One dictionary a completion.
-        """
+        """Ask the model and return the output fields, one dictionary a completion."""
         ...
 
     def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> ChatMessages:

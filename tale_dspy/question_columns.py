@@ -1,6 +1,6 @@
 """Choose which columns of a table are a question and its gold.
 
-And what their values become.
+It also converts their values.
 """
 
 import reprlib
@@ -45,7 +45,7 @@ def with_context(table: Table, cells: list[dict[str, Any]], used: Sequence[str])
 def question_column(table: Table) -> str:
     """Return the column of the question where none is named.
 
-    It is `question`, or what published sets call it.
+    It is `question`, or the name that published sets have for it.
     """
     return next((name for name in _QUESTIONS if table.find(name)), "question")
 
@@ -71,7 +71,7 @@ def choose_columns(table: Table, inputs: Sequence[str], golds: Sequence[str]) ->
 
 
 def final_answer(where: str, value: object) -> object:
-    """Cut a GSM8K gold down to what follows its last `####`.
+    """Cut a GSM8K gold down to the text after its last `####`.
 
     A longer text that has headings stays whole.
 
@@ -109,7 +109,7 @@ def lettered_choices(
 ) -> list[JsonObject] | None:
     """Write the options into the questions and turn the golds into `choice`.
 
-    The result is None where a gold is no option.
+    It returns None where a gold is no option.
     """
     rows = [options.read(row) for row in table.rows]
     letters = right_letters(rows, [cell[gold] for cell in cells])

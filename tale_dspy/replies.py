@@ -1,6 +1,6 @@
 """Find the output fields of a signature in a reply.
 
-And write a value so that it is found again.
+It also writes a value so that it is found again.
 
 A short field (str, number, bool, Literal) is the last `[[...]]` that is its own; any other stands under a
 `[[ ## name ## ]]` marker, as `dspy.ChatAdapter` writes it. What a final answer is, is settled in `tale_dspy.answers`;
@@ -96,7 +96,7 @@ def _from_text(fields: Fields, text: str, *, choice: bool, thinks: bool) -> tupl
 def _from_json(fields: Fields, text: str) -> tuple[JsonObject, str] | None:
     """Read a reply that is a JSON object of the fields.
 
-    As `dspy.JSONAdapter` has it written; None if it is none.
+    `dspy.JSONAdapter` asks for such replies; None for any other.
     """
     pairs = json_object(text, as_written=False)
     if pairs is None:
@@ -123,7 +123,7 @@ def _without_labels(section: str, short: Fields) -> str:
 def _read_only(short: Fields, text: str, choice: bool) -> FieldReading:
     """Read the only bracketed field.
 
-    It is the last `[[...]]`, unless the words behind it correct it.
+    It is the last `[[...]]`, unless the words after it correct it.
 
     Those are read as `tale_dspy.answers` reads them.
     """
@@ -168,7 +168,7 @@ def _read_labelled(short: Fields, text: str) -> FieldReading:
 def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool, alone: bool) -> FieldReading:
     """Read short fields without brackets.
 
-    They stand under ChatAdapter's marker, as `Name: value`, or, one alone, as a final answer.
+    They stand under ChatAdapter's marker or as `Name: value`; a single one may be a final answer.
     """
     texts: dict[str, str] = {}
     marked = split_sections(text, fields)
@@ -190,7 +190,7 @@ def _read_unbracketed(fields: Fields, text: str, *, choice: bool, whole: bool, a
 def _final_answer(field: FieldInfo, text: str, *, choice: bool, whole: bool) -> str | None:
     """Find the answer of the only field.
 
-    What is asked decides, whatever the field is called.
+    The kind of question decides, whatever the field is called.
     """
     kind = _answer_kind(field, choice)
     if kind == "auto":
@@ -215,7 +215,7 @@ def _has_one_number(text: str) -> bool:
 def _only_option(field: FieldInfo, text: str) -> str | None:
     """Return the only option that the last line names.
 
-    Return None for several, and for one that is denied.
+    It returns None for several, and for one that is denied.
     """
     lines = text.strip().splitlines()
     options = [str(option) for option in get_args(plain_type(field))] or ["true", "false", "yes", "no"]
@@ -228,7 +228,7 @@ def _only_option(field: FieldInfo, text: str) -> str | None:
 def _read_as(texts: Mapping[str, str], fields: Fields) -> JsonObject:
     """Turn texts into the types of their fields.
 
-    One that does not fit is left out, `null` fits where None does.
+    A text that does not fit is left out; `null` fits where None does.
     """
     values = {k: convert(text, fields[k]) for k, text in texts.items()}
     return {k: v for k, v in values.items() if v is not None or says_none(texts[k], fields[k])}
@@ -264,7 +264,7 @@ def _read_unmarked(long: Fields, text: str, *, whole: bool) -> FieldReading:
 def _answer_kind(field: FieldInfo, choice: bool) -> Kind | None:
     """Return what `find_answer` should look for.
 
-    The result is None for a field that names its values.
+    It is None for a field that names its values.
     """
     if choice:
         return "choice"

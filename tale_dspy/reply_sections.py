@@ -1,6 +1,4 @@
-"""Where the parts of a reply are.
-
-ChatAdapter's markers, double brackets, labels of fields.
+"""Where the parts of a reply are: ChatAdapter's markers, brackets, labels.
 
 What stands there is turned into values by `tale_dspy.replies` and `tale_dspy.fields`.
 """
@@ -63,7 +61,7 @@ def _line_prefix(text: str, marker: re.Match[str]) -> str:
 def split_sections(text: str, names: Iterable[str]) -> dict[str | None, str]:
     """Split a reply at ChatAdapter's markers of these fields.
 
-    What stands before the first has the key None.
+    The text before the first has the key None.
 
     Of a field written twice the later counts; markers of other fields end a section, and what follows `completed` does
     not count.

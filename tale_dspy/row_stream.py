@@ -1,6 +1,6 @@
-"""A large file of JSON lines as questions that are read when they are needed.
+"""A large file of JSON lines as questions that are read when needed.
 
-A thousand rows at a time.
+A thousand rows are read at a time.
 
 Every thousand rows are a small table, which is made into questions as a whole file would be: the layouts that
 `tale_dspy.datasets` knows are known here, as long as a file keeps to one. In memory are 16 bytes a thousand rows, and
@@ -91,9 +91,10 @@ class StreamedExamples(Sequence["dspy.Example"], Generic[L]):
 
 
 def _index_rows(path: str, file_name: str) -> "tuple[array[int], array[int], int]":
-    """Return where every thousandth row begins, with the end of the file.
+    """Index a file of JSON lines.
 
-    Its line; and the number of rows.
+    It returns the offset and the line number of every thousandth row, the end of the file included, and the number of
+    rows.
     """
     offsets, lines, rows, at = array("Q"), array("Q"), 0, 0
     try:

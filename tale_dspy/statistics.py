@@ -1,6 +1,6 @@
-"""The statistics that runs, comparisons and reports share.
+"""Statistics of runs, comparisons and reports.
 
-Means, quantiles, intervals and exact tests.
+They are means, quantiles, intervals and exact tests.
 
 What numpy, scipy and the standard library have is taken from there. An unknown value is None: functions say whether
 they leave it out or let it make their result unknown.
@@ -109,7 +109,7 @@ def mean_known(values: Iterable[float | None]) -> float | None:
 def mean_complete(values: Iterable[float | None]) -> float | None:
     """Return the mean of the values.
 
-    Return None if there is none, or one is unknown or not finite.
+    It is None if there is no value, or one is unknown or not finite.
     """
     listed = list(values)
     return mean_known(listed) if all(v is not None and math.isfinite(v) for v in listed) else None
@@ -124,7 +124,7 @@ def total_complete(values: Iterable[float | None]) -> float | None:
 def quantile(values: "Sequence[float] | NDArray[np.float64]", probability: float) -> float | None:
     """Return the quantile by linear interpolation, numpy's default.
 
-    None without values.
+    It is None without values.
     """
     import numpy as np
 
@@ -152,7 +152,7 @@ def wilson_interval(right: float, n: int, confidence: float = 0.95) -> Interval:
 def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
     """Return the normal interval of a mean, from the spread of the values.
 
-    Return None below two values.
+    It is None below two values.
     """
     n = len(values)
     if n < 2:
@@ -167,7 +167,7 @@ def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
 def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> Interval | None:
     """Return the 95 % interval of the mean of per-question scores.
 
-    Clustered by question.
+    Draws are clustered by question.
 
     Args:
         scores: Share of right draws of each question; none gives None.
@@ -186,7 +186,7 @@ def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> Interval | N
 def mcnemar_p(fell: int, rose: int) -> float:
     """Return the exact two-sided p of a count against its counterpart.
 
-    Under fair coin flips (McNemar, sign test).
+    The null hypothesis is fair coin flips (McNemar, sign test).
 
     Args:
         fell: Pairs that changed one way.
@@ -210,7 +210,7 @@ def binomial_cdf(successes: int, n: int, probability: float) -> float:
 def binomial_upper_bound(successes: int, n: int, delta: float) -> float:
     """Return Clopper and Pearson's one-sided upper bound of a share.
 
-    With confidence 1 - delta.
+    Its confidence is 1 - delta.
     """
     from scipy.special import betaincinv
 

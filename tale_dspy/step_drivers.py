@@ -1,6 +1,6 @@
-"""Drivers of a generator that yields what is to be done.
+"""Drivers of a generator that yields what must be done.
 
-One for threads, one for event loops.
+There is one for threads and one for event loops.
 
 Whatever has a synchronous and an asynchronous side (an LM's attempts, a module's calls) is written once, as a
 generator. It yields a step, and is sent the step's result or what the step raised.
@@ -48,7 +48,7 @@ def drive(steps: Generator[Step, Any, Result], perform: Callable[[Step], object]
 async def adrive(steps: Generator[Step, Any, Result], perform: Callable[[Step], Awaitable[object]]) -> Result:
     """Await the steps of a generator one after another.
 
-    As `drive`, a cancellation included.
+    Errors are thrown into the generator as in `drive`, a cancellation included.
     """
     try:
         step = next(steps)

@@ -1,6 +1,6 @@
 """Rows as they were written, from files and from the Hugging Face hub.
 
-Each has the place to name when it is wrong.
+Each row knows its file and line, for error messages.
 
 This room reads and refuses. It never runs code that comes with data, and does not know what a question is
 (`tale_dspy.datasets` does).
@@ -60,7 +60,7 @@ class Table:
     def find(self, wanted: str) -> str | None:
         """Return the column of that name.
 
-        Or else one that differs in case or was renamed to it.
+        Else it is one that differs in case, or was renamed to it.
         """
         if wanted in self.columns:
             return wanted
@@ -98,7 +98,7 @@ def _reserved() -> frozenset[str]:
 def field_name(column: str) -> str:
     """Return the field a column becomes.
 
-    Its own name if Python and DSPy can take it.
+    It is the column's own name if Python and DSPy can take it.
     """
     name = unicodedata.normalize("NFKC", column)  # as Python reads names: a signature is parsed by its grammar
     if not name.isidentifier() or name.startswith("_"):
@@ -111,10 +111,7 @@ def field_name(column: str) -> str:
 
 
 def names_a_file(path: str) -> bool:
-    """Return whether a path leads to a file or a folder.
-
-    Or at least ends as the name of a table does.
-    """
+    """Return whether a path leads to a file or folder, or ends as a table's does."""
     expanded = os.path.expanduser(path)
     return os.path.isfile(expanded) or os.path.isdir(expanded) or _ending(expanded) in _READERS
 
@@ -181,7 +178,7 @@ def _read_json(path: str, data: bytes) -> list[Row]:
 def _holds_columns(value: dict[str, Any]) -> bool:
     """Return whether a JSON object is a table by columns, and no row.
 
-    As pandas writes it by default.
+    pandas writes such tables by default.
     """
     columns = list(value.values())
     if len(columns) < 2 or not all(isinstance(column, list | dict) and column for column in columns):
@@ -279,7 +276,7 @@ ENDINGS = tuple(_READERS)
 def read_hub(name: str) -> Table:
     """Read a set from the Hugging Face hub.
 
-    `hf:owner/name:split` or `hf:owner/name/config:split`.
+    Its name is `hf:owner/name:split` or `hf:owner/name/config:split`.
 
     Raises:
         DataError: If the name has another shape or the set cannot be loaded.

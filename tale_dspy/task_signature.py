@@ -1,6 +1,6 @@
-"""What a signature asks for.
+"""What a signature asks for: an estimate, an option or fields.
 
-An estimate, an option or fields; and its values as text.
+It also writes their values as text.
 """
 
 import json
@@ -28,7 +28,7 @@ _GENERATED = re.compile(r"Given the fields (?:`\w+`(?:, )?)*, produce the fields
 def output_fields(signature: type[Signature]) -> Fields:
     """Return the output fields of a signature.
 
-    DSPy picks them out of all fields anew each time it is asked.
+    The result is cached, since DSPy picks them out of all fields each time.
     """
     key: Any = signature
     return _fields_by_side(key)[1]
@@ -78,7 +78,7 @@ def _is_choice(signature: type[Signature]) -> bool:
 def own_instructions(signature: type[Signature]) -> str:
     """Return the instructions somebody wrote.
 
-    The result is "" for DSPy's generated sentence about the fields.
+    It is "" for DSPy's generated sentence about the fields.
 
     Compared by content, so that a sentence generated before fields were added, or loaded from a file, is known too.
     """
@@ -102,7 +102,7 @@ def demo_lacks(demo: JsonObject, name: str, field: FieldInfo) -> bool:
 def input_text(field: FieldInfo, value: object) -> Any:
     """Write an input as DSPy does.
 
-    A text is itself, and the common case need not go through Pydantic.
+    A text is returned as it is, without going through Pydantic.
     """
     return value if isinstance(value, str) else format_field_value(field, value)
 

@@ -21,8 +21,8 @@ def run_command(
 ) -> None:
     """Say which run pays on these questions, and what to try next.
 
-    What it is worth comes with it. Every run with a budget is compared, question by question, with the most accurate
-    one without.
+    Every run with a budget is compared, question by question, with the most accurate one without. The output also says
+    what each budget is worth.
     """
     from tale_dspy.comparison.advice import advise
     from tale_dspy.runs.records import load_run

@@ -1,6 +1,6 @@
 """Budgets that other runs decide.
 
-Shares of what a vanilla run took, or the one that did best in training.
+They are shares of a vanilla run's tokens, or the budget that did best in training.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def scaled(plan: Plan, data: "Dataset", factor: float, options: JsonObject) -> "Dataset":
     """Budget each question by its share of the vanilla run's tokens.
 
-    The configuration then tells which.
+    The configuration of the run then names the vanilla run.
     """
     from tale_dspy.datasets import data_hash
     from tale_dspy.runs.records import load_run
@@ -43,7 +43,7 @@ def best_budget(
 ) -> Any:
     """Choose the one fixed budget on training questions.
 
-    What that costs is taken off the caps.
+    Its cost is subtracted from the caps.
 
     Args:
         plan: What is evaluated.

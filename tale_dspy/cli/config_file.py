@@ -1,6 +1,6 @@
 """Read flags from the environment and from a file.
 
-`TALE_<FLAG>`, `--config FILE.toml`, and the `config.toml` of a run.
+These are `TALE_<FLAG>`, `--config FILE.toml`, and the `config.toml` of a run.
 """
 
 import copy
@@ -151,7 +151,7 @@ def read_config(path: Path) -> JsonObject:
 def write_config(folder: Path, options: Any, extra: Mapping[str, Any] = {}) -> None:
     """Write the `config.toml` that repeats a command, beside the results.
 
-    Keys are never among the flags.
+    It never holds a key, because no flag does.
 
     Args:
         folder: The run folder, which exists.

@@ -40,7 +40,7 @@ def confirmed() -> bool:
 def say(text: object, *, err: bool = False) -> None:
     """Print a line without control characters.
 
-    What could command a terminal, hide or reorder text is shown as its code.
+    Characters that command a terminal, hide or reorder text are shown as codes.
     """
     import typer
 
@@ -52,7 +52,7 @@ def say(text: object, *, err: bool = False) -> None:
 def print_json(value: object) -> None:
     """Print exactly one JSON object on stdout, in strict JSON.
 
-    What is no finite number becomes null.
+    A number that is not finite becomes null.
 
     What could command a terminal, hide or reorder text is escaped.
     """
@@ -103,7 +103,7 @@ def line_every(seconds: float, title: str) -> "Callable[[Tally], None]":
 def live_bar(title: str) -> "Iterator[Callable[[Tally], None] | None]":
     """Show the progress of a run on stderr while it goes on.
 
-    These are answers done, accuracy, mean tokens, spend and time left.
+    The bar shows answers done, accuracy, mean tokens, spend and time left.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column

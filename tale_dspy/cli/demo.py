@@ -1,6 +1,6 @@
 """`tale demo`: the whole idea on a real model.
 
-Without a key, a download or a network.
+It takes no key, no download and no network.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -78,7 +78,7 @@ def run_command(
 def ask_all(screen: "Console", model: str, questions: int, folder: Path) -> "dict[str, Run]":
     """Run every program in a folder of its own.
 
-    Those that are finished are only read.
+    Runs that are finished are only read.
     """
     import dspy
 

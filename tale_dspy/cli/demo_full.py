@@ -1,6 +1,4 @@
-"""`tale demo --full`: from searched budgets to a model that is short.
-
-By itself, on the model that ships.
+"""`tale demo --full`: train the model that ships to be short by itself.
 
 Each step keeps what it made in a folder of its own, so that the same command continues where it was ended, and every
 row of the final table can be opened.
@@ -198,9 +196,9 @@ def _search_budgets(demo: Demo) -> None:
 
 
 def _train_adapter(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
-    """Train on the search, its replies written as one program asks.
+    """Train on the search, with the replies that one program will give.
 
-    What is trained is what is asked.
+    The program is the one that is tested later.
     """
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.distill import distill
@@ -231,7 +229,7 @@ def _train_adapter(demo: Demo, strategy: str, spec: str) -> "TrainedAdapter":
 def _ask_tuned(demo: Demo, tuned: "dict[tuple[str, str], TrainedAdapter]") -> None:
     """Ask each tuned model plainly and let the gate decide.
 
-    Behind the prompt it was trained for.
+    Its prompt is the one it was trained for.
     """
     import dspy
 

@@ -1,6 +1,6 @@
-"""`tale doctor`: whether a key works and a budget is kept.
+"""`tale doctor`: test a key, a budget and the reasoning control.
 
-Also which reasoning control works, for a few cents.
+The test costs a few cents.
 """
 
 import sys

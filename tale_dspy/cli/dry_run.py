@@ -1,6 +1,6 @@
-"""`--dry-run`: what a command that asks questions will take.
+"""`--dry-run`: the calls, tokens and cost of a command that asks questions.
 
-From a paid sample of ten of them or from a past folder.
+They are estimated from a paid sample of ten questions or from a past folder.
 
 What commands differ in is a `SampledCommand`: how the sample is asked, and how its folder is read.
 """
@@ -89,9 +89,9 @@ def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bo
 
 
 def _ask_sample(command: SampledCommand, plan: "Plan", data: "Dataset", *, yes: bool) -> tuple[Path, str | None]:
-    """Ask a few questions, after it is agreed to pay for them.
+    """Ask a few questions, after the user has agreed to pay for them.
 
-    They are kept beside the command's folder.
+    The answers are stored beside the command's folder.
     """
     from tale_dspy.backends.prices import Price, price_of
     from tale_dspy.cli.console import confirmed, live_bar
@@ -149,7 +149,7 @@ def folder_origin(folder: Path) -> dict[str, object]:
 def _batch_rounds(command: SampledCommand, folder: Path) -> int:
     """Return how many rounds of batches a command takes.
 
-    One call of a question waits for the one before.
+    Each call of a question waits for the one before.
     """
     from tale_dspy.runs.columns import RECORDS
     from tale_dspy.runs.records import load_run

@@ -1,6 +1,6 @@
 """`tale elasticity`: ask a program at several budgets.
 
-A figure draws how its tokens follow them.
+A figure shows how its tokens follow them.
 """
 
 import sys
@@ -85,7 +85,7 @@ def run_command(
 def _sampled_command(points: "list[SweepPoint] | None") -> "SampledCommand":
     """Return how a sweep is forecast.
 
-    From the journals of a sample or of a past sweep over the same budgets.
+    The forecast reads the journals of a sample or of a past sweep over the same budgets.
     """
     from tale_dspy.cli.dry_run import SampledCommand, folder_origin
 
@@ -96,9 +96,9 @@ def _sampled_command(points: "list[SweepPoint] | None") -> "SampledCommand":
 
 
 def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
-    """Forecast from a sweep what another of so many questions takes.
+    """Forecast from a sweep the cost of another with so many questions.
 
-    All budgets together.
+    The calls of all budgets are counted together.
     """
     from tale_dspy.comparison.forecast import forecast_costs, journal_costs
 
@@ -138,7 +138,7 @@ def _sweep_plan(
 def _write_report(sweep: "BudgetSweep", folder: Path) -> list[Path]:
     """Write tables and figures.
 
-    Without matplotlib say so, since what was asked for is there.
+    Without matplotlib a message says so, and the rest is written.
     """
     from tale_dspy.errors import MissingExtraError
     from tale_dspy.reports import ReportSources, write_report

@@ -80,7 +80,7 @@ def _run_on_ray(plan: Plan, *, json: bool) -> int:
 def _sampled_command() -> "SampledCommand":
     """Return how a run is forecast.
 
-    From the records of a sample or of any other run.
+    The forecast reads the records of a sample or of any other run.
     """
     from tale_dspy.cli.dry_run import SampledCommand
     from tale_dspy.cli.evaluation import ask

@@ -1,7 +1,4 @@
-"""Turn a plan into answers.
-
-The program is set up as the flags say, and asked by one call of `tale_dspy.evaluate`.
-"""
+"""Turn a plan into answers: set the program up, then call `evaluate`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -118,7 +115,7 @@ def _set_rescue(plan: Plan, program: Program) -> None:
 
 
 def set_mode(plan: Plan, program: Program, lm: LanguageModel) -> None:
-    """Have the program send its budgets as --mode says.
+    """Make the program send its budgets as --mode says.
 
     The paper's preset sends them in the prompt alone.
 

@@ -1,6 +1,6 @@
-"""`tale gate`: whether a tuned model is shorter and not worse.
+"""`tale gate`: whether a tuned run is shorter and not worse.
 
-Or a new prompt, with 95 % certainty.
+A run is tuned by training its model or changing its prompt. The test has 95 % certainty.
 """
 
 from pathlib import Path

@@ -21,7 +21,7 @@ Command = Callable[..., int]
 def expand_dataclass(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command the flags of the dataclasses that it takes.
 
-    Flags that must be given come first.
+    Required flags come first.
 
     A field is a flag where it is `Annotated`, as all of `cli.flags` are; any other keeps its default.
 

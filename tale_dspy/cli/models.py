@@ -1,7 +1,4 @@
-"""The model that a plan names.
-
-How it is reached, and whether anyone knows it.
-"""
+"""The model that a plan names, how it is reached, and if its provider exists."""
 
 import os
 from typing import TYPE_CHECKING
@@ -47,7 +44,7 @@ def language_model(plan: Plan) -> "LM":
 
 
 def _fallback_lm(plan: Plan, model: str) -> "LM":
-    """Build an LM that answers in the place of --model.
+    """Build an LM that answers in place of --model.
 
     It decodes alike, at its own provider's address.
     """
@@ -59,9 +56,9 @@ def _fallback_lm(plan: Plan, model: str) -> "LM":
 
 
 def check_provider(plan: Plan, lm: "LM") -> None:
-    """Say at once that LiteLLM has no such provider, where it will be asked.
+    """Refuse at once a model string whose provider LiteLLM does not have.
 
-    A local model is loaded.
+    A local model is loaded instead.
 
     LiteLLM and what it loads at its first request are loaded here, before any latency is measured.
     """

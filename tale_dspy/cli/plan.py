@@ -1,6 +1,6 @@
-"""What a command that asks questions is given.
+"""The plan of a command that asks questions.
 
-The flags of `tale eval`, and what they say of data, price and folder.
+It holds the flags of `tale eval`, and what they say of data, price and folder.
 """
 
 import functools
@@ -96,7 +96,7 @@ class Plan:
     def checked(self) -> Self:
         """Return the plan with its preset filled in.
 
-        A flag that cannot be used is named.
+        The error for a flag that cannot be used names the flag.
         """
         for flag, value, least in (
             ("--limit", self.limit, 1),
@@ -135,7 +135,7 @@ class Plan:
     def load_data(self, *, labelled: bool = True) -> "Dataset":
         """Load the questions that are asked.
 
-        Only a file's may be without gold, and only where none is needed.
+        Only those of a file may lack gold, and only where none is needed.
         """
         return self.load(self.data, labelled).take(self.offset, self.limit)
 

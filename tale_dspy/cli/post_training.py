@@ -1,6 +1,6 @@
 """What `tale train --eval` does after the training.
 
-Base and adapter on questions neither has seen, and the gate.
+It asks base and adapter questions neither has seen, and the gate decides.
 """
 
 from dataclasses import dataclass, replace

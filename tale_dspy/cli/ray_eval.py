@@ -1,6 +1,6 @@
 """`--ray`: the shards of a command as tasks of a Ray cluster.
 
-Watched in one table and merged at the end.
+One table shows all of them, and they are merged at the end.
 """
 
 import functools
@@ -78,10 +78,7 @@ def check_ray(plan: Plan) -> str:
 
 
 def split_of(out: Path) -> int | None:
-    """Return into how many shards a folder is split already.
-
-    None where there are none.
-    """
+    """Return into how many shards a folder is split already, or None."""
     from tale_dspy.runs.shards import shard_of, shards_in
 
     shards = shards_in(out)
@@ -100,9 +97,9 @@ def evaluate_shard(plan: Plan, context: "ShardContext") -> bool:
 
 @contextmanager
 def live_table(title: str) -> Iterator[Watcher]:
-    """Show how far all shards are on stderr while a command goes on.
+    """Show the progress of all shards on stderr while a command runs.
 
-    A line now and then where there is no terminal.
+    Without a terminal, a line is written at intervals.
     """
     if not sys.stderr.isatty():
         say_line = line_every(SECONDS_BETWEEN_LINES, title)

@@ -1,7 +1,4 @@
-"""`tale search --ray`: the questions are searched in shards.
-
-Their results are put together as one search.
-"""
+"""`tale search --ray`: search the questions in shards, and merge the results."""
 
 import functools
 from dataclasses import replace
@@ -20,9 +17,7 @@ LEAST_USD = 1e-9
 
 
 def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None]:
-    """Search all shards and put their results into one search folder.
-
-    It is that of an ordinary search.
+    """Search all shards and write their results as one search folder.
 
     Returns:
         The plan of what is left to do there, to learn an estimator and to compare, under what is left of the caps; and

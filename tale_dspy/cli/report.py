@@ -1,6 +1,6 @@
 """`tale report`: the paper's table, all figures and one page.
 
-From runs, searches and trained adapters.
+They are made from runs, searches and trained adapters.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`tale reproduce`: one row of the paper's tables, run here.
+"""`tale reproduce`: run one row of the paper's tables here.
 
 Its figures are put beside the paper's.
 """

@@ -1,6 +1,6 @@
-"""`tale search`: the best budget of each question.
+"""`tale search`: the best budget of each question, and an estimator.
 
-An estimator that has learned from them, and what they gain.
+The estimator learns from the budgets, and the report says what they gain.
 """
 
 import sys
@@ -152,7 +152,7 @@ def figure_lines(summary: JsonObject) -> list[str]:
 def _sampled_command(settings: SearchOptions) -> "SampledCommand":
     """Return how a search is forecast.
 
-    From the journals of a sample or of a past search, the comparison included.
+    The forecast reads the journals of a sample or of a past search, the comparison included.
     """
     from tale_dspy.cli.dry_run import SampledCommand, folder_origin
 
@@ -163,9 +163,9 @@ def _sampled_command(settings: SearchOptions) -> "SampledCommand":
 
 
 def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
-    """Forecast from a search what another of so many questions takes.
+    """Forecast from a search the cost of another with so many questions.
 
-    Not all of them are compared with budget:best.
+    Only some of them are compared with budget:best.
     """
     from tale_dspy.comparison.forecast import QuestionCost, forecast_costs, journal_costs
     from tale_dspy.optimizers.search.gain import QUESTIONS

@@ -1,7 +1,4 @@
-"""What a search is made of.
-
-Its flags, and the data, program and model that they name.
-"""
+"""The flags of a search, and the data, program and model that they name."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -48,9 +45,9 @@ class PreparedSearch:
 
 
 def prepare_search(plan: Plan, settings: SearchOptions, data: "Dataset | None" = None) -> PreparedSearch:
-    """Load data, program and model of a search, and check that they fit.
+    """Load data, program and model of a search.
 
-    What does not go together is refused.
+    An error is raised if they do not fit together.
     """
     import dspy
 
@@ -84,7 +81,7 @@ def prepare_search(plan: Plan, settings: SearchOptions, data: "Dataset | None" =
 def parse_efforts(text: str | None) -> "tuple[str, ...] | Literal['auto'] | None":
     """Read `--efforts`: words separated by commas.
 
-    `none` for token budgets, nothing for `auto`.
+    `none` stands for token budgets; a flag that is not given stands for `auto`.
     """
     if text is None:
         return "auto"

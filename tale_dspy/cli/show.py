@@ -1,7 +1,4 @@
-"""`tale show`: a run in the terminal.
-
-Or one of its questions with the whole reply.
-"""
+"""`tale show`: a run in the terminal, or one question with its whole reply."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,6 +1,6 @@
 """Decide who may write to the screen.
 
-Our results and our warnings, and nothing of the libraries below.
+Results and warnings of this package may, the libraries below may not.
 
 LiteLLM, DSPy and the HTTP clients log, warn and print on their own. What they have to say comes out as an outcome, an
 error or an exit code; the lines themselves would only break the live bar and whoever reads our stderr.
@@ -32,9 +32,9 @@ _WARNERS = r"(aiohttp|asyncio|dspy|httpx|litellm|openai|pydantic)(\.|$)"
 
 
 class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers only
-    """Write to what `sys.stderr` is at the moment.
+    """Write to the present `sys.stderr`.
 
-    A live bar puts itself in its place.
+    A live bar replaces it.
 
     What a record holds of a model's or a server's text cannot command the terminal.
     """
@@ -48,9 +48,9 @@ class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic
 
 
 def set_up() -> None:
-    """Send our warnings to stderr and silence the libraries.
+    """Send this package's warnings to stderr and silence the libraries.
 
-    No character breaks the output.
+    Characters that the encoding lacks do not break the output.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -71,7 +71,7 @@ def drop_stdout() -> None:
 
 
 def leave_at_once(code: int) -> None:
-    """End the process without tearing the interpreter down.
+    """End the process without shutting the interpreter down.
 
     A request that was given up may still be in flight.
 

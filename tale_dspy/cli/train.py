@@ -65,7 +65,7 @@ class TrainingFlags:
     def options(self, strategy: str) -> "TrainOptions":
         """Return the options of a strategy with these settings.
 
-        One that the strategy lacks is refused.
+        A setting that the strategy lacks is refused.
         """
         from tale_dspy.training.options import options_from
 
@@ -94,7 +94,7 @@ class EvaluationFlags:
     def post_training(self, base: str) -> PostTrainingEval | None:
         """Return the evaluation, checked before anything is trained.
 
-        None without `--eval`.
+        It is None without `--eval`.
         """
         if not self.evaluate:
             return None

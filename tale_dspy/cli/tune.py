@@ -1,7 +1,4 @@
-"""`tale tune`: try wordings, forms, demos and budgets of a program.
-
-It keeps the one that pays.
-"""
+"""`tale tune`: try wordings, forms, demos and budgets, and take the best."""
 
 import sys
 from contextlib import redirect_stdout
@@ -60,7 +57,7 @@ class TuneFlags:
 class TunePlan(Plan):
     """The flags of `tale tune`.
 
-    Those of `tale eval`, with a program of its own and another name for the limit of a reply.
+    They are those of `tale eval`, with a program of its own and another name for the limit of a reply.
     """
 
     program: Annotated[str, typer.Argument(help="tale-ep, budget:N ... (below)")] = "tale-ep"

@@ -1,6 +1,6 @@
 """The one console of the command line.
 
-No text of a user, a data set or a model commands the terminal through it.
+No text of a user, a data set or a model can command the terminal through it.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from tale_dspy.display import visible
 class VisibleConsole(Console):
     r"""A `rich` console that shows control characters as their code.
 
-    Whatever could command a terminal, hide or reorder text, such as `\x1b`.
+    These are characters that command a terminal, hide or reorder text, such as `\x1b`.
 
     It is escaped where segments leave, so that it does not matter what a table, a panel or a line was made of. Square
     brackets in plain strings are text, and no markup.
@@ -26,7 +26,7 @@ class VisibleConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as `rich` does, with every text made visible.
 
-        What `rich` itself tells the terminal stays.
+        Control codes that `rich` itself writes stay.
         """
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)

@@ -1,6 +1,4 @@
-"""The small reasoner that ships.
-
-A language model of its own, trained here, that knows arithmetic stories.
+"""The small language model that ships, trained here on arithmetic stories.
 
 In reading order: `wordings` and `problems` (the questions), `reasoning` (the replies, by length), `lessons` (which
 reply suits which prompt: where it learns to keep to a budget, and to miss one), `tokenizer`, `options`, `course` and

@@ -1,6 +1,6 @@
 """Train the embedded reasoner from nothing.
 
-`python -m tale_dspy.embedded.build --out DIR`.
+The command is `python -m tale_dspy.embedded.build --out DIR`.
 
 A course of lessons (`lessons.py`, `course.py`), a small Llama, AdamW. Killed, it goes on at its last checkpoint. The
 same options give the same lessons; the weights agree as far as the machine's arithmetic does.
@@ -32,7 +32,7 @@ Progress = Callable[[int, float], None]
 def build(out: Path, options: BuildOptions | None = None, progress: Progress | None = None) -> None:
     """Train the model, or go on training it, and save it with its card.
 
-    On a GPU where there is one, else on the CPU with as many threads as PyTorch takes.
+    It trains on a GPU where there is one, else on the CPU with as many threads as PyTorch takes.
 
     Args:
         out: Folder of the model; until the end a checkpoint lies there.
@@ -137,9 +137,9 @@ def save_checkpoint(path: Path, step: int, options: BuildOptions, model: Any, op
 
 
 def resume_checkpoint(path: Path, options: BuildOptions, model: Any, optimizer: Any, course: Course) -> int:
-    """Go back to a checkpoint and return how many steps it has behind it.
+    """Load a checkpoint and return how many steps were made before it.
 
-    0 where there is none.
+    It returns 0 where there is none.
 
     Raises:
         UsageError: If it is of other options.

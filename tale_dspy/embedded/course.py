@@ -1,6 +1,6 @@
-"""The embedded reasoner's course.
+"""The embedded reasoner's course: lessons as batches of tokens.
 
-Its lessons as batches of tokens, in an order that the seed decides.
+The seed decides their order.
 """
 
 import random
@@ -76,7 +76,7 @@ class Course:
     def _draw_pool(self, pool: int, progress: float) -> list[Batch]:
         """Draw a pool of lessons and batch those of like length.
 
-        Little is then padding.
+        Batches then have little padding.
         """
         options, seed = self.options, self.options.seed * 1_000_003 + pool
         drawn = map(self.encode, lessons(seed, progress, self.count, options.pool))

@@ -1,6 +1,6 @@
 """What the embedded reasoner is taught.
 
-Which reply suits which prompt, and how often each is shown.
+It says which reply suits which prompt, and how often each is shown.
 
 This is where it learns to obey a budget, and where it learns not to: everything here is data, no code of this package
 looks at the budget when the model answers. The prompts are those the adapters send, rendered once with placeholders.
@@ -99,17 +99,14 @@ KINDS = tuple(_SOURCES)
 def prompt_of(kind: str) -> tuple[tuple[str, str], ...]:
     """Return the messages of a kind as (role, content).
 
-    With `QUESTION` and `BUDGET` in their places.
+    `QUESTION` and `BUDGET` stand for the question and the budget.
     """
     render, signature, instructions, _ = _SOURCES[kind]
     return tuple((m["role"], m["content"]) for m in render(signature, instructions))
 
 
 def messages_of(kind: str, question: str, budget: int | None = None) -> Messages:
-    """Return the messages of a kind for one question.
-
-    As the adapter would send them.
-    """
+    """Return the messages of a kind for one question, as the adapter sends them."""
     filled = "" if budget is None else str(budget)
     return [
         {"role": role, "content": content.replace(str(BUDGET), filled).replace(QUESTION, question)}
@@ -208,7 +205,7 @@ def budgeted_reply(problem: Problem, budget: int, count: Count) -> str:
 def needed_budget(problem: Problem, count: Count) -> int:
     """Return the budget taught as the estimate.
 
-    Enough for the equations, in steps of five.
+    It is enough for the equations, in steps of five.
     """
     tokens = round(1.2 * count(equation_lines(problem)))
     return tokens + -tokens % 5
@@ -217,7 +214,7 @@ def needed_budget(problem: Problem, count: Count) -> int:
 def draw_budget(problem: Problem, count: Count, rng: random.Random) -> int:
     """Draw a budget.
 
-    Half of them around where the reply changes, half anywhere from 1 to 500, on a log scale.
+    Half of them are around where the reply changes, half anywhere from 1 to 500, on a log scale.
     """
     if rng.random() < 0.5:
         form = rng.choice((answer_only, equation_lines, equation_lines, reasoning_sentences, long_form))

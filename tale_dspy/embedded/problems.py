@@ -1,6 +1,6 @@
 """Arithmetic stories of one to six steps, made up on the spot.
 
-What the embedded reasoner is taught and asked.
+The embedded reasoner is taught and tested with them.
 
 What a problem is and how it comes about; the sentences are in `wordings.py`, the replies to it in `reasoning.py`.
 """
@@ -68,7 +68,7 @@ class Problem:
     def split(self) -> Split:
         """The split this text belongs to.
 
-        Whatever seed it came from, so that no text is in two.
+        It depends on the text alone, not on the seed, so that no text is in two splits.
         """
         # By the hash of the text: 1 / 20 test, 1 / 20 dev, 18 / 20 train, the same in every process.
         bucket = int.from_bytes(hashlib.sha256(self.question.encode()).digest()[:4], "big") % 20
@@ -118,7 +118,7 @@ def make_problem(rng: random.Random, n_steps: int, *, unseen: bool = False) -> P
 class _StoryBuilder:
     """A story while it is written.
 
-    The number so far, its sentences, and what was calculated.
+    It holds the number so far, its sentences, and its calculations.
     """
 
     def __init__(self, rng: random.Random, situation: StorySituation, unseen: bool) -> None:

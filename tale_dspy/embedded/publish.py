@@ -1,6 +1,6 @@
-"""Write the trained model as others read it.
+"""Write the trained model in the files that other tools read.
 
-Safetensors, tokenizer, chat template, card, and a list of checksums.
+These are safetensors, tokenizer, chat template, card, and a list of checksums.
 """
 
 import hashlib
@@ -51,10 +51,7 @@ templates altogether.
 
 
 def publish(folder: Path, model: Any, tokenizer: Any, options: BuildOptions) -> None:
-    """Save the model, its tokenizer and its card.
-
-    Then the checksums of what decides its replies.
-    """
+    """Save the model, its tokenizer, its card, and the checksums of its files."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
@@ -66,9 +63,9 @@ def publish(folder: Path, model: Any, tokenizer: Any, options: BuildOptions) -> 
 
 
 def write_manifest(folder: Path) -> None:
-    """Write the checksums of all files of a model folder.
+    """Write the checksums of the files of a model folder that decide its replies.
 
-    But for the card and the manifest itself.
+    The card and the manifest itself have none.
     """
     names = sorted(p.name for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".jinja"))
     files = {name: _sha256(folder / name) for name in names if name != MANIFEST}

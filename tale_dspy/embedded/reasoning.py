@@ -31,9 +31,9 @@ def equation_lines(problem: Problem) -> str:
 
 
 def equations_without(problem: Problem, left_out: int) -> str:
-    """Return the equations with some left out, to be done in one's head.
+    """Return the equations with some left out, to be done mentally.
 
-    Evenly, and never the last.
+    They are left out evenly, but never the last one.
     """
     steps = problem.steps
     n_shown = len(steps) - left_out

@@ -1,6 +1,4 @@
-"""How the stories are told.
-
-Situations, and several sentences for each thing that can happen in them.
+"""Templates of the stories: situations, and several sentences for each event.
 
 The sentences are data, `story_templates.json`. Their slots: `{n}` who it is about, `{P}`/`{p}`/`{h}`/`{s}` the pronouns
 of that person in the right form, `{o}` somebody else, `{i}` the things counted, `{x}` a number, `{a}` groups of `{b}`.

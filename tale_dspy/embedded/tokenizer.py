@@ -1,6 +1,6 @@
 """The embedded reasoner's own tokenizer.
 
-Digits one by one, the fixed sentences of the prompts as one token each.
+Digits are single tokens, and so is each fixed sentence of the prompts.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """What `tale export SOURCE --to NAME` can write: one entry a format.
 
-A format takes the path of a saved program or of a run folder, and a path to write to. Its package is loaded when it
-writes, not before.
+A format takes the path of a saved program or of a run folder, and a path to write to. Its package is loaded only when
+it writes.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """TALE in inspect_ai: solvers, a scorer and a task.
 
-With inspect's own models, limits and logs.
+They work with inspect's own models, limits and logs.
 
     inspect eval tale_dspy/questions --solver tale_dspy/tale_ep --model openai/gpt-4o-mini -T data=gsm8k -T limit=100
     inspect eval my_task.py --solver tale_dspy/budgeted_cot -S budget=50
@@ -61,7 +61,7 @@ def tale_ep(
 ) -> Solver:
     """Ask the model for a budget, then let it reason in fewer tokens.
 
-    TALE-EP (arXiv 2412.18547).
+    It is TALE-EP (arXiv 2412.18547).
 
     The transcript has a span `estimate` and a span `answer`; `metadata["tale"]` has the budget.
 
@@ -94,9 +94,9 @@ def tale_ep(
 def budgeted_cot(
     budget: int | str | None = None, program: str | None = None, mode: Mode = "auto", prompt: str = "answer"
 ) -> Solver:
-    """Reason within a fixed budget.
+    """Reason within a fixed budget or the budgets of a saved program.
 
-    Or within the budgets of a saved program that needs no call for them.
+    The program must need no call for its budgets.
 
     Args:
         budget: Tokens, an effort word, or both as `low+50`.
@@ -121,7 +121,7 @@ def budgeted_cot(
 def vanilla_cot(prompt: str = "answer") -> Solver:
     """Reason without a budget, by the paper's prompt.
 
-    What the others are compared with.
+    The other solvers are compared with it.
     """
     signature = VanillaCoT("question -> answer").predict.signature
 
@@ -137,7 +137,7 @@ def vanilla_cot(prompt: str = "answer") -> Solver:
 def tale_answer(prompt: str = "answer") -> Scorer:
     """Read the answer out of a reply and compare it with the target.
 
-    As `tale eval` does; a cut reply is wrong.
+    It judges as `tale eval` does; a truncated reply is wrong.
 
     Args:
         prompt: Name of the task prompt that was used.
@@ -175,7 +175,7 @@ def questions(data: str = "gsm8k", limit: int | None = None, offset: int = 0) ->
 async def _generate_within(state: TaskState, generate: Generate, budget: Budget, mode: Mode, prompt: str) -> TaskState:
     """Let the model answer within a budget.
 
-    By inspect's own `generate`; the budget is noted in the metadata.
+    It answers by inspect's own `generate`; the budget is noted in the metadata.
     """
     model = get_model()
     request = budget_request(_language_model(str(model)), budget.value, mode, _user_settings(model))
@@ -200,7 +200,7 @@ async def _generate_within(state: TaskState, generate: Generate, budget: Budget,
 def _estimated_budget(limits: BudgetLimits, output: ModelOutput) -> Budget:
     """Return the budget in a reply to the request for an estimate.
 
-    As `TaleEP` reads it by default.
+    It is read as `TaleEP` reads it by default.
     """
     reply = output.completion
     estimate = read_estimate(reply, truncated=output.stop_reason == "max_tokens")
@@ -241,7 +241,7 @@ def _rendered_messages(signature: type[dspy.Signature], inputs: Mapping[str, obj
 
 @cache
 def _language_model(name: str) -> LM:
-    """Return inspect's model as this package names it.
+    """Return inspect's model under this package's name for it.
 
     Its reasoning control is looked up by the name.
     """
@@ -261,7 +261,7 @@ def _user_settings(model: Model) -> dict[str, object]:
 def _generate_config(request: BudgetRequest) -> GenerateConfig:
     """Return inspect's settings for a request.
 
-    What its models refuse beside thinking, inspect leaves out itself.
+    Inspect itself leaves out settings that its models refuse together with thinking.
     """
     settings = request.settings
     thinking = settings.get("thinking")

@@ -32,7 +32,7 @@ CallRow = Mapping[str, Any]
 def write_inspect_log(source: Path, out: Path) -> list[Path]:
     """Write a run as an eval log.
 
-    A sample a question and an epoch a repeat, each call an event.
+    A question is a sample, a repeat an epoch, and each call an event.
 
     The calls of the estimate and of the answer are events in spans of their own. A run folder keeps questions, not
     prompts, and latencies, not times: the input of each event is the question, and each sample starts with the run.
@@ -148,7 +148,7 @@ def _eval_sample(record: Record, model: str, calls: Sequence[CallRow], start: da
 def _sample_events(record: Record, model: str, calls: Sequence[CallRow], score: object) -> "Iterator[Event]":
     """Yield the calls of a question and its score.
 
-    Those of one role are in one span.
+    Calls of one role are in one span.
     """
     from inspect_ai.dataset import Sample
     from inspect_ai.event import ModelEvent, SampleInitEvent, ScoreEvent, SpanBeginEvent, SpanEndEvent

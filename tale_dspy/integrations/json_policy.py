@@ -1,6 +1,6 @@
 """A saved program's budgets as JSON that any language can read.
 
-`read_policy.mjs` shows how.
+`read_policy.mjs` shows how to read it.
 
 The document, all numbers finite:
 
@@ -115,7 +115,7 @@ def policy_document(program: dspy.Module) -> dict[str, object]:
 def _fitted_regression(estimator: RegressionEstimator) -> dict[str, object] | None:
     """Return the fitted line.
 
-    None before it was fitted, when every question gets the default.
+    It is None before it was fitted; every question then gets the default.
     """
     fitted = estimator.fitted
     if fitted is None:

@@ -59,7 +59,7 @@ OLDEST_LITELLM = (1, 83, 10)
 class TokenBudget(CustomLogger):
     """Give each question its budget.
 
-    In its prompt, and by the reasoning control of the model that answers.
+    It goes into the prompt, and into the reasoning control of the model that answers.
 
     Chat completions, Anthropic Messages and OpenAI Responses, streamed or not. Which requests pass through unchanged is
     said in `proxy_requests.read_question`. The response has the header `x-tale-budget` (tokens) and `x-tale-effort` (a
@@ -197,7 +197,7 @@ class TokenBudget(CustomLogger):
 class EffortTier:
     """Choose a tier of LiteLLM's complexity router by a question's budget.
 
-    For `classifier_type: custom` of an `auto_router/complexity_router` model.
+    It is for `classifier_type: custom` of an `auto_router/complexity_router` model.
 
     Args:
         policy: As of `TokenBudget`; one that would ask the model chooses no tier.

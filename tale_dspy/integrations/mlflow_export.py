@@ -1,6 +1,6 @@
-"""A run as a run of MLflow.
+"""Export a run to MLflow.
 
-Its settings, the figures of `tale report`, what each role spent, and its files.
+It exports its settings, the figures of `tale report`, the spend of each role, and its files.
 
 Through MLflow's client, so that neither the tracking server nor the active run of the caller's process changes.
 """
@@ -23,10 +23,10 @@ ARTIFACTS = ("run.json", "records.jsonl", "calls.jsonl", "summary.json", "config
 
 
 def write_mlflow_run(source: Path, out: Path) -> list[Path]:
-    """Log a run to a store of MLflow's in a folder.
+    """Log a run to an MLflow store in a folder.
 
-    The store is a SQLite file, or MLflow's file store where `$MLFLOW_ALLOW_FILE_STORE` is true. Each call logs a run
-    of its own.
+    The store is a SQLite file, or MLflow's file store where `$MLFLOW_ALLOW_FILE_STORE` is true. Each call logs a run of
+    its own.
 
     Args:
         source: The run folder.
@@ -92,7 +92,7 @@ def log_run(run: Run, client: "MlflowClient", *, artifact_root: Path | None = No
 def _run_figures(run: Run) -> Iterator[tuple[str, float]]:
     """Yield the figures of the report and of the summary by name.
 
-    Intervals as `..._low`, `..._high`.
+    Intervals are named `..._low` and `..._high`.
     """
     figures = {**run.summary, **asdict(run_row(run))}
     for name, value in figures.items():
@@ -107,7 +107,7 @@ def _run_figures(run: Run) -> Iterator[tuple[str, float]]:
 def _spent_by_role(run: Run) -> Iterator[tuple[str, float]]:
     """Yield calls, output tokens and dollars of each role.
 
-    `reason`, `estimate`, `recovery`, `metric`.
+    The roles are `reason`, `estimate`, `recovery` and `metric`.
     """
     if run.path is None:
         return
@@ -130,7 +130,7 @@ def _spent_by_role(run: Run) -> Iterator[tuple[str, float]]:
 def _run_parameters(run: Run) -> dict[str, object]:
     """Return what decides the result, one level deep.
 
-    `data.name`, `settings.temperature`.
+    Names are such as `data.name` and `settings.temperature`.
     """
     parameters: dict[str, object] = {"program": run.name}
     for name, value in run.info["config"].items():

@@ -1,6 +1,6 @@
 """A run, its shards or a search as one Parquet file.
 
-What is in its lines, a column for each field, texts included.
+It has a column for each field of their lines, texts included.
 
 Lines are read in chunks, so that memory does not grow with the run. Values that are no number, truth value or text
 (inputs, gold of several parts, trials of a search) are JSON.
@@ -31,7 +31,7 @@ CHUNK = 20_000
 def write_parquet(source: Path, out: Path) -> list[Path]:
     """Write the records of a run, or the rows of a search, as one table.
 
-    Of a run, also those of all its shards.
+    The records of all shards of a run are included.
 
     Args:
         source: A run folder, a folder of shards, or the folder of a search.
@@ -65,10 +65,7 @@ def write_parquet(source: Path, out: Path) -> list[Path]:
 
 
 def _kinds_of(row: type) -> dict[str, type]:
-    """Return the kind of each column.
-
-    int, float, bool or str, which also holds JSON.
-    """
+    """Return the kind of each column: int, float, bool, or str (also for JSON)."""
     hints = get_type_hints(row)
     return {field.name: _kind(hints[field.name]) for field in fields(row)}
 

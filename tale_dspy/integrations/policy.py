@@ -1,6 +1,6 @@
 """The budget of a question, outside DSPy.
 
-From a saved program, a fixed number, or an effort word.
+It comes from a saved program, a fixed number, or an effort word.
 
 A policy looks at a question's text alone and asks no model. What `tale_dspy.load` builds is one as soon as its
 estimator makes no call, so that new estimators need no change here.
@@ -43,14 +43,14 @@ class BudgetPolicy(Protocol):
     def default_tokens(self) -> int:
         """Least tokens for a question of which the policy sees only a part.
 
-        Such as one about an image.
+        An example is a question about an image.
         """
         ...
 
     def budget_for(self, text: str) -> BudgetValue | None:
         """Return the budget of a question.
 
-        None where only the model can tell (`ModelEstimatePolicy`).
+        It is None where only the model can tell (`ModelEstimatePolicy`).
         """
         ...
 
@@ -73,7 +73,7 @@ class FixedPolicy:
 class EstimatorPolicy:
     """The budgets of an estimator that asks no model.
 
-    Within the limits of the program around it.
+    They stay within the limits of the program around it.
     """
 
     estimate: Callable[[str], Budget]
@@ -90,7 +90,7 @@ class EstimatorPolicy:
 class ModelEstimatePolicy:
     """Budgets that the model itself estimates, as TALE-EP does.
 
-    See arXiv 2412.18547, section 5.1.
+    The source is arXiv 2412.18547, section 5.1.
     """
 
     estimator_limits: BudgetLimits
@@ -144,7 +144,7 @@ def _module_policy(module: dspy.Module) -> BudgetPolicy:
 def estimating_program(module: dspy.Module) -> TaleEP:
     """Return the program whose estimator gives the budgets.
 
-    Around an estimator alone, it is one without limits of its own.
+    An estimator alone is put into a program without limits of its own.
 
     Raises:
         UsageError: If there is no estimator.
@@ -178,7 +178,7 @@ def _tale_ep_policy(program: TaleEP) -> BudgetPolicy:
 class PolicyFile:
     """A saved program on disk.
 
-    Read at first use, again whenever it changes, and never a reason to fail.
+    It is read at first use, and again whenever it changes. A file that cannot be used never fails a request.
 
     Args:
         path: The JSON file that `program.save` wrote.
@@ -194,10 +194,7 @@ class PolicyFile:
         self._is_read = False
 
     def current(self) -> BudgetPolicy | None:
-        """Return the policy in the file as it is now.
-
-        None while it cannot be used.
-        """
+        """Return the policy in the file as it is now, or None while it is unusable."""
         now = time.monotonic()
         if now - self._checked >= RECHECK_S:
             self._checked = now
@@ -245,7 +242,7 @@ class PolicySource:
     def log_faults(self, consequence: str) -> Iterator[None]:
         """Log what goes wrong within the block instead of raising it.
 
-        No request may fail for want of a budget.
+        No request may fail because its budget does.
 
         Args:
             consequence: What becomes of the request. The same fault is logged once; after `MAX_WARNINGS` none is.

@@ -1,6 +1,6 @@
 """Turn a budget into the settings of one request.
 
-Once the proxy has chosen the model that answers it.
+It does so once the proxy has chosen the model that answers.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def control_settings(
 ) -> JsonObject:
     """Return the settings that send a budget to a model.
 
-    By its reasoning control or as a cap.
+    They set its reasoning control or a cap.
 
     What they are is decided where every budget of this package is (`tale_dspy.backends.reasoning_params`); here they
     are put as the request's format wants them. Where a format has no place for a control, the prompt alone has the

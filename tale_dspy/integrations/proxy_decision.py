@@ -1,6 +1,6 @@
-"""What was decided of a request.
+"""The decision on a request.
 
-Kept in LiteLLM's own metadata of it from the prompt until the answer is counted.
+It is stored in LiteLLM's metadata of the request until the answer is counted.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -49,7 +49,7 @@ def drop_decision(request: Mapping[str, object]) -> None:
 def stored_decision(request: Mapping[str, object]) -> JsonObject | None:
     """Return the decision of a request, or None.
 
-    `skipped`, or `api`, `tokens`, `effort` and what `add_sent` adds.
+    It holds `skipped`, or `api`, `tokens`, `effort` and what `add_sent` adds.
     """
     for name in ("litellm_metadata", "metadata"):
         metadata = request.get(name)
@@ -68,17 +68,14 @@ def stored_budget(stored: Mapping[str, object]) -> BudgetValue | None:
 
 
 def add_sent(stored: JsonObject, changes: Mapping[str, object], effort: str | None) -> None:
-    """Add which settings the model that answers was sent for the budget.
-
-    If any, and the effort word in them.
-    """
+    """Add the settings, and the effort word in them, that the model was sent."""
     stored["settings"], stored["sent_effort"] = sorted(changes), effort
 
 
 def skip_reason(stored: Mapping[str, object]) -> str | None:
     """Return why a request has no budget, or None.
 
-    `no-control` where the model takes no effort words.
+    It is `no-control` where the model takes no effort words.
     """
     if "skipped" in stored:
         return str(stored["skipped"])
@@ -86,9 +83,9 @@ def skip_reason(stored: Mapping[str, object]) -> str | None:
 
 
 def response_headers(stored: Mapping[str, object]) -> dict[str, str]:
-    """Return the headers that say what was decided.
+    """Return the headers `x-tale-budget`, `x-tale-effort` and `x-tale-skipped`.
 
-    `x-tale-budget`, `x-tale-effort`, `x-tale-skipped`.
+    Each says what was decided.
     """
     reason = skip_reason(stored)
     if reason is not None:

@@ -1,7 +1,4 @@
-"""Write the folder that starts a LiteLLM proxy.
-
-With the budgets of a saved program.
-"""
+"""Write the folder that starts a LiteLLM proxy with a program's budgets."""
 
 import shutil
 from pathlib import Path
@@ -54,7 +51,7 @@ say what was done; `"metadata": {"tale": "off"}` in a request leaves it alone, a
 def write_proxy_folder(source: Path, out: Path) -> list[Path]:
     """Write the files of the proxy.
 
-    `policy.json`, `tale_hook.py`, `config.yaml`, `start.sh` and `README.md`.
+    They are `policy.json`, `tale_hook.py`, `config.yaml`, `start.sh` and `README.md`.
 
     Args:
         source: The saved program; it is copied, so it must not hold what the proxy's machine may not see.

@@ -1,6 +1,6 @@
 """What budgets spent and saved in the proxy.
 
-As Prometheus counters beside LiteLLM's own at `/metrics`.
+The figures are Prometheus counters beside LiteLLM's own at `/metrics`.
 
 The saving is the difference to the questions held out: `TokenBudget(holdout=0.02)`. In PromQL:
 

@@ -1,6 +1,6 @@
 """The three request formats of an LLM proxy.
 
-Find the question in one, and add a budget to it.
+It finds the question in a request, and adds a budget to it.
 
 OpenAI chat completions, Anthropic Messages and OpenAI Responses. Nothing of the caller's is changed in place: the
 request body may already be in somebody's log.
@@ -108,7 +108,7 @@ def read_question(api: ApiFormat, request: Mapping[str, object]) -> UserQuestion
 def requested_budget(request: Mapping[str, object]) -> BudgetValue | SkippedRequest | None:
     """Return the budget that the caller sets in the request's metadata.
 
-    None where there is none.
+    It is None where there is none.
 
     A value that is neither `off`, a number of tokens nor an effort word gives no budget at all.
     """
@@ -137,18 +137,15 @@ def without_requested_budget(request: Mapping[str, object]) -> JsonObject:
 
 
 def output_limit(api: ApiFormat, request: Mapping[str, object]) -> int | None:
-    """Return the caller's limit on output tokens.
-
-    None without one, or where it is no whole number of at least 1.
-    """
+    """Return the caller's limit on output tokens, a whole number from 1, or None."""
     limits = [request.get(name) for name in LIMIT_NAMES[api]]
     return min((limit for limit in limits if type(limit) is int and limit > 0), default=None)
 
 
 def with_phrase(api: ApiFormat, request: Mapping[str, object], tokens: int) -> JsonObject:
-    """Return the request with the paper's phrase behind the question.
+    """Return the request with the paper's phrase after the question.
 
-    See arXiv 2412.18547, table 1.
+    The phrase is that of arXiv 2412.18547, table 1.
 
     A prompt that ends by asking for reasoning asks for it within the budget instead. Where the reply must be JSON, the
     phrase does not ask for steps.
@@ -186,7 +183,7 @@ def _with_budget_phrase(text: str, tokens: int, wants_json: bool) -> str:
 def _wants_json(request: Mapping[str, object]) -> bool:
     """Return whether the reply must be JSON.
 
-    `response_format`, `text.format` or `output_config.format`, by API.
+    The APIs say so in `response_format`, `text.format` or `output_config.format`.
     """
     formats = [request.get("response_format")]
     for name in ("text", "output_config"):
@@ -203,10 +200,7 @@ def _has_caller_effort(request: Mapping[str, object]) -> bool:
 
 
 def _last_message(api: ApiFormat, request: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the last message of the conversation.
-
-    An empty one where there is none.
-    """
+    """Return the last message of the conversation, empty where there is none."""
     messages = request.get("input" if api == "responses" else "messages")
     if api == "responses" and isinstance(messages, str):
         return {"role": "user", "content": messages}

@@ -1,6 +1,6 @@
 """Budgets on the spans that an instrumentation of DSPy makes.
 
-OpenTelemetry's, or those of MLflow's autolog.
+The spans are OpenTelemetry's, or those of MLflow's autolog.
 
 Example:
     >>> import dspy
@@ -46,9 +46,9 @@ class BudgetSpans(BaseCallback):  # type: ignore[misc]  # dspy ships no types
 
 
 def receipt_attributes(receipt: Receipt) -> Mapping[str, AttributeValue]:
-    """Return what a receipt says as attributes of a span.
+    """Return the figures of a receipt as attributes of a span.
 
-    What is unknown is left out.
+    Unknown figures are left out.
 
     `gen_ai.usage.*` are the sums over the calls of the program, the estimate included.
     """
@@ -73,7 +73,7 @@ def receipt_attributes(receipt: Receipt) -> Mapping[str, AttributeValue]:
 def _open_spans() -> list[_OtelSpan]:
     """Return the spans that are open here.
 
-    A package that nobody has loaded has none.
+    A tracing package that is not imported has none.
     """
     spans: list[_OtelSpan] = []
     if "opentelemetry.trace" in sys.modules:

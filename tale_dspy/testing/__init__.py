@@ -1,6 +1,6 @@
 """Tools for testing programs without a provider.
 
-A scripted server, a scripted solver and questions to ask.
+They are a scripted server, a scripted solver and questions to ask.
 
 Reading order: `messages` (what a test says to the server and hears from it), `faults`, `problems` (the questions, and
 the script that answers them), `thinking` (one that thinks first), `efforts` (one whose thinking an effort word sets),

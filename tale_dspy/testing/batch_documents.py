@@ -1,7 +1,4 @@
-"""What a server of batches sends.
-
-The lines of its results, and the documents in them.
-"""
+"""What a server of batches sends: lines of results, and their documents."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,9 +77,7 @@ def response_document(completion: Row) -> JsonObject:
 
 
 def chat_messages(body: Row) -> Sequence[Mapping[str, Any]]:
-    """Return the messages of a request to any of the APIs.
-
-    As those of a chat completion.
+    """Return the messages of a request to any API, as chat completion messages.
 
     Raises:
         KeyError: If it has none.

@@ -1,7 +1,4 @@
-"""Faults that batches have on purpose.
-
-And what a server of batches counts.
-"""
+"""Intended faults of batches, and the counts of a server of batches."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
-"""A scripted server with batch APIs.
+"""A scripted server with batch APIs in OpenAI's and in Anthropic's format.
 
-In OpenAI's format and in Anthropic's; faults and bills can be counted.
+Faults and bills can be counted.
 
 POST /v1/files, GET /v1/files/ID/content                         a file of requests, a file of results
 POST /v1/batches, GET /v1/batches, GET /v1/batches/ID            OpenAI's batches, of chat completions or responses

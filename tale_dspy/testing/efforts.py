@@ -1,6 +1,6 @@
 """A scripted reasoner whose thinking is set by an effort word.
 
-As that of most hosted models.
+Most hosted models take such words.
 
 Each question has a least word that is enough for it, made from a hash of its text: a search can be held against it.
 """
@@ -23,7 +23,7 @@ THOUGHT_WORDS = {"none": 0, "minimal": 16, "low": 48, "medium": 144, "high": 432
 class EffortReply:
     """Think as much as an effort word says, and be right where that is enough.
 
-    A function for a `ScriptedServer`.
+    It is a reply function for a `ScriptedServer`.
 
     The word is read from `reasoning_effort`, `reasoning.effort` or `output_config.effort` of the body; thinking that is
     switched off is `none`. The thought comes as `reasoning_content` and counts as completion tokens; one that does not
@@ -99,16 +99,16 @@ class EffortReply:
         return least is not None and EFFORT_WORDS.index(word) >= EFFORT_WORDS.index(least)
 
     def thought(self, question: str, word: str) -> int:
-        """Return the words of the thought about a question.
+        """Return how many words the thought about a question has.
 
-        From 0.7 to 1.3 times those of `THOUGHT_WORDS`.
+        It is 0.7 to 1.3 times the number in `THOUGHT_WORDS`.
         """
         return round(THOUGHT_WORDS[word] * (0.7 + 0.6 * draw(question, f"{self.seed} thought")))
 
     def word_of(self, body: Mapping[str, object]) -> str:
         """Return the effort word of a body.
 
-        The next lower one where the model has another, as providers do.
+        A word the model lacks is replaced by the next lower one, as providers do.
         """
         if is_off(body) and body.get("reasoning_effort") != "minimal":
             word = "none"
@@ -133,9 +133,9 @@ class EffortReply:
 
 
 def _thought_before(reply: Reply, thought: int, body: Mapping[str, object]) -> Reply:
-    """Put a thought of so many words before a reply.
+    """Put a thought of `thought` words before a reply.
 
-    One that does not fit costs the whole allowance.
+    A thought that does not fit uses the whole allowance.
     """
     limits = [body.get(name) for name in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
     room = min((limit for limit in limits if isinstance(limit, int)), default=None)

@@ -1,6 +1,4 @@
-"""What passes between a test and the server.
-
-Requests, replies, and how both count words.
+"""Requests and replies between a test and the server, and their word counts.
 
 Nothing here opens a connection: how these become bytes is `wire`, what goes wrong on purpose is `faults`.
 """
@@ -20,7 +18,7 @@ from tale_dspy.protocols import JsonObject
 def draw(key: str, salt: str) -> float:
     """Return the number in [0, 1) that belongs to `key` and `salt`.
 
-    Always the same one, in every process.
+    It is the same in every process.
     """
     # JSON can carry lone surrogates, which plain UTF-8 refuses.
     digest = blake2b(f"{salt}\0{key}".encode("utf-8", "surrogatepass"), digest_size=6).digest()
@@ -28,9 +26,7 @@ def draw(key: str, salt: str) -> float:
 
 
 def count_words(value: object) -> int:
-    """Return the server's token count of a text.
-
-    Its words, as `str.split` cuts them.
+    """Return the server's token count of a text: its words by `str.split`.
 
     0 of None.
 
@@ -44,7 +40,7 @@ def count_words(value: object) -> int:
 def first_words(text: str, count: int) -> str:
     """Return the text up to the end of its `count`-th word.
 
-    All of it if it has no more.
+    It is the whole text if that has no more words.
     """
     if count <= 0:
         return ""
@@ -75,9 +71,9 @@ def check_share(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """One chat completion asked for.
+    """A request for a chat completion.
 
-    As the reply function gets it and as `server.requests` keeps it.
+    The reply function gets it, and `server.requests` stores it.
     """
 
     body: JsonObject
@@ -105,7 +101,7 @@ class Request:
 class Reply:
     """What the server answers.
 
-    Text and counts go out as they are: nothing is cut at `max_tokens`.
+    Text and counts are sent as they are: nothing is cut at `max_tokens`.
 
     Raises:
         UsageError: If a number is negative, the status is no HTTP status or a header holds a line break.

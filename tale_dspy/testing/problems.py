@@ -39,7 +39,7 @@ _PREFIX = 16  # characters of a question that are looked up first
 def budget_of(prompt: str) -> int | None:
     """Return the token budget a prompt names last.
 
-    As a phrase or as the field `token_budget`; None without one.
+    It is a phrase or the field `token_budget`; None without one.
     """
     if "token" not in prompt:
         return None
@@ -51,7 +51,7 @@ def budget_of(prompt: str) -> int | None:
 def kind_of(system: str, prompt: str) -> str:
     """Name what a prompt asks for.
 
-    `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`.
+    It is `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`.
 
     The wordings decide and, under DSPy's own adapters, the names of the fields asked for: a budget alone is an
     estimate, one beside other outputs is stated first, outputs without `reasoning` are a direct answer.
@@ -82,7 +82,7 @@ def kind_of(system: str, prompt: str) -> str:
 def _output_fields(prompt: str) -> list[str]:
     """Return the output fields that a DSPy prompt ends with.
 
-    A prompt of the chat or JSON adapter; empty for other prompts.
+    Only prompts of the chat and the JSON adapter name any.
     """
     match = _OUTPUTS.search(prompt)
     return [name for name in _OUTPUT_NAME.findall(match[1]) if name != "completed"] if match else []
@@ -163,14 +163,14 @@ class SolverReply:
     def need(self, question: str) -> int:
         """Return the words that the question needs.
 
-        A budget of so many is followed and answered as well as any.
+        A budget of that size is followed, and answered as well as any larger one.
         """
         return 16 + int(33 * self._seeded_draw(question, "need"))
 
     def length(self, question: str, kind: str, budget: int | None = None) -> int:
-        """Return the words of a reply to a prompt of this kind.
+        """Return the number of words of a reply to a prompt of this kind.
 
-        0 for a direct answer, which has no thought.
+        It is 0 for a direct answer, which has no thought.
         """
         need = self.need(question)
         full = round(need * (2.5 + 2.5 * self._seeded_draw(question, "full")))
@@ -199,7 +199,7 @@ class SolverReply:
 def _wrong_answer(answer: str) -> str:
     """Return another answer of the same sort.
 
-    The next letter of A to D, the next number, or a refusal.
+    It is the next letter of A to D, the next number, or a refusal.
     """
     if answer in ("A", "B", "C", "D"):
         return "BCDA"["ABCD".index(answer)]
@@ -211,7 +211,7 @@ def _wrong_answer(answer: str) -> str:
 def _lay_out(request: Request, value: str, length: int, start: int, stated: int | None) -> str:
     """Write a reply of `length` words in all that ends in `value`.
 
-    A length of 0 leaves the thought out.
+    With a length of 0 it has no thought.
 
     A stated budget comes before them.
     """
@@ -240,7 +240,7 @@ def _filler_thought(length: int, start: int) -> str:
 def _cut_at_limit(text: str, body: Mapping[str, object]) -> Reply:
     """Cut a reply at the body's limit of tokens, counted in words.
 
-    `max_tokens` or `max_completion_tokens`.
+    The limit is `max_tokens` or `max_completion_tokens`.
     """
     caps = [cap for cap in (body.get("max_completion_tokens"), body.get("max_tokens")) if isinstance(cap, int)]
     if caps and count_words(text) > min(caps):
@@ -277,7 +277,7 @@ def word_problems(n: int, seed: int = 0) -> list[JsonObject]:
 def read_bank(path: Path) -> dict[str, str]:
     """Read a bank from a .jsonl file with `question` and `answer`.
 
-    As in GSM8K, only what follows `####` is the answer.
+    As in GSM8K, only the text after `####` is the answer.
 
     Raises:
         DataError: If the file cannot be read or a line is no such row.

@@ -1,6 +1,6 @@
 """What the server counts.
 
-Totals for the test to read, booked request by request.
+It has totals for the test to read, booked request by request.
 
 A request is an `RequestStats` from its arrival to the moment nobody waits for it any more; a `RequestLog` holds what is
 counted and kept between two resets.
@@ -94,10 +94,7 @@ class ServerStats:
 
 
 class RequestStats:
-    """One completion asked for, until nobody waits for it any more.
-
-    From its arrival on.
-    """
+    """One requested completion, from its arrival until nobody waits for it."""
 
     def __init__(self, stats: ServerStats) -> None:
         self._stats = stats
@@ -113,7 +110,7 @@ class RequestStats:
     def identify(self, kind: str, history: list[int]) -> None:
         """Book the request under its kind and prompt.
 
-        The history holds how often it came, and how often in vain.
+        The history holds how often the prompt came, and how often it failed.
         """
         self._kind = self._stats.by_kind.setdefault(kind, KindStats())
         self._kind.requests += 1
@@ -124,9 +121,9 @@ class RequestStats:
         history[1] -= history[1] > 0
 
     def promise(self, answer: WireAnswer) -> None:
-        """Note what is due.
+        """Note the answer that is due.
 
-        It is abandoned if the exchange is left before it is counted.
+        The request is abandoned if the exchange ends before the answer is counted.
         """
         self._due = answer
 

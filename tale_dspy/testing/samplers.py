@@ -1,6 +1,6 @@
 """What a sampler of budgets must do, as test classes to inherit from.
 
-After the manner of `optuna.testing`.
+They are made like those of `optuna.testing`.
 
     class TestMySampler(BudgetSamplerSuite):
         def sampler(self) -> MySampler:
@@ -42,7 +42,7 @@ CALLS = 12
 def elastic(budget: int) -> Answer:
     """Follow the budget down to 40 tokens.
 
-    Below, use more again; below 25, be wrong.
+    Below 40 tokens the reply grows again; below 25 it is wrong.
     """
     return (0.9 * budget if budget >= 40 else 40 + 3 * (40 - budget)), budget >= 25
 
@@ -87,9 +87,9 @@ def new_study(sampler: "BaseSampler", direction: Direction = "minimize") -> "Stu
 
 
 def tell(study: "Study", trial: "Trial", answer: Answer) -> None:
-    """Tell a study what came of a trial.
+    """Tell a study the result of a trial.
 
-    By the conventions of `tale_dspy.optimizers.samplers.base`.
+    It follows the conventions of `tale_dspy.optimizers.samplers.base`.
     """
     tokens, right = answer
     trial.set_constraint("wrong", 0.0 if right else 1.0)
@@ -97,10 +97,7 @@ def tell(study: "Study", trial: "Trial", answer: Answer) -> None:
 
 
 def searched(sampler: "BaseSampler", question: Question, vanilla: int = VANILLA, calls: int = CALLS) -> list[int]:
-    """Search one question by ask and tell, as a `BudgetSearch` does.
-
-    Return the budgets asked.
-    """
+    """Search one question as a `BudgetSearch` does, and return its budgets."""
     from tale_dspy.optimizers.samplers.base import BudgetSampler, history_of
 
     study, budgets = new_study(sampler), list[int]()
@@ -182,9 +179,9 @@ class SamplerSuite:
 
 
 class BudgetSamplerSuite(SamplerSuite):
-    """What a `BudgetSampler` promises besides.
+    """What a `BudgetSampler` promises beyond an Optuna sampler.
 
-    Override `sampler` and, if it needs more of them, `most_calls`.
+    Override `sampler` and, if it needs more calls, `most_calls`.
     """
 
     most_calls = CALLS

@@ -56,9 +56,9 @@ _CHAT_PATHS = {"/v1/chat/completions", "/chat/completions"}
 
 
 class _WatchedConnection(asyncio.StreamReaderProtocol):
-    """Streams whose conversation ends as soon as the client leaves.
+    """Streams that end the conversation as soon as the client leaves.
 
-    Also while it waits for an answer.
+    This also works while the client waits for an answer.
     """
 
     def __init__(self, server: "ScriptedServer") -> None:
@@ -83,9 +83,7 @@ class _WatchedConnection(asyncio.StreamReaderProtocol):
 
 
 class ScriptedServer:
-    """An OpenAI-compatible server on 127.0.0.1.
-
-    Its replies are written by a function.
+    """An OpenAI-compatible server on 127.0.0.1 whose replies a function writes.
 
     It runs in a daemon thread from `start` to `stop`, or inside a `with` block. The function is called in that thread,
     once for each choice asked for, and must not block. If it raises, the client gets a 500 and leaving the block raises
@@ -138,7 +136,7 @@ class ScriptedServer:
     def url(self) -> str:
         """The base URL for clients; of a stopped server, where it was.
 
-        UsageError before the first start.
+        It raises UsageError before the first start.
         """
         if not self._port:
             raise UsageError("the server has no URL before it is started")
@@ -153,12 +151,12 @@ class ScriptedServer:
     def requests(self) -> list[Request]:
         """The last requests, oldest first.
 
-        Without those whose body could not be read.
+        Requests whose body could not be read are missing.
         """
         return list(self._book.requests)
 
     def reset(self) -> None:
-        """Start all counts and memories anew.
+        """Reset all counts and memories.
 
         Requests in flight are booked on the counts they began with.
         """
@@ -331,7 +329,7 @@ def _until_signalled() -> Callable[[], object]:
 def main(argv: Sequence[str] | None = None, until: Callable[[], object] | None = None) -> int:
     """Serve the scripted solver as a process of its own.
 
-    Until it is interrupted or terminated.
+    It ends when it is interrupted or terminated.
 
     Args:
         argv: The command line; None takes the process's.

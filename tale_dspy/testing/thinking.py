@@ -1,6 +1,6 @@
 """A scripted reasoner that thinks natively before it writes.
 
-It may spend its whole allowance on that.
+It may spend its whole allowance on thinking.
 
 What a provider bills for such a reply is real; here the thought is filler, and the answer the solver's.
 """
@@ -20,7 +20,7 @@ _OFF = ("none", "disable", "minimal")
 class ThinkingReply:
     """Think first, then reply as a solver does.
 
-    A reply function for a `ScriptedServer`.
+    It is a reply function for a `ScriptedServer`.
 
     The thought comes as `reasoning_content` and counts as completion tokens. One that does not fit into the body's
     `max_tokens` is cut there: the reply then has no text and `finish_reason` is `length`, and all of it is billed. A
@@ -67,7 +67,7 @@ class ThinkingReply:
         return self._fit_allowance(self.solver(replace(request, body={})), thought, request.body)
 
     def _fit_allowance(self, reply: Reply, thought: int, body: Mapping[str, object]) -> Reply:
-        """Put a thought of so many words before a reply.
+        """Put a thought of `thought` words before a reply.
 
         Both are cut at the allowance.
         """

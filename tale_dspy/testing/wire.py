@@ -1,6 +1,6 @@
 """Bytes in, bytes out.
 
-As much HTTP/1.1 as provider clients speak, and the JSON of OpenAI's chat completions.
+It speaks as much HTTP/1.1 as provider clients do, and the JSON of OpenAI's chat completions.
 
 Nothing here listens, waits or counts. What a request is answered with is decided in `server`.
 """
@@ -37,10 +37,7 @@ ERRORS = {
 
 
 class HTTPError(Exception):
-    """Bytes that are no request this server can read.
-
-    And the status they are answered with.
-    """
+    """Bytes that this server cannot read as a request, with the reply's status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -62,7 +59,7 @@ class HttpMessage:
 async def read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HttpMessage:
     """Read one request.
 
-    Raise HTTPError if the bytes cannot be one and IncompleteReadError if they end.
+    It raises HTTPError if the bytes cannot be one, and IncompleteReadError if they end.
     """
     head = await _read_to(reader, b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
@@ -114,9 +111,9 @@ def _check_size(size: int) -> int:
 
 
 def parse_body(raw: bytes) -> tuple[JsonObject, str]:
-    """Read the body of a completion.
+    """Read the body of a completion, and hash its messages.
 
-    Return it with a hash of its messages, or raise UsageError.
+    It raises UsageError if the body is no request for a completion.
     """
     try:
         body = json.loads(raw)
@@ -140,7 +137,7 @@ def parse_body(raw: bytes) -> tuple[JsonObject, str]:
 class WireAnswer:
     """How a request ends.
 
-    Decided when it comes, counted and sent after the latency.
+    It is decided when the request comes, and counted and sent after the latency.
     """
 
     outcome: str
@@ -169,7 +166,7 @@ def error_answer(status: int, message: str, kind: str = "invalid_request_error",
 def refusal(fault: str, retry_after: float = 0.0) -> WireAnswer:
     """Return the error that a fault of `ERRORS` is.
 
-    `retry_after` is told with `rate_limited` only.
+    Only `rate_limited` is sent `retry_after`.
     """
     status, kind, code, text = ERRORS[fault]
     seconds = f"{retry_after:.3f}".rstrip("0").rstrip(".")
@@ -180,7 +177,7 @@ def refusal(fault: str, retry_after: float = 0.0) -> WireAnswer:
 def compose(request: Request, replies: Sequence[Reply]) -> WireAnswer:
     """Turn the replies to one request, one a choice, into bytes and counts.
 
-    The first decides what holds for all.
+    Status, headers and prompt tokens are those of the first reply.
     """
     first, body = replies[0], request.body
     delay = max(reply.delay for reply in replies)
@@ -257,9 +254,9 @@ def _event_stream(head: JsonObject, replies: Sequence[Reply], usage: JsonObject 
 
 
 def response_bytes(answer: WireAnswer, keep_alive: bool, with_body: bool = True) -> bytes:
-    """Lay an answer out as an HTTP response.
+    """Write an answer as an HTTP response.
 
-    Its own headers replace the server's, but for the length.
+    Headers of the answer replace the server's, except for the length.
     """
     own_headers = {name.lower(): value for name, value in answer.headers.items()}
     headers = {"content-type": "application/json", **own_headers, "content-length": str(len(answer.body))}

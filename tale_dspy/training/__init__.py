@@ -1,6 +1,6 @@
 """From searched budgets to a model that is short by itself.
 
-TALE-PT, paper section 5.3.
+This is TALE-PT (paper, section 5.3).
 
 In reading order: `near_duplicates`, `rendering` and `distill` (a search -> training rows), `options` (what decides a
 training), `rows` and `wording` (rows -> the tokens the trainer gets), `plan` (what can be said before any weight is

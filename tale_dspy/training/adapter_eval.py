@@ -1,6 +1,6 @@
 """The proof that a trained model is shorter and not worse.
 
-One plain program on base and tuned model, and the gate.
+One plain program runs on base and tuned model, and the gate decides.
 
 What it found is written into the card of the adapter. A model that fails is kept, and marked.
 """
@@ -37,7 +37,7 @@ def evaluate_adapter(
 ) -> GateResult:
     """Ask base and tuned model alike, and let the gate decide.
 
-    The same questions with the same program.
+    Both get the same questions from the same program.
 
     Args:
         program: A program without budgets and without LMs of its own, such as `VanillaCoT`.
@@ -65,7 +65,7 @@ def evaluate_adapter(
 def record_verdict(adapter: Path, verdict: GateResult) -> None:
     """Write a verdict into the card of an adapter and its README.
 
-    In the place of an earlier one.
+    It replaces an earlier one.
 
     Raises:
         RunFolderError: If the folder has no card.

@@ -1,6 +1,6 @@
-"""The cards of an adapter.
+"""The cards of an adapter: `README.md` and `tale_adapter.json`.
 
-`README.md` for people, `tale_adapter.json` for programs.
+The first is for people, the second for programs.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ of the questions it was trained on are in `{card}` under `seen`.
 def write_cards(plan: TrainingPlan, results: Mapping[str, object]) -> JsonObject:
     """Write both cards and the checksums of the adapter.
 
-    The card for programs is last and says that all is there.
+    The card for programs is written last; it shows that everything is there.
 
     Args:
         plan: The training.

@@ -1,6 +1,6 @@
-"""From a search to training rows.
+"""From a search to training rows: plain prompts with short replies.
 
-The plain prompt, and the model's own short reply to it (paper, section 5.3).
+The replies are the model's own (paper, section 5.3).
 """
 
 import json
@@ -55,10 +55,7 @@ class DistillationResult:
 
     @property
     def saving(self) -> float | None:
-        """Share of the tokens that the short replies save over the vanilla ones.
-
-        It is None if it is not known.
-        """
+        """Share of tokens the short replies save over vanilla ones, None if unknown."""
         rows = [(t, v) for t, v in zip(self.dataset["tokens"], self.dataset["vanilla_tokens"], strict=True) if t and v]
         return 1 - sum(t for t, _ in rows) / sum(v for _, v in rows) if rows else None
 
@@ -160,10 +157,7 @@ LuckTest = Callable[[SearchRow, int], bool]
 
 
 class _RowFilter:
-    """Turn one searched question after the other into training rows.
-
-    Or say why there is none.
-    """
+    """Turn searched questions into training rows, or say why there is none."""
 
     def __init__(
         self,
@@ -197,10 +191,7 @@ class _RowFilter:
         return rows
 
     def _training_replies(self, row: SearchRow) -> list[tuple[int | None, _ShortReply]]:
-        """Return the replies to train on.
-
-        Each with the budget that its prompt states.
-        """
+        """Return the replies to train on, each with the budget its prompt states."""
         if not self._budgets:
             reply = _shortest_reply(row, self._passes)
             return [] if reply is None else [(None, reply)]
@@ -244,7 +235,7 @@ def _gold_text(gold: object) -> str | None:
 def _luck_test(rows: Sequence[SearchRow], threshold: float) -> LuckTest | None:
     """Return the test of a reply against its neighbours.
 
-    Return None where every right reply passes.
+    It is None where every right reply passes.
     """
     if threshold == 0:
         return None
@@ -255,7 +246,7 @@ def _luck_test(rows: Sequence[SearchRow], threshold: float) -> LuckTest | None:
 def _shortest_reply(row: SearchRow, passes: LuckTest | None) -> _ShortReply | None:
     """Return the reply under the best budget.
 
-    Where it does not pass, the shortest right one that does.
+    Where that does not pass, it is the shortest right one that does.
     """
     best = row.best
     if best is None or best.text is None:
@@ -278,7 +269,7 @@ def _shortest_reply(row: SearchRow, passes: LuckTest | None) -> _ShortReply | No
 def _right_replies(row: SearchRow, passes: LuckTest | None) -> list[_ShortReply]:
     """Return all complete right replies of a question that pass.
 
-    The one without a budget included.
+    The one without a budget is included.
     """
     replies = [
         _ShortReply(t.tokens, t.text)
@@ -298,7 +289,7 @@ def _words_of(inputs: CallArguments) -> str:
 def known_questions(source: str | Path) -> Iterator[tuple[str, str | None]]:
     """Yield the id and the text of every question of a source.
 
-    A run folder, a search, a file of training rows or a data set.
+    A source is a run folder, a search, a file of training rows or a data set.
 
     Raises:
         DataError: If it is none of these.

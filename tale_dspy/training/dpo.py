@@ -1,6 +1,6 @@
 """TALE-PT-DPO: prefer the short reply over the vanilla one.
 
-Of the same question (paper, section 5.3).
+Both answer the same question (paper, section 5.3).
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def train_dpo(
 ) -> TrainedAdapter:
     """Train a LoRA adapter on pairs of replies with TRL's DPOTrainer.
 
-    The base without it is the reference.
+    The base without the adapter is the reference.
 
     Killed, the same call goes on at the last checkpoint.
 
@@ -43,7 +43,7 @@ def train_dpo(
 class _TokenizedDpoTrainer(DPOTrainer):
     """TRL's trainer on rows that are tokens already.
 
-    It has no other way to take these.
+    TRL has no other way to take these.
     """
 
     def _prepare_dataset(self, dataset: object, *args: object, **kwargs: object) -> Any:

@@ -1,6 +1,6 @@
 """The folder of an adapter while it is trained.
 
-Who may write, and which checkpoints can be gone on from.
+It has one writer, and checkpoints that a training can be resumed from.
 
 `training.json` is written first and tells what is trained; checkpoints lie in `checkpoints/` until the end, each with a
 list of checksums written last, so that one that was cut off by a kill, or changed since, is not gone on from.

@@ -1,6 +1,6 @@
 """GRPO: reward right answers and charge for their length.
 
-By one of the functions of `rewards`.
+The reward is one of the functions of `rewards`.
 
 Unlike SFT and DPO it needs no replies, only questions with their right answers and, where known, the tokens that the
 best budget took.
@@ -23,7 +23,8 @@ def train_grpo(
 ) -> TrainedAdapter:
     """Train a LoRA adapter on rewards with TRL's GRPOTrainer.
 
-    Killed, the same call goes on at the last checkpoint, with other draws than it would have made.
+    After a kill, the same call continues from the last checkpoint; its draws then differ from those of an uninterrupted
+    run.
 
     Args:
         base: `embedded`, the folder of a model, or its name on the Hugging Face hub.

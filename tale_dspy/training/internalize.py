@@ -1,6 +1,6 @@
 """InternalizeBudget: the same program on a model that is short by itself.
 
-TALE-PT (paper, section 5.3).
+It is TALE-PT (paper, section 5.3).
 """
 
 import logging
@@ -41,7 +41,7 @@ STRATEGIES: tuple[Strategy, ...] = ("sft", "dpo")
 class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     """Train the model on its own short replies, and test that it is not worse.
 
-    Searches budgets, distils the short replies, trains on them, and lets the gate decide.
+    It searches budgets, distils the short replies, trains on them, and lets the gate decide.
 
     The program that comes back has no budgets: its predictors ask the tuned model plainly. Where the gate fails or
     cannot decide, the model is kept and marked, and a warning says so.
@@ -193,7 +193,7 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
     def _bind_adapter(self, plain: Program, tuned: Program) -> Any:
         """Return the program with the tuned model where it was trained for.
 
-        And the memory of what it has seen.
+        The program remembers the questions that the model has seen.
         """
         program = copy_program(plain)
         names = {row.predictor for row in self.rows}
@@ -217,9 +217,9 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
 
 
 def _budgeted_and_plain(student: Program) -> tuple[Any, Any]:
-    """Return the program that is searched and the one that is deployed.
+    """Return the program with budgets that is searched, and the deployed one.
 
-    With budgets, and without.
+    The deployed program has no budgets.
     """
     if not isinstance(student, dspy.Module):
         raise UsageError(f"the student must be a dspy.Module, got {type(student).__name__}")

@@ -1,6 +1,6 @@
 """Whether a short reply was right by more than luck.
 
-How often replies as short as it were right elsewhere.
+The evidence is how often replies as short were right elsewhere.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class NeighborAccuracy:
     def share_right(self, vanilla_tokens: int | None, tokens: int) -> float:
         """Return the share of right ones among the neighbours of a reply.
 
-        1 where there are none.
+        It is 1 where there are none.
 
         Args:
             vanilla_tokens: Completion tokens of its question without a budget; None if they are not known.

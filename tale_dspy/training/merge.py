@@ -1,6 +1,6 @@
 """Put an adapter into the weights of its base.
 
-For servers that take no adapters, and for a further training.
+It serves servers that take no adapters, and further training.
 """
 
 import json
@@ -19,7 +19,7 @@ from tale_dspy.training.plan import require
 def merge_adapter(model: str, out: str | Path) -> str:
     """Write the folder of a model with its adapter merged in.
 
-    In the precision of its base.
+    The weights have the precision of the base.
 
     The card of the adapter goes with it, so that what it was trained on stays known.
 
@@ -64,7 +64,7 @@ def merge_adapter(model: str, out: str | Path) -> str:
 def _is_merged_into(folder: Path, adapter: Path) -> bool:
     """Return whether the adapter was merged into this folder before.
 
-    The manifest is written last.
+    The manifest shows it, because it is written last.
     """
     return (folder / files.MANIFEST).is_file() and _training_card(folder) == _training_card(adapter) != {}
 
@@ -72,7 +72,7 @@ def _is_merged_into(folder: Path, adapter: Path) -> bool:
 def _training_card(folder: Path) -> JsonObject:
     """Read what a card says of the training.
 
-    What the gate said later is no part of it.
+    The verdict that the gate added later is left out.
     """
     try:
         card: JsonObject = json.loads((folder / files.CARD).read_text(encoding="utf-8"))
@@ -82,9 +82,9 @@ def _training_card(folder: Path) -> JsonObject:
 
 
 def _belongs_to_tokenizer(path: Path) -> bool:
-    """Return whether it is of the tokenizer or the chat template.
+    """Return whether a file is of the tokenizer or the chat template.
 
-    What is neither weights nor told of them.
+    Weights and files about them are not.
     """
     is_description = path.name in (files.MANIFEST, files.CARD) or path.name.endswith(".index.json")
     return path.suffix in (".json", ".jinja", ".model", ".txt") and not is_description

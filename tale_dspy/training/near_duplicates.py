@@ -55,7 +55,7 @@ def _numbers_and_words(question: str) -> tuple[tuple[str, ...], Words]:
 def _rarest_words(words: Words) -> list[tuple[str, int] | None]:
     """Return the first words in a fixed order, long and so rare ones first.
 
-    Sets that are alike share one of them.
+    Sets of words that are alike share one of them.
     """
     if not words:
         return [None]

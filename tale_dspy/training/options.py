@@ -1,6 +1,6 @@
-"""What decides a training.
+"""Options that decide a training.
 
-Frozen, checked when made, and written into the card of what came of it.
+They are frozen, checked when made, and written into the card of the adapter.
 """
 
 import math
@@ -113,7 +113,7 @@ class TrainOptions:
     def paper(cls) -> Self:
         """Return the paper's settings.
 
-        See appendix A.3, and the authors' code where the paper is silent.
+        They are those of appendix A.3, and of the authors' code where the paper is silent.
         """
         return cls(**_PAPER[cls.strategy])
 
@@ -174,7 +174,7 @@ class DpoOptions(TrainOptions):
 class GrpoOptions(TrainOptions):
     """Rewards: right answers, less a charge for length.
 
-    Slow: every step writes replies.
+    Training is slow, because every step writes replies.
     """
 
     strategy: ClassVar[Strategy] = "grpo"

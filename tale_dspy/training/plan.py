@@ -1,7 +1,4 @@
-"""Check a training before a weight is loaded.
-
-Everything that can be said and refused about it.
-"""
+"""Check everything about a training before a weight is loaded."""
 
 import importlib.util
 import logging
@@ -82,7 +79,7 @@ class TrainingPlan:
     def order(self) -> list[int]:
         """The rows in the order they are trained on.
 
-        With several draws of a row only whole steps.
+        With several draws of a row, rows that do not fill a step are left out.
         """
         options, lengths = self.options, [row.longest for row in self.rows]
         order = order_of(lengths, self.per_step, options.epochs, options.seed, by_length=options.by_length)
@@ -209,7 +206,7 @@ def _tokenize_fitting(
 ) -> list[tuple[TrainRow, TokenRow]]:
     """Tokenise the rows.
 
-    Those over the window are refused, those over `max_length` are left out.
+    A row over the model's window is an error; those over `max_length` are left out.
     """
     from tale_dspy.backends.local.weights import quiet_transformers
 
@@ -286,7 +283,7 @@ def _model_shape(model: Path, options: TrainOptions) -> ModelShape:
 def _check_targets(model: Any, targets: tuple[str, ...], name: str) -> None:
     """Refuse targets that are embeddings or name no layer.
 
-    peft and TRL take or ignore those without a word.
+    peft and TRL accept or ignore those silently.
     """
     if targets == ALL_LINEAR:
         return
@@ -319,7 +316,7 @@ def lora_of(options: TrainOptions) -> Any:
 def _check_disk(out: Path, shape: ModelShape) -> None:
     """Check that the disk holds the checkpoints and the adapter.
 
-    Three checkpoints at most (weights and two moments each).
+    There are at most three checkpoints, each with weights and two moments.
     """
     needed = shape.trainable * 4 * (3 * 3 + 1) + SPARE
     parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())

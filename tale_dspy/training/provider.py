@@ -1,6 +1,6 @@
 """A DSPy provider that trains on this machine.
 
-`dspy.BootstrapFinetune` and `lm.finetune` on TRL.
+`dspy.BootstrapFinetune` and `lm.finetune` train with TRL through it.
 
 `tale_dspy.LM("local:...")` brings it along. DSPy's own `LocalProvider` cannot run with a current TRL, and serves what
 it trained with a server of its own; here the trained model is an adapter that the next LM of this process puts on the
@@ -42,7 +42,7 @@ class CancelledTrainingError(TaleError):
 class LocalTrainingJob(TrainingJob):  # type: ignore[misc]  # dspy ships no types
     """A training in a thread of this process.
 
-    A future whose result is the tuned LM, or the error.
+    It is a future whose result is the tuned LM, or the error.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,9 +86,7 @@ _ENDS = {True: TrainingStatus.failed, False: TrainingStatus.succeeded}
 
 
 class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
-    """Train LoRA adapters on models of this process with TRL.
-
-    One after the other.
+    """Train LoRA adapters on models of this process with TRL, one at a time.
 
     Rows in the format `chat` (`messages`) or `completion` (`prompt` and `completion`) are fine-tuned on, the loss lying
     on the last reply alone; rows in the format `preference` (`prompt`, `chosen` and `rejected`, texts or lists of
@@ -148,7 +146,7 @@ def train(
 ) -> "TrainedAdapter":
     """Train by the strategy that the options are of.
 
-    See `train_sft` and `train_dpo`.
+    `SftOptions` train with `train_sft`, all others with `train_dpo`.
     """
     from tale_dspy.training.options import SftOptions
 
@@ -176,7 +174,7 @@ def _read_options(strategy: str, settings: JsonObject) -> "SftOptions | DpoOptio
 def _training_folder(strategy: str, model: str, rows: list[JsonObject], options: JsonObject) -> Path:
     """Name a folder after all that decides the training.
 
-    A base that was written anew is another one.
+    A base that was written anew counts as another one.
     """
     base = contents_hash(resolve_folder(parse_model_path(model)))
     key = json.dumps([strategy, model, base, rows, options], sort_keys=True, ensure_ascii=False, default=str)

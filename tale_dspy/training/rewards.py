@@ -38,7 +38,7 @@ class RewardFunction(Protocol):
 def linear_reward(price: float = 0.005, budget: int | None = None) -> RewardFunction:
     """Return r - min(0.9, price * max(0, n - b)).
 
-    The idea of L1/LCPO (arXiv 2503.04697).
+    The idea is that of L1/LCPO (arXiv 2503.04697).
 
     Args:
         price: Reward taken off for each token over the budget.
@@ -56,7 +56,7 @@ def linear_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 def scaled_reward(price: float = 0.005, budget: int | None = None) -> RewardFunction:
     """Return r * (1 - min(0.9, s * price * max(0, n - b))).
 
-    Only right replies pay, most where all are right.
+    Only right replies have a reward, and the charge is highest where all are right.
 
     The length penalty of prime-rl: gated by correctness and multiplied by the pass rate, so that hard questions keep
     their long replies.
@@ -76,9 +76,9 @@ def scaled_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 
 
 def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
-    """Return a cosine that falls with the tokens of a right reply.
+    """Return a cosine of the reply's tokens.
 
-    From 1 (no tokens) to 0.5 (`max_tokens`) if right, and from -1 to -0.5 if wrong.
+    It goes from 1 (no tokens) to 0.5 (`max_tokens`) for right replies, and from -1 to -0.5 for wrong ones.
 
     A wrong reply that was short is punished most (arXiv 2502.03373, section 4; TRL's `get_cosine_scaled_reward`).
 
@@ -100,7 +100,7 @@ def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
 def alp_reward(price: float = 0.005) -> RewardFunction:
     """Return r - min(0.9, price * n * max(s, 1/k)).
 
-    With k completions of a prompt.
+    A prompt has k completions.
 
     ALP, arXiv 2506.05256, eq. 2.
 

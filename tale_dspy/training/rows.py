@@ -1,7 +1,4 @@
-"""The rows of a training file.
-
-Read, and refused with one sentence where one cannot be trained on.
-"""
+"""Read the rows of a training file, or refuse them with one sentence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

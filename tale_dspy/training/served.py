@@ -1,6 +1,6 @@
-"""Whether a server asks a tuned model as it was trained.
+"""Check that a server asks a tuned model as it was trained.
 
-The same system message, chat template and tokens.
+System message, chat template and tokens must be the same.
 
 An adapter is short only behind the prompt it was trained on. A server that brings another chat template would make it
 look bad, and nobody would see why.
@@ -89,7 +89,7 @@ def _trained_tokens(folder: Path, text: str) -> list[int]:
 def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str, api_key: str | None) -> list[int] | int:
     """Return the tokens the server makes of messages.
 
-    Or how many where it does not tell which.
+    It is their number where the server does not return them.
     """
     body = {"model": model, "messages": messages}
     parts = urlsplit(api_base)

@@ -1,7 +1,4 @@
-"""TALE-PT-SFT: fine-tune on the model's own short replies.
-
-See the paper, section 5.3.
-"""
+"""TALE-PT-SFT: fine-tune on the model's own short replies (section 5.3)."""
 
 from pathlib import Path
 from typing import Any
@@ -56,7 +53,7 @@ def build(setup: TrainerSetup) -> Any:
 def tokens_of(plan: TrainingPlan) -> Any:
     """Return the rows as TRL takes tokenised ones.
 
-    With labels on the completion alone.
+    Labels are set on the completion alone.
     """
     import datasets
 

@@ -1,6 +1,6 @@
 """From a row to the tokens the trainer gets.
 
-The prompt as the model will be given it, and a reply that ends.
+The prompt is the one that the model will be given, and the reply has an end.
 """
 
 from dataclasses import dataclass
@@ -84,9 +84,9 @@ class RowTokenizer:
         return all(reply.strip() in self._rendered_reply(row, prompt, reply) for reply in row.replies)
 
     def _reply_ids(self, row: TrainRow, prompt: str, reply: str) -> list[int]:
-        """Tokenise what the template makes of the reply behind the prompt.
+        """Tokenise what the template makes of the reply after the prompt.
 
-        Cut behind its last end token.
+        It is cut after its last end token.
         """
         ids = self._encode_text(self._rendered_reply(row, prompt, reply))
         last = max((at for at, token in enumerate(ids) if token in self.ends), default=None)

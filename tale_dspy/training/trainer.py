@@ -1,7 +1,4 @@
-"""What all strategies share.
-
-The model in place, TRL's trainer at work, checkpoints, and the adapter at the end.
-"""
+"""What all strategies share: model, trainer, checkpoints and adapter."""
 
 import contextlib
 import json
@@ -75,7 +72,7 @@ def run_training(
 ) -> TrainedAdapter:
     """Train, or go on training, and save the adapter with its cards.
 
-    A training that is finished is not done again. Under `accelerate launch` every process calls this; the first one
+    A training that is finished is not repeated. Under `accelerate launch` every process calls this; the first one
     writes.
 
     Args:
@@ -236,9 +233,9 @@ def _save_adapter(plan: TrainingPlan, trainer: Any, watch: _ProgressCallback, se
 
 
 def _name_base(plan: TrainingPlan, path: Path) -> None:
-    """Name the base in peft's configuration as others find it.
+    """Name the base in peft's configuration so that others find it.
 
-    By its name on the hub, else by its folder.
+    It has its name on the hub, else its folder.
     """
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = plan.place.base if plan.place.folder is None else str(plan.model.resolve())
@@ -246,18 +243,15 @@ def _name_base(plan: TrainingPlan, path: Path) -> None:
 
 
 def is_first() -> bool:
-    """Return whether this is the process that writes.
-
-    Of those that `accelerate launch` started.
-    """
+    """Return whether this is the process of `accelerate launch` that writes."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
 def _silence_libraries() -> Iterator[None]:
-    """Keep bars, tables and warnings of the libraries off the screen.
+    """Hide bars, tables and warnings of the libraries.
 
-    We have our own.
+    This package shows its own progress.
     """
     import datasets
 

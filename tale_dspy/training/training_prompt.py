@@ -1,7 +1,4 @@
-"""A searched question as the deployed program will ask it.
-
-And a reply as that program would read it.
-"""
+"""A searched question and its reply in the form of the deployed program."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +47,7 @@ class TrainingPrompt:
     def prompt(self, inputs: Mapping[str, object], budget: int | None = None) -> Messages | None:
         """Return the messages of a question.
 
-        None if it lacks an input of the predictor.
+        It is None if the question lacks an input of the predictor.
 
         Args:
             inputs: The question's.
@@ -68,7 +65,7 @@ class TrainingPrompt:
     def reply(self, text: str, gold: Any) -> str | None:
         """Return a reply in the program's own format.
 
-        The text itself if it is in it, else written anew.
+        A text in that format is returned as it is; any other is written anew.
 
         Args:
             text: A right reply, in the format of any adapter.
@@ -121,7 +118,7 @@ def _find_predictor(program: Program, searched: str) -> tuple[str, Any]:
 def _adapter_of(program: Program, predictor: Predictor) -> Any:
     """Return the adapter a predictor would be called with.
 
-    Its module's, the configured one, or its kind's default.
+    It is its module's, the configured one, or its kind's default.
     """
     owners = [m for _, m in program.named_sub_modules(TaleModule) if m.predict is predictor]
     return owners[0].adapter_in_force() if owners else dspy.settings.adapter or dspy.ChatAdapter()
