@@ -39,7 +39,7 @@ class BudgetValue:
 
     It is a number of tokens, an effort word, or a word beside a number.
 
-    A number alone is told in the prompt and sent by the model's reasoning control. A word alone is sent by the
+    A number alone is written in the prompt and sent by the model's reasoning control. A word alone is sent by the
     reasoning control, and the prompt says nothing. With both, the control takes the word and the prompt the number.
 
     Raises:

@@ -1,6 +1,6 @@
 """Find the columns a question is not whole without.
 
-Its passage, body, hint, hypothesis.
+Such texts are its passage, body, hint or hypothesis.
 
 They become inputs beside the question, or are refused where no text program can be shown them; dropped in silence they
 would make every answer a guess.

@@ -104,8 +104,8 @@ def right_letters(options: Sequence[RowOptions], golds: Sequence[object]) -> lis
 
     A gold is given as a letter, a label, an index or the text of an option.
 
-    None where the golds of a table are none of these, or are indexes of which neither 0 nor the number of the options
-    occurs, so that it is open whether they count from 0 or 1.
+    It returns None where the golds are none of these, or are indexes among which neither 0 nor the number of options
+    occurs, so that they may count from 0 or from 1.
     """
     base: int | None = None
     indexes = [_index_from_gold(gold) for gold in golds]

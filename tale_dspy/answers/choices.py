@@ -30,8 +30,8 @@ _BEFORE_A_FORMULA = re.compile(r"^([*\s]*[A-J])\s+(?=[$\\])")
 def read_option(text: str) -> str | None:
     """Read `B`, `(b)`, `b.`, `B. Paris`, `B Paris`, `Option B` or `选项B` as `B`.
 
-    None for two options (`A or B`), for an article or a pronoun (`A train`, `I am`), a small letter before a word
-    (`a train`) and the left side of a formula (`E = mc^2`).
+    It returns None for two options (`A or B`), an article or a pronoun (`A train`, `I am`), a small letter before a
+    word (`a train`) and the left side of a formula (`E = mc^2`).
 
     Example:
         >>> [read_option(text) for text in ("(b)", "B. Paris", "选项B", "A or B", "A train")]

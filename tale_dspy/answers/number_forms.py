@@ -1,6 +1,7 @@
 """How numbers are written: the pattern of a number, and its other forms.
 
-Scale letters, decimal commas, repeating decimals, signs and fractions in words. What is read of them is in `numbers`.
+Other forms are scale letters, decimal commas, repeating decimals, signs and fractions in words. `numbers` reads their
+values.
 """
 
 import re

@@ -12,11 +12,11 @@ def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
 
     It serves `--preset paper`.
 
-    Not for anything else. Known faults, reproduced on purpose: `[[gold]]` anywhere in the reply is right, even where it
-    is corrected later; without brackets the last number counts, whatever it is; `[[20 or 18]]` and `[[3, 4]]` are right
-    for 18 and 4; a choice without brackets is the last capital A to D of the last line, so that "I CANNOT answer this."
-    chooses A. It differs in that it never hangs or raises: a comparison by math-verify may take a second in the child
-    process (there: five, and the main thread only), and no reply is wrong.
+    Use it for nothing else. Known faults, reproduced on purpose: `[[gold]]` anywhere in the reply is right, even where
+    it is corrected later; without brackets the last number counts, whatever it is; `[[20 or 18]]` and `[[3, 4]]` are
+    right for 18 and 4; a choice without brackets is the last capital A to D of the last line, so that "I CANNOT answer
+    this." chooses A. It differs in that it never hangs or raises: a comparison by math-verify may take a second in the
+    child process (there: five, and the main thread only), and no reply is wrong.
 
     Args:
         reply: What the model wrote.

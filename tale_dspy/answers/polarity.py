@@ -24,7 +24,7 @@ def polar_answer(text: str) -> str | None:
 
     It begins the text, or ends it after "is"; None where it does neither.
 
-    None also where it takes itself back, denies or supposes: `yes and no`, `not true`, `Yes. Wait, ...`.
+    It is also None where the text takes itself back, denies or supposes: `yes and no`, `not true`, `Yes. Wait, ...`.
 
     >>> polar_answer("No, it does not rain."), polar_answer("The statement is true."), polar_answer("It is not true.")
     ('no', 'true', None)

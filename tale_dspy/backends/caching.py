@@ -74,7 +74,7 @@ def with_cache_hit(entry: RequestSettings) -> RequestSettings:
 class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
     """An LM whose cache hits still say what they had used.
 
-    They can be told from paid calls.
+    They differ from paid calls in its history.
 
     DSPy keeps the usage of a hit on its own engine, and erases it on the LiteLLM path.
     """

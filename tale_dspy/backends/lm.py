@@ -314,7 +314,7 @@ class LM(EndpointOptions, UsageKeepingLM):
 
         This id is the one part of DSPy's cache key that is never sent.
 
-        Not into `self.kwargs`: BestOfN, Refine and SIMBA add numbers to the `rollout_id` there.
+        `self.kwargs` stays unchanged: BestOfN, Refine and SIMBA add numbers to the `rollout_id` there.
         """
         if not kwargs.get("cache", self.cache):
             return kwargs

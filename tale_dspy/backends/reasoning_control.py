@@ -21,7 +21,7 @@ LiteLLM's (1024 to 16384) and inspect_ai's (2048 to 32000). A budget is given th
 THINKERS = re.compile(
     r"qwen-?3(?!.*(?:instruct|coder))|qwq|deepseek-(?:r1|reasoner)|gpt-oss|magistral|-thinking|glm-(?:4\.[5-9]|[5-9])|kimi-k2\.\d|kimi-k[3-9]|minimax-m[1-9]"
 )
-"""Open models that think unless told otherwise."""
+"""Open models that think by default."""
 
 
 @dataclass(frozen=True, kw_only=True)

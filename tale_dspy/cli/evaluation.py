@@ -119,10 +119,10 @@ def set_mode(plan: Plan, program: Program, lm: LanguageModel) -> None:
 
     The paper's preset sends them in the prompt alone.
 
-    Of a program that sends none the mode says whether a model that thinks natively shows its reasoning again.
+    For a program without budgets the mode says whether a model that thinks natively shows its reasoning again.
 
     Raises:
-        UsageError: If there is no such mode, the program has none, or the model has no such dial.
+        UsageError: If there is no such mode, the program has none, or the model has no such reasoning control.
     """
     from tale_dspy.backends.reasoning_params import MODES
     from tale_dspy.programs.budgeted_module import budgeted_modules, check_reasoning_controls, reasoning_modules

@@ -28,7 +28,7 @@ TRUNCATION_POLICIES = ("force_answer", "retry_larger")
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.]*(?:-[a-z0-9_.]+)*")
 _PLAIN_PROGRAM = re.compile(r"[a-z-]+|budget:(?:\d{1,9}|\d\.\d{1,3}x|best)")
 _PLAIN_MODEL = re.compile(r"[a-z0-9_]+/[a-z0-9_.]{1,40}(?:-[a-z0-9_.]{1,40}){0,4}")
-"""What is told apart by its readable name alone: see `Plan.folder`."""
+"""Models whose readable name is unique: see `Plan.folder`."""
 _REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*-chat)")
 """OpenAI models that think natively, and refuse a temperature and small allowances."""
 
@@ -42,7 +42,7 @@ BATCH_FLAGS = ("batch", "batch_wait")
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything `tale eval` was told: its flags, in the order of its help."""
+    """The flags of `tale eval`, in the order of its help."""
 
     program: flags.Program
     data: flags.Data

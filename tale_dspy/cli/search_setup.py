@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What only a search is told."""
+    """The flags of a search that `tale eval` does not have."""
 
     sampler: Annotated[
         str, typer.Option(help="elastic, halving (the paper's), tpe, or grid (every budget: the truth).")

@@ -119,7 +119,7 @@ def _token_prices(run: Run, before: RunColumns, after: RunColumns) -> tuple[floa
     table = table[np.isfinite(table).all(axis=1)]
     fit, _, rank, _ = np.linalg.lstsq(table[:, :2], table[:, 2])
     fit = fit.round(15)  # a free side is 0, not -1e-21
-    # Rebates for cached prompts or two models at two prices leave a rest: then no single price is told.
+    # Rebates for cached prompts or two models at two prices leave a residue: no single price fits then.
     if rank < 2 or fit.min() < 0 or np.abs(table[:, :2] @ fit - table[:, 2]).max() > 0.01 * table[:, 2].mean():
         return None
     return float(fit[0]), float(fit[1])

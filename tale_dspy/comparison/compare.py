@@ -132,9 +132,9 @@ _FIGURES: tuple[Figure, ...] = (
 def compare(baseline: Run, run: Run, *, seed: int = 0, resamples: int = 10_000) -> Comparison:
     """Compare two runs on the questions both have.
 
-    With repeats, draws of the same number are paired, draws that only one side has are left out (and told), and figures
-    are means over draws first: the question is the unit of every interval. A question whose tokens or price are unknown
-    on either side is left out of that figure only. A record that occurs twice counts once, the last.
+    With repeats, draws of the same number are paired, draws that only one side has are left out with a note, and
+    figures are means over draws first: the question is the unit of every interval. A question whose tokens or price are
+    unknown on either side is left out of that figure only. A record that occurs twice counts once, the last.
 
     Args:
         baseline: The run that differences are measured from.

@@ -1,6 +1,6 @@
-"""The gate: is a tuned model shorter and not worse than before?
+"""The gate: test that a tuned model is shorter and not worse than before.
 
-It also answers that for a new prompt.
+It tests a new prompt in the same way.
 
 Decided on two runs, with 95 % certainty.
 

@@ -57,7 +57,7 @@ def score_bound(n: float, fell: float, rose: float) -> float:
 def _tango_score(n: float, fell: float, rose: float, assumed: float) -> float:
     """Return the standardised distance of the observed to an assumed difference.
 
-    At the likeliest share fallen (Tango's score).
+    It is Tango's score, at the likeliest share fallen under the assumed difference.
     """
     # Tango (1998), the restricted maximum likelihood estimate of the share fallen, q: the positive root of 2 n q^2 -
     # b q - fell d (1 - d) = 0 with d = assumed; then score = (observed - n d) / sqrt(n (2 q + d (1 - d))).

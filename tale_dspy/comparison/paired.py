@@ -218,13 +218,12 @@ def paired_means(
 
     All are taken over the same questions.
 
-    With percentile bootstrap intervals.
-
-    The interval of a difference is that of `scipy.stats.bootstrap` (percentile, mean of the paired differences) under
-    `numpy.random.default_rng(seed)`. It holds the `middle` share of the resamples: with 0.9 its ends are one-sided
-    95 % bounds. From `LARGE` questions on a resample is drawn by counts: how often each pair of values occurs in it is
-    multinomial; with more than `MOST_VALUES` different pairs its two means are drawn from their normal limit, whose
-    error (skewness / 6 / sqrt(n) of a standard error) is then below that of the number of resamples.
+    Intervals are percentile bootstrap intervals. The interval of a difference is that of `scipy.stats.bootstrap`
+    (percentile, mean of the paired differences) under `numpy.random.default_rng(seed)`. It holds the `middle` share of
+    the resamples: with 0.9 its ends are one-sided 95 % bounds. From `LARGE` questions on a resample is drawn by counts:
+    how often each pair of values occurs in it is multinomial; with more than `MOST_VALUES` different pairs its two
+    means are drawn from their normal limit, whose error (skewness / 6 / sqrt(n) of a standard error) is then below that
+    of the number of resamples.
 
     Args:
         pairs: The shared draws.

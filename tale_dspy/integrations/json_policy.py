@@ -14,7 +14,7 @@ The document, all numbers finite:
     program       limits of the budget sent: scale, floor, ceiling, default
     guarantee     what the calibration of the budgets guarantees, in words, or null
 
-Of a question's text each feature is log(1 + count), where the counts are those of
+Each feature of a question's text is log(1 + count), where the counts are those of
 `tale_dspy.programs.estimators.text_features`. With x = (feature - centre) / scale,
 
     estimate = exp(intercept + sum(weight * clamp(x, -furthest, furthest))), rounded to 4 decimals,
@@ -24,7 +24,7 @@ is multiplied with `estimator.scale`, rounded up and kept within the limits of t
 `program.scale`, rounded up and kept within those of the program. A blank text gets `estimator.default` within both,
 without the scales.
 
-Of `efforts`, a question's word is the first whose chance to suffice, rounded to 6 decimals, is at least `confidence`:
+With `efforts`, a question's word is the first whose chance to suffice, rounded to 6 decimals, is at least `confidence`:
 
     1 / (1 + exp(sum(weight * clamp(x, -furthest, furthest)) - threshold)),
 

@@ -61,11 +61,11 @@ class TokenBudget(CustomLogger):
 
     It goes into the prompt, and into the reasoning control of the model that answers.
 
-    Chat completions, Anthropic Messages and OpenAI Responses, streamed or not. Which requests pass through unchanged is
-    said in `proxy_requests.read_question`. The response has the header `x-tale-budget` (tokens) and `x-tale-effort` (a
-    word), or `x-tale-skipped` with a reason. A caller may set `metadata.tale` to `off`, to a number of tokens or to an
-    effort word. No fault of the policy, its file or this callback ever fails a request: it passes through, and the log
-    says so once.
+    It handles chat completions, Anthropic Messages and OpenAI Responses, streamed or not. Which requests pass through
+    unchanged is said in `proxy_requests.read_question`. The response has the header `x-tale-budget` (tokens) and
+    `x-tale-effort` (a word), or `x-tale-skipped` with a reason. A caller may set `metadata.tale` to `off`, to a number
+    of tokens or to an effort word. No fault of the policy, its file or this callback ever fails a request: it passes
+    through, and the log says so once.
 
     Args:
         policy: File of a saved program (read again when it changes), a program, tokens, or an effort word.

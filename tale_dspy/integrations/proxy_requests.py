@@ -2,8 +2,8 @@
 
 It finds the question in a request, and adds a budget to it.
 
-OpenAI chat completions, Anthropic Messages and OpenAI Responses. Nothing of the caller's is changed in place: the
-request body may already be in somebody's log.
+The formats are OpenAI chat completions, Anthropic Messages and OpenAI Responses. Nothing of the caller's is changed in
+place: the request body may already be in somebody's log.
 """
 
 import re

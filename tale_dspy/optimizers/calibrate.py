@@ -183,8 +183,8 @@ def calibrate(
 
     With confidence 1 - delta, they lose at most a share epsilon of the right answers.
 
-    Asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by each
-    scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are
+    It asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by
+    each scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are
     refused. A promise for another model, adapter, temperature, mode or data set is void: the program that is returned
     warns where it is asked so, and keeps this when it is saved and loaded. `evaluate` also warns if its instructions,
     demos or estimators were changed afterwards.

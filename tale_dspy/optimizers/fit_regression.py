@@ -75,7 +75,7 @@ def fit_regression(
 ) -> RegressionEstimator:
     """Fit an estimator that predicts a budget without a call.
 
-    Learns the logarithm of the best budgets. Questions without one are never given a made-up target; those that were
+    It learns the logarithm of the best budgets. Questions without one are never given a made-up target; those that were
     right without a budget count where the quantile is chosen, by what their trials came to. With fewer than `MIN_ROWS`
     best budgets, or where no feature helps on questions left out, the estimator gives one budget to all, and its
     `fitted.note` says so. The limits of the estimator are the smallest best budget found and twice the largest.

@@ -111,7 +111,7 @@ def token_aware_metric(
 def net_tokens(pred: Any) -> int | None:
     """Return the completion tokens of an answer, its budget's estimate included.
 
-    Return None if they are unknown.
+    It is None if they are unknown.
 
     Predictions of other modules tell their tokens under `dspy.context(track_usage=True)`.
     """

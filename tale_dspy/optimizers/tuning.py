@@ -31,7 +31,7 @@ Optimizer = Literal["pareto", "mipro", "gepa"]
 OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 FRESH_SHARE = 3
-"""Unless told otherwise a third of the questions is kept back for the last measurement."""
+"""By default a third of the questions is held out for the last measurement."""
 PROGRAM_FILE = "program.json"
 FRESH_RUNS = ("fresh-unbudgeted", "fresh-chosen")
 """Run folders of the last measurement: the program without budgets, and the chosen one."""

@@ -175,7 +175,7 @@ class BudgetedModule(TaleModule, abstract=True):
     def given_budget(self, kwargs: Mapping[str, Any]) -> Budget | None:
         """Return the budget the caller gives by `token_budget=` or `effort=`.
 
-        Return None if neither.
+        It is None if the call gives neither.
         """
         tokens, effort = kwargs.get(BUDGET), kwargs["effort"] if self.takes("effort", kwargs) else None
         value = budget_value(tokens, effort)

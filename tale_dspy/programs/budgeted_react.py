@@ -49,7 +49,7 @@ class StepCosts:
 
     Costs are kept for effort words, steps and answers.
 
-    Shared by threads. Estimates only choose words; nothing is billed by them.
+    Threads share it. Its estimates only choose words; nothing is billed by them.
     """
 
     by_word: dict[str, list[float]] = field(default_factory=dict)

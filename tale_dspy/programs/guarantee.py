@@ -1,6 +1,6 @@
 """What a calibration guarantees of a program's budgets, and when it is void.
 
-Made by `tale_dspy.calibrate` and saved with the limits it is about. Nothing here measures anything.
+`tale_dspy.calibrate` makes a guarantee, which is saved with the limits it is about. Nothing here measures anything.
 """
 
 import functools

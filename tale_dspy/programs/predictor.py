@@ -307,7 +307,7 @@ def _is_same_field(name: str, fields: Mapping[str, str], saved: Mapping[str, str
 
     It is recognised by the name in its description, else by its wording.
 
-    Not by its prefix alone: COPRO rewrites that of the last output.
+    Its prefix alone does not decide, because COPRO rewrites that of the last output.
     """
     placeholder = re.fullmatch(r"\$\{(\w+)\}", saved["description"])
     if placeholder:

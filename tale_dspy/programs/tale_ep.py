@@ -231,7 +231,6 @@ class TaleEP(BudgetedModule):
         return guarded and estimate < self.skip_state.least_budget
 
     def _estimator_inputs(self, kwargs: CallArguments) -> CallArguments:
-        """Return what the estimator is called with."""
         names = self.estimate_from or [k for k in self.predict.signature.input_fields if k != BUDGET]
         return only(kwargs, [*names, "lm"])
 
@@ -265,7 +264,6 @@ class TaleEP(BudgetedModule):
 
 
 def _checked_names(estimate_from: Sequence[str] | None, signature: type[dspy.Signature]) -> list[str] | None:
-    """Check the names of inputs for an estimator."""
     if estimate_from is None:
         return None
     names = [estimate_from] if isinstance(estimate_from, str) else list(estimate_from)

@@ -269,7 +269,7 @@ def evidence_sentences(curve: Elasticity) -> list[str]:
 
 
 def _budget_text(row: ElasticityRow) -> str:
-    """Write the budget; a mean over questions is told as such."""
+    """Write the budget; a mean over questions is written as `mean N`."""
     if row.budget is None:
         return "none"
     return number(row.budget, 0) if row.is_fixed else f"mean {number(row.budget)}"

@@ -3,7 +3,7 @@
 `paper` puts them beside measured runs.
 
 Tables 3 and 4: TALE-EP against direct answering and vanilla chain of thought. Tables 5 and 6: TALE-PT, models that were
-trained. Figures are copied, never recomputed; what does not fit together in the paper is told in the notes.
+trained. Figures are copied, never recomputed; contradictions in the paper are described in the notes.
 """
 
 import difflib

@@ -121,7 +121,6 @@ class ReportTable(Generic[Row]):
         )
 
     def _repr_html_(self) -> str:
-        """Show it in a notebook."""
         return html_table(self.header, self.cells, note=" ".join(self.notes))
 
     def csv(self) -> str:

@@ -176,7 +176,7 @@ def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:
 
     It returns None where the run and the search share no question.
 
-    Paper, section 4 and appendix A.1. Several draws of a question count with the first.
+    The measure is the paper's (section 4 and appendix A.1). Of several draws of a question the first counts.
     """
     budgets: dict[str, float | None] = {}
     for r in run.iter_records():

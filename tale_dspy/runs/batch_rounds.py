@@ -69,7 +69,7 @@ class CallSender:
         return reply
 
     def settled(self) -> None:
-        """Hear that the answers are in the journal, or led to an error that is told."""
+        """Hear that the answers are in the journal, or led to an error that is reported."""
         for batch, custom_id in self._answered:
             self.rounds.log.settled(batch, custom_id)
         self._answered.clear()

@@ -28,9 +28,7 @@ def draw(key: str, salt: str) -> float:
 def count_words(value: object) -> int:
     """Return the server's token count of a text: its words by `str.split`.
 
-    0 of None.
-
-    Those of a structure are the words of its JSON.
+    A structure has the words of its JSON, and None has 0.
     """
     if value is None:
         return 0
@@ -55,7 +53,7 @@ def text_of(content: object) -> str:
 
     The content is a string or a list of parts.
 
-    Empty for anything else.
+    Anything else has the text "".
     """
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]

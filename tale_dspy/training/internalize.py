@@ -57,8 +57,8 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         max_drop: As in `noninferiority_test`.
         max_usd: Cap on US dollars of search and evaluations together; a local model costs none, a metric may.
         max_total_output_tokens: Cap on completion tokens of the same.
-        **options: As in `evaluate`, for search and gate: `lm`, `adapter`, `concurrency`, `timeout` ...; `progress` is
-            told of evaluations and search, `train_progress` of each training step.
+        **options: As in `evaluate`, for search and gate: `lm`, `adapter`, `concurrency`, `timeout` ...; `progress`
+            hears of evaluations and search, `train_progress` of each training step.
 
     Raises:
         UsageError: If an argument cannot be used.

@@ -70,8 +70,8 @@ def _last_state(head: Any, args: "tuple[torch.Tensor, ...]") -> "tuple[torch.Ten
 
     The state is made contiguous.
 
-    Of a strided slice PyTorch makes a batched product, for which the head's weight is copied once per row: for 63 rows
-    of a vocabulary of 152,000 that is 29 GB.
+    PyTorch turns a strided slice into a batched product, for which it copies the head's weight once per row: 29 GB for
+    63 rows and a vocabulary of 152,000.
     """
     return (args[0][:, -1:].contiguous(), *args[1:])
 
@@ -202,7 +202,7 @@ class SmallLlama:
 
         The shape is (rows or 1, 1, new columns, columns).
 
-        None where every token may look at all columns up to its own, and all of them are new.
+        It is None where every token may look at all columns up to its own, and all of them are new.
         """
         # A row looks at its own used columns (`used`), and within the new ones at itself and those before (causal).
         columns = where.end - where.begin
@@ -218,6 +218,5 @@ class SmallLlama:
 
 
 def _linear_modules(layer: Any) -> tuple[Any, ...]:
-    """Return the linear modules of a Llama's layer."""
     heads, gate = layer.self_attn, layer.mlp
     return heads.q_proj, heads.k_proj, heads.v_proj, heads.o_proj, gate.gate_proj, gate.up_proj, gate.down_proj

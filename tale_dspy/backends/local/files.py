@@ -1,7 +1,7 @@
 """Choose which folders count as a model or an adapter, before loading them.
 
 Weights are safetensors and everything else is JSON or text: nothing is ever unpickled, and no code of a folder is run.
-Needs no torch.
+This module does not import torch.
 """
 
 import hashlib

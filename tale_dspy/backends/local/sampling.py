@@ -1,7 +1,8 @@
 """Choose the next token of each row, the likeliest or a random one.
 
 Each token takes one random number of the row's generator, so that a reply depends on its row alone, whoever else is in
-the batch. Inverse transform sampling: with u uniform in [0, 1), the first token whose cumulated probability exceeds u.
+the batch. It is inverse transform sampling: with u uniform in [0, 1), the first token whose cumulated probability
+exceeds u.
 """
 
 import math

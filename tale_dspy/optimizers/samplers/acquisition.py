@@ -1,6 +1,6 @@
 """Acquisition function of `ElasticSampler`: expected savings two calls ahead.
 
-Pure arithmetic on an `ElasticityModel` and a `QuestionHistory`. The posterior is represented by `CASES` equally
+It is pure arithmetic on an `ElasticityModel` and a `QuestionHistory`. The posterior is represented by `CASES` equally
 likely pairs of a changepoint and a required budget (quasi-random quantiles), replies by `GRADES` of a normal
 distribution.
 """

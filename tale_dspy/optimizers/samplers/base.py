@@ -149,7 +149,7 @@ class BudgetSampler(BaseSampler):
 
         Other questions that are searched at the same time profit.
 
-        Called for each finished trial of a study.
+        It is called for each finished trial of a study.
         """
 
     def finished(self, study: Study) -> bool:

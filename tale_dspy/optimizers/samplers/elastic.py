@@ -246,7 +246,6 @@ class ElasticSampler(BudgetSampler):
 
 
 def _without_pending(history: QuestionHistory) -> QuestionHistory:
-    """Return a history without its pending budgets."""
     return QuestionHistory(history.vanilla_tokens, history.trials)
 
 

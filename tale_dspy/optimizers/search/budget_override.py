@@ -2,7 +2,7 @@
 
 It takes its budget from a probe, and records the calls it made.
 
-And the others of a program: how they are found, and how one is given another estimator.
+The module also finds the budgeted predictors of a program, and gives one another estimator.
 """
 
 from collections.abc import Callable

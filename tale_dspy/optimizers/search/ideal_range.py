@@ -2,8 +2,9 @@
 
 They are the ideal range of a question, and how often and how far it is missed.
 
-Paper, section 4 and appendix A.1. The truth they need is a search with `GridSampler`, which tries budgets all over a
-question's range; the trials of a search that saves calls lie near the best budget and say little about the rest.
+Their source is the paper, section 4 and appendix A.1. The truth they need is a search with `GridSampler`, which tries
+budgets all over a question's range; the trials of a search that saves calls lie near the best budget and say little
+about the rest.
 """
 
 import contextvars

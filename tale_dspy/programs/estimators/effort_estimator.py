@@ -114,7 +114,7 @@ class EffortEstimator(TextEstimator):
 
     It uses ordinal regression, so it makes no call and takes no tokens.
 
-    Made by `tale_dspy.optimizers.fit_effort` from a search over words. A question without any text, and every question
+    `tale_dspy.optimizers.fit_effort` makes it from a search over words. A question without any text, and every question
     before the estimator is fitted, gets `default`.
 
     Args:

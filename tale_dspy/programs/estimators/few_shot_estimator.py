@@ -18,7 +18,7 @@ class FewShotEstimator(BudgetEstimator):
 
     The demos stand before the question.
 
-    Made by `tale_dspy.optimizers.few_shot` from a search. The demos are paid for as prompt tokens with every question,
+    `tale_dspy.optimizers.few_shot` makes it from a search. The demos are paid for as prompt tokens with every question,
     though most providers cache them; the rest is as in `BudgetEstimator`.
 
     Args:

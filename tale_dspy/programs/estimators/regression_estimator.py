@@ -22,7 +22,7 @@ class RegressionEstimator(TextEstimator):
 
     It is fitted on counts of the text, so it makes no call and takes no tokens.
 
-    Made by `tale_dspy.optimizers.fit_regression` from a search. `token_budget` of its prediction is always a number
+    `tale_dspy.optimizers.fit_regression` makes it from a search. `token_budget` of its prediction is always a number
     that can be sent, whatever the inputs are. Inputs without any text get `default`, marked `fallback` in the receipt,
     and so does every question before the estimator is fitted; a question quite unlike those it was fitted to gets at
     least `default`, since too small a budget costs the answer; a prediction outside the limits is clamped.
