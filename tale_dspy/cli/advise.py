@@ -25,11 +25,11 @@ def run_command(
     what each budget is worth.
     """
     from tale_dspy.comparison.advice import advise
-    from tale_dspy.runs.records import load_run
+    from tale_dspy.comparison.load_runs import load_runs
 
     if not 0 < max_drop < 100:
         raise UsageError(f"--max-drop is in points, above 0 and below 100, got {max_drop:g}")
-    advice = advise([load_run(folder) for folder in runs], max_drop=max_drop / 100)
+    advice = advise(load_runs(runs), max_drop=max_drop / 100)
     if json:
         print_json(advice.to_json())
     else:

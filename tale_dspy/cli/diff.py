@@ -27,10 +27,11 @@ def run_command(
         raise UsageError("--json and --csv cannot be given together: both print on stdout")
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.compare import compare
+    from tale_dspy.comparison.load_runs import load_runs
     from tale_dspy.reports import changes_csv, rich_comparison
-    from tale_dspy.runs.records import load_run
 
-    comparison = compare(baseline=load_run(a), run=load_run(b))
+    baseline, run = load_runs([a, b])
+    comparison = compare(baseline, run)
     if json:
         print_json(comparison.to_json())
     elif csv:

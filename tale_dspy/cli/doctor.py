@@ -14,6 +14,7 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
 from tale_dspy.errors import UsageError
+from tale_dspy.output_paths import check_file
 
 if TYPE_CHECKING:
     from tale_dspy.runs.doctor import Diagnosis
@@ -64,6 +65,8 @@ def run_command(
     dspy.disable_logging()  # what matters of it is in the table
     if concurrency < 1:
         raise UsageError(f"--concurrency must be at least 1, got {concurrency}")
+    if write is not None:
+        check_file(write, "table of reasoning controls", b"[[control]]")
     plan = Plan(
         program="cot",
         data="",
@@ -90,6 +93,7 @@ def run_command(
     with redirect_stdout(sys.stderr):
         diagnosis = examine(lm, price=price, max_usd=max_usd, concurrency=concurrency)
     if write is not None and diagnosis.works:
+        write.parent.mkdir(parents=True, exist_ok=True)
         write.write_text(control_toml(observed_control(lm, diagnosis, date.today())), encoding="utf-8")
         say(f"{write}: use it by TALE_CONTROLS={write}", err=True)
     if json:

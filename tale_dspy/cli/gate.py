@@ -30,10 +30,10 @@ def run_command(
     """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.gate import noninferiority_test
+    from tale_dspy.comparison.load_runs import load_runs
     from tale_dspy.reports.verdict import rich_verdict
-    from tale_dspy.runs.records import load_run
 
-    verdict = noninferiority_test(load_run(base), load_run(tuned), min_saving=min_saving, max_drop=max_drop)
+    verdict = noninferiority_test(*load_runs([base, tuned]), min_saving=min_saving, max_drop=max_drop)
     if json:
         print_json(verdict.to_json())
     else:

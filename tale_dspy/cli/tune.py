@@ -144,7 +144,7 @@ def _space(tuning: TuneFlags, plan: Plan) -> "SearchSpace":
 def _report(result: "TuningResult", folder: Path) -> list[Path]:
     """Draw the front, and report the fresh questions; without matplotlib say so."""
     from tale_dspy.errors import MissingExtraError
-    from tale_dspy.optimizers.tuning import FRESH_RUNS
+    from tale_dspy.optimizers.tuning_folder import FRESH_RUNS
     from tale_dspy.reports import ReportSources, write_report
     from tale_dspy.reports.front_figure import pareto_front
     from tale_dspy.reports.rows import run_provenance_sentences
@@ -189,7 +189,7 @@ def _front_table(result: "TuningResult") -> Any:
 
 
 def _say_result(result: "TuningResult", folder: Path) -> None:
-    from tale_dspy.optimizers.tuning import PROGRAM_FILE
+    from tale_dspy.optimizers.tuning_folder import PROGRAM_FILE
 
     say(f"chosen (*): {result.chosen}")
     if result.comparison is not None:
@@ -199,7 +199,7 @@ def _say_result(result: "TuningResult", folder: Path) -> None:
 
 
 def _figures(result: "TuningResult", folder: Path, files: list[Path]) -> dict[str, Any]:
-    from tale_dspy.optimizers.tuning import PROGRAM_FILE
+    from tale_dspy.optimizers.tuning_folder import PROGRAM_FILE
 
     points = [
         {"choices": dict(p.choices), **vars(p.measured), "fresh": p.is_fresh, "chosen": p is result.chosen}

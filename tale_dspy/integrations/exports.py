@@ -50,7 +50,7 @@ def export(source: str | Path, to: str, out: str | Path) -> list[Path]:
         The files that were written.
 
     Raises:
-        UsageError: If there is no such format, or the source is not what it takes.
+        UsageError: If there is no such format, or the source is not what it takes, or `out` holds something else.
     """
     if to not in EXPORT_FORMATS:
         raise UsageError(f"to must be one of {', '.join(EXPORT_FORMATS)}, got {to!r}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.output_paths import check_file
 from tale_dspy.runs.records import Record, Run, load_run, read_jsonl
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def write_inspect_log(source: Path, out: Path) -> list[Path]:
 
     Raises:
         MissingExtraError: If inspect_ai is not installed.
-        UsageError: If `out` is no such file.
+        UsageError: If `out` is no such file, or another file is there.
     """
     if out.suffix not in (".eval", ".json"):
         raise UsageError(f"a log of inspect_ai is a .eval or .json file, got {out}")
+    check_file(out, "log of inspect_ai", b"PK\x03\x04", b'"eval"')
     try:
         from inspect_ai.log import write_eval_log
     except ImportError as error:

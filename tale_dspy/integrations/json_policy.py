@@ -42,6 +42,7 @@ import dspy
 from tale_dspy.budget import BudgetLimits
 from tale_dspy.errors import UsageError
 from tale_dspy.integrations.policy import FixedPolicy, as_policy, estimating_program
+from tale_dspy.output_paths import check_file
 from tale_dspy.programs.estimators.effort_estimator import FURTHEST as FURTHEST_EFFORT
 from tale_dspy.programs.estimators.effort_estimator import EffortEstimator
 from tale_dspy.programs.estimators.regression import FURTHEST, FeatureTerm
@@ -64,9 +65,11 @@ def write_json_policy(source: Path, out: Path) -> list[Path]:
 
     Raises:
         StateError: If the source cannot be loaded.
-        UsageError: If its budgets cannot be written as numbers.
+        UsageError: If its budgets cannot be written as numbers, or another file is there.
     """
     document = policy_document(load(source))
+    check_file(out, "policy of tale", b'"tale-policy"')
+    check_file(out.with_name(READER), "reader of a policy of tale", b"tale export PROGRAM --to json-policy")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     with as_file(files("tale_dspy.integrations") / READER) as reader:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tale_dspy.errors import MissingExtraError
+from tale_dspy.output_paths import check_folder
 from tale_dspy.reports.rows import run_row
 from tale_dspy.runs.records import Run, load_run, read_jsonl
 
@@ -36,8 +37,10 @@ def write_mlflow_run(source: Path, out: Path) -> list[Path]:
         The store.
 
     Raises:
+        UsageError: If a file is there.
         MissingExtraError: If MLflow is not installed.
     """
+    check_folder(out, "store of MLflow")
     try:
         from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
         from mlflow.tracking import MlflowClient

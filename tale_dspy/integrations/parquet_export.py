@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 from tale_dspy.errors import BackendError, MissingExtraError, RunFolderError
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow
+from tale_dspy.output_paths import check_file
 from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.files import iter_jsonl
 from tale_dspy.runs.record import Record
@@ -38,10 +39,12 @@ def write_parquet(source: Path, out: Path) -> list[Path]:
         out: The file to write.
 
     Raises:
+        UsageError: If another file is there.
         RunFolderError: If the folder holds neither.
         MissingExtraError: If PyArrow is not installed.
         BackendError: If the file cannot be written.
     """
+    check_file(out, "Parquet file", b"PAR1")
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -5,7 +5,11 @@ from pathlib import Path
 
 from tale_dspy.errors import UsageError
 from tale_dspy.integrations.policy import EstimatorPolicy, FixedPolicy, ModelEstimatePolicy, as_policy
+from tale_dspy.output_paths import check_file, check_folder
 from tale_dspy.programs.saving import load
+
+_PROXY = "folder of a LiteLLM proxy"
+_FILES = ("tale_hook.py", "config.yaml", "start.sh", "README.md", "policy.json")
 
 _HOOK = '''"""The callback that LiteLLM's proxy loads; `config.yaml` names it."""
 
@@ -55,14 +59,14 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
 
     Args:
         source: The saved program; it is copied, so it must not hold what the proxy's machine may not see.
-        out: The folder; files of these names in it are replaced.
+        out: The folder; an earlier export in it is replaced.
 
     Returns:
         The files.
 
     Raises:
         StateError: If the source cannot be loaded.
-        UsageError: If the program gives no budgets.
+        UsageError: If the program gives no budgets, or another file of a name that is needed is there.
     """
     policy = as_policy(load(source))
     if isinstance(policy, ModelEstimatePolicy):
@@ -73,6 +77,7 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
         budgets = f"from the question's text, without a call. {_guarantee_sentence(policy.guarantee)}".rstrip()
     else:
         raise UsageError(f"{source} gives no budgets that a proxy can send")
+    _check_folder(out, source)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "policy.json").exists() or not source.samefile(out / "policy.json"):
         shutil.copyfile(source, out / "policy.json")
@@ -85,6 +90,16 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
     for name, text in files.items():
         (out / name).write_text(text, encoding="utf-8")
     return [out / name for name in ("policy.json", *files)]
+
+
+def _check_folder(out: Path, source: Path) -> None:
+    """Refuse a folder with files of the same names that no export has written, such as the README of a project."""
+    check_folder(out, _PROXY)
+    hook = out / _FILES[0]
+    check_file(hook, _PROXY, b"tale_dspy.integrations.litellm_proxy")
+    for name in () if hook.exists() else _FILES:
+        if (out / name).resolve() != source.resolve():
+            check_file(out / name, _PROXY)
 
 
 def _guarantee_sentence(guarantee: str | None) -> str:

@@ -19,6 +19,7 @@ from tale_dspy.optimizers.pareto_front import FrontPoint, ParetoFront
 from tale_dspy.optimizers.search.budget_override import searchable_predictors
 from tale_dspy.optimizers.search_space import SearchSpace
 from tale_dspy.optimizers.token_metric import token_aware_metric
+from tale_dspy.optimizers.tuning_folder import FRESH_RUNS, PROGRAM_FILE
 from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
@@ -32,9 +33,6 @@ OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 FRESH_SHARE = 3
 """By default a third of the questions is held out for the last measurement."""
-PROGRAM_FILE = "program.json"
-FRESH_RUNS = ("fresh-unbudgeted", "fresh-chosen")
-"""Run folders of the last measurement: the program without budgets, and the chosen one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,10 @@ TABLE_ROWS = 100
 """Rows of the table shown behind a figure; the CSV file holds all."""
 
 
+FILE_ENDINGS = (".png", ".svg", ".csv")
+"""The files of a figure: a picture twice, and its numbers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
     """A figure as a report shows it.
@@ -57,7 +61,7 @@ class Drawing:
             UsageError: If they cannot be written.
         """
         stem = canvas.file_stem(out, self.stem)
-        png, svg, table = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
+        png, svg, table = (stem.with_name(stem.name + ending) for ending in FILE_ENDINGS)
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             with canvas.house_style():
@@ -67,7 +71,7 @@ class Drawing:
                 csv_text(list(self.rows[0]), self.rows), encoding="utf-8", errors="backslashreplace", newline=""
             )
         except OSError as e:
-            raise UsageError(f"the figure cannot be written to {stem}: {e}") from e
+            raise UsageError(f"the figure cannot be written to {stem}: {e.strerror or e}") from e
         return [png, svg, table]
 
     def svg(self, prefix: str = "") -> str:

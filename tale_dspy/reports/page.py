@@ -16,8 +16,13 @@ from typing import Protocol
 
 from tale_dspy.display import visible
 from tale_dspy.errors import MissingExtraError, UsageError
+from tale_dspy.output_paths import check_file
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.explorer import ExplorerView, RowExplorer, packed
+
+REPORT = "report of tale"
+PAGE_MARKER = b'<meta name="generator" content="tale-dspy">'
+"""What tells a page from other HTML files, which are not replaced."""
 
 
 class ColumnHead(Protocol):
@@ -92,18 +97,19 @@ def render(page: ReportPage) -> str:
 
 
 def write_page(page: ReportPage, path: Path) -> Path:
-    """Write a page into a file.
+    """Write a page into a file, which replaces an earlier page and nothing else.
 
     Raises:
-        UsageError: If it cannot be written.
+        UsageError: If it cannot be written, or another file is there.
         MissingExtraError: If Jinja2 is not installed.
     """
+    check_file(path, REPORT, PAGE_MARKER)
     text = render(page)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as e:
-        raise UsageError(f"the report cannot be written to {path}: {e}") from e
+        raise UsageError(f"the report cannot be written to {path}: {e.strerror or e}") from e
     return path
 
 

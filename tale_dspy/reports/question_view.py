@@ -27,10 +27,12 @@ def find_records(run: Run, wanted: str) -> list[Record]:
     Raises:
         UsageError: If there is no such question, or there are several.
     """
+    if not wanted.strip():
+        raise UsageError("the id of a question is empty: give it, or how it begins")
     ids = [key.decode() for key in run.columns.question_ids().tolist()]
     matches = [wanted] if wanted in ids else [key for key in ids if key.startswith(wanted)]
     if len(matches) != 1:
-        several = f"{len(matches)} questions whose id begins with {wanted}" if matches else f"no question {wanted}"
+        several = f"{len(matches)} questions whose id begins with {wanted!r}" if matches else f"no question {wanted!r}"
         raise UsageError(f"{run.path or run.name} has {several}")
     columns = run.columns
     places = (columns.ids == matches[0].encode()).nonzero()[0]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from tale_dspy.comparison.formatting import plain_json
 from tale_dspy.errors import UsageError
+from tale_dspy.output_paths import check_file, check_folder
+from tale_dspy.reports.drawing import FILE_ENDINGS
 from tale_dspy.reports.effort_matrix import effort_matrices
 from tale_dspy.reports.elasticity import curve_table
 from tale_dspy.reports.figure_registry import drawings
-from tale_dspy.reports.page import write_page
+from tale_dspy.reports.page import PAGE_MARKER, REPORT, write_page
 from tale_dspy.reports.page_sections import report_page
 from tale_dspy.reports.rows import ReportRow, compact_table, evidence_marks, runs_table
 from tale_dspy.reports.search_run import searched_row
@@ -37,32 +39,39 @@ def write_report(sources: ReportSources, out: str | Path) -> list[Path]:
 
     Args:
         sources: What is reported; the first run is the baseline.
-        out: The folder; it is made if it is missing.
+        out: The folder; it is made if it is missing. An earlier report in it is replaced, other files are not.
 
     Returns:
         The files written.
 
     Raises:
-        UsageError: If there is nothing to report, or the folder cannot be written.
+        UsageError: If there is nothing to report, the folder cannot be written, or it holds a file of a name that
+            is needed and no report.
         MissingExtraError: If matplotlib or Jinja2 is not installed; then nothing is written.
     """
     if not (sources.runs or sources.searches or sources.trainings):
         raise UsageError("a report needs at least one run, search or training")
     folder = Path(out)
+    check_folder(folder, REPORT)
+    check_file(folder / PAGE_FILE, REPORT, PAGE_MARKER)
     drawn = drawings(sources)
     page = report_page(sources, drawn)
     texts = _table_files(sources)
+    if not (folder / PAGE_FILE).exists():
+        stems = [drawing.stem for group in drawn.values() for drawing in group]
+        for name in (*texts, *(f"{stem}{ending}" for stem in stems for ending in FILE_ENDINGS)):
+            check_file(folder / name, REPORT)
+    written = write_page(page, folder / PAGE_FILE)  # first: what a kill leaves behind can be told from other files
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as e:
-        raise UsageError(f"the report cannot be written to {folder}: {e}") from e
+        raise UsageError(f"the report cannot be written to {folder}: {e.strerror or e}") from e
     paths = [folder / name for name in texts]
     for group in drawn.values():
         for drawing in group:
             paths += drawing.save(folder)
-    return [*paths, write_page(page, folder / PAGE_FILE)]
+    return [*paths, written]
 
 
 def _table_files(sources: ReportSources) -> dict[str, str]:

@@ -321,16 +321,18 @@ def row_notes(rows: Sequence[ReportRow]) -> list[str]:
 
     A sentence of several programs is written once, with their names.
     """
-    baselines = dict.fromkeys(row.versus for row in rows if row.versus is not None)
+    names = distinct_names(rows)
+    labels = {row.program: name for row, name in zip(reversed(rows), reversed(names), strict=True)}  # the first wins
+    baselines = dict.fromkeys(labels.get(row.versus, row.versus) for row in rows if row.versus is not None)
     to = " and ".join(baselines)
     paired = [f"Differences are to the run of {to}, on the questions both have."] if baselines else []
-    notes = by_programs((row.program, note) for row in rows for note in row.notes)
+    notes = by_programs((name, note) for row, name in zip(rows, names, strict=True) for note in row.notes)
     return [CAPTION, *paired, *(f"{programs}: {note}" for note, programs in notes.items())]
 
 
 def evidence_marks(rows: Sequence[ReportRow]) -> list[str]:
     """Say the marks once each, with the programs they are of."""
-    provenances = by_programs((row.program, row.provenance) for row in rows)
+    provenances = by_programs(zip(distinct_names(rows), (row.provenance for row in rows), strict=True))
     return [f"Evidence ({programs}): {provenance}" for provenance, programs in provenances.items()]
 
 

@@ -1,4 +1,4 @@
-"""What lies in a folder: runs, searches and trained adapters, a line each."""
+"""What lies in a folder: runs, searches, tunings and trained adapters, a line each."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,14 @@ from pathlib import Path
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import RunFolderError, UsageError
+from tale_dspy.optimizers.tuning_folder import (
+    CHOSEN_RUN,
+    FRESH_SUFFIX,
+    PROGRAM_FILE,
+    fresh_folders,
+    is_tuning,
+    trial_folders,
+)
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
 from tale_dspy.reports.search_run import is_search
 from tale_dspy.reports.training_run import is_training, load_training
@@ -15,7 +23,7 @@ from tale_dspy.runs.records import read_json
 
 @dataclass(frozen=True, kw_only=True)
 class FolderEntry:
-    """One run, search or trained adapter.
+    """One run, search, tuning or trained adapter.
 
     A figure is None where it is unknown, as in a run that is not finished.
     """
@@ -23,9 +31,9 @@ class FolderEntry:
     path: str
     """Relative to the folder that was listed."""
     kind: str
-    """`run`, `search`, `training`, or why it cannot be read."""
+    """`run`, `search`, `tuning`, `training`, or `unreadable`."""
     name: str
-    """Program, sampler, or strategy."""
+    """Program, sampler, number of trials, or strategy."""
     model: str | None = None
     data: str | None = None
     n: int | None = None
@@ -38,31 +46,33 @@ class FolderEntry:
     """`finished`, `unfinished`, or why it stopped."""
 
 
-def list_folder(folder: Path) -> list[FolderEntry]:
-    """List the runs, searches and trained adapters in a folder and below it.
+def list_folder(folder: Path, *, with_inner_runs: bool = False) -> list[FolderEntry]:
+    """List the runs, searches, tunings and trained adapters in a folder and below it.
 
     They come in the order of their paths.
+
+    Args:
+        folder: The folder.
+        with_inner_runs: Whether the runs that a search or a tuning has made for itself are listed, too. Those of
+            `folder` itself always are.
 
     Raises:
         UsageError: If it is no folder.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder")
-    return [_read_entry(folder, path) for path in _iterate_entries(folder)]
+    return [_read_entry(folder, path) for path in _iterate_entries(folder, with_inner_runs=with_inner_runs)]
 
 
-def _iterate_entries(folder: Path, *, is_root: bool = True) -> Iterator[Path]:
-    """Yield the folders that are listed.
-
-    Runs that a search or training made for its own use are left out; its folder is listed instead.
-    """
-    if is_training(folder) or is_search(folder) or (folder / "run.json").is_file():
+def _iterate_entries(folder: Path, *, with_inner_runs: bool, is_root: bool = True) -> Iterator[Path]:
+    """Yield the folders that are listed."""
+    if is_training(folder) or is_search(folder) or (folder / "run.json").is_file() or is_tuning(folder):
         yield folder
-        if not is_root:
+        if not is_root and not with_inner_runs:
             return
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
-            yield from _iterate_entries(path, is_root=False)
+            yield from _iterate_entries(path, with_inner_runs=with_inner_runs, is_root=False)
 
 
 def _read_entry(root: Path, path: Path) -> FolderEntry:
@@ -70,6 +80,8 @@ def _read_entry(root: Path, path: Path) -> FolderEntry:
     try:
         if is_training(path):
             return _training_entry(place, path)
+        if is_tuning(path):
+            return _tuning_entry(place, path)
         info = read_json(path / "run.json") if (path / "run.json").is_file() else {}
         summary = read_json(path / "summary.json") if (path / "summary.json").is_file() else None
         return _run_entry(place, "search" if is_search(path) else "run", info, summary)
@@ -88,6 +100,27 @@ def _training_entry(place: str, path: Path) -> FolderEntry:
         created=_as_day(card.get("created")),
         status="not tested" if not isinstance(test, Mapping) else str(test.get("outcome")),
     )
+
+
+def _tuning_entry(place: str, path: Path) -> FolderEntry:
+    """Sum up a tuning: what all its runs cost, and the figures of the chosen program on fresh questions."""
+    trials = trial_folders(path)
+    folders = [*trials, *fresh_folders(path)]
+    chosen = _read_figures(path / CHOSEN_RUN)
+    first = read_json(folders[0] / "run.json")
+    costs = [_as_number(_read_figures(run).get("cost_usd")) for run in folders]
+    entry = _run_entry(place, "tuning", first, chosen)
+    count = sum(not run.name.endswith(FRESH_SUFFIX) for run in trials)
+    return replace(
+        entry,
+        name=f"{count} trial{'' if count == 1 else 's'}" if count else "instructions",
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        status="finished" if (path / PROGRAM_FILE).is_file() else "unfinished",
+    )
+
+
+def _read_figures(path: Path) -> Mapping[str, object]:
+    return read_json(path / "summary.json") if (path / "summary.json").is_file() else {}
 
 
 def _run_entry(place: str, kind: str, info: Mapping[str, object], summary: Mapping[str, object] | None) -> FolderEntry:

@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from tale_dspy.comparison.compare import Comparison
+from tale_dspy.comparison.load_runs import load_runs, refuse_repeated
 from tale_dspy.reports.elasticity import Elasticity, elasticities
 from tale_dspy.reports.rows import ReportRow, compared_row, comparison_of, run_row
 from tale_dspy.reports.search_run import SearchRun, is_search, load_search_runs
 from tale_dspy.reports.sweeps import RunSweep, sweeps
 from tale_dspy.reports.training_run import TrainingRun, is_training, load_training
-from tale_dspy.runs.records import Run, load_run
+from tale_dspy.runs.records import Run
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ def load_sources(paths: Sequence[Path]) -> ReportSources:
     """Read folders of runs, searches and trained adapters, in any order.
 
     Raises:
+        UsageError: If a folder is given twice.
         RunFolderError: If one of them is none of these, or broken.
     """
+    refuse_repeated(paths)
     searches = [search for path in paths if is_search(path) for search in load_search_runs(path)]
     trainings = [load_training(path) for path in paths if is_training(path)]
-    runs = [load_run(path) for path in paths if not is_search(path) and not is_training(path)]
+    runs = load_runs([path for path in paths if not is_search(path) and not is_training(path)])
     return ReportSources(runs, searches, trainings)
 
 

@@ -12,7 +12,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from dspy import LMError, LMRateLimitError
+from dspy import LMError
 
 from tale_dspy.accounting.calls import Call, CallListener, record_calls
 from tale_dspy.accounting.tracking import track
@@ -24,6 +24,7 @@ from tale_dspy.backends.model_control import family_of, is_reasoning_model
 from tale_dspy.backends.prices import Price, price_of
 from tale_dspy.backends.reasoning_control import LEVELS, ReasoningControl
 from tale_dspy.backends.reasoning_params import budget_request
+from tale_dspy.backends.retry import is_rate_limit
 from tale_dspy.dspy_bridge import item_value
 from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import receipt
@@ -331,10 +332,8 @@ def _is_refused(lm: LanguageModel, number: int) -> bool:
     ask = DirectAnswer("question -> answer", adapter=TaleAdapter())
     try:
         ask(question=f"What is {number} + 3?", lm=lm.copy(num_retries=0))
-    except LMRateLimitError:
-        return True
-    except LMError:
-        return False
+    except LMError as e:
+        return is_rate_limit(e)
     return False
 
 

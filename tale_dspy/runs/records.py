@@ -310,7 +310,17 @@ def load_run(path: str | Path) -> Run:
         parts=parts,
     )
     run._read_columns()
+    if not shards and not summaries[0]:
+        run.stopped = _unended(run)
     return run
+
+
+def _unended(run: Run) -> str:
+    """Say that a run was killed or goes on, and how far it came."""
+    config = run.info.get("config", {})
+    asked, repeats = config.get("data", {}).get("n"), config.get("repeats", 1)
+    total = f" of {asked * repeats:,}" if isinstance(asked, int) and isinstance(repeats, int) else ""
+    return f"it was killed or is still going on, with {len(run.columns):,}{total} answers"
 
 
 def _unfinished(folder: Path, shards: Sequence[Path], summaries: Sequence[JsonObject]) -> str | None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from typing import Any
 
 import pytest
@@ -28,7 +29,14 @@ def test_json_is_one_object_without_nan(tale: Any, runs: tuple[str, str]) -> Non
     result = tale("diff", *runs, "--json")
     assert result.err == "" and result.out.count("\n") == 1
     assert result.json["n"] == 10 and result.json["right_to_wrong"] > 0
-    assert tale("diff", "a", "a", "--json").json["right_to_wrong"] == 0
+    shutil.copytree("a", "same")
+    assert tale("diff", "a", "same", "--json").json["right_to_wrong"] == 0
+
+
+@pytest.mark.parametrize("command", ["diff", "gate", "advise", "report", "view"])
+def test_a_folder_is_not_compared_with_itself(command: str, tale: Any, runs: tuple[str, str]) -> None:
+    result = tale(command, "a", "./b/../a")
+    assert result.code == 2 and result.sentence.startswith("error: a is given twice, as a and as b/../a: a run is")
 
 
 def test_csv_holds_every_changed_question(tale: Any, runs: tuple[str, str]) -> None:

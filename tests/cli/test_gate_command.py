@@ -1,5 +1,6 @@
 """`tale gate`: exit codes, the sentence, one JSON object."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -13,17 +14,18 @@ def runs(tale: Any, task_flags: list[str]) -> tuple[str, str]:
         == tale("eval", "direct", *task_flags, "--out", "b").code
         == 0
     )
+    shutil.copytree("a", "same")
     return "a", "b"
 
 
 def test_few_questions_cannot_decide_and_exit_1(tale: Any, runs: tuple[str, str]) -> None:
-    result = tale("gate", "a", "a", "--min-saving", 0)
+    result = tale("gate", "a", "same", "--min-saving", 0)
     assert (result.code, result.err) == (1, "")
     assert "cannot decide: " in result.out and "10 questions were asked, at least 268 are needed" in result.out
 
 
 def test_a_margin_that_ten_questions_can_show_passes_with_0(tale: Any, runs: tuple[str, str]) -> None:
-    result = tale("gate", "a", "a", "--min-saving", 0, "--max-drop", 0.5, "--json")
+    result = tale("gate", "a", "same", "--min-saving", 0, "--max-drop", 0.5, "--json")
     assert (result.code, result.json["outcome"], result.json["n"]) == (0, "pass", 10)
 
 

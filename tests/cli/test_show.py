@@ -47,5 +47,6 @@ def test_a_search_and_an_adapter_are_shown_as_what_they_are(tale: Any, tmp_path:
 
 def test_a_question_that_is_not_there_is_said(tale: Any, records: list[dict[str, Any]]) -> None:
     result = tale("show", "a", "zzz")
-    assert result.code == 2 and "a has no question zzz" in result.sentence
+    assert result.code == 2 and "a has no question 'zzz'" in result.sentence
+    assert "the id of a question is empty" in tale("show", "a", "").sentence
     assert tale("show", "nowhere").code == 2

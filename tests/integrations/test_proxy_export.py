@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import tale_dspy
+from tale_dspy.errors import UsageError
 from tale_dspy.integrations.proxy_export import write_proxy_folder
 from tests.integrations.programs import regression_program, saved
 
@@ -47,6 +48,16 @@ def test_the_hook_loads_the_policy_beside_it(tmp_path: Path, program: object, es
     exec(compile(source, "tale_hook.py", "exec"), namespace)
     hook = namespace["tale"]
     assert (hook.mode, hook.estimate, hook.holdout) == ("auto", estimate, 0.0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.yaml", "start.sh", "tale_hook.py", "policy.json"])
+def test_files_of_a_project_are_not_replaced(name: str, tmp_path: Path) -> None:
+    source = saved(regression_program(), tmp_path)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"{name} is there already and is no folder of a LiteLLM proxy"):
+        write_proxy_folder(source, tmp_path / "project")
+    assert (tmp_path / "project" / name).read_text() == "mine"
 
 
 def test_a_program_without_budgets_is_refused(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_same_runs_give_the_same_page() -> None:
 
 def test_a_page_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="the report cannot be written"):
+    with pytest.raises(UsageError, match="file is a file, not a folder"):
         write_page(hostile_page(), tmp_path / "file" / "report.html")
 
 

@@ -79,8 +79,23 @@ def test_a_lone_surrogate_in_a_name_does_not_stop_a_report(tmp_path: Path) -> No
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="the report cannot be written to"):
+    with pytest.raises(UsageError, match="file is a file, not a folder"):
         written([make_run("c")], tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["table.md", "report.html", "accuracy_tokens.png"])
+def test_files_that_no_report_wrote_are_not_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"{name} is there already and is no report of tale, so it is not replaced"):
+        written([make_run("cc")], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+def test_a_report_replaces_an_earlier_one_and_leaves_other_files(tmp_path: Path) -> None:
+    before = written([make_run("cc")], tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "table.md").unlink()  # as a kill may leave it
+    assert written([make_run("cc")], tmp_path) == before and (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_without_matplotlib_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

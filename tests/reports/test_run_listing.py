@@ -42,6 +42,20 @@ def test_runs_that_a_search_made_for_itself_are_listed_in_its_own_folder(tmp_pat
     assert [entry.path for entry in list_folder(tmp_path / "s")] == [".", "gain/self/searched"]
 
 
+def test_a_tuning_is_one_line(tmp_path: Path) -> None:
+    names = ("0" * 16, "1" * 16, "1" * 16 + "-fresh", "fresh-unbudgeted", "fresh-chosen")
+    for i, name in enumerate(names):
+        write(tmp_path / "t" / name / "run.json", make_run("c").info)
+        write(tmp_path / "t" / name / "summary.json", {"n": i, "accuracy": i / 4, "cost_usd": 0.5})
+    write(tmp_path / "a-run" / "run.json", make_run("c").info)
+    entries = list_folder(tmp_path)
+    assert [(e.path, e.kind, e.name) for e in entries] == [("a-run", "run", "cot"), ("t", "tuning", "2 trials")]
+    assert (entries[1].n, entries[1].accuracy, entries[1].cost_usd, entries[1].status) == (4, 1.0, 2.5, "unfinished")
+    write(tmp_path / "t" / "program.json", "{}")
+    assert list_folder(tmp_path)[1].status == "finished"
+    assert len(list_folder(tmp_path, with_inner_runs=True)) == len(list_folder(tmp_path / "t")) + 1 == 7
+
+
 @pytest.mark.parametrize("width", [80, 160])
 def test_long_paths_break_between_their_words(width: int) -> None:
     path = "gsm8k--cot--openai-gpt-5-mini--elasticity-sample/effort-high+50"

@@ -6,7 +6,7 @@ import pytest
 from make_runs import make_run, three_runs
 from searched import search
 
-from tale_dspy.errors import RunFolderError
+from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.reports.rows import report_rows
 from tale_dspy.reports.search_run import SearchRun
 from tale_dspy.reports.sources import ReportSources, load_sources
@@ -31,6 +31,15 @@ def test_folders_are_read_as_what_they_are(tmp_path: Path) -> None:
     assert [t.name for t in sources.trainings] == ["adapter"] and sources.searches[0].folder == searched
     with pytest.raises(RunFolderError, match="not a run folder"):
         load_sources([tmp_path])
+
+
+def test_a_folder_is_given_once(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(make_run("c").info))
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    for again in (tmp_path / "run", tmp_path / "x" / ".." / "run", tmp_path / "link"):
+        with pytest.raises(UsageError, match="run is given twice"):
+            load_sources([tmp_path / "run", again])
 
 
 def test_several_searches_have_folders_of_their_own() -> None:

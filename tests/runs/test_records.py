@@ -122,11 +122,15 @@ def test_a_broken_line_in_the_middle_is_named(middle: str, folder: Path) -> None
         load_run(folder)
 
 
-def test_a_run_that_was_killed_before_its_end_has_no_summary_yet(folder: Path) -> None:
+def test_a_run_that_was_killed_before_its_end_says_so(folder: Path) -> None:
     (folder / "summary.json").unlink()
-    (folder / "records.jsonl").unlink()
+    lines = (folder / "records.jsonl").read_text().splitlines(keepends=True)
+    (folder / "records.jsonl").write_text(lines[0])
     run = load_run(folder)
-    assert (run.records, run.wall_s, run.stopped) == ([], None, None)
+    assert (len(run.records), run.wall_s) == (1, None)
+    assert run.stopped == "it was killed or is still going on, with 1 answers"
+    (folder / "records.jsonl").unlink()
+    assert load_run(folder).records == []
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
