@@ -40,6 +40,10 @@ class BatchedCall(Protocol):
         """Give the reservation back: nothing was billed."""
         ...
 
+    def count_delay(self) -> None:
+        """Note that a batch brought no answer: the call takes another round."""
+        ...
+
 
 @dataclass(eq=False)
 class WaitingRequest:
@@ -55,6 +59,8 @@ class WaitingRequest:
     reserved_usd: float = 0.0
     place: tuple[PlannedBatch, str] | None = None
     """The batch and the custom id that brought the answer."""
+    delay_counted: bool = False
+    """Whether its question knows that it takes another round."""
 
     @property
     def size(self) -> int:

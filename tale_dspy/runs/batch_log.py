@@ -73,14 +73,13 @@ class BatchLog:
 
     Attributes:
         open: Batches that may hold answers the journal lacks, in the order in which they were planned.
-        rounds: Rounds so far, by all processes.
         attempts: How often each request was sent, or may have been.
     """
 
     def __init__(self, folder: JournalFolder) -> None:
         self._folder = folder
         self.open: dict[str, PlannedBatch] = {}
-        self.rounds = 0
+        self._batches_of_round: Counter[int] = Counter()
         self.attempts: Counter[str] = Counter()
         self._used: set[str] = set()
         for row in folder.rows_of(BATCHES_FILE):
@@ -98,6 +97,11 @@ class BatchLog:
                 self._end(self.open[row["batch"]], row["event"])
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RunFolderError(f"{BATCHES_FILE} holds a line that no version writes: {row!r:.80}") from e
+
+    @property
+    def rounds(self) -> int:
+        """Rounds so far, by all processes; one that was planned and never submitted does not count."""
+        return max(+self._batches_of_round, default=0)
 
     def plan(self, samples: Sequence[tuple[str, str, int]], round_number: int, reserved_usd: float) -> PlannedBatch:
         """Write down a batch that is about to be submitted.
@@ -123,7 +127,7 @@ class BatchLog:
 
     def _plan(self, batch: PlannedBatch) -> None:
         self.open[batch.name] = batch
-        self.rounds = max(self.rounds, batch.round)
+        self._batches_of_round[batch.round] += 1
         batch.unsettled = {request.custom_id for request in batch.requests}
         self._used |= batch.unsettled
         self.attempts.update(request.key for request in batch.requests)
@@ -158,6 +162,8 @@ class BatchLog:
         if event not in _ENDS:
             raise ValueError(event)
         del self.open[batch.name]
+        if event == "lost":
+            self._batches_of_round[batch.round] -= 1
         if event != "collected":
             self.attempts.subtract(request.key for request in batch.requests)
 

@@ -5,15 +5,15 @@ They are gathered until none of its questions can go on.
 Each LM call of the run waits here in the place of the wire (`backends.batch.interception`). Once every question that is
 worked on waits for at least one call, all of them go into a round: written down in `batches.jsonl`, submitted, polled,
 collected. The results wake the questions, whose next calls make the next round. A request that expired or failed in
-passing goes into the next round, a bounded number of times.
+passing goes into the next round, a bounded number of times; before that is sent its question may ask more in it
+(`AskedQuestions.wait_for_calls`), so as not to be a round behind the others.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NoReturn
@@ -23,6 +23,7 @@ from tale_dspy.backends.batch.interception import HTTPCall, HTTPReply
 from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached
 from tale_dspy.runs.batch_dispatch import BatchDispatcher, BatchedCall, WaitingRequest, waiting_sentence
 from tale_dspy.runs.batch_log import BatchLog, PlannedBatch, request_key
+from tale_dspy.runs.batch_questions import AskedQuestions, Asker
 from tale_dspy.runs.folder import JournalFolder, JournalKey
 from tale_dspy.runs.stopped import RunStopped
 
@@ -30,17 +31,6 @@ QUIET_S = 0.1
 """Seconds without a new call after which all that can be gathered is gathered."""
 QUESTIONS_AT_ONCE = 10_000
 """Questions whose calls are gathered together; each waiting one takes some 50 kB."""
-
-
-@dataclass(eq=False)
-class _Worker:
-    """A question that is being worked on."""
-
-    waiting: int = 0
-    """Its calls that wait for a round."""
-
-
-_worker: ContextVar[_Worker | None] = ContextVar("tale_dspy_batch_worker", default=None)
 
 
 @dataclass
@@ -84,6 +74,10 @@ class BatchRounds:
         end: Ends the run at a fault of the whole batch API.
         wait_s: Seconds to wait for the provider, over all rounds of this process.
         attempts: How often a request is sent at most, by all processes.
+
+    Attributes:
+        questions: Those that are worked on.
+        log: The batches.
     """
 
     def __init__(
@@ -95,15 +89,15 @@ class BatchRounds:
         attempts: int,
     ) -> None:
         self._stop, self._end, self._attempts = stop, end, attempts
+        self.questions = AskedQuestions()
         self.log = BatchLog(folder)
         journalled = {request_key(key, 0) for key in folder.journal}
         self.log.forget(lambda r: folder.is_done(r.sample, r.repeat) or r.key in journalled)
         self._dispatcher = BatchDispatcher(self.log, time.monotonic() + wait_s, self._deliver, self._keep)
-        self._workers: set[_Worker] = set()
         self._waiting: list[WaitingRequest] = []
         self._sent: list[WaitingRequest] = []
         """The requests of the round that is going on."""
-        self._changed = False
+        self._asked_by: dict[WaitingRequest, Asker] = {}
         self._failure: BaseException | None = None
         self._earlier = {r.key: (b, r.custom_id) for b in self.log.open.values() for r in b.requests}
         """Where the answer to a request is, that an earlier process had sent last."""
@@ -124,20 +118,6 @@ class BatchRounds:
             with suppress(asyncio.CancelledError):
                 await task
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Count a question as worked on: no round begins before it waits, too."""
-        worker = _Worker()
-        token = _worker.set(worker)
-        self._workers.add(worker)
-        self._changed = True
-        try:
-            yield
-        finally:
-            self._workers.remove(worker)
-            self._changed = True
-            _worker.reset(token)
-
     def waiting_message(self) -> str:
         """Say what the provider still works on."""
         return waiting_sentence(len(self.log.open))
@@ -146,21 +126,24 @@ class BatchRounds:
         """Put a request into the next round, and wait for its result."""
         if self._failure is not None:
             raise self._failure
-        worker = _worker.get() or _Worker()
-        worker.waiting += 1
-        self._changed = True
-        self._waiting.append(request)
-        try:
-            return await request.answer
-        finally:
-            worker.waiting -= 1
-            self._changed = True
+        with self.questions.waiting() as asker:
+            self._waiting.append(request)
+            self._asked_by[request] = asker
+            try:
+                return await request.answer
+            finally:
+                del self._asked_by[request]
+
+    def delays(self, journal_key: JournalKey) -> int:
+        """Return how many rounds an answered call has taken beyond one."""
+        return max(0, self.log.attempts[request_key(journal_key, 0)] - 1)
 
     async def _run_rounds(self) -> None:
         try:
             while True:
                 await self._until_blocked()
-                await self._round()
+                if not self._delays_heard():
+                    await self._round()
         except BatchWaiting as waiting:
             self._fail(waiting)
         except Exception as e:  # the boundary to the provider's batch API: whatever it is, it ends the run
@@ -191,10 +174,23 @@ class BatchRounds:
         A short time without a further call must have passed as well.
         """
         while True:
-            self._changed = False
+            self.questions.changed = False
             await asyncio.sleep(QUIET_S)
-            if self._waiting and not self._changed and all(worker.waiting for worker in self._workers):
+            if self._waiting and not self.questions.changed and self.questions.all_blocked:
                 return
+
+    def _delays_heard(self) -> bool:
+        """Tell questions which of their requests were sent before, in vain; return whether one has waited for that."""
+        heard = False
+        for request in self._waiting:
+            # What an earlier process has sent last is not known to have failed.
+            in_vain = self.log.attempts[request.key] - (request.key in self._earlier)
+            if in_vain < 1 or request.delay_counted:
+                continue
+            request.delay_counted = True
+            request.call.count_delay()
+            heard = self._asked_by[request].hear_delay() or heard
+        return heard
 
     async def _round(self) -> None:
         """Collect what an earlier process has sent, or else send all that waits."""

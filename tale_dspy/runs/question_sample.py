@@ -15,6 +15,8 @@ class QuestionSample:
     repeat: int
     calls: list[Call] = field(default_factory=list)
     """The calls answered so far."""
+    delays: int = 0
+    """Requests that a batch brought no answer to, and that took another round."""
     _requests: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -81,6 +81,10 @@ class _PendingCall(AttemptObserver):
         """Give the reservation back: nothing was billed."""
         self.session.release(self, possibly_billed=False)
 
+    def count_delay(self) -> None:
+        """Note that a batch brought no answer: the call takes another round."""
+        self.sample.delays += 1
+
     def before_attempt(self, lm: Any) -> None:
         self.session.start_attempt(self)
 
@@ -211,12 +215,14 @@ class Session:
         return request_hash(self._settings[settings], request, {})
 
     def _replay_call(self, p: _PendingCall) -> list[Any] | None:
-        row = self._journal.get((p.sample.id, p.sample.repeat, p.key, p.occurrence))
+        row = self._journal.get(p.journal_key)
         if row is None:
             return None
         fields = {**row, **row["usage"], "text": row["reply"], "cost_usd": row["cost"]}
         call = Call.from_json({**fields, "role": current_role(), "replayed": True, "latency_s": None})
         self.answered.set()
+        if self.batches is not None:
+            p.sample.delays += self.batches.delays(p.journal_key)
         self.ledger.book(call)
         self.publish(call)
         return list(row.get("outputs", [row["reply"]]))

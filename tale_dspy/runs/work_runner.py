@@ -17,7 +17,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -28,6 +28,7 @@ from tale_dspy.backends.batch.client import check_batch_support
 from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached, UsageError
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.protocols import JsonObject, LanguageModel, Program
+from tale_dspy.runs.batch_questions import AskedQuestions
 from tale_dspy.runs.batch_rounds import QUESTIONS_AT_ONCE, BatchRounds
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.runs.options import RunOptions
@@ -54,6 +55,8 @@ class ProgramCall:
     metric: Metric | None
     settings: Mapping[str, object] = field(default_factory=dict)
     """Further DSPy settings in force during the call."""
+    may_come_later: bool = False
+    """Whether the work goes on without the answer, where that takes another round of batches."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class ProgramAnswer:
     fields: JsonObject
     """The fields of the record that come from the answer: `outcome`, `answer`, `score`, `error` ..."""
     seconds: float
+    delays: int = 0
+    """Rounds of batches that brought no answer."""
+    waiting: bool = False
+    """Whether there is no answer yet: it `may_come_later`."""
 
 
 Work = Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], R]
@@ -138,7 +145,10 @@ class WorkRunner(Generic[T, R]):
             finish(self._drive_steps(work(item)))
 
         async def work_in_task(item: T) -> None:
-            finish(await self._drive_async(work(item)))
+            if batches is None:
+                finish(await self._drive_async(work(item)))
+            else:
+                finish(await self._drive_in_rounds(work(item), batches.questions))
 
         remaining = iter(items)
         batches = self.session.batches
@@ -180,6 +190,37 @@ class WorkRunner(Generic[T, R]):
         with dspy.context(tale_sample=call.sample, **call.settings):
             fields = ask(self.program, call.question, call.metric, self.options.threshold, call.sample.calls)
         return ProgramAnswer(fields, time.perf_counter() - started)
+
+    async def _drive_in_rounds(self, work: Work[R], questions: AskedQuestions) -> R:
+        """Do as `_drive_async` does; where an answer takes another round the work may ask more in that round.
+
+        It yields the calls without an answer again, with others. Calls it has no more use for are answered, too.
+        """
+        tasks: dict[tuple[str, int], asyncio.Task[ProgramAnswer]] = {}
+        try:
+            calls = next(work)
+            while True:
+                asked = []
+                for call in calls:
+                    key = call.sample.id, call.sample.repeat
+                    if key not in tasks:
+                        tasks[key] = questions.start_call(self._aask(call))
+                    asked.append(tasks[key])
+                await questions.wait_for_calls(asked, or_delay=all(call.may_come_later for call in calls))
+                answers = [
+                    replace(task.result(), delays=call.sample.delays)
+                    if task.done()
+                    else ProgramAnswer({}, 0.0, call.sample.delays, waiting=True)
+                    for call, task in zip(calls, asked, strict=True)
+                ]
+                calls = work.send(answers)
+        except StopIteration as e:
+            await questions.wait_for_calls([*tasks.values()], or_delay=False)
+            for task in tasks.values():
+                if task.done():
+                    task.result()
+            result: R = e.value
+            return result
 
     async def _drive_async(self, work: Work[R]) -> R:
         try:

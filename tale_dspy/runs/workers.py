@@ -73,7 +73,7 @@ class Workers(Generic[T]):
         self._queue = iter(items)
 
         async def in_rounds(rounds: BatchRounds, item: T) -> None:
-            with rounds.working():
+            with rounds.questions.working():
                 await work(item)
 
         async def all_of_them() -> None:

@@ -56,6 +56,10 @@ class QueryResult:
     finish_reason: str | None = None
     error: str | None = None
     """Why there was no answer at all; such a trial counts for nothing."""
+    delayed: bool = False
+    """Whether a batch brought no answer, so that it took another round, or takes one."""
+    waiting: bool = False
+    """Whether there is no answer yet."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from tale_dspy.accounting.calls import Call, total_or_none
+from tale_dspy.accounting.calls import total_or_none
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
 from tale_dspy.optimizers.search.folder import FAILED, SearchFolder, error_of, sample_id
@@ -26,7 +26,6 @@ from tale_dspy.optimizers.search.question import (
 )
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, VanillaAnswer
 from tale_dspy.optimizers.search.rounds import search_in_rounds
-from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.question_sample import QuestionSample
 from tale_dspy.runs.questions import QuestionStream
@@ -178,7 +177,7 @@ class SearchRunner:
     def _search_question(self, question: Question) -> Work[SearchRow]:
         """Ask without a budget, then what the search wants to know."""
         job = self.job
-        ((reply, probe, answer),) = yield from self._ask_program(question, [BudgetQuery(None)])
+        reply, probe, answer = yield from self._ask_program(question, BudgetQuery(None))
         correct = reply.correct and (answer is not None or not job.agreement)
         vanilla = VanillaAnswer(reply.tokens, reply.text, correct)
         inputs = dict(question.inputs if probe.inputs is None else probe.inputs)
@@ -197,20 +196,27 @@ class SearchRunner:
         if job.agreement and correct:
             question = replace(question, example=question.example.copy(**{question.gold_field: answer}))
         if job.options.batch:
-            result = yield from self._search_rounds(question, vanilla)
+            result = yield from self._search_rounds(question, vanilla, behind=reply.delayed)
         else:
             result = yield from self._search_one_by_one(question, vanilla)
         return replace(row, trials=result.trials, best=result.best, reason=result.reason)
 
     def _search_rounds(
-        self, question: Question, vanilla: VanillaAnswer
+        self, question: Question, vanilla: VanillaAnswer, *, behind: bool
     ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], QuestionResult]:
-        search = search_in_rounds(vanilla, self.job.plan, self.job.efforts)
+        search = search_in_rounds(vanilla, self.job.plan, self.job.efforts, behind=behind)
+        calls: dict[BudgetQuery, tuple[ProgramCall, ProbeContext]] = {}
         try:
             draws = next(search)
             while True:
-                results = yield from self._ask_program(question, draws)
-                draws = search.send([reply for reply, _, _ in results])
+                for draw in draws:
+                    if draw not in calls:
+                        calls[draw] = self._call_of(question, draw, may_come_later=True)
+                asked = [calls[draw] for draw in draws]
+                answers = yield [call for call, _ in asked]
+                draws = search.send(
+                    [_query_result(call, probe, a) for (call, probe), a in zip(asked, answers, strict=True)]
+                )
         except StopIteration as e:
             result: QuestionResult = e.value
             return result
@@ -221,7 +227,7 @@ class SearchRunner:
         """Ask what an earlier process has asked, then what the sampler wants to know."""
         job, known = self.job, []
         for draw in job.folder.known(self.name, question.id) if job.folder else ():
-            ((reply, _, _),) = yield from self._ask_program(question, [draw])
+            reply, _, _ = yield from self._ask_program(question, draw)
             if reply.error is None and draw.budget is not None:
                 known.append(trial_of(draw.budget, reply))
         search = search_question(vanilla, per_question(job.sampler), job.plan, known, job.efforts)
@@ -229,7 +235,7 @@ class SearchRunner:
             with self._sampling:
                 draw = next(search)
             while True:
-                ((reply, _, _),) = yield from self._ask_program(question, [draw])
+                reply, _, _ = yield from self._ask_program(question, draw)
                 with self._sampling:
                     draw = search.send(reply)
         except StopIteration as e:
@@ -237,22 +243,24 @@ class SearchRunner:
             return result
 
     def _ask_program(
-        self, question: Question, draws: Sequence[BudgetQuery]
-    ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], list[tuple[QueryResult, ProbeContext, Any]]]:
-        """Ask the program with budgets.
+        self, question: Question, draw: BudgetQuery
+    ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], tuple[QueryResult, ProbeContext, Any]]:
+        """Ask the program with a budget.
 
-        It returns each reply, what the searched predictor saw, and the answer.
+        It returns the reply, what the searched predictor saw, and the answer.
         """
-        samples = [QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number) for draw in draws]
-        probes = [ProbeContext(draw.budget) for draw in draws]
-        answers = yield [
-            ProgramCall(question, sample, self._metric_of(draw), {"tale_probe": probe})
-            for draw, sample, probe in zip(draws, samples, probes, strict=True)
-        ]
-        return [
-            (_query_result(answer.fields, probe, sample.calls), probe, answer.fields.get("answer"))
-            for answer, sample, probe in zip(answers, samples, probes, strict=True)
-        ]
+        call, probe = self._call_of(question, draw)
+        (answer,) = yield [call]
+        return _query_result(call, probe, answer), probe, answer.fields.get("answer")
+
+    def _call_of(
+        self, question: Question, draw: BudgetQuery, *, may_come_later: bool = False
+    ) -> tuple[ProgramCall, ProbeContext]:
+        """Return the call of a draw, and where the searched predictor writes down what it saw."""
+        sample = QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number)
+        probe = ProbeContext(draw.budget)
+        settings = {"tale_probe": probe}
+        return ProgramCall(question, sample, self._metric_of(draw), settings, may_come_later), probe
 
     def _metric_of(self, draw: BudgetQuery) -> Metric | None:
         """Return the metric of an answer.
@@ -289,12 +297,16 @@ class SearchRunner:
         tally.spent_usd, tally.unpriced = self._spent_before + self.ledger.spent_usd, self.ledger.unpriced_calls
 
 
-def _query_result(fields: JsonObject, probe: ProbeContext, calls: Sequence[Call]) -> QueryResult:
+def _query_result(call: ProgramCall, probe: ProbeContext, answer: ProgramAnswer) -> QueryResult:
     """Return the result of a draw, judged by the calls of the searched predictor."""
+    delayed = answer.delays > 0
+    if answer.waiting:
+        return QueryResult(None, False, delayed=delayed, waiting=True)
     answering = [c for c in probe.calls if c.role in ANSWERING]
     if not answering:  # an adapter of DSPy's raised at its reply: there was no prediction to tell of its calls
-        answering = [c for c in calls if c.role in ANSWERING]
+        answering = [c for c in call.sample.calls if c.role in ANSWERING]
     last = answering[-1] if answering else None
+    fields = answer.fields
     error = fields.get("error")
     return QueryResult(
         tokens=total_or_none([c.output_tokens for c in answering]),
@@ -302,4 +314,5 @@ def _query_result(fields: JsonObject, probe: ProbeContext, calls: Sequence[Call]
         text=last.text if last else None,
         finish_reason=last.finish_reason if last else None,
         error=(error or "no call was made") if fields["outcome"] == "error" or last is None else None,
+        delayed=delayed,
     )

@@ -1,13 +1,17 @@
 """A question searched in rounds: a ladder at once, then fresh draws side by side."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batched import REPLY, examples, language_model
 
 import tale_dspy
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import BackendError, UsageError
 from tale_dspy.optimizers.search.budget_space import EffortLadder, TokenRange
 from tale_dspy.optimizers.search.question import (
     NO_GAIN,
@@ -19,6 +23,7 @@ from tale_dspy.optimizers.search.question import (
 )
 from tale_dspy.optimizers.search.records import VanillaAnswer
 from tale_dspy.optimizers.search.rounds import ladder_levels, search_in_rounds
+from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.testing.batches import BatchFaults, BatchServer
 
 PLAN = SearchPlan(calls_per_question=5, repeats=2)
@@ -80,6 +85,77 @@ def test_ladders_of_words_and_of_short_answers() -> None:
     assert ladder_levels(TokenRange(5), 5) == [2, 1] and ladder_levels(TokenRange(1), 5) == [1]
 
 
+def searched_with_faults(
+    reply: Callable[[BudgetQuery], QueryResult], struck: Sequence[BudgetQuery], *, behind: bool = False
+) -> tuple[list[list[BudgetQuery]], QuestionResult]:
+    """Search where some draws are answered a round later than they are asked."""
+    search, rounds = search_in_rounds(VanillaAnswer(400, "text", True), PLAN, behind=behind), []
+    left = set(struck)
+    try:
+        queries = next(search)
+        while True:
+            rounds.append(queries)
+            results = [
+                QueryResult(None, False, delayed=True, waiting=True)
+                if query in left
+                else replace(reply(query), delayed=query in struck)
+                for query in queries
+            ]
+            left -= set(queries)
+            queries = search.send(results)
+    except StopIteration as e:
+        return rounds, e.value
+
+
+LADDER = [200, 100, 50, 25, 12]
+STRUCK = [[BudgetQuery(b) for b in budgets] for n in (1, 2, 5) for budgets in combinations(LADDER, n)]
+
+
+@pytest.mark.parametrize("least", [10, 30, 100, 150, 1000])
+def test_a_question_that_is_a_round_behind_ends_with_the_others_and_finds_the_same(least: int) -> None:
+
+    def reply(query: BudgetQuery) -> QueryResult:
+        return QueryResult(int(query.budget or 0) - 2, int(query.budget or 0) >= least)
+
+    undisturbed = searched(reply)[1]
+    for struck in STRUCK:
+        late, found = searched_with_faults(reply, struck)
+        assert found == undisturbed and len(late) <= 2, struck
+        asked = [query for queries in late for query in queries]
+        assert {query for query in asked if asked.count(query) > 1} == set(struck), "nothing else is asked twice"
+
+
+def test_replies_that_pass_their_budget_make_the_next_larger_one_likely() -> None:
+    def reply(query: BudgetQuery) -> QueryResult:
+        budget = int(query.budget or 0)
+        return QueryResult({200: 180, 100: 90, 50: 110}.get(budget, 300), budget >= 50)
+
+    rounds, found = searched_with_faults(reply, [BudgetQuery(100)])
+    assert rounds[1] == [BudgetQuery(100), *(BudgetQuery(b, n) for b in (100, 50) for n in (1, 2))]
+    assert found == searched(reply)[1] and found.best is not None and found.best.budget == 100
+    rounds, _ = searched_with_faults(reply, [BudgetQuery(200)])
+    assert rounds[1] == [BudgetQuery(200), BudgetQuery(100, 1), BudgetQuery(100, 2)], "100 is kept: more is longer"
+
+
+def test_behind_from_the_start_the_largest_budgets_are_drawn_again_with_the_ladder() -> None:
+    rounds, found = searched_with_faults(needs(100), [], behind=True)
+    assert len(rounds) == 1 and found == searched(needs(100))[1]
+    assert rounds[0][5:] == [BudgetQuery(b, n) for b in (200, 100, 50) for n in (1, 2)]
+
+
+def test_a_continued_search_asks_what_the_killed_one_did() -> None:
+    """The draw that was late is in the journal by now, and said to have been late."""
+    struck = [BudgetQuery(50)]
+    late, found = searched_with_faults(needs(30), struck)
+    search, asked = search_in_rounds(VanillaAnswer(400, "text", True), PLAN), set()
+    with pytest.raises(StopIteration) as end:
+        queries = next(search)
+        while True:
+            asked |= set(queries)
+            queries = search.send([replace(needs(30)(q), delayed=q in struck) for q in queries])
+    assert asked == {query for queries in late for query in queries} and end.value.value == found
+
+
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 def test_a_search_takes_four_rounds_and_pays_each_call_once(tmp_path: Path, provider: str) -> None:
     with BatchServer(REPLY) as server:
@@ -87,13 +163,50 @@ def test_a_search_takes_four_rounds_and_pays_each_call_once(tmp_path: Path, prov
         search.compile(tale_dspy.TaleEP("question -> answer"), trainset=examples(15))
         assert server.batch_stats.batches <= 4 and search.summary["n"] == 15 and search.summary["found"] > 0
         assert server.stats.requests == 0
-        paid = server.batch_stats.paid_calls
     with BatchServer(REPLY, batch_faults=BatchFaults(expired=0.1, failed=0.05, doubled=0.1, shuffled=True)) as server:
         again = tale_dspy.BudgetSearch(out=tmp_path / "t", lm=language_model(server, provider), batch=True)
         again.compile(tale_dspy.TaleEP("question -> answer"), trainset=examples(15))
-        assert server.batch_stats.paid_calls == paid and max(server.batch_stats.custom_ids.values()) == 1
+        assert server.batch_stats.paid_calls == calls_in(tmp_path / "t") == again.summary["calls"]
+        assert max(server.batch_stats.custom_ids.values()) == 1 and server.batch_stats.batches <= 4
     assert sorted(r.id for r in again.rows) == sorted(r.id for r in search.rows)
     assert {r.id: r.best for r in again.rows} == {r.id: r.best for r in search.rows}
+
+
+def calls_in(folder: Path) -> int:
+    rows = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+    return sum(row["error"] is None for row in rows)
+
+
+def test_killed_among_late_answers_a_search_pays_for_what_an_undisturbed_one_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = BatchFaults(expired=0.2, failed=0.1, shuffled=True)
+    with BatchServer(REPLY, batch_faults=faults) as server:
+        whole = searched_batch(server, tmp_path / "whole")
+        paid = server.batch_stats.paid_calls
+    append = JournalFolder.append
+    with BatchServer(REPLY, batch_faults=faults) as server:
+        for lines in (15, 15, 25, 25):
+            left = iter(range(lines))
+
+            def dying(folder: JournalFolder, *args: Any, left: Iterator[int] = left, **options: Any) -> None:
+                if next(left, None) is None:
+                    raise BackendError("nothing is written any more")
+                append(folder, *args, **options)
+
+            with monkeypatch.context() as patch, pytest.raises(BackendError, match="nothing is written"):
+                patch.setattr(JournalFolder, "append", dying)
+                searched_batch(server, tmp_path / "killed")
+        killed = searched_batch(server, tmp_path / "killed")
+        assert server.batch_stats.paid_calls == paid == calls_in(tmp_path / "killed")
+        assert max(server.batch_stats.custom_ids.values()) == 1 and server.batch_stats.batches <= 4
+    assert {r.id: r.best for r in killed.rows} == {r.id: r.best for r in whole.rows}
+
+
+def searched_batch(server: BatchServer, out: Path) -> tale_dspy.BudgetSearch:
+    search = tale_dspy.BudgetSearch(out=out, lm=language_model(server), batch=True)
+    search.compile(tale_dspy.TaleEP("question -> answer"), trainset=examples(10))
+    return search
 
 
 def test_a_sampler_is_refused() -> None:
