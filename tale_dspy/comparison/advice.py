@@ -156,6 +156,7 @@ def _outcome(comparison: Comparison, bounds: tuple[float, float], max_drop: floa
     saving = comparison.net_tokens.saving_interval
     if saving is None or saving[0] <= 0:
         return "saves nothing"
+    # One-sided 95 % bounds of the change in accuracy: surely worse, surely not worse, or between.
     if bounds[1] < -max_drop:
         return "costs accuracy"
     return "pays" if bounds[0] >= -max_drop else "cannot decide"
@@ -199,5 +200,8 @@ def _questions_needed(gains: Sequence[float], max_drop: float) -> int:
 
     It assumes runs that change as these do.
     """
+    # As in `gate`: mean squared gain and mean gain a question. A run that loses more than `max_drop` here would not
+    # pass with any number of questions, if it went on so; a gain of this sample is trusted, a loss is taken for chance
+    # (0).
     changed, net = sum(gain * gain for gain in gains) / len(gains), math.fsum(gains) / len(gains)
     return smallest_n(max_drop, changed, max(net, 0.0)) if net > -max_drop else MOST

@@ -57,6 +57,8 @@ def estimator_balance(pairs: PairedRuns) -> EstimatorBreakEven | None:
     before, after = pairs.before, pairs.after
     if np.isfinite(before.estimate_tokens).any() or not np.isfinite(after.estimate_tokens).any():
         return None
+    # Unknown values are NaN. Where some questions have prices, all means are over those, so that tokens and money are
+    # of the same questions; where none has, over all with known tokens.
     counted = np.isfinite(before.output_tokens) & np.isfinite(after.output_tokens) & np.isfinite(after.net_tokens)
     priced = counted & np.isfinite(before.price_usd) & np.isfinite(after.price_usd)
     known = np.flatnonzero(priced if priced.any() else counted)
@@ -71,6 +73,7 @@ def _in_tokens(before: RunColumns, after: RunColumns) -> EstimatorBreakEven | No
     if not len(before):
         return None
     reply, shorter = float(before.output_tokens.mean()), float(after.output_tokens.mean())
+    # A question whose budget needed no estimate (a given one, or a model that thinks natively) cost 0 for it.
     is_estimated = np.isfinite(after.estimate_tokens)
     estimate = float(np.where(is_estimated, after.estimate_tokens, 0.0).mean())
     prompt = float(np.where(is_estimated, after.estimate_prompt_tokens, 0.0).mean())
@@ -94,8 +97,10 @@ def _with_money(balance: EstimatorBreakEven, before: RunColumns, after: RunColum
     prices, prompt = _token_prices(run, before, after), balance.estimate_prompt_tokens
     balance = replace(balance, loss_usd=loss)
     share = balance.saved_tokens / balance.reply_tokens if balance.reply_tokens else 0.0
+    # loss = (H - (B - R)) price_out, so H = (B - R) + loss / price_out tokens; it pays from B = H / s on.
     if prices and prices[1] > 0 and share > 0:
         balance = replace(balance, break_even_tokens_usd=max(0.0, balance.saved_tokens + loss / prices[1]) / share)
+    # The loss vanishes if the estimator's prompt is shorter by loss / price_in tokens.
     if prices and prices[0] > 0 and prompt is not None:
         balance = replace(balance, break_even_prompt_tokens=prompt - loss / prices[0])
     return balance
@@ -114,12 +119,15 @@ def _token_prices(run: Run, before: RunColumns, after: RunColumns) -> tuple[floa
         known = [float(p) for p in prices if isinstance(p, (int, float)) and math.isfinite(p) and p >= 0]
         if len(known) == 2:
             return known[0], known[1]
+    # Least squares over the answers of both runs, a row each: price = p_in * prompt tokens + p_out * completion tokens.
     sides = [np.stack([side.prompt_tokens, side.net_tokens, side.price_usd], axis=1) for side in (before, after)]
     table = np.concatenate(sides)
     table = table[np.isfinite(table).all(axis=1)]
     fit, _, rank, _ = np.linalg.lstsq(table[:, :2], table[:, 2])
     fit = fit.round(15)  # a free side is 0, not -1e-21
-    # Rebates for cached prompts or two models at two prices leave a residue: no single price fits then.
+    # Rebates for cached prompts or two models at two prices leave a residue: no single price fits then. It must fit
+    # each answer to 1 % of the mean price. Rank 1 (prompt and completion in one ratio everywhere) cannot tell the two
+    # apart.
     if rank < 2 or fit.min() < 0 or np.abs(table[:, :2] @ fit - table[:, 2]).max() > 0.01 * table[:, 2].mean():
         return None
     return float(fit[0]), float(fit[1])

@@ -210,6 +210,8 @@ def expected(values: Sequence[float | None], answers: int) -> ExpectedFigure | N
     total = fmean(known) * answers
     if len(known) < 2:
         return ExpectedFigure(total)
+    # Prediction interval of the sum of m new draws from k known ones: its variance is m s^2 for the new draws plus m^2
+    # s^2 / k for the error of the known mean, together s^2 m (m / k + 1); t has k - 1 degrees of freedom.
     half = students_t_quantile(0.975, len(known) - 1) * stdev(known) * math.sqrt(answers * (answers / len(known) + 1))
     return ExpectedFigure(total, max(0.0, total - half), total + half)
 

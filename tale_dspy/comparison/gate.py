@@ -1,8 +1,6 @@
 """The gate: test that a tuned model is shorter and not worse than before.
 
-It tests a new prompt in the same way.
-
-Decided on two runs, with 95 % certainty.
+It tests a new prompt in the same way. It decides on two runs, with 95 % certainty.
 
 The questions are paired. Both the saving and the accuracy are judged by their one-sided 95 % bounds, never by what was
 merely measured: a tuned model must be shown to save at least so much and to lose at most so much. Nothing here calls a
@@ -157,6 +155,9 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
 
 def _questions_needed(max_drop: float, gains: Sequence[float]) -> int:
     """Return with how many questions runs that change as these do could pass."""
+    # changed: mean squared gain, which is the share of changed questions if each has one draw; net: mean gain. A gain
+    # is expected to go on, a loss may be chance and counts as 0. No run passes with fewer questions than one that
+    # changes nothing.
     changed, net = sum(gain * gain for gain in gains) / len(gains), math.fsum(gains) / len(gains)
     as_here = smallest_n(max_drop, changed, net) if net > 0 else MOST
     return max(smallest_n(max_drop), min(as_here, smallest_n(max_drop, changed)))
@@ -182,6 +183,7 @@ Judged = tuple[float, tuple[float, float], float]
 def _judge_both(saving: Judged, drop: Judged, n_needed: tuple[int, int]) -> tuple[GateOutcome, str]:
     """Judge saving and accuracy, the worse of the two deciding."""
     verdicts = [_judge_accuracy(drop, n_needed), _judge_saving(saving)]
+    # From the worst outcome on: only the reasons of the outcome that decides are given.
     outcomes: tuple[GateOutcome, ...] = ("fail", "cannot decide")
     for outcome in outcomes:
         reasons = [reason for verdict, reason in verdicts if verdict == outcome]
@@ -201,6 +203,7 @@ def _judge_saving(saving: Judged) -> tuple[GateOutcome, str]:
             f"saves {_percent_text(measured)} of the output tokens, at least {_percent_text(low)} with 95 % certainty"
         )
     reason = f"{shown} ({_percent_text(least)} asked for)"
+    # A saving that is large enough in this sample but not with certainty may show with more questions.
     if low >= least:
         return "pass", reason
     return ("cannot decide" if measured >= least else "fail"), reason
@@ -213,6 +216,7 @@ def _judge_accuracy(drop: Judged, n_needed: tuple[int, int]) -> tuple[GateOutcom
     reason = (
         f"accuracy changes by {_points_text(measured)}, {bound} with 95 % certainty (-{number(100 * most, 2)} allowed)"
     )
+    # Fewer than `smallest_n` questions could not show noninferiority even if no answer changed.
     if surely_worse:
         return "fail", reason
     if n < smallest_n(most) or (low < -most and n < needed):

@@ -63,7 +63,8 @@ def two_step_lookahead(model: ElasticityModel, history: QuestionHistory) -> Acqu
     if not len(budgets):
         return None
     best = history.best_tokens / history.vanilla_tokens  # all tokens from here on as shares of the vanilla answer
-    # Axes from here on: c = candidate budget, j = case.
+    # Axes from here on: c = candidate budget, j = case. log_budgets: (c, 1), ln(budget / vanilla tokens); the model's
+    # lengths, changepoints and required budgets are logarithms of the same kind: (c, j) each.
     log_budgets = np.log(budgets / history.vanilla_tokens)[:, None]
     mean, spread = model.lengths(log_budgets, changepoints)
     enough = log_budgets - changepoints >= required_budgets - TOLERANCE

@@ -225,6 +225,8 @@ class BudgetSampler(BaseSampler):
 
         They were proposed, and their results are not stored yet.
         """
+        # A proposal is known here until Optuna has stored it as a parameter of the running trial, whose history then
+        # shows it as pending.
         trials = study.get_trials(deepcopy=False)
         for (study_name, other), budget in self._reserved.items():
             if study_name == study.study_name and other != number and name not in trials[other].params:
@@ -255,6 +257,8 @@ def observation(trial: FrozenTrial, values: Sequence[float] | None, name: str = 
     if name not in trial.params or values is None:
         return None
     tokens = float(values[0])
+    # Optuna's convention: a trial is feasible if every constraint value is at most 0. The search stores one, 0 for a
+    # right answer and 1 for a wrong one.
     right = math.isfinite(tokens) and all(v <= 0 for v in trial.constraints.values())
     return Observation(int(trial.params[name]), tokens, right)
 
@@ -294,6 +298,7 @@ def _question_history(
             pending.append(int(trial.params[name]))
         elif (complete := observation(trial, trial.values, name)) is not None:
             observations.append(complete)
+    # The largest budget on the grid: `high` itself is none if it is not a whole number of steps above `low`.
     high = budgets.low + (budgets.high - budgets.low) // budgets.step * budgets.step
     return QuestionHistory(high, tuple(observations), tuple(pending), budgets.low, budgets.step)
 

@@ -84,7 +84,7 @@ class MeanShares:
         self._sums: dict[tuple[int, int], tuple[float, int]] = {}
 
     def add(self, question: QuestionHistory) -> None:
-        """Take in trials."""
+        """Add the trials of a question."""
         for level, share in tokens_by_level(question).items():
             total, n = self._sums.get((question.vanilla_tokens, level), (0.0, 0))
             self._sums[question.vanilla_tokens, level] = total + share, n + 1
@@ -122,7 +122,7 @@ class PhraseModel:
         self._stayed_right: list[bool] = []
 
     def add(self, word: Observation, variant: Observation) -> None:
-        """Take in a question on which a word was asked without and with the phrase."""
+        """Add a question on which a word was asked without and with the phrase."""
         self.logs.append(math.log(variant.tokens / word.tokens))
         if word.right:
             self._stayed_right.append(variant.right)
@@ -130,6 +130,7 @@ class PhraseModel:
     @property
     def ratio(self) -> float:
         """Expected tokens with the phrase over tokens without it."""
+        # Posterior geometric mean: exp of the mean of ln(ratio), with the prior as `PHRASE_PRIOR` pseudo-questions.
         weight = PHRASE_PRIOR + len(self.logs)
         return math.exp((PHRASE_PRIOR * math.log(PHRASE_RATIO) + sum(self.logs)) / weight)
 

@@ -59,8 +59,7 @@ class ElasticSampler(BudgetSampler):
 
     Args:
         price: Saving that a call must be expected to bring, as a share of the tokens of the best right answer so far.
-        Smaller
-            finds shorter answers with more calls.
+            A smaller price finds shorter answers with more calls.
         max_calls: Maximum number of trials of a question.
 
     Raises:
@@ -109,6 +108,9 @@ class ElasticSampler(BudgetSampler):
         """Learn from a question that is still being searched."""
         plain = _without_pending(history)
         with self._lock:
+            # Each stage of a question is a fact of the fit until the next replaces it. With `n_jobs` trials may end in
+            # another order than they were started in: the stage before lacks any one of the trials, most likely the
+            # last.
             one_less = [plain.trials[:i] + plain.trials[i + 1 :] for i in reversed(range(len(plain.trials)))]
             watched = self._stop_observing([QuestionHistory(plain.vanilla_tokens, rest) for rest in one_less])
             self._active[plain] += 1
@@ -230,6 +232,8 @@ class ElasticSampler(BudgetSampler):
                 [*self._learned[-MAX_FITTED_QUESTIONS:], *islice(self._active.elements(), MAX_FITTED_QUESTIONS)],
                 self._model,
             )
+            # A fit is linear in the trials it is given: fitting at t, 1.5 t, 1.5^2 t ... trials keeps all fits of a
+            # search of t trials together in O(t).
             self._next_fit = max(self._trial_count + TRIALS_BEFORE_FIRST_FIT, self._trial_count * 3 // 2)
             self._acquisitions.clear()
 
@@ -269,6 +273,8 @@ class SavingsCalibration:
 
     def calibrated(self, expected_saving: float) -> float:
         """Return an expected saving, scaled by what earlier ones of its size brought."""
+        # Shrunk ratio of sums, (realised + a) / (expected + a) with a = `PRIOR_SAVING`: 1 before any question, the
+        # measured ratio after many.
         grade = _saving_grade(expected_saving)
         return expected_saving * (self._realised[grade] + PRIOR_SAVING) / (self._expected_savings[grade] + PRIOR_SAVING)
 
@@ -279,8 +285,11 @@ class SavingsCalibration:
             history: The question; its search is over.
             expected_savings: The saving expected before each of its trials; None where none was.
         """
+        # Exponential forgetting, once a question: a sum weighs about the last 1 / (1 - DECAY) questions, since the
+        # model behind the expectations improves.
         self._expected_savings = [DECAY * p for p in self._expected_savings]
         self._realised = [DECAY * k for k in self._realised]
+        # best[n]: tokens of the best right answer after n trials.
         best = [
             QuestionHistory(history.vanilla_tokens, history.trials[:n]).best_tokens
             for n in range(len(history.trials) + 1)

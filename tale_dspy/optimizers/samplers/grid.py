@@ -58,4 +58,6 @@ class GridSampler(BudgetSampler):
             return sorted({history.on_grid(b) for b in self._budgets if low <= b <= high}) or [high]
         if self._points is None or (high - low) // history.step < self._points:
             return list(range(low, high + 1, history.step))
+        # Budgets matter by their ratio, so that points are equally far apart in the logarithm: b_i = low (high /
+        # low)^(i / (points - 1)), each moved to the nearest budget of the range; equal ones are tried once.
         return sorted({history.on_grid(b) for b in np.geomspace(low, high, self._points)})

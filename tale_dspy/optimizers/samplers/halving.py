@@ -21,6 +21,7 @@ class HalvingSampler(BudgetSampler):
 
     def propose(self, history: QuestionHistory) -> int:
         """Return half of the budget accepted last, in whole tokens."""
+        # Algorithm 1: budget <- budget // 2, from the tokens of the answer without a budget on.
         accepted, going_on = self._last_accepted(history)
         for budget in history.pending:
             accepted = min(accepted, budget)
@@ -36,6 +37,8 @@ class HalvingSampler(BudgetSampler):
         """Return the budget accepted last and whether none has failed yet."""
         accepted, tokens = history.vanilla_tokens, float(history.vanilla_tokens)
         for trial in history.trials:
+            # Algorithm 2, greedy feasibility: right, and strictly fewer tokens than the last accepted answer. Below the
+            # ideal range tokens grow again (token elasticity), so that a further halving ends the search there.
             if not trial.right or trial.tokens >= tokens:
                 return accepted, False
             accepted, tokens = trial.budget, trial.tokens
