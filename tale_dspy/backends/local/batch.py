@@ -94,6 +94,8 @@ class ContinuousBatch:
 
         It returns whether any job joined.
         """
+        # Reading prompts stops all rows for a forward pass: with many rows at work, jobs wait for each other, at most
+        # `ENTER_TOGETHER` steps, so that one pass serves several.
         few = len(self._rows) <= 2 * ENTER_TOGETHER
         if self._waiting and not few and len(self._waiting) < ENTER_TOGETHER and self._steps_waited < ENTER_TOGETHER:
             self._steps_waited += 1
@@ -140,6 +142,8 @@ class ContinuousBatch:
         self._rows += group  # before anything can fail, so that they hear of it
         for job in group:
             job.start()
+        # The forward computes columns `old` to `end` of the table; those before hold the prefix. A shorter prompt is
+        # padded with token 0 at the left, in columns that its row does not use and the mask hides.
         where = self._cache.enter([len(job.ids) for job in group], prefix)
         cached, width = where.old - where.begin, where.end - where.old
         new = [job.ids[cached:] for job in group]

@@ -158,6 +158,7 @@ class SmallLlama:
         query, key, value, out, gate, up, down = (matrix.weight for matrix in _linear_modules(layer))
         norm, norm_after = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
         with torch.no_grad():
+            # Stacked along the outputs, (sum of outputs, model width): one product instead of three, and of two.
             return norm, torch.cat([query, key, value]), out, norm_after, torch.cat([gate, up]), down
 
     def __call__(self, ids: "torch.Tensor", where: CacheSlice, cache: KVCache) -> "torch.Tensor":
@@ -193,7 +194,8 @@ class SmallLlama:
         rows, heads, new, width = queries.shape
         if new > 1:
             return attention(queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
-        # Heads that share keys stand as queries of one head: so nothing is repeated for them.
+        # Grouped-query attention (arXiv 2305.13245): heads that share keys are laid out as several queries of one head,
+        # (rows, key heads, heads / key heads, head width), so that keys and values are not repeated for them.
         grouped = queries.view(rows, self._key_heads, heads // self._key_heads, width)
         return attention(grouped, keys, values, attn_mask=mask).reshape(rows, heads, new, width)
 

@@ -105,6 +105,8 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
         raise UsageError(f"{folder} holds no adapter_model.safetensors, and nothing else is loaded")
     check_safetensors(weights)
     check_manifest(folder)
+    # Adapters of this package record the hash of their base. Of others only the name of the base is known, and of that
+    # only the last part: the same model may be a folder here and a hub name there.
     trained_on = str(config.get("base_model_name_or_path") or "")
     base_hash = _read_object(folder, CARD, "").get("base_sha256") if (folder / CARD).is_file() else None
     same_base = (
@@ -135,6 +137,7 @@ def _last_part(path: str) -> str:
 
     For a folder of the hub's cache it is the name of the repository.
     """
+    # The hub's cache has folders `models--OWNER--NAME/snapshots/COMMIT`.
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     cached = [part.rpartition("--")[2] for part in parts if part.startswith("models--")]
     return (cached or parts or [""])[-1]
@@ -170,6 +173,8 @@ def check_safetensors(path: Path) -> None:
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
+            # safetensors: 8 bytes (little-endian length n of the header), n bytes of JSON, then the tensors, whose
+            # `data_offsets` count from the end of the header.
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(size - 8, _LARGEST_HEADER):
                 raise ValueError("its header is longer than the file")

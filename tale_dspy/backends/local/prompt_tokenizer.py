@@ -136,6 +136,7 @@ class PromptTokenizer:
             raise ContextLengthError(
                 f"the prompt has {len(ids)} tokens, but the model can look at {window}, prompt and reply together"
             )
+        # A random generator a reply, seeded by what the reply may depend on: batches and other callers change nothing.
         seed = repr((config.seed or 0, ids, rollout, sample))
         return GenerationJob(
             ids=ids,
@@ -181,12 +182,14 @@ class PromptTokenizer:
 
     def reply(self, job: GenerationJob, finish: str) -> GeneratedReply:
         """Return the reply of a job that has ended."""
+        # The end token is no text, but it was written, and counts as an output token.
         text = self.decode(job.written[:-1] if job.written[-1] in self.ends else job.written)
         cut = self._stop_at(job) if job.stop else None
         return GeneratedReply(text if cut is None else text[:cut], finish, len(job.ids), len(job.written))
 
 
 def _refuse_unsupported(request: Request) -> None:
+    # Settings this engine does not have are an error, unless they have the value that changes nothing.
     config = request.config
     settings = _config_settings(config)
     obeyed = replace(Config(), **{name: settings[name] for name in _CONFIG_FIELDS})

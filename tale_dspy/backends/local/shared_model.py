@@ -61,6 +61,7 @@ class SharedModel:
         from tale_dspy.backends.local.batch import ContinuousBatch
         from tale_dspy.backends.local.decoders import SmallLlama, decoder_of
 
+        # An adapter that was trained anew lies at the same path: its stamp makes it another one.
         key = ("" if adapter is None else f"{adapter.resolve()} {files.stamp(adapter)}", width)
         with self._lock:
             if self._model is None:
@@ -72,6 +73,8 @@ class SharedModel:
             if batch is None:
                 model = self._model
                 if adapter is not None:
+                    # The fast path multiplies plain matrices, so that the adapter is merged into copies for it; other
+                    # models run peft's layers over the shared tensors of the base.
                     model = weights.attach_adapter(model, adapter, self.name)
                     model = weights.merge_adapter(model) if SmallLlama.fits(self._model) else model.get_base_model()
                 device = self._model.get_input_embeddings().weight.device
@@ -120,6 +123,8 @@ def rows_in_memory(model: Any) -> int:
 
     A token takes `2 * layers * key heads * head width * bytes of a number` bytes.
     """
+    # Grouped-query attention has fewer key heads than attention heads; older configurations name neither these nor the
+    # width of a head.
     config = model.config.get_text_config(decoder=True)
     weight = model.get_input_embeddings().weight
     heads = config.num_attention_heads

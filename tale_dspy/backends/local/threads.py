@@ -63,6 +63,7 @@ class ThreadTuner:
             if len(self._probe) == PROBE_STEPS:
                 self._compare_probe(self._probe)
             return
+        # Another process that takes a core shows as one step that is `STALL` times as long as the quickest of the last.
         self._until_probe -= 1
         stalled = len(self._recent) == PROBE_STEPS and seconds > STALL * min(self._recent)
         self._recent = [*self._recent[1 - PROBE_STEPS :], seconds]
@@ -70,6 +71,8 @@ class ThreadTuner:
             self._probe, self.threads = [], self._other_count()
 
     def _compare_probe(self, probe: list[float]) -> None:
+        # The minimum of several steps is the time without disturbance. A number that was no better is tried again after
+        # twice as many steps (exponential backoff).
         if min(probe) < CLEAR_GAIN * min(self._recent):
             self._recent, self._interval = probe, FIRST_INTERVAL
             self._probe, self._until_probe = None, self._interval

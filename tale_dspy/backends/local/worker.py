@@ -147,6 +147,7 @@ def _write_all(inbox: _Inbox, busy: list[ContinuousBatch], threads: int | None) 
         while not inbox.stop.is_set():
             _take_jobs(inbox, busy)
             for batch in busy:
+                # One step of each batch in turn: the adapters of a model share its time evenly.
                 limit.set(threads or tuner.threads)
                 start = time.perf_counter()
                 tuner.record(batch.step(), time.perf_counter() - start)
@@ -157,7 +158,7 @@ def _write_all(inbox: _Inbox, busy: list[ContinuousBatch], threads: int | None) 
 def _take_jobs(inbox: _Inbox, busy: list[ContinuousBatch], *, wait: bool = True) -> bool:
     """Hand new jobs to their batches.
 
-    With `wait`, it blocks until there is one.
+    With `wait` and no batch at work, it blocks until there is one. It returns whether anything came.
     """
     took_any = False
     while True:

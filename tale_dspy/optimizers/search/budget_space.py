@@ -82,6 +82,7 @@ class TokenRange:
 
     def between(self, level: int) -> int | None:
         """Return the geometric mean of the level and the highest one."""
+        # Budgets matter by their ratio: sqrt(a b) is as far from a as from b on a logarithmic scale.
         middle = round(math.sqrt(level * self.vanilla_tokens))
         return middle if 0 < level < middle < self.vanilla_tokens else None
 
@@ -135,6 +136,7 @@ class EffortLadder:
         A phrase that fails says nothing of lesser words without one.
         """
         one, other = (BudgetValue.parse(self.words[n - 1]) for n in (level, failed))
+        # A partial order: weaker in the word and in the number. A word without a number allows any number of tokens.
         allowed = (math.inf if value.tokens is None else value.tokens for value in (one, other))
         return EFFORT_WORDS.index(one.effort or "none") <= EFFORT_WORDS.index(other.effort or "none") and (
             next(allowed) <= next(allowed)
@@ -153,6 +155,7 @@ def check_efforts(efforts: Sequence[str]) -> tuple[str, ...]:
     for value, effort in zip(values, efforts, strict=True):
         if value.effort is None:
             raise UsageError(f"efforts are words such as low, got {effort!r}")
+    # By word, then by number; the word alone is the last of its kind, since it allows the most tokens.
     ordered = sorted(values, key=lambda v: (EFFORT_WORDS.index(v.effort or "none"), v.tokens is None, v.tokens or 0))
     return tuple(dict.fromkeys(str(value) for value in ordered))
 

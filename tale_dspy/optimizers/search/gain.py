@@ -152,6 +152,7 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
     searched = [row.id for row in rows if row.trials and row.id in hindsight]
     if not searched:
         return None
+    # A geometric grid from 1 to the longest answer: budgets matter by their ratio.
     longest = max(row.vanilla.tokens or 1 for row in rows)
     steps = range(math.ceil(math.log(longest) / math.log(_STEP)))
     outcomes = {}
@@ -176,6 +177,8 @@ def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str 
     best_words = [row.best.budget for row in rows if row.best is not None and row.best.budget in words]
     if not any(row.trials for row in rows):
         return None
+    # enough[n]: questions whose best word is word n or a lower one. A question without a confirmed word needs more than
+    # any, so that the highest word suffices for len(best_words) of them.
     enough = [sum(words.index(str(budget)) <= n for budget in best_words) for n in range(len(words))]
     bar = len(best_words) - MAX_LOSS * sum(bool(row.trials) for row in rows)
     return next((word for word, right in zip(words, enough, strict=True) if right >= bar), words[-1])
@@ -205,6 +208,7 @@ def _as_accurate(tried: Sequence[FixedBudgetTrial], accuracy: float) -> FixedBud
 
     It is about as accurate as the budgets of each question; where none is, as the best fixed one.
     """
+    # 1e-12: accuracies are quotients of floats, and a loss of exactly `MAX_LOSS` is allowed.
     bar = min(accuracy, max(t.accuracy for t in tried)) - MAX_LOSS - 1e-12
     return BestFixedBudget().choose([t for t in tried if t.accuracy >= bar])
 
@@ -292,10 +296,14 @@ class _ComparisonRuns:
             return _fixed_trial(budget, runs[budget])
 
         def better(new: FixedBudgetTrial, old: FixedBudgetTrial) -> bool:
+            # Below the bar only accuracy counts, and larger budgets are tried until one reaches it, though a single one
+            # may do worse by chance. From the bar on only tokens count.
             if old.accuracy < bar:
                 return _is_larger(new.budget, old.budget, words)
             return new.accuracy >= bar and _mean_tokens(new) < _mean_tokens(old)
 
+        # A line search in both directions from the start, `_MOST` budgets in all. Downwards only from a budget that is
+        # accurate enough: a smaller one is less accurate still.
         for upwards in (True, False):
             last = ask(start)
             while len(runs) < _MOST and (upwards or last.accuracy >= bar):

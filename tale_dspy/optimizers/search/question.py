@@ -156,6 +156,8 @@ def finish_question(
 
     if isinstance(sampler, BudgetSampler):
         space = space_of(vanilla_tokens, efforts)
+        # Backwards, so that of several draws of a level the first one stays; the second reversal restores the order.
+        # Later draws test a budget that was chosen for its luck, and would bias what is learned from it.
         first = {space.level_of(t.budget): t for t in reversed(list(trials)) if t.tokens is not None}
         observations = tuple(
             Observation(level, space.objective(t.tokens or 0), t.correct)
@@ -301,6 +303,8 @@ def _draw_again(candidate: Trial, repeats: int) -> Generator[BudgetQuery, QueryR
 
     An error or unknown tokens end the test.
     """
+    # A sequential test: a random walk of +1 (right) and -1 (wrong) that ends at +repeats, at -repeats, or after
+    # `LONGEST_TEST * repeats` draws.
     draws: list[Trial] = []
     while len(draws) < LONGEST_TEST * repeats and abs(right_lead(draws)) < repeats:
         reply = yield BudgetQuery(candidate.budget, len(draws) + 1)
@@ -319,6 +323,8 @@ def confirmed_best(candidate: Trial, draws: Sequence[Trial], repeats: int) -> Be
     """Return what is said of a budget that stood its test; None if it did not."""
     if right_lead(draws) < repeats:
         return None
+    # Tokens are the mean of the fresh draws: the draw that was selected for its few tokens would be too optimistic
+    # (winner's curse).
     selected = candidate.tokens or 0
     tokens = [t.tokens or 0 for t in draws]
     shortest = min((t for t in (candidate, *draws) if t.correct), key=lambda t: t.tokens or 0)

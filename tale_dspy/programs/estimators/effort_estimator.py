@@ -50,6 +50,8 @@ class OrdinalRegression:
 
         Features are a mapping `field.feature` -> value.
         """
+        # Proportional odds (McCullagh 1980): P(level <= i) = 1 / (1 + exp(score - threshold_i)), which grows with i.
+        # The first word that suffices with at least `confidence` is the least one. 700 keeps exp below overflow.
         score = sum(term.weight * max(-FURTHEST, min(term.off(features), FURTHEST)) for term in self.terms)
         for word, threshold in zip(self.words, self.thresholds, strict=True):
             # Rounded: the last bits, which differ between machines, must not decide.

@@ -49,6 +49,7 @@ class EmbeddingProjection:
 
     def apply(self, embedding: Sequence[float]) -> dict[str, float]:
         """Return the features of an embedding of the length of `mean`."""
+        # Principal components: the dot product of each direction with the centred embedding.
         off = [e - m for e, m in zip(embedding, self.mean, strict=True)]
         sums = (sum(a * b for a, b in zip(off, d, strict=True)) for d in self.directions)
         return {f"embedding.{n}": value for n, value in enumerate(sums)}
@@ -82,6 +83,8 @@ class Regression:
         Args:
             features: Value of each feature of the terms.
         """
+        # ln(budget) = intercept + sum of weight x standardised feature. Beyond `FURTHEST` standard deviations a feature
+        # counts as if it lay there: the line is not extrapolated.
         log = self.intercept
         for term in self.terms:
             log += term.weight * max(-FURTHEST, min(term.off(features), FURTHEST))
