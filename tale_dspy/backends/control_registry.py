@@ -124,7 +124,8 @@ def read_controls(path: str | Path) -> tuple[ReasoningControl, ...]:
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise UsageError(f"{path}: no file of reasoning controls: {e}") from e
+        reason = e.strerror if isinstance(e, OSError) else e
+        raise UsageError(f"{path}: no file of reasoning controls: {reason}") from e
     rows = document.get("control")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{path}: a file of reasoning controls has tables [[control]]")

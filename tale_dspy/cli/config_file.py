@@ -5,8 +5,9 @@ These are `TALE_<FLAG>`, `--config FILE.toml`, and the `config.toml` of a run.
 
 import copy
 import inspect
+import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -14,6 +15,8 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.models import OptionInfo
 
+from tale_dspy.cli.console import say
+from tale_dspy.cli.flag_values import misfit
 from tale_dspy.display import suggestion
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
@@ -21,6 +24,8 @@ from tale_dspy.protocols import JsonObject
 PREFIX = "TALE_"
 VARIABLES = {"data": "TALE_DATASET"}
 """Flags whose variable is another: `TALE_DATA` names the folder of the data sets."""
+OTHER_VARIABLES = {"TALE_DATA", "TALE_CONTROLS"}
+"""Variables of the package that are no flags."""
 CONFIG_FILE = "config.toml"
 
 PREFERENCES = "DPO and GRPO"
@@ -81,13 +86,19 @@ def with_config(command: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(command)
     parameters = [p.replace(annotation=_with_environment(p.name, p.annotation)) for p in signature.parameters.values()]
     option = typer.Option("--config", help="TOML file of flags; the command line and TALE_<FLAG> win.", is_eager=True)
-    option.callback, option.expose_value = _load_defaults, False
+    kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+
+    def load_defaults(context: typer.Context, value: Path | None) -> Path | None:
+        return _load_defaults(kinds, context, value)
+
+    option.callback, option.expose_value = load_defaults, False
     option.rich_help_panel = "Other"
     config = inspect.Parameter(
         "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
     )
 
     def run(*args: Any, config: Path | None = None, **kwargs: Any) -> Any:
+        _warn_of_unknown_variables(kinds)
         return command(*args, **kwargs)
 
     run.__doc__, run.__name__ = command.__doc__, getattr(command, "__name__", "run")
@@ -111,7 +122,18 @@ def _with_environment(name: str, annotation: object) -> object:
     return Annotated[kind, *dressed]
 
 
-def _load_defaults(context: typer.Context, value: Path | None) -> Path | None:
+def _warn_of_unknown_variables(flags: Iterable[str]) -> None:
+    """Say on stderr which variables look like a misspelt flag, and so have no effect."""
+    names = {*_PANEL_OF, *flags}
+    known = {VARIABLES.get(name, PREFIX + name.upper()) for name in names} | OTHER_VARIABLES
+    bare = [name.removeprefix(PREFIX) for name in known]
+    for variable in sorted({name for name in os.environ if name.startswith(PREFIX)} - known):
+        if suggestion(variable.removeprefix(PREFIX), bare):  # with the prefix, any two names are alike
+            hint = suggestion(variable, known)
+            say(f"${variable} is set and has no effect: no flag has this name{hint}", err=True)
+
+
+def _load_defaults(kinds: Mapping[str, object], context: typer.Context, value: Path | None) -> Path | None:
     """Take the defaults of a command from a file.
 
     This is an eager callback: it runs before other flags are read.
@@ -125,6 +147,8 @@ def _load_defaults(context: typer.Context, value: Path | None) -> Path | None:
         if name not in parameters or name == "config":
             hint = suggestion(name, [flag for flag in parameters if flag])
             raise UsageError(f"{value}: {context.info_name} has no flag {key}{hint}")
+        if (expected := misfit(kinds[name], setting)) is not None:
+            raise UsageError(f"--config {value}: {key} must be {expected}, got {setting!r}")
         defaults[name] = setting
     context.default_map = {**(context.default_map or {}), **defaults}
     return value
@@ -139,7 +163,8 @@ def read_config(path: Path) -> JsonObject:
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"--config {path} cannot be read: {e}") from e
+        reason = e.strerror if isinstance(e, OSError) else f"it is no UTF-8 ({e.reason} at byte {e.start})"
+        raise UsageError(f"--config {path} cannot be read: {reason}") from e
     except tomllib.TOMLDecodeError as e:
         raise UsageError(f"--config {path} is no TOML: {e}") from e
     for key, value in settings.items():

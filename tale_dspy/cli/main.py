@@ -36,6 +36,7 @@ from tale_dspy.cli import (
 )
 from tale_dspy.cli.config_file import with_config
 from tale_dspy.cli.console import say
+from tale_dspy.cli.flag_values import ValueNamingCommand
 from tale_dspy.errors import BatchWaiting, SpendCapReached, TaleError, UsageError
 
 app = typer.Typer(
@@ -101,7 +102,8 @@ for _command in (
     export,
     merge,
 ):
-    app.command(_command.NAME, epilog=flags.EPILOGS.get(_command.NAME))(exits(with_config(_command.run_command)))
+    _decorate = app.command(_command.NAME, cls=ValueNamingCommand, epilog=flags.EPILOGS.get(_command.NAME))
+    _decorate(exits(with_config(_command.run_command)))
 
 
 @app.callback(invoke_without_command=True)

@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from tale_dspy.backends.control_registry import reasoning_controls
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.cli.plan import Plan
 from tale_dspy.display import suggestion
@@ -17,7 +18,8 @@ def language_model(plan: Plan) -> "LM":
     """Build the LM; a server of one's own needs no key.
 
     Raises:
-        UsageError: If the engine is unknown, or the settings are none for the model.
+        UsageError: If the engine is unknown, the settings are none for the model, or `$TALE_CONTROLS` names no file of
+            reasoning controls.
     """
     from dspy import LMConfigurationError
 
@@ -29,7 +31,13 @@ def language_model(plan: Plan) -> "LM":
         key = "none"  # the OpenAI client refuses to start without one
     settings |= {"api_base": plan.api_base, "api_key": key, "server": plan.server}
     settings |= {"rpm": plan.rpm, "tpm": plan.tpm}
-    settings |= {"device": plan.device, "dtype": plan.dtype, "max_batch": plan.max_batch}
+    local = {"device": plan.device, "dtype": plan.dtype, "max_batch": plan.max_batch}
+    for name, value in local.items():
+        if value is not None and not is_local(plan.model):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} is for local: models, got {flag} {value} with --model {plan.model}")
+    settings |= local
+    reasoning_controls()  # one that cannot be read concerns all questions
     if is_local(plan.model) and plan.timeout != type(plan).timeout:  # off unless it was set
         settings["timeout"] = plan.timeout
     options = {k: v for k, v in settings.items() if v is not None}

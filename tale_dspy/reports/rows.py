@@ -6,6 +6,7 @@ questions both runs have. How a row is written is up to `table` (files) and `scr
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,8 @@ from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.errors import UsageError
 from tale_dspy.prompts import EXAMPLE_ANSWER
 from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, interval_bounds, with_bounds
-from tale_dspy.reports.text import by_programs, shorten_text
+from tale_dspy.reports.text import by_programs, one_line, shorten_text
+from tale_dspy.runs.record import OUTCOMES
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import mean_known
 
@@ -141,6 +143,8 @@ def run_row(run: Run) -> ReportRow:
         unknown = sum(values != values)
         if 0 < unknown < answers:
             notes.append(f"{what} unknown on {unknown} of {answers} answers, left out of the mean")
+    if summary["outcomes"]["error"]:
+        notes.append(_error_sentence(run))
     tuned = [model for model in run.info.get("tuned_with", ()) if model != summary["model"]]
     if tuned:
         notes.append(f"tuned with {' and '.join(tuned)}, run with {summary['model'] or 'an unknown model'}")
@@ -179,6 +183,20 @@ def run_row(run: Run) -> ReportRow:
         provenance=provenance_of(run),
         notes=tuple(notes),
     )
+
+
+SAMPLED_ERRORS = 100
+"""Errors of a run that are read to say which is the most frequent."""
+
+
+def _error_sentence(run: Run) -> str:
+    """Say what the answers that ended in an error failed with most often."""
+    columns = run.columns
+    places = (columns.outcome == OUTCOMES.index("error")).nonzero()[0]
+    sampled = [run.record_at(int(columns.part[p]), int(columns.offset[p])).error for p in places[:SAMPLED_ERRORS]]
+    (text, count), *_ = Counter(one_line(error or "unknown", 160) for error in sampled).most_common(1)
+    most = "all with" if count == len(places) else "most often" if len(sampled) > 1 else "with"
+    return f"{len(places)} of {len(columns)} answers ended in an error, {most}: {text}"
 
 
 def compared_row(first: Run, run: Run, comparison: Comparison | None) -> ReportRow:

@@ -80,3 +80,26 @@ def test_what_is_written_is_what_was_given_and_is_read_back(tmp_path: Path) -> N
 def test_no_flag_stands_in_two_panels() -> None:
     names = [name for panel in PANELS.values() for name in panel]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("limit = true", "limit must be a number, got True"),
+        ("limit = [1]", "limit must be one value, got [1]"),
+        ('data = ["a", "b"]', "data must be one value, got ['a', 'b']"),
+        ("model = false", "model must be a text, got False"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused(tale: Any, tmp_path: Path, setting: str, said: str) -> None:
+    (tmp_path / "c.toml").write_text(setting + "\n")
+    result = tale("eval", "cot", "--data", "x.jsonl", "--model", "openai/x", "--config", "c.toml")
+    assert (result.code, result.sentence) == (2, f"error: --config c.toml: {said}")
+
+
+def test_a_variable_that_looks_like_a_misspelt_flag_is_said(tale: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALE_LIMT", "3")
+    monkeypatch.setenv("TALE_ZZZZZZ", "of another program")
+    err = tale("runs", ".").err
+    assert "$TALE_LIMT is set and has no effect: no flag has this name; did you mean TALE_LIMIT" in err
+    assert "ZZZ" not in err

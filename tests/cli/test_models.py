@@ -52,3 +52,18 @@ def test_a_local_model_has_no_time_limit_unless_one_is_set() -> None:
     local = {**GIVEN, "model": "embedded"}
     assert language_model(Plan(**local)).local_timeout is None
     assert language_model(Plan(**local, timeout=7.0)).local_timeout == 7.0
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [({"device": "cuda"}, "--device cuda"), ({"dtype": "bf16"}, "--dtype bf16"), ({"max_batch": 4}, "--max-batch 4")],
+)
+def test_flags_of_local_models_are_refused_for_others(flag: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=f"is for local: models, got {said} with --model openai/gpt-4o-mini"):
+        language_model(Plan(**GIVEN, **flag))
+
+
+def test_a_file_of_controls_that_cannot_be_read_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALE_CONTROLS", "nowhere.toml")
+    with pytest.raises(UsageError, match=r"TALE_CONTROLS names nowhere\.toml, which cannot be read: No such file"):
+        language_model(Plan(**GIVEN, engine="auto"))

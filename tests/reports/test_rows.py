@@ -64,6 +64,14 @@ def test_fallbacks_are_counted_by_their_reason() -> None:
     assert "no estimate could be used for 3 of 4 answers: no budget 2, truncated 1" in row.notes
 
 
+def test_the_most_frequent_error_is_said() -> None:
+    rows = [make_record(i, outcome="error", error=e) for i, e in enumerate(["metric: oh\nno", "metric: oh\nno", "408"])]
+    (row,) = report_rows([make_run([make_record(9), *rows])])
+    assert row.notes == ("3 of 4 answers ended in an error, most often: metric: oh no",)
+    (row,) = report_rows([make_run(rows[:2])])
+    assert row.notes == ("2 of 2 answers ended in an error, all with: metric: oh no",)
+
+
 def test_copied_examples_are_counted_and_said() -> None:
     (row,) = report_rows([make_run([make_record(0), make_record(1, outcome="wrong", copied_example=True)])])
     assert row.notes == ("1 of 2 answers are a wrong 50: the example of the prompt",)

@@ -1,0 +1,43 @@
+"""What a flag cannot take: the error names the value that was given, and where it came from."""
+
+from collections.abc import Sequence
+from typing import Annotated, get_args, get_origin
+
+import typer
+from typer.core import TyperArgument, TyperCommand, TyperOption
+
+
+def misfit(annotation: object, setting: object) -> str | None:
+    """Return what a flag takes where a file gives a list, or true or false, in place of it; else None."""
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    kinds = [get_origin(part) or part for part in (kind, *get_args(kind))]
+    if isinstance(setting, bool) and bool not in kinds:
+        return "a number" if {int, float} & set(kinds) else "a text"
+    if isinstance(setting, list) and not {list, tuple, Sequence} & set(kinds):
+        return "one value"
+    return None
+
+
+class ValueNamingCommand(TyperCommand):
+    """A command that says which value a flag cannot take, and where it came from."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Read the flags; an error of one gets its value."""
+        from pydantic import ValidationError
+
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as e:
+            if isinstance(e.__cause__, ValidationError):
+                e.message += f", got {e.__cause__.errors()[0]['input']!r}{_origin(ctx, e.param)}"
+            raise
+
+
+def _origin(context: typer.Context, parameter: object) -> str:
+    """Say where a value that stands on no command line came from."""
+    if not isinstance(parameter, TyperOption | TyperArgument) or parameter.name is None:
+        return ""
+    source = context.get_parameter_source(parameter.name)
+    if source is None:
+        return ""
+    return {"ENVIRONMENT": f" from ${parameter.envvar}", "DEFAULT_MAP": " from --config"}.get(source.name, "")
