@@ -10,13 +10,13 @@ data and does not judge replies (`tale_dspy.answers` does).
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, overload
 
 from tale_dspy.answers import Kind, kind_of
 from tale_dspy.display import suggestion
 from tale_dspy.errors import DataError, UsageError
-from tale_dspy.ids import data_hash, digest, example_id, example_ids
+from tale_dspy.ids import ContentHashes, data_hash, digest, example_id, example_ids
 from tale_dspy.named_sets import ALIASES, NAMED, NamedSet, Task, find_rows, name_key
 from tale_dspy.option_columns import (
     OptionColumns,
@@ -66,6 +66,8 @@ class Dataset(Sequence["dspy.Example"]):
     """`train`, `test`, or another split of a hub set; `all` for a file."""
     source: str
     """Where the rows came from: a file's name or a hub id."""
+    hashes: ContentHashes | None = field(default=None, repr=False, compare=False)
+    """Those of `examples`, where they are known already: see `hashed`."""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -79,6 +81,13 @@ class Dataset(Sequence["dspy.Example"]):
     def __getitem__(self, index: slice) -> Sequence["dspy.Example"]: ...
     def __getitem__(self, index: int | slice) -> "dspy.Example | Sequence[dspy.Example]":
         return self.examples[index]
+
+    def hashed(self) -> Self:
+        """Return the same questions with their content hashes, so that several runs need not make them again.
+
+        The examples must not be changed after that.
+        """
+        return dataclasses.replace(self, hashes=ContentHashes.of(self.examples, self.gold))
 
     def take(self, offset: int = 0, limit: int | None = None) -> "Dataset":
         """Return the questions from `offset` on, at most `limit` of them.

@@ -6,8 +6,10 @@ Runs, searches and leak checks use these ids.
 import hashlib
 import json
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tale_dspy.errors import DataError
@@ -31,12 +33,38 @@ def example_id(example: "dspy.Example", gold_field: str) -> str:
     Raises:
         DataError: If the inputs are not marked.
     """
-    try:
-        inputs = dict(example.inputs().items())
-    except ValueError:
-        raise DataError("an example has no inputs: mark them with .with_inputs('question')") from None
+    if example._input_keys is None:
+        raise DataError("an example has no inputs: mark them with .with_inputs('question')")
+    # As `example.inputs()`, which copies the example.
+    inputs = {name: value for name, value in example.items() if name in example._input_keys}
     inputs.pop("token_budget", None)
     return digest({"inputs": inputs, "gold": example.get(gold_field)})
+
+
+@dataclass(frozen=True, eq=False)
+class ContentHashes:
+    """The content hashes of examples, as numbers, in their order."""
+
+    examples: Sequence[Any]
+    values: "array[int]"
+
+    @classmethod
+    def of(cls, examples: Sequence[Any], gold_field: str) -> "ContentHashes":
+        """Hash examples.
+
+        Raises:
+            DataError: If one of them is no example, or has no inputs marked.
+        """
+        import dspy
+
+        values = array("Q")
+        for number, example in enumerate(examples):
+            if not isinstance(example, dspy.Example) or not example._input_keys:
+                raise DataError(
+                    f"examples[{number}] must be a dspy.Example with its inputs marked by .with_inputs(...)"
+                )
+            values.append(int(example_id(example, gold_field), 16))
+        return cls(examples, values)
 
 
 def example_ids(examples: Iterable["dspy.Example"], gold_field: str) -> list[str]:

@@ -18,6 +18,7 @@ from tale_dspy.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tale_dspy.datasets import Dataset
     from tale_dspy.runs.merge import MergedRun
     from tale_dspy.runs.options import Tally
     from tale_dspy.runs.ray_shards import ShardContext
@@ -50,12 +51,13 @@ def ask_on_ray(plan: Plan) -> "tuple[MergedRun, str | None]":
     count = plan.shards or split_of(out)
     try:
         with live_table(f"{plan.program} on {plan.data}") as watch:
-            end = run_shards(address, count, out, functools.partial(evaluate_shard, one), limits, watch)
+            work = functools.partial(evaluate_shard, one)
+            end, merged = run_shards(address, count, out, work, limits, watch, lambda: merge_shards(out))
     except KeyboardInterrupt:
         if shard_folders(out):
             merge_shards(out)
         raise
-    return merge_shards(out), end.stopped
+    return merged, end.stopped
 
 
 MOST_SHARDS = 10_000
@@ -89,10 +91,18 @@ def split_of(out: Path) -> int | None:
 def evaluate_shard(plan: Plan, context: "ShardContext") -> bool:
     """Evaluate one shard of a plan, in a worker; return whether a cap ended it."""
     from tale_dspy.cli.evaluation import ask
+    from tale_dspy.programs.spec import check_program_word
 
+    check_program_word(plan.program)  # before the data, which may be a download
     one = replace(plan, shard=str(context.shard))
-    run = ask(one, context.progress, caps=context.caps, limiter=context.limiter)
+    run = ask(one, context.progress, questions_of_plan(plan), context.caps, context.limiter)
     return run.stopped == "cap"
+
+
+@functools.lru_cache(maxsize=1)
+def questions_of_plan(plan: Plan) -> "Dataset":
+    """Load and hash the questions of a command: once in a worker, whose shards follow each other."""
+    return plan.checked().load_data().hashed()
 
 
 @contextmanager

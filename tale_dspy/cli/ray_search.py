@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tale_dspy.cli.plan import Plan
-from tale_dspy.cli.ray_eval import check_ray, live_table, split_of
+from tale_dspy.cli.ray_eval import check_ray, live_table, questions_of_plan, split_of
 from tale_dspy.cli.search_setup import SearchOptions, prepare_search
 from tale_dspy.errors import UsageError
 
@@ -44,11 +44,11 @@ def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None
     work = functools.partial(search_shard, one, settings)
     try:
         with live_table(f"search on {plan.data}") as watch:
-            end = run_shards(address, plan.shards or split_of(out), out, work, limits, watch)
+            count = plan.shards or split_of(out)
+            end, _ = run_shards(address, count, out, work, limits, watch, lambda: merge_searches(out, shards_in(out)))
     except KeyboardInterrupt:
         merge_searches(out, shards_in(out))
         raise
-    merge_searches(out, shards_in(out))
     usd, tokens = plan.max_usd, plan.max_total_output_tokens
     left = replace(
         one,
@@ -60,7 +60,7 @@ def search_on_ray(plan: Plan, settings: SearchOptions) -> tuple[Plan, str | None
 
 def search_shard(plan: Plan, settings: SearchOptions, context: "ShardContext") -> bool:
     """Search one shard, in a worker; return whether a cap ended it."""
-    prepared = prepare_search(replace(plan, shard=str(context.shard)), settings)
+    prepared = prepare_search(replace(plan, shard=str(context.shard)), settings, questions_of_plan(plan))
     search = prepared.search
     search.shared_caps, search.exchange = context.caps, context.share
     if context.limiter is not None:

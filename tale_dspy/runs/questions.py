@@ -14,7 +14,7 @@ import dspy
 from tale_dspy.answers import Kind
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import DataError
-from tale_dspy.ids import example_id
+from tale_dspy.ids import ContentHashes
 from tale_dspy.runs.scoring import Question
 
 
@@ -30,21 +30,18 @@ class QuestionStream(Sequence[Question]):
         rows: The examples; their inputs marked. A list, or a sequence that reads its items when they are asked for.
         gold_field: The field of the right answer.
         kind: How replies are compared with it.
+        hashes: Of `rows`, if they are known; those of other rows are left aside.
 
     Raises:
         DataError: If there is no example, or one has no inputs marked.
     """
 
-    def __init__(self, rows: Sequence[Any], gold_field: str, kind: Kind) -> None:
+    def __init__(self, rows: Sequence[Any], gold_field: str, kind: Kind, hashes: ContentHashes | None = None) -> None:
         self.rows, self.gold_field = rows, gold_field
         self.kind: Kind = kind
-        self._hashes = array("Q")
-        for number, example in enumerate(rows):
-            if not isinstance(example, dspy.Example) or not example._input_keys:
-                raise DataError(
-                    f"examples[{number}] must be a dspy.Example with its inputs marked by .with_inputs(...)"
-                )
-            self._hashes.append(int(example_id(example, gold_field), 16))
+        if hashes is None or hashes.examples is not rows:
+            hashes = ContentHashes.of(rows, gold_field)
+        self._hashes = hashes.values
         if not self._hashes:
             raise DataError("there is no question to ask: examples is empty")
         self._repeated_contents = _repeated_contents(self._hashes)
@@ -93,7 +90,7 @@ def questions_of(examples: Dataset | Sequence[Any]) -> QuestionStream:
         DataError: If there is no example, or one has no inputs marked.
     """
     if isinstance(examples, Dataset):
-        return QuestionStream(examples.examples, examples.gold, examples.kind)
+        return QuestionStream(examples.examples, examples.gold, examples.kind, examples.hashes)
     rows = list(examples)
     return QuestionStream(rows, gold_field(rows[0]) if rows else "answer", "auto")
 

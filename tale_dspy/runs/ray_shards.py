@@ -14,9 +14,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tale_dspy.accounting.cap_leases import SILENT_S, LeaseAnswer, LeasedLedger, Room
 from tale_dspy.backends.limiter import Limiter
@@ -27,8 +28,12 @@ from tale_dspy.runs.options import Tally
 from tale_dspy.runs.ray_cluster import ray_cluster
 from tale_dspy.runs.shard_coordinator import Coordinator, SharedLimits, Worker
 from tale_dspy.runs.shards import Shard
-from tale_dspy.runs.shared_caps import SharedCaps
-from tale_dspy.runs.workers import SHUTDOWN_GRACE_S
+from tale_dspy.runs.stopped import SHUTDOWN_GRACE_S
+
+if TYPE_CHECKING:
+    from tale_dspy.runs.shared_caps import SharedCaps
+
+T = TypeVar("T")
 
 MAX_LOSSES = 10
 """How often a shard is begun again after its worker was lost."""
@@ -47,7 +52,7 @@ class ShardContext:
     """What a shard is given to work with."""
 
     shard: Shard
-    caps: SharedCaps | None
+    caps: "SharedCaps | None"
     """None where nothing is capped."""
     limiter: Limiter | None
     """None where requests and tokens a minute are not limited."""
@@ -166,6 +171,8 @@ def do_shard(work: ShardWork, shard: Shard, out: str, cwd: str, limits: SharedLi
     """
     import ray
 
+    from tale_dspy.runs.shared_caps import SharedCaps  # with DSPy, which the command itself has no use for
+
     os.chdir(cwd)
     number = shard.number
     attempt, earlier = ray.get(coordinator.open.remote(number, (socket.gethostname(), os.getpid())))
@@ -238,7 +245,8 @@ def run_shards(
     work: ShardWork,
     limits: SharedLimits,
     progress: Callable[[Mapping[int, Tally], int], None],
-) -> ShardsEnd:
+    merge: Callable[[], T],
+) -> tuple[ShardsEnd, T]:
     """Do all shards on a cluster.
 
     Args:
@@ -248,9 +256,10 @@ def run_shards(
         work: Does one of them.
         limits: Of all shards together.
         progress: Called with the running figures of those that have begun, and the count.
+        merge: Called in a thread when all have ended, while the cluster is taken down.
 
     Returns:
-        Whether a cap ended it, and what was used.
+        Whether a cap ended it and what was used, and what `merge` returns.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -258,21 +267,35 @@ def run_shards(
         BackendError: If the provider refuses everything, or the worker of a shard is lost again and again.
         KeyboardInterrupt: On Ctrl-C, after all shards were given time to end.
     """
-    with ray_cluster(address) as ray:
-        count = count or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=False
-        )
-        coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here).remote(limits)
-        task = ray.remote(do_shard).options(num_cpus=1, max_retries=MAX_LOSSES)
-        shards = [Shard(number, count) for number in range(1, count + 1)]
-        running = {task.remote(work, shard, str(out), os.getcwd(), limits, coordinator): shard for shard in shards}
-        try:
-            capped = _watch(ray, running, lambda: progress(ray.get(coordinator.tallies.remote()), len(shards)))
-            used, sentence = ray.get([coordinator.leased.remote(), coordinator.reached.remote()])
-            return ShardsEnd(used, sentence if capped else None)
-        finally:
-            _end(ray, running, coordinator)
+    with ThreadPoolExecutor(1) as beside:
+        with ray_cluster(address) as ray:
+            end = _run_on(ray, count, out, work, limits, progress)
+            merged = beside.submit(merge)
+        return end, merged.result()
+
+
+def _run_on(
+    ray: Any,
+    count: int | None,
+    out: Path,
+    work: ShardWork,
+    limits: SharedLimits,
+    progress: Callable[[Mapping[int, Tally], int], None],
+) -> ShardsEnd:
+    count = count or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    coordinator = ray.remote(Coordinator).options(num_cpus=0, scheduling_strategy=here).remote(limits)
+    task = ray.remote(do_shard).options(num_cpus=1, max_retries=MAX_LOSSES)
+    shards = [Shard(number, count) for number in range(1, count + 1)]
+    running = {task.remote(work, shard, str(out), os.getcwd(), limits, coordinator): shard for shard in shards}
+    try:
+        capped = _watch(ray, running, lambda: progress(ray.get(coordinator.tallies.remote()), len(shards)))
+        used, sentence = ray.get([coordinator.leased.remote(), coordinator.reached.remote()])
+        return ShardsEnd(used, sentence if capped else None)
+    finally:
+        _end(ray, running, coordinator)
 
 
 def _watch(ray: Any, running: dict[Any, Shard], look: Callable[[], None]) -> bool:

@@ -22,10 +22,8 @@ from tale_dspy.programs.copying import language_models
 from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.batch_rounds import BatchRounds
 from tale_dspy.runs.session import Session
-from tale_dspy.runs.stopped import RunStopped
+from tale_dspy.runs.stopped import SHUTDOWN_GRACE_S, RunStopped
 
-SHUTDOWN_GRACE_S = 5.0
-"""Seconds that calls in flight are given to end after Ctrl-C or a fault, so that their answers are kept."""
 HISTORY_SETTINGS = {"disable_history": False, "max_history_size": 1}
 """DSPy settings under which it tells what a call used; `run_lm` keeps none of it."""
 

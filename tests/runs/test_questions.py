@@ -1,11 +1,13 @@
 """Questions as a stream: ids as they always were, read again at each iteration, and nothing kept of them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dspy
 import pytest
 
+from tale_dspy.datasets import Dataset
 from tale_dspy.errors import DataError
 from tale_dspy.ids import example_ids
 from tale_dspy.runs.questions import QuestionStream, gold_field, questions_of
@@ -30,6 +32,15 @@ class Counted(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
+
+
+def test_known_hashes_are_used_for_the_examples_they_are_of() -> None:
+    rows, others = Counted([1, 2, 1]), Counted([4, 5])
+    dataset = Dataset("d", rows, "answer", "question -> answer", "answer", "auto", "all", "d").hashed()
+    assert rows.made == 3 and list(questions_of(dataset).ids()) == example_ids(list(rows), "answer")
+    assert rows.made == 6, "only the test has read them again"
+    assert list(questions_of(replace(dataset, examples=others)).ids()) == example_ids(list(others), "answer")
+    assert dataset == replace(dataset, hashes=None)
 
 
 def test_ids_are_those_of_the_examples_with_a_number_for_equal_rows() -> None:

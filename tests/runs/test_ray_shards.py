@@ -127,7 +127,10 @@ def lose(context: ShardContext) -> bool:
 
 
 def do_all(work: Any, out: Path, looks: list[Any], count: int | None = None) -> Any:
-    return run_shards("local", count, out, work, SharedLimits(max_usd=1.0), lambda *seen: looks.append(seen))
+    limits = SharedLimits(max_usd=1.0)
+    end, merged = run_shards("local", count, out, work, limits, lambda *seen: looks.append(seen), lambda: len(looks))
+    assert merged == len(looks) > 0, "merged after the last look"
+    return end
 
 
 def test_a_shard_for_each_core_and_a_cap_of_one_is_that_of_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
