@@ -76,10 +76,10 @@ class Block:
 def blocks_of(page: Path) -> list[Block]:
     """Return the fenced blocks of a page, in order."""
     parts = _BLOCK.split(page.read_text(encoding="utf-8"))
-    prose, found = parts[::4], zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
+    prose, blocks = parts[::4], zip(parts[1::4], parts[2::4], parts[3::4], strict=True)
     return [
         Block(language, text, reason, " ".join(f"{_paragraphs(prose[i])[-1]} {_paragraphs(prose[i + 1])[0]}".split()))
-        for i, (reason, language, text) in enumerate(found)
+        for i, (reason, language, text) in enumerate(blocks)
     ]
 
 

@@ -204,8 +204,8 @@ def demo_messages(signature: Any, demos: list[Any]) -> list[str]:
 
 def test_a_demo_is_asked_as_the_question_and_answered_in_the_paper_s_form() -> None:
     demo = dspy.Example(question="1+1?", reasoning="One and one.", answer="2")
-    asked = f"Q: 1+1?\n{ANSWER}Let's think step by step:\n"
-    assert demo_messages("question -> reasoning, answer", [demo]) == [asked, "One and one.\nAnswer: [[2]]"]
+    user_message = f"Q: 1+1?\n{ANSWER}Let's think step by step:\n"
+    assert demo_messages("question -> reasoning, answer", [demo]) == [user_message, "One and one.\nAnswer: [[2]]"]
 
 
 @pytest.mark.parametrize(
@@ -234,8 +234,8 @@ def test_a_demo_whose_output_may_be_none_stays() -> None:
 def test_labelled_demos_of_a_task_are_left_out_of_the_estimator() -> None:
     signature = dspy.Signature("question -> token_budget")
     assert demo_messages(signature, [{"question": "1+1?", "answer": "2"}]) == []
-    told = demo_messages(signature, [{"question": "1+1?", "token_budget": "12"}])
-    assert told == ['Below is the question:\n\nQuestion: "1+1?"\n', "Budget: [[12]]"]
+    messages = demo_messages(signature, [{"question": "1+1?", "token_budget": "12"}])
+    assert messages == ['Below is the question:\n\nQuestion: "1+1?"\n', "Budget: [[12]]"]
 
 
 def test_instructions_stand_once_before_the_question() -> None:

@@ -147,7 +147,7 @@ def test_every_room_has_a_floor() -> None:
 
 
 def test_floors_point_downwards_only() -> None:
-    inside = [found for found in OWN_IMPORTS if FACE not in (room(found.importer), room(found.target))]
+    inside = [edge for edge in OWN_IMPORTS if FACE not in (room(edge.importer), room(edge.target))]
     upwards = [i for i in inside if FLOOR[room(i.target)] > FLOOR[room(i.importer)]]
     assert [str(i) for i in upwards if (i.importer, i.target) not in DOORS] == []
 
@@ -167,18 +167,18 @@ def test_only_the_command_line_imports_the_testing_tools() -> None:
 
 def test_no_modules_import_each_other_in_a_circle_of_any_kind() -> None:
     graph = {module: set[str]() for module in MODULES}
-    for found in OWN_IMPORTS:
-        own = found.target in MODULES and found.target != found.importer and FACE not in (found.importer, found.target)
-        if own and (found.importer, found.target) not in DOORS:
-            graph[found.importer].add(found.target)
+    for edge in OWN_IMPORTS:
+        is_inner = edge.target in MODULES and edge.target != edge.importer and FACE not in (edge.importer, edge.target)
+        if is_inner and (edge.importer, edge.target) not in DOORS:
+            graph[edge.importer].add(edge.target)
     TopologicalSorter(graph).prepare()
 
 
 def test_no_rooms_import_each_other_in_a_circle() -> None:
     graph = {name: set[str]() for name in FLOOR}
-    for found in OWN_IMPORTS:
-        one, other = room(found.importer), room(found.target)
-        if FACE not in (one, other) and one != other and (found.importer, found.target) not in DOORS:
+    for edge in OWN_IMPORTS:
+        one, other = room(edge.importer), room(edge.target)
+        if FACE not in (one, other) and one != other and (edge.importer, edge.target) not in DOORS:
             graph[one].add(other)
     TopologicalSorter(graph).prepare()
 
@@ -254,7 +254,7 @@ def is_test_of(path: Path, name: str) -> bool:
     ],
 )
 def test_the_walk_sees_every_kind_of_import(source: str, kinds: list[str]) -> None:
-    assert [found.kind for found in _walk("m", ast.parse(source), "load")] == kinds
+    assert [edge.kind for edge in _walk("m", ast.parse(source), "load")] == kinds
 
 
 def test_every_file_that_is_no_module_is_packaged() -> None:

@@ -62,8 +62,8 @@ GOLDS = [
 @pytest.mark.parametrize(("golds", "letters"), GOLDS)
 def test_the_golds_of_a_table_are_read_alike(golds: list[object], letters: str | None) -> None:
     rows = [RowOptions(["x", "y"], ["A", "B"])] * len(golds)
-    found = right_letters(rows, golds)
-    assert (found and "".join(found)) == letters
+    read_letters = right_letters(rows, golds)
+    assert (read_letters and "".join(read_letters)) == letters
 
 
 @pytest.mark.parametrize(("gold", "letter"), [(" b ", "B"), ("(C)", "C"), ("K", None), ("AB", None), (1, None)])

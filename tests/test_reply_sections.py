@@ -23,8 +23,8 @@ def test_sections_begin_at_markers_wherever_they_stand(reply: str, sections: dic
 
 
 def test_templates_and_markers_are_no_values() -> None:
-    found = brackets("[[answer]] [[]] [[ ## x ## ]] [[选项]] [[total]] [[5]]", ["total"])
-    assert [b.content for b in found] == ["5"]
+    values = brackets("[[answer]] [[]] [[ ## x ## ]] [[选项]] [[total]] [[5]]", ["total"])
+    assert [b.content for b in values] == ["5"]
 
 
 @pytest.mark.parametrize("label", ["sub_total", "Sub Total", "SUBTOTAL", "sub-total"])

@@ -84,8 +84,8 @@ def test_no_values_have_no_quantile() -> None:
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 30), (30, 30), (1, 7), (13, 40), (1100, 1319)])
 def test_the_interval_of_single_draws_is_wilsons(right: int, n: int) -> None:
-    found = accuracy_interval([1.0] * right + [0.0] * (n - right))
-    assert found == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-12)
+    interval = accuracy_interval([1.0] * right + [0.0] * (n - right))
+    assert interval == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-12)
 
 
 def test_the_interval_of_repeats_is_clustered_by_question() -> None:

@@ -140,8 +140,8 @@ def test_a_disk_hit_in_another_process_is_exact(engine: str, scripted: Any, tmp_
     """)
     ask = [sys.executable, "-c", script]
     first, second = (json.loads(subprocess.run(ask, check=True, capture_output=True).stdout) for _ in range(2))
-    told = ("output_tokens", "prompt_tokens", "reasoning_tokens", "usage_source", "text")
-    assert [[c[k] for k in told] for c in first] == [[c[k] for k in told] for c in second]
+    names = ("output_tokens", "prompt_tokens", "reasoning_tokens", "usage_source", "text")
+    assert [[c[k] for k in names] for c in first] == [[c[k] for k in names] for c in second]
     assert [c["saved_cost_usd"] for c in second] == [c["cost_usd"] for c in first]
     assert [c["cached"] for c in first + second] == [False, False, True, True]
     assert server.stats.requests == 2

@@ -36,8 +36,8 @@ def test_a_price_is_a_finite_number(bad: Any) -> None:
 )
 def test_usage_is_read_in_every_shape(usage: Any, prompt: Any, output: Any, reasoning: Any, cached: Any) -> None:
     call = call_from_entry({"model": "m/x", "usage": usage, "outputs": ["text"], "response": None})
-    told = (call.prompt_tokens, call.output_tokens, call.reasoning_tokens, call.cached_prompt_tokens)
-    assert told == (prompt, output, reasoning, cached)
+    token_counts = (call.prompt_tokens, call.output_tokens, call.reasoning_tokens, call.cached_prompt_tokens)
+    assert token_counts == (prompt, output, reasoning, cached)
 
 
 def test_an_entry_of_a_decision_model_is_booked() -> None:

@@ -43,8 +43,8 @@ def test_what_the_entry_says_of_the_cache_counts(hit: bool) -> None:
 
 
 def test_a_hit_over_litellm_is_read_from_where_we_kept_it() -> None:
-    kept = {"tale_usage": {"prompt_tokens": 3, "completion_tokens": 5}}
-    response = SimpleNamespace(cache_hit=True, usage={}, _hidden_params=kept)
+    hidden = {"tale_usage": {"prompt_tokens": 3, "completion_tokens": 5}}
+    response = SimpleNamespace(cache_hit=True, usage={}, _hidden_params=hidden)
     usage = read_usage(entry(response))
     assert (usage.prompt, usage.output, usage.cached) == (3, 5, True)
 

@@ -320,9 +320,9 @@ def test_any_other_error_leaves_the_block_as_it_is(error: BaseException) -> None
 
 def test_a_stop_deep_in_groups_is_found() -> None:
     with pytest.raises(SpendCapReached) as stop, track(max_total_output_tokens=1) as ledger:
-        found = SpendCapReached("enough", ledger)
-        raise BaseExceptionGroup("a", [ValueError(), BaseExceptionGroup("b", [found])])
-    assert stop.value is found
+        spend_cap_reached = SpendCapReached("enough", ledger)
+        raise BaseExceptionGroup("a", [ValueError(), BaseExceptionGroup("b", [spend_cap_reached])])
+    assert stop.value is spend_cap_reached
 
 
 @under(one_by_one, evaluate, gathered, grouped)

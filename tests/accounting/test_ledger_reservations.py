@@ -117,10 +117,10 @@ def test_a_call_in_the_cache_holds_nothing() -> None:
 
 
 def test_the_cache_is_not_asked_while_there_is_room() -> None:
-    asked: list[bool] = []
-    held(Ledger(max_total_output_tokens=100), 90, cached=lambda: bool(asked.append(True)))
-    held(Ledger(), 90, cached=lambda: bool(asked.append(True)))
-    assert asked == []
+    lookups: list[bool] = []
+    held(Ledger(max_total_output_tokens=100), 90, cached=lambda: bool(lookups.append(True)))
+    held(Ledger(), 90, cached=lambda: bool(lookups.append(True)))
+    assert lookups == []
 
 
 def test_what_came_into_the_cache_while_a_thread_waited_is_found(in_time: Any) -> None:

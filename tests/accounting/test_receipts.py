@@ -82,8 +82,8 @@ def test_a_receipt_comes_back_from_its_json() -> None:
 
 
 def test_a_receipts_json_holds_its_sums() -> None:
-    told = Receipt(program="P", calls=[call(cost_usd=0.25), call(cost_usd=0.0, cached=True, saved_cost_usd=2.0)])
-    row = told.to_json()
+    receipt = Receipt(program="P", calls=[call(cost_usd=0.25), call(cost_usd=0.0, cached=True, saved_cost_usd=2.0)])
+    row = receipt.to_json()
     names = ("output_tokens", "estimate_tokens", "prompt_tokens", "cost_usd", "saved_cost_usd")
     assert [row[name] for name in names] == [10, None, 14, 0.25, 2.0]
 

@@ -185,9 +185,9 @@ def request_of(lm: Any, **config: Any) -> Request:
 @pytest.mark.parametrize("by_keyword", [False, True])
 def test_an_explicit_request_reserves_its_own_allowance(engine: str, by_keyword: bool, scripted: Any) -> None:
     lm = lm_of(f"tale {engine}", scripted().url, max_tokens=9999)  # which DSPy ignores for a Request
-    asked = request_of(lm, max_tokens=60)
+    request = request_of(lm, max_tokens=60)
     with track(max_total_output_tokens=60) as ledger:
-        lm(request=asked) if by_keyword else lm(asked)
+        lm(request=request) if by_keyword else lm(request)
         with pytest.raises(SpendCapReached, match="4 of max_total_output_tokens=60 spent"):
             lm(request_of(lm, max_tokens=57))
     assert (ledger.calls, ledger.output_tokens) == (1, 4)

@@ -16,9 +16,9 @@ from tale_dspy.answers.budget_words import CLAUSE_END, RANGE, VOCABULARY, WORD
     ],
 )
 def test_a_range_has_two_ends(text: str, ends: tuple[str, str | None]) -> None:
-    found = RANGE.search(text)
-    assert found is not None
-    assert found.groups() == ends
+    match = RANGE.search(text)
+    assert match is not None
+    assert match.groups() == ends
 
 
 @pytest.mark.parametrize("text", ["GPT-4", "x2", "2^6", "50%", "1,5000", "v1.5"])

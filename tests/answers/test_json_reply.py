@@ -22,9 +22,9 @@ from tale_dspy.answers.json_reply import json_answer, json_object
     ],
 )
 def test_the_value_of_the_key_that_names_the_answer_is_read(reply: str, answer: str | None) -> None:
-    found = json_object(reply)
-    assert found is not None
-    assert json_answer(found) == answer
+    fields = json_object(reply)
+    assert fields is not None
+    assert json_answer(fields) == answer
 
 
 @pytest.mark.parametrize("reply", ["", "18", "{18}", r"\boxed{18}", "[1, 2]", '{"answer": 18', "{" * 50_000 + "}"])

@@ -55,8 +55,8 @@ def test_a_registered_row_is_found_sent_and_known_by_its_own_parameters(register
 
 
 def test_a_row_of_the_users_comes_before_the_published_one(registered: ReasoningControl) -> None:
-    own = register_control(**{**ROW, "models": "^openai/gpt-5"})
-    assert find_control("openai/gpt-5-mini") is own
+    user_row = register_control(**{**ROW, "models": "^openai/gpt-5"})
+    assert find_control("openai/gpt-5-mini") is user_row
     unregister_control("our gateway")
     assert find_control("openai/gpt-5-mini") in REASONING_CONTROLS
     assert "gateway_effort" not in parameter_names().body
@@ -165,5 +165,5 @@ def test_every_model_that_litellm_says_reasons_has_a_row() -> None:
         for name, row in litellm_map().items()
         if row.get("supports_reasoning") and re.match(COMPARED, name) and find_control(name) is None
     }
-    told = {name for name in missing if not re.search("-chat|deep-research|cyber|deepseek-v3.2", name)}
-    assert told <= UNLISTED, sorted(told)
+    unlisted = {name for name in missing if not re.search("-chat|deep-research|cyber|deepseek-v3.2", name)}
+    assert unlisted <= UNLISTED, sorted(unlisted)

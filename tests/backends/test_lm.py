@@ -256,10 +256,10 @@ def test_no_warning_at_temperature_zero(kwargs: dict[str, Any], door: Any, scrip
 
 def test_a_rollout_id_of_ones_own_at_temperature_zero_is_warned_of_once(engine: str, scripted: Any) -> None:
     lm = lm_of(scripted().url, engine, temperature=0)
-    with pytest.warns(UserWarning, match="rollout_id has no effect") as seen:
+    with pytest.warns(UserWarning, match="rollout_id has no effect") as caught:
         lm("q", rollout_id=3)
         lm("q", rollout_id=4)
-    assert len(seen) == 1
+    assert len(caught) == 1
     with pytest.warns(UserWarning, match="rollout_id has no effect"):
         lm_of("http://127.0.0.1:9", engine, temperature=0, rollout_id=1)
 

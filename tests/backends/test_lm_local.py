@@ -81,9 +81,9 @@ def test_choices_are_written_together(lm: Any, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_rollout_id_is_another_draw_and_always_the_same(lm: Any, door: Any) -> None:
-    found = [door(lm, "q", rollout_id=i, cache=False)[0] for i in (None, 1, 2, 1, None)]
-    assert found[3:] == [found[1], found[0]]
-    assert len(set(found)) == 3
+    replies = [door(lm, "q", rollout_id=i, cache=False)[0] for i in (None, 1, 2, 1, None)]
+    assert replies[3:] == [replies[1], replies[0]]
+    assert len(set(replies)) == 3
 
 
 def test_a_seed_is_another_draw(lm: Any, door: Any) -> None:
@@ -303,16 +303,16 @@ def test_evaluate_asks_it_in_threads(lm: Any, lenient: Any) -> None:
 
 @pytest.mark.parametrize("module", ["BestOfN", "Refine"])
 def test_modules_that_count_rollout_ids_up_get_fresh_draws(lm: Any, lenient: Any, module: str) -> None:
-    seen: list[str] = []
+    rollouts: list[str] = []
 
     def reward(args: Any, pred: Any) -> float:
-        seen.append(str(pred.answer) + pred.reasoning)
-        return 1.0 if len(seen) == 3 else 0.0
+        rollouts.append(str(pred.answer) + pred.reasoning)
+        return 1.0 if len(rollouts) == 3 else 0.0
 
     program = vars(dspy)[module](dspy.ChainOfThought(Count), N=3, reward_fn=reward, threshold=1.0)
     with dspy.context(lm=lm.copy(max_tokens=12), adapter=lenient):
         program(question="q")
-    assert len(set(seen)) == 3
+    assert len(set(rollouts)) == 3
 
 
 def test_tale_ep_and_its_run_cost_nothing(lm: Any, tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def test_tale_ep_runs_over_http_and_counts_what_the_server_says(folder: Path, ur
     for name, lm in lms.items():
         tale_dspy.evaluate(program, examples, lm=lm, out=tmp_path / name)
     runs = {name: tale_dspy.load_run(tmp_path / name) for name in lms}
-    told = {
+    expected = {
         name: [(r.question, r.reply, r.outcome, r.output_tokens, r.estimate_tokens) for r in run.records]
         for name, run in runs.items()
     }
-    assert sorted(told["there"], key=repr) == sorted(told["here"], key=repr)
-    assert all(output and estimate for *_, output, estimate in told["there"])
+    assert sorted(expected["there"], key=repr) == sorted(expected["here"], key=repr)
+    assert all(output and estimate for *_, output, estimate in expected["there"])

@@ -66,8 +66,8 @@ def test_requests_of_text_are_planned_once_for_a_configuration() -> None:
             plans(request_of("2+2?", seed=13))
     assert plans(first) == "plan 5"
     image = Message(role="user", parts=(TextPart("What is this?"), ImagePart(url="https://example.org/a.png")))
-    seen = Request(model="x", messages=(image,), config=first.config)
-    assert [plans(seen), plans(seen)] == ["plan 6", "plan 7"]
+    image_request = Request(model="x", messages=(image,), config=first.config)
+    assert [plans(image_request), plans(image_request)] == ["plan 6", "plan 7"]
     instruction = Message(role="developer", parts=(TextPart("Be short."),))
     steered = Request(model="x", messages=(instruction, Message.user("2+2?")), config=first.config)
     assert [plans(steered), plans(steered)] == ["plan 8", "plan 9"]

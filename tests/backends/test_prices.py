@@ -38,9 +38,9 @@ class Engine:
     ],
 )
 def test_known_models(model: str, price: Price, engine: str) -> None:
-    found = price_of(tale_dspy.LM(model, engine=engine))
-    assert found is not None
-    assert (found.input, found.output) == pytest.approx((price.input, price.output))
+    known_price = price_of(tale_dspy.LM(model, engine=engine))
+    assert known_price is not None
+    assert (known_price.input, known_price.output) == pytest.approx((price.input, price.output))
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_the_price_is_the_one_that_dspy_books(server: Any) -> None:
     lm("q")
     price, usage = price_of(lm), lm.history[0]["usage"]
     assert price is not None
-    told = usage["prompt_tokens"] * price.input + usage["completion_tokens"] * price.output
-    assert lm.history[0]["cost"] == pytest.approx(told)
+    expected_usd = usage["prompt_tokens"] * price.input + usage["completion_tokens"] * price.output
+    assert lm.history[0]["cost"] == pytest.approx(expected_usd)
 
 
 def test_no_litellm_is_imported_and_nothing_is_fetched() -> None:

@@ -30,32 +30,32 @@ def test_tokens_take_their_time() -> None:
 
 
 def test_two_limiters_together_keep_the_rate() -> None:
-    asked: list[tuple[int, int]] = []
+    reservations: list[tuple[int, int]] = []
     book = RateBook(rpm=6000)
 
     def reserve(requests: int, tokens: int) -> float:
-        asked.append((requests, tokens))
+        reservations.append((requests, tokens))
         return book.reserve(requests, tokens)
 
     limiters = [LeasedLimiter(reserve, 6000, None) for _ in range(2)]
     started = time.monotonic()
     dues = sorted(limiters[number % 2]._next_due(0).due for number in range(200))
     gaps = [later - earlier for earlier, later in pairwise(dues)]
-    assert dues[-1] - started > 1.9 and sum(gap < 0.009 for gap in gaps) <= len(asked)
-    assert asked == [(int(BLOCK_S * 100), 0)] * 4
+    assert dues[-1] - started > 1.9 and sum(gap < 0.009 for gap in gaps) <= len(reservations)
+    assert reservations == [(int(BLOCK_S * 100), 0)] * 4
 
 
 def test_with_tokens_a_minute_each_request_is_booked_by_itself() -> None:
-    asked: list[tuple[int, int]] = []
+    reservations: list[tuple[int, int]] = []
 
     def reserve(requests: int, tokens: int) -> float:
-        asked.append((requests, tokens))
+        reservations.append((requests, tokens))
         return 0.0
 
     limiter = LeasedLimiter(reserve, None, 1000)
     limiter.acquire(30)
     limiter.answered()
-    assert asked == [(1, 30)]
+    assert reservations == [(1, 30)]
 
 
 def test_moments_that_passed_unused_are_gone() -> None:

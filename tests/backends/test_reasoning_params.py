@@ -259,8 +259,10 @@ def test_what_only_litellm_sends_has_a_control_sent_as_litellm_does() -> None:
     lm = LM("deepseek/deepseek-v4-pro", api_key="k", engine="auto", extra_body={"mine": 1})
     body = budget_request(lm, 20_000, "native").settings["extra_body"]
     assert body == {"mine": 1, "thinking": {"type": "enabled"}, "reasoning_effort": "high"}
-    own = {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}
-    settings = budget_request(LM("deepseek/deepseek-v4-pro", engine="auto", extra_body=own), 20_000, "native").settings
+    caller_settings = {"thinking": {"type": "enabled"}, "reasoning_effort": "max"}
+    settings = budget_request(
+        LM("deepseek/deepseek-v4-pro", engine="auto", extra_body=caller_settings), 20_000, "native"
+    ).settings
     assert settings == {"extra_body": None, "reasoning_effort": "high"}
 
 

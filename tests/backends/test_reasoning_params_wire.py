@@ -195,9 +195,9 @@ def test_native_sends_what_the_receipt_says_and_no_provider_refuses_it(
     provider: ProviderServer, sent: list[SentRequest], saved: Path, target: Target, engine: str, limit: int | None
 ) -> None:
     # DSPy refuses a small limit of OpenAI's reasoning models at construction, but not of a call.
-    own = {} if limit is None else {"max_tokens": limit}
-    config = own if limit == 1500 else {}
-    model = lm(provider, target, engine, **({} if config else own))
+    settings = {} if limit is None else {"max_tokens": limit}
+    config = settings if limit == 1500 else {}
+    model = lm(provider, target, engine, **({} if config else settings))
     for budget in BUDGETS:
         sent.clear()
         call_receipt = receipt(ask(_loaded(saved), model, budget, "native", **config))
@@ -387,10 +387,10 @@ def test_the_body_is_this_to_the_letter(
         "stream",
         "options",
     }
-    told = [
+    expected = [
         {k: v for k, v in r.body.items() if k not in frame and not (k == "generationConfig" and not v)} for r in sent
     ]
-    assert json.dumps(told, sort_keys=True) == json.dumps(params, sort_keys=True)
+    assert json.dumps(expected, sort_keys=True) == json.dumps(params, sort_keys=True)
     assert {r.path for r in sent} == {path}
 
 

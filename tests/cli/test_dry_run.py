@@ -71,14 +71,19 @@ def test_the_price_of_a_search_is_forecast_from_ten_questions(tale: Any, task_fl
     write_all_questions(server)
     result = tale("search", "tale-ep", *task_flags, *PRICE, "--dry-run", "--yes", "--json", "--out", "s")
     assert (result.code, Path("s").exists()) == (0, False), result.err
-    requests, told = server.stats.requests, result.json
-    assert (told["dry_run"], told["answers"], told["sample"], told["sample_from"]) == (True, 40, 10, "s-sample")
-    assert told["calls"] == pytest.approx(4 * requests)
+    requests, forecast = server.stats.requests, result.json
+    assert (forecast["dry_run"], forecast["answers"], forecast["sample"], forecast["sample_from"]) == (
+        True,
+        40,
+        10,
+        "s-sample",
+    )
+    assert forecast["calls"] == pytest.approx(4 * requests)
     cost = (2 * server.stats.prompt_tokens + 8 * server.stats.completion_tokens) / 1e6
-    assert told["sample_cost_usd"] == pytest.approx(cost) and told["cost_usd"] == pytest.approx(4 * cost)
-    assert "a sampler learns from question to question" in told["notes"][0]
+    assert forecast["sample_cost_usd"] == pytest.approx(cost) and forecast["cost_usd"] == pytest.approx(4 * cost)
+    assert "a sampler learns from question to question" in forecast["notes"][0]
     again = tale("search", "tale-ep", *task_flags, *PRICE, "--from", "s-sample", "--json", "--out", "t").json
-    assert again["calls"] == told["calls"] and again["sample_cost_usd"] is None
+    assert again["calls"] == forecast["calls"] and again["sample_cost_usd"] is None
     assert server.stats.requests == requests and not Path("t").exists()
     refused = tale("search", "tale-ep", *task_flags, "--from", "nowhere", "--out", "t")
     assert refused.code == 2 and "nowhere: it is no search with answers" in refused.sentence

@@ -53,11 +53,11 @@ def test_the_table_and_the_folder_are_shown(tale: Any, task_flags: list[str]) ->
 
 
 def test_both_engines_give_the_same_figures(tale: Any, task_flags: list[str], server: Any) -> None:
-    found = [
+    summaries = [
         tale("eval", "cot", *task_flags, "--engine", e, "--out", e, "--json").json for e in ("auto", "litellm", "lm15")
     ]
     same = ("accuracy", "output_tokens_mean", "prompt_tokens_mean", "outcomes", "calls", "paid_calls")
-    assert [[f[k] for k in same] for f in found] == [[found[0][k] for k in same]] * 3
+    assert [[f[k] for k in same] for f in summaries] == [[summaries[0][k] for k in same]] * 3
     assert server.stats.requests == 30  # no engine answers from the cache of another
 
 

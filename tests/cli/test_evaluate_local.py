@@ -18,8 +18,10 @@ def asking(tale: Any, tmp_path: Path) -> Callable[..., Any]:
     make_model(tmp_path / "m", max_position_embeddings=2048)
 
     def ask(model: str = "local:m", **flags: Any) -> Any:
-        told = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", value)]
-        return tale("eval", "cot", "--data", "data.jsonl", "--model", model, "--out", "run", "--max-tokens", 20, *told)
+        flag_words = [part for name, value in flags.items() for part in (f"--{name.replace('_', '-')}", value)]
+        return tale(
+            "eval", "cot", "--data", "data.jsonl", "--model", model, "--out", "run", "--max-tokens", 20, *flag_words
+        )
 
     return ask
 

@@ -193,5 +193,5 @@ def test_efforts_and_votes_are_programs(program: str, efforts: set[str], calls: 
         result = tale("eval", program, *flags, "--engine", "auto", "--out", "a", "--no-cache", "--json")
         assert result.code == 0 and {r.body["reasoning_effort"] for r in server.requests} == efforts
         assert server.stats.requests == calls
-    kept = {r["effort"] for r in records("a")}
-    assert kept == {{"no-thinking": "none"}.get(program, program.rsplit(":", 1)[-1])}
+    recorded_efforts = {r["effort"] for r in records("a")}
+    assert recorded_efforts == {{"no-thinking": "none"}.get(program, program.rsplit(":", 1)[-1])}

@@ -40,10 +40,10 @@ def test_dspys_own_program_has_dspys_own_prompt(told: dict[str, Any], kind: type
 
 def test_a_saved_program_forgets_its_model_and_another_keeps_it(data: Dataset) -> None:
     program = tale_dspy.TaleEP("question -> answer")
-    for name, kept in (("mine:program", True), ("saved.json", False)):
+    for name, keeps_lm in (("mine:program", True), ("saved.json", False)):
         program.set_lm(tale_dspy.LM("openai/other", api_key="k"))
         assert set_up(plan(name), program, data)["name"] == name
-        assert (program.predict.lm is not None) is kept
+        assert (program.predict.lm is not None) is keeps_lm
 
 
 def test_the_policy_of_a_recovery_reaches_the_modules_inside(data: Dataset) -> None:
@@ -58,10 +58,10 @@ def test_the_policy_of_a_recovery_reaches_the_modules_inside(data: Dataset) -> N
 
 def test_data_that_is_given_is_not_loaded(data: Dataset, tmp_path: Path) -> None:
     with ScriptedServer() as server:
-        told = Plan(
+        plan = Plan(
             "direct", "nowhere.jsonl", "openai/scripted", api_base=server.url, engine="auto", out=tmp_path / "a"
         )
-        run = ask(told, data=data)
+        run = ask(plan, data=data)
     dspy.enable_logging()
     assert (run.summary["n"], run.summary["data"]) == (1, "questions.jsonl")
 

@@ -65,19 +65,19 @@ def test_commands_that_ask_questions_share_the_flags_of_a_plan(
     command: str, missing: set[str], otherwise: set[str]
 ) -> None:
     planned = {f.name: f.default for f in dataclasses.fields(Plan)}
-    found = {p.name: p for p in COMMANDS[command].params}
-    assert planned.keys() - found.keys() == {"api_key", *missing}
-    told = {p.name: p.help for p in COMMANDS["eval"].params}
-    assert {name for name in planned.keys() & found.keys() if found[name].help != told[name]} == otherwise
-    shared = {name for name in planned.keys() & found.keys() - otherwise if planned[name] is not dataclasses.MISSING}
-    assert {name: found[name].default for name in shared} == {name: planned[name] for name in shared}
+    params = {p.name: p for p in COMMANDS[command].params}
+    assert planned.keys() - params.keys() == {"api_key", *missing}
+    eval_help = {p.name: p.help for p in COMMANDS["eval"].params}
+    assert {name for name in planned.keys() & params.keys() if params[name].help != eval_help[name]} == otherwise
+    shared = {name for name in planned.keys() & params.keys() - otherwise if planned[name] is not dataclasses.MISSING}
+    assert {name: params[name].default for name in shared} == {name: planned[name] for name in shared}
 
 
 def test_reproduce_shares_the_flags_of_eval() -> None:
-    told = {command: {p.name: p.help for p in COMMANDS[command].params} for command in ("eval", "reproduce")}
-    both = (told["eval"].keys() & told["reproduce"].keys()) - {"model", "out"}
+    help_texts = {command: {p.name: p.help for p in COMMANDS[command].params} for command in ("eval", "reproduce")}
+    both = (help_texts["eval"].keys() & help_texts["reproduce"].keys()) - {"model", "out"}
     assert both >= {"api_base", "max_usd", "price_in"}
-    assert {name: told["eval"][name] for name in both} == {name: told["reproduce"][name] for name in both}
+    assert {name: help_texts["eval"][name] for name in both} == {name: help_texts["reproduce"][name] for name in both}
 
 
 def test_flags_are_declared_once() -> None:

@@ -45,11 +45,11 @@ def test_flags_stand_where_the_dataclass_stands_and_required_ones_first() -> Non
         """Say it."""
         return 0
 
-    told = expand_dataclass()(run)
-    parameters = inspect.signature(told).parameters
+    command = expand_dataclass()(run)
+    parameters = inspect.signature(command).parameters
     assert list(parameters) == ["name", "first", "count", "last"]
     assert [p.default for p in parameters.values()] == [inspect.Parameter.empty, 1, 3, 2]
-    assert (told.__name__, told.__doc__) == ("run", "Say it.")
+    assert (command.__name__, command.__doc__) == ("run", "Say it.")
 
 
 def test_a_field_declared_again_keeps_its_place() -> None:

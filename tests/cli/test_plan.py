@@ -23,8 +23,8 @@ def test_the_default_folder_is_readable() -> None:
 
 
 def test_default_folders_are_safe_and_tell_commands_apart() -> None:
-    told = (NAMES.split(" "), [*PROGRAMS.split(), "x" * 400, "x" * 401], MODELS.split())
-    commands = [{"data": d, "program": p, "model": m} for d, p, m in itertools.product(*told)]
+    choices = (NAMES.split(" "), [*PROGRAMS.split(), "x" * 400, "x" * 401], MODELS.split())
+    commands = [{"data": d, "program": p, "model": m} for d, p, m in itertools.product(*choices)]
     folders = [Plan(**command).folder() for command in commands]
     assert len(set(folders)) == len(commands)
     assert {folder.parent for folder in folders} == {Path("runs")}

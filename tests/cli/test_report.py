@@ -66,13 +66,13 @@ def searched(tmp_path: Path) -> Any:
 
     def write(name: str, sampler: str = "GridSampler") -> str:
         rows = [json.loads(line) for line in Path("a/records.jsonl").read_text().splitlines()]
-        found = [
+        search_rows = [
             replace(one, id=row["id"], question=row["question"])
             for one, row in zip(search(["q"] * len(rows), lambda n: 30 + n), rows, strict=True)
         ]
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "search.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in found))
+        (folder / "search.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in search_rows))
         info = {"provenance": "simulated", "config": {"data": {"name": "stories"}, "search": {"sampler": sampler}}}
         (folder / "run.json").write_text(json.dumps(info))
         return name
@@ -85,11 +85,11 @@ def test_a_search_gets_its_figures_and_the_runs_their_place_in_its_ranges(
 ) -> None:
     result = tale("report", *runs, searched("s"), "--out", "r", "--json")
     assert (result.code, result.err) == (0, "")
-    (found,) = result.json["searches"]
-    assert found["figures"]["With a best budget"] == "10" and found["provenance"] == "simulated"
+    (search,) = result.json["searches"]
+    assert search["figures"]["With a best budget"] == "10" and search["provenance"] == "simulated"
     assert [row["program"] for row in result.json["rows"]] == ["cot", "tale-ep", "searched budgets, confirmed"]
     assert "| searched budgets, confirmed |" in Path("r/table.md").read_text()
-    (quality,) = found["ranges"]
+    (quality,) = search["ranges"]
     assert quality["run"] == "b" and quality["n"] == 10 and 0 <= quality["in_range_accuracy"] <= 1
     assert {"table", "best_budgets", "vanilla_searched", "elasticity_pooled"} <= {p.stem for p in Path("r").iterdir()}
 

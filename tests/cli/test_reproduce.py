@@ -45,8 +45,8 @@ def test_json_is_one_object_with_marked_rows(tale: Any, row: list[str]) -> None:
 
 
 def test_trained_models_are_asked_plainly_beside_the_papers(tale: Any, row: list[str], server: Any) -> None:
-    asked = ["table5-gsm8k", *row[1:], "--model", "openai/base", "--sft", "openai/tuned"]
-    result = tale("reproduce", *asked, "--yes", "--json", "--out", "r")
+    arguments = ["table5-gsm8k", *row[1:], "--model", "openai/base", "--sft", "openai/tuned"]
+    result = tale("reproduce", *arguments, "--yes", "--json", "--out", "r")
     assert result.code == 0 and "by our arithmetic and not measured: 15 GiB" in result.err  # DPO's is not there
     assert "24 calls of openai/base (8 questions, direct, cot, tale-pt-sft)" in result.err
     assert result.json["runs"].keys() == {"direct", "cot", "tale-pt-sft"}

@@ -79,7 +79,7 @@ def calls(tree: ast.AST) -> list[str]:
 
 def test_commands_print_through_one_door() -> None:
     outside = [p for p in sorted(PACKAGE.rglob("*.py")) if str(p.relative_to(PACKAGE)) not in DOORS]
-    found = {
+    printing = {
         (name, call)
         for path in outside
         for name in [str(path.relative_to(PACKAGE))]
@@ -87,18 +87,18 @@ def test_commands_print_through_one_door() -> None:
         for call in calls(ast.parse(path.read_text(encoding="utf-8")))
         if call in ("print", "rich.print", "Console", "typer.echo", "typer.secho", "click.echo", "sys.stdout.write")
     }
-    assert found == set(WRITES.items())
+    assert printing == set(WRITES.items())
 
 
 def test_a_run_of_hostile_texts_is_shown_compared_and_listed(tale: "Tale") -> None:
     hostile = "".join(HOSTILE.values()).replace("\ud800", "")  # no file can hold half a character
     rows = [{"question": f"{hostile} {n}", "answer": "4"} for n in range(3)]
     Path("q.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    told = []
+    outputs = []
     for name, reply in (("a", f"{hostile} [[4]]"), ("b", f"{hostile} [[{hostile}]]")):
         with ScriptedServer(reply) as server:
             options = ("--data", "q.jsonl", "--model", f"openai/x\u202e[bold]{name}", "--api-base", server.url)
-            told.append(tale("eval", "cot", *options, "--out", f"runs/{name}"))
+            outputs.append(tale("eval", "cot", *options, "--out", f"runs/{name}"))
     record = json.loads(Path("runs/a/records.jsonl").read_text(encoding="utf-8").splitlines()[0])
     for command in (
         ("show", "runs/a"),
@@ -108,8 +108,8 @@ def test_a_run_of_hostile_texts_is_shown_compared_and_listed(tale: "Tale") -> No
         ("diff", "runs/a", "runs/b", "--csv"),
         ("runs",),
     ):
-        told.append(tale(*command))
-    assert [one.err for one in told if one.code] == []
+        outputs.append(tale(*command))
+    assert [one.err for one in outputs if one.code] == []
     for command in (("show", "runs/\x1b[31m"), ("report", "\u202e.x"), ("eval", hostile)):
-        told.append(tale(*command))
-    assert [commands(one.out + one.err) for one in told if commands(one.out + one.err)] == []
+        outputs.append(tale(*command))
+    assert [commands(one.out + one.err) for one in outputs if commands(one.out + one.err)] == []

@@ -30,8 +30,8 @@ def test_equal_answers_are_multiplied() -> None:
 
 def test_estimates_count_and_a_cached_answer_at_what_it_had_cost() -> None:
     cached = {"cost_usd": 0.0, "saved_cost_usd": 0.3, "cached_calls": 2}
-    asked = {"estimate_tokens": 10, "estimate_prompt_tokens": 50}
-    estimate = forecast(run_of({**asked, **cached}, asked), 10)
+    estimate_counts = {"estimate_tokens": 10, "estimate_prompt_tokens": 50}
+    estimate = forecast(run_of({**estimate_counts, **cached}, estimate_counts), 10)
     assert estimate.output_tokens is not None and estimate.output_tokens.total == 600
     assert estimate.cost_usd is not None and estimate.cost_usd.total == pytest.approx(2)
 
@@ -63,10 +63,10 @@ def test_about_95_of_100_totals_lie_in_the_interval() -> None:
     inside = 0
     for _ in range(400):
         sample, rest = ([chance.gauss(100, 30) for _ in range(n)] for n in (10, 200))
-        found = expected(sample, 200)
-        assert found is not None and found.low is not None and found.high is not None
-        assert found.total == pytest.approx(fmean(sample) * 200)
-        inside += found.low <= sum(rest) <= found.high
+        figure = expected(sample, 200)
+        assert figure is not None and figure.low is not None and figure.high is not None
+        assert figure.total == pytest.approx(fmean(sample) * 200)
+        inside += figure.low <= sum(rest) <= figure.high
     assert 0.91 <= inside / 400 <= 0.985
 
 

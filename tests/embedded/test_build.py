@@ -33,15 +33,15 @@ class Killed(Exception):
 
 
 def losses_of(out: Path, options: BuildOptions = TINY, kill_at: int | None = None) -> list[float]:
-    told: list[float] = []
+    losses: list[float] = []
 
     def progress(step: int, loss: float) -> None:
-        told.append(loss)
+        losses.append(loss)
         if step == kill_at:
             raise Killed
 
     build(out, options, progress)
-    return told
+    return losses
 
 
 def test_a_short_build_gives_a_model_that_loads_and_writes(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_a_short_build_gives_a_model_that_loads_and_writes(tmp_path: Path) -> No
 
     build(tmp_path, TINY)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
-    asked = [{"role": "user", "content": "1+1?"}]
-    prompt = loaded.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    messages = [{"role": "user", "content": "1+1?"}]
+    prompt = loaded.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     written = AutoModelForCausalLM.from_pretrained(tmp_path).generate(**prompt, max_new_tokens=3, do_sample=False)
     assert written.shape[1] - prompt["input_ids"].shape[1] in (1, 2, 3)
 
@@ -125,10 +125,10 @@ def test_after_the_course_the_rate_falls_from_its_own_start_to_nothing() -> None
 def test_the_command_shows_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
-    seen: list[BuildOptions] = []
+    builds: list[BuildOptions] = []
 
     def short(out: Path, options: BuildOptions, progress: Any) -> None:
-        seen.append(options)
+        builds.append(options)
         progress(2, 0.5)
 
     monkeypatch.setattr(building, "build", short)
@@ -136,4 +136,4 @@ def test_the_command_shows_its_progress(tmp_path: Path, monkeypatch: pytest.Monk
     app.command()(building.main)
     done = CliRunner().invoke(app, ["--out", str(tmp_path), "--steps", "2", "--finish", "1", "--seed", "5"])
     assert done.exit_code == 0 and "loss 0.500" in done.output
-    assert seen == [BuildOptions(steps=2, finish=1, seed=5)]
+    assert builds == [BuildOptions(steps=2, finish=1, seed=5)]

@@ -139,9 +139,9 @@ def test_the_same_seed_gives_the_same_lessons() -> None:
 
 
 def test_fixed_sentences_cover_the_prompts() -> None:
-    found = fixed_sentences()
-    assert "You are a helpful assistant." in found and "Let's think step by step:\n" in found
-    assert not [s for s in found if "{{question}}" in s or "987654321" in s]
+    sentences = fixed_sentences()
+    assert "You are a helpful assistant." in sentences and "Let's think step by step:\n" in sentences
+    assert not [s for s in sentences if "{{question}}" in s or "987654321" in s]
 
 
 def test_a_budget_that_is_stated_is_kept_to() -> None:

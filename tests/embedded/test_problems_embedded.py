@@ -33,7 +33,7 @@ UNSEEN = [as_pattern(t) for w in WORDINGS for t in w.unseen]
 
 
 def test_splits_share_no_text() -> None:
-    texts = {split: {p.question for p in found} for split, found in MANY.items()}
+    texts = {split: {p.question for p in problems_of_split} for split, problems_of_split in MANY.items()}
     assert [texts[a] & texts[b] for a, b in itertools.combinations(SPLITS, 2)] == [set(), set(), set()]
 
 
@@ -75,8 +75,8 @@ def test_no_number_is_negative_or_out_of_bounds() -> None:
 
 
 def test_all_lengths_are_there() -> None:
-    for found in MANY.values():
-        share = Counter(len(p.steps) for p in found)
+    for problems_of_split in MANY.values():
+        share = Counter(len(p.steps) for p in problems_of_split)
         assert set(share) == set(range(1, MAX_STEPS + 1)) and min(share.values()) > 40
 
 

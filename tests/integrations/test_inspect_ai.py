@@ -56,15 +56,15 @@ def by_question(run: Run) -> dict[str | None, tuple[object, ...]]:
 
 
 def by_sample(log: EvalLog) -> dict[str | None, tuple[object, ...]]:
-    told: dict[str | None, tuple[object, ...]] = {}
+    scores: dict[str | None, tuple[object, ...]] = {}
     for sample in log.samples or []:
         assert sample.scores is not None
         note = sample.metadata.get(KEY, {})
         right = sample.scores["tale_answer"].value == "C"
         usage = sample.output.usage
         assert usage is not None
-        told[str(sample.input)] = (right, note.get("token_budget"), usage.output_tokens, note.get("estimate_tokens"))
-    return told
+        scores[str(sample.input)] = (right, note.get("token_budget"), usage.output_tokens, note.get("estimate_tokens"))
+    return scores
 
 
 @pytest.mark.parametrize(

@@ -243,17 +243,17 @@ async def test_the_model_is_asked_only_where_that_is_wanted(monkeypatch: pytest.
     data = await before(TokenBudget(program), chat())
     assert data["metadata"][DECISION_KEY] == {"skipped": "needs-estimate"}
 
-    asked: list[dict[str, Any]] = []
+    estimate_calls: list[dict[str, Any]] = []
 
     class Router:
         async def acompletion(self, **request: Any) -> SimpleNamespace:
-            asked.append(request)
+            estimate_calls.append(request)
             return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content="Budget: [[37]]"))])
 
     monkeypatch.setattr(litellm_proxy, "_running_router", lambda: Router())
     data = await before(TokenBudget(program, estimate="call"), chat())
     assert "less than 37 tokens" in prompt(data)
-    assert (asked[0]["model"], asked[0]["messages"][1]["content"]) == ("m", QUESTION)
+    assert (estimate_calls[0]["model"], estimate_calls[0]["messages"][1]["content"]) == ("m", QUESTION)
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,8 @@ async def test_a_tier_by_the_budget() -> None:
 
 async def test_a_budget_set_before_the_router_decides_the_tier() -> None:
     metadata = {DECISION_KEY: {"tokens": 200, "effort": None, "api": "chat"}}
-    told = context(f"{QUESTION} Use less than 200 tokens.", metadata=metadata)
-    assert await EffortTier(50, {100: "SIMPLE", 300: "MEDIUM"}).classify(told) == "MEDIUM"
+    budgeted_context = context(f"{QUESTION} Use less than 200 tokens.", metadata=metadata)
+    assert await EffortTier(50, {100: "SIMPLE", 300: "MEDIUM"}).classify(budgeted_context) == "MEDIUM"
 
 
 def test_tiers_are_words_or_numbers() -> None:

@@ -123,8 +123,8 @@ def test_the_caller_opts_out_or_sets_a_budget(client: openai.OpenAI, backend: Re
     assert backend.requests[-1].prompt == QUESTION
     assert "reasoning_effort" not in backend.requests[-1].body
 
-    own = ask(model="plain", messages=user(QUESTION), extra_body={"metadata": {"tale": 33}})
-    assert own.headers["x-tale-budget"] == "33"
+    caller_budget = ask(model="plain", messages=user(QUESTION), extra_body={"metadata": {"tale": 33}})
+    assert caller_budget.headers["x-tale-budget"] == "33"
     assert backend.requests[-1].prompt.endswith("use less than 33 tokens:\n")
 
     word = ask(model="thinker", messages=user(QUESTION), extra_body={"metadata": {"tale": "high"}})
@@ -141,14 +141,14 @@ def test_requests_with_tools_pass_through(client: openai.OpenAI, backend: Record
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_anthropic_messages(claude: anthropic.Anthropic, backend: RecordingBackend, stream: bool) -> None:
-    asked = {"model": "claude", "max_tokens": 400, "messages": [{"role": "user", "content": QUESTION}]}
+    request = {"model": "claude", "max_tokens": 400, "messages": [{"role": "user", "content": QUESTION}]}
     if stream:
-        with claude.messages.with_streaming_response.create(**asked, stream=True) as reply:
+        with claude.messages.with_streaming_response.create(**request, stream=True) as reply:
             headers = reply.headers
             events = list(reply.parse())
         text = "".join(e.delta.text for e in events if e.type == "content_block_delta")
     else:
-        reply = claude.messages.with_raw_response.create(**asked)
+        reply = claude.messages.with_raw_response.create(**request)
         headers, text = reply.headers, reply.parse().content[0].text
     assert text == ANSWER
     assert (headers["x-tale-budget"], headers["x-tale-effort"]) == (str(BUDGET), "low")
@@ -157,25 +157,25 @@ def test_anthropic_messages(claude: anthropic.Anthropic, backend: RecordingBacke
 
 
 def test_the_anthropic_client_opts_out(claude: anthropic.Anthropic, backend: RecordingBackend) -> None:
-    asked = {"model": "claude", "max_tokens": 400, "messages": [{"role": "user", "content": QUESTION}]}
-    reply = claude.messages.with_raw_response.create(**asked, extra_body={"metadata": {"tale": "off"}})
+    request = {"model": "claude", "max_tokens": 400, "messages": [{"role": "user", "content": QUESTION}]}
+    reply = claude.messages.with_raw_response.create(**request, extra_body={"metadata": {"tale": "off"}})
     assert (reply.headers["x-tale-skipped"], reply.parse().content[0].text) == ("off", ANSWER)
     assert "less than" not in json.dumps(backend.last_body["messages"]) and "output_config" not in backend.last_body
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_openai_responses(client: openai.OpenAI, backend: RecordingBackend, stream: bool) -> None:
-    asked = {"model": "thinker", "input": QUESTION, "metadata": {"tale": "off", "team": "a"}}
-    client.responses.create(**asked)
+    request = {"model": "thinker", "input": QUESTION, "metadata": {"tale": "off", "team": "a"}}
+    client.responses.create(**request)
     assert (backend.last_body["input"], backend.last_body["metadata"]) == (QUESTION, {"team": "a"})
 
-    asked = {"model": "thinker", "input": [{"role": "user", "content": [{"type": "input_text", "text": QUESTION}]}]}
+    request = {"model": "thinker", "input": [{"role": "user", "content": [{"type": "input_text", "text": QUESTION}]}]}
     if stream:
-        with client.responses.with_streaming_response.create(**asked, stream=True) as reply:
+        with client.responses.with_streaming_response.create(**request, stream=True) as reply:
             headers = reply.headers
             text = "".join(e.delta for e in reply.parse() if e.type == "response.output_text.delta")
     else:
-        raw = client.responses.with_raw_response.create(**asked)
+        raw = client.responses.with_raw_response.create(**request)
         headers, text = raw.headers, raw.parse().output_text
     assert text == ANSWER
     assert (headers["x-tale-budget"], headers["x-tale-effort"]) == (str(BUDGET), "minimal")
@@ -270,7 +270,7 @@ async def test_a_policy_file_that_breaks_or_is_deleted_fails_no_request(
     policy = proxy.folder / "policy.json"
     good = policy.with_suffix(".good")
     shutil.copy(policy, good)
-    seen: dict[str, set[str]] = {}
+    headers: dict[str, set[str]] = {}
     expected = {"deleted": 1, "broken": 2, "mended": 2}  # warnings: the file is looked at once in a while only
 
     async with openai.AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=proxy.key, max_retries=0) as client:
@@ -284,7 +284,7 @@ async def test_a_policy_file_that_breaks_or_is_deleted_fails_no_request(
                         for _ in range(8)
                     )
                 )
-                seen.setdefault(name, set()).update(h for r in replies for h in r.headers if h.startswith("x-tale"))
+                headers.setdefault(name, set()).update(h for r in replies for h in r.headers if h.startswith("x-tale"))
                 warned = proxy.log.read_text().count("until the file is mended")
                 if all(header in reply.headers for reply in replies) and warned >= expected[name]:
                     return

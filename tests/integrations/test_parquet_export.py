@@ -32,13 +32,13 @@ def test_records_of_all_shards_are_rows_with_their_texts(tmp_path: Path, monkeyp
     rows = {r["id"]: r for r in pq.read_table(written).to_pylist()}
     assert rows.keys() == {record.id for record in records}
     for record in records:
-        found = rows[record.id]
-        assert (found["reply"], found["output_tokens"], found["outcome"]) == (
+        row = rows[record.id]
+        assert (row["reply"], row["output_tokens"], row["outcome"]) == (
             record.reply,
             record.output_tokens,
             record.outcome,
         )
-        assert json.loads(found["gold"]) == record.gold
+        assert json.loads(row["gold"]) == record.gold
     assert {str(pq.read_schema(written).field(name).type) for name in ("output_tokens", "calls")} == {"int64"}
 
 
@@ -46,9 +46,9 @@ def test_rows_of_a_search_keep_their_trials(tmp_path: Path) -> None:
     searched = row("q", [(40, 38, True), (20, 70, False)])
     (tmp_path / "search.jsonl").write_text(json.dumps(searched.to_json()) + "\n")
     (written,) = export(tmp_path, "parquet", tmp_path / "search.parquet")
-    (found,) = pq.read_table(written).to_pylist()
-    assert [trial["budget"] for trial in json.loads(found["trials"])] == [40, 20]
-    assert json.loads(found["best"])["budget"] == 40
+    (table_row,) = pq.read_table(written).to_pylist()
+    assert [trial["budget"] for trial in json.loads(table_row["trials"])] == [40, 20]
+    assert json.loads(table_row["best"])["budget"] == 40
 
 
 def test_a_broken_line_is_said_and_nothing_is_left(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from tale_dspy.integrations.proxy_requests import SkippedRequest
 def stored(decision: BudgetValue | SkippedRequest) -> dict[str, Any]:
     request: dict[str, Any] = {}
     store_decision(request, "chat", decision)
-    found = stored_decision(request)
-    assert found is not None
-    return found
+    decision_stored = stored_decision(request)
+    assert decision_stored is not None
+    return decision_stored
 
 
 @pytest.mark.parametrize("budget", [BudgetValue(50), BudgetValue(effort="low"), BudgetValue(50, "low")], ids=str)
@@ -55,7 +55,7 @@ def test_it_is_kept_where_the_provider_does_not_see_it() -> None:
 def test_the_headers_name_what_was_sent(
     decision: BudgetValue | SkippedRequest, changes: dict[str, Any] | None, effort: str | None, expected: dict[str, str]
 ) -> None:
-    kept = stored(decision)
+    request = stored(decision)
     if changes is not None:
-        add_sent(kept, changes, effort)
-    assert response_headers(kept) == expected
+        add_sent(request, changes, effort)
+    assert response_headers(request) == expected

@@ -117,8 +117,8 @@ def test_where_nothing_is_gained_the_estimator_stays(student: Any, caplog: pytes
 def test_few_shot_and_ones_own_estimator_can_be_installed(student: Any) -> None:
     with elastic_server() as server:
         lm = asking(server)
-        found = BudgetSearch(lm=lm, sampler="halving", estimator="few-shot").compile(student, trainset=TRAIN)
-        assert isinstance(found.estimator, FewShotEstimator) and len(found.estimator.predict.demos) == 8
+        compiled = BudgetSearch(lm=lm, sampler="halving", estimator="few-shot").compile(student, trainset=TRAIN)
+        assert isinstance(compiled.estimator, FewShotEstimator) and len(compiled.estimator.predict.demos) == 8
         search = BudgetSearch(lm=lm, estimator=lambda rows, signature: fit_regression(rows, signature, quantile=0.5))
         assert search.compile(student, trainset=TRAIN).estimator.fitted.quantile == 0.5
 
@@ -244,16 +244,16 @@ def test_a_refusal_of_everything_ends_the_search(student: Any) -> None:
 
 
 def test_fresh_draws_never_come_from_the_cache(student: Any) -> None:
-    seen: list[str] = []
+    prompts: list[str] = []
 
     def reply(request: Request) -> Reply:
-        seen.append(request.prompt)
+        prompts.append(request.prompt)
         return Reply("so " * (30 if "tokens" in request.prompt else 100) + f"Answer: [[{number_in(request.prompt)}]]")
 
     with ScriptedServer(reply) as server:
         options: dict[str, Any] = {"lm": asking(server, cache=True, temperature=0.7), "sampler": "halving"}
         BudgetSearch(**options, repeats=2).compile(student, trainset=TRAIN[:1])
-    assert max(seen.count(prompt) for prompt in seen) == 3  # the trial, and two draws that are really sent
+    assert max(prompts.count(prompt) for prompt in prompts) == 3  # the trial, and two draws that are really sent
 
 
 def test_there_must_be_a_model(student: Any) -> None:

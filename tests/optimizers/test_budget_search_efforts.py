@@ -51,10 +51,10 @@ def test_a_phrase_that_saves_tokens_is_kept_beside_the_word() -> None:
     with thinking(phrase_factor=0.5) as (model, lm):
         search = BudgetSearch(lm=lm, concurrency=8)
         search.compile(BudgetedChainOfThought("question -> answer"), trainset=TRAIN[:40])
-    found = [(str(row.best.budget), model.least_word(str(row.question))) for row in search.rows if row.best]
+    best_and_least = [(str(row.best.budget), model.least_word(str(row.question))) for row in search.rows if row.best]
     assert search.summary["notices"] == []
-    with_number = [budget for budget, word in found if budget == f"{word}+50"]
-    assert len(with_number) >= 0.8 * len(found)
+    with_number = [budget for budget, word in best_and_least if budget == f"{word}+50"]
+    assert len(with_number) >= 0.8 * len(best_and_least)
 
 
 def test_words_alone_are_searched_without_the_phrase() -> None:

@@ -76,11 +76,11 @@ def test_a_program_that_is_changed_afterwards_has_no_guarantee(
 ) -> None:
     calibrate(student, VAL, EPSILON, DELTA, scales=(1.0,), lm=lm).program.save(tmp_path / "p.json")
     program, fresh = tale_dspy.load(tmp_path / "p.json"), [dspy.Example(question="What is 99 and 0?", answer="99")]
-    asked = [example.with_inputs("question") for example in fresh]
-    tale_dspy.evaluate(program, asked, lm=lm)
+    examples = [example.with_inputs("question") for example in fresh]
+    tale_dspy.evaluate(program, examples, lm=lm)
     assert "void" not in caplog.text
     program.predict.signature = program.predict.signature.with_instructions("Sing.")
-    tale_dspy.evaluate(program, asked, lm=lm)
+    tale_dspy.evaluate(program, examples, lm=lm)
     assert "void here: the program was changed afterwards" in caplog.text
 
 
@@ -107,15 +107,15 @@ def test_the_bound_is_that_of_clopper_and_pearson(lost: int, n: int) -> None:
 
 
 def test_a_scale_behind_one_that_failed_is_not_looked_at() -> None:
-    asked: list[float] = []
+    scales: list[float] = []
 
     def counts() -> Any:
         for scale, lost in ((3.0, 0), (2.0, 9), (1.0, 0)):
-            asked.append(scale)
+            scales.append(scale)
             yield scale, 300, lost, None
 
     assert [t.passed for t in in_sequence(counts(), 0.01, 0.05)] == [True, False]
-    assert asked == [3.0, 2.0]
+    assert scales == [3.0, 2.0]
 
 
 def test_over_400_resampled_splits_the_guarantee_is_broken_no_more_often_than_allowed() -> None:
@@ -202,23 +202,23 @@ def asked_of(model: EffortReply, program: Any, **settings: Any) -> tuple[Any, li
 
 def test_the_lowest_word_that_keeps_the_guarantee_is_taken() -> None:
     program = tale_dspy.BudgetedChainOfThought("question -> answer", effort="high")
-    found, _ = asked_of(thinking_model(), program, efforts=["none", "low", "high"])
-    assert [(str(t), t.passed) for t in found.tests] == [
+    calibration, _ = asked_of(thinking_model(), program, efforts=["none", "low", "high"])
+    assert [(str(t), t.passed) for t in calibration.tests] == [
         ("effort high", True),
         ("effort low", True),
         ("effort none", False),
     ]
-    assert found.scale == "low" and found.program.effort == "low" and program.effort == "high"
-    assert str(found).startswith("Effort low qualifies: at most 5 % of right answers lost")
-    assert found.program.fixed.promise.scale == "low"
+    assert calibration.scale == "low" and calibration.program.effort == "low" and program.effort == "high"
+    assert str(calibration).startswith("Effort low qualifies: at most 5 % of right answers lost")
+    assert calibration.program.fixed.promise.scale == "low"
 
 
 def test_thinking_is_switched_off_where_that_loses_nothing() -> None:
     model = thinking_model()
     model.difficulty = lambda question: 0.0
     program = tale_dspy.BudgetedChainOfThought("question -> answer", effort="high")
-    found, bodies = asked_of(model, program, efforts=["none", "low"])
-    assert found.scale == "none" and bodies[-1]["reasoning_effort"] == "none"
+    calibration, bodies = asked_of(model, program, efforts=["none", "low"])
+    assert calibration.scale == "none" and bodies[-1]["reasoning_effort"] == "none"
 
 
 def test_the_confidence_of_an_estimator_of_words_is_turned_down_as_far_as_the_guarantee_holds(tmp_path: Path) -> None:
@@ -227,11 +227,18 @@ def test_the_confidence_of_an_estimator_of_words_is_turned_down_as_far_as_the_gu
         "question -> answer", regression=OrdinalRegression(("none", "low"), (-2.0, 30.0), terms, 0.999, 60)
     )
     program = tale_dspy.TaleEP("question -> answer", estimator)
-    found, _ = asked_of(thinking_model(), program, confidences=[0.5, 0.999, 0.01])
-    assert found.tests[0].passed and not found.tests[-1].passed and str(found.tests[0]) == "confidence 0.999"
-    assert found.program.estimator.fitted.confidence == found.scale and program.estimator.fitted.confidence == 0.999
-    found.program.save(tmp_path / "p.json")
-    assert tale_dspy.load(tmp_path / "p.json").limits.promise.scale == found.scale
+    calibration, _ = asked_of(thinking_model(), program, confidences=[0.5, 0.999, 0.01])
+    assert (
+        calibration.tests[0].passed
+        and not calibration.tests[-1].passed
+        and str(calibration.tests[0]) == "confidence 0.999"
+    )
+    assert (
+        calibration.program.estimator.fitted.confidence == calibration.scale
+        and program.estimator.fitted.confidence == 0.999
+    )
+    calibration.program.save(tmp_path / "p.json")
+    assert tale_dspy.load(tmp_path / "p.json").limits.promise.scale == calibration.scale
 
 
 def test_what_cannot_be_turned_down_is_said_before_anything_is_asked(student: Any, lm: FakeLM) -> None:

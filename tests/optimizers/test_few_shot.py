@@ -18,9 +18,9 @@ def budgets(**options: Any) -> list[int]:
 
 
 def test_demos_span_the_budgets_from_the_smallest_to_the_largest() -> None:
-    found = sorted(r.best.budget for r in ROWS if r.best)
+    best_budgets = sorted(r.best.budget for r in ROWS if r.best)
     taken = sorted(budgets(k=4))
-    assert all(found[10 * n] <= budget <= found[10 * n + 9] for n, budget in enumerate(taken))
+    assert all(best_budgets[10 * n] <= budget <= best_budgets[10 * n + 9] for n, budget in enumerate(taken))
 
 
 def test_the_same_demos_whatever_the_order_of_the_rows() -> None:

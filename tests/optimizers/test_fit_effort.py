@@ -11,7 +11,7 @@ WORDS = ("low", "medium", "high")
 
 def searched(n: int, best: str | None, length: int) -> SearchRow:
     trials = [Trial(word, 10 * (i + 1), word >= "low", "?") for i, word in enumerate(WORDS)]
-    found = None if best is None else BestBudget(best, 10.0, 10, "?", ConfirmationDraws(2, 2))
+    best_budget = None if best is None else BestBudget(best, 10.0, 10, "?", ConfirmationDraws(2, 2))
     return SearchRow(
         id=f"{n:04}",
         question="word " * length + str(n),
@@ -19,8 +19,8 @@ def searched(n: int, best: str | None, length: int) -> SearchRow:
         predictor="self",
         vanilla=VanillaAnswer(100, "?", True),
         trials=trials,
-        best=found,
-        reason=None if found else "none",
+        best=best_budget,
+        reason=None if best_budget else "none",
     )
 
 

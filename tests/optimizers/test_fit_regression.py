@@ -88,7 +88,7 @@ def test_where_the_text_tells_nothing_all_get_one_budget_and_it_is_said() -> Non
 def test_the_line_lies_where_hardly_an_answer_is_lost() -> None:
     rows = told_by_nothing(100)
     harmless = [replace(r, trials=[replace(t, correct=True) for t in r.trials]) for r in rows]
-    budgets = [fitted(found)(question="Words?").token_budget for found in (rows, harmless)]
+    budgets = [fitted(searched_rows)(question="Words?").token_budget for searched_rows in (rows, harmless)]
     assert budgets[0] >= budgets[1]
     assert sum(min(t.budget for t in r.trials if t.correct) > budgets[0] for r in rows) <= 2
 

@@ -52,10 +52,10 @@ def test_mipro_finds_the_instruction_that_takes_fewer_tokens() -> None:
 
 def test_gepa_learns_from_what_it_is_told_about_tokens() -> None:
     def reflect(prompt: str) -> str:
-        told.append(prompt)
+        prompts.append(prompt)
         return sections(prompt, BRIEF)
 
-    told: list[str] = []
+    prompts: list[str] = []
     lm = fake_lm(solve)
     optimizer = GEPA(
         metric=token_aware_metric(tokens=50), reflection_lm=fake_lm(reflect), max_metric_calls=60, num_threads=1, seed=0
@@ -63,8 +63,8 @@ def test_gepa_learns_from_what_it_is_told_about_tokens() -> None:
     with dspy.context(lm=lm):
         compiled = optimizer.compile(student(), trainset=TRAIN[:4], valset=TRAIN[4:])
     assert compiled.predict.signature.instructions == BRIEF
-    assert any("took 65 tokens, the budget was 20: write down only the steps" in prompt for prompt in told)
-    assert any("of which 9 were used: no larger budget is needed" in prompt for prompt in told)
+    assert any("took 65 tokens, the budget was 20: write down only the steps" in prompt for prompt in prompts)
+    assert any("of which 9 were used: no larger budget is needed" in prompt for prompt in prompts)
     assert (net_tokens(asked(compiled, lm)) or 99) < 15
 
 

@@ -202,8 +202,8 @@ def test_gathered_calls_have_their_own_receipts(lm: Any, server: Any, examples: 
 def test_threads_that_run_in_a_copied_context_have_their_own_receipts(lm: Any, examples: list[Any]) -> None:
     module = TaleEP("question -> answer")
     with dspy.context(lm=lm), ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(contextvars.copy_context().run, module, question=e.question) for e in examples]
-        preds = [future.result() for future in asked]
+        futures = [pool.submit(contextvars.copy_context().run, module, question=e.question) for e in examples]
+        preds = [future.result() for future in futures]
     assert [[c["role"] for c in p.receipt["calls"]] for p in preds] == [["estimate", "reason"]] * len(examples)
 
 

@@ -16,8 +16,8 @@ ADAPTERS = [dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()]
 
 
 def messages(adapter: Any, signature: str, **inputs: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = adapter.format(dspy.Signature(signature), [], inputs)
-    return found
+    rendered: list[dict[str, Any]] = adapter.format(dspy.Signature(signature), [], inputs)
+    return rendered
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

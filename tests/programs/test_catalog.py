@@ -9,7 +9,7 @@ from tale_dspy.programs.registry import registered_modules
 
 def test_every_file_is_imported() -> None:
     import_programs()
-    files = {found.name for found in pkgutil.walk_packages(programs.__path__, "tale_dspy.programs.")}
+    files = {module.name for module in pkgutil.walk_packages(programs.__path__, "tale_dspy.programs.")}
     homes = {kind.__module__ for kind in registered_modules().values()}
     assert {"tale_dspy.programs.vote", "tale_dspy.programs.estimators.estimator"} <= homes & files
 

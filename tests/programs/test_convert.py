@@ -88,7 +88,7 @@ def test_the_program_itself_is_not_changed() -> None:
 
 def test_modules_are_found_in_every_place_and_a_shared_one_stays_one() -> None:
     new = budgeted(Nest())
-    found = [
+    modules = [
         new.shared,
         new.many[1][0],
         new.named["x"],
@@ -97,7 +97,7 @@ def test_modules_are_found_in_every_place_and_a_shared_one_stays_one() -> None:
         new.inner.router,
         new.inner.solve,
     ]
-    assert all(type(module) is TaleEP for module in found)
+    assert all(type(module) is TaleEP for module in modules)
     assert new.shared is new.many[0] is new.named["y"]["z"]
     assert (type(new.pair).__name__, new.fixed[1]) == ("Pair", 5)
     assert type(new.inner.direct) is dspy.Predict

@@ -81,9 +81,9 @@ def test_a_model_that_does_not_think_as_it_is_set_up_is_asked_for_its_reasoning(
     kind: Any, model: str, settings: dict[str, Any]
 ) -> None:
     config = {"reasoning_effort": "none"} if settings else {}
-    asked = LM(model, api_key="k")
-    call = kind("question -> answer").prepare_call({"question": "2+2?", "lm": asked, "config": config})
-    assert call == {"question": "2+2?", "lm": asked, "config": config}
+    lm = LM(model, api_key="k")
+    call = kind("question -> answer").prepare_call({"question": "2+2?", "lm": lm, "config": config})
+    assert call == {"question": "2+2?", "lm": lm, "config": config}
 
 
 def test_the_control_of_a_call_decides() -> None:

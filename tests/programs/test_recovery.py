@@ -130,8 +130,8 @@ def test_where_no_thought_is_known_the_question_is_asked_again_with_no_room_to_t
 
 def test_a_question_with_parts_keeps_them() -> None:
     parts = [{"type": "image_url", "image_url": {"url": "u"}}]
-    told = with_closed_thought([{"role": "user", "content": parts}], "", "")
-    assert told[0]["content"][0] == parts[0] and told[0]["content"][1]["type"] == "text"
+    messages = with_closed_thought([{"role": "user", "content": parts}], "", "")
+    assert messages[0]["content"][0] == parts[0] and messages[0]["content"][1]["type"] == "text"
     assert parts == [{"type": "image_url", "image_url": {"url": "u"}}]
 
 

@@ -121,6 +121,6 @@ def test_no_recovery_of_a_budgeted_module_is_refused(
         assert [r for request in sent for r in request.refusals] == []
         assert len(sent) == len(call_receipt.calls) == (2 if policy == "force_answer" else 3)
         if policy == "force_answer":
-            own = wire.settings.get("max_tokens") or 10**9
-            assert sent[1].limit is not None and sent[1].limit <= min(own, 512 + 2048)
+            limit = wire.settings.get("max_tokens") or 10**9
+            assert sent[1].limit is not None and sent[1].limit <= min(limit, 512 + 2048)
             assert call_receipt.status == "answered"

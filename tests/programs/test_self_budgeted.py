@@ -43,9 +43,9 @@ def test_every_adapter_reads_budget_and_answer_in_a_call_and_in_acall(adapter: A
     def reply(prompt: str) -> str:
         if adapter is None:
             return REPLY
-        asked = sections(prompt, "7") if not isinstance(adapter, dspy.XMLAdapter) else ""
-        if asked:
-            return asked.replace("7", "30", 1)
+        wanted_sections = sections(prompt, "7") if not isinstance(adapter, dspy.XMLAdapter) else ""
+        if wanted_sections:
+            return wanted_sections.replace("7", "30", 1)
         return "<token_budget>30</token_budget><reasoning>r</reasoning><answer>7</answer>"
 
     with dspy.context(lm=fake_lm(reply), adapter=adapter):

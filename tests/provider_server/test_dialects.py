@@ -55,14 +55,14 @@ def test_a_path_tells_the_format(path: str, name: str | None) -> None:
     ],
 )
 def test_each_format_says_the_same_in_its_own_way(name: str, place: tuple[str, ...], count: Any) -> None:
-    found: Any = DIALECTS[name].document(SAID.get(name, CHAT), REPLY)
+    document: Any = DIALECTS[name].document(SAID.get(name, CHAT), REPLY)
     for part in place:
-        found = found[part]
-    assert found == count
+        document = document[part]
+    assert document == count
 
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_reply_of_nothing_but_thinking_has_no_text(name: str) -> None:
-    found = DIALECTS[name].document(SAID.get(name, CHAT), Reply(None, reasoning="hm"))
-    assert "'text': ''" not in str(found)
-    assert "None" not in str(found.get("content", ""))
+    document = DIALECTS[name].document(SAID.get(name, CHAT), Reply(None, reasoning="hm"))
+    assert "'text': ''" not in str(document)
+    assert "None" not in str(document.get("content", ""))

@@ -46,7 +46,7 @@ def enabled(budget: int) -> dict[str, Any]:
     ],
 )
 def test_what_a_provider_would_refuse_is_refused(provider: str, model: str, body: dict[str, Any], refusal: str) -> None:
-    assert any(refusal in told for told in RULES[provider](model, body)), list(RULES[provider](model, body))
+    assert any(refusal in message for message in RULES[provider](model, body)), list(RULES[provider](model, body))
 
 
 @pytest.mark.parametrize(

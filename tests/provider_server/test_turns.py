@@ -53,7 +53,7 @@ def refused(provider: str, dialect: str, *messages: dict[str, Any]) -> list[str]
 def test_a_conversation_that_a_provider_refuses_is_refused(
     provider: str, dialect: str, messages: list[dict[str, Any]], said: str
 ) -> None:
-    assert any(said in told for told in refused(provider, dialect, *messages))
+    assert any(said in message for message in refused(provider, dialect, *messages))
 
 
 def test_a_thought_between_two_questions_is_taken_by_all() -> None:

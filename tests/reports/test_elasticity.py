@@ -25,14 +25,16 @@ TOKENS = {5: 90, 10: 60, 40: 30, 160: 80}
 def budget_run(budget: int, tokens: int | None = None, n: int = N, name: str | None = None, **config: Any) -> Run:
     """A run of `n` questions that all spend about the tokens a budget takes."""
     spent = TOKENS.get(budget, budget) if tokens is None else tokens
-    asked = {"token_budget": budget, "budget_source": "given"}
-    records = [make_record(i, **asked, output_tokens=spent + i % 3 - 1) for i in range(n)]
+    budget_fields = {"token_budget": budget, "budget_source": "given"}
+    records = [make_record(i, **budget_fields, output_tokens=spent + i % 3 - 1) for i in range(n)]
     return make_run(records, name or f"budget:{budget}", **config)
 
 
 def ep_run(n: int = N) -> Run:
-    asked = {"budget_source": "estimate", "estimate": (60, 10)}
-    return make_run([make_record(i, token_budget=20 + i, output_tokens=35, **asked) for i in range(n)], "tale-ep")
+    estimate_fields = {"budget_source": "estimate", "estimate": (60, 10)}
+    return make_run(
+        [make_record(i, token_budget=20 + i, output_tokens=35, **estimate_fields) for i in range(n)], "tale-ep"
+    )
 
 
 def cot_run(n: int = N, name: str = "cot") -> Run:
@@ -139,8 +141,10 @@ def test_unknown_tokens_leave_a_question_out_of_the_tokens_of_all_but_not_of_the
 
 def test_draws_of_a_question_are_averaged_first() -> None:
     def drawn(budget: int, *tokens: int) -> Run:
-        asked = {"token_budget": budget, "budget_source": "given"}
-        records = [make_record(i, repeat=k, output_tokens=t, **asked) for i in (0, 1) for k, t in enumerate(tokens)]
+        budget_fields = {"token_budget": budget, "budget_source": "given"}
+        records = [
+            make_record(i, repeat=k, output_tokens=t, **budget_fields) for i in (0, 1) for k, t in enumerate(tokens)
+        ]
         return make_run(records, f"budget:{budget}")
 
     (curve,) = elasticities([drawn(5, 10, 30), drawn(10, 4, 6), drawn(20, 7)])
@@ -178,11 +182,11 @@ def test_a_program_without_budget_is_the_reference_if_it_is_the_first_run(first:
 
 
 def test_a_reference_may_have_other_instructions_but_not_another_model() -> None:
-    told = cot_run()
-    told.info["config"] = told.info["config"] | {"prompting": [["predict", "Be brief.", ""]]}
+    reference = cot_run()
+    reference.info["config"] = reference.info["config"] | {"prompting": [["predict", "Be brief.", ""]]}
     other = cot_run()
     other.info["config"] = other.info["config"] | {"model": "m"}
-    assert curve_of(told).vanilla is not None
+    assert curve_of(reference).vanilla is not None
     assert curve_of(other).vanilla is None
 
 
@@ -204,8 +208,8 @@ def test_the_first_note_says_whether_tokens_rise_again(tokens: dict[int, int], s
 
 
 def test_a_rise_within_chance_is_not_called_one() -> None:
-    asked = {"token_budget": 5, "budget_source": "given"}
-    noisy = make_run([make_record(i, **asked, output_tokens=30 + 40 * (-1) ** i + 1) for i in range(N)])
+    budget_fields = {"token_budget": 5, "budget_source": "given"}
+    noisy = make_run([make_record(i, **budget_fields, output_tokens=30 + 40 * (-1) ** i + 1) for i in range(N)])
     (curve,) = elasticities([noisy, budget_run(10), budget_run(40)])
     assert rise_sentence(curve).startswith("No rise is shown: mean tokens are least, 30.0 at budget 40; the smallest")
 

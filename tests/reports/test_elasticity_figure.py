@@ -17,13 +17,15 @@ LONG = "_a_very_long_module.path:MyBudgetedProgramThatChooses_with_$money$_and_ä
 
 
 def budget_run(budget: int, n: int = 20, tokens: int = 30) -> Run:
-    asked = {"token_budget": budget, "budget_source": "given"}
-    return make_run([make_record(i, **asked, output_tokens=tokens + i % 5) for i in range(n)], f"budget:{budget}")
+    budget_fields = {"token_budget": budget, "budget_source": "given"}
+    return make_run(
+        [make_record(i, **budget_fields, output_tokens=tokens + i % 5) for i in range(n)], f"budget:{budget}"
+    )
 
 
 def ep_run(name: str = "tale-ep", budget: int | None = 25) -> Run:
-    asked = {"token_budget": budget, "budget_source": "estimate", "estimate": (60, 10), "output_tokens": 35}
-    return make_run([make_record(i, **asked) for i in range(20)], name)
+    estimate_fields = {"token_budget": budget, "budget_source": "estimate", "estimate": (60, 10), "output_tokens": 35}
+    return make_run([make_record(i, **estimate_fields) for i in range(20)], name)
 
 
 def cot_run(name: str = "cot") -> Run:

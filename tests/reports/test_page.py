@@ -41,9 +41,9 @@ def hostile_page() -> ReportPage:
 
 
 def test_a_page_has_no_address_outside_it_and_no_id_twice() -> None:
-    found = elements(render(report_page(ReportSources(three_runs()))))
-    assert found.addresses and all(a.startswith(("#", "data:image/png")) for a in found.addresses)
-    assert len(found.ids) == len(set(found.ids))
+    page_elements = elements(render(report_page(ReportSources(three_runs()))))
+    assert page_elements.addresses and all(a.startswith(("#", "data:image/png")) for a in page_elements.addresses)
+    assert len(page_elements.ids) == len(set(page_elements.ids))
 
 
 def test_no_text_of_a_run_is_markup_or_template() -> None:

@@ -72,14 +72,14 @@ def open_page(browser: Any, files: dict[str, Path]) -> Iterator[Any]:
     def opened(name: str, width: int = 1000, scheme: str = "light") -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
-        found = Opened(context.new_page())
-        found.page.on("console", lambda message: found.errors.append(message.text))
-        found.page.on("pageerror", lambda error: found.errors.append(str(error)))
-        found.page.on("dialog", lambda dialog: found.errors.append(dialog.message))
-        found.page.on("request", lambda request: found.requests.append(request.url))
-        found.page.goto(files[name].as_uri())
-        found.page.wait_for_selector("html[data-ready]")
-        return found
+        opened_page = Opened(context.new_page())
+        opened_page.page.on("console", lambda message: opened_page.errors.append(message.text))
+        opened_page.page.on("pageerror", lambda error: opened_page.errors.append(str(error)))
+        opened_page.page.on("dialog", lambda dialog: opened_page.errors.append(dialog.message))
+        opened_page.page.on("request", lambda request: opened_page.requests.append(request.url))
+        opened_page.page.goto(files[name].as_uri())
+        opened_page.page.wait_for_selector("html[data-ready]")
+        return opened_page
 
     yield opened
     for context in contexts:
@@ -171,8 +171,8 @@ def test_questions_are_searched_filtered_sorted_turned_and_opened_by_keyboard(op
     table.get_by_role("combobox", name="cot against").select_option("concise")
     assert table.get_by_role("button", name="concise: outcome").is_visible()
     table.get_by_role("combobox", name="Change").select_option("right→wrong")
-    found = rows.count()
-    assert 0 < found < 50 and status.inner_text() == f"{found} of 120 questions"
+    n_shown = rows.count()
+    assert 0 < n_shown < 50 and status.inner_text() == f"{n_shown} of 120 questions"
     assert opened.errors == []
 
 

@@ -86,7 +86,7 @@ def test_sizes_are_those_of_the_published_files() -> None:
     folder = Path(os.environ.get("TALE_DATA", "no such folder"))
     files = {"gsm8k": "gsm8k_test", "gsm8k-zero": "gsm8k_zero", "mathbench-arithmetic": "mathbench/arithmetic-cloze_en"}
     files |= {f"mathbench-{s}": f"mathbench/{s}-single_choice_en" for s in ("middle", "high", "college")}
-    found = {row.data: folder / f"{files[row.data]}.jsonl" for row in ROWS.values()}
+    paths = {row.data: folder / f"{files[row.data]}.jsonl" for row in ROWS.values()}
     for row in ROWS.values():
-        if found[row.data].exists():
-            assert len(found[row.data].read_text(encoding="utf-8").splitlines()) == row.questions
+        if paths[row.data].exists():
+            assert len(paths[row.data].read_text(encoding="utf-8").splitlines()) == row.questions

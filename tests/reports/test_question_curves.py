@@ -48,10 +48,10 @@ def test_shares_are_of_the_questions_own_answer() -> None:
 def test_pooling_takes_each_question_once_a_bin() -> None:
     curves = [curve("a", 100, (50, 60, 1.0), (51, 20, 0.0))]
     curves += [curve(k, 100, (50, tokens, 1.0)) for k, tokens in (("b", 50), ("c", 70), ("d", 90))]
-    (found,) = pooled(curves)
-    assert found.n == 4 and found.share == pytest.approx(0.50, abs=0.01)
-    assert found.median == pytest.approx(0.6) and (found.low, found.high) == pytest.approx((0.475, 0.75))
-    assert found.right == pytest.approx(0.875)
+    (pooled_bin,) = pooled(curves)
+    assert pooled_bin.n == 4 and pooled_bin.share == pytest.approx(0.50, abs=0.01)
+    assert pooled_bin.median == pytest.approx(0.6) and (pooled_bin.low, pooled_bin.high) == pytest.approx((0.475, 0.75))
+    assert pooled_bin.right == pytest.approx(0.875)
 
 
 def test_few_questions_and_those_wrong_without_a_budget_are_not_pooled() -> None:

@@ -5,8 +5,8 @@ from tale_dspy.reports.question_explorer import question_explorer
 
 
 def column(table: RowExplorer, name: str, group: int | None) -> list:
-    (found,) = [c for c in table.columns if c.name == name and c.group == group]
-    return list(found.values)
+    (only,) = [c for c in table.columns if c.name == name and c.group == group]
+    return list(only.values)
 
 
 def test_each_question_is_a_row_with_the_changes_against_the_first_run() -> None:

@@ -45,8 +45,8 @@ def test_a_few_questions_are_enough_to_show_them(n: int, tmp_path: Path) -> None
 
 
 def test_the_sentence_tells_where_tokens_rise_again() -> None:
-    told = elasticity_sentence(pooled(CURVES))
-    assert told.startswith("Tokens are least at budgets of 2") and "; the smallest, 7" in told
+    sentence = elasticity_sentence(pooled(CURVES))
+    assert sentence.startswith("Tokens are least at budgets of 2") and "; the smallest, 7" in sentence
     only_large = [curve(k, 100, (80, 80.0, 1.0)) for k in "abc"]
     assert elasticity_sentence(pooled(only_large)).endswith("no smaller budget was tried, so no rise is seen.")
 

@@ -37,9 +37,9 @@ def test_a_report_is_four_tables_three_files_a_figure_and_a_page(tmp_path: Path)
 
 
 def budget_runs(*budgets: int, **config: Any) -> list[Run]:
-    asked = {"budget_source": "given", "output_tokens": 50}
+    fields = {"budget_source": "given", "output_tokens": 50}
     return [
-        make_run([make_record(i, token_budget=b, **asked) for i in range(5)], f"budget:{b}", **config) for b in budgets
+        make_run([make_record(i, token_budget=b, **fields) for i in range(5)], f"budget:{b}", **config) for b in budgets
     ]
 
 

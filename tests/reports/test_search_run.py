@@ -48,8 +48,8 @@ def test_a_search_is_read_with_where_it_comes_from(tmp_path: Path) -> None:
 
 
 def test_rows_alone_are_enough(tmp_path: Path) -> None:
-    (found,) = load_search_runs(folder(tmp_path / "s", info=None))
-    assert found.data == "unnamed data" and search_notes(found)[0] == "Budgets were chosen by unknown sampler."
+    (search,) = load_search_runs(folder(tmp_path / "s", info=None))
+    assert search.data == "unnamed data" and search_notes(search)[0] == "Budgets were chosen by unknown sampler."
 
 
 @pytest.mark.parametrize("rows", [None, []])
@@ -61,9 +61,9 @@ def test_what_is_no_search_is_refused(rows: Any, tmp_path: Path) -> None:
 
 def test_the_table_tells_what_was_found_and_why_not() -> None:
     rows = [*ROWS[:2], row("n", [(9, 300, True)], best=None, reason="no gain"), row("m", [], reason="no gain")]
-    told = search_table(SearchRun(INFO, rows))
-    assert (told["Questions"], told["With a best budget"], told["Without: no gain"]) == ("4", "2", "2")
-    assert float(told["Tokens saved %"]) > 50
+    table = search_table(SearchRun(INFO, rows))
+    assert (table["Questions"], table["With a best budget"], table["Without: no gain"]) == ("4", "2", "2")
+    assert float(table["Tokens saved %"]) > 50
     nothing = search_table(SearchRun(INFO, rows[2:]))
     assert (nothing["Tokens saved %"], nothing["Tokens without a budget (of these)"]) == ("–", "–")
 
@@ -71,11 +71,11 @@ def test_the_table_tells_what_was_found_and_why_not() -> None:
 def test_a_search_is_a_row_beside_runs() -> None:
     lost = row("n", [(9, 300, True)], best=None, reason="no gain")
     info = {**INFO, "config": {**INFO["config"], "model": "m"}}
-    told = searched_row(SearchRun(info, [*ROWS[:2], lost]))
-    assert (told.model, told.data, told.n, told.provenance) == ("m", "stories", 3, "simulated")
+    report_row = searched_row(SearchRun(info, [*ROWS[:2], lost]))
+    assert (report_row.model, report_row.data, report_row.n, report_row.provenance) == ("m", "stories", 3, "simulated")
     best = [r.best.tokens for r in ROWS[:2] if r.best]
-    assert told.output_tokens == pytest.approx((sum(best) + (lost.vanilla.tokens or 0)) / 3)
-    assert told.accuracy == 1 and "without budgets 100.0 % of them are right" in told.notes[0]
+    assert report_row.output_tokens == pytest.approx((sum(best) + (lost.vanilla.tokens or 0)) / 3)
+    assert report_row.accuracy == 1 and "without budgets 100.0 % of them are right" in report_row.notes[0]
 
 
 def test_agreement_is_reported() -> None:
@@ -84,12 +84,12 @@ def test_agreement_is_reported() -> None:
 
 
 def test_budgets_of_a_run_are_measured_against_the_ranges() -> None:
-    found = SearchRun(INFO, ROWS)
+    search = SearchRun(INFO, ROWS)
     best = [r.best.budget if r.best else 0 for r in ROWS]
     run = make_run([make_record(0, id=r.id, token_budget=b) for r, b in zip(ROWS, best, strict=True)], "tale-ep")
-    quality = run_range_quality(run, found)
+    quality = run_range_quality(run, search)
     assert quality is not None and quality.n == 6 and quality.in_range_accuracy > 0.5
-    assert range_sentence("tale-ep", quality, found).startswith(
+    assert range_sentence("tale-ep", quality, search).startswith(
         f"tale-ep: {100 * quality.in_range_accuracy:.1f} % of 6"
     )
     rough = SearchRun({"config": {"search": {"sampler": "HalvingSampler"}}}, ROWS)

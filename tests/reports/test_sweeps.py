@@ -42,15 +42,15 @@ RUNGS = [rung(f"budget:{b}", [b] * N) for b in (60, 10, 25)]
 
 
 def test_three_budgets_and_a_vanilla_run_are_a_sweep() -> None:
-    (found,) = sweeps([vanilla(), *RUNGS])
-    assert [r.name for r in found.runs] == ["budget:60", "budget:10", "budget:25"] and found.vanilla.name == "cot"
-    assert len(found.curves) == N and len(found.curves[0].points) == 3
+    (sweep,) = sweeps([vanilla(), *RUNGS])
+    assert [r.name for r in sweep.runs] == ["budget:60", "budget:10", "budget:25"] and sweep.vanilla.name == "cot"
+    assert len(sweep.curves) == N and len(sweep.curves[0].points) == 3
     assert sweeps(RUNGS) == [] and sweeps([vanilla(), *RUNGS[:2]]) == []
 
 
 def test_shares_of_the_vanilla_tokens_are_a_sweep_too() -> None:
-    (found,) = sweeps([vanilla(), *(scaled(s) for s in (0.1, 0.3, 0.5))])
-    assert [p.budget for p in found.curves[1].points] == [12, 36, 60]
+    (sweep,) = sweeps([vanilla(), *(scaled(s) for s in (0.1, 0.3, 0.5))])
+    assert [p.budget for p in sweep.curves[1].points] == [12, 36, 60]
 
 
 def test_one_number_with_several_words_is_no_sweep() -> None:
@@ -64,22 +64,22 @@ def test_runs_of_another_model_are_not_mixed_in() -> None:
 
 
 def test_figures_name_the_model_and_the_evidence() -> None:
-    (found,) = sweeps([vanilla(), *RUNGS])
-    assert {drawing.stem for drawing in sweep_drawings(found)} == {"elasticity_questions", "elasticity_pooled"}
-    assert found.notes[0] == "Model: openai/gpt-4o-mini." and "Evidence of cot: simulated." in found.notes
+    (sweep,) = sweeps([vanilla(), *RUNGS])
+    assert {drawing.stem for drawing in sweep_drawings(sweep)} == {"elasticity_questions", "elasticity_pooled"}
+    assert sweep.notes[0] == "Model: openai/gpt-4o-mini." and "Evidence of cot: simulated." in sweep.notes
 
 
 def test_a_sweep_on_a_terminal_has_a_line_a_budget() -> None:
     screen = Console(width=120, record=True, file=io.StringIO())
     screen.print(sweep_table(vanilla(), [scaled(0.5), scaled(0.1)]).rich())
-    told = screen.export_text()
+    text = screen.export_text()
     assert (
-        told.index("cot")
-        < told.index("budget:0.5x")
-        < told.index("budget:0.1x")
-        < told.index("Evidence of cot: simulated.")
+        text.index("cot")
+        < text.index("budget:0.5x")
+        < text.index("budget:0.1x")
+        < text.index("Evidence of cot: simulated.")
     )
-    assert "savings are paired" in told
+    assert "savings are paired" in text
 
 
 def test_a_report_draws_them_beside_the_curve(tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ def test_no_secret_is_described(settings: dict[str, Any]) -> None:
     ],
 )
 def test_another_port_on_this_machine_is_the_same_server(address: str) -> None:
-    compared, told = address_of(address)
-    assert compared == "loopback" and told and told.startswith(address)
+    compared, recorded = address_of(address)
+    assert compared == "loopback" and recorded and recorded.startswith(address)
 
 
 @pytest.mark.parametrize(

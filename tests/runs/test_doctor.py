@@ -108,8 +108,8 @@ def test_a_cap_holds() -> None:
 
 
 def test_a_budget_is_kept_within_a_tenth() -> None:
-    kept = [Reading(mode="prompt", budget=10, adherence=a).within_budget for a in (0.5, 1.1, 1.2, None)]
-    assert kept == [True, True, False, False]
+    verdicts = [Reading(mode="prompt", budget=10, adherence=a).within_budget for a in (0.5, 1.1, 1.2, None)]
+    assert verdicts == [True, True, False, False]
 
 
 def test_rate_limits_are_read_from_the_headers_where_litellm_hands_them_on() -> None:

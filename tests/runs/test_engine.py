@@ -274,8 +274,8 @@ def test_truncated_empty_and_unreadable_are_outcomes_of_their_own() -> None:
     by_question = {PROBLEMS[i]["question"]: replies[i] for i in range(4)}
     with ScriptedServer(lambda request: next(r for q, r in by_question.items() if q in request.prompt)) as server:
         run = tale_dspy.evaluate(tale_dspy.VanillaCoT("question -> answer"), examples(4), lm=model(server))
-        found = {r.question: r.outcome for r in run.records}
-        assert [found[PROBLEMS[i]["question"]] for i in range(4)] == ["truncated", "empty", "unreadable", "correct"]
+        outcomes = {r.question: r.outcome for r in run.records}
+        assert [outcomes[PROBLEMS[i]["question"]] for i in range(4)] == ["truncated", "empty", "unreadable", "correct"]
 
 
 def test_the_adapters_of_dspy_end_in_outcomes_too() -> None:
@@ -335,15 +335,15 @@ def test_questions_the_program_was_tuned_on_are_refused_or_marked() -> None:
 
 
 def test_progress_counts_up_to_the_total() -> None:
-    seen: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     with solver() as server:
         tale_dspy.evaluate(
             tale_dspy.DirectAnswer("question -> answer"),
             examples(5),
             lm=model(server),
-            progress=lambda tally: seen.append((tally.done, tally.total)),
+            progress=lambda tally: progress.append((tally.done, tally.total)),
         )
-    assert seen[0] == (0, 5) and seen[-1] == (5, 5)
+    assert progress[0] == (0, 5) and progress[-1] == (5, 5)
 
 
 def test_calls_are_journalled_with_the_contracts_keys(tmp_path: Path) -> None:

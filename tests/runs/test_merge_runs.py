@@ -65,9 +65,9 @@ def test_the_figures_of_shards_are_those_of_the_unsharded_run_to_the_last_digit(
 
 
 def test_shards_compare_with_the_unsharded_run_draw_by_draw(folders: tuple[Path, Path]) -> None:
-    found = compare(baseline=load_run(folders[0]), run=load_run(folders[1]))
-    assert (found.n, found.right_to_wrong, found.wrong_to_right) == (N, 0, 0)
-    assert found.output_tokens.difference == 0 and list(found.changes) == []
+    comparison = compare(baseline=load_run(folders[0]), run=load_run(folders[1]))
+    assert (comparison.n, comparison.right_to_wrong, comparison.wrong_to_right) == (N, 0, 0)
+    assert comparison.output_tokens.difference == 0 and list(comparison.changes) == []
 
 
 def test_merging_writes_the_summary_and_counts_what_stands_twice_once(

@@ -92,11 +92,11 @@ def test_the_lock_file_of_a_lost_worker_is_removed_and_no_other(coordinator: Act
     folder.mkdir()
     held = folder / HELD
     coordinator.target.open(2, ("elsewhere", 7))
-    seen = []
+    locks = []
     for content in ("7\nelsewhere\n123\n", "8\nelsewhere\n123\n"):
         held.write_text(content)
-        do(coordinator, lambda context: seen.append(held.exists()) or False, tmp_path)
-    assert seen == [False, True]
+        do(coordinator, lambda context: locks.append(held.exists()) or False, tmp_path)
+    assert locks == [False, True]
 
 
 def test_a_shard_waits_until_the_worker_before_it_has_left(coordinator: Actor, tmp_path: Path) -> None:

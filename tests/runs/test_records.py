@@ -28,61 +28,64 @@ def summary(*records: Record) -> dict[str, Any]:
 def test_draws_of_a_question_are_averaged_first() -> None:
     draws = [record("a"), record("a", "wrong", repeat=1), record("b", repeat=0), record("b", repeat=1)]
     assert question_scores(draws) == {"a": 0.5, "b": 1.0}
-    found = summary(*draws)
-    assert (found["n"], found["repeats"], found["accuracy"]) == (2, 2, 0.75)
+    figures = summary(*draws)
+    assert (figures["n"], figures["repeats"], figures["accuracy"]) == (2, 2, 0.75)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_only_correct_counts_as_right(outcome: Any) -> None:
     assert record("a", outcome).correct == (outcome == "correct")
-    found = summary(record("a", outcome))
-    assert found["accuracy"] == float(outcome == "correct")
-    assert found["outcomes"] == {name: int(name == outcome) for name in OUTCOMES}
+    figures = summary(record("a", outcome))
+    assert figures["accuracy"] == float(outcome == "correct")
+    assert figures["outcomes"] == {name: int(name == outcome) for name in OUTCOMES}
 
 
 def test_nothing_known_is_null_and_never_0() -> None:
-    found = summary(record(calls=1, paid_calls=1))
+    figures = summary(record(calls=1, paid_calls=1))
     names = "output_tokens_mean estimate_tokens_mean prompt_tokens_mean reasoning_tokens_mean cost_usd latency_p50"
-    assert [found[name] for name in names.split()] == [None] * 6
-    assert (found["metric_tokens"], found["unknown_tokens"], found["calls"]) == (None, 1, 1)
+    assert [figures[name] for name in names.split()] == [None] * 6
+    assert (figures["metric_tokens"], figures["unknown_tokens"], figures["calls"]) == (None, 1, 1)
 
 
 def test_a_run_without_records_has_no_figures() -> None:
-    found = summary()
-    assert (found["n"], found["accuracy"], found["accuracy_ci95"], found["cost_usd"]) == (0, None, None, None)
-    assert found["program"] == "cot" and found["run_dir"] is None
+    figures = summary()
+    assert (figures["n"], figures["accuracy"], figures["accuracy_ci95"], figures["cost_usd"]) == (0, None, None, None)
+    assert figures["program"] == "cot" and figures["run_dir"] is None
 
 
 def test_means_are_over_what_is_known_and_a_sum_of_unknown_money_is_unknown() -> None:
-    found = summary(
+    figures = summary(
         record("a", output_tokens=10, cost_usd=0.1, calls=1),
         record("b", output_tokens=None, cost_usd=None, calls=1),
         record("c", output_tokens=30, cost_usd=0.2, calls=1),
     )
-    assert (found["output_tokens_mean"], found["unknown_tokens"], found["cost_usd"]) == (20.0, 1, None)
+    assert (figures["output_tokens_mean"], figures["unknown_tokens"], figures["cost_usd"]) == (20.0, 1, None)
 
 
 def test_a_question_that_was_never_asked_costs_nothing() -> None:
-    found = summary(record("a", cost_usd=0.5, calls=1), record("b", "error", calls=0))
-    assert found["cost_usd"] == 0.5
+    figures = summary(record("a", cost_usd=0.5, calls=1), record("b", "error", calls=0))
+    assert figures["cost_usd"] == 0.5
 
 
 def test_estimates_that_could_not_be_used_are_counted() -> None:
     sources = ["estimate", "clamped", "fallback", "given", None]
-    found = summary(*(record(str(i), budget_source=source) for i, source in enumerate(sources)))
-    assert found["estimate_fallbacks"] == 2
+    figures = summary(*(record(str(i), budget_source=source) for i, source in enumerate(sources)))
+    assert figures["estimate_fallbacks"] == 2
 
 
 def test_the_reasons_of_fallbacks_are_counted_the_most_frequent_first() -> None:
     reasons = ["truncated", "no budget", "no budget", None]
     rows = [record(str(i), budget_source="fallback", fallback_reason=reason) for i, reason in enumerate(reasons)]
-    found = summary(*rows, record("x", budget_source="estimate"))
-    assert list(found["fallback_reasons"].items()) == [("no budget", 2), ("no estimate", 1), ("truncated", 1)]
+    figures = summary(*rows, record("x", budget_source="estimate"))
+    assert list(figures["fallback_reasons"].items()) == [("no budget", 2), ("no estimate", 1), ("truncated", 1)]
 
 
 def test_a_summary_is_strict_json() -> None:
-    found = summary(record("a", latency_s=0.5, output_tokens=3, cost_usd=0.0, calls=1), record("b", "wrong", calls=1))
-    assert json.loads(json.dumps(found, allow_nan=False)) == {**found, "accuracy_ci95": list(found["accuracy_ci95"])}
+    figures = summary(record("a", latency_s=0.5, output_tokens=3, cost_usd=0.0, calls=1), record("b", "wrong", calls=1))
+    assert json.loads(json.dumps(figures, allow_nan=False)) == {
+        **figures,
+        "accuracy_ci95": list(figures["accuracy_ci95"]),
+    }
 
 
 def test_a_record_comes_back_from_json_whole_and_ignores_later_keys() -> None:
@@ -181,8 +184,8 @@ def test_net_tokens_hold_the_estimators(fields: dict[str, Any], net: int | None)
 
 def test_groups_are_summed_up_apart() -> None:
     right = [record(str(n), group="easy", output_tokens=10) for n in range(3)]
-    found = summary(*right, record("x", "wrong", group="hard", output_tokens=30), record("y", output_tokens=None))
-    groups = found["groups"]
+    figures = summary(*right, record("x", "wrong", group="hard", output_tokens=30), record("y", output_tokens=None))
+    groups = figures["groups"]
     assert {name: (g["n"], g["accuracy"], g["output_tokens_mean"]) for name, g in groups.items()} == {
         "easy": (3, 1.0, 10.0),
         "hard": (1, 0.0, 30.0),

@@ -77,9 +77,9 @@ NO_SCORES = [
 
 @pytest.mark.parametrize("value", NO_SCORES)
 def test_anything_else_is_an_error_of_the_question_that_says_what_came(value: Any) -> None:
-    found = asked("4", metric=lambda example, pred: value)
-    assert found["outcome"] == "error" and found["answer"] == "4" and "score" not in found
-    assert found["error"].startswith("metric: TypeError: a metric must give a bool, a finite number or a Prediction")
+    scored = asked("4", metric=lambda example, pred: value)
+    assert scored["outcome"] == "error" and scored["answer"] == "4" and "score" not in scored
+    assert scored["error"].startswith("metric: TypeError: a metric must give a bool, a finite number or a Prediction")
 
 
 def test_a_metric_that_raises_is_an_error_of_the_question() -> None:
@@ -93,8 +93,8 @@ def test_a_metric_that_raises_is_an_error_of_the_question() -> None:
     ("score", "threshold", "outcome"), [(0.5, 0.5, "correct"), (0.5, 0.6, "wrong"), (1, 1.0, "correct")]
 )
 def test_a_score_counts_from_the_threshold_on(score: float, threshold: float, outcome: str) -> None:
-    found = asked("x", "y", lambda example, pred: score, threshold)
-    assert (found["score"], found["outcome"]) == (score, outcome)
+    scored = asked("x", "y", lambda example, pred: score, threshold)
+    assert (scored["score"], scored["outcome"]) == (score, outcome)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_answers_are_compared_whatever_their_form(answer: Any, gold: Any, right:
     ],
 )
 def test_the_answer_is_the_golds_field_or_the_only_output(pred: Any, answer: Any) -> None:
-    found = asked(pred)
-    assert found["answer"] == answer and found["outcome"] == ("correct" if answer else "unreadable")
+    scored = asked(pred)
+    assert scored["answer"] == answer and scored["outcome"] == ("correct" if answer else "unreadable")
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_fewer_pieces_than_workers(workers: Workers[int], items: int, count: int
 
 def test_a_track_block_goes_on_listening_and_modules_around_do_not() -> None:
     with tale_dspy.track(), dspy.context(caller_modules=[*dspy.settings.caller_modules, dspy.Predict("a -> b")]):
-        found = run_settings("lm", "adapter")
-    assert len(found["caller_modules"]) == 1 and (found["lm"], found["adapter"]) == ("lm", "adapter")
+        settings = run_settings("lm", "adapter")
+    assert len(settings["caller_modules"]) == 1 and (settings["lm"], settings["adapter"]) == ("lm", "adapter")
     assert "adapter" not in run_settings("lm")
 
 

@@ -99,8 +99,8 @@ def test_what_is_no_model_is_refused(options: dict[str, Any]) -> None:
 def test_difficulty_decides_the_least_word_and_an_estimate_is_a_number() -> None:
     model = EffortReply(BANK, difficulty=lambda question: 0.3)
     assert {model.least_word(question) for question in BANK} == {"low"}
-    asked = model(request(f"Task: estimate the minimum number of tokens for\nQ: {QUESTION}", reasoning_effort="low"))
-    assert read_budget(asked.text) is not None
+    estimate = model(request(f"Task: estimate the minimum number of tokens for\nQ: {QUESTION}", reasoning_effort="low"))
+    assert read_budget(estimate.text) is not None
 
 
 def test_a_number_in_the_prompt_shortens_the_thought_where_it_is_told_to() -> None:

@@ -186,8 +186,8 @@ def test_word_problems_are_distinct_seeded_and_a_prefix_of_longer_lists() -> Non
     ],
 )
 def test_the_answers_follow_from_the_questions(pattern: str, answer: Callable[..., int]) -> None:
-    found = [(re.search(pattern, row["question"]), row["answer"]) for row in word_problems(500)]
-    checked = [(answer(*map(int, match.groups())), int(gold)) for match, gold in found if match]
+    matches = [(re.search(pattern, row["question"]), row["answer"]) for row in word_problems(500)]
+    checked = [(answer(*map(int, match.groups())), int(gold)) for match, gold in matches if match]
     assert len(checked) > 50
     assert all(ours == gold >= 0 for ours, gold in checked)
 

@@ -80,9 +80,9 @@ def test_requests_keep_bodies_and_headers_but_no_credentials(echo: ScriptedServe
     secrets = {"Authorization": "Bearer sk-secret", "api-key": "sk-secret", "Cookie": "sk-secret", "X-Trace": "7"}
     body = {"messages": [{"role": "user", "content": "hi"}], "seed": 3}
     send(echo, "POST", "/chat/completions", body, **secrets)
-    (kept,) = echo.requests
-    assert (kept.body, kept.headers["x-trace"], kept.authorized) == (body, "7", True)
-    assert "sk-secret" not in repr(vars(echo)) + repr(kept)
+    (logged,) = echo.requests
+    assert (logged.body, logged.headers["x-trace"], logged.authorized) == (body, "7", True)
+    assert "sk-secret" not in repr(vars(echo)) + repr(logged)
 
 
 def test_a_request_without_a_key_is_not_authorized(echo: ScriptedServer) -> None:

@@ -29,7 +29,7 @@ def test_a_string_is_the_reply_to_everything() -> None:
 
 
 def test_the_reply_function_sees_the_whole_request() -> None:
-    seen: list[Request] = []
+    requests: list[Request] = []
     messages = [
         {"role": "system", "content": "be good"},
         {"role": "developer", "content": "be brief"},
@@ -38,11 +38,11 @@ def test_the_reply_function_sees_the_whole_request() -> None:
         {"role": "user", "content": [{"type": "text", "text": "last"}, {"type": "image_url"}, "odd"]},
         {"role": "tool", "content": 3},
     ]
-    with ScriptedServer(lambda request: (seen.append(request), "ok")[1]) as server:
+    with ScriptedServer(lambda request: (requests.append(request), "ok")[1]) as server:
         for _ in range(2):
             ask(server, messages=messages)
-    assert (seen[0].prompt, seen[0].system) == ("last", "be good\nbe brief")
-    assert [(r.n, r.seen) for r in seen] == [(1, 0), (2, 1)]
+    assert (requests[0].prompt, requests[0].system) == ("last", "be good\nbe brief")
+    assert [(r.n, r.seen) for r in requests] == [(1, 0), (2, 1)]
 
 
 def test_latency_and_delay_add_up() -> None:

@@ -60,8 +60,8 @@ def test_a_control_that_is_off_is_obeyed(body: Any) -> None:
 @pytest.mark.parametrize("close", ["Do not think any further: answer.", COT + "\nDo not think."])
 def test_words_close_the_thought(close: str) -> None:
     turns = [{"role": "user", "content": COT}, {"role": "user", "content": close + " [[answer]]"}]
-    told = request(close + " [[answer]]")
-    reply = ThinkingReply(SOLVER)(told.__class__(**{**vars(told), "messages": turns}))
+    answer_request = request(close + " [[answer]]")
+    reply = ThinkingReply(SOLVER)(answer_request.__class__(**{**vars(answer_request), "messages": turns}))
     assert (reply.text, reply.finish_reason) == (RIGHT, "stop")
 
 

@@ -30,11 +30,11 @@ def served(server: ScriptedServer) -> Any:
 
 def test_a_shorter_model_is_proven_on_two_run_folders_and_read_the_second_time(tmp_path: Path) -> None:
     with answering(60) as long, answering(5) as short:
-        told: Any = (VanillaCoT("question -> answer"), served(long), served(short), QUESTIONS)
-        verdict = evaluate_adapter(*told, out=tmp_path, max_drop=0.9, min_saving=0.5)
+        arguments: Any = (VanillaCoT("question -> answer"), served(long), served(short), QUESTIONS)
+        verdict = evaluate_adapter(*arguments, out=tmp_path, max_drop=0.9, min_saving=0.5)
         assert (verdict.passed, verdict.n, verdict.saving > 0.5) == (True, 6, True)
         assert (long.stats.requests, short.stats.requests) == (6, 6)
-        assert evaluate_adapter(*told, out=tmp_path, max_drop=0.9, min_saving=0.5) == verdict
+        assert evaluate_adapter(*arguments, out=tmp_path, max_drop=0.9, min_saving=0.5) == verdict
         assert (long.stats.requests, short.stats.requests) == (6, 6)
     assert {path.name for path in tmp_path.iterdir()} == {"base", "tuned"}
 

@@ -25,7 +25,7 @@ def searched(n: int, **changed: Any) -> SearchRow:
     best = BestBudget(10, 8.0, changed.pop("tokens", 8), trial.text, ConfirmationDraws(2, 2))
     if best.selected_tokens != 8:
         trial = Trial(10, best.selected_tokens, True, trial.text, "stop")
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": example_id(dspy.Example(question=question, answer=str(n + 1)).with_inputs("question"), "answer"),
         "question": question,
         "gold": str(n + 1),
@@ -34,7 +34,7 @@ def searched(n: int, **changed: Any) -> SearchRow:
         "trials": [Trial(5, 30, False, "?"), trial],
         "best": best,
     }
-    return SearchRow(**{**told, **changed})
+    return SearchRow(**{**fields, **changed})
 
 
 def test_a_plain_prompt_gets_the_models_own_short_reply() -> None:

@@ -15,18 +15,18 @@ def test_both_replies_end_and_nothing_is_cut(base: Path, rows: Any, tmp_path: Pa
     plan = plan_training(str(base), rows, tmp_path / "a", DpoOptions(batch_size=5))
     trainer = build(setup_of(plan, []))
     assert {"ref_chosen_logps", "ref_rejected_logps"} <= set(trainer.train_dataset.column_names)
-    seen: list[Any] = []
+    batches: list[Any] = []
     for batch in trainer.get_train_dataloader():
-        told = []
+        replies = []
         columns = (batch[name] for name in ("input_ids", "attention_mask", "completion_mask"))
         for ids, real, taught in zip(*columns, strict=True):
             length, reply = int(real.sum()), int(taught.sum())
             assert taught[length - reply : length].all()
             assert ids[length - 1] == trainer.processing_class.eos_token_id
-            told.append((ids[: length - reply].tolist(), ids[length - reply : length].tolist()))
-        half = len(told) // 2
-        seen += [(prompt, chosen, told[half + n][1]) for n, (prompt, chosen) in enumerate(told[:half])]
-    assert seen == [(plan.rows[n].prompt, *plan.rows[n].replies) for n in plan.order]
+            replies.append((ids[: length - reply].tolist(), ids[length - reply : length].tolist()))
+        half = len(replies) // 2
+        batches += [(prompt, chosen, replies[half + n][1]) for n, (prompt, chosen) in enumerate(replies[:half])]
+    assert batches == [(plan.rows[n].prompt, *plan.rows[n].replies) for n in plan.order]
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from tale_dspy.training.trainer import TrainingStep
 
 def test_an_adapter_is_trained_by_rewards(base: Path, rows: Any, tmp_path: Path) -> None:
     options = GrpoOptions(batch_size=4, generations=2, max_new_tokens=6, budget=3, price=0.1, epochs=0.5, reward="alp")
-    seen: list[TrainingStep] = []
+    steps: list[TrainingStep] = []
     questions = [{"prompt": row["prompt"], "gold": "1"} for row in rows]
-    trained = train_grpo(str(base), questions, tmp_path / "a", options, progress=seen.append)
-    assert trained.card["strategy"] == "grpo" and trained.card["results"]["steps"] == 3 == seen[-1].steps
+    trained = train_grpo(str(base), questions, tmp_path / "a", options, progress=steps.append)
+    assert trained.card["strategy"] == "grpo" and trained.card["results"]["steps"] == 3 == steps[-1].steps
     assert (tmp_path / "a" / "adapter_model.safetensors").is_file()
 
 

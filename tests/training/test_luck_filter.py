@@ -8,9 +8,14 @@ from tale_dspy.training.luck_filter import NeighborAccuracy
 
 
 def row(vanilla: int | None, *trials: tuple[int | None, bool], right: bool = True) -> SearchRow:
-    told: Any = [Trial(50, tokens, correct) for tokens, correct in trials]
+    searched_trials: Any = [Trial(50, tokens, correct) for tokens, correct in trials]
     return SearchRow(
-        id="1", question="q", gold="1", predictor="self", vanilla=VanillaAnswer(vanilla, "t", right), trials=told
+        id="1",
+        question="q",
+        gold="1",
+        predictor="self",
+        vanilla=VanillaAnswer(vanilla, "t", right),
+        trials=searched_trials,
     )
 
 

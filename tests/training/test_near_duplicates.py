@@ -44,5 +44,5 @@ def test_questions_without_numbers_and_words_count_too() -> None:
 
 def test_thousands_of_questions_of_the_same_numbers_are_compared_fast() -> None:
     met = NearDuplicateIndex()
-    found = [met.add(f"name{n} has 2 of thing{n} and place{n} has 3 of what{n} holds") for n in range(3000)]
-    assert not any(found)
+    duplicates = [met.add(f"name{n} has 2 of thing{n} and place{n} has 3 of what{n} holds") for n in range(3000)]
+    assert not any(duplicates)

@@ -63,17 +63,17 @@ def test_bootstrap_finetune_gives_a_program_that_answers_like_its_teacher(
 
     tuning = dspy.BootstrapFinetune(metric=right, train_kwargs=QUICK, adapter=TaleAdapter(), num_threads=1)
     tuned = tuning.compile(student, trainset=train, teacher=teacher)
-    found = tuned(question=QUESTION)
-    assert (found.answer, found.reasoning) == ("7", "So")
+    pred = tuned(question=QUESTION)
+    assert (pred.answer, pred.reasoning) == ("7", "So")
     (predictor,) = tuned.predictors()
     assert predictor.lm is not None and predictor.lm.model.startswith(f"{lm.model}+{tmp_path}/tale-sft-")
 
 
 def test_the_same_call_again_trains_nothing(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSPY_FINETUNEDIR", str(tmp_path))
-    told = ("local:" + str(base), [ROWS["completion"]], "completion", {**QUICK, "epochs": 1})
+    arguments = ("local:" + str(base), [ROWS["completion"]], "completion", {**QUICK, "epochs": 1})
     first, again = LocalTrainingJob(), LocalTrainingJob()
-    assert TrlProvider.finetune(first, *told) == TrlProvider.finetune(again, *told)
+    assert TrlProvider.finetune(first, *arguments) == TrlProvider.finetune(again, *arguments)
     assert first.step is not None and again.step is None
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -71,6 +71,6 @@ def test_no_rows_are_refused(data: Any) -> None:
 
 def test_the_hash_is_that_of_what_is_trained() -> None:
     rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}]
-    told = rows_hash(read_rows(rows, "sft"))
-    assert told == rows_hash(read_rows([{"id": "x", **row} for row in rows], "sft"))
-    assert told != rows_hash(read_rows(rows[::-1], "sft"))
+    expected = rows_hash(read_rows(rows, "sft"))
+    assert expected == rows_hash(read_rows([{"id": "x", **row} for row in rows], "sft"))
+    assert expected != rows_hash(read_rows(rows[::-1], "sft"))

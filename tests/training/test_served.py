@@ -29,11 +29,11 @@ def serve() -> Iterator[Callable[[Answers], str]]:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 answer = answers.get(self.path)
-                found = json.dumps({} if answer is None else answer(body)).encode()
+                content = json.dumps({} if answer is None else answer(body)).encode()
                 self.send_response(404 if answer is None else 200)
-                self.send_header("Content-Length", str(len(found)))
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(found)
+                self.wfile.write(content)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -68,14 +68,14 @@ def counted(n: int) -> Answers:
 
 def test_the_same_tokens_pass_by_either_way(serve: Any, trained: Any, base: Path) -> None:
     card, ids = trained
-    asked: list[dict[str, Any]] = []
+    bodies: list[dict[str, Any]] = []
 
     def tokenize(body: dict[str, Any]) -> Any:
-        asked.append(body)
+        bodies.append(body)
         return {"tokens": ids}
 
     check_served(card, base, "tuned", serve({"/tokenize": tokenize}))
-    assert asked == [{"model": "tuned", "messages": MESSAGES, "add_generation_prompt": True}]
+    assert bodies == [{"model": "tuned", "messages": MESSAGES, "add_generation_prompt": True}]
     check_served(card, base, "tuned", serve(counted(len(ids))) + "/")
 
 

@@ -15,7 +15,7 @@ from tale_dspy.training.trainer import setup_of
 def test_the_loss_lies_on_completions_that_end_and_nothing_is_cut(base: Path, rows: Any, tmp_path: Path) -> None:
     plan = plan_training(str(base), rows, tmp_path / "a", SftOptions(batch_size=5))
     trainer = build(setup_of(plan, []))
-    seen = []
+    batches = []
     for batch in trainer.get_train_dataloader():
         for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True):
             length = int(mask.sum())
@@ -24,8 +24,8 @@ def test_the_loss_lies_on_completions_that_end_and_nothing_is_cut(base: Path, ro
                 taught[-1] == trainer.processing_class.eos_token_id and taught == ids[:length][-len(taught) :].tolist()
             )
             assert (labels[length:] == IGNORED).all()
-            seen.append((ids[: length - len(taught)].tolist(), taught))
-    assert seen == [(plan.rows[n].prompt, plan.rows[n].replies[0]) for n in plan.order]
+            batches.append((ids[: length - len(taught)].tolist(), taught))
+    assert batches == [(plan.rows[n].prompt, plan.rows[n].replies[0]) for n in plan.order]
 
 
 def test_the_adapter_says_what_it_was_taught(base: Path, rows: Any, tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def test_a_killed_training_goes_on_to_the_same_end(kind: Any, base: Path, rows: 
     with pytest.raises(KeyboardInterrupt):
         trained(base, rows, tmp_path / "cut", options, killed_at(5))
     assert (tmp_path / "cut" / "checkpoints" / "checkpoint-4" / "manifest.json").is_file()
-    seen: list[TrainingStep] = []
-    cut = trained(base, rows, tmp_path / "cut", options, seen.append)
-    assert seen[0].step == 4 and seen[-1].step == 6 == seen[-1].steps
+    steps: list[TrainingStep] = []
+    cut = trained(base, rows, tmp_path / "cut", options, steps.append)
+    assert steps[0].step == 4 and steps[-1].step == 6 == steps[-1].steps
     assert cut.card["results"]["losses"] == pytest.approx(whole.card["results"]["losses"], abs=1e-3)
     assert cut.card["results"]["loss"] == pytest.approx(whole.card["results"]["loss"], abs=1e-3)
     assert not (tmp_path / "cut" / "checkpoints").exists()
@@ -73,8 +73,10 @@ def test_qlora_without_its_package_or_a_gpu_is_refused(
     installed: Any, error: Any, said: str, base: Path, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_training(str(base), rows, tmp_path / "a", SftOptions(quantize="4bit"))
-    found = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: installed if name == "bitsandbytes" else found(name))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: installed if name == "bitsandbytes" else find_spec(name)
+    )
     with pytest.raises(error, match=said):
         setup_of(plan, [])
 

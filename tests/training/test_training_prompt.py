@@ -32,9 +32,9 @@ def test_the_prompt_is_the_plain_one_without_a_budget(program: Any) -> None:
 
 
 def test_a_converted_chain_of_thought_is_asked_as_dspy_asks_it() -> None:
-    own, converted = dspy.ChainOfThought(SIGNATURE), tale_dspy.budgeted(dspy.ChainOfThought(SIGNATURE))
-    asked = {"question": "How many?"}
-    assert TrainingPrompt(converted, "self").prompt(asked) == TrainingPrompt(own, "self").prompt(asked)
+    plain, converted = dspy.ChainOfThought(SIGNATURE), tale_dspy.budgeted(dspy.ChainOfThought(SIGNATURE))
+    inputs = {"question": "How many?"}
+    assert TrainingPrompt(converted, "self").prompt(inputs) == TrainingPrompt(plain, "self").prompt(inputs)
 
 
 def test_dspys_own_chain_of_thought_is_asked_through_its_own_adapter() -> None:

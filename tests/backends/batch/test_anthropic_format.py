@@ -39,11 +39,11 @@ def test_an_unclear_submission_is_found_by_its_ids_once_it_has_ended() -> None:
     with BatchServer("4", batch_faults=BatchFaults(unclear=1, delay=0.1)) as server:
         batch_id = with_client(server, lambda client: client.submit("tale-1", REQUESTS))
         assert server.batch_stats.batches == 1
-        found = with_client(server, lambda client: client.find("tale-1", IDS, time.time(), ()))
+        found_id = with_client(server, lambda client: client.find("tale-1", IDS, time.time(), ()))
         known = with_client(server, lambda client: client.find("tale-1", IDS, time.time(), {batch_id}))
         others = with_client(server, lambda client: client.find("tale-1", {f"x{i}" for i in IDS}, time.time(), ()))
         later = with_client(server, lambda client: client.find("tale-1", IDS, time.time() + 10_000, ()))
-    assert (found, known, others, later) == (batch_id, "", "", "")
+    assert (found_id, known, others, later) == (batch_id, "", "", "")
 
 
 def test_a_full_queue_asks_for_smaller_batches() -> None:

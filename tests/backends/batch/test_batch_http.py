@@ -39,9 +39,9 @@ def asked(pages: list[WireAnswer], request: Any) -> tuple[list[HttpMessage], Any
 
 def test_what_fails_in_passing_is_sent_again_with_the_key() -> None:
     pages = [WireAnswer("other", 500), WireAnswer("other", 429), WireAnswer("other", body=b'{"id": 1}')]
-    seen, value = asked(pages, lambda http, url: http.get(url))
-    assert value == {"id": 1} and len(seen) == 3
-    assert {m.headers["authorization"] for m in seen} == {"Bearer k"}
+    requests, value = asked(pages, lambda http, url: http.get(url))
+    assert value == {"id": 1} and len(requests) == 3
+    assert {m.headers["authorization"] for m in requests} == {"Bearer k"}
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_what_is_refused_is_one_sentence(status: int, sentence: str) -> None:
 def test_a_submission_is_not_repeated_blindly() -> None:
     with pytest.raises(UnclearSendError):
         asked([WireAnswer("other", 502)], lambda http, url: http.send_once(url, json={}))
-    seen, reply = asked([WireAnswer("other", 429)], lambda http, url: http.send_once(url, json={}))
-    assert reply.status_code == 429 and len(seen) == 1
+    requests, reply = asked([WireAnswer("other", 429)], lambda http, url: http.send_once(url, json={}))
+    assert reply.status_code == 429 and len(requests) == 1
 
 
 def test_lines_are_cut_at_newlines_alone() -> None:

@@ -242,10 +242,10 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_row_that_is_no_number_fails_alone_and_leaves_nothing_behind(poisoned: Model, temperature: float) -> None:
     texts = ["a", "two words", "q", "three more words", "q", "four"]
-    told = {"temperature": temperature}
-    wanted = alone(poisoned, "a", "two words", "three more words", "four", **told)
+    settings = {"temperature": temperature}
+    wanted = alone(poisoned, "a", "two words", "three more words", "four", **settings)
     batch = poisoned.batch(3)
-    jobs = [poisoned.job(text, **told) for text in texts * 3]
+    jobs = [poisoned.job(text, **settings) for text in texts * 3]
     for job in jobs:
         batch.add(job)
     run(batch)

@@ -110,17 +110,17 @@ def test_a_prompt_longer_than_the_window_is_refused_in_one_sentence(engine: Loca
 
 def test_a_cancelled_task_leaves_the_batch_and_the_others_go_on(base: Path) -> None:
     engine = LocalEngine(f"local:{base}", max_batch=2)
-    asked = [request(q, max_tokens=60, temperature=1.0) for q in QUESTIONS[:6]]
+    requests = [request(q, max_tokens=60, temperature=1.0) for q in QUESTIONS[:6]]
 
     async def run() -> list[Any]:
-        tasks = [asyncio.create_task(AsyncLocalEngine(engine).complete(one)) for one in asked]
+        tasks = [asyncio.create_task(AsyncLocalEngine(engine).complete(one)) for one in requests]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks[4:]:
             task.cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     result = asyncio.run(run())
-    assert [told(r) for r in result[:4]] == all_at_once(engine, asked[:4])
+    assert [told(r) for r in result[:4]] == all_at_once(engine, requests[:4])
     assert all(isinstance(r, asyncio.CancelledError) or told(r) for r in result[4:])
 
 
@@ -159,14 +159,14 @@ class RecordingFuture(Future[Any]):
 def test_the_time_limit_counts_from_the_start_of_the_row(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, timeout: float | None, waits: list[tuple[str, float | None]]
 ) -> None:
-    seen: list[tuple[str, float | None]] = []
+    timeouts: list[tuple[str, float | None]] = []
     job = engine.load().tokenizer.job(request(), "", 0)
-    job.started, job.future = RecordingFuture("started", seen), RecordingFuture("future", seen)
+    job.started, job.future = RecordingFuture("started", timeouts), RecordingFuture("future", timeouts)
     job.finish(GeneratedReply("late", "stop", 1, 1))
     monkeypatch.setattr(engine, "submit", lambda _: job)
     with use_sample_request(SampleRequest(timeout=timeout)):
         assert engine.complete(request()).message.text == "late"
-    assert seen == waits
+    assert timeouts == waits
 
 
 def test_in_an_event_loop_it_counts_from_there_too(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,8 +189,12 @@ def test_a_choice_that_came_too_late_is_the_same_draw_when_tried_again(engine: L
     from dspy.lm15 import TimeoutError as LateError
 
     def complete() -> Any:
-        asked = request(**HOT)
-        return asyncio.run(AsyncLocalEngine(engine).complete(asked)) if asynchronous else engine.complete(asked)
+        hot_request = request(**HOT)
+        return (
+            asyncio.run(AsyncLocalEngine(engine).complete(hot_request))
+            if asynchronous
+            else engine.complete(hot_request)
+        )
 
     wanted = told(complete())
     with use_sample_request(draw := SampleRequest(timeout=0.01)):
@@ -230,13 +234,13 @@ def test_two_lms_of_one_model_share_weights_and_the_last_frees_them(base: Path) 
 
 def test_adapters_share_the_tensors_of_their_base_and_leave_its_replies_alone(base: Path, adapters: list[Path]) -> None:
     plain, *tuned = (LocalEngine(f"local:{base}{plus}") for plus in ("", *(f"+{a}" for a in adapters)))
-    asked = [request(q) for q in QUESTIONS[:8]]
-    before = [told(plain.complete(one)) for one in asked]
-    each = [[told(engine.complete(one)) for one in asked] for engine in tuned]
+    requests = [request(q) for q in QUESTIONS[:8]]
+    before = [told(plain.complete(one)) for one in requests]
+    each = [[told(engine.complete(one)) for one in requests] for engine in tuned]
     assert plain.load()[0] is tuned[0].load()[0] is tuned[1].load()[0]
     with ThreadPoolExecutor(24) as pool:
-        engines = [e for e in (plain, *tuned) for _ in asked]
-        mixed = list(pool.map(lambda e, one: told(e.complete(one)), engines, asked * 3))
+        engines = [e for e in (plain, *tuned) for _ in requests]
+        mixed = list(pool.map(lambda e, one: told(e.complete(one)), engines, requests * 3))
     assert mixed == before + each[0] + each[1]
     assert all(x != y for x, y in [(before, each[0]), (before, each[1]), (each[0], each[1])])
 
@@ -251,9 +255,9 @@ def test_a_retrained_model_at_the_same_path_is_another(base: Path, tmp_path: Pat
 
 def test_the_identity_is_that_of_the_files_and_not_of_the_path(base: Path, copied: Any, adapters: list[Path]) -> None:
     names = [f"local:{base}", f"local:{copied(base)}", f"local:{base}+{adapters[0]}", f"local:{base}+{adapters[1]}"]
-    found = [LocalEngine(name).identity for name in names]
-    assert found[0] == found[1]
-    assert len(set(found)) == 3
+    identities = [LocalEngine(name).identity for name in names]
+    assert identities[0] == identities[1]
+    assert len(set(identities)) == 3
 
 
 # An engine among DSPy's things

@@ -92,8 +92,8 @@ def test_a_model_that_is_none_or_broken_is_refused(
 ) -> None:
     folder = copied(base)
     damage(folder)
-    told, text = refused(files.check_model, folder)
-    assert told is kind
+    error_kind, text = refused(files.check_model, folder)
+    assert error_kind is kind
     assert message in text
     assert str(folder) in text
 
@@ -139,8 +139,8 @@ def test_a_whole_frame_is_taken(tmp_path: Path) -> None:
 
 
 def manifest(folder: Path, **sums: str) -> None:
-    told = {path.name: files.file_hash(path) for path in folder.iterdir() if path.name != files.MANIFEST}
-    (folder / files.MANIFEST).write_text(json.dumps({"files": told | sums}))
+    hashes = {path.name: files.file_hash(path) for path in folder.iterdir() if path.name != files.MANIFEST}
+    (folder / files.MANIFEST).write_text(json.dumps({"files": hashes | sums}))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
@@ -196,8 +196,8 @@ def test_an_adapter_that_is_none_broken_or_of_another_base_is_refused(
 ) -> None:
     folder = copied(adapters[0])
     damage(folder)
-    told, text = refused(files.check_adapter, folder, str(base), base)
-    assert told is kind
+    error_kind, text = refused(files.check_adapter, folder, str(base), base)
+    assert error_kind is kind
     assert message in text
     assert str(folder) in text
 

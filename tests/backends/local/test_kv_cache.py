@@ -48,10 +48,10 @@ class Book:
         padded = torch.tensor([[0.0] * (width - len(tokens)) + tokens for tokens in new])
         keys = padded[:, None, :, None].expand(-1, 2, -1, 3)
         for layer in range(LAYERS):
-            found, values = self.columns.write(layer, window, keys * (layer + 1), -keys * (layer + 1))
-            assert torch.equal(found, -values)
-            assert found.shape == (len(new), 2, window.end - window.begin, 3)
-            self._compare(window, found[:, 1, :, 2] / (layer + 1))
+            covered, values = self.columns.write(layer, window, keys * (layer + 1), -keys * (layer + 1))
+            assert torch.equal(covered, -values)
+            assert covered.shape == (len(new), 2, window.end - window.begin, 3)
+            self._compare(window, covered[:, 1, :, 2] / (layer + 1))
 
     def _compare(self, window: CacheSlice, found: torch.Tensor) -> None:
         for row, line in enumerate(found.tolist(), window.rows.start):

@@ -31,7 +31,7 @@ def test_the_longest_entry_a_prompt_begins_with_is_found() -> None:
     store = PrefixStore()
     for length in (20, 40, 60):
         store.add(SharedPrefix(tuple(FORM[:length]), ()))
-    assert [len(found.ids) if (found := store.find(ids)) else 0 for ids in ([*FORM, 1], FORM, FORM[:30], [5])] == [
+    assert [len(prefix.ids) if (prefix := store.find(ids)) else 0 for ids in ([*FORM, 1], FORM, FORM[:30], [5])] == [
         60,
         40,  # one token at least is to be read
         20,

@@ -29,8 +29,8 @@ def tokenizer() -> PromptTokenizer:
 
 
 def request(*messages: Message, system: Any = None, tools: Any = (), **config: Any) -> Request:
-    told = messages or (Message.user("Hi"),)
-    return Request(model="m", messages=told, system=system, tools=tools, config=Config(**config))
+    chat = messages or (Message.user("Hi"),)
+    return Request(model="m", messages=chat, system=system, tools=tools, config=Config(**config))
 
 
 def job(

@@ -113,9 +113,9 @@ def test_a_token_that_cannot_be_is_never_drawn() -> None:
 def test_a_row_that_is_not_finite_is_none_and_the_others_are_chosen(broken: float, sampling: SamplingParams) -> None:
     table = logits(ODDS, ODDS, ODDS)
     table[1, 2] = broken
-    found = choose_tokens(table, [(sampling, random.Random(i)) for i in range(3)])
+    tokens = choose_tokens(table, [(sampling, random.Random(i)) for i in range(3)])
     whole = choose_tokens(logits(ODDS, ODDS, ODDS), [(sampling, random.Random(i)) for i in range(3)])
-    assert found == [whole[0], None, whole[2]]
+    assert tokens == [whole[0], None, whole[2]]
 
 
 def test_half_precision_is_drawn_from_too() -> None:

@@ -71,8 +71,8 @@ def test_weights_that_are_not_those_of_the_configuration_are_refused(
 ) -> None:
     folder = copied(base)
     rewrite(folder, change)
-    told = refused(load, folder)
-    assert told == f"DataError: {folder}: the weights are not those of its config.json ({message})"
+    refusal = refused(load, folder)
+    assert refusal == f"DataError: {folder}: the weights are not those of its config.json ({message})"
 
 
 def test_a_shard_under_another_name_is_not_taken_for_the_whole(base: Path, copied: Copied) -> None:
@@ -125,7 +125,7 @@ def test_a_model_that_cannot_write_row_by_row_is_refused(base: Path, tmp_path: P
     }
     made[kind]().save_pretrained(tmp_path / kind)
     shutil.copy(base / "tokenizer.json", tmp_path / kind)
-    assert "as a causal language model" in (told := refused(load, tmp_path / kind)) or "keeps a state" in told
+    assert "as a causal language model" in (message := refused(load, tmp_path / kind)) or "keeps a state" in message
 
 
 @pytest.mark.parametrize(("device", "message"), [("nothing", "must be one of torch's"), ("meta:x", "must be one of")])
@@ -168,8 +168,8 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(base: Path, copied: Copied) 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base: Path, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "m", vocab_size=100, ends=2)
-    told = refused(weights.load_prompt_tokenizer, folder, load(folder))
-    assert told == f"DataError: {folder}: the tokenizer has 260 tokens, the model only 100"
+    message = refused(weights.load_prompt_tokenizer, folder, load(folder))
+    assert message == f"DataError: {folder}: the tokenizer has 260 tokens, the model only 100"
 
 
 # Adapters
@@ -178,11 +178,11 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base: Path, tmp_
 def test_adapters_share_the_tensors_of_their_base(others: dict[str, Path], tmp_path: Path) -> None:
     base = others["qwen2"]
     model = load(base)
-    own = {p.data_ptr() for p in model.parameters()}
+    base_pointers = {p.data_ptr() for p in model.parameters()}
     for seed in (1, 2):
         adapter = make_adapter(tmp_path / f"a{seed}", base, seed=seed)
         put_on = weights.attach_adapter(model, adapter, "base")
-        new = [name for name, p in put_on.named_parameters() if p.data_ptr() not in own]
+        new = [name for name, p in put_on.named_parameters() if p.data_ptr() not in base_pointers]
         assert len(new) == 8  # two matrices of two modules of two layers
         assert all("lora_" in name for name in new)
     assert not any("lora_" in name for name, _ in model.named_parameters())
@@ -210,8 +210,8 @@ def test_an_adapter_with_a_whole_module_of_its_own_leaves_the_base_as_it_was(bas
 
 def test_an_adapter_that_does_not_fit_is_refused(base: Path, adapters: list[Path], tmp_path: Path) -> None:
     wide = load(make_model(tmp_path / "base", hidden_size=64))
-    told = refused(weights.attach_adapter, wide, adapters[0], "wide")
-    assert told.startswith(f"DataError: {adapters[0]} cannot be put on wide: ")
+    message = refused(weights.attach_adapter, wide, adapters[0], "wide")
+    assert message.startswith(f"DataError: {adapters[0]} cannot be put on wide: ")
 
 
 def _stray(tensors: dict[str, torch.Tensor]) -> None:
@@ -261,8 +261,8 @@ def test_a_name_is_looked_up_in_the_cache_of_the_hub(base: Path, hub: Hub) -> No
 
 
 def test_a_name_the_hub_does_not_give_is_said_in_one_sentence(hub: Hub) -> None:
-    told = refused(weights.resolve_folder, ModelPath("some/model"))
-    assert told.startswith("UsageError: some/model is no folder, and the Hugging Face hub does not give it: ")
+    message = refused(weights.resolve_folder, ModelPath("some/model"))
+    assert message.startswith("UsageError: some/model is no folder, and the Hugging Face hub does not give it: ")
 
 
 def test_a_model_of_the_hub_without_safetensors_is_refused(base: Path, hub: Hub) -> None:

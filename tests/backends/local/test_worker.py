@@ -69,13 +69,13 @@ def alive(thread: threading.Thread | None) -> bool:
 
 def test_jobs_of_all_threads_are_written_in_one() -> None:
     worker, batches = GenerationWorker(), [Echo(), Echo()]
-    found: list[Any] = []
-    threads = [threading.Thread(target=lambda b=b: found.append(ask(worker, b).result(60))) for b in batches * 10]
+    replies: list[Any] = []
+    threads = [threading.Thread(target=lambda b=b: replies.append(ask(worker, b).result(60))) for b in batches * 10]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == ["done"] * 20
+    assert replies == ["done"] * 20
     assert {name for batch in batches for name in batch.threads} == {"tale-local"}
     worker.close()
 

@@ -102,30 +102,30 @@ def search_settings(sampler: EffortSampler, least: int, phrase: float, right: bo
 
 def test_a_phrase_without_effect_is_asked_on_eight_questions_and_given_up() -> None:
     sampler = EffortSampler(SETTINGS)
-    asked = [search_settings(sampler, least, phrase=1.0) for least in least_words(120, [1, 1, 1, 1])]
-    assert sum("+" in setting for settings in asked for setting in settings) == 8
+    settings_asked = [search_settings(sampler, least, phrase=1.0) for least in least_words(120, [1, 1, 1, 1])]
+    assert sum("+" in setting for settings in settings_asked for setting in settings) == 8
     assert sampler.phrase_has_no_effect and sampler.phrase_ratio == pytest.approx(1.0)
-    assert sum(map(len, asked)) <= 2.2 * len(asked)
+    assert sum(map(len, settings_asked)) <= 2.2 * len(settings_asked)
 
 
 def test_a_phrase_that_saves_tokens_is_asked_on_beside_the_word_found() -> None:
     sampler = EffortSampler(SETTINGS)
-    asked = [search_settings(sampler, 3, phrase=0.5) for _ in range(40)]
+    settings_asked = [search_settings(sampler, 3, phrase=0.5) for _ in range(40)]
     assert not sampler.phrase_has_no_effect and sampler.phrase_ratio == pytest.approx(0.5)
-    assert all(settings[-1] == "medium+50" for settings in asked[:8] + asked[-8:])
+    assert all(settings[-1] == "medium+50" for settings in settings_asked[:8] + settings_asked[-8:])
 
 
 def test_a_phrase_that_makes_answers_wrong_is_given_up() -> None:
     sampler = EffortSampler(SETTINGS)
-    asked = [search_settings(sampler, 3, phrase=0.5, right=False) for _ in range(60)]
-    assert not any("+" in setting for settings in asked[-20:] for setting in settings)
+    settings_asked = [search_settings(sampler, 3, phrase=0.5, right=False) for _ in range(60)]
+    assert not any("+" in setting for settings in settings_asked[-20:] for setting in settings)
 
 
 def test_no_more_phrases_are_asked_than_are_needed_to_judge_until_the_first_are_in() -> None:
     sampler = EffortSampler(SETTINGS)
-    found = QuestionHistory(len(SETTINGS), (Observation(4, 0.15, True), Observation(2, 0.05, False)))
-    asked = [sampler.propose(found) for _ in range(40) if not sampler.should_stop(found)]
-    assert asked == [3] * 8
+    history = QuestionHistory(len(SETTINGS), (Observation(4, 0.15, True), Observation(2, 0.05, False)))
+    proposals = [sampler.propose(history) for _ in range(40) if not sampler.should_stop(history)]
+    assert proposals == [3] * 8
 
 
 @pytest.mark.parametrize("options", [{"price": 0}, {"price": 1}, {"max_calls": 0}])

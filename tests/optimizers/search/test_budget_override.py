@@ -43,35 +43,35 @@ def test_a_program_without_any_is_refused(program: Any) -> None:
 
 
 def test_a_probes_budget_is_sent_and_none_asks_without() -> None:
-    lm, asked = fake_lm("It is so. Answer: [[5]]"), ProbeContext(17)
-    program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: asked)
+    lm, probe = fake_lm("It is so. Answer: [[5]]"), ProbeContext(17)
+    program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: probe)
     with dspy.context(lm=lm):
         assert program(question="1+4?", token_budget=99).answer == "5"
         assert "under 17 tokens" in lm.prompts[-1] and len(lm.prompts) == 1  # nothing is estimated
-        asked.budget = None
+        probe.budget = None
         assert program(question="1+4?").answer == "5"
     assert "tokens" not in lm.prompts[-1]
-    assert asked.inputs == {"question": "1+4?"} and len(asked.calls) == 2
+    assert probe.inputs == {"question": "1+4?"} and len(probe.calls) == 2
 
 
 async def test_the_same_under_asyncio() -> None:
-    lm, asked = fake_lm("It is so. Answer: [[5]]"), ProbeContext(17)
-    program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: asked)
+    lm, probe = fake_lm("It is so. Answer: [[5]]"), ProbeContext(17)
+    program = with_budget_override(tale_dspy.TaleEP("question -> answer"), "self", lambda: probe)
     with dspy.context(lm=lm):
         await program.acall(question="1+4?")
-        asked.budget = None
+        probe.budget = None
         await program.acall(question="1+4?")
-    assert ["under 17 tokens" in p for p in lm.prompts] == [True, False] and len(asked.calls) == 2
+    assert ["under 17 tokens" in p for p in lm.prompts] == [True, False] and len(probe.calls) == 2
 
 
 def test_one_predictor_of_several_is_searched_with_its_own_inputs_and_calls() -> None:
-    program, asked = Two(), ProbeContext(17)
+    program, probe = Two(), ProbeContext(17)
     lm = fake_lm("Budget: [[12]]", "so Plan: [[add]]", "so Answer: [[5]]")
     with dspy.context(lm=lm):
-        assert with_budget_override(program, "parts[solve]", lambda: asked)(question="1+4?").answer == "5"
+        assert with_budget_override(program, "parts[solve]", lambda: probe)(question="1+4?").answer == "5"
     assert ["under 17" in p for p in lm.prompts] == [False, False, True]
-    assert asked.inputs == {"question": "1+4?", "plan": "add"}
-    assert [c.text for c in asked.calls] == ["so Answer: [[5]]"]
+    assert probe.inputs == {"question": "1+4?", "plan": "add"}
+    assert [c.text for c in probe.calls] == ["so Answer: [[5]]"]
     assert isinstance(program.parts["solve"], tale_dspy.BudgetedChainOfThought)
 
 

@@ -17,9 +17,9 @@ def program(**options: object) -> BudgetedChainOfThought:
 
 
 def test_auto_takes_all_words_of_the_model_with_and_without_the_phrase() -> None:
-    found = effort_settings(program(), model("openai/gpt-6.1-sol"), "auto")
+    settings = effort_settings(program(), model("openai/gpt-6.1-sol"), "auto")
     words = ("low", "medium", "high", "xhigh", "max")
-    assert found == tuple(setting for word in words for setting in (f"{word}+50", word))
+    assert settings == tuple(setting for word in words for setting in (f"{word}+50", word))
 
 
 @pytest.mark.parametrize("name", ["openai/gpt-4o-mini", "gemini/gemini-2.5-flash"])

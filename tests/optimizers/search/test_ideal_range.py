@@ -41,20 +41,20 @@ def test_the_window_is_that_of_the_definition() -> None:
     chance = random.Random(0)
     for _ in range(300):
         budgets = chance.sample(range(1, 200), chance.randint(0, 20))
-        told = [(b, chance.randint(1, 9), chance.random() < 0.7) for b in budgets]
-        ideal = ideal_range(trials(*told))
-        assert (None if ideal is None else list(ideal.budgets)) == window_in_full(told)
+        draws = [(b, chance.randint(1, 9), chance.random() < 0.7) for b in budgets]
+        ideal = ideal_range(trials(*draws))
+        assert (None if ideal is None else list(ideal.budgets)) == window_in_full(draws)
 
 
 def test_distance_and_membership_are_those_of_the_definition() -> None:
     chance = random.Random(1)
     for _ in range(100):
-        told = [(b, chance.randint(1, 9), True) for b in range(1, chance.randint(2, 30))]
-        window, found = window_in_full(told), ideal_range(trials(*told))
-        assert window is not None and found is not None
+        draws = [(b, chance.randint(1, 9), True) for b in range(1, chance.randint(2, 30))]
+        window, computed = window_in_full(draws), ideal_range(trials(*draws))
+        assert window is not None and computed is not None
         for budget in range(1, 40):
-            assert (budget in found) == (budget in window)
-            assert found.distance(budget) == min(abs(budget - b) for b in window)
+            assert (budget in computed) == (budget in window)
+            assert computed.distance(budget) == min(abs(budget - b) for b in window)
 
 
 FIGURE_1 = [(10, 157, False), (20, 120, True), (50, 86, True), (70, 88, True), (100, 101, True), (150, 140, True),
@@ -85,8 +85,8 @@ def test_small_cases(told: list[Told], window: tuple[int, ...] | None) -> None:
     [(50, True, 0), (60, True, 0), (70, True, 0), (40, False, 10), (90.5, False, 20.5)],
 )
 def test_a_budget_between_two_that_were_tried_is_in_the_range(budget: float, inside: bool, distance: float) -> None:
-    found = IdealRange((50, 70))
-    assert (budget in found, found.distance(budget)) == (inside, distance)
+    window = IdealRange((50, 70))
+    assert (budget in window, window.distance(budget)) == (inside, distance)
 
 
 def test_a_budget_that_was_tried_and_wrong_is_not() -> None:
@@ -161,7 +161,7 @@ def test_any_estimator_is_asked_for_every_question_in_the_callers_context() -> N
 
 def test_what_was_learned_is_measured_where_that_costs_nothing() -> None:
     exact = RegressionEstimator("question -> answer", default=5)
-    found = learned_quality(exact, ROWS)
-    assert found is not None and (found.n, found.in_range_accuracy) == (4, 1.0)
+    metrics = learned_quality(exact, ROWS)
+    assert metrics is not None and (metrics.n, metrics.in_range_accuracy) == (4, 1.0)
     assert learned_quality(Counting(), ROWS) is None, "it might ask a model"
     assert learned_quality(exact, [row("n", [(5, 9, False)])]) is None

@@ -15,18 +15,18 @@ from tale_dspy.runs.shards import shards_in
 
 def test_shards_are_merged_into_one_search_that_asks_nothing_again(tmp_path: Path) -> None:
     with elastic_server() as server:
-        found = {}
+        rows = {}
         for number in (1, 2, 3):
             search = BudgetSearch(lm=asking(server), out=tmp_path, shard=f"{number}/3", repeats=1)
             search.compile(TaleEP("question -> answer"), trainset=TRAIN)
-            found |= {row.id: row for row in search.rows}
+            rows |= {row.id: row for row in search.rows}
         requests_before = server.stats.requests
         for _ in range(2):  # the second time changes nothing
             merge_searches(tmp_path, shards_in(tmp_path))
             whole = BudgetSearch(lm=asking(server), out=tmp_path, repeats=1)
             program = whole.compile(TaleEP("question -> answer"), trainset=TRAIN)
         assert server.stats.requests == requests_before
-    assert {row.id: row for row in whole.rows} == found and len(found) == len(TRAIN)
+    assert {row.id: row for row in whole.rows} == rows and len(rows) == len(TRAIN)
     assert whole.summary["calls"] == requests_before == len(read_jsonl(tmp_path / "calls.jsonl"))
     assert program.estimator is not None and (tmp_path / "summary.json").exists()
 

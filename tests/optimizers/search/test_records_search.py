@@ -33,12 +33,12 @@ def write(folder: Path, *rows: SearchRow, end: str = "") -> Path:
 
 
 def test_a_line_has_the_keys_of_the_contract() -> None:
-    told = ROW.to_json()
-    assert told.keys() >= {"id", "question", "gold", "vanilla", "trials", "predictor", "best", "reason"}
-    assert told["vanilla"].keys() == {"tokens", "text", "correct"}
-    assert told["trials"][0].keys() == {"budget", "tokens", "correct", "text", "finish_reason"}
-    assert told["best"].keys() == {"budget", "tokens", "selected_tokens", "text", "confirmed"}
-    assert told["best"]["confirmed"] == {"n": 2, "right": 2}
+    line = ROW.to_json()
+    assert line.keys() >= {"id", "question", "gold", "vanilla", "trials", "predictor", "best", "reason"}
+    assert line["vanilla"].keys() == {"tokens", "text", "correct"}
+    assert line["trials"][0].keys() == {"budget", "tokens", "correct", "text", "finish_reason"}
+    assert line["best"].keys() == {"budget", "tokens", "selected_tokens", "text", "confirmed"}
+    assert line["best"]["confirmed"] == {"n": 2, "right": 2}
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:

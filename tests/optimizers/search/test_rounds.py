@@ -48,36 +48,36 @@ def needs(tokens: int, wrong_draws: Sequence[BudgetQuery] = ()) -> Callable[[Bud
 
 
 def test_a_clear_question_takes_two_rounds_after_that_without_a_budget() -> None:
-    rounds, found = searched(needs(100))
+    rounds, result = searched(needs(100))
     assert [q.budget for q in rounds[0]] == [200, 100, 50, 25, 12]
     assert rounds[1] == [BudgetQuery(100, 1), BudgetQuery(100, 2)], "the others only where it does not stand"
-    assert found.best is not None and (found.best.budget, found.best.confirmed.n, len(rounds)) == (100, 2, 2)
+    assert result.best is not None and (result.best.budget, result.best.confirmed.n, len(rounds)) == (100, 2, 2)
 
 
 def test_an_undecided_budget_is_drawn_once_more_beside_the_others_and_a_failed_one_is_left() -> None:
-    rounds, found = searched(needs(100, [BudgetQuery(100, 1)]))
+    rounds, result = searched(needs(100, [BudgetQuery(100, 1)]))
     assert rounds[2] == [BudgetQuery(100, 3), BudgetQuery(100, 4), BudgetQuery(200, 1), BudgetQuery(200, 2)]
-    assert found.best is not None and (found.best.budget, found.best.confirmed.n, found.best.confirmed.right) == (
+    assert result.best is not None and (result.best.budget, result.best.confirmed.n, result.best.confirmed.right) == (
         100,
         4,
         3,
     )
-    rounds, found = searched(needs(100, [BudgetQuery(100, 1), BudgetQuery(100, 2)]))
-    assert found.best is not None and found.best.budget == 200 and len(rounds) == 3
+    rounds, result = searched(needs(100, [BudgetQuery(100, 1), BudgetQuery(100, 2)]))
+    assert result.best is not None and result.best.budget == 200 and len(rounds) == 3
     assert rounds[2] == [BudgetQuery(200, 1), BudgetQuery(200, 2)]
-    assert sum(t.budget == 100 for t in found.trials) == 3
+    assert sum(t.budget == 100 for t in result.trials) == 3
 
 
 def test_nothing_right_is_no_gain_and_nothing_that_stands_is_not_confirmed() -> None:
     assert searched(needs(1000))[1].reason == NO_GAIN
     unlucky = [BudgetQuery(b, n) for b in (100, 200) for n in (1, 3)]
-    rounds, found = searched(needs(100, unlucky))
-    assert found.reason == NOT_CONFIRMED and found.best is None and len(rounds) == 3
+    rounds, result = searched(needs(100, unlucky))
+    assert result.reason == NOT_CONFIRMED and result.best is None and len(rounds) == 3
 
 
 def test_without_a_test_the_first_draw_is_believed() -> None:
-    rounds, found = searched(needs(100), SearchPlan(calls_per_question=5, repeats=0))
-    assert found.best is not None and found.best.budget == 100 and len(rounds) == 1
+    rounds, result = searched(needs(100), SearchPlan(calls_per_question=5, repeats=0))
+    assert result.best is not None and result.best.budget == 100 and len(rounds) == 1
 
 
 def test_ladders_of_words_and_of_short_answers() -> None:
@@ -119,10 +119,12 @@ def test_a_question_that_is_a_round_behind_ends_with_the_others_and_finds_the_sa
 
     undisturbed = searched(reply)[1]
     for struck in STRUCK:
-        late, found = searched_with_faults(reply, struck)
-        assert found == undisturbed and len(late) <= 2, struck
-        asked = [query for queries in late for query in queries]
-        assert {query for query in asked if asked.count(query) > 1} == set(struck), "nothing else is asked twice"
+        late, result = searched_with_faults(reply, struck)
+        assert result == undisturbed and len(late) <= 2, struck
+        late_queries = [query for queries in late for query in queries]
+        assert {query for query in late_queries if late_queries.count(query) > 1} == set(struck), (
+            "nothing else is asked twice"
+        )
 
 
 def test_replies_that_pass_their_budget_make_the_next_larger_one_likely() -> None:
@@ -130,30 +132,30 @@ def test_replies_that_pass_their_budget_make_the_next_larger_one_likely() -> Non
         budget = int(query.budget or 0)
         return QueryResult({200: 180, 100: 90, 50: 110}.get(budget, 300), budget >= 50)
 
-    rounds, found = searched_with_faults(reply, [BudgetQuery(100)])
+    rounds, result = searched_with_faults(reply, [BudgetQuery(100)])
     assert rounds[1] == [BudgetQuery(100), *(BudgetQuery(b, n) for b in (100, 50) for n in (1, 2))]
-    assert found == searched(reply)[1] and found.best is not None and found.best.budget == 100
+    assert result == searched(reply)[1] and result.best is not None and result.best.budget == 100
     rounds, _ = searched_with_faults(reply, [BudgetQuery(200)])
     assert rounds[1] == [BudgetQuery(200), BudgetQuery(100, 1), BudgetQuery(100, 2)], "100 is kept: more is longer"
 
 
 def test_behind_from_the_start_the_largest_budgets_are_drawn_again_with_the_ladder() -> None:
-    rounds, found = searched_with_faults(needs(100), [], behind=True)
-    assert len(rounds) == 1 and found == searched(needs(100))[1]
+    rounds, result = searched_with_faults(needs(100), [], behind=True)
+    assert len(rounds) == 1 and result == searched(needs(100))[1]
     assert rounds[0][5:] == [BudgetQuery(b, n) for b in (200, 100, 50) for n in (1, 2)]
 
 
 def test_a_continued_search_asks_what_the_killed_one_did() -> None:
     """The draw that was late is in the journal by now, and said to have been late."""
     struck = [BudgetQuery(50)]
-    late, found = searched_with_faults(needs(30), struck)
-    search, asked = search_in_rounds(VanillaAnswer(400, "text", True), PLAN), set()
+    late, result = searched_with_faults(needs(30), struck)
+    search, queries_before = search_in_rounds(VanillaAnswer(400, "text", True), PLAN), set()
     with pytest.raises(StopIteration) as end:
         queries = next(search)
         while True:
-            asked |= set(queries)
+            queries_before |= set(queries)
             queries = search.send([replace(needs(30)(q), delayed=q in struck) for q in queries])
-    assert asked == {query for queries in late for query in queries} and end.value.value == found
+    assert queries_before == {query for queries in late for query in queries} and end.value.value == result
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])

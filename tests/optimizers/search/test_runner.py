@@ -21,8 +21,8 @@ from tale_dspy.runs.options import Tally
 
 
 def search(server: Any, out: Path | None, **options: Any) -> list[SearchRow]:
-    told: dict[str, Any] = {"sampler": "halving", "repeats": 0, "concurrency": 3, "lm": asking(server), **options}
-    search = BudgetSearch(out=out, **told)
+    settings: dict[str, Any] = {"sampler": "halving", "repeats": 0, "concurrency": 3, "lm": asking(server), **options}
+    search = BudgetSearch(out=out, **settings)
     search.compile(tale_dspy.TaleEP("question -> answer"), trainset=TRAIN)
     return sorted(search.rows, key=lambda row: row.id)
 
@@ -32,9 +32,9 @@ def test_a_search_cut_off_anywhere_goes_on_where_it_was(tmp_path: Path) -> None:
     with elastic_server() as server:
         first = search(server, out, repeats=2)
         requests_before = server.stats.requests
-        for name, kept in (("search.jsonl", 4), ("calls.jsonl", requests_before - 15)):
+        for name, n_lines in (("search.jsonl", 4), ("calls.jsonl", requests_before - 15)):
             lines = (out / name).read_bytes().splitlines(keepends=True)
-            (out / name).write_bytes(b"".join(lines[:kept]) + lines[kept][:30])  # in the middle of a line
+            (out / name).write_bytes(b"".join(lines[:n_lines]) + lines[n_lines][:30])  # in the middle of a line
         again = search(server, out, repeats=2)
         assert server.stats.requests == requests_before + 15
     assert again == first == sorted(load_search(out), key=lambda row: row.id)
@@ -60,14 +60,14 @@ def test_after_sigkill_only_calls_in_flight_are_paid_again(tmp_path: Path) -> No
 
 
 def test_progress_counts_questions_with_the_tokens_that_are_left(tmp_path: Path) -> None:
-    told: list[tuple[int, int, int]] = []
+    figures: list[tuple[int, int, int]] = []
 
     def watch(tally: Tally) -> None:
-        told.append((tally.total, tally.done, tally.correct))
+        figures.append((tally.total, tally.done, tally.correct))
 
     with elastic_server(lambda number, budget: number > 3) as server:
         rows = search(server, tmp_path / "s", progress=watch)
-        assert told[0] == (12, 0, 0) and told[-1] == (12, 12, 8)
+        assert figures[0] == (12, 0, 0) and figures[-1] == (12, 12, 8)
         tallies: list[Tally] = []
         search(server, tmp_path / "s", progress=tallies.append)
     left = sum(row.best.tokens if row.best else row.vanilla.tokens or 0 for row in rows)

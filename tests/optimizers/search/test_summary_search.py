@@ -9,7 +9,7 @@ from tale_dspy.optimizers.search.summary import search_figures
 
 
 def test_every_question_is_in_exactly_one_place() -> None:
-    found = [
+    rows = [
         row(1, [(50, 40, True)], longest=100, best=BestBudget(50, 44.0, 40, None, ConfirmationDraws(3, 2))),
         row(
             2,
@@ -20,7 +20,7 @@ def test_every_question_is_in_exactly_one_place() -> None:
     ]
     wrong = row(6, [], best=None, reason=WRONG, vanilla=VanillaAnswer(90, None, correct=False))
     none = [row(3 + n, [], best=None, reason=r) for n, r in enumerate([NO_GAIN, NOT_CONFIRMED, NO_TOKENS])]
-    figures = search_figures([*found, *none, wrong, row(7, [], best=None, reason="error: 400")])
+    figures = search_figures([*rows, *none, wrong, row(7, [], best=None, reason="error: 400")])
     places = ("found", "no_gain", "not_confirmed", "wrong", "unknown_tokens", "errors")
     assert [figures[k] for k in places] == [2, 1, 1, 1, 1, 1] and figures["n"] == 7
     assert (figures["vanilla_tokens_mean"], figures["best_tokens_mean"], figures["selected_tokens_mean"]) == (

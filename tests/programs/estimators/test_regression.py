@@ -103,9 +103,9 @@ TERM = {"name": "question.words", "centre": 0, "scale": 1, "weight": 1}
 )
 def test_a_broken_state_is_refused_and_changes_nothing(change: dict[str, Any], said: str) -> None:
     state = fitted(LINE)
-    with pytest.raises(StateError, match=said) as told:
+    with pytest.raises(StateError, match=said) as error:
         state.load_state({"regression": {**LINE.to_json(), **change}})
-    assert len(str(told.value)) < 250
+    assert len(str(error.value)) < 250
     assert state.value == LINE
 
 

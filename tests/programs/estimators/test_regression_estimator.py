@@ -136,8 +136,8 @@ def test_a_saved_program_estimates_the_same_in_another_process(tmp_path: Path) -
     program.estimator.seen.add(["id"], "search")
     program.save(tmp_path / "p.json")
     command = [sys.executable, "-c", LOADED, str(tmp_path / "p.json")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert told == [*(str(program.estimator(question="word " * n).token_budget) for n in range(40)), "False"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert printed == [*(str(program.estimator(question="word " * n).token_budget) for n in range(40)), "False"]
     assert tale_dspy.load(tmp_path / "p.json").dump_state() == program.dump_state()
 
 

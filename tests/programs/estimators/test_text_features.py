@@ -43,9 +43,9 @@ LONG = 1_000_000
 @pytest.mark.parametrize("text", ["." * LONG + "x", "1," * LONG, "(A" * LONG, '!"' * LONG, "\n" * LONG, "a" * LONG])
 def test_a_text_of_a_megabyte_takes_no_longer_than_its_beginning(text: str) -> None:
     begun = time.process_time()
-    told = counts(text)
-    assert told["characters"] == len(text)
-    assert max(told[name] for name in FEATURES[1:]) <= LONGEST
+    features_of_text = counts(text)
+    assert features_of_text["characters"] == len(text)
+    assert max(features_of_text[name] for name in FEATURES[1:]) <= LONGEST
     assert time.process_time() - begun < 2
 
 
@@ -90,6 +90,6 @@ def published() -> list[str]:
 
 def test_every_published_question_has_finite_features() -> None:
     for question in published():
-        found = features(question)
-        assert found[0] > 1
-        assert all(map(math.isfinite, found))
+        values = features(question)
+        assert values[0] > 1
+        assert all(map(math.isfinite, values))
