@@ -83,10 +83,7 @@ class Dataset(Sequence["dspy.Example"]):
         return self.examples[index]
 
     def hashed(self) -> Self:
-        """Return the same questions with their content hashes, so that several runs need not make them again.
-
-        The examples must not be changed after that.
-        """
+        """Return the questions with their content hashes, made once for several runs."""
         return dataclasses.replace(self, hashes=ContentHashes.of(self.examples, self.gold))
 
     def take(self, offset: int = 0, limit: int | None = None) -> "Dataset":

@@ -1,4 +1,7 @@
-"""Where results are written: what is there already is replaced only if it is an earlier result of the same kind."""
+"""Where results are written.
+
+Existing files are replaced only if they are an earlier result of the same kind.
+"""
 
 from pathlib import Path
 

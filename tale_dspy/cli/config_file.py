@@ -123,7 +123,10 @@ def _with_environment(name: str, annotation: object) -> object:
 
 
 def _warn_of_unknown_variables(flags: Iterable[str]) -> None:
-    """Say on stderr which variables look like a misspelt flag, and so have no effect."""
+    """Warn of variables that look like a misspelt flag and have no effect.
+
+    The warning goes to stderr.
+    """
     names = {*_PANEL_OF, *flags}
     known = {VARIABLES.get(name, PREFIX + name.upper()) for name in names} | OTHER_VARIABLES
     bare = [name.removeprefix(PREFIX) for name in known]

@@ -1,4 +1,4 @@
-"""What a flag cannot take: the error names the value that was given, and where it came from."""
+"""Errors of flags that name the value they cannot take, and its source."""
 
 from collections.abc import Sequence
 from typing import Annotated, get_args, get_origin
@@ -8,7 +8,10 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 
 def misfit(annotation: object, setting: object) -> str | None:
-    """Return what a flag takes where a file gives a list, or true or false, in place of it; else None."""
+    """Return what a flag takes where a file gives another kind of value, or None.
+
+    Another kind is a list, true or false.
+    """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     kinds = [get_origin(part) or part for part in (kind, *get_args(kind))]
     if isinstance(setting, bool) and bool not in kinds:

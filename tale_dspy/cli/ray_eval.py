@@ -101,7 +101,10 @@ def evaluate_shard(plan: Plan, context: "ShardContext") -> bool:
 
 @functools.lru_cache(maxsize=1)
 def questions_of_plan(plan: Plan) -> "Dataset":
-    """Load and hash the questions of a command: once in a worker, whose shards follow each other."""
+    """Load and hash the questions of a command, once a worker.
+
+    The shards of a worker follow each other.
+    """
     return plan.checked().load_data().hashed()
 
 

@@ -1,4 +1,4 @@
-"""Load the runs that are compared with one another: each folder once, and each under a name of its own."""
+"""Load the runs that are compared, each folder once and under its own name."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -37,7 +37,10 @@ def refuse_repeated(paths: Sequence[Path]) -> None:
 
 
 def named_apart(runs: Sequence[Run]) -> list[Run]:
-    """Return runs with their folder in the name where program, model and data do not tell them apart."""
+    """Return runs under different names.
+
+    Where program, model and data are the same, the name has the folder in it.
+    """
     groups: defaultdict[tuple[object, ...], list[Run]] = defaultdict(list)
     for run in runs:
         groups[run.name, config_of(run).get("model"), data_name(run)].append(run)
@@ -46,7 +49,10 @@ def named_apart(runs: Sequence[Run]) -> list[Run]:
 
 
 def _folder_labels(runs: Sequence[Run]) -> list[tuple[Run, str]]:
-    """Return each run that has a folder with as much of the end of its path as tells them apart."""
+    """Return each run that has a folder, with a label of it.
+
+    A label is as much of the end of the path as makes the labels differ.
+    """
     parts = [(run, run.path.absolute().parts) for run in runs if run.path is not None]
     longest = max((len(names) for _, names in parts), default=1)
     for count in range(1, longest + 1):

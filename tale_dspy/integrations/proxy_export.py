@@ -93,7 +93,10 @@ def write_proxy_folder(source: Path, out: Path) -> list[Path]:
 
 
 def _check_folder(out: Path, source: Path) -> None:
-    """Refuse a folder with files of the same names that no export has written, such as the README of a project."""
+    """Refuse a folder with files of the same names that no export wrote.
+
+    An example is the README of a project.
+    """
     check_folder(out, _PROXY)
     hook = out / _FILES[0]
     check_file(hook, _PROXY, b"tale_dspy.integrations.litellm_proxy")

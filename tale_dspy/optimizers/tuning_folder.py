@@ -1,4 +1,4 @@
-"""The folder of a tuning: a run for each trial, and two of the last measurement."""
+"""The folder of a tuning: a run a trial, and two of the last measurement."""
 
 import re
 from pathlib import Path

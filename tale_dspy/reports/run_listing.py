@@ -1,4 +1,4 @@
-"""What lies in a folder: runs, searches, tunings and trained adapters, a line each."""
+"""The content of a folder: runs, searches, tunings and trained adapters."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ class FolderEntry:
 
 
 def list_folder(folder: Path, *, with_inner_runs: bool = False) -> list[FolderEntry]:
-    """List the runs, searches, tunings and trained adapters in a folder and below it.
+    """List the runs, searches, tunings and adapters in a folder and below it.
 
     They come in the order of their paths.
 
@@ -103,7 +103,10 @@ def _training_entry(place: str, path: Path) -> FolderEntry:
 
 
 def _tuning_entry(place: str, path: Path) -> FolderEntry:
-    """Sum up a tuning: what all its runs cost, and the figures of the chosen program on fresh questions."""
+    """Summarise a tuning: the cost of all its runs, and the chosen program.
+
+    The figures of the program are those on fresh questions.
+    """
     trials = trial_folders(path)
     folders = [*trials, *fresh_folders(path)]
     chosen = _read_figures(path / CHOSEN_RUN)

@@ -100,7 +100,10 @@ class BatchLog:
 
     @property
     def rounds(self) -> int:
-        """Rounds so far, by all processes; one that was planned and never submitted does not count."""
+        """Rounds so far, by all processes.
+
+        A round that was planned and never submitted does not count.
+        """
         return max(+self._batches_of_round, default=0)
 
     def plan(self, samples: Sequence[tuple[str, str, int]], round_number: int, reserved_usd: float) -> PlannedBatch:

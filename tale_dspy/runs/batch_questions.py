@@ -1,4 +1,4 @@
-"""The questions of a run through a batch API that are worked on, and whether all of them wait for a round."""
+"""The questions of a batch run that are at work, and if all wait for a round."""
 
 import asyncio
 import contextvars
@@ -30,7 +30,10 @@ class Asker:
         return self.waiting > 0 or (not going_on and any(not call.done() for call in self.calls))
 
     def hear_delay(self) -> bool:
-        """Hear that a request takes another round; return whether the question may ask more in it."""
+        """Note that a request takes another round.
+
+        It returns whether the question may ask more in that round.
+        """
         delay = None if self.question is None else self.question.delay
         if delay is not None and not delay.done():
             delay.set_result(None)
@@ -72,7 +75,10 @@ class AskedQuestions:
 
     @contextmanager
     def waiting(self) -> Iterator[Asker]:
-        """Count an LM call of the question at work as waiting for a round; give who asks it."""
+        """Count an LM call of the question at work as waiting for a round.
+
+        It yields the asker of the call.
+        """
         asker = _asker.get() or Asker()
         asker.waiting += 1
         self.changed = True
@@ -83,7 +89,10 @@ class AskedQuestions:
             self.changed = True
 
     def start_call(self, answer: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Start a call of the program for the question at work: no round begins before it waits, too."""
+        """Start a call of the program for the question at work.
+
+        No round begins before this call waits, too.
+        """
         asker = Asker(_asker.get())
         self._askers.add(asker)
         self.changed = True

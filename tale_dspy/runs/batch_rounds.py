@@ -59,7 +59,7 @@ class CallSender:
         return reply
 
     def settled(self) -> None:
-        """Hear that the answers are in the journal, or led to an error that is reported."""
+        """Note that the answers are in the journal, or led to a reported error."""
         for batch, custom_id in self._answered:
             self.rounds.log.settled(batch, custom_id)
         self._answered.clear()
@@ -180,7 +180,10 @@ class BatchRounds:
                 return
 
     def _delays_heard(self) -> bool:
-        """Tell questions which of their requests were sent before, in vain; return whether one has waited for that."""
+        """Tell questions which of their requests were sent before and failed.
+
+        It returns whether a question has waited for that.
+        """
         heard = False
         for request in self._waiting:
             # What an earlier process has sent last is not known to have failed.

@@ -192,9 +192,10 @@ class WorkRunner(Generic[T, R]):
         return ProgramAnswer(fields, time.perf_counter() - started)
 
     async def _drive_in_rounds(self, work: Work[R], questions: AskedQuestions) -> R:
-        """Do as `_drive_async` does; where an answer takes another round the work may ask more in that round.
+        """Do as `_drive_async` does, for calls that are answered in rounds.
 
-        It yields the calls without an answer again, with others. Calls it has no more use for are answered, too.
+        Where an answer takes another round, the work may ask more in that round: it yields the calls without an answer
+        again, with others. Calls it has no more use for are answered, too.
         """
         tasks: dict[tuple[str, int], asyncio.Task[ProgramAnswer]] = {}
         try:

@@ -256,7 +256,7 @@ class SearchRunner:
     def _call_of(
         self, question: Question, draw: BudgetQuery, *, may_come_later: bool = False
     ) -> tuple[ProgramCall, ProbeContext]:
-        """Return the call of a draw, and where the searched predictor writes down what it saw."""
+        """Return the call of a draw, and the probe the searched predictor writes to."""
         sample = QuestionSample(sample_id(question.id, self.name, draw.budget), draw.number)
         probe = ProbeContext(draw.budget)
         settings = {"tale_probe": probe}
