@@ -257,12 +257,18 @@ def test_the_walk_sees_every_kind_of_import(source: str, kinds: list[str]) -> No
     assert [edge.kind for edge in _walk("m", ast.parse(source), "load")] == kinds
 
 
+def docstrings(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield ast.get_docstring(node) or ""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield from docstrings(child)
+
+
 def test_docstrings_begin_with_one_short_line_that_ends() -> None:
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes = [(name, x) for name, path in MODULES.items() for x in ast.walk(ast.parse(path.read_text()))]
-    docs = [(name, ast.get_docstring(x) or "") for name, x in nodes if isinstance(x, documented)]
-    first_lines = [(name, doc.partition("\n")[0]) for name, doc in docs if doc]
-    assert [(name, line) for name, line in first_lines if len(line) > 75 or not line.endswith(".")] == []
+    trees = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+    lines = [(module, doc.partition("\n")[0]) for module, tree in trees.items() for doc in docstrings(tree) if doc]
+    assert [(module, line) for module, line in lines if len(line) > 75 or not line.endswith(".")] == []
 
 
 def test_every_file_that_is_no_module_is_packaged() -> None:
