@@ -110,12 +110,8 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
-def imports(module: str) -> Iterator[Import]:
-    """All imports of a module: at load, inside functions, for type checkers, and by `import_module` of a literal."""
-    yield from _walk(module, ast.parse(MODULES[module].read_text(encoding="utf-8")), "load")
-
-
 def _walk(module: str, node: ast.AST, kind: str) -> Iterator[Import]:
+    """All imports of a module: at load, inside functions, for type checkers, and by `import_module` of a literal."""
     match node:
         case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
             for child in node.body:
@@ -138,7 +134,21 @@ def _walk(module: str, node: ast.AST, kind: str) -> Iterator[Import]:
         yield from _walk(module, child, "lazy" if inside else kind)
 
 
-ALL_IMPORTS = [found for module in MODULES for found in imports(module)]
+def docstrings(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield ast.get_docstring(node) or ""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield from docstrings(child)
+
+
+ALL_IMPORTS: list[Import] = []
+DOCSTRINGS: list[tuple[str, str]] = []
+"""Module and text of every docstring of the package."""
+for name, path in MODULES.items():
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    ALL_IMPORTS += _walk(name, tree, "load")
+    DOCSTRINGS += ((name, text) for text in docstrings(tree) if text)
 OWN_IMPORTS = [found for found in ALL_IMPORTS if found.target.split(".")[0] == FACE]
 
 
@@ -257,17 +267,8 @@ def test_the_walk_sees_every_kind_of_import(source: str, kinds: list[str]) -> No
     assert [edge.kind for edge in _walk("m", ast.parse(source), "load")] == kinds
 
 
-def docstrings(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        yield ast.get_docstring(node) or ""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt):
-            yield from docstrings(child)
-
-
 def test_docstrings_begin_with_one_short_line_that_ends() -> None:
-    trees = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
-    lines = [(module, doc.partition("\n")[0]) for module, tree in trees.items() for doc in docstrings(tree) if doc]
+    lines = [(module, text.partition("\n")[0]) for module, text in DOCSTRINGS]
     assert [(module, line) for module, line in lines if len(line) > 75 or not line.endswith(".")] == []
 
 
