@@ -61,7 +61,7 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
       matter; units are not converted (`2 dozen` is 2), number words are (`2 million`). A percentage equals its number
       and its hundredth. There is no tolerance, but 0.333333 equals 1/3: see `quantity.Quantity.same`.
     - Yes and no, true and false: also at the head of a sentence (`Yes, because ...`) or behind "is". A gold that is a
-      bool takes either pair.
+      bool takes either pair, also as a CSV file has it, `True` and `False`.
     - Texts: the same characters, whatever their case, spaces, LaTeX dress and last full stop.
     - Lists `(3, 4)`, `[3, 4]`, `{3, 4}`, `3 and 4`: element by element; in any order with braces or no brackets.
     - Other mathematics, such as `x^2+1`: as math-verify finds within a second; otherwise different.
@@ -88,8 +88,8 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
     if _WHOLE.fullmatch(reply) and _WHOLE.fullmatch(right):  # most answers of most data sets
         return int(reply) == int(right)
     if is_polar(right) and (polar := polar_answer(reply)) is not None:
-        same_word = polar == right.strip().casefold()
-        return same_word or (isinstance(gold, bool) and (polar in ("yes", "true")) is gold)
+        meaning = {"True": True, "False": False}.get(right.strip())
+        return polar == right.strip().casefold() or (polar in ("yes", "true")) is meaning
     pairs = _open_pairs(reply, right)
     return pairs is not None and (not pairs or all_same(tuple(pairs)))
 

@@ -58,6 +58,9 @@ _IS_OUT = re.compile(r"\)?\s*(?:is (?:not|wrong|incorrect)|不)")
 _OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
 
 
+_SIGN_WORD = re.compile(r"\b(?:minus|negative)\s\Z", re.IGNORECASE)
+
+
 def last_number(plain: str) -> str | None:
     """Return the last number of a reply, as it is written there.
 
@@ -126,7 +129,8 @@ def _number_in_words(plain: str) -> str | None:
         if read_quantity(rest) is not None:
             return rest
     words = list(NUMBER_WORDS.finditer(line[-_MAX_TEXT:]))
-    alone = line[-_MAX_TEXT:][words[-1].start() :] if words else line
+    signed = _SIGN_WORD.search(line[-_MAX_TEXT:][: words[-1].start()]) if words else None
+    alone = line[-_MAX_TEXT:][signed.start() if signed else words[-1].start() :] if words else line
     return alone if len(line) <= _MAX_TEXT and read_quantity(alone) and read_quantity(line) else None
 
 

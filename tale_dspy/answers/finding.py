@@ -23,7 +23,7 @@ import re
 from tale_dspy.answers.choices import option_alone, read_option
 from tale_dspy.answers.corrections import last_correction
 from tale_dspy.answers.fallback import last_number, last_option, last_text
-from tale_dspy.answers.json_reply import json_answer, json_object
+from tale_dspy.answers.json_reply import cut_object_answer, json_answer, json_object
 from tale_dspy.answers.kinds import Kind, check_kind, to_text
 from tale_dspy.answers.marked import last_mark
 from tale_dspy.answers.normalize import ascii_twin
@@ -82,6 +82,8 @@ def find_answer(reply: str | None, kind: Kind = "auto", *, guess: bool = True) -
             return _find_answer(answer, kind, guess) or answer
         if kind in ("number", "choice"):
             return None  # several values, none of them named
+    elif (cut := cut_object_answer(text)) is not None:
+        return _find_answer(cut, kind, guess) if cut else None
     return _find_answer(_first_answer(text, kind), kind, guess)
 
 

@@ -13,6 +13,9 @@ _KEYS = (
     *("finalanswer", "answer", "correctanswer", "correctoption", "correctchoice", "option", "choice", "result"),
     *("final", "solution", "output", "prediction", "label", "total", "value", "response"),
 )
+_KEY_ENDS = ("answer", "option", "choice", "result")
+_OPENING = re.compile(r"\s{0,9}(?:```(?:json)?\s{0,9})?(?=\{\s{0,99}\"[^\"\n]{1,60}\"\s{0,9}:)", re.IGNORECASE)
+_KEY = re.compile(r"\"([^\"\n]{1,60})\"\s{0,9}:\s{0,9}")
 _MAX_CHARS = 20_000
 _MAX_LITERAL = 1_000
 _MAX_DEPTH = 3
@@ -59,6 +62,42 @@ def _load_literal(text: str, as_written: bool) -> object:
         return None
 
 
+def cut_object_answer(text: str) -> str | None:
+    """Return the answer in a JSON object that was cut off before its end.
+
+    Returns:
+        What stands behind the last key that names the answer, as far as it was written; empty where the object was cut
+        before that. None where the text is no such object, or one of a single plain value, such as `{"days": 18`.
+
+    Example:
+        >>> cut_object_answer('{"reasoning": "48 + 24", "answer": "72'), cut_object_answer('{"reasoning": "48 +')
+        ('72', '')
+    """
+    opening = _OPENING.match(text)
+    if opening is None:
+        return None
+    tail = text[opening.end() :].rstrip()
+    try:
+        json.JSONDecoder(strict=False).raw_decode(tail)
+    except json.JSONDecodeError as e:
+        if e.pos < len(tail) and not e.msg.startswith("Unterminated string"):
+            return None
+    except RecursionError:
+        return None
+    else:
+        return None
+    keys = list(_KEY.finditer(tail))
+    named = [key for key in keys if _names_answer(key[1])]
+    if named:
+        return tail[named[-1].end() :].strip(' \t\n"')
+    return None if len(keys) == 1 and tail[keys[0].end() : keys[0].end() + 1] not in ("", '"', "[", "{") else ""
+
+
+def _names_answer(key: str) -> bool:
+    name = re.sub(r"[^a-z]", "", key.lower())
+    return name in _KEYS or name.endswith(_KEY_ENDS)
+
+
 def json_answer(fields: dict[str, object], depth: int = 0) -> str | None:
     """Return the value of the key that names the answer, as text.
 
@@ -66,7 +105,7 @@ def json_answer(fields: dict[str, object], depth: int = 0) -> str | None:
     """
     keys = {re.sub(r"[^a-z]", "", str(key).lower()): key for key in fields}
     names = [keys[name] for name in _KEYS if name in keys] or [
-        key for name, key in keys.items() if name.endswith(("answer", "option", "choice", "result"))
+        key for name, key in keys.items() if name.endswith(_KEY_ENDS)
     ]
     if not names and len(fields) == 1:
         names = list(fields)
