@@ -74,10 +74,10 @@ class FakeLM(dspy.LM):
 
 def fake_lm(*replies: Reply | Callable[[str], Reply], cache: bool = False, **kwargs: Any) -> FakeLM:
     """Return an LM that gives these replies in turn, the last one for ever; a function is asked with the prompt."""
-    left = list(replies)
+    remaining = list(replies)
 
     def next_reply(prompt: str) -> Reply:
-        reply = left.pop(0) if len(left) > 1 else left[0]
+        reply = remaining.pop(0) if len(remaining) > 1 else remaining[0]
         return reply(prompt) if callable(reply) else reply
 
     settings = {k: kwargs.pop(k) for k in ("finish_reason", "reasons") if k in kwargs}

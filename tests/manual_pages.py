@@ -184,8 +184,8 @@ def _paragraphs(prose: str) -> list[str]:
 
 def _check_extras(wanted: list[str]) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    named = {name for word in wanted for group in re.findall(r"\[(.*?)\]", word) for name in group.split(",")}
-    assert named <= set(extras), named
+    extras_named = {name for word in wanted for group in re.findall(r"\[(.*?)\]", word) for name in group.split(",")}
+    assert extras_named <= set(extras), extras_named
 
 
 def _strings(document: object) -> list[str]:

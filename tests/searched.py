@@ -21,13 +21,13 @@ def row(
     key: Any, trials: Iterable[tuple[int, int | None, bool]], *, longest: int | None = 200, **more: Any
 ) -> SearchRow:
     """A row with these trials (budget, tokens, right), the best of which is the cheapest right one."""
-    tried = [Trial(budget, tokens, right) for budget, tokens, right in trials]
-    right = [(t.tokens, t.budget) for t in tried if t.correct and t.tokens is not None]
+    searched_trials = [Trial(budget, tokens, right) for budget, tokens, right in trials]
+    right = [(t.tokens, t.budget) for t in searched_trials if t.correct and t.tokens is not None]
     tokens, budget = min(right, default=(0, 0))
     best = BestBudget(budget, tokens, tokens, None, ConfirmationDraws(0, 0)) if budget else None
     known = {"question": f"What is {key}?", "gold": None, "predictor": "self", "best": best}
     vanilla = VanillaAnswer(longest, None, correct=True)
-    return SearchRow(**{"id": str(key), "vanilla": vanilla, "trials": tried, **known, **more})
+    return SearchRow(**{"id": str(key), "vanilla": vanilla, "trials": searched_trials, **known, **more})
 
 
 def search(questions: Sequence[str], need: Callable[[int], float], shares: Sequence[float] = SHARES) -> list[SearchRow]:

@@ -53,11 +53,11 @@ SHOWN: dict[str, tuple[dict[str, Any], str]] = {
 def test_text_beside_a_question_is_an_input(row: dict[str, Any], signature: str, tmp_path: Path) -> None:
     dataset = load(tmp_path, row)
     assert dataset.signature == signature
-    shown = "\n".join(map(str, dict(dataset.examples[0].inputs()).values()))
+    inputs_text = "\n".join(map(str, dict(dataset.examples[0].inputs()).values()))
     texts = [
         row.get(name) for name in ("passage", "article", "Body", "body", "context", "premise", "hypothesis", "hint")
     ]
-    assert all(text in shown for text in texts if text)
+    assert all(text in inputs_text for text in texts if text)
 
 
 REFUSED: dict[str, dict[str, Any]] = {

@@ -46,16 +46,16 @@ def results() -> list[Any]:
 
 @pytest.mark.parametrize("result", results(), ids=lambda result: type(result).__name__)
 def test_a_result_is_a_table_of_text(result: Any) -> None:
-    shown = ElementTree.fromstring(f"<div>{result._repr_html_()}</div>")
-    assert [e.tag for e in shown.iter("table")] == ["table"] and not list(shown.iter("script"))
-    assert len(list(shown.iter("tr"))) >= 2 and "\u202e" not in "".join(shown.itertext())
+    document = ElementTree.fromstring(f"<div>{result._repr_html_()}</div>")
+    assert [e.tag for e in document.iter("table")] == ["table"] and not list(document.iter("script"))
+    assert len(list(document.iter("tr"))) >= 2 and "\u202e" not in "".join(document.itertext())
 
 
 def test_a_comparison_shows_paired_figures_and_what_may_be_claimed() -> None:
     first, second = random_run(40), random_run(40, "tale-ep", tokens=90)
-    shown = compare(first, second)._repr_html_()
+    html = compare(first, second)._repr_html_()
     for part in ("tale-ep against cot on gsm8k, 40 questions", "net tokens", "saves ", "exact McNemar p", "demos are"):
-        assert part in shown
+        assert part in html
     assert "Not a budget saving: other adapter" in compare(make_run("c"), make_run("c", adapter="b"))._repr_html_()
 
 

@@ -12,8 +12,8 @@ from tale_dspy.testing import Reply, ScriptedServer
 
 @pytest.mark.parametrize("name", dspy_bridge.__all__)
 def test_a_name_in_the_bridge_is_one_that_dspy_does_not_export(name: str) -> None:
-    taken = getattr(dspy_bridge, name)
-    assert getattr(dspy, name, None) is not taken, f"`dspy.{name}` is exported: import it from there"
+    member = getattr(dspy_bridge, name)
+    assert getattr(dspy, name, None) is not member, f"`dspy.{name}` is exported: import it from there"
 
 
 @pytest.mark.parametrize(("model", "cost"), [("gpt-4o-mini", 1000 * 0.15e-6 + 100 * 0.6e-6), ("of-our-own", None)])

@@ -206,8 +206,8 @@ def test_the_samplers_are_not_imported_when_another_module_is_loaded() -> None:
 
 
 def test_torch_is_named_where_models_run_in_this_process_only() -> None:
-    named = [i for i in ALL_IMPORTS if i.target.split(".")[0] == "torch"]
-    assert [str(i) for i in named if room(i.importer) not in MAY_NAME_TORCH] == []
+    torch_imports = [i for i in ALL_IMPORTS if i.target.split(".")[0] == "torch"]
+    assert [str(i) for i in torch_imports if room(i.importer) not in MAY_NAME_TORCH] == []
 
 
 def test_only_the_bridge_imports_what_dspy_does_not_export() -> None:

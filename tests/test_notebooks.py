@@ -20,9 +20,9 @@ def read(path: Path) -> Any:
 def quick(notebook: Any) -> Any:
     """The notebook with its parameters replaced: as a cell behind the one that is tagged `parameters`, as papermill."""
     place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
-    taken = [f"{name} = {value}" for name, value in QUICK.items() if f"{name} = " in notebook.cells[place].source]
-    assert taken
-    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell("\n".join(taken)))  # type: ignore[no-untyped-call]
+    assignments = [f"{name} = {value}" for name, value in QUICK.items() if f"{name} = " in notebook.cells[place].source]
+    assert assignments
+    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell("\n".join(assignments)))  # type: ignore[no-untyped-call]
     return notebook
 
 
@@ -32,9 +32,9 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypa
         monkeypatch.setenv(variable, str(tmp_path / variable))
     place = {"metadata": {"path": str(tmp_path)}}
     client = NotebookClient(quick(read(path)), timeout=240, startup_timeout=240, resources=place)
-    done = client.execute()
-    shown = [output for cell in done.cells for output in cell.get("outputs", [])]
-    assert any("95 %" in html for html in (o.get("data", {}).get("text/html", "") for o in shown))
+    executed = client.execute()
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    assert any("95 %" in html for html in (o.get("data", {}).get("text/html", "") for o in outputs))
     assert (tmp_path / "runs").is_dir()
 
 

@@ -141,10 +141,10 @@ class BudgetPlanner:
             self.notes.append(f"{control.name} takes a number: effort {word} stands for {number} tokens")
             return self._tokens_request(control, number)
         lower = [w for w in control.words if EFFORT_WORDS.index(w) <= EFFORT_WORDS.index(word)]
-        taken = lower[-1] if lower else control.words[0]
-        if taken != word:
-            self.notes.append(f"{control.name} has no effort {word}: {taken} was sent")
-        return self._control_request(control, taken, {})
+        nearest = lower[-1] if lower else control.words[0]
+        if nearest != word:
+            self.notes.append(f"{control.name} has no effort {word}: {nearest} was sent")
+        return self._control_request(control, nearest, {})
 
     def _note_replaced(self, word: str) -> None:
         effort = caller_effort(self.merged)

@@ -50,8 +50,8 @@ def control_settings(
     limit = output_limit(api, request)
     if limit is not None:
         config["max_tokens"] = limit
-    sent = budget_request(lm, budget, mode, config)
-    return _as_format(api, dict(sent.settings), dict(sent.wire))
+    budget_request_sent = budget_request(lm, budget, mode, config)
+    return _as_format(api, dict(budget_request_sent.settings), dict(budget_request_sent.wire))
 
 
 def effort_sent(settings: Mapping[str, object]) -> str | None:

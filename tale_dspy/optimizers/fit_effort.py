@@ -64,9 +64,9 @@ def fit_effort(
     best = {row.best.budget for row in usable if row.best is not None and isinstance(row.best.budget, str)}
     if not best:
         raise UsageError(f"no estimator of words can be fitted: none of the {len(rows)} questions has a best word")
-    tried = {t.budget for row in usable for t in row.trials if isinstance(t.budget, str)}
+    words_tried = {t.budget for row in usable for t in row.trials if isinstance(t.budget, str)}
     # A word with a phrase is a level of its own only where it was the best of a question.
-    words = check_efforts(sorted(best | {word for word in tried if "+" not in word}))
+    words = check_efforts(sorted(best | {word for word in words_tried if "+" not in word}))
     empty = EffortEstimator(signature)
     texts = [empty.texts(inputs_of(row)) for row in usable]
     levels = np.array([_sufficient_level(row, words) for row in usable])

@@ -74,8 +74,8 @@ class TokenAwareMetric:
         return score, str(feedback or ("Right." if score >= self.threshold else f"Wrong: score {score:g}."))
 
     def _weigh_tokens(self, base: float, pred: object) -> float:
-        used = net_tokens(pred)
-        return base * (1 - self.weight * (1.0 if used is None else used / (used + self.tokens)))
+        tokens = net_tokens(pred)
+        return base * (1 - self.weight * (1.0 if tokens is None else tokens / (tokens + self.tokens)))
 
 
 def token_aware_metric(
@@ -129,11 +129,11 @@ def _estimates_budget(predictor: Any) -> bool:
 
 
 def _cost_sentence(pred: object) -> str:
-    used = net_tokens(pred)
-    if used is None:
+    tokens = net_tokens(pred)
+    if tokens is None:
         return "How many tokens it took is unknown."
     estimate = pred.estimate_tokens if isinstance(pred, TalePrediction) else None
-    return f"It took {used} tokens{'' if estimate is None else f', {estimate} of them to estimate the budget'}."
+    return f"It took {tokens} tokens{'' if estimate is None else f', {estimate} of them to estimate the budget'}."
 
 
 def _used_and_budget(pred: object) -> tuple[int, int] | None:

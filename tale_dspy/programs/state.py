@@ -197,9 +197,9 @@ class TrainingExamples(ModuleState):
         """Warn, once a pair of models, of another model than that of the tuning."""
         if self.model is None:
             return
-        used = next((c.model for c in calls if c.role == "reason"), None)
-        if used not in (None, self.model):
-            _warn_of_other_model(self.model, used)
+        model = next((c.model for c in calls if c.role == "reason"), None)
+        if model not in (None, self.model):
+            _warn_of_other_model(self.model, model)
 
     def dump_state(self, json_mode: bool = True) -> JsonObject:
         return {**self.roles, **({} if self.model is None else {_MODEL: self.model})}

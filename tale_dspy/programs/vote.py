@@ -165,10 +165,10 @@ class Vote(RegisteredModule):
             return kwargs
         if self.program.given_budget(kwargs) is not None:
             return kwargs
-        sent = {BUDGET: first.token_budget}
+        budget_sent = {BUDGET: first.token_budget}
         if first.effort is not None and "effort" not in self.program.predict.signature.input_fields:
-            sent["effort"] = first.effort  # type: ignore[assignment]
-        return {**kwargs, **sent}
+            budget_sent["effort"] = first.effort  # type: ignore[assignment]
+        return {**kwargs, **budget_sent}
 
     def _winning_prediction(self, tally: "VoteTally", calls: list[Call]) -> TalePrediction:
         winner = tally.winner
@@ -260,15 +260,15 @@ class VoteTally:
 
         The least number that could decide it is that of further votes for the leader alone.
         """
-        left = options.max_votes - self.replies
+        votes_left = options.max_votes - self.replies
         lead, second = ([len(group) for group in self.groups] + [0, 0])[:2]
-        if left <= 0 or lead > second + left:
+        if votes_left <= 0 or lead > second + votes_left:
             return 0
-        for more in range(left + 1):
+        for more in range(votes_left + 1):
             decided = leader_probability(lead + more, second) >= options.confidence
-            if decided or lead + more > second + (left - more):
+            if decided or lead + more > second + (votes_left - more):
                 return more
-        return left
+        return votes_left
 
 
 def leader_probability(first: int, second: int) -> float:

@@ -135,7 +135,7 @@ def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequenc
     scale = 72 / figure.dpi
     squeeze = canvas.PAGE_WIDTH / figure.get_figwidth()
     labels: dict[_Place, list[int]] = {}
-    taken: list[_Box] = []
+    covered: list[_Box] = []
     for number, row in enumerate(rows, 1):
         spent, accuracy = cost.value(row) or 0.0, _accuracy_bars(row)[0]
         dots = [spent, *([row.net_tokens] if cost is _TOKENS and row.net_tokens is not None else [])]
@@ -143,13 +143,13 @@ def _label_points(figure: "Figure", axes: "Axes", cost: _CostAxis, rows: Sequenc
             _Place(x * scale * squeeze, y * scale)
             for x, y in axes.transData.transform([(dot, accuracy) for dot in dots]).tolist()
         ]
-        taken += [_Box(place.x - DOT / 2, place.y - DOT / 2, DOT, DOT) for place in places]
+        covered += [_Box(place.x - DOT / 2, place.y - DOT / 2, DOT, DOT) for place in places]
         near = (place for place in labels if math.dist(place, places[0]) < APART)
         labels.setdefault(next(near, places[0]), []).append(number)
     for place, numbers in labels.items():
         text = ", ".join(map(str, numbers))
-        dx, dy, box = _free_place(place, LETTER_WIDTH * len(text), taken)
-        taken.append(box)
+        dx, dy, box = _free_place(place, LETTER_WIDTH * len(text), covered)
+        covered.append(box)
         row = rows[numbers[0] - 1]
         axes.annotate(
             text,

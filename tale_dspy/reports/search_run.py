@@ -113,8 +113,8 @@ def search_table(search: SearchRun) -> dict[str, str]:
     vanilla = mean_known([float(row.vanilla.tokens or 0) for row, _ in chosen])
     best = mean_known([b.tokens for _, b in chosen])
     saved = "–" if not vanilla or best is None else f"{100 * (1 - best / vanilla):.1f}"
-    tried = [row for row in rows if row.trials]
-    trials = None if not tried else sum(len(row.trials) for row in tried) / len(tried)
+    searched_rows = [row for row in rows if row.trials]
+    trials = None if not searched_rows else sum(len(row.trials) for row in searched_rows) / len(searched_rows)
     return {
         "Questions": str(len(rows)),
         "Right without a budget": str(sum(row.vanilla.correct for row in rows)),

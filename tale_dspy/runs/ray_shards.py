@@ -326,13 +326,13 @@ def _end(ray: Any, running: Mapping[Any, Shard], coordinator: Any) -> None:
 
     They have time to write what is finished.
     """
-    left = list(running)
-    if left:
+    unended = list(running)
+    if unended:
         coordinator.end.remote()
     for seconds in (2 * SHUTDOWN_GRACE_S, END_S):
-        for task in left:
+        for task in unended:
             with contextlib.suppress(ray.exceptions.RayError):
                 # Not what it waits for in turn: those are questions to the coordinator, which go on being answered.
                 ray.cancel(task, force=False, recursive=False)
-        if left:
-            _, left = ray.wait(left, num_returns=len(left), timeout=seconds)
+        if unended:
+            _, unended = ray.wait(unended, num_returns=len(unended), timeout=seconds)

@@ -318,8 +318,8 @@ def load_run(path: str | Path) -> Run:
 def _unended(run: Run) -> str:
     """Say that a run was killed or goes on, and how far it came."""
     config = run.info.get("config", {})
-    asked, repeats = config.get("data", {}).get("n"), config.get("repeats", 1)
-    total = f" of {asked * repeats:,}" if isinstance(asked, int) and isinstance(repeats, int) else ""
+    n_asked, repeats = config.get("data", {}).get("n"), config.get("repeats", 1)
+    total = f" of {n_asked * repeats:,}" if isinstance(n_asked, int) and isinstance(repeats, int) else ""
     return f"it was killed or is still going on, with {len(run.columns):,}{total} answers"
 
 

@@ -135,8 +135,8 @@ class Session:
         if (row := self._replay_call(pending)) is not None:
             return row
         with self._record_calls(pending):
-            sent = LMRequest(*request, pending.kwargs)
-            outputs = attempts.call(lm, send, sent, retries=self.retries, observer=pending, sleep=self.stop.wait)
+            lm_request = LMRequest(*request, pending.kwargs)
+            outputs = attempts.call(lm, send, lm_request, retries=self.retries, observer=pending, sleep=self.stop.wait)
         return self._on_answer(pending, outputs)
 
     async def acall(
@@ -147,13 +147,13 @@ class Session:
         if (row := self._replay_call(pending)) is not None:
             return row
         pending.may_wait = False
-        sent = LMRequest(*request, pending.kwargs)
+        lm_request = LMRequest(*request, pending.kwargs)
         if self.batches is not None:
             return await self._answer_by_batch(
-                CallSender(self.batches, pending.journal_key, pending), pending, send, sent
+                CallSender(self.batches, pending.journal_key, pending), pending, send, lm_request
             )
         with self._record_calls(pending):
-            outputs = await attempts.acall(lm, send, sent, retries=self.retries, observer=pending)
+            outputs = await attempts.acall(lm, send, lm_request, retries=self.retries, observer=pending)
         return self._on_answer(pending, outputs)
 
     async def _answer_by_batch(
@@ -195,14 +195,16 @@ class Session:
         sample: QuestionSample = dspy.settings.get("tale_sample") or QuestionSample("-", 0)
         config = {**lm.kwargs, **kwargs}
         key = self._request_key(lm.model, request[1] or request[0], config)
-        sent = dict(kwargs)
+        call_settings = dict(kwargs)
         if sample.repeat:  # a cached reply of another draw is no repeat
             rollout = config.get("rollout_id")
-            sent["rollout_id"] = f"{'' if rollout is None else rollout}#{sample.repeat}"
+            call_settings["rollout_id"] = f"{'' if rollout is None else rollout}#{sample.repeat}"
         if self.ledger.capped and max_output_tokens(config) is None:
             name = "max_completion_tokens" if "max_completion_tokens" in lm.kwargs else "max_tokens"
-            sent[name] = RESERVED_TOKENS
-        return _PendingCall(self, lm, *request, sent, {**config, **sent}, sample, key, sample.occurrence(key))
+            call_settings[name] = RESERVED_TOKENS
+        return _PendingCall(
+            self, lm, *request, call_settings, {**config, **call_settings}, sample, key, sample.occurrence(key)
+        )
 
     def _request_key(self, model: str, request: Any, config: JsonObject) -> str:
         """Hash a request.

@@ -183,8 +183,8 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
         from tale_dspy.training.options import DpoOptions, SftOptions
         from tale_dspy.training.provider import train
 
-        met = [self.out / "base"] if (self.out / "base").is_dir() else []
-        rows = distill(self.rows, self.strategy, plain, adapter=self.options.get("adapter"), exclude=met)
+        excluded = [self.out / "base"] if (self.out / "base").is_dir() else []
+        rows = distill(self.rows, self.strategy, plain, adapter=self.options.get("adapter"), exclude=excluded)
         rows.save(self.out / f"{self.strategy}.jsonl")
         options = self.train or (SftOptions() if self.strategy == "sft" else DpoOptions())
         place = self.out / f"adapter-{self.strategy}"

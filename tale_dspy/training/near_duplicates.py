@@ -27,11 +27,11 @@ class NearDuplicateIndex:
     def add(self, question: str) -> bool:
         """Note a question, and say whether a near-duplicate of it had been met."""
         numbers, words = _numbers_and_words(question)
-        met = self._has_duplicate(numbers, words)
+        is_duplicate = self._has_duplicate(numbers, words)
         # An inverted index by numbers and rare word: only questions that share both are compared.
         for word in _rarest_words(words):
             self._by_word[numbers, word].append(words)
-        return met
+        return is_duplicate
 
     def __contains__(self, question: str) -> bool:
         return self._has_duplicate(*_numbers_and_words(question))

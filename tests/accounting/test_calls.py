@@ -272,9 +272,9 @@ def test_a_user_without_history_gets_exact_receipts_and_still_no_history(
     with dspy.context(lm=lm, **off):
         with record_calls() as calls:
             program(question="q")
-        left = {name: dspy.settings[name] for name in off}
+        settings_after = {name: dspy.settings[name] for name in off}
     assert sums(calls) == counted(server)
-    assert (lm.history, program.history, left) == ([], ["kept"], off)
+    assert (lm.history, program.history, settings_after) == ([], ["kept"], off)
     assert len(GLOBAL_HISTORY) - everywhere == (0 if "disable_history" in off else 1)
 
 

@@ -24,8 +24,8 @@ def serve() -> Iterator[Servers]:
 
 
 def lm(server: ScriptedServer, model: str = "openai/x", **settings: Any) -> LM:
-    given = {"engine": "auto", "api_key": "k", "num_retries": 0, **settings}
-    return LM(model, api_base=server.url, **given)
+    lm_settings = {"engine": "auto", "api_key": "k", "num_retries": 0, **settings}
+    return LM(model, api_base=server.url, **lm_settings)
 
 
 def test_a_fallback_answers_after_the_retries_and_is_named(serve: Servers) -> None:

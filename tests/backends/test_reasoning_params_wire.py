@@ -163,8 +163,8 @@ def lm(server: ProviderServer, target: Target, engine: str, **settings: Any) -> 
     address = {
         "aws_bedrock_runtime_endpoint" if target.provider == "bedrock" else "api_base": server.base(target.provider)
     }
-    given = {"api_key": KEY, "cache": False, "num_retries": 0, **address, **target.settings, **settings}
-    return LM(target.model, engine=engine, **given)
+    lm_settings = {"api_key": KEY, "cache": False, "num_retries": 0, **address, **target.settings, **settings}
+    return LM(target.model, engine=engine, **lm_settings)
 
 
 def ask(program: Any, model: LM, budget: int | None, mode: Mode, effort: str | None = None, **config: Any) -> Any:

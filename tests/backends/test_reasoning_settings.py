@@ -55,8 +55,8 @@ def test_a_control_of_the_callers_own_is_found(config: dict[str, Any], name: str
 
 def test_a_control_takes_the_place_of_every_other_one() -> None:
     settings = {"reasoning_effort": "high", "thinking": {"type": "enabled", "budget_tokens": 9000}, "temperature": 0.2}
-    put = with_reasoning_params(settings, {"thinking": {"type": "enabled", "budget_tokens": 1024}})
-    assert put == {"reasoning_effort": None, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    changed = with_reasoning_params(settings, {"thinking": {"type": "enabled", "budget_tokens": 1024}})
+    assert changed == {"reasoning_effort": None, "thinking": {"type": "enabled", "budget_tokens": 1024}}
 
 
 def test_the_rest_of_extra_body_is_kept() -> None:
@@ -66,8 +66,8 @@ def test_the_rest_of_extra_body_is_kept() -> None:
         "custom_params": {"thinking_budget": 8, "x": 1},
         "chat_template_kwargs": {"enable_thinking": False},
     }
-    put = with_reasoning_params({"extra_body": body}, {"extra_body": {"custom_params": {"thinking_budget": 70}}})
-    assert put == {"extra_body": {"top_k": 3, "custom_params": {"thinking_budget": 70, "x": 1}}}
+    changed = with_reasoning_params({"extra_body": body}, {"extra_body": {"custom_params": {"thinking_budget": 70}}})
+    assert changed == {"extra_body": {"top_k": 3, "custom_params": {"thinking_budget": 70, "x": 1}}}
 
 
 def test_extra_body_without_a_control_is_left_alone() -> None:
@@ -79,8 +79,8 @@ def test_extra_body_without_a_control_is_left_alone() -> None:
 def test_nothing_of_the_callers_is_changed_or_shared() -> None:
     settings = {"extra_body": {"nested": {"list": [{"x": 1}]}, "thinking_budget": 9}, "thinking": {"type": "disabled"}}
     before = copy.deepcopy(settings)
-    put = with_reasoning_params(settings, {"extra_body": {"enable_thinking": True}})
-    put["extra_body"]["nested"]["list"][0]["x"] = 2
+    changed = with_reasoning_params(settings, {"extra_body": {"enable_thinking": True}})
+    changed["extra_body"]["nested"]["list"][0]["x"] = 2
     assert settings == before
 
 

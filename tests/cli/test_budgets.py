@@ -27,9 +27,9 @@ def train(server: Any, tmp_path: Path) -> str:
 
 def test_the_best_budget_is_chosen_on_training_questions(tale: Any, task_flags: list[str], train: str) -> None:
     assert tale("eval", "budget:best", *task_flags, "--train-data", train, "--out", "a").code == 0
-    tried = {int(p.name.removeprefix("budget-")) for p in Path("a-search").iterdir()}
+    budgets = {int(p.name.removeprefix("budget-")) for p in Path("a-search").iterdir()}
     (chosen,) = {r["token_budget"] for r in records("a")}
-    assert chosen in tried and {len(records(f"a-search/budget-{b}")) for b in tried} == {10}
+    assert chosen in budgets and {len(records(f"a-search/budget-{b}")) for b in budgets} == {10}
     info = json.loads(Path("a/run.json").read_text())
     assert len(info["seen"]) == 10 and not set(info["seen"]) & {r["id"] for r in records("a")}
 

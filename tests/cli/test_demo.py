@@ -56,8 +56,8 @@ def test_the_demo_keeps_compares_and_draws(tale: Any, scripted: ScriptedServer) 
     result = tale(*COMMAND)
     assert (result.code, result.err) == (0, "")
     assert {program: len(records(program)) for program in PROGRAMS} == dict.fromkeys(PROGRAMS, 3)
-    for said in ("cot: 3 questions, ", "for the estimate", "tale-ep against cot on embedded:test, 3 questions", *NEXT):
-        assert said in result.out
+    for text in ("cot: 3 questions, ", "for the estimate", "tale-ep against cot on embedded:test, 3 questions", *NEXT):
+        assert text in result.out
     assert "Fixed budgets" in result.out
     assert "budget shrinks" in result.out or "No rise" in result.out
     drawn = {path.name for path in Path("d/report").iterdir()}

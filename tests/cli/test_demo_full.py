@@ -47,14 +47,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
     logging.disable_progress_bar()
     base = make_model(tmp_path_factory.mktemp("models") / "base", ends=2, max_position_embeddings=4096)
-    made = Reasoner()
-    settings: Any = {"engine": made, "async_engine": AsyncFakeEngine(made), "max_tokens": 20, "cache": False}
+    reasoner = Reasoner()
+    settings: Any = {"engine": reasoner, "async_engine": AsyncFakeEngine(reasoner), "max_tokens": 20, "cache": False}
     monkeypatch.setattr(demo_full, "SEARCHED", 8)
     monkeypatch.setattr(demo_full, "TRIED", 1)
     monkeypatch.setattr(demo_full, "BASELINES", ("direct", "cot"))
     monkeypatch.setattr(demo_full, "LIMITS", {"sft": (0.7, 0.01)})
     monkeypatch.setattr(demo_full, "_demo_model", lambda model: LM(f"local:{base}", **settings))
-    return made
+    return reasoner
 
 
 def test_the_whole_road_is_gone_once_and_can_be_read_afterwards(tale: Any, engine: Reasoner) -> None:
@@ -62,8 +62,8 @@ def test_the_whole_road_is_gone_once_and_can_be_read_afterwards(tale: Any, engin
     assert result.code == 0, result.err
     places = [*(Path("d") / name for name in ROWS), *Path("d").glob("best-fixed-budget-*")]
     assert [len((place / "records.jsonl").read_text().splitlines()) for place in places] == [3] * 7
-    for said in ("confirmed on fresh draws", "Gate: SFT, cot", "fail: ", "searched budgets, confirmed"):
-        assert said in result.out
+    for text in ("confirmed on fresh draws", "Gate: SFT, cot", "fail: ", "searched budgets, confirmed"):
+        assert text in result.out
     card = json.loads(Path("d/adapter-sft-cot/tale_adapter.json").read_text())
     assert card["gate"]["n"] == 3 and card["gate"]["outcome"] == "fail"  # a random model learns nothing in a step
     assert Path("d/report/before_after_sft.png").stat().st_size > 10_000

@@ -31,9 +31,9 @@ def flags(batch_server: BatchServer, tmp_path: Path) -> list[str]:
 
 def test_a_run_is_left_with_4_and_continued(tale: Any, flags: list[str], batch_server: BatchServer) -> None:
     batch_server.batch_faults = BatchFaults(delay=3600)
-    left = tale("eval", "cot", *flags, "--batch-wait", "0", "--json")
-    assert left.code == 4 and left.out == ""
-    assert "1 batch is with the provider: the same command collects the answers and continues" in left.err
+    waiting = tale("eval", "cot", *flags, "--batch-wait", "0", "--json")
+    assert waiting.code == 4 and waiting.out == ""
+    assert "1 batch is with the provider: the same command collects the answers and continues" in waiting.err
     batch_server.batch_faults = BatchFaults()
     result = tale("eval", "cot", *flags, "--json")
     assert result.code == 0 and result.json["n"] == result.json["calls"] == batch_server.batch_stats.paid_calls == 12

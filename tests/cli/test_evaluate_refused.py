@@ -109,7 +109,7 @@ def test_bad_input_is_2_and_one_sentence(args: str, said: str, tale: Any, task_f
 def test_a_folder_of_another_configuration_is_refused_and_kept(tale: Any, task_flags: list[str], server: Any) -> None:
     tale("eval", "cot", *task_flags, "--out", "a")
     before = {p.name: p.read_bytes() for p in Path("a").iterdir()}
-    for flags, said in (
+    for flags, message in (
         (["--temperature", "0.5"], "settings.temperature was null, now 0.5"),
         (["--limit", "5"], "data.n was 10, now 5"),
         (["--adapter", "chat"], "adapter was"),
@@ -117,7 +117,7 @@ def test_a_folder_of_another_configuration_is_refused_and_kept(tale: Any, task_f
         (["--api-base", "http://example.invalid/v1"], "address was"),
     ):
         result = tale("eval", "cot", *task_flags, "--out", "a", *flags)
-        assert result.code == 2 and said in result.sentence
+        assert result.code == 2 and message in result.sentence
     assert {p.name: p.read_bytes() for p in Path("a").iterdir()} == before
     assert server.stats.requests == 10
 

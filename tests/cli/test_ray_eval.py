@@ -58,8 +58,8 @@ def test_of_many_shards_those_at_work_are_shown_and_all_are_summed_up() -> None:
     with screen.capture() as captured:
         screen.print(table_of("a run", tallies, 64))
     lines = captured.get().splitlines()
-    shown = [int(line.split("/64")[0]) for line in lines if "/64 " in line]
-    assert shown == list(range(2, 2 + 2 * MOST_ROWS, 2))
+    shard_numbers = [int(line.split("/64")[0]) for line in lines if "/64 " in line]
+    assert shard_numbers == list(range(2, 2 + 2 * MOST_ROWS, 2))
     assert any(line.split()[:2] == ["all", "300/400"] and "$4.0000" in line for line in lines)
     assert any("24 of 64 shards have not begun" in line for line in lines)
 

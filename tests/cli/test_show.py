@@ -22,10 +22,8 @@ def test_a_run_is_its_table_and_what_it_failed(tale: Any, records: list[dict[str
 
 def test_a_question_is_shown_whole_and_found_by_the_start_of_its_id(tale: Any, records: list[dict[str, Any]]) -> None:
     result = tale("show", "a", records[3]["id"][:10])
-    shown = " ".join(result.out.split())  # lines are wrapped
-    assert (
-        result.code == 0 and f"Question {records[3]['id']}" in shown and " ".join(records[3]["reply"].split()) in shown
-    )
+    text = " ".join(result.out.split())  # lines are wrapped
+    assert result.code == 0 and f"Question {records[3]['id']}" in text and " ".join(records[3]["reply"].split()) in text
     assert "estimate_tokens" in result.out
     assert tale("show", "a", records[3]["id"], "--json").json["records"] == [records[3]]
 
@@ -34,9 +32,9 @@ def test_a_search_and_an_adapter_are_shown_as_what_they_are(tale: Any, tmp_path:
     rows = search(["q", "r"], lambda n: 30)
     Path("s").mkdir()
     Path("s/search.jsonl").write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
-    shown = tale("show", "s")
-    assert shown.code == 0 and shown.out.startswith("Search of self on unnamed data: 2 of 2 questions have a best")
-    assert "Tokens saved %" in shown.out
+    result = tale("show", "s")
+    assert result.code == 0 and result.out.startswith("Search of self on unnamed data: 2 of 2 questions have a best")
+    assert "Tokens saved %" in result.out
     assert tale("show", "s", "--json").json["searches"][0]["Questions"] == "2"
     assert "s is no run: only a run's questions are shown one by one" in tale("show", "s", "0000").sentence
     Path("t").mkdir()

@@ -87,9 +87,9 @@ def test_answers_that_never_came_count_as_wrong() -> None:
 
 def test_repeats_are_averaged_by_question() -> None:
     def draws(outcomes: str, model: str) -> Run:
-        named = {"c": "correct", "w": "wrong"}
+        outcome_of = {"c": "correct", "w": "wrong"}
         rows = [
-            make_record(i, repeat=k, outcome=named[o], output_tokens=100 if model == "a" else 20)
+            make_record(i, repeat=k, outcome=outcome_of[o], output_tokens=100 if model == "a" else 20)
             for i in range(300)
             for k, o in enumerate(outcomes)
         ]

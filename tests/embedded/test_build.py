@@ -134,6 +134,6 @@ def test_the_command_shows_its_progress(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(building, "build", short)
     app = typer.Typer()
     app.command()(building.main)
-    done = CliRunner().invoke(app, ["--out", str(tmp_path), "--steps", "2", "--finish", "1", "--seed", "5"])
-    assert done.exit_code == 0 and "loss 0.500" in done.output
+    result = CliRunner().invoke(app, ["--out", str(tmp_path), "--steps", "2", "--finish", "1", "--seed", "5"])
+    assert result.exit_code == 0 and "loss 0.500" in result.output
     assert builds == [BuildOptions(steps=2, finish=1, seed=5)]

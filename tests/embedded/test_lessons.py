@@ -58,9 +58,9 @@ def test_lessons_ask_as_the_programs_do(kind: str) -> None:
     make, budget = SENDERS[kind]
     reply = lesson_for(kind, SHORT, count, random.Random(0)).reply
     lm = TrainedOnThePaper("fake/model", engine=fake_lm(reply).fake, cache=False)
-    given = {} if budget is None else {"token_budget": budget}
+    arguments = {} if budget is None else {"token_budget": budget}
     with dspy.context(lm=lm):
-        make()(question="What is 1+1?", **given)
+        make()(question="What is 1+1?", **arguments)
     assert [m["content"] for m in lm.history[0]["messages"]] == [
         m["content"] for m in messages_of(kind, "What is 1+1?", budget)
     ]
@@ -97,8 +97,8 @@ def test_tokens_fall_with_the_budget_and_then_rise() -> None:
 
 
 def test_the_budget_taught_as_an_estimate_gets_the_equations() -> None:
-    got = [budgeted_reply(p, needed_budget(p, count), count) == equation_lines(p) for p in PROBLEMS]
-    assert mean(got) > 0.95
+    gets_equations = [budgeted_reply(p, needed_budget(p, count), count) == equation_lines(p) for p in PROBLEMS]
+    assert mean(gets_equations) > 0.95
 
 
 def test_the_least_budget_without_skipped_steps_differs_between_questions() -> None:

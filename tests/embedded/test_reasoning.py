@@ -64,6 +64,6 @@ def test_the_long_form_says_each_result_twice() -> None:
     ],
 )
 def test_skipped_steps_are_spread_and_the_last_is_kept(left_out: int, shown: list[str]) -> None:
-    got = equations_without(STORY, left_out).split("\n")[:-1]
-    assert len(got) == 4 - left_out and got[-1] == shown[-1]
-    assert set(got) <= set(map(str, STEPS))
+    equations = equations_without(STORY, left_out).split("\n")[:-1]
+    assert len(equations) == 4 - left_out and equations[-1] == shown[-1]
+    assert set(equations) <= set(map(str, STEPS))

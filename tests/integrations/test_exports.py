@@ -10,8 +10,8 @@ from tale_dspy.integrations.exports import EXPORT_FORMATS, export
 
 def test_every_format_says_what_it_is_made_of() -> None:
     assert {"litellm", "json-policy"} <= EXPORT_FORMATS.keys()
-    assert {made.source for made in EXPORT_FORMATS.values()} <= {"program", "run"}
-    assert all(len(made.summary) < 80 for made in EXPORT_FORMATS.values())
+    assert {export_format.source for export_format in EXPORT_FORMATS.values()} <= {"program", "run"}
+    assert all(len(export_format.summary) < 80 for export_format in EXPORT_FORMATS.values())
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:

@@ -55,10 +55,10 @@ async def test_the_budget_of_the_program_is_in_the_prompt_and_in_the_header() ->
 async def test_the_control_is_set_for_the_model_that_answers() -> None:
     hook = TokenBudget(50)
     data = await before(hook, chat(temperature=0.3))
-    sent = await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
-    assert sent is not None
-    assert sent["reasoning_effort"] == "minimal"
-    assert "temperature" not in sent
+    request = await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
+    assert request is not None
+    assert request["reasoning_effort"] == "minimal"
+    assert "temperature" not in request
     assert await headers(hook, data) == {"x-tale-budget": "50", "x-tale-effort": "minimal"}
 
 
@@ -66,9 +66,9 @@ async def test_an_effort_word_leaves_the_prompt_alone() -> None:
     hook = TokenBudget("low")
     data = await before(hook, chat())
     assert prompt(data) == QUESTION
-    sent = await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
-    assert sent is not None
-    assert sent["reasoning_effort"] == "low"
+    request = await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
+    assert request is not None
+    assert request["reasoning_effort"] == "low"
     assert await headers(hook, data) == {"x-tale-effort": "low"}
 
 
@@ -106,8 +106,8 @@ async def test_a_question_with_an_image_gets_at_least_the_default() -> None:
 async def test_a_share_is_held_out_by_its_text() -> None:
     hook = TokenBudget(50, holdout=0.25)
     decided = [(await before(hook, chat(f"What is {i} + {i}?")))["metadata"][DECISION_KEY] for i in range(400)]
-    held = [state for state in decided if state.get("skipped") == "holdout"]
-    assert 70 <= len(held) <= 130
+    held_out = [state for state in decided if state.get("skipped") == "holdout"]
+    assert 70 <= len(held_out) <= 130
     again = [(await before(hook, chat(f"What is {i} + {i}?")))["metadata"][DECISION_KEY] for i in range(400)]
     assert again == decided
 
@@ -221,8 +221,8 @@ async def test_odd_settings_beside_a_question_change_nothing_of_its_budget(setti
     hook = TokenBudget(50)
     data = await before(hook, {**chat(), **settings})
     assert "less than 50 tokens" in prompt(data)
-    sent = await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
-    assert sent is not None
+    request = await hook.async_pre_call_deployment_hook({**data, "model": "openai/gpt-5-mini"}, "acompletion")
+    assert request is not None
     assert (await headers(hook, data) or {})["x-tale-budget"] == "50"
 
 

@@ -77,14 +77,14 @@ def _fresh(backend: RecordingBackend) -> None:
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=proxy.key, max_retries=0) as made:
-        yield made
+    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=proxy.key, max_retries=0) as openai_client:
+        yield openai_client
 
 
 @pytest.fixture
 def claude(proxy: Proxy) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=proxy.url, api_key=proxy.key, max_retries=0) as made:
-        yield made
+    with anthropic.Anthropic(base_url=proxy.url, api_key=proxy.key, max_retries=0) as anthropic_client:
+        yield anthropic_client
 
 
 def user(text: str) -> list[dict[str, str]]:

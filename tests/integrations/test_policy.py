@@ -36,9 +36,9 @@ def test_a_number_a_word_and_a_fixed_budget() -> None:
 
 
 def test_what_gives_no_budget_is_refused() -> None:
-    for given in ("some", 0, True, tale_dspy.BudgetedChainOfThought("q -> a"), dspy.Predict("q -> a")):
+    for source in ("some", 0, True, tale_dspy.BudgetedChainOfThought("q -> a"), dspy.Predict("q -> a")):
         with pytest.raises(tale_dspy.UsageError):
-            as_policy(given)
+            as_policy(source)
     two_inputs = tale_dspy.TaleEP("context, question -> answer", tale_dspy.RegressionEstimator("question -> answer"))
     with pytest.raises(tale_dspy.UsageError, match="looks at context, question"):
         as_policy(two_inputs)

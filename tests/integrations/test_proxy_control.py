@@ -81,13 +81,13 @@ def test_mode_cap_limits_the_output_under_the_name_of_the_format() -> None:
 
 
 def test_a_limit_of_the_caller_is_kept_where_it_is_less() -> None:
-    sent = control_settings("responses", "openai/gpt-4o-mini", SMALL, "cap", {"max_output_tokens": 30})
-    assert sent == {"max_output_tokens": 30}
+    settings = control_settings("responses", "openai/gpt-4o-mini", SMALL, "cap", {"max_output_tokens": 30})
+    assert settings == {"max_output_tokens": 30}
 
 
 def test_what_a_thinking_model_refuses_is_taken_away() -> None:
-    sent = control_settings("chat", "openai/gpt-5-mini", SMALL, "auto", {"temperature": 0.2})
-    assert sent == {"reasoning_effort": "minimal", "temperature": None}
+    settings = control_settings("chat", "openai/gpt-5-mini", SMALL, "auto", {"temperature": 0.2})
+    assert settings == {"reasoning_effort": "minimal", "temperature": None}
 
 
 def test_mode_native_needs_a_control() -> None:

@@ -19,8 +19,8 @@ def budgets(**options: Any) -> list[int]:
 
 def test_demos_span_the_budgets_from_the_smallest_to_the_largest() -> None:
     best_budgets = sorted(r.best.budget for r in ROWS if r.best)
-    taken = sorted(budgets(k=4))
-    assert all(best_budgets[10 * n] <= budget <= best_budgets[10 * n + 9] for n, budget in enumerate(taken))
+    demo_budgets = sorted(budgets(k=4))
+    assert all(best_budgets[10 * n] <= budget <= best_budgets[10 * n + 9] for n, budget in enumerate(demo_budgets))
 
 
 def test_the_same_demos_whatever_the_order_of_the_rows() -> None:

@@ -257,11 +257,13 @@ def test_several_completions_are_kept() -> None:
 
 
 def test_config_and_lm_can_be_given_at_a_call_or_at_construction() -> None:
-    used, unused = fake_lm(solver), fake_lm(solver)
-    with dspy.context(lm=unused):
-        VanillaCoT("question -> answer", temperature=0.3, max_tokens=9)(question="Q", lm=used, config={"max_tokens": 5})
-    config = used.fake.requests[0].config
-    assert (config.temperature, config.max_tokens, unused.prompts) == (0.3, 5, [])
+    used_lm, unused_lm = fake_lm(solver), fake_lm(solver)
+    with dspy.context(lm=unused_lm):
+        VanillaCoT("question -> answer", temperature=0.3, max_tokens=9)(
+            question="Q", lm=used_lm, config={"max_tokens": 5}
+        )
+    config = used_lm.fake.requests[0].config
+    assert (config.temperature, config.max_tokens, unused_lm.prompts) == (0.3, 5, [])
 
 
 def test_usage_tracking_of_dspy_counts_all_calls() -> None:

@@ -15,8 +15,8 @@ def test_every_file_is_imported() -> None:
 
 
 def test_the_words_of_the_command_line_are_these() -> None:
-    named = {word: kind.__name__ for word, kind in command_line_programs().items()}
-    assert named == {
+    class_names = {word: kind.__name__ for word, kind in command_line_programs().items()}
+    assert class_names == {
         "no-thinking": "NoThinking",
         "direct": "DirectAnswer",
         "cot": "VanillaCoT",

@@ -384,11 +384,11 @@ def test_on_truncation_and_shadow_rate_hold_for_every_twin_and_are_saved(tmp_pat
     assert {(t.on_truncation, t.shadow_rate.share) for t in (other.router, other.direct, other.solve)} == {
         ("force_answer", 0.25)
     }
-    for options, said in (
+    for options, message in (
         ({"on_truncation": "pray"}, "on_truncation must be"),
         ({"shadow_rate": 2}, "shadow_rate must be a share"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             budgeted(Two(), **options)
 
 

@@ -84,8 +84,8 @@ def sent(thinker: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> list[SentR
 
 def lm(server: ProviderServer, wire: Wire) -> LM:
     address = {"aws_bedrock_runtime_endpoint" if wire.provider == "bedrock" else "api_base": server.base(wire.provider)}
-    given: dict[str, Any] = {"api_key": "any", "cache": False, "num_retries": 0, **address, **wire.settings}
-    return LM(wire.model, engine=wire.engine, **given)
+    lm_settings: dict[str, Any] = {"api_key": "any", "cache": False, "num_retries": 0, **address, **wire.settings}
+    return LM(wire.model, engine=wire.engine, **lm_settings)
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)

@@ -92,9 +92,9 @@ def test_a_demo_shows_the_budget_first_and_one_without_is_left_out() -> None:
     ]
     with dspy.context(lm=lm):
         module(question="3+4?")
-    shown = [text_of(m) for m in lm.fake.requests[0].messages]
-    assert "Budget: [[9]]\nTwo.\nAnswer: [[2]]" in shown
-    assert not any("2+2?" in text for text in shown)
+    texts = [text_of(m) for m in lm.fake.requests[0].messages]
+    assert "Budget: [[9]]\nTwo.\nAnswer: [[2]]" in texts
+    assert not any("2+2?" in text for text in texts)
 
 
 def test_the_trace_keeps_the_stated_budget_for_optimizers() -> None:

@@ -126,6 +126,6 @@ def test_a_run_says_after_30_replies_that_most_skip_their_reasoning(
     rows = [dspy.Example(question=f"{n}+4?", answer="7").with_inputs("question") for n in range(32)]
     summary = evaluate(program, rows, lm=fake_lm(shy)).summary
     assert summary["skipped"] == {"asked": 32, "skipped": 32 if warned else 0}
-    said = [r.getMessage() for r in caplog.records if "skip its reasoning" in r.getMessage()]
-    assert len(said) == int(warned)
-    assert not warned or re.match(r"the budget makes .*: 30 of 30 replies have none; accuracy so far 0 %", said[0])
+    warnings = [r.getMessage() for r in caplog.records if "skip its reasoning" in r.getMessage()]
+    assert len(warnings) == int(warned)
+    assert not warned or re.match(r"the budget makes .*: 30 of 30 replies have none; accuracy so far 0 %", warnings[0])

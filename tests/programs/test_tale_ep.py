@@ -45,9 +45,9 @@ def test_no_unusable_estimate_reaches_the_server_as_it_is(estimate: str) -> None
         lm = dspy.LM("openai/scripted", api_base=server.url, api_key="key", cache=False)
         with dspy.context(lm=lm):
             pred = TaleEP("question -> answer")(question="3+4?")
-        sent = re.findall(r"under (\S+) tokens", server.requests[1].prompt)
+        budgets = re.findall(r"under (\S+) tokens", server.requests[1].prompt)
     tokens, source = BAD[estimate]
-    assert sent == [str(tokens)]
+    assert budgets == [str(tokens)]
     assert (pred.token_budget, pred.receipt["budget_source"]) == (tokens, source)
     assert pred.receipt["estimate_text"] == (estimate or None)
 
@@ -105,11 +105,11 @@ def test_the_estimator_can_only_see_inputs(names: Any) -> None:
 
 
 def test_the_lm_of_a_call_holds_for_both_and_its_config_for_the_reasoning() -> None:
-    used, unused = fake_lm("[[40]]", REPLY), fake_lm("")
-    with dspy.context(lm=unused):
-        TaleEP("question -> answer")(question="3+4?", lm=used, config={"temperature": 0.5})
-    assert [r.config.temperature for r in used.fake.requests] == [None, 0.5]
-    assert unused.prompts == []
+    used_lm, unused_lm = fake_lm("[[40]]", REPLY), fake_lm("")
+    with dspy.context(lm=unused_lm):
+        TaleEP("question -> answer")(question="3+4?", lm=used_lm, config={"temperature": 0.5})
+    assert [r.config.temperature for r in used_lm.fake.requests] == [None, 0.5]
+    assert unused_lm.prompts == []
 
 
 # ---- estimators of the user

@@ -107,10 +107,10 @@ class ProviderServer(ScriptedServer):
         control = "openai-responses" if (provider, dialect) == ("openai", "responses") else provider
         refusals = (*RULES[control](model, body), *turn_refusals(provider, dialect, body))
         prompt = DIALECTS[dialect].prompt(body)
-        sent = SentRequest(provider, dialect, message.path, model, prompt, body, refusals)
-        self.sent.append(sent)
+        request = SentRequest(provider, dialect, message.path, model, prompt, body, refusals)
+        self.sent.append(request)
         if refusals:
             return error_answer(400, "; ".join(refusals))
-        reply = self._answer(sent) if callable(self._answer) else self._answer
+        reply = self._answer(request) if callable(self._answer) else self._answer
         reply = Reply(reply) if isinstance(reply, str) else reply
         return WireAnswer("answered", body=encode(DIALECTS[dialect].document(body, reply)))

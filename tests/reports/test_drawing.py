@@ -52,12 +52,12 @@ def test_no_text_of_a_run_becomes_markup_in_the_svg() -> None:
 def test_a_notebook_shows_the_figure_as_a_picture_with_its_description_and_its_numbers(tmp_path: Path) -> None:
     shell = InteractiveShell.instance(ipython_dir=str(tmp_path), config=Config({"HistoryManager": {"enabled": False}}))
     try:
-        with capture_output() as shown:
+        with capture_output() as captured:
             drawing()._ipython_display_()
     finally:
         shell.restore_sys_module_state()
         InteractiveShell.clear_instance()
-    picture, numbers = shown.outputs
+    picture, numbers = captured.outputs
     assert base64.b64decode(picture.data["image/png"]).startswith(b"\x89PNG")
     assert picture.metadata["image/png"]["alt"] == picture.data["text/plain"] == drawing().description
     assert "Numbers behind it" in numbers.data["text/html"] and "accuracy_low" in numbers.data["text/html"]

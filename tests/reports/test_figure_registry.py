@@ -6,9 +6,9 @@ from tale_dspy.runs.records import Run
 
 
 def budget_runs(*budgets: int, **config: str) -> list[Run]:
-    given = {"budget_source": "given", "output_tokens": 50}
+    fields = {"budget_source": "given", "output_tokens": 50}
     return [
-        make_run([make_record(i, token_budget=b, **given) for i in range(5)], f"budget:{b}", **config) for b in budgets
+        make_run([make_record(i, token_budget=b, **fields) for i in range(5)], f"budget:{b}", **config) for b in budgets
     ]
 
 

@@ -62,7 +62,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ),
         "hostile": ReportSources([make_run(records, HOSTILE), make_run("cccc", "b")]),
     }
-    return {name: write_page(report_page(made), folder / f"{name}.html") for name, made in pages.items()}
+    return {name: write_page(report_page(sources), folder / f"{name}.html") for name, sources in pages.items()}
 
 
 @pytest.fixture

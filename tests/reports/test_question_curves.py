@@ -69,7 +69,7 @@ def test_the_pool_of_a_search_shows_the_rebound() -> None:
 def test_questions_shown_go_from_the_shortest_to_the_longest() -> None:
     three = ((1, 1.0, 1.0), (2, 1.0, 1.0), (3, 1.0, 1.0))
     curves = [curve(f"{n:02d}", float(n), *three, right=n != 50) for n in range(1, 100)]
-    shown = [c.vanilla_tokens for c in spread(curves, 5)]
-    assert (shown[0], shown[-1], len(shown)) == (1, 99, 5) and 50 not in shown
+    vanilla_tokens = [c.vanilla_tokens for c in spread(curves, 5)]
+    assert (vanilla_tokens[0], vanilla_tokens[-1], len(vanilla_tokens)) == (1, 99, 5) and 50 not in vanilla_tokens
     assert spread([curve("a", 9, (1, 1.0, 1.0))], 5)[0].id == "a"
     assert spread([curve("a", None, *three)], 5) == []

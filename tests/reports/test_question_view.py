@@ -12,8 +12,8 @@ def test_a_question_is_found_by_its_id_or_how_it_begins() -> None:
     run = make_run([make_record(i, id=key, repeat=k) for i, key in enumerate(["ab1", "ab2", "c"]) for k in (0, 1)])
     assert [(r.id, r.repeat) for r in find_records(run, "ab2")] == [("ab2", 0), ("ab2", 1)]
     assert {r.id for r in find_records(run, "c")} == {"c"}
-    for wanted, said in (("ab", "2 questions whose id begins with ab"), ("x", "no question x")):
-        with pytest.raises(UsageError, match=said):
+    for wanted, message in (("ab", "2 questions whose id begins with ab"), ("x", "no question x")):
+        with pytest.raises(UsageError, match=message):
             find_records(run, wanted)
 
 
@@ -25,8 +25,8 @@ def test_an_id_that_begins_another_is_found() -> None:
 def test_text_of_a_model_does_not_command_the_terminal() -> None:
     console = Console(width=80, file=io.StringIO())
     console.print(rich_record("cot", make_record(0, reply="[red]x\x1b[2J\u202e", gold=["a"])))
-    shown = console.file.getvalue()
-    assert "[red]x\\x1b[2J\\u202e" in shown and '["a"]' in shown and "output_tokens" in shown
+    text = console.file.getvalue()
+    assert "[red]x\\x1b[2J\\u202e" in text and '["a"]' in text and "output_tokens" in text
 
 
 def test_failed_questions_are_listed_and_counted() -> None:

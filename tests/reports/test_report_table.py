@@ -106,8 +106,8 @@ PAIRS = ReportTable(
 def test_one_list_of_columns_feeds_every_format() -> None:
     console = Console(width=40, file=io.StringIO())
     console.print(PAIRS.rich(40))
-    shown = console.file.getvalue()
-    assert "[red]a\\x1b" in shown and "a note" in shown
+    text = console.file.getvalue()
+    assert "[red]a\\x1b" in text and "a note" in text
     assert PAIRS.markdown() == "| Name | Size |\n| --- | ---: |\n| \\[red\\]a\\\\x1b | 1 |\n| b | 20 |\n\n- a note\n"
     assert PAIRS.csv().splitlines()[0::2] == ["name,size", "b,20"]
     assert r"b & 20 \\" in PAIRS.latex() and r"\begin{tabular}{lr}" in PAIRS.latex()

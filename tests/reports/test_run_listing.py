@@ -83,7 +83,7 @@ def test_on_a_narrow_terminal_names_share_a_cell_and_nothing_is_cut() -> None:
     )  # fmt: skip
     written = StringIO()
     Console(width=80, file=written).print(screen_listing([entry], 80).rich())
-    shown = written.getvalue()
+    text = written.getvalue()
     for cell in ("sweep/budget-100", "budget:100 (run)", "openai/gpt-4o-mini", "gsm8k, 2026-11-29", "84.5", "finished"):
-        assert cell in shown
+        assert cell in text
     assert [column.name for column in screen_listing([entry], 160).columns][:3] == ["Folder", "Kind", "What"]

@@ -41,8 +41,8 @@ def test_names_that_begin_alike_are_cut_where_they_are_alike() -> None:
 
 
 def test_a_sentence_is_said_once_with_its_programs() -> None:
-    said = [("cot", "a"), ("ep", "b"), ("ep", "a"), ("cot", "a")]
-    assert by_programs(said) == {"a": "cot, ep", "b": "ep"}
+    notes = [("cot", "a"), ("ep", "b"), ("ep", "a"), ("cot", "a")]
+    assert by_programs(notes) == {"a": "cot, ep", "b": "ep"}
 
 
 def test_csv_quotes_what_it_must_and_leaves_unknown_empty() -> None:

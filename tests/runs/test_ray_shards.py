@@ -90,12 +90,12 @@ def test_a_shard_ends_at_the_report_after_the_command_was_told_to(
 def test_the_lock_file_of_a_lost_worker_is_removed_and_no_other(coordinator: Actor, tmp_path: Path) -> None:
     folder = tmp_path / Shard(2, 4).folder_name
     folder.mkdir()
-    held = folder / HELD
+    lock_file = folder / HELD
     coordinator.target.open(2, ("elsewhere", 7))
     locks = []
     for content in ("7\nelsewhere\n123\n", "8\nelsewhere\n123\n"):
-        held.write_text(content)
-        do(coordinator, lambda context: locks.append(held.exists()) or False, tmp_path)
+        lock_file.write_text(content)
+        do(coordinator, lambda context: locks.append(lock_file.exists()) or False, tmp_path)
     assert locks == [False, True]
 
 

@@ -44,8 +44,15 @@ def asked(answer: Any, gold: Any = "4", metric: Any = None, threshold: float = 1
 
 
 def call(text: str | None = "4", finish_reason: str = "stop", **fields: Any) -> Call:
-    given = {"role": "reason", "model": "m", "text": text, "finish_reason": finish_reason, "output_tokens": 5, **fields}
-    return Call(**given)
+    settings = {
+        "role": "reason",
+        "model": "m",
+        "text": text,
+        "finish_reason": finish_reason,
+        "output_tokens": 5,
+        **fields,
+    }
+    return Call(**settings)
 
 
 @pytest.mark.parametrize(

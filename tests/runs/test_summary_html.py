@@ -17,9 +17,13 @@ def cells(html: str) -> dict[str, str]:
 
 
 def test_a_run_shows_its_figures() -> None:
-    shown = cells(make_run("cccw")._repr_html_())
-    assert shown["Program"] == "cot" and shown["n"] == "4" and shown["Right % [95 %]"].startswith("75.0 [")
-    assert shown["Output tokens"] == "100.0" and shown["Other outcomes"] == "1 wrong"
+    shown_cells = cells(make_run("cccw")._repr_html_())
+    assert (
+        shown_cells["Program"] == "cot"
+        and shown_cells["n"] == "4"
+        and shown_cells["Right % [95 %]"].startswith("75.0 [")
+    )
+    assert shown_cells["Output tokens"] == "100.0" and shown_cells["Other outcomes"] == "1 wrong"
 
 
 def test_unknown_is_a_dash_and_evidence_is_said() -> None:

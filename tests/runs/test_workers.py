@@ -20,32 +20,32 @@ def workers() -> Workers[int]:
 
 
 def test_each_piece_of_work_is_done_once_by_threads_or_tasks(workers: Workers[int]) -> None:
-    done: list[tuple[int, Any]] = []
-    workers.run(range(50), 8, lambda n: done.append((n, dspy.settings.get("tale_test"))))
-    assert sorted(done) == [(n, "set") for n in range(50)] and workers.fault is None
+    results: list[tuple[int, Any]] = []
+    workers.run(range(50), 8, lambda n: results.append((n, dspy.settings.get("tale_test"))))
+    assert sorted(results) == [(n, "set") for n in range(50)] and workers.fault is None
 
 
 def test_tasks_do_the_same(workers: Workers[int]) -> None:
-    done: list[int] = []
+    results: list[int] = []
 
     async def work(n: int) -> None:
         await asyncio.sleep(0)
-        done.append(n)
+        results.append(n)
 
     workers.run_tasks(range(50), 8, work)
-    assert sorted(done) == list(range(50)) and workers.fault is None
+    assert sorted(results) == list(range(50)) and workers.fault is None
 
 
 def test_the_first_fault_ends_the_work(workers: Workers[int]) -> None:
-    done: list[int] = []
+    results: list[int] = []
 
     def work(n: int) -> None:
         if n == 3:
             raise ValueError("three")
-        done.append(n)
+        results.append(n)
 
     workers.run(range(1000), 1, work)
-    assert isinstance(workers.fault, ValueError) and done == [0, 1, 2]
+    assert isinstance(workers.fault, ValueError) and results == [0, 1, 2]
     assert workers.session.stop.is_set()
 
 
@@ -58,9 +58,9 @@ def test_a_fault_of_the_whole_run_is_reported_and_not_its_messenger(workers: Wor
 
 @pytest.mark.parametrize(("items", "count"), [(0, 4), (3, 64)])
 def test_fewer_pieces_than_workers(workers: Workers[int], items: int, count: int) -> None:
-    done: list[int] = []
-    workers.run(range(items), count, done.append)
-    assert len(done) == items
+    results: list[int] = []
+    workers.run(range(items), count, results.append)
+    assert len(results) == items
 
 
 def test_a_track_block_goes_on_listening_and_modules_around_do_not() -> None:

@@ -127,8 +127,8 @@ def test_a_question_without_a_steady_reply_is_left_out() -> None:
 def test_a_reply_of_a_confirming_draw_is_taken() -> None:
     row = with_trials((10, True))
     drawn = BestBudget(1, 9.0, 10, "9 Answer: [[2]]", ConfirmationDraws(2, 2))
-    (made,) = distill([dataclasses.replace(row, best=drawn)]).dataset
-    assert made["completion"][0]["content"] == "9 Answer: [[2]]"
+    (training_row,) = distill([dataclasses.replace(row, best=drawn)]).dataset
+    assert training_row["completion"][0]["content"] == "9 Answer: [[2]]"
 
 
 def test_near_duplicates_are_trained_on_once() -> None:

@@ -61,8 +61,8 @@ def test_what_is_none_keeps_its_default(strategy: str) -> None:
 
 
 def test_a_flag_overrides_the_preset() -> None:
-    made = options_from("sft", "paper", epochs=1.0)
-    assert (made.epochs, made.rank) == (1.0, 8)
+    options = options_from("sft", "paper", epochs=1.0)
+    assert (options.epochs, options.rank) == (1.0, 8)
     with pytest.raises(UsageError, match="the paper has no grpo"):
         options_from("grpo", "paper")
     with pytest.raises(UsageError, match="preset must be paper"):

@@ -35,8 +35,8 @@ def test_a_file_tells_the_line_of_a_broken_row(tmp_path: Path) -> None:
 
 def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
     files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
-    for file, said in zip(files, ("b", "d"), strict=True):
-        file.write_text(json.dumps({"prompt": "a", "completion": said}) + "\n")
+    for file, question in zip(files, ("b", "d"), strict=True):
+        file.write_text(json.dumps({"prompt": "a", "completion": question}) + "\n")
     assert [(row.replies, Path(row.where).name) for row in read_rows(files, "sft")] == [
         (("b",), "a.jsonl:1"),
         (("d",), "b.jsonl:1"),

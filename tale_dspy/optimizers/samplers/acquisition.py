@@ -165,7 +165,7 @@ def _candidate_budgets(history: QuestionHistory, changepoints: Array, required_b
     # larger one met: then the reply has grown back to that length, and shorter ones lie between.
     alike: dict[tuple[float, bool, bool], list[int]] = {}
     for trial in history.trials:
-        met = trial.tokens <= trial.budget
-        alike.setdefault((trial.tokens, trial.right, met), []).append(trial.budget)
+        was_met = trial.tokens <= trial.budget
+        alike.setdefault((trial.tokens, trial.right, was_met), []).append(trial.budget)
     closed, tried = [(min(same), max(same)) for same in alike.values() if len(same) > 1], history.tried
     return np.array([b for b in dict.fromkeys(steps) if b not in tried and not any(i < b < j for i, j in closed)])

@@ -136,9 +136,11 @@ def compare_with_fixed(
     measuring = _ComparisonRuns(program, names[0], data, metric, None if out is None else Path(out), caps, options)
     searched_run = measuring.run("searched", budgets)
     runs = measuring.fixed(start, budgets, (searched_run.accuracy or 0.0) - MAX_LOSS, words)
-    tried = [_fixed_trial(budget, run) for budget, run in runs.items()]
-    best = _as_accurate(tried, searched_run.accuracy or 0.0)
-    return FixedBudgetComparison(best.budget, tuple(tried), compare(baseline=runs[best.budget], run=searched_run))
+    fixed_trials = [_fixed_trial(budget, run) for budget, run in runs.items()]
+    best = _as_accurate(fixed_trials, searched_run.accuracy or 0.0)
+    return FixedBudgetComparison(
+        best.budget, tuple(fixed_trials), compare(baseline=runs[best.budget], run=searched_run)
+    )
 
 
 def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
@@ -189,9 +191,9 @@ def _words_tried(rows: Sequence[SearchRow]) -> tuple[str, ...]:
 
     Words with a phrase are included where one was the best; token budgets give none.
     """
-    tried = {str(t.budget) for row in rows for t in row.trials if isinstance(t.budget, str)}
+    words_of_trials = {str(t.budget) for row in rows for t in row.trials if isinstance(t.budget, str)}
     best = {str(row.best.budget) for row in rows if row.best is not None}
-    words = [word for word in tried if "+" not in word or word in best]
+    words = [word for word in words_of_trials if "+" not in word or word in best]
     return check_efforts(words) if words else ()
 
 

@@ -84,12 +84,12 @@ def range_of(row: SearchRow) -> IdealRange | None:
     Returns:
         The range, or None where no budget gave a right answer.
     """
-    tried = by_budget(row.trials)
+    outcomes = by_budget(row.trials)
     longest = row.vanilla.tokens
-    if row.vanilla.correct and longest and all(b < longest for b in tried):
+    if row.vanilla.correct and longest and all(b < longest for b in outcomes):
         # A budget of that length asks for what was answered without one.
-        tried[longest] = ExpectedOutcome(longest, 1.0)
-    return _rising_window(_fill_between(tried)) if any(t.correct for t in row.trials) else None
+        outcomes[longest] = ExpectedOutcome(longest, 1.0)
+    return _rising_window(_fill_between(outcomes)) if any(t.correct for t in row.trials) else None
 
 
 def _fill_between(tried: Mapping[int, ExpectedOutcome]) -> dict[int, ExpectedOutcome]:

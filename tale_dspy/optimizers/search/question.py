@@ -177,31 +177,31 @@ def _try_budgets(
     from optuna.trial import TrialState
 
     study = new_study(sampler)
-    tried: dict[int, Trial] = {}
+    trial_by_level: dict[int, Trial] = {}
     for trial in known:
         level = space.level_of(trial.budget)
         if level is not None and trial.tokens is not None:
-            tried[level] = trial
+            trial_by_level[level] = trial
             study.add_trial(_finished_trial(trial, level, space))
     # A sampler that knows nothing of budgets may propose one that was tried: that costs no call, and is answered from
     # what is known. After `patience` such proposals in a row it has nothing new to ask.
-    calls, again, patience = len(tried), 0, ASKED_AGAIN + len(tried)
+    calls, again, patience = len(trial_by_level), 0, ASKED_AGAIN + len(trial_by_level)
     while calls < plan.calls_per_question and again < patience and not _sampler_finished(sampler, study):
         trial_asked = study.ask()
         level = trial_asked.suggest_int(PARAMETER, 1, space.highest)
-        again = again + 1 if level in tried else 0
-        if level not in tried:
+        again = again + 1 if level in trial_by_level else 0
+        if level not in trial_by_level:
             calls += 1
             budget = space.budget_of(level)
             reply = yield BudgetQuery(budget)
             if reply.error is not None or reply.tokens is None:
                 study.tell(trial_asked, state=TrialState.FAIL)
                 continue
-            tried[level] = trial_of(budget, reply)
+            trial_by_level[level] = trial_of(budget, reply)
         # Optuna's constraints: above 0 is infeasible. So a wrong answer is never the best trial, however short it is.
-        trial_asked.set_constraint("wrong", 0.0 if tried[level].correct else 1.0)
-        study.tell(trial_asked, space.objective(tried[level].tokens or 0))
-    return list(tried.values())
+        trial_asked.set_constraint("wrong", 0.0 if trial_by_level[level].correct else 1.0)
+        study.tell(trial_asked, space.objective(trial_by_level[level].tokens or 0))
+    return list(trial_by_level.values())
 
 
 def trial_of(budget: BudgetKey, reply: QueryResult) -> Trial:
@@ -266,8 +266,8 @@ def _confirm_candidates(
         if not candidates:
             # Of a few words, a sampler that stopped has left the higher ones out because they save nothing.
             ranges = plan.repeats and not isinstance(space, EffortLadder)
-            tried = [_budget_level(t, space) for t in trials] if ranges else []
-            larger = yield from _try_larger(max(failed or tried, default=0), space, trials)
+            levels_tried = [_budget_level(t, space) for t in trials] if ranges else []
+            larger = yield from _try_larger(max(failed or levels_tried, default=0), space, trials)
             if larger is None:
                 return None
             candidates = [larger]

@@ -34,14 +34,14 @@ def test_the_body_is_the_one_that_is_sent_without_a_batch(provider: str, engine:
         base = server.base(provider) + ("/v1" if engine == "auto" and provider == "anthropic" else "")
         lm = tale_dspy.LM(MODELS[provider], api_base=base, api_key="k", engine=engine, cache=False, max_tokens=20000)
         asyncio.run(lm.acall("hi", reasoning_effort="low"))
-        sent = server.sent[-1]
+        sent_request = server.sent[-1]
         kind = {"openai": "chat", "anthropic": "messages"}[provider]
         from tale_dspy.testing.messages import Reply
         from tests.provider_server.dialects import DIALECTS
 
-        body = json.dumps(DIALECTS[kind].document(sent.body, Reply("5"))).encode()
+        body = json.dumps(DIALECTS[kind].document(sent_request.body, Reply("5"))).encode()
         calls, outputs = caught(lm, HTTPReply(200, body))
-        assert json.loads(calls[0].body) == sent.body and calls[0].url.endswith(sent.path)
+        assert json.loads(calls[0].body) == sent_request.body and calls[0].url.endswith(sent_request.path)
         assert len(server.sent) == 1  # nothing went over the wire
     text = outputs[0]["text"] if isinstance(outputs[0], dict) else outputs[0]
     assert text == "5"

@@ -179,8 +179,8 @@ def test_a_job_that_was_cancelled_is_never_written(model: Model) -> None:
     written = len(jobs[0].written)
     run(batch)
     assert (len(jobs[0].written), jobs[3].written) == (written, [])
-    left = [jobs[i].future.result(0).text for i in (1, 2, 4)]
-    assert left == alone(model, *(QUESTIONS[i] for i in (1, 2, 4)))
+    texts_of_others = [jobs[i].future.result(0).text for i in (1, 2, 4)]
+    assert texts_of_others == alone(model, *(QUESTIONS[i] for i in (1, 2, 4)))
 
 
 def test_a_failure_reaches_all_rows_and_those_that_wait_are_written(model: Model) -> None:

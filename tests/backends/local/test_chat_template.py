@@ -24,9 +24,9 @@ DEMO = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4
 
 
 def templated(template: str | None) -> Any:
-    made = byte_tokenizer()
-    made.chat_template = template
-    return made
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer
 
 
 def test_a_template_with_a_system_role_gets_the_messages_as_they_are() -> None:

@@ -90,8 +90,8 @@ def test_a_rollout_and_each_choice_is_a_draw_of_its_own(engine: LocalEngine) -> 
 def test_choices_nobody_takes_are_given_up(engine: LocalEngine) -> None:
     with use_sample_request(draw := SampleRequest("", 3)):
         engine.complete(request())
-        left = list(draw.pending)
-    assert [job.future.cancelled() or job.future.done() for job in left] == [True, True]
+        pending = list(draw.pending)
+    assert [job.future.cancelled() or job.future.done() for job in pending] == [True, True]
 
 
 def test_the_counts_are_those_of_the_tokenizer(engine: LocalEngine) -> None:

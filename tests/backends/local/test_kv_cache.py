@@ -55,12 +55,12 @@ class Book:
 
     def _compare(self, window: CacheSlice, found: torch.Tensor) -> None:
         for row, line in enumerate(found.tolist(), window.rows.start):
-            held = self.rows[row]
-            assert line[len(line) - len(held) :] == held
-            used = [True] * len(line) if window.used is None else window.used[row - window.rows.start].tolist()
-            assert used == [False] * (len(line) - len(held)) + [True] * len(held)
+            row_values = self.rows[row]
+            assert line[len(line) - len(row_values) :] == row_values
+            used_columns = [True] * len(line) if window.used is None else window.used[row - window.rows.start].tolist()
+            assert used_columns == [False] * (len(line) - len(row_values)) + [True] * len(row_values)
             width = window.end - window.old
-            ends = range(len(held) - width, len(held))
+            ends = range(len(row_values) - width, len(row_values))
             assert window.positions[row - window.rows.start].tolist() == [max(p, 0) for p in ends]
 
 

@@ -18,23 +18,23 @@ def test_one_thread_writes_with_the_smallest_models(size: int, alone: bool) -> N
 
 def run(tuner: ThreadTuner, seconds: dict[int, float], steps: int, rows: int = 8) -> list[int]:
     """Take steps that last so long with each number of threads, and return the numbers."""
-    used = []
+    counts = []
     for _ in range(steps):
-        used.append(tuner.threads)
+        counts.append(tuner.threads)
         tuner.record(rows, seconds[tuner.threads])
-    return used
+    return counts
 
 
 def test_all_threads_are_used_while_they_are_quicker_and_probes_become_rare() -> None:
-    used = run(ThreadTuner(4), {4: 1.0, 1: 3.0}, 1000)
-    assert used[: FIRST_INTERVAL + 4] == [4] * FIRST_INTERVAL + [1, 1, 4, 4]
-    assert used.count(1) <= 14
-    assert used[-300:].count(1) <= 2
+    counts = run(ThreadTuner(4), {4: 1.0, 1: 3.0}, 1000)
+    assert counts[: FIRST_INTERVAL + 4] == [4] * FIRST_INTERVAL + [1, 1, 4, 4]
+    assert counts.count(1) <= 14
+    assert counts[-300:].count(1) <= 2
 
 
 def test_one_thread_is_used_where_others_wait() -> None:
-    used = run(ThreadTuner(2), {2: 20.0, 1: 1.0}, 100)
-    assert used[FIRST_INTERVAL:].count(2) < 10
+    counts = run(ThreadTuner(2), {2: 20.0, 1: 1.0}, 100)
+    assert counts[FIRST_INTERVAL:].count(2) < 10
 
 
 def test_a_stall_is_noticed_at_once_and_its_end_later() -> None:
@@ -46,12 +46,12 @@ def test_a_stall_is_noticed_at_once_and_its_end_later() -> None:
 
 def test_steps_of_other_numbers_of_rows_are_not_compared() -> None:
     tuner = ThreadTuner(2)
-    used = []
+    counts = []
     for step in range(100):
-        used.append(tuner.threads)
+        counts.append(tuner.threads)
         tuner.record(step, float(step))
         tuner.record(0, 1000.0)
-    assert set(used) == {2}
+    assert set(counts) == {2}
 
 
 def test_the_limit_of_one_thread_leaves_all_others_as_they_are() -> None:

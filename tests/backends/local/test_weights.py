@@ -115,7 +115,7 @@ def test_code_of_a_folder_is_never_run(base: Path, copied: Copied, tmp_path: Pat
 def test_a_model_that_cannot_write_row_by_row_is_refused(base: Path, tmp_path: Path, kind: str) -> None:
     import transformers
 
-    made = {
+    models = {
         "T5": lambda: transformers.T5ForConditionalGeneration(
             transformers.T5Config(vocab_size=300, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
         ),
@@ -123,7 +123,7 @@ def test_a_model_that_cannot_write_row_by_row_is_refused(base: Path, tmp_path: P
             transformers.MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1, state_size=4)
         ),
     }
-    made[kind]().save_pretrained(tmp_path / kind)
+    models[kind]().save_pretrained(tmp_path / kind)
     shutil.copy(base / "tokenizer.json", tmp_path / kind)
     assert "as a causal language model" in (message := refused(load, tmp_path / kind)) or "keeps a state" in message
 

@@ -208,10 +208,12 @@ def test_a_forked_process_is_told_that_it_has_no_model() -> None:
     worker = GenerationWorker()
     ask(worker, Echo()).result(60)
     context = multiprocessing.get_context("fork")
-    said = context.Queue()
-    child = context.Process(target=_in_a_fork, args=(worker, said))
+    messages = context.Queue()
+    child = context.Process(target=_in_a_fork, args=(worker, messages))
     child.start()
-    assert said.get(timeout=60) == "a local model does not live on in a forked process: make it anew there, or spawn"
+    assert (
+        messages.get(timeout=60) == "a local model does not live on in a forked process: make it anew there, or spawn"
+    )
     child.join(60)
     worker.close()
 

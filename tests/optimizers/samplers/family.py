@@ -39,7 +39,7 @@ def search(sampler: BudgetSampler, question: Made, calls: int = 20) -> QuestionH
     """Search one question without Optuna, and learn from it."""
     history = QuestionHistory(question.vanilla)
     while len(history.trials) < calls and not sampler.should_stop(history):
-        tried = [o.budget for o in history.trials]
-        history = history_after(question, question.vanilla, *tried, sampler.propose(history))
+        budgets = [o.budget for o in history.trials]
+        history = history_after(question, question.vanilla, *budgets, sampler.propose(history))
     sampler.finish_question(history)
     return history

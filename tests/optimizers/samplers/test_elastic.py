@@ -52,8 +52,8 @@ def side_by_side(sampler: ElasticSampler, questions: list[Made], *, watching: bo
     open_ = list(range(len(questions)))
     while open_:
         for i in open_:
-            tried = [o.budget for o in histories[i].trials]
-            histories[i] = history_after(questions[i], questions[i].vanilla, *tried, sampler.propose(histories[i]))
+            budgets = [o.budget for o in histories[i].trials]
+            histories[i] = history_after(questions[i], questions[i].vanilla, *budgets, sampler.propose(histories[i]))
             if watching:
                 sampler.observe(histories[i])
         open_ = [i for i in open_ if not sampler.should_stop(histories[i])]
@@ -70,8 +70,8 @@ def test_questions_that_are_searched_at_once_teach_each_other() -> None:
 
 def test_what_was_watched_is_not_learned_twice() -> None:
     watching, learning = ElasticSampler(), ElasticSampler()
-    for made in map(Made, range(30)):
-        history = history_after(made, made.vanilla, made.changepoint, made.changepoint // 2)
+    for reasoner in map(Made, range(30)):
+        history = history_after(reasoner, reasoner.vanilla, reasoner.changepoint, reasoner.changepoint // 2)
         watching.observe(history)
         for sampler in (watching, learning):
             sampler.finish_question(history)

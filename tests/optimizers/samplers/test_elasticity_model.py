@@ -70,7 +70,7 @@ def test_tokens_that_are_none_say_nothing_of_the_edge(tokens: float) -> None:
 
 
 def test_several_questions_are_believed_in_as_each_alone() -> None:
-    questions = [history_after(made := Made(i), made.vanilla, *range(10, 10 + 8 * i, 8)) for i in range(1, 5)]
+    questions = [history_after(reasoner := Made(i), reasoner.vanilla, *range(10, 10 + 8 * i, 8)) for i in range(1, 5)]
     together = changepoint_posterior(ElasticityModel(), Trials.of(questions), 4)
     alone = [changepoint_posterior(ElasticityModel(), Trials.of([q]), 1)[0] for q in questions]
     assert together == pytest.approx(np.array(alone))

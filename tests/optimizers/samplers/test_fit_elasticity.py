@@ -19,10 +19,10 @@ from tale_dspy.optimizers.samplers.fit_elasticity import MIN_SPREAD, PRIOR_MODEL
 def searched(number: int, first: int = 0) -> list[QuestionHistory]:
     """Questions with a few trials each, here and there."""
     chance = random.Random(first)
-    made = [Made(first + i) for i in range(number)]
+    reasoners = [Made(first + i) for i in range(number)]
     return [
         history_after(q, q.vanilla, *(max(1, round(q.vanilla * chance.uniform(0.05, 0.7))) for _ in range(4)))
-        for q in made
+        for q in reasoners
     ]
 
 
@@ -49,11 +49,11 @@ def test_the_manner_of_a_model_is_found() -> None:
 
 def test_a_question_never_seen_is_then_understood_from_one_trial_below_its_edge() -> None:
     model = law_of(searched(60))
-    for made in map(Made, range(500, 520)):
-        history = history_after(made, made.vanilla, round(0.6 * made.changepoint))
+    for reasoner in map(Made, range(500, 520)):
+        history = history_after(reasoner, reasoner.vanilla, round(0.6 * reasoner.changepoint))
         weights = changepoint_posterior(model, Trials.of([history]), 1)[0].sum(axis=1)
-        expected = made.vanilla * math.exp(float(weights @ model.changepoints))
-        assert 0.8 < expected / made.changepoint < 1.25
+        expected = reasoner.vanilla * math.exp(float(weights @ model.changepoints))
+        assert 0.8 < expected / reasoner.changepoint < 1.25
 
 
 def test_two_questions_make_it_sure_of_nothing() -> None:

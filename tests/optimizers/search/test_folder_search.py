@@ -37,13 +37,13 @@ def test_a_killed_search_knows_what_it_asked_of_questions_not_finished(tmp_path:
     lines = [call("01", None), call("01", 40), call("02", 9), call("01", 20), call("01", 40), call("01", 40, 1)]
     for line in [*lines, call("01", 10, error="LMError")]:
         folder.append("calls.jsonl", line)
-    done = SearchRow(**{**vars(row("02", [(9, 9, True)])), "predictor": "parts['a b']"})
-    folder.append("search.jsonl", done.to_json())
+    finished_row = SearchRow(**{**vars(row("02", [(9, 9, True)])), "predictor": "parts['a b']"})
+    folder.append("search.jsonl", finished_row.to_json())
     folder.close()
     again = SearchFolder(tmp_path, INFO)
     assert again.known("parts['a b']", "01") == [BudgetQuery(40), BudgetQuery(20)]
     assert again.known("parts['a b']", "02") == again.known("self", "01") == []
-    assert list(again.rows.values()) == [done]
+    assert list(again.rows.values()) == [finished_row]
     assert len(again.journal) == 4  # the two draws of one budget are one request
     assert again.cost() == (6, 3.0)
     again.close()

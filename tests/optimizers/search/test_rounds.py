@@ -90,18 +90,18 @@ def searched_with_faults(
 ) -> tuple[list[list[BudgetQuery]], QuestionResult]:
     """Search where some draws are answered a round later than they are asked."""
     search, rounds = search_in_rounds(VanillaAnswer(400, "text", True), PLAN, behind=behind), []
-    left = set(struck)
+    delayed = set(struck)
     try:
         queries = next(search)
         while True:
             rounds.append(queries)
             results = [
                 QueryResult(None, False, delayed=True, waiting=True)
-                if query in left
+                if query in delayed
                 else replace(reply(query), delayed=query in struck)
                 for query in queries
             ]
-            left -= set(queries)
+            delayed -= set(queries)
             queries = search.send(results)
     except StopIteration as e:
         return rounds, e.value

@@ -70,9 +70,9 @@ def test_progress_counts_questions_with_the_tokens_that_are_left(tmp_path: Path)
         assert figures[0] == (12, 0, 0) and figures[-1] == (12, 12, 8)
         tallies: list[Tally] = []
         search(server, tmp_path / "s", progress=tallies.append)
-    left = sum(row.best.tokens if row.best else row.vanilla.tokens or 0 for row in rows)
+    tokens_left = sum(row.best.tokens if row.best else row.vanilla.tokens or 0 for row in rows)
     (tally,) = tallies  # all was there before
-    assert (tally.done, tally.output_tokens) == (12, left) and left < 12 * 120
+    assert (tally.done, tally.output_tokens) == (12, tokens_left) and tokens_left < 12 * 120
 
 
 class Watched(HalvingSampler):
