@@ -25,6 +25,8 @@ def run_command(
     """
     if json and csv:
         raise UsageError("--json and --csv cannot be given together: both print on stdout")
+    if limit < 0:
+        raise UsageError(f"--limit must be at least 0, got {limit}; 0 shows all")
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.comparison.compare import compare
     from tale_dspy.comparison.load_runs import load_runs

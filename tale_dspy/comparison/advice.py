@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import number, plain_json
 from tale_dspy.comparison.noninferiority import MOST, difference_bounds, smallest_n
-from tale_dspy.comparison.paired import pair_runs
+from tale_dspy.comparison.paired import no_question_shared, pair_runs, share_questions
 from tale_dspy.comparison.run_stats import has_budget
 from tale_dspy.errors import UsageError
 from tale_dspy.runs.records import Run
@@ -132,6 +132,9 @@ def advise(runs: Sequence[Run], *, max_drop: float = 0.02) -> Advice:
     if not budgeted:
         raise UsageError("no run has a budget: run `tale eval tale-ep` or `budget:100`, and give its folder")
     baseline = max(plain, key=lambda run: (run.accuracy or 0.0, -(run.summary["output_tokens_mean"] or math.inf)))
+    for run in plain:
+        if not share_questions(baseline, run):
+            raise UsageError(no_question_shared(baseline, run))
     advised = sorted(
         (_advise_run(baseline, run, max_drop) for run in budgeted),
         key=lambda advice: -(advice.comparison.net_tokens.saving or 0.0),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tale_dspy.comparison.run_stats import config_of, data_name
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.runs.records import Run, load_run
 
 
@@ -16,10 +16,17 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
 
     Raises:
         UsageError: If a folder is given twice, in whatever spelling.
-        RunFolderError: If one is no run folder, or broken.
+        RunFolderError: If one is no run folder, such as that of a search, or broken.
     """
     refuse_repeated(paths)
-    return named_apart([load_run(path) for path in paths])
+    return named_apart([_load_answers(path) for path in paths])
+
+
+def _load_answers(path: Path) -> Run:
+    run = load_run(path)
+    if config_of(run).get("search"):
+        raise RunFolderError(f"{path} is a search, not a run: only runs are compared; `tale show` and `report` take it")
+    return run
 
 
 def refuse_repeated(paths: Sequence[Path]) -> None:

@@ -154,7 +154,7 @@ def pair_runs(baseline: Run, run: Run) -> PairedRuns:
         keys.astype(f"S{width}"), other_keys.astype(f"S{width}"), assume_unique=True, return_indices=True
     )
     if not len(mine):
-        raise UsageError(f"{_no_question_shared(baseline, run)}; compare runs on the same data")
+        raise UsageError(f"{no_question_shared(baseline, run)}; compare runs on the same data")
     ids = baseline.columns.ids[last[mine]]
     _, question = np.unique(ids, return_inverse=True)
     # The first line of each question in the baseline, hence its rank: questions keep the baseline's order.
@@ -193,7 +193,8 @@ def _distinct_keys(keys: "NDArray[np.bytes_]") -> "tuple[NDArray[np.bytes_], Ind
     return distinct, first, len(keys) - 1 - from_behind
 
 
-def _no_question_shared(baseline: Run, run: Run) -> str:
+def no_question_shared(baseline: Run, run: Run) -> str:
+    """Say that two runs have no question in common, with the data of each."""
     sides = []
     for side in (baseline, run):
         config = side.info.get("config")

@@ -19,6 +19,7 @@ from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
 from tale_dspy.reports.search_run import is_search
 from tale_dspy.reports.training_run import is_training, load_training
 from tale_dspy.runs.records import read_json
+from tale_dspy.runs.shards import shard_folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,8 @@ def list_folder(folder: Path, *, with_inner_runs: bool = False) -> list[FolderEn
 
     Args:
         folder: The folder.
-        with_inner_runs: Whether the runs that a search or a tuning has made for itself are listed, too. Those of
-            `folder` itself always are.
+        with_inner_runs: Whether the runs that a search or a tuning has made for itself, and shards, are listed, too.
+            Those of `folder` itself always are.
 
     Raises:
         UsageError: If it is no folder.
@@ -66,7 +67,8 @@ def list_folder(folder: Path, *, with_inner_runs: bool = False) -> list[FolderEn
 
 def _iterate_entries(folder: Path, *, with_inner_runs: bool, is_root: bool = True) -> Iterator[Path]:
     """Yield the folders that are listed."""
-    if is_training(folder) or is_search(folder) or (folder / "run.json").is_file() or is_tuning(folder):
+    is_run = (folder / "run.json").is_file() or _has_shards(folder)
+    if is_run or is_training(folder) or is_search(folder) or is_tuning(folder):
         yield folder
         if not is_root and not with_inner_runs:
             return
@@ -82,6 +84,8 @@ def _read_entry(root: Path, path: Path) -> FolderEntry:
             return _training_entry(place, path)
         if is_tuning(path):
             return _tuning_entry(place, path)
+        if _has_shards(path):
+            return _sharded_entry(place, path)
         info = read_json(path / "run.json") if (path / "run.json").is_file() else {}
         summary = read_json(path / "summary.json") if (path / "summary.json").is_file() else None
         return _run_entry(place, "search" if is_search(path) else "run", info, summary)
@@ -120,6 +124,22 @@ def _tuning_entry(place: str, path: Path) -> FolderEntry:
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         status="finished" if (path / PROGRAM_FILE).is_file() else "unfinished",
     )
+
+
+def _has_shards(path: Path) -> bool:
+    """Return whether a folder holds the shards of a run or of a search and is itself none."""
+    return not (path / "run.json").exists() and any(path.glob("shard-*-of-*/run.json"))
+
+
+def _sharded_entry(place: str, path: Path) -> FolderEntry:
+    """Summarise a run in shards: its figures are those of `tale merge`."""
+    shards = shard_folders(path)
+    info = read_json(shards[0] / "run.json")
+    kind = "search" if is_search(path) or _as_mapping(info.get("config")).get("search") else "run"
+    summary = _read_figures(path) or None
+    entry = _run_entry(place, kind, info, summary)
+    name = f"{entry.name}, {len(shards)} shard{'' if len(shards) == 1 else 's'}"
+    return replace(entry, name=name, status="not merged" if summary is None and kind == "run" else entry.status)
 
 
 def _read_figures(path: Path) -> Mapping[str, object]:

@@ -183,9 +183,10 @@ class _RowFilter:
         question = _words_of(inputs_of(row))
         if row.id.partition("-")[0] in self._ids or question in self._excluded:
             return "excluded"
-        rows = [r for budget, reply in replies if (r := self._training_row(row, budget, reply)) is not None]
+        made = [self._training_row(row, budget, reply) for budget, reply in replies]
+        rows = [result for result in made if not isinstance(result, str)]
         if not rows:
-            return "the program cannot ask it or read the reply"
+            return next(result for result in made if isinstance(result, str))
         if self._taken.add(question):
             return "a near-duplicate of another question"
         return rows
@@ -199,12 +200,15 @@ class _RowFilter:
         within = [(b, max((r for r in candidates if r.tokens <= b), default=None)) for b in self._budgets]
         return [(budget, reply) for budget, reply in within if reply is not None]
 
-    def _training_row(self, row: SearchRow, budget: int | None, reply: _ShortReply) -> JsonObject | None:
+    def _training_row(self, row: SearchRow, budget: int | None, reply: _ShortReply) -> JsonObject | str:
+        """Return a training row, or why there is none."""
         writer = self._prompts[row.predictor]
         prompt, short = writer.prompt(inputs_of(row), budget), writer.reply(reply.text, row.gold)
         long = writer.reply(row.vanilla.text or "", row.gold) if self._format == "dpo" else ""
-        if prompt is None or short is None or long is None or (self._format == "dpo" and short == long):
-            return None
+        if prompt is None or short is None or long is None:
+            return "the program cannot ask it or read the reply"
+        if self._format == "dpo" and short == long:
+            return "the short reply has the words of the long one"
         completion = (
             {"completion": _assistant_turn(short)}
             if self._format == "sft"

@@ -60,6 +60,7 @@ def test_limit_cuts_the_changed_questions_and_0_shows_all(
         (("questions.jsonl", "a"), "questions.jsonl is not a run folder"),
         ((".", "a"), "it has no run.json"),
         (("a", "b", "--json", "--csv"), "--json and --csv"),
+        (("a", "b", "--limit", "-1"), "--limit must be at least 0, got -1"),
         (("a", "other"), "share no question"),
     ],
 )

@@ -79,3 +79,5 @@ def test_what_cannot_be_advised_is_said() -> None:
         advise([without_budget(5)])
     with pytest.raises(UsageError, match="max_drop must be a fraction"):
         advise([without_budget(5), with_budget(5)], max_drop=2)
+    with pytest.raises(UsageError, match="share no question"):
+        advise([without_budget(5), with_budget(5), make_run([make_record(99)])])

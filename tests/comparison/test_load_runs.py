@@ -5,7 +5,7 @@ import pytest
 from make_runs import make_run
 
 from tale_dspy.comparison.load_runs import load_runs, named_apart
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import RunFolderError, UsageError
 
 
 def folder_of(path: Path, model: str = "openai/gpt-4o-mini") -> Path:
@@ -25,6 +25,14 @@ def test_runs_of_one_program_are_named_with_what_tells_their_folders_apart(tmp_p
 def test_runs_that_differ_in_the_model_keep_their_names(tmp_path: Path) -> None:
     paths = [folder_of(tmp_path / "a"), folder_of(tmp_path / "b", "openai/gpt-5")]
     assert [run.name for run in load_runs(paths)] == ["cot", "cot"]
+
+
+def test_a_search_is_no_run_to_compare(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "s")
+    info = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**info, "config": {**info["config"], "search": {"sampler": "grid"}}}))
+    with pytest.raises(RunFolderError, match="s is a search, not a run"):
+        load_runs([folder_of(tmp_path / "a"), path])
 
 
 def test_runs_without_a_folder_keep_their_names() -> None:

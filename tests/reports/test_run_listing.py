@@ -56,6 +56,19 @@ def test_a_tuning_is_one_line(tmp_path: Path) -> None:
     assert len(list_folder(tmp_path, with_inner_runs=True)) == len(list_folder(tmp_path / "t")) + 1 == 7
 
 
+def test_the_shards_of_a_run_are_one_line(tmp_path: Path) -> None:
+    for i in (1, 2):
+        write(tmp_path / f"r/shard-000{i}-of-0002/run.json", make_run("c").info)
+    (entry,) = list_folder(tmp_path)
+    assert (entry.path, entry.kind, entry.name, entry.status) == ("r", "run", "cot, 2 shards", "not merged")
+    write(tmp_path / "r/summary.json", {"n": 5, "accuracy": 0.8})
+    (entry,) = list_folder(tmp_path)
+    assert (entry.n, entry.accuracy, entry.status) == (5, 0.8, "finished")
+    assert len(list_folder(tmp_path / "r")) == len(list_folder(tmp_path, with_inner_runs=True)) == 3
+    write(tmp_path / "r/shard-0001-of-0003/run.json", make_run("c").info)
+    assert list_folder(tmp_path)[0].kind == "unreadable"
+
+
 @pytest.mark.parametrize("width", [80, 160])
 def test_long_paths_break_between_their_words(width: int) -> None:
     path = "gsm8k--cot--openai-gpt-5-mini--elasticity-sample/effort-high+50"

@@ -87,6 +87,19 @@ def test_a_pair_needs_the_vanilla_reply() -> None:
     assert rows.left_out == {"the search did not keep the reply": 1}
 
 
+def test_a_pair_of_the_same_words_is_none() -> None:
+    same = searched(2)
+    assert same.best is not None
+    rows = distill([searched(1), searched(2, vanilla=VanillaAnswer(20, same.best.text, True))], "dpo")
+    assert (len(rows.dataset), rows.left_out) == (1, {"the short reply has the words of the long one": 1})
+
+
+def test_a_file_of_other_lines_is_no_search(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n')
+    with pytest.raises(RunFolderError, match=r"data\.jsonl is none of a search: its lines lack predictor and id"):
+        distill(tmp_path / "data.jsonl")
+
+
 def with_trials(*told: tuple[int, bool]) -> SearchRow:
     """A search whose best budget is the first trial's, with the tokens of all."""
     trials = [Trial(n, tokens, right, f"{tokens} Answer: [[2]]", "stop") for n, (tokens, right) in enumerate(told, 1)]

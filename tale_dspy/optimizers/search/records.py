@@ -122,5 +122,8 @@ def load_search(path: str | Path) -> list[SearchRow]:
         file = file / SEARCH_FILE
     if not file.is_file():
         raise RunFolderError(f"{path} is no search: it has no {SEARCH_FILE}")
-    rows = {(row["predictor"], row["id"]): row for row in read_jsonl(file) if {"predictor", "id"} <= row.keys()}
+    lines = read_jsonl(file)
+    rows = {(row["predictor"], row["id"]): row for row in lines if {"predictor", "id"} <= row.keys()}
+    if lines and not rows:
+        raise RunFolderError(f"{file} is none of a search: its lines lack predictor and id")
     return [SearchRow.from_json(row) for row in rows.values()]
