@@ -37,10 +37,9 @@ _HEAD = 300  # characters of a reply in which a budget may begin to be stated
 class BudgetValue:
     """What a call may spend on its reasoning.
 
-    It is a number of tokens, an effort word, or a word beside a number.
-
-    A number alone is written in the prompt and sent by the model's reasoning control. A word alone is sent by the
-    reasoning control, and the prompt says nothing. With both, the control takes the word and the prompt the number.
+    It is a number of tokens, an effort word, or a word beside a number. A number alone is written in the prompt and
+    sent by the model's reasoning control. A word alone is sent by the reasoning control, and the prompt says nothing.
+    With both, the control takes the word and the prompt the number.
 
     Raises:
         UsageError: If it is neither, the number is no whole number of at least 1, or the word is none of

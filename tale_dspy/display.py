@@ -27,9 +27,8 @@ class TextPrinter(Protocol):
 def visible(text: str, newline: str = "\n") -> str:
     r"""Show control characters as their code, such as `\x1b`.
 
-    These command a terminal, reorder or hide text, or break an encoding.
-
-    Zero-width joiners stay between letters outside ASCII, where Persian, Indic scripts and emoji need them.
+    These command a terminal, reorder or hide text, or break an encoding. Zero-width joiners stay between letters
+    outside ASCII, where Persian, Indic scripts and emoji need them.
 
     Args:
         text: Any text, such as a model's reply.
@@ -77,9 +76,7 @@ def _is_hidden(c: str) -> bool:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" for a misspelt name.
 
-    It is empty where no known name is close.
-
-    Capitals, spaces, hyphens and underscores do not count.
+    It is empty where no known name is close. Capitals, spaces, hyphens and underscores do not count.
 
     Example:
         >>> suggestion("TaleEP", ["tale-ep", "cot"])

@@ -195,10 +195,8 @@ def _find_route(model: str, model_type: str) -> Any:
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:
     """Wrap the transport that the providers of a DSPy engine share.
 
-    It must be done before the engine's first request.
-
-    Where no proxy is configured then, the transport does not look again: it would read the whole environment at each
-    request, a tenth of the CPU time of a call.
+    It must be done before the engine's first request. Where no proxy is configured then, the transport does not look
+    again: it would read the whole environment at each request, a tenth of the CPU time of a call.
     """
     transport: Any = engine.router._shared_transport()
     if not getproxies():

@@ -73,9 +73,8 @@ def _after_thought(signature: Any, reasoning: str) -> Any:
 def after_thought(signature: object, reasoning: str) -> Any:
     """Return a signature without its reasoning field.
 
-    It is for a model that thinks natively before it replies.
-
-    Unlike a signature that never had the field it does not ask for an answer without any reasoning.
+    It is for a model that thinks natively before it replies. Unlike a signature that never had the field it does not
+    ask for an answer without any reasoning.
 
     Args:
         signature: A `dspy.Signature`.

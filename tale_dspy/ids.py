@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 def example_id(example: "dspy.Example", gold_field: str) -> str:
     """Return the content hash of a question.
 
-    It has 16 hex digits, over inputs and gold.
-
-    A `token_budget` among the inputs does not count, so a budgeted copy of a question keeps its id. Values that JSON
-    cannot hold count by their content where pydantic knows it, else by their `repr` without the address.
+    It has 16 hex digits, over inputs and gold. A `token_budget` among the inputs does not count, so a budgeted copy of
+    a question keeps its id. Values that JSON cannot hold count by their content where pydantic knows it, else by their
+    `repr` without the address.
 
     Args:
         example: The question, inputs marked.

@@ -102,10 +102,9 @@ def names_options(inputs: Sequence[str]) -> bool:
 def right_letters(options: Sequence[RowOptions], golds: Sequence[object]) -> list[str] | None:
     """Return the letter of each row's gold.
 
-    A gold is given as a letter, a label, an index or the text of an option.
-
-    It returns None where the golds are none of these, or are indexes among which neither 0 nor the number of options
-    occurs, so that they may count from 0 or from 1.
+    A gold is given as a letter, a label, an index or the text of an option. It returns None where the golds are none of
+    these, or are indexes among which neither 0 nor the number of options occurs, so that they may count from 0 or from
+    1.
     """
     base: int | None = None
     indexes = [_index_from_gold(gold) for gold in golds]

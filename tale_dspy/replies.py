@@ -123,9 +123,7 @@ def _without_labels(section: str, short: Fields) -> str:
 def _read_only(short: Fields, text: str, choice: bool) -> FieldReading:
     """Read the only bracketed field.
 
-    It is the last `[[...]]`, unless the words after it correct it.
-
-    Those are read as `tale_dspy.answers` reads them.
+    It is the last `[[...]]`, unless the words after it correct it. Those are read as `tale_dspy.answers` reads them.
     """
     ((name, field),) = short.items()
     bracketed = brackets(text, short)

@@ -61,10 +61,8 @@ def _line_prefix(text: str, marker: re.Match[str]) -> str:
 def split_sections(text: str, names: Iterable[str]) -> dict[str | None, str]:
     """Split a reply at ChatAdapter's markers of these fields.
 
-    The text before the first has the key None.
-
-    Of a field written twice the later counts; markers of other fields end a section, and what follows `completed` does
-    not count.
+    The text before the first has the key None. Of a field written twice the later counts; markers of other fields end a
+    section, and what follows `completed` does not count.
     """
     markers = _list_markers(text)
     first = next((i for i, m in enumerate(markers) if m[1] in names or m[1] == "completed"), len(markers))

@@ -21,10 +21,9 @@ Interval = tuple[float, float]
 class ExactSum:
     """A sum of floats without rounding error.
 
-    Neither order nor grouping changes it.
-
-    Keeps the partial sums of Shewchuk's algorithm (Discrete & Computational Geometry 18, 1997, 305-363), as
-    `math.fsum` does inside: some ten floats however many values are added. Two sums can be merged.
+    Neither order nor grouping changes it. It keeps the partial sums of Shewchuk's algorithm (Discrete & Computational
+    Geometry 18, 1997, 305-363), as `math.fsum` does inside: some ten floats however many values are added. Two sums can
+    be merged.
 
     Example:
         >>> total = ExactSum()
@@ -134,9 +133,8 @@ def quantile(values: "Sequence[float] | NDArray[np.float64]", probability: float
 def wilson_interval(right: float, n: int, confidence: float = 0.95) -> Interval:
     """Return Wilson's score interval of a share.
 
-    Source: Journal of the American Statistical Association 22, 1927, 209-212.
-
-    With p = right / n and z the normal quantile it is (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    With p = right / n and z the normal quantile it is (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). Source:
+    Journal of the American Statistical Association 22, 1927, 209-212.
 
     Args:
         right: Successes; need not be whole.

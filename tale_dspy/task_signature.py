@@ -78,9 +78,8 @@ def _is_choice(signature: type[Signature]) -> bool:
 def own_instructions(signature: type[Signature]) -> str:
     """Return the instructions somebody wrote.
 
-    It is "" for DSPy's generated sentence about the fields.
-
-    Compared by content, so that a sentence generated before fields were added, or loaded from a file, is known too.
+    It is "" for DSPy's generated sentence about the fields. They are compared by content, so that a sentence generated
+    before fields were added, or loaded from a file, is known too.
     """
     text = str(signature.instructions or "").strip()
     return "" if _GENERATED.fullmatch(text) else text

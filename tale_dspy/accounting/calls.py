@@ -26,9 +26,8 @@ UsageSource = Literal["provider", "tokenizer", "unknown"]
 def role(name: Role) -> Iterator[None]:
     """Book the calls inside the block under a role.
 
-    The role `metric` overrides every role inside it.
-
-    Kept in DSPy's own context, since that follows into the threads of `dspy.Parallel`.
+    The role `metric` overrides every role inside it. The role is stored in DSPy's own context, since that follows into
+    the threads of `dspy.Parallel`.
     """
     from dspy import settings
 
@@ -199,9 +198,8 @@ class CallListener:
 def record_calls(listener: CallListener | None = None, **overrides: Any) -> Iterator[list[Call]]:
     """Collect every LM call made inside the block.
 
-    Calls of this context are collected, and those of contexts that inherit it.
-
-    Works while `disable_history` is set or `max_history_size` is 0, too: the histories then stay empty all the same.
+    Calls of this context are collected, and those of contexts that inherit it. This works while `disable_history` is
+    set or `max_history_size` is 0, too: the histories then stay empty all the same.
 
     Args:
         listener: Where to book; None makes a new list.

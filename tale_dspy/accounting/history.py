@@ -87,9 +87,8 @@ def _is_count(number: object) -> bool:
 def finish_reason(response: object) -> str | None:
     """Return why the first choice of a response ended.
 
-    It is a word of `tale_dspy.backends.finish_reasons`.
-
-    LiteLLM keeps the provider's word beside its own where the two differ.
+    It is a word of `tale_dspy.backends.finish_reasons`. LiteLLM keeps the provider's word beside its own where the two
+    differ.
     """
     if isinstance(response, tuple):
         return finish_reason(response[0]) if response else None

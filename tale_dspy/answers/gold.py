@@ -10,10 +10,8 @@ from tale_dspy.errors import DataError
 def gold_from_gsm8k(answer: object) -> str:
     """Return the gold of a GSM8K row as the shortest plain decimal.
 
-    GSM8K-Zero rows are read alike.
-
-    The authors' loader cuts `2,125` to `2` and `1.5` to `1` (14 golds of GSM8K test, 65 of GSM8K-Zero); this one keeps
-    the whole value: `... #### 2,125` gives `2125`, 48.0 gives `48`, 1.5 stays `1.5`.
+    GSM8K-Zero rows are read alike. The authors' loader cuts `2,125` to `2` and `1.5` to `1` (14 golds of GSM8K test, 65
+    of GSM8K-Zero); this one keeps the whole value: `... #### 2,125` gives `2125`, 48.0 gives `48`, 1.5 stays `1.5`.
 
     Args:
         answer: The row's answer: text whose last `####` is followed by the gold (or the gold alone), or a number.

@@ -18,9 +18,8 @@ _MAX_BITS = 10_000
 def kind_of(gold: object) -> Kind:
     """Return the kind of a gold.
 
-    One letter A to J (also `(A)` and `A.`) is a choice, one number a number, all else a text.
-
-    A time, a ratio and a date (`10:30`, `3:2`, `05/03/2024`) are found as numbers are.
+    One letter A to J (also `(A)` and `A.`) is a choice, one number a number, all else a text. A time, a ratio and a
+    date (`10:30`, `3:2`, `05/03/2024`) are found as numbers are.
 
     Example:
         >>> [kind_of(gold) for gold in ("(B)", "$1,234.50", "10:30", "Paris", True)]

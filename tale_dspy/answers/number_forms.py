@@ -126,9 +126,8 @@ def _repeating_decimal(text: str) -> str:
 def as_european(text: str) -> str | None:
     """Read numbers with decimal commas and dot groups as plain decimals.
 
-    It returns None where there are none.
-
-    For a text whose gold shows which is meant: `2,5` is 2.5 and `1.500` is 1500 where the gold is that number.
+    It returns None where there are none. It is for a text whose gold shows which is meant: `2,5` is 2.5 and `1.500` is
+    1500 where the gold is that number.
     """
     text = ascii_twin(text)
     grouped = _DOTTED_GROUPS.sub(lambda m: m[1].replace(".", ""), text)

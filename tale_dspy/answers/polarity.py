@@ -22,9 +22,8 @@ def is_polar(gold: str) -> bool:
 def polar_answer(text: str) -> str | None:
     """Return the yes, no, true or false that a text gives as its answer.
 
-    It begins the text, or ends it after "is"; None where it does neither.
-
-    It is also None where the text takes itself back, denies or supposes: `yes and no`, `not true`, `Yes. Wait, ...`.
+    It begins the text, or ends it after "is"; None where it does neither. It is also None where the text takes itself
+    back, denies or supposes: `yes and no`, `not true`, `Yes. Wait, ...`.
 
     >>> polar_answer("No, it does not rain."), polar_answer("The statement is true."), polar_answer("It is not true.")
     ('no', 'true', None)

@@ -56,9 +56,8 @@ def _usage_tracked(kwargs: Mapping[str, object]) -> Iterator[None]:
 def with_cache_hit(entry: RequestSettings) -> RequestSettings:
     """Return a history entry that says whether it is a cache hit.
 
-    Thoughts are in a field apart from the text, and `rollout_id` is the caller's, without the namespace.
-
-    To be called where DSPy records the entry of a `UsageKeepingLM`, that is, from `update_history`.
+    Thoughts are in a field apart from the text, and `rollout_id` is the caller's, without the namespace. Call this
+    where DSPy records the entry of a `UsageKeepingLM`, that is, from `update_history`.
     """
     entry = {**entry, "outputs": with_thoughts_apart(entry["outputs"])}
     if is_local(entry["model"]):  # DSPy has no price for an engine object
@@ -74,9 +73,8 @@ def with_cache_hit(entry: RequestSettings) -> RequestSettings:
 class UsageKeepingLM(dspy.LM):  # type: ignore[misc]  # dspy ships no types
     """An LM whose cache hits still say what they had used.
 
-    They differ from paid calls in its history.
-
-    DSPy keeps the usage of a hit on its own engine, and erases it on the LiteLLM path.
+    They differ from paid calls in its history. DSPy keeps the usage of a hit on its own engine, and erases it on the
+    LiteLLM path.
     """
 
     def __call__(self, prompt: object = None, *, messages: object = None, **kwargs: Any) -> Any:

@@ -312,9 +312,8 @@ class LM(EndpointOptions, UsageKeepingLM):
     def cache_kwargs(self, kwargs: RequestSettings) -> RequestSettings:
         """Put the address and the engine into `rollout_id`.
 
-        This id is the one part of DSPy's cache key that is never sent.
-
-        `self.kwargs` stays unchanged: BestOfN, Refine and SIMBA add numbers to the `rollout_id` there.
+        This id is the one part of DSPy's cache key that is never sent. `self.kwargs` stays unchanged: BestOfN, Refine
+        and SIMBA add numbers to the `rollout_id` there.
         """
         if not kwargs.get("cache", self.cache):
             return kwargs
@@ -324,9 +323,8 @@ class LM(EndpointOptions, UsageKeepingLM):
     def _cache_namespace(self, kwargs: SettingsView) -> str:
         """Hash the address and the engine.
 
-        An engine object shares its cache with copies of this LM alone.
-
-        A local model shares it with all of the same files, in any process.
+        An engine object shares its cache with copies of this LM alone. A local model shares it with all of the same
+        files, in any process.
         """
         if self._local is not None:
             return self._local.identity[:12]

@@ -48,10 +48,9 @@ class GuardedEngineStore(dict[Any, Any]):
 class TextPlans:
     """The plans of an engine, made once for requests that differ in text alone.
 
-    DSPy builds a request only to learn, before it is sent, whether the engine can carry it.
-
-    What decides is the configuration and the kinds of content, so that a further request of text alone with the
-    configuration of the last one is not built once more.
+    DSPy builds a request only to learn, before it is sent, whether the engine can carry it. What decides is the
+    configuration and the kinds of content, so that a further request of text alone with the configuration of the last
+    one is not built once more.
 
     Args:
         plan: Plans one request, and raises what sending it would raise.

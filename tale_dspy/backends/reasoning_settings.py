@@ -73,9 +73,8 @@ def caller_effort(settings: SettingsView) -> str | None:
 def asks_to_think(settings: SettingsView) -> bool | None:
     """Return whether settings ask for thinking or against it.
 
-    It is None if they say nothing.
-
-    A switch counts before a mapping, a mapping before a word and a word before a number of tokens.
+    It is None if they say nothing. A switch counts before a mapping, a mapping before a word and a word before a number
+    of tokens.
     """
     body = settings.get("extra_body")
     for place in (settings, body) if isinstance(body, Mapping) else (settings,):

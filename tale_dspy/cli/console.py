@@ -52,9 +52,7 @@ def say(text: object, *, err: bool = False) -> None:
 def print_json(value: object) -> None:
     """Print exactly one JSON object on stdout, in strict JSON.
 
-    A number that is not finite becomes null.
-
-    What could command a terminal, hide or reorder text is escaped.
+    A number that is not finite becomes null. What could command a terminal, hide or reorder text is escaped.
     """
     from tale_dspy.display import visible_json
 

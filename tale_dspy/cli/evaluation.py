@@ -117,9 +117,8 @@ def _set_rescue(plan: Plan, program: Program) -> None:
 def set_mode(plan: Plan, program: Program, lm: LanguageModel) -> None:
     """Make the program send its budgets as --mode says.
 
-    The paper's preset sends them in the prompt alone.
-
-    For a program without budgets the mode says whether a model that thinks natively shows its reasoning again.
+    The paper's preset sends them in the prompt alone. For a program without budgets the mode says whether a model that
+    thinks natively shows its reasoning again.
 
     Raises:
         UsageError: If there is no such mode, the program has none, or the model has no such reasoning control.

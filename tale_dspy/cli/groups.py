@@ -21,9 +21,8 @@ Command = Callable[..., int]
 def expand_dataclass(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command the flags of the dataclasses that it takes.
 
-    Required flags come first.
-
-    A field is a flag where it is `Annotated`, as all of `cli.flags` are; any other keeps its default.
+    Required flags come first. A field is a flag where it is `Annotated`, as all of `cli.flags` are; any other keeps its
+    default.
 
     Args:
         without: Fields that are no flags of this command, and keep their defaults.

@@ -66,9 +66,8 @@ def _fallback_lm(plan: Plan, model: str) -> "LM":
 def check_provider(plan: Plan, lm: "LM") -> None:
     """Refuse at once a model string whose provider LiteLLM does not have.
 
-    A local model is loaded instead.
-
-    LiteLLM and what it loads at its first request are loaded here, before any latency is measured.
+    A local model is loaded instead. LiteLLM and what it loads at its first request are loaded here, before any latency
+    is measured.
     """
     if not isinstance(lm.engine, str):
         lm.engine.load()

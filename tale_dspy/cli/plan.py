@@ -165,9 +165,8 @@ class Plan:
     def folder(self) -> Path:
         """Return the run folder.
 
-        It is the one given, or one under runs/ named after data, program and model.
-
-        Where the readable name does not tell two commands apart, as with two files of one name, a hash follows.
+        It is the one given, or one under runs/ named after data, program and model. Where the readable name does not
+        tell two commands apart, as with two files of one name, a hash follows.
         """
         if self.out is not None:
             return self.out

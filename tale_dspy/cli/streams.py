@@ -34,9 +34,7 @@ _WARNERS = r"(aiohttp|asyncio|dspy|httpx|litellm|openai|pydantic)(\.|$)"
 class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers only
     """Write to the present `sys.stderr`.
 
-    A live bar replaces it.
-
-    What a record holds of a model's or a server's text cannot command the terminal.
+    A live bar replaces it. What a record holds of a model's or a server's text cannot command the terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -73,10 +71,8 @@ def drop_stdout() -> None:
 def leave_at_once(code: int) -> None:
     """End the process without shutting the interpreter down.
 
-    A request that was given up may still be in flight.
-
-    Its thread may hold an import lock for ever, and LiteLLM imports once more when it is torn down: the process would
-    hang where the user has just pressed Ctrl-C.
+    A request that was given up may still be in flight. Its thread may hold an import lock for ever, and LiteLLM imports
+    once more when it is torn down: the process would hang where the user has just pressed Ctrl-C.
     """
     if any(thread.name.startswith("tale-") for thread in threading.enumerate()):
         sys.stdout.flush()

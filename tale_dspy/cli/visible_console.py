@@ -14,10 +14,9 @@ from tale_dspy.display import visible
 class VisibleConsole(Console):
     r"""A `rich` console that shows control characters as their code.
 
-    These are characters that command a terminal, hide or reorder text, such as `\x1b`.
-
-    It is escaped where segments leave, so that it does not matter what a table, a panel or a line was made of. Square
-    brackets in plain strings are text, and no markup.
+    These are characters that command a terminal, hide or reorder text, such as `\x1b`. Text is escaped where segments
+    leave, so that it does not matter what a table, a panel or a line was made of. Square brackets in plain strings are
+    text, and no markup.
     """
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:

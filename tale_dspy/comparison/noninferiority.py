@@ -20,10 +20,9 @@ MOST = 10**9
 def difference_bounds(gains: Sequence[float]) -> tuple[float, float]:
     """Bound the mean of paired differences from below and from above.
 
-    Each bound holds with one-sided 95 % certainty.
-
-    Differences of -1, 0 and 1 (one draw a question) have the score bounds. Others, means over several draws, have the
-    normal bounds over questions, which are never narrower than the score bounds of as many unchanged questions.
+    Each bound holds with one-sided 95 % certainty. Differences of -1, 0 and 1 (one draw a question) have the score
+    bounds. Others, means over several draws, have the normal bounds over questions, which are never narrower than the
+    score bounds of as many unchanged questions.
 
     Args:
         gains: For each question, the share of right draws of the new run minus that of the base; at least one.

@@ -56,9 +56,8 @@ class PairedMeans:
 class PairedRuns:
     """The draws that both runs hold.
 
-    Entry i of `before` and `after` is the same draw of the same question.
-
-    Questions are numbered in the baseline's order, and their draws stand together, by their number.
+    Entry i of `before` and `after` is the same draw of the same question. Questions are numbered in the baseline's
+    order, and their draws stand together, by their number.
     """
 
     baseline: Run

@@ -95,10 +95,9 @@ def new_model(options: BuildOptions, tokenizer: Any) -> Any:
 def loss_of(model: Any, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the mean loss over the tokens of the replies.
 
-    Each token is weighted by one over the root of its reply's length.
-
-    Without the weights the five tokens of a direct answer drown in the hundreds of a long form, most of which are
-    learned soon. No logits are made for the tokens of prompts.
+    Each token is weighted by one over the root of its reply's length. Without the weights the five tokens of a direct
+    answer drown in the hundreds of a long form, most of which are learned soon. No logits are made for the tokens of
+    prompts.
 
     Args:
         model: A Llama.

@@ -61,9 +61,8 @@ def tale_ep(
 ) -> Solver:
     """Ask the model for a budget, then let it reason in fewer tokens.
 
-    It is TALE-EP (arXiv 2412.18547).
-
-    The transcript has a span `estimate` and a span `answer`; `metadata["tale"]` has the budget.
+    It is TALE-EP (arXiv 2412.18547). The transcript has a span `estimate` and a span `answer`; `metadata["tale"]` has
+    the budget.
 
     Args:
         scale: Factor on the estimate (the paper's alpha).

@@ -33,10 +33,9 @@ CallRow = Mapping[str, Any]
 def write_inspect_log(source: Path, out: Path) -> list[Path]:
     """Write a run as an eval log.
 
-    A question is a sample, a repeat an epoch, and each call an event.
-
-    The calls of the estimate and of the answer are events in spans of their own. A run folder keeps questions, not
-    prompts, and latencies, not times: the input of each event is the question, and each sample starts with the run.
+    A question is a sample, a repeat an epoch, and each call an event. The calls of the estimate and of the answer are
+    events in spans of their own. A run folder keeps questions, not prompts, and latencies, not times: the input of each
+    event is the question, and each sample starts with the run.
 
     Args:
         source: The run folder.

@@ -108,9 +108,8 @@ def read_question(api: ApiFormat, request: Mapping[str, object]) -> UserQuestion
 def requested_budget(request: Mapping[str, object]) -> BudgetValue | SkippedRequest | None:
     """Return the budget that the caller sets in the request's metadata.
 
-    It is None where there is none.
-
-    A value that is neither `off`, a number of tokens nor an effort word gives no budget at all.
+    It is None where there is none. A value that is neither `off`, a number of tokens nor an effort word gives no budget
+    at all.
     """
     metadata = request.get("metadata")
     value = metadata.get(BUDGET_KEY) if isinstance(metadata, Mapping) else None
@@ -145,10 +144,8 @@ def output_limit(api: ApiFormat, request: Mapping[str, object]) -> int | None:
 def with_phrase(api: ApiFormat, request: Mapping[str, object], tokens: int) -> JsonObject:
     """Return the request with the paper's phrase after the question.
 
-    The phrase is that of arXiv 2412.18547, table 1.
-
-    A prompt that ends by asking for reasoning asks for it within the budget instead. Where the reply must be JSON, the
-    phrase does not ask for steps.
+    The phrase is that of arXiv 2412.18547, table 1. A prompt that ends by asking for reasoning asks for it within the
+    budget instead. Where the reply must be JSON, the phrase does not ask for steps.
 
     Args:
         api: The format.

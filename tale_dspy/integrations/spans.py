@@ -48,9 +48,7 @@ class BudgetSpans(BaseCallback):  # type: ignore[misc]  # dspy ships no types
 def receipt_attributes(receipt: Receipt) -> Mapping[str, AttributeValue]:
     """Return the figures of a receipt as attributes of a span.
 
-    Unknown figures are left out.
-
-    `gen_ai.usage.*` are the sums over the calls of the program, the estimate included.
+    Unknown figures are left out. `gen_ai.usage.*` are the sums over the calls of the program, the estimate included.
     """
     calls = receipt.calls
     output = [call.output_tokens for call in calls]

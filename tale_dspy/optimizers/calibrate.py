@@ -137,9 +137,7 @@ def least_n(epsilon: float, delta: float) -> int:
 def scale_qualifies(lost: int, n: int, epsilon: float, delta: float) -> bool:
     """Return whether `lost` of `n` prove a loss of at most epsilon.
 
-    The loss is a share of the right answers.
-
-    An exact binomial test at level delta.
+    The loss is a share of the right answers. It is an exact binomial test at level delta.
     """
     return binomial_cdf(lost, n, epsilon) <= delta
 

@@ -225,10 +225,8 @@ class _CrossValidation:
     def _cheapest_fit(self, penalty: float | None) -> FitChoice:
         """Choose the fit with the fewest expected tokens.
 
-        Its expected accuracy must be about the best there is.
-
-        Where a line predicts better than a constant, all its penalties are compared, and then what the best of them is
-        multiplied by.
+        Its expected accuracy must be about the best there is. Where a line predicts better than a constant, all its
+        penalties are compared, and then what the best of them is multiplied by.
         """
         if not any(q.id in self.hindsight for q in [*self.solved[:_CHOOSING], *self.others]):
             return FitChoice(penalty, DEFAULT_QUANTILE)  # rows made by hand, without an answer to compare with

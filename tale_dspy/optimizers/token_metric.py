@@ -83,10 +83,9 @@ def token_aware_metric(
 ) -> TokenAwareMetric:
     """Return a metric for any DSPy optimizer that prefers fewer tokens.
 
-    Of two right answers, the one with fewer tokens scores higher.
-
-    The score is `s * (1 - weight * t / (t + tokens))`, where s is the score of the answer alone and t counts what the
-    reasoning and the estimate of its budget wrote. Where t is unknown the whole weight is lost: unknown is not 0.
+    Of two right answers, the one with fewer tokens scores higher. The score is `s * (1 - weight * t / (t + tokens))`,
+    where s is the score of the answer alone and t counts what the reasoning and the estimate of its budget wrote. Where
+    t is unknown the whole weight is lost: unknown is not 0.
 
     Args:
         metric: Scores the answer alone, from 0 to 1, with or without `feedback`; None compares it with the gold.
@@ -111,9 +110,8 @@ def token_aware_metric(
 def net_tokens(pred: Any) -> int | None:
     """Return the completion tokens of an answer, its budget's estimate included.
 
-    It is None if they are unknown.
-
-    Predictions of other modules tell their tokens under `dspy.context(track_usage=True)`.
+    It is None if they are unknown. Predictions of other modules tell their tokens under
+    `dspy.context(track_usage=True)`.
     """
     if isinstance(pred, TalePrediction) and pred._receipt is not None:
         written = [call.output_tokens for call in pred._receipt.calls]

@@ -253,9 +253,8 @@ class TaleModule(RegisteredModule, abstract=True):
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
         """Load a state of this class.
 
-        The state of a plain `dspy.ChainOfThought` is loaded by field name.
-
-        What the state does not tell (an estimator, the limits, the guidance of a control) stays as it is.
+        The state of a plain `dspy.ChainOfThought` is loaded by field name. What the state does not tell (an estimator,
+        the limits, the guidance of a control) stays as it is.
 
         Raises:
             StateError: If its fields are not this program's. DSPy itself would assign them by position.

@@ -16,10 +16,9 @@ from tale_dspy.task_signature import BUDGET, REASONING
 def with_budget_in_words(adapter: Any) -> Any:
     """Return an adapter that writes `token_budget` at the end of the prompt.
 
-    It is written as a sentence.
-
-    Real models ignored the field with a bare number that DSPy's adapters make of it, and kept to the sentence
-    (docs/real_models.md). A prompt without a `reasoning` field is left as it is, and so is a `TaleAdapter`.
+    It is written as a sentence. Real models ignored the field with a bare number that DSPy's adapters make of it, and
+    kept to the sentence (docs/real_models.md). A prompt without a `reasoning` field is left as it is, and so is a
+    `TaleAdapter`.
 
     Args:
         adapter: Any `dspy.Adapter`; not changed.

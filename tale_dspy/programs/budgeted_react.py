@@ -47,9 +47,8 @@ NEXT_WORD = 3.0
 class StepCosts:
     """What the steps of all trajectories of a module have taken so far.
 
-    Costs are kept for effort words, steps and answers.
-
-    Threads share it. Its estimates only choose words; nothing is billed by them.
+    Costs are kept for effort words, steps and answers. Threads share it. Its estimates only choose words; nothing is
+    billed by them.
     """
 
     by_word: dict[str, list[float]] = field(default_factory=dict)

@@ -98,10 +98,8 @@ def budgeted(
 def unbudgeted(program: Any) -> Any:
     """Return a copy of a program in which nothing is given a budget.
 
-    It undoes `budgeted`.
-
-    Each `TaleEP` and `BudgetedChainOfThought` becomes a `VanillaCoT` that keeps its signature, instructions, demos,
-    settings, LM, callbacks, adapter and memory of questions: what budgets are compared with.
+    It undoes `budgeted`. Each `TaleEP` and `BudgetedChainOfThought` becomes a `VanillaCoT` that keeps its signature,
+    instructions, demos, settings, LM, callbacks, adapter and memory of questions: what budgets are compared with.
 
     Raises:
         UsageError: If it is no program, or none of its modules has a budget.

@@ -221,10 +221,8 @@ def _recovery_scope() -> Iterator[None]:
 def load_parameters(program: dspy.Module, state: Mapping[str, object], *, allow_unsafe_lm_state: bool = False) -> None:
     """Load a state by name.
 
-    It is one of this program, or of the same program before its ChainOfThoughts were budgeted.
-
-    What such a state cannot tell (the estimators, limits, what was seen) stays as it is. The program is not touched if
-    anything does not fit.
+    It is one of this program, or of the same program before its ChainOfThoughts were budgeted. What such a state cannot
+    tell (the estimators, limits, what was seen) stays as it is. The program is not touched if anything does not fit.
 
     Raises:
         StateError: If a predictor is missing in the state, its fields are others, or the state is broken.
@@ -305,9 +303,8 @@ def checked_settings(config: Mapping[str, object]) -> JsonObject:
 def _is_same_field(name: str, fields: Mapping[str, str], saved: Mapping[str, str]) -> bool:
     """Return whether a saved field without a name is this one.
 
-    It is recognised by the name in its description, else by its wording.
-
-    Its prefix alone does not decide, because COPRO rewrites that of the last output.
+    It is recognised by the name in its description, else by its wording. Its prefix alone does not decide, because
+    COPRO rewrites that of the last output.
     """
     placeholder = re.fullmatch(r"\$\{(\w+)\}", saved["description"])
     if placeholder:

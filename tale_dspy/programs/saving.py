@@ -26,10 +26,8 @@ MAX_BYTES = 50_000_000
 def load(path: str | Path, *, lm: LanguageModel | None = None, embedder: dspy.Embedder | None = None) -> Any:
     """Build a program from a file that `program.save("x.json")` wrote.
 
-    This works in any process.
-
-    Nothing is unpickled and no class is imported by a name from the file. An address (`api_base`) and a key are never
-    taken from a file: give them again with `lm=`, or configure an LM.
+    This works in any process. Nothing is unpickled and no class is imported by a name from the file. An address
+    (`api_base`) and a key are never taken from a file: give them again with `lm=`, or configure an LM.
 
     Args:
         path: The JSON file.

@@ -7,9 +7,8 @@ from tale_dspy.prompts import SKETCH_INSTRUCTIONS
 class SketchOfThought(ReasoningModule):
     """Reason in symbols and equations alone.
 
-    It is the chunked symbolism of Sketch-of-Thought (arXiv 2503.05179), zero-shot.
-
-    The paper chooses among three paradigms by a trained router; this is the one for mathematics.
+    It is the chunked symbolism of Sketch-of-Thought (arXiv 2503.05179), zero-shot. The paper chooses among three
+    paradigms by a trained router; this is the one for mathematics.
 
     Args: see `ReasoningModule`.
 

@@ -171,9 +171,8 @@ class ReasoningModeState(BudgetModeState):
 class TrainingExamples(ModuleState):
     """Role of each question a program was tuned on, and the model of the tuning.
 
-    The role, by id of the question, is `train`, `val` or `search`.
-
-    An evaluation on one of the questions is refused, or marked contaminated; with another model it is flagged.
+    The role, by id of the question, is `train`, `val` or `search`. An evaluation on one of the questions is refused, or
+    marked contaminated; with another model it is flagged.
     """
 
     def affects_output(self) -> bool:

@@ -256,9 +256,8 @@ class VoteTally:
     def needed(self, options: VoteOptions) -> int:
         """Return how many more replies are needed in any case.
 
-        It is 0 where the vote is decided.
-
-        The least number that could decide it is that of further votes for the leader alone.
+        It is 0 where the vote is decided. The least number that could decide it is that of further votes for the leader
+        alone.
         """
         votes_left = options.max_votes - self.replies
         lead, second = ([len(group) for group in self.groups] + [0, 0])[:2]
@@ -274,10 +273,8 @@ class VoteTally:
 def leader_probability(first: int, second: int) -> float:
     """Return P(p > 1/2) for p ~ Beta(first + 1, second + 1).
 
-    It is the chance that the leading answer is the more frequent one.
-
-    For whole numbers the incomplete beta function is a binomial tail: the sum over j <= first of C(n, j) / 2^n with
-    n = first + second + 1.
+    It is the chance that the leading answer is the more frequent one. For whole numbers the incomplete beta function is
+    a binomial tail: the sum over j <= first of C(n, j) / 2^n with n = first + second + 1.
 
     Example:
         >>> [round(leader_probability(votes, 0), 3) for votes in (1, 3, 4)]

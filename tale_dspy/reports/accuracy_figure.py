@@ -41,9 +41,8 @@ _NUMBERS = ("Program", "Model", "Data", "n", "Accuracy %", "Output tokens", "Est
 def accuracy_tokens(rows: Sequence[ReportRow]) -> Drawing:
     """Draw accuracy with its 95 % interval against mean output tokens.
 
-    Each run is one numbered point.
-
-    A hollow point to the right shows the tokens with the estimator's. A run without known tokens is named below.
+    Each run is one numbered point. A hollow point to the right shows the tokens with the estimator's. A run without
+    known tokens is named below.
 
     Args:
         rows: What `report_rows` gave, of runs on the same data or not (the key says which if not).

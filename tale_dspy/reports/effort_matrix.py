@@ -32,9 +32,7 @@ class ModelEfforts:
 def effort_setting(run: Run) -> str | None:
     """Return the one effort word of a run, such as `low` or `low+50`.
 
-    It is None if the run has none or several.
-
-    A chain of thought without a budget is `NO_WORD`.
+    It is None if the run has none or several. A chain of thought without a budget is `NO_WORD`.
     """
     if run.info.get("program", {}).get("class") in VANILLA and not has_budget(run):
         return NO_WORD

@@ -103,10 +103,8 @@ class Elasticity:
 def fixed_budget(run: Run) -> int | None:
     """Return the one budget that all questions of a run were asked with.
 
-    It is None if there is no such budget.
-
-    Read from the records, so that a user's own program counts as `budget:N` does. A question that ended in an error
-    before it had a budget does not speak against it.
+    It is None if there is no such budget. It is read from the records, so that a user's own program counts as
+    `budget:N` does. A question that ended in an error before it had a budget does not speak against it.
     """
     least_budget: int | None = None
     for record in run.iter_records():

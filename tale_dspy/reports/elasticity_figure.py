@@ -30,10 +30,9 @@ CLOSEST = 0.055
 def elasticity_curve(curve: Elasticity) -> Drawing:
     """Draw mean tokens and accuracy against the fixed budget.
 
-    Both have 95 % intervals; the axis of budgets is logarithmic.
-
-    Vanilla chain of thought is a horizontal line; a program that chooses its own budgets is a point at their mean, with
-    a hollow one above for the tokens with the estimator's.
+    Both have 95 % intervals; the axis of budgets is logarithmic. Vanilla chain of thought is a horizontal line; a
+    program that chooses its own budgets is a point at their mean, with a hollow one above for the tokens with the
+    estimator's.
 
     Args:
         curve: What `elasticities` gave.

@@ -134,10 +134,9 @@ def shares(curves: Sequence[QuestionCurve]) -> list[tuple[str, BudgetPoint, floa
 def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
     """Pool the questions into bins of about the same share of vanilla tokens.
 
-    Budgets and tokens are shares of the tokens of each question's answer without a budget.
-
-    A question counts once in each bin, with its mean; bins of fewer than `LEAST_IN_BIN` questions are left out.
-    Questions without known tokens, or wrong without a budget, are left out, too.
+    Budgets and tokens are shares of the tokens of each question's answer without a budget. A question counts once in
+    each bin, with its mean; bins of fewer than `LEAST_IN_BIN` questions are left out. Questions without known tokens,
+    or wrong without a budget, are left out, too.
     """
     bins: dict[int, dict[str, list[tuple[float, float, float]]]] = {}
     for key, point, share_asked, used in shares([c for c in curves if c.vanilla_right]):
@@ -158,9 +157,8 @@ def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
 def spread(curves: Sequence[QuestionCurve], count: int) -> list[QuestionCurve]:
     """Choose a few questions to show.
 
-    They are right without a budget, and go from the shortest answer to the longest.
-
-    Only questions of the most budgets tried count, or at least of three.
+    They are right without a budget, and go from the shortest answer to the longest. Only questions of the most budgets
+    tried count, or at least of three.
     """
     known = [c for c in curves if c.vanilla_tokens and c.vanilla_right and c.points]
     enough = [c for c in known if len(c.points) >= 3]

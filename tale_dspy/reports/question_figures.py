@@ -109,10 +109,8 @@ def log_axis(axes: "Axes", low: float, high: float, most: int) -> None:
 def elasticity_pooled(curves: Sequence[QuestionCurve], *, data: str, notes: Sequence[str]) -> Drawing:
     """Draw tokens against budget for all questions, with accuracy below.
 
-    Budget and tokens are shares of the tokens without a budget.
-
-    The line is the median over questions, the band their middle half, of budgets about a factor 1.4 apart. Questions
-    that are wrong without a budget are left out.
+    Budget and tokens are shares of the tokens without a budget. The line is the median over questions, the band their
+    middle half, of budgets about a factor 1.4 apart. Questions that are wrong without a budget are left out.
 
     Args:
         curves: Of `curves_of_search` or `curves_of_runs`.

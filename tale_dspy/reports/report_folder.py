@@ -32,10 +32,9 @@ def to_json(rows: Sequence[ReportRow]) -> list[dict[str, object]]:
 def write_report(sources: ReportSources, out: str | Path) -> list[Path]:
     """Write the files of a report into a folder.
 
-    These are the table in four formats, the figures, and `report.html`.
-
-    Runs have a table, to which each search adds a row, and an elasticity curve's has one of its own. The figures are
-    those of `figure_registry` for which there is something to draw. Several models at effort words have a matrix.
+    These are the table in four formats, the figures, and `report.html`. Runs have a table, to which each search adds a
+    row, and an elasticity curve's has one of its own. The figures are those of `figure_registry` for which there is
+    something to draw. Several models at effort words have a matrix.
 
     Args:
         sources: What is reported; the first run is the baseline.

@@ -77,10 +77,9 @@ class ReportRow:
 def distinct_names(rows: Sequence[ReportRow], *, with_data: bool = True) -> list[str]:
     """Return a name for each row of a figure.
 
-    A name is the program with whatever distinguishes it from the others.
-
-    Where a program was run on several models, that is the last part of the model's name, such as an adapter's folder;
-    where there are several data sets, the data, unless `with_data` is off.
+    A name is the program with whatever distinguishes it from the others. Where a program was run on several models,
+    that is the last part of the model's name, such as an adapter's folder; where there are several data sets, the data,
+    unless `with_data` is off.
     """
     several = with_data and len({row.data for row in rows}) > 1
     models: dict[str, set[str | None]] = {}

@@ -141,9 +141,8 @@ def search_summary(search: SearchRun) -> ReportTable[tuple[str, str]]:
 def searched_row(search: SearchRun) -> ReportRow:
     """Make a row of a report from a search.
 
-    Each question has the budget found for it, or none where none was confirmed.
-
-    Accuracy and tokens are those of the confirming draws, which the search did not choose by.
+    Each question has the budget found for it, or none where none was confirmed. Accuracy and tokens are those of the
+    confirming draws, which the search did not choose by.
     """
     right, tokens = list[float](), list[float | None]()
     for row in search.rows:
@@ -174,9 +173,8 @@ def searched_row(search: SearchRun) -> ReportRow:
 def run_range_quality(run: Run, search: SearchRun) -> IdealRangeMetrics | None:
     """Measure the budgets of a run against the ideal ranges of a search.
 
-    It returns None where the run and the search share no question.
-
-    The measure is the paper's (section 4 and appendix A.1). Of several draws of a question the first counts.
+    It returns None where the run and the search share no question. The measure is the paper's (section 4 and appendix
+    A.1). Of several draws of a question the first counts.
     """
     budgets: dict[str, float | None] = {}
     for r in run.iter_records():

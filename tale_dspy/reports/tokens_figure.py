@@ -58,9 +58,8 @@ class PairedTokens(NamedTuple):
 def paired_tokens(baseline: Run, run: Run) -> PairedTokens:
     """Return the output tokens of the questions that both runs have.
 
-    They stand in the baseline's order.
-
-    Several draws are averaged; a question with a draw of unknown tokens on either side is left out.
+    They stand in the baseline's order. Several draws are averaged; a question with a draw of unknown tokens on either
+    side is left out.
     """
     import numpy as np
 

@@ -228,9 +228,8 @@ class BatchRounds:
     def _affordable(self, requests: list[WaitingRequest]) -> list[WaitingRequest]:
         """Return those whose worst cases fit under the caps.
 
-        The others wait until these are settled.
-
-        Where none fits the cap is reached, and the first call ends the run with it.
+        The others wait until these are settled. Where none fits the cap is reached, and the first call ends the run
+        with it.
         """
         affordable: list[WaitingRequest] = []
         reached: SpendCapReached | None = None

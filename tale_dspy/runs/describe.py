@@ -97,9 +97,8 @@ _NO_PROMPT = ("lm", "traces", "train", "promise")
 def state_hash(program: Program) -> str:
     """Hash what a program brings to a prompt.
 
-    That is instructions, demos, limits and settings, but not its language models.
-
-    The attributes of its modules count as far as they are numbers, text or lists of these; code does not.
+    That is instructions, demos, limits and settings, but not its language models. The attributes of its modules count
+    as far as they are numbers, text or lists of these; code does not.
     """
     state = {
         name: {k: v for k, v in param.dump_state().items() if k not in _NO_PROMPT}
@@ -224,9 +223,7 @@ def _is_embedded(lm: LanguageModel) -> bool:
 def _endpoint_of(lm: LanguageModel, *, compared: bool) -> str | None:
     """Return host and path of the endpoint.
 
-    User, password and query are left out.
-
-    A loopback port may change between processes.
+    User, password and query are left out. A loopback port may change between processes.
     """
     kwargs = getattr(lm, "kwargs", {})
     try:

@@ -67,9 +67,7 @@ def merge_shards(folder: Path) -> MergedRun:
 def paid_twice(parts: tuple[Path, ...]) -> tuple[int, float]:
     """Return how many paid calls repeat another of the same draw, and their cost.
 
-    The cost is the sum of the known prices, in US dollars.
-
-    Sixteen bytes a call are in memory.
+    The cost is the sum of the known prices, in US dollars. Sixteen bytes a call are in memory.
     """
     import numpy as np
 

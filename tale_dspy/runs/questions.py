@@ -21,10 +21,9 @@ from tale_dspy.runs.scoring import Question
 class QuestionStream(Sequence[Question]):
     """Examples with their ids, golds and kinds of answers, in order.
 
-    They can be iterated as often as needed.
-
-    The examples are read once when this is made, which finds rows of equal content: the 2nd, 3rd ... of them get `-2`,
-    `-3` ... behind their hash. Then each iteration reads them again, one at a time.
+    They can be iterated as often as needed. The examples are read once when this is made, which finds rows of equal
+    content: the 2nd, 3rd ... of them get `-2`, `-3` ... behind their hash. Then each iteration reads them again, one at
+    a time.
 
     Args:
         rows: The examples; their inputs marked. A list, or a sequence that reads its items when they are asked for.

@@ -15,9 +15,7 @@ from tale_dspy.task_signature import BUDGET
 def with_scaled_budgets(data: Dataset, vanilla: Run, factor: float) -> Dataset:
     """Give each question a budget: a factor times its vanilla tokens.
 
-    It becomes the input `token_budget`.
-
-    The ids of the questions stay the same, since a budget is no part of them.
+    It becomes the input `token_budget`. The ids of the questions stay the same, since a budget is no part of them.
 
     Args:
         data: The questions.

@@ -55,10 +55,8 @@ class Question:
 def answers_match(question: Question, pred: Any) -> bool:
     """Return whether the predicted answer equals the gold, in any form.
 
-    It is the metric where none is given.
-
-    A field that `TaleAdapter` has read is compared as it is. Free text, as other adapters give, may be a sentence: the
-    answer is found in it first.
+    It is the metric where none is given. A field that `TaleAdapter` has read is compared as it is. Free text, as other
+    adapters give, may be a sentence: the answer is found in it first.
     """
     value, gold, kind = _answer_of(pred, question.gold_field), question.gold, question.kind
     if value is None:

@@ -30,9 +30,8 @@ class CapsLeft(TypedDict):
 class SharedCaps:
     """Caps in dollars and tokens over several runs, searches and blocks.
 
-    Tokens are completion tokens, blocks those of `track`.
-
-    What may have been billed (a call that failed on its way back) counts with its worst case, as within one run.
+    Tokens are completion tokens, blocks those of `track`. What may have been billed (a call that failed on its way
+    back) counts with its worst case, as within one run.
 
     Args:
         max_usd: Cap on US dollars; None for none.

@@ -51,9 +51,7 @@ def first_words(text: str, count: int) -> str:
 def text_of(content: object) -> str:
     """Return the text of a message's content.
 
-    The content is a string or a list of parts.
-
-    Anything else has the text "".
+    The content is a string or a list of parts. Anything else has the text "".
     """
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]

@@ -51,10 +51,9 @@ def budget_of(prompt: str) -> int | None:
 def kind_of(system: str, prompt: str) -> str:
     """Name what a prompt asks for.
 
-    It is `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`.
-
-    The wordings decide and, under DSPy's own adapters, the names of the fields asked for: a budget alone is an
-    estimate, one beside other outputs is stated first, outputs without `reasoning` are a direct answer.
+    It is `estimate`, `stated`, `budget`, `direct`, `draft`, `concise` or `cot`. The wordings decide and, under DSPy's
+    own adapters, the names of the fields asked for: a budget alone is an estimate, one beside other outputs is stated
+    first, outputs without `reasoning` are a direct answer.
 
     Args:
         system: Text of the system messages.
@@ -91,10 +90,9 @@ def _output_fields(prompt: str) -> list[str]:
 class SolverReply:
     """A scripted reasoner: a reply function that knows the answers.
 
-    It is a script and not a model.
-
-    Every question has hidden constants, made from a hash of its text: the words it needs (16 to 48), the length of its
-    unconstrained chain of thought (2.5 to 5 times that), and the budget below which its answer is wrong. A reply to
+    It is a script and not a model. Every question has hidden constants, made from a hash of its text: the words it
+    needs (16 to 48), the length of its unconstrained chain of thought (2.5 to 5 times that), and the budget below which
+    its answer is wrong. A reply to
 
     - the estimator's prompt is `Budget: [[k]]`, with k from 0.8 to 1.8 times the need;
     - a direct prompt is `Answer: [[x]]`, wrong for a fixed share of the questions;
@@ -211,9 +209,7 @@ def _wrong_answer(answer: str) -> str:
 def _lay_out(request: Request, value: str, length: int, start: int, stated: int | None) -> str:
     """Write a reply of `length` words in all that ends in `value`.
 
-    With a length of 0 it has no thought.
-
-    A stated budget comes before them.
+    With a length of 0 it has no thought. A stated budget comes before them.
     """
     outputs = _output_fields(request.prompt)
     if outputs:

@@ -20,9 +20,7 @@ def train_dpo(
 ) -> TrainedAdapter:
     """Train a LoRA adapter on pairs of replies with TRL's DPOTrainer.
 
-    The base without the adapter is the reference.
-
-    Killed, the same call goes on at the last checkpoint.
+    The base without the adapter is the reference. After a kill, the same call continues from the last checkpoint.
 
     Args:
         base: `embedded`, the folder of a model, or its name on the Hugging Face hub.

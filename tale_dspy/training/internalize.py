@@ -41,10 +41,9 @@ STRATEGIES: tuple[Strategy, ...] = ("sft", "dpo")
 class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     """Train the model on its own short replies, and test that it is not worse.
 
-    It searches budgets, distils the short replies, trains on them, and lets the gate decide.
-
-    The program that comes back has no budgets: its predictors ask the tuned model plainly. Where the gate fails or
-    cannot decide, the model is kept and marked, and a warning says so.
+    It searches budgets, distils the short replies, trains on them, and lets the gate decide. The program that comes
+    back has no budgets: its predictors ask the tuned model plainly. Where the gate fails or cannot decide, the model is
+    kept and marked, and a warning says so.
 
     Args:
         strategy: `sft` trains on the short replies; `dpo` prefers them to those without a budget.

@@ -19,9 +19,8 @@ from tale_dspy.training.plan import require
 def merge_adapter(model: str, out: str | Path) -> str:
     """Write the folder of a model with its adapter merged in.
 
-    The weights have the precision of the base.
-
-    The card of the adapter goes with it, so that what it was trained on stays known.
+    The weights have the precision of the base. The card of the adapter goes with it, so that what it was trained on
+    stays known.
 
     Args:
         model: `BASE+ADAPTER`, with or without `local:` before it.

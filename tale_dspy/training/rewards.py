@@ -56,10 +56,8 @@ def linear_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 def scaled_reward(price: float = 0.005, budget: int | None = None) -> RewardFunction:
     """Return r * (1 - min(0.9, s * price * max(0, n - b))).
 
-    Only right replies have a reward, and the charge is highest where all are right.
-
-    The length penalty of prime-rl: gated by correctness and multiplied by the pass rate, so that hard questions keep
-    their long replies.
+    Only right replies have a reward, and the charge is highest where all are right. It is the length penalty of
+    prime-rl: gated by correctness and multiplied by the pass rate, so that hard questions keep their long replies.
 
     Args:
         price: As in `linear_reward`.
@@ -78,9 +76,8 @@ def scaled_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
 def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
     """Return a cosine of the reply's tokens.
 
-    It goes from 1 (no tokens) to 0.5 (`max_tokens`) for right replies, and from -1 to -0.5 for wrong ones.
-
-    A wrong reply that was short is punished most (arXiv 2502.03373, section 4; TRL's `get_cosine_scaled_reward`).
+    It goes from 1 (no tokens) to 0.5 (`max_tokens`) for right replies, and from -1 to -0.5 for wrong ones. A wrong
+    reply that was short is punished most (arXiv 2502.03373, section 4; TRL's `get_cosine_scaled_reward`).
 
     Args:
         max_tokens: Tokens at which the cosine ends; longer replies count as that long.
@@ -100,9 +97,7 @@ def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
 def alp_reward(price: float = 0.005) -> RewardFunction:
     """Return r - min(0.9, price * n * max(s, 1/k)).
 
-    A prompt has k completions.
-
-    ALP, arXiv 2506.05256, eq. 2.
+    A prompt has k completions. This is ALP (arXiv 2506.05256, eq. 2).
 
     Every reply pays for its tokens, in proportion to how often its question is solved.
 

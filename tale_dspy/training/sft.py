@@ -14,7 +14,8 @@ def train_sft(
 ) -> TrainedAdapter:
     """Train a LoRA adapter on prompts and completions with TRL's SFTTrainer.
 
-    Killed, the same call goes on at the last checkpoint. The loss lies on the tokens of the completions alone.
+    After a kill, the same call continues from the last checkpoint. The loss lies on the tokens of the completions
+    alone.
 
     Args:
         base: `embedded`, the folder of a model, or its name on the Hugging Face hub.

@@ -68,10 +68,8 @@ class TransformersDecoder:
 def _last_state(head: Any, args: "tuple[torch.Tensor, ...]") -> "tuple[torch.Tensor, ...]":
     """Pass the head the last hidden state of each row: (rows, 1, width).
 
-    The state is made contiguous.
-
-    PyTorch turns a strided slice into a batched product, for which it copies the head's weight once per row: 29 GB for
-    63 rows and a vocabulary of 152,000.
+    The state is made contiguous. PyTorch turns a strided slice into a batched product, for which it copies the head's
+    weight once per row: 29 GB for 63 rows and a vocabulary of 152,000.
     """
     return (args[0][:, -1:].contiguous(), *args[1:])
 
@@ -108,9 +106,8 @@ def _cache_layer_class() -> Any:
 class SmallLlama:
     """A Llama written out as matrix products, without modules.
 
-    One matrix serves query, key and value; one serves both sides of the gate.
-
-    The weights are copied. Those of an adapter must be merged before.
+    One matrix serves query, key and value; one serves both sides of the gate. The weights are copied. Those of an
+    adapter must be merged before.
     """
 
     def __init__(self, model: Any) -> None:
@@ -202,9 +199,8 @@ class SmallLlama:
     def _attention_mask(self, where: CacheSlice, new: int) -> "torch.Tensor | None":
         """Return 0 where a token may look and minus infinity elsewhere.
 
-        The shape is (rows or 1, 1, new columns, columns).
-
-        It is None where every token may look at all columns up to its own, and all of them are new.
+        The shape is (rows or 1, 1, new columns, columns). It is None where every token may look at all columns up to
+        its own, and all of them are new.
         """
         # A row looks at its own used columns (`used`), and within the new ones at itself and those before (causal).
         columns = where.end - where.begin

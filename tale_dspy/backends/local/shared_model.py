@@ -119,9 +119,8 @@ def _fixed_threads(model: Any) -> int | None:
 def rows_in_memory(model: Any) -> int:
     """Return how many rows' keys and values fit beside the weights.
 
-    It counts the memory that is free now.
-
-    A token takes `2 * layers * key heads * head width * bytes of a number` bytes.
+    It counts the memory that is free now. A token takes `2 * layers * key heads * head width * bytes of a number`
+    bytes.
     """
     # Grouped-query attention has fewer key heads than attention heads; older configurations name neither these nor the
     # width of a head.

@@ -91,9 +91,7 @@ class ThreadTuner:
 class ThreadLimit:
     """The number of threads PyTorch takes for the work of one Python thread.
 
-    The numbers of all other threads stay as they are.
-
-    To be made in the thread it is for.
+    The numbers of all other threads stay as they are. Make it in the thread it is for.
     """
 
     def __init__(self) -> None:

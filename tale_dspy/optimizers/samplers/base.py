@@ -74,9 +74,7 @@ class QuestionHistory:
     def best(self) -> Observation | None:
         """The right answer with the fewest tokens.
 
-        Of two with equal tokens it is the one of the larger budget.
-
-        It is None if none was right.
+        Of two with equal tokens it is the one of the larger budget. It is None if none was right.
         """
         return min((o for o in self.trials if o.right), key=lambda o: (o.tokens, -o.budget), default=None)
 
@@ -147,9 +145,7 @@ class BudgetSampler(BaseSampler):
     def observe(self, history: QuestionHistory) -> None:
         """Learn from another trial of a question that is not finished.
 
-        Other questions that are searched at the same time profit.
-
-        It is called for each finished trial of a study.
+        Other questions that are searched at the same time profit. It is called for each finished trial of a study.
         """
 
     def finished(self, study: Study) -> bool:

@@ -142,9 +142,8 @@ class EffortSampler(BudgetSampler):
     def has_no_effect(self) -> bool:
         """Whether tokens at the lowest word differ too little from those without one.
 
-        The 95 % interval of their difference then covers 0 and is narrow.
-
-        The mean of ln(tokens at the lowest word tried / tokens without), over questions, paired.
+        The 95 % interval of their difference then covers 0 and is narrow. The difference is the paired mean, over
+        questions, of ln(tokens at the lowest word tried / tokens without).
         """
         return len(self._lowest_logs) >= MIN_EFFECT_QUESTIONS and _covers_zero(self._lowest_logs)
 
@@ -224,10 +223,9 @@ class EffortSampler(BudgetSampler):
     def _choose_phrase(self, history: QuestionHistory) -> tuple[int | None, float]:
         """Return the next variant of the least right word, and its value.
 
-        The value is P(right) times its saving, less the price.
-
-        Where no word was right, the highest stands in, which is like the answer without a budget; but not while the
-        phrase is still being learned, which takes a pair of answers.
+        The value is P(right) times its saving, less the price. Where no word was right, the highest stands in, which is
+        like the answer without a budget; but not while the phrase is still being learned, which takes a pair of
+        answers.
         """
         word_history, words = self._words_seen(history), self._words_of(history)
         number = min((o.budget for o in word_history.trials if o.right), default=None)
@@ -282,10 +280,8 @@ class EffortSampler(BudgetSampler):
 def _variants_by_word(settings: Sequence[str]) -> dict[int, tuple[int, ...]]:
     """Return the level of each word, and those of its variants.
 
-    Variants have a smaller number; the largest number comes first.
-
-    The word alone is the last of its levels in a ladder; a word that is only given with numbers stands for itself with
-    the largest one.
+    Variants have a smaller number; the largest number comes first. The word alone is the last of its levels in a
+    ladder; a word that is only given with numbers stands for itself with the largest one.
     """
     by_word: dict[str | None, list[int]] = {}
     for level, setting in enumerate(settings, 1):

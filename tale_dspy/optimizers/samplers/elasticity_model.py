@@ -75,9 +75,8 @@ class Trials(NamedTuple):
 def rebound_terms(below: Array, changepoint: Array) -> Array:
     """Return the terms of the growth of replies below the changepoint.
 
-    `rebound_factor` is their weighted sum.
-
-    With b = `below` and e = `changepoint`: 1, b, b^2, b^3, b e, b^2 e, along a new last axis.
+    `rebound_factor` is their weighted sum. With b = `below` and e = `changepoint`: 1, b, b^2, b^3, b e, b^2 e, along a
+    new last axis.
 
     Args:
         below: 1 - budget / changepoint: 0 at the changepoint, 1 at no budget at all.

@@ -126,9 +126,7 @@ def replace_module(program: Program, old: object, new: object) -> Any:
 def budgeted_predictors(program: dspy.Module | Program) -> dict[str, BudgetedPredictor]:
     """Return the modules of a program that are given a budget, by name.
 
-    The program itself is called `self`.
-
-    What an estimator is made of does not count.
+    The program itself is called `self`. What an estimator is made of does not count.
     """
     modules = list(program.named_sub_modules(dspy.Module))
     estimators = [m.estimator for _, m in modules if isinstance(m, TaleEP)]

@@ -94,9 +94,8 @@ class TokenRange:
 class EffortLadder:
     """Effort words, from the least to the most.
 
-    The level is the position, from 1.
-
-    A study minimises tokens as a share of those of the answer without a budget, so that questions can be pooled.
+    The level is the position, from 1. A study minimises tokens as a share of those of the answer without a budget, so
+    that questions can be pooled.
 
     Raises:
         UsageError: If there is no word, or one stands twice.

@@ -146,9 +146,8 @@ def compare_with_fixed(
 def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
     """Return the budget for all questions that the trials of a search support.
 
-    It is None if no question was searched.
-
-    It has the fewest tokens expected among those that are expected to lose at most `MAX_LOSS` of the right answers.
+    It is None if no question was searched. It has the fewest tokens expected among those that are expected to lose at
+    most `MAX_LOSS` of the right answers.
     """
     hindsight = TrialReplay(rows)
     searched = [row.id for row in rows if row.trials and row.id in hindsight]
@@ -168,9 +167,8 @@ def likely_fixed_budget(rows: Sequence[SearchRow]) -> int | None:
 def likely_fixed_effort(rows: Sequence[SearchRow], words: Sequence[str]) -> str | None:
     """Return the effort word for all questions that a search supports.
 
-    It is None if no question was searched.
-
-    It is the least that suffices for as many questions as the highest one does, less `MAX_LOSS` of them.
+    It is None if no question was searched. It is the least that suffices for as many questions as the highest one does,
+    less `MAX_LOSS` of them.
 
     Args:
         rows: What was found.

@@ -17,9 +17,8 @@ from tale_dspy.runs.shards import joined_info
 def merge_searches(out: Path, shards: Sequence[Path]) -> None:
     """Write the results of all shards as one search.
 
-    Their rows and costs are added to what the folder holds already.
-
-    Each question and each call is there once, however often this is done.
+    Their rows and costs are added to what the folder holds already. Each question and each call is there once, however
+    often this is done.
 
     Args:
         out: The folder of the whole search.

@@ -238,9 +238,7 @@ def _budget_level(trial: Trial, space: BudgetSpace) -> int:
 def cheaper_candidates(trials: Iterable[Trial], space: BudgetSpace, failed: Sequence[int] = ()) -> list[Trial]:
     """Return right trials with fewer tokens than without a budget.
 
-    The cheapest comes first.
-
-    Of equal ones an effort word comes before the same with a phrase, which has saved nothing.
+    The cheapest comes first. Of equal ones an effort word comes before the same with a phrase, which has saved nothing.
     """
     good = [
         t

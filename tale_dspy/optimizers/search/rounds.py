@@ -78,10 +78,9 @@ def search_in_rounds(
 ) -> RoundsSearch:
     """Search the budget of one question in at most three rounds of calls.
 
-    They come after the answer without a budget.
-
-    As in `search_question`, a budget is chosen whose right fresh draws outnumber the wrong ones by `plan.repeats`, the
-    cheapest of `plan.candidates`; here the cheapest is drawn first, and the others at once where it does not stand.
+    They come after the answer without a budget. As in `search_question`, a budget is chosen whose right fresh draws
+    outnumber the wrong ones by `plan.repeats`, the cheapest of `plan.candidates`; here the cheapest is drawn first, and
+    the others at once where it does not stand.
 
     Where budgets of the ladder take another round, those of all that may be the cheapest are drawn again in that round.
 

@@ -26,10 +26,8 @@ FURTHEST = 4.0
 class OrdinalRegression:
     """A fitted proportional-odds model of the least sufficient effort word.
 
-    The model is McCullagh's (1980).
-
-    P(words[i] suffices | x) = 1 / (1 + exp(-(thresholds[i] - sum of weight * (x - centre) / scale))). The prediction is
-    the first word that suffices with at least `confidence`.
+    The model is McCullagh's (1980). P(words[i] suffices | x) = 1 / (1 + exp(-(thresholds[i] - sum of weight * (x -
+    centre) / scale))). The prediction is the first word that suffices with at least `confidence`.
     """
 
     words: tuple[str, ...]
@@ -114,10 +112,8 @@ class FittedEffort(ModuleState):
 class EffortEstimator(TextEstimator):
     """Predict the least sufficient effort word of a question.
 
-    It uses ordinal regression, so it makes no call and takes no tokens.
-
-    `tale_dspy.optimizers.fit_effort` makes it from a search over words. A question without any text, and every question
-    before the estimator is fitted, gets `default`.
+    It uses ordinal regression, so it makes no call and takes no tokens. `tale_dspy.optimizers.fit_effort` makes it from
+    a search over words. A question without any text, and every question before the estimator is fitted, gets `default`.
 
     Args:
         signature: The inputs that are looked at. Outputs are ignored, so that a task's own signature can be given.

@@ -24,10 +24,9 @@ UNLIMITED = 10**9
 class BudgetEstimator(TaleModule):
     """Estimate the minimum tokens a question needs.
 
-    It is the zero-shot estimator (paper, section 5.1 and figure 5).
-
-    `token_budget` of its prediction is always a number that can be sent: an unreadable, zero or negative estimate
-    becomes `default`, one outside the limits is clamped, and the receipt tells which.
+    It is the zero-shot estimator (paper, section 5.1 and figure 5). `token_budget` of its prediction is always a number
+    that can be sent: an unreadable, zero or negative estimate becomes `default`, one outside the limits is clamped, and
+    the receipt tells which.
 
     Args:
         signature: The inputs the model sees. Outputs are ignored, so that a task's own signature can be given.

@@ -16,10 +16,8 @@ from tale_dspy.task_signature import BUDGET
 class FewShotEstimator(BudgetEstimator):
     """The paper's estimator with searched budgets as demos (section 5.1).
 
-    The demos stand before the question.
-
-    `tale_dspy.optimizers.few_shot` makes it from a search. The demos are paid for as prompt tokens with every question,
-    though most providers cache them; the rest is as in `BudgetEstimator`.
+    The demos stand before the question. `tale_dspy.optimizers.few_shot` makes it from a search. The demos are paid for
+    as prompt tokens with every question, though most providers cache them; the rest is as in `BudgetEstimator`.
 
     Args:
         signature: The inputs the model sees. Outputs are ignored, so that a task's own signature can be given.

@@ -73,10 +73,9 @@ def features(text: str) -> list[float]:
 def text_of(value: object) -> str:
     """Return the text in an input.
 
-    For lists, dicts and Pydantic objects it is the text of their parts, one a line.
-
-    Never raises: what holds no text (None, the data of an image, an object of any other class) gives "", and what holds
-    itself, or is nested or filled without end, only its first parts.
+    For lists, dicts and Pydantic objects it is the text of their parts, one a line. It never raises: what holds no text
+    (None, the data of an image, an object of any other class) gives "", and what holds itself, or is nested or filled
+    without end, only its first parts.
     """
     if isinstance(value, str):
         return value
