@@ -127,7 +127,7 @@ def _tuning_entry(place: str, path: Path) -> FolderEntry:
 
 
 def _has_shards(path: Path) -> bool:
-    """Return whether a folder holds the shards of a run or of a search and is itself none."""
+    """Return whether a folder holds shards and is no run itself."""
     return not (path / "run.json").exists() and any(path.glob("shard-*-of-*/run.json"))
 
 
