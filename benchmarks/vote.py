@@ -3,9 +3,9 @@
     python benchmarks/vote.py --limit 300                            # the embedded model
     python benchmarks/vote.py --model openai/NAME --api-base http://127.0.0.1:8000/v1 --data gsm8k --limit 80
 
-One reply, all votes that could still change the winner, and `Vote` at its default confidence are asked the same questions
-at temperature 0.7. The i-th vote of a question is the same draw in each (DSPy's cache holds it), so that the rows differ in
-nothing but when they stop. Differences are paired, with 95 % bootstrap intervals.
+One reply, all votes that could still change the winner, and `Vote` at its default confidence are asked the same
+questions at temperature 0.7. The i-th vote of a question is the same draw in each (DSPy's cache holds it), so that the
+rows differ in nothing but when they stop. Differences are paired, with 95 % bootstrap intervals.
 """
 
 import argparse

@@ -36,7 +36,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Training": (
         *("batch_size", "micro_batch", "rank", "alpha", "targets", "max_length", "quantize", "gradient_checkpointing"),
-        "checkpoint_every",
+        *("checkpoint_every", "merge_strength"),
     ),
     PREFERENCES: (
         *("loss", "loss_weights", "beta", "ld_alpha", "generations", "reward", "price", "budget", "max_new_tokens"),

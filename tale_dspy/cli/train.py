@@ -124,12 +124,17 @@ def run_command(
     evaluation: EvaluationFlags,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained.")] = False,
     merge_to: Annotated[Path | None, typer.Option(help="Folder of the merged model, too.")] = None,
+    merge_strength: Annotated[
+        float, typer.Option(help="Share of the adapter in the merged model: below 1 replies are longer.")
+    ] = 1.0,
     json: flags.Json = False,
 ) -> int:
     """Train a LoRA adapter on distilled rows, also under `accelerate launch`."""
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.training.plan import plan_training
 
+    if merge_strength != 1 and merge_to is None:
+        raise UsageError("--merge-strength is a share of what --merge-to merges: give --merge-to DIR")
     proof = evaluation.post_training(base)
     plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
     if dry_run:
@@ -147,7 +152,7 @@ def run_command(
     if merge_to is not None:
         from tale_dspy.training.merge import merge_adapter
 
-        merge_adapter(trained.model, merge_to)
+        merge_adapter(trained.model, merge_to, merge_strength)
     results = trained.card["results"]
     if not json:
         say(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")

@@ -16,43 +16,54 @@ from tale_dspy.training.folder import write_json
 from tale_dspy.training.plan import require
 
 
-def merge_adapter(model: str, out: str | Path) -> str:
-    """Write the folder of a model with its adapter merged in.
+def merge_adapter(model: str, out: str | Path, strength: float = 1.0) -> str:
+    """Write the folder of a model with its adapter merged in, in full or in part.
 
     The weights have the precision of the base. The card of the adapter goes with it, so that what it was trained on
     stays known.
 
+    With a strength s below 1 the weights are W + s (W_adapter - W): what lies between the long and the short model on
+    the line through both (long-to-short merging, arXiv 2501.12599 and 2503.20641; WiSE-FT, 2109.01903).
+    An adapter that is too short, and has lost accuracy for it, gives a length between without another training.
+
     Args:
         model: `BASE+ADAPTER`, with or without `local:` before it.
         out: A folder that does not exist yet, or is empty; one that holds this very merged model is left as it is.
+        strength: Share of what the adapter changes, above 0 and at most 1.
 
     Returns:
         The model string of the merged model.
 
     Raises:
-        UsageError: If there is no adapter in `model`, or it belongs to another base.
+        UsageError: If there is no adapter in `model`, it belongs to another base, or the strength is out of range.
         RunFolderError: If the folder holds something else.
         DataError: If a file is broken.
     """
     require()
+    from peft.helpers import rescale_adapter_scale
+
     place, folder = parse_model_path(model if is_local(model) else PREFIX + model), Path(out)
     if place.adapter is None:
         raise UsageError(f"{model} has no adapter to merge: give BASE+ADAPTER")
-    if _is_merged_into(folder, place.adapter):
+    if not 0 < strength <= 1:
+        raise UsageError(f"the strength of a merge must be above 0 and at most 1, got {strength!r}")
+    if _is_merged_into(folder, place.adapter, strength):
         return f"{PREFIX}{folder}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
     base = resolve_folder(place)
     files.check_adapter(place.adapter, place.base, base)
-    loaded = attach_adapter(load_model(base, "cpu", "auto"), place.adapter, place.base).merge_and_unload()
+    adapted = attach_adapter(load_model(base, "cpu", "auto"), place.adapter, place.base)
+    with rescale_adapter_scale(adapted, strength):
+        merged = adapted.merge_and_unload()
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_transformers():
-        loaded.save_pretrained(folder)
+        merged.save_pretrained(folder)
     for path in base.iterdir():
         if _belongs_to_tokenizer(path) and not (folder / path.name).exists():
             shutil.copy2(path, folder)
-    if (place.adapter / files.CARD).is_file():
-        shutil.copy2(place.adapter / files.CARD, folder / files.CARD)
+    if card := _card_of_merge(place.adapter, strength):
+        write_json(folder / files.CARD, card)
     for path in folder.glob("*.safetensors"):
         path.chmod(0o644)  # safetensors makes it readable for its owner alone
     names = sorted(p.name for p in folder.iterdir() if p.name != files.CARD)
@@ -60,24 +71,31 @@ def merge_adapter(model: str, out: str | Path) -> str:
     return f"{PREFIX}{folder}"
 
 
-def _is_merged_into(folder: Path, adapter: Path) -> bool:
-    """Return whether the adapter was merged into this folder before.
+def _is_merged_into(folder: Path, adapter: Path, strength: float) -> bool:
+    """Return whether the adapter was merged into this folder before, with this strength.
 
     The manifest shows it, because it is written last.
     """
-    return (folder / files.MANIFEST).is_file() and _training_card(folder) == _training_card(adapter) != {}
+    if not (folder / files.MANIFEST).is_file():
+        return False
+    # The gate may have written its verdict into either card since.
+    ours, theirs = ({**card, "gate": None} for card in (_read_card(folder), _card_of_merge(adapter, strength)))
+    return ours == theirs != {"gate": None}
 
 
-def _training_card(folder: Path) -> JsonObject:
-    """Read what a card says of the training.
+def _card_of_merge(adapter: Path, strength: float) -> JsonObject:
+    """Return the card of a merged model; a verdict on the whole adapter says nothing of a part of it."""
+    card = _read_card(adapter)
+    return card if not card or strength == 1 else {**card, "gate": None, "merge_strength": strength}
 
-    The verdict that the gate added later is left out.
-    """
+
+def _read_card(folder: Path) -> JsonObject:
+    """Return the card of a folder, {} where there is none that can be read."""
     try:
         card: JsonObject = json.loads((folder / files.CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {key: value for key, value in card.items() if key != "gate"}
+    return card
 
 
 def _belongs_to_tokenizer(path: Path) -> bool:

@@ -42,6 +42,13 @@ def test_a_dry_run_counts_and_writes_nothing(tale: Any, base: str, data: str) ->
     assert result.json["memory_bytes"]["total"] > 0 and result.json["longest"] == 5
 
 
+def test_a_share_of_a_merge_needs_a_merge(tale: Any, base: str, data: str) -> None:
+    result = tale("train", "sft", "--base", base, "--data", data, "--out", "a", "--merge-strength", "0.5")
+    assert result.code == 2
+    assert "give --merge-to DIR" in result.err
+    assert not Path("a").exists()
+
+
 def test_an_adapter_is_trained_evaluated_and_merged(tale: Any, base: str, data: str) -> None:
     args = ["train", "sft", "--base", base, "--data", data, "--out", "a", "--epochs", "1", "--merge-to", "m", "--json"]
     result = tale(*args)
