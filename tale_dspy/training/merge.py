@@ -72,7 +72,7 @@ def merge_adapter(model: str, out: str | Path, strength: float = 1.0) -> str:
 
 
 def _is_merged_into(folder: Path, adapter: Path, strength: float) -> bool:
-    """Return whether the adapter was merged into this folder before, with this strength.
+    """Return whether the adapter was merged into this folder with this strength.
 
     The manifest shows it, because it is written last.
     """
@@ -84,7 +84,10 @@ def _is_merged_into(folder: Path, adapter: Path, strength: float) -> bool:
 
 
 def _card_of_merge(adapter: Path, strength: float) -> JsonObject:
-    """Return the card of a merged model; a verdict on the whole adapter says nothing of a part of it."""
+    """Return the card of a merged model.
+
+    A verdict on the whole adapter says nothing of a part of it.
+    """
     card = _read_card(adapter)
     return card if not card or strength == 1 else {**card, "gate": None, "merge_strength": strength}
 
