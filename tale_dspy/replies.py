@@ -114,7 +114,7 @@ def _from_json(fields: Fields, text: str) -> tuple[JsonObject, str] | None:
 
 
 def _without_labels(section: str, short: Fields) -> str:
-    """Cut off the short fields that a model wrote behind the long ones."""
+    """Cut off the short fields that a model wrote after the long ones."""
     labels = "|".join(label_pattern(n) for n in short)
     line = re.search(rf"(?im)^[*_# \t-]{{0,5}}(?:{labels})[*_]{{0,3}}\s?[:：]\s?\[\[", section) if labels else None
     return section[: line.start()].rstrip() if line else section

@@ -198,7 +198,7 @@ def mcnemar_p(fell: int, rose: int) -> float:
 
 
 def binomial_cdf(successes: int, n: int, probability: float) -> float:
-    """Return the chance of at most so many successes in n trials."""
+    """Return the chance of at most `successes` successes in n trials."""
     from scipy.special import betainc
 
     # P(X <= k) = I_(1 - p)(n - k, k + 1), the regularised incomplete beta function: exact, and no sum over k terms.

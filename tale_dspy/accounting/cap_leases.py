@@ -42,7 +42,7 @@ class Room(NamedTuple):
         return Room(self.usd - other.usd, self.tokens - other.tokens)
 
     def times(self, factor: int) -> "Room":
-        """Return so many times as much."""
+        """Return it multiplied by a factor."""
         return Room(self.usd * factor, self.tokens * factor)
 
     def holds(self, need: "Room") -> bool:
@@ -138,7 +138,7 @@ class LeaseBook:
             used: What it has spent, or may have been billed for.
             held: What it holds back for calls in flight.
             need: The worst case of the call.
-            block: What is leased beyond `used` and `held`, as far as there is so much.
+            block: What is leased beyond `used` and `held`, as far as the caps allow.
         """
         lease = self._leases[holder]
         # A zombie: the holder was started anew meanwhile, and its old lease counts as lost.
@@ -238,7 +238,7 @@ class LeasedLedger(Ledger):
         usd, tokens = self._used_amounts()
         held = list(self._reserved.values())
         one = Room(need.usd, need.tokens)
-        # A block of `BLOCK_CALLS` worst cases: one request to the book for so many calls.
+        # A block of `BLOCK_CALLS` worst cases: one request to the book for that many calls.
         answer = self._holder.lease(
             Room(usd, tokens), Room(sum(r.usd for r in held), sum(r.tokens for r in held)), one, one.times(BLOCK_CALLS)
         )

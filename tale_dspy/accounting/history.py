@@ -149,7 +149,7 @@ class HistoryRecorder(BaseCallback):  # type: ignore[misc]  # dspy ships no type
 
 
 def _remove_entry(history: list[JsonObject], entry: JsonObject) -> None:
-    """Remove this very entry, from behind, where it must be."""
+    """Remove this very entry, searched from the end."""
     for index in range(len(history) - 1, -1, -1):
         if history[index] is entry:
             del history[index]

@@ -52,7 +52,7 @@ def track(
     Raises:
         UsageError: If a cap is not a positive number.
         SpendCapReached: From the call that would pass a cap, through everything around it, a task group too. After it
-            nothing more is sent for this block, not by a thread left behind either.
+            nothing more is sent for this block, not by a thread that outlives it either.
         UnpricedModelError: With `max_usd`, from the first call of a model without a known price.
 
     Example:

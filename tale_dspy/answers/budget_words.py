@@ -27,7 +27,7 @@ ANY_NUMBER = _ignore_case(_NUMBER)
 RANGE = _ignore_case(rf"({_NUMBER})(?:{_TO}({_DIGITS}))?")
 """A number or a range of two."""
 MARGIN = _ignore_case(r"\s*(?:±|\+\s?/\s?-|\+-|plus or minus|give or take)\s*\d[\d.,]*\s?%?")
-"""`± 10` behind a number."""
+"""`± 10` after a number."""
 DRESS = re.compile(r"\*{1,3}(?=\S)|(?<=\S)\*{1,3}|[`|]|\$(?=[^$\n]{1,40}\$)|(?<=\d)\$|\\boxed\s?(?=\{)|[{}]|#{2,}")
 """Bold, table bars, LaTeX and headings."""
 
@@ -67,7 +67,7 @@ NOT_A_BUDGET = _ignore_case(
     r"\s*(?:tokens?\s)?(?:\(input\)|(?:each|per)\b|(?:is|are|would be)\stoo\s|input"
     r"|(?:dollars?|euros?|pounds?|cents?|usd|eur)\b)"
 )
-"""Behind such numbers."""
+"""Words after such numbers."""
 EACH = _ignore_case(r"\d\s?(?:tokens?\s)?(?:each|per)\b")
 """Tokens of one of several parts."""
 ITEM = re.compile(
@@ -76,7 +76,7 @@ ITEM = re.compile(
 """An item of a list that gives the tokens of a part."""
 
 COUNTED = _ignore_case(r" ?-? ?(?:questions?|steps?|problems?|parts?|words?|lines?|sentences?|numbers?)(?![A-Za-z])")
-"""Behind numbers of other things."""
+"""Words after numbers of other things."""
 CLAUSE_END = re.compile(r"[;!?。\n]|[.,](?=\s|$)|\s-\s(?=[^\W\d_])")
 TOO_LITTLE = _ignore_case(r"\btoo\s(?:few|little|small|short|many|much)\b|\bnot\s(?:be\s)?enough\b|\binsufficient\b")
 STATES_ANSWER = _ignore_case(r"\banswers?\b\W{0,3}(?:is|are|:|=)")

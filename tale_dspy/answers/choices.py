@@ -19,7 +19,7 @@ _OPTION = re.compile(
 _ALONE = re.compile(
     r"[\s*$(\[{\"'`→✓✔✅]{0,9}(?:(?:option|choice|选项|选) ?)?([A-J])[\s*$)\]}.:!\"'`✓✔✅]{0,9}", re.IGNORECASE
 )
-# A second option behind the first: `, B`, `and (B)` or `(B)` next to it, `or B. London` anywhere.
+# A second option after the first: `, B`, `and (B)` or `(B)` next to it, `or B. London` anywhere.
 _AND = rf"{OR}\s*(?:option\s|选项)?"
 _OTHERS_NEXT = re.compile(rf"\s*(?:{OR}\s*)*{_AND}\(?[A-J](?![A-Za-z0-9])|\s*\([A-J]\)\W*$")
 _OTHERS = re.compile(rf"{_AND}(?:[A-J][.:、]|\([A-J]\)|[A-J]\)(?=\s\w))(?=\s|$)")

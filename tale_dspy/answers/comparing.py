@@ -60,7 +60,7 @@ def answers_equal(answer: object, gold: object, kind: Kind = "auto") -> bool:
     - Numbers: the same value. Thousands separators, currency, units, a label and the form (`0.75`, `3/4`) do not
       matter; units are not converted (`2 dozen` is 2), number words are (`2 million`). A percentage equals its number
       and its hundredth. There is no tolerance, but 0.333333 equals 1/3: see `quantity.Quantity.same`.
-    - Yes and no, true and false: also at the head of a sentence (`Yes, because ...`) or behind "is". A gold that is a
+    - Yes and no, true and false: also at the head of a sentence (`Yes, because ...`) or after "is". A gold that is a
       bool takes either pair, also as a CSV file has it, `True` and `False`.
     - Texts: the same characters, whatever their case, spaces, LaTeX dress and last full stop.
     - Lists `(3, 4)`, `[3, 4]`, `{3, 4}`, `3 and 4`: element by element; in any order with braces or no brackets.

@@ -14,11 +14,11 @@ from tale_dspy.answers.fallback import last_number, last_option
 from tale_dspy.answers.kinds import Kind
 from tale_dspy.answers.stated import leading_number
 
-_MAX_CHARS = 4_000  # behind the answer: nobody takes it back later
+_MAX_CHARS = 4_000  # after the answer: nobody takes it back later
 _MAX_CUES = 20
 _MAX_ANSWER = 80
 
-# At the start of a sentence or behind a dash: a retracting word, and more of them.
+# At the start of a sentence or after a dash: a retracting word, and more of them.
 _START = r"(?:(?<=[.!?…;:,()\]}\n—–-])|(?<=[.!?…;:,)\]}\n—–*-]\s)|(?<=。|！))(?:(?:oh|ah|uh|um|well|but)[\s,.!…]{1,3})?"
 _SENTENCE_START = r"(?:(?<=[.!?…;:\]}\n—–])|(?<=[.!?…;:\]}\n—–*-]\s)|(?<=。|！))"
 _WORD = r"""(?:wait|oops|whoops|sorry|apologies|actually|hold\son|hmm+|scratch\sthat|no|nope|edit|edited|correction
@@ -63,7 +63,7 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
         plain: The reply with ASCII brackets and digits.
         since: Where the answer ends.
         kind: What the answer is.
-        guess: Whether the last number or option behind "that is wrong" counts as the new answer.
+        guess: Whether the last number or option after "that is wrong" counts as the new answer.
 
     Example:
         >>> last_correction("The answer is 42. Wait, no: 43", 16, "number", guess=True)

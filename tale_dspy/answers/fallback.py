@@ -95,7 +95,7 @@ def last_option(plain: str) -> str | None:
             return letter
     if len(lines) == 1 and (small := _SMALL_LABEL.match(lines[0])):
         return small[1].upper()
-    apart = re.search(r"\n[ \t]*\n[^\n]+\Z", plain.rstrip()) is not None  # an answer behind the repeated options
+    apart = re.search(r"\n[ \t]*\n[^\n]+\Z", plain.rstrip()) is not None  # an answer after the repeated options
     for line, neighbours in ((lines[-1], [] if apart else lines[-2:-1]), (lines[0], lines[1:2])):
         if (letter := _option_label(line)) and not any(map(_option_label, neighbours)):
             return letter

@@ -3,13 +3,13 @@ r"""Find the final answer in a reply.
 1. An answer is *marked* by balanced `[[...]]`, `\boxed{...}` or `#### ...`. The mark that comes last wins, whatever its
    form: a reply that corrects itself is judged by its last answer.
 2. An answer is *stated* by "the answer is ...", "Answer: ...", `<answer>`, "答案是 ..." (an option also by "I choose
-   B", "B is correct", "选 B"). Only statements that begin with an answer of the asked kind count, and none behind "if"
-   or "not". Without a mark the last statement wins. Behind a mark it overrides the mark; a text does so only after a
+   B", "B is correct", "选 B"). Only statements that begin with an answer of the asked kind count, and none after "if"
+   or "not". Without a mark the last statement wins. After a mark it overrides the mark; a text does so only after a
    word such as "Correction" or "Wait". What follows in its sentence, and any later sentence, is explanation.
-3. An answer of 1 or 2 is *taken back* by "Wait, no: 43", "Sorry, I meant 43" and the like behind it; "That is wrong."
+3. An answer of 1 or 2 is *taken back* by "Wait, no: 43", "Sorry, I meant 43" and the like after it; "That is wrong."
    without another answer leaves none.
 4. With neither, a number is the last one of the reply (explanations in round brackets, programs, numbers of steps and
-   a check behind it left out; none where the reply says that there is none), an option the last letter that stands as
+   a check after it left out; none where the reply says that there is none), an option the last letter that stands as
    one, a text the last line if it is short.
 
 Thinking inside the text is cut off first, a JSON object is read by its keys, and a second question that the model asks
@@ -32,7 +32,7 @@ from tale_dspy.answers.stated import last_statement
 from tale_dspy.answers.thought_tags import split_thought
 
 MAX_REPLY_CHARS = 100_000
-"""Only so many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""
+"""Only this many last characters of a reply are read: some 25,000 tokens, and an answer stands near the end."""
 
 _NEXT_QUESTION = re.compile(
     r"\n[#*\s]{0,9}(?:Question|Q|Problem|Exercise|User|Human|Instruction|问题|题目)[ \t*]{0,3}\d{0,3}[ \t*]{0,3}[:：]"

@@ -17,13 +17,13 @@ def gold_from_gsm8k(answer: object) -> str:
         answer: The row's answer: text whose last `####` is followed by the gold (or the gold alone), or a number.
 
     Raises:
-        DataError: If there is no value: None, a bool, nothing behind `####`, an infinite number.
+        DataError: If there is no value: None, a bool, nothing after `####`, an infinite number.
     """
     if isinstance(answer, int | float | Decimal) and not isinstance(answer, bool):
         return _shortest_decimal(answer)
     gold = answer.rpartition("####")[2].strip() if isinstance(answer, str) else ""
     if not gold:
-        raise DataError(f"a GSM8K answer must be a number, or text with the gold behind ####, got {answer!r:.80}")
+        raise DataError(f"a GSM8K answer must be a number, or text with the gold after ####, got {answer!r:.80}")
     return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", ascii_twin(gold))
 
 

@@ -66,7 +66,7 @@ def cut_object_answer(text: str) -> str | None:
     """Return the answer in a JSON object that was cut off before its end.
 
     Returns:
-        What stands behind the last key that names the answer, as far as it was written; empty where the object was cut
+        What stands after the last key that names the answer, as far as it was written; empty where the object was cut
         before that. None where the text is no such object, or one of a single plain value, such as `{"days": 18`.
 
     Example:

@@ -26,7 +26,7 @@ class AnswerSpan(NamedTuple):
     start: int
     """Where its brackets begin in the reply."""
     end: int
-    """Where the reply goes on behind it."""
+    """Where the reply goes on after it."""
     text: str
     """The answer, with its own characters."""
 
@@ -39,7 +39,7 @@ def last_mark(text: str, plain: str, kind: Kind) -> AnswerSpan | None:
     Args:
         text: The reply.
         plain: The same with ASCII brackets, position by position.
-        kind: What is looked for; it tells an answer behind `####` from a heading.
+        kind: What is looked for; it tells an answer after `####` from a heading.
     """
     outer: list[AnswerSpan] = []
     for span in sorted([*bracket_spans(plain), *_boxed_contents(plain)], key=lambda s: s.start):

@@ -57,10 +57,10 @@ _MONEY_BEFORE = re.compile(
     rf"(?<=[{CURRENCY}])(\s?\d[\d.,]{{0,30}})\s?([kKmMbBtT]|mn|tn)(?![A-Za-z0-9])"
     rf"|((?<![\d.,])\d[\d.,]{{0,30}})\s?([kKmMbBtT]|mn|tn)(?=\s?(?:[{CURRENCY}]|{_CODES}))"
 )
-# Letters right behind the digits: `600K`, `1.5M`, `2B`; with a space only before another word: `1 K tokens`.
+# Letters right after the digits: `600K`, `1.5M`, `2B`; with a space only before another word: `1 K tokens`.
 _ATTACHED_SCALE = re.compile(r"(?<![\w.,$^\\])(\d[\d.,]{0,30})(?:([KMB]|mn|tn)(?![\w^])| (K)(?= [^\W\d_]))")
 _EURO = rf"(?:[{CURRENCY}]|%|EUR|CHF|kr|zł|Kč|Ft|lei|руб)"
-# Commas that can only be decimal: behind dot groups, behind space groups, or beside a currency or percent sign.
+# Commas that can only be decimal: after dot groups, after space groups, or beside a currency or percent sign.
 _EUROPEAN = re.compile(
     r"(?<![\w.,])(?:(\d{1,3}(?:\.\d{3})+),(\d{1,9})|(\d{1,3}(?:\.\d{3}){2,9})|(\d{1,3}(?: \d{3})+),(\d{1,2})"
     rf"|(\d{{1,3}}\.\d{{3}})(?=\s?[€₽₫₺₱])|(?<=[{CURRENCY}])(\s?\d{{1,9}}),(\d{{1,2}})|(\d{{1,9}}),(\d{{1,2}})(?=\s?{_EURO}))(?![\d]|[.,]\d)"
@@ -142,7 +142,7 @@ STRUCTURED = re.compile(
 )
 """A time, a ratio or a date: one answer made of several numbers."""
 _GLUED = r"\d+(?:,\d+)+"  # `2,5`: a list or a decimal comma, the gold shows which
-# No `CO2` or `x^2`, no decimals of another number; a minus is a sign unless it stands behind an operand.
+# No `CO2` or `x^2`, no decimals of another number; a minus is a sign unless it stands after an operand.
 _IN_TEXT = re.compile(
     r"(?<![A-Za-z0-9_^])(?<!\d\.)(?<!\^\{)(?<!\d,)(?<!\d:)"
     rf"(?:(?:{STRUCTURED.pattern})(?![\d:])|(?:(?<![)\]}}%])-)?(?:{UNSIGNED}(?!,\d)|{_GLUED}(?!\d)|{UNSIGNED}))",

@@ -24,7 +24,7 @@ _END = r"(?![^\W_]|-[^\W\d_])"
 NUMBER_WORDS = re.compile(rf"{_EDGE}{_WORDS}{_END}", re.IGNORECASE)
 """A cardinal in words: `twenty-one`, `one hundred and five`, `a thousand`."""
 _TOP = rf"(an?|{_CARDINAL}|\d{{1,9}})"
-# `a third`, `three quarters`, `half`; behind a number `and a half`, `and 1/2`.
+# `a third`, `three quarters`, `half`; after a number `and a half`, `and 1/2`.
 _FRACTION = re.compile(rf"{_EDGE}(?:{_TOP}[\s-]({_PART})|(half)){_END}", re.IGNORECASE)
 _AND_FRACTION = rf"\s(?:and|&)\s(?:{_TOP}[\s-]({_PART}){_END}|([1-9]\d{{0,3}})/(\d{{1,4}})(?![\d/]))"
 _AFTER_DIGITS = re.compile(rf"(?<=\d){_AND_FRACTION}", re.IGNORECASE)

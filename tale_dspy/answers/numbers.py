@@ -52,7 +52,7 @@ _SYMBOLS = _word_set(
 _LITTLE_WORDS = _word_set("of at on by a an as us he it st nd rd th US kr zł Kč Ft Rs")
 
 _WITH_NUMBERS = "not never or nor if unless without except minus plus times half root sqrt log ln sin cos tan mod"
-"""Words with which a number is no longer the answer, before it as behind it."""
+"""Words with which a number is no longer the answer, before it or after it."""
 _HEDGE = re.compile(
     _any_of(
         f"""{_WITH_NUMBERS} no neither cannot unknown wrong incorrect
@@ -111,7 +111,7 @@ def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
     """Read a short text as exactly one number; None where it is anything else.
 
     Currency, units, a label (`Total: 18`, `x = 18`, `9 * 2 = 18`), a harmless phrase around it and an explanation in
-    round brackets behind it (`18 (i.e. 9 x 2)`) do not matter. Two numbers (`3, 4`, `20 or 18`), a hedge (`not 18`,
+    round brackets after it (`18 (i.e. 9 x 2)`) do not matter. Two numbers (`3, 4`, `20 or 18`), a hedge (`not 18`,
     `at least 18`), another factor (`2x`, `18!`) and text longer than `MAX_CHARS` do: they give None.
 
     Args:

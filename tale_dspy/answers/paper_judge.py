@@ -40,7 +40,7 @@ def paper_judge(reply: str | None, gold: str, cloze: bool = True) -> bool:
 
 def _last_brackets(reply: str) -> str | None:
     """Return what stands between the last `[[` and the next `]]` on its line."""
-    # Where a line has no `]]` behind a `[[`, it has none behind the next one: skipping its rest keeps this linear.
+    # Where a line has no `]]` after a `[[`, it has none after the next one: skipping its rest keeps this linear.
     answer = [m[1] for m in re.finditer(r"\[\[(?:(.*?)]]|.*)", reply) if m[1] is not None]
     return answer[-1] if answer else None
 

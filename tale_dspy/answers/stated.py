@@ -57,7 +57,7 @@ CORRECTION = re.compile(
       | 更正|等等|不对|错了|纠正""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""Words behind which a reply takes back what it has said."""
+"""Words with which a reply takes back what it has said."""
 _DOUBT = re.compile(
     r"""(?<![A-Za-z])(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|not)(?![A-Za-z])
       | n't|如果|假设|若|不(?!对)""",
@@ -112,7 +112,7 @@ def last_statement(plain: str, kind: Kind, span: AnswerSpan | None) -> AnswerSpa
     if span:
         cues += [m.span() for m in _INSTEAD.finditer(plain, since) if _is_corrected(plain, since, m.end())]
     for start, end in sorted(cues)[: -_MAX_STATEMENTS - 1 : -1]:
-        # "If she sells all, the answer is 18" states; behind a span it only supposes.
+        # "If she sells all, the answer is 18" states; after a span it only supposes.
         clause = re.split(r"[.;:!?\n。]" if span else r"[.,;:!?\n。]", plain[max(since, start - 80) : start])[-1]
         if not _DOUBT.search(clause):
             text_counts = span is None or _is_corrected(plain, since, start)

@@ -61,7 +61,7 @@ class SplitReply(NamedTuple):
     visible: str
     """What was answered: the reply itself where it holds no thought."""
     complete: bool
-    """Whether the thought came to its end; if not, there is no answer behind it."""
+    """Whether the thought came to its end; if not, there is no answer after it."""
 
 
 def split_thought(reply: str) -> SplitReply:
@@ -70,7 +70,7 @@ def split_thought(reply: str) -> SplitReply:
     Read are pairs (`<think>`, `<thinking>`, `[THINK]`, `◁think▷` and those of other models), a closing tag alone (the
     opening one stood in the prompt), an opening tag alone (the reply was cut: `complete` is False) and the channels
     of Harmony. Text before a pair is kept in front of what follows it. A text without tags comes back as it is.
-    A reply ends with its turn: what a model goes on to write behind `<|im_end|>` and its kin is left out.
+    A reply ends with its turn: what a model goes on to write after `<|im_end|>` and its kin is left out.
 
     Args:
         reply: The text of a reply, without what the server gave as reasoning.
@@ -148,7 +148,7 @@ def _split_tags(reply: str, tags: list[re.Match[str]]) -> SplitReply:
             if rest.strip():  # its opening tag stood in the prompt, or it was opened twice
                 thoughts += [*texts, reply[at : tag.start()]]
                 texts = []
-            else:  # a stray tag behind the answer
+            else:  # a stray tag after the answer
                 texts.append(reply[at : tag.start()])
                 if not thoughts:
                     thoughts, texts = [*thoughts, *texts], []

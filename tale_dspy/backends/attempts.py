@@ -223,7 +223,7 @@ async def acall(
 
 @dataclass(frozen=True)
 class _SeriesFailure:
-    """Why one model gave no answer: its retries are spent, or would be in vain."""
+    """Why one model gave no answer: its retries are spent, or would be useless."""
 
     error: Exception
     final: bool

@@ -32,7 +32,7 @@ _NO_ROLLOUT = re.compile(rf"({_NAMESPACE}\w+:)?(#\d+)?")
 class _UsageTracker:
     """Stand in for DSPy's usage tracker during one call.
 
-    The tracker is told of paid calls and of no cache hit.
+    The tracker hears of paid calls and of no cache hit.
     """
 
     def __init__(self, rollout_id: object) -> None:

@@ -19,7 +19,7 @@ LEAST_PATIENCE, MOST_PATIENCE = 80, 120
 """Answers between two tries of one more in flight, after one was refused and after several were: of 100 requests about
 one is refused, and a server that takes more is noticed all the same."""
 STEPS = (0, 16, 8, 4)
-"""A try is of one more at least and, after so many in a row that were taken, of this part of what is in flight."""
+"""A try is of one more at least and, after this many in a row that were taken, of this part of what is in flight."""
 PACE, SHARE_OF_PACE = 0.02, 0.4
 """Seconds at most between two requests where the number in flight is limited, and the share of their mean distance:
 replies that come all at once would be worked off one after the other, and the server be idle meanwhile."""
@@ -86,7 +86,7 @@ class Limiter:
     # ---- asking for leave
 
     def acquire(self, tokens: int = 0) -> Slot:
-        """Wait for leave to send a request of so many tokens, in a thread."""
+        """Wait for leave to send a request of `tokens` tokens, in a thread."""
         admit = threading.Event()
         if not self._try_enter(admit.set):
             admit.wait()

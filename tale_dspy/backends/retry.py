@@ -55,7 +55,7 @@ def classify_error(error: Exception) -> ErrorScope:
 
     Returns:
         `retry`: 429, 5xx, time-outs, dropped connections and broken replies. `run`: a key, quota or setting that
-        no other question would fare better with. `question`: everything else, such as a 400, a 403, a 404 or a prompt
+        every other question would meet, too. `question`: everything else, such as a 400, a 403, a 404 or a prompt
         longer than the context window.
     """
     if isinstance(error, ContextWindowExceededError):

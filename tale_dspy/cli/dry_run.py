@@ -36,9 +36,9 @@ class SampledCommand:
     """A command whose price can be forecast from some of its questions."""
 
     ask: "Callable[[Plan, Callable[[Tally], None] | None, Dataset], str | None]"
-    """Asks the questions of a sample, and keeps what came of it in the plan's folder; returns why it ended early."""
+    """Asks the questions of a sample, and stores the answers in the plan's folder; returns why it ended early."""
     forecast: "Callable[[Path, int, Price | None], RunForecast]"
-    """Tells from a folder what so many answers take."""
+    """Forecasts from a folder what a number of answers take."""
     origin: Callable[[Path], Mapping[str, object]]
     """Says what a folder is of: `model`, `data`, and `program` where it must be the same."""
     results: str | None = None

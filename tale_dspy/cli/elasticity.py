@@ -96,7 +96,7 @@ def _sampled_command(points: "list[SweepPoint] | None") -> "SampledCommand":
 
 
 def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
-    """Forecast from a sweep the cost of another with so many questions.
+    """Forecast from a sweep the cost of another with `questions` questions.
 
     The calls of all budgets are counted together.
     """

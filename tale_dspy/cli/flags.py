@@ -67,8 +67,8 @@ Efforts = Annotated[
         "that takes words, with and without the phrase; none: token budgets."
     ),
 ]
-Limit = Annotated[int | None, typer.Option(help="Ask only so many questions.")]
-Offset = Annotated[int, typer.Option(help="Leave out so many questions at the start.")]
+Limit = Annotated[int | None, typer.Option(help="Ask only this many questions.")]
+Offset = Annotated[int, typer.Option(help="Leave out this many questions at the start.")]
 Concurrency = Annotated[int, typer.Option(help="Questions asked at once.")]
 Temperature = Annotated[float | None, typer.Option(help="Of sampling; unset: the provider's.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Of one reply; unset: the provider's.")]

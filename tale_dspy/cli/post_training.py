@@ -48,7 +48,7 @@ class PostTrainingEval:
         The verdict is written into the card of the adapter.
 
         Raises:
-            UsageError: If the adapter was trained behind other prompts than it is asked with here.
+            UsageError: If the adapter was trained with other prompts than it is asked with here.
             BackendError: If a server does not answer.
         """
         from tale_dspy.cli.evaluation import make_adapter

@@ -163,7 +163,7 @@ def _sampled_command(settings: SearchOptions) -> "SampledCommand":
 
 
 def _forecast(folder: Path, questions: int, price: "Price | None") -> "RunForecast":
-    """Forecast from a search the cost of another with so many questions.
+    """Forecast from a search the cost of another with `questions` questions.
 
     Only some of them are compared with budget:best.
     """

@@ -54,7 +54,7 @@ class TrainingFlags:
     reward: Annotated[
         str | None, typer.Option(help="grpo: how length is charged for: linear, scaled, cosine or alp.")
     ] = None
-    price: Annotated[float | None, typer.Option(help="grpo: taken off the reward for each token too many.")] = None
+    price: Annotated[float | None, typer.Option(help="grpo: reward lost for each token too many.")] = None
     budget: Annotated[int | None, typer.Option(help="grpo: free tokens of rows without a budget.")] = None
     temperature: Annotated[
         float | None, typer.Option(help="grpo: of the replies that are drawn.", rich_help_panel=PREFERENCES)
@@ -83,7 +83,7 @@ class EvaluationFlags:
 
     evaluate: Annotated[bool, typer.Option("--eval", help="Then compare it with the base.")] = False
     eval_data: Annotated[str | None, typer.Option(help="Questions of --eval; of embedded: embedded:test.")] = None
-    eval_limit: Annotated[int | None, typer.Option(help="Ask only so many of them.")] = None
+    eval_limit: Annotated[int | None, typer.Option(help="Ask only this many of them.")] = None
     eval_program: Annotated[str, typer.Option(help="cot, or dspy-cot: what the rows were distilled for.")] = "cot"
     eval_api_base: Annotated[str | None, typer.Option(help="Address of a server of base and adapter.")] = None
     eval_model: Annotated[str | None, typer.Option(help="Name the server knows the adapter by.")] = None

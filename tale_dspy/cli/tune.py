@@ -34,11 +34,11 @@ class TuneFlags:
     trials: Annotated[int, typer.Option(help="Variants that are tried.")] = 24
     max_drop: Annotated[
         float,
-        typer.Option(help="Choose the shortest program at most so many points less accurate than the best of all."),
+        typer.Option(help="Choose the shortest program at most this many points less accurate than the best of all."),
     ] = 1.0
     mean_tokens: Annotated[
         float | None,
-        typer.Option("--max-tokens", help="Choose the most accurate program of at most so many tokens a question."),
+        typer.Option("--max-tokens", help="Choose the most accurate program of at most this many tokens a question."),
     ] = None
     forms: Annotated[
         str | None,

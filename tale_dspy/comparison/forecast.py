@@ -40,7 +40,7 @@ class ExpectedFigure:
         return ExpectedFigure(factor * self.total, low, high)
 
     def to_text(self, digits: int) -> str:
-        """Write the figure with so many decimals, its interval behind it."""
+        """Write the figure with `digits` decimals, followed by its interval."""
         if self.low is None or self.high is None:
             return number(self.total, digits)
         return f"{number(self.total, digits)} [{number(self.low, digits)}, {number(self.high, digits)}]"
@@ -113,7 +113,7 @@ def _sum_known(one: float | None, other: float | None, weight: float) -> float |
 
 
 def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
-    """Forecast from a run's answers what another of so many takes.
+    """Forecast from a run's answers the cost of `answers` others.
 
     Args:
         run: The sample, or a past run. Its errors are left out.
@@ -136,7 +136,7 @@ def forecast(run: Run, answers: int, price: Price | None = None) -> RunForecast:
 def forecast_costs(
     costs: Sequence[QuestionCost], answers: int, *, notes: Sequence[str] = (), accuracy: float | None = None
 ) -> RunForecast:
-    """Forecast from what some questions have taken what so many take.
+    """Forecast from the costs of some questions those of `answers` others.
 
     The intervals hold the spread of the answers to come and the chance in those that are known (Student's t), and
     suppose that the questions are of the same kind.

@@ -3,8 +3,8 @@
 It tests a new prompt in the same way. It decides on two runs, with 95 % certainty.
 
 The questions are paired. Both the saving and the accuracy are judged by their one-sided 95 % bounds, never by what was
-merely measured: a tuned model must be shown to save at least so much and to lose at most so much. Nothing here calls a
-model.
+merely measured: a tuned model must be shown to save `min_saving` and to lose no more than `max_drop`. Nothing here
+calls a model.
 """
 
 import math

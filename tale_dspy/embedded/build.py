@@ -26,7 +26,7 @@ CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY = 500
 
 Progress = Callable[[int, float], None]
-"""Told after each step: how many are done, and the loss."""
+"""Called after each step with how many are done, and the loss."""
 
 
 def build(out: Path, options: BuildOptions | None = None, progress: Progress | None = None) -> None:
@@ -37,7 +37,7 @@ def build(out: Path, options: BuildOptions | None = None, progress: Progress | N
     Args:
         out: Folder of the model; until the end a checkpoint lies there.
         options: What decides the model.
-        progress: Told after each step.
+        progress: Called after each step.
 
     Raises:
         UsageError: If the folder holds a checkpoint of other options.

@@ -41,7 +41,7 @@ class Lesson:
     """A prompt and the reply it is trained to get."""
 
     kind: str
-    """A key of `PROMPTS`, or `drill`: bare equations behind no prompt."""
+    """A key of `PROMPTS`, or `drill`: bare equations without a prompt."""
     question: str
     budget: int | None
     reply: str
@@ -234,7 +234,7 @@ def lessons(seed: int, progress: float, count: Count, n: int) -> list[Lesson]:
 
     Args:
         seed: Decides all of them.
-        progress: How much of the course is behind, 0 to 1; above 1 after it.
+        progress: Share of the course that is done, 0 to 1; above 1 after it.
         count: Counts the tokens of a reply.
         n: How many.
     """

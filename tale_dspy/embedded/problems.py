@@ -32,7 +32,7 @@ MAX_STEPS = 6
 LARGEST = 250
 """No number of a story is larger until its ending, which may add two of them up or name a price."""
 UNSEEN_SHARE = 0.1
-"""Of the test split: told in at least one sentence that the model was never trained on."""
+"""Of the test split: worded in at least one sentence that the model was never trained on."""
 
 _STEP_WEIGHTS = (24, 20, 18, 15, 13, 10)
 
@@ -78,7 +78,7 @@ class Problem:
 def problems(split: Split, n: int, *, seed: int = 0) -> list[Problem]:
     """Return the first `n` problems of a split.
 
-    The train and dev splits are told in the taught sentences only; in the test split, one problem in ten holds at
+    The train and dev splits are worded in the taught sentences only; in the test split, one problem in ten holds at
     least one sentence that the model was never trained on (`Problem.unseen`). No text is twice in a split.
 
     Args:

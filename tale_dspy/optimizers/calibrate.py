@@ -51,7 +51,7 @@ class ScaleTest:
     output_tokens: float | None = None
     """Mean completion tokens on the questions that were right without a budget; None if the provider does not tell."""
     kind: SettingKind = "scale"
-    """What was turned down."""
+    """What was lowered."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.scale if isinstance(self.scale, str) else format(self.scale, 'g')}"
@@ -215,7 +215,7 @@ def calibrate(
     kind, ordered = descending_settings(scales, efforts, confidences)
     if options.get("repeats", 1) != 1:
         raise UsageError("calibrate asks every question once: repeats would not be independent questions")
-    with_setting(program, kind, ordered[0])  # says what cannot be turned down before anything is asked
+    with_setting(program, kind, ordered[0])  # says what cannot be lowered before anything is asked
     if len(valset) < needed:
         raise UsageError(
             f"{len(valset)} questions cannot prove that at most {100 * epsilon:g} % are lost with confidence "

@@ -51,8 +51,8 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         metric: As in `evaluate`; None compares answers.
         space: What may be changed.
         trials: Variants tried, the program as it is included; equal ones are asked once.
-        max_loss: `compile` returns the program of the fewest tokens among those at most so much less accurate than the
-            best, as a fraction; with `max_tokens` the most accurate one of at most so many instead.
+        max_loss: `compile` returns the program of the fewest tokens among those at most this much less accurate than
+            the best, as a fraction; with `max_tokens` the most accurate one of at most this many instead.
         max_tokens: Mean tokens a question, estimates included.
         max_usd: Cap on US dollars of everything together; what was finished until then makes the front.
         out: A folder that keeps a run folder for each variant, so that a killed search continues, and the saved

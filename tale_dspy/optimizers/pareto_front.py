@@ -97,9 +97,9 @@ class ParetoFront(Sequence[FrontPoint]):
         """Choose a program by what matters to you.
 
         Args:
-            max_loss: The one of the fewest tokens among those at most so much less accurate than the best, as a
+            max_loss: The one of the fewest tokens among those at most this much less accurate than the best, as a
                 fraction: 0.01 is one point.
-            max_tokens: The most accurate one of at most so many mean tokens.
+            max_tokens: The most accurate one of at most this many mean tokens.
 
         Raises:
             UsageError: If not exactly one of the two is given, it is out of range, or no program is that short.

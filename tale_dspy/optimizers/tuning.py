@@ -48,9 +48,9 @@ class TuningOptions:
     trials: int = 24
     """Variants that are tried."""
     max_drop: float = 0.01
-    """The chosen program has the fewest tokens among those at most so much less accurate than the best, a fraction."""
+    """The chosen program has the fewest tokens among those no more than this (a fraction) below the best accuracy."""
     max_tokens: float | None = None
-    """The chosen program is the most accurate one of at most so many mean tokens a question; overrides `max_drop`."""
+    """The chosen program is the most accurate one of at most this many mean tokens a question; overrides `max_drop`."""
     fresh: int | None = None
     """Questions kept back to measure the chosen program on; None keeps a third."""
     space: SearchSpace = field(default_factory=SearchSpace)

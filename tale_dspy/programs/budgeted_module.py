@@ -50,8 +50,8 @@ class BudgetedModule(TaleModule, abstract=True):
         on_skip: What is done where the budget makes the model skip the reasoning it was asked for: `unbudgeted` asks
             again without a budget, `floor` with twice the budget, `DEFAULT_BUDGET` at least; None leaves the answer.
             The receipt says `skipped` in any case.
-        least_budget: Estimates below so many tokens cannot be meant and fall back (`TaleEP`). The least budget at which
-            a search saw a right answer, or `LEAST_BUDGET`.
+        least_budget: Estimates of fewer tokens cannot be meant and fall back (`TaleEP`). It is the least budget at
+            which a search saw a right answer, or `LEAST_BUDGET`.
         adapter: Overrides the adapter for this module alone.
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.

@@ -1,6 +1,6 @@
 """A token budget for a whole trajectory of `dspy.ReAct`.
 
-Each step is told what is left, and thinks less near its end.
+Each step reads what is left, and thinks less near its end.
 
 As the budget tracker of arXiv 2511.17006; the effort word of a step is chosen as in Ares (2603.07915), but by what the
 words have cost so far and not by a trained router. Tools are called as ever.

@@ -5,7 +5,7 @@ from tale_dspy.prompts import CONCISE_INSTRUCTIONS
 
 
 class Concise(ReasoningModule):
-    """Reason, told to be concise (Renze and Guven, arXiv 2401.05618).
+    """Reason concisely, as the prompt asks (Renze and Guven, arXiv 2401.05618).
 
     Args: see `ReasoningModule`.
     """

@@ -59,7 +59,7 @@ def budgeted(
         shadow_rate: Share of the calls of each that are also asked without a budget (`TaleEP`).
         adapter: Adapter of the budgeted modules alone; None leaves each the one it has.
         total_budget: Completion tokens for a whole trajectory of each `dspy.ReAct`: each of its steps is told what is
-            left, and its effort is turned down as that runs out (`BudgetedReAct`).
+            left, and its effort is lowered as that runs out (`BudgetedReAct`).
         effort: With `total_budget`, the highest effort word of a step.
 
     Raises:

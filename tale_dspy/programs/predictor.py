@@ -48,7 +48,7 @@ BROKEN = (KeyError, TypeError, ValueError, AttributeError, NameError, RuntimeErr
 """What a file with parts missing or of the wrong shape makes Python, pydantic or DSPy raise."""
 
 TOKENS_LEFT = "tokens_left"
-"""The input field in which a step of a `BudgetedReAct` is told what is left of its budget."""
+"""The input field in which a step of a `BudgetedReAct` reads what is left of its budget."""
 ADDED_INPUTS = (BUDGET, TOKENS_LEFT)
 """Inputs a predictor gains by being budgeted: they may be missing in a saved state."""
 

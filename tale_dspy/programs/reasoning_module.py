@@ -2,7 +2,7 @@
 
 A model that thinks natively is not asked for its reasoning again.
 
-Such a model is paid for its hidden thought; a visible chain of thought behind it would be paid as well and say the
+Such a model is paid for its hidden thought; a visible chain of thought after it would be paid as well and say the
 same. Modules with a number of tokens to send do so, too: `tale_dspy.programs.budgeted_module`.
 """
 

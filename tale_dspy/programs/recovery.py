@@ -197,7 +197,7 @@ class AnswerRecovery:
 def with_closed_thought(messages: list[JsonObject], so_far: str, form: str) -> list[JsonObject]:
     """Return a request's messages with the truncated thought, closed.
 
-    They ask for the answer. The thought is an assistant's turn with a user's behind it, which every chat endpoint
+    They ask for the answer. The thought is an assistant's turn followed by a user's, which every chat endpoint
     takes; some refuse a request that ends with the assistant, and an empty turn. Where nothing of it is known the last
     message asks at once.
 

@@ -100,7 +100,7 @@ def _draw_question(axes: "Axes", curve: QuestionCurve) -> None:
 
 
 def log_axis(axes: "Axes", low: float, high: float, most: int) -> None:
-    """Make the horizontal axis logarithmic, with at most so many round numbers."""
+    """Make the horizontal axis logarithmic, with at most `most` round numbers."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     canvas.log_ticks(axes.xaxis, low, high, most)

@@ -216,7 +216,7 @@ WIDE = 120
 
 
 def screen_listing(entries: list[FolderEntry], width: int) -> ReportTable[FolderEntry]:
-    """Make the table of a folder's entries for a terminal of so many columns."""
+    """Make the table of a folder's entries for a terminal of `width` columns."""
     table = listing_table(entries).known()
     if width >= WIDE:
         path = TableColumn[FolderEntry](
@@ -229,7 +229,7 @@ def screen_listing(entries: list[FolderEntry], width: int) -> ReportTable[Folder
 
 
 def _path_lines(path: str, width: int) -> list[str]:
-    """Break a path behind `/` and `-`, where it is longer than a line."""
+    """Break a path after `/` and `-`, where it is longer than a line."""
     lines = [""]
     for part in re.findall(r"[^/-]*[/-]*", path):
         if len(lines[-1]) + len(part) > width and lines[-1]:

@@ -54,7 +54,7 @@ def load_training(path: Path) -> TrainingRun:
 
 
 def training_table(training: TrainingRun) -> ReportTable[tuple[str, str]]:
-    """Make the table of what was trained, on what, and what came of it."""
+    """Make the table of what was trained, on what, and the result."""
     card = {key: training.card.get(key) for key in ("strategy", "base", "created", "data", "options", "results")}
     return settings_table({**card, "versions": training.card.get("versions")})
 

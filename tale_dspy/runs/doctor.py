@@ -251,7 +251,7 @@ def examine(
         price: US dollars per token; None takes the known one.
         max_usd: Cap on US dollars.
         concurrency: Calls at the same time, the burst at the end excepted.
-        progress: Told what is asked next.
+        progress: Called with what is asked next.
 
     Raises:
         SpendCapReached: If the cap is reached.

@@ -17,7 +17,7 @@ from tale_dspy.runs.records import Run, load_run
 
 @dataclass(frozen=True)
 class MergedRun:
-    """The shards as one run, and what came of more than one of them."""
+    """The shards as one run, and the figures of their overlap."""
 
     run: Run
     doubled_records: int

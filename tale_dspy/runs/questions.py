@@ -22,7 +22,7 @@ class QuestionStream(Sequence[Question]):
     """Examples with their ids, golds and kinds of answers, in order.
 
     They can be iterated as often as needed. The examples are read once when this is made, which finds rows of equal
-    content: the 2nd, 3rd ... of them get `-2`, `-3` ... behind their hash. Then each iteration reads them again, one at
+    content: the 2nd, 3rd ... of them get `-2`, `-3` ... after their hash. Then each iteration reads them again, one at
     a time.
 
     Args:

@@ -1,6 +1,6 @@
 """A Ray cluster to work on: a new one, or one that runs already.
 
-Ray is told nothing of keys: workers of `local` inherit the environment of this process, those of a cluster have that of
+Ray learns nothing of keys: workers of `local` inherit the environment of this process, those of a cluster have that of
 their nodes. Its usage statistics, its dashboard and the token file in the home directory are off.
 """
 

@@ -61,7 +61,7 @@ class ProgramCall:
 
 @dataclass(frozen=True)
 class ProgramAnswer:
-    """What came of a `ProgramCall`."""
+    """The result of a `ProgramCall`."""
 
     fields: JsonObject
     """The fields of the record that come from the answer: `outcome`, `answer`, `score`, `error` ..."""

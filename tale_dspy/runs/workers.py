@@ -49,7 +49,7 @@ class Workers(Generic[T]):
         self._queue: Iterator[T] = iter(())
 
     def run(self, items: Iterable[T], count: int, work: Callable[[T], None]) -> None:
-        """Work with so many threads until all is done or something ends it.
+        """Work with `count` threads until all is done or something ends it.
 
         Raises:
             KeyboardInterrupt: On Ctrl-C, after calls in flight were given `SHUTDOWN_GRACE_S` seconds.

@@ -103,7 +103,7 @@ class SolverReply:
     - any other prompt is an unconstrained chain of thought.
 
     It is laid out as the prompt asks: `Answer: [[x]]`, `Choice: [[x]]`, DSPy's `[[ ## field ## ]]` sections or its JSON
-    object, where every field but `reasoning` and a budget gets the answer. `max_tokens` cuts it after so many words.
+    object, where every field but `reasoning` and a budget gets the answer. `max_tokens` cuts it after that many words.
     The same prompt gets the same reply, always; of several choices each but the first is wrong for a further 15 % of
     the questions. A question outside the bank gets a number made from the prompt's hash.
 

@@ -352,7 +352,7 @@ def main(argv: Sequence[str] | None = None, until: Callable[[], object] | None =
     parser.add_argument("--tries", type=int, default=1, help="how many attempts of a struck prompt fail")
     parser.add_argument("--retry-after", type=float, default=0.0, help="seconds named with a 429")
     args = parser.parse_args(argv)
-    until = until or _until_signalled()  # before the address is told, to which an answer may be a signal
+    until = until or _until_signalled()  # before the address is printed, to which an answer may be a signal
     try:
         rows = word_problems(args.problems, args.seed)
         bank = read_bank(args.bank) if args.bank else {row["question"]: row["answer"] for row in rows}

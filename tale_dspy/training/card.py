@@ -63,7 +63,7 @@ def write_cards(plan: TrainingPlan, results: Mapping[str, object]) -> JsonObject
 
     Args:
         plan: The training.
-        results: What came of it: `steps`, `loss`, `seconds`, `tokens_per_s` ...
+        results: Results of the training: `steps`, `loss`, `seconds`, `tokens_per_s` ...
 
     Returns:
         The content of `tale_adapter.json`.

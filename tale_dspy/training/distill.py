@@ -42,7 +42,7 @@ COMPLETE = (None, "stop", "end_turn", "eos")
 
 @dataclass(frozen=True)
 class DistillationResult:
-    """Training rows, and what became of the questions that are not among them."""
+    """Training rows, and the reasons for the questions that are not among them."""
 
     dataset: "datasets.Dataset"
     """`id`, `prompt` and `completion`, or `prompt`, `chosen` and `rejected`, as lists of messages; `gold`; `tokens` and
@@ -153,7 +153,7 @@ def distill(
 
 
 LuckTest = Callable[[SearchRow, int], bool]
-"""Whether a reply of so many tokens to a question was right by more than luck."""
+"""Whether a reply of this many tokens to a question was right by more than luck."""
 
 
 class _RowFilter:

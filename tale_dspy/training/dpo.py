@@ -27,7 +27,7 @@ def train_dpo(
         data: A file that `DistillationResult.save` wrote, a dataset or rows: see `read_rows`.
         out: Folder of the adapter.
         options: What decides the training.
-        progress: Told after each step.
+        progress: Called after each step.
 
     Raises:
         UsageError: If base, folder or options cannot be used.

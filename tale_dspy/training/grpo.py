@@ -31,7 +31,7 @@ def train_grpo(
         data: Rows with `prompt` and `gold`, and `tokens`, the budget of the question; what `tale distill` writes.
         out: Folder of the adapter.
         options: What decides the training.
-        progress: Told after each step.
+        progress: Called after each step.
 
     Raises:
         UsageError: If base, folder or options cannot be used.

@@ -191,7 +191,7 @@ class GrpoOptions(TrainOptions):
     reward: str = "linear"
     """How length is charged for, one of `REWARDS` (see `tale_dspy.training.rewards`)."""
     price: float = 0.005
-    """Taken off the reward for each token over the budget; 1 is what a right answer gives."""
+    """Subtracted from the reward for each token over the budget; 1 is what a right answer gives."""
     budget: int | None = None
     """Tokens that are free, for rows that bring no `tokens` of their own."""
     max_new_tokens: int = 256

@@ -41,7 +41,7 @@ def linear_reward(price: float = 0.005, budget: int | None = None) -> RewardFunc
     The idea is that of L1/LCPO (arXiv 2503.04697).
 
     Args:
-        price: Reward taken off for each token over the budget.
+        price: Reward subtracted for each token over the budget.
         budget: Free tokens of questions whose row brings none; None charges nothing for them.
     """
 
@@ -102,7 +102,7 @@ def alp_reward(price: float = 0.005) -> RewardFunction:
     Every reply pays for its tokens, in proportion to how often its question is solved.
 
     Args:
-        price: Reward taken off for each token of a question that is always solved.
+        price: Reward subtracted for each token of a question that is always solved.
     """
 
     def alp(prompts: Any, completions: Any, completion_ids: Any, gold: Any, **columns: Any) -> list[float]:

@@ -2,7 +2,7 @@
 
 System message, chat template and tokens must be the same.
 
-An adapter is short only behind the prompt it was trained on. A server that brings another chat template would make it
+An adapter is short only after the prompt it was trained on. A server that brings another chat template would make it
 look bad, and nobody would see why.
 """
 
@@ -35,7 +35,7 @@ def check_program(card: Mapping[str, Any], program: Any, inputs: Mapping[str, An
     trained = card["prompt"]["system"]
     if system != trained:
         raise UsageError(
-            f"the adapter was trained behind the system message {trained!r}, but {type(program).__name__} asks with "
+            f"the adapter was trained with the system message {trained!r}, but {type(program).__name__} asks with "
             f"{system!r}: evaluate it with the program and adapter it was distilled for"
         )
 

@@ -78,7 +78,7 @@ def run_training(
     Args:
         plan: The training.
         build: Gives TRL's trainer, its rows in the order of the plan's source.
-        progress: Told before the first step and after each.
+        progress: Called before the first step and after each.
 
     Raises:
         UsageError: If the folder is in use, or QLoRA is asked for without a GPU.

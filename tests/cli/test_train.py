@@ -70,7 +70,7 @@ def test_eval_asks_base_and_adapter_and_writes_the_verdict_into_the_card(tale: A
     assert json.loads(Path("a/tale_adapter.json").read_text())["gate"] == result.json["gate"]
     assert {p.name for p in Path("a/eval").iterdir()} == {"base", "tuned"}
     result = tale(*args, "--out", "b", "--data", data)
-    assert result.code == 2 and "was trained behind the system message None" in result.err
+    assert result.code == 2 and "was trained with the system message None" in result.err
 
 
 @pytest.mark.parametrize(

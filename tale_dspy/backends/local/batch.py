@@ -160,8 +160,8 @@ class ContinuousBatch:
             finish = None if token is None else self._tokenizer.push(job, token)
             if finish is not None or token is None:
                 ended.append((number, job, finish))
-        # From behind: `leave` puts the last row in the place of one that goes, and the numbers before it stay as they
-        # are.
+        # From the last on: `leave` puts the last row in the place of one that goes, and the numbers before it stay as
+        # they are.
         for number, job, finish in reversed(ended):
             # May fail: while the job is a row, it would hear of it.
             result = self._tokenizer.reply(job, finish) if finish else _NOT_FINITE
@@ -197,7 +197,7 @@ _NOT_FINITE = ArithmeticError("its output is not finite")
 
 
 def _as_final_error(error: BaseException) -> ProviderError:
-    """Return what callers get: an error that no new attempt would mend."""
+    """Return what callers get: an error that no new attempt would repair."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     failure = ProviderError(f"the local model failed: {reason}", status=400)
     failure.__cause__ = error

@@ -34,7 +34,7 @@ def render_prompt(tokenizer: ChatTokenizer, messages: Sequence[dict[str, str]]) 
     It ends where the reply begins.
 
     Args:
-        tokenizer: Of transformers. Where it has no chat template, each message is a paragraph behind its role, and a
+        tokenizer: Of transformers. Where it has no chat template, each message is a paragraph after its role, and a
             warning says so once.
         messages: Each with `role` and `content`. Where the template has no system role, or wants roles to alternate,
             they are folded by `fold_messages`.

@@ -16,7 +16,7 @@ class RowDecoder(Protocol):
     """What runs a model."""
 
     def __call__(self, ids: "torch.Tensor", where: CacheSlice, cache: KVCache, /) -> "torch.Tensor":
-        """Return the logits behind the last token of each row.
+        """Return the logits after the last token of each row.
 
         Keys and values are left in the cache.
 

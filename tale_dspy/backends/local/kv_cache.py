@@ -82,7 +82,7 @@ class KVCache:
 
         Args:
             lengths: Tokens of each prompt, the prefix included.
-            prefix: What all of them begin with; only the tokens behind it are computed.
+            prefix: What all of them begin with; only the tokens after it are computed.
         """
         torch, longest = self._torch, max(lengths)
         shared = 0 if prefix is None else len(prefix.ids)
@@ -177,7 +177,7 @@ class KVCache:
     def leave(self, row: int) -> None:
         """Remove a row; the last one takes its place."""
         last = len(self) - 1
-        # The order of rows means nothing, and copying one row is cheaper than moving all behind it.
+        # The order of rows means nothing, and copying one row is cheaper than moving all after it.
         if row != last:
             for keys, values in self._layers.values():
                 for side in (keys, values):
@@ -201,7 +201,7 @@ class KVCache:
             self._begin, self._ragged = int(least), bool(least != most)
 
     def _move_rows(self, by: int) -> None:
-        """Move all rows by so many columns to the right, or to the left if negative."""
+        """Move all rows by `by` columns to the right, or to the left if negative."""
         begin, end = self._begin, self.end
         for layer, table in self._layers.items():
             moved = []

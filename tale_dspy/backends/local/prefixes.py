@@ -49,8 +49,8 @@ class PrefixStore:
     def shared_length(self, ids: list[int], others: Sequence[list[int]]) -> int:
         """Return how many first tokens of a prompt are worth an entry; 0 for none.
 
-        It is the length with the most tokens saved, `length * number of prompts that share so much`, among the lengths
-        the prompt has in common with `others` and with recent prompts.
+        It is the length with the most tokens saved, `length * number of prompts that share that length`, among the
+        lengths the prompt has in common with `others` and with recent prompts.
         """
         # Ascending: `len(lengths) - at` prompts share at least the length at that place.
         lengths = sorted(common_length(ids, other) for other in (*others, *self._recent))

@@ -101,7 +101,7 @@ class ThreadLimit:
         self.count = self._usual = torch.get_num_threads()
 
     def set(self, count: int) -> None:
-        """Take so many from now on."""
+        """Take `count` threads from now on."""
         if count == self.count:
             return
         self.count = count

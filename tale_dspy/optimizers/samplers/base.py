@@ -45,7 +45,7 @@ PARAMETER = "budget"
 
 @dataclass(frozen=True)
 class Observation:
-    """One finished trial: a budget and what came of it."""
+    """One finished trial: a budget and its result."""
 
     budget: int
     """Tokens asked for."""

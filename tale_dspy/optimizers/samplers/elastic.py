@@ -262,8 +262,8 @@ class SavingsCalibration:
     """Expected against realised savings, by small and large expectations.
 
     It is not thread-safe. The model is coarse. Where a language model answers in a few fixed lengths, say, the small
-    savings it expects around the best budget never come. So expectations are compared with what came of them, and later
-    ones are discounted.
+    savings it expects around the best budget never come. So expectations are compared with the realised savings, and
+    later ones are discounted.
     """
 
     def __init__(self) -> None:

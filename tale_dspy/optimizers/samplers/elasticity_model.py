@@ -198,7 +198,7 @@ def changepoint_posterior(model: ElasticityModel, trials: Trials, questions: int
     chance = model.prior(trials.sizes)
     if len(trials.budget):
         chance = chance + _log_likelihood(model, trials, questions)
-    # The maximum is taken off before the exponential, which would underflow otherwise.
+    # The maximum is subtracted before the exponential, which would underflow otherwise.
     weights: Array = np.exp(chance - chance.max(axis=(1, 2), keepdims=True))
     weights /= weights.sum(axis=(1, 2), keepdims=True)
     return weights

@@ -43,7 +43,7 @@ class BudgetSpace(Protocol):
         ...
 
     def objective(self, tokens: int) -> float:
-        """Return what a study minimises, for a reply of so many tokens."""
+        """Return what a study minimises, for a reply of `tokens` tokens."""
         ...
 
     def between(self, level: int) -> int | None:

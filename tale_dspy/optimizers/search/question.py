@@ -27,7 +27,7 @@ PARAMETER = "budget"
 ASKED_AGAIN = 4
 """How often in a row a sampler may ask for a budget whose answer is known, until its search is over."""
 LONGEST_TEST = 3
-"""A test of `repeats` draws ends after so many times as many: whatever is not decided by then is not good enough."""
+"""A test of `repeats` draws ends after this many times `repeats`: a budget still undecided is not good enough."""
 
 WRONG = "wrong without a budget"
 NO_TOKENS = "the provider does not tell the tokens of the answer"
@@ -47,7 +47,7 @@ class BudgetQuery:
 
 @dataclass(frozen=True)
 class QueryResult:
-    """What came of a draw."""
+    """The result of a draw."""
 
     tokens: int | None
     """Completion tokens of the predictor that is searched."""

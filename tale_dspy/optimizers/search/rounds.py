@@ -39,7 +39,7 @@ RoundsSearch = Generator[list[BudgetQuery], Sequence[QueryResult], QuestionResul
 
 @dataclass
 class _KnownDraws:
-    """What came of the draws of one question, and which took another round."""
+    """Results of the draws of one question, and which took another round."""
 
     results: dict[BudgetQuery, QueryResult] = field(default_factory=dict)
     delayed: set[BudgetQuery] = field(default_factory=set)
@@ -143,7 +143,7 @@ def _may_be_cheapest(ladder: Sequence[BudgetQuery], known: _KnownDraws, space: B
 
     Args:
         ladder: The largest first.
-        known: What came of it; nothing is read of budgets that take another round, though it may be there by now.
+        known: Its results; nothing is read of budgets that take another round, though it may be there by now.
         space: The budgets of the question.
     """
     late = [query for query in ladder if query in known.delayed]
@@ -172,7 +172,7 @@ def _confirmed_in_rounds(
     draws: dict[int, list[Trial]] = {index: [] for index in range(len(candidates))}
     failed: set[int] = set()
     for number in range(TEST_ROUNDS if repeats else 0):
-        # Candidates are in order of their tokens: once one stands, those behind it can no longer be chosen, and are
+        # Candidates are in order of their tokens: once one stands, those after it can no longer be chosen, and are
         # not drawn.
         standing = [i for i in draws if i not in failed and right_lead(draws[i]) >= repeats]
         cheapest = min(standing, default=len(draws))

@@ -24,7 +24,7 @@ _LARGEST_INT = 10**100
 
 _WORD = re.compile(r"\w+")
 _DIGIT = re.compile(r"\d")
-# A full stop ends a sentence where white space or nothing follows, behind quotes and brackets; "3.5" has none. The
+# A full stop ends a sentence where white space or nothing follows, also after quotes and brackets; "3.5" has none. The
 # look-behind and the possessive quantifiers keep a text of nothing but full stops from taking quadratic time.
 _SENTENCE = re.compile(r"(?<![.!?])[.!?]++[\"'”’»)\]]*+(?=\s|\Z)|[。！？]++")
 _COMMA = re.compile(r"[,;:](?!\d)|[，、；：]")
