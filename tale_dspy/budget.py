@@ -2,7 +2,8 @@
 
 It is read out of a model's reply and limited to sane values.
 
-Pure text and numbers; what asks for a budget lives in `tale_dspy.programs`, how it is worded in `tale_dspy.adapter`.
+It is pure text and numbers; what asks for a budget lives in `tale_dspy.programs`, how it is worded in
+`tale_dspy.adapter`.
 """
 
 import math

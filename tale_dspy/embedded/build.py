@@ -2,8 +2,8 @@
 
 The command is `python -m tale_dspy.embedded.build --out DIR`.
 
-A course of lessons (`lessons.py`, `course.py`), a small Llama, AdamW. Killed, it goes on at its last checkpoint. The
-same options give the same lessons; the weights agree as far as the machine's arithmetic does.
+It takes a course of lessons (`lessons.py`, `course.py`), a small Llama and AdamW. After a kill it continues from its
+last checkpoint. The same options give the same lessons; the weights agree as far as the machine's arithmetic does.
 """
 
 import json

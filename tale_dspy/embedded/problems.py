@@ -2,7 +2,8 @@
 
 The embedded reasoner is taught and tested with them.
 
-What a problem is and how it comes about; the sentences are in `wordings.py`, the replies to it in `reasoning.py`.
+What a problem is and how it comes about; the sentences are in `story_templates.py`, the replies to it in
+`reasoning.py`.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 It exports its settings, the figures of `tale report`, the spend of each role, and its files.
 
-Through MLflow's client, so that neither the tracking server nor the active run of the caller's process changes.
+It uses MLflow's client, so that neither the tracking server nor the active run of the caller's process changes.
 """
 
 import time

@@ -12,7 +12,7 @@ Calibration (arXiv 2505.18404) and Conformal Thinking (arXiv 2602.03814).
 Instead of scales it may test effort words, from the most to the least, `none` (thinking switched off) among them, or
 confidences of an estimator of words: the sequence and the guarantee are the same (PAC Reasoning, arXiv 2510.09133).
 
-The promise is about questions of the same kind, asked in the same way: `programs/promise.py` says where it is void.
+The promise is about questions of the same kind, asked in the same way: `programs/guarantee.py` says where it is void.
 """
 
 import math

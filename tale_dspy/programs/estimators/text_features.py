@@ -2,7 +2,8 @@
 
 They work in any language.
 
-Counts only: nothing here reads a word, asks a model or knows a budget. Each takes time in proportion to the text.
+They are counts only: nothing here reads a word, asks a model or knows a budget. Each takes time in proportion to the
+text.
 """
 
 import math
