@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from tale_dspy.answers.thought_tags import split_thought
 from tale_dspy.backends.lm import LM
 from tale_dspy.budget import read_budget, split_stated
+from tale_dspy.dspy_bridge import capabilities_planned
 from tale_dspy.errors import UsageError
 from tale_dspy.fields import default, described, is_short, thought, title, wanted_format, was_thought
 from tale_dspy.prompt_forms import DEFAULT_FORM, PAPER, prompt_form
@@ -108,7 +109,8 @@ class TaleAdapter(ChatAdapter):  # type: ignore[misc]  # dspy ships no types
 
     async def acall(self, lm: BaseLM, lm_kwargs: CallArguments, *args: Any, **kwargs: Any) -> list[JsonObject]:
         _refuse_listeners()
-        result: list[JsonObject] = await super(TaleAdapter, self.for_lm(lm)).acall(lm, lm_kwargs, *args, **kwargs)
+        with capabilities_planned(lm, lm_kwargs):
+            result: list[JsonObject] = await super(TaleAdapter, self.for_lm(lm)).acall(lm, lm_kwargs, *args, **kwargs)
         return result
 
     def _call_preprocess(

@@ -6,12 +6,15 @@ marks as private, or that say little outside their module, have a plain name her
 Importing it imports DSPy (0.8 s): modules that must stay light import it where they need it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar, cast
 from urllib.request import getproxies
+from weakref import WeakKeyDictionary
 
+from dspy import LM
 from dspy.adapters.utils import annotation_allows_none, format_field_value, parse_value, translate_field_type
 from dspy.clients._deprecation import adapter_message_call, warn_openai_messages
 from dspy.clients._http import retry_after_seconds
@@ -53,6 +56,8 @@ from dspy.utils.callback import BaseCallback
 from dspy.utils.callback import with_callbacks as _with_callbacks
 from dspy.utils.callback_context import ACTIVE_CALL_ID
 
+from tale_dspy.protocols import CallArguments
+
 __all__ = [
     "ACTIVE_CALL_ID",
     "GLOBAL_HISTORY",
@@ -82,6 +87,7 @@ __all__ = [
     "adapter_message_call",
     "aexecute_call",
     "annotation_allows_none",
+    "capabilities_planned",
     "engine_read_timeout",
     "execute_call",
     "finalize_call",
@@ -190,6 +196,27 @@ def _route_of_lm(lm: Any) -> Any:
 @lru_cache(maxsize=1024)
 def _find_route(model: str, model_type: str) -> Any:
     return LM15Engine(RouterConfig(env={}), model_type=model_type).resolve(model)
+
+
+@contextmanager
+def capabilities_planned(lm: Any, options: CallArguments) -> Iterator[None]:
+    """Let DSPy ask LiteLLM once per LM what the LM's model can do.
+
+    In an event loop DSPy asks before each call, in a thread for the purpose: an eighth of the CPU time of a call.
+
+    Args:
+        lm: The LM that an adapter is about to call.
+        options: The settings that the adapter was given, the same object that it hands to DSPy.
+    """
+    with _capabilities.planning_scope(lm, options):
+        if isinstance(lm, LM) and lm.engine == "litellm" and "custom_llm_provider" not in options:
+            if lm not in _litellm_capabilities:
+                _litellm_capabilities[lm] = _capabilities.capabilities(lm)
+            _capabilities._planning.get().value = _litellm_capabilities[lm]
+        yield
+
+
+_litellm_capabilities: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:

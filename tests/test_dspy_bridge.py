@@ -73,3 +73,22 @@ def test_a_provider_that_a_user_has_registered_is_asked_at_its_own_address() -> 
             registry.unregister_provider("of-ours")
         assert lm("2+2?") == ["4"]
         assert [request.body["model"] for request in server.requests] == ["some-model"]
+
+
+async def test_litellm_is_asked_once_what_the_model_of_an_lm_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def capabilities(lm: dspy.LM, selection: object) -> object:
+        asked.append(lm.model)
+        return original(lm, selection)
+
+    module = import_module("dspy.clients.capabilities")
+    original = module._litellm_capabilities
+    monkeypatch.setattr(module, "_litellm_capabilities", capabilities)
+    with ScriptedServer("Answer: [[4]]") as server:
+        program = tale_dspy.VanillaCoT("question -> answer")
+        for model in ("openai/x", "openai/y"):
+            lm = tale_dspy.LM(model, engine="litellm", api_base=server.url, api_key="k", cache=False)
+            with dspy.context(lm=lm):
+                assert [(await program.acall(question="2+2?")).answer for _ in range(3)] == ["4"] * 3
+    assert asked == ["openai/x", "openai/y"]

@@ -11,6 +11,7 @@ request than on sending it. A client is passed with each call, and nothing of Li
 import json
 import time
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -72,24 +73,30 @@ def _choices_asked(request: httpx.Request) -> int:
 
 
 class GuardedClient(httpx.Client):
-    """A client for threads whose `timeout` bounds a whole reply."""
+    """A client for threads whose `timeout` bounds a whole reply.
+
+    A whole reply comes straight from the transport: what `httpx.Client` does around it (authentication flows,
+    redirects, cookies) is not wanted here, and takes as long as the transport itself.
+    """
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
-        options["follow_redirects"] = False
-        if stream:
-            return super().send(request, stream=True, **options)
-        response = super().send(request, stream=True, **options)
-        try:
-            if isinstance(response.stream, httpx.SyncByteStream):
-                response.stream = _BoundedStream(response.stream, request)
-            response.read()
-        finally:
-            response.close()
+        if stream or "auth" in options:
+            options["follow_redirects"] = False
+            return super().send(request, stream=stream, **options)
+        with _errors_of(request):
+            response = self._transport_for_url(request.url).handle_request(request)
+            response.request = request
+            try:
+                if isinstance(response.stream, httpx.SyncByteStream):
+                    response.stream = _BoundedStream(response.stream, request)
+                response.read()
+            finally:
+                response.close()
         return _repair_response(request, response)
 
 
 class GuardedAsyncClient(httpx.AsyncClient):
-    """A client for one event loop.
+    """A client for one event loop, as `GuardedClient` is for threads.
 
     `tale_dspy.backends.attempts` bounds the time of an attempt there.
     """
@@ -104,6 +111,24 @@ class GuardedAsyncClient(httpx.AsyncClient):
             return _repair_response(
                 request, httpx.Response(reply.status, headers=headers, content=reply.body, request=request)
             )
-        options["follow_redirects"] = False
-        response = await super().send(request, stream=stream, **options)
-        return response if stream else _repair_response(request, response)
+        if stream or "auth" in options:
+            options["follow_redirects"] = False
+            return await super().send(request, stream=stream, **options)
+        with _errors_of(request):
+            response = await self._transport_for_url(request.url).handle_async_request(request)
+            response.request = request
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return _repair_response(request, response)
+
+
+@contextmanager
+def _errors_of(request: httpx.Request) -> Iterator[None]:
+    """Name the request in what a transport raises, as httpx does."""
+    try:
+        yield
+    except httpx.RequestError as e:
+        e.request = request
+        raise

@@ -3,8 +3,10 @@
 The SDK builds each request; the client sends it and reads the reply as JSON, without the SDK's models.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -19,7 +21,7 @@ class _RawReply:
     """A reply as LiteLLM takes it from OpenAI's SDK: headers and a body."""
 
     def __init__(self, response: httpx.Response) -> None:
-        self.headers = response.headers
+        self.headers = dict(response.headers.items())
         self._response = response
 
     def parse(self) -> "_ParsedReply":
@@ -40,11 +42,13 @@ class _ChatRequests:
     It saves the work the SDK does on its types.
     """
 
-    def __init__(self, sdk: openai.OpenAI | openai.AsyncOpenAI) -> None:
+    def __init__(self, sdk: openai.OpenAI | openai.AsyncOpenAI, http: httpx.Client | httpx.AsyncClient) -> None:
         self._sdk = sdk
+        self._http = http
         defaults = {name: value for name, value in sdk.default_headers.items() if isinstance(value, str)}
         self._headers = {**defaults, **sdk.auth_headers}
-        self._url = f"{str(sdk.base_url).rstrip('/')}{CHAT_PATH}"
+        self._url = httpx.URL(f"{str(sdk.base_url).rstrip('/')}{CHAT_PATH}")
+        self._merged_headers = lru_cache(maxsize=64)(self._merge_headers)
 
     @property
     def completions(self) -> "_ChatRequests":
@@ -54,16 +58,26 @@ class _ChatRequests:
     def with_raw_response(self) -> "_ChatRequests":
         return self
 
-    def _build_request(self, http: httpx.Client | httpx.AsyncClient, data: SettingsView) -> httpx.Request:
+    def _build_request(self, data: SettingsView) -> httpx.Request:
         body = {name: value for name, value in data.items() if name not in _SDK_ARGUMENTS}
-        return http.build_request(
+        body |= data.get("extra_body") or {}
+        return httpx.Request(
             "POST",
             self._url,
-            json=body | (data.get("extra_body") or {}),
-            headers={**self._headers, **(data.get("extra_headers") or {})},
+            content=json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
+            headers=self._merged_headers(tuple((data.get("extra_headers") or {}).items())),
             params=data.get("extra_query"),
-            timeout=data.get("timeout"),
+            extensions={"timeout": httpx.Timeout(data.get("timeout")).as_dict()},
         )
+
+    def _merge_headers(self, extra: tuple[tuple[str, str], ...]) -> httpx.Headers:
+        """Return the headers of a request; those of the client, of the SDK and of the call, in rising order."""
+        headers = httpx.Headers(self._headers)
+        headers.update(dict(extra))
+        merged = self._http.build_request("POST", self._url, headers=headers).headers
+        merged.setdefault("content-type", "application/json")
+        del merged["content-length"]
+        return merged
 
     def _check_reply(self, response: httpx.Response) -> _RawReply:
         if response.status_code < 300:
@@ -76,14 +90,14 @@ _SDK_ARGUMENTS = ("extra_headers", "extra_query", "extra_body", "timeout")
 
 class _ChatInThread(_ChatRequests):
     def __init__(self, sdk: openai.OpenAI, http: httpx.Client) -> None:
-        super().__init__(sdk)
+        super().__init__(sdk, http)
         self._thread_client = http
         self._typed = chat.Chat(sdk)
 
     def create(self, **data: Any) -> Any:
         if data.get("stream"):
             return self._typed.completions.with_raw_response.create(**data)
-        request = self._build_request(self._thread_client, data)
+        request = self._build_request(data)
         with _sdk_errors(request):
             response = self._thread_client.send(request)
         return self._check_reply(response)
@@ -91,16 +105,16 @@ class _ChatInThread(_ChatRequests):
 
 class _ChatInLoop(_ChatRequests):
     def __init__(self, sdk: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
-        super().__init__(sdk)
-        self._thread_client = http
+        super().__init__(sdk, http)
+        self._loop_client = http
         self._typed = chat.AsyncChat(sdk)
 
     async def create(self, **data: Any) -> Any:
         if data.get("stream"):
             return await self._typed.completions.with_raw_response.create(**data)
-        request = self._build_request(self._thread_client, data)
+        request = self._build_request(data)
         with _sdk_errors(request):
-            response = await self._thread_client.send(request)
+            response = await self._loop_client.send(request)
         return self._check_reply(response)
 
 

@@ -5,6 +5,9 @@ LiteLLM, also where engine `auto` hands a call over that its own stack cannot se
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio.from_thread
@@ -54,7 +57,9 @@ def send(lm: "LM", client: ClientMaker, prompt: object, messages: object, kwargs
     call = prepare_call(lm, prompt, messages, kwargs)
     call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=False)
     warn_openai_messages(lm, messages)
-    return finalize_call(lm, call, execute_call(lm, call))
+    with _unread_log_spared(lm, call.legacy):
+        result = execute_call(lm, call)
+    return finalize_call(lm, call, result)
 
 
 async def asend(lm: "LM", client: ClientMaker, prompt: object, messages: object, kwargs: RequestSettings) -> Any:
@@ -63,4 +68,50 @@ async def asend(lm: "LM", client: ClientMaker, prompt: object, messages: object,
     call = prepare_call(lm, prompt, messages, kwargs, asynchronous=True)
     call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=True)
     warn_openai_messages(lm, messages)
-    return finalize_call(lm, call, await aexecute_call(lm, call))
+    with _unread_log_spared(lm, call.legacy):
+        result = await aexecute_call(lm, call)
+    return finalize_call(lm, call, result)
+
+
+_CALLBACKS = frozenset({"callbacks", "input_callback", "success_callback", "failure_callback", "logger_fn"})
+"""Settings of a call that ask LiteLLM to report it."""
+
+
+@contextmanager
+def _unread_log_spared(lm: "LM", settings: RequestSettings) -> Iterator[None]:
+    """Spare LiteLLM the log entry of a call that nobody would read.
+
+    LiteLLM gathers one for each call before it looks whether there is a callback to get it: a tenth of the CPU time of
+    the call. It gathers none for a call that it makes itself within another; this call passes for one, where neither
+    the process nor the call has a callback or a budget of LiteLLM's.
+    """
+    if lm.engine != "litellm" or _CALLBACKS & settings.keys() or (within := _call_within_another()) is None:
+        yield
+        return
+    token = within.set(True)
+    try:
+        yield
+    finally:
+        within.reset(token)
+
+
+def _call_within_another() -> ContextVar[bool] | None:
+    """Return how LiteLLM knows its calls within others; None where something reads its log."""
+    import litellm
+
+    readers = (
+        litellm.callbacks,
+        litellm.input_callback,
+        litellm.success_callback,
+        litellm.failure_callback,
+        litellm.service_callback,
+        litellm._async_input_callback,
+        litellm._async_success_callback,
+        litellm._async_failure_callback,
+        litellm.max_budget,
+    )
+    try:
+        from litellm._internal_context import is_internal_call
+    except ImportError:  # an earlier release
+        return None
+    return None if any(readers) else is_internal_call

@@ -1,14 +1,17 @@
 """The settings DSPy copies for LiteLLM."""
 
 import copy
+import threading
 from typing import Any
 
 import dspy
+import litellm
 import pytest
+from litellm._internal_context import is_internal_call
 from redirects import two_origins
 
 import tale_dspy
-from tale_dspy.backends.litellm_call import _SettingsForLiteLLM
+from tale_dspy.backends.litellm_call import _SettingsForLiteLLM, _unread_log_spared
 from tale_dspy.testing import Reply, ScriptedServer
 
 
@@ -44,6 +47,41 @@ async def test_a_stream_is_booked_with_usage_and_price(engine: str) -> None:
                 pass
     assert (ledger.output_tokens, ledger.unpriced_calls, ledger.uncounted_calls) == (8, 0, 0)
     assert ledger.spent_usd == pytest.approx((5 * 0.15 + 8 * 0.60) / 1e6)
+
+
+@pytest.mark.parametrize("heard_by", ["process", "call"])
+def test_a_callback_of_litellms_hears_of_each_call(heard_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[str] = []
+    heard = threading.Event()
+
+    def on_success(kwargs: Any, response: Any, start: Any, end: Any) -> None:
+        models.append(kwargs["model"])
+        heard.set()
+
+    monkeypatch.setattr(litellm, "success_callback", [on_success] if heard_by == "process" else [])
+    settings: dict[str, Any] = {} if heard_by == "process" else {"success_callback": [on_success]}
+    with ScriptedServer("4") as server:
+        tale_dspy.LM("openai/x", api_base=server.url, api_key="k", cache=False, **settings)("2+2?")
+        assert heard.wait(10)
+    assert models == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "budget", "spared"),
+    [
+        ("litellm", {}, 0.0, True),
+        ("litellm", {"success_callback": [print]}, 0.0, False),
+        ("litellm", {}, 1.0, False),
+        ("auto", {}, 0.0, False),
+    ],
+)
+def test_litellms_log_is_spared_where_nobody_reads_it(
+    engine: str, settings: dict[str, Any], budget: float, spared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(litellm, "max_budget", budget)
+    with _unread_log_spared(tale_dspy.LM("openai/x", engine=engine), settings):
+        assert is_internal_call.get() is spared
+    assert is_internal_call.get() is False
 
 
 MODELS = ["openai/x", "anthropic/claude-3-5-haiku-latest", "gemini/gemini-2.0-flash", "mistral/x", "hosted_vllm/x"]
