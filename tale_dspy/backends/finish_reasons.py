@@ -46,7 +46,19 @@ FINISH_REASONS: dict[str, FinishReason] = {
         "content_filter",
     ),
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call", "pause_turn"), "tool_calls"),
-    **dict.fromkeys(("error", "network_error", "malformed_response"), "error"),
+    **dict.fromkeys(
+        (
+            "error",  # OpenRouter
+            "network_error",  # Zhipu
+            "malformed_response",
+            "malformed_function_call",  # Gemini
+            "malformed_model_output",  # Bedrock
+            "insufficient_system_resource",  # DeepSeek
+            "abort",  # vLLM, SGLang
+            *("aborted", "cancelled", "canceled", "timeout"),
+        ),
+        "error",
+    ),
 }
 """Lower-case word -> meaning; every other word is a reply that is whole."""
 

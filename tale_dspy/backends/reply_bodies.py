@@ -15,6 +15,8 @@ from tale_dspy.protocols import JsonObject
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 
+_THOUGHTS = ("reasoning_content", "reasoning")
+
 
 class BrokenBodyError(ValueError):
     """A 200 whose body is no reply. The message says what is wrong with it."""
@@ -64,7 +66,10 @@ def _repair_choice(row: object, number: int) -> JsonObject:
         raise BrokenBodyError(f"the provider failed in the middle of the reply: finish_reason {row['finish_reason']}")
     text, reasoning = _content_parts(message.get("content"))
     repaired = {**message, "role": "assistant", "content": text}
-    if reasoning and not message.get("reasoning_content"):
+    for name in _THOUGHTS:
+        if not isinstance(repaired.get(name, ""), str | None):
+            repaired[name] = _thought_text(repaired[name])
+    if reasoning and not repaired.get("reasoning_content"):
         repaired["reasoning_content"] = reasoning
     if not _are_annotations(message.get("annotations")):
         repaired.pop("annotations", None)
@@ -73,6 +78,15 @@ def _repair_choice(row: object, number: int) -> JsonObject:
     if logprobs is not None and not (isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list)):
         choice.pop("logprobs")
     return choice
+
+
+def _thought_text(thought: object) -> str | None:
+    """Return the text of a thought that is written as parts; None where it has none, which loses no answer."""
+    try:
+        text, inner = _content_parts(thought)
+    except BrokenBodyError:
+        return None
+    return (inner or "") + (text or "") or None
 
 
 def _content_parts(content: object) -> tuple[str | None, str]:
@@ -115,7 +129,9 @@ def _repair_usage(data: JsonObject) -> JsonObject:
     repaired |= {k: count for k in _COUNTS if (count := _whole_count(usage.get(k))) is not None}
     for name in _DETAILS:
         if isinstance(usage.get(name), Mapping):
-            repaired[name] = {k: v if not _is_number(v) else _whole_count(v) for k, v in usage[name].items()}
+            repaired[name] = {
+                k: v if v is None or isinstance(v, Mapping | list) else _whole_count(v) for k, v in usage[name].items()
+            }
     if "completion_tokens" not in repaired and "prompt_tokens" not in repaired:
         return {"usage": None}
     return {"usage": repaired}

@@ -19,6 +19,8 @@ from tale_dspy.backends.finish_reasons import FINISH_REASONS, normalize_finish_r
         ((7,), None),
         (("tool_call",), "tool_calls"),
         (("stop", "network_error"), "error"),
+        (("insufficient_system_resource",), "error"),
+        (("abort",), "error"),
     ],
 )
 def test_the_word_that_says_more_than_stop_counts(words: tuple[object, ...], meaning: str | None) -> None:

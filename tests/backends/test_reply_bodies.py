@@ -41,6 +41,28 @@ def test_a_count_is_a_whole_number_or_unknown(usage: Any, kept: Any) -> None:
     assert repaired(usage=fields)["usage"] == kept
 
 
+@pytest.mark.parametrize(
+    ("details", "kept"),
+    [
+        ({"reasoning_tokens": "5"}, {"reasoning_tokens": 5}),
+        ({"reasoning_tokens": None, "audio_tokens": True}, {"reasoning_tokens": None, "audio_tokens": None}),
+        ({"reasoning_tokens": "many"}, {"reasoning_tokens": None}),
+    ],
+)
+def test_details_of_a_count_are_whole_numbers_or_unknown(details: Any, kept: Any) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "completion_tokens_details": details}
+    assert repaired(usage=usage)["usage"]["completion_tokens_details"] == kept
+
+
+@pytest.mark.parametrize(
+    ("thought", "text"), [([{"type": "text", "text": "hm"}], "hm"), ([{"x": 1}], None), (True, None), ("hm", "hm")]
+)
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_a_thought_is_a_text_or_nothing(name: str, thought: Any, text: str | None) -> None:
+    message = repaired({"content": TEXT, name: thought})["choices"][0]["message"]
+    assert (message["content"], message[name]) == (TEXT, text)
+
+
 def test_as_many_choices_are_kept_as_were_asked_for() -> None:
     choice = {"index": 0, "message": {"role": "assistant", "content": "4"}, "finish_reason": "stop"}
     assert len(repaired(choices=[choice] * 3)["choices"]) == 1
