@@ -1,9 +1,9 @@
-"""Does `calibrate` keep its promise? Many calibrations on resampled splits, each against the questions left out of it.
+"""Does the guarantee of `calibrate` hold? Many calibrations on resampled splits, each against the questions left out.
 
 Asks a server (or the model in this process) all questions once without a budget and once under each scale, through the
 run engine; a folder keeps the answers. Then `--splits` times draws `--n` questions, calibrates on these, and counts
-what the chosen scale loses among all others. A promise is broken where that is more than epsilon, which may happen in a
-share delta of the splits at most: an exact binomial test tells.
+what the chosen scale loses among all others. A guarantee is broken where that is more than epsilon, which may happen in
+a share delta of the splits at most: an exact binomial test tells.
 
     python benchmarks/calibration.py --model openai/gpt-4o-mini --api-base http://127.0.0.1:8123/v1 --data gsm8k-train
 """
@@ -67,7 +67,7 @@ def losses(
 def resampled(
     lost: dict[float, list[bool]], tokens: dict[float, float | None], n: int, epsilon: float, delta: float, splits: int
 ) -> dict[str, Any]:
-    """Calibrate on splits of the questions, and count the promises that the others of each break."""
+    """Calibrate on splits of the questions, and count the guarantees that the others of each break."""
     chance, size = random.Random(0), len(lost[SCALES[0]])
     chosen: dict[str, int] = {}
     broken = 0

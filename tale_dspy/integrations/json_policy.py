@@ -48,7 +48,7 @@ from tale_dspy.programs.estimators.effort_estimator import EffortEstimator
 from tale_dspy.programs.estimators.regression import FURTHEST, FeatureTerm
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.saving import load
-from tale_dspy.programs.state import promises_of
+from tale_dspy.programs.state import guarantees_of
 
 READER = "read_policy.mjs"
 
@@ -96,7 +96,7 @@ def policy_document(program: dspy.Module) -> dict[str, object]:
         "efforts": None,
         "estimator": None,
         "program": None,
-        "guarantee": next(map(str, promises_of(program)), None),
+        "guarantee": next(map(str, guarantees_of(program)), None),
     }
     policy = as_policy(program)
     if isinstance(policy, FixedPolicy):

@@ -23,7 +23,7 @@ from tale_dspy.programs.estimators.effort_estimator import EffortEstimator
 from tale_dspy.programs.estimators.estimator import UNLIMITED, BudgetEstimator
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.saving import load
-from tale_dspy.programs.state import promises_of
+from tale_dspy.programs.state import guarantees_of
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.prompts import ESTIMATOR_INSTRUCTIONS
 from tale_dspy.task_signature import BUDGET
@@ -171,7 +171,7 @@ def _tale_ep_policy(program: TaleEP) -> BudgetPolicy:
         raise UsageError(f"a policy sees one text, the estimator looks at {', '.join(names)}: set estimate_from")
     name = names[0]
     default = program.budget_for(**{name: ""}).tokens or DEFAULT_BUDGET
-    guarantee = next(map(str, promises_of(program)), None)
+    guarantee = next(map(str, guarantees_of(program)), None)
     return EstimatorPolicy(lambda text: program.budget_for(**{name: text}), default, guarantee)
 
 

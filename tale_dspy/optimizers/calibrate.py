@@ -5,14 +5,14 @@ With confidence 1 - delta they lose at most a share epsilon of the right answers
 Lost is a question that is right without a budget and wrong with one. A scale on the budgets qualifies if an exact
 binomial test rejects, at level delta, that more than a share epsilon of such questions is lost (Clopper and Pearson's
 bound is at most epsilon). Scales are tested from the largest to the smallest, each at the full level, and the first
-that fails ends it (fixed-sequence testing): so the chance that any scale that passed breaks the promise is at most
+that fails ends it (fixed-sequence testing): so the chance that any scale that passed breaks the guarantee is at most
 delta, whatever the model does. Distribution-free control of a thinking budget in this way is the idea of Thought
 Calibration (arXiv 2505.18404) and Conformal Thinking (arXiv 2602.03814).
 
 Instead of scales it may test effort words, from the most to the least, `none` (thinking switched off) among them, or
 confidences of an estimator of words: the sequence and the guarantee are the same (PAC Reasoning, arXiv 2510.09133).
 
-The promise is about questions of the same kind, asked in the same way: `programs/guarantee.py` says where it is void.
+The guarantee is about questions of the same kind, asked in the same way: `programs/guarantee.py` says where it is void.
 """
 
 import math
@@ -68,7 +68,7 @@ class Calibration:
     least_n: int
     """Questions below which no scale can qualify, even if none is lost."""
     program: Any
-    """A copy of the program with the smallest scale that qualifies and the promise saved in it; None if none does."""
+    """A copy of the program with the smallest scale that qualifies and the guarantee saved in it; None if none does."""
     stopped: str | None = None
     """The sentence of the cap that ended it early, or None: a smaller scale may qualify then."""
 
@@ -154,7 +154,7 @@ def in_sequence(
         counts: Scale, questions, how many of them are lost, and mean tokens. It is read no further than needed, so that
             a generator may ask for them.
         epsilon: Share that may be lost.
-        delta: Chance that any scale that passes breaks the promise.
+        delta: Chance that any scale that passes breaks the guarantee.
         kind: What the scales are.
     """
     for scale, n, lost, tokens in counts:
@@ -183,15 +183,15 @@ def calibrate(
 
     It asks all questions without a budget, then those answered rightly with all budgets of the program multiplied by
     each scale, the largest first, until one fails. Questions that were used to make the program prove nothing and are
-    refused. A promise for another model, adapter, temperature, mode or data set is void: the program that is returned
+    refused. A guarantee for another model, adapter, temperature, mode or data set is void: the program that is returned
     warns where it is asked so, and keeps this when it is saved and loaded. `evaluate` also warns if its instructions,
     demos or estimators were changed afterwards.
 
     Args:
         program: Holds one or more `TaleEP` or `BudgetedChainOfThought` with budgets; not changed.
-        valset: Fresh questions of the kind the promise is for, `least_n(epsilon, delta)` of them at least.
+        valset: Fresh questions of the kind the guarantee is for, `least_n(epsilon, delta)` of them at least.
         epsilon: Share of the questions that may be right without a budget and wrong with one.
-        delta: Chance that the promise is wrong.
+        delta: Chance that the guarantee is wrong.
         scales: Factors on the budgets, the largest first.
         efforts: Effort words tested instead, each for all questions; the lowest that qualifies is taken. `none`
             is thinking switched off.
@@ -230,7 +230,7 @@ def calibrate(
     except SpendCapReached as e:
         stopped = str(e)
     passed = [t for t in tests if t.passed]
-    guaranteed = asking.promised(passed[-1], epsilon, delta) if passed else None
+    guaranteed = asking.with_guarantee(passed[-1], epsilon, delta) if passed else None
     return Calibration(
         epsilon=epsilon, delta=delta, tests=tuple(tests), least_n=needed, program=guaranteed, stopped=stopped
     )
@@ -286,15 +286,15 @@ class _CalibrationRuns:
         }
         return self.caps.evaluate(program, questions, **{**self.options, **overrides})
 
-    def promised(self, test: ScaleTest, epsilon: float, delta: float) -> Any:
-        """Return a copy of the program at a scale, with the promise in it."""
+    def with_guarantee(self, test: ScaleTest, epsilon: float, delta: float) -> Any:
+        """Return a copy of the program at a scale, with the guarantee in it."""
         scaled_program = with_setting(self.program, self.kind, test.scale)
         measured = state_hash(scaled_program)
         overrides = {k: self.options[k] for k in ("lm", "adapter") if self.options.get(k) is not None}
         for module, state in budget_states(scaled_program):
             with dspy.context(**overrides), module.call_scope():
                 under = calibration_context(module, {}, module.mode)
-            state.promise = CalibrationGuarantee(
+            state.guarantee = CalibrationGuarantee(
                 epsilon=epsilon,
                 delta=delta,
                 scale=test.scale,

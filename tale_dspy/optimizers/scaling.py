@@ -63,7 +63,7 @@ def scaled(program: Any, factor: float) -> Any:
             raise UsageError(f"effort {module.effort} cannot be multiplied: calibrate over efforts=")
         else:
             module.token_budget = math.ceil(module.token_budget * factor - 1e-9)  # 10 * 0.7 is a little more than 7
-        state.promise = None
+        state.guarantee = None
     return copied
 
 
@@ -89,5 +89,5 @@ def with_confidence(program: Any, confidence: float) -> Any:
     for module in estimating:
         estimator: Any = module.estimator
         estimator.regression.value = replace(estimator.fitted, confidence=float(confidence))
-        module.limits.promise = None
+        module.limits.guarantee = None
     return copied

@@ -189,8 +189,8 @@ class TaleModule(RegisteredModule, abstract=True):
 
         Budgets without a calibration give no warning.
         """
-        if state.promise is not None:
-            warn_if_invalid(state.promise, calibration_context(self, kwargs, mode), state.budgets)
+        if state.guarantee is not None:
+            warn_if_invalid(state.guarantee, calibration_context(self, kwargs, mode), state.budgets)
 
     def with_receipt_of(self, raw: dspy.Prediction, calls: list[Call], budget: Budget | None = None) -> TalePrediction:
         """Copy a predictor's prediction into a new one with a receipt.

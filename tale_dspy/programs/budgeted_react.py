@@ -2,8 +2,8 @@
 
 Each step reads what is left, and thinks less near its end.
 
-This is the budget tracker of arXiv 2511.17006; the effort word of a step is chosen as in Ares (2603.07915), but by what
-the words have cost so far and not by a trained router. Tools are called as ever.
+It follows the budget tracker of arXiv 2511.17006; the effort word of a step is chosen as in Ares (2603.07915), but by
+what the words have cost so far and not by a trained router. Tools are called as ever.
 """
 
 import threading

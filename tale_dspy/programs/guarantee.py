@@ -42,7 +42,7 @@ class CalibrationGuarantee:
     epsilon: float
     """Share of the questions, from 0 to 1."""
     delta: float
-    """Chance that the promise is wrong, from 0 to 1."""
+    """Chance that the guarantee is wrong, from 0 to 1."""
     scale: float | str
     """Factor on the budgets of the program as it was before; the effort word, or the confidence of its estimator of
     words, where that was calibrated."""
@@ -78,7 +78,7 @@ class CalibrationGuarantee:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "CalibrationGuarantee":
-        """Build a promise from a saved program; keys of later versions are ignored.
+        """Build a guarantee from a saved program; keys of later versions are ignored.
 
         Raises:
             KeyError: If one of its own is missing.
@@ -86,28 +86,30 @@ class CalibrationGuarantee:
         return cls(**{**{k: row[k] for k in cls.__dataclass_fields__}, "budgets": tuple(row["budgets"])})
 
     def violated_by(self, context: CalibrationContext, budgets: tuple[float | int | str | None, ...]) -> str | None:
-        """Say in a few words why the promise is void here; None if it holds."""
+        """Say in a few words why the guarantee is void here; None if it holds."""
         for name, value in vars(context).items():
             if value != vars(self)[name]:
                 return f"{name} {value if value is not None else 'unset'}, calibrated with {vars(self)[name]}"
         return None if budgets == self.budgets else "the limits of the budgets were changed afterwards"
 
 
-def warn_of_others(promise: CalibrationGuarantee, program: str, data: str) -> None:
-    """Warn where a promise meets another program or another named data set.
+def warn_of_others(guarantee: CalibrationGuarantee, program: str, data: str) -> None:
+    """Warn where a guarantee meets another program or another named data set.
 
     Files and lists have no name to compare.
 
     Args:
-        promise: What was promised.
+        guarantee: That of a program's budgets.
         program: Hash of the program that is asked.
         data: Name of the questions that are asked.
     """
-    if program != promise.program:
-        logger.warning("the calibration of the budgets (%s) is void here: the program was changed afterwards", promise)
-    calibrated_on, asked_on = _data_family(promise.data), _data_family(data)
+    if program != guarantee.program:
+        logger.warning(
+            "the calibration of the budgets (%s) is void here: the program was changed afterwards", guarantee
+        )
+    calibrated_on, asked_on = _data_family(guarantee.data), _data_family(data)
     if calibrated_on is not None and asked_on is not None and calibrated_on != asked_on:
-        logger.warning("the calibration of the budgets (%s) is void here: data %s", promise, data)
+        logger.warning("the calibration of the budgets (%s) is void here: data %s", guarantee, data)
 
 
 def _data_family(data: str) -> str | None:
@@ -144,9 +146,9 @@ def model_of(lm: Any) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def warn_if_invalid(
-    promise: CalibrationGuarantee, context: CalibrationContext, budgets: tuple[float | int | str | None, ...]
+    guarantee: CalibrationGuarantee, context: CalibrationContext, budgets: tuple[float | int | str | None, ...]
 ) -> None:
-    """Warn where a promise does not hold; each case once a process."""
-    why = promise.violated_by(context, budgets)
+    """Warn where a guarantee does not hold; each case once a process."""
+    why = guarantee.violated_by(context, budgets)
     if why is not None:
-        logger.warning("the calibration of the budgets (%s) is void here: %s", promise, why)
+        logger.warning("the calibration of the budgets (%s) is void here: %s", guarantee, why)

@@ -55,19 +55,19 @@ class ModuleState(Parameter, ABC):  # type: ignore[misc]  # dspy ships no types
 class BudgetState(ModuleState):
     """What a module's budgets come from, with a calibration's guarantee if any."""
 
-    promise: CalibrationGuarantee | None = None
+    guarantee: CalibrationGuarantee | None = None
 
     @property
     @abstractmethod
     def budgets(self) -> tuple[float | int | str | None, ...]:
-        """What a promise is about."""
+        """What a guarantee is about."""
 
     def _guarantee_state(self) -> JsonObject:
-        return {} if self.promise is None else {"promise": self.promise.to_json()}
+        return {} if self.guarantee is None else {"guarantee": self.guarantee.to_json()}
 
     def _load_guarantee(self, state: JsonObject) -> None:
-        saved = state.get("promise")
-        self.promise = None if saved is None else CalibrationGuarantee.from_json(saved)
+        saved = state.get("guarantee")
+        self.guarantee = None if saved is None else CalibrationGuarantee.from_json(saved)
 
 
 class LimitsState(BudgetState):
@@ -85,11 +85,11 @@ class LimitsState(BudgetState):
         return {**asdict(self.value), **self._guarantee_state()}
 
     def load_state(self, state: JsonObject) -> None:
-        self.value = BudgetLimits(**{k: v for k, v in state.items() if k != "promise"})
+        self.value = BudgetLimits(**{k: v for k, v in state.items() if k != "guarantee"})
         self._load_guarantee(state)
 
     def reset(self) -> None:
-        self.value, self.promise = self._initial, None
+        self.value, self.guarantee = self._initial, None
 
 
 class FixedBudgetState(BudgetState):
@@ -112,7 +112,7 @@ class FixedBudgetState(BudgetState):
         self._load_guarantee(state)
 
     def reset(self) -> None:
-        self.value, self.promise = self._initial, None
+        self.value, self.guarantee = self._initial, None
 
 
 class BudgetModeState(ModuleState):
@@ -235,7 +235,7 @@ def seen_by(program: Program) -> dict[str, str]:
     return roles
 
 
-def promises_of(program: Program) -> list[CalibrationGuarantee]:
-    """Return what was promised of the budgets of a program, each promise once."""
+def guarantees_of(program: Program) -> list[CalibrationGuarantee]:
+    """Return the guarantees of the budgets of a program, each once."""
     states = (p for _, p in program.named_parameters() if isinstance(p, BudgetState))
-    return list(dict.fromkeys(s.promise for s in states if s.promise is not None))
+    return list(dict.fromkeys(s.guarantee for s in states if s.guarantee is not None))

@@ -23,7 +23,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.programs.base import TaleModule
 from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.guarantee import warn_of_others
-from tale_dspy.programs.state import ModuleState, promises_of, seen_by, tuned_with
+from tale_dspy.programs.state import ModuleState, guarantees_of, seen_by, tuned_with
 from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.folder import FORMAT
 from tale_dspy.runs.options import RunOptions
@@ -55,7 +55,7 @@ def describe_run(
             f"{len(overlap)} of {len(questions)} questions were used to make this program ({roles}): evaluate on "
             "others, or allow it with --allow-leak (allow_leak=True), which marks the run contaminated"
         )
-    for guarantee in promises_of(program):
+    for guarantee in guarantees_of(program):
         warn_of_others(guarantee, state_hash(program), _data_name(examples))
     data = {"name": _data_name(examples), "n": len(questions), "hash": data_hash(questions.ids())}
     return {
@@ -91,7 +91,7 @@ def describe_run(
     }
 
 
-_NO_PROMPT = ("lm", "traces", "train", "promise")
+_NO_PROMPT = ("lm", "traces", "train", "guarantee")
 
 
 def state_hash(program: Program) -> str:

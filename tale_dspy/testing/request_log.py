@@ -120,7 +120,7 @@ class RequestStats:
         history[0] += 1
         history[1] -= history[1] > 0
 
-    def promise(self, answer: WireAnswer) -> None:
+    def expect(self, answer: WireAnswer) -> None:
         """Note the answer that is due.
 
         The request is abandoned if the exchange ends before the answer is counted.

@@ -253,7 +253,7 @@ class ScriptedServer:
             if answer.outcome == "hung":
                 exchange.count(answer)
                 await asyncio.Event().wait()  # until the client leaves or the server stops
-            exchange.promise(answer)
+            exchange.expect(answer)
             if self.latency + answer.delay > 0:
                 await asyncio.sleep(self.latency + answer.delay)
             exchange.count(answer)

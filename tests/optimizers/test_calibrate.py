@@ -1,4 +1,4 @@
-"""A calibration keeps its promise, costs no call too many, and says what it could not show."""
+"""A calibration keeps its guarantee, costs no call too many, and says what it could not show."""
 
 import random
 from pathlib import Path
@@ -58,15 +58,15 @@ def test_the_smallest_scale_before_the_first_that_fails_is_taken(student: Any, l
 def test_the_guarantee_is_bound_to_what_was_measured(student: Any, lm: FakeLM, tmp_path: Path) -> None:
     calibrated = calibrate(student, VAL, EPSILON, DELTA, scales=(1.0,), lm=lm)
     calibrated.program.save(tmp_path / "p.json")
-    promise = tale_dspy.load(tmp_path / "p.json").fixed.promise
-    assert promise == calibrated.program.fixed.promise
-    assert (promise.model, promise.adapter, promise.temperature, promise.mode) == (
+    guarantee = tale_dspy.load(tmp_path / "p.json").fixed.guarantee
+    assert guarantee == calibrated.program.fixed.guarantee
+    assert (guarantee.model, guarantee.adapter, guarantee.temperature, guarantee.mode) == (
         "fake/model",
         "TaleAdapter",
         0.5,
         "auto",
     )
-    assert (promise.n, promise.lost, promise.scale, promise.data) == (N, 0, 1.0, "examples")
+    assert (guarantee.n, guarantee.lost, guarantee.scale, guarantee.data) == (N, 0, 1.0, "examples")
     with pytest.raises(UsageError, match=r"60 of 60 questions were used to make this program \(val\)"):
         calibrate(calibrated.program, VAL, EPSILON, DELTA, lm=lm)
 
@@ -119,7 +119,7 @@ def test_a_scale_behind_one_that_failed_is_not_looked_at() -> None:
 
 
 def test_over_400_resampled_splits_the_guarantee_is_broken_no_more_often_than_allowed() -> None:
-    # The share lost grows as budgets shrink; scale 0.5 lies just beyond the promise, the worst case for a test.
+    # The share lost grows as budgets shrink; scale 0.5 lies just beyond the guarantee, the worst case for a test.
     chance, epsilon, delta = random.Random(0), 0.02, 0.1
     truth = {2.0: 0.004, 1.0: 0.008, 0.5: 0.0201, 0.25: 0.06}
     population = {s: [chance.random() < p for _ in range(5000)] for s, p in truth.items()}
@@ -130,7 +130,7 @@ def test_over_400_resampled_splits_the_guarantee_is_broken_no_more_often_than_al
         counts = ((s, 400, sum(population[s][i] for i in drawn), None) for s in truth)
         passed = [t.scale for t in in_sequence(counts, epsilon, delta) if t.passed]
         broken += bool(passed) and sum(population[min(passed)]) / 5000 > epsilon
-    assert broken > 0, "the case is no test if the promise is never in danger"
+    assert broken > 0, "the case is no test if the guarantee is never in danger"
     assert binomtest(broken, 400, delta, alternative="greater").pvalue > 0.01
 
 
@@ -210,7 +210,7 @@ def test_the_lowest_word_that_keeps_the_guarantee_is_taken() -> None:
     ]
     assert calibration.scale == "low" and calibration.program.effort == "low" and program.effort == "high"
     assert str(calibration).startswith("Effort low qualifies: at most 5 % of right answers lost")
-    assert calibration.program.fixed.promise.scale == "low"
+    assert calibration.program.fixed.guarantee.scale == "low"
 
 
 def test_thinking_is_switched_off_where_that_loses_nothing() -> None:
@@ -238,7 +238,7 @@ def test_the_confidence_of_an_estimator_of_words_is_turned_down_as_far_as_the_gu
         and program.estimator.fitted.confidence == 0.999
     )
     calibration.program.save(tmp_path / "p.json")
-    assert tale_dspy.load(tmp_path / "p.json").limits.promise.scale == calibration.scale
+    assert tale_dspy.load(tmp_path / "p.json").limits.guarantee.scale == calibration.scale
 
 
 def test_what_cannot_be_turned_down_is_said_before_anything_is_asked(student: Any, lm: FakeLM) -> None:

@@ -1,4 +1,4 @@
-"""A promise about budgets holds where it was made, and says where it does not."""
+"""A guarantee about budgets holds where it was made, and says where it does not."""
 
 import logging
 from dataclasses import replace
@@ -18,15 +18,15 @@ from tale_dspy.programs.guarantee import (
     warn_of_others,
 )
 
-PROMISE = CalibrationGuarantee(
+GUARANTEE = CalibrationGuarantee(
     epsilon=0.01, delta=0.05, scale=0.5, n=400, lost=0, model="fake/model", adapter="TaleAdapter", temperature=None,
     mode="auto", data="stories", data_hash="ab", program="cd", budgets=(40,),
 )  # fmt: skip
 
 
-def promised(**changed: Any) -> tale_dspy.BudgetedChainOfThought:
+def guaranteed(**changed: Any) -> tale_dspy.BudgetedChainOfThought:
     program = tale_dspy.BudgetedChainOfThought("question -> answer", 40)
-    program.fixed.promise = replace(PROMISE, **changed)
+    program.fixed.guarantee = replace(GUARANTEE, **changed)
     return program
 
 
@@ -36,26 +36,26 @@ def untold() -> None:
 
 
 def test_it_survives_saving_and_loading(tmp_path: Path) -> None:
-    promised().save(tmp_path / "p.json")
-    assert tale_dspy.load(tmp_path / "p.json").fixed.promise == PROMISE
+    guaranteed().save(tmp_path / "p.json")
+    assert tale_dspy.load(tmp_path / "p.json").fixed.guarantee == GUARANTEE
     ep = tale_dspy.TaleEP("question -> answer", scale=0.5)
-    ep.limits.promise = replace(PROMISE, budgets=ep.limits.budgets)
+    ep.limits.guarantee = replace(GUARANTEE, budgets=ep.limits.budgets)
     ep.save(tmp_path / "e.json")
-    assert tale_dspy.load(tmp_path / "e.json").limits.promise == ep.limits.promise
+    assert tale_dspy.load(tmp_path / "e.json").limits.guarantee == ep.limits.guarantee
 
 
 def test_a_program_without_one_saves_and_loads_without(tmp_path: Path) -> None:
     program = tale_dspy.BudgetedChainOfThought("question -> answer", 40)
-    assert "promise" not in program.dump_state()["fixed"]
+    assert "guarantee" not in program.dump_state()["fixed"]
     program.save(tmp_path / "p.json")
-    loaded = promised()
+    loaded = guaranteed()
     loaded.load(tmp_path / "p.json")
-    assert loaded.fixed.promise is None
+    assert loaded.fixed.guarantee is None
 
 
 def test_where_it_was_made_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with dspy.context(lm=fake_lm(sections)):
-        promised()(question="1+1?")
+        guaranteed()(question="1+1?")
     assert caplog.text == ""
 
 
@@ -72,7 +72,7 @@ def test_where_it_was_made_nothing_is_said(caplog: pytest.LogCaptureFixture) -> 
 async def test_elsewhere_it_is_void_with_one_warning(
     changed: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = promised(**changed)
+    program = guaranteed(**changed)
     with dspy.context(lm=fake_lm(sections)), caplog.at_level(logging.WARNING):
         program(question="1+1?")
         await program.acall(question="2+2?")
@@ -81,7 +81,7 @@ async def test_elsewhere_it_is_void_with_one_warning(
 
 def test_a_budget_given_at_the_call_has_no_guarantee(caplog: pytest.LogCaptureFixture) -> None:
     with dspy.context(lm=fake_lm(sections)):
-        promised(model="openai/other")(question="1+1?", token_budget=9)
+        guaranteed(model="openai/other")(question="1+1?", token_budget=9)
     assert caplog.text == ""
 
 
@@ -96,14 +96,14 @@ def test_a_budget_given_at_the_call_has_no_guarantee(caplog: pytest.LogCaptureFi
     ],
 )
 def test_other_data_makes_it_void(made: str, met: str, void: bool, caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_others(replace(PROMISE, data=made), "cd", met)
+    warn_of_others(replace(GUARANTEE, data=made), "cd", met)
     assert (f"void here: data {met}" in caplog.text) == void
 
 
 def test_an_evaluation_on_other_data_says_so(caplog: pytest.LogCaptureFixture) -> None:
     rows = [dspy.Example(question="1+1?", answer="5").with_inputs("question")]
     data = tale_dspy.Dataset("gsm8k", rows, "answer", "question -> answer", "answer", "number", "test", "x")
-    tale_dspy.evaluate(promised(data="gpqa"), data, lm=fake_lm(sections))
+    tale_dspy.evaluate(guaranteed(data="gpqa"), data, lm=fake_lm(sections))
     assert "void here: data gsm8k" in caplog.text
 
 
@@ -116,7 +116,7 @@ def test_what_a_call_is_asked_under_is_what_is_sent() -> None:
 
 
 def test_a_file_without_a_part_of_it_is_refused(tmp_path: Path) -> None:
-    state = promised().dump_state()
-    del state["fixed"]["promise"]["delta"]
+    state = guaranteed().dump_state()
+    del state["fixed"]["guarantee"]["delta"]
     with pytest.raises(tale_dspy.StateError, match="delta"):
         tale_dspy.BudgetedChainOfThought("question -> answer").load_state(state)
