@@ -71,7 +71,10 @@ class _ChatRequests:
         )
 
     def _merge_headers(self, extra: tuple[tuple[str, str], ...]) -> httpx.Headers:
-        """Return the headers of a request; those of the client, of the SDK and of the call, in rising order."""
+        """Return the headers of a request.
+
+        Those of the call override those of the SDK, which override the client's.
+        """
         headers = httpx.Headers(self._headers)
         headers.update(dict(extra))
         merged = self._http.build_request("POST", self._url, headers=headers).headers

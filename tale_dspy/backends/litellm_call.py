@@ -96,7 +96,10 @@ def _unread_log_spared(lm: "LM", settings: RequestSettings) -> Iterator[None]:
 
 
 def _call_within_another() -> ContextVar[bool] | None:
-    """Return how LiteLLM knows its calls within others; None where something reads its log."""
+    """Return how LiteLLM knows its calls within others, or None.
+
+    It is None where something reads its log.
+    """
     import litellm
 
     readers = (

@@ -81,7 +81,10 @@ def _repair_choice(row: object, number: int) -> JsonObject:
 
 
 def _thought_text(thought: object) -> str | None:
-    """Return the text of a thought that is written as parts; None where it has none, which loses no answer."""
+    """Return the text of a thought that is written as parts.
+
+    It is None where it has none, which loses no answer.
+    """
     try:
         text, inner = _content_parts(thought)
     except BrokenBodyError:
