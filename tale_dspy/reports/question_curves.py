@@ -88,7 +88,7 @@ def curves_of_runs(runs: Sequence[Run], vanilla: Run | None) -> list[QuestionCur
     Each run gives each question one budget.
 
     Args:
-        runs: A rung of the ladder each; records without a budget are left out.
+        runs: One for each budget; records without a budget are left out.
         vanilla: The same questions without a budget; None where there is no such run.
     """
     plain: dict[str, list[Record]] = {}
@@ -157,8 +157,8 @@ def pooled(curves: Sequence[QuestionCurve]) -> list[PooledBin]:
 def spread(curves: Sequence[QuestionCurve], count: int) -> list[QuestionCurve]:
     """Choose a few questions to show.
 
-    They are right without a budget, and go from the shortest answer to the longest. Only questions of the most budgets
-    tried count, or at least of three.
+    They are right without a budget, and go from the shortest answer to the longest. Questions with at
+    least three budgets are preferred.
     """
     known = [c for c in curves if c.vanilla_tokens and c.vanilla_right and c.points]
     enough = [c for c in known if len(c.points) >= 3]
