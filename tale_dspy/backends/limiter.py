@@ -19,7 +19,7 @@ LEAST_PATIENCE, MOST_PATIENCE = 80, 120
 """Answers between two tries of one more in flight, after one was refused and after several were: of 100 requests about
 one is refused, and a server that takes more is noticed all the same."""
 STEPS = (0, 16, 8, 4)
-"""A try is of one more at least and, after this many in a row that were taken, of this part of what is in flight."""
+"""A try raises the limit by at least one and, after n successful tries in a row (3 at most), by limit / STEPS[n]."""
 PACE, SHARE_OF_PACE = 0.02, 0.4
 """Seconds at most between two requests where the number in flight is limited, and the share of their mean distance:
 replies that come all at once would be worked off one after the other, and the server be idle meanwhile."""
@@ -159,6 +159,8 @@ class Limiter:
 
     def _next_rated(self, now: float, tokens: int) -> float:
         """Book the next moment at which requests and tokens a minute allow a request."""
+        # Requests are spaced evenly, 60 / rpm seconds apart, and a request of t tokens holds the next one back for
+        # t * 60 / tpm seconds: no burst at the start of a minute.
         due = max(now, self._next_request, self._next_token, self._next_paced)
         if self.rpm is not None:
             self._next_request = due + 60.0 / self.rpm
@@ -173,6 +175,7 @@ class Limiter:
         with self._lock:
             if slot is not None:
                 seconds = max(0.0, time.monotonic() - slot.due)
+                # Exponential moving average of the time of an answer, with weight 1 / 16 for the last.
                 self._seconds += (seconds - self._seconds) / 16 if self._seconds else seconds
             self._raise_limit()
         self._free_slot()
@@ -188,6 +191,8 @@ class Limiter:
         """
         with self._lock:
             self.refused += 1
+            # Additive decrease: a burst of refusals belongs to one limit, which is lowered below the requests that were
+            # in flight. A refused try doubles the wait for the next one, up to `MOST_PATIENCE` answers.
             if self._since:  # else it is one more of those that came together
                 self._patience = min(2 * self._patience, MOST_PATIENCE) if self._trying else LEAST_PATIENCE
                 self._taken, self._trying = 0, False
@@ -204,9 +209,12 @@ class Limiter:
         if self.most is None:
             return
         self._since += 1
+        # An answer while places are free says nothing about a higher limit.
         if self.in_flight < self.most:
             return
         self._calm += 1
+        # A try has succeeded after as many answers as are in flight: each place has been used once. Above everything
+        # that was refused lately the next try is larger (exponential growth), below it may have been luck.
         if self._trying and self._calm >= self.most:
             self._trying, self._calm = False, 0
             if self.most > self._ceiling:

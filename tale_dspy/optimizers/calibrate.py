@@ -131,6 +131,8 @@ def least_n(epsilon: float, delta: float) -> int:
     for name, value in (("epsilon", epsilon), ("delta", delta)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise UsageError(f"{name} must be between 0 and 1, got {value!r}")
+    # With none lost of n, P(0 lost | loss epsilon) = (1 - epsilon)^n must be at most delta: n >= ln delta / ln(1 -
+    # epsilon). 1e-9: a quotient that is whole but for rounding is not rounded up.
     return math.ceil(math.log(delta) / math.log1p(-epsilon) - 1e-9)
 
 
@@ -157,6 +159,8 @@ def in_sequence(
         delta: Chance that any scale that passes breaks the guarantee.
         kind: What the scales are.
     """
+    # Fixed-sequence testing: the order is fixed before any answer is known, and the first failure ends it, so that each
+    # test may use the whole delta without correction for their number.
     for scale, n, lost, tokens in counts:
         passed = scale_qualifies(lost, n, epsilon, delta)
         yield ScaleTest(scale, n, lost, binomial_upper_bound(lost, n, delta), passed, tokens, kind)

@@ -75,6 +75,7 @@ class ParetoFront(Sequence[FrontPoint]):
         self, points: Sequence[FrontPoint], data: str = "examples", tried: Sequence[ProgramFigures] | None = None
     ) -> None:
         self.tried = [p.selected for p in points] if tried is None else list(tried)
+        # O(n^2) comparisons, for the few variants of a search. Of programs with equal figures the first stays.
         undominated = [p for p in points if not any(p.measured.is_dominated_by(q.measured) for q in points)]
         by_figures = {(p.measured.accuracy, p.measured.tokens, p.measured.cost_usd): p for p in reversed(undominated)}
         self._points = sorted(by_figures.values(), key=lambda p: (p.measured.tokens, -p.measured.accuracy))

@@ -75,6 +75,7 @@ class TokenAwareMetric:
 
     def _weigh_tokens(self, base: float, pred: object) -> float:
         tokens = net_tokens(pred)
+        # t / (t + self.tokens) rises from 0 to 1 and is 1/2 at `self.tokens`; unknown tokens count as infinitely many.
         return base * (1 - self.weight * (1.0 if tokens is None else tokens / (tokens + self.tokens)))
 
 

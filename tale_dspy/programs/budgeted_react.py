@@ -93,11 +93,14 @@ class StepCosts:
 
     def answer_tokens(self, budget: int) -> float:
         """Return the tokens to keep for the answer of a trajectory of this budget."""
+        # One and a half times the mean of the answers so far, so that few are cut; never more than their share of the
+        # budget.
         known = 1.5 * self.answer[1] if self.answer[0] else ANSWER_SHARE * budget
         return min(known, ANSWER_SHARE * budget)
 
 
 def _update_mean(mean: list[float], value: float) -> None:
+    # Running mean: m_n = m_(n-1) + (x_n - m_(n-1)) / n.
     mean[0] += 1
     mean[1] += (value - mean[1]) / mean[0]
 
@@ -133,6 +136,7 @@ class TrajectoryBudget:
         if not words:
             return None
         highest = words.index(ceiling) if ceiling in words else len(words) // 2
+        # What is left is divided evenly among the steps to be expected, at least the next one.
         steps_left = 1.0 if final else max(1.0, self.costs.expected_steps() - len(self.receipts))
         share = self.room(final=final) / steps_left
         fitting = [word for word in words[: highest + 1] if self.costs.tokens(word, words) <= share]

@@ -263,6 +263,8 @@ class VoteTally:
         lead, second = ([len(group) for group in self.groups] + [0, 0])[:2]
         if votes_left <= 0 or lead > second + votes_left:
             return 0
+        # The least `more` with which the vote could end, if all of them were for the leader: by the Beta criterion, or
+        # because the second could not catch up with the votes then left.
         for more in range(votes_left + 1):
             decided = leader_probability(lead + more, second) >= options.confidence
             if decided or lead + more > second + (votes_left - more):

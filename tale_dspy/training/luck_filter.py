@@ -32,6 +32,7 @@ class NeighborAccuracy:
             for trial in row.trials
             if trial.tokens
         ]
+        # One row a trial, (trials, 3): ln(vanilla tokens), ln(tokens), right.
         table = np.array(lines, dtype=float).reshape(-1, 3)
         self._vanilla, self._tokens, self._right = np.log(table[:, 0]), np.log(table[:, 1]), table[:, 2]
 
@@ -46,6 +47,8 @@ class NeighborAccuracy:
         """
         if not vanilla_tokens or tokens < 1:
             return 1.0
+        # Neighbours differ by a factor of at most `NEAR` in both lengths: a square in logarithms. The reply is one of
+        # its own neighbours where it is a trial of the search.
         within = np.log(NEAR) + 1e-9
         near = (abs(self._vanilla - np.log(vanilla_tokens)) <= within) & (abs(self._tokens - np.log(tokens)) <= within)
         return float(self._right[near].mean()) if near.any() else 1.0

@@ -86,6 +86,8 @@ def cosine_reward(max_tokens: int = 1024) -> RewardFunction:
     def cosine(prompts: Any, completions: Any, completion_ids: Any, gold: Any, **columns: Any) -> list[float]:
         rewards = []
         for r, ids in zip(_are_right(completions, gold), completion_ids, strict=True):
+            # Half a cosine from `start` at 0 tokens to `end` at `max_tokens`: end + (start - end) (1 + cos(pi n / max))
+            # / 2.
             start, end = (1.0, 0.5) if r else (-1.0, -0.5)
             phase = math.pi * min(len(ids), max_tokens) / max_tokens
             rewards.append(end + 0.5 * (start - end) * (1 + math.cos(phase)))
@@ -107,6 +109,7 @@ def alp_reward(price: float = 0.005) -> RewardFunction:
 
     def alp(prompts: Any, completions: Any, completion_ids: Any, gold: Any, **columns: Any) -> list[float]:
         right = _are_right(completions, gold)
+        # max(s, 1/k): a question that no reply solved is charged as if one of its k replies had.
         rates, sizes = _pass_rates(prompts, gold, right), _group_sizes(prompts, gold)
         penalties = (price * len(ids) * max(s, 1 / k) for ids, s, k in zip(completion_ids, rates, sizes, strict=True))
         return [r - min(MAX_PENALTY, penalty) for r, penalty in zip(right, penalties, strict=True)]
