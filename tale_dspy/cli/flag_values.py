@@ -1,7 +1,7 @@
 """Errors of flags that name the value they cannot take, and its source."""
 
 from collections.abc import Sequence
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
@@ -24,7 +24,7 @@ def misfit(annotation: object, setting: object) -> str | None:
 class ValueNamingCommand(TyperCommand):
     """A command that says which value a flag cannot take, and where it came from."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # of the click that typer ships
         """Read the flags; an error of one gets its value."""
         from pydantic import ValidationError
 

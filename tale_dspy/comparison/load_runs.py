@@ -61,9 +61,9 @@ def _folder_labels(runs: Sequence[Run]) -> list[tuple[Run, str]]:
     A label is as much of the end of the path as makes the labels differ.
     """
     parts = [(run, run.path.absolute().parts) for run in runs if run.path is not None]
-    longest = max((len(names) for _, names in parts), default=1)
-    for count in range(1, longest + 1):
+    labels: list[tuple[Run, str]] = []
+    for count in range(1, max((len(names) for _, names in parts), default=0) + 1):
         labels = [(run, "/".join(names[-count:])) for run, names in parts]
         if len({label for _, label in labels}) == len(labels):
             break
-    return labels if parts else []
+    return labels
