@@ -22,10 +22,38 @@ def run_command(
 
     Says what was paid twice, and writes OUT/summary.json.
     """
+    from tale_dspy.reports.search_run import is_search
     from tale_dspy.runs.merge import merge_shards
+    from tale_dspy.runs.shards import shards_in
 
-    show(merge_shards(out), json=json)
+    shards = shards_in(out)
+    if any(map(is_search, shards)):
+        _merge_searches(out, shards, json=json)
+    else:
+        show(merge_shards(out), json=json)
     return 0
+
+
+def _merge_searches(out: Path, shards: "list[Path]", *, json: bool) -> None:
+    """Merge the searches of shards, and print what they found."""
+    from tale_dspy.cli.console import console, print_json
+    from tale_dspy.optimizers.search.merge import merge_searches
+    from tale_dspy.reports.search_run import load_search_runs, search_sentence, search_summary
+
+    merged = merge_searches(out, shards)
+    if merged is None:
+        return
+    if merged.summary["stopped"]:
+        say(f"not finished: {merged.summary['stopped']}", err=True)
+    if merged.doubled_results:
+        say(f"{merged.doubled_results} results stood there twice (the last counts)", err=True)
+    if json:
+        print_json({**merged.summary, "doubled_results": merged.doubled_results})
+        return
+    for search in load_search_runs(out):
+        say(search_sentence(search))
+        console().print(search_summary(search).rich(console().width))
+    say(f"the same `tale search` command without --shard learns from it, with --out {out}")
 
 
 def show(merged: "MergedRun", *, json: bool) -> None:

@@ -202,13 +202,15 @@ def search(
     with nullcontext(progress) if progress else live_bar(f"search on {plan.data}") as report:
         budget_search.options = replace(budget_search.options, progress=report)
         program = budget_search.compile(job.student, trainset=job.data)
-    file = plan.folder() / PROGRAM_FILE
+    file = plan.run_folder() / PROGRAM_FILE
     program.save(file)
     gains: dict[str, FixedBudgetComparison | None] = {}
     stopped = budget_search.stopped
     try:
-        # A comparison takes a round for each fixed budget: none through a batch, whose rounds take hours.
-        for name in () if stopped or plan.batch else dict.fromkeys(row.predictor for row in budget_search.rows):
+        # A comparison takes a round for each fixed budget: none through a batch, whose rounds take hours. Nor is there
+        # one of a shard: all of them are compared once they are merged.
+        compared = () if stopped or plan.batch or plan.shard else (row.predictor for row in budget_search.rows)
+        for name in dict.fromkeys(compared):
             gains[name] = _gain(job, name, progress)
     except SpendCapReached as e:
         stopped = f"{e} (no comparison with budget:best)"

@@ -31,7 +31,7 @@ from tale_dspy.optimizers.search.question import SearchPlan
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.optimizers.search.rounds import LADDER_CALLS
 from tale_dspy.optimizers.search.runner import SearchJob, SearchRunner
-from tale_dspy.optimizers.search.summary import search_figures
+from tale_dspy.optimizers.search.summary import search_summary
 from tale_dspy.programs.copying import copy_program, language_models
 from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
@@ -299,21 +299,12 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         if job.folder:
             calls, usd = job.folder.cost()
             seconds += job.folder.wall_s
-        by_name = {row.predictor: [r for r in self.rows if r.predictor == row.predictor] for row in self.rows}
-        figures = {name: search_figures(rows) for name, rows in by_name.items()}
+        place = None if job.folder is None else job.folder.path
         self.summary = {
-            "program": self.info["program"]["name"],
-            "model": self.info["config"]["model"],
-            "data": self.info["config"]["data"]["name"],
-            **self.info["config"]["search"],
-            **(search_figures(self.rows) if len(figures) < 2 else {"predictors": figures}),
-            "calls": calls,
-            "cost_usd": usd,
-            "wall_s": round(seconds, 3),
+            **search_summary(self.info, self.rows, calls, usd, seconds, place),
             "notices": list(self.notices.values()),
             "stopped": self.stopped and "cap",
             "message": self.stopped,
-            "run_dir": None if job.folder is None else str(job.folder.path),
         }
         if job.folder:
             job.folder.replace("summary.json", self.summary)

@@ -94,11 +94,11 @@ class JournalFolder(ABC):
             self.replace("run.json", info)
         for name in (self.results, "calls.jsonl"):
             self._files[name] = open_for_appending(self.path / name)
-        self.read_results()
         summary = self.path / "summary.json"
         require_plain_file(summary)
         wall = read_json(summary).get("wall_s") if summary.exists() else None
         self.wall_s = float(wall) if isinstance(wall, int | float) else 0.0
+        self.read_results()
 
     @abstractmethod
     def read_results(self) -> None:
@@ -162,6 +162,11 @@ class JournalFolder(ABC):
             temporary.unlink(missing_ok=True)
             raise cannot_write(self.path / name, e) from e
 
+    def drop_results(self, rows: Iterable[JsonObject]) -> None:
+        """Keep these results alone, since others are asked for again: the run has not ended any more."""
+        (self.path / "summary.json").unlink(missing_ok=True)
+        self.rewrite(self.results, rows)
+
     def close(self) -> None:
         """Close the files and let others in."""
         for descriptor in self._files.values():
@@ -211,7 +216,7 @@ class RunFolder(JournalFolder):
             self._done = _sorted_keys(keys)
         if self._retry_errors and self.summary.outcomes["error"]:
             answered = (r.to_json() for _, r in iter_jsonl(records, Record.from_json) if r.outcome != "error")
-            self.rewrite(RECORDS, answered)
+            self.drop_results(answered)
             self._retry_errors, self.summary = False, RunSummary(single=self._single)
             self.read_results()
         self.resumed = self.summary.records

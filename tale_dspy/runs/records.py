@@ -9,7 +9,7 @@ columns that comparisons use are made in `columns`.
 import copy
 import importlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +25,16 @@ from tale_dspy.runs.columns import (
     joined_columns,
     last_places,
 )
+from tale_dspy.runs.completeness import (
+    check_all_answered,
+    check_lines,
+    check_shard_ids,
+    counted_records,
+    unended_shards,
+)
 from tale_dspy.runs.files import iter_jsonl, line_at, read_json, read_jsonl
 from tale_dspy.runs.record import OUTCOMES, AnswerOutcome, Record
-from tale_dspy.runs.shards import check_shard_ids, joined_info, shard_folders
+from tale_dspy.runs.shards import joined_info, shard_folders
 from tale_dspy.runs.stored_columns import read_columns
 from tale_dspy.runs.summary import RunSummary
 from tale_dspy.runs.summary_html import summary_html
@@ -112,6 +119,7 @@ class Run:
         self._read: list[Record] | None = None
         self._total = total
         self._columns: RunColumns | None = None
+        self._lines: tuple[int, ...] = ()
         self.doubled = 0
 
     def __repr__(self) -> str:
@@ -184,9 +192,10 @@ class Run:
         total, columns = RunSummary(single=single), list[RunColumns]()
         for folder in self.parts:
             part, summary = read_part(folder, single=single)
-            check_shard_ids(folder, part.ids)
             columns.append(part)
             total.merge(summary)
+        self._lines = tuple(map(len, columns))
+        check_shard_ids(self.parts, [part.ids for part in columns])
         self._columns, self._total = joined_columns(columns), total
         if len(self.parts) > 1:
             self._count_once()
@@ -296,8 +305,11 @@ def load_run(path: str | Path) -> Run:
     parts = tuple(shards) or (folder,)
     infos = [checked_info(part) for part in parts]
     info, missing = joined_info(folder, shards, infos)
+    if "search" in info.get("config", {}):
+        hint = "`tale merge` makes one search of its shards" if shards else "its questions have no answers of a run"
+        raise RunFolderError(f"{folder} is the folder of a search, and no run: {hint}")
     summaries = [read_json(part / "summary.json") if (part / "summary.json").exists() else {} for part in parts]
-    running = _unfinished(folder, shards, summaries)
+    running = unended_shards(folder, summaries) if shards else None
     stops = [missing, *(_text_of(summary, "stopped", folder) for summary in summaries), running]
     walls = [_number_of(summary, "wall_s", folder) for summary in summaries]
     run = Run(
@@ -310,8 +322,13 @@ def load_run(path: str | Path) -> Run:
         parts=parts,
     )
     run._read_columns()
+    counts = [counted_records(summary, part) for part, summary in zip(parts, summaries, strict=True)]
+    for part, lines, counted in zip(parts, run._lines, counts, strict=True):
+        check_lines(part / RECORDS, lines, counted, exactly=not shards and run.stopped is None)
     if not shards and not summaries[0]:
         run.stopped = _unended(run)
+    if shards and run.stopped is None:
+        check_all_answered(folder, len(shards), len(run.columns), info, info.get("config", {}).get("repeats"))
     return run
 
 
@@ -321,15 +338,6 @@ def _unended(run: Run) -> str:
     n_asked, repeats = config.get("data", {}).get("n"), config.get("repeats", 1)
     total = f" of {n_asked * repeats:,}" if isinstance(n_asked, int) and isinstance(repeats, int) else ""
     return f"it was killed or is still going on, with {len(run.columns):,}{total} answers"
-
-
-def _unfinished(folder: Path, shards: Sequence[Path], summaries: Sequence[JsonObject]) -> str | None:
-    """Say how many shards have not ended, or None.
-
-    A shard that still runs, or was killed, has no summary.
-    """
-    count = sum(not summary for summary in summaries) if shards else 0
-    return f"{count} of {len(shards)} shards in {folder} have not ended" if count else None
 
 
 def checked_info(folder: Path) -> JsonObject:

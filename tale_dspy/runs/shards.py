@@ -7,7 +7,7 @@ shard writes an ordinary run folder `OUT/shard-000I-of-000N/`, and `OUT` is read
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,25 +76,6 @@ def shard_of(folder: Path) -> Shard | None:
     """Return the shard that a folder is named after, or None."""
     match = _FOLDER.fullmatch(folder.name)
     return Shard(int(match[1]), int(match[2])) if match and 1 <= int(match[1]) <= int(match[2]) else None
-
-
-def check_shard_ids(folder: Path, ids: Collection[bytes]) -> None:
-    """Refuse a shard's folder if it holds answers of other shards alone.
-
-    It is then a copy of another shard's folder under a wrong name.
-
-    Args:
-        folder: Any run folder; one that is no shard holds what it likes.
-        ids: The questions it has answers of.
-
-    Raises:
-        RunFolderError: If none of them belongs to the shard.
-    """
-    shard = shard_of(folder)
-    if shard is not None and len(ids) and not any(shard.holds(key.decode()) for key in ids):
-        raise RunFolderError(
-            f"{folder} holds no answer of a question of shard {shard}, but {len(ids)} of others: is it a copy?"
-        )
 
 
 def shard_folders(folder: Path) -> list[Path]:

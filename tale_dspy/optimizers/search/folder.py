@@ -45,7 +45,7 @@ class SearchFolder(JournalFolder):
         rows = [SearchRow.from_json(row) for row in read_jsonl(self.path / self.results)]
         if any(map(error_of, rows)):
             rows = [row for row in rows if error_of(row) is None]
-            self.rewrite(self.results, [row.to_json() for row in rows])
+            self.drop_results([row.to_json() for row in rows])
         self.rows = {(row.predictor, row.id): row for row in rows}
 
     def is_done(self, sample: str, repeat: int) -> bool:

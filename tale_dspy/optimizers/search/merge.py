@@ -4,17 +4,32 @@ The folder that holds them becomes that of one search.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tale_dspy.optimizers.search.folder import SearchFolder
-from tale_dspy.optimizers.search.records import SEARCH_FILE
+from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, counted_questions, read_summary
+from tale_dspy.optimizers.search.summary import search_summary
+from tale_dspy.protocols import JsonObject
+from tale_dspy.runs.completeness import check_all_answered, check_lines, check_shard_ids, unended_shards
 from tale_dspy.runs.files import cannot_write, iter_jsonl, read_json, require_plain_file
 from tale_dspy.runs.shards import joined_info
 
 
-def merge_searches(out: Path, shards: Sequence[Path]) -> None:
+@dataclass(frozen=True)
+class MergedSearch:
+    """The searches of shards as one."""
+
+    summary: JsonObject
+    """As `summary.json` of the folder holds it."""
+    doubled_results: int
+    """Results that stood in more than one shard; the last one counts."""
+
+
+def merge_searches(out: Path, shards: Sequence[Path]) -> MergedSearch | None:
     """Write the results of all shards as one search.
 
     Their rows and costs are added to what the folder holds already. Each question and each call is there once, however
@@ -22,15 +37,19 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> None:
 
     Args:
         out: The folder of the whole search.
-        shards: The folders of the shards; none leaves everything as it is.
+        shards: The folders of the shards; none leaves everything as it is, and returns None.
 
     Raises:
-        RunFolderError: If they are of other configurations, or `out` is in use.
+        RunFolderError: If they are of other configurations or splits, miss results, or are copies; or if `out` is in
+            use or holds something else.
         BackendError: If it cannot be written.
     """
     if not shards:
-        return
-    info, _ = joined_info(out, shards, [read_json(shard / "run.json") for shard in shards])
+        return None
+    info, missing = joined_info(out, shards, [read_json(shard / "run.json") for shard in shards])
+    summaries = [read_summary(shard) for shard in shards]
+    unfinished = missing or unended_shards(out, summaries) or _stopped_shards(out, summaries)
+    doubled = _check_shards(out, shards, summaries, None if unfinished else info)
     path = out / "run.json"
     if not path.exists():
         require_plain_file(path)
@@ -38,14 +57,47 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> None:
             path.write_text(json.dumps({**info, "shards": None}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         except OSError as e:
             raise cannot_write(path, e) from e
-    folder = SearchFolder(out, read_json(path))
+    folder = SearchFolder(out, info)
     try:
         parts = [out, *shards]
         rows = {(row["predictor"], row["id"]): row for row in _rows(parts, SEARCH_FILE)}
         folder.rewrite(SEARCH_FILE, rows.values())
         folder.rewrite("calls.jsonl", _once(_rows(parts, "calls.jsonl")))
+        found = [SearchRow.from_json(row) for row in rows.values()]
+        seconds = sum(float(summary.get("wall_s") or 0.0) for summary in summaries)
+        summary = search_summary(info, found, *folder.cost(), seconds, out)
+        stopped = {"stopped": unfinished, "message": unfinished}
+        folder.replace("summary.json", {**summary, **stopped})
+        return MergedSearch({**summary, **stopped}, doubled)
     finally:
         folder.close()
+
+
+def _stopped_shards(out: Path, summaries: Sequence[JsonObject]) -> str | None:
+    count = sum(summary.get("stopped") is not None for summary in summaries)
+    return f"{count} of {len(summaries)} shards in {out} were stopped by a cap" if count else None
+
+
+def _check_shards(out: Path, shards: Sequence[Path], summaries: Sequence[JsonObject], info: JsonObject | None) -> int:
+    """Refuse shards that miss results or hold those of others; return how many results stand in several.
+
+    Args:
+        out: The folder of all shards.
+        shards: Their folders.
+        summaries: Of each; empty where there is none.
+        info: The `run.json` of all, where all have ended; None where results are still to come.
+    """
+    held = []
+    for shard, summary in zip(shards, summaries, strict=True):
+        keys = [(str(row["predictor"]), str(row["id"])) for row in _rows([shard], SEARCH_FILE)]
+        check_lines(shard / SEARCH_FILE, len(keys), counted_questions(summary, shard))
+        held.append(keys)
+    check_shard_ids(shards, [{key.encode() for _, key in keys} for keys in held])
+    every = {key for keys in held for key in keys}
+    if info is not None:
+        for count in Counter(predictor for predictor, _ in every).values() or [0]:
+            check_all_answered(out, len(shards), count, info, 1)
+    return sum(map(len, held)) - len(every)
 
 
 def _rows(parts: Sequence[Path], name: str) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import CallArguments, JsonObject
-from tale_dspy.runs.records import read_jsonl
+from tale_dspy.runs.completeness import check_lines
+from tale_dspy.runs.files import read_json, read_jsonl
 
 SEARCH_FILE = "search.jsonl"
 
@@ -108,6 +109,29 @@ class SearchRow:
             raise RunFolderError(f"a line of {SEARCH_FILE} is none of a search: {e}") from e
 
 
+def read_summary(folder: Path) -> JsonObject:
+    """Read `summary.json`; an empty one where there is none, as while a search goes on."""
+    return read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
+
+
+def counted_questions(summary: JsonObject, folder: Path) -> int | None:
+    """Return how many results a search had when its `summary.json` was written.
+
+    None if there is no summary, or it does not say so.
+
+    Raises:
+        RunFolderError: If a count is no whole number.
+    """
+    parts = summary.get("predictors")
+    figures = [*parts.values()] if isinstance(parts, dict) else [summary]
+    counts = [one.get("n") if isinstance(one, dict) else one for one in figures]
+    if counts == [None]:
+        return None
+    if not all(isinstance(count, int) and not isinstance(count, bool) for count in counts):
+        raise RunFolderError(f"{folder / 'summary.json'}: n must be a whole number, got {counts!r:.60}")
+    return sum(count for count in counts if isinstance(count, int))
+
+
 def load_search(path: str | Path) -> list[SearchRow]:
     """Read the rows of a search.
 
@@ -115,7 +139,7 @@ def load_search(path: str | Path) -> list[SearchRow]:
         path: The folder of a search, or its `search.jsonl`.
 
     Raises:
-        RunFolderError: If there is none, or a line of it is broken.
+        RunFolderError: If there is none, a line of it is broken, or lines are missing.
     """
     file = Path(path)
     if file.is_dir():
@@ -126,4 +150,6 @@ def load_search(path: str | Path) -> list[SearchRow]:
     rows = {(row["predictor"], row["id"]): row for row in lines if {"predictor", "id"} <= row.keys()}
     if lines and not rows:
         raise RunFolderError(f"{file} is none of a search: its lines lack predictor and id")
+    if Path(path).is_dir():
+        check_lines(file, len(rows), counted_questions(read_summary(Path(path)), Path(path)))
     return [SearchRow.from_json(row) for row in rows.values()]

@@ -2,12 +2,44 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tale_dspy.optimizers.search.folder import FAILED
 from tale_dspy.optimizers.search.question import NO_GAIN, NO_TOKENS, NOT_CONFIRMED, WRONG
 from tale_dspy.optimizers.search.records import BestBudget, SearchRow
 from tale_dspy.protocols import JsonObject
 from tale_dspy.statistics import mean_known
+
+
+def search_summary(
+    info: JsonObject, rows: Sequence[SearchRow], calls: int, cost_usd: float | None, seconds: float, folder: Path | None
+) -> JsonObject:
+    """Return what `summary.json` says of a search that has ended by itself.
+
+    Args:
+        info: Its `run.json`.
+        rows: What it found, of all predictors.
+        calls: How many were answered.
+        cost_usd: What they cost; None where a price is unknown.
+        seconds: How long it took, in all processes.
+        folder: Where it is kept.
+    """
+    by_name = {row.predictor: [r for r in rows if r.predictor == row.predictor] for row in rows}
+    figures = {name: search_figures(found) for name, found in by_name.items()}
+    return {
+        "program": info["program"]["name"],
+        "model": info["config"]["model"],
+        "data": info["config"]["data"]["name"],
+        **info["config"]["search"],
+        **(search_figures(rows) if len(figures) < 2 else {"predictors": figures}),
+        "calls": calls,
+        "cost_usd": cost_usd,
+        "wall_s": round(seconds, 3),
+        "notices": [],
+        "stopped": None,
+        "message": None,
+        "run_dir": None if folder is None else str(folder),
+    }
 
 
 def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
