@@ -1,4 +1,6 @@
-"""Whether run folders hold what was written to them: all lines, and of shards the questions of each.
+"""Whether run folders hold what was written to them.
+
+That is all lines, and in each shard its own questions.
 
 Nothing is read for it a second time: lines are counted, and ids collected, while a run is read.
 """

@@ -163,7 +163,10 @@ class JournalFolder(ABC):
             raise cannot_write(self.path / name, e) from e
 
     def drop_results(self, rows: Iterable[JsonObject]) -> None:
-        """Keep these results alone, since others are asked for again: the run has not ended any more."""
+        """Keep these results alone.
+
+        Others are asked for again: the run has not ended any more, and its summary is removed.
+        """
         (self.path / "summary.json").unlink(missing_ok=True)
         self.rewrite(self.results, rows)
 

@@ -79,7 +79,9 @@ def _stopped_shards(out: Path, summaries: Sequence[JsonObject]) -> str | None:
 
 
 def _check_shards(out: Path, shards: Sequence[Path], summaries: Sequence[JsonObject], info: JsonObject | None) -> int:
-    """Refuse shards that miss results or hold those of others; return how many results stand in several.
+    """Refuse shards that miss results or hold those of others.
+
+    It returns how many results stand in several shards.
 
     Args:
         out: The folder of all shards.

@@ -110,7 +110,10 @@ class SearchRow:
 
 
 def read_summary(folder: Path) -> JsonObject:
-    """Read `summary.json`; an empty one where there is none, as while a search goes on."""
+    """Read `summary.json`.
+
+    It returns an empty one where there is none, as while a search goes on.
+    """
     return read_json(folder / "summary.json") if (folder / "summary.json").exists() else {}
 
 
