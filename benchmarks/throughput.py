@@ -1,5 +1,7 @@
 """Wall and CPU of `tale_dspy.evaluate` against plain `dspy.Evaluate` on `dspy.ChainOfThought`.
 
+With engine `litellm` also against bare `litellm.completion` in as many threads, which is the least it can take.
+
     python benchmarks/throughput.py                      # both engines, 5 alternating rounds
     python benchmarks/throughput.py --engine auto --questions 300 --latency 0.1 --url http://127.0.0.1:8123/v1
 
@@ -18,8 +20,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 WIDTH = 32
+
+_NAMES = {"bare": "litellm.completion", "plain": "dspy.Evaluate on CoT"}
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
@@ -34,12 +40,15 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     rows = word_problems(args.questions)
     examples = [dspy.Example(question=r["question"], answer=r["answer"]).with_inputs("question") for r in rows]
     settings = {"api_base": args.url, "api_key": "none", "cache": False}
-    if args.one == "plain":
+    if args.one in ("plain", "bare"):
         lm = dspy.LM("openai/gpt-4o-mini", engine=args.engine, **settings)
     else:
         lm = tale_dspy.LM("openai/gpt-4o-mini", engine=args.engine, **settings)
 
     def run(rows: list[dspy.Example]) -> None:
+        if args.one == "bare":
+            _call_litellm(rows, args.url)
+            return
         if args.one == "plain":
             with dspy.context(lm=lm):
                 metric = lambda example, pred, trace=None: pred.answer == example.answer  # noqa: E731
@@ -64,6 +73,23 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "process_wall_s": wall,
         "ratio": stats["window_s"] / (math.ceil(requests / WIDTH) * args.latency),
     }
+
+
+def _call_litellm(rows: list[Any], url: str) -> None:
+    """Ask each question by `litellm.completion` and nothing else, with the prompt of `tale eval cot`."""
+    import dspy
+    import litellm
+
+    import tale_dspy
+
+    signature = dspy.Signature("question -> reasoning, answer")
+    prompts = [tale_dspy.TaleAdapter().format(signature, [], {"question": row.question}) for row in rows]
+
+    def ask(messages: list[dict[str, Any]]) -> object:
+        return litellm.completion("openai/gpt-4o-mini", messages, api_base=url, api_key="none")
+
+    with ThreadPoolExecutor(WIDTH) as pool:
+        list(pool.map(ask, prompts))
 
 
 def _get(url: str, page: str) -> dict[str, float]:
@@ -101,7 +127,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--url", help="another OpenAI-compatible server with /stats and /reset")
     parser.add_argument("--scratch", default="/tmp/tale-benchmark")
-    parser.add_argument("--one", choices=["plain", "cot", "tale-ep"], help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=["bare", "plain", "cot", "tale-ep"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args)))
@@ -109,14 +135,17 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         args.url = args.url or stack.enter_context(scripted_server(args))
         for engine in [args.engine] if args.engine else ["auto", "litellm"]:
-            rows: dict[str, list[dict[str, float]]] = {"plain": [], "cot": [], "tale-ep": []}
+            contenders = ["plain", "cot", "tale-ep"] if engine == "auto" else ["bare", "plain", "cot", "tale-ep"]
+            rows: dict[str, list[dict[str, float]]] = {contender: [] for contender in contenders}
             for _ in range(args.rounds):
                 for contender in rows:
                     rows[contender].append(one(args, engine, contender))
             print(f"\nengine {engine}: median of {args.rounds} alternating rounds (min - max)")
             print(f"{'contender':24}{'CPU ms/call':>22}{'wall s':>20}{'wall/floor':>22}")
             for contender, measured in rows.items():
-                name = "dspy.Evaluate on CoT" if contender == "plain" else f"tale {contender}"
+                name = {"plain": "dspy.Evaluate on CoT", "bare": "litellm.completion"}.get(
+                    contender, f"tale {contender}"
+                )
                 cpu, wall, ratio = (_median_and_range(measured, key) for key in ("cpu_ms", "wall_s", "ratio"))
                 print(f"{name:24}{cpu:>22}{wall:>20}{ratio:>22}")
 
