@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from tale_dspy.runs.options import Tally
 
 
+PIPED_WIDTH = 160
+"""Columns of what goes into a file or a pipe, where nothing has to fit a screen."""
+LEAST_WIDTH = 80
+"""Columns that tables need: on a narrower terminal their lines are broken, so that no figure is cut off."""
+
+
 def console(*, stderr: bool = False) -> "Console":
     """Return a console on stdout or stderr.
 
@@ -22,8 +28,12 @@ def console(*, stderr: bool = False) -> "Console":
     """
     from tale_dspy.cli.visible_console import VisibleConsole
 
-    stream = sys.stderr if stderr else sys.stdout
-    return VisibleConsole(stderr=stderr, width=None if stream.isatty() else 160)
+    if not (sys.stderr if stderr else sys.stdout).isatty():
+        return VisibleConsole(stderr=stderr, width=PIPED_WIDTH)
+    screen = VisibleConsole(stderr=stderr)
+    if not stderr:  # where the live bar is, which fits every terminal
+        screen.width = max(screen.width, LEAST_WIDTH)
+    return screen
 
 
 def confirmed() -> bool:

@@ -134,6 +134,16 @@ def test_json_survives_an_output_that_is_not_utf8() -> None:
     assert json.loads(result.stdout) == {"text": "é 😀"}
 
 
+def test_a_narrow_terminal_cuts_no_figure(tale: Any, task_flags: list[str], tmp_path: Path) -> None:
+    assert tale("eval", "cot", *task_flags, "--out", "a").code == tale("eval", "direct", *task_flags, "--out", "b").code
+    shown = {}
+    for columns in (50, 80):
+        code, lines = on_terminal(columns, "report", "a", "b", cwd=tmp_path)
+        assert code == 0
+        shown[columns] = [" ".join(line.split()) for line in lines]
+    assert shown[50] == shown[80] and any("McNemar p = " in line for line in shown[50])
+
+
 def test_piped_output_is_wide_and_plain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     console().print("x" * 160, style="red")
