@@ -121,17 +121,32 @@ def _in_words(text: str) -> float | None:
     fields = json_object(text)
     if fields is not None:
         return _in_json(fields)
-    text = _normalize_reply(re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", EQUATION.sub("", text)))
+    text = re.sub(r"\[\[[^\[\]]{0,40}\]\]", " ", text)
+    with_equations, text = _normalize_reply(text), _normalize_reply(EQUATION.sub("", text))
     for label in (BUDGET, TOTAL, CONCLUDES) if TOKENS_WORD.search(text) else (BUDGET,):
         labels = [m for m in label.finditer(text) if not OTHER_TOKENS.search(text[max(0, m.start() - 60) : m.start()])]
         labels = [m for m in labels if m.re is not BUDGET or m[1]] or labels  # a total budget before those of steps
         if labels and (number := RANGE.match(text, labels[-1].end())) and not NOT_A_BUDGET.match(text, number.end()):
             return _upper_end(number)
+    if TOKENS_WORD.search(text) and (number := _on_a_line_of_its_own(with_equations)) is not None:
+        return number
     parts = [m[1] for m in ITEM.finditer(text)]
     if len(parts) > 1:
         return sum(filter(None, map(_token_value, parts)))
     tokens = _of_tokens(text)
     return _bare_number(text) if tokens is None else tokens
+
+
+def _on_a_line_of_its_own(text: str) -> float | None:
+    """Read a number that is the whole last or first of several lines.
+
+    The others explain it.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in (lines[-1], lines[0]) if len(lines) > 1 else ():
+        if (number := RANGE.match(line)) and not line[number.end() :].strip(" .*"):
+            return _upper_end(number)
+    return None
 
 
 def _of_tokens(text: str) -> float | None:
