@@ -226,5 +226,7 @@ _Number = TypeVar("_Number", int, float)
 
 def total_or_none(values: Sequence[_Number | None]) -> _Number | None:
     """Sum up; None if any part is unknown or there is no part."""
+    if not values or None in values:
+        return None
     known = [v for v in values if v is not None]
-    return sum(known[1:], known[0]) if known and len(known) == len(values) else None
+    return sum(known[1:], known[0])

@@ -329,6 +329,8 @@ class Ledger:
         return f"spend cap reached: {' and '.join(parts)}, and {room}"
 
     def _warn_near_cap(self) -> None:
+        if not self.capped:
+            return
         usd, tokens = self._used_amounts()
         share = max(usd / (self.max_usd or math.inf), tokens / (self.max_total_output_tokens or math.inf))
         for threshold in _WARN_AT:

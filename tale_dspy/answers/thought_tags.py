@@ -5,6 +5,7 @@ native thinking goes; nothing that reads an answer, a budget or a field may see 
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _NAMES = (
@@ -64,6 +65,7 @@ class SplitReply(NamedTuple):
     """Whether the thought came to its end; if not, there is no answer after it."""
 
 
+@lru_cache(maxsize=64)  # LM, history and adapter each ask for the thought of the same reply
 def split_thought(reply: str) -> SplitReply:
     """Split a reply at the tags of thinking.
 

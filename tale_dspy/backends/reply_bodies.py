@@ -14,6 +14,7 @@ from tale_dspy.protocols import JsonObject
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
+_COUNTED = frozenset((*_COUNTS, *_DETAILS))
 
 _THOUGHTS = ("reasoning_content", "reasoning")
 
@@ -128,7 +129,7 @@ def _repair_usage(data: JsonObject) -> JsonObject:
         return {}
     if not isinstance(usage, Mapping):
         return {"usage": None}
-    repaired = {k: v for k, v in usage.items() if k not in (*_COUNTS, *_DETAILS)}
+    repaired = {k: v for k, v in usage.items() if k not in _COUNTED}
     repaired |= {k: count for k in _COUNTS if (count := _whole_count(usage.get(k))) is not None}
     for name in _DETAILS:
         if isinstance(usage.get(name), Mapping):
