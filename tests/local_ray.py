@@ -19,7 +19,21 @@ class Actor:
         self.target = target
 
     def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=getattr(self.target, name))
+        method = getattr(self.target, name)
+        return SimpleNamespace(remote=lambda *arguments: Answer(method(*arguments)))
+
+
+class Answer:
+    """What an actor has answered: a reference, and its future."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def future(self) -> "Answer":
+        return self
+
+    def result(self) -> Any:
+        return self.value
 
 
 class Task:
@@ -57,7 +71,9 @@ class LocalRay:
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=make))
 
     def get(self, what: Any) -> Any:
-        return what.result() if isinstance(what, Task) else what
+        if isinstance(what, list):
+            return [self.get(one) for one in what]
+        return what.result()
 
     def wait(self, tasks: list[Task], timeout: float, num_returns: int = 1) -> tuple[list[Task], list[Task]]:
         return tasks[:num_returns], tasks[num_returns:]

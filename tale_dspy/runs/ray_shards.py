@@ -84,16 +84,24 @@ class _Outcome:
     message: str = ""
 
 
+def _answer_of(reference: Any) -> Any:
+    """Wait in a worker for an answer of the coordinator.
+
+    Not with `ray.get`: a worker that waits there gives its core away, and Ray starts one more shard on it.
+    """
+    return reference.future().result()
+
+
 class _LeaseHolder:
     """Reaches the book from a worker."""
 
-    def __init__(self, ray: Any, coordinator: Any, shard: int, attempt: int) -> None:
-        self._ray, self._coordinator, self._shard, self._attempt = ray, coordinator, shard, attempt
+    def __init__(self, coordinator: Any, shard: int, attempt: int) -> None:
+        self._coordinator, self._shard, self._attempt = coordinator, shard, attempt
         self._learned, self._seen = Counter[Hashable](), 0
 
     def lease(self, used: Room, held: Room, need: Room, block: Room) -> LeaseAnswer:
         lease = self._coordinator.lease.remote(self._shard, self._attempt, used, held, need, block)
-        answer: LeaseAnswer = self._ray.get(lease)
+        answer: LeaseAnswer = _answer_of(lease)
         return answer
 
     @contextlib.contextmanager
@@ -116,17 +124,17 @@ class _LeaseHolder:
             ended.set()
 
     def close(self, used: Room) -> None:
-        self._ray.get(self._coordinator.close.remote(self._shard, self._attempt, used))
+        _answer_of(self._coordinator.close.remote(self._shard, self._attempt, used))
 
     def reserve(self, requests: int, tokens: int) -> float:
-        return float(self._ray.get(self._coordinator.reserve.remote(requests, tokens)))
+        return float(_answer_of(self._coordinator.reserve.remote(requests, tokens)))
 
     def share(self, lessons: Sequence[Hashable]) -> list[Any]:
         counted = []
         for lesson in lessons:
             self._learned[lesson] += 1
             counted.append((lesson, self._learned[lesson]))
-        new, self._seen = self._ray.get(self._coordinator.share.remote(self._shard, counted, self._seen))
+        new, self._seen = _answer_of(self._coordinator.share.remote(self._shard, counted, self._seen))
         return list(new)
 
 
@@ -136,8 +144,8 @@ class _Reporter:
     It interrupts the shard, as Ctrl-C does, if the answer says to stop.
     """
 
-    def __init__(self, ray: Any, coordinator: Any, shard: int) -> None:
-        self._ray, self._coordinator, self._shard = ray, coordinator, shard
+    def __init__(self, coordinator: Any, shard: int) -> None:
+        self._coordinator, self._shard = coordinator, shard
         self._lock, self._due = threading.Lock(), 0.0
         self._answer: Any = None
         self.last: Tally | None = None
@@ -148,7 +156,7 @@ class _Reporter:
             if now < self._due:
                 return
             self._due = now + REPORT_S
-            is_ending = self._answer is not None and self._ray.get(self._answer)
+            is_ending = self._answer is not None and _answer_of(self._answer)
             self.send()
         if is_ending:
             raise KeyboardInterrupt  # in a worker's thread: it ends the run as any fault does
@@ -169,14 +177,12 @@ def do_shard(work: ShardWork, shard: Shard, out: str, cwd: str, limits: SharedLi
         limits: Of all shards together.
         coordinator: The actor.
     """
-    import ray
-
     from tale_dspy.runs.shared_caps import SharedCaps  # with DSPy, which the command itself has no use for
 
     os.chdir(cwd)
     number = shard.number
-    attempt, earlier = ray.get(coordinator.open.remote(number, (socket.gethostname(), os.getpid())))
-    holder, reporter = _LeaseHolder(ray, coordinator, number, attempt), _Reporter(ray, coordinator, number)
+    attempt, earlier = _answer_of(coordinator.open.remote(number, (socket.gethostname(), os.getpid())))
+    holder, reporter = _LeaseHolder(coordinator, number, attempt), _Reporter(coordinator, number)
     caps = None
     if limits.max_usd is not None or limits.max_total_output_tokens is not None:
         caps = SharedCaps.leased(
