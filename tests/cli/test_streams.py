@@ -41,6 +41,13 @@ def test_litellm_is_told_to_be_quiet_unless_the_user_wants_it_loud() -> None:
     assert run(code, LITELLM_LOG="DEBUG").stdout == "DEBUG\n"
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m tale_dspy.cli.main runs . {closed}"
+    result = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 STUCK = """
 import threading
 from tale_dspy.cli import streams
