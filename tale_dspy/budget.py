@@ -183,13 +183,26 @@ def check_budget(value: object, name: str = "token_budget") -> int:
     Raises:
         UsageError: If it is not a whole number of at least 1.
     """
+    return _check_whole(value, name, "whole number of tokens")
+
+
+def check_count(value: object, name: str) -> int:
+    """Return a number of calls, trials or threads as an int.
+
+    Raises:
+        UsageError: If it is not a whole number of at least 1.
+    """
+    return _check_whole(value, name, "whole number")
+
+
+def _check_whole(value: object, name: str, kind: str) -> int:
     try:
-        tokens = index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else 0
+        number = index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else 0
     except TypeError:  # an array of several
-        tokens = 0
-    if tokens < 1:
-        raise UsageError(f"{name} must be a whole number of tokens of at least 1, got {value!r}")
-    return tokens
+        number = 0
+    if number < 1:
+        raise UsageError(f"{name} must be a {kind} of at least 1, got {value!r}")
+    return number
 
 
 def check_effort(value: object, name: str = "effort") -> str:

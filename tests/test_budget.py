@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tale_dspy.budget import Budget, BudgetLimits, BudgetValue, check_budget, read_budget, split_stated
+from tale_dspy.budget import Budget, BudgetLimits, BudgetValue, check_budget, check_count, read_budget, split_stated
 from tale_dspy.errors import UsageError
 
 
@@ -227,3 +227,10 @@ def test_what_is_no_budget_is_refused(written: Any) -> None:
 def test_an_empty_budget_is_refused() -> None:
     with pytest.raises(UsageError, match="neither"):
         BudgetValue()
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "3", None, float("nan")])
+def test_a_count_is_a_whole_number_of_at_least_1(value: object) -> None:
+    assert check_count(3, "trials") == 3
+    with pytest.raises(UsageError, match=r"^trials must be a whole number of at least 1, got "):
+        check_count(value, "trials")

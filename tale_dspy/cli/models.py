@@ -81,15 +81,24 @@ def check_provider(plan: Plan, lm: "LM") -> None:
     import openai.resources  # noqa: F401
 
     litellm.ModelResponse()  # builds its schema, about which pydantic warns: now, while that goes nowhere
+    _check_name("--model", plan.model, plan.api_base)
+    for model in plan.fallback or ():
+        if not is_local(model):
+            _check_name("--fallback", model, None)
+
+
+def _check_name(flag: str, model: str, api_base: str | None) -> None:
+    import litellm
+
     try:
-        litellm.get_llm_provider(plan.model, api_base=plan.api_base)
+        litellm.get_llm_provider(model, api_base=api_base)
     except litellm.exceptions.BadRequestError:
         from litellm.types.utils import LlmProviders
 
-        name, slash, _ = plan.model.partition("/")
+        name, slash, _ = model.partition("/")
         hint = suggestion(name, [provider.value for provider in LlmProviders] if slash else ["embedded"])
         raise UsageError(
-            f"--model {plan.model}: LiteLLM knows no provider of this name{hint or ';'} give PROVIDER/MODEL, such as "
+            f"{flag} {model}: LiteLLM knows no provider of this name{hint or ';'} give PROVIDER/MODEL, such as "
             "openai/gpt-4o-mini, and openai/MODEL with --api-base for a server of your own"
         ) from None
 

@@ -71,6 +71,8 @@ def run_command(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> 
     """Tune wording, form, demos and budgets for accuracy and tokens together."""
     from tale_dspy.cli.console import console, print_json
 
+    if plan.max_tokens is not None and plan.max_tokens < 1:
+        raise UsageError(f"--reply-tokens must be at least 1, got {plan.max_tokens}")
     plan = replace(plan, out=plan.out or plan.folder().with_name(f"{plan.folder().name}--tune")).checked()
     with redirect_stdout(sys.stderr):
         result = tune(plan, _options(tuning, plan))

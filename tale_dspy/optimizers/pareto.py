@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from tale_dspy.accounting.tracking import track
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import check_count
 from tale_dspy.datasets import Dataset, example_ids
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
@@ -88,7 +88,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         **options: Any,
     ) -> None:
         self.metric, self.space = metric, space or SearchSpace()
-        self.trials = check_budget(trials, "trials")
+        self.trials = check_count(trials, "trials")
         if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
             raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
         self.rule: dict[str, float] = {"max_loss": max_loss} if max_tokens is None else {"max_tokens": max_tokens}

@@ -14,7 +14,7 @@ import dspy
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.backends.reasoning_params import check_mode
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import check_count
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.scaling import scaled
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, with_estimator
@@ -69,7 +69,7 @@ class SearchSpace:
         for k in self.demos:
             if isinstance(k, bool) or not isinstance(k, int) or k < 0:
                 raise UsageError(f"demos must be whole numbers of at least 0, got {k!r}")
-        check_budget(self.demo_sets, "demo_sets")
+        check_count(self.demo_sets, "demo_sets")
         for mode in self.modes:
             check_mode(mode)
         for form in self.forms:

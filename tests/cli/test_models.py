@@ -42,6 +42,14 @@ def test_a_provider_that_nobody_knows_is_said(engine: str) -> None:
         check_provider(plan, language_model(plan))
 
 
+def test_a_provider_of_a_fallback_that_nobody_knows_is_said() -> None:
+    plan = Plan(**GIVEN, fallback=["openai/gpt-4o", "opnai/gpt-4o"])
+    with pytest.raises(
+        UsageError, match="--fallback opnai/gpt-4o: LiteLLM knows no provider of this name; did you mean"
+    ):
+        check_provider(plan, language_model(plan))
+
+
 @pytest.mark.parametrize("engine", ["auto", "lm15", "litellm"])
 def test_a_provider_that_is_known_is_not_asked(engine: str) -> None:
     plan = Plan(**GIVEN, engine=engine)

@@ -37,6 +37,8 @@ def test_a_cap_ends_it_with_exit_code_3(tale: Any, task_flags: list[str]) -> Non
     ("args", "sentence"),
     [
         (["--max-drop", "-1"], "--max-drop is in points, from 0 to 100, got -1"),
+        (["--reply-tokens", "0"], "--reply-tokens must be at least 1, got 0"),
+        (["--trials", "0"], "trials must be a whole number of at least 1, got 0"),
         (["--optimizer", "sgd"], "optimizer must be one of pareto, mipro, gepa, got 'sgd'"),
         (["--forms", "loud"], "form must be one of"),
         (["--demos", "few"], "--demos must be whole numbers separated by commas, got 'few'"),

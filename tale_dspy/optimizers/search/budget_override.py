@@ -172,6 +172,7 @@ def searchable_predictors(program: Program) -> list[str]:
     names = list(budgeted_predictors(program))
     if not names:
         raise UsageError(
-            f"{type(program).__name__} has no budgeted predictor to search: make it one with tale_dspy.budgeted(...)"
+            f"{type(program).__name__} has no budgeted predictor: take tale-ep or budget:N, or make it "
+            "one with tale_dspy.budgeted(...)"
         )
     return names

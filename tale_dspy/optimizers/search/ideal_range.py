@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import check_count
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search.offline_eval import ExpectedOutcome, by_budget, check_rows, inputs_of
 from tale_dspy.optimizers.search.records import SearchRow, Trial
@@ -202,7 +202,7 @@ def estimated_budgets(estimator: Any, rows: Sequence[SearchRow], concurrency: in
         budget: int = estimator(**inputs_of(row)).token_budget
         return budget
 
-    with ThreadPoolExecutor(check_budget(concurrency, "concurrency")) as pool:
+    with ThreadPoolExecutor(check_count(concurrency, "concurrency")) as pool:
         # Each in a copy of this context: DSPy's settings and the ledger of `track` follow into the threads.
         futures = {row.id: pool.submit(contextvars.copy_context().run, budget, row) for row in rows}
         return {key: future.result() for key, future in futures.items()}

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tale_dspy.budget import check_budget
+from tale_dspy.budget import check_count
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search.budget_space import BudgetKey, BudgetSpace, EffortLadder, TokenRange
 from tale_dspy.optimizers.search.records import BestBudget, ConfirmationDraws, Trial, VanillaAnswer
@@ -78,8 +78,8 @@ class SearchPlan:
     """Budgets put to that test, the cheapest first, until one stands it."""
 
     def __post_init__(self) -> None:
-        check_budget(self.calls_per_question, "calls_per_question")
-        check_budget(self.candidates, "candidates")
+        check_count(self.calls_per_question, "calls_per_question")
+        check_count(self.candidates, "candidates")
         if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 0:
             raise UsageError(f"repeats must be a whole number of at least 0, got {self.repeats!r}")
 
