@@ -93,7 +93,7 @@ def test_wrong_input_is_one_sentence(flags: list[str], said: str, tale: Any, tas
 
 def test_a_program_without_a_budget_is_refused(tale: Any, task_flags: list[str]) -> None:
     result = tale("search", *task_flags, "cot")
-    assert result.code == 2 and "no budgeted predictor to search" in result.sentence
+    assert result.code == 2 and "no budgeted predictor: take tale-ep" in result.sentence
 
 
 def test_a_refused_key_is_a_failure(tale: Any, task_flags: list[str], server: Any) -> None:
