@@ -12,7 +12,7 @@ def test_a_question_is_found_by_its_id_or_how_it_begins() -> None:
     run = make_run([make_record(i, id=key, repeat=k) for i, key in enumerate(["ab1", "ab2", "c"]) for k in (0, 1)])
     assert [(r.id, r.repeat) for r in find_records(run, "ab2")] == [("ab2", 0), ("ab2", 1)]
     assert {r.id for r in find_records(run, "c")} == {"c"}
-    for wanted, message in (("ab", "2 questions whose id begins with ab"), ("x", "no question x")):
+    for wanted, message in (("ab", "2 questions whose id begins with 'ab'"), ("x", "no question 'x'")):
         with pytest.raises(UsageError, match=message):
             find_records(run, wanted)
 
