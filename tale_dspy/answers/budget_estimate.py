@@ -128,8 +128,8 @@ def _in_words(text: str) -> float | None:
         labels = [m for m in labels if m.re is not BUDGET or m[1]] or labels  # a total budget before those of steps
         if labels and (number := RANGE.match(text, labels[-1].end())) and not NOT_A_BUDGET.match(text, number.end()):
             return _upper_end(number)
-    if TOKENS_WORD.search(text) and (number := _on_a_line_of_its_own(with_equations)) is not None:
-        return number
+    if TOKENS_WORD.search(text) and (alone := _on_a_line_of_its_own(with_equations)) is not None:
+        return alone
     parts = [m[1] for m in ITEM.finditer(text)]
     if len(parts) > 1:
         return sum(filter(None, map(_token_value, parts)))
