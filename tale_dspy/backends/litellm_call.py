@@ -111,10 +111,12 @@ def _call_within_another() -> ContextVar[bool] | None:
         litellm._async_input_callback,
         litellm._async_success_callback,
         litellm._async_failure_callback,
-        litellm.max_budget,
     )
     try:
         from litellm._internal_context import is_internal_call
     except ImportError:  # an earlier release
         return None
-    return None if any(readers) else is_internal_call
+    # Gemini's routes make a cache on import, which LiteLLM lists as a callback; without `litellm.cache` it reads nothing.
+    unread = [] if litellm.cache is not None else ["cache"]
+    is_read = any(callback not in unread for callbacks in readers for callback in callbacks)
+    return None if is_read or litellm.max_budget else is_internal_call

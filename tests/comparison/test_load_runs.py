@@ -31,7 +31,7 @@ def test_a_search_is_no_run_to_compare(tmp_path: Path) -> None:
     path = folder_of(tmp_path / "s")
     info = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps({**info, "config": {**info["config"], "search": {"sampler": "grid"}}}))
-    with pytest.raises(RunFolderError, match="s is a search, not a run"):
+    with pytest.raises(RunFolderError, match="s is the folder of a search, and no run"):
         load_runs([folder_of(tmp_path / "a"), path])
 
 
