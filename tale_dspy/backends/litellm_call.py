@@ -116,7 +116,7 @@ def _call_within_another() -> ContextVar[bool] | None:
         from litellm._internal_context import is_internal_call
     except ImportError:  # an earlier release
         return None
-    # Gemini's routes make a cache on import, which LiteLLM lists as a callback; without `litellm.cache` it reads nothing.
+    # Gemini's routes make a cache on import, listed as a callback; without `litellm.cache` it reads nothing.
     unread = [] if litellm.cache is not None else ["cache"]
     is_read = any(callback not in unread for callbacks in readers for callback in callbacks)
     return None if is_read or litellm.max_budget else is_internal_call
