@@ -201,18 +201,18 @@ class WorkRunner(Generic[T, R]):
         try:
             calls = next(work)
             while True:
-                asked = []
+                call_tasks = []
                 for call in calls:
                     key = call.sample.id, call.sample.repeat
                     if key not in tasks:
                         tasks[key] = questions.start_call(self._aask(call))
-                    asked.append(tasks[key])
-                await questions.wait_for_calls(asked, or_delay=all(call.may_come_later for call in calls))
+                    call_tasks.append(tasks[key])
+                await questions.wait_for_calls(call_tasks, or_delay=all(call.may_come_later for call in calls))
                 answers = [
                     replace(task.result(), delays=call.sample.delays)
                     if task.done()
                     else ProgramAnswer({}, 0.0, call.sample.delays, waiting=True)
-                    for call, task in zip(calls, asked, strict=True)
+                    for call, task in zip(calls, call_tasks, strict=True)
                 ]
                 calls = work.send(answers)
         except StopIteration as e:

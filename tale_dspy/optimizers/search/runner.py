@@ -212,10 +212,10 @@ class SearchRunner:
                 for draw in draws:
                     if draw not in calls:
                         calls[draw] = self._call_of(question, draw, may_come_later=True)
-                asked = [calls[draw] for draw in draws]
-                answers = yield [call for call, _ in asked]
+                pending = [calls[draw] for draw in draws]
+                answers = yield [call for call, _ in pending]
                 draws = search.send(
-                    [_query_result(call, probe, a) for (call, probe), a in zip(asked, answers, strict=True)]
+                    [_query_result(call, probe, a) for (call, probe), a in zip(pending, answers, strict=True)]
                 )
         except StopIteration as e:
             result: QuestionResult = e.value
