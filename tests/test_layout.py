@@ -22,7 +22,7 @@ FLOORS = [
     [
         *("errors", "budget", "answers", "display", "prompts", "prompt_forms", "fields"),
         *("replies", "reply_sections", "ids", "tables", "row_stream", "statistics", "dspy_bridge", "protocols"),
-        *("step_drivers", "task_signature", "output_paths"),
+        *("step_drivers", "task_signature", "output_paths", "python_text"),
     ],
     ["backends", "accounting"],
     [

@@ -7,6 +7,8 @@ import ast
 import json
 import re
 
+from tale_dspy.python_text import parse_in_threads
+
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.{1,20000}?)```", re.DOTALL | re.IGNORECASE)
 # The names of an answer, the surest first.
 _KEYS = (
@@ -57,7 +59,7 @@ def _load_literal(text: str, as_written: bool) -> object:
     if len(text) > _MAX_LITERAL or "'" not in text:
         return None
     try:
-        return ast.literal_eval(text)
+        return parse_in_threads(lambda: ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 

@@ -27,6 +27,7 @@ from tale_dspy.programs.state import BudgetState, TrainingExamples
 from tale_dspy.programs.steps import Steps, arun_steps, call_of, run_steps
 from tale_dspy.programs.typenames import type_from_text, type_to_text
 from tale_dspy.protocols import CallArguments, JsonObject
+from tale_dspy.python_text import parse_in_threads
 from tale_dspy.task_signature import BUDGET, REASONING, output_fields, own_instructions
 
 ADDED = (REASONING, BUDGET, "output_tokens", "estimate_tokens", "receipt")
@@ -318,7 +319,7 @@ def check_signature(signature: SignatureLike) -> type[dspy.Signature]:
 
 def _as_signature(signature: Any) -> Any:
     try:
-        resolved = ensure_signature(signature)
+        resolved = parse_in_threads(lambda: ensure_signature(signature))
     except (ValueError, SyntaxError, TypeError) as e:
         raise SignatureError(f"{signature!r} is no signature: {e}") from e
     if not isinstance(resolved, type) or not issubclass(resolved, dspy.Signature):

@@ -11,6 +11,7 @@ import dspy
 
 from tale_dspy.errors import StateError
 from tale_dspy.protocols import JsonObject
+from tale_dspy.python_text import parse_in_threads
 
 _BUILTIN = (str, int, float, bool, list, dict, tuple, set, bytes)
 _DSPY = (dspy.Audio, dspy.Code, dspy.History, dspy.Image, dspy.Reasoning, dspy.Tool, dspy.ToolCalls)
@@ -49,7 +50,7 @@ def type_from_text(text: str) -> Any:
     try:
         if len(text) > _LONGEST:
             raise ValueError(f"longer than {_LONGEST} characters")
-        return _type_of_node(ast.parse(text, mode="eval").body)
+        return _type_of_node(parse_in_threads(lambda: ast.parse(text, mode="eval")).body)
     except (SyntaxError, KeyError, TypeError, ValueError, RecursionError, MemoryError) as e:
         raise StateError(
             f"type {str(text)[:80]!r} cannot be built from a file: construct the program with it and call .load"
