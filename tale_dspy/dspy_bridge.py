@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
+from sys import modules
 from typing import Any, TypeVar, cast
 from urllib.request import getproxies
 from weakref import WeakKeyDictionary
@@ -202,21 +203,46 @@ def _find_route(model: str, model_type: str) -> Any:
 def capabilities_planned(lm: Any, options: CallArguments) -> Iterator[None]:
     """Let DSPy ask LiteLLM once per LM what the LM's model can do.
 
-    In an event loop DSPy asks before each call, in a thread for the purpose: an eighth of the CPU time of a call.
+    In an event loop DSPy asks before each call, in a thread for the purpose: an eighth of the CPU time of a call. The
+    result counts until the LM's model or provider changes, or a model is registered with LiteLLM.
 
     Args:
         lm: The LM that an adapter is about to call.
         options: The settings that the adapter was given, the same object that it hands to DSPy.
     """
     with _capabilities.planning_scope(lm, options):
-        if isinstance(lm, LM) and lm.engine == "litellm" and "custom_llm_provider" not in options:
-            if lm not in _litellm_capabilities:
-                _litellm_capabilities[lm] = _capabilities.capabilities(lm)
-            _capabilities._planning.get().value = _litellm_capabilities[lm]
+        circumstances = _capability_circumstances(lm, options)
+        if circumstances is None:
+            yield
+            return
+        scope = _capabilities._planning.get()
+        at, remembered = _litellm_capabilities.get(lm, (None, None))
+        if at == circumstances:
+            scope.value = remembered
         yield
+        if scope.value is not None:
+            _litellm_capabilities[lm] = circumstances, scope.value
 
 
-_litellm_capabilities: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_litellm_capabilities: WeakKeyDictionary[Any, tuple[tuple[object, ...], Any]] = WeakKeyDictionary()
+
+
+def _capability_circumstances(lm: Any, options: CallArguments) -> tuple[object, ...] | None:
+    """Return what decides what LiteLLM says of an LM's model.
+
+    It is None where that is not known, and DSPy asks at each call.
+    """
+    if not isinstance(lm, LM) or lm.engine != "litellm" or getattr(lm, "_providers", ()):
+        return None
+    litellm = modules.get("litellm")  # importing it takes seconds, which DSPy spends outside the event loop
+    if litellm is None:
+        return None
+    try:
+        from litellm.utils import get_model_cost_mutation_generation
+    except ImportError:  # an earlier release
+        return None
+    provider = options.get("custom_llm_provider", lm.kwargs.get("custom_llm_provider"))
+    return lm.model, lm.model_type, provider, get_model_cost_mutation_generation(), len(litellm.model_cost)
 
 
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:

@@ -12,6 +12,8 @@ class CountingServer(ThreadingHTTPServer):
     daemon_threads = True
     location: str | None = None
     requests = 0
+    authorization: str | None = None
+    """What the last request was authorized by."""
 
     @property
     def url(self) -> str:
@@ -23,6 +25,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.requests += 1
+        self.server.authorization = self.headers.get("Authorization")
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(307 if self.server.location else 404)
         if self.server.location:

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import dspy
+import litellm
 import pytest
 
 import tale_dspy
@@ -92,3 +93,24 @@ async def test_litellm_is_asked_once_what_the_model_of_an_lm_can_do(monkeypatch:
             with dspy.context(lm=lm):
                 assert [(await program.acall(question="2+2?")).answer for _ in range(3)] == ["4"] * 3
     assert asked == ["openai/x", "openai/y"]
+
+
+@pytest.mark.parametrize("change", ["a model is registered", "another model", "another provider"])
+async def test_what_a_model_can_do_is_asked_anew_after_a_change(change: str) -> None:
+    lm = tale_dspy.LM("openai/of-our-own", engine="litellm", api_base="http://127.0.0.1:1", api_key="k")
+    seen = []
+    for changed in (False, True):
+        if changed and change == "a model is registered":
+            entry = {"litellm_provider": "openai", "mode": "chat", "supports_function_calling": True}
+            litellm.register_model({"of-our-own": entry})
+        elif changed and change == "another model":
+            lm.model = "openai/gpt-4o-mini"
+        elif changed:
+            lm.kwargs["custom_llm_provider"] = "anthropic"
+        options: dict[str, object] = {}
+        with dspy_bridge.capabilities_planned(lm, options):
+            await dspy_bridge._capabilities.prepare_async(lm)
+            seen.append(dspy_bridge._capabilities.capabilities(lm))
+        assert seen[-1] == dspy_bridge._capabilities.capabilities(lm)
+    litellm.model_cost.pop("of-our-own", None)
+    assert seen[0] != seen[1]

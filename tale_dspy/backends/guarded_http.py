@@ -75,14 +75,15 @@ def _choices_asked(request: httpx.Request) -> int:
 class GuardedClient(httpx.Client):
     """A client for threads whose `timeout` bounds a whole reply.
 
-    A whole reply comes straight from the transport: what `httpx.Client` does around it (authentication flows,
-    redirects, cookies) is not wanted here, and takes as long as the transport itself.
+    A whole reply comes straight from the transport: what `httpx.Client` does around it (authentication flows but that
+    of the address, redirects, cookies) is not wanted here, and takes as long as the transport itself.
     """
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         if stream or "auth" in options:
             options["follow_redirects"] = False
             return super().send(request, stream=stream, **options)
+        _use_userinfo(request)
         with _errors_of(request):
             response = self._transport_for_url(request.url).handle_request(request)
             response.request = request
@@ -114,6 +115,7 @@ class GuardedAsyncClient(httpx.AsyncClient):
         if stream or "auth" in options:
             options["follow_redirects"] = False
             return await super().send(request, stream=stream, **options)
+        _use_userinfo(request)
         with _errors_of(request):
             response = await self._transport_for_url(request.url).handle_async_request(request)
             response.request = request
@@ -122,6 +124,16 @@ class GuardedAsyncClient(httpx.AsyncClient):
             finally:
                 await response.aclose()
         return _repair_response(request, response)
+
+
+def _use_userinfo(request: httpx.Request) -> None:
+    """Authorize a request by the user and password in its address, as httpx does.
+
+    They leave the address: aiohttp refuses one that has them beside an `Authorization` header.
+    """
+    if request.url.userinfo:
+        next(httpx.BasicAuth(request.url.username, request.url.password).sync_auth_flow(request))
+        request.url = request.url.copy_with(username=None, password=None)
 
 
 @contextmanager

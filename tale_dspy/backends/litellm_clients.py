@@ -1,6 +1,8 @@
 """The HTTP client that a call through LiteLLM is sent with, by its provider."""
 
 import asyncio
+import os
+import ssl
 import threading
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import suppress
@@ -37,7 +39,8 @@ HANDLER_PROVIDERS = frozenset(
 class LiteLLMClients:
     """The clients of one LM, one for all threads and one for each event loop.
 
-    They are made at first use, and copies of the LM share them.
+    They are made at first use, and copies of the LM share them. A key or address that changes, in the settings, in the
+    environment or in `litellm`, is sent with a new client.
     """
 
     def __init__(self) -> None:
@@ -58,15 +61,22 @@ class LiteLLMClients:
             settings: The merged settings of the call.
             asynchronous: Whether for the running event loop, or for threads.
         """
+        import litellm
+        from litellm.llms.openai.common_utils import get_openai_credentials
+
         loop = asyncio.get_running_loop() if asynchronous else None
         names = ("api_key", "api_base", "base_url", "organization", "custom_llm_provider")
-        key = (loop, model, *(str(settings.get(name)) for name in names))
+        session = litellm.aclient_session if asynchronous else litellm.client_session
+        key = (loop, model, *(str(settings.get(name)) for name in names), get_openai_credentials(), session)
         with self._lock:
-            if key not in self._clients:
+            client = self._clients.get(key)
+            if client is None:
                 for old in [k for k in self._clients if isinstance(k, tuple) and k[0] is not None and k[0].is_closed()]:
                     del self._clients[old]
-                self._clients[key] = _client_for(model, settings, asynchronous=asynchronous)
-            return self._clients[key]
+                client = _client_for(model, settings, asynchronous=asynchronous)
+                if client is not None:
+                    self._clients[key] = client
+            return client
 
 
 def _client_for(model: str, settings: SettingsView, *, asynchronous: bool) -> Any:
@@ -83,6 +93,8 @@ def _client_for(model: str, settings: SettingsView, *, asynchronous: bool) -> An
         return _async_handler() if asynchronous else _make_handler()
     if provider != "openai" or settings.get("model_type") == "text":
         return None
+    if (litellm.aclient_session if asynchronous else litellm.client_session) is not None:
+        return None  # LiteLLM gives the user's HTTP client to OpenAI's SDK
     credentials = get_openai_credentials(base, key, settings.get("organization"))
     if not isinstance(credentials.api_key, str):
         return None
@@ -95,18 +107,14 @@ def _client_for(model: str, settings: SettingsView, *, asynchronous: bool) -> An
 
 
 def _thread_client() -> GuardedClient:
-    from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
-
-    return GuardedClient(verify=get_ssl_configuration())
+    return GuardedClient(verify=_tls_settings())
 
 
 def _loop_client() -> GuardedAsyncClient:
-    import ssl
-
-    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
     # LiteLLM's transport over aiohttp: httpx's takes twice the CPU at 32 requests in flight.
-    verify = get_ssl_configuration()
+    verify = _tls_settings()
     transport = AsyncHTTPHandler.create_async_transport(
         ssl_context=verify if isinstance(verify, ssl.SSLContext) else None,
         ssl_verify=verify if isinstance(verify, bool) else None,
@@ -116,6 +124,20 @@ def _loop_client() -> GuardedAsyncClient:
     client.closing = _closed_with_loop(client)
     _start_generator(client.closing)
     return client
+
+
+def _tls_settings() -> Any:
+    """Return how LiteLLM checks servers, with the certificate that it shows them."""
+    import litellm
+    from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
+
+    verify = get_ssl_configuration()
+    certificate = os.getenv("SSL_CERTIFICATE", litellm.ssl_certificate)
+    if certificate is None:
+        return verify
+    context = verify if isinstance(verify, ssl.SSLContext) else httpx.create_ssl_context(verify)
+    context.load_cert_chain(certificate)
+    return context
 
 
 async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:

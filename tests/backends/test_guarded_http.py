@@ -87,3 +87,13 @@ def test_no_redirect_carries_key_or_prompt_elsewhere(model: str, engine: str, ca
         with pytest.raises(dspy.LMError):
             call(lm)
         assert (other.requests, server.requests > 0) == (0, True)
+
+
+@pytest.mark.parametrize("model", ["openai/x", "mistral/x"])
+def test_user_and_password_in_an_address_are_sent(model: str, call: Caller) -> None:
+    with two_origins() as (server, _):
+        address = server.url.replace("//", "//user:pass@")
+        lm = tale_dspy.LM(model, api_base=address, api_key="secret", num_retries=0, cache=False)
+        with pytest.raises(dspy.LMError):
+            call(lm)
+        assert server.authorization == "Basic dXNlcjpwYXNz"
