@@ -7,8 +7,8 @@ import typer
 
 _CONTINUES = "The same command continues what was stopped or killed."
 _PROGRAMS = (
-    "PROGRAM is direct, cot, dspy-cot, concise, draft, tale-ep, self-budgeted, budget:N, budget:0.25x, budget:best, "
-    "effort:WORD, effort:best, a saved program's .json, or module:attribute."
+    "PROGRAM is direct, cot, dspy-cot, concise, draft, sketch, no-thinking, tale-ep, self-budgeted, budget:N, "
+    "budget:0.25x, budget:best, effort:WORD, effort:best, a saved program's .json, or module:attribute."
 )
 _BUDGETED = "PROGRAM is tale-ep, budget:N, a saved program's .json, or module:attribute with budgeted predictors."
 _DATA = (

@@ -1,6 +1,7 @@
 """Flags mean the same in every command, and each says what it does."""
 
 import dataclasses
+import re
 
 import pytest
 import typer
@@ -8,6 +9,8 @@ import typer
 from tale_dspy.cli import flags
 from tale_dspy.cli.main import app, main
 from tale_dspy.cli.plan import Plan
+from tale_dspy.optimizers.budget_search import SAMPLERS
+from tale_dspy.programs.catalog import command_line_programs
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -31,6 +34,13 @@ def test_what_a_newcomer_needs_fits_on_the_first_screen(
     flags_shown = [line for line in lines[head + 1 : last] if " --" in line]
     assert len(flags_shown) >= 8 and last - head - 1 - len(flags_shown) <= 3  # nearly all on a line of their own
     assert "..." not in lines[6] or "PROGRAM is" in " ".join(lines[last:])  # what is shortened stands in full below
+
+
+def test_help_names_every_program_and_every_sampler() -> None:
+    words = re.findall(r"[\w:.-]+", str(flags.EPILOGS["eval"]))
+    assert set(command_line_programs()) - set(words) == set()
+    sampler_help = next(p.help for p in COMMANDS["search"].params if p.name == "sampler")
+    assert set(SAMPLERS) - set(re.findall(r"\w+", sampler_help)) == {"effort"}  # that of --efforts, whatever is chosen
 
 
 @pytest.mark.parametrize("command", COMMANDS)
