@@ -234,15 +234,14 @@ def _capability_circumstances(lm: Any, options: CallArguments) -> tuple[object, 
     """
     if not isinstance(lm, LM) or lm.engine != "litellm" or getattr(lm, "_providers", ()):
         return None
-    litellm = modules.get("litellm")  # importing it takes seconds, which DSPy spends outside the event loop
-    if litellm is None:
-        return None
-    try:
-        from litellm.utils import get_model_cost_mutation_generation
-    except ImportError:  # an earlier release
+    # Nothing is imported here. The import takes seconds, which DSPy spends outside the event loop; and where another
+    # thread is in the middle of it, an import of a part would run that part over a package of which half is missing.
+    prices = getattr(modules.get("litellm"), "model_cost", None)
+    generation = getattr(modules.get("litellm.utils"), "get_model_cost_mutation_generation", None)
+    if prices is None or generation is None:
         return None
     provider = options.get("custom_llm_provider", lm.kwargs.get("custom_llm_provider"))
-    return lm.model, lm.model_type, provider, get_model_cost_mutation_generation(), len(litellm.model_cost)
+    return lm.model, lm.model_type, provider, generation(), len(prices)
 
 
 def replace_transport(engine: Any, wrap: Callable[[Any], Any]) -> None:

@@ -1,6 +1,8 @@
 """What the package takes from inside DSPy."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 
 import dspy
 import litellm
@@ -114,3 +116,16 @@ async def test_what_a_model_can_do_is_asked_anew_after_a_change(change: str) -> 
         assert seen[-1] == dspy_bridge._capabilities.capabilities(lm)
     litellm.model_cost.pop("of-our-own", None)
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("loaded", [[], ["litellm"], ["litellm", "litellm.utils"]])
+def test_a_call_while_another_thread_imports_litellm_imports_no_part_of_it(
+    loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = tale_dspy.LM("openai/x", engine="litellm", api_base="http://127.0.0.1:1", api_key="k")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "litellm"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in loaded:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))  # as it stands when its import has begun
+    with dspy_bridge.capabilities_planned(lm, {}):
+        assert [name for name in sys.modules if name.partition(".")[0] == "litellm"] == loaded
