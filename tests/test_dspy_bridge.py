@@ -125,7 +125,9 @@ def test_a_call_while_another_thread_imports_litellm_imports_no_part_of_it(
     lm = tale_dspy.LM("openai/x", engine="litellm", api_base="http://127.0.0.1:1", api_key="k")
     for name in [name for name in sys.modules if name.partition(".")[0] == "litellm"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in loaded:
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))  # as it stands when its import has begun
+    for name in loaded:  # as they stand when their import has begun
+        begun = ModuleType(name)
+        begun.__path__ = litellm.__path__
+        monkeypatch.setitem(sys.modules, name, begun)
     with dspy_bridge.capabilities_planned(lm, {}):
         assert [name for name in sys.modules if name.partition(".")[0] == "litellm"] == loaded
