@@ -6,7 +6,7 @@
     python benchmarks/local.py --threads 1 2                 # threads of PyTorch, on an idle machine and on a busy one
 
 The questions are those of `embedded:test`, or of `--data`, in the prompt of the vanilla chain of thought, answered
-greedily: the median of some alternating rounds. The same questions go to `transformers serve --continuous-batching`, a
+greedily: the median of some alternating rounds. `--dtype int8` is compared with `generate` in the files' precision. The same questions go to `transformers serve --continuous-batching`, a
 process of its own, from as many threads, and with `--generate` to the same weights by `generate` of transformers, in
 padded batches of as many rows, in the order of the data. Then it is counted how many replies are the same among others
 as alone, and in another order.
@@ -98,6 +98,11 @@ def over_http(url: str, model: str, most: int) -> Ask:
     return ask
 
 
+def reference_dtype(dtype: str) -> str:
+    """Return the precision `generate` is run with: that of the files beside layers in 8 bits."""
+    return "auto" if dtype == "int8" else dtype
+
+
 def generate_all(engine: Any, requests: list[Any], rows: int, most: int) -> Round:
     """Ask all questions by transformers' own `generate`, in padded batches on the main thread."""
     import torch
@@ -107,7 +112,7 @@ def generate_all(engine: Any, requests: list[Any], rows: int, most: int) -> Roun
 
     tokenizer = engine.load().tokenizer._tokenizer
     ends = sorted(engine.load().tokenizer.ends)
-    model = load_model(engine._base_folder, engine.options["device"], engine.options["dtype"])
+    model = load_model(engine._base_folder, engine.options["device"], reference_dtype(engine.options["dtype"]))
     tokenizer.padding_side, tokenizer.pad_token_id = "left", ends[0]
     replies, start = [], time.perf_counter()
     with torch.inference_mode():
@@ -246,7 +251,7 @@ def main() -> None:
     parser.add_argument("--no-server", dest="server", action="store_false", help="leave out transformers serve")
     parser.add_argument("--threads", type=int, nargs="+", help="compare these numbers of threads instead")
     parser.add_argument("--data", default="embedded:test", help="a data set of `tale eval`")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16 or int8")
     parser.add_argument("--max-batch", type=int, help="rows at once; as many as memory holds")
     parser.add_argument("--generate", action="store_true", help="compare with generate of transformers, too")
     parser.add_argument("--no-one", dest="one_by_one", action="store_false", help="leave out one after another")

@@ -42,7 +42,8 @@ class LocalEngine:
     Args:
         model: `embedded`, `local:PATH` or `local:PATH+ADAPTER`.
         device: A torch device, such as `cpu` or `cuda:0`.
-        dtype: `float32`, `bfloat16`, `float16`, or `auto` for that of the files.
+        dtype: `float32`, `bfloat16`, `float16`, `int8` for linear layers in 8 bits on a processor, or `auto` for that
+            of the files.
         max_batch: Most replies that are written at once; further ones wait. None for as many as memory holds, 128 at
             most.
 

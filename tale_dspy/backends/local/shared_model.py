@@ -59,7 +59,7 @@ class SharedModel:
             DataError: If the model cannot be loaded.
         """
         from tale_dspy.backends.local.batch import ContinuousBatch
-        from tale_dspy.backends.local.decoders import SmallLlama, decoder_of
+        from tale_dspy.backends.local.decoders import decoder_of
 
         # An adapter that was trained anew lies at the same path: its stamp makes it another one.
         key = ("" if adapter is None else f"{adapter.resolve()} {files.stamp(adapter)}", width)
@@ -71,18 +71,23 @@ class SharedModel:
                 self._tokenizer = weights.load_prompt_tokenizer(self.folder, self._model)
             batch = self._batches.get(key)
             if batch is None:
-                model = self._model
-                if adapter is not None:
-                    # The fast path multiplies plain matrices, so that the adapter is merged into copies for it; other
-                    # models run peft's layers over the shared tensors of the base.
-                    model = weights.attach_adapter(model, adapter, self.name)
-                    model = weights.merge_adapter(model) if SmallLlama.fits(self._model) else model.get_base_model()
+                model = self._model if adapter is None else self._with_adapter(adapter)
                 device = self._model.get_input_embeddings().weight.device
                 rows = width or rows_in_memory(self._model)
                 stopped = self.worker.stop.is_set
                 batch = ContinuousBatch(decoder_of(model), self._tokenizer, device, rows, stopped)
                 self._batches[key] = batch
             return batch, self._tokenizer
+
+    def _with_adapter(self, adapter: Path) -> Any:
+        from tale_dspy.backends.local.decoders import SmallLlama
+
+        if self._dtype == "int8":
+            return weights.load_with_adapter(self.folder, self._device, adapter, self.name)
+        # The fast path multiplies plain matrices, so that the adapter is merged into copies for it; other models run
+        # peft's layers over the shared tensors of the base.
+        model = weights.attach_adapter(self._model, adapter, self.name)
+        return weights.merge_adapter(model) if SmallLlama.fits(self._model) else model.get_base_model()
 
 
 _models: "weakref.WeakValueDictionary[tuple[str, ...], SharedModel]" = weakref.WeakValueDictionary()

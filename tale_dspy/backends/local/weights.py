@@ -15,7 +15,7 @@ from tale_dspy.errors import DataError, MissingExtraError, UsageError
 if TYPE_CHECKING:
     from tale_dspy.backends.local.prompt_tokenizer import PromptTokenizer
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 _NOT_FETCHED = ["*consolidated*", "*/*"]
 """A second copy of the weights that some models have, and the subfolders, of which nothing is read."""
@@ -61,8 +61,14 @@ def require_packages(*packages: str) -> None:
 def load_model(folder: Path, device: str, dtype: str) -> Any:
     """Load a causal language model, all of whose weights must be in the folder.
 
+    Args:
+        folder: The model's.
+        device: A torch device, such as `cpu` or `cuda:0`.
+        dtype: One of `DTYPES`; `int8` rounds the linear layers of what `auto` loads.
+
     Raises:
-        UsageError: If the device is none, or the model is of a kind that cannot write continuously.
+        UsageError: If the device is none, the model is of a kind that cannot write continuously, or `int8` does not fit
+            them.
         DataError: If the weights are not those of the configuration, or cannot be read.
     """
     require_packages("torch", "transformers")
@@ -74,12 +80,14 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
         target = torch.device(device)
     except RuntimeError as e:
         raise UsageError(f"device must be one of torch's, such as cpu or cuda, got {device!r}") from e
+    if dtype == "int8" and target.type != "cpu":
+        raise UsageError(f"dtype int8 is for processors (device cpu), got device {device}")
     try:
         with quiet_transformers():
             load: Any = AutoModelForCausalLM.from_pretrained
             model, info = load(
                 str(folder),
-                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                dtype="auto" if dtype in ("auto", "int8") else getattr(torch, dtype),
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
@@ -95,9 +103,26 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
     if model._is_stateful or model.config.is_encoder_decoder:
         raise UsageError(f"{folder} is a {model.config.model_type}, which keeps a state that rows cannot share")
     try:
-        return model.eval().requires_grad_(False).to(target)
+        model = model.eval().requires_grad_(False).to(target)
     except (RuntimeError, AssertionError) as e:  # torch asserts that it was built for the device
         raise UsageError(f"device {device} cannot be used: {_first_line(e)}") from e
+    return _rounded(model, folder) if dtype == "int8" else model
+
+
+def load_with_adapter(folder: Path, device: str, adapter: Path, base: str) -> Any:
+    """Load a model in 8 bits with a LoRA adapter.
+
+    The adapter is merged into the weights before they are rounded. The arguments are those of `load_model` and `attach_adapter`, which say what is raised.
+    """
+    return _rounded(merge_adapter(attach_adapter(load_model(folder, device, "auto"), adapter, base)), folder)
+
+
+def _rounded(model: Any, folder: Path) -> Any:
+    from tale_dspy.backends.local.int8 import round_linear_layers
+
+    if not round_linear_layers(model):
+        raise UsageError(f"{folder} is a {model.config.model_type}, which has no linear layers that dtype int8 rounds")
+    return model
 
 
 def load_prompt_tokenizer(folder: Path, model: Any) -> "PromptTokenizer":

@@ -281,7 +281,7 @@ def test_its_state_builds_it_anew(base: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int3"}, "dtype must be one of auto, float32, bfloat16, float16, got 'int3'"),
+        ({"dtype": "int3"}, "dtype must be one of auto, float32, bfloat16, float16, int8, got 'int3'"),
         ({"max_batch": 0}, "max_batch must be a number of at least 1, got 0"),
         ({"max_batch": True}, "max_batch must be"),
         ({"max_batch": "4"}, "max_batch must be"),
@@ -292,8 +292,9 @@ def test_an_option_that_cannot_be_used_is_refused(base: Path, options: dict[str,
         LocalEngine(f"local:{base}", **options)
 
 
-def test_half_precision_writes_too(base: Path) -> None:
-    engine = LocalEngine(f"local:{base}", dtype="bfloat16")
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_lower_precision_writes_too(base: Path, dtype: str) -> None:
+    engine = LocalEngine(f"local:{base}", dtype=dtype)
     assert all_at_once(engine, [request(q, max_tokens=5) for q in QUESTIONS[:4]])
 
 
