@@ -6,10 +6,10 @@
     python benchmarks/local.py --threads 1 2                 # threads of PyTorch, on an idle machine and on a busy one
 
 The questions are those of `embedded:test`, or of `--data`, in the prompt of the vanilla chain of thought, answered
-greedily: the median of some alternating rounds. `--dtype int8` is compared with `generate` in the files' precision. The same questions go to `transformers serve --continuous-batching`, a
+greedily: the median of some alternating rounds. The same questions go to `transformers serve --continuous-batching`, a
 process of its own, from as many threads, and with `--generate` to the same weights by `generate` of transformers, in
-padded batches of as many rows, in the order of the data. Then it is counted how many replies are the same among others
-as alone, and in another order.
+padded batches of as many rows, in the order of the data (with `--dtype int8` in the files' precision). Then it is
+counted how many replies are the same among others as alone, and in another order.
 """
 
 import argparse
