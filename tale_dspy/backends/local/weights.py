@@ -112,7 +112,8 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
 def load_with_adapter(folder: Path, device: str, adapter: Path, base: str) -> Any:
     """Load a model in 8 bits with a LoRA adapter.
 
-    The adapter is merged into the weights before they are rounded. The arguments are those of `load_model` and `attach_adapter`, which say what is raised.
+    The adapter is merged into the weights before they are rounded. The arguments are those of `load_model` and
+    `attach_adapter`, which say what is raised.
     """
     return _rounded(merge_adapter(attach_adapter(load_model(folder, device, "auto"), adapter, base)), folder)
 
