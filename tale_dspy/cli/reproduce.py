@@ -139,7 +139,7 @@ def run_systems(plan: "Plan", systems: Systems) -> "dict[str, Run]":
     from tale_dspy.cli.evaluation import ask
     from tale_dspy.runs.shared_caps import SharedCaps
 
-    caps, folder, runs = SharedCaps(plan.max_usd), plan.folder(), {}
+    caps, folder, runs = SharedCaps(plan.max_usd, plan.max_total_output_tokens), plan.folder(), {}
     for system, (program, model) in systems.items():
         try:
             one = replace(plan, program=program, model=model, out=folder / system)

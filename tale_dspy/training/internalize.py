@@ -92,6 +92,9 @@ class InternalizeBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no ty
             raise UsageError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
         if train is not None and train.strategy != strategy:
             raise UsageError(f"train holds options of {train.strategy}, but the strategy is {strategy}")
+        taken = sorted({"max_usd", "max_total_output_tokens", "out"} & set(search or {}))
+        if taken:
+            raise UsageError(f"search takes no {taken[0]}: that of InternalizeBudget holds for its search, too")
         self.strategy: Strategy = strategy
         self.out, self.metric, self.train = Path(out), metric, train
         self.search = dict(search or {})

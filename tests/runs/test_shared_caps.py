@@ -60,6 +60,7 @@ def test_calls_that_were_dropped_and_may_be_billed_count_for_the_runs_after() ->
         with pytest.raises(BackendError, match="no question could be answered"):
             evaluate(caps, server, concurrency=1)
         assert caps.ledger.possibly_usd == pytest.approx(0.04)
+        assert caps.left()["max_usd"] == pytest.approx(0.025)  # what searches and blocks of `track` get
         with pytest.raises(SpendCapReached, match=r"of max_usd=0\.065 spent"):
             evaluate(caps, server, concurrency=1)
         assert server.stats.requests == 6

@@ -122,6 +122,8 @@ def test_without_a_valset_nothing_is_proven_and_that_is_said(
     [
         ({"strategy": "ppo"}, "strategy must be one of sft, dpo, got 'ppo'"),
         ({"train": DpoOptions()}, "train holds options of dpo, but the strategy is sft"),
+        ({"search": {"max_usd": 5.0}}, "search takes no max_usd: that of InternalizeBudget holds for its search, too"),
+        ({"search": {"out": "b"}}, "search takes no out: that of InternalizeBudget"),
         ({"concurrency": 0}, "concurrency must be a whole number of at least 1, got 0"),
     ],
 )
