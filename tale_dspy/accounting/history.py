@@ -5,7 +5,6 @@ It also records a history for users who have turned DSPy's off.
 Everything that knows the shape of a history entry is here. Imported at first use, since it loads DSPy.
 """
 
-import math
 import sys
 import threading
 from collections.abc import Sequence
@@ -20,6 +19,9 @@ from tale_dspy.backends.caching import KEPT_USAGE
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.dspy_bridge import GLOBAL_HISTORY, BaseCallback, Response, item_value, usage_dict
 from tale_dspy.protocols import CallArguments, JsonObject
+
+MAX_TOKENS = 2**31 - 1
+"""A larger number is no count of the tokens of one reply."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _count_or_none(number: Any) -> int | None:
 
 
 def _is_count(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= MAX_TOKENS
 
 
 def finish_reason(response: object) -> str | None:

@@ -1,5 +1,6 @@
 """Load the runs that are compared, each folder once and under its own name."""
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,9 +36,9 @@ def refuse_repeated(paths: Sequence[Path]) -> None:
     Raises:
         UsageError: If two of the paths lead to one folder.
     """
-    seen: dict[Path, Path] = {}
+    seen: dict[str, Path] = {}
     for path in paths:
-        first = seen.setdefault(path.resolve(), path)
+        first = seen.setdefault(os.path.realpath(path), path)
         if first is not path:
             also = "" if str(first) == str(path) else f", as {first} and as {path}"
             raise UsageError(f"{first} is given twice{also}: a run is compared with other runs, give each folder once")

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from tale_dspy.protocols import JsonObject
+from tale_dspy.runs.field_checks import FieldChecks
 
 AnswerOutcome = Literal["correct", "wrong", "unreadable", "empty", "truncated", "error"]
 OUTCOMES: tuple[AnswerOutcome, ...] = ("correct", "wrong", "unreadable", "empty", "truncated", "error")
@@ -125,48 +125,13 @@ class Record:
         Keys of later versions are ignored.
 
         Raises:
-            ValueError: If a field is missing, or of another kind than it must be.
+            ValueError: If a field is missing, of another kind than it must be, negative, or larger than can be.
         """
-        for name, kinds in _KINDS.items():
-            if name in row and type(row[name]) not in kinds:
-                raise ValueError(f"{name} must be {_type_names(kinds)}, got {row[name]!r:.60}")
-        values = {name: row[name] for name in _KINDS.keys() & row.keys()}
+        values = _CHECKS.checked_fields(row)
         if values.get("outcome") not in OUTCOMES or not values.get("id"):
             rule = f"outcome must be one of {', '.join(OUTCOMES)}"
             raise ValueError(f"{rule}, got {row.get('outcome')!r:.60}" if values.get("id") else "there is no id")
-        if any(values.get(name, 0) < 0 for name in _COUNTS):
-            raise ValueError(f"{', '.join(_COUNTS)} must not be negative")
         return cls(**values)
 
 
-_COUNTS = ("repeat", "calls", "paid_calls", "cached_calls", "rescue_calls")
-_JSON = (str, int, float, bool, NoneType, list, dict)
-
-
-def _json_types(annotation: object) -> frozenset[type]:
-    """Return the exact types that JSON gives for an annotation.
-
-    A float may be written as an integer.
-    """
-    if annotation is Any:
-        return frozenset(_JSON)
-    parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    kinds: set[Any] = {str if get_origin(part) is Literal else get_origin(part) or part for part in parts}
-    return frozenset(kinds | {int} if float in kinds else kinds)
-
-
-_KINDS = {name: _json_types(annotation) for name, annotation in get_type_hints(Record).items()}
-
-
-def _type_names(kinds: frozenset[type]) -> str:
-    names: dict[type, str] = {
-        NoneType: "null",
-        str: "text",
-        dict: "an object",
-        list: "a list",
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-    }
-    shown = kinds - {int} if float in kinds else kinds
-    return " or ".join(sorted(names[kind] for kind in shown))
+_CHECKS = FieldChecks(Record, unlimited=("score",))

@@ -37,6 +37,11 @@ def test_a_paid_call_is_read_from_its_usage() -> None:
     assert (usage.prompt, usage.output, usage.cached) == (30, 50, False)
 
 
+@pytest.mark.parametrize("number", [-1, 10**10, 10**400, float("inf"), float("nan"), True, "50"])
+def test_what_cannot_be_a_count_is_unknown(number: Any) -> None:
+    assert read_usage(entry(native(5), {"prompt_tokens": 30, "completion_tokens": number})).output is None
+
+
 @pytest.mark.parametrize("hit", [True, False])
 def test_what_the_entry_says_of_the_cache_counts(hit: bool) -> None:
     assert read_usage(entry(native(5), cache_hit=hit)).cached is hit

@@ -48,3 +48,10 @@ def test_a_folder_is_compared_with_others_only(again: str, tmp_path: Path, monke
     also = "" if Path(again) == Path("run") else f", as run and as {again}"
     with pytest.raises(UsageError, match=f"^run is given twice{also}: a run is compared with other runs"):
         load_runs([Path("run"), Path(again)])
+
+
+def test_links_in_a_circle_are_no_run_folders(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(RunFolderError, match="Too many levels of symbolic links"):
+        load_runs([tmp_path / "a", tmp_path / "b"])

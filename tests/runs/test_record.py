@@ -26,7 +26,11 @@ def test_a_record_is_read_back_as_it_was_and_unknown_keys_are_ignored() -> None:
         ("inputs", "x", "inputs must be an object or null, got 'x'"),
         ("reasoning_notes", {}, "reasoning_notes must be a list or null"),
         ("copied_example", 1, "copied_example must be true or false, got 1"),
-        ("calls", -1, "calls, .* must not be negative"),
+        ("calls", -1, "calls must be from 0 to 2,147,483,647, got -1"),
+        ("repeat", 2**40, "repeat must be from 0 to 2,147,483,647, got 1099511627776"),
+        ("output_tokens", -5, "output_tokens must be from 0 to 9,007,199,254,740,992, got -5"),
+        ("prompt_tokens", 10**400, "prompt_tokens must be from 0 to 9,007,199,254,740,992, got 1000"),
+        ("cost_usd", float("inf"), "cost_usd must be from 0 to .*, got inf"),
     ],
 )
 def test_a_field_of_another_kind_is_refused_by_name(field: str, value: Any, reason: str) -> None:

@@ -96,7 +96,7 @@ def test_a_pair_of_the_same_words_is_none() -> None:
 
 def test_a_file_of_other_lines_is_no_search(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n')
-    with pytest.raises(RunFolderError, match=r"data\.jsonl is none of a search: its lines lack predictor and id"):
+    with pytest.raises(RunFolderError, match=r"data\.jsonl, line 1: the line is none of a search: it lacks 'vanilla'"):
         distill(tmp_path / "data.jsonl")
 
 

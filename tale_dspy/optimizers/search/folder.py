@@ -10,8 +10,8 @@ from pathlib import Path
 from tale_dspy.optimizers.search.question import BudgetQuery
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow
 from tale_dspy.protocols import JsonObject
+from tale_dspy.runs.files import iter_jsonl, read_jsonl
 from tale_dspy.runs.folder import JournalFolder
-from tale_dspy.runs.records import read_jsonl
 
 FAILED = "error: "
 """How the reason of a question begins that could not be asked; it is asked again when the search is continued."""
@@ -42,7 +42,7 @@ class SearchFolder(JournalFolder):
             self._known[searched].append(BudgetQuery(budget, repeat))
 
     def read_results(self) -> None:
-        rows = [SearchRow.from_json(row) for row in read_jsonl(self.path / self.results)]
+        rows = [row for _, row in iter_jsonl(self.path / self.results, SearchRow.from_json)]
         if any(map(error_of, rows)):
             rows = [row for row in rows if error_of(row) is None]
             self.drop_results([row.to_json() for row in rows])

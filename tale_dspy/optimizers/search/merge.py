@@ -104,8 +104,17 @@ def _check_shards(out: Path, shards: Sequence[Path], summaries: Sequence[JsonObj
 
 def _rows(parts: Sequence[Path], name: str) -> Iterator[dict[str, Any]]:
     for part in parts:
-        for _, row in iter_jsonl(part / name, dict):
+        for _, row in iter_jsonl(part / name, _checked_row if name == SEARCH_FILE else dict):
             yield row
+
+
+def _checked_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a line as it is, keys of later versions included.
+
+    One that is none of a search is refused.
+    """
+    SearchRow.from_json(row)
+    return row
 
 
 def _once(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

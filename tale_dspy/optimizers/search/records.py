@@ -11,7 +11,8 @@ from typing import Any
 from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.runs.completeness import check_lines
-from tale_dspy.runs.files import read_json, read_jsonl
+from tale_dspy.runs.field_checks import FieldChecks
+from tale_dspy.runs.files import iter_jsonl, read_json
 
 SEARCH_FILE = "search.jsonl"
 
@@ -93,20 +94,23 @@ class SearchRow:
             RunFolderError: If the line is none of a search.
         """
         try:
-            best_row = row["best"]
-            best = (
-                None
-                if best_row is None
-                else BestBudget(**{**best_row, "confirmed": ConfirmationDraws(**best_row["confirmed"])})
-            )
-            parts = {
-                "vanilla": VanillaAnswer(**row["vanilla"]),
-                "trials": [Trial(**t) for t in row["trials"]],
-                "best": best,
-            }
-            return cls(**{**{k: v for k, v in row.items() if k in cls.__dataclass_fields__}, **parts})
-        except (KeyError, TypeError) as e:
-            raise RunFolderError(f"a line of {SEARCH_FILE} is none of a search: {e}") from e
+            fields = _ROW.checked_fields(row)
+            fields["vanilla"] = VanillaAnswer(**_VANILLA.checked_fields(row["vanilla"]))
+            fields["trials"] = [Trial(**_TRIAL.checked_fields(trial)) for trial in row["trials"]]
+            fields["best"] = None if row["best"] is None else _best_budget(row["best"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            detail = f"it lacks {e}" if isinstance(e, KeyError) else e
+            raise RunFolderError(f"the line is none of a search: {detail}") from e
+
+
+_ROW, _VANILLA, _TRIAL = FieldChecks(SearchRow), FieldChecks(VanillaAnswer), FieldChecks(Trial)
+_BEST, _DRAWS = FieldChecks(BestBudget), FieldChecks(ConfirmationDraws)
+
+
+def _best_budget(row: Mapping[str, Any]) -> BestBudget:
+    fields = _BEST.checked_fields(row)
+    return BestBudget(**{**fields, "confirmed": ConfirmationDraws(**_DRAWS.checked_fields(fields["confirmed"]))})
 
 
 def read_summary(folder: Path) -> JsonObject:
@@ -149,10 +153,7 @@ def load_search(path: str | Path) -> list[SearchRow]:
         file = file / SEARCH_FILE
     if not file.is_file():
         raise RunFolderError(f"{path} is no search: it has no {SEARCH_FILE}")
-    lines = read_jsonl(file)
-    rows = {(row["predictor"], row["id"]): row for row in lines if {"predictor", "id"} <= row.keys()}
-    if lines and not rows:
-        raise RunFolderError(f"{file} is none of a search: its lines lack predictor and id")
+    rows = {(row.predictor, row.id): row for _, row in iter_jsonl(file, SearchRow.from_json)}
     if Path(path).is_dir():
         check_lines(file, len(rows), counted_questions(read_summary(Path(path)), Path(path)))
-    return [SearchRow.from_json(row) for row in rows.values()]
+    return list(rows.values())

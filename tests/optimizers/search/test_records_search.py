@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,20 @@ def test_what_is_no_search_is_refused(tmp_path: Path) -> None:
         load_search(tmp_path)
     with pytest.raises(RunFolderError, match="none of a search"):
         SearchRow.from_json({"id": "x", "predictor": "self", "best": None})
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"id": ["00ff"]}, r"id must be text, got \['00ff'\]"),
+        ({"trials": [{"budget": 45, "tokens": -40, "correct": True}]}, "tokens must be from 0 to .* got -40"),
+        ({"trials": [{"budget": 45, "tokens": 10**400, "correct": True}]}, "tokens must be from 0 to .* got 1000"),
+        ({"trials": ["short"]}, "none of a search"),
+        ({"vanilla": {"tokens": "many", "text": None, "correct": True}}, "tokens must be a whole number or null"),
+        ({"best": {"budget": [45]}}, "budget must be a whole number or text"),
+    ],
+)
+def test_a_broken_line_is_refused_with_file_line_and_field(broken: dict[str, Any], said: str, tmp_path: Path) -> None:
+    write(tmp_path, ROW, end=json.dumps({**ROW.to_json(), **broken}) + "\n")
+    with pytest.raises(RunFolderError, match=rf"search\.jsonl, line 2: .*{said}"):
+        load_search(tmp_path)
