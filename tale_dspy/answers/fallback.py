@@ -7,6 +7,7 @@ import re
 
 from tale_dspy.answers.asides import is_unanswered, without_check, without_programs, without_step_numbers
 from tale_dspy.answers.choices import OR, option_alone
+from tale_dspy.answers.denials import IS_WRONG, without_denials
 from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
 from tale_dspy.answers.number_forms import normalize_numbers, numbers_in
 from tale_dspy.answers.number_words import NUMBER_WORDS
@@ -31,7 +32,7 @@ _STATES_WORDS = re.compile(
 )
 
 _DENIED = re.compile(
-    r"(?:\b(?:is|are|was|be)\s(?:more|less|fewer|greater|higher|lower|larger|smaller)\sthan\s\$?|(?<![-=|\w\"'/])[<>≤≥≠]\s?=?\s?\$?|\\(?:neq?|[lg]eq?)\s?|\b(?:not|never)\s|n't\s(?:be\s)?)$",
+    r"(?:\b(?:is|are|was|be)\s(?:more|less|fewer|greater|higher|lower|larger|smaller)\sthan\s\$?|(?<![-=|\w\"'/])[<>≤≥≠]\s?=?\s?\$?|\\(?:neq?|[lg]eq?)\s?|\b(?:not|never|cannot(?:\sbe)?)\s|n't\s(?:be\s)?)$",
     re.IGNORECASE,
 )
 _DECORATION = re.compile(r"^(?:[-=]>|→|⇒|[a-z]\s?->)\s?|</?[a-z]{1,9}>")
@@ -87,7 +88,7 @@ def last_option(plain: str) -> str | None:
 
     An article or a pronoun is no option.
     """
-    lines = [line for line in plain.splitlines() if line.strip()]
+    lines = [without_denials(line, "choice") for line in plain.splitlines() if line.strip()]
     if not lines:
         return None
     for line in reversed(lines[:1] + lines[-_MAX_LINES:]):
@@ -135,6 +136,7 @@ def _number_in_words(plain: str) -> str | None:
 
 
 def _number_of_line(line: str, asides: bool) -> str | None:
+    line = without_denials(line, "number")
     bold = [text for text in _BOLD.findall(line) if read_quantity(text)]
     if bold and not CORRECTION.search(line, line.rfind(bold[-1])):
         return str(bold[-1])
@@ -153,6 +155,8 @@ def _unless_two(numbers: list[re.Match[str]]) -> str:
     last = numbers[-1]
     if denial := _DENIED.search(last.string[: last.start()]):
         return last.string[denial.start() : last.end()]
+    if wrong := IS_WRONG.match(last.string, last.end()):
+        return last.string[last.start() : wrong.end()]
     if len(numbers) > 1:
         text, before = last.string, numbers[-2]
         gap = text[before.end() : last.start()]

@@ -22,6 +22,7 @@ import re
 
 from tale_dspy.answers.choices import option_alone, read_option
 from tale_dspy.answers.corrections import last_correction
+from tale_dspy.answers.denials import without_denials
 from tale_dspy.answers.fallback import last_number, last_option, last_text
 from tale_dspy.answers.json_reply import cut_object_answer, json_answer, json_object
 from tale_dspy.answers.kinds import Kind, check_kind, to_text
@@ -96,7 +97,8 @@ def _find_answer(text: str, kind: Kind, guess: bool) -> str | None:
     if answer is not None:
         if (correction := last_correction(plain, answer.end, kind, guess=guess)) is not None:
             return correction.text
-        return (read_option(answer.text) if kind == "choice" else None) or answer.text
+        stated = answer.text if kind == "text" else without_denials(answer.text, kind)
+        return (read_option(stated) if kind == "choice" else None) or stated
     if not guess:
         return None
     if kind == "choice":

@@ -13,7 +13,7 @@ NAME = "show"
 
 
 def run_command(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, a search or a trained adapter.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, search, tuning or trained adapter.")],
     question: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Id of a question, or how it begins; unset: the run's table.")
     ] = None,
@@ -29,8 +29,9 @@ def run_command(
     from tale_dspy.reports.search_run import is_search
     from tale_dspy.reports.training_run import is_training
     from tale_dspy.runs.records import load_run
+    from tale_dspy.runs.tuning_folder import is_tuning
 
-    if is_search(folder) or is_training(folder):
+    if is_search(folder) or is_training(folder) or is_tuning(folder):
         _show_other(folder, question, json=json)
         return
     loaded, screen = load_run(folder), console()
@@ -54,21 +55,24 @@ def run_command(
 
 
 def _show_other(folder: Path, question: str | None, *, json: bool) -> None:
-    """Show a search or a trained adapter: a sentence on each, and its figures."""
+    """Show a search, a tuning or a trained adapter: a sentence on each, and its figures."""
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports.search_run import is_search, load_search_runs, search_sentence, search_summary, search_table
-    from tale_dspy.reports.training_run import load_training, training_table
+    from tale_dspy.reports.training_run import is_training, load_training, training_table
 
     if question is not None:
         raise UsageError(f"{folder} is no run: only a run's questions are shown one by one; `tale view` shows all")
     screen = console()
-    if not is_search(folder):
+    if is_training(folder):
         training = load_training(folder)
         if json:
             print_json(training.card)
         else:
             say(training.verdict)
             screen.print(training_table(training).rich(screen.width))
+        return
+    if not is_search(folder):
+        _show_tuning(folder, json=json)
         return
     searches = load_search_runs(folder)
     if json:
@@ -77,3 +81,26 @@ def _show_other(folder: Path, question: str | None, *, json: bool) -> None:
     for search in searches:
         say(search_sentence(search))
         screen.print(search_summary(search).rich(screen.width))
+
+
+def _show_tuning(folder: Path, *, json: bool) -> None:
+    """Show a tuning: how many variants it tried, its front, and the chosen program on fresh questions."""
+    from tale_dspy.cli.console import console, print_json
+    from tale_dspy.reports.tuning_run import front_table, load_tuning
+    from tale_dspy.runs.tuning_folder import PROGRAM_FILE
+
+    tuning = load_tuning(folder)
+    table = front_table(tuning.front, tuning.chosen)
+    if json:
+        comparison = None if tuning.comparison is None else tuning.comparison.to_json()
+        program = None if tuning.chosen is None else str(folder / PROGRAM_FILE)
+        figures = {"trials": tuning.trials, "data": tuning.data, "front": table.values()}
+        print_json({**figures, "comparison": comparison, "program_file": program})
+        return
+    say(tuning.sentence)
+    if tuning.front:
+        console().print(table.rich())
+    if tuning.comparison is not None:
+        say(f"on {tuning.comparison.n} fresh questions, against the same program without budgets:")
+        say(tuning.comparison)
+        say(f"the chosen program: {folder / PROGRAM_FILE}; runs inside: `tale runs {folder} --all`")

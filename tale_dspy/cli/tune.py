@@ -70,6 +70,7 @@ class TunePlan(Plan):
 def run_command(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> int:
     """Tune wording, form, demos and budgets for accuracy and tokens together."""
     from tale_dspy.cli.console import console, print_json
+    from tale_dspy.reports.tuning_run import front_table
 
     if plan.max_tokens is not None and plan.max_tokens < 1:
         raise UsageError(f"--reply-tokens must be at least 1, got {plan.max_tokens}")
@@ -82,7 +83,9 @@ def run_command(tuning: TuneFlags, plan: TunePlan, json: flags.Json = False) -> 
     if json:
         print_json(_figures(result, plan.folder(), files))
     else:
-        console().print(_front_table(result))
+        n = result.front[0].measured.n
+        say(f"{len(result.front)} programs on the front, measured on {n} questions of {result.front.data}:")
+        console().print(front_table(result.front, result.chosen).rich())
         _say_result(result, plan.folder())
     return 3 if result.stopped else 0
 
@@ -146,18 +149,20 @@ def _space(tuning: TuneFlags, plan: Plan) -> "SearchSpace":
 def _report(result: "TuningResult", folder: Path) -> list[Path]:
     """Draw the front, and report the fresh questions; without matplotlib say so."""
     from tale_dspy.errors import MissingExtraError
-    from tale_dspy.optimizers.tuning_folder import FRESH_RUNS
     from tale_dspy.reports import ReportSources, write_report
     from tale_dspy.reports.front_figure import pareto_front
     from tale_dspy.reports.rows import run_provenance_sentences
     from tale_dspy.runs.records import load_run
+    from tale_dspy.runs.tuning_folder import FRESH_RUNS, FRONT_FOLDER
 
     chosen = next((i for i, point in enumerate(result.front) if point is result.chosen), None)
     figures = [point.measured for point in result.front]
     try:
         runs = [] if result.comparison is None else [load_run(folder / name) for name in FRESH_RUNS]
         evidence = run_provenance_sentences(runs[:1])
-        files = pareto_front(result.front.tried, figures, chosen, result.front.data, evidence).save(folder / "front")
+        files = pareto_front(result.front.tried, figures, chosen, result.front.data, evidence).save(
+            folder / FRONT_FOLDER
+        )
         if runs:
             files += write_report(ReportSources(runs), folder / "report")
     except MissingExtraError as e:
@@ -166,42 +171,18 @@ def _report(result: "TuningResult", folder: Path) -> list[Path]:
     return files
 
 
-def _front_table(result: "TuningResult") -> Any:
-    """Return the front as a table, the chosen program marked."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from tale_dspy.comparison.formatting import number
-    from tale_dspy.display import visible
-
-    n = result.front[0].measured.n
-    table = Table(title=Text(visible(f"{len(result.front)} programs on {n} questions of {result.front.data}")))
-    for name in ("", "right %", "tokens", "USD/1000", "what was chosen"):
-        table.add_column(name, justify="left" if name in ("", "what was chosen") else "right", overflow="fold")
-    for point in result.front:
-        cost = None if point.measured.cost_usd is None else 1000 * point.measured.cost_usd
-        table.add_row(
-            "*" if point is result.chosen else "",
-            number(100 * point.measured.accuracy),
-            number(point.measured.tokens),
-            number(cost, 4),
-            Text(visible(point.changes) + ("" if point.is_fresh else " (not measured again)")),
-        )
-    return table
-
-
 def _say_result(result: "TuningResult", folder: Path) -> None:
-    from tale_dspy.optimizers.tuning_folder import PROGRAM_FILE
+    from tale_dspy.runs.tuning_folder import FRONT_FOLDER, PROGRAM_FILE
 
     say(f"chosen (*): {result.chosen}")
     if result.comparison is not None:
         say(f"on {result.comparison.n} fresh questions, against the same program without budgets:")
         say(result.comparison)
-    say(f"kept in {folder}; the program: {folder / PROGRAM_FILE}, the others: {folder / 'front'}")
+    say(f"kept in {folder}; the program: {folder / PROGRAM_FILE}, the others: {folder / FRONT_FOLDER}")
 
 
 def _figures(result: "TuningResult", folder: Path, files: list[Path]) -> dict[str, Any]:
-    from tale_dspy.optimizers.tuning_folder import PROGRAM_FILE
+    from tale_dspy.runs.tuning_folder import PROGRAM_FILE
 
     points = [
         {"choices": dict(p.choices), **vars(p.measured), "fresh": p.is_fresh, "chosen": p is result.chosen}

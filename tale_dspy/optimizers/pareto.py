@@ -28,6 +28,7 @@ from tale_dspy.runs.questions import gold_field, questions_of
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric, answers_match, score_of
 from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.runs.tuning_folder import FRONT_FOLDER
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -158,7 +159,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         for point in self.front:
             self._record_questions(point.program, train if demos else [], val)
         if self.out is not None:
-            self.front.save(self.out / "front")
+            self.front.save(self.out / FRONT_FOLDER)
         return self.front
 
     # ---- the questions

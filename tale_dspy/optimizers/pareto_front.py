@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import RunFolderError, UsageError
+from tale_dspy.runs.records import read_json
+
+FRONT_FILE = "front.json"
+"""What the programs of a front came to."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,32 @@ class ParetoFront(Sequence[FrontPoint]):
             for name, point in zip(names, self, strict=True):
                 point.program.save(name)
             text = json.dumps({"data": self.data, "programs": rows}, indent=1, ensure_ascii=False, default=str)
-            (path / "front.json").write_text(text + "\n", encoding="utf-8")
+            (path / FRONT_FILE).write_text(text + "\n", encoding="utf-8")
         except OSError as e:
             raise UsageError(f"the front cannot be written to {path}: {e}") from e
-        return [*names, path / "front.json"]
+        return [*names, path / FRONT_FILE]
+
+
+def load_front(folder: Path) -> tuple[list[FrontPoint], str]:
+    """Read the front that `ParetoFront.save` wrote, and the name of its questions.
+
+    Returns:
+        Its points, whose program is the path of the saved file, and the name; no points where nothing was saved yet.
+
+    Raises:
+        RunFolderError: If the file is broken.
+    """
+    path = folder / FRONT_FILE
+    if not path.is_file():
+        return [], ""
+    saved = read_json(path)
+    try:
+        return [_read_point(folder, row) for row in saved["programs"]], str(saved["data"])
+    except (KeyError, TypeError) as e:
+        raise RunFolderError(f"{path} holds what no version writes: {e}") from e
+
+
+def _read_point(folder: Path, row: Mapping[str, Any]) -> FrontPoint:
+    names = ("accuracy", "tokens", "cost_usd", "n")
+    measured, selected = (ProgramFigures(*(figures[name] for name in names)) for figures in (row, row["selected"]))
+    return FrontPoint(folder / row["file"], row["choices"], measured, selected, row["fresh"])

@@ -19,11 +19,11 @@ from tale_dspy.optimizers.pareto_front import FrontPoint, ParetoFront
 from tale_dspy.optimizers.search.budget_override import searchable_predictors
 from tale_dspy.optimizers.search_space import SearchSpace
 from tale_dspy.optimizers.token_metric import token_aware_metric
-from tale_dspy.optimizers.tuning_folder import FRESH_RUNS, PROGRAM_FILE
 from tale_dspy.programs.convert import unbudgeted
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.runs.tuning_folder import FRESH_RUNS, FRONT_FOLDER, PROGRAM_FILE
 
 if TYPE_CHECKING:
     from tale_dspy.comparison.compare import Comparison
@@ -165,7 +165,7 @@ class Tuning:
         except SpendCapReached as e:
             stopped = str(e)
         front = ParetoFront(points, data.name)
-        front.save(self.out / "front")
+        front.save(self.out / FRONT_FOLDER)
         return front, stopped
 
     def _rewritten(self, student: Any, train: Dataset, val: Dataset) -> Any:

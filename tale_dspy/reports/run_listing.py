@@ -7,7 +7,12 @@ from pathlib import Path
 
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import RunFolderError, UsageError
-from tale_dspy.optimizers.tuning_folder import (
+from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
+from tale_dspy.reports.search_run import is_search
+from tale_dspy.reports.training_run import is_training, load_training
+from tale_dspy.runs.records import read_json
+from tale_dspy.runs.shards import shard_folders
+from tale_dspy.runs.tuning_folder import (
     CHOSEN_RUN,
     FRESH_SUFFIX,
     PROGRAM_FILE,
@@ -15,11 +20,6 @@ from tale_dspy.optimizers.tuning_folder import (
     is_tuning,
     trial_folders,
 )
-from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
-from tale_dspy.reports.search_run import is_search
-from tale_dspy.reports.training_run import is_training, load_training
-from tale_dspy.runs.records import read_json
-from tale_dspy.runs.shards import shard_folders
 
 
 @dataclass(frozen=True, kw_only=True)

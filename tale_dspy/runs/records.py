@@ -38,6 +38,7 @@ from tale_dspy.runs.shards import joined_info, shard_folders
 from tale_dspy.runs.stored_columns import read_columns
 from tale_dspy.runs.summary import RunSummary
 from tale_dspy.runs.summary_html import summary_html
+from tale_dspy.runs.tuning_folder import is_tuning, tuning_sentence
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -298,10 +299,13 @@ def load_run(path: str | Path) -> Run:
         path: The folder that `evaluate(out=...)` or `tale eval --out` wrote.
 
     Raises:
-        RunFolderError: If it is not a run folder, a line of it is broken, or its shards do not belong together.
+        RunFolderError: If it is not a run folder but, say, that of a tuning, a line of it is broken, or its shards do
+            not belong together.
     """
     folder = Path(path)
     shards = shard_folders(folder)
+    if not shards and not (folder / "run.json").exists() and is_tuning(folder):
+        raise RunFolderError(tuning_sentence(folder))
     parts = tuple(shards) or (folder,)
     infos = [checked_info(part) for part in parts]
     info, missing = joined_info(folder, shards, infos)

@@ -20,6 +20,16 @@ def test_the_front_and_the_chosen_program_are_shown_saved_and_drawn(
     assert server.stats.requests == requests, "a finished tuning is shown again, and nothing is asked"
     assert again.out.count("\n") == 1 and again.json["comparison"]["n"] == 3
     assert sum(point["chosen"] for point in again.json["front"]) == 1
+    shown = tale("show", "t")
+    assert shown.code == 0 and shown.out.startswith("Tuning t: 2 variants measured, ") and "chosen (*): " in shown.out
+    assert "on 3 fresh questions, against the same program without budgets:" in shown.out
+    as_json = tale("show", "t", "--json").json
+    assert as_json["trials"] == 2 and as_json["comparison"] == again.json["comparison"]
+    assert [p["chosen"] for p in as_json["front"]] == [p["chosen"] for p in again.json["front"]]
+    for command in (["report", "t"], ["diff", "t/fresh-chosen", "t"], ["gate", "t", "t/fresh-chosen"], ["advise", "t"]):
+        refused = tale(*command)
+        assert refused.code == 2 and "t is the folder of a tuning, not a run: `tale show t` shows it" in refused.err
+        assert "t/fresh-unbudgeted and t/fresh-chosen" in refused.err
     evaluated = tale("eval", "t/program.json", *task_flags, "--limit", "2", "--offset", "8", "--json")
     assert evaluated.code == 0
 

@@ -13,9 +13,9 @@ from tale_dspy.datasets import Dataset
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.search_space import SearchSpace
 from tale_dspy.optimizers.tuning import Tuning, TuningOptions, deal_questions
-from tale_dspy.optimizers.tuning_folder import FRESH_RUNS, PROGRAM_FILE
 from tale_dspy.runs.records import load_run
 from tale_dspy.runs.shared_caps import SharedCaps
+from tale_dspy.runs.tuning_folder import FRESH_RUNS, PROGRAM_FILE
 from tale_dspy.testing.problems import budget_of
 
 BRIEF = "Be brief."

@@ -5,6 +5,8 @@ from pathlib import Path
 
 PROGRAM_FILE = "program.json"
 """The chosen program; it is written last."""
+FRONT_FOLDER = "front"
+"""Folder of the programs of the front and their figures, `front.json`."""
 FRESH_SUFFIX = "-fresh"
 """Ends the name of the run that measures a trial anew."""
 UNBUDGETED_RUN, CHOSEN_RUN = "fresh-unbudgeted", "fresh-chosen"
@@ -26,3 +28,14 @@ def fresh_folders(folder: Path) -> list[Path]:
 def is_tuning(folder: Path) -> bool:
     """Return whether a folder is one of `tale tune` or of a `ParetoSearch`."""
     return bool(fresh_folders(folder) or trial_folders(folder))
+
+
+def tuning_sentence(folder: Path) -> str:
+    """Say that a folder is one of a tuning, and which runs are inside."""
+    fresh, trials = fresh_folders(folder), trial_folders(folder)
+    named = " and ".join(map(str, fresh or trials[:2]))
+    others = len(trials) - (0 if fresh else len(trials[:2]))
+    more = f", {others} more are listed by `tale runs {folder} --all`" if others else ""
+    return (
+        f"{folder} is the folder of a tuning, not a run: `tale show {folder}` shows it; runs inside are {named}{more}"
+    )

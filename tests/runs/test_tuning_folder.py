@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tale_dspy.optimizers.tuning_folder import fresh_folders, is_tuning, trial_folders
+from tale_dspy.runs.tuning_folder import fresh_folders, is_tuning, trial_folders
 
 
 def test_trials_are_known_by_their_names(tmp_path: Path) -> None:
