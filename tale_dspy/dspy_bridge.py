@@ -25,6 +25,7 @@ from dspy.clients.call_result import usage_dict
 from dspy.clients.capabilities import resolve as resolve_engine
 from dspy.clients.engines.lm15_engine import LM15Engine
 from dspy.clients.execution import IGNORED_CACHE_KEYS
+from dspy.clients.execution import _price_legacy as price_litellm_result
 from dspy.clients.execution import aexecute as aexecute_call
 from dspy.clients.execution import execute as execute_call
 from dspy.clients.execution import finalize as finalize_call
@@ -100,6 +101,7 @@ __all__ = [
     "parse_value",
     "plain_data",
     "prepare_call",
+    "price_litellm_result",
     "remember_price_entries",
     "remember_routes",
     "replace_transport",

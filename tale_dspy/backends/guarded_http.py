@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from tale_dspy.backends.batch.interception import HTTPCall, request_sender
+from tale_dspy.backends.call_turns import end_turn
 from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
 
 CHAT_PATH = "/chat/completions"
@@ -106,6 +107,7 @@ class GuardedAsyncClient(httpx.AsyncClient):
     """Held here, since a loop knows its generators weakly."""
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
+        end_turn()
         if (sender := request_sender()) is not None:
             reply = await sender(HTTPCall(str(request.url), dict(request.headers), request.content))
             headers = {"content-type": "application/json"}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio.from_thread
 import dspy
 
+from tale_dspy.backends.call_turns import call_turn, end_turn
 from tale_dspy.dspy_bridge import aexecute_call, execute_call, finalize_call, prepare_call, warn_openai_messages
 from tale_dspy.protocols import RequestSettings
 
@@ -41,12 +42,16 @@ class _SettingsForLiteLLM(RequestSettings):
         if streams:  # a stream says what it used only where it is asked to
             settings.setdefault("stream_options", {"include_usage": True})
         if "client" in settings:
+            end_turn()  # a client of the user's does not
             return settings
         if streams and not self._asynchronous:  # DSPy streams in the loop that this worker thread belongs to
             client = anyio.from_thread.run(self._client_in_loop)
         else:
             client = self._make_client(asynchronous=self._asynchronous)
-        return settings if client is None else {**settings, "client": client}
+        if client is None:
+            end_turn()  # nor does one of LiteLLM's
+            return settings
+        return {**settings, "client": client}
 
     async def _client_in_loop(self) -> object:
         return self._make_client(asynchronous=True)
@@ -64,13 +69,14 @@ def send(lm: "LM", client: ClientMaker, prompt: object, messages: object, kwargs
 
 async def asend(lm: "LM", client: ClientMaker, prompt: object, messages: object, kwargs: RequestSettings) -> Any:
     """Do what `dspy.BaseLM.acall` does, with a client."""
-    # DSPy prepares in a worker thread, since an explicit request may name media files; messages hold none.
-    call = prepare_call(lm, prompt, messages, kwargs, asynchronous=True)
-    call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=True)
-    warn_openai_messages(lm, messages)
-    with _unread_log_spared(lm, call.legacy):
-        result = await aexecute_call(lm, call)
-    return finalize_call(lm, call, result)
+    async with call_turn():
+        # DSPy prepares in a worker thread, since an explicit request may name media files; messages hold none.
+        call = prepare_call(lm, prompt, messages, kwargs, asynchronous=True)
+        call.legacy = _SettingsForLiteLLM(call.legacy, client, asynchronous=True)
+        warn_openai_messages(lm, messages)
+        with _unread_log_spared(lm, call.legacy):
+            result = await aexecute_call(lm, call)
+        return finalize_call(lm, call, result)
 
 
 _CALLBACKS = frozenset({"callbacks", "input_callback", "success_callback", "failure_callback", "logger_fn"})

@@ -18,6 +18,7 @@ import dspy
 from tale_dspy.accounting.calls import CallListener
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.tracking import under_cap
+from tale_dspy.backends.call_threads import CallThreads
 from tale_dspy.programs.copying import language_models
 from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.batch_rounds import BatchRounds
@@ -75,6 +76,7 @@ class Workers(Generic[T]):
                 await work(item)
 
         async def all_of_them() -> None:
+            asyncio.get_running_loop().set_default_executor(CallThreads())
             if batches is None:
                 await asyncio.gather(*(self._work_in_task(work) for _ in range(count)))
                 return
