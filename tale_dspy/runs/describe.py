@@ -75,7 +75,7 @@ def describe_run(
             **_own_models(program),
             **_fallback_models(lm),
             "data": data,
-            "metric": "answer equality" if metric is None else _metric_name(metric),
+            "metric": "answer equality" if metric is None else metric_name(metric),
             "threshold": options.threshold,
             "repeats": options.repeats,
             "price": None if options.price is None else {"input": options.price.input, "output": options.price.output},
@@ -188,7 +188,8 @@ def _data_name(examples: object) -> str:
     return examples.name if isinstance(examples, Dataset) else "examples"
 
 
-def _metric_name(metric: Metric) -> str:
+def metric_name(metric: Metric) -> str:
+    """Name a metric by its module and its name there, as `--metric` takes it."""
     return f"{getattr(metric, '__module__', '')}:{getattr(metric, '__qualname__', type(metric).__name__)}"
 
 

@@ -21,6 +21,7 @@ from tale_dspy.programs.copying import language_models
 from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.columns import RECORDS
 from tale_dspy.runs.describe import describe_run
+from tale_dspy.runs.early_warnings import EarlyWarnings
 from tale_dspy.runs.folder import RunFolder
 from tale_dspy.runs.options import Options, RunOptions, Tally
 from tale_dspy.runs.question_sample import QuestionSample
@@ -113,10 +114,6 @@ def evaluate_with_ledger(
             folder.close()
 
 
-SKIP_WINDOW = 30
-"""Replies after which a run says that most of them skip their reasoning."""
-
-
 class _Evaluation:
     """One run: what is to do, what is finished, and the summary at the end."""
 
@@ -138,7 +135,7 @@ class _Evaluation:
         self.shard, self.total = shard, size * options.repeats
         self.tally = Tally(total=self.total, resumed=folder.resumed if folder else 0)
         self.tally.start_from(self.summary)
-        self._skipping_said = False
+        self.early_warnings = EarlyWarnings(metric, self.summary)
         self._lock = threading.Lock()
 
     def run(self) -> Run:
@@ -182,26 +179,9 @@ class _Evaluation:
                     self.records.append(record)
                 self.summary.add(record)
                 self.tally.add(record)
-            self._warn_of_skipping()
+            self.early_warnings.check(records)
             if self.options.progress:
                 self.options.progress(self.tally)
-
-    def _warn_of_skipping(self) -> None:
-        """Warn once, after `SKIP_WINDOW` replies, that most skip the reasoning."""
-        reasoning_calls, skipped = self.summary.counts["reasoning_asked"], self.summary.counts["reasoning_skipped"]
-        if self._skipping_said or reasoning_calls < SKIP_WINDOW:
-            return
-        self._skipping_said = True
-        if 2 * skipped > reasoning_calls:
-            cause = "budget" if self.summary.counts["budgets"] else "prompt"
-            right = self.summary.outcomes["correct"] / self.summary.records
-            logger.warning(
-                "the %s makes this model skip its reasoning: %d of %d replies have none; accuracy so far %.0f %%",
-                cause,
-                skipped,
-                reasoning_calls,
-                100 * right,
-            )
 
     def _finish_run(self, started: float, stopped: str | None, message: str | None = None) -> Run:
         """Build the run and write its summary.

@@ -23,6 +23,9 @@ from tale_dspy.task_signature import REASONING
 
 Metric = Callable[..., Any]
 
+METRIC_ERROR = "metric: "
+"""Begins the error of a record whose answer the metric could not judge."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -130,7 +133,7 @@ def _judge_prediction(
     try:
         score = _score_of(metric, question, pred)
     except Exception as e:  # the boundary to the user's metric
-        return {**outcome, "outcome": "error", "error": f"metric: {_error_text(e)}"}
+        return {**outcome, "outcome": "error", "error": f"{METRIC_ERROR}{_error_text(e)}"}
     return {**outcome, "score": score, "outcome": _outcome_of(status, score, threshold)}
 
 
