@@ -5,7 +5,7 @@ The folder that holds them becomes that of one search.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,9 @@ def _check_shards(out: Path, shards: Sequence[Path], summaries: Sequence[JsonObj
 
 
 def _rows(parts: Sequence[Path], name: str) -> Iterator[dict[str, Any]]:
+    checked: Callable[[JsonObject], dict[str, Any]] = _checked_row if name == SEARCH_FILE else dict
     for part in parts:
-        for _, row in iter_jsonl(part / name, _checked_row if name == SEARCH_FILE else dict):
+        for _, row in iter_jsonl(part / name, checked):
             yield row
 
 
