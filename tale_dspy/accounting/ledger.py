@@ -57,7 +57,7 @@ class Ledger:
         caps: JsonObject = {"max_usd": max_usd, "max_total_output_tokens": max_total_output_tokens}
         for name, cap in caps.items():
             if cap is not None and (isinstance(cap, bool) or not isinstance(cap, Real) or not float(cap) > 0):
-                raise UsageError(f"{name} must be above 0, got {cap!r}")
+                raise UsageError(f"{name} must be a number above 0, got {cap!r}")
         self.max_usd = max_usd
         self.max_total_output_tokens = max_total_output_tokens
         self.price = price

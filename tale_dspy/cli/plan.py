@@ -152,8 +152,14 @@ class Plan:
 
         if self.price_in is None and self.price_out is None:
             return None
-        if self.price_in is None or self.price_out is None or min(self.price_in, self.price_out) < 0:
-            raise UsageError("--price-in and --price-out go together, in US dollars per million tokens, none below 0")
+        if self.price_in is None or self.price_out is None:
+            missing = "--price-in" if self.price_in is None else "--price-out"
+            raise UsageError(
+                f"--price-in and --price-out go together, in US dollars per million tokens: give {missing}"
+            )
+        for flag, usd in (("--price-in", self.price_in), ("--price-out", self.price_out)):
+            if not 0 <= usd < math.inf:
+                raise UsageError(f"{flag} must be US dollars per million tokens, at least 0, got {usd:g}")
         return Price(self.price_in / 1e6, self.price_out / 1e6)
 
     def run_folder(self) -> Path:

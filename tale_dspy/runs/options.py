@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, TypedDict
 
 from tale_dspy.backends.prices import Price
@@ -81,6 +82,10 @@ class Options(TypedDict, total=False):
     progress: Callable[[Tally], None] | None
 
 
+MOST = 1_000_000
+"""More questions at once, draws of one, or attempts of a call are a slip of the keyboard."""
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """The options of a run, checked.
@@ -137,14 +142,22 @@ class RunOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
-        if isinstance(self.batch_wait, bool) or not 0 <= self.batch_wait < math.inf:
+            if value > MOST:
+                raise UsageError(f"{name} must be at most {MOST:,}, got {value!r}")
+        if not (_is_number(self.threshold) and math.isfinite(self.threshold)):
+            raise UsageError(f"threshold must be a number, got {self.threshold!r}")
+        if not (_is_number(self.batch_wait) and 0 <= self.batch_wait < math.inf):
             raise UsageError(f"batch_wait must be a number of hours of at least 0, got {self.batch_wait!r}")
         if self.shard is not None:
             Shard.parse(self.shard)
         for name in ("max_usd", "max_total_output_tokens", "timeout"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
-                raise UsageError(f"{name} must be above 0, got {value!r}")
+            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+                raise UsageError(f"{name} must be a number above 0, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))

@@ -81,7 +81,7 @@ class TrainOptions:
         for name in _ABOVE_ZERO:
             value = getattr(self, name, None)
             if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"{name} must be above 0, got {value!r}")
+                raise UsageError(f"{name} must be a number above 0, got {value!r}")
         for name in _WHOLE:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
@@ -90,7 +90,7 @@ class TrainOptions:
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise UsageError(f"learning_rate must be above 0, got {self.learning_rate!r}")
+            raise UsageError(f"learning_rate must be a number above 0, got {self.learning_rate!r}")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise UsageError(f"batch_size {self.batch_size} must be a multiple of micro_batch {self.micro_batch}")
         if not isinstance(self.targets, tuple) or not self.targets:
@@ -160,7 +160,7 @@ class DpoOptions(TrainOptions):
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss):
             raise UsageError(f"loss_weights must be one for each of {', '.join(self.loss)}, got {self.loss_weights}")
         if self.beta is not None and not 0 < self.beta < math.inf:
-            raise UsageError(f"beta must be above 0, got {self.beta!r}")
+            raise UsageError(f"beta must be a number above 0, got {self.beta!r}")
         if self.ld_alpha is not None and not 0 <= self.ld_alpha <= 1:
             raise UsageError(f"ld_alpha must be from 0 to 1, got {self.ld_alpha!r}")
 

@@ -26,7 +26,7 @@ def held(ledger: Ledger, tokens: int, wait: bool = True, **kwargs: Any) -> int:
 @pytest.mark.parametrize("name", ["max_usd", "max_total_output_tokens"])
 @pytest.mark.parametrize("bad", [0, -1, True, False, math.nan, "1", -0.5])
 def test_a_cap_is_a_number_above_zero(name: str, bad: Any) -> None:
-    with pytest.raises(UsageError, match=f"{name} must be above 0, got"):
+    with pytest.raises(UsageError, match=f"{name} must be a number above 0, got"):
         Ledger(**{name: bad})
 
 

@@ -85,7 +85,7 @@ def test_eval_asks_base_and_adapter_and_writes_the_verdict_into_the_card(tale: A
         ("--out rows.jsonl", "is a file"),
         ("--out .", "is not empty and no training of this library"),
         ("--preset mine", "preset must be paper"),
-        ("--epochs 0", "epochs must be above 0"),
+        ("--epochs 0", "epochs must be a number above 0"),
         ("--targets nothing", "has no layer named nothing"),
         ("--loss sigmoid", "sft has no option loss"),
         ("--loss-weights 1,much", "--loss-weights must be numbers with commas between them, got 1,much"),

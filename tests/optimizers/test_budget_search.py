@@ -269,7 +269,7 @@ def test_there_must_be_a_model(student: Any) -> None:
         ({"estimator": "guess"}, "estimator must be regression or few-shot"),
         ({"calls_per_question": 0}, "calls_per_question must be"),
         ({"repeats": -1}, "repeats must be"),
-        ({"max_usd": 0}, "max_usd must be above 0"),
+        ({"max_usd": 0}, "max_usd must be a number above 0"),
         ({"concurrency": 0}, "concurrency must be"),
     ],
 )

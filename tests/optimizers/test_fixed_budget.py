@@ -150,8 +150,8 @@ def test_a_dataset_names_its_own_gold(student: Any, tmp_path: Path) -> None:
         ({"budgets": [2.5]}, "whole number"),
         ({"max_loss": 2}, "max_loss must be a fraction"),
         ({"max_loss": float("nan")}, "max_loss must be a fraction"),
-        ({"max_usd": 0}, "max_usd must be above 0"),
-        ({"max_total_output_tokens": -1}, "max_total_output_tokens must be above 0"),
+        ({"max_usd": 0}, "max_usd must be a number above 0"),
+        ({"max_total_output_tokens": -1}, "max_total_output_tokens must be a number above 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], said: str) -> None:

@@ -110,7 +110,7 @@ def test_a_metric_of_ones_own_and_a_valset(student: Any, lm: FakeLM) -> None:
     [
         ({"trials": 0}, "trials must be a whole number"),
         ({"max_loss": 2}, "max_loss must be a fraction"),
-        ({"max_usd": 0}, "max_usd must be above 0"),
+        ({"max_usd": 0}, "max_usd must be a number above 0"),
         ({"concurrency": 0}, "concurrency must be a whole number"),
     ],
 )

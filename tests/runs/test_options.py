@@ -26,12 +26,14 @@ def record(**fields: Any) -> Record:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("concurrency", v) for v in (0, -1, 1.5, True, "2", None)),
+        *(("concurrency", v) for v in (0, -1, 1.5, True, "2", None, 10**20)),
         *(("repeats", v) for v in (0, 2.0, False)),
         *(("retries", v) for v in (-1, 0.5, True)),
         *(("timeout", v) for v in (0, -1, math.nan, math.inf, True)),
-        *(("max_usd", v) for v in (0, -0.1, math.nan, math.inf, True)),
-        *(("max_total_output_tokens", v) for v in (0, -5, True)),
+        *(("max_usd", v) for v in (0, -0.1, math.nan, math.inf, True, "1")),
+        *(("max_total_output_tokens", v) for v in (0, -5, True, "9")),
+        *(("threshold", v) for v in (math.nan, "1", None)),
+        *(("batch_wait", v) for v in (math.nan, -1, "1")),
     ],
 )
 def test_an_option_out_of_range_is_named_with_its_value(name: str, value: Any) -> None:

@@ -45,7 +45,7 @@ def test_no_cap_is_never_reached() -> None:
 
 @pytest.mark.parametrize("cap", [{"max_usd": 0}, {"max_total_output_tokens": -1}])
 def test_a_cap_of_nothing_is_refused(cap: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"max_\w+ must be above 0"):
+    with pytest.raises(UsageError, match=r"max_\w+ must be a number above 0"):
         SharedCaps(**cap)
 
 

@@ -29,11 +29,11 @@ def test_small_models_learn_faster() -> None:
 @pytest.mark.parametrize(
     ("strategy", "given", "said"),
     [
-        ("sft", {"epochs": 0}, "epochs must be above 0, got 0"),
-        ("sft", {"epochs": float("nan")}, "epochs must be above 0"),
+        ("sft", {"epochs": 0}, "epochs must be a number above 0, got 0"),
+        ("sft", {"epochs": float("nan")}, "epochs must be a number above 0"),
         ("sft", {"batch_size": 1.5}, "batch_size must be a whole number"),
         ("sft", {"batch_size": 8, "micro_batch": 3}, "must be a multiple of micro_batch 3"),
-        ("sft", {"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ("sft", {"learning_rate": -1.0}, "learning_rate must be a number above 0"),
         ("sft", {"warmup": 1.0}, "warmup must be at least 0 and below 1"),
         ("sft", {"targets": ()}, "targets must be a tuple"),
         ("sft", {"quantize": "8bit"}, "quantize must be 4bit or None"),
@@ -43,7 +43,7 @@ def test_small_models_learn_faster() -> None:
         ("dpo", {"loss": ()}, "got none"),
         ("dpo", {"loss_weights": (1.0,)}, "one for each of sigmoid_norm, sft"),
         ("dpo", {"ld_alpha": 1.5}, "ld_alpha must be from 0 to 1"),
-        ("dpo", {"beta": 0.0}, "beta must be above 0"),
+        ("dpo", {"beta": 0.0}, "beta must be a number above 0"),
         ("grpo", {"generations": 1}, "multiple of generations, at least 2, got 1"),
         ("grpo", {"batch_size": 60}, "batch_size 60 must be a multiple of generations"),
         ("grpo", {"price": -1.0}, "price must be at least 0"),
