@@ -127,7 +127,7 @@ def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Cal
     return Call(
         role=current_role(),
         model=model,
-        response_model=entry.get("response_model"),
+        response_model=_named_model(entry.get("response_model")),
         text=text,
         thought=thought,
         prompt_tokens=prompt,
@@ -141,6 +141,11 @@ def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Cal
         saved_cost_usd=cost if usage.cached else None,
         latency_s=None if usage.cached else latency_s,
     )
+
+
+def _named_model(name: object) -> str | None:
+    """Return the snapshot a provider names; a blank stands where a reply names none."""
+    return (name.strip() or None) if isinstance(name, str) else None
 
 
 def output_text(outputs: Sequence[Any]) -> tuple[str | None, str | None]:

@@ -16,6 +16,9 @@ _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
 _COUNTED = frozenset((*_COUNTS, *_DETAILS))
 
+UNNAMED_MODEL = " "
+"""The model of a reply that names none: a blank, which is booked as unknown."""
+
 _THOUGHTS = ("reasoning_content", "reasoning")
 
 
@@ -51,11 +54,22 @@ def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
         **data,
         "choices": [_repair_choice(row, number) for number, row in enumerate(rows[: max(choices, 1)])],
         **_repair_usage(data),
-        **{name: str(data[name]) for name in ("id", "model") if _is_number(data.get(name))},
+        "model": _model_name(data.get("model")),
     }
+    if _is_number(data.get("id")):
+        repaired["id"] = str(data["id"])
     if not isinstance(data.get("created", 0), int):
         repaired["created"] = 0
     return body if repaired == data else json.dumps(repaired).encode()
+
+
+def _model_name(name: object) -> str:
+    """Return the model that a reply names.
+
+    It is `UNNAMED_MODEL` for none. Without a name DSPy's engine would state the model that was asked for, as if the
+    provider had said so; LiteLLM states none.
+    """
+    return name if isinstance(name, str) and name else str(name) if _is_number(name) else UNNAMED_MODEL
 
 
 def _repair_choice(row: object, number: int) -> JsonObject:

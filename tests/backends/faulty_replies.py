@@ -123,6 +123,7 @@ REPLIES: dict[str, Reply] = {
     # odd surroundings
     "model a number": body(model=7),
     "model null": body(model=None),
+    "model a list": body(model=["x"]),
     "model missing": body(model=DROP),
     "id null": body(id=None),
     "id a number": body(id=7),

@@ -9,6 +9,10 @@ from tale_dspy.backends import attempts
 from tale_dspy.testing import ScriptedServer
 
 
+MODELS = {"model a number": "7", "model null": None, "model missing": None, "model a list": None}
+"""What the record states of a reply whose body does not name `x`: never what was asked for."""
+
+
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "retry_delay", lambda *_: 0.0)
@@ -28,4 +32,5 @@ def test_a_faulty_reply_has_one_outcome_whatever_the_engine(name: str, engine: s
             (record,) = run.records
             outcome = record.outcome
             assert record.output_tokens in (9, None)
+            assert record.response_model == MODELS.get(name, "x")
         assert (outcome, server.stats.requests) == OUTCOMES.get(name, ("error", 2))
