@@ -8,7 +8,6 @@ import tale_dspy
 from tale_dspy.backends import attempts
 from tale_dspy.testing import ScriptedServer
 
-
 MODELS = {"model a number": "7", "model null": None, "model missing": None, "model a list": None}
 """What the record states of a reply whose body does not name `x`: never what was asked for."""
 
