@@ -46,7 +46,8 @@ class Int8Linear(nn.Module):
             inputs: (..., inputs), floating point.
         """
         integers, row_scale = round_rows(inputs.reshape(-1, self.in_features))
-        outputs = torch._int_mm(integers, self.weight.t()).float().mul_(row_scale).mul_(self.channel_scale)
+        sums = torch._int_mm(integers, self.weight.t())  # pyright: ignore[reportPrivateImportUsage]
+        outputs = sums.float().mul_(row_scale).mul_(self.channel_scale)
         if self.bias is not None:
             outputs += self.bias
         return outputs.to(inputs.dtype).view(*inputs.shape[:-1], self.out_features)
