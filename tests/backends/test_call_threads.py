@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
 import tale_dspy
@@ -47,7 +48,7 @@ async def test_all_else_has_a_thread_of_its_own() -> None:
 
 
 def test_what_a_job_raises_or_returns_is_its_results() -> None:
-    client = GuardedAsyncOpenAI(None, api_key="k", base_url="http://127.0.0.1:1", organization=None)
+    client = GuardedAsyncOpenAI(httpx.AsyncClient(), api_key="k", base_url="http://127.0.0.1:1", organization=None)
 
     def job(outcome: BaseException | int, *, client: object) -> int:
         if isinstance(outcome, BaseException):
