@@ -1,9 +1,12 @@
 """Runs through a batch API, killed again and again: are the records those without one, and is each call paid once?
 
     python benchmarks/batch.py --questions 2000 --kills 10
+    python benchmarks/batch.py --questions 2000 --kills 10 --only "search openai" --seeds 1,2,3,4,5 --each-attempt
 
 A scripted server speaks OpenAI's and Anthropic's batch formats; 5 % of the requests expire, 2 % fail, results are
-shuffled and 5 % doubled. Each run is a process of its own, killed (SIGKILL) after random amounts of work.
+shuffled and 5 % doubled. With --each-attempt a request that is sent again may fail again, and a question of a search
+may have used up its rounds: it says so, and is compared no further. Each run is a process of its own, killed (SIGKILL)
+after random amounts of work.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,6 @@ from tale_dspy.testing.batches import BatchServer
 from tale_dspy.testing.problems import SolverReply, word_problems
 
 MODELS = {"openai": "openai/gpt-4o-mini", "anthropic": "anthropic/claude-haiku-4-5"}
-FAULTS = BatchFaults(expired=0.05, failed=0.02, doubled=0.05, shuffled=True, delay=1.0)
 
 
 class Worker:
@@ -122,12 +125,26 @@ def kill_after(pid: int, out: Path, lines: float, ended: threading.Event) -> Non
             return
 
 
-def records(out: Path, kind: str) -> list[Any]:
+def records(out: Path, kind: str) -> dict[str, Any]:
     """Return what was found for each question, but for price and time."""
     name = "records.jsonl" if kind == "eval" else "search.jsonl"
     rows = [json.loads(line) for line in (out / name).read_text().splitlines()]
     left_out = ("cost_usd", "estimate_cost_usd", "latency_s")
-    return sorted(json.dumps({k: v for k, v in row.items() if k not in left_out}, sort_keys=True) for row in rows)
+    return {row["id"]: {k: v for k, v in row.items() if k not in left_out} for row in rows}
+
+
+def compared(found: dict[str, Any], quiet: dict[str, Any]) -> dict[str, object]:
+    """Compare what was found with what is found without faults, where no answers are missing."""
+    missing = {key for key, row in found.items() if row.get("unanswered")}
+    whole = {key: row for key, row in found.items() if key not in missing}
+    return {
+        "unanswered": len(missing),
+        "of_them_with_a_budget": sum(found[key]["best"] is not None for key in missing),
+        "same_records": found.keys() == quiet.keys() and all(row == quiet[key] for key, row in whole.items()),
+        "same_but_for_trials": all(
+            {**row, "trials": None} == {**quiet[key], "trials": None} for key, row in whole.items()
+        ),
+    }
 
 
 def cost(out: Path) -> float | None:
@@ -135,6 +152,11 @@ def cost(out: Path) -> float | None:
     rows = [json.loads(line) for line in (out / "calls.jsonl").read_text().splitlines()]
     paid = [row["cost"] for row in rows if row.get("error") is None]
     return None if None in paid else round(sum(paid), 6)
+
+
+def answered_calls(out: Path) -> int:
+    """Count the answers in a run's journal."""
+    return sum(json.loads(line)["error"] is None for line in (out / "calls.jsonl").read_text().splitlines())
 
 
 def found(out: Path) -> dict[str, float]:
@@ -145,12 +167,15 @@ def found(out: Path) -> dict[str, float]:
     return {"questions": len(best), "tokens": round(sum(best) / len(best), 2), "calls": calls}
 
 
-def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) -> dict[str, object]:
+def measure(
+    kind: str, provider: str, questions: int, kills: int, folder: Path, faults: list[BatchFaults]
+) -> Iterator[dict[str, object]]:
+    """Run without faults and without a batch, then with faults and kills; yield the figures of each of these."""
     rows = word_problems(questions)
     data = folder / "questions.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     reply = SolverReply({row["question"]: row["answer"] for row in rows})
-    quiet, faulty = folder / f"{kind}-{provider}-quiet", folder / f"{kind}-{provider}-killed"
+    quiet = folder / "quiet"
     with BatchServer(reply, record=0) as server:
         worker = Worker(kind, provider, data, server.url, quiet, True)
         killed_run(worker, quiet, 0, 0)
@@ -169,30 +194,34 @@ def measure(kind: str, provider: str, questions: int, kills: int, folder: Path) 
             assert records(unbatched, kind) == records(quiet, kind), "a batch changes records"
         else:  # a sampler decides call by call; a batch tries a ladder at once
             without |= {"found_without_batch": found(unbatched), "found": found(quiet)}
-    with BatchServer(reply, record=0, batch_faults=FAULTS) as server:
-        started = time.perf_counter()
-        worker = Worker(kind, provider, data, server.url, faulty, True)
-        kill_count = killed_run(worker, faulty, kills, lines_in(quiet))
-        worker.close()
-        stats = server.batch_stats
-        events = [json.loads(line) for line in (faulty / "batches.jsonl").read_text().splitlines()]
-        return {
-            "run": f"{kind} {provider}",
-            "questions": questions,
-            "kills": kill_count,
-            "rounds_quiet": rounds,
-            "rounds_with_faults": max(e["round"] for e in events if e["event"] == "planned"),
-            "calls": calls,
-            "paid_calls": stats.paid_calls,
-            "custom_ids": len(stats.custom_ids),
-            "custom_ids_twice": sum(n > 1 for n in stats.custom_ids.values()),
-            "faults": dict(stats.by_fault),
-            "same_records": records(faulty, kind) == records(quiet, kind),
-            "cost_usd": cost(faulty),
-            "cost_quiet": cost(quiet),
-            **without,
-            "wall_s": round(time.perf_counter() - started, 1),
-        }
+    for fault in faults:
+        faulty = folder / f"killed-{fault.seed}"
+        with BatchServer(reply, record=0, batch_faults=fault) as server:
+            started = time.perf_counter()
+            worker = Worker(kind, provider, data, server.url, faulty, True)
+            kill_count = killed_run(worker, faulty, kills, lines_in(quiet))
+            worker.close()
+            stats = server.batch_stats
+            events = [json.loads(line) for line in (faulty / "batches.jsonl").read_text().splitlines()]
+            yield {
+                "run": f"{kind} {provider}",
+                "seed": fault.seed,
+                "questions": questions,
+                "kills": kill_count,
+                "rounds_quiet": rounds,
+                "rounds_with_faults": max(e["round"] for e in events if e["event"] == "planned"),
+                "calls": calls,
+                "paid_calls": stats.paid_calls,
+                "journalled_calls": answered_calls(faulty),
+                "custom_ids": len(stats.custom_ids),
+                "custom_ids_twice": sum(n > 1 for n in stats.custom_ids.values()),
+                "faults": dict(stats.by_fault),
+                **compared(records(faulty, kind), records(quiet, kind)),
+                "cost_usd": cost(faulty),
+                "cost_quiet": cost(quiet),
+                **without,
+                "wall_s": round(time.perf_counter() - started, 1),
+            }
 
 
 def main() -> None:
@@ -203,15 +232,29 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--only", help="such as 'eval openai'")
+    parser.add_argument("--seeds", default="0", help="of the faults, separated by commas")
+    parser.add_argument("--each-attempt", action="store_true", help="a request that failed may fail again")
     args = parser.parse_args()
+    faults = [
+        BatchFaults(
+            expired=0.05,
+            failed=0.02,
+            doubled=0.05,
+            shuffled=True,
+            delay=1.0,
+            seed=int(seed),
+            each_attempt=args.each_attempt,
+        )
+        for seed in args.seeds.split(",")
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("eval", "search"):
             for provider in MODELS:
                 if args.only in (None, f"{kind} {provider}"):
                     place = Path(folder) / f"{kind}-{provider}"
                     place.mkdir()
-                    figures = measure(kind, provider, args.questions, args.kills, place)
-                    print(json.dumps(figures), flush=True)
+                    for figures in measure(kind, provider, args.questions, args.kills, place, faults):
+                        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

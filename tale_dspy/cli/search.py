@@ -146,6 +146,10 @@ def figure_lines(summary: JsonObject) -> list[str]:
             f"{number(summary['best_tokens_mean'])} with it (selected at {number(summary['selected_tokens_mean'])}), "
             f"{number(summary['trials_mean'], 2)} budgets tried a question"
         )
+    if summary["unanswered"]:
+        lines.append(
+            f"{summary['unanswered']} questions miss answers that no batch brought in time: the same command asks again"
+        )
     return lines
 
 

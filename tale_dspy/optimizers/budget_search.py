@@ -88,7 +88,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             gold: right then means the same answer as without a budget, and everything is labelled `agreement`.
         sampler: `elastic`, `halving` (the paper's), `tpe`, `grid`, or any Optuna sampler. Over effort words `elastic`
             is replaced by `effort`, its counterpart for ordered words. With `batch` no sampler is asked: a ladder of
-            budgets is tried at once, so that the search takes four rounds.
+            budgets is tried at once, so that the search takes four rounds at most.
         efforts: What is searched: effort words such as `("low", "medium", "low+50")`, in any order, a number being
             that of the phrase beside the word; None for token budgets; `auto` for all words the model has, with and
             without the phrase, if it is a reasoning model that takes words, else token budgets.

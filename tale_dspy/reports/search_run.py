@@ -88,7 +88,9 @@ def load_search_runs(path: str | Path) -> list[SearchRun]:
 def search_notes(search: SearchRun) -> list[str]:
     """Say what a figure of a search rests on."""
     judged = "" if all(row.judged_by == "gold" for row in search.rows) else " Right means: as without a budget."
-    return [f"Budgets were chosen by {search.sampler}.{judged}", f"Evidence: {search.provenance}."]
+    missing = sum(row.unanswered > 0 for row in search.rows)
+    unanswered = [f"{missing} questions miss answers that no batch brought in time."] if missing else []
+    return [f"Budgets were chosen by {search.sampler}.{judged}", *unanswered, f"Evidence: {search.provenance}."]
 
 
 def search_sentence(search: SearchRun) -> str:

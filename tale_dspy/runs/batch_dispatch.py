@@ -59,8 +59,10 @@ class WaitingRequest:
     reserved_usd: float = 0.0
     place: tuple[PlannedBatch, str] | None = None
     """The batch and the custom id that brought the answer."""
-    delay_counted: bool = False
-    """Whether its question knows that it takes another round."""
+    delays_counted: int = 0
+    """How many rounds without an answer its question knows of."""
+    in_flight: bool = False
+    """Whether it is in the round that is going on."""
 
     @property
     def size(self) -> int:

@@ -18,6 +18,8 @@ class Asker:
     """Whose call it is; None for a question."""
     waiting: int = 0
     """Its LM calls that wait for a round."""
+    in_flight: int = 0
+    """Those of them that are in the round that is going on."""
     calls: "Sequence[asyncio.Task[Any]]" = ()
     """Calls of the program that a question waits for."""
     delay: "asyncio.Future[None] | None" = None
@@ -52,6 +54,7 @@ class AskedQuestions:
 
     def __init__(self) -> None:
         self._askers: set[Asker] = set()
+        self._asker_of: dict[asyncio.Task[Any], Asker] = {}
         self.changed = False
 
     @property
@@ -99,15 +102,32 @@ class AskedQuestions:
         context = contextvars.copy_context()
         context.run(_asker.set, asker)
         task = asyncio.get_running_loop().create_task(answer, context=context)
+        self._asker_of[task] = asker
 
         def end(task: "asyncio.Task[T]") -> None:
             self._askers.remove(asker)
+            del self._asker_of[task]
             self.changed = True
             if not task.cancelled():
                 task.exception()  # asyncio reports one that nobody has looked at
 
         task.add_done_callback(end)
         return task
+
+    async def withdraw_calls(self, calls: "Sequence[asyncio.Task[T]]") -> None:
+        """End calls whose answers are not needed any more.
+
+        One that was sent is waited for, since it is billed; if it takes another round, it is not sent again.
+        """
+        while pending := [call for call in calls if not call.done()]:
+            in_flight = [call for call in pending if self._asker_of[call].in_flight]
+            withdrawn = [call for call in pending if call not in in_flight]
+            for call in withdrawn:
+                call.cancel()
+            if withdrawn:
+                await asyncio.wait(withdrawn)
+            if in_flight:
+                await self.wait_for_calls(in_flight, or_delay=True)
 
     async def wait_for_calls(self, calls: "Sequence[asyncio.Task[T]]", *, or_delay: bool) -> None:
         """Wait until all calls of the question at work are done, or one has failed.

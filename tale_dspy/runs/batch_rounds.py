@@ -131,7 +131,12 @@ class BatchRounds:
             self._asked_by[request] = asker
             try:
                 return await request.answer
+            except asyncio.CancelledError:
+                if request in self._waiting:
+                    self._waiting.remove(request)
+                raise
             finally:
+                self._landed(request)
                 del self._asked_by[request]
 
     def delays(self, journal_key: JournalKey) -> int:
@@ -188,16 +193,20 @@ class BatchRounds:
         for request in self._waiting:
             # What an earlier process has sent last is not known to have failed.
             in_vain = self.log.attempts[request.key] - (request.key in self._earlier)
-            if in_vain < 1 or request.delay_counted:
+            if in_vain <= request.delays_counted:
                 continue
-            request.delay_counted = True
-            request.call.count_delay()
+            while request.delays_counted < in_vain:
+                request.delays_counted += 1
+                request.call.count_delay()
             heard = self._asked_by[request].hear_delay() or heard
         return heard
 
     async def _round(self) -> None:
         """Collect what an earlier process has sent, or else send all that waits."""
         self._sent, self._waiting = self._waiting, []
+        for request in self._sent:
+            request.in_flight = True
+            self._asked_by[request].in_flight += 1
         fresh: list[WaitingRequest] = []
         earlier: dict[str, tuple[PlannedBatch, dict[str, WaitingRequest]]] = {}
         for request in self._sent:
@@ -210,11 +219,14 @@ class BatchRounds:
                 self._hold(request)
                 earlier.setdefault(batch.name, (batch, {}))[1][custom_id] = request
         if earlier or len(fresh) < len(self._sent):
-            self._waiting += fresh
+            for request in fresh:
+                self._put_back(request)
             for batch, requests in earlier.values():
-                self._waiting += await self._dispatcher.recover(batch, requests)
+                for request in await self._dispatcher.recover(batch, requests):
+                    self._put_back(request)
         elif affordable := self._affordable(fresh):
-            await self._dispatcher.send(affordable)
+            # In whatever order tasks came to wait, the same round makes the same batch.
+            await self._dispatcher.send(sorted(affordable, key=lambda request: request.key))
         self._sent = []
 
     def _hold(self, request: WaitingRequest) -> None:
@@ -240,7 +252,7 @@ class BatchRounds:
             except SpendCapReached as e:
                 if reached is None:
                     reached = e
-                self._waiting.append(request)
+                self._put_back(request)
         if reached is not None and not affordable:
             self._waiting.pop(0).answer.set_exception(reached)
         return affordable
@@ -250,10 +262,20 @@ class BatchRounds:
         if result.send_again and self.log.attempts[request.key] < self._attempts:
             request.call.release()
             self.log.settled(batch, result.custom_id)
-            self._waiting.append(request)
+            self._put_back(request)
         elif not request.answer.done():
             request.place = (batch, result.custom_id)
             request.answer.set_result(result.reply)
+
+    def _put_back(self, request: WaitingRequest) -> None:
+        """Let a request wait for the next round, if it is still waited for."""
+        if request in self._asked_by:
+            self._landed(request)
+            self._waiting.append(request)
+
+    def _landed(self, request: WaitingRequest) -> None:
+        self._asked_by[request].in_flight -= request.in_flight
+        request.in_flight = False
 
     def _keep(self, batch: PlannedBatch, result: BatchResult) -> None:
         """Store a result of an earlier process's batch for the call that asks for it."""

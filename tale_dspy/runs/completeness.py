@@ -12,6 +12,9 @@ from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.shards import shard_of
 
+JOURNAL = "calls.jsonl"
+"""The journal of calls of a run or a search."""
+
 
 def counted_records(summary: JsonObject, folder: Path) -> int | None:
     """Return how many records a run had when its `summary.json` was written.
@@ -51,6 +54,40 @@ def check_lines(file: Path, lines: int, counted: int | None, *, exactly: bool = 
         raise RunFolderError(
             f"{file} holds {lines:,} results, and summary.json beside it counts {counted:,}: lines are missing; the "
             "command that wrote it asks for them again, and pays for nothing that calls.jsonl holds"
+        )
+
+
+def check_journals(folders: Sequence[Path]) -> None:
+    """Refuse folders whose journal of calls is gone: what they cost, and what was paid twice, stands nowhere else.
+
+    Every run folder has one from its start, with nothing in it where all answers came from a cache.
+
+    Raises:
+        RunFolderError: If one is missing.
+    """
+    for folder in folders:
+        if not (folder / JOURNAL).exists():
+            raise RunFolderError(
+                f"{folder} has no {JOURNAL}: what was paid twice cannot be told without it; bring the whole folder of "
+                "the shard, or delete it and run the shard again"
+            )
+
+
+def check_calls(folder: Path, answers: int, counted: int) -> None:
+    """Refuse shards whose journals hold fewer answers than their records count calls.
+
+    Args:
+        folder: What holds them.
+        answers: Calls in all journals that were answered, from a cache or not.
+        counted: Calls of all records.
+
+    Raises:
+        RunFolderError: If lines are missing.
+    """
+    if answers < counted:
+        raise RunFolderError(
+            f"the {JOURNAL} of the shards in {folder} hold {answers:,} answered calls, and the records count "
+            f"{counted:,}: lines are missing, and what was paid twice cannot be told without them"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import JsonObject
+from tale_dspy.runs.completeness import JOURNAL, check_calls, check_journals
 from tale_dspy.runs.files import cannot_write, iter_jsonl, require_plain_file
 from tale_dspy.runs.records import Run, load_run
 
@@ -44,13 +45,15 @@ def merge_shards(folder: Path) -> MergedRun:
     If shards are missing or not finished, the run says so.
 
     Raises:
-        RunFolderError: If there are no shards, or they are of other configurations or splits.
+        RunFolderError: If there are no shards, they are of other configurations or splits, or miss journalled calls.
         BackendError: If the summary cannot be written.
     """
     run = load_run(folder)
     if run.parts == (folder,):
         raise RunFolderError(f"{folder} is one run folder and holds no shards: there is nothing to merge")
-    twice, usd = paid_twice(run.parts)
+    check_journals(run.parts)
+    answers, twice, usd = paid_twice(run.parts)
+    check_calls(folder, answers, run.total.counts["calls"])
     merged = MergedRun(run, run.doubled, twice, usd)
     path = folder / "summary.json"
     temporary = folder / ".summary.json.tmp"
@@ -64,28 +67,31 @@ def merge_shards(folder: Path) -> MergedRun:
     return merged
 
 
-def paid_twice(parts: tuple[Path, ...]) -> tuple[int, float]:
-    """Return how many paid calls repeat another of the same draw, and their cost.
+def paid_twice(parts: tuple[Path, ...]) -> tuple[int, int, float]:
+    """Return how many calls were answered, how many paid ones repeat another of the same draw, and their cost.
 
     The cost is the sum of the known prices, in US dollars. Sixteen bytes a call are in memory.
     """
     import numpy as np
 
     hashes, costs = array("Q"), array("d")
+    answers = 0
 
     def add(row: JsonObject) -> None:
+        nonlocal answers
+        answers += row.get("error") is None
         if row.get("error") is None and row.get("paid"):
             key = json.dumps([row["id"], row["repeat"], row["key"], row["step"]]).encode()
             hashes.append(int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()))
             costs.append(row["cost"] or 0.0)
 
     for part in parts:
-        for _ in iter_jsonl(part / "calls.jsonl", add):
+        for _ in iter_jsonl(part / JOURNAL, add):
             pass
     if not hashes:
-        return 0, 0.0
+        return answers, 0, 0.0
     values = np.frombuffer(hashes, dtype=np.uint64)
     _, first = np.unique(values, return_index=True)
     again = np.ones(len(values), dtype=bool)
     again[first] = False
-    return int(again.sum()), float(np.frombuffer(costs)[again].sum())
+    return answers, int(again.sum()), float(np.frombuffer(costs)[again].sum())

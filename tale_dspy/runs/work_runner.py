@@ -195,19 +195,25 @@ class WorkRunner(Generic[T, R]):
         """Do as `_drive_async` does, for calls that are answered in rounds.
 
         Where an answer takes another round, the work may ask more in that round: it yields the calls without an answer
-        again, with others. Calls it has no more use for are answered, too.
+        again, with others. Those without an answer when it ends are not sent again.
         """
         tasks: dict[tuple[str, int], asyncio.Task[ProgramAnswer]] = {}
+        # Those that the work knows of: a call that it did not ask for in between may have more by now.
+        delays: dict[tuple[str, int], int] = {}
         try:
             calls = next(work)
             while True:
                 call_tasks = []
                 for call in calls:
-                    key = call.sample.id, call.sample.repeat
+                    key = _key_of(call)
                     if key not in tasks:
                         tasks[key] = questions.start_call(self._aask(call))
                     call_tasks.append(tasks[key])
-                await questions.wait_for_calls(call_tasks, or_delay=all(call.may_come_later for call in calls))
+                may_come_later = all(call.may_come_later for call in calls)
+                news = any(call.sample.delays > delays.get(_key_of(call), 0) for call in calls)
+                if not (may_come_later and news):
+                    await questions.wait_for_calls(call_tasks, or_delay=may_come_later)
+                delays |= {_key_of(call): call.sample.delays for call in calls}
                 answers = [
                     replace(task.result(), delays=call.sample.delays)
                     if task.done()
@@ -216,9 +222,9 @@ class WorkRunner(Generic[T, R]):
                 ]
                 calls = work.send(answers)
         except StopIteration as e:
-            await questions.wait_for_calls([*tasks.values()], or_delay=False)
+            await questions.withdraw_calls([*tasks.values()])
             for task in tasks.values():
-                if task.done():
+                if not task.cancelled():
                     task.result()
             result: R = e.value
             return result
@@ -254,6 +260,10 @@ class WorkRunner(Generic[T, R]):
                 return
             ready, self._unpublished = self._unpublished, []
         on_results(ready)  # outside the lock: threads would wait for each other's disk
+
+
+def _key_of(call: ProgramCall) -> tuple[str, int]:
+    return call.sample.id, call.sample.repeat
 
 
 @runtime_checkable

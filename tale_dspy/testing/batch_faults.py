@@ -11,7 +11,7 @@ class BatchFaults:
     """What goes wrong with batches, and how often.
 
     The shares are of requests: a hash of the body decides, so that the same requests are struck in every run, whatever
-    their order or ids.
+    their order or ids. With `each_attempt` they are of attempts: a struck request may be struck again.
 
     Raises:
         UsageError: If a share is not between 0 and 1.
@@ -31,6 +31,8 @@ class BatchFaults:
     """Results come in another order than the requests."""
     tries: int = 1
     """How many attempts of a struck request expire, fail or are missing."""
+    each_attempt: bool = False
+    """Whether every attempt is struck, or not, on its own; `tries` is then without effect."""
     delay: float = 0.0
     """Seconds from the submission of a batch to its end."""
     token_limit: int | None = None
@@ -51,11 +53,12 @@ class BatchFaults:
             body_key: What identifies its body.
             seen: How often this body had come before.
         """
-        at = draw(body_key, f"batch fault {self.seed}")
+        attempt = f" {seen}" if self.each_attempt else ""
+        at = draw(body_key, f"batch fault {self.seed}{attempt}")
         for name in ("refused", "expired", "failed", "missing"):
             at -= vars(self)[name]
             if at < 0:
-                return name if name == "refused" or seen < self.tries else None
+                return name if name == "refused" or self.each_attempt or seen < self.tries else None
         return None
 
     def doubles(self, body_key: str) -> bool:

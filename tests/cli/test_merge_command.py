@@ -22,9 +22,12 @@ def write_shards(out: Path, count: int) -> None:
         shard = Shard(number, count)
         folder = out / shard.folder_name
         folder.mkdir(parents=True)
-        lines = [json.dumps(record.to_json()) + "\n" for record in records if shard.holds(record.id)]
+        held = [record for record in records if shard.holds(record.id)]
+        call = {"repeat": 0, "key": "k", "error": None, "paid": True, "cost": 0.5}
+        calls = [{**call, "id": record.id, "step": step} for record in held for step in range(record.calls)]
         (folder / "run.json").write_text(json.dumps(INFO))
-        (folder / "records.jsonl").write_text("".join(lines))
+        (folder / "records.jsonl").write_text("".join(json.dumps(record.to_json()) + "\n" for record in held))
+        (folder / "calls.jsonl").write_text("".join(json.dumps(line) + "\n" for line in calls))
 
 
 def test_shards_are_summed_up_as_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

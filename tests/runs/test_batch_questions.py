@@ -88,3 +88,35 @@ def test_a_call_that_fails_ends_the_wait() -> None:
         calls[1].cancel()
 
     asyncio.run(scene())
+
+
+def test_withdrawn_calls_end_and_one_that_was_sent_is_waited_for() -> None:
+    async def scene() -> None:
+        questions, answer = AskedQuestions(), asyncio.Event()
+        askers: list[Asker] = []
+
+        async def call() -> str:
+            with questions.waiting() as asker:
+                askers.append(asker)
+                await answer.wait()
+            return "right"
+
+        async def question() -> None:
+            with questions.working():
+                calls = [questions.start_call(call()) for _ in range(3)]
+                await turns()
+                askers[0].in_flight = askers[1].in_flight = 1
+                ending = asyncio.create_task(questions.withdraw_calls(calls))
+                await turns()
+                assert calls[2].cancelled() and not ending.done()
+                askers[1].in_flight = 0  # a batch brought no answer to it
+                assert askers[1].hear_delay()
+                await turns()
+                assert calls[1].cancelled() and not ending.done()
+                answer.set()
+                await ending
+                assert calls[0].result() == "right"
+
+        await asyncio.create_task(question())
+
+    asyncio.run(scene())

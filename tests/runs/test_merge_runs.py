@@ -88,6 +88,23 @@ def test_merging_writes_the_summary_and_counts_what_stands_twice_once(
     assert figures(again.run) == figures(merged.run)
 
 
+def test_shards_whose_journals_miss_calls_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    copied = shutil.copytree(folders[1], tmp_path / "parts")
+    journal = copied / "shard-0002-of-0004" / "calls.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    calls = load_run(copied).summary["calls"]
+    journal.write_text("".join(lines[1:]))
+    with pytest.raises(RunFolderError, match=rf"hold {calls - 1} answered calls, and the records count {calls}: lines"):
+        merge_shards(copied)
+    journal.unlink()
+    with pytest.raises(RunFolderError, match=r"shard-0002-of-0004 has no calls.jsonl: what was paid twice cannot be"):
+        merge_shards(copied)
+    assert not (copied / "summary.json").exists()
+    assert figures(load_run(copied)) == figures(load_run(folders[0])), "records alone are enough to report"
+    journal.write_text("".join(lines))
+    assert merge_shards(copied).calls_paid_twice == 0
+
+
 def test_missing_shards_are_said(folders: tuple[Path, Path], tmp_path: Path) -> None:
     copied = shutil.copytree(folders[1], tmp_path / "parts")
     shutil.rmtree(next(copied.glob("shard-0002*")))

@@ -19,6 +19,14 @@ def test_shares_strike_the_same_requests_until_their_tries_are_over() -> None:
     assert BatchStats().paid_calls == 0
 
 
+def test_each_attempt_is_struck_on_its_own() -> None:
+    faults = BatchFaults(expired=0.3, each_attempt=True)
+    struck = [[faults.strike(str(i), seen) is not None for i in range(1000)] for seen in (0, 1, 2)]
+    assert all(250 < sum(attempt) < 350 for attempt in struck)
+    assert 60 < sum(map(all, zip(struck[0], struck[1], strict=True))) < 120, "0.3 * 0.3 of them twice"
+    assert struck[0] == [faults.strike(str(i), 0) is not None for i in range(1000)]
+
+
 def test_a_share_above_1_is_refused() -> None:
     with pytest.raises(UsageError, match="expired must be between 0 and 1"):
         BatchFaults(expired=1.5)

@@ -15,6 +15,8 @@ from tale_dspy.runs.folder import JournalFolder
 
 FAILED = "error: "
 """How the reason of a question begins that could not be asked; it is asked again when the search is continued."""
+UNANSWERED = FAILED + "no batch answered {n} of its draws within {rounds} rounds"
+"""The reason of a question without a budget that misses answers."""
 
 PredictorQuestion = tuple[str, str]
 """(predictor, question id)."""
@@ -29,12 +31,14 @@ class SearchFolder(JournalFolder):
 
     Attributes:
         rows: The questions that are finished, in the order in which they were.
+        asked_again: Those that an earlier process left without answers.
     """
 
     results = SEARCH_FILE
 
     def __init__(self, path: str | Path, info: JsonObject) -> None:
         self.rows: dict[PredictorQuestion, SearchRow] = {}
+        self.asked_again: set[PredictorQuestion] = set()
         super().__init__(path, info)
         self._known: dict[PredictorQuestion, list[BudgetQuery]] = defaultdict(list)
         for sample, repeat in dict.fromkeys((key[0], key[1]) for key in self.journal):
@@ -43,8 +47,9 @@ class SearchFolder(JournalFolder):
 
     def read_results(self) -> None:
         rows = [row for _, row in iter_jsonl(self.path / self.results, SearchRow.from_json)]
-        if any(map(error_of, rows)):
-            rows = [row for row in rows if error_of(row) is None]
+        self.asked_again = {(row.predictor, row.id) for row in rows if error_of(row) is not None or row.unanswered}
+        if self.asked_again:
+            rows = [row for row in rows if (row.predictor, row.id) not in self.asked_again]
             self.drop_results([row.to_json() for row in rows])
         self.rows = {(row.predictor, row.id): row for row in rows}
 

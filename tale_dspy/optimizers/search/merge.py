@@ -14,7 +14,14 @@ from tale_dspy.optimizers.search.folder import SearchFolder
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, counted_questions, read_summary
 from tale_dspy.optimizers.search.summary import search_summary
 from tale_dspy.protocols import JsonObject
-from tale_dspy.runs.completeness import check_all_answered, check_lines, check_shard_ids, unended_shards
+from tale_dspy.runs.completeness import (
+    JOURNAL,
+    check_all_answered,
+    check_journals,
+    check_lines,
+    check_shard_ids,
+    unended_shards,
+)
 from tale_dspy.runs.files import cannot_write, iter_jsonl, read_json, require_plain_file
 from tale_dspy.runs.shards import joined_info
 
@@ -40,12 +47,13 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> MergedSearch | None:
         shards: The folders of the shards; none leaves everything as it is, and returns None.
 
     Raises:
-        RunFolderError: If they are of other configurations or splits, miss results, or are copies; or if `out` is in
-            use or holds something else.
+        RunFolderError: If they are of other configurations or splits, miss results or a journal, or are copies; or if
+            `out` is in use or holds something else.
         BackendError: If it cannot be written.
     """
     if not shards:
         return None
+    check_journals(shards)
     info, missing = joined_info(out, shards, [read_json(shard / "run.json") for shard in shards])
     summaries = [read_summary(shard) for shard in shards]
     unfinished = missing or unended_shards(out, summaries) or _stopped_shards(out, summaries)
@@ -62,7 +70,7 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> MergedSearch | None:
         parts = [out, *shards]
         rows = {(row["predictor"], row["id"]): row for row in _rows(parts, SEARCH_FILE)}
         folder.rewrite(SEARCH_FILE, rows.values())
-        folder.rewrite("calls.jsonl", _once(_rows(parts, "calls.jsonl")))
+        folder.rewrite(JOURNAL, _once(_rows(parts, JOURNAL)))
         found = [SearchRow.from_json(row) for row in rows.values()]
         seconds = sum(float(summary.get("wall_s") or 0.0) for summary in summaries)
         summary = search_summary(info, found, *folder.cost(), seconds, out)

@@ -56,8 +56,8 @@ class QueryResult:
     finish_reason: str | None = None
     error: str | None = None
     """Why there was no answer at all; such a trial counts for nothing."""
-    delayed: bool = False
-    """Whether a batch brought no answer, so that it took another round, or takes one."""
+    delays: int = 0
+    """Rounds of batches that brought no answer to it."""
     waiting: bool = False
     """Whether there is no answer yet."""
 
@@ -91,6 +91,8 @@ class QuestionResult:
     trials: list[Trial]
     best: BestBudget | None
     reason: str | None
+    unanswered: int = 0
+    """Draws without an answer that may have led to another result."""
 
 
 Search = Generator[BudgetQuery, QueryResult, QuestionResult]

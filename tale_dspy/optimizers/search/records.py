@@ -82,6 +82,8 @@ class SearchRow:
     """Why there is no best budget; None where there is one."""
     judged_by: str = "gold"
     """`agreement` where right means: the same answer as without a budget."""
+    unanswered: int = 0
+    """Draws that no round of batches answered in time; the result is that of the others. The same search asks again."""
 
     def to_json(self) -> JsonObject:
         return asdict(self)

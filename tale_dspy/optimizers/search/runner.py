@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tale_dspy.accounting.calls import total_or_none
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
-from tale_dspy.optimizers.search.folder import FAILED, SearchFolder, error_of, sample_id
+from tale_dspy.optimizers.search.folder import FAILED, UNANSWERED, SearchFolder, error_of, sample_id
 from tale_dspy.optimizers.search.question import (
     BudgetQuery,
     QueryResult,
@@ -25,7 +25,7 @@ from tale_dspy.optimizers.search.question import (
     trial_of,
 )
 from tale_dspy.optimizers.search.records import SEARCH_FILE, SearchRow, VanillaAnswer
-from tale_dspy.optimizers.search.rounds import search_in_rounds
+from tale_dspy.optimizers.search.rounds import ROUNDS, search_in_rounds
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.question_sample import QuestionSample
 from tale_dspy.runs.questions import QuestionStream
@@ -177,7 +177,8 @@ class SearchRunner:
     def _search_question(self, question: Question) -> Work[SearchRow]:
         """Ask without a budget, then what the search wants to know."""
         job = self.job
-        reply, probe, answer = yield from self._ask_program(question, BudgetQuery(None))
+        rounds = ROUNDS if job.options.batch and not self._is_asked_again(question) else None
+        reply, probe, answer = yield from self._ask_program(question, BudgetQuery(None), rounds)
         correct = reply.correct and (answer is not None or not job.agreement)
         vanilla = VanillaAnswer(reply.tokens, reply.text, correct)
         inputs = dict(question.inputs if probe.inputs is None else probe.inputs)
@@ -191,20 +192,29 @@ class SearchRunner:
             trials=[],
             judged_by=AGREEMENT if job.agreement else "gold",
         )
+        if reply.waiting:
+            return replace(row, reason=UNANSWERED.format(n=1, rounds=rounds), unanswered=1)
         if reply.error is not None:
             return replace(row, reason=f"{FAILED}{reply.error}")
         if job.agreement and correct:
             question = replace(question, example=question.example.copy(**{question.gold_field: answer}))
         if job.options.batch:
-            result = yield from self._search_rounds(question, vanilla, behind=reply.delayed)
+            result = yield from self._search_rounds(question, vanilla, reply.delays, rounds)
         else:
             result = yield from self._search_one_by_one(question, vanilla)
-        return replace(row, trials=result.trials, best=result.best, reason=result.reason)
+        reason = result.reason
+        if result.unanswered and result.best is None:
+            reason = UNANSWERED.format(n=result.unanswered, rounds=rounds)
+        return replace(row, trials=result.trials, best=result.best, reason=reason, unanswered=result.unanswered)
+
+    def _is_asked_again(self, question: Question) -> bool:
+        """Return whether an earlier process has left the question without answers: it now waits for all of them."""
+        return self.job.folder is not None and (self.name, question.id) in self.job.folder.asked_again
 
     def _search_rounds(
-        self, question: Question, vanilla: VanillaAnswer, *, behind: bool
+        self, question: Question, vanilla: VanillaAnswer, delays: int, rounds: int | None
     ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], QuestionResult]:
-        search = search_in_rounds(vanilla, self.job.plan, self.job.efforts, behind=behind)
+        search = search_in_rounds(vanilla, self.job.plan, self.job.efforts, delays=delays, rounds=rounds)
         calls: dict[BudgetQuery, tuple[ProgramCall, ProbeContext]] = {}
         try:
             draws = next(search)
@@ -243,14 +253,22 @@ class SearchRunner:
             return result
 
     def _ask_program(
-        self, question: Question, draw: BudgetQuery
+        self, question: Question, draw: BudgetQuery, rounds: int | None = None
     ) -> Generator[Sequence[ProgramCall], Sequence[ProgramAnswer], tuple[QueryResult, ProbeContext, Any]]:
         """Ask the program with a budget.
 
         It returns the reply, what the searched predictor saw, and the answer.
+
+        Args:
+            question: What is asked.
+            draw: With which budget.
+            rounds: After how many rounds of batches the reply is given up, and returned as `waiting`; None waits.
         """
-        call, probe = self._call_of(question, draw)
-        (answer,) = yield [call]
+        call, probe = self._call_of(question, draw, may_come_later=rounds is not None)
+        while True:
+            (answer,) = yield [call]
+            if not answer.waiting or (rounds is not None and answer.delays >= rounds):
+                break
         return _query_result(call, probe, answer), probe, answer.fields.get("answer")
 
     def _call_of(
@@ -299,9 +317,8 @@ class SearchRunner:
 
 def _query_result(call: ProgramCall, probe: ProbeContext, answer: ProgramAnswer) -> QueryResult:
     """Return the result of a draw, judged by the calls of the searched predictor."""
-    delayed = answer.delays > 0
     if answer.waiting:
-        return QueryResult(None, False, delayed=delayed, waiting=True)
+        return QueryResult(None, False, delays=answer.delays, waiting=True)
     answering = [c for c in probe.calls if c.role in ANSWERING]
     if not answering:  # an adapter of DSPy's raised at its reply: there was no prediction to tell of its calls
         answering = [c for c in call.sample.calls if c.role in ANSWERING]
@@ -314,5 +331,5 @@ def _query_result(call: ProgramCall, probe: ProbeContext, answer: ProgramAnswer)
         text=last.text if last else None,
         finish_reason=last.finish_reason if last else None,
         error=(error or "no call was made") if fields["outcome"] == "error" or last is None else None,
-        delayed=delayed,
+        delays=answer.delays,
     )

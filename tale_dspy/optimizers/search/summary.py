@@ -45,7 +45,8 @@ def search_summary(
 def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
     """Sum up the rows of one predictor.
 
-    Every question is in exactly one of `found`, `no_gain`, `not_confirmed`, `wrong`, `unknown_tokens` and `errors`.
+    Every question is in exactly one of `found`, `no_gain`, `not_confirmed`, `wrong`, `unknown_tokens` and `errors`;
+    `unanswered` are those, found or not, that miss answers of batches.
     Means of tokens are over the questions with a best budget, so that they can be set against each other; None if there
     is none.
     """
@@ -64,6 +65,7 @@ def search_figures(rows: Sequence[SearchRow]) -> JsonObject:
         "wrong": reasons.count(WRONG),
         "unknown_tokens": reasons.count(NO_TOKENS),
         "errors": sum(reason.startswith(FAILED) for reason in reasons),
+        "unanswered": sum(row.unanswered > 0 for row in rows),
         "trials_mean": trials / max(1, sum(bool(row.trials) for row in rows)),
         "draws": len(rows) + trials + draws,
         "confirmed_right": _right_share(best for _, best in pairs),

@@ -51,11 +51,12 @@ def test_a_killed_search_knows_what_it_asked_of_questions_not_finished(tmp_path:
 
 def test_questions_that_could_not_be_asked_are_asked_again(tmp_path: Path) -> None:
     folder = SearchFolder(tmp_path, INFO)
-    for key, reason in (("01", "error: 400"), ("02", "no gain")):
-        folder.append("search.jsonl", row(key, [], best=None, reason=reason).to_json())
+    for key, reason, unanswered in (("01", "error: 400", 0), ("02", "no gain", 0), ("03", None, 2)):
+        folder.append("search.jsonl", row(key, [], best=None, reason=reason, unanswered=unanswered).to_json())
     folder.close()
     again = SearchFolder(tmp_path, INFO)
     again.close()
+    assert again.asked_again == {("self", "01"), ("self", "03")}
     assert [r.id for r in again.rows.values()] == ["02"]
     assert [json.loads(line)["id"] for line in (tmp_path / "search.jsonl").read_text().splitlines()] == ["02"]
 

@@ -73,6 +73,7 @@ def rename(shard: Path) -> None:
     ("damage", "message"),
     [
         (lambda shard: (shard / "search.jsonl").unlink(), "search.jsonl holds 0 results, and summary.json beside it"),
+        (lambda shard: (shard / "calls.jsonl").unlink(), "shard-0001-of-0002 has no calls.jsonl: what was paid"),
         (cut, r"shard-0001-of-0002/search.jsonl holds 2 results, and summary.json beside it counts"),
         (copy_over, "holds no answer of a question of shard 1/2, but .* of others: is it a copy"),
         (rename, "shard-0001-of-0004 holds answers to .* questions of other shards"),

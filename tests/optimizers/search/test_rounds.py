@@ -1,6 +1,7 @@
 """A question searched in rounds: a ladder at once, then fresh draws side by side."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -22,7 +23,7 @@ from tale_dspy.optimizers.search.question import (
     SearchPlan,
 )
 from tale_dspy.optimizers.search.records import VanillaAnswer
-from tale_dspy.optimizers.search.rounds import ladder_levels, search_in_rounds
+from tale_dspy.optimizers.search.rounds import ROUNDS, ladder_levels, search_in_rounds
 from tale_dspy.runs.folder import JournalFolder
 from tale_dspy.testing.batches import BatchFaults, BatchServer
 
@@ -86,25 +87,30 @@ def test_ladders_of_words_and_of_short_answers() -> None:
 
 
 def searched_with_faults(
-    reply: Callable[[BudgetQuery], QueryResult], struck: Sequence[BudgetQuery], *, behind: bool = False
+    reply: Callable[[BudgetQuery], QueryResult],
+    struck: Sequence[BudgetQuery],
+    *,
+    delays: int = 0,
+    rounds: int | None = ROUNDS,
 ) -> tuple[list[list[BudgetQuery]], QuestionResult]:
     """Search where some draws are answered a round later than they are asked."""
-    search, rounds = search_in_rounds(VanillaAnswer(400, "text", True), PLAN, behind=behind), []
-    delayed = set(struck)
+    search = search_in_rounds(VanillaAnswer(400, "text", True), PLAN, delays=delays, rounds=rounds)
+    queries_of_rounds: list[list[BudgetQuery]] = []
+    delays_left = Counter(struck)
+    delays_so_far = Counter[BudgetQuery]()
     try:
         queries = next(search)
         while True:
-            rounds.append(queries)
-            results = [
-                QueryResult(None, False, delayed=True, waiting=True)
-                if query in delayed
-                else replace(reply(query), delayed=query in struck)
-                for query in queries
-            ]
-            delayed -= set(queries)
+            queries_of_rounds.append(queries)
+            results = []
+            for query in queries:
+                waits = delays_left[query] > delays_so_far[query]
+                delays_so_far[query] += waits
+                result = QueryResult(None, False, waiting=True) if waits else reply(query)
+                results.append(replace(result, delays=delays_so_far[query]))
             queries = search.send(results)
     except StopIteration as e:
-        return rounds, e.value
+        return queries_of_rounds, e.value
 
 
 LADDER = [200, 100, 50, 25, 12]
@@ -140,9 +146,48 @@ def test_replies_that_pass_their_budget_make_the_next_larger_one_likely() -> Non
 
 
 def test_behind_from_the_start_the_largest_budgets_are_drawn_again_with_the_ladder() -> None:
-    rounds, result = searched_with_faults(needs(100), [], behind=True)
+    rounds, result = searched_with_faults(needs(100), [], delays=1)
     assert len(rounds) == 1 and result == searched(needs(100))[1]
     assert rounds[0][5:] == [BudgetQuery(b, n) for b in (200, 100, 50) for n in (1, 2)]
+
+
+def test_a_round_late_question_whose_second_test_is_struck_ends_without_that_draw() -> None:
+    unlucky = needs(100, [BudgetQuery(100, 1)])
+    rounds, result = searched_with_faults(unlucky, [BudgetQuery(100, 4)])
+    assert len(rounds) == 3 and rounds[2][:2] == [BudgetQuery(100, 3), BudgetQuery(100, 4)]
+    assert result.best is not None and (result.best.budget, result.unanswered) == (200, 1), "what stood by then"
+    assert sum(t.budget == 100 for t in result.trials) == 4
+    rounds, result = searched_with_faults(unlucky, [BudgetQuery(200, 2)])
+    assert len(rounds) == 3 and result.unanswered == 0, "a dearer one than that which stands"
+    assert result.best is not None and result.best.budget == 100
+
+
+def test_a_budget_of_the_ladder_without_an_answer_in_four_rounds_is_left_out() -> None:
+    for times in (1, 2):
+        rounds, result = searched_with_faults(needs(100), [BudgetQuery(50)] * times)
+        assert (result, len(rounds)) == (searched(needs(100))[1], 1 + times), "the round of the fresh draws is left"
+    rounds, result = searched_with_faults(needs(100), [BudgetQuery(50)] * 3)
+    assert len(rounds) == 3 and result.unanswered == 1 and result.best is not None and result.best.budget == 100
+    assert [t.budget for t in result.trials] == [200, 100, 25, 12]
+    none = searched_with_faults(needs(1000), [BudgetQuery(b) for b in LADDER] * 3)[1]
+    assert (none.best, none.reason, none.unanswered) == (None, NO_GAIN, 5)
+
+
+def test_what_would_be_asked_after_the_fourth_round_counts_as_unanswered() -> None:
+    for delays, unanswered in ((0, 0), (1, 0), (2, 0), (3, 5), (4, 5)):
+        rounds, result = searched_with_faults(needs(100), [], delays=delays)
+        assert result.unanswered == unanswered and len(rounds) == (0 if unanswered else 2 if delays == 0 else 1)
+    unlucky = needs(100, [BudgetQuery(100, 1), BudgetQuery(100, 2)])
+    result = searched_with_faults(needs(100, [BudgetQuery(100, 1)]), [], delays=2)[1]
+    assert result.unanswered == 2 and result.best is not None and result.best.budget == 200, "its second test"
+    result = searched_with_faults(unlucky, [], delays=2)[1]
+    assert result.unanswered == 0 and result.best == searched(unlucky)[1].best
+
+
+def test_asked_again_a_question_waits_for_every_answer() -> None:
+    struck = [BudgetQuery(50)] * 3 + [BudgetQuery(100, 2)] * 4
+    rounds, result = searched_with_faults(needs(100), struck, rounds=None)
+    assert result == searched(needs(100))[1] and len(rounds) > 4
 
 
 def test_a_continued_search_asks_what_the_killed_one_did() -> None:
@@ -154,7 +199,7 @@ def test_a_continued_search_asks_what_the_killed_one_did() -> None:
         queries = next(search)
         while True:
             queries_before |= set(queries)
-            queries = search.send([replace(needs(30)(q), delayed=q in struck) for q in queries])
+            queries = search.send([replace(needs(30)(q), delays=int(q in struck)) for q in queries])
     assert queries_before == {query for queries in late for query in queries} and end.value.value == result
 
 
@@ -209,6 +254,27 @@ def searched_batch(server: BatchServer, out: Path) -> tale_dspy.BudgetSearch:
     search = tale_dspy.BudgetSearch(out=out, lm=language_model(server), batch=True)
     search.compile(tale_dspy.TaleEP("question -> answer"), trainset=examples(10))
     return search
+
+
+def test_struck_at_every_attempt_a_search_ends_after_four_rounds_and_is_completed_by_the_same_command(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with BatchServer(REPLY) as server:
+        whole = searched_batch(server, tmp_path / "whole")
+    with BatchServer(REPLY, batch_faults=BatchFaults(expired=0.4, each_attempt=True, seed=3)) as server:
+        first = searched_batch(server, tmp_path / "struck")
+        assert server.batch_stats.batches == 4
+        missing = {row.id for row in first.rows if row.unanswered}
+        assert 0 < len(missing) == first.summary["unanswered"] < 10
+        right = {r.id: r.best for r in whole.rows}
+        assert all(row.best == right[row.id] for row in first.rows if row.id not in missing)
+        reasons = [row.reason for row in first.rows if row.id in missing and row.best is None]
+        assert reasons and all("of its draws within 4 rounds" in str(reason) for reason in reasons)
+        again = searched_batch(server, tmp_path / "struck")
+        assert again.summary["unanswered"] == 0 and server.batch_stats.batches > 4
+        assert server.batch_stats.paid_calls == calls_in(tmp_path / "struck") == again.summary["calls"]
+        assert max(server.batch_stats.custom_ids.values()) == 1
+    assert {r.id: r.best for r in again.rows} == right
 
 
 def test_a_sampler_is_refused() -> None:
