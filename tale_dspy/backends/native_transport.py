@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
+from tale_dspy.backends.call_turns import end_turn
 from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
 from tale_dspy.dspy_bridge import (
     AsyncTransportResponse,
@@ -122,6 +123,7 @@ class GuardedAsyncTransport:
 
     def stream(self, request: _HttpRequest) -> "_AsyncReply":
         """Send a request; the reply comes whole and repaired, a stream as it is."""
+        end_turn()
         sender = request_sender()
         sending = self._inner.stream(request) if sender is None else _SentElsewhere(sender, request)
         return _AsyncReply(sending, request)

@@ -98,3 +98,15 @@ async def test_calls_over_litellm_wait_for_their_replies_together(model: str) ->
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_calls_over_the_native_engine_wait_for_their_replies_together() -> None:
+    with ScriptedServer("4", faults=Faults(hung=1.0, tries=None)) as server:
+        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", cache=False, num_retries=0, engine="auto")
+        calls = [asyncio.create_task(lm.acall(f"{i}?")) for i in range(CALLS)]
+        async with asyncio.timeout(60):
+            while server.stats.max_in_flight < CALLS:
+                await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
