@@ -48,6 +48,7 @@ def ray_cluster(address: str, cpus: int | None = None) -> Iterator[Any]:
         if ray.is_initialized():
             yield ray
             return
+        _reread_environment()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         folder = tempfile.mkdtemp(prefix="tale-ray-") if address == LOCAL else None
         if address not in (LOCAL, "auto"):
@@ -61,6 +62,7 @@ def ray_cluster(address: str, cpus: int | None = None) -> Iterator[Any]:
             ray.shutdown()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+    _reread_environment()
 
 
 def _settings(address: str) -> dict[str, str]:
@@ -73,6 +75,20 @@ def _settings(address: str) -> dict[str, str]:
         # Without one given, Ray leaves a token in the home directory.
         settings["RAY_AUTH_TOKEN"] = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
     return settings
+
+
+def _reread_environment() -> None:
+    """Let Ray read the mode and the token of its authentication again.
+
+    It keeps those of its import, or of the cluster before: a program that imported Ray itself, or that starts a second
+    cluster, would be refused by its own cluster.
+    """
+    try:
+        from ray._raylet import AuthenticationTokenLoader, Config
+    except ImportError:  # a version of Ray that keeps nothing of them, or keeps it elsewhere
+        return
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager

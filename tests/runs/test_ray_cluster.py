@@ -2,12 +2,25 @@
 
 import os
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tale_dspy.errors import MissingExtraError, UsageError
 from tale_dspy.runs.ray_cluster import ray_cluster
+
+TWO_CLUSTERS = """
+import os
+import ray  # by the program itself, before this library sets what Ray reads at its import
+from tale_dspy.runs.ray_cluster import ray_cluster
+
+for _ in range(2):
+    with ray_cluster("local", cpus=1):
+        print(ray.get(ray.remote(lambda: "worked").remote()))
+print([name for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN") if name in os.environ])
+"""
 
 
 def test_without_ray_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +52,12 @@ def test_the_environment_is_as_it_was_before(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UsageError), ray_cluster("nonsense"):
         pass
     assert dict(os.environ) == before
+
+
+def test_a_program_that_has_imported_ray_starts_one_cluster_after_another(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(tmp_path)}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", TWO_CLUSTERS], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.stdout.splitlines() == ["worked", "worked", "[]"], done.stderr
+    assert not (tmp_path / ".ray").exists(), "no token is left in the home directory"
