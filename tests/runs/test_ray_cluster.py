@@ -56,7 +56,7 @@ def test_the_environment_is_as_it_was_before(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_program_that_has_imported_ray_starts_one_cluster_after_another(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"HOME": str(tmp_path)}
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", TWO_CLUSTERS], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.stdout.splitlines() == ["worked", "worked", "[]"], done.stderr
