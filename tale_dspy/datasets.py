@@ -157,7 +157,8 @@ def load_dataset(
     if not names_a_file(name):
         hint = suggestion(key, [*ALIASES, *(f"embedded:{split}" for split in ("train", "dev", "test"))])
         named = ", ".join(name for name in NAMED if not name.startswith("mathbench-"))
-        kinds = f": known are {named}, mathbench-LEVEL, hf:owner/name:split, and files ending in {', '.join(ENDINGS)}"
+        named += ", mathbench-LEVEL, embedded:SPLIT, hf:owner/name:split"
+        kinds = f": known are {named}, and files ending in {', '.join(ENDINGS)}"
         raise DataError(f"{name!r} is no file and no known set{hint or kinds}")
     if is_large(name):
         return _stream_file(name, columns, gold, seed, labelled)

@@ -21,7 +21,7 @@ GPQA = ["Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2"
     ("name", "message"),
     [
         ("gsm8k-zeros", "no known set; did you mean gsm8k-zero"),
-        ("wikipedia", "no known set: known are gsm8k, gsm8k-train, .*gpqa, .*mathbench-LEVEL, hf:owner/name:split"),
+        ("wikipedia", "no known set: known are gsm8k, .*gpqa, .*mathbench-LEVEL, embedded:SPLIT, hf:owner/name:split"),
         ("", "'' is no file and no known set: known are"),
         ("openai/gsm8k", "hf:owner/name:split"),
         ("embedded:tset", "embedded:tset is no split of the embedded problems: known are embedded:train, embedded:dev"),

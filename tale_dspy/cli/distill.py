@@ -7,6 +7,7 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.console import say
+from tale_dspy.errors import DataError, UsageError
 from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def run_command(
     from tale_dspy.training.distill import distill
 
     rows = load_search(search)
+    if not rows:
+        raise DataError(f"{search} has no rows: nothing to train on")
     inputs = ", ".join(inputs_of(rows[0])) if rows else "question"
     levels = parse_budgets(budgets) if budgets else []
     spec = "budget:1" if levels and program == "cot" else program  # a program whose prompt states a budget
@@ -78,8 +81,6 @@ def parse_budgets(text: str) -> list[int]:
     Raises:
         UsageError: If one is no whole number.
     """
-    from tale_dspy.errors import UsageError
-
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise UsageError(f"--budgets must be whole numbers such as 50,100,200, got {text!r}")
@@ -92,8 +93,6 @@ def _adapter_named(name: str, program: str) -> Any:
     For `tale` and modules of this library that is TaleAdapter.
     """
     import dspy
-
-    from tale_dspy.errors import UsageError
 
     kinds: JsonObject = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
     if name != "tale" and name not in kinds:

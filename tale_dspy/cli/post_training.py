@@ -10,6 +10,7 @@ from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject, Program
 
 if TYPE_CHECKING:
+    from tale_dspy.cli.plan import Plan
     from tale_dspy.comparison.gate import GateResult
     from tale_dspy.training.trainer import TrainedAdapter
 
@@ -34,13 +35,25 @@ class PostTrainingEval:
         """Return it with the data filled in, before anything is trained.
 
         Raises:
-            UsageError: If there is no data, or a server's models are not named.
+            UsageError: If there is no data, a server's models are not named, a limit cannot be, or the program is none.
+            DataError: If the questions cannot be read.
         """
+        from tale_dspy.comparison.gate import check_limits
+        from tale_dspy.programs.spec import program_from
+
+        check_limits(self.min_saving, self.max_drop)
         if self.api_base is not None and None in (self.model, self.base_model):
             raise UsageError("--eval-api-base needs --eval-model and --eval-base-model, the names the server knows")
         if self.data is None and base.removeprefix("local:") != "embedded":
             raise UsageError("--eval needs --eval-data, questions that the search has not seen")
-        return self if self.data is not None else replace(self, data="embedded:test")
+        filled = self if self.data is not None else replace(self, data="embedded:test")
+        program_from(self.program, filled._plan(base).load_data().signature)
+        return filled
+
+    def _plan(self, model: str) -> "Plan":
+        from tale_dspy.cli.plan import Plan
+
+        return Plan(self.program, self.data or "", model, limit=self.limit, api_base=self.api_base, cache=False)
 
     def run(self, trained: "TrainedAdapter") -> "GateResult":
         """Ask base and adapter and let the gate decide.
@@ -53,7 +66,6 @@ class PostTrainingEval:
         """
         from tale_dspy.cli.evaluation import make_adapter
         from tale_dspy.cli.models import language_model
-        from tale_dspy.cli.plan import Plan
         from tale_dspy.programs.spec import program_from
         from tale_dspy.training.adapter_eval import evaluate_adapter, record_verdict
         from tale_dspy.training.served import check_program, check_served
@@ -61,10 +73,7 @@ class PostTrainingEval:
         models = (f"local:{trained.base.removeprefix('local:')}", trained.model)
         if self.api_base is not None:
             models = (f"openai/{self.base_model}", f"openai/{self.model}")
-        plans = [
-            Plan(self.program, self.data or "", model, limit=self.limit, api_base=self.api_base, cache=False)
-            for model in models
-        ]
+        plans = [self._plan(model) for model in models]
         plan, data = plans[0], plans[0].load_data()
         program: Program = program_from(self.program, data.signature)
         adapter = make_adapter(plan, data)

@@ -135,6 +135,10 @@ def run_command(
 
     if merge_strength != 1 and merge_to is None:
         raise UsageError("--merge-strength is a share of what --merge-to merges: give --merge-to DIR")
+    if merge_to is not None:
+        from tale_dspy.training.merge import check_merge
+
+        check_merge(merge_to, merge_strength)
     proof = evaluation.post_training(base)
     plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
     if dry_run:

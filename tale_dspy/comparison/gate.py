@@ -113,7 +113,7 @@ def noninferiority_test(base: Run, tuned: Run, *, min_saving: float = 0.3, max_d
         >>> noninferiority_test(base, tuned, max_drop=0.02).outcome
         'cannot decide'
     """
-    _check_limits(min_saving, max_drop)
+    check_limits(min_saving, max_drop)
     changed = differing_factor(base, tuned)
     pairs = pair_runs(base, tuned)
     sides = run_stats(base, pairs.before, pairs.n), run_stats(tuned, pairs.after, pairs.n)
@@ -163,7 +163,12 @@ def _questions_needed(max_drop: float, gains: Sequence[float]) -> int:
     return max(smallest_n(max_drop), min(as_here, smallest_n(max_drop, changed)))
 
 
-def _check_limits(min_saving: float, max_drop: float) -> None:
+def check_limits(min_saving: float, max_drop: float) -> None:
+    """Refuse limits that the test cannot be done with.
+
+    Raises:
+        UsageError: If `min_saving` is not from 0 to below 1, or `max_drop` not above 0 and below 1.
+    """
     if not 0 <= min_saving < 1:
         raise UsageError(f"min_saving must be a fraction from 0 to below 1 (0.4 is 40 %), got {min_saving}")
     if not 0 < max_drop < 1:

@@ -69,7 +69,9 @@ def _read_state(path: Path) -> JsonObject:
         state = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StateError(f"{path} does not exist") from None
-    except (OSError, ValueError, RecursionError) as e:
+    except OSError as e:
+        raise StateError(f"{path} cannot be read: {e.strerror or e}") from e
+    except (ValueError, RecursionError) as e:
         raise e if isinstance(e, StateError) else StateError(f"{path} cannot be read as JSON: {e}") from e
     if not isinstance(state, dict) or not isinstance(state.get("tale_dspy"), dict):
         raise StateError(

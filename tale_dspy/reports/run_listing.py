@@ -21,6 +21,9 @@ from tale_dspy.runs.tuning_folder import (
     trial_folders,
 )
 
+_MAX_FIGURE = 2**53
+"""Up to here a float holds each whole number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderEntry:
@@ -176,7 +179,9 @@ def _as_mapping(value: object) -> Mapping[str, object]:
 
 
 def _as_number(value: object) -> float | None:
-    return value if isinstance(value, int | float) else None
+    """Return a figure; None where the file holds anything that cannot be one."""
+    is_figure = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_FIGURE
+    return value if is_figure else None
 
 
 def _as_text(value: object) -> str | None:

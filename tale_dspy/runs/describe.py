@@ -207,14 +207,17 @@ def _weights_hash(lm: LanguageModel) -> dict[str, str]:
     return {"weights": lm.identity} if isinstance(lm, LM) and lm.identity else {}
 
 
-EMBEDDED_MARK = "embedded (trained here to obey budgets)"
+EMBEDDED_PROVENANCE = "embedded (trained here to obey budgets)"
 """What figures of the model that ships are evidence of: of nothing about other models."""
 
 
 def _provenance_of(program: Program, lm: LanguageModel) -> str | None:
-    """Mark a run that only the embedded model answers."""
+    """Return the provenance of a run of the embedded model alone.
+
+    It is None where another model answers, too.
+    """
     answering = [lm if p.lm is None else p.lm for p in program.predictors()]
-    return EMBEDDED_MARK if answering and all(map(_is_embedded, answering)) else None
+    return EMBEDDED_PROVENANCE if answering and all(map(_is_embedded, answering)) else None
 
 
 def _is_embedded(lm: LanguageModel) -> bool:

@@ -1,8 +1,8 @@
 """What the server counts.
 
-It has totals for the test to read, booked request by request.
+It has totals for the test to read, counted request by request.
 
-A request is an `RequestStats` from its arrival to the moment nobody waits for it any more; a `RequestLog` holds what is
+A request is a `RequestStats` from its arrival to the moment nobody waits for it any more; a `RequestLog` holds what is
 counted and kept between two resets.
 """
 
@@ -123,7 +123,7 @@ class RequestStats:
     def expect(self, answer: WireAnswer) -> None:
         """Note the answer that is due.
 
-        The request is abandoned if the exchange ends before the answer is counted.
+        The request is abandoned if its client leaves before the answer is counted.
         """
         self._due = answer
 
@@ -160,7 +160,7 @@ class RequestLog:
         self.requests: deque[Request] = deque(maxlen=record)
         self._histories: dict[str, list[int]] = {}
 
-    def admit(self, exchange: RequestStats, message: HttpMessage, body: JsonObject, key: str) -> Request:
+    def admit(self, request_stats: RequestStats, message: HttpMessage, body: JsonObject, key: str) -> Request:
         """Book a readable request and return it as the reply function gets it."""
         system, prompt = "", ""
         for part in body["messages"]:
@@ -180,6 +180,6 @@ class RequestLog:
             kind=kind_of(system, prompt),
             authorized="authorization" in message.headers,
         )
-        exchange.identify(request.kind, history)
+        request_stats.identify(request.kind, history)
         self.requests.append(request)
         return request

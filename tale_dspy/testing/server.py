@@ -126,7 +126,7 @@ class ScriptedServer:
         self._reply = reply
         self._record = record
         self._port = port
-        self._book = RequestLog(record)
+        self._log = RequestLog(record)
         self._open: set[_WatchedConnection] = set()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -145,7 +145,7 @@ class ScriptedServer:
     @property
     def stats(self) -> ServerStats:
         """The live counts since the last reset."""
-        return self._book.stats
+        return self._log.stats
 
     @property
     def requests(self) -> list[Request]:
@@ -153,27 +153,27 @@ class ScriptedServer:
 
         Requests whose body could not be read are missing.
         """
-        return list(self._book.requests)
+        return list(self._log.requests)
 
     def reset(self) -> None:
         """Reset all counts and memories.
 
         Requests in flight are booked on the counts they began with.
         """
-        self._book = RequestLog(self._record)
+        self._log = RequestLog(self._record)
 
     def start(self) -> Self:
         """Listen, and return at once: clients may connect from here on.
 
         Raises:
-            UsageError: If the server runs already or the port cannot be had.
+            UsageError: If the server is running already or the port cannot be used.
         """
         if self._thread is not None:
-            raise UsageError("the server runs already")
+            raise UsageError("the server is running already")
         try:
             listener = socket.create_server((HOST, self._port), backlog=1024)
         except OSError as e:
-            raise UsageError(f"port {self._port} cannot be had: {e}") from e
+            raise UsageError(f"port {self._port} cannot be used: {e}") from e
         self._port = listener.getsockname()[1]
         started: Future[None] = Future()
         self._thread = threading.Thread(
@@ -222,7 +222,7 @@ class ScriptedServer:
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection one after the other."""
-        self._book.stats.connections += 1
+        self._log.stats.connections += 1
         try:
             while True:
                 message = await read_message(reader, writer)
@@ -237,40 +237,40 @@ class ScriptedServer:
                 if not message.keep_alive:
                     return
         except HTTPError as e:
-            self._book.stats.other += 1
+            self._log.stats.other += 1
             writer.write(response_bytes(error_answer(e.status, str(e)), keep_alive=False))
         except asyncio.IncompleteReadError:
-            pass  # the client has said all it had to say
+            pass  # the client closed the connection between two requests
         finally:
             writer.close()
 
     async def _delayed_answer(self, message: HttpMessage) -> WireAnswer:
         """Return the answer to a completion when it is due, counted."""
-        book = self._book
-        exchange = RequestStats(book.stats)
+        log = self._log
+        request_stats = RequestStats(log.stats)
         try:
-            answer = self._decide_answer(book, exchange, message)
+            answer = self._decide_answer(log, request_stats, message)
             if answer.outcome == "hung":
-                exchange.count(answer)
+                request_stats.count(answer)
                 await asyncio.Event().wait()  # until the client leaves or the server stops
-            exchange.expect(answer)
+            request_stats.expect(answer)
             if self.latency + answer.delay > 0:
                 await asyncio.sleep(self.latency + answer.delay)
-            exchange.count(answer)
+            request_stats.count(answer)
             return answer
         finally:
-            exchange.leave()
+            request_stats.leave()
 
-    def _decide_answer(self, book: RequestLog, exchange: RequestStats, message: HttpMessage) -> WireAnswer:
+    def _decide_answer(self, log: RequestLog, request_stats: RequestStats, message: HttpMessage) -> WireAnswer:
         """Work out the answer to a completion."""
         try:
             body, key = parse_body(message.body)
         except UsageError as e:
             return error_answer(400, str(e))
-        request = book.admit(exchange, message, body, key)
+        request = log.admit(request_stats, message, body, key)
         fault = self.faults.always() or self.faults.strike(request, key)
         if fault is not None:
-            book.stats.by_fault[fault] = book.stats.by_fault.get(fault, 0) + 1
+            log.stats.by_fault[fault] = log.stats.by_fault.get(fault, 0) + 1
         if fault in ERRORS:
             return refusal(fault, self.faults.retry_after)
         try:
@@ -295,7 +295,7 @@ class ScriptedServer:
 
     def _answer_page(self, message: HttpMessage) -> WireAnswer:
         """Answer everything that is not a completion."""
-        stats = self._book.stats
+        stats = self._log.stats
         stats.other += 1
         page = (message.method, message.path.removeprefix("/v1"))
         if page == ("GET", "/models") and self.faults.unauthorized:

@@ -45,8 +45,7 @@ def merge_adapter(model: str, out: str | Path, strength: float = 1.0) -> str:
     place, folder = parse_model_path(model if is_local(model) else PREFIX + model), Path(out)
     if place.adapter is None:
         raise UsageError(f"{model} has no adapter to merge: give BASE+ADAPTER")
-    if not 0 < strength <= 1:
-        raise UsageError(f"the strength of a merge must be above 0 and at most 1, got {strength!r}")
+    check_merge(folder, strength)
     if _is_merged_into(folder, place.adapter, strength):
         return f"{PREFIX}{folder}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -69,6 +68,21 @@ def merge_adapter(model: str, out: str | Path, strength: float = 1.0) -> str:
     names = sorted(p.name for p in folder.iterdir() if p.name != files.CARD)
     write_json(folder / files.MANIFEST, {"files": {name: files.file_hash(folder / name) for name in names}})
     return f"{PREFIX}{folder}"
+
+
+def check_merge(out: str | Path, strength: float) -> None:
+    """Refuse what `merge_adapter` can never write, before there is an adapter.
+
+    Raises:
+        UsageError: If the strength is out of range.
+        RunFolderError: If the folder is a file, or holds anything but a merged model.
+    """
+    if not 0 < strength <= 1:
+        raise UsageError(f"the strength of a merge must be above 0 and at most 1, got {strength!r}")
+    folder = Path(out)
+    is_other = folder.is_dir() and any(folder.iterdir()) and not (folder / files.MANIFEST).is_file()
+    if is_other or (folder.exists() and not folder.is_dir()):
+        raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
 
 
 def _is_merged_into(folder: Path, adapter: Path, strength: float) -> bool:

@@ -26,6 +26,8 @@ REWARDS = ("linear", "scaled", "cosine", "alp")
 """Rewards of GRPO, by name."""
 
 _ABOVE_ZERO = ("epochs", "batch_size", "micro_batch", "rank", "alpha", "max_grad_norm")
+_MOST = {"batch_size": 1_000_000, "micro_batch": 1_000_000, "rank": 65_536, "alpha": 1_000_000, "seed": 2**32 - 1}
+"""Beyond it there is no seed of NumPy's, and no adapter that anybody trains."""
 _WHOLE = ("batch_size", "micro_batch", "rank", "checkpoint_every", "seed", "max_length")
 
 
@@ -86,6 +88,10 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 raise UsageError(f"{name} must be a whole number of at least 0, got {value!r}")
+        for name, most in _MOST.items():
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise UsageError(f"{name} must be at most {most:,}, got {value!r}")
         for name in ("warmup", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}")

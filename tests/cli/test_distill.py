@@ -20,7 +20,7 @@ def search(tale: Any) -> str:
         best = {"budget": 9, "tokens": 4.0, "selected_tokens": 4, "text": short, "confirmed": {"n": 1, "right": 1}}
         row = {"id": f"{n:016x}", "question": question, "gold": str(answer), "predictor": "self", "trials": [trial]}
         row |= {"vanilla": {"tokens": 16, "text": long, "correct": True}, "best": best if n else None}
-        rows.append({**row, "reason": None if n else "no budget stood the fresh draws"})
+        rows.append({**row, "reason": None if n else "no budget was confirmed by fresh draws"})
     Path("s/search.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return "s"
 
@@ -30,7 +30,7 @@ def test_rows_are_written_and_every_exclusion_is_counted(tale: Any, search: str)
     result = tale("distill", search, "--exclude", "seen.csv", "--out", "sft.jsonl")
     assert result.code == 0
     assert result.out == "4 of 6 searched questions -> sft.jsonl (75.0% fewer output tokens than without a budget)\n"
-    assert result.err == "1 left out: no budget stood the fresh draws\n1 left out: excluded\n"
+    assert result.err == "1 left out: no budget was confirmed by fresh draws\n1 left out: excluded\n"
     rows = [json.loads(line) for line in Path("sft.jsonl").read_text().splitlines()]
     assert [row["completion"][0]["content"] for row in rows] == [f"Answer: [[{n}]]" for n in (2, 4, 8, 10)]
 
@@ -41,7 +41,7 @@ def test_json_is_one_object(tale: Any, search: str) -> None:
         "format": "dpo",
         "searched": 6,
         "rows": 5,
-        "left_out": {"no budget stood the fresh draws": 1},
+        "left_out": {"no budget was confirmed by fresh draws": 1},
         "saving": 0.75,
         "out": "dpo.jsonl",
     }
@@ -52,6 +52,7 @@ def test_json_is_one_object(tale: Any, search: str) -> None:
     ("args", "said"),
     [
         ("nowhere --out a.jsonl", "is no search"),
+        ("empty.jsonl --out a.jsonl", "empty.jsonl has no rows: nothing to train on"),
         ("s --out a.jsonl --format rl", "format must be one of sft, dpo, got 'rl'"),
         ("s --out a.jsonl --program nothing", "there is no program 'nothing'"),
         ("s --out a.jsonl --adapter nothing", "--adapter must be one of tale, chat, json, xml"),
@@ -62,6 +63,7 @@ def test_json_is_one_object(tale: Any, search: str) -> None:
     ],
 )
 def test_bad_input_is_2_and_one_sentence(args: str, said: str, tale: Any, search: str) -> None:
+    Path("empty.jsonl").touch()
     result = tale("distill", *args.split())
     assert (result.code, result.out) == (2, "")
     assert said in result.sentence and not Path("a.jsonl").exists()

@@ -18,12 +18,16 @@ def test_the_model_that_ships_is_proved_on_its_own_unseen_stories(base: str) -> 
     assert PostTrainingEval().checked(base) == PostTrainingEval(data="embedded:test")
 
 
-def test_other_models_need_questions_and_servers_the_names_of_both() -> None:
+def test_other_models_need_questions_and_servers_the_names_of_both(tmp_path: Path) -> None:
+    questions = tmp_path / "x.csv"
+    questions.write_text("question,answer\n5 and 5?,10\n")
     with pytest.raises(UsageError, match="--eval needs --eval-data"):
         PostTrainingEval().checked("some/model")
     with pytest.raises(UsageError, match="needs --eval-model and --eval-base-model"):
         PostTrainingEval(data="x.csv", api_base="http://127.0.0.1/v1", model="tuned").checked("some/model")
-    served = PostTrainingEval(data="x.csv", api_base="http://127.0.0.1/v1", model="tuned", base_model="some/model")
+    served = PostTrainingEval(
+        data=str(questions), api_base="http://127.0.0.1/v1", model="tuned", base_model="some/model"
+    )
     assert served.checked("some/model") == served
 
 

@@ -93,6 +93,14 @@ def test_eval_asks_base_and_adapter_and_writes_the_verdict_into_the_card(tale: A
         ("--quantize 8bit", "quantize must be 4bit"),
         ("--eval", "--eval needs --eval-data"),
         ("--eval --eval-data a --eval-api-base http://x", "--eval-api-base needs --eval-model"),
+        ("--eval --eval-data nowhere.csv", "nowhere.csv does not exist"),
+        ("--eval --eval-data q.csv --eval-limit 0", "limit must be at least 1, got 0"),
+        ("--eval --eval-data q.csv --eval-program nothing", "there is no program 'nothing'"),
+        ("--eval --eval-data q.csv --min-saving nan", "min_saving must be a fraction from 0 to below 1"),
+        ("--eval --eval-data q.csv --max-drop 5", "max_drop must be a fraction above 0 and below 1"),
+        ("--merge-to m --merge-strength nan", "the strength of a merge must be above 0 and at most 1, got nan"),
+        ("--merge-to rows.jsonl", "rows.jsonl is there already: give another folder for the merged model"),
+        ("--seed 99999999999", "seed must be at most 4,294,967,295, got 99999999999"),
     ],
 )
 def test_bad_input_is_2_and_one_sentence(
@@ -102,6 +110,7 @@ def test_bad_input_is_2_and_one_sentence(
         raise AssertionError("a weight was loaded")
 
     monkeypatch.setattr("tale_dspy.backends.local.weights.load_model", refused)
+    Path("q.csv").write_text("question,answer\n1+1?,2\n")
     result = tale("train", "sft", "--base", base, "--data", data, "--out", "a", *flags.split(), "--json")
     assert (result.code, result.out) == (2, "")
     assert said in result.sentence and result.sentence.startswith("error: ") and not Path("a").exists()

@@ -84,6 +84,14 @@ def test_unknown_figures_are_dashes(tmp_path: Path) -> None:
     assert cells[:5] == [".", "run", "–", "–", "–"] and cells[-1] == "unfinished"
 
 
+@pytest.mark.parametrize("figure", ["1e400", "NaN", "-1", "true", "1" + 400 * "0", '"many"'])
+def test_what_is_no_figure_is_unknown(figure: str, tmp_path: Path) -> None:
+    write(tmp_path / "run.json", {"program": {"name": "cot"}})
+    (tmp_path / "summary.json").write_text(f'{{"n": {figure}, "accuracy": {figure}, "cost_usd": {figure}}}')
+    (entry,) = list_folder(tmp_path)
+    assert (entry.n, entry.accuracy, entry.cost_usd, entry.status) == (None, None, None, "finished")
+
+
 def test_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no folder"):
         list_folder(tmp_path / "none")

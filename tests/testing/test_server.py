@@ -147,7 +147,7 @@ def test_a_server_can_be_started_again_and_stopped_twice() -> None:
     for _ in range(2):
         with server:
             assert ask(server).status == 200
-            with pytest.raises(UsageError, match="runs already"):
+            with pytest.raises(UsageError, match="is running already"):
                 server.start()
         server.stop()
     assert server.stats.answered == 2
@@ -167,7 +167,7 @@ def test_a_reply_function_that_blocks_is_named_when_the_server_cannot_stop() -> 
 
 
 def test_a_port_in_use_is_named() -> None:
-    with ScriptedServer("x") as server, pytest.raises(UsageError, match=r"port \d+ cannot be had"):
+    with ScriptedServer("x") as server, pytest.raises(UsageError, match=r"port \d+ cannot be used"):
         ScriptedServer("x", port=address(server)[1]).start()
 
 

@@ -68,7 +68,7 @@ def test_rows_are_written_as_the_deployed_program_will_ask_and_read_them() -> No
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"best": None, "reason": "no budget stood the fresh draws"}, "no budget stood the fresh draws"),
+        ({"best": None, "reason": "no budget was confirmed by fresh draws"}, "no budget was confirmed by fresh draws"),
         ({"best": None}, "no budget was found"),
         ({"text": None}, "the search did not keep the reply"),
         ({"finish_reason": "length"}, NONE),

@@ -32,7 +32,7 @@ LONGEST_TEST = 3
 WRONG = "wrong without a budget"
 NO_TOKENS = "the provider does not tell the tokens of the answer"
 NO_GAIN = "no budget gave a right answer with fewer tokens"
-NOT_CONFIRMED = "no budget stood the fresh draws"
+NOT_CONFIRMED = "no budget was confirmed by fresh draws"
 
 
 @dataclass(frozen=True)
