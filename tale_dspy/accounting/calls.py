@@ -144,7 +144,10 @@ def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Cal
 
 
 def _named_model(name: object) -> str | None:
-    """Return the snapshot a provider names; a blank stands where a reply names none."""
+    """Return the snapshot a provider names.
+
+    A blank stands where a reply names none.
+    """
     return (name.strip() or None) if isinstance(name, str) else None
 
 

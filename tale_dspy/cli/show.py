@@ -55,7 +55,10 @@ def run_command(
 
 
 def _show_other(folder: Path, question: str | None, *, json: bool) -> None:
-    """Show a search, a tuning or a trained adapter: a sentence on each, and its figures."""
+    """Show a search, a tuning or a trained adapter.
+
+    There is a sentence on each, and its figures.
+    """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports.search_run import is_search, load_search_runs, search_sentence, search_summary, search_table
     from tale_dspy.reports.training_run import is_training, load_training, training_table
@@ -84,7 +87,10 @@ def _show_other(folder: Path, question: str | None, *, json: bool) -> None:
 
 
 def _show_tuning(folder: Path, *, json: bool) -> None:
-    """Show a tuning: how many variants it tried, its front, and the chosen program on fresh questions."""
+    """Show a tuning.
+
+    It says how many variants were tried, its front, and the chosen program on fresh questions.
+    """
     from tale_dspy.cli.console import console, print_json
     from tale_dspy.reports.tuning_run import front_table, load_tuning
     from tale_dspy.runs.tuning_folder import PROGRAM_FILE

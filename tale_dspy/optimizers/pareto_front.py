@@ -158,7 +158,9 @@ class ParetoFront(Sequence[FrontPoint]):
 
 
 def load_front(folder: Path) -> tuple[list[FrontPoint], str]:
-    """Read the front that `ParetoFront.save` wrote, and the name of its questions.
+    """Read the front that `ParetoFront.save` wrote.
+
+    The name of its questions comes with it.
 
     Returns:
         Its points, whose program is the path of the saved file, and the name; no points where nothing was saved yet.

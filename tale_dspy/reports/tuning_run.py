@@ -1,4 +1,7 @@
-"""A tuning as it lies in its folder: its trials, the front, and the chosen program on fresh questions."""
+"""A tuning as it lies in its folder.
+
+That is its trials, the front, and the chosen program on fresh questions.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

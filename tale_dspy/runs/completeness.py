@@ -58,7 +58,9 @@ def check_lines(file: Path, lines: int, counted: int | None, *, exactly: bool = 
 
 
 def check_journals(folders: Sequence[Path]) -> None:
-    """Refuse folders whose journal of calls is gone: what they cost, and what was paid twice, stands nowhere else.
+    """Refuse folders whose journal of calls is gone.
+
+    What they cost, and what was paid twice, stands nowhere else.
 
     Every run folder has one from its start, with nothing in it where all answers came from a cache.
 
@@ -74,7 +76,9 @@ def check_journals(folders: Sequence[Path]) -> None:
 
 
 def check_calls(folder: Path, answers: int, counted: int) -> None:
-    """Refuse shards whose journals hold fewer answers than their records count calls.
+    """Refuse shards whose journals hold too few answers.
+
+    That is fewer than their records count calls.
 
     Args:
         folder: What holds them.

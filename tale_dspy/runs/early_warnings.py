@@ -1,4 +1,7 @@
-"""What a run says once, while it can still be stopped: replies that skip their reasoning, a metric that only fails."""
+"""What a run says once, while it can still be stopped.
+
+It warns of replies that skip their reasoning, and of a metric that only fails.
+"""
 
 import logging
 from collections.abc import Sequence

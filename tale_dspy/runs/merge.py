@@ -68,7 +68,9 @@ def merge_shards(folder: Path) -> MergedRun:
 
 
 def paid_twice(parts: tuple[Path, ...]) -> tuple[int, int, float]:
-    """Return how many calls were answered, how many paid ones repeat another of the same draw, and their cost.
+    """Return counts and cost of the calls that were answered.
+
+    The counts are those of all calls, and of paid ones that repeat another of the same draw.
 
     The cost is the sum of the known prices, in US dollars. Sixteen bytes a call are in memory.
     """

@@ -59,7 +59,9 @@ class _KnownDraws:
     def ask(
         self, queries: Sequence[BudgetQuery], ahead: "Callable[[], list[BudgetQuery]]" = list
     ) -> Generator[list[BudgetQuery], Sequence[QueryResult], None]:
-        """Ask until all queries are answered, or no round is left for those that are not.
+        """Ask until all queries are answered.
+
+        It ends, too, where no round is left for those that are not.
 
         Args:
             queries: What is needed.
@@ -199,7 +201,10 @@ def _may_be_cheapest(ladder: Sequence[BudgetQuery], known: _KnownDraws, space: B
 
 @dataclass
 class _Confirmation:
-    """The fresh draws of the candidates of one question, the cheapest candidate first."""
+    """The fresh draws of the candidates of one question.
+
+    The cheapest candidate comes first.
+    """
 
     candidates: Sequence[Trial]
     repeats: int
@@ -228,7 +233,10 @@ class _Confirmation:
         return has_error or right_lead(draws) + self.missing(place) <= -self.repeats
 
     def confirmed(self, place: int) -> BestBudget | None:
-        """Return what is said of a candidate that stands, whatever its missing draws may be."""
+        """Return what is said of a candidate that stands.
+
+        It stands whatever its missing draws may be.
+        """
         if self.is_out(place) or self.missing(place):
             return None
         best = confirmed_best(self.candidates[place], self.draws(place), self.repeats)
@@ -252,7 +260,10 @@ class _Confirmation:
         return queries
 
     def unanswered_before(self, place: int) -> int:
-        """Count missing draws that may have confirmed a cheaper candidate than that at a place."""
+        """Count missing draws that may have confirmed a cheaper candidate.
+
+        Cheaper means before the candidate at a place.
+        """
         may_stand = [
             i
             for i in range(place)

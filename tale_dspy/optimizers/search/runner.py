@@ -208,7 +208,10 @@ class SearchRunner:
         return replace(row, trials=result.trials, best=result.best, reason=reason, unanswered=result.unanswered)
 
     def _is_asked_again(self, question: Question) -> bool:
-        """Return whether an earlier process has left the question without answers: it now waits for all of them."""
+        """Return whether an earlier process left the question without answers.
+
+        It now waits for all of them.
+        """
         return self.job.folder is not None and (self.name, question.id) in self.job.folder.asked_again
 
     def _search_rounds(
