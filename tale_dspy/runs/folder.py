@@ -16,9 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tale_dspy.accounting.calls import Call
 from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.columns import RECORDS
+from tale_dspy.runs.field_checks import FieldChecks
 from tale_dspy.runs.files import (
     append_line,
     cannot_write,
@@ -266,7 +268,12 @@ def _checked_call(row: JsonObject) -> JsonObject:
     for name in names:
         if name not in row or not isinstance(row[name], _CALL_KINDS[name]):
             raise ValueError(f"{name} of a call is {row.get(name)!r:.60}, which none of this version writes")
+    if names is _CALL_KINDS:
+        _CALL_CHECKS.checked_fields({**row, **row["usage"], "text": row["reply"], "cost_usd": row["cost"]})
     return row
+
+
+_CALL_CHECKS = FieldChecks(Call)
 
 
 def _same_config(path: Path, old: JsonObject, new: JsonObject) -> None:
