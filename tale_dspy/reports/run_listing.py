@@ -180,8 +180,9 @@ def _as_mapping(value: object) -> Mapping[str, object]:
 
 def _as_number(value: object) -> float | None:
     """Return a figure; None where the file holds anything that cannot be one."""
-    is_figure = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_FIGURE
-    return value if is_figure else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= _MAX_FIGURE else None
 
 
 def _as_text(value: object) -> str | None:
