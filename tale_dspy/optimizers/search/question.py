@@ -28,6 +28,8 @@ ASKED_AGAIN = 4
 """How often in a row a sampler may ask for a budget whose answer is known, until its search is over."""
 LONGEST_TEST = 3
 """A test of `repeats` draws ends after this many times `repeats`: a budget still undecided is not good enough."""
+MOST_REPEATS = 1_000
+"""A test of more fresh draws is a slip of the keyboard: it would be the whole bill."""
 
 WRONG = "wrong without a budget"
 NO_TOKENS = "the provider does not tell the tokens of the answer"
@@ -82,6 +84,8 @@ class SearchPlan:
         check_count(self.candidates, "candidates")
         if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 0:
             raise UsageError(f"repeats must be a whole number of at least 0, got {self.repeats!r}")
+        if self.repeats > MOST_REPEATS:
+            raise UsageError(f"repeats must be at most {MOST_REPEATS:,}, got {self.repeats!r}")
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,9 @@ def test_our_studies_are_quiet_and_those_of_the_user_are_not(caplog: pytest.LogC
         optuna.logging.set_verbosity(level)
 
 
-@pytest.mark.parametrize("plan", [{"calls_per_question": 0}, {"repeats": -1}, {"repeats": 1.5}, {"candidates": 0}])
+@pytest.mark.parametrize(
+    "plan", [{"calls_per_question": 0}, {"repeats": -1}, {"repeats": 1.5}, {"repeats": 10**20}, {"candidates": 0}]
+)
 def test_a_plan_out_of_range_is_refused(plan: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(plan))):
         SearchPlan(**plan)
