@@ -150,7 +150,8 @@ def _budget_table(diagnosis: "Diagnosis") -> Any:
 
     table = Table(box=SIMPLE_HEAD)
     for name in ("Mode", "Asked", "Spent", "Thinking", "Spent / asked", "Answer", "Sent", "Notes"):
-        table.add_column(name, justify="right" if name in ("Asked", "Spent", "Thinking", "Spent / asked") else "left")
+        is_figure = name in ("Asked", "Spent", "Thinking", "Spent / asked")
+        table.add_column(name, justify="right" if is_figure else "left", overflow="fold")
     for r in diagnosis.readings:
         answer = r.error or ("right" if r.right else "wrong" if r.status == "answered" else r.status or "–")
         cells = [

@@ -157,13 +157,13 @@ def _show_sweep(sweep: "BudgetSweep") -> None:
     """
     from tale_dspy.cli.console import console
     from tale_dspy.reports import elasticities, rich_elasticity
-    from tale_dspy.reports.sweeps import sweep_table
+    from tale_dspy.reports.sweeps import screen_sweep_table
 
     screen, curves = console(), elasticities(sweep.runs)
     for curve in curves:
         screen.print(rich_elasticity(curve, width=screen.width))
     if not curves:
-        screen.print(sweep_table(sweep.vanilla, sweep.points).rich())
+        screen.print(screen_sweep_table(sweep.vanilla, sweep.points, screen.width).rich())
     sentence = _elasticity_sentence(sweep)
     if sentence:
         say(f"Relative to each question's answer without a budget: {sentence}")

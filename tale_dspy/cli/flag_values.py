@@ -1,10 +1,13 @@
 """Errors of flags that name the value they cannot take, and its source."""
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.models import OptionInfo
 
 
 def misfit(annotation: object, setting: object) -> str | None:
@@ -44,3 +47,24 @@ def _origin(context: typer.Context, parameter: object) -> str:
     if source is None:
         return ""
     return {"ENVIRONMENT": f" from ${parameter.envvar}", "DEFAULT_MAP": " from --config"}.get(source.name, "")
+
+
+_NAMES_AN_ARGUMENT = re.compile(r"([a-z][a-z_]*)(?= must be )")
+
+
+def with_flag_name(command: Callable[..., object], sentence: str) -> str:
+    """Write the flag of a command in place of the argument of Python that a sentence begins with.
+
+    `max_usd must be ...` becomes `--max-usd must be ...`. A flag with a name of its own is left as it is: what is
+    called so in Python may be another one.
+    """
+    match = _NAMES_AN_ARGUMENT.match(sentence)
+    parameter = inspect.signature(command).parameters.get(match[1]) if match else None
+    if match is None or parameter is None:
+        return sentence
+    options = [info for info in get_args(parameter.annotation)[1:] if isinstance(info, OptionInfo)]
+    # Inside Annotated, Typer keeps the first name as the default.
+    names = [str(name) for info in options for name in (info.default, *(info.param_decls or ()))]
+    if not options or any(name.startswith("--") for name in names):
+        return sentence
+    return f"--{match[1].replace('_', '-')}{sentence[match.end() :]}"

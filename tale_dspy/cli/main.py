@@ -36,7 +36,7 @@ from tale_dspy.cli import (
 )
 from tale_dspy.cli.config_file import with_config
 from tale_dspy.cli.console import say
-from tale_dspy.cli.flag_values import ValueNamingCommand
+from tale_dspy.cli.flag_values import ValueNamingCommand, with_flag_name
 from tale_dspy.errors import BatchWaiting, SpendCapReached, TaleError, UsageError
 
 app = typer.Typer(
@@ -66,7 +66,7 @@ def exits(command: Callable[..., Any]) -> Callable[..., Any]:
         except SpendCapReached as e:
             code, sentence = 3, str(e)
         except UsageError as e:
-            code, sentence = 2, f"error: {e}"
+            code, sentence = 2, f"error: {with_flag_name(command, str(e))}"
         except TaleError as e:
             code, sentence = 1, f"error: {e}"
         except BrokenPipeError:  # the reader of a pipe left, as `| head` does

@@ -24,9 +24,8 @@ from tale_dspy.runs.record import OUTCOMES
 from tale_dspy.runs.records import Run
 from tale_dspy.statistics import mean_known
 
-CAPTION = (
-    "Intervals are 95 %. Two rows differ as far as the paired differences say, not by how their intervals overlap."
-)
+INTERVALS = "Intervals are 95 %."
+CAPTION = f"{INTERVALS} Two rows differ as far as the paired differences say, not by how their intervals overlap."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,12 @@
 """The table of a report on a terminal, as wide as the terminal is."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
-from tale_dspy.reports.rows import COLUMNS, ReportRow, evidence_marks, row_notes
+from tale_dspy.reports.rows import CAPTION, COLUMNS, INTERVALS, ReportRow, evidence_marks, row_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,17 +14,23 @@ if TYPE_CHECKING:
 WIDE = 150
 """Columns of a terminal from which every figure has a column of its own."""
 
+_SINGLE_RUN_WIDTH = 110
+"""Columns that the table of one run takes at most: it has no columns of differences."""
+
 _CELLS = {column.name: column.cell for column in COLUMNS}
 
 
 def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
     """Make the table for a terminal of `width` columns.
 
-    Below 150 columns, figures that belong together share a cell.
+    Below 150 columns, figures that belong together share a cell. A single run has no columns of differences.
     """
     table = ReportTable(_WIDE if width >= WIDE else _STACKED, rows, [*evidence_marks(rows), *row_notes(rows)])
     if all(row.tokens_per_right is None for row in rows):
         table = table.without({_PER_RIGHT})
+    if len(rows) == 1:
+        notes = [INTERVALS if note == CAPTION else note for note in table.notes]
+        table, width = replace(table.without(_PAIRED), notes=notes), min(width, _SINGLE_RUN_WIDTH)
     return table.rich(width)
 
 
@@ -86,3 +93,6 @@ _WIDE: tuple[TableColumn[ReportRow], ...] = (
     TableColumn("Net tokens\nsaved %", _two_lines("Net tokens saved %")),
     TableColumn("Money\nsaved %", _two_lines("Money saved %")),
 )
+
+_PAIRED = {"Paired difference:\npoints, p, saved %", *(column.name for column in _WIDE[-4:])}
+"""Columns of what is paired with the first run."""

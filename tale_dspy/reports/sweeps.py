@@ -4,7 +4,7 @@ The figures by question are drawn from these sweeps.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.reports.drawing import Drawing
@@ -12,7 +12,7 @@ from tale_dspy.reports.elasticity import LEAST_BUDGETS
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
 from tale_dspy.reports.question_curves import QuestionCurve, curves_of_runs
 from tale_dspy.reports.question_figures import question_drawings
-from tale_dspy.reports.report_table import ReportTable
+from tale_dspy.reports.report_table import ReportTable, TableColumn
 from tale_dspy.reports.rows import COLUMNS, ReportRow, provenance_sentences, report_rows, run_row
 from tale_dspy.runs.records import Run
 
@@ -71,6 +71,21 @@ def sweep_table(vanilla: Run, points: Sequence[Run]) -> ReportTable[ReportRow]:
     notes = ["Intervals are 95 %; savings are paired with the same questions without a budget."]
     columns = [column for column in COLUMNS if column.name in names]
     return ReportTable(columns, rows, [*provenance_sentences(rows), *notes])
+
+
+NARROW = 90
+"""Columns of a terminal below which an interval stands under its figure: else the column of budgets has no room."""
+
+
+def screen_sweep_table(vanilla: Run, points: Sequence[Run], width: int) -> ReportTable[ReportRow]:
+    """Make the table of a sweep for a terminal of `width` columns."""
+    table = sweep_table(vanilla, points)
+    return table if width >= NARROW else replace(table, columns=[_narrow_column(column) for column in table.columns])
+
+
+def _narrow_column(column: TableColumn[ReportRow]) -> TableColumn[ReportRow]:
+    name = column.name.replace("accuracy, points", "accuracy,\npoints").replace("tokens saved", "tokens\nsaved")
+    return replace(column, name=name, cell=lambda row: column.cell(row).replace(" [", "\n["))
 
 
 def sweep_drawings(sweep: RunSweep) -> Iterator[Drawing]:

@@ -34,11 +34,11 @@ class TuningRun:
     @property
     def sentence(self) -> str:
         """Say how many variants were tried, and which of the front was chosen."""
-        tried = f"Tuning {self.folder}: {self.trials} variant{'' if self.trials == 1 else 's'} measured"
+        tried = f"Tuning {self.folder}: {self.trials} trial{'' if self.trials == 1 else 's'}"
         if not self.front:
             return f"{tried}, and it is not finished: the same `tale tune` command continues."
         chosen = "none is chosen yet" if self.chosen is None else f"chosen (*): {self.chosen}"
-        return f"{tried}, {len(self.front)} on the front; {chosen}."
+        return f"{tried}, {len(self.front)} of the programs on the front; {chosen}."
 
 
 def load_tuning(folder: Path) -> TuningRun:

@@ -141,7 +141,7 @@ def _describe_readings(readings: Sequence[Reading]) -> str:
     moves = (last.spent or 0) > 1.1 * (first.spent or 0)
     numbers = [r for r in measured if isinstance(r.budget, int)]
     adherence = f"kept at {sum(r.within_budget for r in numbers)} of {len(readings)} budgets, " if numbers else ""
-    truncated = f"{cut} answers cut off, " if cut else ""
+    truncated = f"{cut} answer{'' if cut == 1 else 's'} cut off, " if cut else ""
     verdict = f"{'obeyed' if moves else 'no effect seen'}: {adherence}{truncated}{spending}"
     skipped = sum(r.skipped is True for r in readings)
     return f"{verdict}; {skipped} of {len(readings)} replies skip their reasoning" if skipped else verdict

@@ -1,9 +1,10 @@
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+import typer
 
-from tale_dspy.cli.flag_values import misfit
+from tale_dspy.cli.flag_values import misfit, with_flag_name
 
 COMMAND = ("eval", "cot", "--data", "x.jsonl", "--model", "openai/x")
 
@@ -27,3 +28,24 @@ def test_where_a_value_came_from_is_named(tale: Any, tmp_path: Path, monkeypatch
 def test_numbers_for_texts_and_lists_for_lists_fit() -> None:
     assert [misfit(list[str] | None, ["a"]), misfit(Path | None, 5), misfit(bool, True)] == [None, None, None]
     assert [misfit(int | None, True), misfit(str, ["a"])] == ["a number", "one value"]
+
+
+def test_a_sentence_on_an_argument_names_its_flag(tale: Any) -> None:
+    for flag, sentence in (
+        ("--max-usd", "--max-usd must be a number above 0, got 0.0"),
+        ("--concurrency", "--concurrency must be a whole number of at least 1, got 0"),
+    ):
+        assert (
+            tale("eval", "cot", "--data", "embedded", "--model", "embedded", flag, "0").sentence == f"error: {sentence}"
+        )
+
+
+def test_a_flag_with_a_name_of_its_own_is_left_as_it_is() -> None:
+    def command(
+        max_tokens: Annotated[int, typer.Option("--reply-tokens")] = 1, max_usd: Annotated[float, typer.Option()] = 1
+    ) -> None:
+        raise NotImplementedError
+
+    assert with_flag_name(command, "max_tokens must be 1") == "max_tokens must be 1"
+    assert with_flag_name(command, "max_usd must be 1") == "--max-usd must be 1"
+    assert with_flag_name(command, "trials must be 1") == "trials must be 1"

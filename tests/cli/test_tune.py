@@ -21,7 +21,7 @@ def test_the_front_and_the_chosen_program_are_shown_saved_and_drawn(
     assert again.out.count("\n") == 1 and again.json["comparison"]["n"] == 3
     assert sum(point["chosen"] for point in again.json["front"]) == 1
     shown = tale("show", "t")
-    assert shown.code == 0 and shown.out.startswith("Tuning t: 2 variants measured, ") and "chosen (*): " in shown.out
+    assert shown.code == 0 and shown.out.startswith("Tuning t: 2 trials, ") and "chosen (*): " in shown.out
     assert "on 3 fresh questions, against the same program without budgets:" in shown.out
     as_json = tale("show", "t", "--json").json
     assert as_json["trials"] == 2 and as_json["comparison"] == again.json["comparison"]

@@ -38,3 +38,13 @@ def test_names_are_printed_as_they_are(width: int) -> None:
 @pytest.mark.parametrize("width", [80, 160])
 def test_a_table_of_unknowns_prints(width: int) -> None:
     assert "unknown" in "\n".join(printed(report_rows([UNKNOWN]), width))
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_single_run_has_no_columns_of_differences(width: int) -> None:
+    alone, both = (
+        "\n".join(printed(report_rows(runs), width)) for runs in ([make_run("c")], [make_run("cw"), make_run("cc")])
+    )
+    for words in ("saved %", "Two rows differ"):
+        assert words not in alone and words in " ".join(both.split())
+    assert "Intervals are 95 %." in alone

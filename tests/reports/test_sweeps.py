@@ -4,12 +4,13 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from make_runs import make_record, make_run
 from rich.console import Console
 
 from tale_dspy.reports.report_folder import write_report
 from tale_dspy.reports.sources import ReportSources
-from tale_dspy.reports.sweeps import sweep_drawings, sweep_table, sweeps
+from tale_dspy.reports.sweeps import screen_sweep_table, sweep_drawings, sweep_table, sweeps
 from tale_dspy.runs.records import Run
 
 N = 4
@@ -80,6 +81,15 @@ def test_a_sweep_on_a_terminal_has_a_line_a_budget() -> None:
         < text.index("Evidence of cot: simulated.")
     )
     assert "savings are paired" in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_every_line_says_its_budget_however_narrow_the_terminal(width: int) -> None:
+    screen = Console(width=width, record=True, file=io.StringIO())
+    screen.print(screen_sweep_table(vanilla(), [scaled(0.5), scaled(0.1)], width).rich())
+    text = screen.export_text()
+    assert "budget:0.5x" in text and "budget:0.1x" in text and "saved %" in text
+    assert ("[" not in next(line for line in text.splitlines() if "budget:0.5x" in line)) is (width == 80)
 
 
 def test_a_report_draws_them_beside_the_curve(tmp_path: Path) -> None:

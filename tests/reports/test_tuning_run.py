@@ -31,12 +31,12 @@ def _front(folder: Path) -> Path:
 def test_a_tuning_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     tuning = load_tuning(_tuning(tmp_path / "t"))
     assert tuning.trials == 1 and tuning.chosen is None and tuning.comparison is None
-    assert "1 variant measured, and it is not finished: the same `tale tune` command continues." in tuning.sentence
+    assert "1 trial, and it is not finished: the same `tale tune` command continues." in tuning.sentence
 
 
 def test_the_chosen_program_is_the_one_whose_file_it_is(tmp_path: Path) -> None:
     folder = _front(_tuning(tmp_path / "t"))
-    assert load_tuning(folder).sentence.endswith("2 on the front; none is chosen yet.")
+    assert load_tuning(folder).sentence.endswith("2 of the programs on the front; none is chosen yet.")
     (folder / "program.json").write_text((folder / "front/program-02.json").read_text())
     tuning = load_tuning(folder)
     assert tuning.chosen is tuning.front[1] and tuning.data == "gsm8k"
