@@ -25,7 +25,7 @@ from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.guarantee import warn_of_others
 from tale_dspy.programs.state import ModuleState, guarantees_of, seen_by, tuned_with
 from tale_dspy.protocols import JsonObject, LanguageModel, Program
-from tale_dspy.runs.folder import FORMAT
+from tale_dspy.runs.configuration import FORMAT
 from tale_dspy.runs.options import RunOptions
 from tale_dspy.runs.questions import QuestionStream
 from tale_dspy.runs.scoring import Metric

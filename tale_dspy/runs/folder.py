@@ -10,7 +10,6 @@ import json
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from tale_dspy.accounting.calls import Call
 from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.columns import RECORDS
+from tale_dspy.runs.configuration import check_neighbours, check_same_config
 from tale_dspy.runs.field_checks import FieldChecks
 from tale_dspy.runs.files import (
     append_line,
@@ -32,6 +32,7 @@ from tale_dspy.runs.files import (
     require_plain_file,
 )
 from tale_dspy.runs.record import Record
+from tale_dspy.runs.shards import shard_of
 from tale_dspy.runs.stored_columns import PARQUET_FROM, read_columns, write_columns
 from tale_dspy.runs.summary import RunSummary
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     import filelock
     import numpy as np
     from numpy.typing import NDArray
-
-FORMAT = 1
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 
@@ -71,6 +70,8 @@ class JournalFolder(ABC):
         self.path = Path(path)
         self._lock = threading.Lock()
         self._files: dict[str, int] = {}
+        if shard_of(self.path) is not None and not (self.path / "run.json").exists():
+            check_neighbours(self.path, info)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
@@ -87,7 +88,7 @@ class JournalFolder(ABC):
     def _open_files(self, info: JsonObject) -> None:
         if (self.path / "run.json").exists():
             self.info = read_json(self.path / "run.json")
-            _same_config(self.path, self.info, info)
+            check_same_config(self.path, self.info, info)
         else:
             others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith(".lock"))
             if others:
@@ -274,29 +275,3 @@ def _checked_call(row: JsonObject) -> JsonObject:
 
 
 _CALL_CHECKS = FieldChecks(Call)
-
-
-def _same_config(path: Path, old: JsonObject, new: JsonObject) -> None:
-    if old.get("format") != FORMAT:
-        raise RunFolderError(f"{path} has format {old.get('format')!r}, this version reads {FORMAT}")
-    before, now = _flatten(old.get("config", {})), _flatten(json.loads(json.dumps(new["config"], default=str)))
-    changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-    if changed:
-        differences = "; ".join(
-            f"{k} was {_short_json(before.get(k))}, now {_short_json(now.get(k))}" for k in changed[:4]
-        )
-        raise RunFolderError(f"{path} holds a run of another configuration ({differences}): give another folder")
-
-
-def _flatten(value: object, prefix: str = "") -> JsonObject:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: JsonObject = defaultdict()
-    for k, v in value.items():
-        flat.update(_flatten(v, f"{prefix}.{k}" if prefix else str(k)))
-    return flat
-
-
-def _short_json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."

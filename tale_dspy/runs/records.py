@@ -32,6 +32,7 @@ from tale_dspy.runs.completeness import (
     counted_records,
     unended_shards,
 )
+from tale_dspy.runs.configuration import FORMAT
 from tale_dspy.runs.files import iter_jsonl, line_at, read_json, read_jsonl
 from tale_dspy.runs.record import OUTCOMES, AnswerOutcome, Record
 from tale_dspy.runs.shards import joined_info, shard_folders
@@ -348,9 +349,11 @@ def checked_info(folder: Path) -> JsonObject:
     """Read `run.json`.
 
     Raises:
-        RunFolderError: If it is missing, or a part of it is no object.
+        RunFolderError: If it is missing, of another format, or a part of it is no object.
     """
     info = read_json(folder / "run.json")
+    if info.get("format", FORMAT) != FORMAT:
+        raise RunFolderError(f"{folder} has format {info['format']!r:.60}, this version reads {FORMAT}")
     config = info.get("config", {})
     data = config.get("data", {}) if isinstance(config, dict) else {}
     for name, value in (("program", info.get("program", {})), ("config", config), ("config.data", data)):

@@ -105,6 +105,14 @@ def test_shards_whose_journals_miss_calls_are_refused(folders: tuple[Path, Path]
     assert merge_shards(copied).calls_paid_twice == 0
 
 
+def test_a_shard_of_another_version_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    copied = shutil.copytree(folders[1], tmp_path / "parts")
+    file = copied / "shard-0003-of-0004" / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
+    with pytest.raises(RunFolderError, match=r"shard-0003-of-0004 has format 2, this version reads 1"):
+        merge_shards(copied)
+
+
 def test_missing_shards_are_said(folders: tuple[Path, Path], tmp_path: Path) -> None:
     copied = shutil.copytree(folders[1], tmp_path / "parts")
     shutil.rmtree(next(copied.glob("shard-0002*")))
@@ -144,3 +152,25 @@ def test_shards_of_another_run_or_another_split_are_refused(folders: tuple[Path,
 def test_caps_are_divided_by_the_number_of_shards() -> None:
     assert Shard.parse("3/8").share_of_caps(2.0, 100) == (0.25, 12)
     assert Shard.parse("1/8").share_of_caps(None, 3) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("shard", "options", "message"),
+    [
+        ("1/5", {}, r"is split into 4 shards already, and 1/5 is of another split: give /4 or another folder"),
+        ("2/4", {"threshold": 0.5}, r"holds a run of another configuration \(threshold was"),
+    ],
+)
+def test_a_shard_that_could_not_be_merged_is_refused_before_it_asks(
+    folders: tuple[Path, Path], tmp_path: Path, shard: str, options: dict[str, Any], message: str
+) -> None:
+    copied = shutil.copytree(folders[1], tmp_path / "parts")
+    repeats = json.loads((copied / "shard-0001-of-0004" / "run.json").read_text())["config"]["repeats"]
+    shutil.rmtree(copied / "shard-0002-of-0004")
+    with ScriptedServer(reply) as server:
+        with pytest.raises(RunFolderError, match=message):
+            evaluate(server, copied, shard=shard, repeats=repeats, **options)
+        with pytest.raises(RunFolderError, match=r"is a run of all questions: a shard in it would not be read"):
+            evaluate(server, folders[0], shard="1/4", repeats=repeats)
+        assert server.stats.requests == 0
+    assert len([*copied.glob("shard-*")]) == 3 and not [*folders[0].glob("shard-*")]

@@ -22,7 +22,8 @@ from tale_dspy.runs.completeness import (
     check_shard_ids,
     unended_shards,
 )
-from tale_dspy.runs.files import cannot_write, iter_jsonl, read_json, require_plain_file
+from tale_dspy.runs.files import cannot_write, iter_jsonl, require_plain_file
+from tale_dspy.runs.records import checked_info
 from tale_dspy.runs.shards import joined_info
 
 
@@ -54,7 +55,7 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> MergedSearch | None:
     if not shards:
         return None
     check_journals(shards)
-    info, missing = joined_info(out, shards, [read_json(shard / "run.json") for shard in shards])
+    info, missing = joined_info(out, shards, [checked_info(shard) for shard in shards])
     summaries = [read_summary(shard) for shard in shards]
     unfinished = missing or unended_shards(out, summaries) or _stopped_shards(out, summaries)
     doubled = _check_shards(out, shards, summaries, None if unfinished else info)

@@ -11,7 +11,7 @@ from tale_dspy.errors import RunFolderError
 from tale_dspy.optimizers.search.folder import SearchFolder, sample_id, total_cost
 from tale_dspy.optimizers.search.question import BudgetQuery
 from tale_dspy.optimizers.search.records import SearchRow
-from tale_dspy.runs.folder import FORMAT
+from tale_dspy.runs.configuration import FORMAT
 
 INFO: dict[str, Any] = {"format": FORMAT, "config": {"model": "x"}}
 

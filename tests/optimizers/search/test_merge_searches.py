@@ -37,10 +37,16 @@ def test_shards_are_merged_into_one_search_that_asks_nothing_again(tmp_path: Pat
 def test_shards_of_other_configurations_do_not_mix(tmp_path: Path) -> None:
     with elastic_server() as server:
         for number, repeats in ((1, 1), (2, 0)):
-            search = BudgetSearch(lm=asking(server), out=tmp_path, shard=f"{number}/2", repeats=repeats)
+            out = tmp_path / str(number)
+            search = BudgetSearch(lm=asking(server), out=out, shard=f"{number}/2", repeats=repeats)
             search.compile(TaleEP("question -> answer"), trainset=TRAIN[:6])
+        with pytest.raises(RunFolderError, match=r"another configuration \(search.repeats was 0, now 1\)"):
+            BudgetSearch(lm=asking(server), out=out, shard="1/2", repeats=1).compile(
+                TaleEP("question -> answer"), trainset=TRAIN[:6]
+            )
+    (tmp_path / "1" / "shard-0001-of-0002").rename(out / "shard-0001-of-0002")
     with pytest.raises(RunFolderError, match="is of another configuration"):
-        merge_searches(tmp_path, shards_in(tmp_path))
+        merge_searches(out, shards_in(out))
 
 
 @pytest.fixture(scope="module")
