@@ -69,6 +69,8 @@ def read_json(path: Path) -> JsonObject:
     """
     file = _open_plain(path)
     if file is None:
+        if not path.parent.exists():
+            raise RunFolderError(f"{path.parent} is not a run folder: it does not exist")
         inside = sorted(log.parent.name for log in path.parent.glob(f"*/{path.name}"))
         hint = f", but folders inside it have: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}"
         raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}{hint if inside else ''}")

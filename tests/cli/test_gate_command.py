@@ -37,8 +37,11 @@ def test_what_is_not_shown_to_be_short_fails_with_1(tale: Any, runs: tuple[str, 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("a", "nowhere"), "nowhere is not a run folder"),
-        (("a", "b", "--max-drop", "1"), "max_drop must be a fraction above 0 and below 1 (0.01 is one point), got 1.0"),
+        (("a", "nowhere"), "nowhere is not a run folder: it does not exist"),
+        (
+            ("a", "b", "--max-drop", "1"),
+            "--max-drop must be a fraction above 0 and below 1 (0.01 is one point), got 1.0",
+        ),
         (("a", "hot"), "the runs differ in temperature: unset in the base run, 0.9 in the tuned run"),
         (("a", "few"), "the runs have not the same questions: 7 answers are only in the base run"),
     ],

@@ -137,8 +137,10 @@ def test_a_run_that_was_killed_before_its_end_says_so(folder: Path) -> None:
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"is not a run folder: it has no run\.json"):
+    with pytest.raises(RunFolderError, match="nowhere is not a run folder: it does not exist"):
         load_run(tmp_path / "nowhere")
+    with pytest.raises(RunFolderError, match=r"is not a run folder: it has no run\.json"):
+        load_run(tmp_path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunFolderError, match=r"file"):
         load_run(tmp_path / "file")
