@@ -53,7 +53,7 @@ _NAMES_AN_ARGUMENT = re.compile(r"([a-z][a-z_]*)(?= must be )")
 
 
 def with_flag_name(command: Callable[..., object], sentence: str) -> str:
-    """Write the flag of a command in place of the argument of Python that a sentence begins with.
+    """Name the flag where an error names the argument of Python.
 
     `max_usd must be ...` becomes `--max-usd must be ...`. A flag with a name of its own is left as it is: what is
     called so in Python may be another one.
