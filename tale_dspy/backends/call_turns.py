@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 AT_ONCE = 2
 """Calls of a loop that are made ready at once: with one the loop waits where the call does, and from three on nothing
 is gained."""
+LONGEST_TURN_S = 0.05
+"""Seconds after which a turn ends in any case, as where LiteLLM sends a call by a client that does not say so."""
 
 
 class _Turn:
@@ -38,8 +40,8 @@ _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakK
 async def call_turn() -> AsyncGenerator[None, None]:
     """Wait for a turn at making a call ready.
 
-    It is held until `end_turn` or the end of the block. A call that another one makes while it is made ready itself
-    takes no turn of its own: it would wait for the other.
+    It is held until `end_turn` or the end of the block, `LONGEST_TURN_S` at most. A call that another one makes while it
+    is made ready itself takes no turn of its own: it would wait for the other.
     """
     outer = _turn.get()
     if outer is not None and outer.held:
@@ -52,9 +54,11 @@ async def call_turn() -> AsyncGenerator[None, None]:
     await places.acquire()
     turn = _Turn(places)
     token = _turn.set(turn)
+    limit = loop.call_later(LONGEST_TURN_S, turn.end)
     try:
         yield
     finally:
+        limit.cancel()
         turn.end()
         _turn.reset(token)
 

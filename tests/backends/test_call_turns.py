@@ -50,6 +50,21 @@ async def test_a_call_within_the_making_of_another_takes_no_turn_of_its_own() ->
         await asyncio.gather(*(call_with_another_inside() for _ in range(CALLS)))
 
 
+async def test_a_call_that_does_not_say_when_it_is_on_its_way_lets_others_go_before_it_ends() -> None:
+    waiting, all_wait = 0, asyncio.Event()
+
+    async def one_call() -> None:
+        nonlocal waiting
+        async with call_turn():
+            waiting += 1
+            if waiting == CALLS:
+                all_wait.set()
+            await all_wait.wait()
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(one_call() for _ in range(CALLS)))
+
+
 @pytest.mark.parametrize("ending", ["an error", "cancelled in its turn", "cancelled before its turn"])
 async def test_a_turn_ends_with_its_call(ending: str) -> None:
     go_on = asyncio.Event()
