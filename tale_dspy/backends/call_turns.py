@@ -40,8 +40,8 @@ _places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakK
 async def call_turn() -> AsyncGenerator[None, None]:
     """Wait for a turn at making a call ready.
 
-    It is held until `end_turn` or the end of the block, `LONGEST_TURN_S` at most. A call that another one makes while it
-    is made ready itself takes no turn of its own: it would wait for the other.
+    It is held until `end_turn` or the end of the block, `LONGEST_TURN_S` at most. A call that another one makes while
+    it is made ready itself takes no turn of its own: it would wait for the other.
     """
     outer = _turn.get()
     if outer is not None and outer.held:
