@@ -12,6 +12,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from tale_dspy.errors import MissingExtraError, UsageError
@@ -83,12 +84,13 @@ def _reread_environment() -> None:
     It keeps those of its import, or of the cluster before: a program that imported Ray itself, or that starts a second
     cluster, would be refused by its own cluster.
     """
+    raylet: Any = import_module("ray._raylet")
     try:
-        from ray._raylet import AuthenticationTokenLoader, Config
-    except ImportError:  # a version of Ray that keeps nothing of them, or keeps it elsewhere
+        config, loader = raylet.Config, raylet.AuthenticationTokenLoader
+    except AttributeError:  # a version of Ray that keeps nothing of them, or keeps it elsewhere
         return
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    config.initialize("")
+    loader.instance().reset_cache()
 
 
 @contextmanager
