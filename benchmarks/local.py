@@ -113,6 +113,8 @@ def generate_all(engine: Any, requests: list[Any], rows: int, most: int) -> Roun
     tokenizer = engine.load().tokenizer._tokenizer
     ends = sorted(engine.load().tokenizer.ends)
     model = load_model(engine._base_folder, engine.options["device"], reference_dtype(engine.options["dtype"]))
+    # Without this PyTorch copies the head's weight once a row: 29 GB for 64 rows of a vocabulary of 152,000.
+    model.get_output_embeddings().register_forward_pre_hook(lambda head, args: (args[0].contiguous(), *args[1:]))
     tokenizer.padding_side, tokenizer.pad_token_id = "left", ends[0]
     replies, start = [], time.perf_counter()
     with torch.inference_mode():
