@@ -9,15 +9,21 @@ from tale_dspy.backends.call_turns import AT_ONCE, call_turn, end_turn
 from tale_dspy.testing import Faults, ScriptedServer
 
 CALLS = 4 * AT_ONCE
-PROVIDERS = {"SDK": "openai/x", "handler": "mistral/x", "client of LiteLLM's": "perplexity/x"}
+SENDERS = {
+    "OpenAI's SDK": ("openai/x", "litellm"),
+    "LiteLLM's handler": ("mistral/x", "litellm"),
+    "a client of LiteLLM's": ("perplexity/x", "litellm"),
+    "DSPy's stack": ("openai/x", "auto"),
+}
+"""Models and engines by what sends their calls."""
 
 
 async def most_in_their_turn(count: int) -> int:
     """Return how many of `count` calls were made ready at the same time, before all of them wait for replies."""
-    ready, most, waiting, all_wait = 0, 0, 0, asyncio.Event()
+    ready, most, all_wait = 0, 0, asyncio.Barrier(count)
 
     async def one_call() -> None:
-        nonlocal ready, most, waiting
+        nonlocal ready, most
         async with call_turn():
             ready += 1
             most = max(most, ready)
@@ -25,9 +31,6 @@ async def most_in_their_turn(count: int) -> int:
             ready -= 1
             end_turn()
             end_turn()  # gives nothing back twice
-            waiting += 1
-            if waiting == count:
-                all_wait.set()
             await all_wait.wait()
 
     async with asyncio.timeout(30):
@@ -51,14 +54,10 @@ async def test_a_call_within_the_making_of_another_takes_no_turn_of_its_own() ->
 
 
 async def test_a_call_that_does_not_say_when_it_is_on_its_way_lets_others_go_before_it_ends() -> None:
-    waiting, all_wait = 0, asyncio.Event()
+    all_wait = asyncio.Barrier(CALLS)
 
     async def one_call() -> None:
-        nonlocal waiting
         async with call_turn():
-            waiting += 1
-            if waiting == CALLS:
-                all_wait.set()
             await all_wait.wait()
 
     async with asyncio.timeout(30):
@@ -102,22 +101,10 @@ def test_each_loop_has_turns_of_its_own() -> None:
     assert asyncio.run(while_all_turns_are_held()) == AT_ONCE
 
 
-@pytest.mark.parametrize("model", PROVIDERS.values(), ids=PROVIDERS)
-async def test_calls_over_litellm_wait_for_their_replies_together(model: str) -> None:
+@pytest.mark.parametrize(("model", "engine"), SENDERS.values(), ids=SENDERS)
+async def test_calls_wait_for_their_replies_together_whatever_sends_them(model: str, engine: str) -> None:
     with ScriptedServer("4", faults=Faults(hung=1.0, tries=None)) as server:
-        lm = tale_dspy.LM(model, api_base=server.url, api_key="k", cache=False, num_retries=0)
-        calls = [asyncio.create_task(lm.acall(f"{i}?")) for i in range(CALLS)]
-        async with asyncio.timeout(60):
-            while server.stats.max_in_flight < CALLS:
-                await asyncio.sleep(0.01)
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-
-
-async def test_calls_over_the_native_engine_wait_for_their_replies_together() -> None:
-    with ScriptedServer("4", faults=Faults(hung=1.0, tries=None)) as server:
-        lm = tale_dspy.LM("openai/x", api_base=server.url, api_key="k", cache=False, num_retries=0, engine="auto")
+        lm = tale_dspy.LM(model, engine=engine, api_base=server.url, api_key="k", cache=False, num_retries=0)
         calls = [asyncio.create_task(lm.acall(f"{i}?")) for i in range(CALLS)]
         async with asyncio.timeout(60):
             while server.stats.max_in_flight < CALLS:
