@@ -7,6 +7,7 @@ import typer
 
 from tale_dspy.cli import flags
 from tale_dspy.cli.plan import Plan
+from tale_dspy.errors import UsageError
 
 if TYPE_CHECKING:
     from tale_dspy.datasets import Dataset
@@ -31,6 +32,11 @@ class SearchOptions:
     estimator: Annotated[
         str, typer.Option(help="regression (makes no call) or few-shot (searched budgets as demos).")
     ] = "regression"
+
+    def __post_init__(self) -> None:
+        for flag, least, number in (("--calls", 1, self.calls), ("--repeats", 0, self.draws)):
+            if number is not None and number < least:
+                raise UsageError(f"{flag} must be at least {least}, got {number}")
 
 
 @dataclass(frozen=True)

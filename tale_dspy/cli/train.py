@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,12 +91,19 @@ class EvaluationFlags:
     min_saving: MinSaving = 0.3
     max_drop: MaxDrop = 0.01
 
-    def post_training(self, base: str) -> PostTrainingEval | None:
+    def post_training(self, base: str, context: typer.Context) -> PostTrainingEval | None:
         """Return the evaluation, checked before anything is trained.
 
         It is None without `--eval`.
+
+        Raises:
+            UsageError: If a flag of the evaluation stands on the command line without `--eval`, or cannot be.
         """
         if not self.evaluate:
+            for field in fields(self):  # a variable or a config file may hold them for other commands
+                source = context.get_parameter_source(field.name)
+                if source is not None and source.name == "COMMANDLINE":
+                    raise UsageError(f"--{field.name.replace('_', '-')} says how --eval compares: add --eval")
             return None
         evaluation = PostTrainingEval(
             self.eval_data,
@@ -113,6 +120,7 @@ class EvaluationFlags:
 
 @expand_dataclass()
 def run_command(
+    context: typer.Context,
     strategy: Annotated[str, typer.Argument(metavar="sft|dpo|grpo", help="What to train with.")],
     base: Annotated[str, typer.Option(help="A model: embedded, folder, hub name.")],
     data: Annotated[
@@ -139,7 +147,7 @@ def run_command(
         from tale_dspy.training.merge import check_merge
 
         check_merge(merge_to, merge_strength)
-    proof = evaluation.post_training(base)
+    proof = evaluation.post_training(base, context)
     plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
     if dry_run:
         print_json(_plan_figures(plan)) if json else _show_plan(plan)

@@ -79,8 +79,8 @@ def test_questions_without_gold_are_searched_for_agreement_and_labelled(tale: An
     [
         (["--sampler", "random"], "sampler must be one of elastic, halving, tpe, grid"),
         (["--estimator", "guess"], "estimator must be regression or few-shot"),
-        (["--calls", "0"], "calls_per_question must be"),
-        (["--repeats", "-1"], "repeats must be"),
+        (["--calls", "0"], "--calls must be at least 1, got 0"),
+        (["--repeats", "-1"], "--repeats must be at least 0, got -1"),
         (["--max-usd", "1"], "--price-in and --price-out"),
         (["--metric", "nowhere:metric"], "cannot be imported"),
         (["--limit", "0"], "--limit must be at least 1"),

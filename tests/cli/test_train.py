@@ -49,6 +49,17 @@ def test_a_share_of_a_merge_needs_a_merge(tale: Any, base: str, data: str) -> No
     assert not Path("a").exists()
 
 
+@pytest.mark.parametrize(("flag", "value"), [("--min-saving", "0.2"), ("--max-drop", "0.01"), ("--eval-data", "q.csv")])
+def test_a_flag_of_the_evaluation_needs_the_evaluation(
+    tale: Any, base: str, data: str, monkeypatch: pytest.MonkeyPatch, flag: str, value: str
+) -> None:
+    command = ["train", "sft", "--base", base, "--data", data, "--out", "a", "--dry-run"]
+    result = tale(*command, flag, value)
+    assert (result.code, result.err) == (2, f"error: {flag} says how --eval compares: add --eval\n")
+    monkeypatch.setenv(f"TALE_{flag[2:].replace('-', '_').upper()}", value)  # there it is for other commands, too
+    assert tale(*command).code == 0
+
+
 def test_an_adapter_is_trained_evaluated_and_merged(tale: Any, base: str, data: str) -> None:
     args = ["train", "sft", "--base", base, "--data", data, "--out", "a", "--epochs", "1", "--merge-to", "m", "--json"]
     result = tale(*args)
