@@ -114,12 +114,6 @@ def mean_complete(values: Iterable[float | None]) -> float | None:
     return mean_known(listed) if all(v is not None and math.isfinite(v) for v in listed) else None
 
 
-def total_complete(values: Iterable[float | None]) -> float | None:
-    """Return the sum of the values; None if there is none or one is unknown."""
-    listed = list(values)
-    return None if not listed or None in listed else math.fsum(v for v in listed if v is not None)
-
-
 def quantile(values: "Sequence[float] | NDArray[np.float64]", probability: float) -> float | None:
     """Return the quantile by linear interpolation, numpy's default.
 
@@ -130,8 +124,8 @@ def quantile(values: "Sequence[float] | NDArray[np.float64]", probability: float
     return float(np.quantile(np.asarray(values, dtype=np.float64), probability)) if len(values) else None
 
 
-def wilson_interval(right: float, n: int, confidence: float = 0.95) -> Interval:
-    """Return Wilson's score interval of a share.
+def wilson_interval(right: float, n: int) -> Interval:
+    """Return Wilson's 95% score interval of a share.
 
     With p = right / n and z the normal quantile it is (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). Source:
     Journal of the American Statistical Association 22, 1927, 209-212.
@@ -139,16 +133,15 @@ def wilson_interval(right: float, n: int, confidence: float = 0.95) -> Interval:
     Args:
         right: Successes; need not be whole.
         n: Trials, at least 1.
-        confidence: Share of such intervals that hold the true share.
     """
-    z, p = normal_quantile((1 + confidence) / 2), right / n
+    z, p = normal_quantile(0.975), right / n
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
-def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Return the normal interval of a mean, from the spread of the values.
+def normal_interval(values: Sequence[float]) -> Interval | None:
+    """Return the normal 95% interval of a mean, from the spread of the values.
 
     It is None below two values.
     """
@@ -158,7 +151,7 @@ def normal_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     centre = math.fsum(values) / n
     # Standard error of the mean: s / sqrt(n), s^2 with n - 1 in the denominator.
     spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (n - 1) / n)
-    half = normal_quantile((1 + confidence) / 2) * spread
+    half = normal_quantile(0.975) * spread
     return centre - half, centre + half
 
 

@@ -39,7 +39,7 @@ def filled(template: Any, value: Any) -> Any:
 
 
 def caller_reasoning_param(config: SettingsView) -> str | None:
-    """Name the reasoning control that the settings of a call turn, or None."""
+    """Name the reasoning control that the settings of a call set, or None."""
     names = parameter_names()
     for name in names.settings:
         if config.get(name) is not None:
@@ -165,7 +165,7 @@ def doubled(settings: SettingsView) -> RequestSettings:
             if len(path) == 1:
                 grown[path[0]] = 2 * number
             else:
-                place[path[len(path) - 1]] = 2 * number
+                place[path[-1]] = 2 * number
     return grown
 
 

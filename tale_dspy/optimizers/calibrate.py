@@ -23,14 +23,14 @@ from typing import Any
 
 import dspy
 
-from tale_dspy.datasets import Dataset, data_hash, example_ids
+from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.optimizers.calibration_settings import SCALES, Setting, SettingKind, descending_settings, with_setting
 from tale_dspy.optimizers.scaling import budget_states
 from tale_dspy.programs.guarantee import CalibrationGuarantee, calibration_context
 from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.describe import state_hash
-from tale_dspy.runs.questions import gold_field
+from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.shared_caps import SharedCaps
 from tale_dspy.statistics import binomial_cdf, binomial_upper_bound
@@ -254,15 +254,13 @@ class _CalibrationRuns:
         self.caps = SharedCaps(options.pop("max_usd", None), options.pop("max_total_output_tokens", None))
         self.options = options
         self.name = valset.name if isinstance(valset, Dataset) else "examples"
-        self.examples: list[Any] = list(valset.examples if isinstance(valset, Dataset) else valset)
-        gold = valset.gold if isinstance(valset, Dataset) else gold_field(self.examples[0])
-        self.valset = valset
-        self.ids = example_ids(self.examples, gold)
+        self.valset, self.questions = valset, questions_of(valset)
+        self.ids = list(self.questions.ids())
 
     def counts(self, scales: Sequence[Setting]) -> Iterator[tuple[Setting, int, int, float | None]]:
         """Ask without a budget, then scale after scale, and count what is lost."""
         answered = {r.id for r in self._run_program(self.vanilla, self.valset, "vanilla").records if r.correct}
-        answered_examples = [e for key, e in zip(self.ids, self.examples, strict=True) if key in answered]
+        answered_examples = [question.example for question in self.questions if question.id in answered]
         if not answered_examples:
             raise UsageError(
                 f"none of {len(self.ids)} questions is answered rightly without a budget: see {self._vanilla_source()}"

@@ -107,9 +107,7 @@ def _fit_regression(
     losses = {penalty: _held_out_loss(x, levels, len(words), folds, penalty) for penalty in PENALTIES}
     penalty = min(losses, key=lambda p: losses[p])
     if not names or losses[penalty] > _WORTH * constant:
-        return _one_word(
-            levels, words, confidence, "one word for all: no feature of the text helps on held-out questions"
-        )
+        return _one_word(levels, words, confidence, NO_FEATURE_HELPS)
     thresholds, weights = _maximise_likelihood(x, levels, len(words), penalty)
     terms = tuple(
         FeatureTerm(name, float(c), float(s), float(w))

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.budget import EFFORT_WORDS, BudgetLike, BudgetValue, check_budget
-from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
 from tale_dspy.programs.budgeted import BudgetedChainOfThought
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.protocols import JsonObject
-from tale_dspy.runs.questions import gold_field
+from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
@@ -127,8 +127,7 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
         program = copy_program(student)
         program.fixed.value = BudgetValue.parse(best.budget)
         program.trial_logs = [asdict(t) for t in trials]
-        examples, gold = _rows_and_gold(trainset)
-        program.seen.add(example_ids(examples, gold), "train", self.options.get("lm"))
+        program.seen.add(questions_of(trainset).ids(), "train", self.options.get("lm"))
         return program
 
     def _try_budgets(
@@ -179,9 +178,3 @@ def _budget_rank(trial: FixedBudgetTrial) -> tuple[int, int]:
     """Rank budgets by what they allow: numbers, then effort words in their order."""
     value = BudgetValue.parse(trial.budget)
     return (-1 if value.effort is None else EFFORT_WORDS.index(value.effort), value.tokens or 0)
-
-
-def _rows_and_gold(trainset: Dataset | Sequence[object]) -> tuple[list[Any], str]:
-    if isinstance(trainset, Dataset):
-        return list(trainset.examples), trainset.gold
-    return list(trainset), gold_field(trainset[0])

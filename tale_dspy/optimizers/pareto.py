@@ -7,13 +7,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 
 from tale_dspy.accounting.tracking import track
 from tale_dspy.budget import check_count
-from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
 from tale_dspy.ids import digest
@@ -24,7 +24,7 @@ from tale_dspy.optimizers.search_space import Demos, SearchSpace, collect_demos
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.options import RunOptions
-from tale_dspy.runs.questions import gold_field, questions_of
+from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric, answers_match, score_of
 from tale_dspy.runs.shared_caps import SharedCaps
@@ -284,19 +284,17 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         return replace(point, measured=measured(run), is_fresh=True)
 
     def _record_questions(self, program: Any, train: Sequence[Any], val: Any) -> None:
-        examples = list(val.examples if isinstance(val, Dataset) else val)
         for module in budgeted_predictors(program).values():
             if train:
-                module.seen.add(example_ids(train, gold_field(train[0])), "train")
-            gold = val.gold if isinstance(val, Dataset) else gold_field(examples[0])
-            module.seen.add(example_ids(examples, gold), "val")
+                module.seen.add(questions_of(train).ids(), "train", self.options.get("lm"))
+            module.seen.add(questions_of(val).ids(), "val", self.options.get("lm"))
 
 
-class _MeasuredVariant:
-    """One choice and what it came to."""
+class _MeasuredVariant(NamedTuple):
+    """One choice and the figures of its run."""
 
-    def __init__(self, choices: JsonObject, figures: ProgramFigures) -> None:
-        self.choices, self.measured = choices, figures
+    choices: JsonObject
+    measured: ProgramFigures
 
 
 def measured(run: Run) -> ProgramFigures:

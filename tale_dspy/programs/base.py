@@ -110,10 +110,9 @@ class TaleModule(RegisteredModule, abstract=True):
         signature: Inputs and outputs, as a string or a `dspy.Signature`.
         adapter: Overrides the adapter for this module alone.
         on_truncation: What is done about a reply that is empty or was cut, since thinking used its room up.
-        `force_answer`
-            sends the thought back and asks for the answer in a small allowance, once; `retry_larger` asks again with
-            twice the budget and twice max_tokens, at most twice. None does nothing: such a reply is `empty` or
-            `truncated`.
+            `force_answer` sends the thought back and asks for the answer in a small allowance, once; `retry_larger`
+            asks again with twice the budget and twice max_tokens, at most twice. None does nothing: such a reply is
+            `empty` or `truncated`.
         callbacks: As in `dspy.Module`.
         **config: Settings of each call, such as `temperature`.
 

@@ -38,7 +38,7 @@ class BudgetBin:
     """Share of answers of at most as many tokens as their budget, 0 to 1."""
 
 
-def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
+def budget_bins(run: Run) -> list[BudgetBin]:
     """Group the answers of a run by budget, about as many in each bin.
 
     Where there are only a few different budgets, each has a bin.
@@ -47,10 +47,10 @@ def budget_bins(run: Run, bins: int = BINS) -> list[BudgetBin]:
 
     pairs = _budget_token_pairs(run)
     different = np.unique(pairs[0])
-    if len(different) <= bins:
+    if len(different) <= BINS:
         ends = [*np.searchsorted(pairs[0], different).tolist(), pairs.shape[1]]
     else:
-        ends = [round(i * pairs.shape[1] / bins) for i in range(bins + 1)]
+        ends = [round(i * pairs.shape[1] / BINS) for i in range(BINS + 1)]
     return [
         BudgetBin(
             program=run.name,

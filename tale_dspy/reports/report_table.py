@@ -133,12 +133,11 @@ class ReportTable(Generic[Row]):
             {name: value(row) for column in self.columns for name, value in column.values.items()} for row in self.rows
         ]
 
-    def rich(self, width: int | None = None, *, fold: int | None = None) -> "Table":
+    def rich(self, width: int | None = None) -> "Table":
         """Make a table for a terminal.
 
         Args:
             width: Columns of the terminal; None lets the table be as wide as its cells.
-            fold: Columns of the terminal that a column of names may take before it is folded.
         """
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
@@ -149,7 +148,7 @@ class ReportTable(Generic[Row]):
         for column in self.columns:
             add = partial(table.add_column, Text(visible(column.name)))
             if column.is_text:
-                add(justify="left", overflow="fold", min_width=min(12, len(column.name)), max_width=fold)
+                add(justify="left", overflow="fold", min_width=min(12, len(column.name)))
             else:
                 add(justify="right", overflow="fold", no_wrap=True)
         for cells in self.cells:

@@ -40,7 +40,7 @@ QUESTION = (
 ANSWER = "366"
 BUDGETS = (20, 60, 180, 540)
 """Budgets that are asked for in the prompt and as a cap, in tokens."""
-LEAST_DIAL = 128
+LEAST_THINKING = 128
 """The smallest of four thinking budgets, each twice the one before, where the model takes less than that."""
 BURST = 8
 """Calls that are sent at once to see whether some are refused."""
@@ -213,7 +213,7 @@ def modes_of(lm: LanguageModel) -> tuple[dict[Mode, tuple[int | str, ...]], dict
     if family is not None and family.kind == "word":
         tried["native"] = family.words
     else:
-        least = max(LEAST_DIAL, family.minimum if family else 0)
+        least = max(LEAST_THINKING, family.minimum if family else 0)
         tried["native"] = tuple(least * 2**i for i in range(4))
     return tried, {}
 
@@ -240,7 +240,6 @@ def examine(
     price: Price | None = None,
     max_usd: float | None = None,
     concurrency: int = 4,
-    progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Test which features of a model work.
 
@@ -251,13 +250,11 @@ def examine(
         price: US dollars per token; None takes the known one.
         max_usd: Cap on US dollars.
         concurrency: Calls at the same time, the burst at the end excepted.
-        progress: Called with what is asked next.
 
     Raises:
         SpendCapReached: If the cap is reached.
         UnpricedModelError: If there is a cap, and no price is known.
     """
-    say = progress or (lambda text: None)
     lm = lm.copy(cache=False)
     tried, unavailable = modes_of(lm)
     family = family_of(lm)
@@ -271,15 +268,12 @@ def examine(
     )
     headers = _HeaderListener()
     with track(max_usd, price=price) as ledger, record_calls(headers, lm=lm, trace=None):
-        say("the key")
         try:
             DirectAnswer("question -> answer", adapter=TaleAdapter())(question="What is 2 + 3?")
         except LMError as e:
             return replace(diagnosis, error=sentence(e), calls=ledger.calls)
-        say("budgets")
         trials: list[tuple[Mode, int | str]] = [(mode, budget) for mode, budgets in tried.items() for budget in budgets]
         readings = _at_once([partial(_take_reading, mode, budget) for mode, budget in trials], concurrency)
-        say("the rate limit")
         burst = 0 if is_local(lm.model) else BURST
         refused = sum(_at_once([partial(_is_refused, lm, number) for number in range(burst)], burst or 1))
         spending = ledger.to_json()

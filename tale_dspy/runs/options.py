@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypedDict
 
@@ -158,6 +158,3 @@ class RunOptions:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
-
-
-OPTION_NAMES = frozenset(f.name for f in fields(RunOptions))

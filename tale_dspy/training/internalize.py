@@ -4,7 +4,7 @@ It is TALE-PT (paper, section 5.3).
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ import dspy
 
 from tale_dspy.backends.local.model_path import is_local
 from tale_dspy.comparison.gate import GateResult, noninferiority_test
-from tale_dspy.datasets import Dataset, example_ids
+from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.budget_search import BudgetSearch
@@ -23,7 +23,7 @@ from tale_dspy.programs.convert import budgeted, unbudgeted
 from tale_dspy.programs.copying import copy_program, modules_of
 from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.options import RunOptions
-from tale_dspy.runs.questions import gold_field
+from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
@@ -234,13 +234,6 @@ def _check_apart(trainset: Any, valset: Any) -> None:
     """Say now that questions are in both sets, and not after the search."""
     if valset is None:
         return
-    both = len(_example_id_set(trainset) & _example_id_set(valset))
+    both = len({*questions_of(trainset).ids()} & {*questions_of(valset).ids()})
     if both:
         raise UsageError(f"{both} questions are in both trainset and valset: the gate needs questions nobody has seen")
-
-
-def _example_id_set(examples: "Dataset | Iterable[Any]") -> set[str]:
-    if isinstance(examples, Dataset):
-        return set(example_ids(examples.examples, examples.gold))
-    rows = list(examples)
-    return set(example_ids(rows, gold_field(rows[0]))) if rows else set()

@@ -40,7 +40,7 @@ def check_program(card: Mapping[str, Any], program: Any, inputs: Mapping[str, An
         )
 
 
-def check_served(card: Mapping[str, Any], folder: Path, model: str, api_base: str, api_key: str | None = None) -> None:
+def check_served(card: Mapping[str, Any], folder: Path, model: str, api_base: str) -> None:
     """Check that a server makes the same tokens of a prompt as the training did.
 
     Asks vLLM's `/tokenize` for the tokens; a server without it is asked for a reply of one token, of which it tells
@@ -51,7 +51,6 @@ def check_served(card: Mapping[str, Any], folder: Path, model: str, api_base: st
         folder: The adapter's, with the tokenizer it was trained with.
         model: The name the server knows the adapter by.
         api_base: Address of the server, such as `http://127.0.0.1:8000/v1`.
-        api_key: Of the server, if it wants one.
 
     Raises:
         UsageError: If the tokens differ.
@@ -60,7 +59,7 @@ def check_served(card: Mapping[str, Any], folder: Path, model: str, api_base: st
     prompt = card["prompt"]
     if isinstance(prompt["example"], str):
         raise UsageError("the adapter was trained on texts without chat template: no chat can be served to it")
-    served = _served_tokens(prompt["example"], model, api_base.rstrip("/"), api_key)
+    served = _served_tokens(prompt["example"], model, api_base.rstrip("/"))
     if isinstance(served, list):
         trained = _trained_tokens(folder, prompt["text"])
         if served != trained:
@@ -86,7 +85,7 @@ def _trained_tokens(folder: Path, text: str) -> list[int]:
     return ids
 
 
-def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str, api_key: str | None) -> list[int] | int:
+def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str) -> list[int] | int:
     """Return the tokens the server makes of messages.
 
     It is their number where the server does not return them.
@@ -94,22 +93,21 @@ def _served_tokens(messages: list[dict[str, str]], model: str, api_base: str, ap
     body = {"model": model, "messages": messages}
     parts = urlsplit(api_base)
     root = urlunsplit(parts._replace(path=parts.path.removesuffix("/v1")))
-    tokenized = _post_json(f"{root}/tokenize", {**body, "add_generation_prompt": True}, api_key, missing_ok=True)
+    tokenized = _post_json(f"{root}/tokenize", {**body, "add_generation_prompt": True}, missing_ok=True)
     if isinstance(tokenized.get("tokens"), list):
         return [int(token) for token in tokenized["tokens"]]
-    completion = _post_json(f"{api_base}/chat/completions", {**body, "max_tokens": 1, "temperature": 0}, api_key)
+    completion = _post_json(f"{api_base}/chat/completions", {**body, "max_tokens": 1, "temperature": 0})
     count = (completion.get("usage") or {}).get("prompt_tokens")
     if not isinstance(count, int):
         raise BackendError(f"{api_base} does not tell how many tokens a prompt has, so its template cannot be checked")
     return count
 
 
-def _post_json(url: str, body: JsonObject, api_key: str | None, *, missing_ok: bool = False) -> JsonObject:
+def _post_json(url: str, body: JsonObject, *, missing_ok: bool = False) -> JsonObject:
     import httpx
 
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        answer = httpx.post(url, json=body, headers=headers, timeout=_SECONDS)
+        answer = httpx.post(url, json=body, timeout=_SECONDS)
         if missing_ok and answer.status_code in (404, 405, 501):
             return {}
         answer.raise_for_status()

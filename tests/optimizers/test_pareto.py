@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+import optuna
 import pytest
 from fake_lm import FakeLM, fake_lm
 
@@ -54,11 +55,26 @@ def test_the_front_beats_the_program_as_it_was(student: Any, lm: FakeLM) -> None
     assert short.measured.accuracy < 1.0 and short.measured.cost_usd is not None
 
 
+def test_the_sampler_is_asked_for_more_accuracy_and_for_fewer_tokens_and_dollars(
+    student: Any, lm: FakeLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals: list[list[tuple[str, float]]] = []
+
+    def after_trial(sampler: Any, study: Any, trial: Any, state: Any, values: Any) -> None:
+        goals.append([(direction.name, value) for direction, value in zip(study.directions, values, strict=True)])
+
+    monkeypatch.setattr(optuna.samplers.TPESampler, "after_trial", after_trial)
+    ParetoSearch(space=SPACE, trials=2, lm=lm, **PRICED).compile(student, trainset=TRAIN)
+    (accuracy, tokens, usd), *_ = goals
+    assert [accuracy[0], tokens[0], usd[0]] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    assert accuracy[1] <= 1 < tokens[1] and 0 < usd[1] < 1
+
+
 def test_it_remembers_what_it_was_tuned_on(student: Any, lm: FakeLM) -> None:
     search = ParetoSearch(space=SPACE, trials=3, lm=lm, **PRICED)
     best = search.compile(student, trainset=TRAIN)
     roles = list(best.seen.roles.values())
-    assert (roles.count("train"), roles.count("val")) == (6, 18)
+    assert (roles.count("train"), roles.count("val")) == (6, 18) and best.seen.model == lm.model
     with pytest.raises(UsageError, match="24 of 24 questions were used to make this program"):
         tale_dspy.evaluate(best, TRAIN, lm=lm)
     assert student.seen.roles == {}

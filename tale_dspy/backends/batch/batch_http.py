@@ -14,6 +14,8 @@ from tale_dspy.errors import BackendError
 ATTEMPTS = 6
 """How often one request to a batch API is sent until the run is given up, some two minutes."""
 _NOT_COPIED = {"host", "content-length", "content-type", "accept-encoding", "connection", "transfer-encoding", "accept"}
+IDLE_TIMEOUT_S = 120.0
+"""Seconds without a byte until a request is given up."""
 _rng = random.Random()
 
 
@@ -26,13 +28,12 @@ class BatchHTTP:
 
     Args:
         headers: Those of an LM call; its key and version are sent along.
-        timeout: Seconds without a byte until a request is given up.
         retry_after: Mean seconds before the second attempt; doubled with each further one.
     """
 
-    def __init__(self, headers: Mapping[str, str], timeout: float = 120.0, retry_after: float = 1.0) -> None:
+    def __init__(self, headers: Mapping[str, str], retry_after: float = 1.0) -> None:
         copied_headers = {name: value for name, value in headers.items() if name.lower() not in _NOT_COPIED}
-        self._client = httpx.AsyncClient(headers=copied_headers, timeout=timeout, follow_redirects=False)
+        self._client = httpx.AsyncClient(headers=copied_headers, timeout=IDLE_TIMEOUT_S, follow_redirects=False)
         self._retry_after = retry_after
 
     async def get(self, url: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:

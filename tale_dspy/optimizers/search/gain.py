@@ -18,7 +18,7 @@ import dspy
 from tale_dspy.answers import answers_equal, find_answer
 from tale_dspy.comparison.compare import Comparison, compare
 from tale_dspy.comparison.formatting import change_text, number, plain_json
-from tale_dspy.datasets import Dataset, data_hash, example_ids
+from tale_dspy.datasets import Dataset, data_hash
 from tale_dspy.errors import UsageError
 from tale_dspy.optimizers.fixed_budget import BestFixedBudget, FixedBudgetTrial
 from tale_dspy.optimizers.search.budget_override import ProbeContext, with_budget_override
@@ -27,7 +27,7 @@ from tale_dspy.optimizers.search.offline_eval import TrialReplay
 from tale_dspy.optimizers.search.records import SearchRow
 from tale_dspy.programs.copying import copy_program
 from tale_dspy.protocols import JsonObject
-from tale_dspy.runs.questions import gold_field
+from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.records import Run
 from tale_dspy.runs.scoring import Metric
 from tale_dspy.runs.shared_caps import SharedCaps
@@ -218,15 +218,11 @@ def _asked_again(trainset: Dataset | Sequence[object], budgets: Mapping[str, obj
 
     There are at most about `QUESTIONS` of them.
     """
-    examples: list[Any] = list(trainset.examples if isinstance(trainset, Dataset) else trainset)
-    gold = trainset.gold if isinstance(trainset, Dataset) else gold_field(examples[0])
     # Identical rows share a hash: each keeps its number only as long as those before it are there.
-    known = [(key, e) for key, e in zip(example_ids(examples, gold), examples, strict=True) if key in budgets]
-    plain = [(key, e) for key, e in known if "-" not in key]
-    if len(plain) > QUESTIONS:
-        chosen = set(random.Random(0).sample(range(len(plain)), QUESTIONS))
-        plain = [pair for n, pair in enumerate(plain) if n in chosen]
-    plain_examples = [e for _, e in plain]
+    plain_examples = [q.example for q in questions_of(trainset) if q.id in budgets and "-" not in q.id]
+    if len(plain_examples) > QUESTIONS:
+        chosen = random.Random(0).sample(range(len(plain_examples)), QUESTIONS)
+        plain_examples = [plain_examples[n] for n in sorted(chosen)]
     return replace(trainset, examples=plain_examples) if isinstance(trainset, Dataset) else plain_examples
 
 

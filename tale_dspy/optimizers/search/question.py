@@ -363,7 +363,7 @@ def new_study(sampler: "BaseSampler", directions: Sequence[Direction] = ("minimi
     logging.getLogger("optuna.storages._in_memory").addFilter(_filter)  # adding it twice does nothing
     token = _quiet.set(True)
     try:
-        return optuna.create_study(sampler=sampler, direction="minimize")
+        return optuna.create_study(sampler=sampler, directions=list(directions))
     finally:
         _quiet.reset(token)
 

@@ -21,6 +21,7 @@ from tale_dspy.optimizers.search.question import (
     QuestionResult,
     SearchPlan,
     finish_question,
+    new_study,
     per_question,
     search_question,
 )
@@ -262,3 +263,8 @@ def test_a_test_that_is_never_decided_ends() -> None:
     result, queries = drive(lambda d: QueryResult(20, next(numbers) % 2 == 0 or d.number == 0), Listed(50), repeats=2)
     assert result.best is None or result.best.confirmed.n <= 6
     assert max(d.number for d in queries) <= 6
+
+
+def test_a_study_of_several_goals_optimises_each_in_its_direction() -> None:
+    study = new_study(optuna.samplers.RandomSampler(seed=0), ["maximize", "minimize"])
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
