@@ -205,6 +205,17 @@ def _check_whole(value: object, name: str, kind: str) -> int:
     return number
 
 
+def check_fraction(value: object, name: str) -> float:
+    """Return a fraction, or say what is wrong with it.
+
+    Raises:
+        UsageError: If it is no number from 0 to 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UsageError(f"{name} must be a fraction from 0 to 1, got {value!r}")
+    return value
+
+
 def check_effort(value: object, name: str = "effort") -> str:
     """Return an effort word given by a caller, or say which there are.
 

@@ -102,14 +102,14 @@ def middle_cut(text: str, length: int) -> str:
     return f"{text[:head]}\n… {len(text) - length:,} characters left out …\n{text[len(text) - (length - head) :]}"
 
 
-def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
-    """Write a number with thousands separators.
+def number(value: float | None, digits: int = 1, *, sign: bool = False, scale: float = 1.0) -> str:
+    """Write a number, times `scale`, with thousands separators.
 
-    An unknown number is written as a dash, never as 0.
+    An unknown number is written as a dash, never as 0. With a scale of 100 a share is written in percent.
     """
     if value is None:
         return "–"
-    rounded = round(value, digits) + 0.0  # no "-0.0"
+    rounded = round(scale * value, digits) + 0.0  # no "-0.0"
     return f"{rounded:+,.{digits}f}" if sign else f"{rounded:,.{digits}f}"
 
 

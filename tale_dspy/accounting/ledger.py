@@ -42,7 +42,7 @@ class Ledger:
         spent_usd: US dollars settled so far.
         saved_usd: What cache hits had cost before.
         output_tokens: Completion tokens paid so far.
-        shadow: What `TaleEP(shadow_rate=...)` has result.
+        shadow: The sums of the shadow checks of `TaleEP(shadow_rate=...)`.
     """
 
     wait_s: float | None = None

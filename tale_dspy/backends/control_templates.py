@@ -205,13 +205,18 @@ def router_words(
     )
 
 
-def grok_words(
-    name: str, models: str, words: tuple[str, ...], thinks: Any = "always", off: Mapping[str, Any] | None = None
+def effort_words(
+    name: str,
+    models: str,
+    words: tuple[str, ...],
+    source: str,
+    thinks: Any = "always",
+    off: Mapping[str, Any] | None = None,
 ) -> ReasoningControl:
-    """Return a row of Grok: `reasoning_effort`."""
+    """Return a row of models that take `reasoning_effort` in the body alone."""
     return ReasoningControl(
         name=name,
-        models=rf"^xai/grok-{models}",
+        models=models,
         kind="word",
         on=extra_body(**EFFORT),  # as a setting LiteLLM refuses it
         wire=EFFORT,
@@ -219,25 +224,19 @@ def grok_words(
         thinks=thinks,
         off=off,
         litellm=True,
-        source="docs.x.ai/docs/guides/reasoning",
+        source=source,
         checked=CHECKED,
     )
+
+
+def grok_words(name: str, models: str, words: tuple[str, ...], *more: Any) -> ReasoningControl:
+    """Return a row of Grok: `reasoning_effort`."""
+    return effort_words(name, rf"^xai/grok-{models}", words, "docs.x.ai/docs/guides/reasoning", *more)
 
 
 def gpt_oss(name: str, models: str, source: str) -> ReasoningControl:
     """Return a row of gpt-oss, which has three effort words and always thinks."""
-    return ReasoningControl(
-        name=name,
-        models=models,
-        kind="word",
-        on=extra_body(**EFFORT),
-        wire=EFFORT,
-        words=("low", "medium", "high"),
-        thinks="always",
-        litellm=True,
-        source=source,
-        checked=CHECKED,
-    )
+    return effort_words(name, models, ("low", "medium", "high"), source)
 
 
 def no_control(

@@ -142,7 +142,7 @@ class BoardRow:
 def _figure_cells(finished: int, accuracy: float | None, tokens: float | None, estimate: float | None) -> list[str]:
     from tale_dspy.comparison.formatting import number
 
-    return [str(finished), number(None if accuracy is None else 100 * accuracy), number(tokens), number(estimate)]
+    return [str(finished), number(accuracy, scale=100), number(tokens), number(estimate)]
 
 
 class Board:

@@ -178,12 +178,12 @@ def _elasticity_sentence(sweep: "BudgetSweep") -> str | None:
 
 
 def _sweep_figures(sweep: "BudgetSweep", folder: Path, files: list[Path]) -> JsonObject:
+    from tale_dspy.accounting.calls import total_or_none
     from tale_dspy.reports.question_curves import curves_of_runs, pooled
     from tale_dspy.reports.rows import provenance_of
 
     keys = ("program", "n", "accuracy", "output_tokens_mean", "cost_usd", "calls", "paid_calls", "outcomes", "run_dir")
     rows = [{key: run.summary[key] for key in keys} for run in sweep.runs]
-    costs = [row["cost_usd"] for row in rows]
     return {
         "model": sweep.vanilla.summary["model"],
         "data": sweep.vanilla.summary["data"],
@@ -192,7 +192,7 @@ def _sweep_figures(sweep: "BudgetSweep", folder: Path, files: list[Path]) -> Jso
         "points": rows[1:],
         "pooled": [b._asdict() for b in pooled(curves_of_runs(sweep.points, sweep.vanilla))],
         "sentence": _elasticity_sentence(sweep),
-        "cost_usd": None if None in costs else sum(costs),
+        "cost_usd": total_or_none([row["cost_usd"] for row in rows]),
         "provenance": provenance_of(sweep.vanilla),
         "stopped": "cap" if sweep.stopped else None,
         "run_dir": str(folder),

@@ -1,7 +1,8 @@
 """`tale eval`: run one program over a data set."""
 
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ def run_command(
     """Run PROGRAM over a data set. The same command continues a stopped run."""
     from tale_dspy.cli.console import console, live_bar, print_json
     from tale_dspy.cli.evaluation import ask
-    from tale_dspy.runs.records import load_run
 
     if dry_run or past is not None:
         from tale_dspy.cli.dry_run import dry_run as run_dry
@@ -35,13 +35,9 @@ def run_command(
         return run_dry(_sampled_command(), plan, past, yes=yes, json=json)
     if plan.ray is not None or plan.shards is not None:
         return _run_on_ray(plan, json=json)
-    try:
-        with redirect_stdout(sys.stderr), live_bar(f"{plan.program} on {plan.data}") as progress:
-            result = ask(plan, progress)
-    except KeyboardInterrupt:
-        if json and (plan.run_folder() / "summary.json").exists():
-            print_json(load_run(plan.run_folder()).summary)
-        raise
+    title = f"{plan.program} on {plan.data}"
+    with _summary_on_interrupt(plan.run_folder(), json=json), redirect_stdout(sys.stderr), live_bar(title) as progress:
+        result = ask(plan, progress)
     if result.stopped:
         say(f"{result.message}; kept in {result.path}, the same command continues", err=True)
     if json:
@@ -57,20 +53,26 @@ def run_command(
     return 3 if result.stopped == "cap" else 0
 
 
+@contextmanager
+def _summary_on_interrupt(folder: Path, *, json: bool) -> Iterator[None]:
+    """Print the summary of what is finished when a user ends the command."""
+    from tale_dspy.cli.console import print_json
+    from tale_dspy.runs.records import load_run
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if json and (folder / "summary.json").exists():
+            print_json(load_run(folder).summary)
+        raise
+
+
 def _run_on_ray(plan: Plan, *, json: bool) -> int:
     from tale_dspy.cli.merge import show
     from tale_dspy.cli.ray_eval import ask_on_ray
 
-    try:
-        with redirect_stdout(sys.stderr):
-            merged, stopped = ask_on_ray(plan.checked())
-    except KeyboardInterrupt:
-        if json and (plan.folder() / "summary.json").exists():
-            from tale_dspy.cli.console import print_json
-            from tale_dspy.runs.records import load_run
-
-            print_json(load_run(plan.folder()).summary)
-        raise
+    with _summary_on_interrupt(plan.folder(), json=json), redirect_stdout(sys.stderr):
+        merged, stopped = ask_on_ray(plan.checked())
     if stopped:
         say(f"{stopped}; kept in {plan.folder()}, the same command continues", err=True)
     show(merged, json=json)

@@ -81,7 +81,7 @@ def set_up(plan: Plan, program: Program, data: "Dataset") -> JsonObject:
     _check_inputs(plan, program, data)
     if plan.program.endswith(".json"):
         program.set_lm(None)  # --model and --api-base decide, not what the file was tuned with
-    _set_rescue(plan, program)
+    _set_truncation_policy(plan, program)
     options = _run_options(plan, data)
     set_mode(plan, program, options["lm"])
     return options
@@ -99,7 +99,7 @@ def _check_inputs(plan: Plan, program: Program, data: "Dataset") -> None:
         raise UsageError(f"{plan.program} needs the input {missing[0]!r}, but {data.name} gives {', '.join(columns)}")
 
 
-def _set_rescue(plan: Plan, program: Program) -> None:
+def _set_truncation_policy(plan: Plan, program: Program) -> None:
     """Give the modules of a program the policy that the flag names."""
     from tale_dspy.programs.base import TaleModule
     from tale_dspy.programs.copying import modules_of
@@ -128,8 +128,8 @@ def set_mode(plan: Plan, program: Program, lm: LanguageModel) -> None:
 
     if plan.mode is not None and plan.mode not in MODES:
         raise UsageError(f"--mode must be one of {', '.join(MODES)}, got {plan.mode!r}")
-    mode_state, plain = budgeted_modules(program), reasoning_modules(program)
-    modules = mode_state if plan.mode in ("native", "cap") and mode_state else [*mode_state, *plain]
+    budgeted, unbudgeted = budgeted_modules(program), reasoning_modules(program)
+    modules = budgeted if plan.mode in ("native", "cap") and budgeted else [*budgeted, *unbudgeted]
     if plan.mode is not None and not modules:
         raise UsageError(f"--mode says how a budget is sent, and {plan.program} sends none")
     mode = plan.mode or ("prompt" if plan.preset == "paper" else None)

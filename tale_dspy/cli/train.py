@@ -20,7 +20,7 @@ from tale_dspy.protocols import JsonObject
 if TYPE_CHECKING:
     from tale_dspy.training.options import TrainOptions
     from tale_dspy.training.plan import TrainingPlan
-    from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainingStep
+    from tale_dspy.training.trainer import TrainingStep
 
 NAME = "train"
 
@@ -147,20 +147,21 @@ def run_command(
         from tale_dspy.training.merge import check_merge
 
         check_merge(merge_to, merge_strength)
-    proof = evaluation.post_training(base, context)
+    post_training = evaluation.post_training(base, context)
     plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
     if dry_run:
         print_json(_plan_figures(plan)) if json else _show_plan(plan)
         return 0
+    from tale_dspy.training.provider import run_plan
     from tale_dspy.training.trainer import is_first
 
     if not is_first():  # of the processes of `accelerate launch` one speaks
-        _run_training(plan, None)
+        run_plan(plan)
         return 0
     if not json:
         _show_plan(plan)
     with _training_bar(f"{strategy} {base}", plan.steps) as progress:
-        trained = _run_training(plan, progress)
+        trained = run_plan(plan, progress)
     if merge_to is not None:
         from tale_dspy.training.merge import merge_adapter
 
@@ -169,7 +170,7 @@ def run_command(
     if not json:
         say(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
         say(f"try: tale eval cot --model {trained.model}")
-    verdict = None if proof is None else proof.run(trained)
+    verdict = None if post_training is None else post_training.run(trained)
     if json:
         results_json = {"results": results, "model": trained.model, "out": str(out)}
         print_json({**_plan_figures(plan), **results_json, "gate": None if verdict is None else verdict.to_json()})
@@ -189,18 +190,6 @@ def _split_numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
         return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{flag} must be numbers with commas between them, got {text}") from None
-
-
-def _run_training(plan: "TrainingPlan", progress: "Progress | None") -> "TrainedAdapter":
-    from tale_dspy.training.trainer import run_training as train
-
-    if plan.options.strategy == "sft":
-        from tale_dspy.training.sft import build
-    elif plan.options.strategy == "dpo":
-        from tale_dspy.training.dpo import build
-    else:
-        from tale_dspy.training.grpo import build
-    return train(plan, build, progress)
 
 
 def _plan_figures(plan: "TrainingPlan") -> JsonObject:

@@ -39,7 +39,7 @@ def change_text(means: PairedMeans, scale: float = 1.0, digits: int = 1) -> str:
 
 def side_texts(means: PairedMeans, scale: float = 1.0, digits: int = 1) -> tuple[str, str]:
     """Write the means of both sides, the baseline's first."""
-    before, after = (number(None if v is None else scale * v, digits) for v in (means.baseline, means.run))
+    before, after = (number(v, digits, scale=scale) for v in (means.baseline, means.run))
     return before, after
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Protocol
 
+from tale_dspy.accounting.calls import total_or_none
 from tale_dspy.accounting.receipts import Receipt
 from tale_dspy.dspy_bridge import BaseCallback
 from tale_dspy.programs.base import TalePrediction
@@ -51,11 +52,10 @@ def receipt_attributes(receipt: Receipt) -> Mapping[str, AttributeValue]:
     Unknown figures are left out. `gen_ai.usage.*` are the sums over the calls of the program, the estimate included.
     """
     calls = receipt.calls
-    output = [call.output_tokens for call in calls]
     attributes: dict[str, AttributeValue | None] = {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.usage.input_tokens": receipt.prompt_tokens,
-        "gen_ai.usage.output_tokens": None if not output or None in output else sum(n for n in output if n is not None),
+        "gen_ai.usage.output_tokens": total_or_none([call.output_tokens for call in calls]),
         "gen_ai.usage.reasoning.output_tokens": receipt.reasoning_tokens,
         "tale.budget.tokens": receipt.token_budget,
         "tale.budget.effort": receipt.effort,

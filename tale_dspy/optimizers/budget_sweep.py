@@ -68,7 +68,7 @@ class BudgetSweep:
             [
                 str(s["program"]),
                 number(s["n"], 0),
-                number(None if s["accuracy"] is None else 100 * s["accuracy"]),
+                number(s["accuracy"], scale=100),
                 number(s["output_tokens_mean"]),
             ]
             for s in summaries

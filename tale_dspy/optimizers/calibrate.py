@@ -268,8 +268,6 @@ class _CalibrationRuns:
         questions = (
             replace(self.valset, examples=answered_examples) if isinstance(self.valset, Dataset) else answered_examples
         )
-        # Fixed sequence testing: the order is set before any answer is seen, and the first failure ends it, so that
-        # each test may use the whole of delta without a correction.
         for scale in scales:
             name = f"{self.kind}:{scale if isinstance(scale, str) else format(scale, 'g')}"
             run = self._run_program(with_setting(self.program, self.kind, scale), questions, name)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.budget import EFFORT_WORDS, BudgetLike, BudgetValue, check_budget
+from tale_dspy.budget import EFFORT_WORDS, BudgetLike, BudgetValue, check_budget, check_fraction
 from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import SpendCapReached, UsageError
@@ -83,13 +83,11 @@ class BestFixedBudget(Teleprompter):  # type: ignore[misc]  # dspy ships no type
     ) -> None:
         if not budgets:
             raise UsageError("budgets must name at least one budget to try")
-        if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
-            raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
         self.budgets = [
             BudgetValue.parse(b) if isinstance(b, str | BudgetValue) else BudgetValue(check_budget(b, "budgets"))
             for b in budgets
         ]
-        self.metric, self.max_loss = metric, max_loss
+        self.metric, self.max_loss = metric, check_fraction(max_loss, "max_loss")
         self.out = None if out is None else Path(out)
         self.options = options
         self._limits = (max_usd, options.pop("max_total_output_tokens", None))

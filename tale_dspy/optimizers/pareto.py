@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dspy
 
 from tale_dspy.accounting.tracking import track
-from tale_dspy.budget import check_count
+from tale_dspy.budget import check_count, check_fraction
 from tale_dspy.datasets import Dataset
 from tale_dspy.dspy_bridge import Teleprompter
 from tale_dspy.errors import MissingExtraError, SpendCapReached, UsageError
@@ -90,8 +90,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
     ) -> None:
         self.metric, self.space = metric, space or SearchSpace()
         self.trials = check_count(trials, "trials")
-        if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
-            raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
+        check_fraction(max_loss, "max_loss")
         self.rule: dict[str, float] = {"max_loss": max_loss} if max_tokens is None else {"max_tokens": max_tokens}
         self.out = None if out is None else Path(out)
         self.seed = options.pop("seed", 0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tale_dspy.budget import check_fraction
 from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.runs.records import read_json
 
@@ -112,9 +113,8 @@ class ParetoFront(Sequence[FrontPoint]):
         if (max_loss is None) == (max_tokens is None):
             raise UsageError("pick takes either max_loss or max_tokens")
         if max_loss is not None:
-            if isinstance(max_loss, bool) or not 0 <= max_loss <= 1:
-                raise UsageError(f"max_loss must be a fraction from 0 to 1, got {max_loss!r}")
-            bar = max(p.measured.accuracy for p in self) - max_loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
+            loss = check_fraction(max_loss, "max_loss")
+            bar = max(p.measured.accuracy for p in self) - loss - 1e-12  # 0.9 - 0.1 is a little more than 0.8
             return min((p for p in self if p.measured.accuracy >= bar), key=lambda p: p.measured.tokens)
         short = [p for p in self if max_tokens is not None and p.measured.tokens <= max_tokens]
         if not short:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import dspy
 
 from tale_dspy.accounting.tracking import track
-from tale_dspy.budget import check_count
+from tale_dspy.budget import check_count, check_fraction
 from tale_dspy.datasets import Dataset
 from tale_dspy.errors import SpendCapReached, TaleError, UsageError
 from tale_dspy.optimizers.pareto import ParetoSearch, measured
@@ -63,8 +63,7 @@ class TuningOptions:
         if self.optimizer not in OPTIMIZERS:
             raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         check_count(self.trials, "trials")
-        if isinstance(self.max_drop, bool) or not 0 <= self.max_drop <= 1:
-            raise UsageError(f"max_drop must be a fraction from 0 to 1, got {self.max_drop!r}")
+        check_fraction(self.max_drop, "max_drop")
         if self.max_tokens is not None and not self.max_tokens > 0:
             raise UsageError(f"max_tokens must be a number above 0, got {self.max_tokens!r}")
         if self.fresh is not None:

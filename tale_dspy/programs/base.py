@@ -213,13 +213,6 @@ class TaleModule(RegisteredModule, abstract=True):
         )
         return with_receipt(raw, receipt)
 
-    def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return DSPy's state of each parameter, and the program's own.
-
-        The key `tale_dspy` holds what is needed to build the program again.
-        """
-        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
-
     def describe(self) -> JsonObject:
         """Return class, signature with types, adapter and settings.
 

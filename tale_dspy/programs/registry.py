@@ -50,6 +50,13 @@ class RegisteredModule(dspy.Module):  # type: ignore[misc]  # dspy ships no type
         if not abstract:
             _CLASSES.setdefault(cls.__name__, {})[f"{cls.__module__}.{cls.__qualname__}"] = cls
 
+    def dump_state(self, json_mode: bool = True) -> JsonObject:
+        """Return DSPy's state of each parameter, and the module's own.
+
+        The key `tale_dspy` holds what is needed to build the module again.
+        """
+        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
+
     def describe(self) -> JsonObject:
         """Return what `from_description` needs beside DSPy's state, as plain JSON."""
         return {"format": FORMAT, "class": type(self).__name__}

@@ -187,13 +187,6 @@ class Vote(RegisteredModule):
 
     # ---- saved and loaded
 
-    def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return DSPy's state of each parameter, and the program's own.
-
-        The key `tale_dspy` holds what is needed to build the program again.
-        """
-        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
-
     def load_state(self, state: JsonObject, *, allow_unsafe_lm_state: bool = False) -> None:
         """Load what `save` wrote.
 

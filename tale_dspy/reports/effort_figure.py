@@ -14,7 +14,7 @@ from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, GREY, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
-from tale_dspy.reports.report_table import Interval
+from tale_dspy.reports.report_table import Interval, percent_interval
 from tale_dspy.reports.rows import ReportRow, provenance_sentences, run_row
 from tale_dspy.reports.text import shorten_text
 from tale_dspy.runs.records import Run
@@ -103,7 +103,7 @@ def _draw_curve(curve: EffortCurve, stem: str) -> Drawing:
         f"Tokens and accuracy by effort on {shorten_text(rows[0].data or 'unnamed data', 40)}, n = {rows[0].n or 0:,}"
     )
     tokens = [(row.output_tokens, _tokens_interval(run)) for row, run in zip(rows, curve.runs, strict=True)]
-    right = [(row.accuracy and 100 * row.accuracy, _percent_interval(row.accuracy_interval)) for row in rows]
+    right = [(row.accuracy and 100 * row.accuracy, percent_interval(row.accuracy_interval)) for row in rows]
     with canvas.house_style():
         from matplotlib.figure import Figure
 
@@ -158,10 +158,6 @@ def _tokens_interval(run: Run) -> Interval | None:
         if r.output_tokens is not None:
             draws.setdefault(r.id, []).append(r.output_tokens)
     return normal_interval([sum(tokens) / len(tokens) for tokens in draws.values()])
-
-
-def _percent_interval(interval: Interval | None) -> Interval | None:
-    return None if interval is None else (100 * interval[0], 100 * interval[1])
 
 
 def _draw_panel(axes: "Axes", points: Sequence[tuple[float | None, Interval | None]], line: float | None) -> None:

@@ -17,7 +17,7 @@ from tale_dspy.comparison.paired import PairedMeans, pair_runs, paired_means
 from tale_dspy.comparison.run_stats import config_of, data_name
 from tale_dspy.display import visible
 from tale_dspy.reports.experiments import NOT_THE_EXPERIMENT, OF_THE_PROGRAM, experiment, vanilla_run
-from tale_dspy.reports.report_table import UNKNOWN, Interval, ReportTable, TableColumn, interval_bounds, with_bounds
+from tale_dspy.reports.report_table import Interval, ReportTable, TableColumn, interval_bounds, with_bounds
 from tale_dspy.reports.rows import provenance_of
 from tale_dspy.reports.text import by_programs, shorten_text
 from tale_dspy.runs.records import Record, Run, question_scores
@@ -106,15 +106,15 @@ def fixed_budget(run: Run) -> int | None:
     It is None if there is no such budget. It is read from the records, so that a user's own program counts as
     `budget:N` does. A question that ended in an error before it had a budget does not speak against it.
     """
-    least_budget: int | None = None
+    common: int | None = None
     for record in run.iter_records():
         if record.outcome == "error" and record.token_budget is None:
             continue
         budget = record.token_budget if record.budget_source == "given" else None
-        if budget is None or least_budget not in (None, budget):
+        if budget is None or common not in (None, budget):
             return None
-        least_budget = budget
-    return least_budget if least_budget is not None and least_budget >= 1 else None
+        common = budget
+    return common if common is not None and common >= 1 else None
 
 
 def elasticities(runs: Sequence[Run]) -> list[Elasticity]:
@@ -294,7 +294,7 @@ CURVE_COLUMNS: tuple[TableColumn[ElasticityRow], ...] = (
     TableColumn("Net tokens", lambda r: number(r.net_tokens), {"net_tokens": lambda r: r.net_tokens}),
     TableColumn(
         "Below budget %",
-        lambda r: UNKNOWN if r.below_budget is None else number(100 * r.below_budget),
+        lambda r: number(r.below_budget, scale=100),
         {"below_budget": lambda r: r.below_budget},
     ),
 )

@@ -11,7 +11,7 @@ from tale_dspy.reports import canvas
 from tale_dspy.reports.canvas import BLUE, DARK_BLUE, DARK_ORANGE, GREY, ORANGE, escape_math
 from tale_dspy.reports.drawing import Drawing
 from tale_dspy.reports.elasticity import Elasticity, ElasticityRow, curve_table, evidence_sentences, rise_sentence
-from tale_dspy.reports.report_table import Interval
+from tale_dspy.reports.report_table import Interval, percent_interval
 from tale_dspy.reports.text import shorten_text, wrap_name
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def elasticity_curve(curve: Elasticity) -> Drawing:
         below.set_ylabel("accuracy (%)")
         below.set_xlabel("budget asked for (tokens)")
         _draw_panel(above, curve, lambda r: (r.output_tokens, r.output_tokens_interval))
-        _draw_panel(below, curve, lambda r: (100 * r.accuracy, _percent_interval(r.accuracy_interval)))
+        _draw_panel(below, curve, lambda r: (100 * r.accuracy, percent_interval(r.accuracy_interval)))
         _tokens_panel(above, curve)
         _accuracy_panel(below, curve)
         above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8.5, handlelength=1.6)
@@ -98,10 +98,6 @@ def _spaced_ticks(budgets: Sequence[float], width: float) -> list[float]:
         if not ticks or math.log(budget / ticks[-1]) >= CLOSEST * width:
             ticks.append(budget)
     return ticks
-
-
-def _percent_interval(interval: Interval | None) -> Interval | None:
-    return None if interval is None else (100 * interval[0], 100 * interval[1])
 
 
 def _draw_panel(axes: "Axes", curve: Elasticity, figures: Figures) -> None:

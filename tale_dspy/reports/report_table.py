@@ -38,6 +38,11 @@ def with_bounds(value: float | None, interval: Interval | None, scale: float = 1
     return f"{number(scale * value, sign=sign)} [{low}, {high}]"
 
 
+def percent_interval(interval: Interval | None) -> Interval | None:
+    """Return an interval of shares in percent."""
+    return None if interval is None else (100 * interval[0], 100 * interval[1])
+
+
 def interval_bounds(name: str, interval: Callable[[Row], Interval | None]) -> dict[str, Callable[[Row], float | None]]:
     """Return the two CSV columns of an interval, `NAME_low` and `NAME_high`."""
 

@@ -157,8 +157,8 @@ def run_row(run: Run) -> ReportRow:
         notes.append(skip_sentence(summary["skipped"]["skipped"], summary["skipped"]["asked"]))
     recoveries = summary["recoveries"]
     if recoveries["cut"]:
-        tokens_told = recoveries["output_tokens"]
-        more = "" if tokens_told is None else f" ({number(tokens_told, 0)} of the output tokens)"
+        spent = recoveries["output_tokens"]
+        more = "" if spent is None else f" ({number(spent, 0)} of the output tokens)"
         notes.append(
             f"recovered: {recoveries['answered']} of {recoveries['cut']} answers that were cut or empty, in "
             f"{recoveries['calls']} further calls{more}"
@@ -347,7 +347,7 @@ def row_notes(rows: Sequence[ReportRow]) -> list[str]:
 
 
 def evidence_marks(rows: Sequence[ReportRow]) -> list[str]:
-    """Say the marks once each, with the programs they are of."""
+    """Say each provenance once, with the programs it is of."""
     provenances = by_programs(zip(distinct_names(rows), (row.provenance for row in rows), strict=True))
     return [f"Evidence ({programs}): {provenance}" for provenance, programs in provenances.items()]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tale_dspy.accounting.calls import total_or_none
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
@@ -124,7 +125,7 @@ def _tuning_entry(place: str, path: Path) -> FolderEntry:
     return replace(
         entry,
         name=f"{count} trial{'' if count == 1 else 's'}" if count else "instructions",
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        cost_usd=total_or_none(costs),
         status="finished" if (path / PROGRAM_FILE).is_file() else "unfinished",
     )
 
@@ -204,7 +205,7 @@ def listing_table(entries: list[FolderEntry]) -> ReportTable[FolderEntry]:
         TableColumn[FolderEntry]("n", lambda e: number(e.n, 0), {"n": lambda e: e.n}),
         TableColumn[FolderEntry](
             "Right %",
-            lambda e: number(None if e.accuracy is None else 100 * e.accuracy),
+            lambda e: number(e.accuracy, scale=100),
             {"accuracy": lambda e: e.accuracy},
         ),
         TableColumn[FolderEntry](

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tale_dspy.accounting.calls import total_or_none
 from tale_dspy.errors import MissingExtraError, RunFolderError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.columns import (
@@ -322,7 +323,7 @@ def load_run(path: str | Path) -> Run:
         path=folder,
         ending=RunEnding(
             stopped=next((stop for stop in stops if stop), None),
-            wall_s=None if None in walls else sum(wall for wall in walls if wall is not None),
+            wall_s=total_or_none(walls),
         ),
         parts=parts,
     )

@@ -13,10 +13,9 @@ def summary_html(summary: Mapping[str, Any], provenance: str) -> str:
         summary: What `tale eval --json` prints.
         provenance: What the figures are evidence of; empty where nothing was recorded.
     """
-    accuracy, interval = summary["accuracy"], summary["accuracy_ci95"]
-    right = number(None if accuracy is None else 100 * accuracy)
+    interval, right = summary["accuracy_ci95"], number(summary["accuracy"], scale=100)
     if interval is not None:
-        right += f" [{number(100 * interval[0])}, {number(100 * interval[1])}]"
+        right += f" [{number(interval[0], scale=100)}, {number(interval[1], scale=100)}]"
     other = [f"{count} {name}" for name, count in summary["outcomes"].items() if count and name != "correct"]
     cells = {
         "Program": str(summary["program"]),

@@ -1,8 +1,8 @@
-"""The proof that a trained model is shorter and not worse.
+"""Test that a trained model is shorter and not worse.
 
 One plain program runs on base and tuned model, and the gate decides.
 
-What it found is written into the card of the adapter. A model that fails is kept, and marked.
+The verdict is written into the card of the adapter. A model that fails is kept, and marked.
 """
 
 import json
@@ -19,7 +19,7 @@ from tale_dspy.runs.shared_caps import SharedCaps
 from tale_dspy.training.folder import write_json
 
 BASE, TUNED = "base", "tuned"
-"""Run folders of a proof."""
+"""Run folders of the test."""
 _HEADING = "\n## Gate\n"
 
 

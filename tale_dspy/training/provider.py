@@ -26,6 +26,7 @@ from tale_dspy.protocols import JsonObject
 
 if TYPE_CHECKING:
     from tale_dspy.training.options import DpoOptions, SftOptions
+    from tale_dspy.training.plan import TrainingPlan
     from tale_dspy.training.trainer import Progress, TrainedAdapter, TrainingStep
 
 PREFERENCE = "preference"
@@ -144,19 +145,23 @@ class TrlProvider(Provider):  # type: ignore[misc]  # dspy ships no types
 def train(
     base: str, data: object, out: Path, options: "SftOptions | DpoOptions", *, progress: "Progress | None" = None
 ) -> "TrainedAdapter":
-    """Train by the strategy that the options are of.
+    """Train by the strategy that the options are of; arguments as in `train_sft`."""
+    from tale_dspy.training.plan import plan_training
 
-    `SftOptions` train with `train_sft`, all others with `train_dpo`.
-    """
-    from tale_dspy.training.options import SftOptions
+    return run_plan(plan_training(base, data, out, options), progress)
 
-    if isinstance(options, SftOptions):
-        from tale_dspy.training.sft import train_sft
 
-        return train_sft(base, data, out, options, progress=progress)
-    from tale_dspy.training.dpo import train_dpo
+def run_plan(plan: "TrainingPlan", progress: "Progress | None" = None) -> "TrainedAdapter":
+    """Train what was planned, by the strategy of its options."""
+    from tale_dspy.training.trainer import run_training
 
-    return train_dpo(base, data, out, options, progress=progress)
+    if plan.options.strategy == "sft":
+        from tale_dspy.training.sft import build
+    elif plan.options.strategy == "dpo":
+        from tale_dspy.training.dpo import build
+    else:
+        from tale_dspy.training.grpo import build
+    return run_training(plan, build, progress)
 
 
 def _read_options(strategy: str, settings: JsonObject) -> "SftOptions | DpoOptions":

@@ -75,7 +75,7 @@ class FixedBudgetComparison:
         sentence = (
             f"per-question budgets against {fixed}, {c.n} questions asked again: "
             f"{number(tokens.run)} against {number(tokens.baseline)} tokens, {change_text(tokens)}; "
-            f"right {number(_as_percent(right.run))} % against {number(_as_percent(right.baseline))} %, "
+            f"right {number(right.run, scale=100)} % against {number(right.baseline, scale=100)} %, "
             f"{change_text(right, 100)} points"
         )
         return sentence if self.is_gain else f"no gain: {sentence}"
@@ -84,10 +84,6 @@ class FixedBudgetComparison:
         c = self.comparison
         document = {"budget": self.budget, "n": c.n, "gain": self.is_gain, "tried": [vars(t) for t in self.tried]}
         return {**document, "tokens": plain_json(vars(c.net_tokens)), "accuracy": plain_json(vars(c.accuracy))}
-
-
-def _as_percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 def compare_with_fixed(

@@ -37,13 +37,6 @@ class TextEstimator(RegisteredModule, abstract=True):
         """
         return {name: text_of(inputs.get(name)) for name in self.names}
 
-    def dump_state(self, json_mode: bool = True) -> JsonObject:
-        """Return the state of each parameter, and the module's own.
-
-        The key `tale_dspy` holds what is needed to build the module again.
-        """
-        return {**super().dump_state(json_mode=json_mode), "tale_dspy": self.describe()}
-
     def describe(self) -> JsonObject:
         return {**super().describe(), "signature": describe_signature(self.signature)}
 
