@@ -7,9 +7,9 @@ once wait for one another.
 
 Reading order: `normalize`, `number_words`, `number_forms` and `numbers` (what a short text says), `choices`, `kinds`;
 `thought_tags` and `brackets`; then `finding` with `json_reply`, `marked`, `stated`, `corrections`, `fallback`,
-`denials`, `asides` and `remarks` (where in a reply the answer stands), `comparing` with `polarity` (yes and no), and
-`symbolic` with `symbolic_child` (mathematics). `budget_estimate` reads an estimator's reply with the same readers,
-`gold` GSM8K's golds; `paper_judge` is the judge of the paper's figures.
+`denials`, `asides` and `remarks` (where in a reply the answer stands), `comparing` with `polarity` (yes and no) and
+`intervals`, and `symbolic` with `symbolic_child` (mathematics). `budget_estimate` reads an estimator's reply with the
+same readers, `gold` GSM8K's golds; `paper_judge` is the judge of the paper's figures.
 """
 
 from tale_dspy.answers.comparing import answers_equal, judge

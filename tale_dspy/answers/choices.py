@@ -17,7 +17,7 @@ _OPTION = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _ALONE = re.compile(
-    r"[\s*$(\[{\"'`→✓✔✅]{0,9}(?:(?:option|choice|选项|选) ?)?([A-J])[\s*$)\]}.:!\"'`✓✔✅]{0,9}", re.IGNORECASE
+    r"[\s*_$(\[{\"'`→✓✔✅]{0,9}(?:(?:option|choice|选项|选) ?)?([A-J])[\s*_$)\]}.:!\"'`✓✔✅]{0,9}", re.IGNORECASE
 )
 # A second option after the first: `, B`, `and (B)` or `(B)` next to it, `or B. London` anywhere.
 _AND = rf"{OR}\s*(?:option\s|选项)?"

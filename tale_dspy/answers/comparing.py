@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from tale_dspy.answers.choices import read_option
 from tale_dspy.answers.finding import find_answer
+from tale_dspy.answers.intervals import as_interval
 from tale_dspy.answers.kinds import Kind, check_kind, kind_of, to_text
 from tale_dspy.answers.normalize import MAX_CHARS, ascii_twin, bracket_depths, normalize_latex
 from tale_dspy.answers.number_forms import as_european, normalize_numbers
 from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.polarity import is_polar, polar_answer
 from tale_dspy.answers.symbolic import all_same, mathematical
+from tale_dspy.answers.thought_tags import split_thought
 
 _MAX_LIST_CHARS = 2000
 _MAX_ITEMS = 50
@@ -24,6 +26,13 @@ _INFINITY = re.compile(r"\\infty(?![A-Za-z])|\binfinity\b|(?<!\w)\+∞", re.IGNO
 _PARENTHESIZED = re.compile(r"[*\s]*\((\w+)\)[*\s]*")
 _CLOCK = re.compile(r"(\d{1,2})(?:\s?:\s?(\d{2})\s?(?:([ap])\.?\s?m\.?)?|\s?([ap])m)")
 _SEPARATOR = re.compile(r"[][(){}]|[,;]")
+_ARTICLE = re.compile(r"(?<![^\s{])(?:[Tt]he|[Aa]n)\s(?=[^\W\d_])|(?<![^\s{])a\s(?=[^\W\d_]{3})")
+_PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])|±")
+# `12\pi\text{ cm}^2`: a unit behind an expression, which algebra would take for factors.
+_UNIT_BEHIND = re.compile(
+    r"(?<=[\w})])(?:\\[,;:! ]|[~\s])*\\(?:text|mathrm|mbox|textrm)\s?\{(?!\s*(?:or|and|if|for)\b)"
+    r"[\sA-Za-z./-]{2,40}\}(?:\s?\^\s?\{?-?\d\}?)?[\s.$]*\Z"
+)
 # Without brackets around the list also words; a comma before three digits belongs to the number.
 _BARE_SEPARATOR = re.compile(r"[][(){}]|,(?!(?<=\d,)\d{3}(?!\d))|[;、]|\b(?:or|and)\b|或|和", re.IGNORECASE)
 
@@ -46,7 +55,10 @@ def judge(reply: str | None, gold: object, kind: Kind = "auto") -> bool:
     """
     kind = kind_of(gold) if kind == "auto" else kind
     polar = kind == "text" and is_polar(to_text(gold) or "")
-    answer = find_answer(reply, kind, guess=not polar) or (polar_answer(to_text(reply) or "") if polar else None)
+    answer = find_answer(reply, kind, guess=not polar)
+    if polar and answer is None:
+        _, text, complete = split_thought(to_text(reply) or "")
+        answer = polar_answer(text) if complete else None
     return answer is not None and answers_equal(answer, gold, kind)
 
 
@@ -99,7 +111,8 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
 
     It returns None if they differ, else the pairs of expressions that algebra must still compare.
     """
-    if _flat_text(reply) == _flat_text(right) != "":
+    flat, right_flat = _flat_text(reply), _flat_text(right)
+    if flat == right_flat != "" or _flat_text(_ARTICLE.sub("", reply)) == _flat_text(_ARTICLE.sub("", right)) != "":
         return []
     gold, quantity = read_quantity(right, bare=True), read_quantity(reply)
     if gold and "," not in right and (european := as_european(reply)) and (as_meant := read_quantity(european)):
@@ -108,6 +121,8 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
         return [] if quantity.same(gold) else None
     if (same_time := _same_time(reply, right)) is not None:
         return [] if same_time else None
+    if not gold:
+        reply, right = as_interval(reply, right), as_interval(right, reply)
     if not gold and (parts := _split_list(right)):
         others = _split_list(reply)
         return _open_lists(others, parts) if others else None
@@ -115,8 +130,17 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
         return None  # several answers to a gold of one, or a false equation
     if max(len(reply), len(right)) > MAX_CHARS:
         return None
-    pair = (normalize_latex(reply), normalize_latex(right))
-    return [pair] if all(map(mathematical, pair)) else None
+    one, other = (normalize_latex(_UNIT_BEHIND.sub("", text), keep_fractions=True) for text in (reply, right))
+    return [(one, other)] if mathematical(one) and mathematical(other) else None
+
+
+def _both_signs(item: str) -> list[str]:
+    r"""List the two values of `1 \pm \sqrt{2}`; any other text is listed alone."""
+    if len(_PLUS_MINUS.findall(item)) != 1:
+        return [item]
+    before, after = _PLUS_MINUS.split(item)
+    plus = "+" if before.rstrip(" {=(") == before.rstrip() != "" else ""
+    return [f"{before}{plus}{after}", f"{before}-{after}"]
 
 
 def _flat_text(text: str) -> str:
@@ -171,7 +195,7 @@ def _split_list(text: str) -> _AnswerList | None:
     """
     if len(text) > _MAX_LIST_CHARS or max(bracket_depths(text)) > _MAX_NESTING:
         return None
-    text = normalize_latex(text).replace(r"\{", "{").replace(r"\}", "}")
+    text = normalize_latex(text, keep_fractions=True).replace(r"\{", "{").replace(r"\}", "}")
     brackets = text[:1] + text[-1:]
     if re.fullmatch(r"[(\[{][)\]}]", brackets) and min(bracket_depths(text[1:-1])) >= 0:
         text, separator = text[1:-1], _SEPARATOR
@@ -183,7 +207,7 @@ def _split_list(text: str) -> _AnswerList | None:
         if depth == 0 and token[0] not in ")]}":
             items.append(text[since : token.start()].strip())
             since = token.end()
-    items = [item for item in (*items, text[since:].strip()) if item]
+    items = [signed for item in (*items, text[since:].strip()) if item for signed in _both_signs(item)]
     return _AnswerList(brackets, items) if 2 <= len(items) <= _MAX_ITEMS else None
 
 

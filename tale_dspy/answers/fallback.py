@@ -40,7 +40,7 @@ _LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
 _SMALL_LABEL = re.compile(r"\(?([a-j])[).:]\s+\S")
 # `B, because it is odd`, `B - Paris`
 _LEADING = re.compile(r"[*\s]{0,4}\(?([A-J])\)?\*{0,2}(?:,? (?:because|since|as)\b| [-—] \S)")
-_LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+*/-])")
+_LETTER = re.compile(r"(?<![A-Za-z0-9'’_\\^$-])(\(?)([A-J])(?![A-Za-z0-9'’_^=+/-]|\*(?![*.,;:!\s]|$))")
 _DECIDES = re.compile(
     r"(?:(?<![A-Za-z])(?:option|choice|answer|is|be|it's|with|choose|select|pick)|选项?|[为是:])[ *(]{0,4}$",
     re.IGNORECASE,
@@ -71,8 +71,9 @@ def last_number(plain: str) -> str | None:
     alone = len(whole) <= MAX_CHARS and "\n" not in whole and "[[" not in whole
     if whole.startswith("[") and read_quantity(whole.strip("[]")) is not None:
         return whole.strip("[]")  # brackets that were not doubled or not closed
-    if alone and read_quantity(whole) is None and mathematical(normalize_latex(whole)):
-        return whole  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
+    steps = len(re.findall(r"\d\W{0,3}=", whole)) > 1 and re.search(r"[;,]\s", whole)  # `16 - 7 = 9; 9 * 2 = 18`
+    if alone and not steps and read_quantity(whole) is None and mathematical(normalize_latex(whole)):
+        return without_denials(whole, "number")  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
     if not _DIGIT.search(plain):
         return _number_in_words(plain)
     plain = without_step_numbers(without_check(without_remarks(without_programs(plain))))

@@ -15,8 +15,11 @@ _KEYS = (
     *("finalanswer", "answer", "correctanswer", "correctoption", "correctchoice", "option", "choice", "result"),
     *("final", "solution", "output", "prediction", "label", "total", "value", "response"),
 )
+_CALLED_WITH = ("arguments", "parameters", "args", "input")
+"""Where a tool call that a model writes as text has its arguments."""
 _KEY_ENDS = ("answer", "option", "choice", "result")
 _OPENING = re.compile(r"\s{0,9}(?:```(?:json)?\s{0,9})?(?=\{\s{0,99}\"[^\"\n]{1,60}\"\s{0,9}:)", re.IGNORECASE)
+_TOOL_TAG = re.compile(r"</?(?:tool_call|function_call|tool|json)>\s*\Z|\A\s*<(?:tool_call|function_call|tool|json)>")
 _KEY = re.compile(r"\"([^\"\n]{1,60})\"\s{0,9}:\s{0,9}")
 _MAX_CHARS = 20_000
 _MAX_LITERAL = 1_000
@@ -32,7 +35,7 @@ def json_object(text: str, *, as_written: bool = True) -> dict[str, object] | No
         text: The reply.
         as_written: Whether numbers stay as they were written, as texts.
     """
-    text = text.strip()
+    text = _TOOL_TAG.sub("", text).strip()
     if text[-1:] not in ("}", "]", "`"):
         return None
     tail = text[-_MAX_CHARS:]
@@ -112,6 +115,10 @@ def json_answer(fields: dict[str, object], depth: int = 0) -> str | None:
     if not names and len(fields) == 1:
         names = list(fields)
     value = fields[names[0]] if names else None
+    if not names and isinstance(
+        arguments := next((fields[keys[key]] for key in _CALLED_WITH if key in keys), None), dict
+    ):
+        value = arguments if any(map(_names_answer, map(str, arguments))) else None  # `final_answer(answer=18)`
     if isinstance(value, dict) and depth < _MAX_DEPTH:
         return json_answer(value, depth + 1)
     if isinstance(value, list):

@@ -13,7 +13,7 @@ from tale_dspy.answers.normalize import ascii_twin
 from tale_dspy.answers.numbers import read_quantity
 
 _MAX_HASHES = 50
-_WRONGLY_CLOSED = re.compile(r"\\f?boxed {0,3}\{([^{}()\n]{1,60})[)\]](?=\s|[.$]|\Z)")
+_WRONGLY_CLOSED = re.compile(r"\\f?boxed {0,3}\{([^{}()\n]{1,60}?)[)\]$](?=\s|[.$]|\Z)")
 
 _BRACE = re.compile(r"(?P<box>\\(?:f|frame)?box(?:ed)? {0,3})?\{|\\.|\}")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]{0,9}([^\n#]{1,300})")

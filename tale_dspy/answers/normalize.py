@@ -30,6 +30,8 @@ _TWINS |= {
     ord("،"): ord(","),
     ord("।"): ord("。"),
 }
+# Letters in circles and squares, with which some models mark options.
+_TWINS |= {first + n: ord("A") + n for first in (0x24B6, 0x1F130, 0x1F150, 0x1F170) for n in range(26)}
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 
 CURRENCY = "$" + "".join(chr(c) for c in range(0x80, 0x3000) if unicodedata.category(chr(c)) == "Sc")
@@ -68,26 +70,37 @@ def _plain_digits(text: str) -> str:
 
 
 _NUM = r"-?\d[\d.,]*"
+_FRACTIONS = [
+    (r"(\d)\s*\\[dtc]?frac\s?\{\s?(\d+)\s?\}\s?\{\s?(\d+)\s?\}", r"\1 \2/\3"),
+    (rf"\\[dtc]?frac\s?\{{\s?({_NUM})\s?\}}\s?\{{\s?({_NUM})\s?\}}", r"\1/\2"),
+]
 # Applied from first to last.
 _RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     # LaTeX: colours, fonts, invisible commands, fractions of numbers, spaces and signs with a twin on the keyboard.
     (r"\\(?:text)?color\s?\{\w+\}", ""),
-    (rf"\\(?:{_FONTS})\s?\{{([^{{}}]*)\}}", r" \1 "),
+    (rf"\\[dtc]?frac\s?\{{\s?\\(?:{_FONTS})\s?\{{(\w+)\}}\s?\}}\s?\{{\s?\\(?:{_FONTS})\s?\{{(\w+)\}}\s?\}}", r" \1/\2"),
+    *[(rf"\\(?:{_FONTS})\s?\{{((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}", r" \1 ")] * 2,  # one font in another
+    (r"\\(?:left|right)\.", ""),
     (rf"\\(?:{_SIZES})(?![A-Za-z])|\\!|`", ""),
     (r"\{,\}", ","),
     (r"\\[dtc]?frac\s?(\d)\s?\{\s?(\d+)\s?\}", r"\\frac{\1}{\2}"),
     (r"\\[dtc]?frac\s?(\d)\s?(\d)", r"\\frac{\1}{\2}"),
-    (r"(\d)\s*\\[dtc]?frac\s?\{\s?(\d+)\s?\}\s?\{\s?(\d+)\s?\}", r"\1 \2/\3"),
-    (rf"\\[dtc]?frac\s?\{{\s?({_NUM})\s?\}}\s?\{{\s?({_NUM})\s?\}}", r"\1/\2"),
+    (r"\\[dtc]?frac\s?\{\s?(\d+)\s?\}\s?(\d)", r"\\frac{\1}{\2}"),
+    *_FRACTIONS,
     (r"(?<!\\)\\([$%#_])", r"\1"),
     (r"(?<!\\)\\(?:[][() ,;:]|q?quad(?![A-Za-z]))|~", " "),
     (r"\\(?:times|cdot)(?![A-Za-z])|[×·]", "*"),
     (r"\\approx(?![A-Za-z])", "≈"),
     (r"\\[lc]?dots(?![A-Za-z])|…", "..."),
     (r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])", "°"),
+    (r"(?<=\d)\s*\\mu(?=\s?[A-Za-z])", " μ"),
+    (r"(?<=\d)\s*\\Omega(?![A-Za-z])", " Ω"),
     # Raised digits and vulgar fractions.
     (r"[⁰¹²³⁴-⁹⁻]+", lambda m: f"^{{{_plain_digits(m[0])}}}"),
     (r"[¼-¾⅐-⅞]", lambda m: f" {_plain_digits(m[0])}"),
+    # Italics: `*18*` and `_18_`, but not `a_1 b_1` and `2*3*4`.
+    (r"(?<![\w)\\*])\*([^\s*](?:[^*\n]{0,80}[^\s*])?)\*(?![\w(*])", r"\1"),
+    (r"(?<![\w)\\}])(__?)([^\s_](?:[^_\n]{0,80}[^\s_])?)\1(?!\w)", r"\2"),
     # Bold, but not the power sign of `x**2` and `x ** 2`.
     (r"(?<![\w)])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\\])", ""),
     # A currency sign or a dollar of LaTeX: neither changes a value. `-$3` keeps its sign attached.
@@ -99,15 +112,24 @@ _RULES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\s+", " "),
 ]
 _TYPOGRAPHY = [(re.compile(pattern), replacement) for pattern, replacement in _RULES]
+_OTHER_TYPOGRAPHY = [(re.compile(rule[0]), rule[1]) for rule in _RULES if rule not in _FRACTIONS]
 
 
-def normalize_latex(text: str) -> str:
+def normalize_latex(text: str, *, keep_fractions: bool = False) -> str:
     r"""Rewrite a short text without its LaTeX markup.
 
     It removes `\text{}`, numeric `\frac`, currency, dollars and bold.
+
+    Args:
+        text: A short text.
+        keep_fractions: Whether a numeric `\frac` stays, as algebra needs it: `\frac{1}{2}\sqrt{3}` is no
+            `1/2\sqrt{3}`.
+
+    >>> normalize_latex(r"\frac{1}{2}\text{ cup}"), normalize_latex(r"\frac12\sqrt{3}", keep_fractions=True)
+    ('1/2 cup', '\\frac{1}{2}\\sqrt{3}')
     """
     text = ascii_twin(text)
-    for pattern, replacement in _TYPOGRAPHY:
+    for pattern, replacement in _OTHER_TYPOGRAPHY if keep_fractions else _TYPOGRAPHY:
         text = pattern.sub(replacement, text)
     text = text.strip()
     if re.fullmatch(r"\{[^{},;\\]*\}", text):  # what is left of `\large{18}`; `{3, 4}` is a set

@@ -42,6 +42,7 @@ _BEFORE = re.compile(r"(?P<label>[^-+]*?)(?P<gap>\s*)(?P<sign>[-+]?)(?P<space>\s
 _LABEL = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .,:'’])*")
 _UNIT = re.compile(r"(?:[^\W\d_]|[°℃℉/ '’.,-])*")
 _RAISED = re.compile(r"(?<=[^\W\d_])(?:\s?\^\{?-?[1-4]\}?|[23])(?![\w}])")  # cm^2, m3
+_TIMES_UNIT = re.compile(r"(?<=[^\W\d_])\s?\*\s?(?=[^\W\d_])")  # kg*m
 _ASIDE = re.compile(r"(?<!^) \([^()]*(?:[^\W\d_]{3}|i\.e|=)[^()]*\)$|(?<!^) ?\([^()]*[\u2e80-\uffff][^()]*\)$")
 _LETTERS = re.compile(r"[^\W\d_]+")
 # One or two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
@@ -63,7 +64,7 @@ _HEDGE = re.compile(
 )
 _NO_UNIT = re.compile(
     _any_of(f"{_WITH_NUMBERS} squared cubed factorial theta alpha beta infinity mil")
-    + r"|\band (?:an?|one|two|three)\b|[α-λν-ω不非或]",
+    + r"|\band (?:an?|one|two|three)\b|(?!Ω)[α-λν-ω不非或]",
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"(?<![^\W\d_])[b-rt-zB-Z](?![^\W\d_])")  # `a` and `A` are articles, `s` is what `'s` leaves
@@ -226,7 +227,7 @@ def _unit_after(after: str, bare: bool) -> str | None:
 
     It is the symbol of a known unit, "" for other units, and None if the text is no unit.
     """
-    text = _RAISED.sub("", after).strip(" .:;'\"")
+    text = _TIMES_UNIT.sub(" ", _RAISED.sub("", after)).strip(" .:;'\"")
     if not _UNIT.fullmatch(text) or _NO_UNIT.search(text):
         return None
     for word in _LETTERS.findall(text):

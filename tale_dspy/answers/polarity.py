@@ -6,7 +6,10 @@ Examples are "Yes, because ..." and "The statement is false."
 import re
 
 _WORDS = {"yes": "yes", "no": "no", "true": "true", "false": "false"}
-_LEADS = re.compile(r"[\s*_\"'`(\[]{0,9}(yes|no|true|false)[*_\"'`)\]]{0,4}\s*(?:[,.;:!—–\n-]|\Z)", re.IGNORECASE)
+_LEADS = re.compile(
+    r"[\s*_\"'`(\[]{0,9}(?:(?:so|therefore|thus|hence|indeed|well|ok(?:ay)?),?\s)?[*_]{0,3}(yes|no|true|false)[*_\"'`)\]]{0,4}\s*(?:[,.;:!—–\n-]|\Z)",
+    re.IGNORECASE,
+)
 _IS = re.compile(r"\b(?:is|answer(?:\sis)?:?|be)\s\W{0,3}(true|false|yes|no)\W*\Z", re.IGNORECASE)
 _DENIED = re.compile(r"\b(?:not|never|neither|nor|cannot|if|whether|or)\b|n't", re.IGNORECASE)
 _TURNS = re.compile(r"\b(?:wait|actually|correction|sorry|oops|however|on second thought)\b", re.IGNORECASE)

@@ -27,8 +27,13 @@ _COUNT = rf"(?:token|word|character)s?(?:\scount|\sused|\susage)?\s?(?:is|was|:|
 _CONFIDENT = rf"""
     (?:i(?:'m|\sam)|we\sare|my|with)\s[^.\n]{{0,20}}
     (?:\d[^.\n]{{0,9}}(?:confident|certain|sure|confidence|certainty)|(?:confidence|certainty)[^.\n]{{0,20}}\d){_REST}"""
+# `Would you like me to do it for 30 days?`
+_OFFER = rf"""
+    (?:let\sme\sknow|would\syou\s(?:like|want|prefer)|do\syou\s(?:want|need)|want\sme\sto|shall\si|should\si\salso
+    |if\syou(?:'d|\swould)?\s(?:like|want|need|prefer)|feel\sfree|i\s(?:can|could)\salso|(?:i'm\s)?happy\sto|need\smore
+    )\b{_REST}"""
 _REMARK = re.compile(
-    rf"(?:(?<=[.!?。)\]])\s+|^)[\s*_#>(\[-]{{0,9}}(?:{_LABELLED}|{_USED}|{_LENGTH}|{_WITHIN}|{_SPENT}|{_COUNT}|{_CONFIDENT})",
+    rf"(?:(?<=[.!?。)\]])\s+|^)[\s*_#>(\[-]{{0,9}}(?:{_LABELLED}|{_USED}|{_LENGTH}|{_WITHIN}|{_SPENT}|{_COUNT}|{_CONFIDENT}|{_OFFER})",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 

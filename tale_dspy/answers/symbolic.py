@@ -35,6 +35,7 @@ _MAX_AUTHORS_CHARS = 2000
 _BOMB = re.compile(
     r"\d{31}|\d{4}\s?!|!\s?!|[)}]\s?!|\^\W{0,3}\d{5}|\^\W{0,3}\d+\W{0,3}\^|\*\*\W{0,3}\d+\W{0,3}\*\*|\d[eE]\+?\d{4}"
 )
+_MATRIX = re.compile(r"\\(?:begin|end)\s?\{[pbvBV]?matrix\}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _FUNCTION = re.compile(r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sin|cos|tan|log|ln|exp|pi|infty)(?![A-Za-z])")
 _PROSE = re.compile(
@@ -50,9 +51,9 @@ def mathematical(text: str) -> bool:
     """
     if len(text) > MAX_CHARS or not _SIGN.search(text) or _BOMB.search(text):
         return False
-    if re.search(r"\d\s+[\d.]", text):
+    if re.search(r"(?<!_)\d\s+[\d.]", text):  # the base of `\log_2 3` is no factor
         return False  # sympy adds or multiplies two numbers that merely stand side by side
-    words = _FUNCTION.sub(" ", _COMMAND.sub(" ", text).replace("sqrt", " "))
+    words = _FUNCTION.sub(" ", _COMMAND.sub(" ", _MATRIX.sub(" ", text)).replace("sqrt", " "))
     return not _PROSE.search(words) and max(bracket_depths(text)) <= _MAX_NESTING
 
 
