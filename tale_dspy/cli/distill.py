@@ -17,7 +17,7 @@ NAME = "distill"
 
 
 def run_command(
-    search: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a search, or its search.jsonl.")],
+    search: Annotated[Path, typer.Argument(metavar="SEARCH", help="Folder of a search, or its search.jsonl.")],
     out: Annotated[Path, typer.Option(help="File of the rows, .jsonl.")],
     format: Annotated[str, typer.Option(help="sft: short replies; dpo: short replies preferred to vanilla ones.")] = (
         "sft"
@@ -53,6 +53,8 @@ def run_command(
     from tale_dspy.programs.spec import program_from
     from tale_dspy.training.distill import distill
 
+    if out.suffix != ".jsonl":
+        raise UsageError(f"--out must be a .jsonl file, got {str(out)!r}")
     rows = load_search(search)
     if not rows:
         raise DataError(f"{search} has no rows: nothing to train on")
@@ -64,6 +66,7 @@ def run_command(
         "adapter": _adapter_named(adapter, program),
         "exclude": exclude or (),
         "min_neighbor_accuracy": min_neighbor_accuracy,
+        "budgets": levels,
     }
     distilled = distill(rows, format, deployed, **options)  # type: ignore[arg-type]  # the format is checked there
     distilled.save(out)
@@ -72,7 +75,9 @@ def run_command(
         return
     for reason, n in distilled.left_out.items():
         say(f"{n} left out: {reason}", err=True)
-    say(f"{len(distilled.dataset)} of {distilled.searched} searched questions -> {out}{_saving_note(distilled)}")
+    rows_made = f"{len(distilled.dataset):,} rows of " if levels else ""
+    of_searched = f"{distilled.questions:,} of {distilled.searched:,} searched questions"
+    say(f"{rows_made}{of_searched} -> {out}{_saving_note(distilled)}")
 
 
 def parse_budgets(text: str) -> list[int]:
@@ -106,4 +111,8 @@ def _figures_of(distilled: "DistillationResult") -> JsonObject:
 
 
 def _saving_note(distilled: "DistillationResult") -> str:
-    return "" if distilled.saving is None else f" ({distilled.saving:.1%} fewer output tokens than without a budget)"
+    return (
+        ""
+        if distilled.saving is None
+        else f" ({100 * distilled.saving:.1f} % fewer output tokens than without a budget)"
+    )

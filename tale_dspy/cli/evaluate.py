@@ -48,7 +48,7 @@ def run_command(
         screen = console()
         screen.print(rich_table(report_rows([result]), width=screen.width))
         for name, group in result.summary.get("groups", {}).items():
-            say(f"{name}: {group['accuracy']:.1%} right of {group['n']}, {_tokens_text(group)} output tokens")
+            say(f"{name}: {100 * group['accuracy']:.1f} % right of {group['n']}, {_tokens_text(group)} output tokens")
         say(f"kept in {result.path}")
     return 3 if result.stopped == "cap" else 0
 

@@ -78,9 +78,9 @@ def run_command(
     ).checked()
     n = len(plan.load_data())
     systems = systems_of(paper_row, plan.model, {"--sft": sft, "--dpo": dpo})
-    _check_models(plan, systems)
     for line in expected_hardware(paper_row) if len(systems) < len(paper_row.systems) else ():
-        say(line, err=True)
+        say(line, err=True)  # before the models are checked: without them the commands are what one needs
+    _check_models(plan, systems)
     planned = replace(paper_row, systems={name: paper_row.systems[name] for name in systems})
     say(expected_cost(planned, plan.model, n, plan.price()), err=True)
     if not yes and not confirmed():

@@ -146,7 +146,7 @@ def run_command(
     if merge_to is not None:
         from tale_dspy.training.merge import check_merge
 
-        check_merge(merge_to, merge_strength)
+        check_merge(merge_to, merge_strength, out)
     post_training = evaluation.post_training(base, context)
     plan = plan_training(base, [str(file) for file in data], out, training.options(strategy))
     if dry_run:
@@ -162,14 +162,17 @@ def run_command(
         _show_plan(plan)
     with _training_bar(f"{strategy} {base}", plan.steps) as progress:
         trained = run_plan(plan, progress)
+    merged = None
     if merge_to is not None:
         from tale_dspy.training.merge import merge_adapter
 
-        merge_adapter(trained.model, merge_to, merge_strength)
+        merged = merge_adapter(trained.model, merge_to, merge_strength)
     results = trained.card["results"]
     if not json:
         say(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
-        say(f"try: tale eval cot --model {trained.model}")
+        for model in (trained.model, merged):
+            if model is not None:
+                say(f"try: tale eval {evaluation.eval_program} --model {model} --data DATA")
     verdict = None if post_training is None else post_training.run(trained)
     if json:
         results_json = {"results": results, "model": trained.model, "out": str(out)}

@@ -64,7 +64,8 @@ class FrontPoint:
     def __str__(self) -> str:
         cost = "" if self.measured.cost_usd is None else f", ${1000 * self.measured.cost_usd:.4f} per 1000"
         again = "" if self.is_fresh else " (not measured again)"
-        return f"{self.measured.accuracy:.1%} right, {self.measured.tokens:.1f} tokens{cost}{again}: {self.changes}"
+        figures = f"{100 * self.measured.accuracy:.1f} % right, {self.measured.tokens:.1f} tokens"
+        return f"{figures}{cost}{again}: {self.changes}"
 
 
 class ParetoFront(Sequence[FrontPoint]):

@@ -112,7 +112,7 @@ def _readme_text(plan: TrainingPlan, results: Mapping[str, object]) -> str:
     base = config["base"] if plan.place.folder is None else str(plan.model)
     return _README.format(
         base=base,
-        name=Path(base).name,
+        name=Path(config["base"]).name,
         strategy=options.strategy,
         method=_METHODS[options.strategy],
         base_sha256=config["base_sha256"],

@@ -54,6 +54,11 @@ class DistillationResult:
     """Questions left out, by the first reason that held."""
 
     @property
+    def questions(self) -> int:
+        """Questions that gave a row; with budgets, some give several."""
+        return self.searched - sum(self.left_out.values())
+
+    @property
     def saving(self) -> float | None:
         """Share of tokens the short replies save over vanilla ones, None if unknown."""
         rows = [(t, v) for t, v in zip(self.dataset["tokens"], self.dataset["vanilla_tokens"], strict=True) if t and v]

@@ -35,7 +35,8 @@ def merge_adapter(model: str, out: str | Path, strength: float = 1.0) -> str:
         The model string of the merged model.
 
     Raises:
-        UsageError: If there is no adapter in `model`, it belongs to another base, or the strength is out of range.
+        UsageError: If there is no adapter in `model`, it belongs to another base or lies in `out`, or the strength is
+            out of range.
         RunFolderError: If the folder holds something else.
         DataError: If a file is broken.
     """
@@ -45,11 +46,9 @@ def merge_adapter(model: str, out: str | Path, strength: float = 1.0) -> str:
     place, folder = parse_model_path(model if is_local(model) else PREFIX + model), Path(out)
     if place.adapter is None:
         raise UsageError(f"{model} has no adapter to merge: give BASE+ADAPTER")
-    check_merge(folder, strength)
+    check_merge(folder, strength, place.adapter)
     if _is_merged_into(folder, place.adapter, strength):
         return f"{PREFIX}{folder}"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
     base = resolve_folder(place)
     files.check_adapter(place.adapter, place.base, base)
     adapted = attach_adapter(load_model(base, "cpu", "auto"), place.adapter, place.base)
@@ -70,18 +69,25 @@ def merge_adapter(model: str, out: str | Path, strength: float = 1.0) -> str:
     return f"{PREFIX}{folder}"
 
 
-def check_merge(out: str | Path, strength: float) -> None:
+def check_merge(out: str | Path, strength: float, adapter: str | Path) -> None:
     """Refuse what `merge_adapter` can never write, before there is an adapter.
 
+    Args:
+        out: The folder of the merged model.
+        strength: Share of what the adapter changes.
+        adapter: The folder the adapter is in, or will be.
+
     Raises:
-        UsageError: If the strength is out of range.
-        RunFolderError: If the folder is a file, or holds anything but a merged model.
+        UsageError: If the strength is out of range, or both folders are the same.
+        RunFolderError: If the folder is a file, or holds anything but this adapter, merged with this strength.
     """
     if not 0 < strength <= 1:
         raise UsageError(f"the strength of a merge must be above 0 and at most 1, got {strength!r}")
     folder = Path(out)
-    is_other = folder.is_dir() and any(folder.iterdir()) and not (folder / files.MANIFEST).is_file()
-    if is_other or (folder.exists() and not folder.is_dir()):
+    if folder.resolve() == Path(adapter).resolve():
+        raise UsageError(f"{folder} is the folder of the adapter: give another folder for the merged model")
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not _is_merged_into(folder, Path(adapter), strength):
         raise RunFolderError(f"{folder} is there already: give another folder for the merged model")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tale_dspy.backends.local import files
-from tale_dspy.backends.local.model_path import PREFIX, ModelPath, is_local, parse_model_path
+from tale_dspy.backends.local.model_path import EMBEDDED, PREFIX, ModelPath, is_local, parse_model_path
 from tale_dspy.errors import DataError, MissingExtraError, UsageError
 from tale_dspy.training.folder import AdapterFolder
 from tale_dspy.training.options import ALL_LINEAR, GrpoOptions, TrainOptions
@@ -167,7 +167,7 @@ def plan_training(base: str, data: object, out: str | Path, options: TrainOption
     source, tokens = [row for row, _ in fitting], [row for _, row in fitting]
     config = {
         "strategy": options.strategy,
-        "base": place.base if place.folder is None else model.name,
+        "base": _base_title(base, place, model),
         "base_sha256": files.weights_hash(model),
         "data": {"hash": rows_hash(source), "rows": len(source)},
         **options.to_json(),
@@ -192,6 +192,13 @@ def require() -> None:
     for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "train")
+
+
+def _base_title(base: str, place: ModelPath, model: Path) -> str:
+    """Return the name of the base in cards: of a folder its last part, else what was given."""
+    if base.removeprefix(PREFIX) == EMBEDDED:
+        return EMBEDDED
+    return place.base if place.folder is None else model.name
 
 
 def _local_folder(base: str) -> ModelPath:

@@ -29,7 +29,7 @@ def test_rows_are_written_and_every_exclusion_is_counted(tale: Any, search: str)
     Path("seen.csv").write_text("question,answer\nWhat is 3 plus 3?,6\n")
     result = tale("distill", search, "--exclude", "seen.csv", "--out", "sft.jsonl")
     assert result.code == 0
-    assert result.out == "4 of 6 searched questions -> sft.jsonl (75.0% fewer output tokens than without a budget)\n"
+    assert result.out == "4 of 6 searched questions -> sft.jsonl (75.0 % fewer output tokens than without a budget)\n"
     assert result.err == "1 left out: no budget was confirmed by fresh draws\n1 left out: excluded\n"
     rows = [json.loads(line) for line in Path("sft.jsonl").read_text().splitlines()]
     assert [row["completion"][0]["content"] for row in rows] == [f"Answer: [[{n}]]" for n in (2, 4, 8, 10)]
@@ -48,6 +48,16 @@ def test_json_is_one_object(tale: Any, search: str) -> None:
     assert "[[ ## completed ## ]]" in json.loads(Path("dpo.jsonl").read_text().splitlines()[0])["chosen"][0]["content"]
 
 
+def test_budgets_make_a_row_for_each_with_the_budget_in_its_prompt(tale: Any, search: str) -> None:
+    result = tale("distill", search, "--budgets", "9,20", "--out", "many.jsonl")
+    assert result.code == 0
+    assert result.out.startswith("12 rows of 6 of 6 searched questions -> many.jsonl (")
+    rows = [json.loads(line) for line in Path("many.jsonl").read_text().splitlines()]
+    assert [row["budget"] for row in rows] == 6 * [9, 20]
+    for row in rows:
+        assert f" {row['budget']} tokens" in row["prompt"][-1]["content"]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -58,12 +68,16 @@ def test_json_is_one_object(tale: Any, search: str) -> None:
         ("s --out a.jsonl --adapter nothing", "--adapter must be one of tale, chat, json, xml"),
         ("s --out a.jsonl --exclude nowhere.csv", "does not exist"),
         ("s --out a.jsonl --exclude s", "none of the 6 searched questions can be trained on"),
-        ("s --out s", "cannot be written"),
+        ("s --out s.jsonl/a.jsonl", "cannot be written"),
+        ("s --out a.csv", "--out must be a .jsonl file, got 'a.csv'"),
+        ("s --out a.jsonl --budgets 50,many", "--budgets must be whole numbers such as 50,100,200, got '50,many'"),
+        ("s --out a.jsonl --budgets 0", "budgets must be"),
         ("s --out a.jsonl --signature question", "is no signature"),
     ],
 )
 def test_bad_input_is_2_and_one_sentence(args: str, said: str, tale: Any, search: str) -> None:
     Path("empty.jsonl").touch()
+    Path("s.jsonl").touch()
     result = tale("distill", *args.split())
     assert (result.code, result.out) == (2, "")
     assert said in result.sentence and not Path("a.jsonl").exists()

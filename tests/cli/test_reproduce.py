@@ -82,6 +82,16 @@ def test_one_cap_holds_for_all_three_systems(tale: Any, row: list[str], server: 
     assert server.stats.requests == 32 and result.json["runs"].keys() == {"direct", "cot", "tale-ep"}
 
 
+def test_without_a_server_the_commands_that_make_the_models_are_printed(
+    tale: Any, row: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOSTED_VLLM_API_BASE", raising=False)
+    result = tale("reproduce", "table5-gsm8k")
+    *commands, refusal = result.err.splitlines()
+    assert result.code == 2 and "a vLLM server of your own: give --api-base" in refusal
+    assert [line.split()[1] for line in commands[1:]] == ["search", "distill", "train", "serve", "reproduce"]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -92,7 +102,6 @@ def test_one_cap_holds_for_all_three_systems(tale: Any, row: list[str], server: 
         (["table3-gsm8k", "--model", "nonsense"], "knows no provider"),
         (["table3-mathbench-middle"], "set TALE_DATA"),
         (["table3-gsm8k", "--sft", "openai/tuned"], "--sft is for rows with models that were trained (tables 5 and 6)"),
-        (["table5-gsm8k"], "a vLLM server of your own: give --api-base"),
     ],
 )
 def test_what_cannot_be_repeated_is_2_before_the_question(

@@ -65,6 +65,11 @@ def test_an_adapter_is_trained_evaluated_and_merged(tale: Any, base: str, data: 
     result = tale(*args)
     assert (result.code, result.err) == (0, "")
     assert result.json["model"] == f"local:{base}+a" and result.json["results"]["steps"] == 1
+    again = tale(*args[:-1])
+    assert [line for line in again.out.splitlines() if line.startswith("try: ")] == [
+        f"try: tale eval cot --model local:{base}+a --data DATA",
+        "try: tale eval cot --model local:m --data DATA",
+    ]
     Path("questions.csv").write_text("question,answer\n1+1?,2\n")
     for model in (result.json["model"], "local:m"):
         flags = ["--data", "questions.csv", "--max-tokens", "5", "--model", model, "--json"]
@@ -110,6 +115,8 @@ def test_eval_asks_base_and_adapter_and_writes_the_verdict_into_the_card(tale: A
         ("--eval --eval-data q.csv --min-saving nan", "--min-saving must be a fraction from 0 to below 1"),
         ("--eval --eval-data q.csv --max-drop 5", "--max-drop must be a fraction above 0 and below 1"),
         ("--merge-to m --merge-strength nan", "the strength of a merge must be above 0 and at most 1, got nan"),
+        ("--merge-to a", "a is the folder of the adapter: give another folder for the merged model"),
+        ("--merge-to other", "other is there already: give another folder for the merged model"),
         ("--merge-to rows.jsonl", "rows.jsonl is there already: give another folder for the merged model"),
         ("--seed 99999999999", "seed must be at most 4,294,967,295, got 99999999999"),
     ],
@@ -122,6 +129,8 @@ def test_bad_input_is_2_and_one_sentence(
 
     monkeypatch.setattr("tale_dspy.backends.local.weights.load_model", refused)
     Path("q.csv").write_text("question,answer\n1+1?,2\n")
+    Path("other").mkdir()
+    Path("other/manifest.json").write_text("{}")  # a model merged of another adapter
     result = tale("train", "sft", "--base", base, "--data", data, "--out", "a", *flags.split(), "--json")
     assert (result.code, result.out) == (2, "")
     assert said in result.sentence and result.sentence.startswith("error: ") and not Path("a").exists()

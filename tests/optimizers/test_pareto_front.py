@@ -75,4 +75,4 @@ def test_where_it_cannot_be_written_it_is_said() -> None:
 
 def test_a_front_prints_a_line_a_program() -> None:
     text = str(ParetoFront([point(0.8, 40.04, 1e-5, scale=0.5, wording="own")], "stories"))
-    assert text == ("1 programs on 50 questions of stories:\n80.0% right, 40.0 tokens, $0.0100 per 1000: scale 0.5")
+    assert text == ("1 programs on 50 questions of stories:\n80.0 % right, 40.0 tokens, $0.0100 per 1000: scale 0.5")

@@ -84,6 +84,11 @@ def test_an_unknown_base_is_refused(model: str, rows: Any, tmp_path: Path) -> No
         plan_training(model, rows, tmp_path / "a", SftOptions())
 
 
+@pytest.mark.parametrize("base", ["embedded", "local:embedded"])
+def test_the_card_names_the_model_that_ships_as_commands_do(base: str, rows: Any, tmp_path: Path) -> None:
+    assert plan_training(base, rows, tmp_path / "a", SftOptions()).folder.config["base"] == "embedded"
+
+
 def test_a_base_with_an_adapter_is_refused(base: Path, rows: Any, tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     with pytest.raises(UsageError, match="merge it first"):
