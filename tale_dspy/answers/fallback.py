@@ -27,7 +27,7 @@ _ASIDE = re.compile(r"\(([^()]*)\)")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 
 _STATES_WORDS = re.compile(
-    r"(?:\b(?:is|are|was|were|equals?|makes?|gives?|leaves?|has|have|costs?|total\sof|gets?)|=|:|是|为|有|共)\s?(?=\S{1,40})",
+    r"(?:\b(?:is|are|was|were|equals?|makes?|gives?|leaves?|has|have|costs?|total\sof|gets?|earns?|pays?|needs?|saves?|spends?|receives?|takes?|ergo,|thus,?|so,?)|=|:|是|为|有|共)\s?(?=\S{1,40})",
     re.I,
 )
 
@@ -35,7 +35,9 @@ _DENIED = re.compile(
     r"(?:\b(?:is|are|was|be)\s(?:more|less|fewer|greater|higher|lower|larger|smaller)\sthan\s\$?|(?<![-=|\w\"'/])[<>≤≥≠]\s?=?\s?\$?|\\(?:neq?|[lg]eq?)\s?|\b(?:not|never|cannot(?:\sbe)?)\s|n't\s(?:be\s)?)$",
     re.IGNORECASE,
 )
-_DECORATION = re.compile(r"^(?:[-=]>|→|⇒|[a-z]\s?->)\s?|</?[a-z]{1,9}>")
+_DECORATION = re.compile(r"^(?:[-=]>|→|⇒|∴|[a-z]\s?->)\s?|</?[a-z]{1,9}>")
+# `$18 — 9 eggs at $2 each`, `18, because 9 * 2 = 18`
+_EXPLAINED = re.compile(r"([^\n\w]{0,3}\d[\d.,]{0,20}%?)(?: — |,? (?:because|since)\b)[^\n]*[^\W\d_]{3}[^\n]*")
 _LABEL = re.compile(r"[*\s]*(?:(?:Option|选项) ?)?\(?([A-J])[).:、]\**\s")
 _SMALL_LABEL = re.compile(r"\(?([a-j])[).:]\s+\S")
 # `B, because it is odd`, `B - Paris`
@@ -59,6 +61,10 @@ _IS_OUT = re.compile(r"\)?\s*(?:is (?:not|wrong|incorrect)|不)")
 _OR_BEFORE = re.compile(rf"(?<![A-Za-z0-9])[A-J]\W*{OR}\W*$")
 
 
+# `18 out of 20`, `18 of the 20 eggs`: the whole is no answer
+_SHARE_OF = re.compile(
+    r"\s(?:[^\W\d_]+\s)?(?:out\sof\s(?:the\s|a\stotal\sof\s)?|of\s(?:the|those|these|his|her|their)\s)"
+)
 _SIGN_WORD = re.compile(r"\b(?:minus|negative)\s\Z", re.IGNORECASE)
 
 
@@ -74,6 +80,8 @@ def last_number(plain: str) -> str | None:
     steps = len(re.findall(r"\d\W{0,3}=", whole)) > 1 and re.search(r"[;,]\s", whole)  # `16 - 7 = 9; 9 * 2 = 18`
     if alone and not steps and read_quantity(whole) is None and mathematical(normalize_latex(whole)):
         return without_denials(whole, "number")  # a bare expression or list, `\sqrt{2}` or `3, 4`, has no last number
+    if explained := _EXPLAINED.fullmatch(whole):
+        return explained[1] if read_quantity(explained[1]) else None
     if not _DIGIT.search(plain):
         return _number_in_words(plain)
     plain = without_step_numbers(without_check(without_remarks(without_programs(plain))))
@@ -143,9 +151,16 @@ def _number_of_line(line: str, asides: bool) -> str | None:
         return str(bold[-1])
     line = normalize_numbers(line)
     if not asides:
-        line = _ASIDE.sub(lambda m: m[0] if _PURE.fullmatch(m[1]) else " ", line)
+        line = _ASIDE.sub(lambda m: m[0] if _PURE.fullmatch(m[1]) and not _is_other_form(m) else " ", line)
     numbers = numbers_in(line)
     return _unless_two(numbers) if numbers else None
+
+
+def _is_other_form(aside: re.Match[str]) -> bool:
+    """Return whether an aside repeats the number before it, as in `12.5% (0.125)`."""
+    before = numbers_in(aside.string[: aside.start()])[-1:]
+    one, other = (read_quantity(text) for text in (before[0][0] if before else "", aside[1]))
+    return one is not None and other is not None and one.same(other)
 
 
 def _unless_two(numbers: list[re.Match[str]]) -> str:
@@ -164,6 +179,8 @@ def _unless_two(numbers: list[re.Match[str]]) -> str:
         between = re.search(r"\bbetween\W{0,3}$", text[: before.start()], re.IGNORECASE)
         if len(gap) < 30 and (re.search(r"\bor\b|或", gap) or (between and "and" in gap)):
             return text[before.start() : last.end()]
+        if _SHARE_OF.fullmatch(gap) and not re.search("[%/]", before[0]):
+            return before[0]
     return last[0]
 
 

@@ -21,6 +21,7 @@ _TWINS |= dict.fromkeys(
     ord(" "),
 )
 _TWINS |= dict.fromkeys([0x2010, 0x2011, 0x2012, 0x2013, 0x2212, 0xFE63], ord("-"))
+_TWINS |= {0x223C: ord("~")} | dict.fromkeys([0x2243, 0x2245, 0x2252], ord("≈"))
 _TWINS |= {0x2044: ord("/"), ord("【"): ord("["), ord("】"): ord("]")}
 _TWINS |= {
     0x66A: ord("%"),

@@ -44,6 +44,7 @@ _UNIT = re.compile(r"(?:[^\W\d_]|[°℃℉/ '’.,-])*")
 _RAISED = re.compile(r"(?<=[^\W\d_])(?:\s?\^\{?-?[1-4]\}?|[23])(?![\w}])")  # cm^2, m3
 _TIMES_UNIT = re.compile(r"(?<=[^\W\d_])\s?\*\s?(?=[^\W\d_])")  # kg*m
 _ASIDE = re.compile(r"(?<!^) \([^()]*(?:[^\W\d_]{3}|i\.e|=)[^()]*\)$|(?<!^) ?\([^()]*[\u2e80-\uffff][^()]*\)$")
+_SAME_ASIDE = re.compile(r"([^()]*\d[^()]*?) ?\((?:[=≈]\s?|or )?([^()]*\d[^()]*)\)")
 _LETTERS = re.compile(r"[^\W\d_]+")
 # One or two letters are a unit only if they are a known one: `2x`, `3 ab`, `2π` and `4 pi` are no plain numbers.
 _SYMBOLS = _word_set(
@@ -170,6 +171,8 @@ def _without_explanation(text: str) -> str:
 
     `(or 20)` and a factor such as `(x + 1)` stay.
     """
+    if (same := _SAME_ASIDE.fullmatch(text)) and (one := read_quantity(same[1])) and (other := read_quantity(same[2])):
+        return same[1] if one.same(other) else text  # `1/8 (12.5%)`
     aside = _ASIDE.search(text)
     return text[: aside.start()] if aside and not re.search(r"\bor\b|或", aside[0]) else text
 
