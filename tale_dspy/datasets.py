@@ -121,12 +121,11 @@ def load_dataset(
     which of them come from templates that the embedded model was never trained on.
 
     A passage, hint and the like beside the question (`tale_dspy.context_columns`) is an input too, where it is text,
-    and refused where not; a file's other columns that are no inputs and not the gold are dropped; a GSM8K gold is cut
-    down to what follows `####`;
-    options (`tale_dspy.option_columns` knows the layouts) are written into the question, as for MathBench, and the gold
-    becomes the letter of the right one, in the field `choice`; golds that are letters mean choices. A column becomes
-    a field of its own name; one that Python or DSPy could not take is renamed: `Question Text` -> `question_text`,
-    `class` -> `class_`. Column names match without case.
+    and refused where not. A file's other columns, neither inputs nor the gold, are dropped. A GSM8K gold is cut down to
+    what follows `####`. Options (`tale_dspy.option_columns` knows the layouts) are written into the question, as for
+    MathBench, and the gold becomes the letter of the right one, in the field `choice`; golds that are letters mean
+    choices. A column becomes a field of its own name; one that Python or DSPy could not take is renamed: `Question
+    Text` -> `question_text`, `class` -> `class_`. Column names match without case.
 
     Args:
         name: A named set, `hf:owner/name:split`, `hf:owner/name/config:split`, or the path of a .jsonl, .json, .csv,

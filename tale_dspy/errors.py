@@ -112,3 +112,8 @@ class BatchWaiting(BaseException):
 
     The same call continues it later.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -4,7 +4,7 @@ In the layouts of published sets.
 
 MMLU (`choices` and an index), ARC and CommonsenseQA (`choices` with `text` and `label`), C-Eval and CMMLU (`A` to `D`),
 MedMCQA (`opa` to `opd`), PIQA (`sol1`, `sol2`), HellaSwag (`endings`), COPA, Winogrande, MathBench (`options`).
-RowOptions are never dropped: what looks like them and cannot be read is refused.
+Options are never dropped: what looks like them and cannot be read is refused.
 """
 
 import json

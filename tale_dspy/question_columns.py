@@ -5,7 +5,7 @@ It also converts their values.
 
 import reprlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tale_dspy.answers import find_answer, gold_from_gsm8k, kind_of
 from tale_dspy.context_columns import context_of, find_context
@@ -19,9 +19,6 @@ from tale_dspy.option_columns import (
 )
 from tale_dspy.protocols import JsonObject
 from tale_dspy.tables import Table, field_name
-
-if TYPE_CHECKING:
-    pass
 
 GOLD_COLUMNS = (
     *("answer", "choice", "gold", "target", "label", "solution", "answerKey", "cop", "correct_answer"),

@@ -28,7 +28,7 @@ from tale_dspy.backends.output_limit import max_output_tokens
 from tale_dspy.backends.reasoning_settings import with_reasoning_params
 from tale_dspy.backends.retry import classify_error, is_rate_limit, retry_delay, should_fall_back
 from tale_dspy.dspy_bridge import adapter_fallback_scope, adapter_message_call
-from tale_dspy.protocols import LanguageModel, RequestSettings
+from tale_dspy.protocols import RequestSettings
 from tale_dspy.step_drivers import adrive, drive
 
 ASSUMED_OUTPUT_TOKENS = 512
@@ -49,13 +49,13 @@ class LMRequest(NamedTuple):
 class AttemptObserver:
     """Hears of each attempt of a call; this one does nothing with it."""
 
-    def before_attempt(self, lm: LanguageModel) -> None:
-        """Hear that a request is about to be sent to a model.
+    def before_attempt(self) -> None:
+        """Hear that a request is about to be sent.
 
         An exception raised here ends the call.
         """
 
-    def after_failure(self, lm: LanguageModel, error: Exception) -> None:
+    def after_failure(self, error: Exception) -> None:
         """Hear how an attempt failed.
 
         An exception raised here ends the call.
@@ -254,14 +254,13 @@ def _attempt_steps(
 def _attempts_of(
     model: Any, primary: Any, request: LMRequest, retries: int | None, observer: AttemptObserver, asynchronous: bool
 ) -> Generator[_Step, Any, tuple[Any, _SeriesFailure | None]]:
-    lm: LanguageModel = model
     scope = _SendScope(model, primary, dspy_retries=retries is None and _several_choices(model, request))
     most = 0 if scope.dspy_retries else model.num_retries if retries is None else retries
     limiter = model.limiter if isinstance(model, EndpointOptions) else None
     attempt = 0
     while True:
         attempt += 1
-        observer.before_attempt(lm)
+        observer.before_attempt()
         slot = None
         if limiter is not None and not _needs_no_slot(model, limiter, request, asynchronous):
             slot = yield _AcquireStep(limiter, _rated_tokens(model, limiter, request))
@@ -271,7 +270,7 @@ def _attempts_of(
         except Exception as error:
             if limiter is not None and slot is not None:
                 limiter.refuse() if is_rate_limit(error) else limiter.failed()
-            observer.after_failure(lm, error)
+            observer.after_failure(error)
             if step.stream_started or attempt > most or classify_error(error) != "retry":
                 return None, _SeriesFailure(error, final=step.stream_started)
             delay = retry_delay(attempt, error, _rng)

@@ -8,7 +8,6 @@ byte each half second holds a call for minutes; and OpenAI's SDK beneath them sp
 request than on sending it. A client is passed with each call, and nothing of LiteLLM's is changed.
 """
 
-import json
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import httpx
 
 from tale_dspy.backends.batch.interception import HTTPCall, request_sender
 from tale_dspy.backends.call_turns import end_turn
-from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
+from tale_dspy.backends.reply_bodies import BrokenBodyError, choices_asked, repair_chat_body
 
 CHAT_PATH = "/chat/completions"
 """How the address of a chat completion ends."""
@@ -29,14 +28,14 @@ class _BoundedStream(httpx.SyncByteStream):
 
     def __init__(self, stream: httpx.SyncByteStream, request: httpx.Request) -> None:
         self._stream = stream
-        self._build_request = request
+        self._request = request
         self._seconds = _read_timeout(request)
         self._deadline = None if self._seconds is None else time.monotonic() + self._seconds
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._stream:
             if self._deadline is not None and time.monotonic() > self._deadline:
-                raise httpx.ReadTimeout(f"no whole reply within {self._seconds:g} s", request=self._build_request)
+                raise httpx.ReadTimeout(f"no whole reply within {self._seconds:g} s", request=self._request)
             yield chunk
 
     def close(self) -> None:
@@ -56,21 +55,13 @@ def _repair_response(request: httpx.Request, response: httpx.Response) -> httpx.
     if response.status_code != 200 or not request.url.path.endswith(CHAT_PATH):
         return response
     try:
-        body = repair_chat_body(response.content, _choices_asked(request))
+        body = repair_chat_body(response.content, choices_asked(request.content))
     except BrokenBodyError as e:
         raise httpx.RemoteProtocolError(str(e), request=request) from None
     if body is response.content:
         return response
     headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
     return httpx.Response(200, headers=headers, content=body, request=request, extensions=response.extensions)
-
-
-def _choices_asked(request: httpx.Request) -> int:
-    if b'"n"' not in request.content:
-        return 1
-    body = json.loads(request.content)
-    n = body.get("n") if isinstance(body, dict) else None
-    return n if isinstance(n, int) else 1
 
 
 class GuardedClient(httpx.Client):

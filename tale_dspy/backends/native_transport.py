@@ -4,7 +4,6 @@ DSPy builds an engine at its first use and keeps it in the LM's engine store. Th
 an engine put into it sends through a transport of this module. DSPy's transports follow no redirect.
 """
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 
 from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
 from tale_dspy.backends.call_turns import end_turn
-from tale_dspy.backends.reply_bodies import BrokenBodyError, repair_chat_body
+from tale_dspy.backends.reply_bodies import BrokenBodyError, choices_asked, repair_chat_body
 from tale_dspy.dspy_bridge import (
     AsyncTransportResponse,
     TransportReadError,
@@ -176,9 +175,8 @@ class _AsyncReply:
 def _repair_body(request: _HttpRequest, status: int, body: bytes) -> bytes:
     if status != 200:
         return body
-    choices = json.loads(request.body).get("n", 1) if b'"n"' in request.body else 1
     try:
-        return repair_chat_body(body, choices if isinstance(choices, int) else 1)
+        return repair_chat_body(body, choices_asked(request.body))
     except BrokenBodyError as e:
         raise TransportReadError(str(e)) from None
 

@@ -63,6 +63,15 @@ def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
     return body if repaired == data else json.dumps(repaired).encode()
 
 
+def choices_asked(request: bytes) -> int:
+    """Return how many choices the body of a request asks for."""
+    if b'"n"' not in request:
+        return 1
+    body = json.loads(request)
+    n = body.get("n") if isinstance(body, dict) else None
+    return n if isinstance(n, int) else 1
+
+
 def _model_name(name: object) -> str:
     """Return the model that a reply names.
 

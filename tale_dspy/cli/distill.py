@@ -48,6 +48,8 @@ def run_command(
     A row is a plain prompt, rendered as PROGRAM will ask it, with the model's own short reply.
     """
     from tale_dspy.cli.console import print_json
+    from tale_dspy.cli.evaluation import dspy_adapter
+    from tale_dspy.cli.plan import check_adapter
     from tale_dspy.optimizers.search.offline_eval import inputs_of
     from tale_dspy.optimizers.search.records import load_search
     from tale_dspy.programs.spec import program_from
@@ -55,15 +57,16 @@ def run_command(
 
     if out.suffix != ".jsonl":
         raise UsageError(f"--out must be a .jsonl file, got {str(out)!r}")
+    check_adapter(adapter)
     rows = load_search(search)
     if not rows:
         raise DataError(f"{search} has no rows: nothing to train on")
-    inputs = ", ".join(inputs_of(rows[0])) if rows else "question"
+    inputs = ", ".join(inputs_of(rows[0]))
     levels = parse_budgets(budgets) if budgets else []
     spec = "budget:1" if levels and program == "cot" else program  # a program whose prompt states a budget
     deployed = program_from(spec, signature or f"{inputs} -> answer")
     options: Any = {
-        "adapter": _adapter_named(adapter, program),
+        "adapter": dspy_adapter(adapter),
         "exclude": exclude or (),
         "min_neighbor_accuracy": min_neighbor_accuracy,
         "budgets": levels,
@@ -90,19 +93,6 @@ def parse_budgets(text: str) -> list[int]:
     if not all(part.isdecimal() for part in parts):
         raise UsageError(f"--budgets must be whole numbers such as 50,100,200, got {text!r}")
     return [int(part) for part in parts]
-
-
-def _adapter_named(name: str, program: str) -> Any:
-    """Build the adapter, or return None for the program's own.
-
-    For `tale` and modules of this library that is TaleAdapter.
-    """
-    import dspy
-
-    kinds: JsonObject = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
-    if name != "tale" and name not in kinds:
-        raise UsageError(f"--adapter must be one of tale, {', '.join(kinds)}, got {name!r}")
-    return kinds[name]() if name in kinds else None
 
 
 def _figures_of(distilled: "DistillationResult") -> JsonObject:

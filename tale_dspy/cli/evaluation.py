@@ -163,17 +163,21 @@ def _run_options(plan: Plan, data: "Dataset") -> JsonObject:
 
 def make_adapter(plan: Plan, data: "Dataset") -> Any:
     """Build the adapter: the paper's prompts unless another is named."""
-    import dspy
-
     from tale_dspy.adapter import TaleAdapter
 
-    if plan.program == "dspy-cot" and plan.adapter == "tale":
-        return dspy.ChatAdapter()
-    plain = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
-    if plan.adapter in plain:
-        return plain[plan.adapter]()
+    name = "chat" if plan.program == "dspy-cot" and plan.adapter == "tale" else plan.adapter
+    if (adapter := dspy_adapter(name)) is not None:
+        return adapter
     task = None if data.task in ("answer", "choice") else data.task
     return TaleAdapter(plan.form or ("paper" if plan.preset == "paper" else None), task=task)
+
+
+def dspy_adapter(name: str) -> Any:
+    """Return DSPy's adapter of a word of `--adapter`; None for `tale`."""
+    import dspy
+
+    kinds: JsonObject = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
+    return kinds[name]() if name in kinds else None
 
 
 def _is_finished(plan: Plan, n: int) -> bool:

@@ -114,8 +114,7 @@ class Plan:
             )
         if self.batch and (self.ray is not None or self.shards is not None):
             raise UsageError("--batch and --ray do not go together: a batch is worked on by the provider's machines")
-        if self.adapter not in ADAPTERS:
-            raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {self.adapter!r}")
+        check_adapter(self.adapter)
         if self.form is not None:
             prompt_form(self.form)
         if self.on_truncation not in (None, *TRUNCATION_POLICIES):
@@ -183,6 +182,12 @@ class Plan:
         if not all(pattern.fullmatch(part) and len(part) <= 60 for pattern, part in zip(plain, parts, strict=True)):
             name += "--" + hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         return Path("runs") / name
+
+
+def check_adapter(name: str) -> None:
+    """Refuse what `--adapter` does not take."""
+    if name not in ADAPTERS:
+        raise UsageError(f"--adapter must be one of {', '.join(ADAPTERS)}, got {name!r}")
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import dspy
 from tale_dspy.accounting.tracking import track
 from tale_dspy.budget import check_count, check_fraction
 from tale_dspy.datasets import Dataset
-from tale_dspy.errors import SpendCapReached, TaleError, UsageError
+from tale_dspy.errors import SpendCapReached, TaleError, UsageError, first_line
 from tale_dspy.optimizers.pareto import ParetoSearch, measured
 from tale_dspy.optimizers.pareto_front import FrontPoint, ParetoFront
 from tale_dspy.optimizers.search.budget_override import searchable_predictors
@@ -188,8 +188,7 @@ class Tuning:
                     gepa = dspy.GEPA(metric=metric, max_full_evals=trials, reflection_lm=writer, seed=seed, **threads)
                     compiled = gepa.compile(student.deepcopy(), trainset=list(train), valset=list(val))
             except dspy.LMError as e:
-                sentence = str(e).partition("\n")[0]
-                raise TaleError(f"{self.options.optimizer} cannot rewrite the instructions: {sentence}") from e
+                raise TaleError(f"{self.options.optimizer} cannot rewrite the instructions: {first_line(e)}") from e
             finally:
                 self.caps.ledger.absorb(ledger)
         return compiled

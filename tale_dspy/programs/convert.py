@@ -41,12 +41,12 @@ def budgeted(
 
     Each chain of thought first asks for its budget (TALE-EP).
 
-    Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM, callbacks
-    field descriptions and what was set on the instance; a module used in two places stays one. The program itself is
-    not changed. A ChainOfThought with a `forward` of its own, by its class or set on it (`dspy.KNNFewShot`), is left as
-    it is, with a warning. The adapter stays what it was, also
-    where none is configured: a saving is the budget's, and not that of another prompt. A state that was saved from the
-    program, before or after, loads into the copy by field name.
+    Each `dspy.ChainOfThought` becomes a `TaleEP` that keeps its signature, instructions, demos, settings, LM,
+    callbacks, field descriptions and what was set on the instance; a module used in two places stays one. The program
+    itself is not changed. A ChainOfThought with a `forward` of its own, by its class or set on it (`dspy.KNNFewShot`),
+    is left as it is, with a warning. The adapter stays what it was, also where none is configured: a saving is the
+    budget's, and not that of another prompt. A state that was saved from the program, before or after, loads into the
+    copy by field name.
 
     Args:
         program: Any `dspy.Module`; a ChainOfThought itself gives a `TaleEP`.

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 Policy = Literal["force_answer", "retry_larger"]
 POLICIES: tuple[Policy, ...] = ("force_answer", "retry_larger")
-Found: TypeAlias = Any
+Attempt: TypeAlias = Any
 """What an attempt brings: a prediction, or what an adapter of DSPy raises where a reply has no marker."""
 
 ANSWER_TOKENS = 512
@@ -71,7 +71,7 @@ class ClosingRequest:
     signature: Any
     """Without the reasoning: what is still wanted."""
 
-    def read(self, outputs: list[object]) -> Found:
+    def read(self, outputs: list[object]) -> Attempt:
         """Read the replies as the adapter does."""
         try:
             rows = self.adapter._call_postprocess(self.signature, self.signature, outputs, self.lm, self.config)
@@ -94,14 +94,14 @@ class AnswerRecovery:
         self.kwargs: CallArguments = dict(kwargs)
         self.attempts = 0
         self._thought = ""
-        self._first: Found = None
-        self._best: Found = None
+        self._first: Attempt = None
+        self._best: Attempt = None
 
-    def note_answer(self, found_answer: Found) -> None:
+    def note_answer(self, answer: Attempt) -> None:
         """Note what the first attempt, or one with more room, has brought."""
         if self._first is None:
-            self._first = found_answer
-        self._best = found_answer
+            self._first = answer
+        self._best = answer
 
     def cut(self) -> bool:
         """Return whether the last reply is empty or truncated.
@@ -142,18 +142,18 @@ class AnswerRecovery:
         form = adapter.user_message_output_requirements(wanted) if isinstance(adapter, dspy.ChatAdapter) else ""
         return ClosingRequest(lm, with_closed_thought(messages, self._thought, form), config, adapter, wanted)
 
-    def note_closed_answer(self, found_answer: Found) -> None:
+    def note_closed_answer(self, answer: Attempt) -> None:
         """Add the answer to a closed thought to the reasoning before it.
 
         Nothing else is taken from the truncated reply: what looks like an answer there may be a step.
         """
-        if isinstance(found_answer, AdapterParseError):
-            self._best = found_answer
+        if isinstance(answer, AdapterParseError):
+            self._best = answer
             return
         first = dict(self._first.items()) if isinstance(self._first, dspy.Prediction) else {}
         signature = self.kwargs.get("signature", self.predict.signature)
         fields = signature.output_fields
-        row = {k: first.get(k) if k in (REASONING, BUDGET) else found_answer.get(k) for k in fields}
+        row = {k: first.get(k) if k in (REASONING, BUDGET) else answer.get(k) for k in fields}
         if REASONING in fields and row[REASONING] is None:
             row[REASONING] = thought(self._thought, fields[REASONING])
         self._best = dspy.Prediction.from_completions([row], signature=signature)

@@ -18,7 +18,7 @@ from dspy import AdapterParseError, LMError, settings
 
 from tale_dspy.accounting.calls import CallListener, ShadowResult
 from tale_dspy.answers import answers_equal
-from tale_dspy.errors import UsageError
+from tale_dspy.errors import UsageError, first_line
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.protocols import JsonObject
 from tale_dspy.task_signature import BUDGET, REASONING
@@ -85,7 +85,7 @@ def shadow_call() -> Iterator[None]:
     try:
         yield
     except (AdapterParseError, LMError) as e:
-        logger.warning("a shadow check brought no answer: %s", str(e).partition("\n")[0])
+        logger.warning("a shadow check brought no answer: %s", first_line(e))
 
 
 def answers_agree(first: Any, second: Any, names: list[str]) -> bool:

@@ -44,9 +44,8 @@ def program_from(spec: str, signature: str) -> Any:
 
     Args:
         spec: One of `program_words`, `budget:N`, `effort:WORD`, `vote:N:PROGRAM`, a path to a saved program, or
-            `module:attribute`.
-            `budget:0.25x` gives a program whose questions bring their budgets. An attribute may be a module, or a
-            class or function that gives one, with the signature as its only argument or without any.
+            `module:attribute`. `budget:0.25x` gives a program whose questions bring their budgets. An attribute may be
+            a module, or a class or function that gives one, with the signature as its only argument or without any.
         signature: The task's signature, for programs that need one.
 
     Raises:

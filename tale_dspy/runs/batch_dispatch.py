@@ -86,13 +86,13 @@ class BatchDispatcher:
         log: Where batches are written down before they are submitted.
         deadline: `time.monotonic()` at which waiting is given up.
         deliver: Takes a request with its result.
-        unclaimed: Takes the result of a request that nobody waits for.
+        unclaimed: Gets the results of requests that nobody waits for, by custom id.
     """
 
     log: BatchLog
     deadline: float
     deliver: Callable[[WaitingRequest, PlannedBatch, BatchResult], None]
-    unclaimed: Callable[[PlannedBatch, BatchResult], None]
+    unclaimed: dict[str, BatchResult]
     _one_at_a_time: bool = field(default=False, init=False)
     """Whether the provider refused a batch for the tokens enqueued: the next waits until those before have ended."""
 
@@ -218,7 +218,7 @@ class BatchDispatcher:
             finished = results.get(request.custom_id) or BatchResult(request.custom_id, _EXPIRED, True)
             waiting = one.requests.get(request.custom_id)
             if waiting is None:
-                self.unclaimed(one.batch, finished)
+                self.unclaimed[request.custom_id] = finished
             else:
                 self.deliver(waiting, one.batch, finished)
 

@@ -93,7 +93,6 @@ class BatchRounds:
         self.log = BatchLog(folder)
         journalled = {request_key(key, 0) for key in folder.journal}
         self.log.forget(lambda r: folder.is_done(r.sample, r.repeat) or r.key in journalled)
-        self._dispatcher = BatchDispatcher(self.log, time.monotonic() + wait_s, self._deliver, self._keep)
         self._waiting: list[WaitingRequest] = []
         self._sent: list[WaitingRequest] = []
         """The requests of the round that is going on."""
@@ -103,6 +102,7 @@ class BatchRounds:
         """Where the answer to a request is, that an earlier process had sent last."""
         self._unclaimed: dict[str, BatchResult] = {}
         """Results of earlier processes' requests that no question has asked for yet, by custom id."""
+        self._dispatcher = BatchDispatcher(self.log, time.monotonic() + wait_s, self._deliver, self._unclaimed)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "BatchRounds":
@@ -276,7 +276,3 @@ class BatchRounds:
     def _landed(self, request: WaitingRequest) -> None:
         self._asked_by[request].in_flight -= request.in_flight
         request.in_flight = False
-
-    def _keep(self, batch: PlannedBatch, result: BatchResult) -> None:
-        """Store a result of an earlier process's batch for the call that asks for it."""
-        self._unclaimed[result.custom_id] = result

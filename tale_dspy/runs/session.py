@@ -85,10 +85,10 @@ class _PendingCall(AttemptObserver):
         """Note that a batch brought no answer: the call takes another round."""
         self.sample.delays += 1
 
-    def before_attempt(self, lm: Any) -> None:
+    def before_attempt(self) -> None:
         self.session.start_attempt(self)
 
-    def after_failure(self, lm: LanguageModel, error: Exception) -> None:
+    def after_failure(self, error: Exception) -> None:
         self.session.book_failure(self, error)
 
 

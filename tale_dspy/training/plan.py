@@ -11,7 +11,7 @@ from typing import Any
 
 from tale_dspy.backends.local import files
 from tale_dspy.backends.local.model_path import EMBEDDED, PREFIX, ModelPath, is_local, parse_model_path
-from tale_dspy.errors import DataError, MissingExtraError, UsageError
+from tale_dspy.errors import DataError, MissingExtraError, UsageError, first_line
 from tale_dspy.training.folder import AdapterFolder
 from tale_dspy.training.options import ALL_LINEAR, GrpoOptions, TrainOptions
 from tale_dspy.training.order import order_of
@@ -259,7 +259,7 @@ def _model_shape(model: Path, options: TrainOptions) -> ModelShape:
             config = AutoConfig.from_pretrained(str(model), local_files_only=True, trust_remote_code=False)
             empty: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as e:  # the boundary to transformers: a configuration can be wrong in many ways
-        raise DataError(f"{model} cannot be built as a causal language model: {_first_line(e)}") from e
+        raise DataError(f"{model} cannot be built as a causal language model: {first_line(e)}") from e
     parameters = sum(p.numel() for p in empty.parameters())
     embedding, output = empty.get_input_embeddings(), empty.get_output_embeddings()
     if config.tie_word_embeddings and output is not None and output.weight is not embedding.weight:
@@ -270,7 +270,7 @@ def _model_shape(model: Path, options: TrainOptions) -> ModelShape:
             adapted = get_peft_model(empty, lora_of(options))
     except ValueError as e:  # no layer of that name
         raise UsageError(
-            f"targets {', '.join(options.targets)} cannot be adapted in {model.name}: {_first_line(e)}"
+            f"targets {', '.join(options.targets)} cannot be adapted in {model.name}: {first_line(e)}"
         ) from e
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     text = config.get_text_config(decoder=True)
@@ -336,7 +336,3 @@ def _on_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

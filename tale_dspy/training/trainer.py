@@ -14,7 +14,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from tale_dspy.backends.local.weights import load_model, quiet_transformers
-from tale_dspy.errors import BackendError, MissingExtraError, UsageError
+from tale_dspy.errors import BackendError, MissingExtraError, UsageError, first_line
 from tale_dspy.protocols import CallArguments, JsonObject
 from tale_dspy.training.card import write_cards
 from tale_dspy.training.folder import AdapterFolder
@@ -98,7 +98,7 @@ def run_training(
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             seconds = time.perf_counter() - started
         except torch.OutOfMemoryError as e:
-            raise BackendError(f"the GPU's memory is full: give a smaller --micro-batch ({_first_line(e)})") from e
+            raise BackendError(f"the GPU's memory is full: give a smaller --micro-batch ({first_line(e)})") from e
         except OSError as e:
             raise BackendError(f"{folder.path} cannot be written: {e.strerror or e}; checkpoints are kept") from e
         card = _save_adapter(plan, trainer, watch, seconds) if trainer.is_world_process_zero() else {}
@@ -269,7 +269,3 @@ def _silence_libraries() -> Iterator[None]:
             del os.environ["TQDM_DISABLE"]
         else:
             os.environ["TQDM_DISABLE"] = before
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

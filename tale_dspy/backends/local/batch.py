@@ -10,6 +10,7 @@ from tale_dspy.backends.local.prefixes import PrefixStore
 from tale_dspy.backends.local.prompt_tokenizer import GeneratedReply, GenerationJob, PromptTokenizer
 from tale_dspy.backends.local.sampling import choose_tokens
 from tale_dspy.dspy_bridge import ProviderError
+from tale_dspy.errors import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -198,7 +199,7 @@ _NOT_FINITE = ArithmeticError("its output is not finite")
 
 def _as_final_error(error: BaseException) -> ProviderError:
     """Return what callers get: an error that no new attempt would repair."""
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = first_line(error)
     failure = ProviderError(f"the local model failed: {reason}", status=400)
     failure.__cause__ = error
     return failure

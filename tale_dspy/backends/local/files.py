@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tale_dspy.errors import DataError, UsageError
+from tale_dspy.errors import DataError, UsageError, first_line
 from tale_dspy.protocols import JsonObject
 
 MANIFEST = "manifest.json"
@@ -183,7 +183,7 @@ def check_safetensors(path: Path) -> None:
         if 8 + length + max(ends, default=0) != size:
             raise ValueError(f"its tensors need {8 + length + max(ends, default=0)} bytes, it has {size}")
     except (OSError, struct.error, ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
-        raise DataError(f"{path} is no whole safetensors file: {_first_line(e)}") from e
+        raise DataError(f"{path} is no whole safetensors file: {first_line(e)}") from e
 
 
 def _read_object(folder: Path, name: str, otherwise: str) -> JsonObject:
@@ -197,14 +197,10 @@ def _read_object(folder: Path, name: str, otherwise: str) -> JsonObject:
     except FileNotFoundError:
         raise UsageError(f"{folder} {otherwise}: it has no {name}") from None
     except (OSError, ValueError, RecursionError) as e:
-        raise DataError(f"{path} cannot be read as JSON: {_first_line(e)}") from e
+        raise DataError(f"{path} cannot be read as JSON: {first_line(e)}") from e
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}")
     return content
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _weight_files(folder: Path) -> list[Path]:

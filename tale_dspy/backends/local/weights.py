@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tale_dspy.backends.local import files
 from tale_dspy.backends.local.model_path import ModelPath
-from tale_dspy.errors import DataError, MissingExtraError, UsageError
+from tale_dspy.errors import DataError, MissingExtraError, UsageError, first_line
 
 if TYPE_CHECKING:
     from tale_dspy.backends.local.prompt_tokenizer import PromptTokenizer
@@ -40,9 +40,7 @@ def resolve_folder(path: ModelPath) -> Path:
         with quiet_transformers():
             folder = snapshot_download(path.base, allow_patterns=_HUB_FILES, ignore_patterns=_NOT_FETCHED)
     except Exception as e:  # the boundary to the hub, whose errors are of many families
-        raise UsageError(
-            f"{path.base} is no folder, and the Hugging Face hub does not give it: {_first_line(e)}"
-        ) from e
+        raise UsageError(f"{path.base} is no folder, and the Hugging Face hub does not give it: {first_line(e)}") from e
     files.check_model(Path(folder))
     return Path(folder)
 
@@ -95,7 +93,7 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
                 ignore_mismatched_sizes=True,  # reported below, in one sentence
             )
     except Exception as e:  # the boundary to transformers: a broken folder can fail anywhere in it
-        raise DataError(f"{folder} cannot be loaded as a causal language model: {_first_line(e)}") from e
+        raise DataError(f"{folder} cannot be loaded as a causal language model: {first_line(e)}") from e
     for what in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if info.get(what):
             one = min(key if isinstance(key, str) else key[0] for key in info[what])
@@ -105,7 +103,7 @@ def load_model(folder: Path, device: str, dtype: str) -> Any:
     try:
         model = model.eval().requires_grad_(False).to(target)
     except (RuntimeError, AssertionError) as e:  # torch asserts that it was built for the device
-        raise UsageError(f"device {device} cannot be used: {_first_line(e)}") from e
+        raise UsageError(f"device {device} cannot be used: {first_line(e)}") from e
     return _rounded(model, folder) if dtype == "int8" else model
 
 
@@ -144,7 +142,7 @@ def load_prompt_tokenizer(folder: Path, model: Any) -> "PromptTokenizer":
             ends = end_tokens(generation.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
             prompt_tokenizer = PromptTokenizer(tokenizer, ends, window, generation.max_new_tokens or DEFAULT_MAX_TOKENS)
     except Exception as e:  # the boundary to transformers, as above
-        raise DataError(f"{folder} holds no tokenizer that can be read: {_first_line(e)}") from e
+        raise DataError(f"{folder} holds no tokenizer that can be read: {first_line(e)}") from e
     size = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > size:
         raise DataError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model only {size}")
@@ -182,7 +180,7 @@ def attach_adapter(model: Any, adapter: Path, base: str) -> Any:
             loaded: Any = with_adapter.eval().requires_grad_(False)
             _check_adapter_weights(loaded, adapter)
     except Exception as e:  # the boundary to peft: shapes and names that do not fit fail in many ways
-        raise DataError(f"{adapter} cannot be put on {base}: {_first_line(e)}") from e
+        raise DataError(f"{adapter} cannot be put on {base}: {first_line(e)}") from e
     return loaded
 
 
@@ -247,7 +245,3 @@ def quiet_transformers() -> Iterator[None]:
                 logging.enable_progress_bar()
             if not hidden:
                 bars.enable_progress_bars()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
