@@ -157,7 +157,10 @@ def _number_of_line(line: str, asides: bool) -> str | None:
 
 
 def _is_other_form(aside: re.Match[str]) -> bool:
-    """Return whether an aside repeats the number before it, as in `12.5% (0.125)`."""
+    """Return whether an aside repeats the number before it.
+
+    An example is `12.5% (0.125)`.
+    """
     before = numbers_in(aside.string[: aside.start()])[-1:]
     one, other = (read_quantity(text) for text in (before[0][0] if before else "", aside[1]))
     return one is not None and other is not None and one.same(other)

@@ -7,19 +7,22 @@ where it is no reply at all, before either engine sees it: so one fault has one 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.protocols import JsonObject
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
-_COUNTED = frozenset((*_COUNTS, *_DETAILS))
+_COUNTED = frozenset((*_COUNTS, *_DETAILS, "cost", "server_tool_use"))
+_OTHER_NAMES = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+"""What servers that also speak another format call the counts."""
 
 UNNAMED_MODEL = " "
 """The model of a reply that names none: a blank, which is booked as unknown."""
 
 _THOUGHTS = ("reasoning_content", "reasoning")
+_THOUGHT_PARTS = ("thinking", "reasoning", "reasoning_text", "thought")
 
 
 class BrokenBodyError(ValueError):
@@ -41,17 +44,18 @@ def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
         BrokenBodyError: If it is no JSON object, reports an error, or holds no choice with a message.
     """
     try:
-        data = json.loads(body)
+        not_finite: list[str] = []  # `NaN` and `Infinity`, which are no JSON, become null
+        data = json.loads(body, parse_constant=not_finite.append)
     except (ValueError, RecursionError):
         raise BrokenBodyError(f"the reply is no JSON: {_body_excerpt(body)}") from None
     if not isinstance(data, dict):
         raise BrokenBodyError(f"the reply is no JSON object: {_body_excerpt(body)}")
     rows = data.get("choices")
-    if not isinstance(rows, list) or not rows:
+    if data.get("error") or not isinstance(rows, list) or not rows:
         what = "reports an error" if data.get("error") else "holds no choice"
         raise BrokenBodyError(f"the reply {what}: {_body_excerpt(body)}")
     repaired = {
-        **data,
+        **{k: v for k, v in data.items() if not k.startswith("_")},  # LiteLLM would take `_hidden_params` for its own
         "choices": [_repair_choice(row, number) for number, row in enumerate(rows[: max(choices, 1)])],
         **_repair_usage(data),
         "model": _model_name(data.get("model")),
@@ -60,7 +64,7 @@ def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
         repaired["id"] = str(data["id"])
     if not isinstance(data.get("created", 0), int):
         repaired["created"] = 0
-    return body if repaired == data else json.dumps(repaired).encode()
+    return body if repaired == data and not not_finite else json.dumps(repaired).encode()
 
 
 def choices_asked(request: bytes) -> int:
@@ -95,11 +99,12 @@ def _repair_choice(row: object, number: int) -> JsonObject:
             repaired[name] = _thought_text(repaired[name])
     if reasoning and not repaired.get("reasoning_content"):
         repaired["reasoning_content"] = reasoning
-    if not _are_annotations(message.get("annotations")):
-        repaired.pop("annotations", None)
+    for name, is_sound in _EXTRAS.items():
+        if message.get(name) is not None and not is_sound(message[name]):
+            del repaired[name]
     choice = {**row, "index": number, "message": repaired, "finish_reason": reason or "stop"}
     logprobs = row.get("logprobs")
-    if logprobs is not None and not (isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list)):
+    if logprobs is not None and not (isinstance(logprobs, dict) and _are_token_logprobs(logprobs.get("content"))):
         choice.pop("logprobs")
     return choice
 
@@ -135,10 +140,12 @@ def _content_parts(content: object) -> tuple[str | None, str]:
             texts.append(part)
         elif isinstance(part, Mapping):
             inner = part.get("thinking")
-            if part.get("type") == "thinking" or inner is not None:
+            if part.get("type") in _THOUGHT_PARTS or inner is not None:
                 thoughts.append(_content_parts(inner if inner is not None else part.get("text"))[0] or "")
             elif isinstance(part.get("text"), str):
                 texts.append(part["text"])
+            elif isinstance(part.get("text"), Mapping) and isinstance(part["text"].get("value"), str):
+                texts.append(part["text"]["value"])
     return "".join(texts), "".join(thoughts)
 
 
@@ -153,12 +160,22 @@ def _repair_usage(data: JsonObject) -> JsonObject:
     if not isinstance(usage, Mapping):
         return {"usage": None}
     repaired = {k: v for k, v in usage.items() if k not in _COUNTED}
-    repaired |= {k: count for k in _COUNTS if (count := _whole_count(usage.get(k))) is not None}
+    stated = {k: usage.get(k, usage.get(_OTHER_NAMES.get(k, k))) for k in _COUNTS}
+    repaired |= {k: count for k, number in stated.items() if (count := _whole_count(number)) is not None}
+    if _is_number(usage.get("cost")):
+        repaired["cost"] = usage["cost"]
+    tools = usage.get("server_tool_use")
+    if isinstance(tools, Mapping) and all(_whole_count(n) == n for n in tools.values()):
+        repaired["server_tool_use"] = tools
     for name in _DETAILS:
         if isinstance(usage.get(name), Mapping):
             repaired[name] = {
-                k: v if v is None or isinstance(v, Mapping | list) else _whole_count(v) for k, v in usage[name].items()
+                k: v if isinstance(v, Mapping | list) and not k.endswith("_tokens") else _whole_count(v)
+                for k, v in usage[name].items()
             }
+    thought = _whole_count(usage.get("reasoning_tokens"))
+    if thought is not None and "completion_tokens_details" not in repaired:  # beside the counts, as Perplexity has it
+        repaired["completion_tokens_details"] = {"reasoning_tokens": thought}
     if "completion_tokens" not in repaired and "prompt_tokens" not in repaired:
         return {"usage": None}
     return {"usage": repaired}
@@ -180,6 +197,46 @@ def _are_annotations(value: object) -> bool:
     return value is None or (
         isinstance(value, list) and all(isinstance(a, dict) and isinstance(a.get(a.get("type")), dict) for a in value)
     )
+
+
+def _are_tool_calls(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(call, dict)
+        and isinstance(call.get("function"), dict)
+        and isinstance(call["function"].get("name"), str)
+        for call in value
+    )
+
+
+def _are_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_audio(value: object) -> bool:
+    return isinstance(value, dict) and {"id", "data", "expires_at", "transcript"} <= value.keys()
+
+
+def _are_token_logprobs(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and isinstance(item.get("token"), str) and _is_number(item.get("logprob"))
+        for item in value
+    )
+
+
+_EXTRAS: dict[str, Callable[[object], bool]] = {
+    "annotations": _are_annotations,
+    "audio": _is_audio,
+    "function_call": _is_object,
+    "images": _are_objects,
+    "provider_specific_fields": _is_object,
+    "thinking_blocks": _are_objects,
+    "tool_calls": _are_tool_calls,
+}
+"""What may stand beside the text of a message, and what it must be; LiteLLM refuses the whole reply over another."""
 
 
 def _body_excerpt(body: bytes) -> str:

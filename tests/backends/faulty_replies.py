@@ -151,6 +151,34 @@ REPLIES: dict[str, Reply] = {
     "usage null counts": body(usage={"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}),
     "usage details null": body(usage={"completion_tokens_details": None}),
     "usage details a text": body(usage={"completion_tokens_details": "none"}),
+    "usage with other names": body(
+        usage={"prompt_tokens": DROP, "completion_tokens": DROP, "input_tokens": 9, "output_tokens": 9}
+    ),
+    "usage with thinking beside the counts": body(usage={"reasoning_tokens": 5}),
+    "usage thinking a list": body(usage={"completion_tokens_details": {"reasoning_tokens": [5]}}),
+    "usage cost NaN": Reply(raw_body=body(usage={"cost": 777}).raw_body.replace(b"777", b"NaN")),  # type: ignore[union-attr]
+    "usage tools a text": body(usage={"server_tool_use": {"web_search_requests": "x"}}),
+    # odd extras, which no answer needs
+    **{
+        f"extra: {name} {value!r}": body({name: value})
+        for name, value in (
+            ("thinking_blocks", ["hm"]),
+            ("provider_specific_fields", "x"),
+            ("tool_calls", "f"),
+            ("tool_calls", [None]),
+            ("tool_calls", [{"id": None}]),
+            ("function_call", "f"),
+            ("audio", {"id": "a"}),
+            ("images", ["x"]),
+        )
+    },
+    "extra: logprobs of texts": body(choice={"logprobs": {"content": ["x"]}}),
+    "extra: a cost of LiteLLM's": body(_hidden_params={"response_cost": 5}),
+    "content a list of thinking behind the text": body(
+        {"content": [{"type": "text", "text": TEXT}, {"type": "reasoning", "text": "or [[5]]"}]}
+    ),
+    "content a list of values": body({"content": [{"type": "text", "text": {"value": TEXT}}]}),
+    "error beside a choice": body(error="upstream failed"),
     # statuses
     **{f"status {code}": status(code) for code in (400, 403, 404, 409, 413, 422, 429, 451, 498, 499, 500, 503, 529)},
     "status 204": Reply(status=204, raw_body=b""),
@@ -167,7 +195,9 @@ OUTCOMES: dict[str, tuple[str, int]] = {
     **{
         name: ("correct", 1)
         for name in REPLIES
-        if name.startswith(("whole:", "usage", "model", "id", "content a list", "content thinking", "content two"))
+        if name.startswith(
+            ("whole:", "extra:", "usage", "model", "id", "content a list", "content thinking", "content two")
+        )
     },
     **dict.fromkeys(
         (

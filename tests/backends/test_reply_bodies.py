@@ -34,6 +34,10 @@ def test_thinking_among_the_parts_becomes_reasoning() -> None:
         ({"prompt_tokens": True, "completion_tokens": 4}, {"completion_tokens": 4}),
         ({"prompt_tokens": -1, "completion_tokens": 2.5}, None),
         ("many", None),
+        (
+            {"prompt_tokens": DROP, "completion_tokens": DROP, "input_tokens": 9},
+            {"prompt_tokens": 9, "input_tokens": 9},
+        ),
     ],
 )
 def test_a_count_is_a_whole_number_or_unknown(usage: Any, kept: Any) -> None:
@@ -47,6 +51,7 @@ def test_a_count_is_a_whole_number_or_unknown(usage: Any, kept: Any) -> None:
         ({"reasoning_tokens": "5"}, {"reasoning_tokens": 5}),
         ({"reasoning_tokens": None, "audio_tokens": True}, {"reasoning_tokens": None, "audio_tokens": None}),
         ({"reasoning_tokens": "many"}, {"reasoning_tokens": None}),
+        ({"reasoning_tokens": [5], "by_modality": [5]}, {"reasoning_tokens": None, "by_modality": [5]}),
     ],
 )
 def test_details_of_a_count_are_whole_numbers_or_unknown(details: Any, kept: Any) -> None:

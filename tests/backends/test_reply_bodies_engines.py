@@ -31,5 +31,6 @@ def test_a_faulty_reply_has_one_outcome_whatever_the_engine(name: str, engine: s
             (record,) = run.records
             outcome = record.outcome
             assert record.output_tokens in (9, None)
+            assert record.cost_usd is None  # no price is known, whatever the body says
             assert record.response_model == MODELS.get(name, "x")
         assert (outcome, server.stats.requests) == OUTCOMES.get(name, ("error", 2))
