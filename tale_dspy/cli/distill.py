@@ -78,7 +78,7 @@ def run_command(
         return
     for reason, n in distilled.left_out.items():
         say(f"{n} left out: {reason}", err=True)
-    rows_made = f"{len(distilled.dataset):,} rows of " if levels else ""
+    rows_made = f"{len(distilled.dataset):,} rows from " if levels else ""
     of_searched = f"{distilled.questions:,} of {distilled.searched:,} searched questions"
     say(f"{rows_made}{of_searched} -> {out}{_saving_note(distilled)}")
 

@@ -29,6 +29,8 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 _TAIL = 1 << 16
 HELD = ".lock.held"
 """The lock of a file system without locks."""
+TRAINING_FILE = "training.json"
+"""Begins the folder of an adapter, which is no run folder."""
 
 
 def require_plain_file(path: Path) -> None:
@@ -61,6 +63,13 @@ def _open_plain(path: Path) -> IO[bytes] | None:
         raise RunFolderError(f"{path} cannot be read: {e.strerror or e}") from e
 
 
+def _training_sentence(folder: Path) -> str:
+    """Say that a folder is one of an adapter, and what can be done with it."""
+    if (folder / "adapter_config.json").is_file():
+        return f"{folder} is the folder of a trained adapter, not a run: ask it by --model local:BASE+{folder}"
+    return f"{folder} is the folder of a training that has not ended: the command that began it continues it"
+
+
 def read_json(path: Path) -> JsonObject:
     """Read one JSON object from a file of a run folder.
 
@@ -71,6 +80,8 @@ def read_json(path: Path) -> JsonObject:
     if file is None:
         if not path.parent.exists():
             raise RunFolderError(f"{path.parent} is not a run folder: it does not exist")
+        if (path.parent / TRAINING_FILE).is_file():
+            raise RunFolderError(_training_sentence(path.parent))
         inside = sorted(log.parent.name for log in path.parent.glob(f"*/{path.name}"))
         hint = f", but folders inside it have: {', '.join(inside[:3])}{' ...' if len(inside) > 3 else ''}"
         raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}{hint if inside else ''}")

@@ -17,8 +17,8 @@ from pathlib import Path
 from tale_dspy.backends.local.files import CARD, MANIFEST, check_manifest, file_hash
 from tale_dspy.errors import BackendError, DataError, RunFolderError
 from tale_dspy.protocols import JsonObject
+from tale_dspy.runs.files import TRAINING_FILE
 
-TRAINING = "training.json"
 CHECKPOINTS = "checkpoints"
 FORMAT = 1
 
@@ -45,14 +45,14 @@ class AdapterFolder:
             return
         if not self.path.is_dir():
             raise RunFolderError(f"{self.path} is a file: give a folder for the adapter")
-        if not (self.path / TRAINING).is_file():
+        if not (self.path / TRAINING_FILE).is_file():
             others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
             if others:
                 raise RunFolderError(
                     f"{self.path} is not empty and no training of this library (it holds {others[0]}): give another"
                 )
             return
-        old = _read_json(self.path / TRAINING)
+        old = _read_json(self.path / TRAINING_FILE)
         if old.get("format") != FORMAT:
             raise RunFolderError(f"{self.path} has format {old.get('format')!r}, this version reads {FORMAT}")
         before = old.get("config", {})
@@ -89,8 +89,8 @@ class AdapterFolder:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.check()
-            if not (self.path / TRAINING).exists():
-                write_json(self.path / TRAINING, {"format": FORMAT, "config": self.config})
+            if not (self.path / TRAINING_FILE).exists():
+                write_json(self.path / TRAINING_FILE, {"format": FORMAT, "config": self.config})
             yield
         except BlockingIOError:
             raise RunFolderError(f"{self.path} is in use by another process") from None

@@ -51,7 +51,7 @@ def test_json_is_one_object(tale: Any, search: str) -> None:
 def test_budgets_make_a_row_for_each_with_the_budget_in_its_prompt(tale: Any, search: str) -> None:
     result = tale("distill", search, "--budgets", "9,20", "--out", "many.jsonl")
     assert result.code == 0
-    assert result.out.startswith("12 rows of 6 of 6 searched questions -> many.jsonl (")
+    assert result.out.startswith("12 rows from 6 of 6 searched questions -> many.jsonl (")
     rows = [json.loads(line) for line in Path("many.jsonl").read_text().splitlines()]
     assert [row["budget"] for row in rows] == 6 * [9, 20]
     for row in rows:

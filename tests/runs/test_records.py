@@ -141,6 +141,12 @@ def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
         load_run(tmp_path / "nowhere")
     with pytest.raises(RunFolderError, match=r"is not a run folder: it has no run\.json"):
         load_run(tmp_path)
+    (tmp_path / "training.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="a training that has not ended: the command that began it continues it"):
+        load_run(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="a trained adapter, not a run: ask it by --model local:BASE"):
+        load_run(tmp_path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunFolderError, match=r"file"):
         load_run(tmp_path / "file")
