@@ -46,7 +46,10 @@ class Int8Linear(nn.Module):
             inputs: (..., inputs), floating point.
         """
         integers, row_scale = round_rows(inputs.reshape(-1, self.in_features))
-        sums = torch._int_mm(integers, self.weight.t())  # pyright: ignore[reportPrivateImportUsage]
+        # PyTorch's product of a single column reads the wrong rows of the matrix.
+        single = self.in_features == 1
+        weight = self.weight.t()
+        sums = integers.int() * weight if single else torch._int_mm(integers, weight)  # pyright: ignore[reportPrivateImportUsage]
         outputs = sums.float().mul_(row_scale).mul_(self.channel_scale)
         if self.bias is not None:
             outputs += self.bias
@@ -81,10 +84,12 @@ def round_linear_layers(model: Any) -> bool:
         Whether there are linear layers besides the head.
     """
     head = model.get_output_embeddings()
-    layers = {name: module for name, module in model.named_modules() if type(module) is nn.Linear}
+    named = model.named_modules(remove_duplicate=False)  # a layer that two parents share is shared in 8 bits, too
+    layers = {name: module for name, module in named if type(module) is nn.Linear}
     if all(module is head for module in layers.values()):
         return False
+    rounded = {linear: Int8Linear(linear) for linear in set(layers.values())}
     for name, linear in layers.items():
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, Int8Linear(linear))
+        setattr(model.get_submodule(parent), child, rounded[linear])
     return True

@@ -14,7 +14,9 @@ from tale_dspy.backends.local.int8 import Int8Linear, round_linear_layers, round
 from tale_dspy.errors import UsageError
 
 
-@pytest.mark.parametrize(("rows", "inputs", "outputs", "bias"), [(1, 7, 5, True), (64, 96, 33, False), (3, 1, 1, True)])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs", "bias"), [(1, 7, 5, True), (64, 96, 33, False), (3, 1, 1, True), (5, 1, 8, True)]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_product_is_off_by_its_rounding_alone(
     rows: int, inputs: int, outputs: int, bias: bool, dtype: torch.dtype
@@ -32,6 +34,21 @@ def test_a_product_is_off_by_its_rounding_alone(
     bound += inputs * off_x * off_w + exact.abs() * torch.finfo(dtype).eps + 1e-6
     assert y.dtype == dtype and y.shape == (2, rows, outputs)
     assert bool(((y.double() - exact).abs() <= bound).all())
+
+
+def test_a_layer_of_two_parents_is_one_layer_in_8_bits() -> None:
+    class TwoParents(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = self.second = nn.Linear(4, 4)
+            self.head = nn.Linear(4, 9)
+
+        def get_output_embeddings(self) -> nn.Module:
+            return self.head
+
+    model = TwoParents()
+    assert round_linear_layers(model)
+    assert type(model.first) is Int8Linear and model.second is model.first
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:
