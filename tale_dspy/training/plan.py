@@ -195,7 +195,7 @@ def require() -> None:
 
 
 def _base_title(base: str, place: ModelPath, model: Path) -> str:
-    """Return the name of the base in cards: of a folder its last part, else what was given."""
+    """Return the name of the base in cards; of a folder it is the last part."""
     if base.removeprefix(PREFIX) == EMBEDDED:
         return EMBEDDED
     return place.base if place.folder is None else model.name
