@@ -8,7 +8,7 @@ import typer
 _CONTINUES = "The same command continues what was stopped or killed."
 _PROGRAMS = (
     "PROGRAM is direct, cot, dspy-cot, concise, draft, sketch, no-thinking, tale-ep, self-budgeted, budget:N, "
-    "budget:0.25x, budget:best, effort:WORD, effort:best, a saved program's .json, or module:attribute."
+    "budget:0.25x, budget:best, effort:WORD, effort:best, vote:N:PROGRAM, a saved program's .json, or module:attribute."
 )
 _BUDGETED = "PROGRAM is tale-ep, budget:N, a saved program's .json, or module:attribute with budgeted predictors."
 _DATA = (
@@ -104,7 +104,7 @@ Mode = Annotated[
         "cap (max_tokens), or auto (native where the model thinks natively). Unset leaves the program's."
     ),
 ]
-Provenance = Annotated[str | None, typer.Option(help="Evidence mark of the figures, such as simulated.")]
+Provenance = Annotated[str | None, typer.Option(help="What the figures are evidence of, such as simulated.")]
 AllowLeak = Annotated[bool, typer.Option("--allow-leak", help="Evaluate on questions the program was tuned on.")]
 Recovery = Annotated[
     str | None,

@@ -83,7 +83,7 @@ class Elasticity:
     rise: PairedMeans
     """Tokens at the smallest budget against those at the budget of least tokens, paired by question."""
     provenances: dict[str, str]
-    """Evidence mark -> the programs it is of."""
+    """Provenance -> the programs it is of."""
 
     def _repr_html_(self) -> str:
         """Show a line a budget in a notebook."""

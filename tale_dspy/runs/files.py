@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -213,6 +213,29 @@ def cannot_write(path: Path, error: OSError) -> BackendError:
     if error.errno in _FULL:
         return BackendError(f"the disk is full: {path} could not be written, what was finished before is kept")
     return BackendError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def replace_file(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file so that no reader sees half of it.
+
+    Raises:
+        BackendError: If it cannot be written; an earlier file then stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    require_plain_file(temporary)
+    try:
+        with temporary.open("wb") as file:
+            file.writelines(lines)
+        temporary.replace(path)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise cannot_write(path, e) from e
+
+
+def replace_json(path: Path, value: JsonObject) -> None:
+    """Write a JSON file, as `replace_file` does."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n"
+    replace_file(path, [text.encode("utf-8", "backslashreplace")])
 
 
 def lock_folder(folder: Path) -> filelock.BaseFileLock:

@@ -29,6 +29,8 @@ from tale_dspy.runs.files import (
     open_for_appending,
     read_json,
     read_jsonl,
+    replace_file,
+    replace_json,
     require_plain_file,
 )
 from tale_dspy.runs.record import Record
@@ -140,30 +142,19 @@ class JournalFolder(ABC):
                 os.fsync(self._files[name])
 
     def rows_of(self, name: str) -> list[JsonObject]:
-        """Return the lines of a file beside the journal, or None if it is missing."""
+        """Return the lines of a file beside the journal; none if it is missing."""
         return read_jsonl(self.path / name)
 
     def replace(self, name: str, value: JsonObject) -> None:
         """Write a JSON file so that no reader sees half of it."""
-        text = json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n"
-        self._replace_file(name, [text.encode("utf-8", "backslashreplace")])
+        replace_json(self.path / name, value)
 
     def rewrite(self, name: str, rows: Iterable[JsonObject]) -> None:
         """Replace all lines of an appended file."""
-        self._replace_file(name, (_ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n" for row in rows))
+        lines = (_ENCODER.encode(row).encode("utf-8", "backslashreplace") + b"\n" for row in rows)
+        replace_file(self.path / name, lines)
         os.close(self._files[name])
         self._files[name] = open_for_appending(self.path / name)
-
-    def _replace_file(self, name: str, lines: Iterable[bytes]) -> None:
-        temporary = self.path / f".{name}.tmp"
-        require_plain_file(temporary)
-        try:
-            with temporary.open("wb") as file:
-                file.writelines(lines)
-            temporary.replace(self.path / name)
-        except OSError as e:
-            temporary.unlink(missing_ok=True)
-            raise cannot_write(self.path / name, e) from e
 
     def drop_results(self, rows: Iterable[JsonObject]) -> None:
         """Keep these results alone.

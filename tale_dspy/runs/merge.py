@@ -12,7 +12,7 @@ from pathlib import Path
 from tale_dspy.errors import RunFolderError
 from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.completeness import JOURNAL, check_calls, check_journals
-from tale_dspy.runs.files import cannot_write, iter_jsonl, require_plain_file
+from tale_dspy.runs.files import iter_jsonl, replace_json
 from tale_dspy.runs.records import Run, load_run
 
 
@@ -55,15 +55,7 @@ def merge_shards(folder: Path) -> MergedRun:
     answers, twice, usd = paid_twice(run.parts)
     check_calls(folder, answers, run.total.counts["calls"])
     merged = MergedRun(run, run.doubled, twice, usd)
-    path = folder / "summary.json"
-    temporary = folder / ".summary.json.tmp"
-    require_plain_file(temporary)
-    try:
-        text = json.dumps({**run.summary, **merged.to_json()}, ensure_ascii=False, indent=1, default=str) + "\n"
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    except OSError as e:
-        raise cannot_write(path, e) from e
+    replace_json(folder / "summary.json", {**run.summary, **merged.to_json()})
     return merged
 
 

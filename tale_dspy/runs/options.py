@@ -125,7 +125,7 @@ class RunOptions:
     allow_leak: bool = False
     """Whether evaluating on such questions is allowed; the run is then marked contaminated."""
     provenance: str | None = None
-    """Evidence mark of every figure, such as `simulated`."""
+    """What every figure is evidence of, such as `simulated`."""
     shard: str | None = None
     """`I/N`: ask only the questions of this part, in a folder of its own under `out`; the caps are divided by N."""
     batch: bool = False

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tale_dspy.runs.files import (
     open_for_appending,
     read_json,
     read_jsonl,
+    replace_file,
+    replace_json,
     require_plain_file,
 )
 
@@ -116,3 +119,18 @@ def test_a_folder_that_cannot_be_written_is_not_said_to_be_in_use(
     monkeypatch.setattr(filelock.FileLock, "_acquire", denied)
     with pytest.raises(BackendError, match="cannot be written: Permission denied"):
         lock_folder(tmp_path)
+
+
+def test_a_file_that_cannot_be_written_whole_stays_what_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "calls.jsonl"
+    file.write_bytes(b"before\n")
+
+    def lines() -> Iterator[bytes]:
+        yield b"half\n"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(BackendError, match="the disk is full"):
+        replace_file(file, lines())
+    assert file.read_bytes() == b"before\n" and list(tmp_path.iterdir()) == [file]
+    replace_json(tmp_path / "summary.json", {"n": 1, "text": "\ud800"})
+    assert read_json(tmp_path / "summary.json") == {"n": 1, "text": "\ud800"}, "half a pair of surrogates is text too"

@@ -22,7 +22,7 @@ from tale_dspy.runs.completeness import (
     check_shard_ids,
     unended_shards,
 )
-from tale_dspy.runs.files import cannot_write, iter_jsonl, require_plain_file
+from tale_dspy.runs.files import iter_jsonl, replace_json
 from tale_dspy.runs.records import checked_info
 from tale_dspy.runs.shards import joined_info
 
@@ -61,11 +61,7 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> MergedSearch | None:
     doubled = _check_shards(out, shards, summaries, None if unfinished else info)
     path = out / "run.json"
     if not path.exists():
-        require_plain_file(path)
-        try:
-            path.write_text(json.dumps({**info, "shards": None}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        except OSError as e:
-            raise cannot_write(path, e) from e
+        replace_json(path, {**info, "shards": None})
     folder = SearchFolder(out, info)
     try:
         parts = [out, *shards]
