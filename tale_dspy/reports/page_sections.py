@@ -16,7 +16,7 @@ from tale_dspy.reports.figure_registry import drawings
 from tale_dspy.reports.page import PageSection, ReportPage
 from tale_dspy.reports.question_explorer import CHANGE, FLIPS, question_explorer
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
-from tale_dspy.reports.rows import compact_table, distinct_names
+from tale_dspy.reports.rows import compact_table, distinct_names, sentences_of_evidence
 from tale_dspy.reports.search_explorer import search_explorer
 from tale_dspy.reports.search_run import (
     range_qualities,
@@ -27,7 +27,7 @@ from tale_dspy.reports.search_run import (
     searched_row,
 )
 from tale_dspy.reports.sources import ReportSources
-from tale_dspy.reports.text import by_programs, shorten_text
+from tale_dspy.reports.text import shorten_text
 from tale_dspy.reports.training_run import flatten_settings, settings_table, training_table
 
 MAX_VERDICTS = 4
@@ -56,7 +56,12 @@ def report_page(sources: ReportSources, drawn: Mapping[str, Sequence[Drawing]] |
     return ReportPage(
         title=_page_title(sources),
         verdicts=_verdict_sentences(sources),
-        evidence=_evidence_sentences(sources),
+        evidence=sentences_of_evidence(
+            [
+                *((row.program, row.provenance) for row in sources.rows),
+                *((f"search by {search.sampler}", search.provenance) for search in sources.searches),
+            ]
+        ),
         sections=sections,
         footer=f"Written by tale-dspy {version('tale-dspy')}. This file asks no other address for anything.",
         explorers=[*explorers, *searched],
@@ -125,16 +130,6 @@ def _verdict_sentences(sources: ReportSources) -> list[str]:
             f"questions, {number(row.net_tokens)} output tokens per question."
         )
     return [*sentences, *map(search_sentence, sources.searches), *(t.verdict for t in sources.trainings)]
-
-
-def _evidence_sentences(sources: ReportSources) -> list[str]:
-    marks = by_programs(
-        [(shorten_text(row.program, 40), row.provenance) for row in sources.rows]
-        + [(f"search by {search.sampler}", search.provenance) for search in sources.searches]
-    )
-    if len(marks) == 1:
-        return [f"Evidence: {provenance}." for provenance in marks]
-    return [f"Evidence of {programs}: {provenance}." for provenance, programs in marks.items()]
 
 
 def _run_sections(

@@ -17,7 +17,7 @@ from tale_dspy.reports.elasticity import curve_table
 from tale_dspy.reports.figure_registry import drawings
 from tale_dspy.reports.page import PAGE_MARKER, REPORT, write_page
 from tale_dspy.reports.page_sections import report_page
-from tale_dspy.reports.rows import ReportRow, compact_table, evidence_marks, runs_table
+from tale_dspy.reports.rows import ReportRow, compact_table, provenance_notes, runs_table
 from tale_dspy.reports.search_run import searched_row
 from tale_dspy.reports.sources import ReportSources
 
@@ -80,7 +80,7 @@ def _table_files(sources: ReportSources) -> dict[str, str]:
     rows = [*sources.rows, *map(searched_row, sources.searches)]
     texts = {
         "table.md": runs_table(rows).known().markdown(),
-        "table.tex": compact_table(rows, evidence_marks(rows)).latex(),
+        "table.tex": compact_table(rows, provenance_notes(rows)).latex(),
         "table.csv": runs_table(rows).csv(),
         "table.json": json.dumps(to_json(rows), indent=2, ensure_ascii=False) + "\n",
     }

@@ -323,7 +323,7 @@ def compact_table(rows: Sequence[ReportRow], notes: Sequence[str] = ()) -> Repor
 
     Args:
         rows: The rows.
-        notes: Sentences to put first, such as `evidence_marks`.
+        notes: Sentences to put first, such as `provenance_notes`.
     """
     table = runs_table(rows).known()
     shareable = [column for column in table.columns if column.name in ("Model", "Data")]
@@ -346,7 +346,7 @@ def row_notes(rows: Sequence[ReportRow]) -> list[str]:
     return [CAPTION, *paired, *(f"{programs}: {note}" for note, programs in notes.items())]
 
 
-def evidence_marks(rows: Sequence[ReportRow]) -> list[str]:
+def provenance_notes(rows: Sequence[ReportRow]) -> list[str]:
     """Say each provenance once, with the programs it is of."""
     provenances = by_programs(zip(distinct_names(rows), (row.provenance for row in rows), strict=True))
     return [f"Evidence ({programs}): {provenance}" for provenance, programs in provenances.items()]
@@ -357,15 +357,16 @@ def provenance_sentences(rows: Sequence[ReportRow]) -> list[str]:
 
     Programs are named where their evidence differs.
     """
-    return _evidence_sentences([(row.program, row.provenance) for row in rows])
+    return sentences_of_evidence([(row.program, row.provenance) for row in rows])
 
 
 def run_provenance_sentences(runs: Sequence[Run]) -> list[str]:
     """Say for below a figure of runs what it is evidence of."""
-    return _evidence_sentences([(run.name, provenance_of(run)) for run in runs])
+    return sentences_of_evidence([(run.name, provenance_of(run)) for run in runs])
 
 
-def _evidence_sentences(provenances: Sequence[tuple[str, str]]) -> list[str]:
+def sentences_of_evidence(provenances: Sequence[tuple[str, str]]) -> list[str]:
+    """Say what programs are evidence of, given pairs of program and provenance."""
     groups = by_programs((shorten_text(program, 40), provenance) for program, provenance in provenances)
     if len(groups) <= 1:
         return [f"Evidence: {provenance}." for provenance in groups]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tale_dspy.comparison.formatting import number, p_text
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
-from tale_dspy.reports.rows import CAPTION, COLUMNS, INTERVALS, ReportRow, evidence_marks, row_notes
+from tale_dspy.reports.rows import CAPTION, COLUMNS, INTERVALS, ReportRow, provenance_notes, row_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,7 @@ def rich_table(rows: Sequence[ReportRow], width: int = 100) -> "Table":
 
     Below 150 columns, figures that belong together share a cell. A single run has no columns of differences.
     """
-    table = ReportTable(_WIDE if width >= WIDE else _STACKED, rows, [*evidence_marks(rows), *row_notes(rows)])
+    table = ReportTable(_WIDE if width >= WIDE else _STACKED, rows, [*provenance_notes(rows), *row_notes(rows)])
     if all(row.tokens_per_right is None for row in rows):
         table = table.without({_PER_RIGHT})
     if len(rows) == 1:

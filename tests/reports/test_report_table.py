@@ -11,11 +11,11 @@ from rich.console import Console
 
 from tale_dspy.reports.report_folder import to_json
 from tale_dspy.reports.report_table import ReportTable, TableColumn, latex_text
-from tale_dspy.reports.rows import ReportRow, compact_table, evidence_marks, report_rows, runs_table
+from tale_dspy.reports.rows import ReportRow, compact_table, provenance_notes, report_rows, runs_table
 
 
 def latex(rows: Sequence[ReportRow]) -> str:
-    return compact_table(rows, evidence_marks(rows)).latex()
+    return compact_table(rows, provenance_notes(rows)).latex()
 
 
 HOSTILE = r"a|b_c*d`e [[18]] [/red] {x} \n $5$ & #1 ~^<> 50% 中 é -- ", "*star", "[0pt]", "new\nline"
