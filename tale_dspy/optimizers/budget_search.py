@@ -37,6 +37,7 @@ from tale_dspy.programs.estimators.estimator import input_signature
 from tale_dspy.programs.tale_ep import TaleEP
 from tale_dspy.protocols import JsonObject, Program
 from tale_dspy.runs.describe import describe_run
+from tale_dspy.runs.engine import stop_word
 from tale_dspy.runs.options import RunOptions, Tally
 from tale_dspy.runs.questions import questions_of
 from tale_dspy.runs.scoring import Metric
@@ -250,6 +251,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         tally = Tally(total=len(names) * job.size)
         program = copy_program(student)
         calls, usd = 0, []
+        fault: BaseException | None = None
         try:
             for name in names:
                 with self.caps.next_ledger(self.options.price) as ledger:
@@ -269,8 +271,11 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
                     break
         except SpendCapReached as e:  # nothing is left for the next predictor
             self.stopped = str(e)
+        except BaseException as e:  # such as Ctrl-C: the summary says that the search is not finished
+            fault = e
+            raise
         finally:
-            self._sum_up(job, calls, total_cost(usd), time.perf_counter() - started)
+            self._sum_up(job, calls, total_cost(usd), time.perf_counter() - started, fault)
         if self.stopped and not self.rows:
             raise SpendCapReached(self.stopped, self.caps.ledger)
         if self.stopped:
@@ -294,7 +299,9 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
             make = EFFORT_ESTIMATORS.get(self._estimator_name, self.estimator)
         return replace_module(program, module, with_estimator(module, make(rows, signature)))
 
-    def _sum_up(self, job: SearchJob, calls: int, usd: float | None, seconds: float) -> None:
+    def _sum_up(
+        self, job: SearchJob, calls: int, usd: float | None, seconds: float, fault: BaseException | None
+    ) -> None:
         """Set the summary, and write it."""
         if job.folder:
             calls, usd = job.folder.cost()
@@ -303,7 +310,7 @@ class BudgetSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self.summary = {
             **search_summary(self.info, self.rows, calls, usd, seconds, place),
             "notices": list(self.notices.values()),
-            "stopped": self.stopped and "cap",
+            "stopped": (self.stopped and "cap") if fault is None else stop_word(fault),
             "message": self.stopped,
         }
         if job.folder:

@@ -149,7 +149,7 @@ class _Evaluation:
         try:
             cap = self.runner.run(self._to_do(), self._ask_question, self._keep_records, lambda record: record.error)
         except BaseException as fault:
-            self._finish_run(started, _stop_word(fault))
+            self._finish_run(started, stop_word(fault))
             raise
         return self._finish_run(started, "cap", str(cap)) if cap else self._finish_run(started, None)
 
@@ -211,7 +211,7 @@ class _Evaluation:
         return run
 
 
-def _stop_word(fault: BaseException) -> str:
+def stop_word(fault: BaseException) -> str:
     """Say in a word how a run ended that did not finish."""
     if isinstance(fault, BatchWaiting):
         return "waiting"

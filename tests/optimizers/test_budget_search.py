@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tale_dspy.programs.estimators.estimator import BudgetEstimator
 from tale_dspy.programs.estimators.few_shot_estimator import FewShotEstimator
 from tale_dspy.programs.estimators.regression_estimator import RegressionEstimator
 from tale_dspy.programs.state import seen_by
+from tale_dspy.runs.options import Tally
 from tale_dspy.testing import Faults, Reply, Request, ScriptedServer
 
 CHEAP = Price(1e-6, 1e-6)
@@ -197,6 +199,20 @@ def test_predictors_are_searched_one_after_the_other_under_the_programs_metric(t
     solve = [r for r in search.rows if r.predictor == "solve"]
     assert len(solve) == 4 and all(r.inputs and r.inputs.keys() == {"question", "hint"} for r in solve)
     assert search.rows[0].vanilla.tokens == LONGEST  # the tokens of the one predictor, and not of both
+
+
+def test_the_summary_of_an_interrupted_search_says_so_until_it_is_finished(student: Any, tmp_path: Path) -> None:
+    def interrupt(tally: Tally) -> None:
+        if tally.done == 4:
+            raise KeyboardInterrupt
+
+    with elastic_server() as server:
+        options: dict[str, Any] = {"lm": asking(server), "out": tmp_path / "s", "sampler": "halving"}
+        for progress, stopped in ((interrupt, "interrupted"), (None, None)):
+            search = BudgetSearch(**options, progress=progress)
+            with pytest.raises(KeyboardInterrupt) if progress else nullcontext():
+                search.compile(student, trainset=TRAIN)
+            assert json.loads((tmp_path / "s" / "summary.json").read_text())["stopped"] == stopped
 
 
 def test_a_cap_keeps_what_is_finished_and_learns_from_it(student: Any, caplog: pytest.LogCaptureFixture) -> None:

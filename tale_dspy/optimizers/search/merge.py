@@ -79,8 +79,9 @@ def merge_searches(out: Path, shards: Sequence[Path]) -> MergedSearch | None:
 
 
 def _stopped_shards(out: Path, summaries: Sequence[JsonObject]) -> str | None:
-    count = sum(summary.get("stopped") is not None for summary in summaries)
-    return f"{count} of {len(summaries)} shards in {out} were stopped by a cap" if count else None
+    words = [summary["stopped"] for summary in summaries if summary.get("stopped") is not None]
+    cause = "were stopped by a cap" if set(words) == {"cap"} else "did not end by themselves"
+    return f"{len(words)} of {len(summaries)} shards in {out} {cause}" if words else None
 
 
 def _check_shards(out: Path, shards: Sequence[Path], summaries: Sequence[JsonObject], info: JsonObject | None) -> int:
