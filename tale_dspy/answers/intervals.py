@@ -35,11 +35,14 @@ def as_interval(text: str, other: str) -> str:
         >>> as_interval("x < 7", "x < 8")
         'x < 7'
     """
-    if max(len(text), len(other)) > MAX_CHARS or not (_INTERVAL.search(other) or _SETS.search(other)):
+    is_set = _INTERVAL.search(other) or _SETS.search(other)
+    if max(len(text), len(other)) > MAX_CHARS or not (is_set or _MEMBER.match(text.strip("$ "))):
         return text
     plain = normalize_latex(text, keep_fractions=True)
     if member := _MEMBER.match(plain):
         return _REALS.sub(lambda _: r"(-\infty, \infty)", plain[member.end() :])
+    if not is_set:
+        return text
     if _REALS.fullmatch(plain):
         return r"(-\infty, \infty)"
     intervals = [_bounds(piece) for piece in _OR.split(plain)]

@@ -166,7 +166,7 @@ def leading_number(line: str) -> str | None:
     if _IN_WORDS.match(rest):
         return None
     attached = rest[: _end_of_match(_ATTACHED, rest)]
-    if _SEVERAL.match(rest) or (attached.strip("*_") and read_quantity(first[0] + attached) is None):
+    if _SEVERAL.match(rest) or (attached.strip("*_)") and read_quantity(first[0] + attached) is None):
         return sentence
     return first[0].strip()
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tale_dspy.errors import RunFolderError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.folder import JournalFolder, JournalKey
 
 BATCHES_FILE = "batches.jsonl"
@@ -56,6 +57,30 @@ class PlannedBatch:
     """Custom ids whose answer is not in the journal yet."""
 
 
+def _read_plan(row: JsonObject) -> PlannedBatch:
+    """Read a `planned` line.
+
+    Raises:
+        KeyError: If it lacks something.
+        TypeError: If something in it is of another type.
+        ValueError: If a request is no list of three.
+    """
+    requests = []
+    for request in row["requests"]:
+        custom_id, sample, repeat = request
+        if not isinstance(request, list) or not isinstance(custom_id, str) or not isinstance(sample, str):
+            raise TypeError(request)
+        if type(repeat) is not int:
+            raise TypeError(request)
+        requests.append(PlannedRequest(custom_id, sample, repeat))
+    number, planned_at, reserved_usd = row["round"], row["time"], row["reserved_usd"]
+    if not isinstance(row["batch"], str) or type(number) is not int or number < 1:
+        raise TypeError(row["batch"])
+    if not isinstance(planned_at, int | float) or not isinstance(reserved_usd, int | float) or reserved_usd < 0:
+        raise TypeError(reserved_usd)
+    return PlannedBatch(row["batch"], number, planned_at, requests, reserved_usd)
+
+
 def request_key(journal_key: JournalKey, number: int) -> str:
     """Hash a call's key in the journal and how many requests it made before."""
     text = "\0".join(map(str, (*journal_key, number)))
@@ -82,21 +107,32 @@ class BatchLog:
         self._batches_of_round: Counter[int] = Counter()
         self.attempts: Counter[str] = Counter()
         self._used: set[str] = set()
+        self._planned: dict[str, PlannedBatch] = {}
         for row in folder.rows_of(BATCHES_FILE):
             self._take(row)
 
     def _take(self, row: dict[str, Any]) -> None:
         try:
-            if row["event"] == "planned":
-                requests = [PlannedRequest(*request) for request in row["requests"]]
-                batch = PlannedBatch(row["batch"], row["round"], row["time"], requests, row["reserved_usd"])
-                self._plan(batch)
-            elif row["event"] == "submitted":
-                self.open[row["batch"]].batch_id = row["batch_id"]
-            else:
-                self._end(self.open[row["batch"]], row["event"])
+            event, name = row["event"], row["batch"]
+            if event == "planned":
+                batch = _read_plan(row)
+                if name not in self._planned:  # a line may be doubled, by whoever copied the file
+                    self._plan(batch)
+            elif name not in self._planned or event not in ("submitted", *_ENDS):
+                raise ValueError(event)
+            elif event == "submitted":
+                self._take_id(self._planned[name], row["batch_id"])
+            elif name in self.open:
+                self._end(self.open[name], event)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RunFolderError(f"{BATCHES_FILE} holds a line that no version writes: {row!r:.80}") from e
+
+    def _take_id(self, batch: PlannedBatch, batch_id: object) -> None:
+        if not isinstance(batch_id, str) or not batch_id:
+            raise TypeError(batch_id)
+        if batch.batch_id != batch_id and (batch.batch_id is not None or batch.name not in self.open):
+            raise ValueError(batch_id)  # a second id, or one of a batch that has ended without any
+        batch.batch_id = batch_id
 
     @property
     def rounds(self) -> int:
@@ -130,6 +166,7 @@ class BatchLog:
 
     def _plan(self, batch: PlannedBatch) -> None:
         self.open[batch.name] = batch
+        self._planned[batch.name] = batch
         self._batches_of_round[batch.round] += 1
         batch.unsettled = {request.custom_id for request in batch.requests}
         self._used |= batch.unsettled

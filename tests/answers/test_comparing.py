@@ -92,6 +92,7 @@ def test_another_text_another_list_or_none_are_not_equal(answer: object, gold: o
         (r"\pm 1, \pm 2", "1, -1, 2, -2"),
         ("2 < x < 5", "(2, 5)"),
         (r"x \in [-2, 7]", "[-2, 7]"),
+        (r"x \in \{1, 2\}", "1, 2"),
         ("π/2", r"\frac{\pi}{2}"),
         ("1.5707963", r"\frac{\pi}{2}"),
         ("log(100)", "2"),

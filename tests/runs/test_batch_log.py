@@ -1,5 +1,6 @@
 """`batches.jsonl` after a kill at any line: what is open, what was tried, and ids that never come twice."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tale_dspy.errors import RunFolderError
+from tale_dspy.protocols import JsonObject
 from tale_dspy.runs.batch_log import BATCHES_FILE, BatchLog, request_key
 from tale_dspy.runs.folder import RunFolder
 
@@ -59,5 +61,42 @@ def test_answers_that_the_journal_has_are_forgotten(folder: RunFolder) -> None:
 
 def test_a_foreign_line_is_refused(folder: RunFolder) -> None:
     (folder.path / BATCHES_FILE).write_text('{"event": "submitted", "batch": "x"}\n')
+    with pytest.raises(RunFolderError, match="holds a line that no version writes"):
+        BatchLog(folder)
+
+
+PLAN: JsonObject = {"event": "planned", "batch": "a", "round": 1, "time": 1.0, "reserved_usd": 0.5}
+PLAN["requests"] = [[f"{KEY}-1", "q", 0]]
+SUBMITTED, COLLECTED = {"event": "submitted", "batch": "a", "batch_id": "b"}, {"event": "collected", "batch": "a"}
+
+
+def write(folder: RunFolder, *rows: JsonObject) -> None:
+    (folder.path / BATCHES_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    "rows", [[PLAN, PLAN, SUBMITTED, COLLECTED], [PLAN, SUBMITTED, SUBMITTED, COLLECTED, COLLECTED]]
+)
+def test_a_doubled_line_counts_once(folder: RunFolder, rows: list[JsonObject]) -> None:
+    for doubled in (rows, rows + rows):
+        write(folder, *doubled)
+        log = BatchLog(folder)
+        assert (log.open, log.rounds, log.attempts[KEY]) == ({}, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        *([PLAN | change] for change in ({"round": "1"}, {"round": 0}, {"time": None}, {"reserved_usd": -1})),
+        *([PLAN | {"requests": requests}] for requests in (["abc"], {"abc": 1}, [[f"{KEY}-1", "q", "0"]])),
+        [PLAN | {"batch": None}],
+        [PLAN, SUBMITTED | {"batch_id": None}],
+        [PLAN, SUBMITTED, SUBMITTED | {"batch_id": "other"}],
+        [PLAN, {"event": "lost", "batch": "a"}, SUBMITTED],
+        [PLAN, SUBMITTED, COLLECTED, {"event": "cancelled", "batch": "a"}],
+    ],
+)
+def test_a_line_of_other_types_or_against_an_earlier_one_is_refused(folder: RunFolder, rows: list[JsonObject]) -> None:
+    write(folder, *rows)
     with pytest.raises(RunFolderError, match="holds a line that no version writes"):
         BatchLog(folder)
