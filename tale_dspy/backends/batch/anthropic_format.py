@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from tale_dspy.backends.batch.batch_http import BatchHTTP
+from tale_dspy.backends.batch.batch_http import BatchHTTP, result_row
 from tale_dspy.backends.batch.client import (
     CLOCK_SKEW_S,
     NO_RESULT_STATUS,
@@ -95,8 +95,8 @@ class AnthropicBatchClient:
     async def results(self, batch_id: str) -> AsyncIterator[BatchResult]:
         """Yield what the file of results holds; see `BatchClient`."""
         async for line in self._http.lines(f"{self._url}/{batch_id}/results"):
-            if line.strip():
-                yield _result_of(json.loads(line))
+            if (row := result_row(line)) is not None:
+                yield _result_of(row)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,8 +128,9 @@ def _created_at(batch: dict[str, Any]) -> float:
 
 def _result_of(row: dict[str, Any]) -> BatchResult:
     custom_id = str(row.get("custom_id"))
-    result: dict[str, Any] = row.get("result") or {}
-    if result.get("type") == "succeeded":
+    stated = row.get("result")
+    result: dict[str, Any] = stated if isinstance(stated, dict) else {}
+    if result.get("type") == "succeeded" and "message" in result:
         return BatchResult(custom_id, HTTPReply(200, json.dumps(result["message"]).encode()), False)
     if result.get("type") != "errored":  # expired or canceled
         error = {"type": "error", "error": {"type": "timeout_error", "message": f"the request {result.get('type')}"}}

@@ -1,6 +1,7 @@
 """HTTP for batch APIs: headers of an LM call, retries, one-sentence errors."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -21,6 +22,24 @@ _rng = random.Random()
 
 class UnclearSendError(BackendError):
     """A request whose reply did not come: the provider may have acted on it."""
+
+
+def result_row(line: str | bytes) -> dict[str, Any] | None:
+    """Read one line of a file of results.
+
+    Returns:
+        The row; None for a blank line and one that is no JSON object, whose request then has no result, and is sent
+        again.
+
+    Example:
+        >>> result_row('{"custom_id": "a"}'), result_row('{"custom_id": "a", "resp')
+        ({'custom_id': 'a'}, None)
+    """
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 class BatchHTTP:

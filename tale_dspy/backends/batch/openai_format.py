@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
-from tale_dspy.backends.batch.batch_http import BatchHTTP
+from tale_dspy.backends.batch.batch_http import BatchHTTP, result_row
 from tale_dspy.backends.batch.client import (
     CLOCK_SKEW_S,
     NO_RESULT_STATUS,
@@ -95,8 +95,8 @@ class OpenAIBatchClient:
             if not batch.get(name):
                 continue
             async for line in self._http.lines(f"{self._base}/files/{batch[name]}/content"):
-                if line.strip():
-                    yield _result_of(json.loads(line))
+                if (row := result_row(line)) is not None:
+                    yield _result_of(row)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -110,7 +110,8 @@ class OpenAIBatchClient:
 
 def _result_of(row: dict[str, Any]) -> BatchResult:
     custom_id = str(row.get("custom_id"))
-    response: dict[str, Any] = row.get("response") or {}
+    stated = row.get("response")
+    response: dict[str, Any] = stated if isinstance(stated, dict) else {}
     status = response.get("status_code")
     if not isinstance(status, int):  # expired or cancelled before it was sent to the model
         return BatchResult(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tale_dspy.backends.batch.batch_http import BatchHTTP, UnclearSendError
+from tale_dspy.backends.batch.batch_http import BatchHTTP, UnclearSendError, result_row
 from tale_dspy.errors import BackendError
 from tale_dspy.testing.server import ScriptedServer
 from tale_dspy.testing.wire import HttpMessage, WireAnswer
@@ -70,3 +70,11 @@ def test_lines_are_cut_at_newlines_alone() -> None:
         b"",
         b"c\x0bd",
     ]
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b" \n", b'{"custom_id": "a", "resp', b"[1]", b"null", b"\xff\xfe{", b"[" * 100_000]
+)
+def test_a_broken_line_of_results_is_no_row(line: bytes) -> None:
+    assert result_row(line) is None
+    assert result_row(b'{"custom_id": "a"}') == {"custom_id": "a"}

@@ -9,7 +9,7 @@ from batch_requests import REQUESTS, round_trip, use_client
 
 from tale_dspy.backends.batch.batch_http import BatchHTTP
 from tale_dspy.backends.batch.client import BatchClient, OverTokenLimitError
-from tale_dspy.backends.batch.openai_format import OpenAIBatchClient
+from tale_dspy.backends.batch.openai_format import OpenAIBatchClient, _result_of
 from tale_dspy.errors import BackendError
 from tale_dspy.testing.batches import BatchFaults, BatchServer
 from tale_dspy.testing.server import ScriptedServer
@@ -67,3 +67,8 @@ def test_a_batch_over_the_token_limit_says_so() -> None:
 def test_a_server_without_batches_is_named() -> None:
     with ScriptedServer("4") as server, pytest.raises(BackendError, match=f"{server.url}/files does not exist"):
         with_client(server, round_trip)
+
+
+@pytest.mark.parametrize("response", [None, "busy", [], {"status_code": "200"}])
+def test_a_result_without_a_response_is_sent_again(response: Any) -> None:
+    assert _result_of({"custom_id": "a", "response": response}).send_again
