@@ -154,18 +154,20 @@ def doubled(settings: SettingsView) -> RequestSettings:
     """Return the settings that hold thinking tokens, with twice as many."""
     grown: RequestSettings = {}
     for path in parameter_names().numbers:
+        *parents, last = path
         holder: Any = settings
-        for name in path[:-1]:
+        for name in parents:
             holder = holder.get(name) if isinstance(holder, Mapping) else None
-        number = holder.get(path[-1]) if isinstance(holder, Mapping) else None
-        if isinstance(number, int) and not isinstance(number, bool) and number > 0:
-            place: Any = grown.setdefault(path[0], _copy_value(settings[path[0]]) if len(path) > 1 else None)
-            for name in path[1:-1]:
-                place = place[name]
-            if len(path) == 1:
-                grown[path[0]] = 2 * number
-            else:
-                place[path[-1]] = 2 * number
+        number = holder.get(last) if isinstance(holder, Mapping) else None
+        if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
+            continue
+        if not parents:
+            grown[last] = 2 * number
+            continue
+        place: Any = grown.setdefault(parents[0], _copy_value(settings[parents[0]]))
+        for name in parents[1:]:
+            place = place[name]
+        place[last] = 2 * number
     return grown
 
 
