@@ -7,9 +7,10 @@
 
 The questions are those of `embedded:test`, or of `--data`, in the prompt of the vanilla chain of thought, answered
 greedily: the median of some alternating rounds. The same questions go to `transformers serve --continuous-batching`, a
-process of its own, from as many threads, and with `--generate` to the same weights by `generate` of transformers, in
-padded batches of as many rows, in the order of the data (with `--dtype int8` in the files' precision). Then it is
-counted how many replies are the same among others as alone, and in another order.
+process of its own, from as many threads, and with `--generate` to the same weights by `generate` of transformers, in a
+process of its own, too (teams of OpenMP threads slow each other down), in padded batches of as many rows, in the order of
+the data (with `--dtype int8` in the files' precision). Then it is counted how many replies are the same among others as
+alone, and in another order.
 """
 
 import argparse
@@ -108,11 +109,11 @@ def generate_all(engine: Any, requests: list[Any], rows: int, most: int) -> Roun
     import torch
 
     from tale_dspy.backends.local.chat_template import render_prompt
-    from tale_dspy.backends.local.weights import load_model
+    from tale_dspy.backends.local.weights import load_model, load_prompt_tokenizer
 
-    tokenizer = engine.load().tokenizer._tokenizer
-    ends = sorted(engine.load().tokenizer.ends)
     model = load_model(engine._base_folder, engine.options["device"], reference_dtype(engine.options["dtype"]))
+    prompt_tokenizer = load_prompt_tokenizer(engine._base_folder, model)
+    tokenizer, ends = prompt_tokenizer._tokenizer, sorted(prompt_tokenizer.ends)
     # Without this PyTorch copies the head's weight once a row: 29 GB for 64 rows of a vocabulary of 152,000.
     model.get_output_embeddings().register_forward_pre_hook(lambda head, args: (args[0].contiguous(), *args[1:]))
     tokenizer.padding_side, tokenizer.pad_token_id = "left", ends[0]
@@ -130,6 +131,21 @@ def generate_all(engine: Any, requests: list[Any], rows: int, most: int) -> Roun
                     TimedReply(tokenizer.decode(row[:end], skip_special_tokens=True), min(end + 1, len(row)))
                 )
     return Round(replies, time.perf_counter() - start)
+
+
+def generate_apart() -> Round:
+    """Measure `generate` in a process of its own, with the flags of this one."""
+    command = [sys.executable, *sys.argv, "--only-generate"]
+    round_ = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
+    return Round([TimedReply(*reply) for reply in round_["replies"]], round_["seconds"])
+
+
+def only_generate(args: argparse.Namespace) -> None:
+    """Print the replies of `generate`, and the seconds they took, as JSON."""
+    from tale_dspy.backends.local.engine import LocalEngine
+
+    engine = LocalEngine(args.model, dtype=args.dtype, max_batch=args.max_batch)
+    print(json.dumps(generate_all(engine, prompts(args.questions, args.data), args.callers, args.max_tokens)._asdict()))
 
 
 @contextlib.contextmanager
@@ -179,8 +195,7 @@ def compare(args: argparse.Namespace) -> None:
             for name, (ask, callers) in ways.items():
                 rounds_of.setdefault(name, []).append(ask_all(ask, requests, callers))
             if args.generate:
-                rows = generate_all(engine, requests, args.callers, args.max_tokens)
-                rounds_of.setdefault(f"generate, {args.callers} rows", []).append(rows)
+                rounds_of.setdefault(f"generate, {args.callers} rows", []).append(generate_apart())
     slow = statistics.median(r.rate for r in next(iter(rounds_of.values())))
     print(f"\n{args.model}: {len(requests)} questions, median of {args.rounds} alternating rounds (min - max)")
     print(f"{'':36}{'tokens':>9}{'seconds':>9}{'tokens/s':>10}{'':>18}{'times':>8}")
@@ -258,8 +273,9 @@ def main() -> None:
     parser.add_argument("--generate", action="store_true", help="compare with generate of transformers, too")
     parser.add_argument("--no-one", dest="one_by_one", action="store_false", help="leave out one after another")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--only-generate", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    (one if args.one else threads if args.threads else compare)(args)
+    (one if args.one else threads if args.threads else only_generate if args.only_generate else compare)(args)
 
 
 if __name__ == "__main__":

@@ -170,9 +170,10 @@ def run_command(
     results = trained.card["results"]
     if not json:
         say(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
+        program = f"budget:{plan.budgets[-1]}" if plan.budgets else evaluation.eval_program
         for model in (trained.model, merged):
             if model is not None:
-                say(f"try: tale eval {evaluation.eval_program} --model {model} --data DATA")
+                say(f"try: tale eval {program} --model {model} --data DATA")
     verdict = None if post_training is None else post_training.run(trained)
     if json:
         results_json = {"results": results, "model": trained.model, "out": str(out)}

@@ -32,7 +32,7 @@ tags: [tale, token-budget, lora, {strategy}]
 ---
 # A LoRA adapter that makes {name} answer shorter
 
-The base was {method}, arXiv 2412.18547. No budget has to stand in the prompt.
+The base was {method}, arXiv 2412.18547. {prompts}
 
 | | |
 |---|---|
@@ -50,7 +50,7 @@ of the questions it was trained on are in `{card}` under `seen`.
 
 ## How to use it
 
-    tale eval cot --model local:{base}+{folder} --data DATA
+    tale eval {program} --model local:{base}+{folder} --data DATA
     vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules tuned={folder}
     transformers serve MERGED --device auto  # which takes no adapters: `tale train ... --merge-to MERGED` merges it
 """
@@ -99,12 +99,19 @@ def _prompt_card(plan: TrainingPlan) -> JsonObject:
     first = plan.source[0].prompt
     messages = [] if isinstance(first, str) else first
     return {
+        "budgets": plan.budgets,
         "system": next((m["content"] for m in messages if m["role"] == "system"), None),
         "chat_template_sha256": None if template is None else hashlib.sha256(str(template).encode()).hexdigest(),
         "example": first,
         "text": first if isinstance(first, str) else render_prompt(plan.row_tokenizer.tokenizer, messages),
         "text_tokens": len(plan.rows[0].prompt),
     }
+
+
+def _prompts_sentence(plan: TrainingPlan) -> str:
+    if not plan.budgets:
+        return "No budget has to stand in the prompt."
+    return f"The prompt states a budget: that of its rows was {', '.join(map(str, plan.budgets))} tokens."
 
 
 def _readme_text(plan: TrainingPlan, results: Mapping[str, object]) -> str:
@@ -115,6 +122,8 @@ def _readme_text(plan: TrainingPlan, results: Mapping[str, object]) -> str:
         name=Path(config["base"]).name,
         strategy=options.strategy,
         method=_METHODS[options.strategy],
+        prompts=_prompts_sentence(plan),
+        program=f"budget:{plan.budgets[-1]}" if plan.budgets else "cot",
         base_sha256=config["base_sha256"],
         rows=len(plan.rows),
         tokens=plan.tokens,

@@ -65,6 +65,11 @@ class TrainingPlan:
     row_tokenizer: RowTokenizer
     shape: "ModelShape"
 
+    @cached_property
+    def budgets(self) -> list[int]:
+        """Tokens that the prompts of rows distilled with budgets allow, ascending."""
+        return sorted({row.budget for row in self.source if row.budget is not None})
+
     @property
     def batch(self) -> int:
         """Rows of a step."""

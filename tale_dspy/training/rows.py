@@ -32,6 +32,8 @@ class TrainRow:
     """The right answer, for rewards."""
     tokens: int | None = None
     """Completion tokens of the reply under the best budget: the budget of the question, for rewards."""
+    budget: int | None = None
+    """Tokens that the prompt allows, of rows that are distilled with budgets."""
 
 
 def read_rows(data: object, strategy: Strategy) -> list[TrainRow]:
@@ -85,12 +87,13 @@ def _check_row(where: str, values: object, strategy: Strategy) -> TrainRow:
     replies = tuple(_check_reply(where, column, cells[column]) for column in columns)
     if len(set(replies)) < len(replies):
         raise DataError(f"{where}: {' and '.join(columns)} are the same reply, so that nothing can be preferred")
-    id_, tokens, gold = cells.get("id"), cells.get("tokens"), cells.get("gold")
+    id_, tokens, gold, budget = (cells.get(column) for column in ("id", "tokens", "gold", "budget"))
     if strategy == "grpo" and gold is None:
         raise DataError(f"{where} has no gold, the right answer that is rewarded")
-    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int)):
-        raise DataError(f"{where}: tokens must be a whole number, got {tokens!r}")
-    return TrainRow(where, None if id_ is None else str(id_), prompt, replies, gold, tokens)
+    for column, number in (("tokens", tokens), ("budget", budget)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+            raise DataError(f"{where}: {column} must be a whole number, got {number!r}")
+    return TrainRow(where, None if id_ is None else str(id_), prompt, replies, gold, tokens, budget)
 
 
 def _check_messages(where: str, column: str, value: object) -> Messages:

@@ -34,7 +34,16 @@ def test_the_card_tells_base_data_options_and_results(trained: Any, base: Path) 
     assert card["data"]["rows"] == 2 and card["results"]["steps"] == 1 and card["options"]["epochs"] == 1
     assert card["prompt"]["text"].endswith("<|im_start|>assistant\n")
     text = (trained.path / "README.md").read_text()
+    assert "No budget has to stand in the prompt." in text and card["prompt"]["budgets"] == []
     assert card["base_sha256"] in text and f"--lora-modules tuned={trained.path}" in text
+
+
+def test_the_card_of_rows_with_budgets_says_that_a_budget_stands_in_the_prompt(base: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n}? Use less than {b} tokens:", "completion": "x", "budget": b} for n in (1, 2) for b in (80, 20)]
+    trained = train_sft(str(base), rows, tmp_path / "a", SftOptions(epochs=1))
+    text = (trained.path / "README.md").read_text()
+    assert trained.card["prompt"]["budgets"] == [20, 80]
+    assert "that of its rows was 20, 80 tokens" in text and "tale eval budget:80 --model" in text
 
 
 def test_an_evaluation_on_what_it_was_trained_on_is_refused(trained: Any) -> None:

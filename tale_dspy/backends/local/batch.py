@@ -46,7 +46,7 @@ class ContinuousBatch:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._decoder = decoder
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._device = device
         self._width = width
         self._stopped = stopped
@@ -158,14 +158,14 @@ class ContinuousBatch:
         tokens = choose_tokens(logits, [(job.sampling, job.rng) for job in jobs])
         ended: list[tuple[int, GenerationJob, str | None]] = []
         for number, (job, token) in enumerate(zip(jobs, tokens, strict=True), where.rows.start):
-            finish = None if token is None else self._tokenizer.push(job, token)
+            finish = None if token is None else self.tokenizer.push(job, token)
             if finish is not None or token is None:
                 ended.append((number, job, finish))
         # From the last on: `leave` puts the last row in the place of one that goes, and the numbers before it stay as
         # they are.
         for number, job, finish in reversed(ended):
             # May fail: while the job is a row, it would hear of it.
-            result = self._tokenizer.reply(job, finish) if finish else _NOT_FINITE
+            result = self.tokenizer.reply(job, finish) if finish else _NOT_FINITE
             self._remove_row(number)
             if finish is None:
                 self._cache.wipe()

@@ -58,26 +58,29 @@ class SharedModel:
             UsageError: If the device or the adapter cannot be used.
             DataError: If the model cannot be loaded.
         """
-        from tale_dspy.backends.local.batch import ContinuousBatch
-        from tale_dspy.backends.local.decoders import decoder_of
+        from tale_dspy.backends.local.threads import in_thread_of_its_own
 
         # An adapter that was trained anew lies at the same path: its stamp makes it another one.
         key = ("" if adapter is None else f"{adapter.resolve()} {files.stamp(adapter)}", width)
         with self._lock:
-            if self._model is None:
-                self._model = weights.load_model(self.folder, self._device, self._dtype)
-                self.worker.threads = _fixed_threads(self._model)
-            if self._tokenizer is None:
-                self._tokenizer = weights.load_prompt_tokenizer(self.folder, self._model)
             batch = self._batches.get(key)
             if batch is None:
-                model = self._model if adapter is None else self._with_adapter(adapter)
-                device = self._model.get_input_embeddings().weight.device
-                rows = width or rows_in_memory(self._model)
-                stopped = self.worker.stop.is_set
-                batch = ContinuousBatch(decoder_of(model), self._tokenizer, device, rows, stopped)
-                self._batches[key] = batch
-            return batch, self._tokenizer
+                batch = self._batches[key] = in_thread_of_its_own(lambda: self._load_batch(adapter, width))
+            return batch, batch.tokenizer
+
+    def _load_batch(self, adapter: Path | None, width: int | None) -> "ContinuousBatch":
+        from tale_dspy.backends.local.batch import ContinuousBatch
+        from tale_dspy.backends.local.decoders import decoder_of
+
+        if self._model is None:
+            self._model = weights.load_model(self.folder, self._device, self._dtype)
+            self.worker.threads = _fixed_threads(self._model)
+        if self._tokenizer is None:
+            self._tokenizer = weights.load_prompt_tokenizer(self.folder, self._model)
+        model = self._model if adapter is None else self._with_adapter(adapter)
+        device = self._model.get_input_embeddings().weight.device
+        rows = width or rows_in_memory(self._model)
+        return ContinuousBatch(decoder_of(model), self._tokenizer, device, rows, self.worker.stop.is_set)
 
     def _with_adapter(self, adapter: Path) -> Any:
         from tale_dspy.backends.local.decoders import SmallLlama

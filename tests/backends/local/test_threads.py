@@ -6,7 +6,13 @@ import pytest
 from tiny_models import config_of
 from transformers import AutoModelForCausalLM
 
-from tale_dspy.backends.local.threads import FIRST_INTERVAL, ThreadLimit, ThreadTuner, wants_one_thread
+from tale_dspy.backends.local.threads import (
+    FIRST_INTERVAL,
+    ThreadLimit,
+    ThreadTuner,
+    in_thread_of_its_own,
+    wants_one_thread,
+)
 
 
 @pytest.mark.parametrize(("size", "alone"), [(260, True), (200_000, False)])
@@ -14,6 +20,16 @@ def test_one_thread_writes_with_the_smallest_models(size: int, alone: bool) -> N
     model = AutoModelForCausalLM.from_config(config_of("llama", vocab_size=size))
     assert wants_one_thread(model) is alone
     assert not wants_one_thread(model.to("meta"))
+
+
+def test_what_a_model_is_loaded_in_ends_before_the_model_writes() -> None:
+    thread = in_thread_of_its_own(threading.current_thread)
+    assert thread is not threading.current_thread() and not thread.is_alive()
+
+
+def test_an_error_of_loading_is_raised_where_it_was_asked_for() -> None:
+    with pytest.raises(ZeroDivisionError):
+        in_thread_of_its_own(lambda: 1 / 0)
 
 
 def run(tuner: ThreadTuner, seconds: dict[int, float], steps: int, rows: int = 8) -> list[int]:
