@@ -7,10 +7,10 @@
 
 The questions are those of `embedded:test`, or of `--data`, in the prompt of the vanilla chain of thought, answered
 greedily: the median of some alternating rounds. The same questions go to `transformers serve --continuous-batching`, a
-process of its own, from as many threads, and with `--generate` to the same weights by `generate` of transformers, in a
-process of its own, too (teams of OpenMP threads slow each other down), in padded batches of as many rows, in the order of
-the data (with `--dtype int8` in the files' precision). Then it is counted how many replies are the same among others as
-alone, and in another order.
+process of its own, from as many threads, and with `--generate` to the same weights by `generate` of transformers, in
+padded batches of as many rows, in the order of the data (with `--dtype int8` in the files' precision), in a process of
+its own, too, since teams of OpenMP threads slow each other down. Then it is counted how many replies are the same among
+others as alone, and in another order.
 """
 
 import argparse

@@ -39,7 +39,9 @@ def test_the_card_tells_base_data_options_and_results(trained: Any, base: Path) 
 
 
 def test_the_card_of_rows_with_budgets_says_that_a_budget_stands_in_the_prompt(base: Path, tmp_path: Path) -> None:
-    rows = [{"prompt": f"{n}? Use less than {b} tokens:", "completion": "x", "budget": b} for n in (1, 2) for b in (80, 20)]
+    rows = [
+        {"prompt": f"{n}? Use less than {b} tokens:", "completion": "x", "budget": b} for n in (1, 2) for b in (80, 20)
+    ]
     trained = train_sft(str(base), rows, tmp_path / "a", SftOptions(epochs=1))
     text = (trained.path / "README.md").read_text()
     assert trained.card["prompt"]["budgets"] == [20, 80]
