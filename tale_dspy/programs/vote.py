@@ -4,7 +4,7 @@ It stops as soon as further replies can hardly change the answer.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -13,7 +13,7 @@ import dspy
 from dspy import AdapterParseError
 
 from tale_dspy.accounting.calls import Call, record_calls
-from tale_dspy.accounting.receipts import Receipt, status_of
+from tale_dspy.accounting.receipts import Receipt, Status, status_of
 from tale_dspy.errors import StateError, UsageError
 from tale_dspy.programs.base import TaleModule, TalePrediction, with_receipt
 from tale_dspy.programs.budgeted_module import BudgetedModule
@@ -84,7 +84,7 @@ class Vote(RegisteredModule):
     are asked for together, at once under asyncio, so that as many are paid as one after another.
 
     Answers are compared as `tale_dspy.answers` judges them, field by field, the reasoning aside. A reply without an
-    answer is no vote for any, but counts as one of `max_votes`. Of a budgeted program the first reply's budget holds
+    answer, or cut at its limit, is no vote for any, but counts as one of `max_votes`. Of a budgeted program the first reply's budget holds
     for all votes of the question: it is estimated once. The prediction is the first reply with the winning answer; its
     receipt holds the calls of all of them, and how many voted for it.
 
@@ -137,8 +137,9 @@ class Vote(RegisteredModule):
                 if tally.replies == 0 and isinstance(self.program, BudgetedModule):
                     missing = 1  # its budget holds for the rest
                 numbers = range(tally.replies, tally.replies + missing)
-                for reply in (yield gathered([self._one_vote(kwargs, number, options) for number in numbers])):
-                    tally.add(reply)
+                votes = yield gathered([self._one_vote(kwargs, number, options) for number in numbers])
+                for reply, reply_calls in votes:
+                    tally.add(reply, reply_calls)
                 kwargs = self._with_budget(kwargs, tally.first)
         return self._winning_prediction(tally, calls)
 
@@ -149,12 +150,12 @@ class Vote(RegisteredModule):
         if options.temperature is not None:
             draw["temperature"] = options.temperature
         if isinstance(self.program, TaleModule | dspy.Predict | dspy.ChainOfThought):
-            return _none_if_unreadable(call_of(self.program, {**kwargs, "config": {**draw, **call_config}}))
+            return _recorded_vote(call_of(self.program, {**kwargs, "config": {**draw, **call_config}}))
         # A program of the user's takes no settings of a call: its LMs are copied with them.
         lm = dspy.settings.lm
         scope = nullcontext() if lm is None else dspy.context(lm=lm.copy(**draw))
         program = copy_program(self.program, lambda other: other.copy(**draw))
-        return _none_if_unreadable(call_of(program, kwargs), scope)
+        return _recorded_vote(call_of(program, kwargs), scope)
 
     def _with_budget(self, kwargs: CallArguments, first: object) -> CallArguments:
         """Give later votes the budget that the first reply's call was sent.
@@ -171,17 +172,24 @@ class Vote(RegisteredModule):
         return {**kwargs, **budget_sent}
 
     def _winning_prediction(self, tally: "VoteTally", calls: list[Call]) -> TalePrediction:
-        winner = tally.winner
-        inner = winner._receipt if isinstance(winner, TalePrediction) else None
-        base = inner or Receipt(program=type(self).__name__)
-        answered = bool(tally.groups)
+        winner, first = tally.winner, _receipt_of(tally.first)
+        base = _receipt_of(winner) or Receipt(program=type(self).__name__)
+        if first is not None and base.budget_source == "given":  # the first reply's, handed on to the later ones
+            base = replace(
+                base,
+                budget_source=first.budget_source,
+                fallback_reason=first.fallback_reason,
+                estimate=first.estimate,
+                estimate_text=first.estimate_text,
+            )
+        leading = tally.ranked[0] if tally.groups else []
         receipt = replace(
             base,
             program=type(self).__name__,
-            status="answered" if answered else status_of(calls, False),
+            status="answered" if leading else tally.first_status,
             calls=calls,
             votes=tally.replies,
-            votes_for_answer=len(tally.groups[0]) if answered else 0,
+            votes_for_answer=len(leading),
         )
         return with_receipt(winner, receipt)
 
@@ -216,18 +224,32 @@ class Vote(RegisteredModule):
 
 @dataclass
 class VoteTally:
-    """The replies of one question, grouped by answer, the largest group first."""
+    """The replies of one question, grouped by answer."""
 
     replies: int = 0
     first: Any = None
+    first_status: Status = "unreadable"
+    """How the first reply ended."""
     groups: list[list[Any]] = field(default_factory=list)
+    """In the order of their first replies."""
 
-    def add(self, reply: object) -> None:
-        """Count a reply; None and one without any answer are votes for none."""
+    def add(self, reply: object, calls: Sequence[Call] = ()) -> None:
+        """Count a reply.
+
+        None, one without any answer and one that was cut are votes for none.
+
+        Args:
+            reply: A prediction, or None where it could not be read.
+            calls: Its LM calls, which say how it ended where it has no receipt.
+        """
         self.replies += 1
+        names = [] if reply is None else _answer_fields(reply)
+        receipt = _receipt_of(reply)
+        status = status_of(calls, bool(names)) if receipt is None else receipt.status
         if self.first is None:
-            self.first = reply
-        if reply is None or not (names := _answer_fields(reply)):
+            self.first, self.first_status = reply, status
+        # What looks like an answer in a reply that was cut may be a step.
+        if not names or status != "answered":
             return
         for group in self.groups:
             if answers_agree(group[0], reply, names):
@@ -235,7 +257,11 @@ class VoteTally:
                 break
         else:
             self.groups.append([reply])
-        self.groups.sort(key=len, reverse=True)  # stable: of equal groups the older leads
+
+    @property
+    def ranked(self) -> list[list[Any]]:
+        """The groups, the largest first; of equal ones the one that was begun first."""
+        return sorted(self.groups, key=len, reverse=True)
 
     @property
     def winner(self) -> Any:
@@ -243,7 +269,7 @@ class VoteTally:
 
         It is the first reply of all where none has an answer.
         """
-        reply = self.groups[0][0] if self.groups else self.first
+        reply = self.ranked[0][0] if self.groups else self.first
         return dspy.Prediction() if reply is None else reply
 
     def needed(self, options: VoteOptions) -> int:
@@ -253,7 +279,7 @@ class VoteTally:
         alone.
         """
         votes_left = options.max_votes - self.replies
-        lead, second = ([len(group) for group in self.groups] + [0, 0])[:2]
+        lead, second = ([len(group) for group in self.ranked] + [0, 0])[:2]
         if votes_left <= 0 or lead > second + votes_left:
             return 0
         # The least `more` with which the vote could end, if all of them were for the leader: by the Beta criterion, or
@@ -286,24 +312,28 @@ def _answer_fields(reply: Any) -> list[str]:
     return names if any(reply.get(name) is not None for name in names) else []
 
 
-def _none_if_unreadable(pending: PendingCall, scope: AbstractContextManager[object] | None = None) -> PendingCall:
-    """Return a call that gives None where an adapter cannot read the reply.
+def _receipt_of(reply: object) -> Receipt | None:
+    return reply._receipt if isinstance(reply, TalePrediction) else None
 
-    Adapters of DSPy raise then.
+
+def _recorded_vote(pending: PendingCall, scope: AbstractContextManager[object] | None = None) -> PendingCall:
+    """Return a call that gives a reply with the LM calls it took.
+
+    The reply is None where an adapter cannot read it: adapters of DSPy raise then.
     """
 
-    def call() -> Any:
-        with scope or nullcontext():
+    def call() -> tuple[Any, list[Call]]:
+        with scope or nullcontext(), record_calls() as calls:
             try:
-                return pending.call()
+                return pending.call(), calls
             except AdapterParseError:
-                return None
+                return None, calls
 
-    async def acall() -> Any:
-        with scope or nullcontext():
+    async def acall() -> tuple[Any, list[Call]]:
+        with scope or nullcontext(), record_calls() as calls:
             try:
-                return await pending.acall()
+                return await pending.acall(), calls
             except AdapterParseError:
-                return None
+                return None, calls
 
     return PendingCall(call, acall)

@@ -126,7 +126,7 @@ def _judge_prediction(
     answer = _answer_of(pred, question.gold_field) if isinstance(pred, dspy.Prediction) else pred
     status = status_of(calls, answered=answer is not None)
     if answer is not None and isinstance(pred, TalePrediction) and pred._receipt and pred._receipt.votes is not None:
-        status = "answered"  # of several replies the last need not be the one that counts
+        status = pred._receipt.status  # of several replies the last need not be the one that counts
     outcome: JsonObject = {"answer": answer, **_budget_of(pred)}
     if isinstance(pred, dspy.Prediction) and "skipped" not in outcome:
         outcome["skipped"] = skips_reasoning(pred, calls)

@@ -14,6 +14,7 @@ from fake_lm import fake_lm
 import tale_dspy
 from tale_dspy import BudgetedChainOfThought, SpendCapReached, TaleEP, UsageError, VanillaCoT, Vote, receipt
 from tale_dspy.programs.vote import VoteOptions, VoteTally, leader_probability
+from tale_dspy.testing import Reply, Request, ScriptedServer
 
 COT = "question -> answer"
 
@@ -97,6 +98,35 @@ def test_without_any_answer_the_first_reply_is_given() -> None:
     )
 
 
+@pytest.mark.parametrize("program", [VanillaCoT(COT), dspy.ChainOfThought(COT), TaleEP(COT)])
+def test_a_reply_that_was_cut_is_no_vote(program: Any) -> None:
+    """As in a run, where what looks like an answer in a cut reply does not count."""
+    turns = itertools.cycle(["8", "8", "7"])
+
+    def reply(request: Request) -> Reply:
+        if "minimum number of tokens" in str(request.prompt):
+            return Reply("Budget: [[40]]")
+        answer = next(turns)
+        cut = "length" if answer == "8" else "stop"
+        form = "[[ ## reasoning ## ]]\nSo.\n\n[[ ## answer ## ]]\n{}" if "[[ ## " in request.prompt else "So.\n[[{}]]"
+        return Reply(form.format(answer), finish_reason=cut)
+
+    with ScriptedServer(reply) as server:
+        lm = dspy.LM("openai/s", api_base=server.url, api_key="any", engine="auto", cache=False)
+        pred = ask(lm, program=program, max_votes=6)
+        cut_alone = ask(lm, program=program, max_votes=1)
+        run = tale_dspy.evaluate(
+            Vote(program, 1), [dspy.Example(question="3+5?", answer="8").with_inputs("question")] * 2, lm=lm
+        )
+    assert (pred.answer, receipt(pred).votes, receipt(pred).votes_for_answer) == ("7", 6, 2)
+    assert (cut_alone.answer, receipt(cut_alone).status, receipt(cut_alone).votes_for_answer) == ("8", "truncated", 0)
+    assert run.summary["outcomes"]["truncated"] == 1
+
+
+def test_of_equally_many_votes_the_answer_given_first_wins() -> None:
+    assert ask(replies("7", "8", "8", "7"), max_votes=4).answer == "7"
+
+
 def test_every_vote_is_a_draw_of_its_own() -> None:
     lm = replies("7")
     ask(lm)
@@ -111,6 +141,19 @@ def test_a_budget_is_estimated_once() -> None:
     call_receipt = receipt(pred)
     assert (len(call_receipt.of("estimate")), len(call_receipt.of("reason")), pred.token_budget) == (1, 4, 40)
     assert (call_receipt.budget_source, call_receipt.program) == ("estimate", "Vote")
+
+
+def test_the_receipt_says_where_the_budget_is_from_whichever_reply_wins() -> None:
+    answers = itertools.cycle("8777")
+    lm = fake_lm(
+        lambda p: "Budget: [[40]]" if "minimum number of tokens" in str(p) else f"So.\nAnswer: [[{next(answers)}]]"
+    )
+    call_receipt = receipt(ask(lm, program=TaleEP(COT), max_votes=4))
+    assert (call_receipt.budget_source, call_receipt.estimate, call_receipt.estimate_text) == (
+        "estimate",
+        40,
+        "Budget: [[40]]",
+    )
 
 
 def test_an_own_program_of_several_predictors_votes_too() -> None:
