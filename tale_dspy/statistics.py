@@ -163,11 +163,12 @@ def accuracy_interval(scores: Sequence[float], repeats: int = 1) -> Interval | N
     Args:
         scores: Share of right draws of each question; none gives None.
         repeats: Draws a question. One gives Wilson's interval; several give the normal interval of the question means,
-            whose spread holds both sources of noise, cut at 0 and 1.
+            whose spread holds both sources of noise, cut at 0 and 1; where all means are the same, which would claim
+            certainty, Wilson's interval of as many single draws.
     """
     if not scores:
         return None
-    if repeats == 1:
+    if repeats == 1 or (len(scores) > 1 and min(scores) == max(scores)):
         return wilson_interval(math.fsum(scores), len(scores))
     # Draws of one question are not independent: the question is the unit, its mean the value.
     low, high = normal_interval(scores) or (0.0, 1.0)

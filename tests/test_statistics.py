@@ -98,8 +98,12 @@ def test_the_interval_of_repeats_is_clustered_by_question() -> None:
     assert high - low > narrow[1] - narrow[0]
 
 
-@pytest.mark.parametrize(
-    ("scores", "repeats", "interval"), [([], 1, None), ([], 3, None), ([0.5], 3, (0, 1)), ([1.0, 1.0], 3, (1, 1))]
-)
+@pytest.mark.parametrize(("scores", "repeats", "interval"), [([], 1, None), ([], 3, None), ([0.5], 3, (0, 1))])
 def test_intervals_at_the_edges(scores: list[float], repeats: int, interval: Any) -> None:
     assert accuracy_interval(scores, repeats) == interval
+
+
+@pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
+def test_questions_of_one_score_claim_no_certainty(score: float) -> None:
+    interval = accuracy_interval([score] * 6, repeats=2)
+    assert interval == pytest.approx(proportion_confint(6 * score, 6, method="wilson"), abs=1e-12)
