@@ -240,16 +240,21 @@ class TaleEP(BudgetedModule):
         A budget that is a fallback says where it comes from.
         """
         word = estimated.get("effort") if isinstance(estimated, dspy.Prediction) else None
+        receipt = estimated._receipt if isinstance(estimated, TalePrediction) else None
         if word is not None:  # an estimator of words, such as EffortEstimator
             tokens = estimated.get(BUDGET)
-            return Budget(None if tokens is None else check_budget(tokens), "estimate", effort=check_effort(word))
+            return Budget(
+                None if tokens is None else check_budget(tokens),
+                "estimate" if receipt is None else receipt.budget_source or "estimate",
+                effort=check_effort(word),
+                fallback_reason=None if receipt is None else receipt.fallback_reason,
+            )
         if not isinstance(estimated, dspy.Prediction) or BUDGET not in estimated:
             raise UsageError(
                 f"{type(self.estimator).__name__} must give a prediction with token_budget as an estimator"
             )
         limits: BudgetLimits = self.limits.value
         value = estimated[BUDGET]
-        receipt = estimated._receipt if isinstance(estimated, TalePrediction) else None
         if receipt is None:
             return limits.apply(_as_number(value), value if isinstance(value, str) else None)
         if self._cannot_be_meant(receipt.estimate):

@@ -28,6 +28,8 @@ def test_without_text_or_a_fit_the_default_is_given_and_marked() -> None:
         pred = estimator(question=question)
         assert tale_dspy.receipt(pred).budget_source == "fallback"
     assert pred.effort == "medium"
+    budget = TaleEP("question -> answer", EffortEstimator(default="low")).budget_for(question="1+1?")
+    assert (budget.effort, budget.source, budget.fallback_reason) == ("low", "fallback", "no estimate")
 
 
 def test_it_goes_into_a_program_and_through_a_file(tmp_path: Path) -> None:
