@@ -203,6 +203,12 @@ class Ledger:
             self._warn_near_cap()
             self._changed.notify_all()
 
+    def cancel(self, number: int) -> None:
+        """Give back the reservation of a call that was not sent after all."""
+        with self._changed:
+            self._reserved.pop(number, None)
+            self._changed.notify_all()
+
     def book(self, call: Call) -> None:
         """Book a call that had no reservation."""
         call = self.priced(call)

@@ -162,7 +162,7 @@ class BudgetCallback(BaseCallback):  # type: ignore[misc]  # dspy ships no types
             self._outer.cancel(call_id)
         number = self._open.pop(call_id, None)
         if number is not None:
-            self.ledger.release(number, possibly_billed=False)
+            self.ledger.cancel(number)
 
     def on_lm_end(self, call_id: str, outputs: object, exception: BaseException | None = None) -> None:
         if self._outer is not None:

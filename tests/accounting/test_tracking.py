@@ -330,6 +330,14 @@ def test_what_one_block_refuses_is_held_by_none_of_the_others(refuses: int, scri
         assert [left(ledger) for ledger in ledgers] == [10 if i == refuses else 100 for i in range(3)]
 
 
+def test_choices_that_were_not_sent_are_held_by_no_block(scripted: Any) -> None:
+    lm = lm_of("tale auto", scripted().url, max_tokens=40)
+    with track(max_total_output_tokens=100) as outer, track(max_total_output_tokens=10):
+        with pytest.raises(SpendCapReached):
+            lm("q", n=2)
+        assert left(outer) == 100
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_failed_call_stays_reserved_in_all_blocks(asynchronous: bool, scripted: Any) -> None:
     lm = lm_of("tale auto", scripted(faults=Faults(server_error=1.0)).url, max_tokens=60)
