@@ -6,12 +6,10 @@ What a shadow check finds is booked on the ledgers of `tale_dspy.track`: how oft
 saves.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from typing import Any
 
 from dspy import AdapterParseError, LMError, settings
@@ -19,6 +17,7 @@ from dspy import AdapterParseError, LMError, settings
 from tale_dspy.accounting.calls import CallListener, ShadowResult
 from tale_dspy.answers import answers_equal
 from tale_dspy.errors import UsageError, first_line
+from tale_dspy.ids import digest
 from tale_dspy.programs.state import ModuleState
 from tale_dspy.protocols import JsonObject
 from tale_dspy.task_signature import BUDGET, REASONING
@@ -45,9 +44,7 @@ class ShadowCheck:
 
     def picks(self, inputs: Mapping[str, object]) -> bool:
         """Return whether a call with these inputs is checked by a shadow call."""
-        text = json.dumps([self.seed, sorted(inputs.items())], default=str, ensure_ascii=False)
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest()
-        return int.from_bytes(digest) / 2**48 < self.share
+        return int(digest([self.seed, dict(inputs)]), 16) / 2**64 < self.share
 
 
 class ShadowState(ModuleState):

@@ -50,6 +50,15 @@ def test_a_seeded_share_of_the_calls_is_picked() -> None:
     assert ledger.shadow.calls == sum(program.shadow_rate.picks({"question": q}) for q in BANK) > 0
 
 
+class Passage:
+    """An input whose `str` holds its address."""
+
+
+def test_inputs_of_any_kind_are_picked_always_or_never() -> None:
+    assert len({ShadowCheck(0.5).picks({"passages": [Passage() for _ in range(n)]}) for n in (2, 2, 2, 2, 2, 2)}) == 1
+    assert ShadowCheck(1.0).picks({"cells": {(0, 1): "a"}})
+
+
 def test_without_a_shadow_check_nothing_is_asked_twice() -> None:
     with ScriptedServer(SOLVER) as server, asking(server), tale_dspy.track() as ledger:
         TaleEP("question -> answer")(question=next(iter(BANK)))
