@@ -227,6 +227,6 @@ def with_given_budget(program: Program, budget: BudgetLike | None) -> Any:
         new = BudgetedChainOfThought(
             task_of(module), budget, mode=module.mode, adapter=module.adapter, callbacks=list(module.callbacks)
         )
-        new.predict, new.seen = module.predict, module.seen
+        new.predict, new.seen, new.skip_state = module.predict, module.seen, module.skip_state
         copied = replace_module(copied, module, new)
     return copied

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import dspy
+from dspy import AdapterParseError
 
 from tale_dspy.accounting.calls import Call, role
 from tale_dspy.adapter import TaleAdapter
@@ -30,6 +31,7 @@ from tale_dspy.programs.base import SignatureLike, TaleModule, TalePrediction, w
 from tale_dspy.programs.budget_in_words import with_budget_in_words
 from tale_dspy.programs.copying import modules_of
 from tale_dspy.programs.reasoning_module import ReasoningModule, language_model, with_thought, without_reasoning
+from tale_dspy.programs.recovery import REFUSED
 from tale_dspy.programs.skipping import LEAST_BUDGET, SkipPolicy, check_on_skip, skips_reasoning
 from tale_dspy.programs.state import BudgetModeState, SkipState
 from tale_dspy.programs.steps import Steps, call_of
@@ -136,18 +138,22 @@ class BudgetedModule(TaleModule, abstract=True):
     ) -> Steps[dspy.Prediction]:
         """Ask again as `on_skip` says.
 
-        The answer without reasoning is removed from the trace, of which demos are made.
+        The answer without reasoning is removed from the trace, of which demos are made. It stands where the second
+        call is refused or cannot be read.
         """
         larger = None
         if self.on_skip == "floor":
             larger = max(2 * (budget.tokens or 0), DEFAULT_BUDGET, self.skip_state.least_budget)
         again = replace(budget, tokens=larger, source="fallback", fallback_reason="reasoning skipped")
         request = self.budget_request(kwargs, larger, mode) if larger is not None else BudgetRequest()
+        with role("recovery"):
+            try:
+                second = yield call_of(self.predict, self.call_arguments(kwargs, again, request))
+            except (*REFUSED, AdapterParseError):
+                return first
         trace = dspy.settings.trace
         if trace is not None:
             trace[:] = [step for step in trace if step[2] is not first]
-        with role("recovery"):
-            second = yield call_of(self.predict, self.call_arguments(kwargs, again, request))
         return second
 
     @abstractmethod

@@ -60,7 +60,9 @@ class Two(dspy.Module):  # type: ignore[misc]
 
 def test_every_budgeted_predictor_of_a_program_is_given_the_budget(lm: FakeLM) -> None:
     program = Two()
+    program.first.on_skip = "unbudgeted"
     rung = with_given_budget(program, 7)
+    assert (rung.first.on_skip, rung.steps[0].on_skip) == ("unbudgeted", None)
     assert rung.first.token_budget == rung.steps[0].token_budget == 7 and rung.first.predict.config == {
         "temperature": 0.3
     }

@@ -14,6 +14,7 @@ from tale_dspy import BudgetedChainOfThought, FewShotEstimator, TaleEP, UsageErr
 from tale_dspy.accounting.calls import Call
 from tale_dspy.adapter import TaleAdapter
 from tale_dspy.programs.skipping import skips_reasoning
+from tale_dspy.testing import Reply, Request, ScriptedServer
 
 COT = "question -> answer"
 BARE, WHOLE = "Answer: [[3]]", "Three and four make seven.\nAnswer: [[7]]"
@@ -75,6 +76,25 @@ def test_unbudgeted_asks_again_without_a_budget(*, asynchronous: bool) -> None:
     assert (pred.answer, call_receipt.skipped, pred.token_budget, steps) == ("7", True, 50, ["7"])
     assert [call.role for call in call_receipt.calls] == ["reason", "recovery"]
     assert "50 tokens" not in str(lm.prompts[1])
+
+
+@pytest.mark.parametrize("fault", ["refused", "unreadable"])
+def test_the_first_answer_stands_where_the_second_call_brings_none(fault: str) -> None:
+    asked = []
+
+    def reply(request: Request) -> Reply:
+        asked.append(request)
+        if len(asked) == 1:
+            return Reply("[[ ## reasoning ## ]]\nSure.\n\n[[ ## answer ## ]]\n3")
+        return Reply("too long", status=400) if fault == "refused" else Reply("No idea.")
+
+    with ScriptedServer(reply) as server:
+        lm = dspy.LM("openai/s", api_base=server.url, api_key="any", engine="auto", cache=False)
+        program = BudgetedChainOfThought(COT, 50, on_skip="unbudgeted", adapter=dspy.ChatAdapter())
+        with dspy.context(lm=lm, trace=[]):
+            pred = program(question="3+4?")
+            steps = [step[2].answer for step in dspy.settings.trace]
+    assert (pred.answer, receipt(pred).skipped, steps) == ("3", True, ["3"])
 
 
 def test_floor_asks_again_with_a_larger_budget() -> None:

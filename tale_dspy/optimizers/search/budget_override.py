@@ -157,7 +157,7 @@ def with_estimator(module: BudgetedPredictor, estimator: dspy.Module) -> TaleEP:
         return module
     callbacks = list(module.callbacks)
     new = TaleEP(task_of(module), estimator, mode=module.mode, adapter=module.adapter, callbacks=callbacks)
-    new.predict, new.seen = module.predict, module.seen
+    new.predict, new.seen, new.skip_state = module.predict, module.seen, module.skip_state
     return new
 
 

@@ -82,13 +82,13 @@ def test_another_estimator_keeps_prompt_limits_and_memory() -> None:
 
 
 def test_a_fixed_budget_becomes_an_estimated_one_of_the_same_prompt() -> None:
-    fixed = tale_dspy.BudgetedChainOfThought("question -> answer", 30)
+    fixed = tale_dspy.BudgetedChainOfThought("question -> answer", 30, on_skip="floor")
     fixed.predict.demos = [dspy.Example(question="q", answer="a")]
     fixed.seen.add(["00"], "train")
     estimator = dspy.Predict("question -> token_budget")
     new = with_estimator(fixed, estimator)
     assert isinstance(new, tale_dspy.TaleEP) and new.estimator is estimator
-    assert new.predict is fixed.predict and new.seen.roles == {"00": "train"}
+    assert new.predict is fixed.predict and new.seen.roles == {"00": "train"} and new.on_skip == "floor"
     program = Two()
     assert replace_module(program, program.parts["solve"], new) is program and program.parts["solve"] is new
     assert replace_module(fixed, fixed, new) is new
