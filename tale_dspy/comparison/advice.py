@@ -58,6 +58,7 @@ class Advice:
     """All budgeted runs, the largest saving first."""
     max_drop: float
     n: int
+    """Questions on which every run is compared, at least."""
 
     @property
     def sentence(self) -> str:
@@ -69,13 +70,13 @@ class Advice:
             return (
                 f"take {self.best.name}: {tokens}, and accuracy changes by "
                 f"{number(100 * (c.accuracy.difference or 0.0), 1, sign=True)} points, at worst {low} with 95 % "
-                f"certainty, on {self.n:,} questions against {self.baseline}"
+                f"certainty, on {c.n:,} questions against {self.baseline}"
             )
         undecided = [run for run in self.runs if run.outcome == "cannot decide"]
         if undecided:
             first = undecided[0]
             return (
-                f"cannot decide: of those not shown to cost accuracy {first.name} saves most, but on {self.n:,} "
+                f"cannot decide: of those not shown to cost accuracy {first.name} saves most, but on {first.comparison.n:,} "
                 "questions it is not shown to lose at most "
                 f"{number(100 * self.max_drop, 1)} points against {self.baseline}"
             )

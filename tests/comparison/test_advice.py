@@ -43,6 +43,13 @@ def test_the_run_that_saves_most_without_a_loss_is_taken() -> None:
     assert json.loads(json.dumps(advice.to_json()))["best"] == "budget:50"
 
 
+def test_the_questions_of_the_sentence_are_those_of_its_run() -> None:
+    runs = [without_budget(600), with_budget(600), with_budget(40, wrong=40, tokens=10, name="budget:9")]
+    advice = advise(runs)
+    assert (advice.best and advice.best.name, advice.n) == ("budget:50", 40)
+    assert "on 600 questions against cot" in advice.sentence
+
+
 def test_the_baseline_is_the_most_accurate_run_without_a_budget() -> None:
     advice = advise([without_budget(300, wrong=60, name="dspy-cot"), without_budget(300), with_budget(300, wrong=60)])
     assert advice.baseline == "cot" and advice.best is None
