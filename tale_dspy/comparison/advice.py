@@ -76,8 +76,8 @@ class Advice:
         if undecided:
             first = undecided[0]
             return (
-                f"cannot decide: of those not shown to cost accuracy {first.name} saves most, but on {first.comparison.n:,} "
-                "questions it is not shown to lose at most "
+                f"cannot decide: of those not shown to cost accuracy {first.name} saves most, but on "
+                f"{first.comparison.n:,} questions it is not shown to lose at most "
                 f"{number(100 * self.max_drop, 1)} points against {self.baseline}"
             )
         return f"keep {self.baseline}: on these {self.n:,} questions no budget pays"

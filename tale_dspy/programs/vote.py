@@ -84,9 +84,9 @@ class Vote(RegisteredModule):
     are asked for together, at once under asyncio, so that as many are paid as one after another.
 
     Answers are compared as `tale_dspy.answers` judges them, field by field, the reasoning aside. A reply without an
-    answer, or cut at its limit, is no vote for any, but counts as one of `max_votes`. Of a budgeted program the first reply's budget holds
-    for all votes of the question: it is estimated once. The prediction is the first reply with the winning answer; its
-    receipt holds the calls of all of them, and how many voted for it.
+    answer, or cut at its limit, is no vote for any, but counts as one of `max_votes`. Of a budgeted program the first
+    reply's budget holds for all votes of the question: it is estimated once. The prediction is the first reply with the
+    winning answer; its receipt holds the calls of all of them, and how many voted for it.
 
     Args:
         program: What is asked; any `dspy.Module`.
