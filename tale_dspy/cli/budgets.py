@@ -58,6 +58,10 @@ def best_budget(
     from tale_dspy.errors import SpendCapReached
     from tale_dspy.optimizers.fixed_budget import BUDGETS, BestFixedBudget
 
+    if plan.shard is not None:
+        raise UsageError(
+            f"{plan.program} is chosen on training questions first: run it without --shard, then its budget with it"
+        )
     if plan.train_data is None and Path(plan.data).suffix:
         raise UsageError(f"{plan.program} tries budgets on other questions than it is evaluated on: give --train-data")
     train = plan.load(plan.train_data or _training_questions(plan.data)).take(0, plan.train_limit)

@@ -102,6 +102,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
 
     def _reset_search(self) -> None:
         self.caps = SharedCaps(*self._limits) if self._shared_caps is None else self._shared_caps
+        self._choices = self.space
         self.stopped: str | None = None
         self.front, self.trials_made = ParetoFront([]), 0
 
@@ -142,6 +143,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         searchable_predictors(student)
         _check_extra()
         self._reset_search()
+        self._choices = self.space.of_program(student)
         train, val = self._split_questions(trainset, valset)
         variants: dict[str, _MeasuredVariant] = {}
         demos: Demos = {}
@@ -215,11 +217,11 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         self, student: Program, demos: Demos, val: object, variants: "dict[str, _MeasuredVariant]"
     ) -> None:
         study = self._create_study(
-            self._measure_variant(student, self.space.unchanged(), demos, val, variants).measured
+            self._measure_variant(student, self._choices.unchanged(), demos, val, variants).measured
         )
         for _ in range(self.trials):
             trial = study.ask()
-            variant = self._measure_variant(student, self.space.suggest(trial), demos, val, variants)
+            variant = self._measure_variant(student, self._choices.suggest(trial), demos, val, variants)
             study.tell(trial, _objective_values(variant.measured, len(study.directions)))
 
     def _create_study(self, first: ProgramFigures) -> "Study":
@@ -228,7 +230,7 @@ class ParetoSearch(Teleprompter):  # type: ignore[misc]  # dspy ships no types
         goals: list[Direction] = ["maximize", "minimize", "minimize"]
         goals = goals[:2] if first.cost_usd is None else goals
         study = new_study(TPESampler(seed=self.seed, n_startup_trials=max(4, self.trials // 3)), goals)
-        study.enqueue_trial(self.space.unchanged())
+        study.enqueue_trial(self._choices.unchanged())
         return study
 
     def _measure_variant(

@@ -41,6 +41,12 @@ def budget_states(program: dspy.Module | Program) -> list[tuple[Any, BudgetState
     return modules
 
 
+def has_scalable_budgets(program: Any) -> bool:
+    """Return whether `scaled` can multiply every budget of a program."""
+    fixed = (m for m in modules_of(program) if isinstance(m, BudgetedChainOfThought))
+    return all(module.token_budget is not None for module in fixed)
+
+
 def scaled(program: Any, factor: float) -> Any:
     """Return a copy of a program with all budgets multiplied by a factor.
 

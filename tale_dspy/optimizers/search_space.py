@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ from tale_dspy.backends.budget_planner import Mode
 from tale_dspy.backends.reasoning_params import check_mode
 from tale_dspy.budget import check_count
 from tale_dspy.errors import UsageError
-from tale_dspy.optimizers.scaling import scaled
+from tale_dspy.optimizers.scaling import has_scalable_budgets, scaled
 from tale_dspy.optimizers.search.budget_override import budgeted_predictors, replace_module, with_estimator
 from tale_dspy.optimizers.token_metric import net_tokens
 from tale_dspy.programs.base import with_guidance
+from tale_dspy.programs.copying import copy_program
+from tale_dspy.programs.state import BudgetState
 from tale_dspy.prompt_forms import prompt_form
 from tale_dspy.protocols import JsonObject, Program
 
@@ -57,7 +59,7 @@ class SearchSpace:
     """Sets of demos to choose from: the shortest right answers, then random ones among twice as many. Which answers
     are shown matters as much as how many."""
     scales: tuple[float, float] | None = (0.25, 4.0)
-    """Least and greatest factor on the budgets; None leaves them."""
+    """Least and greatest factor on the budgets; None leaves them, as does a tuning of budgets that are no numbers."""
     estimators: Mapping[str, dspy.Module] = field(default_factory=dict)
     """Estimators to try in the place of the program's own, by a name to tell them apart."""
     modes: Sequence[Mode] = ()
@@ -79,6 +81,13 @@ class SearchSpace:
     def most_demos(self) -> int:
         """How many demos are needed at most."""
         return max(self.demos, default=0)
+
+    def of_program(self, student: Program) -> "SearchSpace":
+        """Return the choices there are for a program.
+
+        Budgets that are effort words, or that each call gives, have no factor.
+        """
+        return self if has_scalable_budgets(student) else replace(self, scales=None)
 
     def unchanged(self) -> JsonObject:
         """Return the choices that leave the program as it is."""
@@ -117,7 +126,10 @@ class SearchSpace:
             choices: As `suggest` gave them.
             demos: What is there to choose from.
         """
-        program = scaled(student, choices.get("scale", 1.0))
+        program = scaled(student, choices["scale"]) if "scale" in choices else copy_program(student)
+        for _, parameter in program.named_parameters():
+            if isinstance(parameter, BudgetState):
+                parameter.guarantee = None  # it was calibrated with other words and demos
         for name, module in budgeted_predictors(program).items():
             wording, estimator = choices.get("wording", OWN), choices.get("estimator", OWN)
             form = choices.get("form", OWN)

@@ -50,6 +50,12 @@ def test_a_search_goes_on_where_it_was_stopped_and_shares_one_cap(
     assert server.stats.requests == 100 and len(records("a")) == 10
 
 
+def test_a_budget_is_not_chosen_for_each_shard(tale: Any, task_flags: list[str], train: str) -> None:
+    result = tale("eval", "budget:best", *task_flags, "--train-data", train, "--shard", "1/2", "--out", "a")
+    assert result.code == 2
+    assert "budget:best is chosen on training questions first: run it without --shard" in result.err
+
+
 def test_training_questions_need_allow_leak_and_mark_the_run(tale: Any, task_flags: list[str], server: Any) -> None:
     command = ["eval", "budget:best", *task_flags, "--train-data", "questions.jsonl", "--out", "a"]
     assert tale(*command).code == 2 and server.stats.requests == 0

@@ -61,3 +61,9 @@ def test_wrong_input_is_refused_in_one_sentence(
 ) -> None:
     result = tale("tune", *args, *task_flags, *([] if "--limit" in args else ["--limit", "9"]))
     assert result.code == 2 and sentence in result.err and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--ray", "--shards"])
+def test_a_tuning_takes_no_flag_that_it_does_not_heed(tale: Any, task_flags: list[str], flag: str) -> None:
+    result = tale("tune", *task_flags, flag, "2")
+    assert result.code == 2 and "No such option" in result.err

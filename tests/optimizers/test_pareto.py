@@ -55,6 +55,13 @@ def test_the_front_beats_the_program_as_it_was(student: Any, lm: FakeLM) -> None
     assert short.measured.accuracy < 1.0 and short.measured.cost_usd is not None
 
 
+def test_a_program_of_an_effort_word_is_tuned_without_a_factor(lm: FakeLM) -> None:
+    student = tale_dspy.BudgetedChainOfThought("question -> answer", effort="low", mode="prompt")
+    search = ParetoSearch(space=SPACE, trials=2, lm=lm, **PRICED)
+    search.search(student, TRAIN)
+    assert search.trials_made >= 1 and all("scale" not in point.choices for point in search.front)
+
+
 def test_the_sampler_is_asked_for_more_accuracy_and_for_fewer_tokens_and_dollars(
     student: Any, lm: FakeLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,15 @@ def test_every_budgeted_predictor_of_a_program_is_changed() -> None:
     assert (built.a.limits.value.scale, built.b.token_budget) == (2.0, 80)
 
 
+@pytest.mark.parametrize("budget", [{"effort": "low"}, {}])
+def test_budgets_that_are_no_numbers_have_no_factor(budget: dict[str, Any]) -> None:
+    student = tale_dspy.BudgetedChainOfThought("question -> answer", **budget)
+    space = SearchSpace(wordings=["Be brief."], demos=()).of_program(student)
+    built = space.build(student, {**space.unchanged(), "wording": "Be brief."}, {})
+    assert "scale" not in space.unchanged() and built.effort == budget.get("effort")
+    assert "scale" in SearchSpace().of_program(tale_dspy.TaleEP("question -> answer")).unchanged()
+
+
 def test_what_leaves_no_choice_is_not_asked_for() -> None:
     space = SearchSpace(wordings=(), demos=(), scales=None, estimators={"x": tale_dspy.BudgetEstimator()})
     assert space.unchanged() == {"estimator": OWN}
