@@ -80,6 +80,7 @@ __all__ = [
     "TextPart",
     "TrainDataFormat",
     "TrainingStatus",
+    "TransportError",
     "TransportReadError",
     "TransportReadTimeout",
     "TransportResponse",
@@ -119,6 +120,7 @@ __all__ = [
 _transports: Any = import_module("dspy._vendor.lm15.transports")
 AsyncTransportResponse: Any = _transports.AsyncTransportResponse
 TransportResponse: Any = _transports.TransportResponse
+TransportError: Any = _transports.TransportError
 TransportReadError: Any = _transports.ReadError
 TransportReadTimeout: Any = _transports.ReadTimeout
 

@@ -132,7 +132,7 @@ def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Cal
         thought=thought,
         prompt_tokens=prompt,
         output_tokens=output,
-        reasoning_tokens=usage.reasoning,
+        reasoning_tokens=usage.reasoning if source == "provider" else usage.reasoning or None,
         cached_prompt_tokens=usage.cached_prompt,
         usage_source=source,
         finish_reason=finish_reason(entry.get("response")),

@@ -9,7 +9,7 @@ request than on sending it. A client is passed with each call, and nothing of Li
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ import httpx
 from tale_dspy.backends.batch.interception import HTTPCall, request_sender
 from tale_dspy.backends.call_turns import end_turn
 from tale_dspy.backends.reply_bodies import BrokenBodyError, choices_asked, repair_chat_body
+from tale_dspy.backends.stream_bodies import StreamRepair
 
 CHAT_PATH = "/chat/completions"
 """How the address of a chat completion ends."""
@@ -64,6 +65,39 @@ def _repair_response(request: httpx.Request, response: httpx.Response) -> httpx.
     return httpx.Response(200, headers=headers, content=body, request=request, extensions=response.extensions)
 
 
+class _RepairedStream(httpx.AsyncByteStream):
+    """A streamed reply, repaired event by event."""
+
+    def __init__(self, request: httpx.Request, response: httpx.Response) -> None:
+        self._request = request
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        repair = StreamRepair(self._request.content)
+        try:
+            try:
+                async for piece in self._response.aiter_bytes():
+                    yield repair.feed(piece)
+            except httpx.TransportError:
+                if not repair.is_whole:
+                    raise
+            yield repair.finish()
+        except BrokenBodyError as e:
+            raise httpx.RemoteProtocolError(str(e), request=self._request) from None
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _repair_stream(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    """Return a streamed reply that is repaired as it is read."""
+    if response.status_code != 200 or not request.url.path.endswith(CHAT_PATH):
+        return response
+    headers = [(k, v) for k, v in response.headers.multi_items() if k not in ("content-encoding", "content-length")]
+    stream = _RepairedStream(request, response)
+    return httpx.Response(200, headers=headers, stream=stream, request=request, extensions=response.extensions)
+
+
 class GuardedClient(httpx.Client):
     """A client for threads whose `timeout` bounds a whole reply.
 
@@ -107,7 +141,8 @@ class GuardedAsyncClient(httpx.AsyncClient):
             )
         if stream or "auth" in options:
             options["follow_redirects"] = False
-            return await super().send(request, stream=stream, **options)
+            response = await super().send(request, stream=stream, **options)
+            return _repair_stream(request, response) if stream else response
         _use_userinfo(request)
         with _errors_of(request):
             response = await self._transport_for_url(request.url).handle_async_request(request)

@@ -5,15 +5,17 @@ an engine put into it sends through a transport of this module. DSPy's transport
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from typing import Any, Protocol
 
 from tale_dspy.backends.batch.interception import HTTPCall, RequestSender, request_sender
 from tale_dspy.backends.call_turns import end_turn
 from tale_dspy.backends.reply_bodies import BrokenBodyError, choices_asked, repair_chat_body
+from tale_dspy.backends.stream_bodies import StreamRepair, asks_for_stream
 from tale_dspy.dspy_bridge import (
     AsyncTransportResponse,
+    TransportError,
     TransportReadError,
     TransportReadTimeout,
     TransportResponse,
@@ -92,11 +94,14 @@ class GuardedTransport:
         self._seconds = seconds
 
     def stream(self, request: _HttpRequest) -> Any:
-        """Send a request; the reply comes whole and repaired, a stream as it is."""
+        """Send a request; its reply comes repaired, a stream as it is read."""
         started = time.monotonic()
         response: Any = self._inner.stream(request)
-        if _is_stream(response) or not _is_chat(request):
+        if not _is_chat(request):
             return response
+        if response.status == 200 and asks_for_stream(request.body):
+            chunks = _repaired_chunks(request, response)
+            return TransportResponse(**_response_head(response), chunks=chunks, release=lambda _: response.close())
         with response:
             chunks = []
             for chunk in response:
@@ -121,7 +126,7 @@ class GuardedAsyncTransport:
         self._inner = inner
 
     def stream(self, request: _HttpRequest) -> "_AsyncReply":
-        """Send a request; the reply comes whole and repaired, a stream as it is."""
+        """Send a request; its reply comes repaired, a stream as it is read."""
         end_turn()
         sender = request_sender()
         sending = self._inner.stream(request) if sender is None else _SentElsewhere(sender, request)
@@ -163,8 +168,11 @@ class _AsyncReply:
 
     async def __aenter__(self) -> Any:
         response: Any = await self._sending.__aenter__()
-        if _is_stream(response) or not _is_chat(self._request):
+        if not _is_chat(self._request):
             return response
+        if response.status == 200 and asks_for_stream(self._request.body):
+            chunks = _arepaired_chunks(self._request, response)
+            return AsyncTransportResponse(**_response_head(response), chunks=chunks, release=_do_nothing_async)
         body = _repair_body(self._request, response.status, await response.read())
         return AsyncTransportResponse(**_response_head(response), chunks=_one_chunk(body), release=_do_nothing_async)
 
@@ -181,12 +189,38 @@ def _repair_body(request: _HttpRequest, status: int, body: bytes) -> bytes:
         raise TransportReadError(str(e)) from None
 
 
+def _repaired_chunks(request: _HttpRequest, response: Any) -> Iterator[bytes]:
+    """Yield a streamed reply, repaired event by event."""
+    repair = StreamRepair(request.body)
+    try:
+        try:
+            for piece in response:
+                yield repair.feed(piece)
+        except TransportError:
+            if not repair.is_whole:
+                raise
+        yield repair.finish()
+    except BrokenBodyError as e:
+        raise TransportReadError(str(e)) from None
+
+
+async def _arepaired_chunks(request: _HttpRequest, response: Any) -> AsyncIterator[bytes]:
+    """Yield a streamed reply, as `_repaired_chunks` does, in an event loop."""
+    repair = StreamRepair(request.body)
+    try:
+        try:
+            async for piece in response:
+                yield repair.feed(piece)
+        except TransportError:
+            if not repair.is_whole:
+                raise
+        yield repair.finish()
+    except BrokenBodyError as e:
+        raise TransportReadError(str(e)) from None
+
+
 def _is_chat(request: _HttpRequest) -> bool:
     return bool(request.url.partition("?")[0].endswith(_CHAT_PATH))
-
-
-def _is_stream(response: Any) -> bool:
-    return response.status == 200 and (response.header("content-type") or "").startswith("text/event-stream")
 
 
 def _response_head(response: Any) -> JsonObject:

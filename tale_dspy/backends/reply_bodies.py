@@ -47,20 +47,20 @@ def repair_chat_body(body: bytes, choices: int = 1) -> bytes:
         not_finite: list[str] = []  # `NaN` and `Infinity`, which are no JSON, become null
         data = json.loads(body, parse_constant=not_finite.append)
     except (ValueError, RecursionError):
-        raise BrokenBodyError(f"the reply is no JSON: {_body_excerpt(body)}") from None
+        raise BrokenBodyError(f"the reply is no JSON: {body_excerpt(body)}") from None
     if not isinstance(data, dict):
-        raise BrokenBodyError(f"the reply is no JSON object: {_body_excerpt(body)}")
+        raise BrokenBodyError(f"the reply is no JSON object: {body_excerpt(body)}")
     rows = data.get("choices")
     if data.get("error") or not isinstance(rows, list) or not rows:
         what = "reports an error" if data.get("error") else "holds no choice"
-        raise BrokenBodyError(f"the reply {what}: {_body_excerpt(body)}")
+        raise BrokenBodyError(f"the reply {what}: {body_excerpt(body)}")
     repaired = {
         **{k: v for k, v in data.items() if not k.startswith("_")},  # LiteLLM would take `_hidden_params` for its own
         "choices": [_repair_choice(row, number) for number, row in enumerate(rows[: max(choices, 1)])],
-        **_repair_usage(data),
-        "model": _model_name(data.get("model")),
+        **repair_usage(data),
+        "model": model_name(data.get("model")),
     }
-    if _is_number(data.get("id")):
+    if is_number(data.get("id")):
         repaired["id"] = str(data["id"])
     if not isinstance(data.get("created", 0), int):
         repaired["created"] = 0
@@ -76,13 +76,13 @@ def choices_asked(request: bytes) -> int:
     return n if isinstance(n, int) else 1
 
 
-def _model_name(name: object) -> str:
+def model_name(name: object) -> str:
     """Return the model that a reply names.
 
     It is `UNNAMED_MODEL` for none. Without a name DSPy's engine would state the model that was asked for, as if the
     provider had said so; LiteLLM states none.
     """
-    return name if isinstance(name, str) and name else str(name) if _is_number(name) else UNNAMED_MODEL
+    return name if isinstance(name, str) and name else str(name) if is_number(name) else UNNAMED_MODEL
 
 
 def _repair_choice(row: object, number: int) -> JsonObject:
@@ -92,11 +92,11 @@ def _repair_choice(row: object, number: int) -> JsonObject:
     reason = normalize_finish_reason(row.get("finish_reason"), row.get("native_finish_reason"))
     if reason == "error":
         raise BrokenBodyError(f"the provider failed in the middle of the reply: finish_reason {row['finish_reason']}")
-    text, reasoning = _content_parts(message.get("content"))
+    text, reasoning = content_parts(message.get("content"))
     repaired = {**message, "role": "assistant", "content": text}
     for name in _THOUGHTS:
         if not isinstance(repaired.get(name, ""), str | None):
-            repaired[name] = _thought_text(repaired[name])
+            repaired[name] = thought_text(repaired[name])
     if reasoning and not repaired.get("reasoning_content"):
         repaired["reasoning_content"] = reasoning
     for name, is_sound in _EXTRAS.items():
@@ -109,26 +109,26 @@ def _repair_choice(row: object, number: int) -> JsonObject:
     return choice
 
 
-def _thought_text(thought: object) -> str | None:
+def thought_text(thought: object) -> str | None:
     """Return the text of a thought that is written as parts.
 
     It is None where it has none, which loses no answer.
     """
     try:
-        text, inner = _content_parts(thought)
+        text, inner = content_parts(thought)
     except BrokenBodyError:
         return None
     return (inner or "") + (text or "") or None
 
 
-def _content_parts(content: object) -> tuple[str | None, str]:
+def content_parts(content: object) -> tuple[str | None, str]:
     """Return text and thinking of a message's content.
 
     The content is a text or a list of parts.
     """
     if content is None or isinstance(content, str):
         return content, ""
-    if _is_number(content):
+    if is_number(content):
         return str(content), ""
     if isinstance(content, Mapping):
         content = [content]
@@ -141,7 +141,7 @@ def _content_parts(content: object) -> tuple[str | None, str]:
         elif isinstance(part, Mapping):
             inner = part.get("thinking")
             if part.get("type") in _THOUGHT_PARTS or inner is not None:
-                thoughts.append(_content_parts(inner if inner is not None else part.get("text"))[0] or "")
+                thoughts.append(content_parts(inner if inner is not None else part.get("text"))[0] or "")
             elif isinstance(part.get("text"), str):
                 texts.append(part["text"])
             elif isinstance(part.get("text"), Mapping) and isinstance(part["text"].get("value"), str):
@@ -149,7 +149,7 @@ def _content_parts(content: object) -> tuple[str | None, str]:
     return "".join(texts), "".join(thoughts)
 
 
-def _repair_usage(data: JsonObject) -> JsonObject:
+def repair_usage(data: JsonObject) -> JsonObject:
     """Return `usage` with whole counts alone.
 
     A value that is no count is left out, which means unknown.
@@ -162,7 +162,7 @@ def _repair_usage(data: JsonObject) -> JsonObject:
     repaired = {k: v for k, v in usage.items() if k not in _COUNTED}
     stated = {k: usage.get(k, usage.get(_OTHER_NAMES.get(k, k))) for k in _COUNTS}
     repaired |= {k: count for k, number in stated.items() if (count := _whole_count(number)) is not None}
-    if _is_number(usage.get("cost")):
+    if is_number(usage.get("cost")):
         repaired["cost"] = usage["cost"]
     tools = usage.get("server_tool_use")
     if isinstance(tools, Mapping) and all(_whole_count(n) == n for n in tools.values()):
@@ -184,12 +184,12 @@ def _repair_usage(data: JsonObject) -> JsonObject:
 def _whole_count(value: object) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
-    if not _is_number(value) or not isinstance(value, int | float):
+    if not is_number(value) or not isinstance(value, int | float):
         return None
     return int(value) if math.isfinite(value) and value >= 0 and value == int(value) else None
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -222,7 +222,7 @@ def _is_audio(value: object) -> bool:
 
 def _are_token_logprobs(value: object) -> bool:
     return isinstance(value, list) and all(
-        isinstance(item, dict) and isinstance(item.get("token"), str) and _is_number(item.get("logprob"))
+        isinstance(item, dict) and isinstance(item.get("token"), str) and is_number(item.get("logprob"))
         for item in value
     )
 
@@ -239,5 +239,5 @@ _EXTRAS: dict[str, Callable[[object], bool]] = {
 """What may stand beside the text of a message, and what it must be; LiteLLM refuses the whole reply over another."""
 
 
-def _body_excerpt(body: bytes) -> str:
+def body_excerpt(body: bytes) -> str:
     return body[:200].decode("utf-8", "replace").strip() or "nothing"
