@@ -245,6 +245,7 @@ class Ledger:
         with other._changed:
             unsettled = [*other._possibly_billed.values(), *other._reserved.values()]
             roles = {name: replace(role) for name, role in other.roles.items()}
+            shadow = replace(other.shadow)
             sums = (other.spent_usd, other.saved_usd, other.output_tokens, other.unpriced_calls, other.uncounted_calls)
         with self._changed:
             for held in unsettled:
@@ -252,6 +253,7 @@ class Ledger:
                 self._possibly_billed[self._next] = held
             for name, role in roles.items():
                 self.roles.setdefault(name, RoleSum()).merge(role)
+            self.shadow.merge(shadow)
             self.spent_usd += sums[0]
             self.saved_usd += sums[1]
             self.output_tokens += sums[2]

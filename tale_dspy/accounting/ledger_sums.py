@@ -72,6 +72,16 @@ class ShadowSummary:
             self.net_tokens = total_or_none([self.net_tokens, result.net_tokens])
             self.vanilla_tokens = total_or_none([self.vanilla_tokens, result.vanilla_tokens])
 
+    def merge(self, other: "ShadowSummary") -> None:
+        """Add the checks of another ledger."""
+        self.calls += other.calls
+        self.agreed += other.agreed
+        self.failed += other.failed
+        self.net_tokens = total_or_none([self.net_tokens, other.net_tokens])
+        self.vanilla_tokens = total_or_none([self.vanilla_tokens, other.vanilla_tokens])
+
     def __str__(self) -> str:
-        saved = "" if self.saving is None else f", {100 * self.saving:.1f} % fewer net tokens with it"
+        saved = ""
+        if self.saving is not None:
+            saved = f", {abs(100 * self.saving):.1f} % {'fewer' if self.saving >= 0 else 'more'} net tokens with it"
         return f"  shadow: {self.agreed} of {self.calls - self.failed} answers the same without a budget{saved}"

@@ -58,6 +58,8 @@ def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bo
 
     plan = plan.checked()
     data = plan.load_data()
+    if plan.shard is not None:
+        plan, data = _of_shard(plan, plan.shard, data)
     folder, stopped = (past, None) if past is not None else _ask_sample(command, plan, data, yes=yes)
     finished = 0 if command.results is None else _finished_answers(plan.folder() / command.results)
     left = max(0, len(data) * plan.repeats - finished)
@@ -86,6 +88,20 @@ def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bo
         console().print(_forecast_table(plan, data, estimate))
         say(f"estimated from {folder}")
     return 0
+
+
+def _of_shard(plan: "Plan", shard: str, data: "Dataset") -> "tuple[Plan, Dataset]":
+    """Return the plan and the questions of one shard, as those of a whole command."""
+    from tale_dspy.runs.questions import questions_of
+    from tale_dspy.runs.shards import Shard
+
+    part = Shard.parse(shard)
+    examples = [question.example for question in questions_of(data) if part.holds(question.id)]
+    if not examples:
+        raise UsageError(f"shard {shard} holds none of the {len(data)} questions of {data.name}")
+    usd, tokens = part.share_of_caps(plan.max_usd, plan.max_total_output_tokens)
+    whole = replace(plan, shard=None, out=plan.run_folder(), max_usd=usd, max_total_output_tokens=tokens)
+    return whole, replace(data, examples=examples, hashes=None)
 
 
 def _ask_sample(command: SampledCommand, plan: "Plan", data: "Dataset", *, yes: bool) -> tuple[Path, str | None]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tale_dspy.accounting.calls import Call, ShadowResult
+from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.ledger_sums import RoleSum, ShadowSummary
 
 
@@ -36,3 +37,19 @@ def test_a_shadow_check_without_an_answer_counts_no_tokens() -> None:
     checks.add(ShadowResult(agrees=None, net_tokens=25, vanilla_tokens=None))
     assert (checks.calls, checks.agreed, checks.failed, checks.saving) == (2, 1, 1, pytest.approx(0.75))
     assert str(checks).strip() == "shadow: 1 of 1 answers the same without a budget, 75.0 % fewer net tokens with it"
+
+
+def test_a_budget_that_costs_tokens_says_more() -> None:
+    checks = ShadowSummary()
+    checks.add(ShadowResult(agrees=True, net_tokens=30, vanilla_tokens=20))
+    assert str(checks).strip() == "shadow: 1 of 1 answers the same without a budget, 50.0 % more net tokens with it"
+
+
+def test_checks_of_a_piece_of_work_are_added_up() -> None:
+    whole, part = Ledger(), Ledger()
+    for ledger, net in ((whole, 10), (part, 20)):
+        ledger.add_shadow_result(ShadowResult(agrees=True, net_tokens=net, vanilla_tokens=40))
+    whole.absorb(part)
+    assert (whole.shadow.calls, whole.shadow.agreed, whole.shadow.net_tokens, whole.shadow.vanilla_tokens) == (
+        *(2, 2, 30, 80),
+    )

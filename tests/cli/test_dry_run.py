@@ -33,6 +33,17 @@ def test_a_sample_of_ten_tells_what_the_run_takes(tale: Any, task_flags: list[st
     assert again["answers"] == again["calls"] == 0 and "40 answers in a are finished" in again["notes"][0]
 
 
+def test_a_shard_is_forecast_by_its_own_questions(tale: Any, task_flags: list[str], server: Any) -> None:
+    write_all_questions(server)
+    flags = ["eval", "cot", *task_flags, *PRICE, "--shard", "1/2", "--json", "--out", "a"]
+    output = tale(*flags, "--dry-run", "--yes").json
+    assert output["sample"] == server.stats.requests == 10
+    real = tale(*flags).json
+    assert output["answers"] == real["n"] < 40
+    again = tale(*flags, "--dry-run", "--yes").json
+    assert again["answers"] == 0 and "are finished" in again["notes"][0]
+
+
 @pytest.mark.parametrize("answer", ["n\n", ""])
 def test_without_a_yes_nothing_is_asked(
     answer: str, tale: Any, task_flags: list[str], server: Any, monkeypatch: pytest.MonkeyPatch
