@@ -16,6 +16,7 @@ from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.polarity import is_polar, polar_answer
 from tale_dspy.answers.symbolic import all_same, mathematical
 from tale_dspy.answers.thought_tags import split_thought
+from tale_dspy.answers.vectors import as_tuple
 
 _MAX_LIST_CHARS = 2000
 _MAX_ITEMS = 50
@@ -122,6 +123,7 @@ def _open_pairs(reply: str, right: str) -> list[tuple[str, str]] | None:
     if (same_time := _same_time(reply, right)) is not None:
         return [] if same_time else None
     if not gold:
+        reply, right = as_tuple(reply, right), as_tuple(right, reply)
         reply, right = as_interval(reply, right), as_interval(right, reply)
     if not gold and (parts := _split_list(right)):
         others = _split_list(reply)

@@ -7,7 +7,7 @@ values.
 import re
 
 from tale_dspy.answers.normalize import CURRENCY, ascii_twin, normalize_latex, without_marks
-from tale_dspy.answers.number_words import fractions_to_digits
+from tale_dspy.answers.number_words import fractions_to_digits, han_fractions_to_digits
 
 DIGIT_RUN = re.compile(r"\d+(?:[.,]\d+)*+")
 """Digits with their separators, wherever they stand: for counting numbers in a text, not for reading one."""
@@ -93,7 +93,7 @@ def normalize_numbers(text: str) -> str:
 
     Beside what `normalize_latex` does: scale letters (`$1.5M`, `600K`), decimal commas and dot groups where nothing
     else can be meant (`1.234,56`, `1.234.567`, `2,50 €`), repeating decimals (`0.\overline{3}` as `0.(3)`), signs in
-    words (`minus 5`) and `2 and a half`.
+    words (`minus 5`), `2 and a half` and `三分之二` as `2/3`.
     """
     text = _ADDED.sub("", ascii_twin(text))
     if "," in text or "." in text:
@@ -105,6 +105,8 @@ def normalize_numbers(text: str) -> str:
     if "_" in text:
         text = _GROUPED.sub(lambda m: m[1].replace("_", ""), text)
     text = _ATTACHED_SCALE.sub(lambda m: f"{m[1]} {_LETTER_SCALES[(m[2] or m[3]).lower()]}", text)
+    if not text.isascii():
+        text = han_fractions_to_digits(text)
     text = fractions_to_digits(_MINUS.sub(r"\1-", text))
     text = _DAYTIME.sub(lambda m: f"{m[1]}{m[2] or ''} {'am' if m[3] else 'pm'}", text)
     text = _AT_NIGHT.sub(lambda m: f"{m[1]}{m[2]} {'pm' if 6 <= int(m[1]) < 12 else 'am'}", text)

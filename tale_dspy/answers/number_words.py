@@ -39,6 +39,13 @@ _HAN = re.compile(
     "|(?<=[为是约共:])[零〇一二两兩三四五六七八九十百千万萬亿億]{1,20}"
 )
 
+_HAN_NUMBER = "(?:[零〇一二两兩三四五六七八九十百千万萬亿億]{1,12}|[0-9]{1,9})"
+# `三分之二` is 2/3, `一又三分之二` 1 2/3, `百分之二十` 20 %; in Japanese `3分の2`, in Korean `3분의 2`.
+_PARTS_OF = re.compile(
+    f"(?:({_HAN_NUMBER})又)?({_HAN_NUMBER})(?:分[之の]|분의 ?)({_HAN_NUMBER})"
+    "(?:[.点]([0-9]{1,6}|[零〇一二三四五六七八九]{1,6}))?"
+)
+
 
 def cardinal(words: str) -> int | None:
     """Return the value of a cardinal such as `one hundred and five`.
@@ -96,6 +103,27 @@ def han_value(text: str) -> int | None:
         else:
             total, section, digit = (total + section + digit or 1) * _HAN_LARGE[char], 0, 0
     return total + section + digit
+
+
+def han_fractions_to_digits(text: str) -> str:
+    """Write `三分之二` as `2/3`, `一又三分之二` as `1 2/3`, `百分之二十` as `20%`.
+
+    Example:
+        >>> [han_fractions_to_digits(text) for text in ("一又三分之二", "百分之12.5", "3分の2")]
+        ['1 2/3', '12.5%', '2/3']
+    """
+    return _PARTS_OF.sub(_parts_of, text) if "分" in text or "분" in text else text
+
+
+def _parts_of(m: re.Match[str]) -> str:
+    numbers = [int(part) if part.isdecimal() else han_value(part) for part in (m[1] or "0", m[2], m[3])]
+    if None in numbers:
+        return m[0]
+    whole, bottom, top = numbers
+    decimals = "".join(char if char.isdecimal() else str(_HAN_DIGITS[char]) for char in m[4] or "")
+    if bottom == 100 and not whole:
+        return f"{top}.{decimals}%" if decimals else f"{top}%"
+    return m[0] if decimals else f"{whole} {top}/{bottom}" if whole else f"{top}/{bottom}"
 
 
 def _fraction_value(top: str | None, part: str) -> str:
