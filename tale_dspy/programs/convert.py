@@ -99,10 +99,11 @@ def unbudgeted(program: Any) -> Any:
     """Return a copy of a program in which nothing is given a budget.
 
     It undoes `budgeted`. Each `TaleEP` and `BudgetedChainOfThought` becomes a `VanillaCoT` that keeps its signature,
-    instructions, demos, settings, LM, callbacks, adapter and memory of questions: what budgets are compared with.
+    instructions, demos, settings, LM, callbacks, adapter and memory of questions: what budgets are compared with. A
+    `BudgetedReAct` stays as it is.
 
     Raises:
-        UsageError: If it is no program, or none of its modules has a budget.
+        UsageError: If it is no program, or holds none of the two.
     """
     if not isinstance(program, dspy.Module):
         raise UsageError(f"unbudgeted takes a dspy.Module, got {type(program).__name__}")
@@ -110,7 +111,7 @@ def unbudgeted(program: Any) -> Any:
     swapped = {id(m): _vanilla_twin(m) for m in modules_of(copied) if isinstance(m, TaleEP | BudgetedChainOfThought)}
     if not swapped:
         raise UsageError(
-            f"{type(program).__name__} holds no TaleEP and no BudgetedChainOfThought: nothing has a budget"
+            f"{type(program).__name__} holds no TaleEP and no BudgetedChainOfThought: no budget can be taken off"
         )
     if id(copied) not in swapped:
         replace_modules(copied, swapped)

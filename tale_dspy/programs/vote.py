@@ -131,16 +131,18 @@ class Vote(RegisteredModule):
         The generator returns the prediction that won.
         """
         options: VoteOptions = self.vote.options
-        tally = VoteTally()
+        tally, traces = VoteTally(), list[tuple[Any, list[Any]]]()
         with record_calls() as calls:
             while (missing := tally.needed(options)) > 0:
                 if tally.replies == 0 and isinstance(self.program, BudgetedModule):
                     missing = 1  # its budget holds for the rest
                 numbers = range(tally.replies, tally.replies + missing)
                 votes = yield gathered([self._one_vote(kwargs, number, options) for number in numbers])
-                for reply, reply_calls in votes:
+                for reply, reply_calls, trace in votes:
                     tally.add(reply, reply_calls)
+                    traces.append((reply, trace))
                 kwargs = self._with_budget(kwargs, tally.first)
+        _extend_trace(next((trace for reply, trace in traces if reply is tally.winner), []))
         return self._winning_prediction(tally, calls)
 
     def _one_vote(self, kwargs: CallArguments, number: int, options: VoteOptions) -> PendingCall:
@@ -316,24 +318,36 @@ def _receipt_of(reply: object) -> Receipt | None:
     return reply._receipt if isinstance(reply, TalePrediction) else None
 
 
+def _extend_trace(steps: list[Any]) -> None:
+    """Add the steps of the winning reply to DSPy's trace.
+
+    An optimizer makes demos of the trace: those of the replies that lost are left out, as in `dspy.BestOfN`.
+    """
+    trace = dspy.settings.trace
+    if trace is not None and dspy.settings.max_trace_size:
+        trace.extend(steps)
+
+
 def _recorded_vote(pending: PendingCall, scope: AbstractContextManager[object] | None = None) -> PendingCall:
-    """Return a call that gives a reply with the LM calls it took.
+    """Return a call that gives a reply, the LM calls it took and its trace.
 
     The reply is None where an adapter cannot read it: adapters of DSPy raise then.
     """
 
-    def call() -> tuple[Any, list[Call]]:
-        with scope or nullcontext(), record_calls() as calls:
+    def call() -> tuple[Any, list[Call], list[Any]]:
+        trace: list[Any] = []
+        with scope or nullcontext(), record_calls(trace=None if dspy.settings.trace is None else trace) as calls:
             try:
-                return pending.call(), calls
+                return pending.call(), calls, trace
             except AdapterParseError:
-                return None, calls
+                return None, calls, trace
 
-    async def acall() -> tuple[Any, list[Call]]:
-        with scope or nullcontext(), record_calls() as calls:
+    async def acall() -> tuple[Any, list[Call], list[Any]]:
+        trace: list[Any] = []
+        with scope or nullcontext(), record_calls(trace=None if dspy.settings.trace is None else trace) as calls:
             try:
-                return await pending.acall(), calls
+                return await pending.acall(), calls, trace
             except AdapterParseError:
-                return None, calls
+                return None, calls, trace
 
     return PendingCall(call, acall)

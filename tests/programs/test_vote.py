@@ -123,6 +123,15 @@ def test_a_reply_that_was_cut_is_no_vote(program: Any) -> None:
     assert run.summary["outcomes"]["truncated"] == 1
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_only_the_winning_reply_is_in_the_trace(*, asynchronous: bool) -> None:
+    with dspy.context(trace=[]):
+        ask(replies("8", "7", "7"), asynchronous=asynchronous, max_votes=3)
+        assert [step[2].answer for step in dspy.settings.trace] == ["7"]
+    with dspy.context(trace=None):
+        assert ask(replies("7")).answer == "7"
+
+
 def test_of_equally_many_votes_the_answer_given_first_wins() -> None:
     assert ask(replies("7", "8", "8", "7"), max_votes=4).answer == "7"
 
