@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 __all__ = [
+    "AsyncProgram",
     "CallArguments",
     "ChatMessages",
     "JsonObject",
@@ -124,6 +125,15 @@ class Program(Protocol):
 
     def set_lm(self, lm: Any) -> None:
         """Give every predictor inside this language model."""
+        ...
+
+
+@runtime_checkable
+class AsyncProgram(Protocol):
+    """A program that can wait without a thread."""
+
+    def aforward(self, **kwargs: object) -> object:
+        """Answer a question, in an event loop."""
         ...
 
 

@@ -91,7 +91,7 @@ def dry_run(command: SampledCommand, plan: "Plan", past: Path | None, *, yes: bo
 
 
 def _of_shard(plan: "Plan", shard: str, data: "Dataset") -> "tuple[Plan, Dataset]":
-    """Return the plan and the questions of one shard, as those of a whole command."""
+    """Return plan and questions of one shard, as those of a whole command."""
     from tale_dspy.runs.questions import questions_of
     from tale_dspy.runs.shards import Shard
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import dspy
 
+from tale_dspy.protocols import AsyncProgram
 from tale_dspy.step_drivers import adrive, drive
 
 Result = TypeVar("Result")
@@ -33,8 +34,17 @@ Steps = Generator[PendingCall, Any, Result]
 
 
 def call_of(module: dspy.Module, kwargs: Mapping[str, object]) -> PendingCall:
-    """Return the call of a module with these arguments."""
-    return PendingCall(lambda: module(**kwargs), lambda: module.acall(**kwargs))
+    """Return the call of a module with these arguments.
+
+    Where it is awaited, a module without an `aforward` works in a thread.
+    """
+    return PendingCall(lambda: module(**kwargs), lambda: _awaitable_call(module, kwargs))
+
+
+def _awaitable_call(module: dspy.Module, kwargs: Mapping[str, object]) -> Awaitable[Any]:
+    acall: Any = module.acall if isinstance(module, AsyncProgram) else dspy.asyncify(module)
+    answer: Awaitable[Any] = acall(**kwargs)
+    return answer
 
 
 def run_steps(steps: Steps[Result]) -> Result:

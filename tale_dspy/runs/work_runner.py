@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, TypeVar
 
 import dspy
 
@@ -27,7 +27,7 @@ from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.backends.batch.client import check_batch_support
 from tale_dspy.errors import BackendError, BatchWaiting, SpendCapReached, UsageError
 from tale_dspy.programs.copying import copy_program, language_models
-from tale_dspy.protocols import JsonObject, LanguageModel, Program
+from tale_dspy.protocols import AsyncProgram, JsonObject, LanguageModel, Program
 from tale_dspy.runs.batch_questions import AskedQuestions
 from tale_dspy.runs.batch_rounds import QUESTIONS_AT_ONCE, BatchRounds
 from tale_dspy.runs.folder import JournalFolder
@@ -266,15 +266,6 @@ def _key_of(call: ProgramCall) -> tuple[str, int]:
     return call.sample.id, call.sample.repeat
 
 
-@runtime_checkable
-class _AsyncProgram(Protocol):
-    """A program that can wait without a thread."""
-
-    def aforward(self, **kwargs: object) -> object:
-        """Answer a question, in an event loop."""
-        ...
-
-
 def batch_rounds(
     session: Session, folder: JournalFolder | None, program: object, lm: Any, options: RunOptions
 ) -> BatchRounds:
@@ -285,7 +276,7 @@ def batch_rounds(
     """
     if folder is None:
         raise UsageError("batch needs out, a folder: without one a run that is left would pay for its answers twice")
-    if not isinstance(program, _AsyncProgram):
+    if not isinstance(program, AsyncProgram):
         raise UsageError(f"batch needs a program with aforward, and {type(program).__name__} has none")
     models = language_models(program) if isinstance(program, dspy.Module) else ()
     for model in (lm, *models):

@@ -19,7 +19,7 @@ from tale_dspy.accounting.calls import CallListener
 from tale_dspy.accounting.ledger import Ledger
 from tale_dspy.accounting.tracking import under_cap
 from tale_dspy.backends.call_threads import CallThreads
-from tale_dspy.programs.copying import language_models
+from tale_dspy.programs.copying import language_models, modules_of
 from tale_dspy.protocols import JsonObject, LanguageModel, Program
 from tale_dspy.runs.batch_rounds import BatchRounds
 from tale_dspy.runs.session import Session
@@ -166,7 +166,7 @@ def tasks_are_cheaper(program: Program, lm: LanguageModel | None, metric: Any, l
 
     Tasks are not used under a cap, where calls wait, nor for code that may block the loop.
     """
-    ours = type(program).__module__.partition(".")[0] in ("tale_dspy", "dspy")
+    ours = all(type(module).__module__.partition(".")[0] in ("tale_dspy", "dspy") for module in modules_of(program))
     lms = [lm, *language_models(program)]
     over_litellm = all(one is None or (isinstance(one, dspy.LM) and one.engine == "litellm") for one in lms)
     return ours and over_litellm and metric is None and not ledger.capped and not under_cap()

@@ -3,9 +3,12 @@
 import asyncio
 from typing import Any
 
+import dspy
 import pytest
+from fake_lm import fake_lm
 
-from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, gathered, run_steps
+import tale_dspy
+from tale_dspy.programs.steps import PendingCall, Steps, arun_steps, call_of, gathered, run_steps
 
 
 def pending(value: Any) -> PendingCall:
@@ -33,6 +36,24 @@ def twice(first: Any, second: Any) -> Steps[list[Any]]:
 
 def either_way(make: Any) -> list[Any]:
     return [run_steps(make()), asyncio.run(arun_steps(make()))]
+
+
+class Rule(dspy.Module):  # type: ignore[misc]
+    """A module without `aforward`."""
+
+    def forward(self, question: str) -> Any:
+        return dspy.Prediction(token_budget=len(question), tag=dspy.settings.get("tale_test"))
+
+
+def test_a_module_without_aforward_is_awaited_in_a_thread() -> None:
+    def steps() -> Steps[Any]:
+        return (yield call_of(Rule(), {"question": "four"}))
+
+    with dspy.context(tale_test="set"):
+        assert [(pred.token_budget, pred.tag) for pred in either_way(steps)] == [(4, "set")] * 2
+    with dspy.context(lm=fake_lm("So it is.\nAnswer: [[7]]")):
+        program = tale_dspy.TaleEP("question -> answer", Rule())
+        assert asyncio.run(program.acall(question="3+4?")).token_budget == 4
 
 
 def test_results_and_failures_come_back_to_the_step_that_asked() -> None:

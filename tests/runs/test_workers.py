@@ -84,3 +84,16 @@ def test_tasks_are_for_litellm_without_code_that_may_block(
 ) -> None:
     program, lm = tale_dspy.VanillaCoT("question -> answer"), tale_dspy.LM("openai/x", engine=engine)
     assert tasks_are_cheaper(program, lm, metric, ledger) is tasks
+
+
+class Rule(dspy.Module):  # type: ignore[misc]
+    """An estimator of the user's, without `aforward`."""
+
+    def forward(self, question: str) -> Any:
+        return dspy.Prediction(token_budget=len(question))
+
+
+def test_a_module_of_the_users_inside_may_block_too() -> None:
+    lm = tale_dspy.LM("openai/x", engine="litellm")
+    for program in (tale_dspy.TaleEP("question -> answer", Rule()), tale_dspy.Vote(Rule())):
+        assert not tasks_are_cheaper(program, lm, None, Ledger())
