@@ -1,10 +1,10 @@
 """`tale train`: a LoRA adapter that makes a model answer short by itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tale_dspy.training.trainer import TrainingStep
 
 NAME = "train"
+
+MANY_SAME = 0.5
+"""Share of questions without a difference between their rewards from which it is said."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def run_command(
         merged = merge_adapter(trained.model, merge_to, merge_strength)
     results = trained.card["results"]
     if not json:
-        say(f"loss {results['loss']:.4f} after {results['steps']} steps, {results['seconds']:.0f} s")
+        _show_results(results)
         program = f"budget:{plan.budgets[-1]}" if plan.budgets else evaluation.eval_program
         for model in (trained.model, merged):
             if model is not None:
@@ -216,16 +219,34 @@ def _plan_figures(plan: "TrainingPlan") -> JsonObject:
 def _show_plan(plan: "TrainingPlan") -> None:
     shape, memory = plan.shape, plan.memory
     left_out = f", {plan.left_out} longer than --max-length left out" if plan.left_out else ""
+    prompts = "prompts included" if plan.options.draws == 1 else "prompts alone, replies are drawn in training"
     lines = {
         "rows": f"{len(plan.rows)}{left_out}",
-        "tokens": f"{plan.tokens} an epoch, prompts included; the longest row has {plan.longest}",
-        "steps": f"{plan.steps} of {plan.batch} rows, learning rate {plan.rate:.2g}",
+        "tokens": f"{plan.tokens} an epoch, {prompts}; the longest row has {plan.longest}",
+        "steps": f"{plan.steps} of {plan.batch_text}, learning rate {plan.rate:.2g}",
         "trained": f"{shape.trainable} numbers beside the {shape.parameters} of the base",
         "memory": f"about {_bytes_text(memory.total)} a device: base {_bytes_text(memory.weights)}, adapter "
         f"{_bytes_text(memory.adapter)}, activations {_bytes_text(memory.activations)}",
     }
     for name, value in lines.items():
         say(f"{name:8} {value}")
+
+
+def _show_results(results: Mapping[str, Any]) -> None:
+    after = f"after {results['steps']} steps, {results['seconds']:.0f} s"
+    if "rewards" not in results:
+        say(f"loss {results['loss']:.4f} {after}")
+        return
+    rewards, tokens = results["rewards"], results["reply_tokens"]
+    say(
+        f"mean reward {results['reward']:.3f} {after}; it was {rewards[0]:.3f} in the first step. "
+        f"Tokens of a reply: {tokens[0]:.0f} in the first step, {tokens[-1]:.0f} in the last"
+    )
+    if results["same_reward"] >= MANY_SAME:
+        say(
+            f"to {100 * results['same_reward']:.0f} % of the questions all replies had the same reward, and nothing is "
+            "learned from those: draw more (--generations), or more different ones (--temperature)"
+        )
 
 
 def _bytes_text(n: int) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tale_dspy.accounting.calls import total_or_none
+from tale_dspy.backends.local.files import TRAINING_FILE
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import RunFolderError, UsageError
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
 from tale_dspy.reports.search_run import is_search
-from tale_dspy.reports.training_run import is_training, load_training
+from tale_dspy.reports.training_run import is_training, is_unfinished_training, load_training
 from tale_dspy.runs.records import read_json
 from tale_dspy.runs.shards import shard_folders
 from tale_dspy.runs.tuning_folder import (
@@ -72,7 +73,8 @@ def list_folder(folder: Path, *, with_inner_runs: bool = False) -> list[FolderEn
 def _iterate_entries(folder: Path, *, with_inner_runs: bool, is_root: bool = True) -> Iterator[Path]:
     """Yield the folders that are listed."""
     is_run = (folder / "run.json").is_file() or _has_shards(folder)
-    if is_run or is_training(folder) or is_search(folder) or is_tuning(folder):
+    is_adapter = is_training(folder) or is_unfinished_training(folder)
+    if is_run or is_adapter or is_search(folder) or is_tuning(folder):
         yield folder
         if not is_root and not with_inner_runs:
             return
@@ -86,6 +88,8 @@ def _read_entry(root: Path, path: Path) -> FolderEntry:
     try:
         if is_training(path):
             return _training_entry(place, path)
+        if is_unfinished_training(path):
+            return _unfinished_entry(place, path)
         if is_tuning(path):
             return _tuning_entry(place, path)
         if _has_shards(path):
@@ -107,6 +111,17 @@ def _training_entry(place: str, path: Path) -> FolderEntry:
         model=_as_text(card.get("base")),
         created=_as_day(card.get("created")),
         status="not tested" if not isinstance(test, Mapping) else str(test.get("outcome")),
+    )
+
+
+def _unfinished_entry(place: str, path: Path) -> FolderEntry:
+    config = _as_mapping(read_json(path / TRAINING_FILE).get("config"))
+    return FolderEntry(
+        path=place,
+        kind="training",
+        name=_as_text(config.get("strategy")) or UNKNOWN,
+        model=_as_text(config.get("base")),
+        status="unfinished",
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tale_dspy.backends.local.files import CARD
+from tale_dspy.backends.local.files import CARD, TRAINING_FILE
 from tale_dspy.reports.report_table import UNKNOWN, ReportTable, TableColumn
 from tale_dspy.runs.records import read_json
 
@@ -42,6 +42,11 @@ class TrainingRun:
 def is_training(path: Path) -> bool:
     """Return whether a folder holds a trained adapter."""
     return (path / CARD).is_file()
+
+
+def is_unfinished_training(path: Path) -> bool:
+    """Return whether a training was begun in a folder and is not finished."""
+    return (path / TRAINING_FILE).is_file() and not is_training(path)
 
 
 def load_training(path: Path) -> TrainingRun:

@@ -17,6 +17,7 @@ from typing import IO, TypeVar
 
 import filelock
 
+from tale_dspy.backends.local.files import TRAINING_FILE
 from tale_dspy.errors import BackendError, RunFolderError
 from tale_dspy.protocols import JsonObject
 
@@ -29,8 +30,6 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 _TAIL = 1 << 16
 HELD = ".lock.held"
 """The lock of a file system without locks."""
-TRAINING_FILE = "training.json"
-"""Begins the folder of an adapter, which is no run folder."""
 
 
 def require_plain_file(path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from tale_dspy.backends.local.chat_template import render_prompt
 from tale_dspy.backends.local.files import CARD, MANIFEST, file_hash
@@ -18,10 +19,11 @@ from tale_dspy.training.plan import TrainingPlan
 WEIGHTS = ("adapter_model.safetensors", "adapter_config.json")
 
 _METHODS = {
-    "sft": "fine-tuned on its own replies under the best budget found for each question (TALE-PT-SFT)",
+    "sft": "fine-tuned on its own replies under the best budget found for each question (TALE-PT-SFT, "
+    "arXiv 2412.18547)",
     "dpo": "trained to prefer its own reply under the best budget found for each question over the one without a "
-    "budget (TALE-PT-DPO)",
-    "grpo": "trained by reward: right answers, minus a price per token (GRPO)",
+    "budget (TALE-PT-DPO, arXiv 2412.18547)",
+    "grpo": "trained by rewards for right answers, less a charge for length (GRPO, arXiv 2402.03300)",
 }
 
 _README = """---
@@ -32,16 +34,16 @@ tags: [tale, token-budget, lora, {strategy}]
 ---
 # A LoRA adapter that makes {name} answer shorter
 
-The base was {method}, arXiv 2412.18547. {prompts}
+The base was {method}. {prompts}
 
 | | |
 |---|---|
 | base | {base} |
 | base weights (sha256) | {base_sha256} |
-| training rows | {rows} ({tokens} tokens), hash {data_hash} |
-| steps | {steps} of {batch} rows, {epochs:g} epochs |
-| loss at the end | {loss:.4f} |
-| time | {seconds:.0f} s, {speed:.0f} tokens/s |
+| training rows | {rows} ({tokens} tokens{of_prompts}), hash {data_hash} |
+| steps | {steps} of {batch}, {epochs:g} epochs |
+| {reached} |
+| time | {time} |
 
 Options: `{options}`.
 
@@ -114,8 +116,19 @@ def _prompts_sentence(plan: TrainingPlan) -> str:
     return f"The prompt states a budget: that of its rows was {', '.join(map(str, plan.budgets))} tokens."
 
 
+def _reached_text(results: Mapping[str, object]) -> str:
+    if "rewards" not in results:
+        return f"loss at the end | {results['loss']:.4f}"
+    rewards, tokens = cast(list[float], results["rewards"]), cast(list[float], results["reply_tokens"])
+    return (
+        f"mean reward | {rewards[0]:.3f} in the first step, {results['reward']:.3f} at the end |\n"
+        f"| tokens of a reply | {tokens[0]:.0f} in the first step, {tokens[-1]:.0f} in the last"
+    )
+
+
 def _readme_text(plan: TrainingPlan, results: Mapping[str, object]) -> str:
     config, options = plan.folder.config, plan.options
+    speed = results["tokens_per_s"]
     base = config["base"] if plan.place.folder is None else str(plan.model)
     return _README.format(
         base=base,
@@ -129,11 +142,11 @@ def _readme_text(plan: TrainingPlan, results: Mapping[str, object]) -> str:
         tokens=plan.tokens,
         data_hash=config["data"]["hash"],
         steps=results["steps"],
-        batch=plan.batch,
+        of_prompts=" of prompts" if options.draws > 1 else "",
+        batch=plan.batch_text,
         epochs=options.epochs,
-        loss=results["loss"],
-        seconds=results["seconds"],
-        speed=results["tokens_per_s"],
+        reached=_reached_text(results),
+        time=f"{results['seconds']:.0f} s" + ("" if speed is None else f", {speed:.0f} tokens/s"),
         options=", ".join(f"{k}={v}" for k, v in options.to_json().items()),
         card=CARD,
         folder=plan.folder.path,

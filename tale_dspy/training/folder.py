@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tale_dspy.backends.local.files import CARD, MANIFEST, check_manifest, file_hash
+from tale_dspy.backends.local.files import CARD, MANIFEST, TRAINING_FILE, check_manifest, file_hash
 from tale_dspy.errors import BackendError, DataError, RunFolderError
 from tale_dspy.protocols import JsonObject
-from tale_dspy.runs.files import TRAINING_FILE
 
 CHECKPOINTS = "checkpoints"
 FORMAT = 1

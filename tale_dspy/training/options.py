@@ -26,7 +26,14 @@ REWARDS = ("linear", "scaled", "cosine", "alp")
 """Rewards of GRPO, by name."""
 
 _ABOVE_ZERO = ("epochs", "batch_size", "micro_batch", "rank", "alpha", "max_grad_norm")
-_MOST = {"batch_size": 1_000_000, "micro_batch": 1_000_000, "rank": 65_536, "alpha": 1_000_000, "seed": 2**32 - 1}
+_MOST = {
+    "epochs": 1_000,
+    "batch_size": 1_000_000,
+    "micro_batch": 1_000_000,
+    "rank": 65_536,
+    "alpha": 1_000_000,
+    "seed": 2**32 - 1,
+}
 """Beyond it there is no seed of NumPy's, and no adapter that anybody trains."""
 _WHOLE = ("batch_size", "micro_batch", "rank", "checkpoint_every", "seed", "max_length")
 
@@ -211,13 +218,17 @@ class GrpoOptions(TrainOptions):
         super().__post_init__()
         if self.reward not in REWARDS:
             raise UsageError(f"reward must be one of {', '.join(REWARDS)}, got {self.reward!r}")
-        if self.generations < 2 or self.batch_size % self.generations:
-            raise UsageError(
-                f"batch_size {self.batch_size} must be a multiple of generations, at least 2, got {self.generations}"
-            )
-        for name in ("price", "temperature", "max_new_tokens", "beta"):
+        for name, least in (("generations", 2), ("max_new_tokens", 1), ("budget", 0)):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if self.batch_size % self.generations:
+            raise UsageError(f"batch_size {self.batch_size} must be a multiple of generations {self.generations}")
+        for name in ("price", "beta"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be at least 0, got {getattr(self, name)!r}")
+        if not 0 < self.temperature < math.inf:  # at 0 all replies to a question are the same
+            raise UsageError(f"temperature must be a number above 0, got {self.temperature!r}")
 
 
 _LORA = {"rank": 8, "alpha": 32, "targets": PAPER_TARGETS, "batch_size": 16}
@@ -258,7 +269,10 @@ def options_from(strategy: str, preset: str | None, **values: object) -> TrainOp
     options = {name: value for name, value in values.items() if value is not None}
     strange = sorted(options.keys() - known)
     if strange:
-        raise UsageError(f"{strategy} has no option {strange[0]}")
+        owners = [name for name, other in OPTIONS.items() if strange[0] in {f.name for f in fields(other)}]
+        raise UsageError(
+            f"{strategy} has no option {strange[0]}" + (f": it is of {', '.join(owners)}" if owners else "")
+        )
     if preset is not None and not _PAPER[kind.strategy]:
         raise UsageError(f"the paper has no {strategy}")
     start = kind() if preset is None else kind.paper()

@@ -76,6 +76,12 @@ class TrainingPlan:
         return self.options.batch_size
 
     @property
+    def batch_text(self) -> str:
+        """What a step is made of, in words."""
+        draws = self.options.draws
+        return f"{self.batch} rows" if draws == 1 else f"{self.batch} replies, {draws} to each of {self.per_step} rows"
+
+    @property
     def per_step(self) -> int:
         """Different rows of a step."""
         return self.batch // self.options.draws

@@ -5,7 +5,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,14 +222,38 @@ def _save_adapter(plan: TrainingPlan, trainer: Any, watch: _ProgressCallback, se
         "loss": sum(last) / len(last),
         "losses": [round(loss, 5) for loss in losses],
         "seconds": round(seconds, 2),
-        "tokens_per_s": round(speed or 0.0, 1),
+        "tokens_per_s": None if plan.options.draws > 1 else round(speed or 0.0, 1),
         "trainable": plan.shape.trainable,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     }
-    card = write_cards(plan, results)
+    card = write_cards(plan, results | reward_results(trainer.state.log_history))
     folder.tidy()
     return card
+
+
+def reward_results(history: Sequence[Mapping[str, float]]) -> JsonObject:
+    """Return the rewards of a training, and nothing without any.
+
+    Its loss says little: the advantages of a group sum up to 0.
+
+    Args:
+        history: TRL's log, a mapping for each step that was logged.
+
+    Returns:
+        `rewards` and `reply_tokens` (means of each step), `reward` (mean of the last twentieth of the steps), and
+        `same_reward`, the share of the questions whose replies all had the same reward: nothing is learned from them.
+    """
+    steps = [row for row in history if "reward" in row]
+    if not steps:
+        return {}
+    last = steps[-max(1, len(steps) // 20) :]
+    return {
+        "reward": sum(row["reward"] for row in last) / len(last),
+        "rewards": [round(row["reward"], 4) for row in steps],
+        "reply_tokens": [round(row["completions/mean_length"], 1) for row in steps],
+        "same_reward": round(sum(row["frac_reward_zero_std"] for row in steps) / len(steps), 4),
+    }
 
 
 def _name_base(plan: TrainingPlan, path: Path) -> None:

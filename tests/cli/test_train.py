@@ -42,6 +42,18 @@ def test_a_dry_run_counts_and_writes_nothing(tale: Any, base: str, data: str) ->
     assert result.json["memory_bytes"]["total"] > 0 and result.json["longest"] == 5
 
 
+def test_grpo_says_rewards_and_where_they_taught_nothing(tale: Any, base: str) -> None:
+    rows = [{"prompt": f"{n}?", "gold": "1"} for n in range(4)]
+    Path("questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["--base", base, "--data", "questions.jsonl", "--out", "a", "--batch-size", "4", "--generations", "2"]
+    result = tale("train", "grpo", *command, "--max-new-tokens", "2")  # none is right, none has a budget: all have 0
+    assert result.code == 0, result.err
+    text = " ".join(result.err.split()) or " ".join(result.out.split())
+    assert "prompts alone, replies are drawn in training" in text and "2 of 4 replies, 2 to each of 2 rows" in text
+    assert "mean reward 0.000 after 2 steps" in text and "loss" not in text
+    assert "to 100 % of the questions all replies had the same reward" in text
+
+
 def test_a_share_of_a_merge_needs_a_merge(tale: Any, base: str, data: str) -> None:
     result = tale("train", "sft", "--base", base, "--data", data, "--out", "a", "--merge-strength", "0.5")
     assert result.code == 2

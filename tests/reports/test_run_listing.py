@@ -24,6 +24,7 @@ def test_every_kind_of_folder_is_an_entry(tmp_path: Path) -> None:
     write(tmp_path / "d/tale_adapter.json", {"strategy": "sft", "base": "embedded", "gate": {"outcome": "pass"}})
     write(tmp_path / "e/run.json", "no json")
     write(tmp_path / "f/other.txt", "")
+    write(tmp_path / "g/training.json", {"format": 1, "config": {"strategy": "grpo", "base": "embedded"}})
     entries = list_folder(tmp_path)
     assert [(e.path, e.kind, e.status) for e in entries[:4]] == [
         ("a", "run", "stopped: cap"),
@@ -31,7 +32,8 @@ def test_every_kind_of_folder_is_an_entry(tmp_path: Path) -> None:
         ("c", "search", "unfinished"),
         ("d", "training", "pass"),
     ]
-    assert entries[4].kind == "unreadable" and "cannot be read" in entries[4].status and len(entries) == 5
+    assert entries[4].kind == "unreadable" and "cannot be read" in entries[4].status and len(entries) == 6
+    assert (entries[5].kind, entries[5].name, entries[5].status) == ("training", "grpo", "unfinished")
     assert (entries[0].n, entries[0].accuracy, entries[0].created) == (5, 0.8, "2026-11-29")
 
 

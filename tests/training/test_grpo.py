@@ -17,6 +17,11 @@ def test_an_adapter_is_trained_by_rewards(base: Path, rows: Any, tmp_path: Path)
     questions = [{"prompt": row["prompt"], "gold": "1"} for row in rows]
     trained = train_grpo(str(base), questions, tmp_path / "a", options, progress=steps.append)
     assert trained.card["strategy"] == "grpo" and trained.card["results"]["steps"] == 3 == steps[-1].steps
+    results, card = trained.card["results"], (tmp_path / "a" / "README.md").read_text()
+    assert len(results["rewards"]) == len(results["reply_tokens"]) == 3 and results["tokens_per_s"] is None
+    assert results["reward"] == pytest.approx(results["rewards"][-1], abs=1e-4) and 0 <= results["same_reward"] <= 1
+    assert f"| mean reward | {results['rewards'][0]:.3f} in the first step, " in card and "loss at the end" not in card
+    assert "tokens/s" not in card and "steps | 3 of 4 replies, 2 to each of 2 rows" in card
     assert (tmp_path / "a" / "adapter_model.safetensors").is_file()
 
 

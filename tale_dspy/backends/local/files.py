@@ -18,6 +18,8 @@ MANIFEST = "manifest.json"
 CARD = "tale_adapter.json"
 """What a training run of ours writes beside an adapter: `base_sha256` is the `weights_hash` of the base, `seen` the ids
 of the questions it was trained on, with their role."""
+TRAINING_FILE = "training.json"
+"""What a training of ours begins the folder of an adapter with."""
 _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 """What transformers may read of a folder, and so decides replies."""
 _NOT_READ = (MANIFEST, CARD)
@@ -92,6 +94,8 @@ def check_adapter(folder: Path, base: str, base_folder: Path) -> None:
             the hash of the base in its `tale_adapter.json`, or without one by the last part of the name of its base.
         DataError: If a file is broken.
     """
+    if (folder / TRAINING_FILE).is_file() and not (folder / CARD).is_file():
+        raise UsageError(f"{folder} holds a training that is not finished: the same `tale train` continues it")
     config = _read_object(folder, "adapter_config.json", "is no folder of an adapter")
     if config.get("peft_type") != "LORA":
         raise UsageError(f"{folder} is an adapter of type {config.get('peft_type')}, but only LORA is put on")

@@ -177,6 +177,11 @@ def config(**values: Any) -> Callable[[Path], object]:
     ("damage", "kind", "message"),
     [
         (removed("adapter_config.json"), UsageError, "is no folder of an adapter: it has no adapter_config.json"),
+        (
+            written("training.json", "{}"),
+            UsageError,
+            "that is not finished: the same `tale train` continues it",
+        ),
         (written("adapter_config.json", "{"), DataError, "adapter_config.json cannot be read as JSON"),
         (config(peft_type="IA3"), UsageError, "is an adapter of type IA3, but only LORA is put on"),
         (config(peft_type=None), UsageError, "is an adapter of type None"),
