@@ -8,6 +8,7 @@ Options are never dropped: what looks like them and cannot be read is refused.
 """
 
 import json
+import math
 import re
 import reprlib
 from collections.abc import Sequence
@@ -159,7 +160,7 @@ def _index_from_gold(gold: object) -> int | None:
         return None
     if isinstance(gold, str):
         return int(gold) if re.fullmatch(r"\s*\d{1,2}\s*", gold) else None
-    return int(gold) if isinstance(gold, int | float) and gold == int(gold) else None
+    return int(gold) if isinstance(gold, int | float) and math.isfinite(gold) and gold == int(gold) else None
 
 
 def _option_list(value: object, row: Row, column: str) -> tuple[list[object], list[str]]:

@@ -56,6 +56,7 @@ GOLDS = [
     ([1, 1], None),
     ([0, 2], None),
     ([True], None),
+    ([float("inf")], None),
 ]
 
 

@@ -11,7 +11,8 @@ from tale_dspy.backends.prices import BATCH_PRICE_SHARE, Price
 from tale_dspy.comparison.formatting import number
 from tale_dspy.errors import UsageError
 from tale_dspy.protocols import JsonObject
-from tale_dspy.runs.records import Record, Run, read_jsonl
+from tale_dspy.runs.files import iter_jsonl
+from tale_dspy.runs.records import Record, Run
 from tale_dspy.statistics import students_t_quantile
 
 MOST_ANSWERS = 100_000
@@ -183,9 +184,15 @@ def journal_costs(journals: Iterable[Path], price: Price | None = None) -> dict[
         RunFolderError: If a file is broken.
     """
     costs: dict[str, QuestionCost] = {}
-    for row in (row for journal in journals for row in read_jsonl(journal) if row.get("error") is None):
-        question = str(row["id"]).partition(" ")[0]  # a search adds budget and predictor
-        costs[question] = costs.get(question, QuestionCost(0, 0, 0, 0)).plus(_call_cost(row, price))
+
+    def add(row: JsonObject) -> None:
+        if row.get("error") is None:
+            question = str(row["id"]).partition(" ")[0]  # a search adds budget and predictor
+            costs[question] = costs.get(question, QuestionCost(0, 0, 0, 0)).plus(_call_cost(row, price))
+
+    for journal in journals:
+        for _ in iter_jsonl(journal, add):
+            pass
     return costs
 
 

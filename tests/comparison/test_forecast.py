@@ -2,14 +2,15 @@
 
 import json
 import random
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
 
 from tale_dspy import Price, Record, Run
-from tale_dspy.comparison.forecast import ExpectedFigure, expected, forecast
-from tale_dspy.errors import UsageError
+from tale_dspy.comparison.forecast import ExpectedFigure, expected, forecast, journal_costs
+from tale_dspy.errors import RunFolderError, UsageError
 
 
 def run_of(*rows: dict[str, Any]) -> Run:
@@ -73,3 +74,10 @@ def test_about_95_of_100_totals_lie_in_the_interval() -> None:
 def test_a_figure_is_reported_with_its_interval() -> None:
     assert str(ExpectedFigure(1234.4, 1000.2, 1500.0)) == "1,234 [1,000, 1,500]"
     assert ExpectedFigure(1.5).to_text(2) == "1.50"
+
+
+def test_a_broken_journal_is_refused_with_its_line(tmp_path: Path) -> None:
+    journal = tmp_path / "calls.jsonl"
+    journal.write_text('{"id": "a", "error": "LMServerError"}\n{"id": "a", "error": null}\n')
+    with pytest.raises(RunFolderError, match=r"calls\.jsonl, line 2: lacks 'usage'"):
+        journal_costs([journal, tmp_path / "missing.jsonl"])
