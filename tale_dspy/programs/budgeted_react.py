@@ -152,7 +152,8 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
     `budgeted(program, total_budget=N)` makes it.
 
     Attributes:
-        total_budget: Completion tokens of all calls of a trajectory, thinking included.
+        total_budget: Completion tokens of all calls of a trajectory, thinking included. A step whose tokens the
+            provider does not tell counts as all it was allowed.
         effort: The highest effort word a step may get; None takes the LM's own, or the middle one of the model's.
     """
 
@@ -182,7 +183,8 @@ class BudgetedReAct(dspy.ReAct):  # type: ignore[misc]  # dspy ships no types
 
     def _with_receipt(self, raw: dspy.Prediction, account: TrajectoryBudget, calls: list[Call]) -> TalePrediction:
         *steps, answer = account.receipts or [Receipt(program=type(self).__name__)]
-        self.costs.add_trajectory(len(steps), answer.output_tokens or 0)
+        if answer.output_tokens is not None:
+            self.costs.add_trajectory(len(steps), answer.output_tokens)
         signature: Any = self.signature
         answered = any(raw.get(name) is not None for name in signature.output_fields)
         receipt = Receipt(
@@ -245,10 +247,11 @@ class BudgetedStep(dspy.Module):  # type: ignore[misc]
             reasoning_notes=list(request.notes),
             calls=calls,
         )
-        tokens = total_or_none([c.output_tokens for c in calls]) or 0
-        account.spent += tokens
+        # Unknown use counts as its worst case, as in a ledger: only so is the budget kept.
+        tokens = total_or_none([c.output_tokens for c in calls])
+        account.spent += max(room, LEAST_ROOM) if tokens is None else tokens
         account.receipts.append(receipt)
-        if not self.final:
+        if not self.final and tokens is not None:
             account.costs.add_step(word, tokens)
         return raw
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,22 @@ def test_a_spent_budget_ends_the_trajectory_with_an_answer_and_no_further_step()
     (pred,) = run(budgeted(agent(), total_budget=40), QUESTIONS[:1])
     assert pred.trajectory["tool_name_0"] == "finish"
     assert len(receipt(pred).steps) == 1
+
+
+def test_steps_of_unknown_use_count_as_all_they_were_allowed() -> None:
+    scripted = ScriptedAgent()
+
+    def reply(request: Request) -> Reply:
+        return replace(scripted(request), usage=False)
+
+    program = budgeted(agent(), total_budget=1000)
+    with ScriptedServer(reply) as server:
+        lm = tale_dspy.LM("openai/a-model", api_base=server.url, api_key="any", engine="auto", cache=False)
+        with dspy.context(lm=lm, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False)):
+            pred = program(question=QUESTIONS[0])
+    allowed = [step["token_budget"] for step in receipt(pred).steps]
+    assert sum(allowed) == 1000 and len(allowed) == 2 and pred.answer is not None
+    assert (program.costs.by_word, program.costs.answer[0]) == ({}, 0)
 
 
 def test_tool_calls_are_those_of_the_agent() -> None:
