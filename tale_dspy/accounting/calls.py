@@ -107,7 +107,8 @@ def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Cal
     """Book one entry of DSPy's history.
 
     A reply whose completion tokens are 0 or missing although it has text was sent without usage: it is counted with
-    the model's tokenizer, and where none is known the count is None. A cost of 0 is then unknown, too.
+    the model's tokenizer, and where none is known the count is None. The cost of a call is unknown where the provider
+    left out one of both counts: it would be that of the other.
 
     Args:
         entry: One element of `lm.history`.
@@ -121,9 +122,12 @@ def call_from_entry(entry: JsonObject, *, latency_s: float | None = None) -> Cal
     written = [part for output in outputs for part in output_text([output]) if part]
     prompt, output, cost = usage.prompt or None, usage.output, finite_or_none(entry.get("cost"))
     source: UsageSource = "provider"
+    is_partial = prompt is None
     if not output and (written or prompt is None or output is None):
         output = total_or_none([count_tokens(model, part) for part in written])
-        source, cost = "unknown" if output is None else "tokenizer", cost or None
+        source, is_partial = "unknown" if output is None else "tokenizer", True
+    if is_partial:
+        cost = (cost or None) if usage.cached else None  # LiteLLM's hits come without counts, at the price once paid
     return Call(
         role=current_role(),
         model=model,

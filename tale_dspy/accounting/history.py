@@ -17,11 +17,9 @@ from dspy import settings
 
 from tale_dspy.backends.caching import KEPT_USAGE
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
+from tale_dspy.backends.reply_bodies import MAX_TOKENS
 from tale_dspy.dspy_bridge import GLOBAL_HISTORY, BaseCallback, Response, item_value, usage_dict
 from tale_dspy.protocols import CallArguments, JsonObject
-
-MAX_TOKENS = 2**31 - 1
-"""A larger number is no count of the tokens of one reply."""
 
 
 @dataclass(frozen=True)

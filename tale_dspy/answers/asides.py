@@ -7,6 +7,7 @@ What a reply says about itself (tokens, confidence) is left out by `remarks`.
 
 import re
 
+from tale_dspy.answers.numbers import read_quantity
 from tale_dspy.answers.stated import CORRECTION
 
 _PROGRAM = re.compile(
@@ -18,6 +19,12 @@ _CHECK = re.compile(
     r"(?:^|(?<=[.!?]\s))[ \t*#_]{0,6}"
     r"(?:(?:double[- ]?)?check(?:ing)?|verification|verify(?:ing)?|proof|to (?:check|verify))\b[*_]{0,3}\s?[:,]",
     re.IGNORECASE | re.MULTILINE,
+)
+# `18`, and below it why
+_EXPLANATION = re.compile(
+    r"\s*([^\n]{1,80})\n[\s*#_>]{0,9}(?:(?:explanation|reasoning|rationale|justification|because)\b"
+    r"|here(?:'s|’s|\sis)\s(?:why|how|the\s(?:explanation|reasoning))\b|解释|解析|理由|说明)",
+    re.IGNORECASE,
 )
 _CONCLUDES = re.compile(r"\b(?:so|therefore|thus|hence|final(?:ly)?|answer|total)\b|[是为]", re.IGNORECASE)
 _UNANSWERED = re.compile(
@@ -55,6 +62,21 @@ def without_check(plain: str) -> str:
         return plain
     behind = plain[check.end() :]
     return plain if CORRECTION.search(behind) or _CONCLUDES.search(behind) else plain[: check.start()]
+
+
+def without_explanation_below(plain: str) -> str:
+    r"""Return the answer alone where it stands first and its explanation below.
+
+    The explanation stays where it corrects the answer.
+
+    >>> without_explanation_below("18 dollars\n\nExplanation: she sells 9 eggs at $2.")
+    '18 dollars'
+    """
+    explanation = _EXPLANATION.match(plain)
+    if explanation is None or CORRECTION.search(plain, explanation.end()):
+        return plain
+    answer = explanation[1].strip(" *_#")
+    return answer if re.match(r"\W*\d", answer) and read_quantity(answer) else plain
 
 
 def without_step_numbers(plain: str) -> str:

@@ -30,6 +30,15 @@ _RETRACTS = re.compile(
     rf"{_START}\s{{0,3}}[*_]{{0,3}}(?P<words>{_WORD}(?:{_BETWEEN}{_WORD}){{0,4}}){_BETWEEN}(?:(?P<link>{_LINK}){_BETWEEN})?(?=[^\s])",
     re.IGNORECASE | re.VERBOSE,
 )
+# `Let me recheck: 9 * 2 = 18. So it's 18.`
+_RECHECKS = re.compile(
+    r"\b(?:let\sme|let's|i(?:'ll|\swill|\sshould|\sneed\sto))\s"
+    r"(?:re-?check|double[- ]check|re-?calculate|re-?consider|redo)\b",
+    re.IGNORECASE,
+)
+_CONCLUDES = re.compile(
+    r"\b(?:so|thus|hence|therefore),?\s(?:it|that|this)(?:'s|\sis)\s(?=[^\n]{1,80}\Z)", re.IGNORECASE
+)
 _NEEDS_PAUSE = re.compile(r"(?:wait|no|hold\son)\Z", re.IGNORECASE)
 _ONLY_THINKS = re.compile(r"hm+", re.IGNORECASE)
 _SURE = re.compile(r"(?:no|nope|edit(?:ed)?|correction|i\smeant?|make\sthat|更正|不对)\W*\Z", re.IGNORECASE)
@@ -83,6 +92,11 @@ def last_correction(plain: str, since: int, kind: Kind, *, guess: bool) -> Corre
         answer = _short_answer(rest[cue.end() : cue.end() + 2 * _MAX_ANSWER], kind, sure=sure, linked=linked)
         if answer is not None:
             correction, at = Correction(answer), cue.end()
+    for cue in list(_RECHECKS.finditer(rest, at))[:_MAX_CUES]:
+        conclusion = _CONCLUDES.search(rest, cue.end())
+        answer = _short_answer(rest[conclusion.end() :], kind, sure=False, linked=True) if conclusion else None
+        if conclusion and answer is not None:
+            correction, at = Correction(answer), conclusion.end()
     denials = list(_DENIES.finditer(rest, at))[:_MAX_CUES]
     if not denials:
         return correction

@@ -5,7 +5,13 @@ It is the last number, the last option or the last line.
 
 import re
 
-from tale_dspy.answers.asides import is_unanswered, without_check, without_programs, without_step_numbers
+from tale_dspy.answers.asides import (
+    is_unanswered,
+    without_check,
+    without_explanation_below,
+    without_programs,
+    without_step_numbers,
+)
 from tale_dspy.answers.choices import OR, option_alone
 from tale_dspy.answers.denials import IS_WRONG, without_denials
 from tale_dspy.answers.normalize import MAX_CHARS, normalize_latex
@@ -84,7 +90,8 @@ def last_number(plain: str) -> str | None:
         return explained[1] if read_quantity(explained[1]) else None
     if not _DIGIT.search(plain):
         return _number_in_words(plain)
-    plain = without_step_numbers(without_check(without_remarks(without_programs(plain))))
+    plain = without_explanation_below(without_programs(plain))
+    plain = without_step_numbers(without_check(without_remarks(plain)))
     if is_unanswered(plain):
         return None
     lines = [line[-_MAX_LINE:] for line in plain.splitlines() if _DIGIT.search(line)][: -_MAX_LINES - 1 : -1]

@@ -130,7 +130,7 @@ def read_quantity(text: str, *, bare: bool = False) -> Quantity | None:
         return None
     if _PLAIN.fullmatch(text):  # nearly every gold and most answers: skip the typography
         return Quantity(value=Fraction(int(text)))
-    text = normalize_numbers(text).rstrip(".,;: 。").strip("\"'“”")
+    text = normalize_numbers(text).rstrip(".,;: 。\\").strip("\"'“”")
     if (twice := _TWICE.fullmatch(text)) and _from_words(twice[1] or twice[4], bare=True) == (twice[2] or twice[3]):
         text = twice[2] or twice[3]  # `twelve (12)`
     if not re.match(r"[^a-zA-Z]*\d", text):

@@ -13,11 +13,14 @@ _COLUMN = re.compile(
 )
 _ANGLES = re.compile(r"(?:\\left)?\s*\\langle([^<>]+)(?:\\right)?\s*\\rangle|⟨([^<>]+)⟩")
 _ROW_END = re.compile(r"\\\\(?:\s?\[[^\[\]]{0,10}\])?")
+_LABEL = re.compile(r"\(?[A-Za-z](?:\s?,\s?[A-Za-z]){1,3}\)?\s?=\s?(?=\()")  # `(x, y) = (1, 2)`
 _SQUARE = re.compile(r"\[([^\[\]()]*,[^\[\]()]*)\]")
 
 
 def as_tuple(text: str, other: str) -> str:
-    r"""Rewrite a vector as a tuple; any other text stays as it is.
+    r"""Rewrite a vector, or the right side of `(x, y) = (1, 2)`, as a tuple.
+
+    Any other text stays as it is.
 
     Args:
         text: The text.
@@ -33,7 +36,10 @@ def as_tuple(text: str, other: str) -> str:
         return text
     if (vector := _vector(text)) is not None:
         return vector
-    square = _SQUARE.fullmatch(text.strip("$. "))
+    plain = text.strip("$. ")
+    if (label := _LABEL.match(plain)) and "=" not in other:
+        return plain[label.end() :]
+    square = _SQUARE.fullmatch(plain)
     return f"({square[1]})" if square and _vector(other) is not None else text
 
 

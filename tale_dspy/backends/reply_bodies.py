@@ -7,10 +7,14 @@ where it is no reply at all, before either engine sees it: so one fault has one 
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 
 from tale_dspy.backends.finish_reasons import normalize_finish_reason
 from tale_dspy.protocols import JsonObject
+
+MAX_TOKENS = 2**31 - 1
+"""A larger number is no count of the tokens of one reply."""
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 _DETAILS = ("prompt_tokens_details", "completion_tokens_details")
@@ -178,15 +182,34 @@ def repair_usage(data: JsonObject) -> JsonObject:
         repaired["completion_tokens_details"] = {"reasoning_tokens": thought}
     if "completion_tokens" not in repaired and "prompt_tokens" not in repaired:
         return {"usage": None}
+    _repair_details(repaired)
     return {"usage": repaired}
 
 
+def _repair_details(usage: JsonObject) -> None:
+    """Make the parts of a count parts of it.
+
+    xAI counts reasoning beside the completion, as its total says; it is a part of the completion everywhere else. A
+    part that is larger than the whole is no count.
+    """
+    prompt, completion, total = (usage.get(name) for name in _COUNTS)
+    details = usage.get("completion_tokens_details") or {}
+    reasoning = details.get("reasoning_tokens") or 0
+    if reasoning and None not in (prompt, completion, total) and total == prompt + completion + reasoning:
+        usage["completion_tokens"] = completion = completion + reasoning
+    if completion is not None and reasoning > completion:
+        usage["completion_tokens_details"] = details | {"reasoning_tokens": None}
+    details = usage.get("prompt_tokens_details") or {}
+    if prompt is not None and (details.get("cached_tokens") or 0) > prompt:
+        usage["prompt_tokens_details"] = details | {"cached_tokens": None}
+
+
 def _whole_count(value: object) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,12}\s*", value):
+        value = int(value)
     if not is_number(value) or not isinstance(value, int | float):
         return None
-    return int(value) if math.isfinite(value) and value >= 0 and value == int(value) else None
+    return int(value) if math.isfinite(value) and 0 <= value <= MAX_TOKENS and value == int(value) else None
 
 
 def is_number(value: object) -> bool:

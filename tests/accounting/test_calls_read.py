@@ -82,3 +82,27 @@ def test_text_and_thought_of_the_first_choice(outputs: list[Any], found: Any) ->
 )
 def test_a_sum_with_an_unknown_part_is_unknown(values: list[Any], result: Any) -> None:
     assert total_or_none(values) == result
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 5}, 0.5),
+        ({"completion_tokens": 5}, None),
+        ({"prompt_tokens": None, "completion_tokens": 5}, None),
+        ({"prompt_tokens": 9}, None),
+        ({"prompt_tokens": 9, "completion_tokens": 0}, None),
+        ({}, None),
+    ],
+)
+def test_the_price_of_one_count_is_not_the_cost_of_a_call(usage: dict[str, Any], cost: float | None) -> None:
+    entry = {"model": "openai/gpt-4o-mini", "usage": usage, "outputs": ["a text"], "cost": 0.5}
+    assert call_from_entry(entry).cost_usd == cost
+
+
+def test_no_reasoning_is_unknown_where_no_count_was_stated() -> None:
+    details = {"completion_tokens_details": {"reasoning_tokens": 0}}
+    stated = {"prompt_tokens": 0, "completion_tokens": 0, **details}
+    assert call_from_entry({"model": "x", "usage": stated, "outputs": ["a text"]}).reasoning_tokens is None
+    stated = {"prompt_tokens": 9, "completion_tokens": 5, **details}
+    assert call_from_entry({"model": "x", "usage": stated, "outputs": ["a text"]}).reasoning_tokens == 0

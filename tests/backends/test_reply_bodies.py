@@ -55,7 +55,7 @@ def test_a_count_is_a_whole_number_or_unknown(usage: Any, kept: Any) -> None:
     ],
 )
 def test_details_of_a_count_are_whole_numbers_or_unknown(details: Any, kept: Any) -> None:
-    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "completion_tokens_details": details}
+    usage = {"prompt_tokens": 9, "completion_tokens": 40, "total_tokens": 49, "completion_tokens_details": details}
     assert repaired(usage=usage)["usage"]["completion_tokens_details"] == kept
 
 
@@ -94,3 +94,31 @@ def test_what_is_no_reply_is_refused(raw: bytes, message: str) -> None:
 def test_a_body_nested_too_deep_is_refused() -> None:
     with pytest.raises(BrokenBodyError, match="no JSON"):
         repair_chat_body(b"[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "total", "kept"),
+    [
+        (30, 59, (50, 30)),  # xAI: beside the completion of 20, as the total of 9 + 20 + 30 says
+        (30, 29, (20, None)),  # more than all of the completion
+        (15, 29, (20, 15)),
+        (0, 29, (20, 0)),
+        (30, DROP, (20, None)),
+    ],
+)
+def test_reasoning_is_a_part_of_the_completion(reasoning: int, total: Any, kept: tuple[int, Any]) -> None:
+    details = {"reasoning_tokens": reasoning}
+    usage = {"prompt_tokens": 9, "completion_tokens": 20, "total_tokens": total, "completion_tokens_details": details}
+    found = repaired(usage=usage)["usage"]
+    assert (found["completion_tokens"], found["completion_tokens_details"]["reasoning_tokens"]) == kept
+
+
+@pytest.mark.parametrize(("cached", "kept"), [(9, 9), (4, 4), (900, None)])
+def test_cached_tokens_are_a_part_of_the_prompt(cached: int, kept: Any) -> None:
+    found = repaired(usage={"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": cached}})["usage"]
+    assert found["prompt_tokens_details"]["cached_tokens"] == kept
+
+
+@pytest.mark.parametrize("count", [10**12, "1" * 5000, "٣", " 5 0 "])
+def test_what_is_no_count_of_one_reply_is_unknown(count: Any) -> None:
+    assert "completion_tokens" not in repaired(usage={"prompt_tokens": 9, "completion_tokens": count})["usage"]
