@@ -148,7 +148,7 @@ class StreamRepair:
         groq = document.get("x_groq")
         stated = document if document.get("usage") or not isinstance(groq, Mapping) else groq
         usage = repair_usage(dict(stated)).get("usage")
-        repaired = {k: v for k, v in document.items() if k != "usage"} | {"choices": choices}
+        repaired = {**self._head, **{k: v for k, v in document.items() if k != "usage"}, "choices": choices}
         if usage is not None:
             repaired["usage"] = {**_NO_COUNTS, **usage}
         if document.get("model") is not None:
@@ -157,7 +157,7 @@ class StreamRepair:
             repaired["id"] = str(document["id"] or "")
         if not isinstance(document.get("created", 0), int):
             repaired["created"] = 0
-        self._head = {name: repaired.get(name, self._head.get(name)) for name in ("id", "object", "created", "model")}
+        self._head = {name: repaired[name] for name in ("id", "object", "created", "model") if name in repaired}
         self._has_choice = self._has_choice or bool(choices)
         self._has_counts = self._has_counts or usage is not None
         self._has_end = self._has_end or any(choice.get("finish_reason") for choice in choices)
@@ -174,10 +174,13 @@ class StreamRepair:
             delta = choice["delta"]
             for name in ("reasoning_content", "content"):
                 text = delta.get(name) or ""
+                names = [n for n in (name, "reasoning") if n in delta and (n == name or name == "reasoning_content")]
                 while len(text) > _MAX_TEXT:
-                    part = {"index": choice["index"], "delta": {name: text[:_MAX_TEXT]}, "finish_reason": None}
+                    piece = dict.fromkeys(names, text[:_MAX_TEXT])
+                    part = {"index": choice["index"], "delta": piece, "finish_reason": None}
                     yield _event_bytes({**self._head, "choices": [part]})
-                    delta[name] = text = text[_MAX_TEXT:]
+                    text = text[_MAX_TEXT:]
+                    delta |= dict.fromkeys(names, text)
 
     def _last_events(self) -> Iterator[bytes]:
         """Yield the end of a stream, with a reason and counts where it had none."""
@@ -210,11 +213,12 @@ def _repair_delta(row: JsonObject) -> JsonObject:
         raise BrokenBodyError(f"the provider failed in the middle of the reply: finish_reason {row['finish_reason']}")
     delta = next((dict(d) for d in (row.get("delta"), row.get("message")) if isinstance(d, dict)), {})
     text, thought = content_parts(delta.get("content"))
+    names = [name for name in _THOUGHTS[:2] if name in delta]  # LiteLLM reads the one or the other, by the provider
     stated = [delta.pop(name, None) for name in _THOUGHTS]
     thoughts = [said if isinstance(said, str) else thought_text(said) for said in stated]
     thought = next((said for said in thoughts if said), thought)
     if thought:
-        delta["reasoning_content"] = thought
+        delta |= dict.fromkeys(("reasoning_content", *names), thought)
     if "content" in delta:
         delta["content"] = text
     calls = delta.get("tool_calls")

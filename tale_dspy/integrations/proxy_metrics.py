@@ -9,6 +9,7 @@ The saving is the difference to the questions held out: `TokenBudget(holdout=0.0
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ class ProxyMetrics:
         }
         for name, counter in self._counters.items():
             amount = amounts[name]
-            if isinstance(amount, int | float):
+            if isinstance(amount, int | float) and 0 <= amount < math.inf:  # a counter refuses any other amount
                 counter.labels(model=model, group=group).inc(amount)
 
 

@@ -24,7 +24,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "retry_delay", lambda *_: 0.0)
 
 
-def ask(url: str, engine: str, *, is_async: bool = False) -> Any:
+def ask(url: str, engine: str, *, is_async: bool = False, model: str = "openai/x") -> Any:
     """Stream one answer, and return the prediction."""
 
     async def last() -> Any:
@@ -32,7 +32,7 @@ def ask(url: str, engine: str, *, is_async: bool = False) -> Any:
         *_, prediction = [value async for value in program(question="2+2?")]
         return prediction
 
-    lm = tale_dspy.LM("openai/x", api_base=url, api_key="k", engine=engine, cache=False, num_retries=0)
+    lm = tale_dspy.LM(model, api_base=url, api_key="k", engine=engine, cache=False, num_retries=0)
     with dspy.context(lm=lm):
         return asyncio.run(last())
 
@@ -115,3 +115,20 @@ def test_a_hostile_stream_is_refused_in_time_and_not_held_twice() -> None:
 )
 def test_whether_a_stream_is_asked_for(request_body: bytes, wanted: bool) -> None:
     assert asks_for_stream(request_body) is wanted
+
+
+@pytest.mark.parametrize("name", ["thought of OpenRouter", "a whole body", "counts as texts", "no empty lines"])
+@pytest.mark.parametrize("model", ["openrouter/x", "hosted_vllm/x"])
+def test_the_handlers_of_litellm_read_it_alike(model: str, name: str) -> None:
+    case = READ[name]
+    with stream_server(case.pieces, **case.options) as server, record_calls() as calls:
+        assert ask(server.url, "litellm", model=model).answer == "4"
+    assert (calls[0].output_tokens, calls[0].thought) == (case.output_tokens, case.thought)
+
+
+def test_a_long_thought_comes_in_pieces_and_whole() -> None:
+    thought = " ".join(map(str, range(20_000)))
+    lines = repaired([chunk({"reasoning": thought}), *CLEAN]).split(b"\n\n")
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines[:-4]]
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas) == thought
+    assert max(map(len, lines)) < 65_536

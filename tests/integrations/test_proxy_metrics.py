@@ -26,3 +26,11 @@ def test_requests_are_counted_by_what_was_decided() -> None:
     assert count("cost_usd", "budgeted") == 0.75
     assert (count("requests", "holdout"), count("output_tokens", "holdout")) == (1, 90)
     assert (count("requests", "tools"), count("output_tokens", "tools")) == (1, None)
+
+
+def test_an_amount_that_is_none_leaves_the_others_counted() -> None:
+    logged = {"completion_tokens": -1, "prompt_tokens": 12, "response_cost": float("nan")}
+    ProxyMetrics().count("test-model", {"skipped": "no-policy"}, logged)
+
+    names = ("requests", "prompt_tokens", "output_tokens", "cost_usd")
+    assert [count(name, "no-policy") for name in names] == [1, 12, None, None]
